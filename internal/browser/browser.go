@@ -1,0 +1,71 @@
+// Package browser is what the package needs to know of browsers: why they send
+// a request, and how they keep cookies.
+package browser
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// Prefetched reports whether a browser loads the page in case somebody opens it.
+func Prefetched(r *http.Request) bool {
+	for _, name := range [...]string{"Sec-Purpose", "Purpose"} {
+		if strings.Contains(strings.ToLower(r.Header.Get(name)), "prefetch") {
+			return true
+		}
+	}
+	return false
+}
+
+// Embedded reports whether a browser loads something inside a page, such as an
+// image or a frame, or a script fetches it. Programs that are no browsers send
+// none of the headers that tell (Fetch Metadata), and so embed nothing.
+func Embedded(r *http.Request) bool {
+	dest := r.Header.Get("Sec-Fetch-Dest")
+	return dest != "" && dest != "document"
+}
+
+// FetchedBySelf reports whether a script of the site's own pages sends the request.
+func FetchedBySelf(r *http.Request) bool {
+	site := r.Header.Get("Sec-Fetch-Site")
+	return r.Header.Get("Sec-Fetch-Dest") == "empty" && (site == "" || site == "same-origin")
+}
+
+// Cookie returns the value of the named cookie and how many of that name the
+// request has. net/http's Cookie returns the first and hides the others, one of
+// which a neighbouring host may have planted (RFC 6265 section 8.6).
+func Cookie(r *http.Request, name string) (value string, n int) {
+	EachCookie(r, func(have, v string) {
+		if have == name {
+			value = v
+			n++
+		}
+	})
+	return value, n
+}
+
+// EachCookie visits every cookie of a request.
+func EachCookie(r *http.Request, visit func(name, value string)) {
+	for _, line := range r.Header["Cookie"] {
+		for line != "" {
+			var pair string
+			pair, line, _ = strings.Cut(line, ";")
+			if name, value, ok := strings.Cut(strings.Trim(pair, " \t"), "="); ok {
+				visit(strings.TrimSpace(name), value)
+			}
+		}
+	}
+}
+
+// SetCookie returns a Set-Cookie line for a cookie that scripts do not see and
+// that comes back with a top-level navigation from another site: with
+// SameSite=Strict it would not (RFC 6265bis section 5.5). maxAge is in seconds;
+// zero deletes.
+func SetCookie(name, value string, maxAge int, secure bool) string {
+	attributes := "; HttpOnly; SameSite=Lax"
+	if secure {
+		attributes = "; HttpOnly; Secure; SameSite=Lax"
+	}
+	return name + "=" + value + "; Path=/; Max-Age=" + strconv.Itoa(maxAge) + attributes
+}

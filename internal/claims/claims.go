@@ -1,0 +1,177 @@
+// Package claims decides what in a claim may be believed to be well formed.
+//
+// An authorization server passes on text that whoever registered an agent has
+// typed in. Each function here takes one kind of it: the subject, which
+// identifies (OpenID Connect Core 1.0 sections 2 and 5.3.2), the e-mail address,
+// which is looked up, and free text, which is shown. None of them says that a
+// claim is true.
+package claims
+
+import (
+	"errors"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+const (
+	maxSubject = 255 // bytes; OpenID Connect Core 1.0 section 2
+	maxText    = 256 // runes
+	maxEmail   = 254 // bytes; RFC 5321 section 4.5.3.1.3 without the angle brackets
+	maxLocal   = 64  // bytes; RFC 5321 section 4.5.3.1.1
+	maxLabel   = 63  // bytes; RFC 1035 section 2.3.4
+)
+
+// Email returns s in the form in which addresses are compared, or false if s is
+// not an address to compare at all: the caller must then treat the claim as
+// absent and look nothing up.
+//
+// The rule is that of <input type="email"> in the HTML standard with a domain of
+// two labels or more: one "@", an unquoted ASCII local part, no comment, display
+// name, white space or trailing dot. It is stricter than RFC 5322, as a parser
+// that is generous on one side only lets one mailbox pass for another:
+// net/mail.ParseAddress un-quotes "alice@example.com"@evil.example, and
+// oauth2-proxy (CVE-2026-40574) and Auth.js (GHSA-7rqj-j65f-68wh) were entered
+// by way of several "@" and of Unicode normalisation.
+//
+// Only the bytes A-Z are lower-cased. strings.ToLower would make the Kelvin sign
+// a "k"; providers' own rules (dots, "+tag") are not applied, as they make two
+// people one.
+func Email(s string) (normalized string, ok bool) {
+	if len(s) > maxEmail {
+		return "", false
+	}
+	local, domain, found := strings.Cut(s, "@")
+	if !found || !isLocal(local) || !isDomain(domain) {
+		return "", false
+	}
+	return lowerASCII(s), true
+}
+
+func isLocal(s string) bool {
+	if s == "" || len(s) > maxLocal {
+		return false
+	}
+	for i := range len(s) {
+		if !isAlnum(s[i]) && strings.IndexByte(".!#$%&'*+/=?^_`{|}~-", s[i]) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func isDomain(s string) bool {
+	for labels := 1; ; labels++ {
+		label, rest, more := strings.Cut(s, ".")
+		if !isLabel(label) {
+			return false
+		}
+		if !more {
+			return labels >= 2
+		}
+		s = rest
+	}
+}
+
+func isLabel(s string) bool {
+	if s == "" || len(s) > maxLabel || s[0] == '-' || s[len(s)-1] == '-' {
+		return false
+	}
+	for i := range len(s) {
+		if !isAlnum(s[i]) && s[i] != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+func isAlnum(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}
+
+func lowerASCII(s string) string {
+	i := 0
+	for i < len(s) && (s[i] < 'A' || s[i] > 'Z') {
+		i++
+	}
+	if i == len(s) {
+		return s
+	}
+	b := []byte(s)
+	for ; i < len(b); i++ {
+		if 'A' <= b[i] && b[i] <= 'Z' {
+			b[i] += 'a' - 'A'
+		}
+	}
+	return string(b)
+}
+
+// Subject returns nil if s can serve as a subject identifier. Subjects are
+// compared byte by byte, so Subject changes nothing; it refuses those that some
+// store, log or page on the way would change, as two of them could become one:
+// over-long ones that a column cuts off, invalid UTF-8 and U+FFFD, which
+// decoders put in its place, control characters, and white space at either end.
+//
+// The error never contains s.
+func Subject(s string) error {
+	switch {
+	case s == "":
+		return errors.New("subject: empty")
+	case len(s) > maxSubject:
+		return errors.New("subject: longer than 255 bytes")
+	case !utf8.ValidString(s):
+		return errors.New("subject: not valid UTF-8")
+	case strings.ContainsRune(s, utf8.RuneError):
+		return errors.New("subject: contains U+FFFD")
+	case strings.ContainsFunc(s, unicode.IsControl):
+		return errors.New("subject: contains a control character")
+	case strings.TrimSpace(s) != s:
+		return errors.New("subject: white space at the beginning or end")
+	}
+	return nil
+}
+
+// Text returns a free-text claim, such as name or model, fit to be stored,
+// logged in one line and shown: at most 256 runes of valid UTF-8 that can be
+// seen, with single spaces between words.
+//
+// White space of any kind, line and paragraph separators too, becomes a space.
+// All else without a shape of its own is dropped: invalid UTF-8, control
+// characters, format characters (which reverse text, "\u202Egnp.exe", or hide in
+// it), Unicode tags, variation selectors and blank fillers (which carry
+// instructions to a language model that no human sees), private-use and
+// unassigned characters.
+//
+// The result is still the claimant's word, and has to be escaped like any other
+// text where it is put into a page.
+func Text(s string) string {
+	var b strings.Builder
+	runes, space := 0, false
+	for _, r := range s {
+		switch {
+		case unicode.IsSpace(r):
+			space = runes > 0
+			continue
+		case !isVisible(r):
+			continue
+		}
+		if space {
+			if runes+2 > maxText {
+				break
+			}
+			b.WriteByte(' ')
+			runes++
+			space = false
+		}
+		b.WriteRune(r)
+		if runes++; runes == maxText {
+			break
+		}
+	}
+	return b.String()
+}
+
+func isVisible(r rune) bool {
+	return r != utf8.RuneError && unicode.IsGraphic(r) &&
+		!unicode.In(r, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
+}

@@ -1,0 +1,286 @@
+// Package identity establishes which agent a token answer speaks of.
+//
+// What proves it, in this order: a verified id_token where one was sent; else
+// the claims of a JWT access token, which came straight from the token endpoint
+// to an authenticated client; else introspection.
+package identity
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+
+	"github.com/authagent-go/authagent/internal/claims"
+	"github.com/authagent-go/authagent/internal/strictjson"
+	"github.com/authagent-go/authagent/internal/wire"
+)
+
+// skew is how far the clocks of site and server may be apart.
+const skew = time.Minute
+
+// algorithms are the signatures that are accepted from published keys. HS256 is
+// not among them: a published key must never be taken for a shared secret.
+var algorithms = [...]string{"RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA"}
+
+// ErrMismatch says that an answer speaks of another issuer, client, subject or
+// login than the one it was given for, has expired, or is not signed as it must be.
+var ErrMismatch = errors.New("identity does not match")
+
+// Identity is who a token answer speaks of.
+type Identity struct {
+	Subject string // sub, as it is
+	Agent   string // the agent's ID
+	Model   string // self-declared, cleaned
+}
+
+// Verifier establishes identities for one client of one server.
+type Verifier struct {
+	Issuer, ClientID string
+	SubjectIsUser    bool   // sub is the user, act.sub the agent (RFC 8693 section 4.1); otherwise sub is the agent
+	TokenKey         []byte // the secret that the server signs access tokens with, if the site holds it
+	Introspect       bool   // ask the server even where the token speaks for itself
+}
+
+// Establish returns the identity behind t, which was given in answer to a login
+// with this nonce (empty if no nonce was sent).
+func (v *Verifier) Establish(ctx context.Context, server *wire.Server, t *wire.Token, nonce string) (*Identity, error) {
+	m, err := server.Get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var id *Identity
+	if t.ID != "" {
+		id, err = v.idToken(ctx, m, t, nonce)
+	} else {
+		id, err = v.accessToken(ctx, m, t.Access)
+	}
+	if err != nil || id != nil && !v.Introspect {
+		return id, err
+	}
+	asked, err := v.introspect(ctx, server, t.Access)
+	if err != nil {
+		return nil, err
+	}
+	if id != nil && (id.Agent != asked.Agent || id.Subject != asked.Subject) {
+		return nil, mismatch("introspection speaks of another subject than the token")
+	}
+	return asked, nil
+}
+
+func mismatch(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrMismatch, fmt.Sprintf(format, args...))
+}
+
+// idToken verifies as OpenID Connect Core section 3.1.3.7 demands.
+func (v *Verifier) idToken(ctx context.Context, m *wire.Metadata, t *wire.Token, nonce string) (*Identity, error) {
+	if m.Keys == nil {
+		return nil, mismatch("id_token cannot be verified: the server publishes no keys")
+	}
+	var signature error
+	token, err := oidc.NewVerifier(v.Issuer, keys{m.Keys, &signature}, &oidc.Config{
+		ClientID: v.ClientID, SupportedSigningAlgs: algorithms[:],
+	}).Verify(ctx, t.ID)
+	if err != nil {
+		return nil, keyError("id_token", errors.Join(signature, err))
+	}
+	payload, _, err := parts(t.ID)
+	if err != nil {
+		return nil, err
+	}
+	if token.IssuedAt.IsZero() || token.IssuedAt.Unix() == 0 {
+		return nil, mismatch("id_token has no iat")
+	}
+	if nonce == "" || subtle.ConstantTimeCompare([]byte(token.Nonce), []byte(nonce)) != 1 {
+		return nil, mismatch("id_token has another nonce")
+	}
+	if azp, said, err := payload.String("azp"); err != nil || said && azp != v.ClientID || !said && len(token.Audience) > 1 {
+		return nil, mismatch("id_token was given to another client (azp)")
+	}
+	if token.AccessTokenHash != "" && token.VerifyAccessToken(t.Access) != nil {
+		return nil, mismatch("id_token belongs to another access token (at_hash)")
+	}
+	return v.principal(payload)
+}
+
+// accessToken reads a JWT access token. It returns nil for a token that is not
+// one or does not say whom it is for, which is opaque to a client (RFC 9068 section 6).
+func (v *Verifier) accessToken(ctx context.Context, m *wire.Metadata, raw string) (*Identity, error) {
+	if strings.Count(raw, ".") != 2 {
+		return nil, nil
+	}
+	payload, alg, err := parts(raw)
+	if err != nil {
+		return nil, nil // two dots do not make a JWT
+	}
+	if err := v.signature(ctx, m, raw, alg); err != nil {
+		return nil, err
+	}
+	issuer, hasIssuer, err1 := payload.String("iss")
+	client, hasClient, err2 := payload.String("client_id")
+	expires, hasExpiry, err3 := payload.Time("exp")
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return nil, mismatch("access token: %v", err)
+	}
+	switch {
+	case hasIssuer && issuer != v.Issuer:
+		return nil, mismatch("access token is of another issuer")
+	case hasClient && client != v.ClientID:
+		return nil, mismatch("access token was given to another client")
+	case hasExpiry && time.Now().After(expires.Add(skew)):
+		return nil, mismatch("access token has expired")
+	case !hasIssuer || !hasClient || !hasExpiry || !payload.Has("sub"):
+		return nil, nil
+	}
+	return v.principal(payload)
+}
+
+// signature checks what can be checked: with the shared secret where the site
+// holds it, with the published keys where the token is signed with one. The
+// published Auth Agent server signs with a secret of its own, so that its tokens
+// rest on TLS and the client's authentication alone.
+func (v *Verifier) signature(ctx context.Context, m *wire.Metadata, raw, alg string) error {
+	switch {
+	case alg == "" || strings.EqualFold(alg, "none"):
+		return mismatch("access token is not signed")
+	case len(v.TokenKey) > 0:
+		if alg != "HS256" || !validHS256(raw, v.TokenKey) {
+			return mismatch("access token is not signed with TokenKey")
+		}
+	case slices.Contains(algorithms[:], alg) && m.Keys != nil:
+		if _, err := m.Keys.VerifySignature(ctx, raw); err != nil {
+			return keyError("access token", err)
+		}
+	}
+	return nil
+}
+
+func validHS256(raw string, key []byte) bool {
+	dot := strings.LastIndexByte(raw, '.')
+	signature, err := base64.RawURLEncoding.DecodeString(raw[dot+1:])
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(raw[:dot]))
+	return err == nil && hmac.Equal(signature, mac.Sum(nil))
+}
+
+// parts returns the claims of a JWT and its algorithm, unverified.
+func parts(raw string) (payload strictjson.Object, alg string, err error) {
+	pieces := strings.Split(raw, ".")
+	if len(pieces) != 3 {
+		return payload, "", errors.New("not a JWT")
+	}
+	var objects [2]strictjson.Object
+	for i := range objects {
+		data, err := base64.RawURLEncoding.DecodeString(pieces[i])
+		if err != nil {
+			return payload, "", errors.New("not a JWT")
+		}
+		if objects[i], err = strictjson.Parse(data); err != nil {
+			return payload, "", err
+		}
+	}
+	alg, _, err = objects[0].String("alg")
+	return objects[1], alg, err
+}
+
+// principal reads the agent out of verified claims. Which claim it is depends on
+// the issuer's profile alone; a token of the other shape is refused, because to
+// guess would be to take a user for an agent or the reverse.
+func (v *Verifier) principal(payload strictjson.Object) (*Identity, error) {
+	subject, _, err := payload.String("sub")
+	if err == nil {
+		err = claims.Subject(subject)
+	}
+	if err != nil {
+		return nil, mismatch("%v", err)
+	}
+	actor, hasActor, err := payload.Object("act")
+	if err != nil {
+		return nil, mismatch("%v", err)
+	}
+	by := ""
+	if hasActor {
+		if by, _, err = actor.String("sub"); err != nil {
+			return nil, mismatch("act: %v", err)
+		}
+		if issuer, said, err := actor.String("iss"); err != nil || said && issuer != v.Issuer {
+			return nil, mismatch("act is of another issuer")
+		}
+	}
+	model, _, _ := payload.String("model")
+	return v.identify(subject, by, hasActor, model)
+}
+
+func (v *Verifier) identify(subject, actor string, hasActor bool, model string) (*Identity, error) {
+	id := &Identity{Subject: subject, Agent: subject, Model: claims.Text(model)}
+	switch {
+	case hasActor != v.SubjectIsUser:
+		return nil, mismatch("the token names agent and user in another way than the settings say (act)")
+	case v.SubjectIsUser && actor == subject:
+		return nil, mismatch("act and sub are the same")
+	case v.SubjectIsUser:
+		if err := claims.Subject(actor); err != nil {
+			return nil, mismatch("act: %v", err)
+		}
+		id.Agent = actor
+	}
+	return id, nil
+}
+
+func (v *Verifier) introspect(ctx context.Context, server *wire.Server, access string) (*Identity, error) {
+	in, err := server.Introspect(ctx, access)
+	switch {
+	case err != nil:
+		return nil, err
+	case !in.Active:
+		return nil, wire.ErrInactive
+	case in.ClientID != v.ClientID: // RFC 7662 section 4; the published server answers for anybody's token
+		return nil, mismatch("token was given to another client")
+	case in.Issuer != "" && in.Issuer != v.Issuer:
+		return nil, mismatch("token is of another issuer")
+	case in.ActorIssuer != "" && in.ActorIssuer != v.Issuer:
+		return nil, mismatch("act is of another issuer")
+	case !in.Expires.IsZero() && time.Now().After(in.Expires.Add(skew)):
+		return nil, mismatch("token has expired")
+	}
+	if err := claims.Subject(in.Subject); err != nil {
+		return nil, mismatch("%v", err)
+	}
+	return v.identify(in.Subject, in.Actor, in.Actor != "", in.Model)
+}
+
+// keys is a key set that keeps the error of a fetch, which the verifier of an
+// id_token would flatten into text.
+type keys struct {
+	oidc.KeySet
+	err *error
+}
+
+func (k keys) VerifySignature(ctx context.Context, jwt string) ([]byte, error) {
+	payload, err := k.KeySet.VerifySignature(ctx, jwt)
+	*k.err = err
+	return payload, err
+}
+
+// keyError tells keys that could not be fetched, which a retry may mend, from a
+// token that is not good. The library's own text may quote the token.
+func keyError(what string, err error) error {
+	var request *wire.Error
+	if errors.As(err, &request) {
+		return request
+	}
+	var network *url.Error
+	if errors.As(err, &network) {
+		return &wire.Error{Kind: wire.Unavailable, Step: "keys request", Err: network.Err}
+	}
+	return mismatch("%s does not verify", what)
+}

@@ -1,0 +1,112 @@
+// Package memory holds, in one process, what several instances would hold in
+// a shared store: which states were used and which sessions were ended.
+package memory
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ErrFull says that a store has reached its bound. Callers refuse the request:
+// forgetting an entry instead would undo what it protects.
+var ErrFull = errors.New("memory: store is full")
+
+// States remembers the states that were used until they would have expired
+// anyway. The zero value is ready. It is safe for concurrent use.
+type States struct {
+	mu    sync.Mutex
+	until map[string]time.Time
+	sweep time.Time
+}
+
+// maxStates bounds the memory that used states take, at about 100 bytes each.
+const maxStates = 1 << 19
+
+// UseState records the use of id and reports whether it was the first.
+func (s *States) UseState(_ context.Context, id string, until time.Time) (first bool, err error) {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.until == nil {
+		s.until = make(map[string]time.Time)
+	}
+	if end, used := s.until[id]; used && now.Before(end) {
+		return false, nil
+	}
+	if now.After(s.sweep) || len(s.until) >= maxStates {
+		forget(s.until, now)
+		s.sweep = now.Add(time.Minute)
+	}
+	if len(s.until) >= maxStates {
+		return false, ErrFull
+	}
+	s.until[id] = until
+	return true, nil
+}
+
+// Revocations remembers which keys were revoked, and when. The zero value is
+// ready. It is safe for concurrent use.
+type Revocations struct {
+	n     atomic.Int64 // entries, readable without the lock: nothing revoked is the usual case
+	mu    sync.RWMutex
+	at    map[string]time.Time
+	until map[string]time.Time
+	sweep time.Time
+}
+
+// Revoke records that everything of key that began at or before at has ended,
+// to be remembered until the given time.
+func (s *Revocations) Revoke(_ context.Context, key string, at, until time.Time) error {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.at == nil {
+		s.at, s.until = make(map[string]time.Time), make(map[string]time.Time)
+	}
+	if now.After(s.sweep) {
+		forget(s.until, now)
+		for k := range s.at {
+			if _, kept := s.until[k]; !kept {
+				delete(s.at, k)
+			}
+		}
+		s.sweep = now.Add(time.Minute)
+	}
+	if at.After(s.at[key]) {
+		s.at[key] = at
+	}
+	if until.After(s.until[key]) {
+		s.until[key] = until
+	}
+	s.n.Store(int64(len(s.at)))
+	return nil
+}
+
+// Empty reports whether nothing at all is revoked.
+func (s *Revocations) Empty() bool { return s.n.Load() == 0 }
+
+// Revoked reports whether any of keys was revoked at or after started.
+func (s *Revocations) Revoked(_ context.Context, keys []string, started time.Time) (bool, error) {
+	if s.Empty() {
+		return false, nil
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, key := range keys {
+		if at, ok := s.at[key]; ok && !started.After(at) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func forget(until map[string]time.Time, now time.Time) {
+	for key, end := range until {
+		if !now.Before(end) {
+			delete(until, key)
+		}
+	}
+}

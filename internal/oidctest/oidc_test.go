@@ -1,0 +1,312 @@
+// Package oidctest signs in at an OpenID Connect provider that others wrote. It
+// is a module of its own, so that the provider is no dependency of authagent.
+package oidctest
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/zitadel/oidc/v3/example/server/exampleop"
+	"github.com/zitadel/oidc/v3/example/server/storage"
+	"github.com/zitadel/oidc/v3/pkg/op"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/memstore"
+)
+
+const (
+	clientID = "site"
+	secret   = "s3cret+/ %:&" // what has to be escaped in a form, and once more in Basic
+	username = "test-user@127.0.0.1"
+	password = "verysecure"
+	email    = "test-user@zitadel.ch"
+	subject  = "id1"
+)
+
+// A request is one that the provider got, with its body.
+type request struct {
+	*http.Request
+	form url.Values // of the body
+}
+
+// provider is a running provider and the requests it got.
+type provider struct {
+	*httptest.Server
+	mu       sync.Mutex
+	requests []request
+}
+
+// newProvider runs the example server of zitadel/oidc. It offers both ways to
+// show a client's secret, or HTTP Basic alone.
+func newProvider(t *testing.T, redirectURL string, basicOnly bool) *provider {
+	t.Helper()
+	p := &provider{}
+	var handler http.Handler
+	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		form, _ := url.ParseQuery(string(body))
+		p.mu.Lock()
+		p.requests = append(p.requests, request{r.Clone(r.Context()), form})
+		p.mu.Unlock()
+		handler.ServeHTTP(w, r)
+	}))
+	t.Cleanup(p.Close)
+	store := storage.NewStorageWithClients(storage.NewUserStore(p.URL), map[string]*storage.Client{
+		clientID: storage.WebClient(clientID, secret, redirectURL),
+	})
+	if !basicOnly {
+		handler = exampleop.SetupServer(p.URL, store, slog.New(slog.DiscardHandler), false)
+		return p
+	}
+	// The same without AuthMethodPost, which the example always sets, and with a
+	// login page that is posted to in the same way.
+	own, err := op.NewProvider(&op.Config{CryptoKey: [32]byte{1}, CryptoKeyId: "1", CodeMethodS256: true}, store,
+		op.StaticIssuer(p.URL), op.WithAllowInsecure(), op.WithLogger(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", own)
+	mux.HandleFunc("GET /login/username", func(http.ResponseWriter, *http.Request) {})
+	issuer := op.NewIssuerInterceptor(own.IssuerFromRequest)
+	mux.Handle("POST /login/username", issuer.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := r.FormValue("id")
+		if err := store.CheckUsernamePassword(r.FormValue("username"), r.FormValue("password"), id); err != nil {
+			http.Error(w, err.Error(), http.StatusForbidden)
+			return
+		}
+		http.Redirect(w, r, op.AuthCallbackURL(own)(r.Context(), id), http.StatusFound)
+	}))
+	handler = mux
+	return p
+}
+
+// got returns the requests for a path.
+func (p *provider) got(path string) (found []request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range p.requests {
+		if r.URL.Path == path {
+			found = append(found, r)
+		}
+	}
+	return found
+}
+
+// site is a site on plain http, which is for development, and a browser.
+type site struct {
+	*httptest.Server
+	t        *testing.T
+	provider *provider
+	users    *memstore.Users
+	profiles *memstore.Profiles
+	userID   string
+	browser  *http.Client
+}
+
+func newSite(t *testing.T, basicOnly bool, change func(s *site, c *authagent.Config)) *site {
+	t.Helper()
+	mux := http.NewServeMux()
+	s := &site{Server: httptest.NewServer(mux), t: t, users: &memstore.Users{}, profiles: &memstore.Profiles{}}
+	t.Cleanup(s.Close)
+	s.userID = s.users.Add(email, "Test User")
+	redirectURL := s.URL + "/auth/agent/callback"
+	s.provider = newProvider(t, redirectURL, basicOnly)
+	key := make([]byte, 32)
+	rand.Read(key)
+	config := authagent.Config{
+		Issuer: s.provider.URL, ClientID: clientID, ClientSecret: secret, RedirectURL: redirectURL,
+		SessionKeys: [][]byte{key}, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
+	}
+	change(s, &config)
+	rp, err := authagent.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux.Handle("/auth/agent/login", rp.LoginHandler())
+	mux.Handle("/auth/agent/callback", rp.CallbackHandler())
+	mux.Handle("/me", rp.RequireAgent(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		session, _ := authagent.FromContext(r.Context())
+		json.NewEncoder(w).Encode(session)
+	})))
+	jar, _ := cookiejar.New(nil)
+	s.browser = &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return s
+}
+
+// answered returns what a request was answered with and where that redirects to.
+func (s *site) answered(resp *http.Response, err error) (status int, location, body string) {
+	s.t.Helper()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if u, err := resp.Location(); err == nil {
+		location = u.String()
+	}
+	return resp.StatusCode, location, string(text)
+}
+
+// signIn signs the provider's user in through its login page and returns what
+// the site's callback answers. change alters the authorization request on its way.
+func (s *site) signIn(change func(q url.Values)) (status int, location, body string) {
+	s.t.Helper()
+	_, at, text := s.answered(s.browser.Get(s.URL + "/auth/agent/login"))
+	u, err := url.Parse(at)
+	if err != nil || at == "" {
+		s.t.Fatalf("login: %q, %s", at, text)
+	}
+	q := u.Query()
+	change(q)
+	u.RawQuery = q.Encode()
+	_, page, text := s.answered(s.browser.Get(u.String()))
+	login, err := url.Parse(page)
+	if err != nil || login.Path != "/login/username" {
+		s.t.Fatalf("authorization endpoint: %q, %s", page, text)
+	}
+	s.answered(s.browser.Get(page))
+	_, next, text := s.answered(s.browser.PostForm(s.provider.URL+login.Path, url.Values{
+		"username": {username}, "password": {password}, "id": {login.Query().Get("authRequestID")},
+	}))
+	if next == "" {
+		s.t.Fatalf("login page: %s", text)
+	}
+	_, callback, text := s.answered(s.browser.Get(next))
+	if !strings.HasPrefix(callback, s.URL+"/auth/agent/callback?") {
+		s.t.Fatalf("provider: %q, %s", callback, text)
+	}
+	return s.answered(s.browser.Get(callback))
+}
+
+func asItIs(url.Values) {}
+
+// session returns the session of the browser, nil if there is none.
+func (s *site) session() *authagent.Session {
+	s.t.Helper()
+	status, _, body := s.answered(s.browser.Get(s.URL + "/me"))
+	if status != http.StatusOK {
+		return nil
+	}
+	var session authagent.Session
+	if err := json.Unmarshal([]byte(body), &session); err != nil {
+		s.t.Fatal(err)
+	}
+	return &session
+}
+
+func fullAccount(s *site, c *authagent.Config) {
+	c.Scenario = authagent.FullAccount(s.users, authagent.TrustEmail)
+}
+
+func TestSignIn(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		basicOnly bool
+		change    func(s *site, c *authagent.Config)
+		authorize string // the provider's authorization endpoint
+		full      bool
+	}{
+		{"FullAccount, client_secret_post", false, fullAccount, "/auth", true},
+		{"FullAccount, client_secret_basic", true, fullAccount, "/authorize", true},
+		{"FreshProfile", false, func(s *site, c *authagent.Config) {
+			c.Scenario, c.Scopes = authagent.FreshProfile(s.profiles), []string{"openid"}
+		}, "/auth", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSite(t, test.basicOnly, test.change)
+			status, location, body := s.signIn(asItIs)
+			if status != http.StatusSeeOther || location != s.URL+"/" {
+				t.Fatalf("callback: status %d, Location %q, %s", status, location, body)
+			}
+			session := s.session()
+			if session == nil {
+				t.Fatal("not signed in")
+			}
+			if session.Agent != (authagent.Agent{Issuer: s.provider.URL, ID: subject}) {
+				t.Errorf("agent %+v", session.Agent)
+			}
+			if test.full && (session.UserID != s.userID || session.Access != authagent.AccessFull) {
+				t.Errorf("session %+v", session)
+			}
+			if !test.full && (session.UserID != "" || session.ProfileID == "" || session.Access != authagent.AccessNone) {
+				t.Errorf("session %+v", session)
+			}
+			if len(s.provider.got("/.well-known/openid-configuration")) == 0 || len(s.provider.got("/keys")) == 0 {
+				t.Error("metadata or keys were not asked for")
+			}
+			q := s.provider.got(test.authorize)[0].URL.Query()
+			if q.Get("nonce") == "" || q.Get("code_challenge") == "" || q.Get("code_challenge_method") != "S256" {
+				t.Errorf("authorization request %v", q)
+			}
+			if !test.full && q.Get("scope") != "openid" {
+				t.Errorf("scope %q", q.Get("scope"))
+			}
+			s.checkTokenRequests(test.basicOnly)
+		})
+	}
+}
+
+// checkTokenRequests checks that one code was redeemed, in a form, with one kind
+// of client authentication.
+func (s *site) checkTokenRequests(basicOnly bool) {
+	s.t.Helper()
+	redeemed := 0
+	for _, r := range s.provider.got("/oauth/token") {
+		if r.form.Get("grant_type") != "authorization_code" || strings.Contains(r.form.Get("code"), "encoding-probe") {
+			continue
+		}
+		redeemed++
+		if got := r.Header.Get("Content-Type"); got != "application/x-www-form-urlencoded" {
+			s.t.Errorf("Content-Type %q", got)
+		}
+		if r.form.Get("code_verifier") == "" {
+			s.t.Error("no code_verifier")
+		}
+		if _, _, basic := r.BasicAuth(); basic != basicOnly || r.form.Has("client_secret") == basicOnly {
+			s.t.Errorf("HTTP Basic %v, client_secret in the form %v", basic, r.form.Has("client_secret"))
+		}
+	}
+	if redeemed != 1 {
+		s.t.Errorf("%d token requests, want 1", redeemed)
+	}
+}
+
+// TestRefused: nonce and PKCE are really checked, the one here, the other there.
+func TestRefused(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(q url.Values)
+	}{
+		{"nonce of another login", func(q url.Values) { q.Set("nonce", "else") }},
+		{"no nonce", func(q url.Values) { q.Del("nonce") }},
+		{"challenge of another login", func(q url.Values) { q.Set("code_challenge", strings.Repeat("A", 43)) }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSite(t, false, fullAccount)
+			if status, location, body := s.signIn(test.change); status < 400 || status >= 500 {
+				t.Errorf("status %d, Location %q, %s", status, location, body)
+			}
+			if s.session() != nil {
+				t.Error("signed in")
+			}
+			if len(s.provider.got("/userinfo")) != 0 {
+				t.Error("userinfo was asked for")
+			}
+		})
+	}
+}

@@ -1,0 +1,155 @@
+// Package seal keeps small values secret and unaltered while a client holds
+// them, as cookies do.
+//
+// A [Box] is AES-256-GCM under keys derived with HKDF (RFC 5869) for one
+// purpose, so that a value sealed for one purpose never opens for another even
+// though a site configures one list of keys for all of them.
+package seal
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// ErrOpen says that a value was not sealed by this box, or not under this
+// name, or has been altered. It says no more on purpose.
+var ErrOpen = errors.New("seal: value does not open")
+
+// encoding is strict: with spare bits ignored, several texts would open as the
+// same value.
+var encoding = base64.RawURLEncoding.Strict()
+
+// A Box seals and opens values for one purpose. It is safe for concurrent use.
+type Box struct {
+	aeads []cipher.AEAD // the first one seals, all of them open
+}
+
+// NewBox returns a Box for the purpose that the given words name together. The
+// first key seals; every key opens, so that keys can be rotated.
+func NewBox(keys [][]byte, purpose ...string) (*Box, error) {
+	var info strings.Builder
+	for _, word := range purpose { // length-prefixed: ("a","bc") is not ("ab","c")
+		info.WriteString(strconv.Itoa(len(word)) + ":" + word)
+	}
+	b := &Box{}
+	for _, key := range keys {
+		derived, err := hkdf.Key(sha256.New, key, nil, info.String(), 32)
+		if err != nil {
+			return nil, fmt.Errorf("seal: derive key: %w", err)
+		}
+		block, err := aes.NewCipher(derived)
+		if err != nil {
+			return nil, fmt.Errorf("seal: %w", err)
+		}
+		aead, err := cipher.NewGCMWithRandomNonce(block)
+		if err != nil {
+			return nil, fmt.Errorf("seal: %w", err)
+		}
+		b.aeads = append(b.aeads, aead)
+	}
+	if len(b.aeads) == 0 {
+		return nil, errors.New("seal: no key")
+	}
+	return b, nil
+}
+
+// Seal returns value encrypted and bound to name, as text that is safe in a
+// cookie.
+func (b *Box) Seal(value []byte, name string) string {
+	aead := b.aeads[0]
+	sealed := aead.Seal(make([]byte, 0, len(value)+aead.Overhead()), nil, value, []byte(name))
+	return encoding.EncodeToString(sealed)
+}
+
+// Open returns the value that was sealed under name, or ErrOpen.
+func (b *Box) Open(sealed, name string) ([]byte, error) {
+	raw, err := encoding.DecodeString(sealed)
+	if err != nil || strings.ContainsAny(sealed, "\r\n") { // encoding/base64 skips line breaks
+		return nil, ErrOpen
+	}
+	for _, aead := range b.aeads {
+		if value, err := aead.Open(nil, nil, raw, []byte(name)); err == nil {
+			return value, nil
+		}
+	}
+	return nil, ErrOpen
+}
+
+// AppendString appends s with its length before it.
+func AppendString(dst []byte, s string) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
+
+// AppendInt appends n as a varint.
+func AppendInt(dst []byte, n int64) []byte { return binary.AppendVarint(dst, n) }
+
+// A Reader takes back what AppendString and AppendInt wrote, in the same order.
+// The first thing that does not fit makes Err return an error and everything
+// after it zero.
+type Reader struct {
+	rest string
+	bad  bool
+}
+
+// NewReader returns a Reader of value.
+func NewReader(value []byte) *Reader { return &Reader{rest: string(value)} }
+
+// String returns the next string. It shares memory with the whole value.
+func (r *Reader) String() string {
+	n, size := uvarint(r.rest)
+	if r.bad || size <= 0 || n > uint64(len(r.rest)-size) {
+		r.bad = true
+		return ""
+	}
+	s := r.rest[size : size+int(n)]
+	r.rest = r.rest[size+int(n):]
+	return s
+}
+
+// Int returns the next integer.
+func (r *Reader) Int() int64 {
+	u, size := uvarint(r.rest)
+	if r.bad || size <= 0 {
+		r.bad = true
+		return 0
+	}
+	r.rest = r.rest[size:]
+	n := int64(u >> 1) // zig-zag, as binary.Varint has it
+	if u&1 != 0 {
+		n = ^n
+	}
+	return n
+}
+
+// Err returns an error when something did not fit or something is left over.
+func (r *Reader) Err() error {
+	if r.bad || r.rest != "" {
+		return errors.New("seal: fields do not fit")
+	}
+	return nil
+}
+
+// uvarint is binary.Uvarint for a string.
+func uvarint(s string) (value uint64, size int) {
+	var shift uint
+	for i := 0; i < len(s) && i < binary.MaxVarintLen64; i++ {
+		c := s[i]
+		if c < 0x80 {
+			if i == binary.MaxVarintLen64-1 && c > 1 {
+				return 0, -1
+			}
+			return value | uint64(c)<<shift, i + 1
+		}
+		value |= uint64(c&0x7f) << shift
+		shift += 7
+	}
+	return 0, -1
+}

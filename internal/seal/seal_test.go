@@ -1,0 +1,187 @@
+package seal_test
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/authagent-go/authagent/internal/seal"
+)
+
+func key() []byte {
+	k := make([]byte, 32)
+	rand.Read(k)
+	return k
+}
+
+func box(t *testing.T, keys [][]byte, purpose ...string) *seal.Box {
+	t.Helper()
+	b, err := seal.NewBox(keys, purpose...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func TestRoundTrip(t *testing.T) {
+	b := box(t, [][]byte{key()}, "test")
+	for _, value := range [][]byte{nil, {}, {0}, []byte("value"), bytes.Repeat([]byte{0xff}, 5000)} {
+		sealed := b.Seal(value, "name")
+		got, err := b.Open(sealed, "name")
+		if err != nil || !bytes.Equal(got, value) {
+			t.Errorf("%q: %q, %v", value, got, err)
+		}
+		if strings.Trim(sealed, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") != "" {
+			t.Errorf("%q is not safe in a cookie", sealed)
+		}
+		if again := b.Seal(value, "name"); again == sealed {
+			t.Error("two seals of one value are equal: the nonce repeats")
+		}
+	}
+}
+
+// TestTamper is TXN-6: every changed bit, character and length is noticed.
+func TestTamper(t *testing.T) {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	b := box(t, [][]byte{key()}, "test")
+	for _, value := range []string{"v", "va", "val"} { // each number of spare bits at the end
+		sealed := b.Seal([]byte(value), "name")
+		for i := range sealed {
+			for _, c := range alphabet + "=+/ \n\x00" {
+				if altered := sealed[:i] + string(c) + sealed[i+1:]; altered != sealed {
+					refused(t, b, altered, "name")
+				}
+			}
+			refused(t, b, sealed[:i], "name")
+			refused(t, b, sealed[i+1:], "name")
+			refused(t, b, sealed[:i]+"\n"+sealed[i:], "name")
+		}
+		for _, altered := range []string{"", sealed + "A", sealed + "=", sealed + "\n", " " + sealed, sealed + sealed} {
+			refused(t, b, altered, "name")
+		}
+		refused(t, b, sealed, "")
+		refused(t, b, sealed, "Name")
+		refused(t, b, sealed, "name2")
+	}
+}
+
+func refused(t *testing.T, b *seal.Box, sealed, name string) {
+	t.Helper()
+	if value, err := b.Open(sealed, name); !errors.Is(err, seal.ErrOpen) || value != nil {
+		t.Errorf("TXN-6: Open(%q, %q): %q, %v", sealed, name, value, err)
+	}
+}
+
+// TestRotation is SES-7.
+func TestRotation(t *testing.T) {
+	k1, k2 := key(), key()
+	first, both, second := box(t, [][]byte{k1}, "p"), box(t, [][]byte{k2, k1}, "p"), box(t, [][]byte{k2}, "p")
+	for _, test := range []struct {
+		name         string
+		sealed, open *seal.Box
+		want         bool
+	}{
+		{"SES-7 old key still opens", first, both, true},
+		{"SES-7 new key seals", both, second, true},
+		{"SES-7 not with the old key", both, first, false},
+		{"SES-7 removed key", first, second, false},
+		{"SES-7 same", both, both, true},
+	} {
+		if _, err := test.open.Open(test.sealed.Seal([]byte("v"), "n"), "n"); (err == nil) != test.want {
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+}
+
+// TestPurposes: a value never opens for another purpose.
+func TestPurposes(t *testing.T) {
+	k := [][]byte{key()}
+	purposes := [][]string{{"a", "bc"}, {"ab", "c"}, {"abc"}, {"a", "b", "c"}, {"abc", ""}, {"", "abc"}, {}, {"1:a"}, {"a"}, {"1:a1:b"}, {"a", "b"}}
+	for i, one := range purposes {
+		sealed := box(t, k, one...).Seal([]byte("v"), "n")
+		for j, other := range purposes {
+			if _, err := box(t, k, other...).Open(sealed, "n"); (err == nil) != (i == j) {
+				t.Errorf("sealed for %q, opened for %q: %v", one, other, err)
+			}
+		}
+	}
+}
+
+func TestNoKey(t *testing.T) {
+	if _, err := seal.NewBox(nil, "p"); err == nil {
+		t.Error("a box without a key")
+	}
+}
+
+func TestReader(t *testing.T) {
+	numbers := []int64{0, 1, -1, 63, 64, -64, -65, math.MaxInt64, math.MinInt64}
+	texts := []string{"", "a", "\x00\xff", strings.Repeat("long", 1000)}
+	var value []byte
+	for _, n := range numbers {
+		value = seal.AppendInt(value, n)
+	}
+	for _, s := range texts {
+		value = seal.AppendString(value, s)
+	}
+	r := seal.NewReader(value)
+	for _, n := range numbers {
+		if got := r.Int(); got != n {
+			t.Errorf("%d, want %d", got, n)
+		}
+	}
+	for _, s := range texts {
+		if got := r.String(); got != s {
+			t.Errorf("%q, want %q", got, s)
+		}
+	}
+	if r.Err() != nil {
+		t.Error(r.Err())
+	}
+}
+
+func TestReaderRefuses(t *testing.T) {
+	good := seal.AppendString(seal.AppendInt(nil, 300), "text")
+	for _, test := range []struct {
+		name  string
+		value []byte
+	}{
+		{"empty", nil},
+		{"cut in the number", good[:1]},
+		{"cut after the number", good[:2]},
+		{"cut in the text", good[:len(good)-1]},
+		{"left over", append(bytes.Clone(good), 0)},
+		{"huge length", append(bytes.Clone(good[:2]), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01)},
+		{"overflow", bytes.Repeat([]byte{0xff}, 11)},
+		{"overflow in the last byte", append(bytes.Repeat([]byte{0x80}, 9), 0x02, 0x00)},
+	} {
+		r := seal.NewReader(test.value)
+		r.Int()
+		_ = r.String()
+		if r.Err() == nil {
+			t.Errorf("%s: accepted", test.name)
+		}
+		if r.Int() != 0 && r.String() != "" {
+			t.Errorf("%s: something comes after the end", test.name)
+		}
+	}
+}
+
+func FuzzReader(f *testing.F) {
+	f.Add([]byte{1, 2, 3})
+	f.Add(seal.AppendString(seal.AppendInt(nil, -5), "text"))
+	f.Fuzz(func(t *testing.T, value []byte) {
+		r := seal.NewReader(value)
+		n, s := r.Int(), r.String()
+		if r.Err() != nil {
+			return
+		}
+		// What is accepted says what it says, however the number was written.
+		again := seal.NewReader(seal.AppendString(seal.AppendInt(nil, n), s))
+		if again.Int() != n || again.String() != s || again.Err() != nil {
+			t.Errorf("%d %q does not come back", n, s)
+		}
+	})
+}

@@ -1,0 +1,98 @@
+// Package sink delivers values to a function that may be slow, may block and
+// may panic, without ever holding up those who have something to deliver for long.
+package sink
+
+import (
+	"sync"
+	"time"
+)
+
+const (
+	// patience is how long Deliver waits for its own value.
+	patience = 250 * time.Millisecond
+
+	// capacity bounds what waits behind a function that blocks.
+	capacity = 4096
+)
+
+// A Sink delivers values in order, one at a time. Deliver returns once the value
+// has been delivered, so that a quick function is as good as called directly;
+// it stops waiting for a slow one, and while that one blocks does not wait at all.
+type Sink[T any] struct {
+	deliver func(T)
+	lost    func(reason string)
+
+	mu      sync.Mutex
+	queue   []item[T]
+	running bool // a goroutine is delivering; it ends when the queue is empty
+	stuck   bool // somebody has lost patience with the value being delivered
+}
+
+type item[T any] struct {
+	value T
+	done  chan struct{}
+}
+
+// New returns a Sink that calls deliver, and lost when a value was dropped or
+// deliver panicked.
+func New[T any](deliver func(T), lost func(reason string)) *Sink[T] {
+	return &Sink[T]{deliver: deliver, lost: lost}
+}
+
+// Deliver delivers v.
+func (s *Sink[T]) Deliver(v T) {
+	done := make(chan struct{})
+	s.mu.Lock()
+	if len(s.queue) >= capacity {
+		s.mu.Unlock()
+		s.lost("the queue is full")
+		return
+	}
+	s.queue = append(s.queue, item[T]{v, done})
+	if !s.running {
+		s.running = true
+		go s.run()
+	}
+	stuck := s.stuck
+	s.mu.Unlock()
+	if stuck {
+		return
+	}
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-done:
+	case <-timer.C:
+		s.mu.Lock()
+		s.stuck = s.running
+		s.mu.Unlock()
+	}
+}
+
+func (s *Sink[T]) run() {
+	for {
+		s.mu.Lock()
+		if len(s.queue) == 0 {
+			s.running, s.stuck, s.queue = false, false, nil
+			s.mu.Unlock()
+			return
+		}
+		next := s.queue[0]
+		s.queue = s.queue[1:]
+		s.mu.Unlock()
+		s.call(next.value)
+		close(next.done)
+		s.mu.Lock()
+		s.stuck = false
+		s.mu.Unlock()
+	}
+}
+
+func (s *Sink[T]) call(v T) {
+	defer func() {
+		if recover() != nil {
+			s.lost("the function panicked")
+		}
+	}()
+	s.deliver(v)
+}

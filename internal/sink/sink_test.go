@@ -1,0 +1,101 @@
+package sink_test
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authagent-go/authagent/internal/sink"
+)
+
+// TestInOrder: a quick function has each value before Deliver returns.
+func TestInOrder(t *testing.T) {
+	var got []int
+	s := sink.New(func(n int) { got = append(got, n) }, func(why string) { t.Error(why) })
+	for n := range 100 {
+		s.Deliver(n)
+		if len(got) != n+1 || got[n] != n {
+			t.Fatalf("after %d: %v", n, got)
+		}
+	}
+}
+
+// TestManyAtOnce: one call at a time, every value once.
+func TestManyAtOnce(t *testing.T) {
+	var running, most atomic.Int32
+	var got []int
+	s := sink.New(func(n int) {
+		most.Store(max(most.Load(), running.Add(1)))
+		got = append(got, n)
+		running.Add(-1)
+	}, func(why string) { t.Error(why) })
+	var group sync.WaitGroup
+	for n := range 500 {
+		group.Go(func() { s.Deliver(n) })
+	}
+	group.Wait()
+	s.Deliver(500) // comes last, so all before it are there
+	slices.Sort(got)
+	if len(got) != 501 || got[0] != 0 || got[500] != 500 || most.Load() != 1 {
+		t.Errorf("%d values, %d at once", len(got), most.Load())
+	}
+}
+
+// TestBlocked is LOG-3: Deliver waits a little, then not at all, and a bounded
+// number of values waits; when the function goes on, all of them arrive in order.
+func TestBlocked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		block := make(chan struct{})
+		var got []int
+		lost := 0
+		s := sink.New(func(n int) {
+			<-block
+			got = append(got, n)
+		}, func(string) { lost++ })
+		start := time.Now()
+		s.Deliver(0)
+		if took := time.Since(start); took > time.Second/2 {
+			t.Errorf("LOG-3: the first Deliver takes %v", took)
+		}
+		start = time.Now()
+		for n := 1; n <= 5000; n++ {
+			s.Deliver(n)
+		}
+		if took := time.Since(start); took != 0 {
+			t.Errorf("LOG-3: 5000 more take %v", took)
+		}
+		if lost == 0 || lost > 1000 {
+			t.Errorf("LOG-3: %d lost", lost)
+		}
+		close(block)
+		synctest.Wait()
+		if len(got)+lost != 5001 || !slices.IsSorted(got) {
+			t.Errorf("LOG-3: %d delivered, %d lost", len(got), lost)
+		}
+		s.Deliver(9999)
+		if got[len(got)-1] != 9999 {
+			t.Error("LOG-3: Deliver does not wait again afterwards")
+		}
+	})
+}
+
+// TestPanic is LOG-3.
+func TestPanic(t *testing.T) {
+	var got []int
+	var lost []string
+	s := sink.New(func(n int) {
+		if n == 1 {
+			panic("own")
+		}
+		got = append(got, n)
+	}, func(why string) { lost = append(lost, why) })
+	for n := range 3 {
+		s.Deliver(n)
+	}
+	if !slices.Equal(got, []int{0, 2}) || len(lost) != 1 {
+		t.Errorf("LOG-3: delivered %v, lost %q", got, lost)
+	}
+}

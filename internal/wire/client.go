@@ -1,0 +1,332 @@
+// Package wire is the back channel: the requests that a relying party sends to
+// its authorization server, and what it accepts as an answer.
+//
+// Every request has a deadline and follows no redirect; every answer is bounded
+// in length and is either one strict JSON object or an error. No error text
+// contains a secret or words that the server chose.
+package wire
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/authagent-go/authagent/internal/strictjson"
+)
+
+const (
+	// Timeout bounds one request, from connecting to the last byte of the answer.
+	Timeout = 10 * time.Second
+
+	// maxBody is the longest answer that is read, after decompression.
+	maxBody = 1 << 20
+
+	// maxInFlight bounds the requests under way at once, so that a server that
+	// hangs cannot pile up the goroutines of the site.
+	maxInFlight = 128
+
+	// maxWait is how long a request waits for its turn before it is refused.
+	maxWait = 500 * time.Millisecond
+)
+
+// Kind says what went wrong with a request, which decides what to do about it.
+type Kind int
+
+const (
+	Unavailable Kind = iota // no answer, or an answer that says "later": retrying may help
+	Overloaded              // not sent: too many requests are under way
+	Malformed               // an answer that this protocol does not know
+	Invalid                 // a well-formed answer with a value that cannot be accepted
+	Refused                 // the server says no
+)
+
+// An Error is a request that did not succeed.
+type Error struct {
+	Kind       Kind
+	Step       string        // what was being done: "token request"
+	Status     int           // the answer's HTTP status; 0 when there was none
+	Code       string        // the OAuth error code (RFC 6749 section 5.2), if it is one of the known ones
+	RetryAfter time.Duration // what the server asked for; 0 when it did not
+	Err        error
+}
+
+func (e *Error) Error() string {
+	text := e.Step
+	if e.Status != 0 {
+		text += ": status " + strconv.Itoa(e.Status)
+	}
+	if e.Code != "" {
+		text += " " + e.Code
+	}
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// Timeout reports whether the request ran out of time.
+func (e *Error) Timeout() bool {
+	var t interface{ Timeout() bool }
+	return errors.Is(e.Err, context.DeadlineExceeded) || errors.As(e.Err, &t) && t.Timeout()
+}
+
+// Client sends requests. It is safe for concurrent use.
+type Client struct {
+	http  *http.Client
+	slots chan struct{}
+}
+
+// NewClient returns a Client that uses base's transport, or one of its own when
+// base is nil. base itself is never changed.
+func NewClient(base *http.Client) *Client {
+	own := http.Client{Transport: defaultTransport()}
+	if base != nil {
+		own = *base
+	}
+	// A redirect would carry code, verifier and secret to wherever it points
+	// (307, 308), or take a token from there.
+	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	own.Jar = nil // cookies would tie the sign-ins of different agents together
+	if own.Timeout == 0 || own.Timeout > Timeout {
+		own.Timeout = Timeout
+	}
+	if own.Transport == nil {
+		own.Transport = http.DefaultTransport
+	}
+	own.Transport = bounded{own.Transport}
+	return &Client{http: &own, slots: make(chan struct{}, maxInFlight)}
+}
+
+// defaultTransport is http.DefaultTransport with enough idle connections that
+// a busy site does not dial, and shake hands, for each sign-in.
+func defaultTransport() http.RoundTripper {
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		ForceAttemptHTTP2:     true,
+		MaxIdleConns:          maxInFlight,
+		MaxIdleConnsPerHost:   maxInFlight,
+		IdleConnTimeout:       90 * time.Second,
+		TLSHandshakeTimeout:   5 * time.Second,
+		ExpectContinueTimeout: time.Second,
+		TLSClientConfig:       &tls.Config{MinVersion: tls.VersionTLS12},
+	}
+}
+
+// forKeys returns the client for the library that fetches published keys, whose
+// own errors are only text: here, anything but a JSON object is an error of the
+// request.
+func (c *Client) forKeys() *http.Client {
+	own := *c.http
+	own.Transport = keyRequests{own.Transport}
+	return &own
+}
+
+type keyRequests struct{ next http.RoundTripper }
+
+func (t keyRequests) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := t.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	e := &Error{Kind: Unavailable, Step: "keys request", Status: resp.StatusCode}
+	if resp.StatusCode != http.StatusOK {
+		return nil, e
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err == nil {
+		if _, err = strictjson.Parse(body); err != nil {
+			e.Kind = Malformed
+		}
+	}
+	if e.Err = err; err != nil {
+		return nil, e
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	return resp, nil
+}
+
+// bounded cuts every answer off after maxBody bytes, with an error, and keeps
+// the server's words out of all errors (see connectionError). A Location that is
+// not a URL would be quoted as well, and a server may repeat the code in one.
+type bounded struct{ next http.RoundTripper }
+
+func (t bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := t.next.RoundTrip(r)
+	if err != nil {
+		return nil, connectionError(err)
+	}
+	resp.Header.Del("Location") // nobody follows it
+	if resp.Body != nil {
+		resp.Body = &boundedBody{resp.Body, maxBody}
+	}
+	return resp, nil
+}
+
+var errTooLong = fmt.Errorf("answer is longer than %d bytes", maxBody)
+
+type boundedBody struct {
+	io.ReadCloser
+	left int64
+}
+
+func (b *boundedBody) Read(p []byte) (int, error) {
+	if int64(len(p)) > b.left+1 { // one byte more tells a body that fits from one that does not
+		p = p[:b.left+1]
+	}
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, errTooLong
+	}
+	if err != nil && err != io.EOF {
+		err = connectionError(err)
+	}
+	return n, err
+}
+
+// An answer is what came back, with its body read.
+type answer struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+// send sends one request, once.
+func (c *Client) send(ctx context.Context, step string, req *http.Request) (*answer, error) {
+	if err := c.acquire(ctx, step); err != nil {
+		return nil, err
+	}
+	defer func() { <-c.slots }()
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	defer cancel()
+	req.Header.Set("Accept", "application/json")
+	resp, err := c.http.Do(req.WithContext(ctx))
+	if err != nil {
+		return nil, &Error{Kind: Unavailable, Step: step, Err: err}
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	switch {
+	case errors.Is(err, errTooLong):
+		return nil, &Error{Kind: Malformed, Step: step, Status: resp.StatusCode, Err: err}
+	case err != nil:
+		return nil, &Error{Kind: Unavailable, Step: step, Status: resp.StatusCode, Err: err}
+	case resp.StatusCode >= 300 && resp.StatusCode < 400:
+		return nil, &Error{Kind: Malformed, Step: step, Status: resp.StatusCode, Err: errors.New("redirects are not followed")}
+	}
+	return &answer{resp.StatusCode, resp.Header, body}, nil
+}
+
+// connectionError returns err without the words of the other side: net/http
+// quotes what it cannot read as HTTP, which may be anything, a token included.
+// What the machine itself says of an address or a certificate is kept.
+func connectionError(err error) error {
+	var (
+		timeout     net.Error
+		network     *net.OpError
+		name        *net.DNSError
+		certificate *tls.CertificateVerificationError
+	)
+	switch {
+	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.Canceled):
+		return err
+	case errors.As(err, &network):
+		return network
+	case errors.As(err, &name):
+		return name
+	case errors.As(err, &certificate):
+		return certificate
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return io.ErrUnexpectedEOF
+	}
+	return fmt.Errorf("no complete HTTP answer (%T)", err)
+}
+
+func (c *Client) acquire(ctx context.Context, step string) error {
+	select {
+	case c.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	timer := time.NewTimer(maxWait)
+	defer timer.Stop()
+	select {
+	case c.slots <- struct{}{}:
+		return nil
+	case <-timer.C:
+		return &Error{Kind: Overloaded, Step: step, Err: fmt.Errorf("%d requests are under way", maxInFlight)}
+	case <-ctx.Done():
+		return &Error{Kind: Unavailable, Step: step, Err: ctx.Err()}
+	}
+}
+
+// object returns the JSON object of a 200 answer, or the error that the answer is.
+func (a *answer) object(step string) (strictjson.Object, error) {
+	var none strictjson.Object
+	if a.status != http.StatusOK {
+		return none, a.failure(step)
+	}
+	if !a.isJSON() {
+		return none, &Error{Kind: Malformed, Step: step, Status: a.status, Err: errors.New("answer is not application/json")}
+	}
+	o, err := strictjson.Parse(a.body)
+	if err != nil {
+		return none, &Error{Kind: Malformed, Step: step, Status: a.status, Err: err}
+	}
+	if o.Has("error") {
+		return none, &Error{Kind: Refused, Step: step, Status: a.status, Code: code(o), Err: errors.New("a success that carries an error")}
+	}
+	return o, nil
+}
+
+func (a *answer) isJSON() bool {
+	media, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
+	return err == nil && (media == "application/json" || strings.HasSuffix(media, "+json"))
+}
+
+// failure makes the error of an answer that is not 200.
+func (a *answer) failure(step string) *Error {
+	e := &Error{Kind: Refused, Step: step, Status: a.status}
+	if o, err := strictjson.Parse(a.body); err == nil {
+		e.Code = code(o)
+	}
+	if a.status >= 500 || a.status == http.StatusTooManyRequests || a.status == http.StatusRequestTimeout {
+		e.Kind = Unavailable
+		if seconds, err := strconv.Atoi(a.header.Get("Retry-After")); err == nil && seconds > 0 {
+			e.RetryAfter = min(time.Duration(seconds)*time.Second, time.Hour)
+		}
+	}
+	return e
+}
+
+// code returns the OAuth error code of an answer. Only known codes are passed
+// on: anything else is text that a stranger may have written.
+func code(o strictjson.Object) string {
+	switch s, _, _ := o.String("error"); s {
+	case "invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type",
+		"invalid_scope", "invalid_token", "insufficient_scope", "server_error", "temporarily_unavailable", "unsupported_token_type":
+		return s
+	}
+	return ""
+}
+
+// text returns a string member that the answer need not have.
+func text(o strictjson.Object, step, name string) (string, error) {
+	s, _, err := o.String(name)
+	if err != nil {
+		return "", &Error{Kind: Invalid, Step: step, Status: http.StatusOK, Err: err}
+	}
+	return s, nil
+}

@@ -1,0 +1,298 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+
+	"github.com/authagent-go/authagent/internal/strictjson"
+)
+
+// Metadata is what a relying party needs to know of an authorization server
+// (RFC 8414 section 2). An empty endpoint is one that the server does not have.
+type Metadata struct {
+	Authorization, Token, UserInfo, Introspection, Revocation, JWKS string
+
+	AuthMethods   []string // token_endpoint_auth_methods_supported; nil when there is no metadata
+	IssOnResponse bool     // RFC 9207: every authorization response carries iss
+
+	Keys oidc.KeySet // the published keys; nil where none are published
+}
+
+// Settings are what a Source needs to know.
+type Settings struct {
+	Issuer  string
+	Origins []string // origins that endpoints may have beside the issuer's
+	Pins    Metadata // endpoints that are set by hand; with the first two set nothing is fetched
+	Dev     bool     // plain http on a loopback host is acceptable
+}
+
+const (
+	freshFor      = time.Hour       // how long metadata is used without a look
+	retryFresh    = time.Minute     // between looks, once one has failed and the old copy serves on
+	forgetFailure = 2 * time.Second // how long a failure answers for further requests
+)
+
+// A Source fetches metadata when it is first asked, once for all that wait, and
+// keeps it. It is safe for concurrent use.
+type Source struct {
+	client   *Client
+	settings Settings
+
+	mu      sync.Mutex
+	good    *Metadata // the last good copy
+	renew   time.Time // when good wants another look
+	failure error     // the last failure, while there is no good copy
+	until   time.Time // how long failure answers
+	flight  chan struct{}
+}
+
+// NewSource returns a Source that has fetched nothing yet.
+func NewSource(client *Client, settings Settings) *Source {
+	return &Source{client: client, settings: settings}
+}
+
+// Get returns the metadata. While a good copy exists it returns at once; a copy
+// that has grown old is renewed in the background and serves on if that fails.
+func (s *Source) Get(ctx context.Context) (*Metadata, error) {
+	for {
+		now := time.Now()
+		s.mu.Lock()
+		if s.good != nil {
+			if now.After(s.renew) && s.flight == nil {
+				s.fetch()
+			}
+			good := s.good
+			s.mu.Unlock()
+			return good, nil
+		}
+		if s.failure != nil && now.Before(s.until) {
+			defer s.mu.Unlock()
+			return nil, s.failure
+		}
+		if s.flight == nil {
+			s.fetch()
+		}
+		flight := s.flight
+		s.mu.Unlock()
+		select {
+		case <-flight:
+		case <-ctx.Done():
+			return nil, &Error{Kind: Unavailable, Step: "metadata request", Err: ctx.Err()}
+		}
+	}
+}
+
+// fetch starts the one fetch that all wait for. It belongs to none of the
+// requests that wait, so none of them can cut it off for the others. The caller
+// holds mu.
+func (s *Source) fetch() {
+	flight := make(chan struct{})
+	s.flight = flight
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), Timeout)
+		defer cancel()
+		m, err := s.discover(ctx)
+		now := time.Now()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		switch {
+		case err == nil:
+			s.good, s.renew, s.failure = m, now.Add(freshFor), nil
+		case s.good != nil:
+			s.renew = now.Add(retryFresh)
+		default:
+			s.failure, s.until = err, now.Add(forgetFailure)
+		}
+		s.flight = nil
+		close(flight)
+	}()
+}
+
+// discover looks where RFC 8414 says, then where OpenID Connect says, and where
+// the server has neither document, takes the paths that Auth Agent documents.
+func (s *Source) discover(ctx context.Context) (*Metadata, error) {
+	if s.settings.Pins.Authorization != "" && s.settings.Pins.Token != "" {
+		return s.complete(Metadata{})
+	}
+	for _, address := range s.wellKnown() {
+		a, err := s.client.get(ctx, "metadata request", address)
+		if err != nil {
+			return nil, err
+		}
+		if a.status >= 500 || a.status == http.StatusTooManyRequests {
+			return nil, a.failure("metadata request")
+		}
+		// Anything but JSON is how sites answer for a page that they do not have.
+		if a.status != http.StatusOK || !a.isJSON() {
+			continue
+		}
+		m, err := s.read(a)
+		if err != nil {
+			return nil, err
+		}
+		return s.complete(m)
+	}
+	base := strings.TrimSuffix(s.settings.Issuer, "/")
+	return s.complete(Metadata{
+		Authorization: base + "/authorize", Token: base + "/token", UserInfo: base + "/userinfo",
+		Introspection: base + "/introspect", Revocation: base + "/revoke",
+		AuthMethods: []string{"client_secret_post"},
+	})
+}
+
+// wellKnown returns where metadata may be. RFC 8414 section 3.1 puts its name
+// between host and path of the issuer, OpenID Connect Discovery section 4 after both.
+func (s *Source) wellKnown() [2]string {
+	issuer, _ := url.Parse(s.settings.Issuer) // it was checked when the settings were
+	path := strings.TrimSuffix(issuer.EscapedPath(), "/")
+	origin := issuer.Scheme + "://" + issuer.Host
+	return [2]string{
+		origin + "/.well-known/oauth-authorization-server" + path,
+		origin + path + "/.well-known/openid-configuration",
+	}
+}
+
+func (s *Source) read(a *answer) (Metadata, error) {
+	const step = "metadata request"
+	var m Metadata
+	o, err := a.object(step)
+	if err != nil {
+		return m, err
+	}
+	// RFC 8414 section 3.3: byte for byte, or the document is another server's.
+	if issuer, _ := text(o, step, "issuer"); issuer != s.settings.Issuer {
+		return m, &Error{Kind: Malformed, Step: step, Status: a.status, Err: errors.New("issuer is not the configured one")}
+	}
+	for name, into := range map[string]*string{
+		"authorization_endpoint": &m.Authorization, "token_endpoint": &m.Token, "userinfo_endpoint": &m.UserInfo,
+		"introspection_endpoint": &m.Introspection, "revocation_endpoint": &m.Revocation, "jwks_uri": &m.JWKS,
+	} {
+		if *into, err = text(o, step, name); err != nil {
+			return m, err
+		}
+		if o.Has(name) && *into == "" {
+			return m, &Error{Kind: Invalid, Step: step, Status: a.status, Err: fmt.Errorf("%s is empty", name)}
+		}
+	}
+	return m, readAbilities(o, &m)
+}
+
+func readAbilities(o strictjson.Object, m *Metadata) error {
+	const step = "metadata request"
+	methods, said, err := o.Strings("code_challenge_methods_supported")
+	if err == nil && said && !slices.Contains(methods, "S256") {
+		err = errors.New("code_challenge_methods_supported lacks S256")
+	}
+	if err == nil {
+		m.AuthMethods, said, err = o.Strings("token_endpoint_auth_methods_supported")
+		if err == nil && !said { // RFC 8414 section 2: the default when it is omitted
+			m.AuthMethods = []string{"client_secret_basic"}
+		}
+	}
+	if err == nil {
+		m.IssOnResponse, _, err = o.Bool("authorization_response_iss_parameter_supported")
+	}
+	if err != nil {
+		return &Error{Kind: Invalid, Step: step, Status: http.StatusOK, Err: err}
+	}
+	return nil
+}
+
+// complete puts the pinned endpoints in and checks every endpoint there is.
+func (s *Source) complete(m Metadata) (*Metadata, error) {
+	pins := s.settings.Pins
+	for _, e := range []struct {
+		name   string
+		have   *string
+		pinned string
+	}{
+		{"authorization_endpoint", &m.Authorization, pins.Authorization},
+		{"token_endpoint", &m.Token, pins.Token},
+		{"userinfo_endpoint", &m.UserInfo, pins.UserInfo},
+		{"introspection_endpoint", &m.Introspection, pins.Introspection},
+		{"revocation_endpoint", &m.Revocation, pins.Revocation},
+		{"jwks_uri", &m.JWKS, pins.JWKS},
+	} {
+		if e.pinned != "" {
+			*e.have = e.pinned
+			continue
+		}
+		if *e.have == "" {
+			continue
+		}
+		if err := s.checkEndpoint(*e.have); err != nil {
+			return nil, &Error{Kind: Invalid, Step: "metadata request", Err: fmt.Errorf("%s: %w", e.name, err)}
+		}
+	}
+	if m.Authorization == "" || m.Token == "" {
+		return nil, &Error{Kind: Invalid, Step: "metadata request", Err: errors.New("authorization_endpoint and token_endpoint are required")}
+	}
+	if m.JWKS != "" {
+		m.Keys = oidc.NewRemoteKeySet(oidc.ClientContext(context.Background(), s.client.forKeys()), m.JWKS)
+	}
+	return &m, nil
+}
+
+// checkEndpoint keeps metadata from pointing the back channel, and the secret
+// with it, at hosts that the site did not choose.
+func (s *Source) checkEndpoint(endpoint string) error {
+	u, err := CheckURL(endpoint, s.settings.Dev)
+	if err != nil {
+		return err
+	}
+	origin := u.Scheme + "://" + u.Host
+	issuer, _ := url.Parse(s.settings.Issuer)
+	if origin == issuer.Scheme+"://"+issuer.Host || slices.Contains(s.settings.Origins, origin) {
+		return nil
+	}
+	return errors.New("is on another origin than the issuer, and that origin is not allowed")
+}
+
+// CheckURL parses an absolute https URL without user name and fragment. Where
+// dev is set, http on a loopback host will do.
+func CheckURL(s string, dev bool) (*url.URL, error) {
+	u, err := url.Parse(s)
+	switch {
+	case err != nil:
+		return nil, errors.New("is not a URL")
+	case u.Scheme == "http" && Loopback(u.Hostname()):
+		if !dev {
+			return nil, errors.New("may use http only in development, with an http RedirectURL on a loopback host")
+		}
+	case u.Scheme != "https":
+		return nil, errors.New("must use https")
+	}
+	switch {
+	case u.Hostname() == "" || u.Opaque != "":
+		return nil, errors.New("has no host")
+	case u.User != nil:
+		return nil, errors.New("must not contain a user name")
+	case u.Fragment != "" || strings.Contains(s, "#"):
+		return nil, errors.New("must not have a fragment")
+	}
+	return u, nil
+}
+
+// Loopback reports whether host is this machine by definition. Only the three
+// spellings that the Auth Agent server takes count.
+func Loopback(host string) bool {
+	return host == "localhost" || host == "127.0.0.1" || host == "::1"
+}
+
+// get sends a GET request.
+func (c *Client) get(ctx context.Context, step, address string) (*answer, error) {
+	req, err := http.NewRequest(http.MethodGet, address, nil)
+	if err != nil {
+		return nil, &Error{Kind: Invalid, Step: step, Err: errors.New("address is not a URL")}
+	}
+	return c.send(ctx, step, req)
+}
