@@ -1,0 +1,871 @@
+// Package authagent lets AI agents sign in to a website: "Sign in with Auth
+// Agent". It is the relying party of an OAuth 2.1 authorization code flow with
+// PKCE, made for agents rather than for people.
+//
+// A site makes a [RelyingParty], mounts three handlers, and guards its routes:
+//
+//	rp, err := authagent.New(authagent.Config{
+//		Issuer:       os.Getenv("AUTH_AGENT_ISSUER"),
+//		ClientID:     os.Getenv("AUTH_AGENT_CLIENT_ID"),
+//		ClientSecret: os.Getenv("AUTH_AGENT_CLIENT_SECRET"),
+//		RedirectURL:  "https://shop.example/auth/agent/callback",
+//		SessionKeys:  [][]byte{key},
+//		Scenario:     authagent.ContextualProfile(users, profiles, authagent.TrustEmail),
+//	})
+//	if err != nil {
+//		log.Fatal(err)
+//	}
+//	mux.Handle("GET /auth/agent/login", rp.LoginHandler())
+//	mux.Handle("GET /auth/agent/callback", rp.CallbackHandler())
+//	mux.Handle("POST /auth/agent/logout", rp.LogoutHandler())
+//	mux.Handle("/orders", rp.RequireAccess(authagent.AccessRead)(orders))
+//
+// A handler behind the middleware asks who acts:
+//
+//	s, ok := authagent.FromContext(r.Context())
+//
+// # Who is who
+//
+// The agent is named by its issuer and its ID there. Its owner, the human for
+// whom it acts, may have an account at the site. The [Scenario] decides how the
+// two meet: with [FullAccount] the agent acts as its owner, with
+// [ContextualProfile] it has a profile of its own and may read what is the
+// owner's, with [FreshProfile] it has a profile and no owner. A [LinkPolicy]
+// decides whether it may enter an account at all; no e-mail address that an
+// authorization server names is proof of anything by itself.
+//
+// # What is guaranteed
+//
+// A sign-in is finished only in the browser that began it, once, with PKCE, and
+// the code is sent to the token endpoint at most once. No token is kept, unless
+// the site sets a store for them, and none reaches a log, an error or a URL. A
+// session that may only read is held to it by the middleware. Whatever cannot be
+// established refuses the request.
+//
+// # What is left to the site
+//
+// To serve over TLS; to keep its keys; to put [RelyingParty.ForbidAgents] in
+// front of what no agent may do; and, where there are several instances, to share
+// a [RevocationStore] and a [StateStore] between them.
+package authagent
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/sessions"
+	"golang.org/x/oauth2"
+
+	"github.com/authagent-go/authagent/internal/answer"
+	"github.com/authagent-go/authagent/internal/browser"
+	"github.com/authagent-go/authagent/internal/identity"
+	"github.com/authagent-go/authagent/internal/memory"
+	"github.com/authagent-go/authagent/internal/returnpath"
+	"github.com/authagent-go/authagent/internal/seal"
+	"github.com/authagent-go/authagent/internal/sink"
+	"github.com/authagent-go/authagent/internal/wire"
+)
+
+// DocumentedIssuer is the issuer that Auth Agent's documentation names. Its
+// owner has taken the server down, so it is no default: secrets would go to
+// whoever has the name next.
+const DocumentedIssuer = "https://api.auth-agent.com"
+
+// Config holds the settings of a [RelyingParty]. The zero values are safe
+// defaults; what is required says so. It prints and marshals without its secrets.
+type Config struct {
+	// Issuer is the authorization server's issuer identifier (RFC 8414 section
+	// 2): an https URL, exactly as the server spells it. Required.
+	Issuer string
+
+	// ClientID and ClientSecret are what the server knows the site by. Required.
+	ClientID     string
+	ClientSecret string
+
+	// RedirectURL is where CallbackHandler is mounted, as registered at the
+	// server: an absolute https URL without query, since the server appends
+	// "?code=". Required.
+	//
+	// With http on localhost, 127.0.0.1 or [::1] it means development: then, and
+	// only then, Issuer may be such a URL too, and cookies work without TLS.
+	RedirectURL string
+
+	// SessionKeys encrypt the cookies. Each is at least 32 random bytes. The
+	// first encrypts and all decrypt, so a key is replaced by putting the new one
+	// first and removing the old one when SessionLifetime has passed. All
+	// instances have the same. Required.
+	SessionKeys [][]byte
+
+	// Scenario decides as whom an agent acts. Required.
+	Scenario Scenario
+
+	// ReturnTo is the path that an agent lands on after signing in or out, unless
+	// the request names another with ?return_to=. The default is "/".
+	ReturnTo string
+
+	// RegistrationURL is where an agent is sent whose owner has no account: a
+	// path on this site or an https URL. By default it is told so.
+	RegistrationURL string
+
+	// CreateUsers lets FullAccount create an account for an agent whose owner has
+	// none, if the UserStore is a UserCreator.
+	CreateUsers bool
+
+	// LoginPath and LogoutPath are where LoginHandler and LogoutHandler are
+	// mounted. The defaults are "login" and "logout" beside RedirectURL's path.
+	LoginPath  string
+	LogoutPath string
+
+	// RequirePOST makes LoginHandler take POST only, from this site's own pages.
+	// An agent is then not signed in by following a link that somebody planted.
+	RequirePOST bool
+
+	// Scopes replaces the scopes that the scenario asks for.
+	Scopes []string
+
+	// Endpoints pins endpoints, instead of asking the server. With the first two
+	// set the server is not asked at all.
+	Endpoints Endpoints
+
+	// EndpointOrigins are the origins ("https://login.example") that the server's
+	// endpoints may have beside its issuer's.
+	EndpointOrigins []string
+
+	// TokenEncoding pins how the bodies of requests to the server are written. By
+	// default it is learned, without risking a code.
+	TokenEncoding TokenEncoding
+
+	// SubjectIsUser says that the issuer's tokens follow RFC 8693: sub is the
+	// user and act.sub the agent. At Auth Agent sub is the agent. A token of the
+	// other shape is refused.
+	SubjectIsUser bool
+
+	// TokenKey is the secret with which the server signs access tokens (HS256),
+	// for a site that runs its own server. With it, the signature is verified.
+	TokenKey []byte
+
+	// Introspect asks the server about each access token at sign-in, even where
+	// the token speaks for itself.
+	Introspect bool
+
+	// HTTPClient sends the requests to the server. It is copied, not changed;
+	// redirects, cookies and long waits are ruled out in the copy. The default
+	// keeps enough idle connections for a busy site.
+	HTTPClient *http.Client
+
+	// SessionStore keeps the sessions: any gorilla/sessions store. What it is
+	// given to keep is encrypted already. The default is a cookie.
+	SessionStore sessions.Store
+
+	// Sessions replaces SessionStore, for a site that has sessions of its own.
+	Sessions Sessions
+
+	// SessionIdle ends a session that was not used for so long. The default is 30
+	// minutes. SessionLifetime ends it in any case; the default is 12 hours.
+	SessionIdle     time.Duration
+	SessionLifetime time.Duration
+
+	// Revocations remembers the sessions that were ended before their time, and
+	// States the logins that were finished. The defaults are in memory; several
+	// instances share one of each.
+	Revocations RevocationStore
+	States      StateStore
+
+	// Tokens keeps the tokens of sessions, encrypted. By default none is kept.
+	Tokens TokenStore
+
+	// Logger gets what an operator wants to know; nil means slog.Default().
+	Logger *slog.Logger
+
+	// Audit gets every event. A slow or broken function does not hold up
+	// sign-ins, but loses events when 4096 are waiting.
+	Audit func(context.Context, Event)
+
+	// ErrorHandler answers refused requests in place of the page and the
+	// application/problem+json that they get by default. Headers that the answer
+	// needs, such as Retry-After, are set already.
+	ErrorHandler func(http.ResponseWriter, *http.Request, *Error)
+}
+
+// Endpoints are the addresses of an authorization server. An empty one is not pinned.
+type Endpoints struct {
+	Authorization, Token, UserInfo, Introspection, Revocation, JWKS string
+}
+
+// TokenEncoding is how the body of a request to the server is written.
+type TokenEncoding int32
+
+const (
+	EncodingAuto = TokenEncoding(wire.Unknown) // learned from the server
+	EncodingJSON = TokenEncoding(wire.JSON)    // application/json, as the published Auth Agent server demands
+	EncodingForm = TokenEncoding(wire.Form)    // application/x-www-form-urlencoded, as RFC 6749 demands
+)
+
+// Format prints the settings without the secrets, whatever the verb.
+func (c Config) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "authagent.Config{Issuer:%q ClientID:%q RedirectURL:%q}", c.Issuer, c.ClientID, c.RedirectURL)
+}
+
+// MarshalJSON gives the settings without the secrets.
+func (c Config) MarshalJSON() ([]byte, error) {
+	return json.Marshal(map[string]string{"issuer": c.Issuer, "client_id": c.ClientID, "redirect_url": c.RedirectURL})
+}
+
+// A RelyingParty lets agents sign in to a site at one authorization server. It
+// is safe for concurrent use; several in one process do not know of each other.
+type RelyingParty struct {
+	config      Config // complete, with the defaults
+	origin      string // the site's, from RedirectURL
+	callback    string // the path of RedirectURL
+	pending     *pendingLogins
+	sessions    Sessions
+	used        memory.States // states used in this process
+	tokenBox    *seal.Box
+	server      *wire.Server
+	identity    *identity.Verifier
+	audit       *sink.Sink[delivery]
+	page        *answer.Page
+	crossOrigin *http.CrossOriginProtection
+	request     atomic.Pointer[authorizationRequest]
+}
+
+// New returns a RelyingParty. It checks every setting, and joins what is wrong
+// into one error; it sends nothing over the network, so that a site starts while
+// its authorization server is down.
+func New(c Config) (*RelyingParty, error) {
+	c = c.withDefaults()
+	redirectURL, err := c.check()
+	if err != nil {
+		return nil, err
+	}
+	dev := redirectURL.Scheme == "http"
+	client := wire.NewClient(c.HTTPClient)
+	source := wire.NewSource(client, wire.Settings{
+		Issuer: c.Issuer, Origins: c.EndpointOrigins, Dev: dev,
+		Pins: wire.Metadata{
+			Authorization: c.Endpoints.Authorization, Token: c.Endpoints.Token, UserInfo: c.Endpoints.UserInfo,
+			Introspection: c.Endpoints.Introspection, Revocation: c.Endpoints.Revocation, JWKS: c.Endpoints.JWKS,
+		},
+	})
+	rp := &RelyingParty{
+		config:   c,
+		origin:   redirectURL.Scheme + "://" + redirectURL.Host,
+		callback: redirectURL.Path,
+		server:   wire.NewServer(client, source, c.ClientID, c.ClientSecret, wire.Encoding(c.TokenEncoding)),
+		identity: &identity.Verifier{
+			Issuer: c.Issuer, ClientID: c.ClientID, SubjectIsUser: c.SubjectIsUser, TokenKey: c.TokenKey, Introspect: c.Introspect,
+		},
+		page:        answer.NewPage(),
+		crossOrigin: http.NewCrossOriginProtection(),
+	}
+	rp.audit = sink.New(rp.deliver, func(why string) { rp.config.Logger.Error("authagent: audit event lost", "why", why) })
+	return rp, rp.openCookies(dev)
+}
+
+// openCookies sets up what is kept in cookies. Names and keys are this relying
+// party's own, so that nothing of another one on the same site is taken for it.
+func (rp *RelyingParty) openCookies(dev bool) error {
+	c := rp.config
+	sum := sha256.Sum256([]byte(c.Issuer + "\n" + c.ClientID))
+	// __Host- keeps neighbouring hosts from setting the cookie (RFC 6265bis
+	// section 4.1.3.2); browsers take it only with Secure, which needs TLS.
+	name := "__Host-authagent-" + base64.RawURLEncoding.EncodeToString(sum[:6])
+	if dev {
+		name = "dev-authagent-" + base64.RawURLEncoding.EncodeToString(sum[:6])
+	}
+	boxes := make(map[string]*seal.Box)
+	for _, purpose := range []string{"login", "session", "tokens"} {
+		box, err := seal.NewBox(c.SessionKeys, "authagent", purpose, c.Issuer, c.ClientID)
+		if err != nil {
+			return fmt.Errorf("authagent: SessionKeys: %w", err)
+		}
+		boxes[purpose] = box
+	}
+	rp.pending = &pendingLogins{prefix: name + "-login-", secure: !dev, box: boxes["login"]}
+	rp.tokenBox = boxes["tokens"]
+	rp.sessions = c.Sessions
+	if rp.sessions == nil {
+		store := c.SessionStore
+		if store == nil {
+			cookies := &sessions.CookieStore{Options: &sessions.Options{}}
+			cookies.Codecs = append(cookies.Codecs, sealedCodec{})
+			store = cookies
+		}
+		rp.sessions = &storeSessions{
+			store: store, cookie: name, secure: !dev, box: boxes["session"], idle: c.SessionIdle, lifetime: c.SessionLifetime,
+		}
+	}
+	return nil
+}
+
+// Format prints the relying party without its secrets, whatever the verb.
+func (rp *RelyingParty) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "authagent.RelyingParty{%v}", rp.config)
+}
+
+func (c Config) withDefaults() Config {
+	c.SessionKeys = slices.Clone(c.SessionKeys)
+	if c.ReturnTo == "" {
+		c.ReturnTo = "/"
+	}
+	if u, err := url.Parse(c.RedirectURL); err == nil {
+		if c.LoginPath == "" {
+			c.LoginPath = path.Join("/", path.Dir(u.Path), "login")
+		}
+		if c.LogoutPath == "" {
+			c.LogoutPath = path.Join("/", path.Dir(u.Path), "logout")
+		}
+	}
+	if c.Scopes == nil && c.Scenario != nil {
+		c.Scopes = c.Scenario.Scopes()
+	}
+	if c.SessionIdle == 0 {
+		c.SessionIdle = 30 * time.Minute
+	}
+	if c.SessionLifetime == 0 {
+		c.SessionLifetime = 12 * time.Hour
+	}
+	if c.Revocations == nil {
+		c.Revocations = &memory.Revocations{}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}
+
+// check returns the parsed RedirectURL, or everything that is wrong with the settings.
+func (c Config) check() (*url.URL, error) {
+	var errs []error
+	bad := func(field, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("authagent: %s: "+format, append([]any{field}, args...)...))
+	}
+	redirectURL, err := wire.CheckURL(c.RedirectURL, true)
+	switch {
+	case c.RedirectURL == "":
+		bad("RedirectURL", "is required")
+	case err != nil:
+		bad("RedirectURL", "%v", err)
+	case strings.Contains(c.RedirectURL, "?"):
+		bad("RedirectURL", "must not have a query (the server appends ?code=)")
+	case redirectURL.Path == "" || redirectURL.Path == "/":
+		bad("RedirectURL", "must have the path of CallbackHandler")
+	}
+	dev := err == nil && redirectURL.Scheme == "http"
+	c.checkServer(bad, dev)
+	c.checkPaths(bad, redirectURL)
+	if len(c.SessionKeys) == 0 {
+		bad("SessionKeys", "is required: at least one key of 32 random bytes")
+	}
+	for i, key := range c.SessionKeys {
+		switch {
+		case len(key) < 32:
+			bad("SessionKeys", "key %d has %d bytes, at least 32 are needed", i, len(key))
+		case slices.Min(key) == slices.Max(key):
+			bad("SessionKeys", "key %d is one byte repeated, not random", i)
+		}
+	}
+	if c.Scenario == nil {
+		bad("Scenario", "is required: FullAccount, ContextualProfile, FreshProfile or one of your own")
+	}
+	if s, ok := c.Scenario.(interface{ missing() string }); ok && s.missing() != "" {
+		bad("Scenario", "%s is nil", s.missing())
+	}
+	if s, ok := c.Scenario.(interface{ neededScope() string }); ok && !slices.Contains(c.Scopes, s.neededScope()) {
+		bad("Scopes", "lacks %s, without which the scenario knows no user", s.neededScope())
+	}
+	if c.SessionIdle < 0 || c.SessionLifetime < 0 {
+		bad("SessionIdle, SessionLifetime", "must not be negative")
+	}
+	if c.Sessions != nil && c.SessionStore != nil {
+		bad("Sessions, SessionStore", "only one of them can be set")
+	}
+	return redirectURL, errors.Join(errs...)
+}
+
+func (c Config) checkServer(bad func(field, format string, args ...any), dev bool) {
+	if u, err := wire.CheckURL(c.Issuer, dev); c.Issuer == "" {
+		bad("Issuer", "is required: the URL of your Auth Agent server")
+	} else if err != nil {
+		bad("Issuer", "%v", err)
+	} else if u.RawQuery != "" || u.ForceQuery {
+		bad("Issuer", "must not have a query")
+	}
+	if c.ClientID == "" {
+		bad("ClientID", "is required")
+	}
+	if c.ClientSecret == "" {
+		bad("ClientSecret", "is required")
+	}
+	for name, endpoint := range map[string]string{
+		"Authorization": c.Endpoints.Authorization, "Token": c.Endpoints.Token, "UserInfo": c.Endpoints.UserInfo,
+		"Introspection": c.Endpoints.Introspection, "Revocation": c.Endpoints.Revocation, "JWKS": c.Endpoints.JWKS,
+	} {
+		if _, err := wire.CheckURL(endpoint, dev); endpoint != "" && err != nil {
+			bad("Endpoints."+name, "%v", err)
+		}
+	}
+	for _, origin := range c.EndpointOrigins {
+		if u, err := wire.CheckURL(origin, dev); err != nil || origin != u.Scheme+"://"+u.Host {
+			bad("EndpointOrigins", "%q is not an origin like https://login.example", origin)
+		}
+	}
+	if len(c.TokenKey) > 0 && len(c.TokenKey) < 32 {
+		bad("TokenKey", "has %d bytes, at least 32 are needed", len(c.TokenKey))
+	}
+	if c.TokenEncoding < EncodingAuto || c.TokenEncoding > EncodingForm {
+		bad("TokenEncoding", "is none of EncodingAuto, EncodingJSON and EncodingForm")
+	}
+	for _, scope := range c.Scopes {
+		if scope == "" || strings.ContainsAny(scope, " \t\r\n\"\\") {
+			bad("Scopes", "%q is not a scope", scope)
+		}
+	}
+}
+
+func (c Config) checkPaths(bad func(field, format string, args ...any), redirectURL *url.URL) {
+	callback := ""
+	if redirectURL != nil {
+		callback = redirectURL.Path
+	}
+	for field, p := range map[string]string{"LoginPath": c.LoginPath, "LogoutPath": c.LogoutPath} {
+		if err := returnpath.Check(p); err != nil {
+			bad(field, "%v", err)
+		} else if p == callback {
+			bad(field, "is the path of RedirectURL")
+		}
+	}
+	if err := returnpath.Check(c.ReturnTo, c.LoginPath, c.LogoutPath, callback); err != nil {
+		bad("ReturnTo", "%v", err)
+	}
+	if c.RegistrationURL != "" && returnpath.Check(c.RegistrationURL) != nil {
+		if _, err := wire.CheckURL(c.RegistrationURL, redirectURL != nil && redirectURL.Scheme == "http"); err != nil {
+			bad("RegistrationURL", "is neither a path on this site nor an https URL")
+		}
+	}
+}
+
+func newRequestID() string { return rand.Text()[:16] }
+
+// LoginHandler starts a sign-in: it keeps the login's secrets in the browser and
+// sends it to the authorization server. ?return_to= names the path on this site
+// to land on; one that is not acceptable is replaced by Config.ReturnTo.
+func (rp *RelyingParty) LoginHandler() http.Handler {
+	return rp.handler(EventLoginFailed, rp.serveLogin)
+}
+
+func (rp *RelyingParty) serveLogin(w http.ResponseWriter, r *http.Request) error {
+	if err := rp.mayStart(w, r); err != nil {
+		return err
+	}
+	request, err := rp.authorizationRequest(r.Context())
+	if err != nil {
+		return err
+	}
+	login := NewLogin(rp.returnTarget(returnTo(r)))
+	rp.pending.put(w, r, login)
+	rp.record(r, EventLoginStarted, nil, nil)
+	rp.server.Learn(request.metadata) // while the agent is away at the server
+	redirect(w, request.url(login))
+	return nil
+}
+
+// mayStart keeps a login from being started by anything but an agent or a
+// person who wants it.
+func (rp *RelyingParty) mayStart(w http.ResponseWriter, r *http.Request) error {
+	if rp.config.RequirePOST || r.Method == http.MethodPost {
+		return rp.mayPost(w, r)
+	}
+	if err := allow(w, r, http.MethodGet, http.MethodPost); err != nil {
+		return err
+	}
+	if browser.Prefetched(r) || browser.Embedded(r) && !browser.FetchedBySelf(r) {
+		return fail(ErrNotNavigation, "start login", "the request is a prefetch or for something embedded")
+	}
+	return nil
+}
+
+// mayPost checks a request that changes something.
+func (rp *RelyingParty) mayPost(w http.ResponseWriter, r *http.Request) error {
+	if err := allow(w, r, http.MethodPost); err != nil {
+		return err
+	}
+	if err := rp.crossOrigin.Check(r); err != nil {
+		return fail(ErrCrossOrigin, "check origin", "the request comes from another site's page")
+	}
+	return nil
+}
+
+func allow(w http.ResponseWriter, r *http.Request, methods ...string) error {
+	if slices.Contains(methods, r.Method) {
+		return nil
+	}
+	w.Header().Set("Allow", strings.Join(methods, ", "))
+	return fail(ErrMethod, "check method", "%s is not allowed", answer.Token(r.Method))
+}
+
+func returnTo(r *http.Request) string {
+	if r.URL.RawQuery == "" {
+		return ""
+	}
+	if all := r.URL.Query()["return_to"]; len(all) == 1 {
+		return all[0]
+	}
+	return ""
+}
+
+// returnTarget returns target if it is a path on this site to land on, and the
+// default if it is not.
+func (rp *RelyingParty) returnTarget(target string) string {
+	if target == "" || returnpath.Check(target, rp.config.LoginPath, rp.config.LogoutPath, rp.callback) != nil {
+		return rp.config.ReturnTo
+	}
+	return target
+}
+
+// CallbackHandler finishes a sign-in: the authorization server sends the
+// browser here with a code. It starts the agent's session and sends it on to
+// where the login said.
+func (rp *RelyingParty) CallbackHandler() http.Handler {
+	return rp.handler(EventLoginFailed, rp.serveCallback)
+}
+
+func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	if err := mayFinish(w, r); err != nil {
+		return err
+	}
+	response, err := wire.ParseResponse(r.URL.RawQuery)
+	if err != nil {
+		return fail(ErrRequest, "read response", "%w", err)
+	}
+	login, err := rp.pending.take(r, response.State)
+	if err != nil {
+		if rp.isFinished(r, response.State) {
+			redirect(w, rp.config.ReturnTo) // a reload, or the back button, after all went well
+			return nil
+		}
+		return err
+	}
+	// Up to here, and until the server is ready, nothing is used up.
+	if err := rp.ready(ctx, response); err != nil {
+		return err
+	}
+	rp.pending.drop(w, login)
+	if err := rp.use(ctx, login); err != nil {
+		return err
+	}
+	if err := rp.checkIssuer(ctx, response); err != nil {
+		return err
+	}
+	if err := reported(response); err != nil {
+		return err
+	}
+	token, err := rp.Exchange(ctx, response.Code, login)
+	if err != nil {
+		return err
+	}
+	in, err := rp.Identify(ctx, token, login)
+	if err != nil {
+		return err
+	}
+	session, err := rp.signIn(ctx, in, login)
+	if err != nil {
+		return err
+	}
+	if err := rp.start(w, r, session, in.token); err != nil {
+		return err
+	}
+	rp.record(r, EventLoginSucceeded, session, nil)
+	redirect(w, rp.returnTarget(login.ReturnTo))
+	return nil
+}
+
+// mayFinish refuses what would use a response up without an agent or a person
+// having opened it.
+func mayFinish(w http.ResponseWriter, r *http.Request) error {
+	if err := allow(w, r, http.MethodGet); err != nil {
+		return err
+	}
+	if browser.Prefetched(r) || browser.Embedded(r) {
+		return fail(ErrNotNavigation, "finish login", "the request is a prefetch or for something embedded")
+	}
+	return nil
+}
+
+// reported returns the error that the server reports. Its text is not passed on:
+// anybody can write a link with one.
+func reported(r *wire.Response) error {
+	switch r.Error {
+	case "":
+		return nil
+	case "access_denied":
+		return fail(ErrDenied, "read response", "the server reports access_denied")
+	case "temporarily_unavailable", "server_error":
+		return fail(ErrUnavailable, "read response", "the server reports %s", r.Error)
+	}
+	return fail(ErrAuthorization, "read response", "the server reports an error")
+}
+
+// ready makes sure that the server can be asked, before anything is used up: the
+// agent can come back with the same response when it could not.
+func (rp *RelyingParty) ready(ctx context.Context, r *wire.Response) error {
+	m, err := rp.server.Get(ctx)
+	if err == nil && r.Code != "" {
+		_, err = rp.server.Encoding(ctx, m)
+	}
+	return serverError("reach server", err)
+}
+
+// checkIssuer is the defence against mix-up of RFC 9207 section 2.4.
+func (rp *RelyingParty) checkIssuer(ctx context.Context, r *wire.Response) error {
+	m, err := rp.server.Get(ctx)
+	switch {
+	case err != nil:
+		return serverError("reach server", err)
+	case r.Issuer == nil && m.IssOnResponse:
+		return fail(ErrIssuer, "check issuer", "the response lacks the iss that the server announces")
+	case r.Issuer != nil && *r.Issuer != rp.config.Issuer:
+		return fail(ErrIssuer, "check issuer", "iss is not the configured issuer")
+	}
+	return nil
+}
+
+// use makes a login usable once, in time.
+func (rp *RelyingParty) use(ctx context.Context, l *Login) error {
+	until := l.StartedAt.Add(loginTTL)
+	if now := time.Now(); now.After(until) || l.StartedAt.After(now.Add(clockSkew)) {
+		return fail(ErrStateExpired, "use state", "the login began more than %v ago", loginTTL)
+	}
+	sum := sha256.Sum256([]byte(l.State)) // a store has no use for the state itself
+	id := base64.RawURLEncoding.EncodeToString(sum[:16])
+	first, err := rp.used.UseState(ctx, id, until.Add(clockSkew))
+	if first && err == nil && rp.config.States != nil {
+		err = rp.protect("use state", func() error {
+			first, err = rp.config.States.UseState(ctx, id, until.Add(clockSkew))
+			return err
+		})
+	}
+	switch {
+	case errors.Is(err, memory.ErrFull):
+		return fail(ErrOverloaded, "use state", "%w", err)
+	case err != nil:
+		return siteError("use state", err)
+	case !first:
+		return fail(ErrStateUsed, "use state", "the login has been finished")
+	}
+	return nil
+}
+
+// isFinished reports whether this browser is signed in by the login of this state.
+func (rp *RelyingParty) isFinished(r *http.Request, state string) bool {
+	s, _, err := rp.session(headerSink{}, r)
+	return err == nil && s != nil && len(state) > loginIDLength && s.loginID == state[:loginIDLength]
+}
+
+// signIn asks the scenario as whom the agent acts.
+func (rp *RelyingParty) signIn(ctx context.Context, in *SignIn, l *Login) (*Session, error) {
+	var who Principal
+	err := rp.protect("sign in", func() (err error) {
+		who, err = rp.config.Scenario.SignIn(ctx, in)
+		return err
+	})
+	switch {
+	case err != nil:
+	case who.Access < AccessNone || who.Access > AccessFull:
+		err = fmt.Errorf("the scenario returned %v", who.Access)
+	case who.Access > AccessNone && who.UserID == "":
+		err = fmt.Errorf("the scenario returned access %v to the data of no user", who.Access)
+	}
+	if err != nil {
+		e := asError(siteError("sign in", err))
+		e.agent = in.Agent
+		return nil, e
+	}
+	now := time.Now()
+	return &Session{
+		ID: newSessionID(), Agent: in.Agent, Model: in.Model, Scenario: rp.config.Scenario.Name(),
+		UserID: who.UserID, ProfileID: who.ProfileID, Access: who.Access,
+		StartedAt: now, ExpiresAt: now.Add(rp.config.SessionLifetime), loginID: l.ID(),
+	}, nil
+}
+
+// start starts the session, the last thing that can fail. The one that the
+// browser had ends wherever a copy of its cookie may be.
+func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session, t *oauth2.Token) error {
+	former, _, err := rp.session(headerSink{}, r)
+	if err == nil && former != nil {
+		err = rp.protect("end former session", func() error { return rp.EndSession(r.Context(), former.ID) })
+	}
+	if err == nil {
+		err = rp.saveTokens(r.Context(), s, t)
+	}
+	if err == nil {
+		err = rp.protect("start session", func() error { return rp.sessions.Start(w, r, s) })
+	}
+	return siteError("start session", err)
+}
+
+// Exchange redeems the code that answers a login, sending one request whatever
+// comes back.
+func (rp *RelyingParty) Exchange(ctx context.Context, code string, l *Login) (*oauth2.Token, error) {
+	t, err := rp.server.Exchange(ctx, code, l.Verifier, rp.config.RedirectURL)
+	if err != nil {
+		return nil, serverError("exchange code", err)
+	}
+	return publicToken(t), nil
+}
+
+// Identify verifies whom a token that was just issued speaks of: by its
+// id_token, by its own claims, or by introspection. The login is the one whose
+// code was exchanged for it.
+func (rp *RelyingParty) Identify(ctx context.Context, t *oauth2.Token, l *Login) (*SignIn, error) {
+	nonce := ""
+	if slices.Contains(rp.config.Scopes, "openid") {
+		nonce = l.Nonce
+	}
+	var id *identity.Identity
+	issued := wireToken(t)
+	fresh, err := rp.server.Confirm(ctx, issued, func(t *wire.Token) (err error) {
+		id, err = rp.identity.Establish(ctx, rp.server, t, nonce)
+		return err
+	})
+	if err != nil {
+		return nil, serverError("establish identity", err)
+	}
+	return &SignIn{
+		Agent: Agent{Issuer: rp.config.Issuer, ID: id.Agent}, Model: id.Model,
+		rp: rp, identity: id.Subject, token: publicToken(fresh), refreshed: fresh != issued,
+	}, nil
+}
+
+// publicToken and wireToken are each other's inverse.
+func publicToken(t *wire.Token) *oauth2.Token {
+	extra := map[string]any{}
+	if t.ScopeSaid {
+		extra["scope"] = t.Scope
+	}
+	if t.ID != "" {
+		extra["id_token"] = t.ID
+	}
+	token := &oauth2.Token{AccessToken: t.Access, TokenType: "Bearer", RefreshToken: t.Refresh, Expiry: t.Expires}
+	return token.WithExtra(extra)
+}
+
+func wireToken(t *oauth2.Token) *wire.Token {
+	id, _ := t.Extra("id_token").(string)
+	scope, said := t.Extra("scope").(string)
+	return &wire.Token{Access: t.AccessToken, Refresh: t.RefreshToken, ID: id, Expires: t.Expiry, Scope: scope, ScopeSaid: said}
+}
+
+// serverError says what an error of the back channel means for a sign-in.
+func serverError(step string, err error) error {
+	var w *wire.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, identity.ErrMismatch):
+		return fail(ErrIdentity, step, "%w", err)
+	case errors.Is(err, wire.ErrInactive):
+		return fail(ErrToken, step, "%w", err)
+	case !errors.As(err, &w):
+		return fail(ErrResponse, step, "%w", err)
+	}
+	e := fail(reasonFor(w), step, "%w", err)
+	if w.RetryAfter > 0 {
+		e.RetryAfter = w.RetryAfter
+	}
+	return e
+}
+
+func reasonFor(w *wire.Error) Reason {
+	switch {
+	case w.Kind == wire.Overloaded:
+		return ErrOverloaded
+	case w.Kind == wire.Unavailable && w.Timeout():
+		return ErrTimeout
+	case w.Kind == wire.Unavailable:
+		return ErrUnavailable
+	case w.Kind == wire.Malformed:
+		return ErrResponse
+	case w.Kind == wire.Invalid:
+		return ErrToken
+	case w.Code == "invalid_client" || w.Code == "unauthorized_client":
+		return ErrClient
+	case w.Code == "invalid_grant":
+		return ErrCode
+	}
+	return ErrToken
+}
+
+// LogoutHandler ends the agent's session, here and wherever a copy of its
+// cookie may be, and asks the server to revoke the tokens if any are kept. It
+// takes POST from this site's own pages, and programs.
+func (rp *RelyingParty) LogoutHandler() http.Handler {
+	return rp.handler(EventPermissionDenied, rp.serveLogout)
+}
+
+func (rp *RelyingParty) serveLogout(w http.ResponseWriter, r *http.Request) error {
+	if err := rp.mayPost(w, r); err != nil {
+		return err
+	}
+	s, _, err := rp.session(headerSink{}, r)
+	if err != nil {
+		return err
+	}
+	if s != nil {
+		if err := rp.protect("end session", func() error { return rp.EndSession(r.Context(), s.ID) }); err != nil {
+			return siteError("end session", err)
+		}
+	}
+	if err := rp.protect("end session", func() error { return rp.sessions.End(w, r) }); err != nil {
+		return siteError("end session", err)
+	}
+	if s != nil {
+		rp.revokeTokens(r.Context(), s)
+		rp.record(r, EventSessionEnded, s, nil)
+	}
+	redirect(w, rp.returnTarget(returnTo(r)))
+	return nil
+}
+
+// handler is what the three handlers have in common: the headers, and what
+// becomes of an error.
+func (rp *RelyingParty) handler(failed EventName, serve func(http.ResponseWriter, *http.Request) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer.Protect(w.Header())
+		err := serve(w, r)
+		if err == nil {
+			return
+		}
+		e := asError(err)
+		e.RequestID = newRequestID()
+		rp.record(r, failed, nil, e)
+		if e.Reason == ErrNoAccount && rp.config.RegistrationURL != "" {
+			redirect(w, rp.config.RegistrationURL)
+			return
+		}
+		rp.answer(w, r, e)
+	})
+}
+
+// redirect sends a browser on with 303, after which it always sends GET and no
+// body (RFC 9700 section 4.12). http.Redirect would clean the path, and repeat it
+// in a page.
+func redirect(w http.ResponseWriter, target string) {
+	w.Header().Set("Location", target)
+	w.WriteHeader(http.StatusSeeOther)
+}

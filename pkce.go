@@ -1,0 +1,255 @@
+package authagent
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/authagent-go/authagent/internal/browser"
+	"github.com/authagent-go/authagent/internal/seal"
+	"github.com/authagent-go/authagent/internal/wire"
+)
+
+const (
+	// loginTTL is how long a login may take. The Auth Agent server gives the
+	// agent 120 seconds and its code 600.
+	loginTTL = 10 * time.Minute
+
+	// maxPendingBytes bounds the cookies of the logins that one browser has
+	// under way, so that they never fill the header that a server accepts.
+	maxPendingBytes = 6 << 10
+
+	// maxPending bounds their number.
+	maxPending = 5
+
+	loginIDLength = 8 // characters of the state that name its login
+
+	stateBytes    = 32
+	verifierBytes = 96
+	nonceBytes    = 16
+)
+
+// A Login holds the secrets of one login that is under way: made when it
+// starts, kept in the browser, checked when it comes back. It prints as its ID.
+type Login struct {
+	// State ties the authorization response to the browser that asked for it
+	// (RFC 6749 section 10.12): 256 random bits, in an alphabet that survives the
+	// Auth Agent server's redirect, which escapes nothing. Its first eight
+	// characters are the login's ID.
+	State string
+
+	// Verifier is the PKCE code verifier (RFC 7636 section 4.1): 768 random bits
+	// as 128 characters.
+	Verifier string
+
+	// Nonce ties an id_token to the login (OpenID Connect Core section 3.1.2.1).
+	// It is sent where the openid scope is asked for.
+	Nonce string
+
+	// ReturnTo is the path on this site that the agent lands on afterwards.
+	ReturnTo string
+
+	// StartedAt is when the login started.
+	StartedAt time.Time
+}
+
+// NewLogin makes the secrets of a login that ends at returnTo, which the caller
+// has checked.
+func NewLogin(returnTo string) *Login {
+	var random [stateBytes + verifierBytes + nonceBytes]byte
+	rand.Read(random[:]) // never fails
+	encoded := base64.RawURLEncoding
+	return &Login{
+		State:     encoded.EncodeToString(random[:stateBytes]),
+		Verifier:  encoded.EncodeToString(random[stateBytes : stateBytes+verifierBytes]),
+		Nonce:     encoded.EncodeToString(random[stateBytes+verifierBytes:]),
+		ReturnTo:  returnTo,
+		StartedAt: time.Now(),
+	}
+}
+
+// ID names the login without giving its state away.
+func (l *Login) ID() string { return l.State[:loginIDLength] }
+
+// Challenge returns the S256 code challenge, BASE64URL(SHA256(verifier)) without
+// padding (RFC 7636 section 4.2).
+func (l *Login) Challenge() string { return oauth2.S256ChallengeFromVerifier(l.Verifier) }
+
+// String returns the login's ID.
+func (l *Login) String() string { return "login " + l.ID() }
+
+// Format prints the login's ID whatever the verb, so that no secret is logged.
+func (l *Login) Format(f fmt.State, _ rune) { fmt.Fprint(f, l.String()) }
+
+// MarshalText gives the login's ID: a login is not to be stored in the clear.
+func (l *Login) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+
+// AuthorizationURL returns where to send the browser for a login. It needs the
+// server's metadata, which is fetched if it is not known yet.
+func (rp *RelyingParty) AuthorizationURL(ctx context.Context, l *Login) (string, error) {
+	request, err := rp.authorizationRequest(ctx)
+	if err != nil {
+		return "", err
+	}
+	return request.url(l), nil
+}
+
+// authorizationRequest is the part of the authorization request (RFC 6749
+// section 4.1.1, RFC 7636 section 4.3) that is the same for all logins.
+type authorizationRequest struct {
+	metadata *wire.Metadata
+	prefix   string
+	nonce    bool
+}
+
+// authorizationRequest builds the request anew only when the metadata is new.
+func (rp *RelyingParty) authorizationRequest(ctx context.Context) (*authorizationRequest, error) {
+	m, err := rp.server.Get(ctx)
+	if err != nil {
+		return nil, fail(ErrNotReady, "read metadata", "%w", err)
+	}
+	if have := rp.request.Load(); have != nil && have.metadata == m {
+		return have, nil
+	}
+	endpoint, err := url.Parse(m.Authorization)
+	if err != nil {
+		return nil, fail(ErrNotReady, "read metadata", "the authorization endpoint is not a URL")
+	}
+	query := endpoint.Query() // RFC 6749 section 3.1: a query it has is kept
+	query.Set("response_type", "code")
+	query.Set("client_id", rp.config.ClientID)
+	query.Set("redirect_uri", rp.config.RedirectURL)
+	query.Set("scope", strings.Join(rp.config.Scopes, " "))
+	query.Set("code_challenge_method", "S256")
+	for _, own := range [...]string{"state", "code_challenge", "nonce"} {
+		query.Del(own)
+	}
+	endpoint.RawQuery = query.Encode()
+	request := &authorizationRequest{metadata: m, prefix: endpoint.String(), nonce: slices.Contains(rp.config.Scopes, "openid")}
+	rp.request.Store(request)
+	return request, nil
+}
+
+// url returns the request of one login. What it appends needs no escaping.
+func (a *authorizationRequest) url(l *Login) string {
+	u := a.prefix + "&state=" + l.State + "&code_challenge=" + l.Challenge()
+	if a.nonce {
+		u += "&nonce=" + l.Nonce
+	}
+	return u
+}
+
+// A StateStore makes each state usable once across all instances of a site.
+// Within one process that is so without it.
+type StateStore interface {
+	// UseState records that the state with this ID is used and reports whether
+	// it was unused until now. Of several calls with one ID, at any number of
+	// instances at once, exactly one gets true. The record is kept until the
+	// given time, after which the login has expired anyway. An error fails the login.
+	UseState(ctx context.Context, id string, until time.Time) (first bool, err error)
+}
+
+// pendingLogins keeps the logins that are under way in the browser, each in a
+// sealed cookie of its own: several tabs can sign in at once, any instance can
+// finish what another began, and a login that is never finished costs the site
+// nothing.
+type pendingLogins struct {
+	prefix string // of the cookies' names
+	secure bool
+	box    *seal.Box
+}
+
+// put sets the cookie of l, and drops the oldest ones if that would be too many.
+func (p *pendingLogins) put(w http.ResponseWriter, r *http.Request, l *Login) {
+	name := p.prefix + l.ID()
+	value := make([]byte, 0, len(l.State)+len(l.Verifier)+len(l.Nonce)+len(l.ReturnTo)+24)
+	value = seal.AppendInt(value, l.StartedAt.Unix())
+	for _, field := range [...]string{l.State, l.Verifier, l.Nonce, l.ReturnTo} {
+		value = seal.AppendString(value, field)
+	}
+	sealed := p.box.Seal(value, name)
+	w.Header().Add("Set-Cookie", browser.SetCookie(name, sealed, int(loginTTL/time.Second), p.secure))
+	p.makeRoom(w, r, len(name)+len(sealed))
+}
+
+// makeRoom expires the oldest pending logins until there is room for size more bytes.
+func (p *pendingLogins) makeRoom(w http.ResponseWriter, r *http.Request, size int) {
+	type pending struct {
+		name  string
+		size  int
+		since time.Time // zero for what does not open, which so goes first
+	}
+	var all []pending
+	total := size
+	browser.EachCookie(r, func(name, value string) {
+		if strings.HasPrefix(name, p.prefix) {
+			all = append(all, pending{name: name, size: len(name) + len(value)})
+			total += len(name) + len(value)
+		}
+	})
+	if len(all) < maxPending && total <= maxPendingBytes {
+		return
+	}
+	for i := range all {
+		if l, err := p.open(r, all[i].name); err == nil {
+			all[i].since = l.StartedAt
+		}
+	}
+	sort.SliceStable(all, func(i, j int) bool { return all[i].since.Before(all[j].since) })
+	for i := 0; i < len(all) && (len(all)-i >= maxPending || total > maxPendingBytes); i++ {
+		p.dropNamed(w, all[i].name)
+		total -= all[i].size
+	}
+}
+
+// take returns the login that this browser began with this state.
+func (p *pendingLogins) take(r *http.Request, state string) (*Login, error) {
+	if len(state) != base64.RawURLEncoding.EncodedLen(stateBytes) {
+		return nil, fail(ErrState, "match state", "state is missing or not one of ours")
+	}
+	l, err := p.open(r, p.prefix+state[:loginIDLength])
+	if err != nil {
+		return nil, err
+	}
+	if subtle.ConstantTimeCompare([]byte(l.State), []byte(state)) != 1 {
+		return nil, fail(ErrState, "match state", "state is another than the one this browser was given")
+	}
+	return l, nil
+}
+
+// open opens the one login cookie of this name. A browser can be made to send a
+// second one by a neighbouring host (RFC 6265 section 8.6), so two are none.
+func (p *pendingLogins) open(r *http.Request, name string) (*Login, error) {
+	sealed, n := browser.Cookie(r, name)
+	if n != 1 {
+		return nil, fail(ErrState, "match state", "this browser has no pending login of that state")
+	}
+	value, err := p.box.Open(sealed, name)
+	if err != nil {
+		return nil, fail(ErrState, "match state", "the pending login does not open")
+	}
+	fields := seal.NewReader(value)
+	l := &Login{StartedAt: time.Unix(fields.Int(), 0)}
+	l.State, l.Verifier, l.Nonce, l.ReturnTo = fields.String(), fields.String(), fields.String(), fields.String()
+	if fields.Err() != nil || len(l.State) < loginIDLength {
+		return nil, fail(ErrState, "match state", "the pending login is of another version")
+	}
+	return l, nil
+}
+
+// drop expires the cookie of a login that has come to its end.
+func (p *pendingLogins) drop(w http.ResponseWriter, l *Login) { p.dropNamed(w, p.prefix+l.ID()) }
+
+func (p *pendingLogins) dropNamed(w http.ResponseWriter, name string) {
+	w.Header().Add("Set-Cookie", browser.SetCookie(name, "", 0, p.secure))
+}

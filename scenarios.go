@@ -1,0 +1,537 @@
+package authagent
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"golang.org/x/oauth2"
+
+	"github.com/authagent-go/authagent/internal/claims"
+	"github.com/authagent-go/authagent/internal/wire"
+)
+
+// An Agent is named by its issuer and its ID there, together: two issuers may
+// give the same ID to different agents. It can be compared and be a map key.
+type Agent struct {
+	Issuer string `json:"issuer"`
+	ID     string `json:"id"`
+}
+
+// A Scenario decides as whom an agent that has proved its identity acts on the
+// site. [FullAccount], [ContextualProfile] and [FreshProfile] are the three that
+// Auth Agent describes; a site can write or wrap one.
+type Scenario interface {
+	// Name is recorded in sessions and events.
+	Name() string
+
+	// Scopes are asked for in the authorization request.
+	Scopes() []string
+
+	// SignIn returns as whom the agent acts. It is called once per sign-in, and
+	// possibly by many at once. An error refuses the sign-in and must leave
+	// nothing half-made; one that is a [Reason] or wraps one says why, any other
+	// is taken for a failure of the site.
+	SignIn(ctx context.Context, in *SignIn) (Principal, error)
+
+	// A scenario that embeds another so passes the question on.
+	SessionChecker
+}
+
+// A SessionChecker is asked on each request of a signed-in agent. A Scenario is
+// one; a UserStore and a LinkPolicy may be.
+type SessionChecker interface {
+	// CheckSession returns nil if s may go on, and may lower s.Access. An error
+	// that is a [Reason] ends the session; any other refuses only the request.
+	CheckSession(ctx context.Context, s *Session) error
+}
+
+// A Principal is whom an agent acts as.
+type Principal struct {
+	UserID    string // the account it acts for; empty for none
+	ProfileID string // its own profile; empty for none
+	Access    Access // what it may do with the user's data
+}
+
+// A SignIn is an agent whose identity has been verified, and the means to learn
+// more about it.
+type SignIn struct {
+	Agent Agent
+	Model string // self-declared
+
+	rp       *RelyingParty
+	token    *oauth2.Token
+	identity string // sub of the token: the agent, or the user where the issuer's profile says so
+	userinfo *UserInfo
+
+	refreshed  bool // the one refresh that a sign-in may need has been made, or had its chance
+	unverified bool // userinfo says that the e-mail address is not verified
+}
+
+// UserInfo is what the authorization server says about the agent's owner. None
+// of it is proof: at the Auth Agent server whoever registers an agent writes it.
+type UserInfo struct {
+	// Subject is whom the token speaks of: the agent, or its user where
+	// Config.SubjectIsUser is set.
+	Subject string
+
+	// Email is the owner's address with its ASCII letters in lower case, ready to
+	// be compared. It is empty where the server gives none, gives one that is not
+	// a plain address (see [ParseEmail]), or says that it is unverified.
+	Email string
+
+	// EmailVerified reports that the server claims to have verified Email. The
+	// Auth Agent server makes no such claim.
+	EmailVerified bool
+
+	// Name is for display only, at most 256 characters without control characters.
+	Name string
+}
+
+// UserInfo asks the authorization server about the agent's owner, once per
+// sign-in however often it is called.
+func (in *SignIn) UserInfo(ctx context.Context) (*UserInfo, error) {
+	if in.userinfo != nil {
+		return in.userinfo, nil
+	}
+	var raw *wire.UserInfo
+	ask := func(t *wire.Token) (err error) {
+		raw, err = in.rp.server.UserInfo(ctx, t.Access)
+		return err
+	}
+	token := wireToken(in.token)
+	var err error
+	if in.refreshed {
+		err = ask(token)
+	} else {
+		token, err = in.rp.server.Confirm(ctx, token, ask)
+		in.token, in.refreshed = publicToken(token), true
+	}
+	if err != nil {
+		return nil, serverError("ask userinfo", err)
+	}
+	if raw.Subject != in.identity {
+		return nil, fail(ErrIdentity, "compare subjects", "userinfo speaks of another subject than the token")
+	}
+	in.userinfo = newUserInfo(raw)
+	in.unverified = raw.Verified != nil && !*raw.Verified
+	return in.userinfo, nil
+}
+
+func newUserInfo(raw *wire.UserInfo) *UserInfo {
+	u := &UserInfo{Subject: raw.Subject, Name: raw.Name}
+	if raw.Verified == nil || *raw.Verified {
+		u.Email, _ = ParseEmail(raw.Email)
+		u.EmailVerified = u.Email != "" && raw.Verified != nil
+	}
+	return u
+}
+
+// UserInfo asks the server for the claims of a token. It is for flows of a
+// site's own; a Scenario uses [SignIn.UserInfo], which compares the subject.
+func (rp *RelyingParty) UserInfo(ctx context.Context, t *oauth2.Token) (*UserInfo, error) {
+	raw, err := rp.server.UserInfo(ctx, t.AccessToken)
+	if err != nil {
+		return nil, serverError("ask userinfo", err)
+	}
+	return newUserInfo(raw), nil
+}
+
+// ParseEmail returns address with its ASCII letters in lower case, and whether
+// it is a plain address: one @, a dotted domain, ASCII, no quotes, comments,
+// display name or white space, at most 254 bytes. Addresses that look or fold
+// alike are different people to it.
+func ParseEmail(address string) (normalized string, ok bool) { return claims.Email(address) }
+
+// HasScope reports whether the server granted a scope. A server that does not
+// say what it granted has granted what was asked for (RFC 6749 section 5.1).
+func (in *SignIn) HasScope(scope string) bool {
+	granted, said := in.token.Extra("scope").(string)
+	if !said {
+		return slices.Contains(in.rp.config.Scopes, scope)
+	}
+	return slices.Contains(strings.Fields(granted), scope)
+}
+
+// ErrNotFound is what a store returns when it has no such record.
+var ErrNotFound = errors.New("authagent: not found")
+
+// ErrAmbiguous is what UserByEmail returns when several accounts have the address.
+var ErrAmbiguous = errors.New("authagent: several accounts have this address")
+
+// ErrExists is what CreateUser returns when the address is taken.
+var ErrExists = errors.New("authagent: already exists")
+
+// A User is an account of the site.
+type User struct {
+	ID string
+
+	// EmailVerified says that the site itself has seen proof that the account's
+	// holder owns the address. An account without it is never entered by an
+	// agent: somebody may have registered it in the owner's name to wait for them.
+	EmailVerified bool
+
+	// Disabled accounts are never entered.
+	Disabled bool
+
+	// CreatedBy is the agent that an account was created for by [UserCreator], and
+	// zero for all others. Until the address is verified, that agent alone may
+	// enter the account.
+	CreatedBy Agent
+}
+
+// UserStore finds the accounts of the site. Implementations are safe for
+// concurrent use.
+//
+// It may also be a [UserCreator], an [AgentLinker] and a [SessionChecker].
+type UserStore interface {
+	// UserByEmail returns the account with this address, which is a plain one in
+	// lower case: compare it with the stored address lower-cased. It returns
+	// ErrNotFound if there is none, and ErrAmbiguous if there are several.
+	UserByEmail(ctx context.Context, email string) (User, error)
+}
+
+// A UserCreator is a UserStore that can create an account for an agent whose
+// owner has none.
+type UserCreator interface {
+	// CreateUser creates an account and returns it. It must not mark the address
+	// as verified, since nobody has verified it, and it must store CreatedBy. If
+	// the address is taken, or CreatedBy has entered an account before
+	// (AgentLinker), it creates nothing and returns ErrExists.
+	CreateUser(ctx context.Context, u NewUser) (User, error)
+}
+
+// NewUser is an account to be created.
+type NewUser struct {
+	Email     string // plain, in lower case, and unverified
+	Name      string // for display, not to be trusted
+	CreatedBy Agent
+}
+
+// An AgentLinker is a UserStore that remembers which account an agent entered,
+// so that a later change of the agent's e-mail address at the server never moves
+// it to another one.
+type AgentLinker interface {
+	// LinkAgent records that agent enters the account userID, unless it is
+	// recorded with one already, and returns the one on record. Of several calls
+	// at once for one agent, all get the same answer.
+	LinkAgent(ctx context.Context, agent Agent, userID string) (linked string, err error)
+}
+
+// A Profile is an agent's own record on the site, one for each agent and
+// scenario.
+type Profile struct {
+	ID       string // chosen by the store
+	Agent    Agent
+	Scenario string
+	UserID   string // the account it is linked to; empty for none
+	Model    string // self-declared, as of the first sign-in
+	Name     string // for display, not to be trusted; empty where the scenario did not ask for it
+}
+
+// A ProfileStore keeps profiles. Implementations are safe for concurrent use.
+type ProfileStore interface {
+	// FindOrCreateProfile returns the profile with the Agent and Scenario of p,
+	// creating it from p if there is none, with an ID of the store's choice. An
+	// existing one is returned as it is, even if its other fields differ from
+	// p's. Of any number of calls at once for one agent and scenario, one
+	// creates and all get the same profile: leave that to a unique constraint.
+	FindOrCreateProfile(ctx context.Context, p Profile) (Profile, error)
+}
+
+// A LinkPolicy decides whether an agent may enter an account, and with what
+// access. It has no default: each site decides in the open.
+type LinkPolicy interface {
+	// Link returns the account that the agent enters, or an error that refuses
+	// the sign-in, a [Reason] for preference. ErrNoAccount says that there is no
+	// account to enter.
+	Link(ctx context.Context, request LinkRequest) (Link, error)
+}
+
+// A LinkRequest is an agent that wants to enter an account.
+type LinkRequest struct {
+	Agent         Agent
+	Model         string // self-declared
+	Name          string // self-declared
+	Email         string // the owner's address as the server has it; a claim, not a proof
+	EmailVerified bool   // the server claims to have verified it
+	Scenario      string
+	User          *User  // the account with that address that may be entered; nil if there is none
+	Access        Access // the most that the scenario gives
+}
+
+// A Link is the account that an agent enters.
+type Link struct {
+	UserID string
+	Access Access // lowered to what the scenario gives, if it is more
+}
+
+type trustEmail string
+
+// TrustEmail is the LinkPolicy that takes the authorization server's word for
+// the e-mail address of an agent's owner, as Auth Agent's own guide does: the
+// agent enters the account that has that address, at once.
+//
+// Use it only where everybody who can register an agent at the server may enter
+// every account. The published Auth Agent server verifies no address and lets
+// whoever registers an agent write any; with it, TrustEmail means that anybody
+// can enter any account whose address they know.
+const TrustEmail trustEmail = "trust_email"
+
+// Link lets the agent enter the account that has the address.
+func (trustEmail) Link(_ context.Context, request LinkRequest) (Link, error) {
+	if request.User == nil {
+		return Link{}, ErrNoAccount
+	}
+	return Link{UserID: request.User.ID, Access: request.Access}, nil
+}
+
+// FullAccount lets an agent act as its owner, with all that the owner may do.
+//
+// The owner is known by an e-mail address that the authorization server does not
+// prove; link decides what that is worth. An agent whose owner has no account is
+// refused, or sent to Config.RegistrationURL; where Config.CreateUsers is set and
+// users is a [UserCreator], an account is created.
+func FullAccount(users UserStore, link LinkPolicy) Scenario {
+	return &fullAccount{accounts{users, link}}
+}
+
+// ContextualProfile lets an agent act under a profile of its own that is linked
+// to its owner's account, whose data it may read. The middleware lets GET and
+// HEAD through for it and nothing else, anywhere on the site.
+//
+// The owner is known by an e-mail address that the authorization server does not
+// prove; link decides what that is worth. Where users is a [UserCreator], an
+// account is created for an owner who has none.
+func ContextualProfile(users UserStore, profiles ProfileStore, link LinkPolicy) Scenario {
+	return &contextualProfile{accounts{users, link}, profiles}
+}
+
+// FreshProfile lets an agent act under a profile of its own that is linked to
+// nobody. The owner's e-mail address is neither asked for nor seen.
+func FreshProfile(profiles ProfileStore) Scenario { return &freshProfile{profiles} }
+
+type fullAccount struct{ accounts }
+
+func (*fullAccount) Name() string { return "FullAccount" }
+
+func (s *fullAccount) SignIn(ctx context.Context, in *SignIn) (Principal, error) {
+	link, _, err := s.enter(ctx, in, s.Name(), AccessFull, in.rp.config.CreateUsers)
+	if err != nil {
+		return Principal{}, err
+	}
+	return Principal{UserID: link.UserID, Access: link.Access}, nil
+}
+
+var errNoProfileID = errors.New("the profile store returned a profile without an ID")
+
+type contextualProfile struct {
+	accounts
+	profiles ProfileStore
+}
+
+func (*contextualProfile) Name() string { return "ContextualProfile" }
+
+func (s *contextualProfile) SignIn(ctx context.Context, in *SignIn) (Principal, error) {
+	link, owner, err := s.enter(ctx, in, s.Name(), AccessRead, true)
+	if err != nil {
+		return Principal{}, err
+	}
+	profile, err := s.profiles.FindOrCreateProfile(ctx, Profile{
+		Agent: in.Agent, Scenario: s.Name(), UserID: link.UserID, Model: in.Model, Name: owner.Name,
+	})
+	if err == nil && profile.ID == "" {
+		err = errNoProfileID
+	}
+	if err != nil {
+		return Principal{}, siteError("find or create profile", err)
+	}
+	// The link is the profile's, not the address's: an address that has changed
+	// at the server must not carry the agent over into another account.
+	if profile.UserID != link.UserID {
+		return Principal{}, fail(ErrLink, "find profile", "the agent's profile is linked to another account")
+	}
+	return Principal{UserID: link.UserID, ProfileID: profile.ID, Access: link.Access}, nil
+}
+
+func (s *contextualProfile) missing() string {
+	if missing := s.accounts.missing(); missing != "" || s.profiles != nil {
+		return missing
+	}
+	return missingProfiles
+}
+
+// missingProfiles is how New names the store that a scenario was not given.
+const missingProfiles = "its ProfileStore"
+
+type freshProfile struct{ profiles ProfileStore }
+
+func (s *freshProfile) missing() string {
+	if s.profiles == nil {
+		return missingProfiles
+	}
+	return ""
+}
+
+func (*freshProfile) Name() string { return "FreshProfile" }
+
+// Scopes leaves out email and openid: the Auth Agent server releases the address
+// for either.
+func (*freshProfile) Scopes() []string { return []string{"profile"} }
+
+func (s *freshProfile) SignIn(ctx context.Context, in *SignIn) (Principal, error) {
+	profile, err := s.profiles.FindOrCreateProfile(ctx, Profile{Agent: in.Agent, Scenario: s.Name(), Model: in.Model})
+	if err == nil && profile.ID == "" {
+		err = errNoProfileID
+	}
+	if err != nil {
+		return Principal{}, siteError("find or create profile", err)
+	}
+	return Principal{ProfileID: profile.ID, Access: AccessNone}, nil
+}
+
+// CheckSession has nothing to ask: there is no user who could be gone.
+func (*freshProfile) CheckSession(context.Context, *Session) error { return nil }
+
+// accounts is how the two scenarios that know a user find one.
+type accounts struct {
+	users UserStore
+	link  LinkPolicy
+}
+
+func (*accounts) Scopes() []string { return []string{"openid", "profile", "email"} }
+
+// neededScope is the one without which nobody is let in.
+func (*accounts) neededScope() string { return "email" }
+
+// missing names what the scenario was not given, for New to say.
+func (s *accounts) missing() string {
+	switch {
+	case s.users == nil:
+		return "its UserStore"
+	case s.link == nil:
+		return "its LinkPolicy"
+	}
+	return ""
+}
+
+// enter returns the account that the agent may enter with at most this access.
+func (s *accounts) enter(ctx context.Context, in *SignIn, scenario string, most Access, create bool) (Link, *UserInfo, error) {
+	if !in.HasScope("email") {
+		return Link{}, nil, fail(ErrScope, "read scope", "the server did not grant the email scope")
+	}
+	owner, err := in.UserInfo(ctx)
+	if err != nil {
+		return Link{}, nil, err
+	}
+	if in.unverified {
+		return Link{}, nil, fail(ErrNoAccount, "find account", "the server says that the address is not verified")
+	}
+	user, why, err := s.find(ctx, in.Agent, owner.Email)
+	if err != nil {
+		return Link{}, nil, err
+	}
+	request := LinkRequest{
+		Agent: in.Agent, Model: in.Model, Name: owner.Name, Email: owner.Email, EmailVerified: owner.EmailVerified,
+		Scenario: scenario, User: user, Access: most,
+	}
+	link, err := s.link.Link(ctx, request)
+	if creator, ok := s.users.(UserCreator); ok && create && why == addressFree && errors.Is(err, ErrNoAccount) {
+		link, err = s.create(ctx, creator, request)
+	}
+	switch {
+	case err == nil && link.UserID == "":
+		err = errors.New("the link policy returned no account")
+	case user == nil && errors.Is(err, ErrNoAccount):
+		err = fail(ErrNoAccount, "find account", "%s", why)
+	}
+	if err != nil {
+		return Link{}, nil, siteError("link agent to account", err)
+	}
+	link.Access = min(link.Access, most)
+	return link, owner, s.remember(ctx, in.Agent, link.UserID)
+}
+
+// remember holds the agent to the account that it entered first, in whichever
+// scenario, where the store remembers that.
+func (s *accounts) remember(ctx context.Context, agent Agent, userID string) error {
+	linker, ok := s.users.(AgentLinker)
+	if !ok {
+		return nil
+	}
+	linked, err := linker.LinkAgent(ctx, agent, userID)
+	switch {
+	case err != nil:
+		return siteError("link agent", err)
+	case linked == "":
+		return siteError("link agent", errors.New("the user store returned no account"))
+	case linked != userID:
+		return fail(ErrLink, "link agent", "the agent is linked to another account")
+	}
+	return nil
+}
+
+// addressFree is why find found no account where one can be created.
+const addressFree = "no account has the address"
+
+// find returns the account with this address if the agent could enter it under
+// some policy, and nil if not, and why, for the site's log. An account that is
+// disabled, whose address is not verified, or that shares its address is as good
+// as none.
+func (s *accounts) find(ctx context.Context, agent Agent, email string) (user *User, why string, err error) {
+	if email == "" { // some row may have an empty address as well
+		return nil, "the server gives no e-mail address that can be used", nil
+	}
+	found, err := s.users.UserByEmail(ctx, email)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil, addressFree, nil
+	case errors.Is(err, ErrAmbiguous):
+		return nil, "ambiguous_email: several accounts have the address", nil
+	case err != nil:
+		return nil, "", siteError("find user by e-mail", err)
+	case found.ID == "":
+		return nil, "", siteError("find user by e-mail", errors.New("the user store returned a user without an ID"))
+	case found.Disabled:
+		return nil, "the account is disabled", nil
+	case !found.EmailVerified && found.CreatedBy != agent:
+		return nil, "the site has not verified the account's address (User.EmailVerified)", nil
+	}
+	return &found, "", nil
+}
+
+// create creates the account that request has not found.
+func (s *accounts) create(ctx context.Context, creator UserCreator, request LinkRequest) (Link, error) {
+	user, err := creator.CreateUser(ctx, NewUser{Email: request.Email, Name: request.Name, CreatedBy: request.Agent})
+	if !errors.Is(err, ErrExists) {
+		if err == nil && user.ID == "" {
+			err = errors.New("the user store created a user without an ID")
+		}
+		return Link{UserID: user.ID, Access: request.Access}, err
+	}
+	// The agent has entered another account, or somebody was faster: another
+	// sign-in of this agent, or a person. What is there now is entered, or not,
+	// like any account that was there before.
+	found, why, err := s.find(ctx, request.Agent, request.Email)
+	switch {
+	case err != nil:
+		return Link{}, err
+	case found == nil:
+		return Link{}, fail(ErrNoAccount, "create account", "%s", why)
+	}
+	request.User = found
+	return s.link.Link(ctx, request)
+}
+
+// CheckSession passes the question on to those who may know.
+func (s *accounts) CheckSession(ctx context.Context, session *Session) error {
+	for _, part := range [...]any{s.users, s.link} {
+		if checker, ok := part.(SessionChecker); ok {
+			if err := checker.CheckSession(ctx, session); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,469 @@
+package authagent
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gorilla/sessions"
+	"golang.org/x/oauth2"
+
+	"github.com/authagent-go/authagent/internal/browser"
+	"github.com/authagent-go/authagent/internal/memory"
+	"github.com/authagent-go/authagent/internal/seal"
+)
+
+// Access is what a session may do with the data of the user it acts for.
+type Access int8
+
+const (
+	AccessNone Access = iota // nothing: the agent has a profile of its own, and no user
+	AccessRead               // GET and HEAD; nothing that changes anything
+	AccessFull               // whatever the user may
+)
+
+// String returns "none", "read" or "full".
+func (a Access) String() string {
+	switch a {
+	case AccessNone:
+		return "none"
+	case AccessRead:
+		return "read"
+	case AccessFull:
+		return "full"
+	}
+	return "access(" + strconv.Itoa(int(a)) + ")"
+}
+
+// MarshalText returns what String does.
+func (a Access) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (a *Access) UnmarshalText(text []byte) error {
+	for _, known := range [...]Access{AccessNone, AccessRead, AccessFull} {
+		if string(text) == known.String() {
+			*a = known
+			return nil
+		}
+	}
+	return errors.New("authagent: access is none of none, read and full")
+}
+
+// A Session says who acts in a request. Handlers get it from [FromContext] and
+// treat it as read-only.
+type Session struct {
+	ID        string    `json:"id"`                   // random; names the session in logs and to EndSession, and opens nothing
+	Agent     Agent     `json:"agent"`                // who acts
+	Model     string    `json:"model,omitempty"`      // what the agent says it runs on: self-declared, for display only
+	Scenario  string    `json:"scenario"`             // the name of the scenario that let it in
+	UserID    string    `json:"user_id,omitempty"`    // the account it acts for; empty for none
+	ProfileID string    `json:"profile_id,omitempty"` // the agent's own profile; empty for none
+	Access    Access    `json:"access"`               // what it may do with the user's data
+	StartedAt time.Time `json:"started_at"`           // when the agent signed in
+	ExpiresAt time.Time `json:"expires_at"`           // when it has to sign in anew, whatever it does until then
+
+	seenAt  time.Time // when the client last got a fresh value; the idle limit counts from here
+	loginID string    // the login that it came from, by which a reloaded callback is known
+}
+
+// Sessions is what keeps sessions between requests. A site that has sessions
+// already implements it over those. Implementations are safe for concurrent use.
+//
+// The relying party checks the absolute limit (ExpiresAt), issuer and
+// revocations of whatever Load returns; idle limits are the implementation's.
+type Sessions interface {
+	// Start makes s the client's session, under an identifier that the client
+	// did not have before, and ends the agent session it had. It is called before
+	// anything is written to w. An error means that no session was started.
+	Start(w http.ResponseWriter, r *http.Request, s *Session) error
+
+	// Load returns the client's session, or ErrNoSession if it has none or one
+	// that is not valid. Any other error means that it cannot be known now; the
+	// request is then refused. Load may set cookies on w.
+	Load(w http.ResponseWriter, r *http.Request) (*Session, error)
+
+	// End ends the client's session. Without one it does nothing.
+	End(w http.ResponseWriter, r *http.Request) error
+}
+
+// ErrNoSession is what Sessions.Load returns for a request without a valid session.
+const ErrNoSession Reason = "no_session"
+
+// A RevocationStore remembers what was ended before its time. The default is in
+// the memory of one process; several instances share one.
+type RevocationStore interface {
+	// Revoke records that all sessions of key that started at or before at have
+	// ended. The record may be forgotten after until.
+	Revoke(ctx context.Context, key string, at, until time.Time) error
+
+	// Revoked reports whether any of keys was revoked at or after started. It is
+	// called on each request of an agent; an error refuses the request.
+	Revoked(ctx context.Context, keys []string, started time.Time) (bool, error)
+}
+
+// A TokenStore keeps the tokens of sessions. Without one, no token is kept.
+// It never sees a token: the values are encrypted and bound to their session.
+type TokenStore interface {
+	// SaveTokens keeps the value of a session, in the place of an earlier one.
+	SaveTokens(ctx context.Context, sessionID string, sealed []byte, expires time.Time) error
+
+	// LoadTokens returns the value, or ErrNotFound.
+	LoadTokens(ctx context.Context, sessionID string) ([]byte, error)
+
+	// DeleteTokens removes the value. Without one it returns nil.
+	DeleteTokens(ctx context.Context, sessionID string) error
+}
+
+// storeSessions are Sessions on a gorilla/sessions Store. The store holds one
+// sealed value, so that it does not matter whether the store encrypts, and the
+// limits are inside it, where no cookie attribute can stretch them.
+type storeSessions struct {
+	store    sessions.Store
+	cookie   string
+	secure   bool
+	box      *seal.Box
+	idle     time.Duration
+	lifetime time.Duration
+}
+
+// valueKey is the key of the sealed value in a gorilla session. Strings need no
+// gob.Register.
+const valueKey = "authagent"
+
+func (m *storeSessions) Start(w http.ResponseWriter, r *http.Request, s *Session) error {
+	if err := m.discard(r); err != nil {
+		return err
+	}
+	// A new gorilla session has no ID, so a server-side store gives it one that
+	// no client has seen: whoever planted the old cookie gains nothing.
+	fresh := sessions.NewSession(m.store, m.cookie)
+	fresh.IsNew = true
+	return m.save(w, r, fresh, s)
+}
+
+func (m *storeSessions) save(w http.ResponseWriter, r *http.Request, gs *sessions.Session, s *Session) error {
+	s.seenAt = time.Now()
+	gs.Options = m.options(int(m.lifetime / time.Second))
+	gs.Values[valueKey] = m.box.Seal(s.append(nil), m.cookie)
+	m.unset(w)
+	if err := m.store.Save(r, w, gs); err != nil {
+		return fmt.Errorf("save session: %w", err)
+	}
+	return nil
+}
+
+func (m *storeSessions) options(maxAge int) *sessions.Options {
+	return &sessions.Options{Path: "/", MaxAge: maxAge, Secure: m.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode}
+}
+
+func (m *storeSessions) Load(w http.ResponseWriter, r *http.Request) (*Session, error) {
+	switch value, n := browser.Cookie(r, m.cookie); {
+	case n == 0:
+		return nil, ErrNoSession
+	case n > 1, len(value) > maxCookie: // of several, one was planted, and there is no telling which
+		return nil, m.clear(w)
+	}
+	gs, err := m.store.New(r, m.cookie)
+	if err != nil && !isBadCookie(err) {
+		return nil, fmt.Errorf("load session: %w", err)
+	}
+	if err != nil || gs == nil || gs.IsNew {
+		return nil, m.clear(w)
+	}
+	sealed, _ := gs.Values[valueKey].(string)
+	value, err := m.box.Open(sealed, m.cookie)
+	if err != nil {
+		return nil, m.clear(w)
+	}
+	s, err := parseSession(value)
+	now := time.Now()
+	if err != nil || now.Sub(s.seenAt) > m.idle || s.seenAt.After(now.Add(clockSkew)) || s.StartedAt.After(now.Add(clockSkew)) {
+		return nil, m.clear(w)
+	}
+	if now.Sub(s.seenAt) >= m.touchEvery() {
+		if err := m.save(w, r, gs, s); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// touchEvery is how old a value gets before the client is given a fresh one. An
+// idle session so ends up to that much early, and never late.
+func (m *storeSessions) touchEvery() time.Duration { return min(m.idle/10, time.Minute) }
+
+// maxCookie is the longest cookie that browsers keep (RFC 6265 section 6.1).
+// Stores give an error for a longer one that looks like a failure of their own.
+const maxCookie = 4096
+
+// unset takes back what this response sets the cookie to so far. It is to be set
+// once in a response (RFC 6265 section 4.1.1).
+func (m *storeSessions) unset(w http.ResponseWriter) {
+	h := w.Header()
+	if kept := slices.DeleteFunc(h["Set-Cookie"], func(line string) bool { return strings.HasPrefix(line, m.cookie+"=") }); len(kept) > 0 {
+		h["Set-Cookie"] = kept
+		return
+	}
+	h.Del("Set-Cookie")
+}
+
+// clear has the client forget a cookie that is of no use.
+func (m *storeSessions) clear(w http.ResponseWriter) error {
+	m.unset(w)
+	w.Header().Add("Set-Cookie", browser.SetCookie(m.cookie, "", 0, m.secure))
+	return ErrNoSession
+}
+
+func (m *storeSessions) End(w http.ResponseWriter, r *http.Request) error {
+	if err := m.discard(r); err != nil {
+		return err
+	}
+	if _, n := browser.Cookie(r, m.cookie); n > 0 {
+		_ = m.clear(w)
+	}
+	return nil
+}
+
+// discard removes what a server-side store holds for the client's cookie.
+func (m *storeSessions) discard(r *http.Request) error {
+	if value, n := browser.Cookie(r, m.cookie); n != 1 || len(value) > maxCookie {
+		return nil
+	}
+	old, err := m.store.New(r, m.cookie)
+	if err != nil && !isBadCookie(err) {
+		return fmt.Errorf("end session: %w", err)
+	}
+	if err != nil || old == nil || old.IsNew {
+		return nil
+	}
+	old.Options = m.options(-1)
+	// The store sets an expired cookie too; the caller sets the one that counts.
+	if err := m.store.Save(r, headerSink{}, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("end session: %w", err)
+	}
+	return nil
+}
+
+// isBadCookie tells a cookie that no store will ever take, which means that
+// nobody is signed in, from a store that fails. Gorilla's stores give both as an
+// error; securecookie marks the first, and a file store lacks the file.
+func isBadCookie(err error) bool {
+	var decode interface{ IsDecode() bool }
+	return errors.As(err, &decode) && decode.IsDecode() || errors.Is(err, fs.ErrNotExist)
+}
+
+// headerSink is a ResponseWriter that nobody reads.
+type headerSink struct{}
+
+func (headerSink) Header() http.Header         { return http.Header{} }
+func (headerSink) Write(p []byte) (int, error) { return len(p), nil }
+func (headerSink) WriteHeader(int)             {}
+
+// sealedCodec lets a gorilla CookieStore carry the sealed value as it is.
+// Gorilla's own codec compiles types with encoding/gob on each request, which
+// takes most of the time of a session check.
+type sealedCodec struct{}
+
+func (sealedCodec) Encode(_ string, value any) (string, error) {
+	values, _ := value.(map[any]any)
+	sealed, ok := values[valueKey].(string)
+	if !ok {
+		return "", errors.New("no session value")
+	}
+	if len(sealed) > 3900 { // with name and attributes, browsers keep 4096
+		return "", errors.New("session is too large for a cookie")
+	}
+	return sealed, nil
+}
+
+func (sealedCodec) Decode(_, sealed string, dst any) error {
+	values, ok := dst.(*map[any]any)
+	if !ok {
+		return errors.New("unexpected destination")
+	}
+	(*values)[valueKey] = sealed
+	return nil
+}
+
+// sessionVersion is the first byte of an encoded session. A value of another
+// version is no session.
+const sessionVersion = 1
+
+func (s *Session) append(b []byte) []byte {
+	b = append(b, sessionVersion)
+	for _, t := range [...]time.Time{s.StartedAt, s.ExpiresAt, s.seenAt} {
+		b = seal.AppendInt(b, t.UnixNano())
+	}
+	b = seal.AppendInt(b, int64(s.Access))
+	for _, field := range [...]string{s.ID, s.Agent.Issuer, s.Agent.ID, s.Model, s.Scenario, s.UserID, s.ProfileID, s.loginID} {
+		b = seal.AppendString(b, field)
+	}
+	return b
+}
+
+func parseSession(value []byte) (*Session, error) {
+	if len(value) == 0 || value[0] != sessionVersion {
+		return nil, errors.New("session is of another version")
+	}
+	f := seal.NewReader(value[1:])
+	s := &Session{}
+	for _, t := range [...]*time.Time{&s.StartedAt, &s.ExpiresAt, &s.seenAt} {
+		*t = time.Unix(0, f.Int())
+	}
+	s.Access = Access(f.Int())
+	for _, field := range [...]*string{&s.ID, &s.Agent.Issuer, &s.Agent.ID, &s.Model, &s.Scenario, &s.UserID, &s.ProfileID, &s.loginID} {
+		*field = f.String()
+	}
+	return s, f.Err()
+}
+
+// EndSession ends the session with this ID on its next request, at every
+// instance that shares the RevocationStore.
+func (rp *RelyingParty) EndSession(ctx context.Context, sessionID string) error {
+	return rp.revoke(ctx, "session:"+sessionID)
+}
+
+// EndAgentSessions ends all sessions of an agent.
+func (rp *RelyingParty) EndAgentSessions(ctx context.Context, agent Agent) error {
+	return rp.revoke(ctx, agentKey(agent))
+}
+
+// EndUserSessions ends all agent sessions that act for a user.
+func (rp *RelyingParty) EndUserSessions(ctx context.Context, userID string) error {
+	return rp.revoke(ctx, "user:"+userID)
+}
+
+// EndAllSessions ends all agent sessions of the site.
+func (rp *RelyingParty) EndAllSessions(ctx context.Context) error { return rp.revoke(ctx, "all") }
+
+func (rp *RelyingParty) revoke(ctx context.Context, key string) error {
+	now := time.Now()
+	if err := rp.config.Revocations.Revoke(ctx, key, now, now.Add(rp.config.SessionLifetime+clockSkew)); err != nil {
+		return fmt.Errorf("authagent: record that sessions have ended: %w", err)
+	}
+	return nil
+}
+
+func agentKey(a Agent) string { return "agent:" + a.Issuer + " " + a.ID }
+
+// revoked reports whether s was ended before its time.
+func (rp *RelyingParty) revoked(ctx context.Context, s *Session) (bool, error) {
+	if m, ok := rp.config.Revocations.(*memory.Revocations); ok && m.Empty() {
+		return false, nil
+	}
+	keys := []string{"session:" + s.ID, agentKey(s.Agent), "all"}
+	if s.UserID != "" {
+		keys = append(keys, "user:"+s.UserID)
+	}
+	return rp.config.Revocations.Revoked(ctx, keys, s.StartedAt)
+}
+
+// saveTokens keeps the tokens of a session, if the site wants that.
+func (rp *RelyingParty) saveTokens(ctx context.Context, s *Session, t *oauth2.Token) error {
+	if rp.config.Tokens == nil {
+		return nil
+	}
+	value := seal.AppendString(nil, t.AccessToken)
+	value = seal.AppendString(value, t.RefreshToken)
+	value = seal.AppendInt(value, t.Expiry.Unix())
+	sealed := []byte(rp.tokenBox.Seal(value, tokenName(s)))
+	return rp.protect("save tokens", func() error { return rp.config.Tokens.SaveTokens(ctx, s.ID, sealed, s.ExpiresAt) })
+}
+
+// tokenName binds tokens to their session and agent, so that a value that was
+// moved to another session's place does not open.
+func tokenName(s *Session) string { return s.ID + " " + s.Agent.Issuer + " " + s.Agent.ID }
+
+// loadTokens returns the tokens of a session.
+func (rp *RelyingParty) loadTokens(ctx context.Context, s *Session) (*oauth2.Token, error) {
+	sealed, err := rp.config.Tokens.LoadTokens(ctx, s.ID)
+	if err != nil {
+		return nil, err
+	}
+	value, err := rp.tokenBox.Open(string(sealed), tokenName(s))
+	if err != nil {
+		return nil, err
+	}
+	f := seal.NewReader(value)
+	t := &oauth2.Token{AccessToken: f.String(), RefreshToken: f.String(), TokenType: "Bearer", Expiry: time.Unix(f.Int(), 0)}
+	return t, f.Err()
+}
+
+// revokeTimeout is how long a logout waits for the server.
+const revokeTimeout = 3 * time.Second
+
+// revokeTokens has the server revoke the tokens of a session that has ended, if
+// any are kept. The logout stands whatever comes of it.
+func (rp *RelyingParty) revokeTokens(ctx context.Context, s *Session) {
+	if rp.config.Tokens == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
+	defer cancel()
+	err := rp.protect("revoke tokens", func() error {
+		t, err := rp.loadTokens(ctx, s)
+		if err == nil {
+			err = rp.Revoke(ctx, t)
+		}
+		return errors.Join(err, rp.config.Tokens.DeleteTokens(ctx, s.ID))
+	})
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		rp.config.Logger.Warn("authagent: tokens of an ended session may still be live at the server", "session", s.ID, "err", err)
+	}
+}
+
+// Refresh exchanges a refresh token for new tokens. The old ones are of no use
+// afterwards, unless the error is one of the network.
+func (rp *RelyingParty) Refresh(ctx context.Context, t *oauth2.Token) (*oauth2.Token, error) {
+	fresh, err := rp.server.Refresh(ctx, t.RefreshToken)
+	if err != nil {
+		return nil, serverError("refresh token", err)
+	}
+	fresh.ID = "" // nobody has verified it, and who it is was settled at sign-in
+	return publicToken(fresh), nil
+}
+
+// Revoke asks the server to revoke a token, refresh token first (RFC 7009).
+// Without an error the server has taken the request, which does not prove that it
+// did anything: the published one says yes to everything.
+func (rp *RelyingParty) Revoke(ctx context.Context, t *oauth2.Token) error {
+	if t.RefreshToken != "" {
+		return serverError("revoke token", rp.server.Revoke(ctx, t.RefreshToken, "refresh_token"))
+	}
+	return serverError("revoke token", rp.server.Revoke(ctx, t.AccessToken, "access_token"))
+}
+
+// An Introspection is what the server says of an access token (RFC 7662 section
+// 2.2). One that is not active has nothing else set. The published server also
+// calls a token inactive when its database is down.
+type Introspection struct {
+	Active    bool
+	Subject   string
+	ClientID  string // compare it: the published server answers for any client's token
+	Model     string // self-declared
+	Scope     string
+	ExpiresAt time.Time // zero if not said
+}
+
+// Introspect asks the server about an access token.
+func (rp *RelyingParty) Introspect(ctx context.Context, t *oauth2.Token) (*Introspection, error) {
+	in, err := rp.server.Introspect(ctx, t.AccessToken)
+	if err != nil {
+		return nil, serverError("introspect token", err)
+	}
+	return &Introspection{
+		Active: in.Active, Subject: in.Subject, ClientID: in.ClientID, Model: in.Model, Scope: in.Scope, ExpiresAt: in.Expires,
+	}, nil
+}
+
+// clockSkew is how far the clocks of two instances may be apart.
+const clockSkew = 5 * time.Minute
+
+func newSessionID() string { return rand.Text() } // 130 random bits
