@@ -1,0 +1,249 @@
+// Package memstore has the stores of package authagent in the memory of one
+// process: for examples, tests and development. What they hold is gone when the
+// process ends, and other instances of the site do not see it.
+//
+// All types are ready as their zero value and safe for concurrent use.
+package memstore
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/internal/memory"
+)
+
+// An Account is a user of the site and what belongs to it.
+type Account struct {
+	authagent.User
+	Email string
+	Name  string
+}
+
+// Users is an [authagent.UserStore]. It can create accounts
+// ([authagent.UserCreator]), remembers which account an agent entered
+// ([authagent.AgentLinker]), and ends the sessions of accounts that are disabled
+// or gone ([authagent.SessionChecker]).
+type Users struct {
+	mu       sync.Mutex
+	accounts []*Account
+	named    int // IDs given out so far; none is given twice, not even after Remove
+	links    map[authagent.Agent]string
+}
+
+// Add adds an account whose address the site has verified, and returns its ID.
+func (u *Users) Add(email, name string) (id string) {
+	return u.Put(Account{User: authagent.User{EmailVerified: true}, Email: email, Name: name})
+}
+
+// Put adds an account as it is, or replaces the one with its ID. An empty ID is
+// filled in. It returns the ID.
+func (u *Users) Put(a Account) (id string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.put(a)
+}
+
+func (u *Users) put(a Account) string {
+	for a.ID == "" {
+		u.named++
+		if id := fmt.Sprintf("user_%d", u.named); u.byID(id) == nil {
+			a.ID = id
+		}
+	}
+	if have := u.byID(a.ID); have != nil {
+		*have = a
+		return a.ID
+	}
+	u.accounts = append(u.accounts, &a)
+	return a.ID
+}
+
+func (u *Users) byID(id string) *Account {
+	for _, a := range u.accounts {
+		if a.ID == id {
+			return a
+		}
+	}
+	return nil
+}
+
+// Get returns the account with this ID.
+func (u *Users) Get(id string) (Account, bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if a := u.byID(id); a != nil {
+		return *a, true
+	}
+	return Account{}, false
+}
+
+// Remove deletes the account with this ID. Links of agents to it stay, and lead
+// nowhere.
+func (u *Users) Remove(id string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for i, a := range u.accounts {
+		if a.ID == id {
+			u.accounts = append(u.accounts[:i], u.accounts[i+1:]...)
+			return
+		}
+	}
+}
+
+// All returns every account, in the order they were added.
+func (u *Users) All() []Account {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	all := make([]Account, len(u.accounts))
+	for i, a := range u.accounts {
+		all[i] = *a
+	}
+	return all
+}
+
+// UserByEmail implements [authagent.UserStore].
+func (u *Users) UserByEmail(_ context.Context, email string) (authagent.User, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.byEmail(email)
+}
+
+func (u *Users) byEmail(email string) (found authagent.User, err error) {
+	err = authagent.ErrNotFound
+	for _, a := range u.accounts {
+		// email is ASCII in lower case, so no other letters can fold into it.
+		if have, ok := authagent.ParseEmail(a.Email); !ok || have != email {
+			continue
+		}
+		if err == nil {
+			return authagent.User{}, authagent.ErrAmbiguous
+		}
+		found, err = a.User, nil
+	}
+	return found, err
+}
+
+// CreateUser implements [authagent.UserCreator].
+func (u *Users) CreateUser(_ context.Context, n authagent.NewUser) (authagent.User, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	_, entered := u.links[n.CreatedBy]
+	if _, err := u.byEmail(n.Email); err == nil || err == authagent.ErrAmbiguous || entered {
+		return authagent.User{}, authagent.ErrExists
+	}
+	user := authagent.User{CreatedBy: n.CreatedBy}
+	user.ID = u.put(Account{User: user, Email: n.Email, Name: n.Name})
+	return user, nil
+}
+
+// LinkAgent implements [authagent.AgentLinker].
+func (u *Users) LinkAgent(_ context.Context, agent authagent.Agent, userID string) (string, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if linked, ok := u.links[agent]; ok {
+		return linked, nil
+	}
+	if u.links == nil {
+		u.links = make(map[authagent.Agent]string)
+	}
+	u.links[agent] = userID
+	return userID, nil
+}
+
+// CheckSession implements [authagent.SessionChecker].
+func (u *Users) CheckSession(_ context.Context, s *authagent.Session) error {
+	if s.UserID == "" {
+		return nil
+	}
+	if a, ok := u.Get(s.UserID); !ok || a.Disabled {
+		return authagent.ErrNoAccount
+	}
+	return nil
+}
+
+// Profiles is an [authagent.ProfileStore].
+type Profiles struct {
+	mu  sync.Mutex
+	all []authagent.Profile
+}
+
+// FindOrCreateProfile implements [authagent.ProfileStore].
+func (p *Profiles) FindOrCreateProfile(_ context.Context, want authagent.Profile) (authagent.Profile, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, have := range p.all {
+		if have.Agent == want.Agent && have.Scenario == want.Scenario {
+			return have, nil
+		}
+	}
+	want.ID = fmt.Sprintf("profile_%d", len(p.all)+1)
+	p.all = append(p.all, want)
+	return want, nil
+}
+
+// Get returns the profile with this ID.
+func (p *Profiles) Get(id string) (authagent.Profile, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, have := range p.all {
+		if have.ID == id {
+			return have, true
+		}
+	}
+	return authagent.Profile{}, false
+}
+
+// All returns every profile, in the order they were created.
+func (p *Profiles) All() []authagent.Profile {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return append([]authagent.Profile(nil), p.all...)
+}
+
+// States is an [authagent.StateStore].
+type States struct{ states memory.States }
+
+// UseState implements [authagent.StateStore].
+func (s *States) UseState(ctx context.Context, id string, until time.Time) (first bool, err error) {
+	return s.states.UseState(ctx, id, until)
+}
+
+// Revocations is an [authagent.RevocationStore].
+type Revocations struct{ revocations memory.Revocations }
+
+// Revoke implements [authagent.RevocationStore].
+func (s *Revocations) Revoke(ctx context.Context, key string, at, until time.Time) error {
+	return s.revocations.Revoke(ctx, key, at, until)
+}
+
+// Revoked implements [authagent.RevocationStore].
+func (s *Revocations) Revoked(ctx context.Context, keys []string, started time.Time) (bool, error) {
+	return s.revocations.Revoked(ctx, keys, started)
+}
+
+// Tokens is an [authagent.TokenStore].
+type Tokens struct{ sealed sync.Map }
+
+// SaveTokens implements [authagent.TokenStore].
+func (t *Tokens) SaveTokens(_ context.Context, sessionID string, sealed []byte, _ time.Time) error {
+	t.sealed.Store(sessionID, string(sealed))
+	return nil
+}
+
+// LoadTokens implements [authagent.TokenStore].
+func (t *Tokens) LoadTokens(_ context.Context, sessionID string) ([]byte, error) {
+	sealed, ok := t.sealed.Load(sessionID)
+	if !ok {
+		return nil, authagent.ErrNotFound
+	}
+	return []byte(sealed.(string)), nil
+}
+
+// DeleteTokens implements [authagent.TokenStore].
+func (t *Tokens) DeleteTokens(_ context.Context, sessionID string) error {
+	t.sealed.Delete(sessionID)
+	return nil
+}
