@@ -1,0 +1,292 @@
+package authagent_test
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/gorilla/sessions"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/authagenttest"
+)
+
+// TestCallbackMethod: CB-1. Only GET finishes a login, and nothing else uses it up.
+func TestCallbackMethod(t *testing.T) {
+	b := newBench(t)
+	c := b.browser()
+	callback := b.authorize(b.agent, b.begin(c, ""))
+	for _, method := range []string{"POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH"} {
+		before := b.backChannel()
+		resp := b.do(c, method, callback)
+		if resp.StatusCode != http.StatusMethodNotAllowed || resp.Header.Get("Allow") != "GET" || b.backChannel() != before || len(resp.Cookies()) != 0 {
+			t.Errorf("%s: status %d, Allow %q", method, resp.StatusCode, resp.Header.Get("Allow"))
+		}
+	}
+	// What a form says counts for nothing (the body would win over the query).
+	form := strings.NewReader(url.Values{"state": {"evil"}, "code": {"evil"}}.Encode())
+	req, _ := http.NewRequest(http.MethodGet, callback, form)
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusSeeOther {
+		t.Errorf("GET: status %d", resp.StatusCode)
+	}
+}
+
+// TestCallbackQuery: CB-2, CB-3, CB-4, CB-8. STATE and CODE stand for the real ones.
+func TestCallbackQuery(t *testing.T) {
+	for _, test := range []struct {
+		name, query string
+		want        authagent.Reason // empty for a sign-in
+	}{
+		{"CB-2 code twice", "code=CODE&code=CODE&state=STATE", authagent.ErrRequest},
+		{"CB-2 state twice", "code=CODE&state=STATE&state=STATE", authagent.ErrRequest},
+		{"CB-2 iss twice", "code=CODE&state=STATE&iss=AS&iss=AS", authagent.ErrRequest},
+		{"CB-2 error twice", "error=a&error=b&state=STATE", authagent.ErrRequest},
+		{"CB-2 unknown ones", "code=CODE&state=STATE&session_state=x&foo=bar&foo=baz", ""},
+		{"CB-3 semicolon", "code=CODE;state=STATE", authagent.ErrRequest},
+		{"CB-3 bad escape", "code=%zz&state=STATE", authagent.ErrRequest},
+		{"CB-3 bad escape elsewhere", "code=CODE&state=STATE&x=%", authagent.ErrRequest},
+		{"CB-3 16 KB", "code=CODE&state=STATE&x=" + strings.Repeat("a", 16<<10), authagent.ErrRequest},
+		{"CB-4 code and error", "code=CODE&error=access_denied&state=STATE", authagent.ErrRequest},
+		{"CB-4 code and empty error", "code=CODE&error=&state=STATE", authagent.ErrRequest},
+		{"CB-4 neither", "state=STATE", authagent.ErrRequest},
+		{"CB-4 empty code", "code=&state=STATE", authagent.ErrRequest},
+		{"CB-4 empty error", "error=&state=STATE", authagent.ErrRequest},
+		{"CB-4 line break", "code=a%0d%0ab&state=STATE", authagent.ErrRequest},
+		{"CB-4 NUL", "code=%00&state=STATE", authagent.ErrRequest},
+		{"CB-4 not ASCII", "code=%C3%A9&state=STATE", authagent.ErrRequest},
+		{"CB-4 long", "code=" + strings.Repeat("a", 2049) + "&state=STATE", authagent.ErrRequest},
+		{"CB-8 access_token", "access_token=X&state=STATE", authagent.ErrRequest},
+		{"CB-8 id_token", "id_token=X&state=STATE", authagent.ErrRequest},
+		{"CB-8 code and access_token", "code=CODE&access_token=X&state=STATE", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBench(t)
+			c := b.browser()
+			good := mustParse(t, b.authorize(b.agent, b.begin(c, ""))).Query()
+			query := strings.NewReplacer("STATE", good.Get("state"), "CODE", good.Get("code"), "AS", url.QueryEscape(b.as.URL)).Replace(test.query)
+			if test.want != "" {
+				resp := b.mustReject(c, "/auth/agent/callback?"+query, test.want)
+				if strings.Contains(resp.body, good.Get("state")) || strings.Contains(resp.body, good.Get("code")) {
+					t.Errorf("the answer repeats the request: %s", resp.body)
+				}
+				return
+			}
+			if resp := b.get(c, "/auth/agent/callback?"+query); resp.StatusCode != http.StatusSeeOther {
+				t.Fatalf("status %d %s", resp.StatusCode, resp.body)
+			}
+			for _, r := range b.as.Requests(authagenttest.PathUserInfo) {
+				if r.Header.Get("Authorization") == "Bearer X" {
+					t.Error("the token of the front channel was used")
+				}
+			}
+		})
+	}
+}
+
+// TestIssuer: CB-5, CB-6 (RFC 9207 section 2.4), on success and on error.
+func TestIssuer(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		announced bool
+		iss       string // "AS" for the right one, "-" for none
+		want      authagent.Reason
+	}{
+		{"CB-5 right", false, "AS", ""},
+		{"CB-5 other", false, "https://evil.example", authagent.ErrIssuer},
+		{"CB-5 trailing slash", false, "AS/", authagent.ErrIssuer},
+		{"CB-5 empty", false, "", authagent.ErrIssuer},
+		{"CB-6 absent, not announced", false, "-", ""},
+		{"CB-6 absent, announced", true, "-", authagent.ErrIssuer},
+		{"CB-6 right, announced", true, "AS", ""},
+		{"CB-6 other, announced", true, "https://evil.example", authagent.ErrIssuer},
+	} {
+		for _, kind := range []string{"code", "error"} {
+			t.Run(test.name+"/"+kind, func(t *testing.T) {
+				b := newBench(t, func(b *bench, _ *authagent.Config) {
+					b.as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.IssParameter = test.announced })
+				})
+				c := b.browser()
+				u := mustParse(t, b.authorize(b.agent, b.begin(c, "")))
+				q := u.Query()
+				q.Del("iss")
+				if test.iss != "-" {
+					q.Set("iss", strings.ReplaceAll(test.iss, "AS", b.as.URL))
+				}
+				want := test.want
+				if kind == "error" {
+					q.Del("code")
+					q.Set("error", "access_denied")
+					if want == "" {
+						want = authagent.ErrDenied
+					}
+				}
+				u.RawQuery = q.Encode()
+				if want != "" {
+					b.mustReject(c, u.String(), want)
+				} else if resp := b.get(c, u.String()); resp.StatusCode != http.StatusSeeOther {
+					t.Errorf("status %d %s", resp.StatusCode, resp.body)
+				}
+			})
+		}
+	}
+}
+
+// TestReportedError: CB-7, CB-12. An error counts only with a valid state, is
+// told in our own words, and leads to no further login by itself.
+func TestReportedError(t *testing.T) {
+	for code, want := range map[string]struct {
+		status int
+		reason authagent.Reason
+	}{
+		"access_denied": {403, authagent.ErrDenied}, "server_error": {502, authagent.ErrUnavailable},
+		"temporarily_unavailable": {502, authagent.ErrUnavailable}, "invalid_scope": {400, authagent.ErrAuthorization},
+		"<script>alert(1)</script>": {400, authagent.ErrAuthorization},
+	} {
+		t.Run(code, func(t *testing.T) {
+			b := newBench(t)
+			c := b.browser()
+			state := mustParse(t, b.begin(c, "")).Query().Get("state")
+			query := "/auth/agent/callback?" + url.Values{"error": {code}, "error_description": {"Call 555"}}.Encode()
+			b.mustReject(c, query, authagent.ErrState)
+			if resp := b.get(c, query, "Accept", "text/html"); strings.Contains(resp.body, "555") {
+				t.Errorf("CB-7: the sender's text is shown: %s", resp.body)
+			}
+			if len(b.loginCookies(c)) != 1 {
+				t.Error("an error without state has used the login up")
+			}
+			for _, accept := range []string{"text/html", "application/json"} {
+				resp := b.get(c, query+"&state="+state, "Accept", accept)
+				if strings.Contains(resp.body, "555") || strings.Contains(resp.body, "<script>") || resp.Header.Get("Location") != "" {
+					t.Errorf("CB-7, CB-12: Location %q, body %s", resp.Header.Get("Location"), resp.body)
+				}
+				if accept == "text/html" && resp.StatusCode != want.status {
+					t.Errorf("status %d, want %d", resp.StatusCode, want.status)
+				}
+			}
+			if failed := b.events.named(authagent.EventLoginFailed); len(failed) != 4 || failed[2].Reason != want.reason {
+				t.Errorf("events %+v", failed)
+			}
+		})
+	}
+}
+
+// TestCallbackNotOpened: CB-9. A prefetch uses nothing up.
+func TestCallbackNotOpened(t *testing.T) {
+	b := newBench(t)
+	c := b.browser()
+	callback := b.authorize(b.agent, b.begin(c, ""))
+	for _, header := range [][]string{
+		{"Sec-Purpose", "prefetch;prerender"}, {"Purpose", "prefetch"}, {"Sec-Fetch-Dest", "iframe"}, {"Sec-Fetch-Dest", "image"}, {"Sec-Fetch-Dest", "empty"},
+	} {
+		b.mustReject(c, callback, authagent.ErrNotNavigation, header...)
+	}
+	if resp := b.get(c, callback, "Sec-Fetch-Dest", "document", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "cross-site"); resp.StatusCode != http.StatusSeeOther {
+		t.Errorf("opened: status %d %s", resp.StatusCode, resp.body)
+	}
+}
+
+// TestCallbackHeaders: CB-10. Nothing of the response leaks on, on no path.
+func TestCallbackHeaders(t *testing.T) {
+	b := newBench(t)
+	c := b.browser()
+	callback := b.authorize(b.agent, b.begin(c, "?return_to=/orders"))
+	q := mustParse(t, callback).Query()
+	for _, target := range []string{"/auth/agent/callback", withQuery(t, callback, map[string]string{"state": ""}), callback} {
+		resp := b.get(c, target)
+		for _, secret := range []string{q.Get("code"), q.Get("state")} {
+			if strings.Contains(resp.body, secret) || strings.Contains(resp.Header.Get("Location"), secret) {
+				t.Errorf("%d: %s %s", resp.StatusCode, resp.Header.Get("Location"), resp.body)
+			}
+		}
+		if resp.Header.Get("Cache-Control") != "no-store" || resp.Header.Get("Referrer-Policy") != "no-referrer" {
+			t.Errorf("%d: headers %v", resp.StatusCode, resp.Header)
+		}
+		if resp.StatusCode == http.StatusSeeOther && (resp.body != "" || resp.Header.Get("Location") != "/orders") {
+			t.Errorf("Location %q, body %q", resp.Header.Get("Location"), resp.body)
+		}
+	}
+}
+
+// TestSessionSurvives: CB-11. Neither a login that begins nor callbacks that fail
+// harm the session that is there.
+func TestSessionSurvives(t *testing.T) {
+	b := newBench(t)
+	c := b.browser()
+	was := b.mustSignIn(c, b.agent)
+	b.begin(c, "")
+	for range 50 {
+		b.get(c, "/auth/agent/callback?code=a&state=b")
+	}
+	if is := b.me(c); is == nil || is.ID != was.ID {
+		t.Errorf("session %+v, was %+v", is, was)
+	}
+}
+
+// brokenSessions cannot start one.
+type brokenSessions struct{ authagent.Sessions }
+
+func (brokenSessions) Start(http.ResponseWriter, *http.Request, *authagent.Session) error {
+	return errors.New("disk full")
+}
+
+func (brokenSessions) Load(http.ResponseWriter, *http.Request) (*authagent.Session, error) {
+	return nil, authagent.ErrNoSession
+}
+
+// brokenStore is a gorilla store that cannot save.
+type brokenStore struct{ sessions.Store }
+
+func (s brokenStore) New(_ *http.Request, name string) (*sessions.Session, error) {
+	session := sessions.NewSession(s, name)
+	session.IsNew = true
+	return session, nil
+}
+
+func (brokenStore) Save(*http.Request, http.ResponseWriter, *sessions.Session) error {
+	return errors.New("disk full")
+}
+
+// TestSessionNotSaved: CB-13. Without a session there is no way on.
+func TestSessionNotSaved(t *testing.T) {
+	for name, change := range map[string]func(*bench, *authagent.Config){
+		"Sessions": func(_ *bench, c *authagent.Config) { c.Sessions = brokenSessions{} },
+		"Store":    func(_ *bench, c *authagent.Config) { c.SessionStore = brokenStore{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, change)
+			resp := b.signIn(b.browser(), b.agent)
+			if resp.StatusCode != http.StatusInternalServerError || resp.reason() != authagent.ErrStore || resp.Header.Get("Location") != "" {
+				t.Errorf("status %d, Location %q, body %s", resp.StatusCode, resp.Header.Get("Location"), resp.body)
+			}
+			if strings.Contains(resp.body, "disk full") || len(b.events.named(authagent.EventLoginSucceeded)) != 0 {
+				t.Errorf("body %s", resp.body)
+			}
+		})
+	}
+}
+
+// TestCallbackReloaded: a reload of a callback that went well leads on, and asks
+// the server nothing; without the session it is refused (TXN-4).
+func TestCallbackReloaded(t *testing.T) {
+	b := newBench(t)
+	c := b.browser()
+	callback := b.authorize(b.agent, b.begin(c, "?return_to=/orders"))
+	b.get(c, callback)
+	was, before := b.me(c), b.backChannel()
+	resp := b.get(c, callback)
+	if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/" || b.backChannel() != before {
+		t.Errorf("status %d, Location %q", resp.StatusCode, resp.Header.Get("Location"))
+	}
+	if is := b.me(c); is == nil || was == nil || is.ID != was.ID {
+		t.Errorf("session %+v, was %+v", is, was)
+	}
+	b.mustReject(b.browser(), callback, authagent.ErrState)
+}

@@ -1,0 +1,222 @@
+package authagent_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/memstore"
+)
+
+// validConfig is a configuration that New takes.
+func validConfig() authagent.Config {
+	return authagent.Config{
+		Issuer: "https://as.example", ClientID: "site", ClientSecret: "client-secret",
+		RedirectURL: "https://rp.example/auth/agent/callback", SessionKeys: [][]byte{newKey()},
+		Scenario: authagent.FreshProfile(&memstore.Profiles{}), Logger: discardLog(),
+	}
+}
+
+const devCallback = "http://127.0.0.1:8080/auth/agent/callback"
+
+// TestConfig: what is wrong is refused by an error that names the field.
+func TestConfig(t *testing.T) {
+	type config = authagent.Config
+	users, profiles := &memstore.Users{}, &memstore.Profiles{}
+	repeated := bytes.Repeat([]byte{7}, 32)
+	issuer := func(s string) func(*config) { return func(c *config) { c.Issuer = s } }
+	devIssuer := func(s string) func(*config) {
+		return func(c *config) { c.Issuer, c.RedirectURL = s, devCallback }
+	}
+	redirect := func(s string) func(*config) { return func(c *config) { c.RedirectURL = s } }
+	keys := func(k ...[]byte) func(*config) { return func(c *config) { c.SessionKeys = k } }
+	for _, test := range []struct {
+		name   string
+		change func(*config)
+		field  string // that the error names; empty if there is none
+	}{
+		{"valid", func(*config) {}, ""},
+
+		{"CFG-1 http", issuer("http://as.example"), "Issuer"},
+		{"CFG-1 query", issuer("https://as.example?x"), "Issuer"},
+		{"CFG-1 empty query", issuer("https://as.example?"), "Issuer"},
+		{"CFG-1 fragment", issuer("https://as.example#f"), "Issuer"},
+		{"CFG-1 empty fragment", issuer("https://as.example#"), "Issuer"},
+		{"CFG-1 user", issuer("https://u:p@as.example"), "Issuer"},
+		{"CFG-1 no scheme", issuer("as.example"), "Issuer"},
+		{"CFG-1 empty", issuer(""), "Issuer"},
+		{"CFG-1 ftp", issuer("ftp://as.example"), "Issuer"},
+		{"CFG-1 no host", issuer("https://"), "Issuer"},
+		{"CFG-1 opaque", issuer("https:as.example"), "Issuer"},
+		{"CFG-1 control character", issuer("https://as.example\n"), "Issuer"},
+		{"CFG-1 loopback without flag", issuer("http://127.0.0.1:9000"), "Issuer"},
+		{"CFG-1 loopback with flag", devIssuer("http://127.0.0.1:9000"), ""},
+		{"CFG-1 localhost with flag", devIssuer("http://localhost:9000"), ""},
+		{"CFG-1 IPv6 loopback with flag", devIssuer("http://[::1]:9000"), ""},
+		{"CFG-1 https with flag", devIssuer("https://as.example"), ""},
+		{"CFG-1 http with flag", devIssuer("http://as.example"), "Issuer"},
+		{"CFG-1 lookalike with flag", devIssuer("http://127.0.0.1.evil.example"), "Issuer"},
+		{"CFG-1 lookalike user with flag", devIssuer("http://127.0.0.1@evil.example"), "Issuer"},
+		{"CFG-1 localhost subdomain with flag", devIssuer("http://localhost.evil.example"), "Issuer"},
+		{"CFG-1 path", issuer("https://as.example/tenant1"), ""},
+		{"CFG-1 port", issuer("https://as.example:8443"), ""},
+
+		{"CFG-2 query", redirect("https://rp.example/cb?x=1"), "RedirectURL"},
+		{"CFG-2 empty query", redirect("https://rp.example/cb?"), "RedirectURL"},
+		{"CFG-2 fragment", redirect("https://rp.example/cb#f"), "RedirectURL"},
+		{"CFG-2 empty fragment", redirect("https://rp.example/cb#"), "RedirectURL"},
+		{"CFG-2 relative", redirect("/cb"), "RedirectURL"},
+		{"CFG-2 http", redirect("http://rp.example/cb"), "RedirectURL"},
+		{"CFG-2 user", redirect("https://u@rp.example/cb"), "RedirectURL"},
+		{"CFG-2 custom scheme", redirect("app://rp.example/cb"), "RedirectURL"},
+		{"CFG-2 lookalike", redirect("http://localhost.evil.example/cb"), "RedirectURL"},
+		{"CFG-2 no path", redirect("https://rp.example"), "RedirectURL"},
+		{"CFG-2 root", redirect("https://rp.example/"), "RedirectURL"},
+		{"CFG-2 empty", redirect(""), "RedirectURL"},
+		{"CFG-2 loopback", redirect(devCallback), ""},
+		{"CFG-2 https", redirect("https://rp.example/cb"), ""},
+
+		{"CFG-3 nil", keys(), "SessionKeys"},
+		{"CFG-3 nil key", keys(nil), "SessionKeys"},
+		{"CFG-3 word", keys([]byte("secret")), "SessionKeys"},
+		{"CFG-3 31 bytes", keys(newKey()[:31]), "SessionKeys"},
+		{"CFG-3 zeros", keys(make([]byte, 32)), "SessionKeys"},
+		{"CFG-3 one byte repeated", keys(repeated), "SessionKeys"},
+		{"CFG-3 second is weak", keys(newKey(), make([]byte, 32)), "SessionKeys"},
+		{"CFG-3 second is short", keys(newKey(), []byte("secret")), "SessionKeys"},
+		{"CFG-3 two", keys(newKey(), newKey()), ""},
+		{"CFG-3 longer", keys(append(newKey(), newKey()...)), ""},
+
+		{"no client ID", func(c *config) { c.ClientID = "" }, "ClientID"},
+		{"no client secret", func(c *config) { c.ClientSecret = "" }, "ClientSecret"},
+		{"no scenario", func(c *config) { c.Scenario = nil }, "Scenario"},
+		{"no users", func(c *config) { c.Scenario = authagent.FullAccount(nil, authagent.TrustEmail) }, "Scenario"},
+		{"no link policy", func(c *config) { c.Scenario = authagent.FullAccount(users, nil) }, "Scenario"},
+		{"no profiles", func(c *config) { c.Scenario = authagent.FreshProfile(nil) }, "Scenario"},
+		{"no profiles beside users", func(c *config) { c.Scenario = authagent.ContextualProfile(users, nil, authagent.TrustEmail) }, "Scenario"},
+		{"scopes without email", func(c *config) {
+			c.Scenario, c.Scopes = authagent.ContextualProfile(users, profiles, authagent.TrustEmail), []string{"profile"}
+		}, "Scopes"},
+		{"two scopes in one", func(c *config) { c.Scopes = []string{"profile email"} }, "Scopes"},
+		{"endpoint over http", func(c *config) { c.Endpoints.Token = "http://as.example/token" }, "Endpoints.Token"},
+		{"endpoint relative", func(c *config) { c.Endpoints.JWKS = "/keys" }, "Endpoints.JWKS"},
+		{"origin with path", func(c *config) { c.EndpointOrigins = []string{"https://login.example/"} }, "EndpointOrigins"},
+		{"origin over http", func(c *config) { c.EndpointOrigins = []string{"http://login.example"} }, "EndpointOrigins"},
+		{"origin", func(c *config) { c.EndpointOrigins = []string{"https://login.example"} }, ""},
+		{"short token key", func(c *config) { c.TokenKey = []byte("short") }, "TokenKey"},
+		{"unknown encoding", func(c *config) { c.TokenEncoding = 3 }, "TokenEncoding"},
+		{"return to another site", func(c *config) { c.ReturnTo = "//evil.example" }, "ReturnTo"},
+		{"return to the callback", func(c *config) { c.ReturnTo = "/auth/agent/callback" }, "ReturnTo"},
+		{"login at the callback", func(c *config) { c.LoginPath = "/auth/agent/callback" }, "LoginPath"},
+		{"registration by script", func(c *config) { c.RegistrationURL = "javascript:alert(1)" }, "RegistrationURL"},
+		{"registration elsewhere", func(c *config) { c.RegistrationURL = "https://join.example/agents" }, ""},
+		{"negative idle time", func(c *config) { c.SessionIdle = -time.Second }, "SessionIdle"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c := validConfig()
+			test.change(&c)
+			rp, err := authagent.New(c)
+			switch {
+			case test.field == "" && (err != nil || rp == nil):
+				t.Fatalf("New: %v", err)
+			case test.field != "" && err == nil:
+				t.Fatalf("New took it, want an error about %s", test.field)
+			case test.field != "" && !strings.Contains(err.Error(), "authagent: "+test.field):
+				t.Fatalf("error %q does not name %s", err, test.field)
+			}
+			if err != nil {
+				noSecrets(t, "the error", err.Error(), &c)
+			}
+		})
+	}
+}
+
+// TestConfigAllErrors: everything that is wrong is said at once. (CFG-1, CFG-2, CFG-3)
+func TestConfigAllErrors(t *testing.T) {
+	_, err := authagent.New(authagent.Config{})
+	if err == nil {
+		t.Fatal("New took an empty Config")
+	}
+	for _, field := range []string{"Issuer", "ClientID", "ClientSecret", "RedirectURL", "SessionKeys", "Scenario"} {
+		if !strings.Contains(err.Error(), "authagent: "+field+": ") {
+			t.Errorf("the error does not name %s:\n%v", field, err)
+		}
+	}
+}
+
+// TestConfigIsCopied: the caller's list of keys can change after New. (CFG-3)
+func TestConfigIsCopied(t *testing.T) {
+	c := validConfig()
+	rp, err := authagent.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SessionKeys[0] = nil
+	if got := fmt.Sprint(rp); !strings.Contains(got, c.ClientID) {
+		t.Errorf("prints as %q", got)
+	}
+}
+
+// TestNoSecretPrints: CFG-8.
+func TestNoSecretPrints(t *testing.T) {
+	c := validConfig()
+	c.TokenKey = []byte("token-key-token-key-token-key-token-key")
+	rp, err := authagent.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	marshal := func(v any) string {
+		b, err := json.Marshal(v)
+		if err != nil {
+			return err.Error()
+		}
+		return string(b)
+	}
+	outputs := map[string]string{
+		"json of Config": marshal(c), "json of *Config": marshal(&c), "json of RelyingParty": marshal(rp),
+		"json within": marshal(map[string]any{"config": c, "rp": rp}),
+	}
+	var log bytes.Buffer
+	slog.New(slog.NewTextHandler(&log, nil)).Info("settings", "config", c, "pointer", &c, "rp", rp)
+	outputs["log"] = log.String()
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x", "%X", "%T"} {
+		outputs[verb+" Config"] = fmt.Sprintf(verb, c)
+		outputs[verb+" *Config"] = fmt.Sprintf(verb, &c)
+		outputs[verb+" RelyingParty"] = fmt.Sprintf(verb, rp)
+		outputs[verb+" within"] = fmt.Sprintf(verb, []any{c, &c, rp, struct{ C authagent.Config }{c}})
+	}
+	for _, name := range slices.Sorted(maps.Keys(outputs)) {
+		t.Run("CFG-8 "+name, func(t *testing.T) { noSecrets(t, "the output", outputs[name], &c) })
+	}
+	if !strings.Contains(outputs["%v Config"], c.Issuer) {
+		t.Errorf("the issuer may print, and helps: %q", outputs["%v Config"])
+	}
+}
+
+// noSecrets checks that a text has no secret of c, in no encoding.
+func noSecrets(t *testing.T, what, text string, c *authagent.Config) {
+	t.Helper()
+	secrets := [][]byte{[]byte(c.ClientSecret), c.TokenKey}
+	for _, key := range append(secrets, c.SessionKeys...) {
+		if len(key) < 5 {
+			continue
+		}
+		for _, form := range []string{
+			string(key), hex.EncodeToString(key), strings.ToUpper(hex.EncodeToString(key)), base64.StdEncoding.EncodeToString(key),
+			strings.Trim(fmt.Sprint(key), "[]"), strings.Trim(fmt.Sprintf("%#v", key), "[]byte{}"),
+		} {
+			if strings.Contains(text, form) {
+				t.Errorf("%s has a secret: %s", what, text)
+			}
+		}
+	}
+}

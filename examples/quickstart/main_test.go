@@ -1,0 +1,215 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/authagent-go/authagent/authagenttest"
+)
+
+// What `go run ./examples/quickstart -once` does, on free ports.
+func TestRun(t *testing.T) {
+	var out bytes.Buffer
+	if err := run(context.Background(), &out, "127.0.0.1:0", "127.0.0.1:0", true); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	transcript := strings.Join(strings.Fields(out.String()), " ")
+	for _, want := range []string{
+		"The shop links by TrustEmail",
+		"ok agent_alice signs in at /full/",
+		"agent agent_alice, user Alice, own profile: no, access full",
+		"GET /full/orders 200 shows Alice's orders: Coffee beans, Teapot",
+		"POST /full/orders 200",
+		"GET /settings 403 agent_forbidden",
+		"agent agent_alice, user Alice, own profile: yes, access read",
+		"POST /contextual/orders 403 agent_read_only",
+		"agent agent_alice, user nobody, own profile: yes, access none",
+		"GET /fresh/orders 403 access_too_low",
+		"POST /fresh/profile 200",
+		"it finds the profile that it had, profile_2",
+		"agent_visitor at /full/ 403 no_account",
+		"All as it should be.",
+	} {
+		if !strings.Contains(transcript, want) {
+			t.Errorf("the transcript lacks %q", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(out.String())
+	}
+}
+
+// A tour that cannot fail checks nothing.
+func TestTourFindsMistakes(t *testing.T) {
+	orders := func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, `{"session":null,"owner":"","orders":["Coffee beans","Teapot"]}`)
+	}
+	tests := []struct {
+		name     string
+		mistake  func(mux *http.ServeMux, s *site)
+		wantLine string
+	}{
+		{"none", func(*http.ServeMux, *site) {}, ""},
+		{"orders of a fresh profile without a guard", func(mux *http.ServeMux, _ *site) {
+			mux.HandleFunc("GET /fresh/orders", orders)
+		}, "GET /fresh/orders"},
+		{"writing without a guard", func(mux *http.ServeMux, _ *site) {
+			mux.HandleFunc("POST /contextual/orders", orders)
+		}, "POST /contextual/orders"},
+		{"settings without a guard", func(mux *http.ServeMux, s *site) {
+			mux.HandleFunc("/settings", s.settings)
+		}, "GET /settings"},
+		{"sign-out that ends nothing", func(mux *http.ServeMux, _ *site) {
+			mux.Handle("POST /full/logout", http.RedirectHandler("/full/", http.StatusSeeOther))
+		}, "it signs out at /full/"},
+		{"sign-out that only clears the cookie", func(mux *http.ServeMux, _ *site) {
+			mux.HandleFunc("POST /full/logout", func(w http.ResponseWriter, r *http.Request) {
+				for _, c := range r.Cookies() {
+					http.SetCookie(w, &http.Cookie{Name: c.Name, Path: "/", MaxAge: -1})
+				}
+				http.Redirect(w, r, "/full/", http.StatusSeeOther)
+			})
+		}, "GET /full/profile"},
+		{"login that leads nowhere", func(mux *http.ServeMux, _ *site) {
+			mux.Handle("GET /contextual/login", http.NotFoundHandler())
+		}, "agent_alice signs in at /contextual/"},
+		{"entrances mixed up", func(mux *http.ServeMux, s *site) {
+			s.entrances[1].rp, s.entrances[2].rp = s.entrances[2].rp, s.entrances[1].rp
+		}, "agent_alice signs in at /contextual/"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			transcript, err := tourOf(t, test.mistake)
+			if test.wantLine == "" {
+				if err != nil {
+					t.Fatalf("%v\n%s", err, transcript)
+				}
+				return
+			}
+			if err == nil {
+				t.Errorf("the tour found nothing wrong\n%s", transcript)
+			}
+			if !strings.Contains(transcript, "WRONG "+test.wantLine) {
+				t.Errorf("no line says WRONG %s\n%s", test.wantLine, transcript)
+			}
+		})
+	}
+}
+
+// tourOf takes the tour of a shop in front of which a mistake was mounted.
+func tourOf(t *testing.T, mistake func(*http.ServeMux, *site)) (transcript string, err error) {
+	t.Helper()
+	as := authagenttest.NewServer()
+	defer as.Close()
+	mux := http.NewServeMux()
+	web := httptest.NewServer(mux)
+	defer web.Close()
+	s, err := newSite(web.URL, registration(as))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mistake(mux, s)
+	mux.Handle("/", s.handler())
+	var out bytes.Buffer
+	err = tourAll(t.Context(), &out, as, web.URL)
+	return out.String(), err
+}
+
+func TestServeUntilCancelled(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	out := &cancelOn{text: "Ctrl-C", cancel: cancel}
+	if err := run(ctx, out, "127.0.0.1:0", "127.0.0.1:0", false); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+}
+
+// cancelOn is an output that cancels when it is told text.
+type cancelOn struct {
+	bytes.Buffer
+	text   string
+	cancel func()
+}
+
+func (c *cancelOn) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte(c.text)) {
+		c.cancel()
+	}
+	return c.Buffer.Write(p)
+}
+
+func TestListen(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	var out bytes.Buffer
+	free, err := listen(t.Context(), &out, taken.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer free.Close()
+	if want := "Taking " + free.Addr().String() + " instead."; !strings.Contains(out.String(), want) {
+		t.Errorf("output %q, want it to contain %q", out.String(), want)
+	}
+	for _, addr := range []string{":0", "0.0.0.0:0", "192.0.2.1:80", "no address"} {
+		if l, err := listen(t.Context(), io.Discard, addr); err == nil {
+			l.Close()
+			t.Errorf("listen(%q) succeeded, want an error", addr)
+		}
+	}
+}
+
+// Every page is written for a browser without a mistake in a template.
+func TestPages(t *testing.T) {
+	as := authagenttest.NewServer()
+	defer as.Close()
+	mux := http.NewServeMux()
+	web := httptest.NewServer(mux)
+	defer web.Close()
+	s, err := newSite(web.URL, registration(as))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux.Handle("/", s.handler())
+	browser := as.NewBrowser()
+	agent := as.AddAgent(authagenttest.Agent{ID: aliceAgent, Email: "alice@example.com"})
+	for _, path := range []string{"/full/login", "/contextual/login", "/fresh/login"} {
+		resp, err := agent.SignIn(t.Context(), browser, web.URL+path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	for path, want := range map[string]string{
+		"/":                   `href="/contextual/login"`,
+		"/full/":              "<strong>full</strong>",
+		"/full/orders":        "<li>Teapot</li>",
+		"/full/profile":       "has no profile of its own",
+		"/contextual/":        "<strong>read</strong>",
+		"/contextual/orders":  "the shop will refuse it",
+		"/contextual/profile": "linked to Alice",
+		"/fresh/":             "<strong>none</strong>",
+		"/fresh/profile":      "Post a note",
+		"/style.css":          "color-scheme",
+	} {
+		req, _ := http.NewRequest("GET", web.URL+path, nil)
+		req.Header.Set("Accept", "text/html")
+		resp, err := browser.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(body), want) {
+			t.Errorf("%s: status %d, err %v, want %q in\n%s", path, resp.StatusCode, err, want, body)
+		}
+	}
+}

@@ -1,0 +1,311 @@
+package authagent_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/authagenttest"
+)
+
+func debugLog(w io.Writer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// reply has an endpoint of the server answer this, in place of its own.
+func (b *bench) reply(path string, status int, contentType, body string) {
+	b.as.Wrap(path, func(http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", contentType)
+			w.WriteHeader(status)
+			io.WriteString(w, body)
+		})
+	})
+}
+
+// TestHostileTextInLog is LOG-2: one bounded record per event, whatever is in it.
+func TestHostileTextInLog(t *testing.T) {
+	hostile := map[string]string{
+		"line break": "x\r\nlevel=ERROR msg=forged", "escape": "x\x1b[2J\x1b[1;1Hforged", "long": strings.Repeat("forged ", 1<<17),
+		"separator": "x\u2028forged\u0085forged", "quote": `x" msg="forged`, "bidi": "x\u202eforged",
+	}
+	for name, text := range hostile {
+		t.Run("LOG-2 "+name, func(t *testing.T) {
+			k := newCluster(t, func(b *bench, c *authagent.Config) {
+				c.Logger = slog.New(slog.NewJSONHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+			})
+			short := text[:min(len(text), 4000)]
+			c := k.browser()
+			k.get(c, "/auth/agent/callback?state=a&error=b&error_description="+url.QueryEscape(short), "User-Agent", "forged")
+			k.get(c, "/auth/agent/callback?state="+url.QueryEscape(short)+"&code="+url.QueryEscape(short))
+			k.get(c, "/me?"+url.QueryEscape(short))
+			body, _ := json.Marshal(map[string]string{"error": text, "error_description": text, "error_uri": text})
+			k.begin(c, "") // learns the encoding
+			k.mustSignIn(k.browser(), k.agent)
+			for _, status := range []int{200, 400, 401, 500, 503} {
+				k.reply(authagenttest.PathToken, status, "application/json", string(body))
+				k.signIn(k.browser(), k.agent)
+				k.reply(authagenttest.PathToken, status, text[:1]+"/html", text)
+				k.signIn(k.browser(), k.agent)
+			}
+			k.as.Wrap(authagenttest.PathToken, nil)
+			for line := range strings.Lines(k.log.String()) {
+				var record map[string]any
+				if err := json.Unmarshal([]byte(line), &record); err != nil || len(line) > 2000 {
+					t.Errorf("record of %d bytes, %v: %.200s", len(line), err, line)
+				}
+				if strings.Contains(line, "forged") {
+					t.Errorf("words of a stranger: %.300s", line)
+				}
+			}
+		})
+	}
+}
+
+// TestHostileNamesInLog is LOG-2 for names that are logged because they are
+// needed: escaped, in one record.
+func TestHostileNamesInLog(t *testing.T) {
+	k := newCluster(t, func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.profiles) })
+	agent := k.as.AddAgent(authagenttest.Agent{ID: "agent\"\nlevel=ERROR msg=forged \x1b[2J", Email: "x@example.com", Name: "n\r\nforged", Model: "m\r\nforged"})
+	k.signIn(k.browser(), agent)
+	for line := range strings.Lines(k.log.String()) {
+		if !strings.HasPrefix(line, "time=") || strings.ContainsAny(line, "\r\x1b") {
+			t.Errorf("LOG-2: %q", line)
+		}
+	}
+}
+
+// TestEvents is LOG-3: exactly these events, with these fields.
+func TestEvents(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		do   func(k *cluster, c *http.Client)
+		want string // names and reasons
+	}{
+		{"LOG-3 login started", func(k *cluster, c *http.Client) { k.begin(c, "") }, "login_started"},
+		{"LOG-3 signed in", func(k *cluster, c *http.Client) { k.signIn(c, k.agent) }, "login_started login_succeeded"},
+		{"LOG-3 state", func(k *cluster, c *http.Client) { k.get(c, "/auth/agent/callback?code=a&state=b") }, "login_failed:state_mismatch"},
+		{"LOG-3 request", func(k *cluster, c *http.Client) { k.get(c, "/auth/agent/callback") }, "login_failed:invalid_request"},
+		{"LOG-3 account", func(k *cluster, c *http.Client) {
+			k.signIn(c, k.as.AddAgent(authagenttest.Agent{ID: "a2", Email: "nobody@example.com"}))
+		}, "login_started login_failed:no_account"},
+		{"LOG-3 logout", func(k *cluster, c *http.Client) {
+			k.signIn(c, k.agent)
+			k.do(c, "POST", "/auth/agent/logout")
+		}, "login_started login_succeeded session_ended"},
+		{"LOG-3 forbidden", func(k *cluster, c *http.Client) {
+			k.signIn(c, k.agent)
+			k.get(c, "/humans")
+		}, "login_started login_succeeded permission_denied:agent_forbidden"},
+		{"LOG-3 nobody", func(k *cluster, c *http.Client) { k.get(c, "/me") }, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			k := newCluster(t)
+			test.do(k, k.browser())
+			var got []string
+			for _, e := range k.events.all {
+				name := string(e.Name)
+				if e.Reason != "" {
+					name += ":" + string(e.Reason)
+				}
+				got = append(got, name)
+				if e.Time.Location() != time.UTC || e.Issuer != k.as.URL || e.RemoteAddr == "" || e.Method == "" {
+					t.Errorf("event %+v", e)
+				}
+				if (e.Reason != "") != (e.RequestID != "") || (e.Reason != "") != (e.Detail != "") {
+					t.Errorf("event %+v", e)
+				}
+				if e.Name == authagent.EventLoginSucceeded && (e.UserID != k.aliceID || e.Agent.ID != "agent_alice" ||
+					e.Scenario != "FullAccount" || e.SessionID == "" || e.Access != authagent.AccessFull) {
+					t.Errorf("event %+v", e)
+				}
+			}
+			if have := strings.Join(got, " "); have != test.want {
+				t.Errorf("events %q, want %q", have, test.want)
+			}
+		})
+	}
+}
+
+// TestSlowAudit is LOG-3: a sink that blocks, panics or is slow holds nobody up.
+func TestSlowAudit(t *testing.T) {
+	for name, sink := range map[string]func(block chan struct{}){
+		"LOG-3 blocks": func(block chan struct{}) { <-block },
+		"LOG-3 panics": func(chan struct{}) { panic("audit") },
+		"LOG-3 slow":   func(chan struct{}) { time.Sleep(200 * time.Millisecond) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				block := make(chan struct{})
+				k := newCluster(t, func(_ *bench, c *authagent.Config) {
+					c.Audit = func(context.Context, authagent.Event) { sink(block) }
+				})
+				for range 3 {
+					start := time.Now()
+					k.mustSignIn(k.browser(), k.agent)
+					if took := time.Since(start); took > time.Second {
+						t.Errorf("a sign-in takes %v", took)
+					}
+					time.Sleep(2 * time.Second)
+				}
+				close(block)
+			})
+		})
+	}
+}
+
+// TestAnswer is LOG-4: the same request ID in the answer and in the log, and
+// nothing of what the server said.
+func TestAnswer(t *testing.T) {
+	k := newCluster(t)
+	k.mustSignIn(k.browser(), k.agent)
+	k.reply(authagenttest.PathToken, 500, "application/json", `{"error":"server_error","error_description":"SECRET-INTERNAL at /srv/app.js:12"}`)
+	for _, accept := range []string{"application/json", page, ""} {
+		c := k.browser()
+		callback := k.authorize(k.agent, k.begin(c, ""))
+		resp := k.get(c, callback, "Accept", accept)
+		failed := k.events.named(authagent.EventLoginFailed)
+		id := failed[len(failed)-1].RequestID
+		if !strings.Contains(resp.body, id) || !strings.Contains(k.log.String(), "request_id="+id) {
+			t.Errorf("LOG-4 %s: request ID %q is not in %s", accept, id, resp.body)
+		}
+		for _, own := range []string{"SECRET-INTERNAL", "app.js", "goroutine", ".go:", "server_error", k.as.URL} {
+			if strings.Contains(resp.body, own) {
+				t.Errorf("LOG-4 %s: %s is in %s", accept, own, resp.body)
+			}
+		}
+		if accept == page {
+			continue
+		}
+		var p struct {
+			Error     string `json:"error"`
+			RequestID string `json:"request_id"`
+			Retry     bool   `json:"retry"`
+		}
+		if err := json.Unmarshal([]byte(resp.body), &p); err != nil || p.Error == "" || p.RequestID != id || !p.Retry {
+			t.Errorf("LOG-4: %v %s", err, resp.body)
+		}
+	}
+	if strings.Contains(k.log.String(), "SECRET-INTERNAL") {
+		t.Error("LOG-4: the server's words are in the log")
+	}
+}
+
+// TestErrors is LOG-5: what errors.Is says of an Error.
+func TestErrors(t *testing.T) {
+	var got *authagent.Error
+	k := newCluster(t, func(_ *bench, c *authagent.Config) {
+		c.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, e *authagent.Error) {
+			got = e
+			w.WriteHeader(e.Status())
+		}
+	})
+	k.mustSignIn(k.browser(), k.agent)
+	for _, test := range []struct {
+		do     func(c *http.Client)
+		reason authagent.Reason
+		fault  authagent.Fault
+		status int
+	}{
+		{func(c *http.Client) { k.get(c, "/auth/agent/callback") }, authagent.ErrRequest, authagent.FaultAgent, 400},
+		{func(c *http.Client) { k.get(c, "/auth/agent/callback?code=a&state=b") }, authagent.ErrState, authagent.FaultAgent, 400},
+		{func(c *http.Client) { k.get(c, "/auth/agent/logout") }, authagent.ErrMethod, authagent.FaultAgent, 405},
+		{func(c *http.Client) { k.do(c, "POST", "/auth/agent/logout", "Origin", "null") }, authagent.ErrCrossOrigin, authagent.FaultAgent, 403},
+		{func(c *http.Client) { k.get(c, "/auth/agent/login", "Sec-Purpose", "prefetch") }, authagent.ErrNotNavigation, authagent.FaultAgent, 403},
+		{func(c *http.Client) { k.get(c, "/me") }, authagent.ErrNoSession, authagent.FaultAgent, 401},
+		{func(c *http.Client) {
+			k.signIn(c, k.as.AddAgent(authagenttest.Agent{ID: "a2", Email: "nobody@example.com"}))
+		}, authagent.ErrNoAccount, authagent.FaultAgent, 403},
+		{func(c *http.Client) {
+			k.reply(authagenttest.PathToken, 400, "application/json", `{"error":"invalid_grant"}`)
+			k.signIn(c, k.agent)
+		}, authagent.ErrCode, authagent.FaultAgent, 400},
+		{func(c *http.Client) {
+			k.reply(authagenttest.PathToken, 401, "application/json", `{"error":"invalid_client"}`)
+			k.signIn(c, k.agent)
+		}, authagent.ErrClient, authagent.FaultServer, 502},
+		{func(c *http.Client) {
+			k.reply(authagenttest.PathToken, 503, "text/plain", "down")
+			k.signIn(c, k.agent)
+		}, authagent.ErrUnavailable, authagent.FaultServer, 502},
+	} {
+		t.Run("LOG-5 "+string(test.reason), func(t *testing.T) {
+			got = nil
+			c := k.browser()
+			test.do(c)
+			k.as.Wrap(authagenttest.PathToken, nil)
+			k.begin(k.browser(), "")
+			if got == nil {
+				t.Fatal("no error")
+			}
+			var err error = fmt.Errorf("wrapped: %w", got)
+			if !errors.Is(err, test.reason) || !errors.Is(err, test.fault) || got.Status() != test.status || got.RequestID == "" {
+				t.Errorf("%v: reason %v, fault %v, status %d", got, got.Reason, got.Fault(), got.Status())
+			}
+			for _, other := range []error{authagent.ErrIssuer, authagent.ErrStore, authagent.FaultSite, authagent.Reason("")} {
+				if errors.Is(err, other) {
+					t.Errorf("%v is %v", got, other)
+				}
+			}
+		})
+	}
+}
+
+// TestNoAddressInLog is LOG-5: a log at the default level, and at debug, has no
+// e-mail address of a login that succeeds or fails.
+func TestNoAddressInLog(t *testing.T) {
+	k := newCluster(t)
+	var usual bytes.Buffer
+	k.instance("usual", func(c *authagent.Config) { c.Logger = slog.New(slog.NewTextHandler(&usual, nil)) })
+	for range 2 {
+		c := k.browser()
+		callback := k.authorize(k.agent, k.begin(c, ""))
+		k.get(c, callback, "X-Instance", "usual")
+		k.signIn(k.browser(), k.as.AddAgent(authagenttest.Agent{Email: "nobody@example.com", Name: "nobody@example.com"}))
+		k.signIn(k.browser(), k.as.AddAgent(authagenttest.Agent{Email: "not an address@"}))
+	}
+	if all := k.log.String() + usual.String() + fmt.Sprintf("%+v", k.events.all); strings.Contains(all, "@") {
+		t.Errorf("LOG-5: %s", all)
+	}
+	if usual.Len() == 0 {
+		t.Error("LOG-5: nothing is logged")
+	}
+}
+
+// TestSecretsDoNotPrint is LOG-1 for what a site may print.
+func TestSecretsDoNotPrint(t *testing.T) {
+	k := newCluster(t)
+	login := authagent.NewLogin("/")
+	body, err := json.Marshal([]any{k.config, login})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec := httptest.NewRecorder()
+	slog.New(slog.NewJSONHandler(rec, nil)).Info("x", "config", k.config, "rp", k.rp, "login", login, "logins", []*authagent.Login{login})
+	slog.New(slog.NewTextHandler(rec, nil)).Info("x", "config", k.config, "rp", k.rp, "login", login, "logins", []*authagent.Login{login})
+	text := rec.Body.String() + string(body)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
+		text += fmt.Sprintf(verb+verb+verb+verb, k.config, &k.config, k.rp, login)
+	}
+	for name, secret := range map[string]string{
+		"client secret": k.config.ClientSecret, "key": string(k.config.SessionKeys[0]), "state": login.State, "verifier": login.Verifier, "nonce": login.Nonce,
+		"hex client secret": fmt.Sprintf("%x", k.config.ClientSecret), "hex key": fmt.Sprintf("%x", k.config.SessionKeys[0]),
+		"numeric key": fmt.Sprint(k.config.SessionKeys[0]),
+	} {
+		if strings.Contains(text, secret) {
+			t.Errorf("LOG-1: %s is in %s", name, text)
+		}
+	}
+}

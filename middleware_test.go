@@ -1,0 +1,530 @@
+package authagent_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/memstore"
+)
+
+// scenariosOn returns the three scenarios, on the stores of b.
+func scenariosOn(b *bench) map[string]authagent.Scenario {
+	return map[string]authagent.Scenario{
+		"FullAccount":       authagent.FullAccount(b.users, authagent.TrustEmail),
+		"ContextualProfile": authagent.ContextualProfile(b.users, b.profiles, authagent.TrustEmail),
+		"FreshProfile":      authagent.FreshProfile(b.profiles),
+	}
+}
+
+// TestAccessMatrix is MW-3 and MW-4: who gets in where, with which method. The
+// statuses are in the order of the columns
+//
+//	GET HEAD POST PUT PATCH DELETE OPTIONS CONNECT-like GET+Upgrade POST+override POST+_method
+func TestAccessMatrix(t *testing.T) {
+	type request struct {
+		method, query string
+		header        []string
+	}
+	requests := []request{
+		{"GET", "", nil}, {"HEAD", "", nil}, {"POST", "", nil}, {"PUT", "", nil}, {"PATCH", "", nil}, {"DELETE", "", nil}, {"OPTIONS", "", nil},
+		{"PROPFIND", "", nil}, {"GET", "", []string{"Upgrade", "websocket", "Connection", "Upgrade"}},
+		{"POST", "", []string{"X-HTTP-Method-Override", "GET", "X-Method-Override", "GET"}}, {"POST", "?_method=GET", nil},
+	}
+	for _, test := range []struct {
+		scenario, path string
+		want           [11]int
+	}{
+		{"FullAccount", "/me", [...]int{200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200}},
+		{"FullAccount", "/data", [...]int{200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200}},
+		{"FullAccount", "/full", [...]int{200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200}},
+		{"FullAccount", "/open", [...]int{200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200}},
+		{"FullAccount", "/humans", [...]int{403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403}},
+		{"ContextualProfile", "/me", [...]int{200, 200, 403, 403, 403, 403, 403, 403, 403, 403, 403}},
+		{"ContextualProfile", "/data", [...]int{200, 200, 403, 403, 403, 403, 403, 403, 403, 403, 403}},
+		{"ContextualProfile", "/full", [...]int{403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403}},
+		{"ContextualProfile", "/open", [...]int{200, 200, 403, 403, 403, 403, 403, 403, 403, 403, 403}},
+		{"ContextualProfile", "/humans", [...]int{403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403}},
+		{"FreshProfile", "/me", [...]int{200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200}},
+		{"FreshProfile", "/data", [...]int{403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403}},
+		{"FreshProfile", "/full", [...]int{403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403}},
+		{"FreshProfile", "/open", [...]int{200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200}},
+		{"FreshProfile", "/humans", [...]int{403, 403, 403, 403, 403, 403, 403, 403, 403, 403, 403}},
+		{"nobody", "/me", [...]int{401, 401, 401, 401, 401, 401, 401, 401, 401, 401, 401}},
+		{"nobody", "/data", [...]int{401, 401, 401, 401, 401, 401, 401, 401, 401, 401, 401}},
+		{"nobody", "/full", [...]int{401, 401, 401, 401, 401, 401, 401, 401, 401, 401, 401}},
+		{"nobody", "/open", [...]int{200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200}},
+		{"nobody", "/humans", [...]int{200, 200, 200, 200, 200, 200, 200, 200, 200, 200, 200}},
+	} {
+		t.Run("MW-3 MW-4 "+test.scenario+test.path, func(t *testing.T) {
+			k := newCluster(t, func(b *bench, c *authagent.Config) {
+				if s, ok := scenariosOn(b)[test.scenario]; ok {
+					c.Scenario = s
+				}
+			})
+			c := k.browser()
+			if test.scenario != "nobody" {
+				k.mustSignIn(c, k.agent)
+			}
+			for i, r := range requests {
+				before := k.handled.count()
+				resp := k.do(c, r.method, test.path+r.query, r.header...)
+				if resp.StatusCode != test.want[i] {
+					t.Errorf("%s%s %v: status %d, want %d", r.method, r.query, r.header, resp.StatusCode, test.want[i])
+				}
+				if ran := k.handled.count() > before; ran != (test.want[i] == 200) {
+					t.Errorf("%s%s %v: handler ran: %v", r.method, r.query, r.header, ran)
+				}
+				if test.want[i] >= 400 && resp.Header.Get("Content-Type") != "application/problem+json" {
+					t.Errorf("%s%s %v: Content-Type %q", r.method, r.query, r.header, resp.Header.Get("Content-Type"))
+				}
+			}
+		})
+	}
+}
+
+// hooks are a site's parts, each of which can be made to fail.
+type hooks struct {
+	*memstore.Users
+	sessions    authagent.Sessions
+	revocations memstore.Revocations
+	fail        atomic.Pointer[func() error]
+	where       string
+}
+
+func (h *hooks) at(where string) error {
+	if f := h.fail.Load(); f != nil && where == h.where {
+		return (*f)()
+	}
+	return nil
+}
+
+func (h *hooks) UserByEmail(ctx context.Context, email string) (authagent.User, error) {
+	if err := h.at("UserByEmail"); err != nil {
+		return authagent.User{}, err
+	}
+	return h.Users.UserByEmail(ctx, email)
+}
+
+func (h *hooks) LinkAgent(ctx context.Context, a authagent.Agent, id string) (string, error) {
+	if err := h.at("LinkAgent"); err != nil {
+		return "", err
+	}
+	return h.Users.LinkAgent(ctx, a, id)
+}
+
+func (h *hooks) Link(ctx context.Context, r authagent.LinkRequest) (authagent.Link, error) {
+	if err := h.at("Link"); err != nil {
+		return authagent.Link{}, err
+	}
+	return authagent.TrustEmail.Link(ctx, r)
+}
+
+func (h *hooks) CheckSession(ctx context.Context, s *authagent.Session) error {
+	if err := h.at("CheckSession"); err != nil {
+		return err
+	}
+	return h.Users.CheckSession(ctx, s)
+}
+
+func (h *hooks) Start(w http.ResponseWriter, r *http.Request, s *authagent.Session) error {
+	if err := h.at("Start"); err != nil {
+		return err
+	}
+	return h.sessions.Start(w, r, s)
+}
+
+func (h *hooks) Load(w http.ResponseWriter, r *http.Request) (*authagent.Session, error) {
+	if err := h.at("Load"); err != nil {
+		return nil, err
+	}
+	return h.sessions.Load(w, r)
+}
+
+func (h *hooks) End(w http.ResponseWriter, r *http.Request) error {
+	if err := h.at("End"); err != nil {
+		return err
+	}
+	return h.sessions.End(w, r)
+}
+
+func (h *hooks) Revoke(ctx context.Context, key string, at, until time.Time) error {
+	if err := h.at("Revoke"); err != nil {
+		return err
+	}
+	return h.revocations.Revoke(ctx, key, at, until)
+}
+
+func (h *hooks) Revoked(ctx context.Context, keys []string, started time.Time) (bool, error) {
+	if err := h.at("Revoked"); err != nil {
+		return false, err
+	}
+	return h.revocations.Revoked(ctx, keys, started)
+}
+
+func (h *hooks) UseState(context.Context, string, time.Time) (bool, error) {
+	return true, h.at("UseState")
+}
+
+func (h *hooks) SaveTokens(context.Context, string, []byte, time.Time) error {
+	return h.at("SaveTokens")
+}
+
+func (h *hooks) LoadTokens(context.Context, string) ([]byte, error) {
+	if err := h.at("LoadTokens"); err != nil {
+		return nil, err
+	}
+	return nil, authagent.ErrNotFound
+}
+
+func (h *hooks) DeleteTokens(context.Context, string) error { return h.at("DeleteTokens") }
+
+// TestHooksFail is MW-1: whatever of the site's fails or panics, nobody gets in by it.
+func TestHooksFail(t *testing.T) {
+	failures := map[string]func() error{
+		"error": func() error { return errors.New("connection refused") },
+		"panic": func() error { panic("nil map") },
+	}
+	for _, test := range []struct {
+		where                   string
+		request, logout, signIn int // expected status
+	}{
+		{"UserByEmail", 200, 303, 500},
+		{"LinkAgent", 200, 303, 500},
+		{"Link", 200, 303, 500},
+		{"CheckSession", 500, 500, 303},
+		{"Start", 200, 303, 500},
+		{"Load", 500, 500, 500},
+		{"End", 200, 500, 303},
+		{"Revoke", 200, 500, 303},
+		{"Revoked", 500, 500, 303},
+		{"UseState", 200, 303, 500},
+		{"SaveTokens", 200, 303, 500},
+		{"LoadTokens", 200, 303, 303},
+		{"DeleteTokens", 200, 303, 303},
+	} {
+		for how, f := range failures {
+			t.Run("MW-1 "+how+" in "+test.where, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					h := &hooks{where: test.where, sessions: &mapSessions{}}
+					k := newCluster(t, func(b *bench, c *authagent.Config) {
+						h.Users = b.users
+						c.Scenario = authagent.FullAccount(h, h)
+						c.Sessions, c.Revocations, c.States, c.Tokens = h, h, h, h
+					})
+					in := k.browser()
+					k.mustSignIn(in, k.agent)
+					time.Sleep(2 * time.Second)
+					fresh := k.browser()
+					callback := k.authorize(k.agent, k.begin(fresh, ""))
+					h.fail.Store(&f)
+					for _, path := range []string{"/me", "/data", "/full", "/open"} {
+						before := k.handled.count()
+						if resp := k.get(in, path); resp.StatusCode != test.request {
+							t.Errorf("%s: status %d, want %d", path, resp.StatusCode, test.request)
+						}
+						if ran := k.handled.count() > before; ran != (test.request == 200) {
+							t.Errorf("%s: handler ran: %v", path, ran)
+						}
+					}
+					resp := k.get(fresh, callback)
+					if resp.StatusCode != test.signIn {
+						t.Errorf("callback: status %d, want %d: %s", resp.StatusCode, test.signIn, resp.body)
+					}
+					if resp.StatusCode >= 500 && (resp.Header.Get("Retry-After") == "" || strings.Contains(resp.body, "connection refused")) {
+						t.Errorf("callback: Retry-After %q, body %s", resp.Header.Get("Retry-After"), resp.body)
+					}
+					if strings.Contains(k.cookies(fresh), "sid=") != (test.signIn == 303) {
+						t.Errorf("callback: cookies %q", k.cookies(fresh))
+					}
+					if resp := k.do(in, http.MethodPost, "/auth/agent/logout"); resp.StatusCode != test.logout {
+						t.Errorf("logout: status %d, want %d", resp.StatusCode, test.logout)
+					}
+					h.fail.Store(nil)
+					time.Sleep(2 * time.Second)
+					k.mustSignIn(k.browser(), k.agent) // all is well afterwards
+				})
+			})
+		}
+	}
+}
+
+// TestIdentityOnlyFromSession is MW-2 and MW-7: no header makes an agent.
+func TestIdentityOnlyFromSession(t *testing.T) {
+	k := newCluster(t)
+	issued := k.watchTokens()
+	k.mustSignIn(k.browser(), k.agent)
+	before := k.backChannel()
+	for _, header := range [][2]string{
+		{"X-Agent-Id", "agent_alice"}, {"x_agent_id", "agent_alice"}, {"X-Forwarded-User", "alice"}, {"X_Forwarded_User", "alice"},
+		{"X-Forwarded-Email", "alice@example.com"}, {"X-Forwarded-Uri", "/public"}, {"X-Original-Url", "/public"}, {"X-Rewrite-Url", "/public"},
+		{"User-Agent", "health"}, {"X-Forwarded-For", "127.0.0.1"}, {"X-Real-Ip", "127.0.0.1"}, {"Forwarded", "for=127.0.0.1"},
+		{"Authorization", "Bearer " + (*issued)[0]}, {"Authorization", "bearer " + (*issued)[0]}, {"Authorization", "Basic YWxpY2U6eA=="},
+		{"X-Auth-Request-Access-Token", (*issued)[0]}, {"Cookie", "session=alice"}, {"Cookie", "access_token=" + (*issued)[0]},
+	} {
+		for _, path := range []string{"/me", "/data", "/full", "/me?access_token=" + (*issued)[0]} {
+			if resp := k.get(k.bare(), path, header[0], header[1]); resp.StatusCode != http.StatusUnauthorized {
+				t.Errorf("MW-2 MW-7 %s: %s on %s: status %d", header[0], header[1], path, resp.StatusCode)
+			}
+		}
+	}
+	if n := k.backChannel() - before; n != 0 {
+		t.Errorf("MW-7: %d requests to the server", n)
+	}
+}
+
+// TestFromContextWithoutMiddleware is MW-2.
+func TestFromContextWithoutMiddleware(t *testing.T) {
+	k := newCluster(t)
+	c := k.browser()
+	k.mustSignIn(c, k.agent)
+	if s, ok := authagent.FromContext(context.Background()); ok || s != nil {
+		t.Errorf("MW-2: %+v", s)
+	}
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set("Cookie", k.cookies(c))
+	if s, ok := authagent.FromContext(r.Context()); ok || s != nil {
+		t.Errorf("MW-2: %+v", s)
+	}
+}
+
+// TestPathRules is MW-5: a guard around a subtree of a mux sees what the mux serves.
+func TestPathRules(t *testing.T) {
+	k := newCluster(t)
+	c := k.browser()
+	k.mustSignIn(c, k.agent)
+	var admin atomic.Int32
+	mux := k.instances[""]
+	deny := k.rp.ForbidAgents(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { admin.Add(1) }))
+	mux.Handle("/admin", deny)
+	mux.Handle("/admin/", deny)
+	for _, path := range []string{
+		"/admin", "/admin/", "//admin/x", "/admin//x", "/x/../admin/x", "/./admin/x", "/%61dmin/x", "/admin%2fx", "/admin/x?y", "/admin/x%23y",
+		"/admin/..;/x", "/admin/%2e%2e/admin/x", "/admin;a=b/x",
+	} {
+		resp := k.get(c, path)
+		for range 3 {
+			if location := resp.Header.Get("Location"); strings.HasPrefix(location, "/") {
+				resp = k.get(c, location) // the mux's own cleaning
+			}
+		}
+		if admin.Load() != 0 {
+			t.Fatalf("MW-5: the admin handler ran for %s", path)
+		}
+	}
+	if resp := k.get(k.browser(), "/admin/x"); resp.StatusCode != 200 || admin.Load() != 1 {
+		t.Errorf("MW-5: a human gets %d", resp.StatusCode)
+	}
+}
+
+// countingSessions counts how often a session is loaded.
+type countingSessions struct {
+	mapSessions
+	loads atomic.Int32
+}
+
+func (s *countingSessions) Load(w http.ResponseWriter, r *http.Request) (*authagent.Session, error) {
+	s.loads.Add(1)
+	return s.mapSessions.Load(w, r)
+}
+
+// TestOneLoadPerRequest: however many middlewares are in the way, and whoever
+// else put one there, for the signed-in and for others.
+func TestOneLoadPerRequest(t *testing.T) {
+	own := &countingSessions{}
+	k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Sessions = own })
+	other := k.instance("other", func(c *authagent.Config) { c.Sessions = &mapSessions{} })
+	leaf := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {})
+	k.instances[""].Handle("/stack", k.rp.Attach(other.Attach(k.rp.Attach(k.rp.RequireAgent(k.rp.RequireAccess(authagent.AccessRead)(leaf))))))
+	k.instances[""].Handle("/anyone", k.rp.Attach(k.rp.Attach(k.rp.ForbidAgents(leaf))))
+	c := k.browser()
+	k.mustSignIn(c, k.agent)
+	for path, client := range map[string]*http.Client{"/stack": c, "/anyone": k.browser()} {
+		before := own.loads.Load()
+		if resp := k.get(client, path); resp.StatusCode != 200 {
+			t.Errorf("%s: status %d", path, resp.StatusCode)
+		}
+		if n := own.loads.Load() - before; n != 1 {
+			t.Errorf("%s: %d loads", path, n)
+		}
+	}
+}
+
+// TestTwoRelyingParties is REL-7: two on one site, each with its own issuer,
+// keys and scenario. Neither's sessions pass at the other, and neither hides
+// the other's from a handler behind both.
+func TestTwoRelyingParties(t *testing.T) {
+	one := newCluster(t)
+	two := newCluster(t, func(b *bench, c *authagent.Config) {
+		b.as.URL = "https://as2.example"
+		c.Issuer = b.as.URL
+		c.HTTPClient = b.as.Client()
+		c.Scenario = authagent.FreshProfile(b.profiles)
+	})
+	who := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s, ok := authagent.FromContext(r.Context())
+		if !ok {
+			io.WriteString(w, "null")
+			return
+		}
+		json.NewEncoder(w).Encode(s)
+	})
+	one.hosts["as2.example"] = two.as
+	mux := one.instances[""]
+	mux.Handle("/two/login", two.rp.LoginHandler())
+	mux.Handle("/two/me", two.rp.RequireAgent(who))
+	mux.Handle("/one-two", one.rp.Attach(two.rp.Attach(who)))
+	mux.Handle("/two-one", two.rp.Attach(one.rp.Attach(who)))
+	c1, c2 := one.browser(), two.browser()
+	one.mustSignIn(c1, one.agent)
+	two.mustSignIn(c2, two.agent)
+	for _, test := range []struct {
+		path, cookies, want string
+	}{
+		{"/me", one.cookies(c1), "FullAccount"},
+		{"/me", two.cookies(c2), "401"},
+		{"/two/me", one.cookies(c1), "401"},
+		{"/two/me", two.cookies(c2), "FreshProfile"},
+		{"/one-two", one.cookies(c1), "FullAccount"},
+		{"/one-two", two.cookies(c2), "FreshProfile"},
+		{"/two-one", one.cookies(c1), "FullAccount"},
+		{"/two-one", two.cookies(c2), "FreshProfile"},
+		{"/one-two", one.cookies(c1) + "; " + two.cookies(c2), "FreshProfile"},
+		{"/two-one", one.cookies(c1) + "; " + two.cookies(c2), "FullAccount"},
+		{"/one-two", "", "null"},
+	} {
+		resp := one.get(one.bare(), test.path, "Cookie", test.cookies)
+		got := fmt.Sprint(resp.StatusCode)
+		if resp.StatusCode == http.StatusOK {
+			got = "null"
+			if resp.body != "null" {
+				got = resp.session(t).Scenario
+			}
+		}
+		if got != test.want {
+			t.Errorf("REL-7 %s with %q: %s, want %s", test.path, test.cookies, got, test.want)
+		}
+	}
+}
+
+// TestSessionChecker is MW-1 and SES-11: an account that is disabled or gone
+// ends its agents' sessions on the next request.
+func TestSessionChecker(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(u *memstore.Users, id string)
+	}{
+		{"SES-11 disabled", func(u *memstore.Users, id string) {
+			a, _ := u.Get(id)
+			a.Disabled = true
+			u.Put(a)
+		}},
+		{"SES-11 removed", func(u *memstore.Users, id string) { u.Remove(id) }},
+	} {
+		for name := range scenariosOn(&bench{users: &memstore.Users{}, profiles: &memstore.Profiles{}}) {
+			t.Run(test.name+" "+name, func(t *testing.T) {
+				k := newCluster(t, func(b *bench, c *authagent.Config) { c.Scenario = scenariosOn(b)[name] })
+				c := k.browser()
+				s := k.mustSignIn(c, k.agent)
+				test.change(k.users, k.aliceID)
+				resp := k.get(c, "/me")
+				if s.UserID == "" { // FreshProfile acts for no account
+					if resp.StatusCode != http.StatusOK {
+						t.Errorf("status %d", resp.StatusCode)
+					}
+					return
+				}
+				if resp.StatusCode != http.StatusUnauthorized || resp.reason() != authagent.ErrNoSession {
+					t.Errorf("status %d %s", resp.StatusCode, resp.body)
+				}
+				if set := resp.sessionCookies(); len(set) != 1 || set[0].MaxAge >= 0 {
+					t.Errorf("cookies %v", set)
+				}
+				if ended := k.events.named(authagent.EventSessionEnded); len(ended) != 1 || ended[0].Reason != authagent.ErrNoAccount {
+					t.Errorf("events %+v", ended)
+				}
+			})
+		}
+	}
+}
+
+// lowering is a scenario that a site wrote, with a checker.
+type lowering struct {
+	authagent.Scenario
+	to atomic.Int32
+}
+
+func (l *lowering) CheckSession(_ context.Context, s *authagent.Session) error {
+	if to := authagent.Access(l.to.Load()); to < s.Access {
+		s.Access = to
+	}
+	return nil
+}
+
+// TestCheckerLowersAccess is MW-6 for one session: it is lowered on the next
+// request, and rises again when the site lifts that.
+func TestCheckerLowersAccess(t *testing.T) {
+	l := &lowering{}
+	l.to.Store(int32(authagent.AccessFull))
+	k := newCluster(t, func(_ *bench, c *authagent.Config) { l.Scenario, c.Scenario = c.Scenario, l })
+	c := k.browser()
+	k.mustSignIn(c, k.agent)
+	for _, test := range []struct {
+		access           authagent.Access
+		get, post, rests int
+	}{
+		{authagent.AccessFull, 200, 200, 200},
+		{authagent.AccessRead, 200, 403, 403},
+		{authagent.AccessNone, 403, 403, 200},
+		{authagent.AccessFull, 200, 200, 200},
+	} {
+		l.to.Store(int32(test.access))
+		if got := k.get(c, "/data").StatusCode; got != test.get {
+			t.Errorf("MW-6 %v: GET /data %d, want %d", test.access, got, test.get)
+		}
+		if got := k.do(c, http.MethodPost, "/data").StatusCode; got != test.post {
+			t.Errorf("MW-6 %v: POST /data %d, want %d", test.access, got, test.post)
+		}
+		if got := k.do(c, http.MethodPost, "/me").StatusCode; got != test.rests {
+			t.Errorf("MW-6 %v: POST /me %d, want %d", test.access, got, test.rests)
+		}
+	}
+}
+
+// TestPanicOfHandlerPasses: a panic of the site's own handler is the site's.
+func TestPanicOfHandlerPasses(t *testing.T) {
+	k := newCluster(t)
+	h := k.rp.Attach(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("own") }))
+	defer func() {
+		if p := recover(); p != "own" {
+			t.Errorf("panic %v", p)
+		}
+	}()
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+}
+
+// TestNoHeadersDownstream is MW-2: the library sets no header
+// downstream, so there is none to strip; what the request has stays as it was.
+func TestNoHeadersDownstream(t *testing.T) {
+	k := newCluster(t)
+	c := k.browser()
+	k.mustSignIn(c, k.agent)
+	var got http.Header
+	k.instances[""].Handle("/headers", k.rp.RequireAgent(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.Header })))
+	k.get(c, "/headers")
+	for name, values := range got {
+		if name != "Cookie" && strings.Contains(strings.Join(values, " "), "agent_alice") {
+			t.Errorf("MW-2: header %s: %q", name, values)
+		}
+	}
+}

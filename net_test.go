@@ -1,0 +1,941 @@
+package authagent_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/memstore"
+)
+
+type wrapper = func(http.Handler) http.Handler
+
+// onCode has mw answer the requests that carry a code, and no others.
+func onCode(mw wrapper) wrapper { return onGrant("authorization_code", mw) }
+
+func onGrant(grant string, mw wrapper) wrapper {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			r.Body = io.NopCloser(bytes.NewReader(body))
+			if bytes.Contains(body, []byte(grant)) {
+				mw(next).ServeHTTP(w, r)
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}
+}
+
+// grants counts the token requests of one grant type.
+func (b *bench) grants(grant string) (n int) {
+	for _, r := range b.as.Requests(authagenttest.PathToken) {
+		if bytes.Contains(r.Body, []byte(grant)) {
+			n++
+		}
+	}
+	return n
+}
+
+// abort takes the request and closes the connection without a word.
+func abort(http.Handler) http.Handler {
+	return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+}
+
+// newEvil is a server that must not be asked anything. It answers every
+// request with whatever may be wanted.
+func newEvil(t testing.TB) (*httptest.Server, *counter) {
+	hits := &counter{}
+	evil := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		hits.add()
+		w.Header().Set("Content-Type", "application/json")
+		io.WriteString(w, `{"access_token":"evil","token_type":"Bearer","sub":"agent_alice","email":"alice@example.com",`+
+			`"active":true,"client_id":"site","keys":[]}`)
+	}))
+	t.Cleanup(evil.Close)
+	return evil, hits
+}
+
+// newBubble is newBench without sockets, for use inside testing/synctest: site
+// and server are reached by Hosts, on plain HTTP.
+func newBubble(t testing.TB, change ...func(b *bench, c *authagent.Config)) *bench {
+	t.Helper()
+	as := authagenttest.NewUnstartedServer()
+	as.URL = "http://127.0.0.1:9000"
+	mux := http.NewServeMux()
+	b := &bench{
+		t: t, as: as, users: &memstore.Users{}, profiles: &memstore.Profiles{},
+		handled: &counter{}, events: &eventLog{}, log: &lockedBuffer{},
+		site: &httptest.Server{URL: "http://127.0.0.1:8080"},
+	}
+	b.aliceID = b.users.Add("alice@example.com", "Alice")
+	b.agent = as.AddAgent(authagenttest.Agent{ID: "agent_alice", Email: "alice@example.com", Name: "Alice", Model: "model-1"})
+	client := as.AddClient(authagenttest.Client{ID: "site", RedirectURIs: []string{b.site.URL + "/auth/agent/callback"}})
+	b.config = authagent.Config{
+		Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret,
+		RedirectURL: b.site.URL + "/auth/agent/callback", SessionKeys: [][]byte{newKey()},
+		Scenario:   authagent.FullAccount(b.users, authagent.TrustEmail),
+		HTTPClient: &http.Client{Transport: authagenttest.Hosts{"127.0.0.1:9000": as}},
+		Logger:     discardLog(), Audit: b.events.add,
+	}
+	for _, f := range change {
+		f(b, &b.config)
+	}
+	rp, err := authagent.New(b.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.rp = rp
+	b.mount(mux, rp)
+	b.site.Config = &http.Server{Handler: mux}
+	return b
+}
+
+// visitor is the browser of a bubble.
+func (b *bench) visitor() *http.Client {
+	jar, _ := cookiejar.New(nil)
+	return &http.Client{
+		Transport:     authagenttest.Hosts{"127.0.0.1:8080": b.site.Config.Handler, "127.0.0.1:9000": b.as},
+		Jar:           jar,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// TestBackChannelRequests: NET-1. Credentials go into the body, once, and
+// nothing goes into the address.
+func TestBackChannelRequests(t *testing.T) {
+	endpoints := map[string][]string{
+		authagenttest.PathToken:      {"client_id", "client_secret", "code", "code_verifier", "grant_type", "redirect_uri"},
+		authagenttest.PathIntrospect: {"client_id", "client_secret", "token", "token_type_hint"},
+		authagenttest.PathRevoke:     {"client_id", "client_secret", "token", "token_type_hint"},
+	}
+	for _, test := range []struct {
+		name        string
+		server      func(testing.TB) *authagenttest.Server
+		methods     []string
+		contentType string
+		basic       bool
+	}{
+		{"JSON", quickServer, nil, "application/json", false},
+		{"form", rfcServer, []string{"client_secret_post"}, "application/x-www-form-urlencoded", false},
+		{"form, both methods", rfcServer, []string{"client_secret_basic", "client_secret_post"}, "application/x-www-form-urlencoded", false},
+		{"form, basic", rfcServer, []string{"client_secret_basic"}, "application/x-www-form-urlencoded", true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			as := test.server(t)
+			as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.AuthMethods = test.methods })
+			b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Introspect, c.Tokens = true, &memstore.Tokens{} })
+			c := b.browser()
+			b.mustSignIn(c, b.agent)
+			b.do(c, http.MethodPost, "/auth/agent/logout")
+			for path, keys := range endpoints {
+				requests := slices.DeleteFunc(b.as.Requests(path), func(r authagenttest.Request) bool {
+					return bytes.Contains(r.Body, []byte("encoding-probe"))
+				})
+				if len(requests) != 1 {
+					t.Fatalf("%s: %d requests, want 1", path, len(requests))
+				}
+				r := requests[0]
+				if test.basic {
+					keys = slices.DeleteFunc(slices.Clone(keys), func(k string) bool { return strings.HasPrefix(k, "client_") })
+				}
+				if got := bodyKeys(t, r.Body); !slices.Equal(got, keys) {
+					t.Errorf("%s: members %q, want %q", path, got, keys)
+				}
+				if got := r.Header.Get("Content-Type"); r.Method != http.MethodPost || got != test.contentType || r.URL.RawQuery != "" {
+					t.Errorf("%s: %s, Content-Type %q, query %q", path, r.Method, got, r.URL.RawQuery)
+				}
+				if got := r.Header.Get("Authorization"); (got != "") != test.basic {
+					t.Errorf("%s: Authorization %q", path, got)
+				}
+			}
+		})
+	}
+}
+
+func bodyKeys(t testing.TB, body []byte) (keys []string) {
+	t.Helper()
+	members := map[string]any{}
+	if json.Unmarshal(body, &members) != nil {
+		values, err := url.ParseQuery(string(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name := range values {
+			members[name] = nil
+		}
+	}
+	for name := range members {
+		keys = append(keys, name)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// TestCodeIsSentOnce: NET-2. Whatever the answer, a code is sent once, and a
+// later sign-in is not affected.
+func TestCodeIsSentOnce(t *testing.T) {
+	oauthError := func(status int, code string) wrapper {
+		return authagenttest.Reply(status, "application/json", `{"error":"`+code+`"}`)
+	}
+	for _, server := range []struct {
+		name  string
+		start func(testing.TB) *authagenttest.Server
+	}{{"JSON", quickServer}, {"form", rfcServer}} {
+		b := newBenchOn(t, server.start(t), func(_ *bench, c *authagent.Config) { c.HTTPClient.Timeout = time.Second })
+		for _, test := range []struct {
+			name   string
+			mw     wrapper
+			status int
+			reason authagent.Reason
+		}{
+			{"401", oauthError(401, "invalid_client"), 502, authagent.ErrClient},
+			{"400 invalid_grant", oauthError(400, "invalid_grant"), 400, authagent.ErrCode},
+			{"400 invalid_request", oauthError(400, "invalid_request"), 400, authagent.ErrToken},
+			{"400 unsupported_grant_type", oauthError(400, "unsupported_grant_type"), 400, authagent.ErrToken},
+			{"415", authagenttest.Reply(415, "text/plain", ""), 400, authagent.ErrToken},
+			{"429", oauthError(429, "temporarily_unavailable"), 502, authagent.ErrUnavailable},
+			{"500", oauthError(500, "server_error"), 502, authagent.ErrUnavailable},
+			{"503", authagenttest.Reply(503, "text/html", "<p>"), 502, authagent.ErrUnavailable},
+			{"200 HTML", authagenttest.Reply(200, "text/html", "<p>"), 502, authagent.ErrResponse},
+			{"307", authagenttest.RedirectTo(307, b.as.URL+authagenttest.PathToken), 502, authagent.ErrResponse},
+			{"closed", abort, 502, authagent.ErrUnavailable},
+			{"cut after the code was used", authagenttest.Cut(), 502, authagent.ErrUnavailable},
+			{"hang", authagenttest.Hang(), 504, authagent.ErrTimeout},
+		} {
+			t.Run(server.name+"/"+test.name, func(t *testing.T) {
+				b.t = t
+				b.mustSignIn(b.browser(), b.agent) // so that a connection waits to be used again
+				b.as.Wrap(authagenttest.PathToken, onCode(test.mw))
+				defer b.as.Wrap(authagenttest.PathToken, nil)
+				c := b.browser()
+				callback := b.authorize(b.agent, b.begin(c, ""))
+				before := b.grants("authorization_code")
+				resp := b.get(c, callback)
+				if resp.StatusCode != test.status || resp.reason() != test.reason {
+					t.Errorf("status %d %s, want %d %s", resp.StatusCode, resp.reason(), test.status, test.reason)
+				}
+				b.get(c, callback)
+				if n := b.grants("authorization_code") - before; n != 1 || b.me(c) != nil {
+					t.Errorf("%d requests with the code, session %v", n, b.me(c))
+				}
+			})
+		}
+	}
+}
+
+// TestRedirectsAreNotFollowed: NET-3, on every endpoint, with a client that
+// would follow, and that is not changed.
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	evil, hits := newEvil(t)
+	for _, endpoint := range []struct {
+		name, path string
+		mw         func(wrapper) wrapper
+	}{
+		{"token", authagenttest.PathToken, onCode},
+		{"probe", authagenttest.PathToken, func(mw wrapper) wrapper { return mw }},
+		{"userinfo", authagenttest.PathUserInfo, func(mw wrapper) wrapper { return mw }},
+		{"introspect", authagenttest.PathIntrospect, func(mw wrapper) wrapper { return mw }},
+		{"keys", authagenttest.PathJWKS, func(mw wrapper) wrapper { return mw }},
+	} {
+		for _, status := range []int{301, 302, 303, 307, 308} {
+			t.Run(fmt.Sprint(endpoint.name, status), func(t *testing.T) {
+				as := quickServer(t)
+				as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.SignedTokens = "ES256" })
+				jar, _ := cookiejar.New(nil)
+				follow := func(*http.Request, []*http.Request) error { hits.add(); return nil }
+				client := &http.Client{Transport: as.Client().Transport, Jar: jar, CheckRedirect: follow, Timeout: time.Minute}
+				b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.HTTPClient, c.Introspect = client, true })
+				as.Wrap(endpoint.path, endpoint.mw(authagenttest.RedirectTo(status, evil.URL+"/x")))
+				if resp := b.refused(b.browser(), b.agent); resp.StatusCode != 502 {
+					t.Errorf("status %d %s", resp.StatusCode, resp.body)
+				}
+				if client.Jar != jar || client.Timeout != time.Minute || client.CheckRedirect == nil || client.Transport != as.Client().Transport {
+					t.Errorf("the site's client was changed: %+v", client)
+				}
+			})
+		}
+	}
+	for _, status := range []int{301, 302, 303, 307, 308} {
+		t.Run(fmt.Sprint("metadata", status), func(t *testing.T) {
+			client := &http.Client{}
+			b := newBench(t, func(b *bench, c *authagent.Config) {
+				client.Transport, c.HTTPClient = c.HTTPClient.Transport, client
+			})
+			b.as.Wrap(authagenttest.PathMetadata, authagenttest.RedirectTo(status, evil.URL+"/x"))
+			resp := b.get(b.browser(), "/auth/agent/login")
+			if resp.StatusCode < 500 || resp.Header.Get("Location") != "" {
+				t.Errorf("status %d, Location %q", resp.StatusCode, resp.Header.Get("Location"))
+			}
+			if client.Jar != nil || client.Timeout != 0 || client.CheckRedirect != nil {
+				t.Errorf("the site's client was changed: %+v", client)
+			}
+		})
+		t.Run(fmt.Sprint("revoke", status), func(t *testing.T) {
+			b := newBenchOn(t, quickServer(t), func(_ *bench, c *authagent.Config) { c.Tokens = &memstore.Tokens{} })
+			b.as.Wrap(authagenttest.PathRevoke, authagenttest.RedirectTo(status, evil.URL+"/x"))
+			c := b.browser()
+			b.mustSignIn(c, b.agent)
+			if resp := b.do(c, http.MethodPost, "/auth/agent/logout"); resp.StatusCode != http.StatusSeeOther || b.me(c) != nil {
+				t.Errorf("logout: status %d", resp.StatusCode)
+			}
+			if b.as.Count(authagenttest.PathRevoke) != 1 || !strings.Contains(b.log.String(), "may still be live") {
+				t.Errorf("%d revocations, log: %s", b.as.Count(authagenttest.PathRevoke), b.log)
+			}
+		})
+	}
+	if n := hits.count(); n != 0 {
+		t.Errorf("%d redirects followed", n)
+	}
+}
+
+// TestServersWordsStayOut: what a server writes outside of JSON, into a Location
+// or in the place of HTTP, is in no answer, event or log: it may repeat the code.
+func TestServersWordsStayOut(t *testing.T) {
+	raw := func(text string) wrapper {
+		return func(http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				conn, _, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					return
+				}
+				io.WriteString(conn, text)
+				conn.Close()
+			})
+		}
+	}
+	for name, mw := range map[string]wrapper{
+		"location":           authagenttest.RedirectTo(302, "https://%zz/?call555"),
+		"status line":        raw("HTTP/1.1 call555\r\n\r\n"),
+		"protocol":           raw("call555 call555 call555\r\n\r\n"),
+		"header":             raw("HTTP/1.1 200 OK\r\ncall555\r\n\r\n"),
+		"header name":        raw("HTTP/1.1 200 OK\r\nca ll555: x\r\n\r\n"),
+		"length":             raw("HTTP/1.1 200 OK\r\nContent-Length: call555\r\n\r\n"),
+		"transfer":           raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: call555\r\n\r\n"),
+		"content type":       authagenttest.Reply(200, "call555", "{}"),
+		"body":               authagenttest.Reply(200, "application/json", `{"call555":1,"call555":2}`),
+		"error":              authagenttest.Reply(400, "application/json", `{"error":"call555","error_description":"call555"}`),
+		"member of the type": authagenttest.Reply(200, "application/json", `{"access_token":["call555"]}`),
+	} {
+		for _, path := range []string{authagenttest.PathToken, authagenttest.PathUserInfo, authagenttest.PathJWKS} {
+			t.Run(name+path, func(t *testing.T) {
+				as := quickServer(t)
+				as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.SignedTokens = "ES256" })
+				b := newBenchOn(t, as)
+				as.Wrap(path, mw)
+				if path == authagenttest.PathToken {
+					as.Wrap(path, onCode(mw))
+				}
+				resp := b.refused(b.browser(), b.agent)
+				if all := resp.body + fmt.Sprint(b.events.named(authagent.EventLoginFailed)) + b.log.String(); strings.Contains(all, "ll555") {
+					t.Errorf("the server's words got through: %s", all)
+				}
+			})
+		}
+	}
+}
+
+// pipeNet is a network inside a bubble: addresses are served by whatever takes
+// the other end of the connection.
+type pipeNet map[string]func(net.Conn)
+
+func (n pipeNet) dial(ctx context.Context, _, address string) (net.Conn, error) {
+	accept := n[address]
+	if accept == nil { // a host that swallows packets
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	here, there := net.Pipe()
+	go accept(there)
+	return here, nil
+}
+
+// pipeListener is the listening end.
+type pipeListener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+}
+
+func newPipeListener() *pipeListener {
+	return &pipeListener{make(chan net.Conn), make(chan struct{})}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error   { close(l.closed); return nil }
+func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
+
+// swallow takes what is sent and says nothing.
+func swallow(c net.Conn) { io.Copy(io.Discard, c); c.Close() }
+
+// TestDeadlines: NET-4. However a server is slow, an answer is there within ten
+// seconds and a bit, and nothing is left behind: a goroutine that stayed would
+// make the bubble fail.
+func TestDeadlines(t *testing.T) {
+	hang, trickle := authagenttest.Hang(), authagenttest.Trickle(time.Second)
+	for _, test := range []struct {
+		name   string
+		path   string
+		mw     wrapper
+		change func(n pipeNet, e *authagent.Endpoints)
+	}{
+		{"token hangs", authagenttest.PathToken, onCode(hang), nil},
+		{"token trickles", authagenttest.PathToken, onCode(trickle), nil},
+		{"userinfo hangs", authagenttest.PathUserInfo, hang, nil},
+		{"userinfo trickles", authagenttest.PathUserInfo, trickle, nil},
+		{"introspection hangs", authagenttest.PathIntrospect, hang, nil},
+		{"introspection trickles", authagenttest.PathIntrospect, trickle, nil},
+		{"keys hang", authagenttest.PathJWKS, hang, nil},
+		{"keys trickle", authagenttest.PathJWKS, trickle, nil},
+		{"probe hangs", authagenttest.PathToken, hang, nil},
+		{"probe trickles", authagenttest.PathToken, trickle, nil},
+		{"metadata hangs", authagenttest.PathMetadata, hang, nil},
+		{"metadata trickles", authagenttest.PathMetadata, trickle, nil},
+		{"userinfo never finishes TLS", "", nil, func(n pipeNet, e *authagent.Endpoints) {
+			e.UserInfo, n["tls.example:443"] = "https://tls.example/userinfo", swallow
+		}},
+		{"userinfo cannot be connected", "", nil, func(_ pipeNet, e *authagent.Endpoints) { e.UserInfo = "https://dead.example/" }},
+		{"token endpoint never finishes TLS", "", nil, func(n pipeNet, e *authagent.Endpoints) {
+			e.Token, n["tls.example:443"] = "https://tls.example/token", swallow
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				listener, network, transport := newPipeListener(), pipeNet{}, &http.Transport{}
+				transport.DialContext = network.dial
+				network["127.0.0.1:9000"] = func(c net.Conn) { listener.conns <- c }
+				b := newBubble(t, func(b *bench, c *authagent.Config) {
+					c.HTTPClient.Transport = transport
+					c.Introspect = true
+					b.as.Quirks.SameSecondTokens = false
+					b.as.Features.SignedTokens = "ES256"
+					if test.change != nil {
+						test.change(network, &c.Endpoints)
+					}
+				})
+				served := http.Server{Handler: b.as, ErrorLog: log.New(io.Discard, "", 0)}
+				go served.Serve(listener)
+				defer func() {
+					transport.CloseIdleConnections()
+					served.Close()
+				}()
+				b.as.Wrap(test.path, test.mw)
+				c, start := b.visitor(), time.Now()
+				resp := b.get(c, "/auth/agent/login")
+				if resp.StatusCode == http.StatusSeeOther {
+					callback := b.authorize(b.agent, resp.Header.Get("Location"))
+					start = time.Now()
+					resp = b.get(c, callback)
+				}
+				if took := time.Since(start); took > 11*time.Second {
+					t.Errorf("took %v", took)
+				}
+				if resp.StatusCode != 502 && resp.StatusCode != 504 && resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || b.me(c) != nil {
+					t.Errorf("status %d %s", resp.StatusCode, resp.body)
+				}
+			})
+		})
+	}
+}
+
+// TestDeadlinesAtOnce: a server that hangs holds each of many up as long as one.
+func TestDeadlinesAtOnce(t *testing.T) {
+	for _, path := range []string{authagenttest.PathToken, authagenttest.PathUserInfo, authagenttest.PathMetadata} {
+		t.Run(path, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBubble(t)
+				b.as.Wrap(path, authagenttest.Hang())
+				var all sync.WaitGroup
+				for range 20 {
+					all.Go(func() {
+						c, start := b.visitor(), time.Now()
+						resp := b.get(c, "/auth/agent/login")
+						if resp.StatusCode == http.StatusSeeOther {
+							callback := b.authorize(b.agent, resp.Header.Get("Location"))
+							start = time.Now()
+							resp = b.get(c, callback)
+						}
+						if took := time.Since(start); took > 11*time.Second || resp.StatusCode < 500 {
+							t.Errorf("status %d after %v", resp.StatusCode, took)
+						}
+					})
+				}
+				all.Wait()
+			})
+		})
+	}
+}
+
+// TestLongAnswers: NET-5. An answer may have 1 MiB when it is unpacked, and one
+// that is longer is refused, not cut, and costs no memory.
+func TestLongAnswers(t *testing.T) {
+	padded := func(size int) wrapper {
+		return func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				own := httptest.NewRecorder()
+				next.ServeHTTP(own, r)
+				w.Header().Set("Content-Type", "application/json")
+				n, _ := own.Body.WriteTo(w)
+				io.WriteString(w, strings.Repeat(" ", size-int(n)))
+			})
+		}
+	}
+	for _, test := range []struct {
+		name string
+		mw   wrapper
+		ok   bool
+	}{
+		{"endless", authagenttest.Endless(), false},
+		{"gzip, 10 GiB", authagenttest.GzipBomb(10 << 30), false},
+		{"gzip, 1 MiB and a byte", authagenttest.GzipBomb(1<<20 + 1), false},
+		{"1 MiB", padded(1 << 20), true},
+		{"1 MiB and a byte", padded(1<<20 + 1), false},
+		{"100 MB", padded(100e6), false},
+	} {
+		for _, path := range []string{authagenttest.PathToken, authagenttest.PathUserInfo, authagenttest.PathIntrospect, authagenttest.PathJWKS, authagenttest.PathMetadata} {
+			if test.name == "100 MB" && path != authagenttest.PathUserInfo {
+				continue // it is the server here that takes the memory
+			}
+			t.Run(test.name+path, func(t *testing.T) {
+				as := quickServer(t)
+				as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.SignedTokens = "ES256" })
+				b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Introspect = true })
+				mw := test.mw
+				if path == authagenttest.PathToken {
+					mw = onCode(mw)
+				}
+				as.Wrap(path, mw)
+				c := b.browser()
+				grown := heapGrowth(func() {
+					resp := b.get(c, "/auth/agent/login")
+					if resp.StatusCode == http.StatusSeeOther {
+						resp = b.get(c, b.authorize(b.agent, resp.Header.Get("Location")))
+					}
+					if (resp.StatusCode == http.StatusSeeOther) != test.ok {
+						t.Errorf("status %d %s", resp.StatusCode, resp.body)
+					}
+				})
+				if grown > 16<<20 && test.name != "100 MB" {
+					t.Errorf("the heap grew by %d bytes", grown)
+				}
+			})
+		}
+	}
+}
+
+// heapGrowth returns by how much the heap grew, at its largest, during f.
+func heapGrowth(f func()) int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	before, most := m.HeapAlloc, m.HeapAlloc
+	done, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		for {
+			runtime.ReadMemStats(&m)
+			most = max(most, m.HeapAlloc)
+			select {
+			case <-done:
+				return
+			case <-time.After(10 * time.Millisecond):
+			}
+		}
+	}()
+	f()
+	close(done)
+	<-watched
+	return int64(most) - int64(before)
+}
+
+// TestStrictAnswers: NET-6 and NET-7, at each endpoint that says who somebody is.
+func TestStrictAnswers(t *testing.T) {
+	b, s := newSpyBench(t, full, authagent.TrustEmail, func(_ *bench, c *authagent.Config) { c.Introspect = true })
+	b.users.Add("victim@example.com", "Victim")
+	good := map[string]string{
+		authagenttest.PathToken:      `"access_token":"x","token_type":"Bearer"`,
+		authagenttest.PathUserInfo:   `"sub":"agent_alice","email":"alice@example.com"`,
+		authagenttest.PathIntrospect: `"active":true,"client_id":"site","sub":"agent_alice"`,
+	}
+	for path, members := range good {
+		for _, test := range []struct{ name, contentType, body string }{
+			{"HTML", "text/html", "{" + members + "}"},
+			{"no type", "", "{" + members + "}"},
+			{"JavaScript", "application/javascript", "{" + members + "}"},
+			{"array", "application/json", "[{" + members + "}]"},
+			{"null", "application/json", "null"},
+			{"string", "application/json", `"x"`},
+			{"empty", "application/json", ""},
+			{"two objects", "application/json", "{" + members + "}{}"},
+			{"something after it", "application/json", "{" + members + "}x"},
+			{"byte order mark", "application/json", "\ufeff{" + members + "}"},
+			{"comma", "application/json", "{" + members + ",}"},
+			{"invalid UTF-8", "application/json", "{" + members + ",\"x\":\"\xff\"}"},
+			{"half a surrogate", "application/json", "{" + members + `,"x":"\ud800"}`},
+			{"depth", "application/json", "{" + members + `,"x":` + strings.Repeat("[", 20000) + strings.Repeat("]", 20000) + "}"},
+			{"error", "application/json", "{" + members + `,"error":"invalid_grant"}`},
+			{"error null", "application/json", "{" + members + `,"error":null}`},
+			{"repeated member", "application/json", "{" + members + `,"sub":"victim","sub":"victim"}`},
+			{"repeated by an escape", "application/json", "{" + members + `,"\u0061":1,"a":2}`},
+			{"repeated inside", "application/json", "{" + members + `,"x":{"a":1,"a":2}}`},
+		} {
+			t.Run(test.name+path, func(t *testing.T) {
+				b.t = t
+				mw := authagenttest.Reply(200, test.contentType, test.body)
+				if path == authagenttest.PathToken {
+					mw = onCode(mw)
+				}
+				b.as.Wrap(path, mw)
+				defer b.as.Wrap(path, nil)
+				s.lookups = nil
+				if resp := b.refused(b.browser(), b.agent); resp.StatusCode >= 500 && resp.StatusCode != 502 || len(s.lookups) != 0 {
+					t.Errorf("status %d, looked up %q", resp.StatusCode, s.lookups)
+				}
+			})
+		}
+	}
+	for _, contentType := range []string{"application/json; charset=utf-8", "Application/JSON", "application/json;charset=\"UTF-8\""} {
+		b.t = t
+		b.as.Wrap(authagenttest.PathUserInfo, authagenttest.Reply(200, contentType, "{"+good[authagenttest.PathUserInfo]+"}"))
+		b.mustSignIn(b.browser(), b.agent)
+	}
+	for _, status := range []int{201, 203, 204, 206, 400, 403, 404} { // the right answer with the wrong status
+		b.as.Wrap(authagenttest.PathUserInfo, authagenttest.Reply(status, "application/json", "{"+good[authagenttest.PathUserInfo]+"}"))
+		b.refused(b.browser(), b.agent)
+	}
+	for _, body := range []string{ // NET-7: never the victim
+		`{"sub":"agent_alice","Sub":"victim","email":"alice@example.com","Email":"victim@example.com","EMAIL":"victim@example.com"}`,
+		`{"Sub":"victim","sub":"agent_alice","Email":"victim@example.com","email":"alice@example.com"}`,
+		`{"sub":"agent_alice","email":"alice@example.com","e\u006dail ":"victim@example.com","ſub":"victim"}`,
+	} {
+		b.as.Wrap(authagenttest.PathUserInfo, authagenttest.Reply(200, "application/json", body))
+		if got := b.mustSignIn(b.browser(), b.agent); got.UserID != b.aliceID || got.Agent.ID != "agent_alice" {
+			t.Errorf("%s: %+v", body, got)
+		}
+	}
+	for _, body := range []string{
+		`{"sub":"agent_alice","email":"alice@example.com","email":"victim@example.com"}`,
+		`{"sub":"agent_alice","email":"alice@example.com","\u0065mail":"victim@example.com"}`,
+		`{"sub":"victim","sub":"agent_alice","email":"victim@example.com"}`,
+		`{"Sub":"agent_alice","Email":"victim@example.com"}`,
+	} {
+		b.as.Wrap(authagenttest.PathUserInfo, authagenttest.Reply(200, "application/json", body))
+		b.refused(b.browser(), b.agent)
+	}
+}
+
+// TestTokenAnswers: NET-8, NET-9.
+func TestTokenAnswers(t *testing.T) {
+	b := newBenchOn(t, quickServer(t))
+	try := func(name string, value any, ok bool) {
+		t.Helper()
+		mw := authagenttest.WithMember(name, value)
+		if value == "absent" {
+			mw = authagenttest.WithoutMember(name)
+		}
+		b.as.Wrap(authagenttest.PathToken, onCode(mw))
+		if ok {
+			s := b.mustSignIn(b.browser(), b.agent)
+			if left := time.Until(s.ExpiresAt); left > 12*time.Hour || left < 11*time.Hour {
+				t.Errorf("%s %v: the session lasts %v", name, value, left)
+			}
+			return
+		}
+		before := b.as.Count(authagenttest.PathUserInfo)
+		b.refused(b.browser(), b.agent)
+		if n := b.as.Count(authagenttest.PathUserInfo) - before; n != 0 {
+			t.Errorf("%s %.40v: %d userinfo requests", name, value, n)
+		}
+	}
+	for _, token := range []any{
+		"absent", nil, "", 1, true, []string{"x"}, "a\r\nX-Evil: 1", "a b", "a\tb", "ä", "a,b", `a"b`, "\x00", strings.Repeat("a", 4097),
+	} {
+		try("access_token", token, false)
+	}
+	for _, refresh := range []any{"a b", "a\n", 1, strings.Repeat("a", 4097)} {
+		try("refresh_token", refresh, false)
+	}
+	try("refresh_token", "absent", true)
+	for _, kind := range []any{"absent", nil, "", "DPoP", "mac", "Bearer ", "Bearer,mac", 1, []string{"Bearer"}} {
+		try("token_type", kind, false)
+	}
+	for _, kind := range []any{"bEARER", "bearer", "BEARER"} {
+		before := len(b.as.Requests(authagenttest.PathUserInfo))
+		try("token_type", kind, true)
+		for _, r := range b.as.Requests(authagenttest.PathUserInfo)[before:] {
+			if !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ") {
+				t.Errorf("%v: %q", kind, r.Header.Get("Authorization"))
+			}
+		}
+	}
+	for _, lifetime := range []any{
+		"absent", nil, "3600", 3600.5, 0, -1, "-1", json.Number("1e30"), json.Number("1e999"), json.Number("-1e999"),
+		json.Number("9223372036854775807"), json.Number("9223372036854775808"), json.Number("1e-9"),
+	} {
+		try("expires_in", lifetime, true)
+	}
+	for _, lifetime := range []any{"", "soon", "1h", " 1", true, []int{1}} {
+		try("expires_in", lifetime, false)
+	}
+	try("anything_else", map[string]any{"access_token": "x"}, true)
+}
+
+// TestTLS: NET-11. The chain, the name, the time and the version all count.
+func TestTLS(t *testing.T) {
+	authority, stranger := newAuthority(t), newAuthority(t)
+	roots := x509.NewCertPool()
+	roots.AddCert(authority.certificate)
+	for _, test := range []struct {
+		name  string
+		by    *certifier
+		host  string
+		until time.Time
+		max   uint16
+		own   bool // the client that authagent makes itself
+		ok    bool
+	}{
+		{"good", authority, "127.0.0.1", time.Now().Add(time.Hour), 0, false, true},
+		{"untrusted", stranger, "127.0.0.1", time.Now().Add(time.Hour), 0, false, false},
+		{"another name", authority, "as.example", time.Now().Add(time.Hour), 0, false, false},
+		{"another address", authority, "127.0.0.2", time.Now().Add(time.Hour), 0, false, false},
+		{"expired", authority, "127.0.0.1", time.Now().Add(-time.Hour), 0, false, false},
+		{"TLS 1.1", authority, "127.0.0.1", time.Now().Add(time.Hour), tls.VersionTLS11, false, false},
+		{"TLS 1.2", authority, "127.0.0.1", time.Now().Add(time.Hour), tls.VersionTLS12, false, true},
+		{"the default client", authority, "127.0.0.1", time.Now().Add(time.Hour), 0, true, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			as := authagenttest.NewUnstartedServer()
+			server := httptest.NewUnstartedServer(as)
+			server.Config.ErrorLog = log.New(io.Discard, "", 0)
+			server.TLS = &tls.Config{
+				Certificates: []tls.Certificate{test.by.issue(t, test.host, test.until)}, MinVersion: tls.VersionTLS10, MaxVersion: test.max,
+			}
+			server.StartTLS()
+			defer server.Close()
+			as.URL = server.URL
+			b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) {
+				// So that the login succeeds, and the callback is where TLS is needed.
+				c.Endpoints.Authorization, c.Endpoints.Token = as.URL+"/authorize", as.URL+"/token"
+				c.HTTPClient = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+				if test.own {
+					c.HTTPClient = nil
+				}
+			})
+			browser := b.site.Client()
+			browser.Jar, _ = cookiejar.New(nil)
+			browser.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+			state := mustParse(t, b.begin(browser, "")).Query().Get("state")
+			resp := b.get(browser, "/auth/agent/callback?code=x&state="+state)
+			if test.ok {
+				if resp.reason() != authagent.ErrCode {
+					t.Errorf("status %d %s %s", resp.StatusCode, resp.body, b.log)
+				}
+				return
+			}
+			if resp.StatusCode != 502 || resp.reason() != authagent.ErrUnavailable || as.Count("") != 0 {
+				t.Errorf("status %d %s, %d requests", resp.StatusCode, resp.reason(), as.Count(""))
+			}
+			if events := b.events.named(authagent.EventLoginFailed); len(events) != 1 || !strings.Contains(events[0].Detail, "tls") {
+				t.Errorf("events %+v", events)
+			}
+		})
+	}
+}
+
+// certifier issues certificates.
+type certifier struct {
+	certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
+}
+
+func newAuthority(t testing.TB) *certifier {
+	t.Helper()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-24 * time.Hour), NotAfter: time.Now().Add(24 * time.Hour), KeyUsage: x509.KeyUsageCertSign,
+	}
+	a := &certifier{certificate: template}
+	a.key, _ = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	der, err := x509.CreateCertificate(rand.Reader, template, template, a.key.Public(), a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.certificate, _ = x509.ParseCertificate(der)
+	return a
+}
+
+func (a *certifier) issue(t testing.TB, host string, until time.Time) tls.Certificate {
+	t.Helper()
+	template := &x509.Certificate{SerialNumber: big.NewInt(2), NotBefore: until.Add(-2 * time.Hour), NotAfter: until}
+	if ip := net.ParseIP(host); ip != nil {
+		template.IPAddresses = []net.IP{ip}
+	} else {
+		template.DNSNames = []string{host}
+	}
+	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	der, err := x509.CreateCertificate(rand.Reader, template, a.certificate, key.Public(), a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// outgoing records the requests that go through it.
+type outgoing struct {
+	next http.RoundTripper
+	mu   sync.Mutex
+	all  []*http.Request
+}
+
+func (o *outgoing) RoundTrip(r *http.Request) (*http.Response, error) {
+	o.mu.Lock()
+	o.all = append(o.all, r.Clone(context.Background()))
+	o.mu.Unlock()
+	return o.next.RoundTrip(r)
+}
+
+// TestOnlyTheServerIsAsked: NET-12. No claim is an address to fetch, and no
+// secret is in an address.
+func TestOnlyTheServerIsAsked(t *testing.T) {
+	evil, hits := newEvil(t)
+	for _, features := range []authagenttest.Features{{}, {IDToken: true, SignedTokens: "ES256"}, {OpaqueTokens: true}} {
+		as := quickServer(t)
+		as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { *f = features })
+		sent := &outgoing{next: as.Client().Transport}
+		b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) {
+			c.HTTPClient, c.Tokens, c.Introspect = &http.Client{Transport: sent}, &memstore.Tokens{}, true
+		})
+		var mu sync.Mutex
+		var values []string // what must be in no address
+		keep := func(names ...string) wrapper {
+			return authagenttest.Rewrite(func(body map[string]any) {
+				mu.Lock()
+				defer mu.Unlock()
+				for _, name := range names {
+					if s, ok := body[name].(string); ok {
+						values = append(values, s)
+					}
+				}
+			})
+		}
+		as.Wrap(authagenttest.PathToken, keep("access_token", "refresh_token", "id_token"))
+		as.Wrap(authagenttest.PathUserInfo, authagenttest.Rewrite(func(body map[string]any) {
+			for _, name := range []string{"picture", "profile", "website", "jwks_uri", "iss", "jku"} {
+				body[name] = evil.URL + "/" + name
+			}
+			body["_claim_names"] = map[string]string{"email": "src1"}
+			body["_claim_sources"] = map[string]any{"src1": map[string]string{"endpoint": evil.URL, "access_token": "x"}}
+		}))
+		c := b.browser()
+		callback := b.authorize(b.agent, b.begin(c, ""))
+		if resp := b.get(c, callback); resp.StatusCode != http.StatusSeeOther {
+			t.Fatalf("status %d %s", resp.StatusCode, resp.body)
+		}
+		b.do(c, http.MethodPost, "/auth/agent/logout")
+		values = append(values, b.config.ClientSecret, mustParse(t, callback).Query().Get("code"))
+		for _, r := range b.as.Requests(authagenttest.PathToken) {
+			var body struct {
+				Verifier string `json:"code_verifier"`
+			}
+			if json.Unmarshal(r.Body, &body); body.Verifier != "" {
+				values = append(values, body.Verifier)
+			}
+		}
+		if len(values) < 5 || as.Count(authagenttest.PathRevoke) != 1 {
+			t.Fatalf("the test has %d secrets, %d revocations", len(values), as.Count(authagenttest.PathRevoke))
+		}
+		for _, r := range sent.all {
+			if r.URL.Host != mustParse(t, as.URL).Host || r.Header.Get("Referer") != "" || r.Header.Get("Cookie") != "" {
+				t.Errorf("request to %s, header %v", r.URL, r.Header)
+			}
+			for _, secret := range values {
+				if strings.Contains(r.URL.String(), secret) {
+					t.Errorf("a secret is in %s", r.URL)
+				}
+				if r.URL.Path != authagenttest.PathUserInfo && strings.Contains(fmt.Sprint(r.Header), secret) {
+					t.Errorf("a secret is in a header to %s", r.URL)
+				}
+			}
+		}
+	}
+	if n := hits.count(); n != 0 {
+		t.Errorf("%d requests to the address of a claim", n)
+	}
+}
+
+// TestNothingIsShared: NET-13. One sign-in leaves nothing at the client that
+// another one sends, and many at once are not mixed up.
+func TestNothingIsShared(t *testing.T) {
+	as := quickServer(t)
+	jar, _ := cookiejar.New(nil)
+	b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.HTTPClient.Jar = jar })
+	as.Wrap("", func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.SetCookie(w, &http.Cookie{Name: "as", Value: "1", Path: "/"})
+			next.ServeHTTP(w, r)
+		})
+	})
+	for range 2 {
+		b.mustSignIn(b.browser(), b.agent)
+	}
+	for _, path := range []string{authagenttest.PathMetadata, authagenttest.PathToken, authagenttest.PathUserInfo} {
+		for _, r := range as.Requests(path) {
+			if r.Header.Get("Cookie") != "" {
+				t.Errorf("%s got a cookie", path)
+			}
+		}
+	}
+	// Without sockets, as that many handshakes take longer than all the rest.
+	b = newBubble(t, func(b *bench, _ *authagent.Config) { b.as.Quirks.SameSecondTokens = false })
+	b.users.Add("bob@example.com", "Bob")
+	bob := b.as.AddAgent(authagenttest.Agent{ID: "agent_bob", Email: "bob@example.com"})
+	const n = 500
+	turns := make(chan *authagenttest.Agent, n)
+	for i := range n {
+		turns <- []*authagenttest.Agent{b.agent, bob}[i%2]
+	}
+	close(turns)
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			for agent := range turns {
+				s := b.mustSignIn(b.visitor(), agent)
+				if account, _ := b.users.Get(s.UserID); s.Agent.ID != agent.ID || account.Email != agent.Email {
+					t.Errorf("%s got %+v", agent.ID, s)
+				}
+			}
+		})
+	}
+	all.Wait()
+}

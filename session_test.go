@@ -1,0 +1,795 @@
+package authagent_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gorilla/sessions"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/memstore"
+)
+
+// A cluster is a bench without sockets, so that it works in a synctest bubble:
+// one site, https://shop.example, of several instances, and its server. Requests
+// go to the instance that the header X-Instance names, the first one by default.
+type cluster struct {
+	*bench
+	instances map[string]*http.ServeMux
+	hosts     authagenttest.Hosts
+}
+
+func newCluster(t testing.TB, change ...func(b *bench, c *authagent.Config)) *cluster {
+	t.Helper()
+	as := authagenttest.NewUnstartedServer()
+	as.URL = "https://as.example"
+	k := &cluster{
+		bench: &bench{
+			t: t, as: as, users: &memstore.Users{}, profiles: &memstore.Profiles{},
+			handled: &counter{}, events: &eventLog{}, log: &lockedBuffer{},
+			site: &httptest.Server{URL: "https://shop.example"},
+		},
+		instances: make(map[string]*http.ServeMux),
+	}
+	k.hosts = authagenttest.Hosts{"as.example": as, "shop.example": http.HandlerFunc(k.balance)}
+	k.aliceID = k.users.Add("alice@example.com", "Alice")
+	k.agent = as.AddAgent(authagenttest.Agent{ID: "agent_alice", Email: "alice@example.com", Name: "Alice", Model: "model-1"})
+	client := as.AddClient(authagenttest.Client{ID: "site", RedirectURIs: []string{k.site.URL + "/auth/agent/callback"}})
+	k.config = authagent.Config{
+		Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret,
+		RedirectURL: k.site.URL + "/auth/agent/callback",
+		SessionKeys: [][]byte{newKey()},
+		Scenario:    authagent.FullAccount(k.users, authagent.TrustEmail),
+		HTTPClient:  &http.Client{Transport: k.hosts},
+		Logger:      debugLog(k.log),
+		Audit:       k.events.add,
+	}
+	for _, f := range change {
+		f(k.bench, &k.config)
+	}
+	k.rp = k.instance("")
+	return k
+}
+
+// balance is the load balancer.
+func (k *cluster) balance(w http.ResponseWriter, r *http.Request) {
+	k.instances[r.Header.Get("X-Instance")].ServeHTTP(w, r)
+}
+
+// instance starts a further instance of the site, or replaces one.
+func (k *cluster) instance(name string, change ...func(c *authagent.Config)) *authagent.RelyingParty {
+	k.t.Helper()
+	c := k.config
+	for _, f := range change {
+		f(&c)
+	}
+	rp, err := authagent.New(c)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	k.mount(mux, rp)
+	k.instances[name] = mux
+	return rp
+}
+
+func (k *cluster) browser() *http.Client {
+	c := k.as.NewBrowser()
+	c.Transport = k.hosts
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return c
+}
+
+// bare is a browser without a jar; its cookies are those of the Cookie header.
+func (k *cluster) bare() *http.Client {
+	c := k.browser()
+	c.Jar = nil
+	return c
+}
+
+// cookies returns what c sends to the site, as a Cookie header.
+func (b *bench) cookies(c *http.Client) string {
+	var pairs []string
+	for _, cookie := range c.Jar.Cookies(mustParse(b.t, b.site.URL)) {
+		pairs = append(pairs, cookie.Name+"="+cookie.Value)
+	}
+	return strings.Join(pairs, "; ")
+}
+
+func isSessionCookie(name string) bool {
+	return strings.HasPrefix(name, "__Host-authagent-") && !strings.Contains(name, "-login-")
+}
+
+// sessionCookie returns name and value of the session cookie that c has.
+func (b *bench) sessionCookie(c *http.Client) (name, value string) {
+	b.t.Helper()
+	for _, cookie := range c.Jar.Cookies(mustParse(b.t, b.site.URL)) {
+		if isSessionCookie(cookie.Name) {
+			return cookie.Name, cookie.Value
+		}
+	}
+	b.t.Fatal("no session cookie")
+	return "", ""
+}
+
+// sessionCookies returns the session cookies that a response sets.
+func (r *response) sessionCookies() (set []*http.Cookie) {
+	for _, cookie := range r.Cookies() {
+		if isSessionCookie(cookie.Name) {
+			set = append(set, cookie)
+		}
+	}
+	return set
+}
+
+// eachStore runs f in a bubble of its own for each way to keep sessions.
+func eachStore(t *testing.T, f func(t *testing.T, k *cluster)) {
+	for _, test := range []struct {
+		name  string
+		store func(t *testing.T) sessions.Store
+	}{
+		{"default", func(*testing.T) sessions.Store { return nil }},
+		{"CookieStore with hash key", func(*testing.T) sessions.Store { return sessions.NewCookieStore(newKey()) }},
+		{"CookieStore with block key", func(*testing.T) sessions.Store { return sessions.NewCookieStore(newKey(), newKey()) }},
+		{"FilesystemStore", func(t *testing.T) sessions.Store { return sessions.NewFilesystemStore(t.TempDir(), newKey()) }},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			store := test.store(t)
+			synctest.Test(t, func(t *testing.T) {
+				f(t, newCluster(t, func(_ *bench, c *authagent.Config) {
+					c.SessionStore = store
+					c.Revocations = &memstore.Revocations{}
+				}))
+			})
+		})
+	}
+}
+
+// TestSessionCookie is SES-1: the attributes are ours, whatever the store's
+// defaults are, and a response sets the cookie once.
+func TestSessionCookie(t *testing.T) {
+	eachStore(t, func(t *testing.T, k *cluster) {
+		check := func(step string, resp *response, live bool) {
+			t.Helper()
+			set := resp.sessionCookies()
+			if len(set) != 1 {
+				t.Errorf("SES-1 %s: %d session cookies: %q", step, len(set), resp.Header["Set-Cookie"])
+				return
+			}
+			got := set[0]
+			if !got.Secure || !got.HttpOnly || got.SameSite != http.SameSiteLaxMode || got.Path != "/" || got.Domain != "" {
+				t.Errorf("SES-1 %s: %s", step, got)
+			}
+			if (got.MaxAge > 0) != live {
+				t.Errorf("SES-1 %s: Max-Age %d", step, got.MaxAge)
+			}
+		}
+		c := k.browser()
+		callback := k.authorize(k.agent, k.begin(c, ""))
+		check("sign in", k.get(c, callback, "X-Forwarded-Proto", "http"), true)
+		time.Sleep(2 * time.Minute)
+		check("touch", k.get(c, "/me"), true)
+		if set := k.get(c, "/me").sessionCookies(); len(set) != 0 {
+			t.Errorf("a session that was just touched is touched again: %v", set)
+		}
+		saved := k.cookies(c)
+		check("log out", k.do(c, http.MethodPost, "/auth/agent/logout"), false)
+		time.Sleep(2 * time.Minute) // the saved cookie is due for a touch, and revoked
+		check("revoked", k.get(k.bare(), "/me", "Cookie", saved), false)
+	})
+}
+
+// TestSessionCookieInsideAttach is SES-1 for a site that puts Attach around
+// everything, the package's own handlers included.
+func TestSessionCookieInsideAttach(t *testing.T) {
+	eachStore(t, func(t *testing.T, k *cluster) {
+		inner := k.instances[""]
+		outer := http.NewServeMux()
+		outer.Handle("/", k.rp.Attach(inner))
+		k.instances[""] = outer
+		c := k.browser()
+		k.mustSignIn(c, k.agent)
+		callback := k.authorize(k.agent, k.begin(c, ""))
+		time.Sleep(2 * time.Minute) // the session that it replaces is due for a touch
+		if set := k.get(c, callback).sessionCookies(); len(set) != 1 || set[0].MaxAge <= 0 {
+			t.Errorf("SES-1 second sign-in sets %v", set)
+		}
+		if k.me(c) == nil {
+			t.Error("not signed in after the second sign-in")
+		}
+		time.Sleep(2 * time.Minute)
+		if set := k.do(c, http.MethodPost, "/auth/agent/logout").sessionCookies(); len(set) != 1 || set[0].MaxAge >= 0 {
+			t.Errorf("SES-1 logout sets %v", set)
+		}
+		if k.me(c) != nil {
+			t.Error("still signed in")
+		}
+	})
+}
+
+// TestSessionIsNew is SES-2: no cookie from before a sign-in is signed in by it.
+func TestSessionIsNew(t *testing.T) {
+	eachStore(t, func(t *testing.T, k *cluster) {
+		first := k.browser()
+		k.mustSignIn(first, k.agent)
+		name, ended := k.sessionCookie(first)
+		k.do(first, http.MethodPost, "/auth/agent/logout")
+		planted := map[string]string{"SES-2 client-chosen": "AAAAAAAAAAAAAAAA", "SES-2 of an ended session": ended}
+		if store := k.config.SessionStore; store != nil {
+			// A session of the store that nobody is signed in to.
+			w := httptest.NewRecorder()
+			empty := sessions.NewSession(store, name)
+			empty.Options = &sessions.Options{Path: "/", MaxAge: 3600}
+			if err := store.Save(httptest.NewRequest("GET", "/", nil), w, empty); err != nil {
+				t.Fatal(err)
+			}
+			planted["SES-2 of the store"] = w.Result().Cookies()[0].Value
+		}
+		for test, value := range planted {
+			time.Sleep(2 * time.Second)
+			c := k.browser()
+			c.Jar.SetCookies(mustParse(t, k.site.URL), []*http.Cookie{{Name: name, Value: value, Path: "/", Secure: true}})
+			k.mustSignIn(c, k.agent)
+			if _, got := k.sessionCookie(c); got == value {
+				t.Errorf("%s: the cookie was adopted", test)
+			}
+			if resp := k.get(k.bare(), "/me", "Cookie", name+"="+value); resp.StatusCode != http.StatusUnauthorized {
+				t.Errorf("%s: the planted cookie gets %d", test, resp.StatusCode)
+			}
+		}
+	})
+}
+
+// TestSignInEndsFormerSession is SES-2 for a browser that is signed in already:
+// a copy of its cookie is of no use once another agent has signed in there.
+func TestSignInEndsFormerSession(t *testing.T) {
+	eachStore(t, func(t *testing.T, k *cluster) {
+		k.users.Add("bob@example.com", "Bob")
+		bob := k.as.AddAgent(authagenttest.Agent{ID: "agent_bob", Email: "bob@example.com"})
+		c := k.browser()
+		k.mustSignIn(c, k.agent)
+		former := k.cookies(c)
+		if s := k.mustSignIn(c, bob); s.Agent.ID != "agent_bob" {
+			t.Errorf("session %+v", s)
+		}
+		if resp := k.get(k.bare(), "/me", "Cookie", former); resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("SES-2: the former session's cookie gets %d", resp.StatusCode)
+		}
+	})
+}
+
+// TestLogoutEndsCopies is SES-3.
+func TestLogoutEndsCopies(t *testing.T) {
+	eachStore(t, func(t *testing.T, k *cluster) {
+		k.instance("2")
+		c := k.browser()
+		k.mustSignIn(c, k.agent)
+		saved := k.cookies(c)
+		other := k.browser()
+		time.Sleep(2 * time.Second)
+		k.mustSignIn(other, k.agent)
+		if resp := k.do(c, http.MethodPost, "/auth/agent/logout"); resp.StatusCode != http.StatusSeeOther {
+			t.Fatalf("logout: %d", resp.StatusCode)
+		}
+		for _, instance := range []string{"", "2"} {
+			if resp := k.get(k.bare(), "/me", "Cookie", saved, "X-Instance", instance); resp.StatusCode != http.StatusUnauthorized {
+				t.Errorf("SES-3 instance %q: the saved cookie gets %d after logout", instance, resp.StatusCode)
+			}
+			if resp := k.get(other, "/me", "X-Instance", instance); resp.StatusCode != http.StatusOK {
+				t.Errorf("SES-3 instance %q: another session of the agent gets %d", instance, resp.StatusCode)
+			}
+		}
+	})
+}
+
+// TestIdleLimit is SES-4: 30 minutes by default, counted by the server.
+func TestIdleLimit(t *testing.T) {
+	eachStore(t, func(t *testing.T, k *cluster) {
+		c := k.browser()
+		k.mustSignIn(c, k.agent)
+		for range 2 {
+			time.Sleep(25 * time.Minute)
+			if k.me(c) == nil {
+				t.Fatal("SES-4: a session in use has ended")
+			}
+		}
+		saved := k.cookies(c)
+		time.Sleep(31 * time.Minute)
+		if resp := k.get(k.bare(), "/me", "Cookie", saved); resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("SES-4: status %d after 31 minutes without a request", resp.StatusCode)
+		}
+	})
+}
+
+// TestIdleLimitIsKept is SES-4 for other settings: a session may end up to a
+// tenth early and never late.
+func TestIdleLimitIsKept(t *testing.T) {
+	for _, idle := range []time.Duration{10 * time.Second, 5 * time.Minute, 24 * time.Hour} {
+		t.Run("SES-4 "+idle.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := newCluster(t, func(_ *bench, c *authagent.Config) { c.SessionIdle, c.SessionLifetime = idle, 100*time.Hour })
+				c := k.browser()
+				k.mustSignIn(c, k.agent)
+				for range 3 {
+					time.Sleep(idle * 9 / 10)
+					if k.me(c) == nil {
+						t.Fatal("ended early")
+					}
+				}
+				time.Sleep(idle + time.Millisecond)
+				if k.me(c) != nil {
+					t.Error("ended late")
+				}
+			})
+		})
+	}
+}
+
+// TestAbsoluteLimit is SES-5: 12 hours by default, however busy the session is.
+func TestAbsoluteLimit(t *testing.T) {
+	eachStore(t, func(t *testing.T, k *cluster) {
+		start := time.Now()
+		c := k.browser()
+		s := k.mustSignIn(c, k.agent)
+		if d := s.ExpiresAt.Sub(start); d <= 0 || d > 12*time.Hour {
+			t.Errorf("SES-5: lifetime %v", d)
+		}
+		var saved string
+		for at := 20 * time.Minute; at < 12*time.Hour; at += 20 * time.Minute {
+			time.Sleep(time.Until(start.Add(at)))
+			if k.me(c) == nil {
+				t.Fatalf("SES-5: ended after %v", at)
+			}
+			saved = k.cookies(c)
+		}
+		time.Sleep(time.Until(s.ExpiresAt.Add(-time.Second)))
+		if resp := k.get(k.bare(), "/me", "Cookie", saved); resp.StatusCode != http.StatusOK {
+			t.Errorf("SES-5: status %d a second before the limit", resp.StatusCode)
+		}
+		time.Sleep(2 * time.Second)
+		if resp := k.get(k.bare(), "/me", "Cookie", saved); resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("SES-5: status %d a second after the limit", resp.StatusCode)
+		}
+	})
+}
+
+// TestBadSessionCookie is SES-6: nobody is signed in by it, it is taken away,
+// and a sign-in works all the same.
+func TestBadSessionCookie(t *testing.T) {
+	eachStore(t, func(t *testing.T, k *cluster) {
+		c := k.browser()
+		k.mustSignIn(c, k.agent)
+		name, value := k.sessionCookie(c)
+		alien := newCluster(t, func(_ *bench, c *authagent.Config) {
+			c.ClientSecret = "another"
+			if _, cookies := k.config.SessionStore.(*sessions.CookieStore); cookies {
+				c.SessionStore = sessions.NewCookieStore(newKey())
+			}
+		})
+		alien.config.ClientSecret = alien.as.AddClient(authagenttest.Client{
+			ID: "again", RedirectURIs: []string{k.site.URL + "/auth/agent/callback"},
+		}).Secret
+		for _, test := range []struct{ name, cookie string }{
+			{"SES-6 empty", name + "="},
+			{"SES-6 garbage", name + "=!!!"},
+			{"SES-6 quoted", name + `="` + value + `"`},
+			{"SES-6 cut", name + "=" + value[:len(value)/2]},
+			{"SES-6 extended", name + "=" + value + "AAAA"},
+			{"SES-6 first byte", name + "=" + flip(value, 0)},
+			{"SES-6 middle byte", name + "=" + flip(value, len(value)/2)},
+			{"SES-6 late byte", name + "=" + flip(value, len(value)-8)},
+			{"SES-6 oversized", name + "=" + strings.Repeat("A", 200_000)},
+			{"SES-6 twice", name + "=" + value + "; " + name + "=AAAA"},
+			{"SES-6 twice the same", name + "=" + value + "; " + name + "=" + value},
+			{"SES-6 a login's", name + "=" + alienLogin(k)},
+			{"SES-6 JSON", name + `={"user_id":"user_1"}`},
+		} {
+			resp := k.get(k.bare(), "/me", "Cookie", test.cookie)
+			if test.name == "SES-6 quoted" && resp.StatusCode == http.StatusOK {
+				continue // net/http strips the quotes: the value is the same
+			}
+			if resp.StatusCode != http.StatusUnauthorized {
+				t.Errorf("%s: status %d", test.name, resp.StatusCode)
+			}
+			if set := resp.sessionCookies(); len(set) != 1 || set[0].MaxAge >= 0 {
+				t.Errorf("%s: it is not taken away: %v", test.name, set)
+			}
+			time.Sleep(2 * time.Second)
+			victim := k.browser()
+			if _, v, _ := strings.Cut(test.cookie, "="); !strings.ContainsAny(v, `;"! `) {
+				victim.Jar.SetCookies(mustParse(t, k.site.URL), []*http.Cookie{{Name: name, Value: v, Path: "/", Secure: true}})
+			}
+			if resp := k.signIn(victim, k.agent); resp.StatusCode != http.StatusSeeOther || k.me(victim) == nil {
+				t.Errorf("%s: sign-in gets %d %s", test.name, resp.StatusCode, resp.body)
+			}
+		}
+		if k.me(c) == nil {
+			t.Error("SES-6: the good cookie has stopped working")
+		}
+	})
+}
+
+// flip changes the character at i into another of the same alphabet.
+func flip(s string, i int) string {
+	b := []byte(s)
+	if b[i] == 'A' {
+		b[i] = 'B'
+	} else {
+		b[i] = 'A'
+	}
+	return string(b)
+}
+
+// alienLogin returns the value of a login cookie, sealed by the same site for
+// another purpose.
+func alienLogin(k *cluster) string {
+	for _, cookie := range k.get(k.browser(), "/auth/agent/login").Cookies() {
+		if strings.Contains(cookie.Name, "-login-") {
+			return cookie.Value
+		}
+	}
+	k.t.Fatal("no login cookie")
+	return ""
+}
+
+// TestForeignSession is SES-6 between relying parties: the sessions of one are
+// nothing to another, even with the same keys.
+func TestForeignSession(t *testing.T) {
+	keys := [][]byte{newKey()}
+	one := newCluster(t, func(_ *bench, c *authagent.Config) { c.SessionKeys = keys })
+	two := newCluster(t, func(b *bench, c *authagent.Config) {
+		client := b.as.AddClient(authagenttest.Client{ID: "site2", RedirectURIs: []string{c.RedirectURL}})
+		c.SessionKeys, c.ClientID, c.ClientSecret = keys, client.ID, client.Secret
+	})
+	c1, c2 := one.browser(), two.browser()
+	one.mustSignIn(c1, one.agent)
+	two.mustSignIn(c2, two.agent)
+	name1, value1 := one.sessionCookie(c1)
+	name2, _ := two.sessionCookie(c2)
+	if name1 == name2 {
+		t.Errorf("SES-6: both are called %s", name1)
+	}
+	for _, name := range []string{name1, name2} {
+		if resp := two.get(two.bare(), "/me", "Cookie", name+"="+value1); resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("SES-6: another site's session as %s gets %d", name, resp.StatusCode)
+		}
+	}
+}
+
+// TestKeyRotation is SES-7: [k1], [k2, k1], [k2], with one browser, and with a
+// login that spans each change.
+func TestKeyRotation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k1, k2 := newKey(), newKey()
+		k := newCluster(t, func(_ *bench, c *authagent.Config) { c.SessionKeys = [][]byte{k1} })
+		keys := func(keys ...[]byte) {
+			k.instance("", func(c *authagent.Config) { c.SessionKeys = keys })
+		}
+		c, spanning, late := k.browser(), k.browser(), k.browser()
+		k.mustSignIn(c, k.agent)
+		callback := k.authorize(k.agent, k.begin(spanning, ""))
+		old := k.cookies(c)
+
+		keys(k2, k1)
+		if k.me(c) == nil {
+			t.Error("SES-7: the new key logs out")
+		}
+		if resp := k.get(spanning, callback); resp.StatusCode != http.StatusSeeOther {
+			t.Errorf("SES-7: a login that spans the change gets %d %s", resp.StatusCode, resp.body)
+		}
+		time.Sleep(2 * time.Minute)
+		if k.me(c) == nil || k.cookies(c) == old {
+			t.Error("SES-7: the session does not move to the new key")
+		}
+		callback = k.authorize(k.agent, k.begin(late, ""))
+
+		keys(k2)
+		if k.me(c) == nil {
+			t.Error("SES-7: a session that was moved is lost")
+		}
+		if resp := k.get(late, callback); resp.StatusCode != http.StatusSeeOther {
+			t.Errorf("SES-7: a login that spans the removal gets %d %s", resp.StatusCode, resp.body)
+		}
+		if resp := k.get(k.bare(), "/me", "Cookie", old); resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("SES-7: a session of the removed key gets %d", resp.StatusCode)
+		}
+	})
+}
+
+// TestNoTokenInCookies is SES-8, with and without a store for the tokens.
+func TestNoTokenInCookies(t *testing.T) {
+	for _, keep := range []bool{false, true} {
+		t.Run(fmt.Sprintf("SES-8 keep=%v", keep), func(t *testing.T) {
+			eachStore(t, func(t *testing.T, k *cluster) {
+				if keep {
+					k.instance("", func(c *authagent.Config) { c.Tokens = &memstore.Tokens{} })
+				}
+				issued := k.watchTokens()
+				c := k.browser()
+				k.mustSignIn(c, k.agent)
+				if len(*issued) == 0 {
+					t.Fatal("no token was issued")
+				}
+				found := []byte(k.cookies(c))
+				for range 4 {
+					for _, token := range *issued {
+						if bytes.Contains(found, []byte(token)) {
+							t.Errorf("SES-8: token in a cookie: %q", found)
+						}
+					}
+					found = decodeAll(found)
+				}
+			})
+		})
+	}
+}
+
+// watchTokens collects the tokens that the server issues from now on.
+func (b *bench) watchTokens() *[]string {
+	issued := &[]string{}
+	b.as.Wrap(authagenttest.PathToken, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			rec := httptest.NewRecorder()
+			next.ServeHTTP(rec, r)
+			for part := range strings.SplitSeq(rec.Body.String(), `"`) {
+				if len(part) > 30 {
+					*issued = append(*issued, part)
+				}
+			}
+			w.Header().Set("Content-Type", rec.Header().Get("Content-Type"))
+			w.WriteHeader(rec.Code)
+			w.Write(rec.Body.Bytes())
+		})
+	})
+	return issued
+}
+
+// decodeAll decodes whatever in text looks like base64, in place.
+func decodeAll(text []byte) []byte {
+	var out []byte
+	for _, word := range bytes.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune("=;, |\"{}:", r) }) {
+		for _, encoding := range []*base64.Encoding{base64.RawURLEncoding, base64.RawStdEncoding} {
+			if decoded, err := encoding.DecodeString(string(word)); err == nil {
+				out = append(append(out, decoded...), ' ')
+			}
+		}
+	}
+	return out
+}
+
+// TestLargeClaims is SES-9.
+func TestLargeClaims(t *testing.T) {
+	email := strings.Repeat("a", 60) + "@" + strings.Repeat(strings.Repeat("d", 62)+".", 3) + "exam"
+	if len(email) != 254 {
+		email += strings.Repeat("x", 254-len(email))
+	}
+	eachStore(t, func(t *testing.T, k *cluster) {
+		k.users.Add(email, "")
+		for name, scenario := range map[string]authagent.Scenario{
+			"FullAccount":       authagent.FullAccount(k.users, authagent.TrustEmail),
+			"ContextualProfile": authagent.ContextualProfile(k.users, k.profiles, authagent.TrustEmail),
+			"FreshProfile":      authagent.FreshProfile(k.profiles),
+		} {
+			k.instance("", func(c *authagent.Config) { c.Scenario = scenario })
+			agent := k.as.AddAgent(authagenttest.Agent{
+				ID: name + strings.Repeat("i", 255-len(name)), Email: email,
+				Name: strings.Repeat("n", 8<<10), Model: strings.Repeat("m", 1<<10),
+			})
+			c := k.browser()
+			for _, line := range k.signIn(c, agent).Header["Set-Cookie"] {
+				if len(line) > 4096 {
+					t.Errorf("SES-9 %s: a Set-Cookie of %d bytes", name, len(line))
+				}
+			}
+			if s := k.me(c); s == nil || s.Agent.ID != agent.ID {
+				t.Errorf("SES-9 %s: session %+v\n%s", name, s, k.log)
+			}
+		}
+	})
+}
+
+// TestHumanSessionUntouched is SES-10.
+func TestHumanSessionUntouched(t *testing.T) {
+	eachStore(t, func(t *testing.T, k *cluster) {
+		c := k.browser()
+		human := &http.Cookie{Name: "session", Value: "human-0123456789", Path: "/", Secure: true}
+		c.Jar.SetCookies(mustParse(t, k.site.URL), []*http.Cookie{human})
+		untouched := func(step string, resp *response) {
+			t.Helper()
+			for _, line := range resp.Header["Set-Cookie"] {
+				if !strings.HasPrefix(line, "__Host-authagent-") {
+					t.Errorf("SES-10 %s sets %s", step, line)
+				}
+			}
+			if !strings.Contains(k.cookies(c), "session=human-0123456789") {
+				t.Errorf("SES-10 %s: the human's cookie is gone", step)
+			}
+		}
+		begun := k.get(c, "/auth/agent/login")
+		untouched("login", begun)
+		untouched("callback", k.get(c, k.authorize(k.agent, begun.Header.Get("Location"))))
+		if s := k.me(c); s == nil || s.Agent.ID != "agent_alice" || s.UserID != k.aliceID {
+			t.Errorf("SES-10: session %+v", s)
+		}
+		untouched("logout", k.do(c, http.MethodPost, "/auth/agent/logout"))
+		if resp := k.get(c, "/me"); resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("SES-10: the human's cookie passes for an agent: %d", resp.StatusCode)
+		}
+	})
+}
+
+// TestEndSessions is SES-11, at the instance that is told and at another one.
+func TestEndSessions(t *testing.T) {
+	type ended struct{ alice1, alice2, bob bool }
+	for _, test := range []struct {
+		name string
+		end  func(k *cluster, first *authagent.Session) error
+		want ended
+	}{
+		{"SES-11 EndSession", func(k *cluster, s *authagent.Session) error { return k.rp.EndSession(context.Background(), s.ID) }, ended{true, false, false}},
+		{"SES-11 EndAgentSessions", func(k *cluster, s *authagent.Session) error {
+			return k.rp.EndAgentSessions(context.Background(), s.Agent)
+		}, ended{true, true, false}},
+		{"SES-11 EndUserSessions", func(k *cluster, s *authagent.Session) error {
+			return k.rp.EndUserSessions(context.Background(), s.UserID)
+		}, ended{true, true, false}},
+		{"SES-11 EndAllSessions", func(k *cluster, _ *authagent.Session) error { return k.rp.EndAllSessions(context.Background()) }, ended{true, true, true}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			eachStore(t, func(t *testing.T, k *cluster) {
+				k.instance("2")
+				k.users.Add("bob@example.com", "Bob")
+				bob := k.as.AddAgent(authagenttest.Agent{ID: "agent_bob", Email: "bob@example.com"})
+				a1, a2, b1 := k.browser(), k.browser(), k.browser()
+				first := k.mustSignIn(a1, k.agent)
+				time.Sleep(2 * time.Second)
+				k.mustSignIn(a2, k.agent)
+				k.mustSignIn(b1, bob)
+				if err := test.end(k, first); err != nil {
+					t.Fatal(err)
+				}
+				for _, instance := range []string{"2", ""} {
+					gone := func(c *http.Client) bool {
+						return k.get(k.bare(), "/me", "Cookie", k.cookies(c), "X-Instance", instance).StatusCode == http.StatusUnauthorized
+					}
+					if got := (ended{gone(a1), gone(a2), gone(b1)}); got != test.want {
+						t.Errorf("instance %q: ended %+v, want %+v", instance, got, test.want)
+					}
+				}
+				time.Sleep(2 * time.Second)
+				if k.mustSignIn(k.browser(), k.agent) == nil {
+					t.Error("a sign-in afterwards does not work")
+				}
+			})
+		})
+	}
+}
+
+// mapSessions are Sessions as a site would write them over its own.
+type mapSessions struct {
+	mu   sync.Mutex
+	all  map[string]authagent.Session
+	n    int
+	fail error
+}
+
+func (m *mapSessions) id(r *http.Request) string {
+	if c, err := r.Cookie("sid"); err == nil {
+		return c.Value
+	}
+	return ""
+}
+
+func (m *mapSessions) Start(w http.ResponseWriter, r *http.Request, s *authagent.Session) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		return m.fail
+	}
+	delete(m.all, m.id(r))
+	m.n++
+	id := fmt.Sprintf("sid-%d", m.n)
+	if m.all == nil {
+		m.all = make(map[string]authagent.Session)
+	}
+	m.all[id] = *s
+	http.SetCookie(w, &http.Cookie{Name: "sid", Value: id, Path: "/", Secure: true, HttpOnly: true})
+	return nil
+}
+
+func (m *mapSessions) Load(_ http.ResponseWriter, r *http.Request) (*authagent.Session, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		return nil, m.fail
+	}
+	s, ok := m.all[m.id(r)]
+	if !ok {
+		return nil, authagent.ErrNoSession
+	}
+	return &s, nil
+}
+
+func (m *mapSessions) End(w http.ResponseWriter, r *http.Request) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		return m.fail
+	}
+	delete(m.all, m.id(r))
+	http.SetCookie(w, &http.Cookie{Name: "sid", Path: "/", MaxAge: -1})
+	return nil
+}
+
+// TestOwnSessions holds a site's own Sessions to SES-2, SES-3, SES-5 and SES-11.
+func TestOwnSessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		own := &mapSessions{}
+		k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Sessions = own })
+		c := k.browser()
+		first := k.mustSignIn(c, k.agent)
+		former := k.cookies(c)
+		time.Sleep(2 * time.Second)
+		second := k.mustSignIn(c, k.agent)
+		if second.ID == first.ID {
+			t.Error("SES-2: two sessions of one ID")
+		}
+		if resp := k.get(k.bare(), "/me", "Cookie", former); resp.StatusCode != http.StatusUnauthorized {
+			t.Errorf("SES-2: the former cookie gets %d", resp.StatusCode)
+		}
+		if err := k.rp.EndSession(context.Background(), second.ID); err != nil {
+			t.Fatal(err)
+		}
+		if k.me(c) != nil || len(own.all) != 0 {
+			t.Errorf("SES-11: the session lives on: %v", own.all)
+		}
+		time.Sleep(2 * time.Second)
+		k.mustSignIn(c, k.agent)
+		time.Sleep(12*time.Hour + time.Second)
+		if k.me(c) != nil {
+			t.Error("SES-5: the absolute limit is not kept")
+		}
+		k.mustSignIn(c, k.agent)
+		k.do(c, http.MethodPost, "/auth/agent/logout")
+		if k.me(c) != nil || len(own.all) != 0 {
+			t.Errorf("SES-3: the session lives on: %v", own.all)
+		}
+		own.fail = io.ErrUnexpectedEOF
+		before := k.handled.count()
+		for _, path := range []string{"/me", "/open", "/humans", "/data"} {
+			if resp := k.get(c, path); resp.StatusCode != http.StatusInternalServerError {
+				t.Errorf("%s: status %d with a broken store", path, resp.StatusCode)
+			}
+		}
+		if k.handled.count() != before {
+			t.Error("a handler ran with a broken store")
+		}
+	})
+}
+
+// TestSessionsAreIndependent has many sessions and checks that none is taken for another.
+func TestSessionsAreIndependent(t *testing.T) {
+	k := newCluster(t)
+	var ids []string
+	for i := range 20 {
+		k.users.Add(fmt.Sprintf("u%d@example.com", i), "")
+		agent := k.as.AddAgent(authagenttest.Agent{ID: fmt.Sprintf("agent_%d", i), Email: fmt.Sprintf("u%d@example.com", i)})
+		s := k.mustSignIn(k.browser(), agent)
+		if s.Agent.ID != agent.ID || slices.Contains(ids, s.ID) {
+			t.Errorf("session %+v", s)
+		}
+		ids = append(ids, s.ID)
+	}
+}

@@ -1,0 +1,404 @@
+package authagent_test
+
+import (
+	"encoding/base64"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/memstore"
+)
+
+// loginCookies returns the pending logins that a browser holds, by name.
+func (b *bench) loginCookies(c *http.Client) map[string]string {
+	found := make(map[string]string)
+	for _, cookie := range c.Jar.Cookies(mustParse(b.t, b.site.URL)) {
+		if strings.Contains(cookie.Name, "-login-") {
+			found[cookie.Name] = cookie.Value
+		}
+	}
+	return found
+}
+
+// setCookie puts a cookie into a browser.
+func (b *bench) setCookie(c *http.Client, name, value string) {
+	c.Jar.SetCookies(mustParse(b.t, b.site.URL), []*http.Cookie{{Name: name, Value: value, Path: "/", Secure: true}})
+}
+
+// withQuery replaces parameters of a URL; an empty value removes one.
+func withQuery(t testing.TB, address string, change map[string]string) string {
+	u := mustParse(t, address)
+	q := u.Query()
+	for name, value := range change {
+		if q.Set(name, value); value == "" {
+			q.Del(name)
+		}
+	}
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+// mustReject checks a refused callback, with the reason that it must have and
+// the one event.
+func (b *bench) mustReject(c *http.Client, callback string, want authagent.Reason, header ...string) *response {
+	b.t.Helper()
+	before, events := b.backChannel(), len(b.events.named(authagent.EventLoginFailed))
+	resp := b.get(c, callback, header...)
+	if got := b.rejected(c, resp, before); got != want {
+		b.t.Errorf("reason %q, want %q", got, want)
+	}
+	failed := b.events.named(authagent.EventLoginFailed)[events:]
+	if len(failed) != 1 || failed[0].Reason != want {
+		b.t.Errorf("events %+v, want one with reason %q", failed, want)
+	}
+	return resp
+}
+
+// TestOtherBrowser: TXN-1, TXN-2. A response finishes a login only in the browser
+// that began it, whether the other one has a login of its own or not.
+func TestOtherBrowser(t *testing.T) {
+	b := newBench(t)
+	attacker, victim := b.browser(), b.browser()
+	callback := b.authorize(b.agent, b.begin(attacker, ""))
+	b.mustReject(victim, callback, authagent.ErrState) // TXN-1: an empty jar
+	own := b.begin(victim, "")
+	resp := b.mustReject(victim, callback, authagent.ErrState) // TXN-2
+	if len(resp.Cookies()) != 0 {
+		t.Errorf("cookies %v after a foreign state, want none (TXN-13)", resp.Cookies())
+	}
+	if got := b.get(victim, b.authorize(b.agent, own)); got.StatusCode != http.StatusSeeOther {
+		t.Errorf("the victim's own login: status %d %s", got.StatusCode, got.body)
+	}
+}
+
+// TestAlteredState: TXN-3. With and without the cookie, only the state itself will do.
+func TestAlteredState(t *testing.T) {
+	b := newBench(t)
+	c := b.browser()
+	callback := b.authorize(b.agent, b.begin(c, ""))
+	state := mustParse(t, callback).Query().Get("state")
+	flip := func(s string, i int) string {
+		other := "A"
+		if s[i] == 'A' {
+			other = "B"
+		}
+		return s[:i] + other + s[i+1:]
+	}
+	for name, altered := range map[string]string{
+		"missing": "", "first": flip(state, 0), "ninth": flip(state, 8), "last": flip(state, len(state)-1),
+		"upper": strings.ToUpper(state), "lower": strings.ToLower(state), "prefix": state[:8], "shorter": state[:len(state)-1],
+		"longer": state + "A", "NUL": state + "\x00", "space": state + " ", "padded": state + "=", "before": " " + state,
+	} {
+		for browser, client := range map[string]*http.Client{"own": c, "empty": b.browser()} {
+			t.Run(name+"/"+browser, func(t *testing.T) {
+				b.t = t
+				b.mustReject(client, withQuery(t, callback, map[string]string{"state": altered}), authagent.ErrState)
+			})
+		}
+	}
+	b.t = t
+	b.mustReject(c, callback+"&x=1&state=", authagent.ErrRequest)
+	if resp := b.get(c, callback); resp.StatusCode != http.StatusSeeOther {
+		t.Errorf("the state itself: status %d %s", resp.StatusCode, resp.body)
+	}
+}
+
+// TestReplay: TXN-4. A response works once, even at a server that takes a code
+// twice, and with the cookies of before.
+func TestReplay(t *testing.T) {
+	b := newBench(t)
+	c := b.browser()
+	callback := b.authorize(b.agent, b.begin(c, ""))
+	before := b.loginCookies(c)
+	if resp := b.get(c, callback); resp.StatusCode != http.StatusSeeOther {
+		t.Fatalf("status %d %s", resp.StatusCode, resp.body)
+	}
+	replay := b.browser()
+	for name, value := range before {
+		b.setCookie(replay, name, value)
+	}
+	b.mustReject(replay, callback, authagent.ErrStateUsed)
+	if b.me(replay) != nil {
+		t.Error("the replay is signed in")
+	}
+}
+
+// TestReplayElsewhere: TXN-4 across instances that share a StateStore, and what
+// happens to a failing one.
+func TestReplayElsewhere(t *testing.T) {
+	states, key := &memstore.States{}, newKey()
+	var secret string
+	first := newBench(t, func(b *bench, c *authagent.Config) {
+		c.States, c.SessionKeys, secret = states, [][]byte{key}, c.ClientSecret
+	})
+	config := first.config
+	config.ClientSecret = secret
+	second, err := authagent.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/auth/agent/callback", second.CallbackHandler())
+	c := first.browser()
+	callback := first.authorize(first.agent, first.begin(c, ""))
+	var cookies []*http.Cookie
+	for name, value := range first.loginCookies(c) {
+		cookies = append(cookies, &http.Cookie{Name: name, Value: value})
+	}
+	if resp := first.get(c, callback); resp.StatusCode != http.StatusSeeOther {
+		t.Fatalf("status %d %s", resp.StatusCode, resp.body)
+	}
+	if w := serve(mux, "/auth/agent/callback?"+mustParse(t, callback).RawQuery, cookies...); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "state_used") {
+		t.Errorf("at the second instance: status %d %s", w.Code, w.Body)
+	}
+}
+
+// TestExpiry: TXN-5. The server gives the agent 120 seconds; a login lives 10 minutes.
+func TestExpiry(t *testing.T) {
+	for _, test := range []struct {
+		after time.Duration
+		want  authagent.Reason // empty for a sign-in
+	}{{150 * time.Second, ""}, {9*time.Minute + 50*time.Second, ""}, {10*time.Minute + 2*time.Second, authagent.ErrStateExpired}, {16 * time.Minute, authagent.ErrStateExpired}} {
+		t.Run(test.after.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				as := authagenttest.NewUnstartedServer()
+				as.URL = "https://as.example"
+				as.AddClient(authagenttest.Client{ID: "site", Secret: "secret", RedirectURIs: []string{fuzzOrigin + "/auth/agent/callback"}})
+				agent := as.AddAgent(authagenttest.Agent{ID: "agent_1"})
+				hosts := authagenttest.Hosts{"as.example": as}
+				rp, err := authagent.New(authagent.Config{
+					Issuer: as.URL, ClientID: "site", ClientSecret: "secret", RedirectURL: fuzzOrigin + "/auth/agent/callback",
+					SessionKeys: [][]byte{newKey()}, Scenario: authagent.FreshProfile(&memstore.Profiles{}),
+					HTTPClient: &http.Client{Transport: hosts}, Logger: discardLog(),
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				login := serve(rp.LoginHandler(), "/auth/agent/login")
+				callback, err := agent.Authorize(t.Context(), &http.Client{Transport: hosts}, login.Header().Get("Location"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(test.after)
+				w := serve(rp.CallbackHandler(), "/auth/agent/callback?"+mustParse(t, callback).RawQuery, login.Result().Cookies()...)
+				switch {
+				case test.want == "" && w.Code != http.StatusSeeOther:
+					t.Errorf("status %d %s", w.Code, w.Body)
+				case test.want != "" && (w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), string(test.want))):
+					t.Errorf("status %d %s, want %s", w.Code, w.Body, test.want)
+				}
+				synctest.Wait()
+			})
+		})
+	}
+}
+
+// TestBadLoginCookie: TXN-6, TXN-7. A cookie that is not exactly the one that was
+// given is none, and never an error of the site's.
+func TestBadLoginCookie(t *testing.T) {
+	b := newBench(t)
+	c := b.browser()
+	b.mustSignIn(c, b.agent)
+	session := ""
+	for _, cookie := range c.Jar.Cookies(mustParse(t, b.site.URL)) {
+		session = cookie.Value
+	}
+	sessionName := c.Jar.Cookies(mustParse(t, b.site.URL))[0].Name
+	callback := b.authorize(b.agent, b.begin(c, ""))
+	for name, good := range b.loginCookies(c) {
+		config := b.config
+		config.SessionKeys = [][]byte{newKey()}
+		foreign, err := authagent.New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		values := map[string]string{
+			"garbage": "garbage", "empty": "", "64 KB": strings.Repeat("A", 64<<10), "session": session, "truncated": good[:len(good)-2],
+			"another key": serve(foreign.LoginHandler(), "/auth/agent/login").Result().Cookies()[0].Value,
+		}
+		for i := range good {
+			flipped := []byte(good)
+			if flipped[i] = 'A'; good[i] == 'A' {
+				flipped[i] = 'B'
+			}
+			values["byte "+string(flipped)] = string(flipped)
+		}
+		for kind, value := range values {
+			w := serve(b.rp.CallbackHandler(), "/auth/agent/callback?"+mustParse(t, callback).RawQuery, &http.Cookie{Name: name, Value: value})
+			if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "state_mismatch") {
+				t.Errorf("%.40s: status %d %s", kind, w.Code, w.Body)
+			}
+		}
+		// TXN-7, the other way round.
+		w := serve(b.rp.RequireAgent(http.NotFoundHandler()), "/me", &http.Cookie{Name: sessionName, Value: good})
+		if w.Code != http.StatusUnauthorized {
+			t.Errorf("a login's value as a session: status %d", w.Code)
+		}
+	}
+	if resp := b.get(c, callback); resp.StatusCode != http.StatusSeeOther {
+		t.Errorf("the cookie itself: status %d %s", resp.StatusCode, resp.body)
+	}
+}
+
+// TestOtherRelyingParty: TXN-8. Of two servers at one site, with the same keys, a
+// response of one never reaches the other's token endpoint.
+func TestOtherRelyingParty(t *testing.T) {
+	key := newKey()
+	same := func(b *bench, c *authagent.Config) { c.SessionKeys = [][]byte{key} }
+	a, other := newBench(t, same), newBench(t, same)
+	c := a.browser()
+	callback := a.authorize(a.agent, a.begin(c, ""))
+	beforeA, beforeB := a.backChannel(), other.backChannel()
+	var cookies []*http.Cookie
+	for name, value := range a.loginCookies(c) {
+		cookies = append(cookies, &http.Cookie{Name: name, Value: value})
+		// The names differ as well; put the value where the other one looks.
+		otherName := ""
+		oc := other.browser()
+		other.begin(oc, "")
+		for n := range other.loginCookies(oc) {
+			otherName = n[:len(n)-8] + name[len(name)-8:]
+		}
+		if otherName != name { // two of one name would be refused for that
+			cookies = append(cookies, &http.Cookie{Name: otherName, Value: value})
+		}
+	}
+	w := serve(other.rp.CallbackHandler(), "/auth/agent/callback?"+mustParse(t, callback).RawQuery, cookies...)
+	if w.Code != http.StatusBadRequest || a.backChannel() != beforeA || other.backChannel() != beforeB {
+		t.Errorf("status %d %s, %d and %d requests", w.Code, w.Body, a.backChannel()-beforeA, other.backChannel()-beforeB)
+	}
+}
+
+// TestCodeInjection: TXN-9. A code that was issued for another challenge buys
+// nothing, is tried once, and leaves the next login alone.
+func TestCodeInjection(t *testing.T) {
+	b := newBench(t)
+	stolen := mustParse(t, b.authorize(b.agent, b.begin(b.browser(), ""))).Query().Get("code")
+	c := b.browser()
+	callback := b.authorize(b.agent, b.begin(c, ""))
+	before := b.backChannel()
+	resp := b.get(c, withQuery(t, callback, map[string]string{"code": stolen}))
+	if resp.StatusCode != http.StatusBadRequest || resp.reason() != authagent.ErrCode {
+		t.Errorf("status %d %s", resp.StatusCode, resp.body)
+	}
+	if n := b.backChannel() - before; n != 1 {
+		t.Errorf("%d requests, want 1", n)
+	}
+	b.mustSignIn(c, b.agent)
+}
+
+// TestLoginCookie: TXN-10, TXN-11. What the browser holds can be neither read
+// nor sent elsewhere.
+func TestLoginCookie(t *testing.T) {
+	b := newBench(t)
+	c := b.browser()
+	resp := b.get(c, "/auth/agent/login?return_to=/secret-path")
+	if n := len(resp.Cookies()); n != 1 {
+		t.Fatalf("%d cookies, want 1", n)
+	}
+	cookie := resp.Cookies()[0]
+	if !strings.HasPrefix(cookie.Name, "__Host-") || !cookie.Secure || !cookie.HttpOnly || cookie.SameSite != http.SameSiteLaxMode ||
+		cookie.Path != "/" || cookie.Domain != "" || cookie.MaxAge <= 0 || cookie.MaxAge > 900 {
+		t.Errorf("cookie %v", cookie)
+	}
+	if resp := b.get(c, b.authorize(b.agent, resp.Header.Get("Location"))); resp.StatusCode != http.StatusSeeOther {
+		t.Fatalf("status %d %s", resp.StatusCode, resp.body)
+	}
+	secrets := []string{"/secret-path", mustParse(t, resp.Header.Get("Location")).Query().Get("state")}
+	verifier := regexp.MustCompile(`"code_verifier":"([^"]+)"`)
+	for _, r := range b.as.Requests(authagenttest.PathToken) {
+		if m := verifier.FindSubmatch(r.Body); m != nil {
+			secrets = append(secrets, string(m[1]))
+		}
+	}
+	if len(secrets) != 3 {
+		t.Fatal("no verifier was sent")
+	}
+	text := cookie.Name + cookie.Value
+	for range 4 {
+		for _, secret := range secrets {
+			if strings.Contains(text, secret) {
+				t.Errorf("the cookie shows %q", secret)
+			}
+		}
+		decoded, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(text, cookie.Name))
+		if err != nil {
+			break
+		}
+		text = string(decoded)
+	}
+}
+
+// TestTwoCookies: TXN-12. Of two cookies of one name, one was planted: neither counts.
+func TestTwoCookies(t *testing.T) {
+	b := newBench(t)
+	c := b.browser()
+	callback := b.authorize(b.agent, b.begin(c, ""))
+	for name, good := range b.loginCookies(c) {
+		for _, order := range [][2]string{{good, "planted"}, {"planted", good}, {good, good}} {
+			w := serve(b.rp.CallbackHandler(), "/auth/agent/callback?"+mustParse(t, callback).RawQuery,
+				&http.Cookie{Name: name, Value: order[0]}, &http.Cookie{Name: name, Value: order[1]})
+			if w.Code != http.StatusBadRequest {
+				t.Errorf("login: status %d", w.Code)
+			}
+		}
+	}
+	b.mustSignIn(c, b.agent)
+	for _, cookie := range c.Jar.Cookies(mustParse(t, b.site.URL)) {
+		if strings.Contains(cookie.Name, "-login-") {
+			continue
+		}
+		for _, order := range [][2]string{{cookie.Value, "planted"}, {"planted", cookie.Value}} {
+			w := serve(b.rp.RequireAgent(http.NotFoundHandler()), "/me",
+				&http.Cookie{Name: cookie.Name, Value: order[0]}, &http.Cookie{Name: cookie.Name, Value: order[1]})
+			if w.Code != http.StatusUnauthorized {
+				t.Errorf("session: status %d", w.Code)
+			}
+		}
+	}
+}
+
+// TestLoginCookieDropped: TXN-13. Whatever end a login comes to, its cookie goes.
+func TestLoginCookieDropped(t *testing.T) {
+	b := newBench(t)
+	for name, change := range map[string]map[string]string{
+		"success": {}, "denied": {"code": "", "error": "access_denied"}, "other error": {"code": "", "error": "invalid_scope"},
+		"invalid_grant": {"code": "ac_unknown"}, "another issuer": {"iss": "https://evil.example"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b.t = t
+			c := b.browser()
+			callback := b.authorize(b.agent, b.begin(c, ""))
+			b.get(c, withQuery(t, callback, change))
+			if left := b.loginCookies(c); len(left) != 0 {
+				t.Errorf("still there: %v", left)
+			}
+		})
+	}
+}
+
+// TestConstantTime: TXN-14. Secrets are compared in constant time: no == or != on
+// one in the source.
+func TestConstantTime(t *testing.T) {
+	compare := regexp.MustCompile(`(?i)\b(\w+\.)?(state|verifier|nonce|accesstoken|refreshtoken|clientsecret|secret)\b\s*(==|!=)\s*[^"\s]`)
+	for _, file := range []string{"authagent.go", "pkce.go", "session.go", "internal/identity/identity.go", "internal/seal/seal.go"} {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, line := range strings.Split(string(source), "\n") {
+			if compare.MatchString(line) {
+				t.Errorf("%s:%d: %s", file, i+1, line)
+			}
+		}
+	}
+	if !compare.MatchString("if l.State == state {") {
+		t.Error("the check finds nothing")
+	}
+}
