@@ -1,0 +1,199 @@
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/memstore"
+)
+
+// A site is a shop whose customers have orders. Agents come in by three
+// entrances, one for each scenario. A real site mostly has one.
+type site struct {
+	users     *memstore.Users    // in a real site, the table of users that it has
+	profiles  *memstore.Profiles // and a table of agents' profiles
+	entrances []*entrance
+
+	mu     sync.Mutex
+	orders map[string][]string // by user ID
+	notes  map[string][]string // by profile ID
+}
+
+// An entrance is the pages under one path, which agents enter in one scenario.
+type entrance struct {
+	Path    string // with slashes around it
+	Name    string // of the scenario
+	Summary string
+
+	rp   *authagent.RelyingParty
+	site *site
+}
+
+// credentials are what an authorization server knows a client by.
+type credentials struct{ issuer, clientID, clientSecret string }
+
+// A registerFunc registers a client of the site at the authorization server.
+type registerFunc func(name, redirectURL string) credentials
+
+// newSite returns the shop that is reached at url, with Alice and her orders.
+func newSite(url string, register registerFunc) (*site, error) {
+	s := &site{
+		users:    &memstore.Users{},
+		profiles: &memstore.Profiles{},
+		notes:    make(map[string][]string),
+	}
+	alice := s.users.Add("alice@example.com", "Alice")
+	s.orders = map[string][]string{alice: {"Coffee beans", "Teapot"}}
+
+	// TrustEmail takes the server's word for an agent's e-mail address. That is
+	// for development: see its documentation before you copy it.
+	const link = authagent.TrustEmail
+	key := make([]byte, 32)
+	rand.Read(key) // a real site has its key in its settings
+	for _, e := range []struct {
+		path, summary string
+		scenario      authagent.Scenario
+	}{
+		{"/full/", "The agent acts as its owner and may do what its owner may.",
+			authagent.FullAccount(s.users, link)},
+		{"/contextual/", "The agent has a profile of its own. It may read its owner’s data and change nothing.",
+			authagent.ContextualProfile(s.users, s.profiles, link)},
+		{"/fresh/", "The agent has a profile of its own and sees nobody’s data.",
+			authagent.FreshProfile(s.profiles)},
+	} {
+		redirectURL := url + e.path + "callback"
+		// Each relying party has a client of its own, which keeps their cookies apart.
+		client := register("Quickstart shop, "+e.scenario.Name(), redirectURL)
+		rp, err := authagent.New(authagent.Config{
+			Issuer:       client.issuer,
+			ClientID:     client.clientID,
+			ClientSecret: client.clientSecret,
+			RedirectURL:  redirectURL,
+			SessionKeys:  [][]byte{key},
+			Scenario:     e.scenario,
+			ReturnTo:     e.path,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("entrance %s: %w", e.path, err)
+		}
+		s.entrances = append(s.entrances, &entrance{Path: e.path, Name: e.scenario.Name(), Summary: e.summary, rp: rp, site: s})
+	}
+	return s, nil
+}
+
+// handler returns the whole shop.
+func (s *site) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", s.home)
+	mux.HandleFunc("GET /style.css", serveStyle)
+	for _, e := range s.entrances {
+		e.mount(mux)
+	}
+
+	// What a person must do in person is closed to agents, whichever way they
+	// came in: it takes the guard of every relying party.
+	settings := http.Handler(http.HandlerFunc(s.settings))
+	for _, e := range s.entrances {
+		settings = e.rp.ForbidAgents(settings)
+	}
+	mux.Handle("/settings", settings)
+
+	// The shop's own forms have to come from its own pages. The relying party's
+	// handlers see to themselves.
+	return secure(http.NewCrossOriginProtection().Handler(mux))
+}
+
+// mount is all that it takes to let agents in.
+func (e *entrance) mount(mux *http.ServeMux) {
+	mux.Handle("GET "+e.Path+"login", e.rp.LoginHandler())
+	mux.Handle("GET "+e.Path+"callback", e.rp.CallbackHandler())
+	mux.Handle("POST "+e.Path+"logout", e.rp.LogoutHandler())
+
+	// Anybody may look at the first page; it shows who is signed in.
+	mux.Handle("GET "+e.Path+"{$}", e.rp.Attach(http.HandlerFunc(e.overview)))
+
+	// Orders are a user's data. The guard lets in who may at least read them, and
+	// holds who may only read to GET and HEAD, so the POST needs no other one.
+	orders := e.rp.RequireAccess(authagent.AccessRead)
+	mux.Handle("GET "+e.Path+"orders", orders(http.HandlerFunc(e.listOrders)))
+	mux.Handle("POST "+e.Path+"orders", orders(http.HandlerFunc(e.placeOrder)))
+
+	// A profile is the agent's own: any agent will do.
+	mux.Handle("GET "+e.Path+"profile", e.rp.RequireAgent(http.HandlerFunc(e.showProfile)))
+	mux.Handle("POST "+e.Path+"profile", e.rp.RequireAgent(http.HandlerFunc(e.addNote)))
+}
+
+func (s *site) home(w http.ResponseWriter, r *http.Request) {
+	write(w, r, "home", view{Entrances: s.entrances})
+}
+
+func (s *site) settings(w http.ResponseWriter, r *http.Request) {
+	write(w, r, "settings", view{})
+}
+
+func (e *entrance) overview(w http.ResponseWriter, r *http.Request) {
+	write(w, r, "overview", e.view(r))
+}
+
+func (e *entrance) listOrders(w http.ResponseWriter, r *http.Request) {
+	v := e.view(r)
+	e.site.mu.Lock()
+	v.Orders = slices.Clone(e.site.orders[v.Session.UserID])
+	e.site.mu.Unlock()
+	write(w, r, "orders", v)
+}
+
+func (e *entrance) placeOrder(w http.ResponseWriter, r *http.Request) {
+	// The guard let the request through, so there is a session, and by its
+	// UserID the handler finds what belongs to the user, and to nobody else.
+	session, _ := authagent.FromContext(r.Context())
+	item, ok := formText(w, r, "item")
+	if !ok {
+		return
+	}
+	e.site.mu.Lock()
+	e.site.orders[session.UserID] = append(e.site.orders[session.UserID], item)
+	e.site.mu.Unlock()
+	http.Redirect(w, r, e.Path+"orders", http.StatusSeeOther)
+}
+
+func (e *entrance) showProfile(w http.ResponseWriter, r *http.Request) {
+	v := e.view(r)
+	e.site.mu.Lock()
+	v.Notes = slices.Clone(e.site.notes[v.Session.ProfileID])
+	e.site.mu.Unlock()
+	write(w, r, "profile", v)
+}
+
+func (e *entrance) addNote(w http.ResponseWriter, r *http.Request) {
+	session, _ := authagent.FromContext(r.Context())
+	if session.ProfileID == "" { // FullAccount: the agent acts as its owner
+		http.Error(w, "This agent has no profile of its own.", http.StatusNotFound)
+		return
+	}
+	note, ok := formText(w, r, "note")
+	if !ok {
+		return
+	}
+	e.site.mu.Lock()
+	e.site.notes[session.ProfileID] = append(e.site.notes[session.ProfileID], note)
+	e.site.mu.Unlock()
+	http.Redirect(w, r, e.Path+"profile", http.StatusSeeOther)
+}
+
+// formText returns a field of a form that is a short line of text, or answers
+// that it is not.
+func formText(w http.ResponseWriter, r *http.Request, field string) (string, bool) {
+	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
+	text := strings.TrimSpace(r.PostFormValue(field))
+	if text == "" || len(text) > 100 {
+		http.Error(w, "The field "+field+" must have between 1 and 100 bytes.", http.StatusBadRequest)
+		return "", false
+	}
+	return text, true
+}
