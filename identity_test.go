@@ -377,16 +377,16 @@ func TestPublishedKeys(t *testing.T) {
 		as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { *f = features })
 		b := newBenchOn(t, as)
 		for range 3 {
-			b.mustSignIn(b.browser(), b.agent)
+			b.soon("")
 			as.RotateKeys()
 		}
 		as.Wrap(authagenttest.PathJWKS, authagenttest.Reply(200, "application/json", `{"keys":[]}`))
 		as.RotateKeys()
-		b.mustRefuse(b.agent, 400, authagent.ErrIdentity)
+		b.soon(authagent.ErrIdentity)
 		as.Wrap(authagenttest.PathJWKS, authagenttest.Reply(500, "", ""))
-		b.mustRefuse(b.agent, 502, authagent.ErrUnavailable)
+		b.soon(authagent.ErrUnavailable)
 		as.Wrap(authagenttest.PathJWKS, nil)
-		b.mustSignIn(b.browser(), b.agent)
+		b.soon("")
 	}
 	// The published server's tokens need no keys: ID-1.
 	for name, mw := range map[string]wrapper{"404": authagenttest.Reply(404, "", ""), "500": authagenttest.Reply(500, "", "")} {
@@ -418,6 +418,21 @@ func TestPublishedKeys(t *testing.T) {
 			t.Errorf("%s: status %d %s", name, got.StatusCode, got.body)
 		}
 	}
+}
+
+// soon signs in until the outcome is the one wanted, "" for success. The server
+// has just changed its keys, and go-oidc lets a sign-in share a fetch of keys
+// that has ended but not been put away yet.
+func (b *bench) soon(want authagent.Reason) {
+	b.t.Helper()
+	var resp *response
+	for range 100 {
+		if resp = b.signIn(b.browser(), b.agent); resp.reason() == want && (resp.StatusCode < 400) == (want == "") {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	b.t.Fatalf("signing in ends with %d %q, want %q\nlog: %s", resp.StatusCode, resp.reason(), want, b.log)
 }
 
 // TestIDToken: OpenID Connect Core 3.1.3.7, as the conformance suite tests it.
