@@ -187,6 +187,21 @@ type Config struct {
 	// Tokens keeps the tokens of sessions, encrypted. By default none is kept.
 	Tokens TokenStore
 
+	// Human says which human is signed in to the site in this request, by the
+	// site's own means: the ID of the account as the UserStore has it, or "" for
+	// nobody. RequireHuman and ConnectHandler need it. It is called concurrently.
+	Human func(*http.Request) (userID string, err error)
+
+	// Limits bound what clients, agents and owners may do in a time. Humans are
+	// not counted.
+	Limits Limits
+
+	// ClientAddr returns the address of the client that sent a request, for
+	// Limits, sessions and events. The default is the other end of the
+	// connection. Behind a proxy, read what that proxy, and nobody else, sets:
+	// an address that clients can write is no address.
+	ClientAddr func(*http.Request) string
+
 	// Logger gets what an operator wants to know; nil means slog.Default().
 	Logger *slog.Logger
 
@@ -203,6 +218,31 @@ type Config struct {
 // Endpoints are the addresses of an authorization server. An empty one is not pinned.
 type Endpoints struct {
 	Authorization, Token, UserInfo, Introspection, Revocation, JWKS string
+}
+
+// A Rate is how often something may happen: N times in each Per, and as many at
+// once. The zero value stands for the default; with a negative N nothing is limited.
+type Rate struct {
+	N   int
+	Per time.Duration // the default is a minute
+}
+
+// Limits bound what is done in a time. They are counted in the memory of each
+// process; who exceeds one is answered with status 429 and Retry-After.
+type Limits struct {
+	// Logins and Callbacks are for each client address, IPv6 by its /64 network.
+	// The defaults are 10 and 20 a minute. Addresses that are not public are not
+	// limited: they are a proxy's, which would share one budget among all
+	// clients. Behind a proxy, set ClientAddr.
+	Logins, Callbacks Rate
+
+	// Agent is for the requests of each agent, and Owner for those of all agents
+	// of an account together. The default is no limit.
+	Agent, Owner Rate
+
+	// Actions is for each action of that name by each owner's agents, see
+	// RelyingParty.Action. The default is no limit.
+	Actions map[string]Rate
 }
 
 // TokenEncoding is how the body of a request to the server is written.
@@ -239,6 +279,7 @@ type RelyingParty struct {
 	audit       *sink.Sink[delivery]
 	page        *answer.Page
 	crossOrigin *http.CrossOriginProtection
+	limits      limiters
 	request     atomic.Pointer[authorizationRequest]
 }
 
@@ -270,6 +311,7 @@ func New(c Config) (*RelyingParty, error) {
 		},
 		page:        answer.NewPage(),
 		crossOrigin: http.NewCrossOriginProtection(),
+		limits:      newLimiters(c.Limits),
 	}
 	rp.audit = sink.New(rp.deliver, func(why string) { rp.config.Logger.Error("authagent: audit event lost", "why", why) })
 	return rp, rp.openCookies(dev)
@@ -344,6 +386,11 @@ func (c Config) withDefaults() Config {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	if c.ClientAddr == nil {
+		c.ClientAddr = func(r *http.Request) string { return r.RemoteAddr }
+	}
+	c.Limits.Logins = c.Limits.Logins.or(10)
+	c.Limits.Callbacks = c.Limits.Callbacks.or(20)
 	return c
 }
 
@@ -381,10 +428,12 @@ func (c Config) check() (*url.URL, error) {
 	if c.Scenario == nil {
 		bad("Scenario", "is required: FullAccount, ContextualProfile, FreshProfile or one of your own")
 	}
-	if s, ok := c.Scenario.(interface{ missing() string }); ok && s.missing() != "" {
-		bad("Scenario", "%s is nil", s.missing())
+	if s, ok := scenarioAs[interface{ check() error }](c.Scenario); ok {
+		if err := s.check(); err != nil {
+			bad("Scenario", "%w", err)
+		}
 	}
-	if s, ok := c.Scenario.(interface{ neededScope() string }); ok && !slices.Contains(c.Scopes, s.neededScope()) {
+	if s, ok := scenarioAs[interface{ neededScope() string }](c.Scenario); ok && !slices.Contains(c.Scopes, s.neededScope()) {
 		bad("Scopes", "lacks %s, without which the scenario knows no user", s.neededScope())
 	}
 	if c.SessionIdle < 0 || c.SessionLifetime < 0 {
@@ -392,6 +441,11 @@ func (c Config) check() (*url.URL, error) {
 	}
 	if c.Sessions != nil && c.SessionStore != nil {
 		bad("Sessions, SessionStore", "only one of them can be set")
+	}
+	for name := range c.Limits.Actions {
+		if !areActions([]string{name}) {
+			bad("Limits.Actions", "%q is not the name of an action", name)
+		}
 	}
 	return redirectURL, errors.Join(errs...)
 }
@@ -471,13 +525,24 @@ func (rp *RelyingParty) serveLogin(w http.ResponseWriter, r *http.Request) error
 	if err := rp.mayStart(w, r); err != nil {
 		return err
 	}
+	return rp.startLogin(w, r, NewLogin(rp.returnTarget(returnTo(r))))
+}
+
+func (rp *RelyingParty) startLogin(w http.ResponseWriter, r *http.Request, login *Login) error {
+	if err := rp.limits.logins.check("start login", rp.config.ClientAddr(r)); err != nil {
+		return err
+	}
+	if checker, ok := scenarioAs[LoginChecker](rp.config.Scenario); ok {
+		if err := rp.protect("start login", func() error { return checker.CheckLogin(r.Context()) }); err != nil {
+			return siteError("start login", err)
+		}
+	}
 	request, err := rp.authorizationRequest(r.Context())
 	if err != nil {
 		return err
 	}
-	login := NewLogin(rp.returnTarget(returnTo(r)))
 	rp.pending.put(w, r, login)
-	rp.record(r, EventLoginStarted, nil, nil)
+	rp.record(r, EventLoginStarted, nil, "", nil)
 	rp.server.Learn(request.metadata) // while the agent is away at the server
 	redirect(w, request.url(login))
 	return nil
@@ -536,6 +601,53 @@ func (rp *RelyingParty) returnTarget(target string) string {
 	return target
 }
 
+// ConnectHandler lets a human connect an agent to their own account: it starts a
+// login, in the human's own browser, at whose end the agent that answered it is
+// linked to the account of that human, whatever e-mail address it has. Nobody is
+// signed in by it; the agent signs in by itself from then on.
+//
+// It takes POST from this site's own pages, of a human whom Config.Human knows and
+// who is the same when the login comes back. The Scenario has to be a [Connector];
+// those of this package are with grants.OwnerApproval.
+func (rp *RelyingParty) ConnectHandler() http.Handler {
+	return rp.handler(EventLoginFailed, func(w http.ResponseWriter, r *http.Request) error {
+		if err := rp.mayPost(w, r); err != nil {
+			return err
+		}
+		human, err := rp.human(w, r)
+		if err != nil {
+			return err
+		}
+		login := NewLogin(rp.returnTarget(returnTo(r)))
+		login.HumanID = human
+		return rp.startLogin(w, r, login)
+	})
+}
+
+// connect finishes a login that a human began to connect an agent.
+func (rp *RelyingParty) connect(ctx context.Context, in *SignIn, login *Login) error {
+	connector, ok := scenarioAs[Connector](rp.config.Scenario)
+	if !ok {
+		return siteError("connect agent", errors.New("the scenario is no Connector"))
+	}
+	return siteError("connect agent", rp.protect("connect agent", func() error { return connector.Connect(ctx, in, login.HumanID) }))
+}
+
+// sameHuman makes sure that a login which a human began to connect an agent ends
+// in that human's session, and that no agent is at work in it.
+func (rp *RelyingParty) sameHuman(w http.ResponseWriter, r *http.Request, login *Login) error {
+	if login.HumanID == "" {
+		return nil
+	}
+	switch human, err := rp.human(w, r); {
+	case err != nil:
+		return err
+	case human != login.HumanID:
+		return fail(ErrHuman, "match human", "another human is signed in than the one who began")
+	}
+	return nil
+}
+
 // CallbackHandler finishes a sign-in: the authorization server sends the
 // browser here with a code. It starts the agent's session and sends it on to
 // where the login said.
@@ -546,6 +658,9 @@ func (rp *RelyingParty) CallbackHandler() http.Handler {
 func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
 	if err := mayFinish(w, r); err != nil {
+		return err
+	}
+	if err := rp.limits.callbacks.check("finish login", rp.config.ClientAddr(r)); err != nil {
 		return err
 	}
 	response, err := wire.ParseResponse(r.URL.RawQuery)
@@ -562,6 +677,9 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	}
 	// Up to here, and until the server is ready, nothing is used up.
 	if err := rp.ready(ctx, response); err != nil {
+		return err
+	}
+	if err := rp.sameHuman(w, r, login); err != nil {
 		return err
 	}
 	rp.pending.drop(w, login)
@@ -582,14 +700,23 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	if err != nil {
 		return err
 	}
+	in.RemoteAddr = rp.config.ClientAddr(r)
+	if login.HumanID != "" {
+		if err := rp.connect(ctx, in, login); err != nil {
+			return err
+		}
+		redirect(w, rp.returnTarget(login.ReturnTo))
+		return nil
+	}
 	session, err := rp.signIn(ctx, in, login)
 	if err != nil {
 		return err
 	}
+	session.RemoteAddr = in.RemoteAddr
 	if err := rp.start(w, r, session, in.token); err != nil {
 		return err
 	}
-	rp.record(r, EventLoginSucceeded, session, nil)
+	rp.record(r, EventLoginSucceeded, session, "", nil)
 	redirect(w, rp.returnTarget(login.ReturnTo))
 	return nil
 }
@@ -687,8 +814,10 @@ func (rp *RelyingParty) signIn(ctx context.Context, in *SignIn, l *Login) (*Sess
 	case err != nil:
 	case who.Access < AccessNone || who.Access > AccessFull:
 		err = fmt.Errorf("the scenario returned %v", who.Access)
-	case who.Access > AccessNone && who.UserID == "":
-		err = fmt.Errorf("the scenario returned access %v to the data of no user", who.Access)
+	case (who.Access > AccessNone || len(who.Actions) > 0) && who.UserID == "":
+		err = fmt.Errorf("the scenario returned access %v and %d actions to the data of no user", who.Access, len(who.Actions))
+	case !areActions(who.Actions):
+		err = errors.New("the scenario returned an action whose name is empty or has a space in it")
 	}
 	if err != nil {
 		e := asError(siteError("sign in", err))
@@ -698,7 +827,7 @@ func (rp *RelyingParty) signIn(ctx context.Context, in *SignIn, l *Login) (*Sess
 	now := time.Now()
 	return &Session{
 		ID: newSessionID(), Agent: in.Agent, Model: in.Model, Scenario: rp.config.Scenario.Name(),
-		UserID: who.UserID, ProfileID: who.ProfileID, Access: who.Access,
+		UserID: who.UserID, ProfileID: who.ProfileID, Access: who.Access, Actions: who.Actions, GrantID: who.GrantID,
 		StartedAt: now, ExpiresAt: now.Add(rp.config.SessionLifetime), loginID: l.ID(),
 	}, nil
 }
@@ -836,7 +965,7 @@ func (rp *RelyingParty) serveLogout(w http.ResponseWriter, r *http.Request) erro
 	}
 	if s != nil {
 		rp.revokeTokens(r.Context(), s)
-		rp.record(r, EventSessionEnded, s, nil)
+		rp.record(r, EventSessionEnded, s, "", nil)
 	}
 	redirect(w, rp.returnTarget(returnTo(r)))
 	return nil
@@ -853,7 +982,7 @@ func (rp *RelyingParty) handler(failed EventName, serve func(http.ResponseWriter
 		}
 		e := asError(err)
 		e.RequestID = newRequestID()
-		rp.record(r, failed, nil, e)
+		rp.record(r, failed, nil, "", e)
 		if e.Reason == ErrNoAccount && rp.config.RegistrationURL != "" {
 			redirect(w, rp.config.RegistrationURL)
 			return

@@ -1,29 +1,39 @@
 package authagent
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/authagent-go/authagent/internal/answer"
+	"github.com/authagent-go/authagent/internal/limit"
+	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/wire"
 )
 
 type contextKey struct{}
 
 // attached is what a request's context carries: the session, or nil for a
-// request that was looked at and has none, and what another relying party of the
-// same site attached before.
+// request that was looked at and has none, whether it performs an action that the
+// session may perform, and what another relying party of the same site, or an
+// outer middleware, attached before.
 type attached struct {
 	rp      *RelyingParty
 	session *Session
+	allowed bool
 	before  *attached
 }
 
@@ -41,16 +51,18 @@ func FromContext(ctx context.Context) (*Session, bool) {
 
 // Attach puts the agent's session, if there is one, into the request's context.
 // Requests of anybody else pass unchanged. A session with AccessRead passes with
-// GET and HEAD only, here as behind every other middleware of this package.
+// GET and HEAD only, here as behind every other middleware of this package, but
+// for the routes that say what they do: those go behind [RelyingParty.Action] or
+// [RelyingParty.RequireApproval] first, and behind the others inside of it.
 func (rp *RelyingParty) Attach(next http.Handler) http.Handler {
-	return rp.guard(next, func(*http.Request, *Session) error { return nil })
+	return rp.guard(next, "", func(*http.Request, *Session) error { return nil })
 }
 
 // RequireAgent lets signed-in agents through, whatever their access, and nobody
 // else. A browser that shows a page is sent to sign in; anything else is answered
 // with status 401.
 func (rp *RelyingParty) RequireAgent(next http.Handler) http.Handler {
-	return rp.guard(next, func(_ *http.Request, s *Session) error {
+	return rp.guard(next, "", func(_ *http.Request, s *Session) error {
 		if s == nil {
 			return fail(ErrNoSession, "require agent", "nobody is signed in")
 		}
@@ -64,7 +76,7 @@ func (rp *RelyingParty) RequireAgent(next http.Handler) http.Handler {
 // none.
 func (rp *RelyingParty) RequireAccess(least Access) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
-		return rp.guard(next, func(_ *http.Request, s *Session) error {
+		return rp.guard(next, "", func(_ *http.Request, s *Session) error {
 			switch {
 			case s == nil:
 				return fail(ErrNoSession, "require access", "nobody is signed in")
@@ -81,7 +93,7 @@ func (rp *RelyingParty) RequireAccess(least Access) func(http.Handler) http.Hand
 // address or password, payment, deletion, and managing agents. A site with
 // several relying parties needs that of each of them there.
 func (rp *RelyingParty) ForbidAgents(next http.Handler) http.Handler {
-	return rp.guard(next, func(_ *http.Request, s *Session) error {
+	return rp.guard(next, "", func(_ *http.Request, s *Session) error {
 		if s != nil {
 			return fail(ErrAgentForbidden, "forbid agents", "an agent is signed in")
 		}
@@ -89,29 +101,276 @@ func (rp *RelyingParty) ForbidAgents(next http.Handler) http.Handler {
 	})
 }
 
-// guard is all of the middleware: load the session, check, attach, pass on.
-func (rp *RelyingParty) guard(next http.Handler, check func(*http.Request, *Session) error) http.Handler {
+// RequireHuman lets humans through who are signed in to the site, as Config.Human
+// says, and nobody else: no agent whatever its access, even in a browser where a
+// human is signed in as well. The site's pages for what only the owner may do
+// belong behind it. It panics if Config.Human is not set.
+func (rp *RelyingParty) RequireHuman(next http.Handler) http.Handler {
+	if rp.config.Human == nil {
+		panic("authagent: RequireHuman needs Config.Human")
+	}
+	return rp.ForbidAgents(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		human, err := rp.human(w, r)
+		if err != nil {
+			rp.refuse(w, r, nil, "", err)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), humanKey{}, human)))
+	}))
+}
+
+type humanKey struct{}
+
+// HumanFromContext returns the ID of the human whose request came through
+// [RelyingParty.RequireHuman], and whether there is one.
+func HumanFromContext(ctx context.Context) (userID string, ok bool) {
+	userID, ok = ctx.Value(humanKey{}).(string)
+	return userID, ok
+}
+
+// human returns the human who is signed in where no agent is.
+func (rp *RelyingParty) human(w http.ResponseWriter, r *http.Request) (userID string, err error) {
+	switch s, _, err := rp.session(w, r); {
+	case err != nil:
+		return "", err
+	case s != nil:
+		return "", fail(ErrAgentForbidden, "ask who is signed in", "an agent is signed in")
+	case rp.config.Human == nil:
+		return "", siteError("ask who is signed in", errors.New("Config.Human is not set"))
+	}
+	err = rp.protect("ask who is signed in", func() (err error) {
+		userID, err = rp.config.Human(r)
+		return err
+	})
+	switch {
+	case err != nil:
+		return "", siteError("ask who is signed in", err)
+	case userID == "":
+		return "", fail(ErrHuman, "ask who is signed in", "no human is signed in")
+	}
+	return userID, nil
+}
+
+// Action returns a middleware for a route that performs the named action, such as
+// "orders:create", whatever its method. Agents pass that may do it: those with
+// AccessFull, and those whose grant names the action ([Session.May]), even where
+// they may otherwise only read. Everybody else passes as with [RelyingParty.Attach],
+// since humans use the same route; to let agents in only, put RequireAgent inside.
+//
+// It goes outside of the other middlewares of this package: they hold a read-only
+// session to reading unless they are told by this one what is being done. It
+// panics if the name is empty or has white space in it.
+func (rp *RelyingParty) Action(name string) func(http.Handler) http.Handler {
+	if !areActions([]string{name}) {
+		panic("authagent: " + strconv.Quote(name) + " is not the name of an action")
+	}
+	return func(next http.Handler) http.Handler {
+		return rp.guard(next, name, func(r *http.Request, s *Session) error {
+			switch {
+			case s == nil:
+				return nil
+			case !s.May(name):
+				return fail(ErrAction, "perform action", "the session may not perform %s", name)
+			}
+			return rp.limits.action(s, name)
+		})
+	}
+}
+
+// areActions reports whether all of names can name an action.
+func areActions(names []string) bool {
+	return !slices.ContainsFunc(names, func(name string) bool { return name == "" || strings.ContainsFunc(name, unicode.IsSpace) })
+}
+
+// An Approver asks the owner of an account about a single action of an agent.
+// grants.Policy is one.
+type Approver interface {
+	// Approve uses up the owner's approval of exactly this request: it returns nil
+	// once for each approval, however many ask at the same time. Otherwise the
+	// error says why not, ErrActionPending where the owner has yet to decide, and
+	// path is where the agent can look at how it stands; empty for nowhere.
+	Approve(ctx context.Context, request ActionRequest) (path string, err error)
+}
+
+// An ActionRequest is what an agent wants to do.
+type ActionRequest struct {
+	Session     *Session
+	Action      string
+	Method      string
+	Target      string // path and query
+	ContentType string
+	Body        []byte
+
+	// Digest is the same for the same action and request of the same agent for
+	// the same user, and for nothing else. An agent that wants to do the same thing twice
+	// says so with another Idempotency-Key header.
+	Digest string
+}
+
+// maxApproved is the longest body of a request that needs approval: the owner is
+// shown all of it.
+const maxApproved = 16 << 10
+
+// RequireApproval returns a middleware for a route that performs an action so
+// risky that the agent's owner is asked about each single request. The first
+// request is answered with status 202 and Retry-After, and Location says where
+// to look; once the owner has approved it, the same request passes, once,
+// whatever the access of the session. Requests with a body of more than 16 KiB
+// are refused, since the owner sees all of it. Humans pass as with
+// [RelyingParty.Action], in whose place it stands.
+func (rp *RelyingParty) RequireApproval(action string, approver Approver) func(http.Handler) http.Handler {
+	if !areActions([]string{action}) || approver == nil {
+		panic("authagent: RequireApproval needs the name of an action and an Approver")
+	}
+	return func(next http.Handler) http.Handler {
+		return rp.guard(next, action, func(r *http.Request, s *Session) error {
+			switch {
+			case s == nil:
+				return nil
+			case s.UserID == "":
+				return fail(ErrAccess, "ask for approval", "the agent has no owner here to ask")
+			}
+			if err := rp.limits.action(s, action); err != nil {
+				return err
+			}
+			return rp.approve(r, s, action, approver)
+		})
+	}
+}
+
+func (rp *RelyingParty) approve(r *http.Request, s *Session, action string, approver Approver) error {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxApproved+1))
+	switch {
+	case err != nil:
+		return fail(ErrRequest, "read request", "the body could not be read")
+	case len(body) > maxApproved:
+		return fail(ErrTooLong, "read request", "the body is longer than %d bytes", maxApproved)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	request := ActionRequest{
+		Session: s, Action: action, Method: r.Method, Target: r.URL.RequestURI(), ContentType: r.Header.Get("Content-Type"), Body: body,
+	}
+	var bound []byte
+	for _, part := range [...]string{
+		s.Agent.Issuer, s.Agent.ID, s.Scenario, s.UserID, action, request.Method, request.Target, request.ContentType,
+		r.Header.Get("Idempotency-Key"), string(body),
+	} {
+		bound = seal.AppendString(bound, part)
+	}
+	sum := sha256.Sum256(bound)
+	request.Digest = base64.RawURLEncoding.EncodeToString(sum[:])
+	var path string
+	err = rp.protect("ask for approval", func() error {
+		path, err = approver.Approve(r.Context(), request)
+		return err
+	})
+	if err == nil {
+		return nil
+	}
+	e := asError(siteError("ask for approval", err))
+	e.location = path
+	return e
+}
+
+// guard is all of the middleware: load the session, check, attach, pass on. The
+// check of a guard with an action says whether the session may perform it.
+func (rp *RelyingParty) guard(next http.Handler, action string, check func(*http.Request, *Session) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// What an agent sees is nobody else's, in no cache.
 		w.Header().Set("Cache-Control", "no-store")
 		addVary(w.Header(), "Cookie")
-		s, loaded, err := rp.session(w, r)
+		s, before, err := rp.session(w, r)
+		if err == nil && s != nil && before == nil {
+			err = rp.limits.request(s)
+		}
 		if err == nil {
 			err = check(r, s)
 		}
 		if err == nil && s != nil {
-			err = rp.readOnly(r, s)
+			err = rp.readOnly(r, s, action != "" || before != nil && before.allowed)
 		}
 		if err != nil {
-			rp.refuse(w, r, s, err)
+			rp.refuse(w, r, s, action, err)
 			return
 		}
-		if !loaded {
-			before, _ := r.Context().Value(contextKey{}).(*attached)
-			r = r.WithContext(context.WithValue(r.Context(), contextKey{}, &attached{rp, s, before}))
+		if s != nil && action != "" {
+			rp.record(r, EventActionPerformed, s, action, nil)
+		}
+		if before == nil || action != "" {
+			outer, _ := r.Context().Value(contextKey{}).(*attached)
+			r = r.WithContext(context.WithValue(r.Context(), contextKey{}, &attached{rp, s, action != "", outer}))
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// limiters count what Limits bound.
+type limiters struct {
+	logins, callbacks addressLimiter
+	agent, owner      *limit.Limiter
+	actions           map[string]*limit.Limiter
+}
+
+func newLimiters(l Limits) limiters {
+	made := limiters{
+		logins: addressLimiter{l.Logins.limiter()}, callbacks: addressLimiter{l.Callbacks.limiter()},
+		agent: l.Agent.limiter(), owner: l.Owner.limiter(),
+		actions: make(map[string]*limit.Limiter, len(l.Actions)),
+	}
+	for name, rate := range l.Actions {
+		made.actions[name] = rate.limiter()
+	}
+	return made
+}
+
+func (r Rate) or(n int) Rate {
+	if r == (Rate{}) {
+		return Rate{N: n}
+	}
+	return r
+}
+
+func (r Rate) limiter() *limit.Limiter {
+	if r.Per == 0 {
+		r.Per = time.Minute
+	}
+	return limit.New(r.N, r.Per)
+}
+
+type addressLimiter struct{ *limit.Limiter }
+
+func (l addressLimiter) check(step, address string) error {
+	if key := limit.AddressKey(address); key != "" {
+		return limited(step, l.Allow(key))
+	}
+	return nil
+}
+
+// request counts a request of an agent. One that exceeds its own limit does not
+// use up its owner's.
+func (l *limiters) request(s *Session) error {
+	err := limited("count agent's requests", l.agent.Allow(agentKey(s.Agent)))
+	if err == nil && s.UserID != "" {
+		err = limited("count owner's requests", l.owner.Allow(s.UserID))
+	}
+	return err
+}
+
+func (l *limiters) action(s *Session, name string) error {
+	who := s.UserID
+	if who == "" {
+		who = agentKey(s.Agent)
+	}
+	return limited("count actions", l.actions[name].Allow(who))
+}
+
+func limited(step string, wait time.Duration) error {
+	if wait == 0 {
+		return nil
+	}
+	e := fail(ErrLimited, step, "the limit is reached")
+	e.RetryAfter = wait
+	return e
 }
 
 func addVary(h http.Header, name string) {
@@ -124,12 +383,13 @@ func addVary(h http.Header, name string) {
 }
 
 // session returns the request's session, nil for none. It is loaded once per
-// request, however many middlewares ask; loaded says that it was before.
-func (rp *RelyingParty) session(w http.ResponseWriter, r *http.Request) (s *Session, loaded bool, err error) {
+// request, however many middlewares ask; before is what the one outside of this
+// one has attached.
+func (rp *RelyingParty) session(w http.ResponseWriter, r *http.Request) (s *Session, before *attached, err error) {
 	a, _ := r.Context().Value(contextKey{}).(*attached)
 	for ; a != nil; a = a.before {
 		if a.rp == rp {
-			return a.session, true, nil
+			return a.session, a, nil
 		}
 	}
 	err = rp.protect("load session", func() error {
@@ -137,12 +397,12 @@ func (rp *RelyingParty) session(w http.ResponseWriter, r *http.Request) (s *Sess
 		return err
 	})
 	if errors.Is(err, ErrNoSession) {
-		return nil, false, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, false, siteError("load session", err)
+		return nil, nil, siteError("load session", err)
 	}
-	return s, false, nil
+	return s, nil, nil
 }
 
 // load returns a session that holds in every respect, or ErrNoSession.
@@ -161,9 +421,11 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (*Session, 
 	case ended:
 		return nil, rp.discard(w, r, s, ErrNoSession)
 	}
-	most := s.Access
+	s.RemoteAddr = rp.config.ClientAddr(r)
 	err = rp.config.Scenario.CheckSession(ctx, s)
-	s.Access = min(s.Access, most) // a check lowers, whatever it says
+	if s.UserID == "" { // there is nobody whose data it could have access to
+		s.Access, s.Actions = AccessNone, nil
+	}
 	if reason, refused := reasonOf(err); refused {
 		return nil, rp.discard(w, r, s, reason)
 	}
@@ -176,19 +438,20 @@ func (rp *RelyingParty) discard(w http.ResponseWriter, r *http.Request, s *Sessi
 		return err
 	}
 	if s != nil && why != ErrNoSession {
-		rp.record(r, EventSessionEnded, s, &Error{Reason: why, Step: "check session", RequestID: newRequestID()})
+		rp.record(r, EventSessionEnded, s, "", &Error{Reason: why, Step: "check session", RequestID: newRequestID()})
 	}
 	return ErrNoSession
 }
 
-// readOnly refuses what a session with AccessRead may not do. The method is the
-// request's own: headers and fields that claim another one are not looked at. An
-// upgraded connection could carry anything.
-func (rp *RelyingParty) readOnly(r *http.Request, s *Session) error {
+// readOnly refuses what a session with AccessRead may not do, unless the request
+// performs an action that it is allowed by name. The method is the request's own:
+// headers and fields that claim another one are not looked at. An upgraded
+// connection could carry anything.
+func (rp *RelyingParty) readOnly(r *http.Request, s *Session, allowed bool) error {
 	if s.Access != AccessRead || r.URL.Path == rp.config.LogoutPath {
 		return nil
 	}
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead && !allowed {
 		return fail(ErrReadOnly, "enforce read-only access", "the session may read, and %s is not GET or HEAD", answer.Token(r.Method))
 	}
 	if r.Header.Get("Upgrade") != "" {
@@ -198,7 +461,7 @@ func (rp *RelyingParty) readOnly(r *http.Request, s *Session) error {
 }
 
 // refuse answers a request that the middleware does not let through.
-func (rp *RelyingParty) refuse(w http.ResponseWriter, r *http.Request, s *Session, err error) {
+func (rp *RelyingParty) refuse(w http.ResponseWriter, r *http.Request, s *Session, action string, err error) {
 	e := asError(err)
 	if e.Reason == ErrNoSession && isPageLoad(r) {
 		// The way back is this page; returnTarget makes sure that it is one.
@@ -209,9 +472,13 @@ func (rp *RelyingParty) refuse(w http.ResponseWriter, r *http.Request, s *Sessio
 		redirect(w, target)
 		return
 	}
-	e.RequestID = newRequestID()
-	if e.Reason != ErrNoSession {
-		rp.record(r, EventPermissionDenied, s, e)
+	e.RequestID, e.action = newRequestID(), action
+	switch e.Reason {
+	case ErrNoSession, ErrHuman: // nobody was there to be denied anything
+	case ErrActionPending:
+		rp.record(r, EventActionPending, s, action, e)
+	default:
+		rp.record(r, EventPermissionDenied, s, action, e)
 	}
 	rp.answer(w, r, e)
 }
@@ -254,11 +521,17 @@ func (rp *RelyingParty) answer(w http.ResponseWriter, r *http.Request, e *Error)
 	if e.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
 	}
-	signIn := rp.origin + rp.config.LoginPath
-	if e.Status() == http.StatusUnauthorized { // RFC 9110 section 15.5.2 demands a challenge
-		h.Set("WWW-Authenticate", `AuthAgent sign_in="`+signIn+`"`)
+	if e.location != "" {
+		h.Set("Location", e.location)
 	}
-	if e.Status() == http.StatusUnauthorized || e.Reason.again() {
+	signIn := rp.origin + rp.config.LoginPath
+	switch { // RFC 9110 section 15.5.2 demands a challenge
+	case e.Reason == ErrHuman:
+		h.Set("WWW-Authenticate", "Human") // no agent is to try
+	case e.Status() == http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", `AuthAgent sign_in="`+signIn+`"`)
+		e.signIn = signIn
+	case e.Reason.again():
 		e.signIn = signIn
 	}
 	switch {
@@ -275,7 +548,7 @@ func (rp *RelyingParty) answer(w http.ResponseWriter, r *http.Request, e *Error)
 func (r Reason) again() bool {
 	switch r {
 	case ErrState, ErrStateExpired, ErrStateUsed, ErrAuthorization, ErrCode, ErrToken, ErrRequest, ErrDenied,
-		ErrClient, ErrNotReady, ErrUnavailable, ErrTimeout, ErrOverloaded:
+		ErrClient, ErrNotReady, ErrUnavailable, ErrTimeout, ErrOverloaded, ErrApproval, ErrSuspended, ErrPaused:
 		return true
 	}
 	return false
@@ -284,12 +557,14 @@ func (r Reason) again() bool {
 // EventName names a kind of event. The names are stable.
 type EventName string
 
-// The events.
+// The events of this package. Package grants has further ones.
 const (
 	EventLoginStarted     EventName = "login_started"
 	EventLoginSucceeded   EventName = "login_succeeded"
 	EventLoginFailed      EventName = "login_failed"
 	EventSessionEnded     EventName = "session_ended"
+	EventActionPerformed  EventName = "action_performed" // an agent's request was let through to a route with an action
+	EventActionPending    EventName = "action_pending"   // it waits for its owner's approval
 	EventPermissionDenied EventName = "permission_denied"
 )
 
@@ -299,30 +574,43 @@ type Event struct {
 	Time       time.Time // in UTC
 	RequestID  string    // the one that a refused client was given; empty otherwise
 	Method     string    // of the request
-	RemoteAddr string    // of the connection, as net/http has it
+	Route      string    // the pattern of the site's http.ServeMux that the request matched; empty with other routers
+	RemoteAddr string    // of the client, as Config.ClientAddr has it
 	Issuer     string    // of the relying party
 	SessionID  string    // this and the following as far as they are known
-	Agent      Agent
+	Agent      Agent     // who acted
+	UserID     string    // on whose behalf
 	Scenario   string
-	UserID     string
 	ProfileID  string
+	GrantID    string
 	Access     Access
+	Action     string // the name of the action that the request was to perform; empty otherwise
+	Outcome    string // "ok", "pending" or "refused"
 	Reason     Reason // why it was refused or ended; empty otherwise
 	Detail     string // for people: the text of the error
 }
 
+// of fills in whose event it is.
+func (e *Event) of(s *Session) {
+	e.SessionID, e.Agent, e.UserID = s.ID, s.Agent, s.UserID
+	e.Scenario, e.ProfileID, e.GrantID, e.Access = s.Scenario, s.ProfileID, s.GrantID, s.Access
+}
+
 // record puts an event into the log and into the audit trail.
-func (rp *RelyingParty) record(r *http.Request, name EventName, s *Session, e *Error) {
+func (rp *RelyingParty) record(r *http.Request, name EventName, s *Session, action string, e *Error) {
 	event := Event{
-		Name: name, Time: time.Now().UTC(), Method: answer.Token(r.Method), RemoteAddr: r.RemoteAddr, Issuer: rp.config.Issuer,
+		Name: name, Time: time.Now().UTC(), Method: answer.Token(r.Method), Route: r.Pattern, Issuer: rp.config.Issuer,
+		RemoteAddr: rp.config.ClientAddr(r), Action: action, Outcome: "ok",
 	}
 	if s != nil {
-		event.SessionID, event.Agent, event.Scenario = s.ID, s.Agent, s.Scenario
-		event.UserID, event.ProfileID, event.Access = s.UserID, s.ProfileID, s.Access
+		event.of(s)
 	}
 	level := slog.LevelInfo
 	if e != nil {
-		event.RequestID, event.Reason, event.Detail = e.RequestID, e.Reason, e.Error()
+		event.RequestID, event.Reason, event.Detail, event.Outcome = e.RequestID, e.Reason, e.Error(), "refused"
+		if e.Reason == ErrActionPending {
+			event.Outcome = "pending"
+		}
 		if s == nil {
 			event.Agent = e.agent
 		}
@@ -347,7 +635,8 @@ func (e Event) attributes() []slog.Attr {
 	attributes := []slog.Attr{slog.String("issuer", e.Issuer), slog.String("remote_addr", e.RemoteAddr)}
 	for _, a := range [...]struct{ key, value string }{
 		{"request_id", e.RequestID}, {"agent_session", e.SessionID}, {"performed_by", e.Agent.ID}, {"on_behalf_of", e.UserID},
-		{"profile", e.ProfileID}, {"scenario", e.Scenario}, {"reason", string(e.Reason)}, {"detail", e.Detail},
+		{"profile", e.ProfileID}, {"grant", e.GrantID}, {"scenario", e.Scenario}, {"route", e.Route}, {"action", e.Action},
+		{"outcome", e.Outcome}, {"reason", string(e.Reason)}, {"detail", e.Detail},
 	} {
 		if a.value != "" {
 			attributes = append(attributes, slog.String(a.key, a.value))
@@ -399,6 +688,17 @@ const (
 	ErrAccess         Reason = "access_too_low"       // the session has less access than is needed
 	ErrReadOnly       Reason = "agent_read_only"      // the session may only read
 	ErrAgentForbidden Reason = "agent_forbidden"      // no agent may do this
+	ErrHuman          Reason = "human_required"       // no human is signed in, or another one
+	ErrApproval       Reason = "approval_needed"      // the account's owner has not approved the agent
+	ErrSuspended      Reason = "link_suspended"       // the owner's approval is suspended
+	ErrBlocked        Reason = "agent_blocked"        // the site lets no such agent in
+	ErrPaused         Reason = "agents_paused"        // the site lets no agent in at the moment
+	ErrLimited        Reason = "rate_limited"         // too much in too short a time
+	ErrAction         Reason = "action_not_granted"   // the session may not perform this action
+	ErrActionPending  Reason = "approval_pending"     // the owner has yet to decide about this one action
+	ErrActionDenied   Reason = "action_denied"        // the owner has refused this one action
+	ErrActionUsed     Reason = "approval_used"        // the owner's approval of this one action has been used
+	ErrTooLong        Reason = "request_too_long"     // the request is longer than the owner could be shown
 )
 
 // A Fault says who has to do something about an error. Faults are errors:
@@ -425,8 +725,10 @@ type Error struct {
 	RetryAfter time.Duration // when to try again, if that may help; zero otherwise
 	RequestID  string        // in the answer and in the log; empty outside of a request
 
-	agent  Agent  // who it was, once that is established
-	signIn string // where to sign in, if that is what to do next
+	agent    Agent  // who it was, once that is established
+	signIn   string // where to sign in, if that is what to do next
+	action   string // what was to be done
+	location string // where to look at how it stands
 }
 
 func (e *Error) Error() string {
@@ -471,7 +773,7 @@ func (e *Error) WriteProblem(w http.ResponseWriter) { answer.WriteProblem(w, e.p
 func (e *Error) problem() answer.Problem {
 	return answer.Problem{
 		Status: e.Status(), Title: e.Title(), Detail: e.Detail(), Code: string(e.Reason), RequestID: e.RequestID,
-		Retry: e.RetryAfter > 0, SignIn: e.signIn,
+		Retry: e.RetryAfter > 0, SignIn: e.signIn, Action: e.action, Approval: e.location,
 	}
 }
 
@@ -584,6 +886,28 @@ func (r Reason) outcome() outcome {
 		return outcome{403, FaultAgent, false, "Read-only", "The agent may only read, so nothing was changed. GET and HEAD are allowed."}
 	case ErrAgentForbidden:
 		return outcome{403, FaultAgent, false, "Not for agents", "No agent may do this. It is for the account's owner in person."}
+	case ErrHuman:
+		return outcome{401, FaultAgent, false, "Sign-in required", "This is for people. Sign in to the site as yourself."}
+	case ErrApproval:
+		return outcome{403, FaultAgent, false, "Approval needed", "The owner of the account has to approve this agent. If there is such an account, its owner finds the request on its page of connected agents. Sign in again afterwards."}
+	case ErrSuspended:
+		return outcome{403, FaultAgent, false, "Approval suspended", "The account's owner has to approve this agent anew, on the page of connected agents. Sign in again afterwards."}
+	case ErrBlocked:
+		return outcome{403, FaultAgent, false, "Agent not admitted", "This site does not let this agent in."}
+	case ErrPaused:
+		return outcome{503, FaultSite, true, "Agents paused", "This site lets no agent in at the moment. Try again later."}
+	case ErrLimited:
+		return outcome{429, FaultAgent, true, "Too many requests", "Too much was asked in too short a time. Wait as long as Retry-After says."}
+	case ErrAction:
+		return outcome{403, FaultAgent, false, "Action not granted", "The agent may not perform this action. The account's owner can allow it, on the page of connected agents; then ask again."}
+	case ErrActionPending:
+		return outcome{202, FaultAgent, true, "Approval pending", "Nothing was done yet. The account's owner has been asked to approve this one request. Send the same request again once it is approved."}
+	case ErrActionDenied:
+		return outcome{403, FaultAgent, false, "Action denied", "The account's owner has refused this request. Nothing was done."}
+	case ErrActionUsed:
+		return outcome{409, FaultAgent, false, "Approval used", "This request was approved once and has been let through once. To do the same again, send it with another Idempotency-Key."}
+	case ErrTooLong:
+		return outcome{413, FaultAgent, false, "Request too long", "The account's owner has to be shown the whole request, and it is too long for that."}
 	case ErrStore:
 		return outcome{500, FaultSite, true, "Site error", "Something went wrong at this site. Try again later."}
 	}

@@ -59,6 +59,10 @@ type Login struct {
 	// ReturnTo is the path on this site that the agent lands on afterwards.
 	ReturnTo string
 
+	// HumanID is the human who began the login to connect an agent to their
+	// account. It is empty for a login by which an agent signs in.
+	HumanID string
+
 	// StartedAt is when the login started.
 	StartedAt time.Time
 }
@@ -172,9 +176,9 @@ type pendingLogins struct {
 // put sets the cookie of l, and drops the oldest ones if that would be too many.
 func (p *pendingLogins) put(w http.ResponseWriter, r *http.Request, l *Login) {
 	name := p.prefix + l.ID()
-	value := make([]byte, 0, len(l.State)+len(l.Verifier)+len(l.Nonce)+len(l.ReturnTo)+24)
+	value := make([]byte, 0, len(l.State)+len(l.Verifier)+len(l.Nonce)+len(l.ReturnTo)+len(l.HumanID)+24)
 	value = seal.AppendInt(value, l.StartedAt.Unix())
-	for _, field := range [...]string{l.State, l.Verifier, l.Nonce, l.ReturnTo} {
+	for _, field := range [...]string{l.State, l.Verifier, l.Nonce, l.ReturnTo, l.HumanID} {
 		value = seal.AppendString(value, field)
 	}
 	sealed := p.box.Seal(value, name)
@@ -240,7 +244,9 @@ func (p *pendingLogins) open(r *http.Request, name string) (*Login, error) {
 	}
 	fields := seal.NewReader(value)
 	l := &Login{StartedAt: time.Unix(fields.Int(), 0)}
-	l.State, l.Verifier, l.Nonce, l.ReturnTo = fields.String(), fields.String(), fields.String(), fields.String()
+	for _, field := range [...]*string{&l.State, &l.Verifier, &l.Nonce, &l.ReturnTo, &l.HumanID} {
+		*field = fields.String()
+	}
 	if fields.Err() != nil || len(l.State) < loginIDLength {
 		return nil, fail(ErrState, "match state", "the pending login is of another version")
 	}

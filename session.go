@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
@@ -66,11 +67,42 @@ type Session struct {
 	UserID    string    `json:"user_id,omitempty"`    // the account it acts for; empty for none
 	ProfileID string    `json:"profile_id,omitempty"` // the agent's own profile; empty for none
 	Access    Access    `json:"access"`               // what it may do with the user's data
+	Actions   []string  `json:"actions,omitempty"`    // the actions that it may perform beyond Access, by name
+	GrantID   string    `json:"grant_id,omitempty"`   // the grant that it rests on, where the link policy keeps grants
 	StartedAt time.Time `json:"started_at"`           // when the agent signed in
 	ExpiresAt time.Time `json:"expires_at"`           // when it has to sign in anew, whatever it does until then
 
+	// RemoteAddr is the client's address in this request, as Config.ClientAddr
+	// has it. It is not kept.
+	RemoteAddr string `json:"-"`
+
 	seenAt  time.Time // when the client last got a fresh value; the idle limit counts from here
 	loginID string    // the login that it came from, by which a reloaded callback is known
+}
+
+// May reports whether the session may perform the action of this name: one with
+// AccessFull may perform any, others those in Actions.
+func (s *Session) May(action string) bool {
+	return s.Access == AccessFull || slices.Contains(s.Actions, action)
+}
+
+// Byline says who did something, for the site to show beside it: "by agent_1 for
+// Alice". The owner's name is the site's to give; it is left out where there is no
+// owner, or none is given. An agent's ID was chosen by whoever registered the
+// agent: escape the line like anything that a stranger wrote.
+func (s *Session) Byline(owner string) string {
+	if s.UserID == "" || owner == "" {
+		return "by " + s.Agent.ID
+	}
+	return "by " + s.Agent.ID + " for " + owner
+}
+
+// LogValue gives the names under which every event of this package is logged as
+// well: agent_session, performed_by, on_behalf_of and so on.
+func (s *Session) LogValue() slog.Value {
+	e := Event{Issuer: s.Agent.Issuer, RemoteAddr: s.RemoteAddr}
+	e.of(s)
+	return slog.GroupValue(e.attributes()...)
 }
 
 // Sessions is what keeps sessions between requests. A site that has sessions
@@ -294,7 +326,7 @@ func (sealedCodec) Decode(_, sealed string, dst any) error {
 
 // sessionVersion is the first byte of an encoded session. A value of another
 // version is no session.
-const sessionVersion = 1
+const sessionVersion = 2
 
 func (s *Session) append(b []byte) []byte {
 	b = append(b, sessionVersion)
@@ -302,7 +334,10 @@ func (s *Session) append(b []byte) []byte {
 		b = seal.AppendInt(b, t.UnixNano())
 	}
 	b = seal.AppendInt(b, int64(s.Access))
-	for _, field := range [...]string{s.ID, s.Agent.Issuer, s.Agent.ID, s.Model, s.Scenario, s.UserID, s.ProfileID, s.loginID} {
+	for _, field := range [...]string{
+		s.ID, s.Agent.Issuer, s.Agent.ID, s.Model, s.Scenario, s.UserID, s.ProfileID, s.GrantID, s.loginID,
+		strings.Join(s.Actions, " "),
+	} {
 		b = seal.AppendString(b, field)
 	}
 	return b
@@ -318,8 +353,15 @@ func parseSession(value []byte) (*Session, error) {
 		*t = time.Unix(0, f.Int())
 	}
 	s.Access = Access(f.Int())
-	for _, field := range [...]*string{&s.ID, &s.Agent.Issuer, &s.Agent.ID, &s.Model, &s.Scenario, &s.UserID, &s.ProfileID, &s.loginID} {
+	var actions string
+	for _, field := range [...]*string{
+		&s.ID, &s.Agent.Issuer, &s.Agent.ID, &s.Model, &s.Scenario, &s.UserID, &s.ProfileID, &s.GrantID, &s.loginID,
+		&actions,
+	} {
 		*field = f.String()
+	}
+	if actions != "" {
+		s.Actions = strings.Split(actions, " ")
 	}
 	return s, f.Err()
 }

@@ -22,8 +22,8 @@ type Account struct {
 	Name  string
 }
 
-// Users is an [authagent.UserStore]. It can create accounts
-// ([authagent.UserCreator]), remembers which account an agent entered
+// Users is an [authagent.UserStore]. It finds accounts by their ID
+// ([authagent.UserFinder]), can create them ([authagent.UserCreator]), remembers which account an agent entered
 // ([authagent.AgentLinker]), and ends the sessions of accounts that are disabled
 // or gone ([authagent.SessionChecker]).
 type Users struct {
@@ -124,6 +124,15 @@ func (u *Users) byEmail(email string) (found authagent.User, err error) {
 		found, err = a.User, nil
 	}
 	return found, err
+}
+
+// UserByID implements [authagent.UserFinder].
+func (u *Users) UserByID(_ context.Context, id string) (authagent.User, error) {
+	a, ok := u.Get(id)
+	if !ok {
+		return authagent.User{}, authagent.ErrNotFound
+	}
+	return a.User, nil
 }
 
 // CreateUser implements [authagent.UserCreator].

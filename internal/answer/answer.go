@@ -21,6 +21,8 @@ type Problem struct {
 	RequestID string `json:"request_id"` // finds the request in the site's log
 	Retry     bool   `json:"retry"`      // whether asking anew, later, may succeed
 	SignIn    string `json:"sign_in,omitempty"`
+	Action    string `json:"action,omitempty"`   // what was to be done, as the site names it
+	Approval  string `json:"approval,omitempty"` // where to look at how its approval stands
 }
 
 // style is the page's only style sheet. Its hash stands in the page's policy.
