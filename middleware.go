@@ -514,6 +514,16 @@ func (rp *RelyingParty) protect(step string, f func() error) (err error) {
 	return f()
 }
 
+// ServeError answers a request with an error as this package answers its own: a
+// page for a browser, application/problem+json for a program, or what
+// Config.ErrorHandler makes of it. It is for handlers of a site's own. An error
+// that is neither an [Error] nor a [Reason] is a fault of the site.
+func (rp *RelyingParty) ServeError(w http.ResponseWriter, r *http.Request, err error) {
+	answer.Protect(w.Header())
+	s, _, _ := rp.session(headerSink{}, r)
+	rp.refuse(w, r, s, "", err)
+}
+
 // answer answers a request that was refused, in one place for the whole package.
 func (rp *RelyingParty) answer(w http.ResponseWriter, r *http.Request, e *Error) {
 	h := w.Header()
@@ -578,8 +588,9 @@ type Event struct {
 	RemoteAddr string    // of the client, as Config.ClientAddr has it
 	Issuer     string    // of the relying party
 	SessionID  string    // this and the following as far as they are known
-	Agent      Agent     // who acted
+	Agent      Agent     // who acted, or whom a human decided about
 	UserID     string    // on whose behalf
+	HumanID    string    // the human who acted in person; empty where it was the agent
 	Scenario   string
 	ProfileID  string
 	GrantID    string
@@ -630,11 +641,17 @@ func (rp *RelyingParty) record(r *http.Request, name EventName, s *Session, acti
 	}
 }
 
-// attributes are what is not empty, under stable names.
+// LogValue gives what is not empty, under stable names.
+func (e Event) LogValue() slog.Value { return slog.GroupValue(e.attributes()...) }
+
 func (e Event) attributes() []slog.Attr {
 	attributes := []slog.Attr{slog.String("issuer", e.Issuer), slog.String("remote_addr", e.RemoteAddr)}
+	by, agent := e.Agent.ID, ""
+	if e.HumanID != "" {
+		by, agent = e.HumanID, e.Agent.ID
+	}
 	for _, a := range [...]struct{ key, value string }{
-		{"request_id", e.RequestID}, {"agent_session", e.SessionID}, {"performed_by", e.Agent.ID}, {"on_behalf_of", e.UserID},
+		{"request_id", e.RequestID}, {"agent_session", e.SessionID}, {"performed_by", by}, {"agent", agent}, {"on_behalf_of", e.UserID},
 		{"profile", e.ProfileID}, {"grant", e.GrantID}, {"scenario", e.Scenario}, {"route", e.Route}, {"action", e.Action},
 		{"outcome", e.Outcome}, {"reason", string(e.Reason)}, {"detail", e.Detail},
 	} {

@@ -78,29 +78,47 @@ func (l *Limiter) room(now time.Time) bool {
 	return len(l.whole) < maxKeys
 }
 
-// AddressKey returns the key of a client address, "host" or "host:port": the
-// address itself, or the /64 network of an IPv6 address, of which one client has
-// a whole network to choose from. It returns "" for what is no address, and for
-// an address that is not public: there, a proxy or a developer is speaking for
-// everybody, and one budget for all would let one client shut the others out.
+// AddressKey returns the key of a client address, which is its Network. It
+// returns "" for what is no address, and for an address that is not public:
+// there, a proxy or a developer is speaking for everybody, and one budget for all
+// would let one client shut the others out.
 func AddressKey(address string) string {
+	ip, ok := parse(address)
+	if !ok || !ip.IsGlobalUnicast() || ip.IsPrivate() || isExample(ip) {
+		return ""
+	}
+	return network(ip)
+}
+
+// Network returns where a client address, "host" or "host:port", is: the IPv4
+// address itself, and the /64 network of an IPv6 address, of which one client has
+// a whole network to choose from. It returns "" for what is no address.
+func Network(address string) string {
+	ip, ok := parse(address)
+	if !ok {
+		return ""
+	}
+	return network(ip)
+}
+
+func parse(address string) (ip netip.Addr, ok bool) {
 	ip, err := netip.ParseAddr(address)
 	if err != nil {
 		full, err := netip.ParseAddrPort(address)
 		if err != nil {
-			return ""
+			return netip.Addr{}, false
 		}
 		ip = full.Addr()
 	}
-	ip = ip.Unmap().WithZone("")
-	if !ip.IsGlobalUnicast() || ip.IsPrivate() || isExample(ip) {
-		return ""
+	return ip.Unmap().WithZone(""), true
+}
+
+func network(ip netip.Addr) string {
+	if ip.Is4() {
+		return ip.String()
 	}
-	if ip.Is6() {
-		network, _ := ip.Prefix(64) // 64 is in range
-		return network.String()
-	}
-	return ip.String()
+	prefix, _ := ip.Prefix(64) // 64 is in range
+	return prefix.String()
 }
 
 // isExample reports whether ip is in the network that RFC 5737 keeps for

@@ -112,6 +112,16 @@ func TestAddressKey(t *testing.T) {
 	}
 }
 
+func TestNetwork(t *testing.T) {
+	for address, want := range map[string]string{
+		"203.0.113.7:4711": "203.0.113.7", "127.0.0.1:1": "127.0.0.1", "[2001:db8:1:2:3::4]:1": "2001:db8:1:2::/64", "nobody": "", "": "",
+	} {
+		if got := limit.Network(address); got != want {
+			t.Errorf("%q: %q, want %q", address, got, want)
+		}
+	}
+}
+
 func BenchmarkAllow(b *testing.B) {
 	l := limit.New(1<<30, time.Hour)
 	for b.Loop() {
