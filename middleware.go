@@ -426,7 +426,7 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (*Session, 
 	if s.UserID == "" { // there is nobody whose data it could have access to
 		s.Access, s.Actions = AccessNone, nil
 	}
-	if reason, refused := reasonOf(err); refused {
+	if reason, ok := reasonOf(err); ok && reason.outcome().fault == FaultAgent {
 		return nil, rp.discard(w, r, s, reason)
 	}
 	return s, err
@@ -625,7 +625,7 @@ func (rp *RelyingParty) record(r *http.Request, name EventName, s *Session, acti
 		if s == nil {
 			event.Agent = e.agent
 		}
-		if fault := e.Fault(); fault != FaultAgent {
+		if e.Fault() != FaultAgent && e.Reason != ErrPaused { // the site wants it so
 			level = slog.LevelError
 		}
 	}
