@@ -108,18 +108,36 @@ type RevocationStore interface {
 	Revoked(ctx context.Context, keys []string, started time.Time) (bool, error)
 }
 
-// A TokenStore keeps the tokens of sessions. Without one, no token is kept.
-// It never sees a token: the values are encrypted and bound to their session.
+// A TokenStore keeps the tokens of sessions, and is shared by all instances of a
+// site. Without one, no token is kept. It never sees a token: a value is
+// encrypted, bound to its session and agent, and unlike every earlier one.
+//
+// A refresh token can be used once, so that of several instances one has to be
+// the first to replace a value: SaveTokens compares and replaces in one step. Any
+// error but the two that are named here means that it cannot be known whether
+// something was done. Implementations are safe for concurrent use.
 type TokenStore interface {
-	// SaveTokens keeps the value of a session, in the place of an earlier one.
-	SaveTokens(ctx context.Context, sessionID string, sealed []byte, expires time.Time) error
+	// SaveTokens keeps sealed as the value of a session, in the place of old, byte
+	// for byte the value that LoadTokens returned or an earlier SaveTokens kept.
+	// An empty old says that the session has no value yet. If the session's value is
+	// another than old, or there is none where there was one, or one where there
+	// was none, SaveTokens changes nothing and returns ErrConflict. Of several
+	// calls with one old, at any number of instances at once, at most one succeeds.
+	//
+	// The value is of no use after expires, and may be forgotten then.
+	SaveTokens(ctx context.Context, sessionID string, old, sealed []byte, expires time.Time) error
 
-	// LoadTokens returns the value, or ErrNotFound.
+	// LoadTokens returns the value that was saved last, or ErrNotFound if there is
+	// none: never saved, deleted, or forgotten after its time. The caller may
+	// change what it returns.
 	LoadTokens(ctx context.Context, sessionID string) ([]byte, error)
 
-	// DeleteTokens removes the value. Without one it returns nil.
+	// DeleteTokens removes the value, whatever it is. Without one it returns nil.
 	DeleteTokens(ctx context.Context, sessionID string) error
 }
+
+// ErrConflict is what SaveTokens returns when somebody else was faster.
+var ErrConflict = errors.New("authagent: changed by somebody else")
 
 // storeSessions are Sessions on a gorilla/sessions Store. The store holds one
 // sealed value, so that it does not matter whether the store encrypts, and the
@@ -374,7 +392,7 @@ func (rp *RelyingParty) saveTokens(ctx context.Context, s *Session, t *oauth2.To
 	value = seal.AppendString(value, t.RefreshToken)
 	value = seal.AppendInt(value, t.Expiry.Unix())
 	sealed := []byte(rp.tokenBox.Seal(value, tokenName(s)))
-	return rp.protect("save tokens", func() error { return rp.config.Tokens.SaveTokens(ctx, s.ID, sealed, s.ExpiresAt) })
+	return rp.protect("save tokens", func() error { return rp.config.Tokens.SaveTokens(ctx, s.ID, nil, sealed, s.ExpiresAt) })
 }
 
 // tokenName binds tokens to their session and agent, so that a value that was
