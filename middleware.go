@@ -167,6 +167,9 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (*Session, 
 	if reason, refused := reasonOf(err); refused {
 		return nil, rp.discard(w, r, s, reason)
 	}
+	if err == nil {
+		rp.confirm(s)
+	}
 	return s, err
 }
 
@@ -174,6 +177,9 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (*Session, 
 func (rp *RelyingParty) discard(w http.ResponseWriter, r *http.Request, s *Session, why Reason) error {
 	if err := rp.sessions.End(w, r); err != nil {
 		return err
+	}
+	if s != nil {
+		rp.releaseTokens(s)
 	}
 	if s != nil && why != ErrNoSession {
 		rp.record(r, EventSessionEnded, s, &Error{Reason: why, Step: "check session", RequestID: newRequestID()})
@@ -291,6 +297,25 @@ const (
 	EventLoginFailed      EventName = "login_failed"
 	EventSessionEnded     EventName = "session_ended"
 	EventPermissionDenied EventName = "permission_denied"
+
+	// EventRefreshFailed: kept tokens could not be refreshed. One event stands for
+	// all attempts until one succeeds. With ErrNoTokens the server has refused them
+	// for good; with any other Reason they are kept, and it is tried again.
+	EventRefreshFailed EventName = "refresh_failed"
+
+	// EventTokensRevoked: the server was asked to revoke the tokens of a session
+	// that has ended. Outcome says what came of it.
+	EventTokensRevoked EventName = "tokens_revoked"
+
+	// EventSubjectMismatch: what the server says of a session's tokens is about
+	// somebody else than at sign-in. The session is ended.
+	EventSubjectMismatch EventName = "subject_mismatch"
+)
+
+// The outcomes of EventTokensRevoked.
+const (
+	OutcomeRequested = "requested"  // the server has taken the request, which at the published one proves nothing
+	OutcomeStillLive = "still live" // it has not, so that the tokens live until they expire
 )
 
 // An Event is something that an audit trail records.
@@ -298,7 +323,7 @@ type Event struct {
 	Name       EventName
 	Time       time.Time // in UTC
 	RequestID  string    // the one that a refused client was given; empty otherwise
-	Method     string    // of the request
+	Method     string    // of the request; this and the following are empty for what happens in the background
 	RemoteAddr string    // of the connection, as net/http has it
 	Issuer     string    // of the relying party
 	SessionID  string    // this and the following as far as they are known
@@ -307,15 +332,19 @@ type Event struct {
 	UserID     string
 	ProfileID  string
 	Access     Access
+	Outcome    string // of EventTokensRevoked
 	Reason     Reason // why it was refused or ended; empty otherwise
 	Detail     string // for people: the text of the error
 }
 
 // record puts an event into the log and into the audit trail.
 func (rp *RelyingParty) record(r *http.Request, name EventName, s *Session, e *Error) {
-	event := Event{
-		Name: name, Time: time.Now().UTC(), Method: answer.Token(r.Method), RemoteAddr: r.RemoteAddr, Issuer: rp.config.Issuer,
-	}
+	rp.emit(r.Context(), Event{Name: name, Method: answer.Token(r.Method), RemoteAddr: r.RemoteAddr}, s, e)
+}
+
+// emit is record for what need not belong to a request.
+func (rp *RelyingParty) emit(ctx context.Context, event Event, s *Session, e *Error) {
+	event.Time, event.Issuer = time.Now().UTC(), rp.config.Issuer
 	if s != nil {
 		event.SessionID, event.Agent, event.Scenario = s.ID, s.Agent, s.Scenario
 		event.UserID, event.ProfileID, event.Access = s.UserID, s.ProfileID, s.Access
@@ -330,12 +359,12 @@ func (rp *RelyingParty) record(r *http.Request, name EventName, s *Session, e *E
 			level = slog.LevelError
 		}
 	}
-	if name == EventLoginStarted {
+	if event.Name == EventLoginStarted {
 		level = slog.LevelDebug
 	}
-	ctx := context.WithoutCancel(r.Context())
+	ctx = context.WithoutCancel(ctx)
 	if rp.config.Logger.Enabled(ctx, level) {
-		rp.config.Logger.LogAttrs(ctx, level, "authagent: "+string(name), event.attributes()...)
+		rp.config.Logger.LogAttrs(ctx, level, "authagent: "+string(event.Name), event.attributes()...)
 	}
 	if rp.config.Audit != nil {
 		rp.audit.Deliver(delivery{ctx, event})
@@ -344,10 +373,10 @@ func (rp *RelyingParty) record(r *http.Request, name EventName, s *Session, e *E
 
 // attributes are what is not empty, under stable names.
 func (e Event) attributes() []slog.Attr {
-	attributes := []slog.Attr{slog.String("issuer", e.Issuer), slog.String("remote_addr", e.RemoteAddr)}
+	attributes := []slog.Attr{slog.String("issuer", e.Issuer)}
 	for _, a := range [...]struct{ key, value string }{
-		{"request_id", e.RequestID}, {"agent_session", e.SessionID}, {"performed_by", e.Agent.ID}, {"on_behalf_of", e.UserID},
-		{"profile", e.ProfileID}, {"scenario", e.Scenario}, {"reason", string(e.Reason)}, {"detail", e.Detail},
+		{"remote_addr", e.RemoteAddr}, {"request_id", e.RequestID}, {"agent_session", e.SessionID}, {"performed_by", e.Agent.ID}, {"on_behalf_of", e.UserID},
+		{"profile", e.ProfileID}, {"scenario", e.Scenario}, {"outcome", e.Outcome}, {"reason", string(e.Reason)}, {"detail", e.Detail},
 	} {
 		if a.value != "" {
 			attributes = append(attributes, slog.String(a.key, a.value))
@@ -397,6 +426,8 @@ const (
 	ErrLink           Reason = "link_refused"         // the agent may not enter the account
 	ErrStore          Reason = "store_failed"         // a store or hook of the site failed
 	ErrAccess         Reason = "access_too_low"       // the session has less access than is needed
+	ErrNoTokens       Reason = "no_tokens"            // the session has no tokens that could be used
+	ErrNotConfirmed   Reason = "not_confirmed"        // the server does not stand by the session any more
 	ErrReadOnly       Reason = "agent_read_only"      // the session may only read
 	ErrAgentForbidden Reason = "agent_forbidden"      // no agent may do this
 )
@@ -580,6 +611,10 @@ func (r Reason) outcome() outcome {
 		return outcome{403, FaultAgent, false, "Not linked", "The agent may not enter the account."}
 	case ErrAccess:
 		return outcome{403, FaultAgent, false, "Access too low", "The agent's access to its user's data is not enough for this."}
+	case ErrNoTokens:
+		return outcome{401, FaultAgent, false, "Sign-in needed again", "This needs the authorization server, where the sign-in does not count any more. Sign in again."}
+	case ErrNotConfirmed:
+		return outcome{401, FaultAgent, false, "Sign-in needed again", "The authorization server does not confirm the sign-in any more. Sign in again."}
 	case ErrReadOnly:
 		return outcome{403, FaultAgent, false, "Read-only", "The agent may only read, so nothing was changed. GET and HEAD are allowed."}
 	case ErrAgentForbidden:
