@@ -76,6 +76,7 @@ import (
 	"github.com/authagent-go/authagent/internal/returnpath"
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/sink"
+	"github.com/authagent-go/authagent/internal/tokens"
 	"github.com/authagent-go/authagent/internal/wire"
 )
 
@@ -184,7 +185,8 @@ type Config struct {
 	Revocations RevocationStore
 	States      StateStore
 
-	// Tokens keeps the tokens of sessions, encrypted. By default none is kept.
+	// Tokens keeps the tokens of sessions, encrypted, so that a site can call an
+	// API as the agent and have long sessions confirmed. By default none is kept.
 	Tokens TokenStore
 
 	// Human says which human is signed in to the site in this request, by the
@@ -201,6 +203,16 @@ type Config struct {
 	// connection. Behind a proxy, read what that proxy, and nobody else, sets:
 	// an address that clients can write is no address.
 	ClientAddr func(*http.Request) string
+
+	// ConfirmEvery is how often the server is asked whether it still stands by a
+	// session whose tokens are kept. It is done in the background, when the session
+	// is used. Two answers that it does not, half a minute apart, end the session.
+	// The default is 15 minutes; never, if negative.
+	ConfirmEvery time.Duration
+
+	// ConfirmGrace ends a session that is to be confirmed and could not be for so
+	// long, because the server gave no answer. By default such a session goes on.
+	ConfirmGrace time.Duration
 
 	// Logger gets what an operator wants to know; nil means slog.Default().
 	Logger *slog.Logger
@@ -272,8 +284,8 @@ type RelyingParty struct {
 	callback    string // the path of RedirectURL
 	pending     *pendingLogins
 	sessions    Sessions
-	used        memory.States // states used in this process
-	tokenBox    *seal.Box
+	used        memory.States  // states used in this process
+	tokens      *tokens.Keeper // nil if none are kept
 	server      *wire.Server
 	identity    *identity.Verifier
 	audit       *sink.Sink[delivery]
@@ -337,7 +349,7 @@ func (rp *RelyingParty) openCookies(dev bool) error {
 		boxes[purpose] = box
 	}
 	rp.pending = &pendingLogins{prefix: name + "-login-", secure: !dev, box: boxes["login"]}
-	rp.tokenBox = boxes["tokens"]
+	rp.tokens = rp.newKeeper(boxes["tokens"])
 	rp.sessions = c.Sessions
 	if rp.sessions == nil {
 		store := c.SessionStore
@@ -379,6 +391,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.SessionLifetime == 0 {
 		c.SessionLifetime = 12 * time.Hour
+	}
+	if c.ConfirmEvery == 0 {
+		c.ConfirmEvery = 15 * time.Minute
 	}
 	if c.Revocations == nil {
 		c.Revocations = &memory.Revocations{}
@@ -438,6 +453,9 @@ func (c Config) check() (*url.URL, error) {
 	}
 	if c.SessionIdle < 0 || c.SessionLifetime < 0 {
 		bad("SessionIdle, SessionLifetime", "must not be negative")
+	}
+	if c.ConfirmGrace < 0 {
+		bad("ConfirmGrace", "must not be negative")
 	}
 	if c.Sessions != nil && c.SessionStore != nil {
 		bad("Sessions, SessionStore", "only one of them can be set")
@@ -713,7 +731,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 		return err
 	}
 	session.RemoteAddr = in.RemoteAddr
-	if err := rp.start(w, r, session, in.token); err != nil {
+	if err := rp.start(w, r, session, in); err != nil {
 		return err
 	}
 	rp.record(r, EventLoginSucceeded, session, "", nil)
@@ -834,16 +852,19 @@ func (rp *RelyingParty) signIn(ctx context.Context, in *SignIn, l *Login) (*Sess
 
 // start starts the session, the last thing that can fail. The one that the
 // browser had ends wherever a copy of its cookie may be.
-func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session, t *oauth2.Token) error {
+func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session, in *SignIn) error {
 	former, _, err := rp.session(headerSink{}, r)
 	if err == nil && former != nil {
 		err = rp.protect("end former session", func() error { return rp.EndSession(r.Context(), former.ID) })
 	}
 	if err == nil {
-		err = rp.saveTokens(r.Context(), s, t)
+		err = rp.saveTokens(r.Context(), s, in)
 	}
 	if err == nil {
 		err = rp.protect("start session", func() error { return rp.sessions.Start(w, r, s) })
+	}
+	if err == nil && former != nil {
+		rp.releaseTokens(former)
 	}
 	return siteError("start session", err)
 }

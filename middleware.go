@@ -429,6 +429,9 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (*Session, 
 	if reason, ok := reasonOf(err); ok && reason.outcome().fault == FaultAgent {
 		return nil, rp.discard(w, r, s, reason)
 	}
+	if err == nil {
+		rp.confirm(s)
+	}
 	return s, err
 }
 
@@ -436,6 +439,9 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (*Session, 
 func (rp *RelyingParty) discard(w http.ResponseWriter, r *http.Request, s *Session, why Reason) error {
 	if err := rp.sessions.End(w, r); err != nil {
 		return err
+	}
+	if s != nil {
+		rp.releaseTokens(s)
 	}
 	if s != nil && why != ErrNoSession {
 		rp.record(r, EventSessionEnded, s, "", &Error{Reason: why, Step: "check session", RequestID: newRequestID()})
@@ -576,6 +582,29 @@ const (
 	EventActionPerformed  EventName = "action_performed" // an agent's request was let through to a route with an action
 	EventActionPending    EventName = "action_pending"   // it waits for its owner's approval
 	EventPermissionDenied EventName = "permission_denied"
+
+	// EventRefreshFailed: kept tokens could not be refreshed. One event stands for
+	// all attempts until one succeeds. With ErrNoTokens the server has refused them
+	// for good; with any other Reason they are kept, and it is tried again.
+	EventRefreshFailed EventName = "refresh_failed"
+
+	// EventTokensRevoked: the server was asked to revoke the tokens of a session
+	// that has ended. Outcome says what came of it.
+	EventTokensRevoked EventName = "tokens_revoked"
+
+	// EventSubjectMismatch: what the server says of a session's tokens is about
+	// somebody else than at sign-in. The session is ended.
+	EventSubjectMismatch EventName = "subject_mismatch"
+)
+
+// The outcomes of events. The last two are those of EventTokensRevoked.
+const (
+	OutcomeOK        = "ok"
+	OutcomePending   = "pending"    // it waits for the owner's approval
+	OutcomeRefused   = "refused"    // as the agent is at fault
+	OutcomeFailed    = "failed"     // as the site, the server or the network is
+	OutcomeRequested = "requested"  // the server has taken the request, which at the published one proves nothing
+	OutcomeStillLive = "still live" // it has not, so that the tokens live until they expire
 )
 
 // An Event is something that an audit trail records.
@@ -583,7 +612,7 @@ type Event struct {
 	Name       EventName
 	Time       time.Time // in UTC
 	RequestID  string    // the one that a refused client was given; empty otherwise
-	Method     string    // of the request
+	Method     string    // of the request; this and the following are empty for what happens in the background
 	Route      string    // the pattern of the site's http.ServeMux that the request matched; empty with other routers
 	RemoteAddr string    // of the client, as Config.ClientAddr has it
 	Issuer     string    // of the relying party
@@ -596,7 +625,7 @@ type Event struct {
 	GrantID    string
 	Access     Access
 	Action     string // the name of the action that the request was to perform; empty otherwise
-	Outcome    string // "ok", "pending" or "refused"
+	Outcome    string // one of the Outcome constants
 	Reason     Reason // why it was refused or ended; empty otherwise
 	Detail     string // for people: the text of the error
 }
@@ -609,19 +638,23 @@ func (e *Event) of(s *Session) {
 
 // record puts an event into the log and into the audit trail.
 func (rp *RelyingParty) record(r *http.Request, name EventName, s *Session, action string, e *Error) {
-	event := Event{
-		Name: name, Time: time.Now().UTC(), Method: answer.Token(r.Method), Route: r.Pattern, Issuer: rp.config.Issuer,
-		RemoteAddr: rp.config.ClientAddr(r), Action: action, Outcome: "ok",
+	rp.emit(r.Context(), Event{
+		Name: name, Method: answer.Token(r.Method), Route: r.Pattern, RemoteAddr: rp.config.ClientAddr(r), Action: action,
+	}, s, e)
+}
+
+// emit is record for what need not belong to a request.
+func (rp *RelyingParty) emit(ctx context.Context, event Event, s *Session, e *Error) {
+	event.Time, event.Issuer = time.Now().UTC(), rp.config.Issuer
+	if event.Outcome == "" {
+		event.Outcome = e.outcome()
 	}
 	if s != nil {
 		event.of(s)
 	}
 	level := slog.LevelInfo
 	if e != nil {
-		event.RequestID, event.Reason, event.Detail, event.Outcome = e.RequestID, e.Reason, e.Error(), "refused"
-		if e.Reason == ErrActionPending {
-			event.Outcome = "pending"
-		}
+		event.RequestID, event.Reason, event.Detail = e.RequestID, e.Reason, e.Error()
 		if s == nil {
 			event.Agent = e.agent
 		}
@@ -629,12 +662,12 @@ func (rp *RelyingParty) record(r *http.Request, name EventName, s *Session, acti
 			level = slog.LevelError
 		}
 	}
-	if name == EventLoginStarted {
+	if event.Name == EventLoginStarted {
 		level = slog.LevelDebug
 	}
-	ctx := context.WithoutCancel(r.Context())
+	ctx = context.WithoutCancel(ctx)
 	if rp.config.Logger.Enabled(ctx, level) {
-		rp.config.Logger.LogAttrs(ctx, level, "authagent: "+string(name), event.attributes()...)
+		rp.config.Logger.LogAttrs(ctx, level, "authagent: "+string(event.Name), event.attributes()...)
 	}
 	if rp.config.Audit != nil {
 		rp.audit.Deliver(delivery{ctx, event})
@@ -645,15 +678,15 @@ func (rp *RelyingParty) record(r *http.Request, name EventName, s *Session, acti
 func (e Event) LogValue() slog.Value { return slog.GroupValue(e.attributes()...) }
 
 func (e Event) attributes() []slog.Attr {
-	attributes := []slog.Attr{slog.String("issuer", e.Issuer), slog.String("remote_addr", e.RemoteAddr)}
 	by, agent := e.Agent.ID, ""
 	if e.HumanID != "" {
 		by, agent = e.HumanID, e.Agent.ID
 	}
+	attributes := []slog.Attr{slog.String("issuer", e.Issuer)}
 	for _, a := range [...]struct{ key, value string }{
-		{"request_id", e.RequestID}, {"agent_session", e.SessionID}, {"performed_by", by}, {"agent", agent}, {"on_behalf_of", e.UserID},
-		{"profile", e.ProfileID}, {"grant", e.GrantID}, {"scenario", e.Scenario}, {"route", e.Route}, {"action", e.Action},
-		{"outcome", e.Outcome}, {"reason", string(e.Reason)}, {"detail", e.Detail},
+		{"remote_addr", e.RemoteAddr}, {"request_id", e.RequestID}, {"agent_session", e.SessionID}, {"performed_by", by}, {"agent", agent},
+		{"on_behalf_of", e.UserID}, {"profile", e.ProfileID}, {"grant", e.GrantID}, {"scenario", e.Scenario}, {"route", e.Route},
+		{"action", e.Action}, {"outcome", e.Outcome}, {"reason", string(e.Reason)}, {"detail", e.Detail},
 	} {
 		if a.value != "" {
 			attributes = append(attributes, slog.String(a.key, a.value))
@@ -703,6 +736,8 @@ const (
 	ErrLink           Reason = "link_refused"         // the agent may not enter the account
 	ErrStore          Reason = "store_failed"         // a store or hook of the site failed
 	ErrAccess         Reason = "access_too_low"       // the session has less access than is needed
+	ErrNoTokens       Reason = "no_tokens"            // the session has no tokens that could be used
+	ErrNotConfirmed   Reason = "not_confirmed"        // the server does not stand by the session any more
 	ErrReadOnly       Reason = "agent_read_only"      // the session may only read
 	ErrAgentForbidden Reason = "agent_forbidden"      // no agent may do this
 	ErrHuman          Reason = "human_required"       // no human is signed in, or another one
@@ -786,6 +821,19 @@ func (e *Error) Detail() string { return e.Reason.outcome().detail }
 // WriteProblem answers with application/problem+json (RFC 9457), as a program
 // gets it. A Config.ErrorHandler that is about pages alone leaves programs to it.
 func (e *Error) WriteProblem(w http.ResponseWriter) { answer.WriteProblem(w, e.problem()) }
+
+// outcome is what an event with this error has come to; nil is no error.
+func (e *Error) outcome() string {
+	switch {
+	case e == nil:
+		return OutcomeOK
+	case e.Reason == ErrActionPending:
+		return OutcomePending
+	case e.Fault() == FaultAgent:
+		return OutcomeRefused
+	}
+	return OutcomeFailed
+}
 
 func (e *Error) problem() answer.Problem {
 	return answer.Problem{
@@ -899,6 +947,10 @@ func (r Reason) outcome() outcome {
 		return outcome{403, FaultAgent, false, "Not linked", "The agent may not enter the account."}
 	case ErrAccess:
 		return outcome{403, FaultAgent, false, "Access too low", "The agent's access to its user's data is not enough for this."}
+	case ErrNoTokens:
+		return outcome{401, FaultAgent, false, "Sign-in needed again", "This needs the authorization server, where the sign-in does not count any more. Sign in again."}
+	case ErrNotConfirmed:
+		return outcome{401, FaultAgent, false, "Sign-in needed again", "The authorization server does not confirm the sign-in any more. Sign in again."}
 	case ErrReadOnly:
 		return outcome{403, FaultAgent, false, "Read-only", "The agent may only read, so nothing was changed. GET and HEAD are allowed."}
 	case ErrAgentForbidden:

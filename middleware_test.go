@@ -176,7 +176,7 @@ func (h *hooks) UseState(context.Context, string, time.Time) (bool, error) {
 	return true, h.at("UseState")
 }
 
-func (h *hooks) SaveTokens(context.Context, string, []byte, time.Time) error {
+func (h *hooks) SaveTokens(context.Context, string, []byte, []byte, time.Time) error {
 	return h.at("SaveTokens")
 }
 

@@ -29,13 +29,11 @@ func (s *Server) Confirm(ctx context.Context, t *Token, ask func(*Token) error) 
 	if !refused(err) || t.Refresh == "" {
 		return t, err
 	}
-	turn, done := s.collisions.join(t.Access, issued)
-	defer done()
-	if err := turn.wait(ctx); err != nil {
-		return t, &Error{Kind: Unavailable, Step: "refresh request", Err: err}
-	}
-	fresh, err := s.Refresh(ctx, t.Refresh)
-	turn.pass()
+	var fresh *Token
+	err = s.Apart(ctx, t.Access, issued, func() (err error) {
+		fresh, err = s.Refresh(ctx, t.Refresh)
+		return err
+	})
 	if err != nil {
 		return t, err
 	}
@@ -44,6 +42,19 @@ func (s *Server) Confirm(ctx context.Context, t *Token, ask func(*Token) error) 
 		fresh.Scope, fresh.ScopeSaid = t.Scope, t.ScopeSaid
 	}
 	return fresh, ask(fresh)
+}
+
+// Apart calls f, which refreshes the tokens that this access token belongs to,
+// in a second of its own: after the one in which the token was issued, and one
+// after another for those in this process that hold the same token.
+func (s *Server) Apart(ctx context.Context, access string, issued time.Time, f func() error) error {
+	turn, done := s.collisions.join(access, issued)
+	defer done()
+	if err := turn.wait(ctx); err != nil {
+		return &Error{Kind: Unavailable, Step: "refresh request", Err: err}
+	}
+	defer turn.pass()
+	return f()
 }
 
 func refused(err error) bool {
