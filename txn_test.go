@@ -3,6 +3,7 @@ package authagent_test
 import (
 	"encoding/base64"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"strings"
@@ -361,6 +362,40 @@ func TestTwoCookies(t *testing.T) {
 				t.Errorf("session: status %d", w.Code)
 			}
 		}
+	}
+}
+
+// TestCookieNames: TXN-1, TXN-11. A neighbouring host can set a cookie whose name
+// is ours but for white space that browsers do not count as such. Browsers demand
+// nothing of that one, so it must not pass for one with the prefix __Host-.
+func TestCookieNames(t *testing.T) {
+	b := newBench(t)
+	attacker := b.browser()
+	callback := b.authorize(b.agent, b.begin(attacker, ""))
+	signedIn := b.browser()
+	b.mustSignIn(signedIn, b.as.AddAgent(authagenttest.Agent{Email: "alice@example.com"}))
+	session, sealed := b.sessionCookie(signedIn)
+	for name, value := range b.loginCookies(attacker) {
+		for _, blank := range []string{"\u2000", "\u00a0", "\u0085", "\u3000", "\u2028", "\ufeff", "\v", "\f"} {
+			for _, disguise := range [][2]string{{blank, ""}, {"", blank}, {"x=y; " + blank, ""}} {
+				r := httptest.NewRequest(http.MethodGet, callback, nil)
+				r.Header.Set("Cookie", disguise[0]+name+disguise[1]+"="+value)
+				w := httptest.NewRecorder()
+				b.rp.CallbackHandler().ServeHTTP(w, r)
+				if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "state_mismatch") {
+					t.Errorf("TXN-1 %q: status %d %s", r.Header.Get("Cookie"), w.Code, w.Body)
+				}
+				r.Header.Set("Cookie", disguise[0]+session+disguise[1]+"="+sealed)
+				w = httptest.NewRecorder()
+				b.rp.RequireAgent(http.NotFoundHandler()).ServeHTTP(w, r)
+				if w.Code != http.StatusUnauthorized {
+					t.Errorf("TXN-11 %q: status %d", r.Header.Get("Cookie"), w.Code)
+				}
+			}
+		}
+	}
+	if resp := b.get(attacker, callback); resp.StatusCode != http.StatusSeeOther {
+		t.Errorf("the cookie itself: status %d %s", resp.StatusCode, resp.body)
 	}
 }
 
