@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -401,6 +402,31 @@ func TestPendingLogins(t *testing.T) {
 				t.Error("not signed in")
 			}
 		})
+	}
+}
+
+// TestCookieFlood: REQ-8. Making room among the cookies of a header as long as
+// net/http takes is as quick as reading it, and answered with no more lines than
+// a browser can have cookies.
+func TestCookieFlood(t *testing.T) {
+	b := newBench(t)
+	name := ""
+	for _, cookie := range b.get(b.browser(), "/auth/agent/login").Cookies() {
+		name = cookie.Name[:len(cookie.Name)-8]
+	}
+	var header strings.Builder
+	for i := 0; header.Len() < http.DefaultMaxHeaderBytes; i++ {
+		fmt.Fprintf(&header, "%s%08d=; ", name, i)
+	}
+	r := httptest.NewRequest(http.MethodGet, b.site.URL+"/auth/agent/login", nil)
+	r.Header.Set("Cookie", header.String())
+	w, start := httptest.NewRecorder(), time.Now()
+	b.rp.LoginHandler().ServeHTTP(w, r)
+	if took := time.Since(start); took > 3*time.Second { // in square time it takes much longer
+		t.Errorf("took %v", took)
+	}
+	if n := len(w.Header().Values("Set-Cookie")); w.Code != http.StatusSeeOther || n > 200 {
+		t.Errorf("status %d, %d cookies set", w.Code, n)
 	}
 }
 
