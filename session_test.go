@@ -559,7 +559,7 @@ func (b *bench) watchTokens() *[]string {
 // decodeAll decodes whatever in text looks like base64, in place.
 func decodeAll(text []byte) []byte {
 	var out []byte
-	for _, word := range bytes.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune("=;, |\"{}:", r) }) {
+	for _, word := range bytes.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune("=;, |\"{}:.~", r) }) {
 		for _, encoding := range []*base64.Encoding{base64.RawURLEncoding, base64.RawStdEncoding} {
 			if decoded, err := encoding.DecodeString(string(word)); err == nil {
 				out = append(append(out, decoded...), ' ')
