@@ -779,6 +779,47 @@ func TestOwnSessions(t *testing.T) {
 	})
 }
 
+// aheadSessions are Sessions whose sessions began at an instance with a fast
+// clock, and whose copies cannot be taken back: a cookie, for example.
+type aheadSessions struct {
+	mapSessions
+	by time.Duration
+}
+
+func (m *aheadSessions) Load(w http.ResponseWriter, r *http.Request) (*authagent.Session, error) {
+	s, err := m.mapSessions.Load(w, r)
+	if err == nil {
+		s.StartedAt = s.StartedAt.Add(m.by)
+	}
+	return s, err
+}
+
+func (*aheadSessions) End(http.ResponseWriter, *http.Request) error { return nil }
+
+// TestLogoutAcrossClocks is SES-3 for two instances whose clocks are not the
+// same: a session that began at the fast one ends when the other is told so.
+func TestLogoutAcrossClocks(t *testing.T) {
+	for _, by := range []time.Duration{0, time.Second, 2 * time.Minute, 5 * time.Minute} {
+		t.Run("SES-3 "+by.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Sessions = &aheadSessions{by: by} })
+				c := k.browser()
+				k.mustSignIn(c, k.agent)
+				saved := k.cookies(c)
+				if resp := k.do(c, http.MethodPost, "/auth/agent/logout"); resp.StatusCode != http.StatusSeeOther {
+					t.Fatalf("logout: %d", resp.StatusCode)
+				}
+				for _, later := range []time.Duration{0, time.Minute, 11 * time.Hour} {
+					time.Sleep(later)
+					if resp := k.get(k.bare(), "/me", "Cookie", saved); resp.StatusCode != http.StatusUnauthorized {
+						t.Errorf("SES-3: the saved cookie gets %d, %v after logout", resp.StatusCode, later)
+					}
+				}
+			})
+		})
+	}
+}
+
 // TestSessionsAreIndependent has many sessions and checks that none is taken for another.
 func TestSessionsAreIndependent(t *testing.T) {
 	k := newCluster(t)
