@@ -161,6 +161,8 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (*Session, 
 	case ended:
 		return nil, rp.discard(w, r, s, ErrNoSession)
 	}
+	own := *s // the site may have given others the same one
+	s = &own
 	most := s.Access
 	err = rp.config.Scenario.CheckSession(ctx, s)
 	s.Access = min(s.Access, most) // a check lowers, whatever it says

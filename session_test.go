@@ -820,6 +820,40 @@ func TestLogoutAcrossClocks(t *testing.T) {
 	}
 }
 
+// oneSession are Sessions that give everybody the same *Session.
+type oneSession struct {
+	mapSessions
+	session *authagent.Session
+}
+
+func (m *oneSession) Load(http.ResponseWriter, *http.Request) (*authagent.Session, error) {
+	return m.session, nil
+}
+
+// TestLoadedSessionIsCopied: what a check lowers for one request (MW-6) is not
+// written into a session that the site keeps, which other requests read.
+func TestLoadedSessionIsCopied(t *testing.T) {
+	l := &lowering{}
+	own := &oneSession{session: &authagent.Session{ID: "s", Access: authagent.AccessFull, UserID: "user_1", ExpiresAt: time.Now().Add(time.Hour)}}
+	k := newCluster(t, func(b *bench, c *authagent.Config) {
+		l.Scenario, c.Scenario, c.Sessions = c.Scenario, l, own
+		own.session.Agent = authagent.Agent{Issuer: c.Issuer, ID: "agent_alice"}
+	})
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			if got := k.get(k.bare(), "/data").StatusCode; got != http.StatusForbidden { // lowered to AccessNone
+				t.Errorf("lowered: status %d", got)
+			}
+		})
+	}
+	all.Wait()
+	l.to.Store(int32(authagent.AccessFull))
+	if got := k.do(k.bare(), http.MethodPost, "/full").StatusCode; got != http.StatusOK {
+		t.Errorf("MW-6: status %d once the check lowers nothing", got)
+	}
+}
+
 // TestSessionsAreIndependent has many sessions and checks that none is taken for another.
 func TestSessionsAreIndependent(t *testing.T) {
 	k := newCluster(t)
