@@ -421,6 +421,8 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (*Session, 
 	case ended:
 		return nil, rp.discard(w, r, s, ErrNoSession)
 	}
+	own := *s // the site may have given others the same one
+	s = &own
 	s.RemoteAddr = rp.config.ClientAddr(r)
 	err = rp.config.Scenario.CheckSession(ctx, s)
 	if s.UserID == "" { // there is nobody whose data it could have access to
@@ -460,7 +462,7 @@ func (rp *RelyingParty) readOnly(r *http.Request, s *Session, allowed bool) erro
 	if r.Method != http.MethodGet && r.Method != http.MethodHead && !allowed {
 		return fail(ErrReadOnly, "enforce read-only access", "the session may read, and %s is not GET or HEAD", answer.Token(r.Method))
 	}
-	if r.Header.Get("Upgrade") != "" {
+	if len(r.Header["Upgrade"]) > 0 { // Get would see the first of several lines, and libraries read them all
 		return fail(ErrReadOnly, "enforce read-only access", "the session may read, and not upgrade the connection")
 	}
 	return nil
@@ -492,7 +494,7 @@ func (rp *RelyingParty) refuse(w http.ResponseWriter, r *http.Request, s *Sessio
 // isPageLoad reports whether a browser is showing a page, which it can show a
 // sign-in page instead of.
 func isPageLoad(r *http.Request) bool {
-	if r.Method != http.MethodGet || r.Header.Get("Upgrade") != "" || !wantsPage(r) {
+	if r.Method != http.MethodGet || len(r.Header["Upgrade"]) > 0 || !wantsPage(r) {
 		return false
 	}
 	mode := r.Header.Get("Sec-Fetch-Mode")

@@ -391,25 +391,29 @@ func parseSession(value []byte) (*Session, error) {
 // EndSession ends the session with this ID on its next request, at every
 // instance that shares the RevocationStore.
 func (rp *RelyingParty) EndSession(ctx context.Context, sessionID string) error {
-	return rp.revoke(ctx, "session:"+sessionID)
+	// Whenever it began: by the clock of another instance that may be yet to come.
+	return rp.revoke(ctx, "session:"+sessionID, time.Now().Add(clockSkew))
 }
 
-// EndAgentSessions ends all sessions of an agent.
+// EndAgentSessions ends all sessions of an agent that have begun.
 func (rp *RelyingParty) EndAgentSessions(ctx context.Context, agent Agent) error {
-	return rp.revoke(ctx, agentKey(agent))
+	return rp.revoke(ctx, agentKey(agent), time.Now())
 }
 
-// EndUserSessions ends all agent sessions that act for a user.
+// EndUserSessions ends all agent sessions that act for a user and have begun.
 func (rp *RelyingParty) EndUserSessions(ctx context.Context, userID string) error {
-	return rp.revoke(ctx, "user:"+userID)
+	return rp.revoke(ctx, "user:"+userID, time.Now())
 }
 
-// EndAllSessions ends all agent sessions of the site.
-func (rp *RelyingParty) EndAllSessions(ctx context.Context) error { return rp.revoke(ctx, "all") }
+// EndAllSessions ends all agent sessions of the site that have begun.
+func (rp *RelyingParty) EndAllSessions(ctx context.Context) error {
+	return rp.revoke(ctx, "all", time.Now())
+}
 
-func (rp *RelyingParty) revoke(ctx context.Context, key string) error {
-	now := time.Now()
-	if err := rp.config.Revocations.Revoke(ctx, key, now, now.Add(rp.config.SessionLifetime+clockSkew)); err != nil {
+// revoke ends the sessions of key that began at or before at.
+func (rp *RelyingParty) revoke(ctx context.Context, key string, at time.Time) error {
+	until := time.Now().Add(rp.config.SessionLifetime + clockSkew)
+	if err := rp.config.Revocations.Revoke(ctx, key, at, until); err != nil {
 		return fmt.Errorf("authagent: record that sessions have ended: %w", err)
 	}
 	return nil
