@@ -71,6 +71,7 @@ import (
 
 	"github.com/authagent-go/authagent/internal/answer"
 	"github.com/authagent-go/authagent/internal/browser"
+	"github.com/authagent-go/authagent/internal/checkup"
 	"github.com/authagent-go/authagent/internal/identity"
 	"github.com/authagent-go/authagent/internal/memory"
 	"github.com/authagent-go/authagent/internal/returnpath"
@@ -456,6 +457,52 @@ func (c Config) checkPaths(bad func(field, format string, args ...any), redirect
 			bad("RegistrationURL", "is neither a path on this site nor an https URL")
 		}
 	}
+}
+
+// A Finding is one thing that [RelyingParty.Check] found wrong. Its texts are for
+// whoever runs the site, and contain no secret.
+type Finding struct {
+	Setting  string     `json:"setting"`  // the field of Config that it is about, or "clock"
+	Severity slog.Level `json:"severity"` // slog.LevelError: sign-ins fail; slog.LevelWarn: look at it
+	Problem  string     `json:"problem"`  // what is wrong
+	Remedy   string     `json:"remedy"`   // how to mend it
+}
+
+// String returns all of it in one line.
+func (f Finding) String() string {
+	return f.Severity.String() + " " + f.Setting + ": " + f.Problem + " " + f.Remedy
+}
+
+// Check compares the settings with the server as it is now, and returns what is
+// wrong: that the server cannot be reached, calls itself something else or lacks
+// what is needed, refuses client ID, secret or redirect URI, or that the clocks
+// are apart. It is for a deployment's check, a health page or the command
+// authagent; sign-ins neither need it nor notice it. It takes a few requests, each
+// bounded like those of a sign-in.
+//
+// It risks no code: it sends an authorization request whose secrets it throws
+// away, which a published Auth Agent server keeps for two minutes, and a code
+// that it made up. A server is free to answer the latter without having looked at
+// the secret; then a wrong secret goes unnoticed.
+func (rp *RelyingParty) Check(ctx context.Context) []Finding {
+	_, needsUserInfo := rp.config.Scenario.(interface{ neededScope() string })
+	found := checkup.Run(ctx, rp.server.Fresh(), checkup.Settings{
+		Issuer: rp.config.Issuer, ClientID: rp.config.ClientID, RedirectURL: rp.config.RedirectURL,
+		Encoding: wire.Encoding(rp.config.TokenEncoding), Scopes: rp.config.Scopes,
+		NeedsUserInfo: needsUserInfo, NeedsIntrospect: rp.config.Introspect,
+		AuthorizationURL: func(endpoint string) (string, error) {
+			request, err := rp.newAuthorizationRequest(&wire.Metadata{Authorization: endpoint})
+			if err != nil {
+				return "", err
+			}
+			return request.url(NewLogin("/")), nil
+		},
+	})
+	findings := make([]Finding, len(found))
+	for i, f := range found {
+		findings[i] = Finding(f)
+	}
+	return findings
 }
 
 func newRequestID() string { return rand.Text()[:16] }
