@@ -57,6 +57,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html/template"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -76,6 +77,7 @@ import (
 	"github.com/authagent-go/authagent/internal/memory"
 	"github.com/authagent-go/authagent/internal/returnpath"
 	"github.com/authagent-go/authagent/internal/seal"
+	"github.com/authagent-go/authagent/internal/signpost"
 	"github.com/authagent-go/authagent/internal/sink"
 	"github.com/authagent-go/authagent/internal/wire"
 )
@@ -129,6 +131,11 @@ type Config struct {
 	// mounted. The defaults are "login" and "logout" beside RedirectURL's path.
 	LoginPath  string
 	LogoutPath string
+
+	// DiscoveryPath is where DiscoveryHandler is mounted, as "/auth.md". Refusals
+	// then link to it, and each names its problem by an address there. By default
+	// they do not.
+	DiscoveryPath string
 
 	// RequirePOST makes LoginHandler take POST only, from this site's own pages.
 	// An agent is then not signed in by following a link that somebody planted.
@@ -239,6 +246,7 @@ type RelyingParty struct {
 	identity    *identity.Verifier
 	audit       *sink.Sink[delivery]
 	page        *answer.Page
+	signpost    *signpost.Site
 	crossOrigin *http.CrossOriginProtection
 	request     atomic.Pointer[authorizationRequest]
 }
@@ -269,9 +277,10 @@ func New(c Config) (*RelyingParty, error) {
 		identity: &identity.Verifier{
 			Issuer: c.Issuer, ClientID: c.ClientID, SubjectIsUser: c.SubjectIsUser, TokenKey: c.TokenKey, Introspect: c.Introspect,
 		},
-		page:        answer.NewPage(),
+		page:        answer.NewPage(signpost.Style),
 		crossOrigin: http.NewCrossOriginProtection(),
 	}
+	rp.signpost = rp.newSignpost()
 	rp.audit = sink.New(rp.deliver, func(why string) { rp.config.Logger.Error("authagent: audit event lost", "why", why) })
 	return rp, rp.openCookies(dev)
 }
@@ -451,6 +460,13 @@ func (c Config) checkPaths(bad func(field, format string, args ...any), redirect
 	}
 	if err := returnpath.Check(c.ReturnTo, c.LoginPath, c.LogoutPath, callback); err != nil {
 		bad("ReturnTo", "%v", err)
+	}
+	if c.DiscoveryPath != "" {
+		if err := returnpath.Check(c.DiscoveryPath, c.LoginPath, c.LogoutPath, callback); err != nil {
+			bad("DiscoveryPath", "%v", err)
+		} else if strings.ContainsAny(c.DiscoveryPath, "?#") {
+			bad("DiscoveryPath", "must be a path alone")
+		}
 	}
 	if c.RegistrationURL != "" && returnpath.Check(c.RegistrationURL) != nil {
 		if _, err := wire.CheckURL(c.RegistrationURL, redirectURL != nil && redirectURL.Scheme == "http"); err != nil {
@@ -887,6 +903,54 @@ func (rp *RelyingParty) serveLogout(w http.ResponseWriter, r *http.Request) erro
 	}
 	redirect(w, rp.returnTarget(returnTo(r)))
 	return nil
+}
+
+// ButtonStyle is the style sheet of [RelyingParty.Button], for a style element or
+// a file of the site's; DiscoveryHandler serves it under any path that ends in
+// ".css". ButtonStyleHash allows the element in a Content-Security-Policy:
+//
+//	"style-src '" + authagent.ButtonStyleHash + "'"
+const (
+	ButtonStyle     = signpost.Style
+	ButtonStyleHash = signpost.StyleHash
+)
+
+// Button returns "Sign in with Auth Agent" for a page of the site: a link to
+// LoginHandler or, with RequirePOST, a form. It needs no script and has no inline
+// style, so it works under a strict Content-Security-Policy; agents know it by its
+// text and by its data attributes. returnTo is the path to land on; empty, or if
+// it is not one, that is Config.ReturnTo. In a template it is a function:
+//
+//	template.New("page").Funcs(template.FuncMap{"signInButton": rp.Button})
+//
+//	{{signInButton "/orders"}}
+func (rp *RelyingParty) Button(returnTo string) template.HTML {
+	if rp.returnTarget(returnTo) != returnTo {
+		returnTo = ""
+	}
+	return rp.signpost.Button(returnTo)
+}
+
+// DiscoveryHandler tells agents how to sign in, and what they may do then. It can
+// be mounted at several paths and answers by their ending: ".md" and ".txt" are a
+// text for /auth.md or /llms.txt, ".css" is ButtonStyle, anything else is JSON. All
+// of it is made from the settings. Config.DiscoveryPath has refusals link to it.
+func (rp *RelyingParty) DiscoveryHandler() http.Handler { return rp.signpost }
+
+func (rp *RelyingParty) newSignpost() *signpost.Site {
+	c := rp.config
+	site := &signpost.Site{
+		Origin: rp.origin, LoginPath: c.LoginPath, LogoutPath: c.LogoutPath, Discovery: c.DiscoveryPath,
+		POST: c.RequirePOST, Issuer: c.Issuer, Scenario: c.Scenario.Name(),
+	}
+	if s, ok := c.Scenario.(interface{ access() Access }); ok {
+		site.Access, site.Owner = s.access().String(), s.access() > AccessNone
+	}
+	for _, reason := range toldReasons {
+		o := reason.outcome()
+		site.Problems = append(site.Problems, signpost.Problem{Code: string(reason), Status: o.status, Title: o.title, Detail: o.detail})
+	}
+	return site
 }
 
 // handler is what the three handlers have in common: the headers, and what

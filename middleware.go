@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent/internal/answer"
+	"github.com/authagent-go/authagent/internal/signpost"
 	"github.com/authagent-go/authagent/internal/wire"
 )
 
@@ -200,10 +201,9 @@ func (rp *RelyingParty) readOnly(r *http.Request, s *Session) error {
 // refuse answers a request that the middleware does not let through.
 func (rp *RelyingParty) refuse(w http.ResponseWriter, r *http.Request, s *Session, err error) {
 	e := asError(err)
-	if e.Reason == ErrNoSession && isPageLoad(r) {
-		// The way back is this page; returnTarget makes sure that it is one.
+	if e.Reason == ErrNoSession && isPageLoad(r) && !rp.config.RequirePOST {
 		target := rp.config.LoginPath
-		if back := rp.returnTarget(r.URL.RequestURI()); back != rp.config.ReturnTo {
+		if back := rp.returnFrom(r, e); back != "" {
 			target += "?return_to=" + url.QueryEscape(back)
 		}
 		redirect(w, target)
@@ -254,21 +254,36 @@ func (rp *RelyingParty) answer(w http.ResponseWriter, r *http.Request, e *Error)
 	if e.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
 	}
-	signIn := rp.origin + rp.config.LoginPath
-	if e.Status() == http.StatusUnauthorized { // RFC 9110 section 15.5.2 demands a challenge
-		h.Set("WWW-Authenticate", `AuthAgent sign_in="`+signIn+`"`)
+	switch e.Status() {
+	case http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", rp.signpost.Challenge())
+		fallthrough
+	case http.StatusForbidden:
+		for _, link := range rp.signpost.Links() {
+			h.Add("Link", link)
+		}
 	}
-	if e.Status() == http.StatusUnauthorized || e.Reason.again() {
-		e.signIn = signIn
-	}
+	e.signpost = rp.signpost
 	switch {
 	case rp.config.ErrorHandler != nil:
 		rp.config.ErrorHandler(w, r, e)
 	case wantsPage(r):
-		rp.page.Write(w, e.problem(), rp.config.ReturnTo)
+		rp.page.Write(w, e.problem(), rp.config.ReturnTo, rp.signpost.OwnButton(rp.returnFrom(r, e)))
 	default:
 		e.WriteProblem(w)
 	}
+}
+
+// returnFrom is where to land after signing in from the page that a refusal is
+// answered with: where the agent wanted to be, if it can be there by a GET.
+func (rp *RelyingParty) returnFrom(r *http.Request, e *Error) string {
+	if e.Reason != ErrNoSession || r.Method != http.MethodGet {
+		return ""
+	}
+	if back := rp.returnTarget(r.URL.RequestURI()); back != rp.config.ReturnTo {
+		return back
+	}
+	return ""
 }
 
 // again reports whether starting a new sign-in is what to do next.
@@ -401,6 +416,13 @@ const (
 	ErrAgentForbidden Reason = "agent_forbidden"      // no agent may do this
 )
 
+// toldReasons are those that an agent may meet, and is told of beforehand.
+var toldReasons = [...]Reason{
+	ErrNoSession, ErrReadOnly, ErrAccess, ErrAgentForbidden, ErrNoAccount, ErrLink, ErrDenied, ErrScope,
+	ErrState, ErrStateExpired, ErrStateUsed, ErrCode, ErrToken, ErrIdentity, ErrRequest, ErrMethod, ErrCrossOrigin, ErrNotNavigation,
+	ErrClient, ErrResponse, ErrNotReady, ErrUnavailable, ErrTimeout, ErrOverloaded, ErrStore,
+}
+
 // A Fault says who has to do something about an error. Faults are errors:
 // errors.Is(err, authagent.FaultServer).
 type Fault string
@@ -425,8 +447,8 @@ type Error struct {
 	RetryAfter time.Duration // when to try again, if that may help; zero otherwise
 	RequestID  string        // in the answer and in the log; empty outside of a request
 
-	agent  Agent  // who it was, once that is established
-	signIn string // where to sign in, if that is what to do next
+	agent    Agent          // who it was, once that is established
+	signpost *signpost.Site // where to sign in, once the error is answered
 }
 
 func (e *Error) Error() string {
@@ -469,10 +491,27 @@ func (e *Error) Detail() string { return e.Reason.outcome().detail }
 func (e *Error) WriteProblem(w http.ResponseWriter) { answer.WriteProblem(w, e.problem()) }
 
 func (e *Error) problem() answer.Problem {
-	return answer.Problem{
+	p := answer.Problem{
 		Status: e.Status(), Title: e.Title(), Detail: e.Detail(), Code: string(e.Reason), RequestID: e.RequestID,
-		Retry: e.RetryAfter > 0, SignIn: e.signIn,
+		Retry: e.RetryAfter > 0,
 	}
+	if e.Reason == ErrReadOnly {
+		p.Allowed = signpost.ReadMethods()
+	}
+	if e.signpost == nil {
+		return p
+	}
+	p.Type = e.signpost.ProblemType(string(e.Reason))
+	if p.Status == http.StatusUnauthorized {
+		p.Issuer = e.signpost.Issuer
+	}
+	if p.Status == http.StatusUnauthorized || e.Reason.again() {
+		p.SignIn = e.signpost.LoginURL()
+		if e.signpost.POST {
+			p.SignInMethod = http.MethodPost
+		}
+	}
+	return p
 }
 
 func fail(reason Reason, step, format string, args ...any) *Error {
