@@ -73,6 +73,7 @@ import (
 	"github.com/authagent-go/authagent/internal/answer"
 	"github.com/authagent-go/authagent/internal/browser"
 	"github.com/authagent-go/authagent/internal/checkup"
+	"github.com/authagent-go/authagent/internal/environ"
 	"github.com/authagent-go/authagent/internal/identity"
 	"github.com/authagent-go/authagent/internal/memory"
 	"github.com/authagent-go/authagent/internal/returnpath"
@@ -97,6 +98,12 @@ type Config struct {
 	// ClientID and ClientSecret are what the server knows the site by. Required.
 	ClientID     string
 	ClientSecret string
+
+	// ClientSecretFunc replaces ClientSecret, for a secret that changes while the
+	// site runs. It is called for each request to the server, has to be quick, and
+	// is safe for concurrent use. An error fails what is being done, before
+	// anything is used up, as a fault of the site.
+	ClientSecretFunc func(context.Context) (string, error)
 
 	// RedirectURL is where CallbackHandler is mounted, as registered at the
 	// server: an absolute https URL without query, since the server appends
@@ -208,6 +215,31 @@ type Config struct {
 	ErrorHandler func(http.ResponseWriter, *http.Request, *Error)
 }
 
+// ConfigFromEnv returns the settings that are in the environment: Issuer,
+// ClientID, ClientSecret, RedirectURL and SessionKeys, from
+//
+//	AUTH_AGENT_ISSUER
+//	AUTH_AGENT_CLIENT_ID
+//	AUTH_AGENT_CLIENT_SECRET
+//	AUTH_AGENT_REDIRECT_URL
+//	AUTH_AGENT_SESSION_KEYS    one key or more, as "authagent key" prints them, with commas between
+//
+// Each can be in a file instead, named by the same variable with _FILE appended,
+// as secrets are mounted. A client secret in a file is read anew for each request
+// to the server, so that it can be replaced while the site runs. All of them are
+// required; the error names each variable that is missing or wrong. What is in
+// them is checked by [New]. Nothing else in this package reads a variable of its own.
+func ConfigFromEnv() (Config, error) {
+	s, err := environ.Read()
+	if err != nil {
+		return Config{}, err
+	}
+	return Config{
+		Issuer: s.Issuer, ClientID: s.ClientID, ClientSecret: s.ClientSecret, ClientSecretFunc: s.SecretFile,
+		RedirectURL: s.RedirectURL, SessionKeys: s.SessionKeys,
+	}, nil
+}
+
 // Endpoints are the addresses of an authorization server. An empty one is not pinned.
 type Endpoints struct {
 	Authorization, Token, UserInfo, Introspection, Revocation, JWKS string
@@ -273,16 +305,27 @@ func New(c Config) (*RelyingParty, error) {
 		config:   c,
 		origin:   redirectURL.Scheme + "://" + redirectURL.Host,
 		callback: redirectURL.Path,
-		server:   wire.NewServer(client, source, c.ClientID, c.ClientSecret, wire.Encoding(c.TokenEncoding)),
 		identity: &identity.Verifier{
 			Issuer: c.Issuer, ClientID: c.ClientID, SubjectIsUser: c.SubjectIsUser, TokenKey: c.TokenKey, Introspect: c.Introspect,
 		},
 		page:        answer.NewPage(signpost.Style),
 		crossOrigin: http.NewCrossOriginProtection(),
 	}
+	rp.server = wire.NewServer(client, source, c.ClientID, rp.clientSecret, wire.Encoding(c.TokenEncoding))
 	rp.signpost = rp.newSignpost()
 	rp.audit = sink.New(rp.deliver, func(why string) { rp.config.Logger.Error("authagent: audit event lost", "why", why) })
 	return rp, rp.openCookies(dev)
+}
+
+func (rp *RelyingParty) clientSecret(ctx context.Context) (secret string, err error) {
+	if rp.config.ClientSecretFunc == nil {
+		return rp.config.ClientSecret, nil
+	}
+	err = rp.protect("client secret", func() error {
+		secret, err = rp.config.ClientSecretFunc(ctx)
+		return err
+	})
+	return secret, err
 }
 
 // openCookies sets up what is kept in cookies. Names and keys are this relying
@@ -417,8 +460,11 @@ func (c Config) checkServer(bad func(field, format string, args ...any), dev boo
 	if c.ClientID == "" {
 		bad("ClientID", "is required")
 	}
-	if c.ClientSecret == "" {
+	switch hasFunc := c.ClientSecretFunc != nil; {
+	case c.ClientSecret == "" && !hasFunc:
 		bad("ClientSecret", "is required")
+	case c.ClientSecret != "" && hasFunc:
+		bad("ClientSecret, ClientSecretFunc", "only one of them can be set")
 	}
 	for name, endpoint := range map[string]string{
 		"Authorization": c.Endpoints.Authorization, "Token": c.Endpoints.Token, "UserInfo": c.Endpoints.UserInfo,
@@ -688,7 +734,9 @@ func reported(r *wire.Response) error {
 func (rp *RelyingParty) ready(ctx context.Context, r *wire.Response) error {
 	m, err := rp.server.Get(ctx)
 	if err == nil && r.Code != "" {
-		_, err = rp.server.Encoding(ctx, m)
+		if err = rp.server.HasSecret(ctx); err == nil {
+			_, err = rp.server.Encoding(ctx, m)
+		}
 	}
 	return serverError("reach server", err)
 }
@@ -840,6 +888,8 @@ func serverError(step string, err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, wire.ErrSecret):
+		return &Error{Reason: ErrStore, Step: step, Err: err, RetryAfter: retryAfter}
 	case errors.Is(err, identity.ErrMismatch):
 		return fail(ErrIdentity, step, "%w", err)
 	case errors.Is(err, wire.ErrInactive):

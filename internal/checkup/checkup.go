@@ -220,6 +220,8 @@ func (e *exam) client(ctx context.Context) {
 			"Take the secret from the server's console; make a new one if it is lost. If it is right, see whether the server's database runs.")
 	case forbidden:
 		e.fault("ClientID", fmt.Sprintf("Client %q may not use the authorization code grant.", e.ClientID), "Allow it at the server.")
+	case noSecret:
+		e.fault("ClientSecretFunc", "The client secret cannot be had: "+said+".", "See that the function, or the file that it reads, works.")
 	case untold:
 		e.warn("ClientSecret", "Whether the server accepts the secret cannot be told: "+said+".",
 			"Check again when the server is well.")
@@ -326,6 +328,7 @@ const (
 	untold                   // something else is wrong
 	careless                 // it accepts anything
 	foreign                  // it is no token endpoint
+	noSecret                 // it was not asked
 )
 
 // redeem sends a code that cannot be good. Client and secret are looked at first
@@ -337,6 +340,8 @@ func (e *exam) redeem(ctx context.Context) (v verdict, said string) {
 	switch {
 	case err == nil:
 		return careless, ""
+	case errors.Is(err, wire.ErrSecret):
+		return noSecret, err.Error()
 	case !errors.As(err, &w):
 		return untold, err.Error()
 	case w.Code == "invalid_grant":
