@@ -21,6 +21,7 @@ import (
 	"github.com/authagent-go/authagent/internal/answer"
 	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/seal"
+	"github.com/authagent-go/authagent/internal/signpost"
 	"github.com/authagent-go/authagent/internal/wire"
 )
 
@@ -471,10 +472,9 @@ func (rp *RelyingParty) readOnly(r *http.Request, s *Session, allowed bool) erro
 // refuse answers a request that the middleware does not let through.
 func (rp *RelyingParty) refuse(w http.ResponseWriter, r *http.Request, s *Session, action string, err error) {
 	e := asError(err)
-	if e.Reason == ErrNoSession && isPageLoad(r) {
-		// The way back is this page; returnTarget makes sure that it is one.
+	if e.Reason == ErrNoSession && isPageLoad(r) && !rp.config.RequirePOST {
 		target := rp.config.LoginPath
-		if back := rp.returnTarget(r.URL.RequestURI()); back != rp.config.ReturnTo {
+		if back := rp.returnFrom(r, e); back != "" {
 			target += "?return_to=" + url.QueryEscape(back)
 		}
 		redirect(w, target)
@@ -542,24 +542,38 @@ func (rp *RelyingParty) answer(w http.ResponseWriter, r *http.Request, e *Error)
 	if e.location != "" {
 		h.Set("Location", e.location)
 	}
-	signIn := rp.origin + rp.config.LoginPath
-	switch { // RFC 9110 section 15.5.2 demands a challenge
-	case e.Reason == ErrHuman:
-		h.Set("WWW-Authenticate", "Human") // no agent is to try
-	case e.Status() == http.StatusUnauthorized:
-		h.Set("WWW-Authenticate", `AuthAgent sign_in="`+signIn+`"`)
-		e.signIn = signIn
-	case e.Reason.again():
-		e.signIn = signIn
+	switch status := e.Status(); {
+	case e.Reason == ErrHuman: // RFC 9110 section 15.5.2 demands a challenge, and no agent is to try
+		h.Set("WWW-Authenticate", "Human")
+	case status == http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", rp.signpost.Challenge())
+		fallthrough
+	case status == http.StatusForbidden:
+		for _, link := range rp.signpost.Links() {
+			h.Add("Link", link)
+		}
 	}
+	e.signpost = rp.signpost
 	switch {
 	case rp.config.ErrorHandler != nil:
 		rp.config.ErrorHandler(w, r, e)
 	case wantsPage(r):
-		rp.page.Write(w, e.problem(), rp.config.ReturnTo)
+		rp.page.Write(w, e.problem(), rp.config.ReturnTo, rp.signpost.OwnButton(rp.returnFrom(r, e)))
 	default:
 		e.WriteProblem(w)
 	}
+}
+
+// returnFrom is where to land after signing in from the page that a refusal is
+// answered with: where the agent wanted to be, if it can be there by a GET.
+func (rp *RelyingParty) returnFrom(r *http.Request, e *Error) string {
+	if e.Reason != ErrNoSession || r.Method != http.MethodGet {
+		return ""
+	}
+	if back := rp.returnTarget(r.URL.RequestURI()); back != rp.config.ReturnTo {
+		return back
+	}
+	return ""
 }
 
 // again reports whether starting a new sign-in is what to do next.
@@ -755,6 +769,14 @@ const (
 	ErrTooLong        Reason = "request_too_long"     // the request is longer than the owner could be shown
 )
 
+// toldReasons are those that an agent may meet, and is told of beforehand.
+var toldReasons = [...]Reason{
+	ErrNoSession, ErrReadOnly, ErrAccess, ErrAction, ErrActionPending, ErrActionDenied, ErrActionUsed, ErrTooLong, ErrAgentForbidden,
+	ErrHuman, ErrNoAccount, ErrApproval, ErrSuspended, ErrLink, ErrBlocked, ErrPaused, ErrLimited, ErrDenied, ErrScope,
+	ErrState, ErrStateExpired, ErrStateUsed, ErrCode, ErrToken, ErrIdentity, ErrRequest, ErrMethod, ErrCrossOrigin, ErrNotNavigation,
+	ErrClient, ErrResponse, ErrNotReady, ErrUnavailable, ErrTimeout, ErrOverloaded, ErrStore,
+}
+
 // A Fault says who has to do something about an error. Faults are errors:
 // errors.Is(err, authagent.FaultServer).
 type Fault string
@@ -779,10 +801,10 @@ type Error struct {
 	RetryAfter time.Duration // when to try again, if that may help; zero otherwise
 	RequestID  string        // in the answer and in the log; empty outside of a request
 
-	agent    Agent  // who it was, once that is established
-	signIn   string // where to sign in, if that is what to do next
-	action   string // what was to be done
-	location string // where to look at how it stands
+	agent    Agent          // who it was, once that is established
+	signpost *signpost.Site // where to sign in, once the error is answered
+	action   string         // what was to be done
+	location string         // where to look at how it stands
 }
 
 func (e *Error) Error() string {
@@ -838,10 +860,30 @@ func (e *Error) outcome() string {
 }
 
 func (e *Error) problem() answer.Problem {
-	return answer.Problem{
+	p := answer.Problem{
 		Status: e.Status(), Title: e.Title(), Detail: e.Detail(), Code: string(e.Reason), RequestID: e.RequestID,
-		Retry: e.RetryAfter > 0, SignIn: e.signIn, Action: e.action, Approval: e.location,
+		Retry: e.RetryAfter > 0, Action: e.action, Approval: e.location,
 	}
+	if e.Reason == ErrReadOnly {
+		p.Allowed = signpost.ReadMethods()
+	}
+	if e.signpost == nil {
+		return p
+	}
+	p.Type = e.signpost.ProblemType(string(e.Reason))
+	if e.Reason == ErrHuman {
+		return p
+	}
+	if p.Status == http.StatusUnauthorized {
+		p.Issuer = e.signpost.Issuer
+	}
+	if p.Status == http.StatusUnauthorized || e.Reason.again() {
+		p.SignIn = e.signpost.LoginURL()
+		if e.signpost.POST {
+			p.SignInMethod = http.MethodPost
+		}
+	}
+	return p
 }
 
 func fail(reason Reason, step, format string, args ...any) *Error {

@@ -129,6 +129,14 @@ func (rp *RelyingParty) authorizationRequest(ctx context.Context) (*authorizatio
 	if have := rp.request.Load(); have != nil && have.metadata == m {
 		return have, nil
 	}
+	request, err := rp.newAuthorizationRequest(m)
+	if err == nil {
+		rp.request.Store(request)
+	}
+	return request, err
+}
+
+func (rp *RelyingParty) newAuthorizationRequest(m *wire.Metadata) (*authorizationRequest, error) {
 	endpoint, err := url.Parse(m.Authorization)
 	if err != nil {
 		return nil, fail(ErrNotReady, "read metadata", "the authorization endpoint is not a URL")
@@ -143,9 +151,7 @@ func (rp *RelyingParty) authorizationRequest(ctx context.Context) (*authorizatio
 		query.Del(own)
 	}
 	endpoint.RawQuery = query.Encode()
-	request := &authorizationRequest{metadata: m, prefix: endpoint.String(), nonce: slices.Contains(rp.config.Scopes, "openid")}
-	rp.request.Store(request)
-	return request, nil
+	return &authorizationRequest{metadata: m, prefix: endpoint.String(), nonce: slices.Contains(rp.config.Scopes, "openid")}, nil
 }
 
 // url returns the request of one login. What it appends needs no escaping.

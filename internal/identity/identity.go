@@ -25,8 +25,8 @@ import (
 	"github.com/authagent-go/authagent/internal/wire"
 )
 
-// skew is how far the clocks of site and server may be apart.
-const skew = time.Minute
+// Skew is how far the clocks of site and server may be apart.
+const Skew = time.Minute
 
 // algorithms are the signatures that are accepted from published keys. HS256 is
 // not among them: a published key must never be taken for a shared secret.
@@ -136,7 +136,7 @@ func (v *Verifier) accessToken(ctx context.Context, m *wire.Metadata, raw string
 		return nil, mismatch("access token is of another issuer")
 	case hasClient && client != v.ClientID:
 		return nil, mismatch("access token was given to another client")
-	case hasExpiry && time.Now().After(expires.Add(skew)):
+	case hasExpiry && time.Now().After(expires.Add(Skew)):
 		return nil, mismatch("access token has expired")
 	case !hasIssuer || !hasClient || !hasExpiry || !payload.Has("sub"):
 		return nil, nil
@@ -305,7 +305,7 @@ func (v *Verifier) introspect(ctx context.Context, server *wire.Server, access s
 		return nil, mismatch("token is of another issuer")
 	case in.ActorIssuer != "" && in.ActorIssuer != v.Issuer:
 		return nil, mismatch("act is of another issuer")
-	case !in.Expires.IsZero() && time.Now().After(in.Expires.Add(skew)):
+	case !in.Expires.IsZero() && time.Now().After(in.Expires.Add(Skew)):
 		return nil, mismatch("token has expired")
 	}
 	if err := claims.Subject(in.Subject); err != nil {

@@ -224,7 +224,7 @@ func (c *Client) send(ctx context.Context, step string, req *http.Request) (*ans
 	case err != nil:
 		return nil, &Error{Kind: Unavailable, Step: step, Status: resp.StatusCode, Err: err}
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
-		return nil, &Error{Kind: Malformed, Step: step, Status: resp.StatusCode, Err: errors.New("redirects are not followed")}
+		return nil, &Error{Kind: Malformed, Step: step, Status: resp.StatusCode, Err: ErrRedirect}
 	}
 	return &answer{resp.StatusCode, resp.Header, body}, nil
 }
