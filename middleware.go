@@ -313,6 +313,17 @@ type Event struct {
 
 // record puts an event into the log and into the audit trail.
 func (rp *RelyingParty) record(r *http.Request, name EventName, s *Session, e *Error) {
+	level := slog.LevelInfo
+	switch {
+	case name == EventLoginStarted:
+		level = slog.LevelDebug
+	case e != nil && e.Fault() != FaultAgent:
+		level = slog.LevelError
+	}
+	logged := rp.config.Logger.Enabled(r.Context(), level)
+	if !logged && rp.config.Audit == nil {
+		return
+	}
 	event := Event{
 		Name: name, Time: time.Now().UTC(), Method: answer.Token(r.Method), RemoteAddr: r.RemoteAddr, Issuer: rp.config.Issuer,
 	}
@@ -320,21 +331,14 @@ func (rp *RelyingParty) record(r *http.Request, name EventName, s *Session, e *E
 		event.SessionID, event.Agent, event.Scenario = s.ID, s.Agent, s.Scenario
 		event.UserID, event.ProfileID, event.Access = s.UserID, s.ProfileID, s.Access
 	}
-	level := slog.LevelInfo
 	if e != nil {
 		event.RequestID, event.Reason, event.Detail = e.RequestID, e.Reason, e.Error()
 		if s == nil {
 			event.Agent = e.agent
 		}
-		if fault := e.Fault(); fault != FaultAgent {
-			level = slog.LevelError
-		}
-	}
-	if name == EventLoginStarted {
-		level = slog.LevelDebug
 	}
 	ctx := context.WithoutCancel(r.Context())
-	if rp.config.Logger.Enabled(ctx, level) {
+	if logged {
 		rp.config.Logger.LogAttrs(ctx, level, "authagent: "+string(name), event.attributes()...)
 	}
 	if rp.config.Audit != nil {
