@@ -53,6 +53,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base32"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -228,7 +229,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 // is safe for concurrent use; several in one process do not know of each other.
 type RelyingParty struct {
 	config      Config // complete, with the defaults
-	origin      string // the site's, from RedirectURL
+	signInURL   string // of LoginHandler, for clients that are to go there
 	callback    string // the path of RedirectURL
 	pending     *pendingLogins
 	sessions    Sessions
@@ -261,10 +262,10 @@ func New(c Config) (*RelyingParty, error) {
 		},
 	})
 	rp := &RelyingParty{
-		config:   c,
-		origin:   redirectURL.Scheme + "://" + redirectURL.Host,
-		callback: redirectURL.Path,
-		server:   wire.NewServer(client, source, c.ClientID, c.ClientSecret, wire.Encoding(c.TokenEncoding)),
+		config:    c,
+		signInURL: redirectURL.Scheme + "://" + redirectURL.Host + c.LoginPath,
+		callback:  redirectURL.Path,
+		server:    wire.NewServer(client, source, c.ClientID, c.ClientSecret, wire.Encoding(c.TokenEncoding)),
 		identity: &identity.Verifier{
 			Issuer: c.Issuer, ClientID: c.ClientID, SubjectIsUser: c.SubjectIsUser, TokenKey: c.TokenKey, Introspect: c.Introspect,
 		},
@@ -298,14 +299,15 @@ func (rp *RelyingParty) openCookies(dev bool) error {
 	rp.tokenBox = boxes["tokens"]
 	rp.sessions = c.Sessions
 	if rp.sessions == nil {
-		store := c.SessionStore
-		if store == nil {
+		store, inCookie := c.SessionStore, c.SessionStore == nil
+		if inCookie {
 			cookies := &sessions.CookieStore{Options: &sessions.Options{}}
 			cookies.Codecs = append(cookies.Codecs, sealedCodec{})
 			store = cookies
 		}
 		rp.sessions = &storeSessions{
 			store: store, cookie: name, secure: !dev, box: boxes["session"], idle: c.SessionIdle, lifetime: c.SessionLifetime,
+			inCookie: inCookie,
 		}
 	}
 	return nil
@@ -458,7 +460,14 @@ func (c Config) checkPaths(bad func(field, format string, args ...any), redirect
 	}
 }
 
-func newRequestID() string { return rand.Text()[:16] }
+// newRequestID returns 80 random bits in the alphabet of rand.Text.
+func newRequestID() string {
+	var random [10]byte
+	rand.Read(random[:])
+	var text [16]byte
+	base32.StdEncoding.Encode(text[:], random[:])
+	return string(text[:])
+}
 
 // LoginHandler starts a sign-in: it keeps the login's secrets in the browser and
 // sends it to the authorization server. ?return_to= names the path on this site
@@ -866,6 +875,6 @@ func (rp *RelyingParty) handler(failed EventName, serve func(http.ResponseWriter
 // body (RFC 9700 section 4.12). http.Redirect would clean the path, and repeat it
 // in a page.
 func redirect(w http.ResponseWriter, target string) {
-	w.Header().Set("Location", target)
+	w.Header()["Location"] = []string{target}
 	w.WriteHeader(http.StatusSeeOther)
 }

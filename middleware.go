@@ -93,7 +93,7 @@ func (rp *RelyingParty) ForbidAgents(next http.Handler) http.Handler {
 func (rp *RelyingParty) guard(next http.Handler, check func(*http.Request, *Session) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// What an agent sees is nobody else's, in no cache.
-		w.Header().Set("Cache-Control", "no-store")
+		w.Header()["Cache-Control"] = []string{"no-store"}
 		addVary(w.Header(), "Cookie")
 		s, loaded, err := rp.session(w, r)
 		if err == nil {
@@ -132,22 +132,20 @@ func (rp *RelyingParty) session(w http.ResponseWriter, r *http.Request) (s *Sess
 			return a.session, true, nil
 		}
 	}
-	err = rp.protect("load session", func() error {
-		s, err = rp.load(w, r)
-		return err
-	})
-	if errors.Is(err, ErrNoSession) {
+	s, err = rp.load(w, r)
+	switch {
+	case err == nil:
+		return s, false, nil
+	case errors.Is(err, ErrNoSession):
 		return nil, false, nil
 	}
-	if err != nil {
-		return nil, false, siteError("load session", err)
-	}
-	return s, false, nil
+	return nil, false, siteError("load session", err)
 }
 
 // load returns a session that holds in every respect, or ErrNoSession.
-func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (*Session, error) {
-	s, err := rp.sessions.Load(w, r)
+func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session, err error) {
+	defer rp.recovered("load session", &err)
+	s, err = rp.sessions.Load(w, r)
 	if err != nil {
 		return nil, err
 	}
@@ -230,21 +228,24 @@ func isPageLoad(r *http.Request) bool {
 // that says nothing gets JSON.
 func wantsPage(r *http.Request) bool { return answer.WantsHTML(r.Header["Accept"]) }
 
-// protect calls f, which calls code of the site, and turns a panic into an
-// error: a doubt about who is signed in must never let a request through, and an
-// agent is to be told.
+// protect calls f, which calls code of the site.
 func (rp *RelyingParty) protect(step string, f func() error) (err error) {
-	defer func() {
-		switch p := recover(); p {
-		case nil:
-		case http.ErrAbortHandler:
-			panic(p)
-		default:
-			rp.config.Logger.Error("authagent: panic", "step", step, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			err = siteError(step, errors.New("panic"))
-		}
-	}()
+	defer rp.recovered(step, &err)
 	return f()
+}
+
+// recovered, deferred, turns a panic of the site's code into an error: a doubt
+// about who is signed in must never let a request through, and an agent is to be
+// told.
+func (rp *RelyingParty) recovered(step string, err *error) {
+	switch p := recover(); p {
+	case nil:
+	case http.ErrAbortHandler:
+		panic(p)
+	default:
+		rp.config.Logger.Error("authagent: panic", "step", step, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+		*err = siteError(step, errors.New("panic"))
+	}
 }
 
 // answer answers a request that was refused, in one place for the whole package.
@@ -254,12 +255,12 @@ func (rp *RelyingParty) answer(w http.ResponseWriter, r *http.Request, e *Error)
 	if e.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
 	}
-	signIn := rp.origin + rp.config.LoginPath
-	if e.Status() == http.StatusUnauthorized { // RFC 9110 section 15.5.2 demands a challenge
-		h.Set("WWW-Authenticate", `AuthAgent sign_in="`+signIn+`"`)
+	unauthorized := e.Status() == http.StatusUnauthorized
+	if unauthorized { // RFC 9110 section 15.5.2 demands a challenge
+		h["Www-Authenticate"] = []string{`AuthAgent sign_in="` + rp.signInURL + `"`}
 	}
-	if e.Status() == http.StatusUnauthorized || e.Reason.again() {
-		e.signIn = signIn
+	if unauthorized || e.Reason.again() {
+		e.signIn = rp.signInURL
 	}
 	switch {
 	case rp.config.ErrorHandler != nil:
@@ -473,14 +474,20 @@ func (e *Error) Detail() string { return e.Reason.outcome().detail }
 func (e *Error) WriteProblem(w http.ResponseWriter) { answer.WriteProblem(w, e.problem()) }
 
 func (e *Error) problem() answer.Problem {
+	o := e.Reason.outcome()
 	return answer.Problem{
-		Status: e.Status(), Title: e.Title(), Detail: e.Detail(), Code: string(e.Reason), RequestID: e.RequestID,
+		Status: o.status, Title: o.title, Detail: o.detail, Code: string(e.Reason), RequestID: e.RequestID,
 		Retry: e.RetryAfter > 0, SignIn: e.signIn,
 	}
 }
 
 func fail(reason Reason, step, format string, args ...any) *Error {
-	e := &Error{Reason: reason, Step: step, Err: fmt.Errorf(format, args...)}
+	e := &Error{Reason: reason, Step: step}
+	if len(args) == 0 {
+		e.Err = errors.New(format)
+	} else {
+		e.Err = fmt.Errorf(format, args...)
+	}
 	if reason.outcome().retry {
 		e.RetryAfter = retryAfter
 	}
@@ -515,8 +522,8 @@ func reasonOf(err error) (Reason, bool) {
 // asError returns err as an Error of this request alone: a site may return one
 // and the same from many.
 func asError(err error) *Error {
-	var e *Error
-	if !errors.As(siteError("handle request", err), &e) {
+	e, ok := err.(*Error)
+	if !ok && !errors.As(siteError("handle request", err), &e) {
 		return &Error{Reason: ErrStore, Step: "handle request"}
 	}
 	own := *e
