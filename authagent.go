@@ -53,6 +53,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base32"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -405,14 +406,15 @@ func (rp *RelyingParty) openCookies(dev bool) error {
 	rp.tokens = rp.newKeeper(boxes["tokens"])
 	rp.sessions = c.Sessions
 	if rp.sessions == nil {
-		store := c.SessionStore
-		if store == nil {
+		store, inCookie := c.SessionStore, c.SessionStore == nil
+		if inCookie {
 			cookies := &sessions.CookieStore{Options: &sessions.Options{}}
 			cookies.Codecs = append(cookies.Codecs, sealedCodec{})
 			store = cookies
 		}
 		rp.sessions = &storeSessions{
 			store: store, cookie: name, secure: !dev, box: boxes["session"], idle: c.SessionIdle, lifetime: c.SessionLifetime,
+			inCookie: inCookie,
 		}
 	}
 	return nil
@@ -639,7 +641,14 @@ func (rp *RelyingParty) Check(ctx context.Context) []Finding {
 	return findings
 }
 
-func newRequestID() string { return rand.Text()[:16] }
+// newRequestID returns 80 random bits in the alphabet of rand.Text.
+func newRequestID() string {
+	var random [10]byte
+	rand.Read(random[:])
+	var text [16]byte
+	base32.StdEncoding.Encode(text[:], random[:])
+	return string(text[:])
+}
 
 // LoginHandler starts a sign-in: it keeps the login's secrets in the browser and
 // sends it to the authorization server. ?return_to= names the path on this site
@@ -1177,6 +1186,6 @@ func (rp *RelyingParty) handler(failed EventName, serve func(http.ResponseWriter
 // body (RFC 9700 section 4.12). http.Redirect would clean the path, and repeat it
 // in a page.
 func redirect(w http.ResponseWriter, target string) {
-	w.Header().Set("Location", target)
+	w.Header()["Location"] = []string{target}
 	w.WriteHeader(http.StatusSeeOther)
 }

@@ -81,21 +81,61 @@ func (page *Page) Write(w http.ResponseWriter, p Problem, home string, button te
 
 // WriteProblem answers with p as application/problem+json.
 func WriteProblem(w http.ResponseWriter, p Problem) {
+	body := append(p.append(make([]byte, 0, 512)), '\n')
 	h := w.Header()
 	Protect(h)
-	h.Set("Content-Type", "application/problem+json")
-	body, _ := json.Marshal(p) // strings and numbers cannot fail
-	h.Set("Content-Length", strconv.Itoa(len(body)+1))
+	values := [...]string{"application/problem+json", strconv.Itoa(len(body))}
+	h["Content-Type"], h["Content-Length"] = values[0:1:1], values[1:2:2]
 	w.WriteHeader(p.Status)
-	_, _ = w.Write(append(body, '\n'))
+	_, _ = w.Write(body)
+}
+
+// append appends p as encoding/json writes it. Most requests that are refused are
+// from clients that have not signed in yet, and reflection would take most of
+// the time of refusing them.
+func (p Problem) append(b []byte) []byte {
+	b = append(b, '{')
+	if p.Type != "" {
+		b = append(appendString(append(b, `"type":`...), p.Type), ',')
+	}
+	b = strconv.AppendInt(append(b, `"status":`...), int64(p.Status), 10)
+	b = appendString(append(b, `,"title":`...), p.Title)
+	b = appendString(append(b, `,"detail":`...), p.Detail)
+	b = appendString(append(b, `,"error":`...), p.Code)
+	b = appendString(append(b, `,"request_id":`...), p.RequestID)
+	b = strconv.AppendBool(append(b, `,"retry":`...), p.Retry)
+	if len(p.Allowed) > 0 {
+		allowed, _ := json.Marshal(p.Allowed) // strings cannot fail
+		b = append(append(b, `,"allowed":`...), allowed...)
+	}
+	for _, member := range [...]struct{ name, value string }{
+		{"action", p.Action}, {"approval", p.Approval}, {"sign_in", p.SignIn}, {"sign_in_method", p.SignInMethod}, {"issuer", p.Issuer},
+	} {
+		if member.value != "" {
+			b = append(append(append(b, `,"`...), member.name...), `":`...)
+			b = appendString(b, member.value)
+		}
+	}
+	return append(b, '}')
+}
+
+// appendString appends s as a JSON string. What needs an escape is left to
+// encoding/json.
+func appendString(b []byte, s string) []byte {
+	for _, c := range []byte(s) {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			quoted, _ := json.Marshal(s) // a string cannot fail
+			return append(b, quoted...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
 }
 
 // Protect sets what every answer of the package has: it is kept in no cache, is
 // what it says it is, and tells the next site nothing.
 func Protect(h http.Header) {
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
+	values := [...]string{"no-store", "nosniff", "no-referrer"}
+	h["Cache-Control"], h["X-Content-Type-Options"], h["Referrer-Policy"] = values[0:1:1], values[1:2:2], values[2:3:3]
 }
 
 // WantsHTML reports whether an Accept header asks for HTML by name. Browsers do
