@@ -185,6 +185,20 @@ func TestOpaqueAccessToken(t *testing.T) {
 	}
 }
 
+// TestIntrospectionDisagrees: ID-4, where no userinfo is asked that would disagree
+// as well: what the server says of the token and what the token says are one.
+func TestIntrospectionDisagrees(t *testing.T) {
+	b, s := newSpyBench(t, fresh, nil, func(_ *bench, c *authagent.Config) { c.Introspect = true })
+	for _, sub := range []string{"victim", "Agent_alice", "agent_alicE"} {
+		b.as.Wrap(authagenttest.PathIntrospect, authagenttest.WithMember("sub", sub))
+		if got := b.refused(b.browser(), b.agent).reason(); got != authagent.ErrIdentity || len(s.wanted) != 0 {
+			t.Errorf("ID-4 %s: %s, profiles %v", sub, got, s.wanted)
+		}
+	}
+	b.as.Wrap(authagenttest.PathIntrospect, nil)
+	b.mustSignIn(b.browser(), b.agent)
+}
+
 // TestSubjects: ID-2, wherever a subject comes from.
 func TestSubjects(t *testing.T) {
 	for i, scenario := range scenarios {
@@ -435,7 +449,7 @@ func (b *bench) soon(want authagent.Reason) {
 	b.t.Fatalf("signing in ends with %d %q, want %q\nlog: %s", resp.StatusCode, resp.reason(), want, b.log)
 }
 
-// TestIDToken: OpenID Connect Core 3.1.3.7, as the conformance suite tests it.
+// TestIDToken: ID-1 and OpenID Connect Core 3.1.3.7, as the conformance suite tests it.
 func TestIDToken(t *testing.T) {
 	b, s := newSpyBench(t, full, authagent.TrustEmail)
 	b.says(members{"sub": "agent_alice", "email": "alice@example.com"})
