@@ -1177,3 +1177,44 @@ func TestTokenSource(t *testing.T) {
 		}
 	})
 }
+
+// TestTokensStayOut: LOG-1. Whatever the server answers to a refresh, a
+// confirmation or a revocation, neither its words nor a token get out.
+func TestTokensStayOut(t *testing.T) {
+	for name, bad := range badAnswers {
+		for _, path := range []string{authagenttest.PathToken, authagenttest.PathIntrospect, authagenttest.PathRevoke} {
+			t.Run("LOG-1 "+name+" at "+path, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					k := newKept(t, confirming, func(_ *bench, c *authagent.Config) { c.SessionIdle = 4 * time.Hour })
+					given := k.watch(nil)
+					c := k.browser()
+					s := k.mustSignIn(c, k.agent)
+					time.Sleep(2 * time.Hour)
+					k.mustCall(k.rp, s)
+					time.Sleep(2*time.Hour - time.Minute)
+					k.as.Wrap(path, func(next http.Handler) http.Handler {
+						return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+							defer func() { // there is no connection to take over
+								if p := recover(); p != nil {
+									panic(http.ErrAbortHandler)
+								}
+							}()
+							bad.ServeHTTP(w, r)
+						})
+					})
+					_, err := k.call(k.rp, s)
+					k.me(c)
+					synctest.Wait()
+					k.do(c, http.MethodPost, "/auth/agent/logout")
+					time.Sleep(time.Minute)
+					said := fmt.Sprintf("%s %v %+v %#v", k.log, err, err, k.events.all)
+					for _, secret := range append(k.revokedTokens(), internal, (*given)[0].Access, (*given)[0].Refresh, (*given)[1].Access, (*given)[1].Refresh) {
+						if strings.Contains(said, secret) {
+							t.Errorf("LOG-1: %.6s... is in %s", secret, said)
+						}
+					}
+				})
+			})
+		}
+	}
+}
