@@ -46,7 +46,8 @@
 //
 // To serve over TLS; to keep its keys; to put [RelyingParty.ForbidAgents] in
 // front of what no agent may do; and, where there are several instances, to share
-// a [RevocationStore] and a [StateStore] between them.
+// a [RevocationStore], a [StateStore] and, if tokens are kept, a [TokenStore]
+// between them.
 package authagent
 
 import (
