@@ -547,11 +547,10 @@ func (f Finding) String() string {
 // that it made up. A server is free to answer the latter without having looked at
 // the secret; then a wrong secret goes unnoticed.
 func (rp *RelyingParty) Check(ctx context.Context) []Finding {
-	_, needsUserInfo := rp.config.Scenario.(interface{ neededScope() string })
 	found := checkup.Run(ctx, rp.server.Fresh(), checkup.Settings{
 		Issuer: rp.config.Issuer, ClientID: rp.config.ClientID, RedirectURL: rp.config.RedirectURL,
 		Encoding: wire.Encoding(rp.config.TokenEncoding), Scopes: rp.config.Scopes,
-		NeedsUserInfo: needsUserInfo, NeedsIntrospect: rp.config.Introspect,
+		NeedsUserInfo: slices.Contains(rp.config.Scopes, "email"), NeedsIntrospect: rp.config.Introspect,
 		AuthorizationURL: func(endpoint string) (string, error) {
 			request, err := rp.newAuthorizationRequest(&wire.Metadata{Authorization: endpoint})
 			if err != nil {
@@ -993,8 +992,11 @@ func (rp *RelyingParty) newSignpost() *signpost.Site {
 		Origin: rp.origin, LoginPath: c.LoginPath, LogoutPath: c.LogoutPath, Discovery: c.DiscoveryPath,
 		POST: c.RequirePOST, Issuer: c.Issuer, Scenario: c.Scenario.Name(),
 	}
-	if s, ok := c.Scenario.(interface{ access() Access }); ok {
-		site.Access, site.Owner = s.access().String(), s.access() > AccessNone
+	// A scenario that wraps one of the three has its name, and gives no more.
+	for most, name := range [...]string{AccessNone: (*freshProfile)(nil).Name(), AccessRead: (*contextualProfile)(nil).Name(), AccessFull: (*fullAccount)(nil).Name()} {
+		if name == c.Scenario.Name() {
+			site.Access, site.Owner = Access(most).String(), Access(most) > AccessNone
+		}
 	}
 	for _, reason := range toldReasons {
 		o := reason.outcome()

@@ -160,7 +160,9 @@ func TestAgentFindsTheWay(t *testing.T) {
 		find        func(t *testing.T, r *response) string
 	}{
 		{"from the button in a page", "/page", func(t *testing.T, r *response) string { return find(t, hrefOfButton, r.body) }},
-		{"from Link of a 401", "/me", func(t *testing.T, r *response) string { return find(t, signInLink, strings.Join(r.Header["Link"], ",")) }},
+		{"from Link of a 401", "/me", func(t *testing.T, r *response) string {
+			return find(t, signInLink, strings.Join(r.Header["Link"], ","))
+		}},
 		{"from the challenge of a 401", "/me", func(t *testing.T, r *response) string { return find(t, challenge, r.Header.Get("WWW-Authenticate")) }},
 		{"from the problem of a 401", "/me", func(t *testing.T, r *response) string { return member(t, r.body, "sign_in") }},
 		{"from the document, JSON", "/agents.json", func(t *testing.T, r *response) string { return member(t, r.body, "sign_in", "url") }},

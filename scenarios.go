@@ -316,9 +316,6 @@ type fullAccount struct{ accounts }
 
 func (*fullAccount) Name() string { return "FullAccount" }
 
-// access is the most that the scenario gives, for those who are told of it.
-func (*fullAccount) access() Access { return AccessFull }
-
 func (s *fullAccount) SignIn(ctx context.Context, in *SignIn) (Principal, error) {
 	link, _, err := s.enter(ctx, in, s.Name(), AccessFull, in.rp.config.CreateUsers)
 	if err != nil {
@@ -335,8 +332,6 @@ type contextualProfile struct {
 }
 
 func (*contextualProfile) Name() string { return "ContextualProfile" }
-
-func (*contextualProfile) access() Access { return AccessRead }
 
 func (s *contextualProfile) SignIn(ctx context.Context, in *SignIn) (Principal, error) {
 	link, owner, err := s.enter(ctx, in, s.Name(), AccessRead, true)
@@ -380,8 +375,6 @@ func (s *freshProfile) missing() string {
 }
 
 func (*freshProfile) Name() string { return "FreshProfile" }
-
-func (*freshProfile) access() Access { return AccessNone }
 
 // Scopes leaves out email and openid: the Auth Agent server releases the address
 // for either.
