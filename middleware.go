@@ -557,9 +557,27 @@ func (rp *RelyingParty) answer(w http.ResponseWriter, r *http.Request, e *Error)
 	case rp.config.ErrorHandler != nil:
 		rp.config.ErrorHandler(w, r, e)
 	case wantsPage(r):
-		rp.page.Write(w, e.problem(), rp.config.ReturnTo, rp.signpost.OwnButton(rp.returnFrom(r, e)))
+		rp.showPage(w, answer.Refused, rp.refusalPage(r, e))
 	default:
 		e.WriteProblem(w)
+	}
+}
+
+func (rp *RelyingParty) refusalPage(r *http.Request, e *Error) Page {
+	p := Page{
+		Title: e.Title(), Detail: e.Detail(), Status: e.Status(), Code: string(e.Reason), RequestID: e.RequestID,
+		Retry: e.RetryAfter > 0, Home: rp.config.ReturnTo,
+	}
+	if e.problem().SignIn != "" {
+		p.Button = rp.signpost.OwnButton(rp.returnFrom(r, e))
+	}
+	return p
+}
+
+// showPage answers with a page. A mistake in the site's template is for its log.
+func (rp *RelyingParty) showPage(w http.ResponseWriter, name string, p Page) {
+	if err := rp.pages.Write(w, name, p.Status, p); err != nil {
+		rp.config.Logger.Error("authagent: page failed", "page", name, "error", err)
 	}
 }
 
