@@ -438,6 +438,8 @@ func (s *freshProfile) check() error {
 
 func (*freshProfile) Name() string { return "FreshProfile" }
 
+func (*freshProfile) access() Access { return AccessNone }
+
 // Scopes leaves out email and openid: the Auth Agent server releases the address
 // for either.
 func (*freshProfile) Scopes() []string { return []string{"profile"} }

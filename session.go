@@ -3,6 +3,7 @@ package authagent
 import (
 	"context"
 	"crypto/rand"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -699,7 +700,7 @@ func (t *tokenTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	fresh, err := t.source.token(r.Context(), token.AccessToken)
-	if err != nil || fresh.AccessToken == token.AccessToken {
+	if err != nil || subtle.ConstantTimeCompare([]byte(fresh.AccessToken), []byte(token.AccessToken)) == 1 {
 		if body != nil {
 			body.Close()
 		}

@@ -78,7 +78,7 @@ func (k *kept) eventNames() (names []string) {
 			continue
 		}
 		name := string(e.Name)
-		if e.Outcome != "" {
+		if e.Name == authagent.EventTokensRevoked {
 			name += ":" + e.Outcome
 		} else if e.Reason != "" {
 			name += ":" + string(e.Reason)
