@@ -40,7 +40,15 @@ func (d Dialect) check() error {
 }
 
 // directory is the one of the dialect's migrations.
-func (d Dialect) directory() string { return strings.ToLower(strings.TrimSuffix(d.String(), "QL")) }
+func (d Dialect) directory() string {
+	switch d {
+	case Postgres:
+		return "postgres"
+	case MySQL:
+		return "mysql"
+	}
+	return "sqlite"
+}
 
 // detect knows the engine by the package of the driver's type.
 func detect(db *sql.DB) (Dialect, error) {

@@ -92,7 +92,6 @@ func (s *Store) Migrate(ctx context.Context) error {
 		err = s.migrateSQLite(ctx, conn)
 	}
 	if err != nil {
-		conn.Close() // failed may need it
 		return s.failed(ctx, "migrate", err)
 	}
 	return nil

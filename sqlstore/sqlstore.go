@@ -302,7 +302,7 @@ func (s *Store) run(ctx context.Context, step string, statement func(context.Con
 		return statement(ctx)
 	})
 	if err != nil {
-		return s.failed(ctx, step, err)
+		return s.failed(ctx, step, s.suspect(ctx, err))
 	}
 	return nil
 }
@@ -329,21 +329,30 @@ func jitter(most time.Duration) time.Duration {
 	return time.Duration(binary.NativeEndian.Uint64(b[:]) % uint64(most))
 }
 
+// suspect looks at the schema again after an error that the engine has no
+// number of its own for: tables may have changed since they were last looked at.
+func (s *Store) suspect(ctx context.Context, err error) error {
+	if ctx.Err() != nil || s.dialect.meaning(err) != nil || isSchema(err) {
+		return err
+	}
+	if schema := s.checkSchema(ctx); isSchema(schema) {
+		return fmt.Errorf("%w: %w", schema, err)
+	}
+	return err
+}
+
+func isSchema(err error) bool {
+	return errors.Is(err, ErrNotMigrated) || errors.Is(err, ErrNewerSchema)
+}
+
 // failed says what an error of the database means.
 func (s *Store) failed(ctx context.Context, step string, err error) error {
-	meaning := s.dialect.meaning(err)
 	stats := s.db.Stats()
-	switch {
-	case errors.Is(err, ErrNotMigrated), errors.Is(err, ErrNewerSchema):
+	switch meaning := s.dialect.meaning(err); {
 	case meaning != nil:
 		err = fmt.Errorf("%w: %w", meaning, err)
 	case ctx.Err() != nil && stats.MaxOpenConnections > 0 && stats.InUse >= stats.MaxOpenConnections:
 		err = fmt.Errorf("%w: all %d of the pool are in use: %w", ErrNoConnection, stats.MaxOpenConnections, err)
-	case ctx.Err() == nil:
-		// Tables may have been changed since they were last looked at.
-		if schema := s.checkSchema(ctx); errors.Is(schema, ErrNotMigrated) || errors.Is(schema, ErrNewerSchema) {
-			err = fmt.Errorf("%w: %w", schema, err)
-		}
 	}
 	return fmt.Errorf("sqlstore: %s: %w", step, err)
 }
