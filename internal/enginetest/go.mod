@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/authagent-go/authagent v0.0.0
 	github.com/go-sql-driver/mysql v1.10.1
+	github.com/google/go-cmp v0.7.0
 	github.com/gorilla/sessions v1.4.0
 	github.com/jackc/pgx/v5 v5.12.0
 	modernc.org/sqlite v1.62.0
