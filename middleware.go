@@ -1,29 +1,40 @@
 package authagent
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/authagent-go/authagent/internal/answer"
+	"github.com/authagent-go/authagent/internal/limit"
+	"github.com/authagent-go/authagent/internal/seal"
+	"github.com/authagent-go/authagent/internal/signpost"
 	"github.com/authagent-go/authagent/internal/wire"
 )
 
 type contextKey struct{}
 
 // attached is what a request's context carries: the session, or nil for a
-// request that was looked at and has none, and what another relying party of the
-// same site attached before.
+// request that was looked at and has none, whether it performs an action that the
+// session may perform, and what another relying party of the same site, or an
+// outer middleware, attached before.
 type attached struct {
 	rp      *RelyingParty
 	session *Session
+	allowed bool
 	before  *attached
 }
 
@@ -41,16 +52,18 @@ func FromContext(ctx context.Context) (*Session, bool) {
 
 // Attach puts the agent's session, if there is one, into the request's context.
 // Requests of anybody else pass unchanged. A session with AccessRead passes with
-// GET and HEAD only, here as behind every other middleware of this package.
+// GET and HEAD only, here as behind every other middleware of this package, but
+// for the routes that say what they do: those go behind [RelyingParty.Action] or
+// [RelyingParty.RequireApproval] first, and behind the others inside of it.
 func (rp *RelyingParty) Attach(next http.Handler) http.Handler {
-	return rp.guard(next, func(*http.Request, *Session) error { return nil })
+	return rp.guard(next, "", func(*http.Request, *Session) error { return nil })
 }
 
 // RequireAgent lets signed-in agents through, whatever their access, and nobody
 // else. A browser that shows a page is sent to sign in; anything else is answered
 // with status 401.
 func (rp *RelyingParty) RequireAgent(next http.Handler) http.Handler {
-	return rp.guard(next, func(_ *http.Request, s *Session) error {
+	return rp.guard(next, "", func(_ *http.Request, s *Session) error {
 		if s == nil {
 			return fail(ErrNoSession, "require agent", "nobody is signed in")
 		}
@@ -64,7 +77,7 @@ func (rp *RelyingParty) RequireAgent(next http.Handler) http.Handler {
 // none.
 func (rp *RelyingParty) RequireAccess(least Access) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
-		return rp.guard(next, func(_ *http.Request, s *Session) error {
+		return rp.guard(next, "", func(_ *http.Request, s *Session) error {
 			switch {
 			case s == nil:
 				return fail(ErrNoSession, "require access", "nobody is signed in")
@@ -81,7 +94,7 @@ func (rp *RelyingParty) RequireAccess(least Access) func(http.Handler) http.Hand
 // address or password, payment, deletion, and managing agents. A site with
 // several relying parties needs that of each of them there.
 func (rp *RelyingParty) ForbidAgents(next http.Handler) http.Handler {
-	return rp.guard(next, func(_ *http.Request, s *Session) error {
+	return rp.guard(next, "", func(_ *http.Request, s *Session) error {
 		if s != nil {
 			return fail(ErrAgentForbidden, "forbid agents", "an agent is signed in")
 		}
@@ -89,29 +102,276 @@ func (rp *RelyingParty) ForbidAgents(next http.Handler) http.Handler {
 	})
 }
 
-// guard is all of the middleware: load the session, check, attach, pass on.
-func (rp *RelyingParty) guard(next http.Handler, check func(*http.Request, *Session) error) http.Handler {
+// RequireHuman lets humans through who are signed in to the site, as Config.Human
+// says, and nobody else: no agent whatever its access, even in a browser where a
+// human is signed in as well. The site's pages for what only the owner may do
+// belong behind it. It panics if Config.Human is not set.
+func (rp *RelyingParty) RequireHuman(next http.Handler) http.Handler {
+	if rp.config.Human == nil {
+		panic("authagent: RequireHuman needs Config.Human")
+	}
+	return rp.ForbidAgents(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		human, err := rp.human(w, r)
+		if err != nil {
+			rp.refuse(w, r, nil, "", err)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), humanKey{}, human)))
+	}))
+}
+
+type humanKey struct{}
+
+// HumanFromContext returns the ID of the human whose request came through
+// [RelyingParty.RequireHuman], and whether there is one.
+func HumanFromContext(ctx context.Context) (userID string, ok bool) {
+	userID, ok = ctx.Value(humanKey{}).(string)
+	return userID, ok
+}
+
+// human returns the human who is signed in where no agent is.
+func (rp *RelyingParty) human(w http.ResponseWriter, r *http.Request) (userID string, err error) {
+	switch s, _, err := rp.session(w, r); {
+	case err != nil:
+		return "", err
+	case s != nil:
+		return "", fail(ErrAgentForbidden, "ask who is signed in", "an agent is signed in")
+	case rp.config.Human == nil:
+		return "", siteError("ask who is signed in", errors.New("Config.Human is not set"))
+	}
+	err = rp.protect("ask who is signed in", func() (err error) {
+		userID, err = rp.config.Human(r)
+		return err
+	})
+	switch {
+	case err != nil:
+		return "", siteError("ask who is signed in", err)
+	case userID == "":
+		return "", fail(ErrHuman, "ask who is signed in", "no human is signed in")
+	}
+	return userID, nil
+}
+
+// Action returns a middleware for a route that performs the named action, such as
+// "orders:create", whatever its method. Agents pass that may do it: those with
+// AccessFull, and those whose grant names the action ([Session.May]), even where
+// they may otherwise only read. Everybody else passes as with [RelyingParty.Attach],
+// since humans use the same route; to let agents in only, put RequireAgent inside.
+//
+// It goes outside of the other middlewares of this package: they hold a read-only
+// session to reading unless they are told by this one what is being done. It
+// panics if the name is empty or has white space in it.
+func (rp *RelyingParty) Action(name string) func(http.Handler) http.Handler {
+	if !areActions([]string{name}) {
+		panic("authagent: " + strconv.Quote(name) + " is not the name of an action")
+	}
+	return func(next http.Handler) http.Handler {
+		return rp.guard(next, name, func(r *http.Request, s *Session) error {
+			switch {
+			case s == nil:
+				return nil
+			case !s.May(name):
+				return fail(ErrAction, "perform action", "the session may not perform %s", name)
+			}
+			return rp.limits.action(s, name)
+		})
+	}
+}
+
+// areActions reports whether all of names can name an action.
+func areActions(names []string) bool {
+	return !slices.ContainsFunc(names, func(name string) bool { return name == "" || strings.ContainsFunc(name, unicode.IsSpace) })
+}
+
+// An Approver asks the owner of an account about a single action of an agent.
+// grants.Policy is one.
+type Approver interface {
+	// Approve uses up the owner's approval of exactly this request: it returns nil
+	// once for each approval, however many ask at the same time. Otherwise the
+	// error says why not, ErrActionPending where the owner has yet to decide, and
+	// path is where the agent can look at how it stands; empty for nowhere.
+	Approve(ctx context.Context, request ActionRequest) (path string, err error)
+}
+
+// An ActionRequest is what an agent wants to do.
+type ActionRequest struct {
+	Session     *Session
+	Action      string
+	Method      string
+	Target      string // path and query
+	ContentType string
+	Body        []byte
+
+	// Digest is the same for the same action and request of the same agent for
+	// the same user, and for nothing else. An agent that wants to do the same thing twice
+	// says so with another Idempotency-Key header.
+	Digest string
+}
+
+// maxApproved is the longest body of a request that needs approval: the owner is
+// shown all of it.
+const maxApproved = 16 << 10
+
+// RequireApproval returns a middleware for a route that performs an action so
+// risky that the agent's owner is asked about each single request. The first
+// request is answered with status 202 and Retry-After, and Location says where
+// to look; once the owner has approved it, the same request passes, once,
+// whatever the access of the session. Requests with a body of more than 16 KiB
+// are refused, since the owner sees all of it. Humans pass as with
+// [RelyingParty.Action], in whose place it stands.
+func (rp *RelyingParty) RequireApproval(action string, approver Approver) func(http.Handler) http.Handler {
+	if !areActions([]string{action}) || approver == nil {
+		panic("authagent: RequireApproval needs the name of an action and an Approver")
+	}
+	return func(next http.Handler) http.Handler {
+		return rp.guard(next, action, func(r *http.Request, s *Session) error {
+			switch {
+			case s == nil:
+				return nil
+			case s.UserID == "":
+				return fail(ErrAccess, "ask for approval", "the agent has no owner here to ask")
+			}
+			if err := rp.limits.action(s, action); err != nil {
+				return err
+			}
+			return rp.approve(r, s, action, approver)
+		})
+	}
+}
+
+func (rp *RelyingParty) approve(r *http.Request, s *Session, action string, approver Approver) error {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxApproved+1))
+	switch {
+	case err != nil:
+		return fail(ErrRequest, "read request", "the body could not be read")
+	case len(body) > maxApproved:
+		return fail(ErrTooLong, "read request", "the body is longer than %d bytes", maxApproved)
+	}
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	request := ActionRequest{
+		Session: s, Action: action, Method: r.Method, Target: r.URL.RequestURI(), ContentType: r.Header.Get("Content-Type"), Body: body,
+	}
+	var bound []byte
+	for _, part := range [...]string{
+		s.Agent.Issuer, s.Agent.ID, s.Scenario, s.UserID, action, request.Method, request.Target, request.ContentType,
+		r.Header.Get("Idempotency-Key"), string(body),
+	} {
+		bound = seal.AppendString(bound, part)
+	}
+	sum := sha256.Sum256(bound)
+	request.Digest = base64.RawURLEncoding.EncodeToString(sum[:])
+	var path string
+	err = rp.protect("ask for approval", func() error {
+		path, err = approver.Approve(r.Context(), request)
+		return err
+	})
+	if err == nil {
+		return nil
+	}
+	e := asError(siteError("ask for approval", err))
+	e.location = path
+	return e
+}
+
+// guard is all of the middleware: load the session, check, attach, pass on. The
+// check of a guard with an action says whether the session may perform it.
+func (rp *RelyingParty) guard(next http.Handler, action string, check func(*http.Request, *Session) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// What an agent sees is nobody else's, in no cache.
 		w.Header().Set("Cache-Control", "no-store")
 		addVary(w.Header(), "Cookie")
-		s, loaded, err := rp.session(w, r)
+		s, before, err := rp.session(w, r)
+		if err == nil && s != nil && before == nil {
+			err = rp.limits.request(s)
+		}
 		if err == nil {
 			err = check(r, s)
 		}
 		if err == nil && s != nil {
-			err = rp.readOnly(r, s)
+			err = rp.readOnly(r, s, action != "" || before != nil && before.allowed)
 		}
 		if err != nil {
-			rp.refuse(w, r, s, err)
+			rp.refuse(w, r, s, action, err)
 			return
 		}
-		if !loaded {
-			before, _ := r.Context().Value(contextKey{}).(*attached)
-			r = r.WithContext(context.WithValue(r.Context(), contextKey{}, &attached{rp, s, before}))
+		if s != nil && action != "" {
+			rp.record(r, EventActionPerformed, s, action, nil)
+		}
+		if before == nil || action != "" {
+			outer, _ := r.Context().Value(contextKey{}).(*attached)
+			r = r.WithContext(context.WithValue(r.Context(), contextKey{}, &attached{rp, s, action != "", outer}))
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// limiters count what Limits bound.
+type limiters struct {
+	logins, callbacks addressLimiter
+	agent, owner      *limit.Limiter
+	actions           map[string]*limit.Limiter
+}
+
+func newLimiters(l Limits) limiters {
+	made := limiters{
+		logins: addressLimiter{l.Logins.limiter()}, callbacks: addressLimiter{l.Callbacks.limiter()},
+		agent: l.Agent.limiter(), owner: l.Owner.limiter(),
+		actions: make(map[string]*limit.Limiter, len(l.Actions)),
+	}
+	for name, rate := range l.Actions {
+		made.actions[name] = rate.limiter()
+	}
+	return made
+}
+
+func (r Rate) or(n int) Rate {
+	if r == (Rate{}) {
+		return Rate{N: n}
+	}
+	return r
+}
+
+func (r Rate) limiter() *limit.Limiter {
+	if r.Per == 0 {
+		r.Per = time.Minute
+	}
+	return limit.New(r.N, r.Per)
+}
+
+type addressLimiter struct{ *limit.Limiter }
+
+func (l addressLimiter) check(step, address string) error {
+	if key := limit.AddressKey(address); key != "" {
+		return limited(step, l.Allow(key))
+	}
+	return nil
+}
+
+// request counts a request of an agent. One that exceeds its own limit does not
+// use up its owner's.
+func (l *limiters) request(s *Session) error {
+	err := limited("count agent's requests", l.agent.Allow(agentKey(s.Agent)))
+	if err == nil && s.UserID != "" {
+		err = limited("count owner's requests", l.owner.Allow(s.UserID))
+	}
+	return err
+}
+
+func (l *limiters) action(s *Session, name string) error {
+	who := s.UserID
+	if who == "" {
+		who = agentKey(s.Agent)
+	}
+	return limited("count actions", l.actions[name].Allow(who))
+}
+
+func limited(step string, wait time.Duration) error {
+	if wait == 0 {
+		return nil
+	}
+	e := fail(ErrLimited, step, "the limit is reached")
+	e.RetryAfter = wait
+	return e
 }
 
 func addVary(h http.Header, name string) {
@@ -124,12 +384,13 @@ func addVary(h http.Header, name string) {
 }
 
 // session returns the request's session, nil for none. It is loaded once per
-// request, however many middlewares ask; loaded says that it was before.
-func (rp *RelyingParty) session(w http.ResponseWriter, r *http.Request) (s *Session, loaded bool, err error) {
+// request, however many middlewares ask; before is what the one outside of this
+// one has attached.
+func (rp *RelyingParty) session(w http.ResponseWriter, r *http.Request) (s *Session, before *attached, err error) {
 	a, _ := r.Context().Value(contextKey{}).(*attached)
 	for ; a != nil; a = a.before {
 		if a.rp == rp {
-			return a.session, true, nil
+			return a.session, a, nil
 		}
 	}
 	err = rp.protect("load session", func() error {
@@ -137,12 +398,12 @@ func (rp *RelyingParty) session(w http.ResponseWriter, r *http.Request) (s *Sess
 		return err
 	})
 	if errors.Is(err, ErrNoSession) {
-		return nil, false, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, false, siteError("load session", err)
+		return nil, nil, siteError("load session", err)
 	}
-	return s, false, nil
+	return s, nil, nil
 }
 
 // load returns a session that holds in every respect, or ErrNoSession.
@@ -161,11 +422,18 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (*Session, 
 	case ended:
 		return nil, rp.discard(w, r, s, ErrNoSession)
 	}
-	most := s.Access
+	own := *s // the site may have given others the same one
+	s = &own
+	s.RemoteAddr = rp.config.ClientAddr(r)
 	err = rp.config.Scenario.CheckSession(ctx, s)
-	s.Access = min(s.Access, most) // a check lowers, whatever it says
-	if reason, refused := reasonOf(err); refused {
+	if s.UserID == "" { // there is nobody whose data it could have access to
+		s.Access, s.Actions = AccessNone, nil
+	}
+	if reason, ok := reasonOf(err); ok && reason.outcome().fault == FaultAgent {
 		return nil, rp.discard(w, r, s, reason)
+	}
+	if err == nil {
+		rp.confirm(s)
 	}
 	return s, err
 }
@@ -175,43 +443,50 @@ func (rp *RelyingParty) discard(w http.ResponseWriter, r *http.Request, s *Sessi
 	if err := rp.sessions.End(w, r); err != nil {
 		return err
 	}
+	if s != nil {
+		rp.releaseTokens(s)
+	}
 	if s != nil && why != ErrNoSession {
-		rp.record(r, EventSessionEnded, s, &Error{Reason: why, Step: "check session", RequestID: newRequestID()})
+		rp.record(r, EventSessionEnded, s, "", &Error{Reason: why, Step: "check session", RequestID: newRequestID()})
 	}
 	return ErrNoSession
 }
 
-// readOnly refuses what a session with AccessRead may not do. The method is the
-// request's own: headers and fields that claim another one are not looked at. An
-// upgraded connection could carry anything.
-func (rp *RelyingParty) readOnly(r *http.Request, s *Session) error {
+// readOnly refuses what a session with AccessRead may not do, unless the request
+// performs an action that it is allowed by name. The method is the request's own:
+// headers and fields that claim another one are not looked at. An upgraded
+// connection could carry anything.
+func (rp *RelyingParty) readOnly(r *http.Request, s *Session, allowed bool) error {
 	if s.Access != AccessRead || r.URL.Path == rp.config.LogoutPath {
 		return nil
 	}
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead && !allowed {
 		return fail(ErrReadOnly, "enforce read-only access", "the session may read, and %s is not GET or HEAD", answer.Token(r.Method))
 	}
-	if r.Header.Get("Upgrade") != "" {
+	if len(r.Header["Upgrade"]) > 0 { // Get would see the first of several lines, and libraries read them all
 		return fail(ErrReadOnly, "enforce read-only access", "the session may read, and not upgrade the connection")
 	}
 	return nil
 }
 
 // refuse answers a request that the middleware does not let through.
-func (rp *RelyingParty) refuse(w http.ResponseWriter, r *http.Request, s *Session, err error) {
+func (rp *RelyingParty) refuse(w http.ResponseWriter, r *http.Request, s *Session, action string, err error) {
 	e := asError(err)
-	if e.Reason == ErrNoSession && isPageLoad(r) {
-		// The way back is this page; returnTarget makes sure that it is one.
+	if e.Reason == ErrNoSession && isPageLoad(r) && !rp.config.RequirePOST {
 		target := rp.config.LoginPath
-		if back := rp.returnTarget(r.URL.RequestURI()); back != rp.config.ReturnTo {
+		if back := rp.returnFrom(r, e); back != "" {
 			target += "?return_to=" + url.QueryEscape(back)
 		}
 		redirect(w, target)
 		return
 	}
-	e.RequestID = newRequestID()
-	if e.Reason != ErrNoSession {
-		rp.record(r, EventPermissionDenied, s, e)
+	e.RequestID, e.action = newRequestID(), action
+	switch e.Reason {
+	case ErrNoSession, ErrHuman: // nobody was there to be denied anything
+	case ErrActionPending:
+		rp.record(r, EventActionPending, s, action, e)
+	default:
+		rp.record(r, EventPermissionDenied, s, action, e)
 	}
 	rp.answer(w, r, e)
 }
@@ -219,7 +494,7 @@ func (rp *RelyingParty) refuse(w http.ResponseWriter, r *http.Request, s *Sessio
 // isPageLoad reports whether a browser is showing a page, which it can show a
 // sign-in page instead of.
 func isPageLoad(r *http.Request) bool {
-	if r.Method != http.MethodGet || r.Header.Get("Upgrade") != "" || !wantsPage(r) {
+	if r.Method != http.MethodGet || len(r.Header["Upgrade"]) > 0 || !wantsPage(r) {
 		return false
 	}
 	mode := r.Header.Get("Sec-Fetch-Mode")
@@ -247,6 +522,16 @@ func (rp *RelyingParty) protect(step string, f func() error) (err error) {
 	return f()
 }
 
+// ServeError answers a request with an error as this package answers its own: a
+// page for a browser, application/problem+json for a program, or what
+// Config.ErrorHandler makes of it. It is for handlers of a site's own. An error
+// that is neither an [Error] nor a [Reason] is a fault of the site.
+func (rp *RelyingParty) ServeError(w http.ResponseWriter, r *http.Request, err error) {
+	answer.Protect(w.Header())
+	s, _, _ := rp.session(headerSink{}, r)
+	rp.refuse(w, r, s, "", err)
+}
+
 // answer answers a request that was refused, in one place for the whole package.
 func (rp *RelyingParty) answer(w http.ResponseWriter, r *http.Request, e *Error) {
 	h := w.Header()
@@ -254,28 +539,48 @@ func (rp *RelyingParty) answer(w http.ResponseWriter, r *http.Request, e *Error)
 	if e.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
 	}
-	signIn := rp.origin + rp.config.LoginPath
-	if e.Status() == http.StatusUnauthorized { // RFC 9110 section 15.5.2 demands a challenge
-		h.Set("WWW-Authenticate", `AuthAgent sign_in="`+signIn+`"`)
+	if e.location != "" {
+		h.Set("Location", e.location)
 	}
-	if e.Status() == http.StatusUnauthorized || e.Reason.again() {
-		e.signIn = signIn
+	switch status := e.Status(); {
+	case e.Reason == ErrHuman: // RFC 9110 section 15.5.2 demands a challenge, and no agent is to try
+		h.Set("WWW-Authenticate", "Human")
+	case status == http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", rp.signpost.Challenge())
+		fallthrough
+	case status == http.StatusForbidden:
+		for _, link := range rp.signpost.Links() {
+			h.Add("Link", link)
+		}
 	}
+	e.signpost = rp.signpost
 	switch {
 	case rp.config.ErrorHandler != nil:
 		rp.config.ErrorHandler(w, r, e)
 	case wantsPage(r):
-		rp.page.Write(w, e.problem(), rp.config.ReturnTo)
+		rp.page.Write(w, e.problem(), rp.config.ReturnTo, rp.signpost.OwnButton(rp.returnFrom(r, e)))
 	default:
 		e.WriteProblem(w)
 	}
+}
+
+// returnFrom is where to land after signing in from the page that a refusal is
+// answered with: where the agent wanted to be, if it can be there by a GET.
+func (rp *RelyingParty) returnFrom(r *http.Request, e *Error) string {
+	if e.Reason != ErrNoSession || r.Method != http.MethodGet {
+		return ""
+	}
+	if back := rp.returnTarget(r.URL.RequestURI()); back != rp.config.ReturnTo {
+		return back
+	}
+	return ""
 }
 
 // again reports whether starting a new sign-in is what to do next.
 func (r Reason) again() bool {
 	switch r {
 	case ErrState, ErrStateExpired, ErrStateUsed, ErrAuthorization, ErrCode, ErrToken, ErrRequest, ErrDenied,
-		ErrClient, ErrNotReady, ErrUnavailable, ErrTimeout, ErrOverloaded:
+		ErrClient, ErrNotReady, ErrUnavailable, ErrTimeout, ErrOverloaded, ErrApproval, ErrSuspended, ErrPaused:
 		return true
 	}
 	return false
@@ -284,13 +589,38 @@ func (r Reason) again() bool {
 // EventName names a kind of event. The names are stable.
 type EventName string
 
-// The events.
+// The events of this package. Package grants has further ones.
 const (
 	EventLoginStarted     EventName = "login_started"
 	EventLoginSucceeded   EventName = "login_succeeded"
 	EventLoginFailed      EventName = "login_failed"
 	EventSessionEnded     EventName = "session_ended"
+	EventActionPerformed  EventName = "action_performed" // an agent's request was let through to a route with an action
+	EventActionPending    EventName = "action_pending"   // it waits for its owner's approval
 	EventPermissionDenied EventName = "permission_denied"
+
+	// EventRefreshFailed: kept tokens could not be refreshed. One event stands for
+	// all attempts until one succeeds. With ErrNoTokens the server has refused them
+	// for good; with any other Reason they are kept, and it is tried again.
+	EventRefreshFailed EventName = "refresh_failed"
+
+	// EventTokensRevoked: the server was asked to revoke the tokens of a session
+	// that has ended. Outcome says what came of it.
+	EventTokensRevoked EventName = "tokens_revoked"
+
+	// EventSubjectMismatch: what the server says of a session's tokens is about
+	// somebody else than at sign-in. The session is ended.
+	EventSubjectMismatch EventName = "subject_mismatch"
+)
+
+// The outcomes of events. The last two are those of EventTokensRevoked.
+const (
+	OutcomeOK        = "ok"
+	OutcomePending   = "pending"    // it waits for the owner's approval
+	OutcomeRefused   = "refused"    // as the agent is at fault
+	OutcomeFailed    = "failed"     // as the site, the server or the network is
+	OutcomeRequested = "requested"  // the server has taken the request, which at the published one proves nothing
+	OutcomeStillLive = "still live" // it has not, so that the tokens live until they expire
 )
 
 // An Event is something that an audit trail records.
@@ -298,27 +628,45 @@ type Event struct {
 	Name       EventName
 	Time       time.Time // in UTC
 	RequestID  string    // the one that a refused client was given; empty otherwise
-	Method     string    // of the request
-	RemoteAddr string    // of the connection, as net/http has it
+	Method     string    // of the request; this and the following are empty for what happens in the background
+	Route      string    // the pattern of the site's http.ServeMux that the request matched; empty with other routers
+	RemoteAddr string    // of the client, as Config.ClientAddr has it
 	Issuer     string    // of the relying party
 	SessionID  string    // this and the following as far as they are known
-	Agent      Agent
+	Agent      Agent     // who acted, or whom a human decided about
+	UserID     string    // on whose behalf
+	HumanID    string    // the human who acted in person; empty where it was the agent
 	Scenario   string
-	UserID     string
 	ProfileID  string
+	GrantID    string
 	Access     Access
+	Action     string // the name of the action that the request was to perform; empty otherwise
+	Outcome    string // one of the Outcome constants
 	Reason     Reason // why it was refused or ended; empty otherwise
 	Detail     string // for people: the text of the error
 }
 
+// of fills in whose event it is.
+func (e *Event) of(s *Session) {
+	e.SessionID, e.Agent, e.UserID = s.ID, s.Agent, s.UserID
+	e.Scenario, e.ProfileID, e.GrantID, e.Access = s.Scenario, s.ProfileID, s.GrantID, s.Access
+}
+
 // record puts an event into the log and into the audit trail.
-func (rp *RelyingParty) record(r *http.Request, name EventName, s *Session, e *Error) {
-	event := Event{
-		Name: name, Time: time.Now().UTC(), Method: answer.Token(r.Method), RemoteAddr: r.RemoteAddr, Issuer: rp.config.Issuer,
+func (rp *RelyingParty) record(r *http.Request, name EventName, s *Session, action string, e *Error) {
+	rp.emit(r.Context(), Event{
+		Name: name, Method: answer.Token(r.Method), Route: r.Pattern, RemoteAddr: rp.config.ClientAddr(r), Action: action,
+	}, s, e)
+}
+
+// emit is record for what need not belong to a request.
+func (rp *RelyingParty) emit(ctx context.Context, event Event, s *Session, e *Error) {
+	event.Time, event.Issuer = time.Now().UTC(), rp.config.Issuer
+	if event.Outcome == "" {
+		event.Outcome = e.outcome()
 	}
 	if s != nil {
-		event.SessionID, event.Agent, event.Scenario = s.ID, s.Agent, s.Scenario
-		event.UserID, event.ProfileID, event.Access = s.UserID, s.ProfileID, s.Access
+		event.of(s)
 	}
 	level := slog.LevelInfo
 	if e != nil {
@@ -326,28 +674,35 @@ func (rp *RelyingParty) record(r *http.Request, name EventName, s *Session, e *E
 		if s == nil {
 			event.Agent = e.agent
 		}
-		if fault := e.Fault(); fault != FaultAgent {
+		if e.Fault() != FaultAgent && e.Reason != ErrPaused { // the site wants it so
 			level = slog.LevelError
 		}
 	}
-	if name == EventLoginStarted {
+	if event.Name == EventLoginStarted {
 		level = slog.LevelDebug
 	}
-	ctx := context.WithoutCancel(r.Context())
+	ctx = context.WithoutCancel(ctx)
 	if rp.config.Logger.Enabled(ctx, level) {
-		rp.config.Logger.LogAttrs(ctx, level, "authagent: "+string(name), event.attributes()...)
+		rp.config.Logger.LogAttrs(ctx, level, "authagent: "+string(event.Name), event.attributes()...)
 	}
 	if rp.config.Audit != nil {
 		rp.audit.Deliver(delivery{ctx, event})
 	}
 }
 
-// attributes are what is not empty, under stable names.
+// LogValue gives what is not empty, under stable names.
+func (e Event) LogValue() slog.Value { return slog.GroupValue(e.attributes()...) }
+
 func (e Event) attributes() []slog.Attr {
-	attributes := []slog.Attr{slog.String("issuer", e.Issuer), slog.String("remote_addr", e.RemoteAddr)}
+	by, agent := e.Agent.ID, ""
+	if e.HumanID != "" {
+		by, agent = e.HumanID, e.Agent.ID
+	}
+	attributes := []slog.Attr{slog.String("issuer", e.Issuer)}
 	for _, a := range [...]struct{ key, value string }{
-		{"request_id", e.RequestID}, {"agent_session", e.SessionID}, {"performed_by", e.Agent.ID}, {"on_behalf_of", e.UserID},
-		{"profile", e.ProfileID}, {"scenario", e.Scenario}, {"reason", string(e.Reason)}, {"detail", e.Detail},
+		{"remote_addr", e.RemoteAddr}, {"request_id", e.RequestID}, {"agent_session", e.SessionID}, {"performed_by", by}, {"agent", agent},
+		{"on_behalf_of", e.UserID}, {"profile", e.ProfileID}, {"grant", e.GrantID}, {"scenario", e.Scenario}, {"route", e.Route},
+		{"action", e.Action}, {"outcome", e.Outcome}, {"reason", string(e.Reason)}, {"detail", e.Detail},
 	} {
 		if a.value != "" {
 			attributes = append(attributes, slog.String(a.key, a.value))
@@ -397,9 +752,30 @@ const (
 	ErrLink           Reason = "link_refused"         // the agent may not enter the account
 	ErrStore          Reason = "store_failed"         // a store or hook of the site failed
 	ErrAccess         Reason = "access_too_low"       // the session has less access than is needed
+	ErrNoTokens       Reason = "no_tokens"            // the session has no tokens that could be used
+	ErrNotConfirmed   Reason = "not_confirmed"        // the server does not stand by the session any more
 	ErrReadOnly       Reason = "agent_read_only"      // the session may only read
 	ErrAgentForbidden Reason = "agent_forbidden"      // no agent may do this
+	ErrHuman          Reason = "human_required"       // no human is signed in, or another one
+	ErrApproval       Reason = "approval_needed"      // the account's owner has not approved the agent
+	ErrSuspended      Reason = "link_suspended"       // the owner's approval is suspended
+	ErrBlocked        Reason = "agent_blocked"        // the site lets no such agent in
+	ErrPaused         Reason = "agents_paused"        // the site lets no agent in at the moment
+	ErrLimited        Reason = "rate_limited"         // too much in too short a time
+	ErrAction         Reason = "action_not_granted"   // the session may not perform this action
+	ErrActionPending  Reason = "approval_pending"     // the owner has yet to decide about this one action
+	ErrActionDenied   Reason = "action_denied"        // the owner has refused this one action
+	ErrActionUsed     Reason = "approval_used"        // the owner's approval of this one action has been used
+	ErrTooLong        Reason = "request_too_long"     // the request is longer than the owner could be shown
 )
+
+// toldReasons are those that an agent may meet, and is told of beforehand.
+var toldReasons = [...]Reason{
+	ErrNoSession, ErrReadOnly, ErrAccess, ErrAction, ErrActionPending, ErrActionDenied, ErrActionUsed, ErrTooLong, ErrAgentForbidden,
+	ErrHuman, ErrNoAccount, ErrApproval, ErrSuspended, ErrLink, ErrBlocked, ErrPaused, ErrLimited, ErrDenied, ErrScope,
+	ErrState, ErrStateExpired, ErrStateUsed, ErrCode, ErrToken, ErrIdentity, ErrRequest, ErrMethod, ErrCrossOrigin, ErrNotNavigation,
+	ErrClient, ErrResponse, ErrNotReady, ErrUnavailable, ErrTimeout, ErrOverloaded, ErrStore,
+}
 
 // A Fault says who has to do something about an error. Faults are errors:
 // errors.Is(err, authagent.FaultServer).
@@ -425,8 +801,10 @@ type Error struct {
 	RetryAfter time.Duration // when to try again, if that may help; zero otherwise
 	RequestID  string        // in the answer and in the log; empty outside of a request
 
-	agent  Agent  // who it was, once that is established
-	signIn string // where to sign in, if that is what to do next
+	agent    Agent          // who it was, once that is established
+	signpost *signpost.Site // where to sign in, once the error is answered
+	action   string         // what was to be done
+	location string         // where to look at how it stands
 }
 
 func (e *Error) Error() string {
@@ -468,11 +846,44 @@ func (e *Error) Detail() string { return e.Reason.outcome().detail }
 // gets it. A Config.ErrorHandler that is about pages alone leaves programs to it.
 func (e *Error) WriteProblem(w http.ResponseWriter) { answer.WriteProblem(w, e.problem()) }
 
-func (e *Error) problem() answer.Problem {
-	return answer.Problem{
-		Status: e.Status(), Title: e.Title(), Detail: e.Detail(), Code: string(e.Reason), RequestID: e.RequestID,
-		Retry: e.RetryAfter > 0, SignIn: e.signIn,
+// outcome is what an event with this error has come to; nil is no error.
+func (e *Error) outcome() string {
+	switch {
+	case e == nil:
+		return OutcomeOK
+	case e.Reason == ErrActionPending:
+		return OutcomePending
+	case e.Fault() == FaultAgent:
+		return OutcomeRefused
 	}
+	return OutcomeFailed
+}
+
+func (e *Error) problem() answer.Problem {
+	p := answer.Problem{
+		Status: e.Status(), Title: e.Title(), Detail: e.Detail(), Code: string(e.Reason), RequestID: e.RequestID,
+		Retry: e.RetryAfter > 0, Action: e.action, Approval: e.location,
+	}
+	if e.Reason == ErrReadOnly {
+		p.Allowed = signpost.ReadMethods()
+	}
+	if e.signpost == nil {
+		return p
+	}
+	p.Type = e.signpost.ProblemType(string(e.Reason))
+	if e.Reason == ErrHuman {
+		return p
+	}
+	if p.Status == http.StatusUnauthorized {
+		p.Issuer = e.signpost.Issuer
+	}
+	if p.Status == http.StatusUnauthorized || e.Reason.again() {
+		p.SignIn = e.signpost.LoginURL()
+		if e.signpost.POST {
+			p.SignInMethod = http.MethodPost
+		}
+	}
+	return p
 }
 
 func fail(reason Reason, step, format string, args ...any) *Error {
@@ -580,10 +991,36 @@ func (r Reason) outcome() outcome {
 		return outcome{403, FaultAgent, false, "Not linked", "The agent may not enter the account."}
 	case ErrAccess:
 		return outcome{403, FaultAgent, false, "Access too low", "The agent's access to its user's data is not enough for this."}
+	case ErrNoTokens:
+		return outcome{401, FaultAgent, false, "Sign-in needed again", "This needs the authorization server, where the sign-in does not count any more. Sign in again."}
+	case ErrNotConfirmed:
+		return outcome{401, FaultAgent, false, "Sign-in needed again", "The authorization server does not confirm the sign-in any more. Sign in again."}
 	case ErrReadOnly:
 		return outcome{403, FaultAgent, false, "Read-only", "The agent may only read, so nothing was changed. GET and HEAD are allowed."}
 	case ErrAgentForbidden:
 		return outcome{403, FaultAgent, false, "Not for agents", "No agent may do this. It is for the account's owner in person."}
+	case ErrHuman:
+		return outcome{401, FaultAgent, false, "Sign-in required", "This is for people. Sign in to the site as yourself."}
+	case ErrApproval:
+		return outcome{403, FaultAgent, false, "Approval needed", "The owner of the account has to approve this agent. If there is such an account, its owner finds the request on its page of connected agents. Sign in again afterwards."}
+	case ErrSuspended:
+		return outcome{403, FaultAgent, false, "Approval suspended", "The account's owner has to approve this agent anew, on the page of connected agents. Sign in again afterwards."}
+	case ErrBlocked:
+		return outcome{403, FaultAgent, false, "Agent not admitted", "This site does not let this agent in."}
+	case ErrPaused:
+		return outcome{503, FaultSite, true, "Agents paused", "This site lets no agent in at the moment. Try again later."}
+	case ErrLimited:
+		return outcome{429, FaultAgent, true, "Too many requests", "Too much was asked in too short a time. Wait as long as Retry-After says."}
+	case ErrAction:
+		return outcome{403, FaultAgent, false, "Action not granted", "The agent may not perform this action. The account's owner can allow it, on the page of connected agents; then ask again."}
+	case ErrActionPending:
+		return outcome{202, FaultAgent, true, "Approval pending", "Nothing was done yet. The account's owner has been asked to approve this one request. Send the same request again once it is approved."}
+	case ErrActionDenied:
+		return outcome{403, FaultAgent, false, "Action denied", "The account's owner has refused this request. Nothing was done."}
+	case ErrActionUsed:
+		return outcome{409, FaultAgent, false, "Approval used", "This request was approved once and has been let through once. To do the same again, send it with another Idempotency-Key."}
+	case ErrTooLong:
+		return outcome{413, FaultAgent, false, "Request too long", "The account's owner has to be shown the whole request, and it is too long for that."}
 	case ErrStore:
 		return outcome{500, FaultSite, true, "Site error", "Something went wrong at this site. Try again later."}
 	}

@@ -32,6 +32,10 @@ const (
 	// maxPending bounds their number.
 	maxPending = 5
 
+	// maxSeen is how many of them are looked at. Browsers keep fewer cookies of
+	// one site; a header that has more is somebody's who wants to keep us busy.
+	maxSeen = 200
+
 	loginIDLength = 8 // characters of the state that name its login
 
 	stateBytes    = 32
@@ -58,6 +62,10 @@ type Login struct {
 
 	// ReturnTo is the path on this site that the agent lands on afterwards.
 	ReturnTo string
+
+	// HumanID is the human who began the login to connect an agent to their
+	// account. It is empty for a login by which an agent signs in.
+	HumanID string
 
 	// StartedAt is when the login started.
 	StartedAt time.Time
@@ -121,6 +129,14 @@ func (rp *RelyingParty) authorizationRequest(ctx context.Context) (*authorizatio
 	if have := rp.request.Load(); have != nil && have.metadata == m {
 		return have, nil
 	}
+	request, err := rp.newAuthorizationRequest(m)
+	if err == nil {
+		rp.request.Store(request)
+	}
+	return request, err
+}
+
+func (rp *RelyingParty) newAuthorizationRequest(m *wire.Metadata) (*authorizationRequest, error) {
 	endpoint, err := url.Parse(m.Authorization)
 	if err != nil {
 		return nil, fail(ErrNotReady, "read metadata", "the authorization endpoint is not a URL")
@@ -135,9 +151,7 @@ func (rp *RelyingParty) authorizationRequest(ctx context.Context) (*authorizatio
 		query.Del(own)
 	}
 	endpoint.RawQuery = query.Encode()
-	request := &authorizationRequest{metadata: m, prefix: endpoint.String(), nonce: slices.Contains(rp.config.Scopes, "openid")}
-	rp.request.Store(request)
-	return request, nil
+	return &authorizationRequest{metadata: m, prefix: endpoint.String(), nonce: slices.Contains(rp.config.Scopes, "openid")}, nil
 }
 
 // url returns the request of one login. What it appends needs no escaping.
@@ -172,9 +186,9 @@ type pendingLogins struct {
 // put sets the cookie of l, and drops the oldest ones if that would be too many.
 func (p *pendingLogins) put(w http.ResponseWriter, r *http.Request, l *Login) {
 	name := p.prefix + l.ID()
-	value := make([]byte, 0, len(l.State)+len(l.Verifier)+len(l.Nonce)+len(l.ReturnTo)+24)
+	value := make([]byte, 0, len(l.State)+len(l.Verifier)+len(l.Nonce)+len(l.ReturnTo)+len(l.HumanID)+24)
 	value = seal.AppendInt(value, l.StartedAt.Unix())
-	for _, field := range [...]string{l.State, l.Verifier, l.Nonce, l.ReturnTo} {
+	for _, field := range [...]string{l.State, l.Verifier, l.Nonce, l.ReturnTo, l.HumanID} {
 		value = seal.AppendString(value, field)
 	}
 	sealed := p.box.Seal(value, name)
@@ -185,15 +199,15 @@ func (p *pendingLogins) put(w http.ResponseWriter, r *http.Request, l *Login) {
 // makeRoom expires the oldest pending logins until there is room for size more bytes.
 func (p *pendingLogins) makeRoom(w http.ResponseWriter, r *http.Request, size int) {
 	type pending struct {
-		name  string
-		size  int
-		since time.Time // zero for what does not open, which so goes first
+		name, sealed string
+		size         int
+		since        time.Time // zero for what does not open, which so goes first
 	}
 	var all []pending
 	total := size
 	browser.EachCookie(r, func(name, value string) {
-		if strings.HasPrefix(name, p.prefix) {
-			all = append(all, pending{name: name, size: len(name) + len(value)})
+		if strings.HasPrefix(name, p.prefix) && len(all) < maxSeen {
+			all = append(all, pending{name: name, sealed: value, size: len(name) + len(value)})
 			total += len(name) + len(value)
 		}
 	})
@@ -201,7 +215,7 @@ func (p *pendingLogins) makeRoom(w http.ResponseWriter, r *http.Request, size in
 		return
 	}
 	for i := range all {
-		if l, err := p.open(r, all[i].name); err == nil {
+		if l, err := p.unseal(all[i].sealed, all[i].name); err == nil {
 			all[i].since = l.StartedAt
 		}
 	}
@@ -234,13 +248,19 @@ func (p *pendingLogins) open(r *http.Request, name string) (*Login, error) {
 	if n != 1 {
 		return nil, fail(ErrState, "match state", "this browser has no pending login of that state")
 	}
+	return p.unseal(sealed, name)
+}
+
+func (p *pendingLogins) unseal(sealed, name string) (*Login, error) {
 	value, err := p.box.Open(sealed, name)
 	if err != nil {
 		return nil, fail(ErrState, "match state", "the pending login does not open")
 	}
 	fields := seal.NewReader(value)
 	l := &Login{StartedAt: time.Unix(fields.Int(), 0)}
-	l.State, l.Verifier, l.Nonce, l.ReturnTo = fields.String(), fields.String(), fields.String(), fields.String()
+	for _, field := range [...]*string{&l.State, &l.Verifier, &l.Nonce, &l.ReturnTo, &l.HumanID} {
+		*field = fields.String()
+	}
 	if fields.Err() != nil || len(l.State) < loginIDLength {
 		return nil, fail(ErrState, "match state", "the pending login is of another version")
 	}

@@ -22,6 +22,9 @@ type Agent struct {
 // A Scenario decides as whom an agent that has proved its identity acts on the
 // site. [FullAccount], [ContextualProfile] and [FreshProfile] are the three that
 // Auth Agent describes; a site can write or wrap one.
+//
+// It may also be a [LoginChecker] and a [Connector]. One that wraps another and
+// has a method Unwrap() Scenario is these, too, if the other is.
 type Scenario interface {
 	// Name is recorded in sessions and events.
 	Name() string
@@ -42,23 +45,59 @@ type Scenario interface {
 // A SessionChecker is asked on each request of a signed-in agent. A Scenario is
 // one; a UserStore and a LinkPolicy may be.
 type SessionChecker interface {
-	// CheckSession returns nil if s may go on, and may lower s.Access. An error
-	// that is a [Reason] ends the session; any other refuses only the request.
+	// CheckSession returns nil if s may go on, and may change s.Access and
+	// s.Actions for this request; the three scenarios of this package never let
+	// it have more than they give. An error that is a [Reason], and not one for
+	// which the site or the server is at fault, ends the session; any other refuses
+	// only the request.
 	CheckSession(ctx context.Context, s *Session) error
+}
+
+// A LoginChecker is a Scenario that is asked before a login starts.
+type LoginChecker interface {
+	// CheckLogin returns nil if logins may start. An error refuses this one.
+	CheckLogin(ctx context.Context) error
+}
+
+// A Connector is a Scenario in which a human can connect an agent to their own
+// account in person: see [RelyingParty.ConnectHandler].
+type Connector interface {
+	// Connect records that the human with this ID has connected the agent. It is
+	// called in that human's own session. An error refuses the connection and
+	// must leave nothing half-made.
+	Connect(ctx context.Context, in *SignIn, userID string) error
+}
+
+// scenarioAs returns the first of s and those that it wraps that is a T.
+func scenarioAs[T any](s Scenario) (found T, ok bool) {
+	for s != nil {
+		if found, ok = s.(T); ok {
+			return found, true
+		}
+		wrapper, wraps := s.(interface{ Unwrap() Scenario })
+		if !wraps {
+			break
+		}
+		s = wrapper.Unwrap()
+	}
+	return found, false
 }
 
 // A Principal is whom an agent acts as.
 type Principal struct {
-	UserID    string // the account it acts for; empty for none
-	ProfileID string // its own profile; empty for none
-	Access    Access // what it may do with the user's data
+	UserID    string   // the account it acts for; empty for none
+	ProfileID string   // its own profile; empty for none
+	Access    Access   // what it may do with the user's data
+	Actions   []string // the actions that it may perform beyond Access, see RelyingParty.Action
+	GrantID   string   // the grant that this rests on; empty for none
 }
 
 // A SignIn is an agent whose identity has been verified, and the means to learn
 // more about it.
 type SignIn struct {
-	Agent Agent
-	Model string // self-declared
+	Agent      Agent
+	Model      string // self-declared
+	RemoteAddr string // where the request comes from, as Config.ClientAddr has it; empty outside of a request
 
 	rp       *RelyingParty
 	token    *oauth2.Token
@@ -184,12 +223,21 @@ type User struct {
 // UserStore finds the accounts of the site. Implementations are safe for
 // concurrent use.
 //
-// It may also be a [UserCreator], an [AgentLinker] and a [SessionChecker].
+// It may also be a [UserFinder], a [UserCreator], an [AgentLinker] and a
+// [SessionChecker].
 type UserStore interface {
 	// UserByEmail returns the account with this address, which is a plain one in
 	// lower case: compare it with the stored address lower-cased. It returns
 	// ErrNotFound if there is none, and ErrAmbiguous if there are several.
 	UserByEmail(ctx context.Context, email string) (User, error)
+}
+
+// A UserFinder is a UserStore that finds accounts by their ID. A link policy that
+// lets an agent into an account for another reason than its e-mail address, as
+// grants.OwnerApproval does, needs one.
+type UserFinder interface {
+	// UserByID returns the account with this ID, or ErrNotFound.
+	UserByID(ctx context.Context, id string) (User, error)
 }
 
 // A UserCreator is a UserStore that can create an account for an agent whose
@@ -242,6 +290,9 @@ type ProfileStore interface {
 
 // A LinkPolicy decides whether an agent may enter an account, and with what
 // access. It has no default: each site decides in the open.
+//
+// It may also be an [OwnerLinker] and a [SessionChecker]. If it has a method
+// Check() error, [New] calls it and reports what it returns.
 type LinkPolicy interface {
 	// Link returns the account that the agent enters, or an error that refuses
 	// the sign-in, a [Reason] for preference. ErrNoAccount says that there is no
@@ -256,6 +307,7 @@ type LinkRequest struct {
 	Name          string // self-declared
 	Email         string // the owner's address as the server has it; a claim, not a proof
 	EmailVerified bool   // the server claims to have verified it
+	RemoteAddr    string // where the request comes from, as Config.ClientAddr has it
 	Scenario      string
 	User          *User  // the account with that address that may be entered; nil if there is none
 	Access        Access // the most that the scenario gives
@@ -263,8 +315,18 @@ type LinkRequest struct {
 
 // A Link is the account that an agent enters.
 type Link struct {
-	UserID string
-	Access Access // lowered to what the scenario gives, if it is more
+	UserID  string   // the account of LinkRequest.User, or another that a UserFinder finds
+	Access  Access   // lowered to what the scenario gives, if it is more
+	Actions []string // the actions that the agent may perform beyond Access, see RelyingParty.Action
+	GrantID string   // the grant that this rests on; empty for none
+}
+
+// An OwnerLinker is a LinkPolicy through which an owner can connect an agent in
+// person, see [RelyingParty.ConnectHandler].
+type OwnerLinker interface {
+	// LinkByOwner records that request.User, who is signed in and asks for it, has
+	// connected the agent. The agent's e-mail address plays no part in it.
+	LinkByOwner(ctx context.Context, request LinkRequest) error
 }
 
 type trustEmail string
@@ -294,7 +356,7 @@ func (trustEmail) Link(_ context.Context, request LinkRequest) (Link, error) {
 // refused, or sent to Config.RegistrationURL; where Config.CreateUsers is set and
 // users is a [UserCreator], an account is created.
 func FullAccount(users UserStore, link LinkPolicy) Scenario {
-	return &fullAccount{accounts{users, link}}
+	return &fullAccount{accounts{users, link, "FullAccount", AccessFull}}
 }
 
 // ContextualProfile lets an agent act under a profile of its own that is linked
@@ -305,7 +367,7 @@ func FullAccount(users UserStore, link LinkPolicy) Scenario {
 // prove; link decides what that is worth. Where users is a [UserCreator], an
 // account is created for an owner who has none.
 func ContextualProfile(users UserStore, profiles ProfileStore, link LinkPolicy) Scenario {
-	return &contextualProfile{accounts{users, link}, profiles}
+	return &contextualProfile{accounts{users, link, "ContextualProfile", AccessRead}, profiles}
 }
 
 // FreshProfile lets an agent act under a profile of its own that is linked to
@@ -314,14 +376,17 @@ func FreshProfile(profiles ProfileStore) Scenario { return &freshProfile{profile
 
 type fullAccount struct{ accounts }
 
-func (*fullAccount) Name() string { return "FullAccount" }
-
 func (s *fullAccount) SignIn(ctx context.Context, in *SignIn) (Principal, error) {
-	link, _, err := s.enter(ctx, in, s.Name(), AccessFull, in.rp.config.CreateUsers)
+	link, _, err := s.enter(ctx, in, in.rp.config.CreateUsers)
 	if err != nil {
 		return Principal{}, err
 	}
-	return Principal{UserID: link.UserID, Access: link.Access}, nil
+	return link.principal(""), nil
+}
+
+// principal is whom an agent acts as that enters the account, with this profile.
+func (l Link) principal(profileID string) Principal {
+	return Principal{UserID: l.UserID, ProfileID: profileID, Access: l.Access, Actions: l.Actions, GrantID: l.GrantID}
 }
 
 var errNoProfileID = errors.New("the profile store returned a profile without an ID")
@@ -331,10 +396,8 @@ type contextualProfile struct {
 	profiles ProfileStore
 }
 
-func (*contextualProfile) Name() string { return "ContextualProfile" }
-
 func (s *contextualProfile) SignIn(ctx context.Context, in *SignIn) (Principal, error) {
-	link, owner, err := s.enter(ctx, in, s.Name(), AccessRead, true)
+	link, owner, err := s.enter(ctx, in, true)
 	if err != nil {
 		return Principal{}, err
 	}
@@ -352,29 +415,30 @@ func (s *contextualProfile) SignIn(ctx context.Context, in *SignIn) (Principal, 
 	if profile.UserID != link.UserID {
 		return Principal{}, fail(ErrLink, "find profile", "the agent's profile is linked to another account")
 	}
-	return Principal{UserID: link.UserID, ProfileID: profile.ID, Access: link.Access}, nil
+	return link.principal(profile.ID), nil
 }
 
-func (s *contextualProfile) missing() string {
-	if missing := s.accounts.missing(); missing != "" || s.profiles != nil {
-		return missing
+func (s *contextualProfile) check() error {
+	if err := s.accounts.check(); err != nil || s.profiles != nil {
+		return err
 	}
-	return missingProfiles
+	return errNoProfileStore
 }
 
-// missingProfiles is how New names the store that a scenario was not given.
-const missingProfiles = "its ProfileStore"
+var errNoProfileStore = errors.New("its ProfileStore is nil")
 
 type freshProfile struct{ profiles ProfileStore }
 
-func (s *freshProfile) missing() string {
+func (s *freshProfile) check() error {
 	if s.profiles == nil {
-		return missingProfiles
+		return errNoProfileStore
 	}
-	return ""
+	return nil
 }
 
 func (*freshProfile) Name() string { return "FreshProfile" }
+
+func (*freshProfile) access() Access { return AccessNone }
 
 // Scopes leaves out email and openid: the Auth Agent server releases the address
 // for either.
@@ -398,26 +462,41 @@ func (*freshProfile) CheckSession(context.Context, *Session) error { return nil 
 type accounts struct {
 	users UserStore
 	link  LinkPolicy
+	name  string
+	most  Access // the most that the scenario gives
 }
+
+func (s *accounts) Name() string { return s.name }
+
+// access is the most that the scenario gives, for those who are told of it.
+func (s *accounts) access() Access { return s.most }
 
 func (*accounts) Scopes() []string { return []string{"openid", "profile", "email"} }
 
 // neededScope is the one without which nobody is let in.
 func (*accounts) neededScope() string { return "email" }
 
-// missing names what the scenario was not given, for New to say.
-func (s *accounts) missing() string {
+// check returns what is wrong with what the scenario was given, for New to say.
+func (s *accounts) check() error {
 	switch {
 	case s.users == nil:
-		return "its UserStore"
+		return errors.New("its UserStore is nil")
 	case s.link == nil:
-		return "its LinkPolicy"
+		return errors.New("its LinkPolicy is nil")
 	}
-	return ""
+	if _, ok := s.link.(OwnerLinker); ok {
+		if _, ok := s.users.(UserFinder); !ok {
+			return errors.New("its UserStore has to be a UserFinder (UserByID), since owners can connect agents whatever their address")
+		}
+	}
+	if checker, ok := s.link.(interface{ Check() error }); ok {
+		return checker.Check()
+	}
+	return nil
 }
 
-// enter returns the account that the agent may enter with at most this access.
-func (s *accounts) enter(ctx context.Context, in *SignIn, scenario string, most Access, create bool) (Link, *UserInfo, error) {
+// enter returns the account that the agent may enter, and with what access.
+func (s *accounts) enter(ctx context.Context, in *SignIn, create bool) (Link, *UserInfo, error) {
 	if !in.HasScope("email") {
 		return Link{}, nil, fail(ErrScope, "read scope", "the server did not grant the email scope")
 	}
@@ -432,13 +511,10 @@ func (s *accounts) enter(ctx context.Context, in *SignIn, scenario string, most 
 	if err != nil {
 		return Link{}, nil, err
 	}
-	request := LinkRequest{
-		Agent: in.Agent, Model: in.Model, Name: owner.Name, Email: owner.Email, EmailVerified: owner.EmailVerified,
-		Scenario: scenario, User: user, Access: most,
-	}
+	request := s.request(in, owner, user)
 	link, err := s.link.Link(ctx, request)
 	if creator, ok := s.users.(UserCreator); ok && create && why == addressFree && errors.Is(err, ErrNoAccount) {
-		link, err = s.create(ctx, creator, request)
+		link, user, err = s.create(ctx, creator, request)
 	}
 	switch {
 	case err == nil && link.UserID == "":
@@ -449,8 +525,55 @@ func (s *accounts) enter(ctx context.Context, in *SignIn, scenario string, most 
 	if err != nil {
 		return Link{}, nil, siteError("link agent to account", err)
 	}
-	link.Access = min(link.Access, most)
+	if user == nil || user.ID != link.UserID {
+		if err := s.mayEnter(ctx, in.Agent, link.UserID); err != nil {
+			return Link{}, nil, err
+		}
+	}
+	link.Access = min(link.Access, s.most)
 	return link, owner, s.remember(ctx, in.Agent, link.UserID)
+}
+
+func (s *accounts) request(in *SignIn, owner *UserInfo, user *User) LinkRequest {
+	return LinkRequest{
+		Agent: in.Agent, Model: in.Model, Name: owner.Name, Email: owner.Email, EmailVerified: owner.EmailVerified,
+		RemoteAddr: in.RemoteAddr, Scenario: s.name, User: user, Access: s.most,
+	}
+}
+
+// mayEnter checks an account that the link policy named and the address did not
+// lead to. What cannot be looked at is not entered.
+func (s *accounts) mayEnter(ctx context.Context, agent Agent, userID string) error {
+	finder, ok := s.users.(UserFinder)
+	if !ok {
+		return siteError("find user", errors.New("the link policy named another account, and the user store is no UserFinder"))
+	}
+	user, err := finder.UserByID(ctx, userID)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return fail(ErrNoAccount, "find user", "the account that the agent is linked to is gone")
+	case err != nil:
+		return siteError("find user", err)
+	case user.Disabled:
+		return fail(ErrNoAccount, "find user", "the account is disabled")
+	}
+	return nil
+}
+
+// Connect implements Connector where the link policy is an OwnerLinker.
+func (s *accounts) Connect(ctx context.Context, in *SignIn, userID string) error {
+	linker, ok := s.link.(OwnerLinker)
+	if !ok {
+		return siteError("connect agent", errors.New("the link policy is no OwnerLinker"))
+	}
+	if err := s.mayEnter(ctx, in.Agent, userID); err != nil {
+		return err
+	}
+	owner, err := in.UserInfo(ctx)
+	if err != nil {
+		return err
+	}
+	return siteError("connect agent", linker.LinkByOwner(ctx, s.request(in, owner, &User{ID: userID})))
 }
 
 // remember holds the agent to the account that it entered first, in whichever
@@ -501,14 +624,14 @@ func (s *accounts) find(ctx context.Context, agent Agent, email string) (user *U
 	return &found, "", nil
 }
 
-// create creates the account that request has not found.
-func (s *accounts) create(ctx context.Context, creator UserCreator, request LinkRequest) (Link, error) {
+// create creates the account that request has not found, and returns it.
+func (s *accounts) create(ctx context.Context, creator UserCreator, request LinkRequest) (Link, *User, error) {
 	user, err := creator.CreateUser(ctx, NewUser{Email: request.Email, Name: request.Name, CreatedBy: request.Agent})
 	if !errors.Is(err, ErrExists) {
 		if err == nil && user.ID == "" {
 			err = errors.New("the user store created a user without an ID")
 		}
-		return Link{UserID: user.ID, Access: request.Access}, err
+		return Link{UserID: user.ID, Access: request.Access}, &user, err
 	}
 	// The agent has entered another account, or somebody was faster: another
 	// sign-in of this agent, or a person. What is there now is entered, or not,
@@ -516,16 +639,18 @@ func (s *accounts) create(ctx context.Context, creator UserCreator, request Link
 	found, why, err := s.find(ctx, request.Agent, request.Email)
 	switch {
 	case err != nil:
-		return Link{}, err
+		return Link{}, nil, err
 	case found == nil:
-		return Link{}, fail(ErrNoAccount, "create account", "%s", why)
+		return Link{}, nil, fail(ErrNoAccount, "create account", "%s", why)
 	}
 	request.User = found
-	return s.link.Link(ctx, request)
+	link, err := s.link.Link(ctx, request)
+	return link, found, err
 }
 
 // CheckSession passes the question on to those who may know.
 func (s *accounts) CheckSession(ctx context.Context, session *Session) error {
+	defer func() { session.Access = min(session.Access, s.most) }()
 	for _, part := range [...]any{s.users, s.link} {
 		if checker, ok := part.(SessionChecker); ok {
 			if err := checker.CheckSession(ctx, session); err != nil {

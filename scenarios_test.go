@@ -943,7 +943,7 @@ func TestPolicyDecides(t *testing.T) {
 				return answer, refusal
 			}), createUsers)
 
-			const pending authagent.Reason = "approval_pending"
+			const pending authagent.Reason = "ask_support" // the site's own
 			for _, test := range []struct {
 				err    error
 				status int
@@ -974,6 +974,10 @@ func TestPolicyDecides(t *testing.T) {
 			want := authagent.LinkRequest{
 				Agent: agent, Model: "model-1", Name: "Alice", Email: "alice@example.com", Scenario: scenario.name,
 				User: &authagent.User{ID: b.aliceID, EmailVerified: true}, Access: most,
+			}
+			want.RemoteAddr = asked[0].RemoteAddr
+			if !strings.HasPrefix(want.RemoteAddr, "127.0.0.1:") {
+				t.Errorf("RemoteAddr %q, want the connection's", want.RemoteAddr)
 			}
 			if diff := cmp.Diff(want, asked[0]); diff != "" {
 				t.Errorf("request (-want +got):\n%s", diff)
@@ -1115,15 +1119,19 @@ func TestOwnScenario(t *testing.T) {
 	b.mustRefuse(b.agent, 400, authagent.ErrIdentity)
 }
 
-// TestOwnScenarioAccess: what is no access is not taken for the highest, and a
-// check lowers and never raises.
+// TestOwnScenarioAccess: what is no access is not taken for the highest, and
+// there is none, and no action, where there is no user.
 func TestOwnScenarioAccess(t *testing.T) {
 	var who authagent.Principal
 	b := newScenarioBench(t, func(*bench) authagent.Scenario {
-		return raisingScenario{ownScenario{[]string{"profile"}, func(context.Context, *authagent.SignIn) (authagent.Principal, error) { return who, nil }}}
+		return ownCheck{nil, ownScenario{[]string{"profile"}, func(context.Context, *authagent.SignIn) (authagent.Principal, error) { return who, nil }}}
 	})
-	for _, access := range []authagent.Access{-1, 3, 100} {
-		who = authagent.Principal{UserID: "u", Access: access}
+	for _, bad := range []authagent.Principal{
+		{UserID: "u", Access: -1}, {UserID: "u", Access: 3}, {UserID: "u", Access: 100},
+		{ProfileID: "p", Access: authagent.AccessRead}, {ProfileID: "p", Actions: []string{"a"}},
+		{UserID: "u", Actions: []string{""}}, {UserID: "u", Actions: []string{"a b"}}, {UserID: "u", Actions: []string{"a\nb"}},
+	} {
+		who = bad
 		b.mustRefuse(b.agent, 500, authagent.ErrStore)
 	}
 	for _, access := range []authagent.Access{authagent.AccessNone, authagent.AccessRead, authagent.AccessFull} {
@@ -1134,11 +1142,37 @@ func TestOwnScenarioAccess(t *testing.T) {
 	}
 }
 
-type raisingScenario struct{ ownScenario }
+// ownCheck changes the session on each request.
+type ownCheck struct {
+	change func(s *authagent.Session)
+	authagent.Scenario
+}
 
-func (raisingScenario) CheckSession(_ context.Context, s *authagent.Session) error {
-	s.Access = authagent.AccessFull
-	return nil
+func (c ownCheck) CheckSession(ctx context.Context, s *authagent.Session) error {
+	if c.change != nil {
+		c.change(s)
+	}
+	return c.Scenario.CheckSession(ctx, s)
+}
+
+// TestCheckRaises: a check may raise a session, which is how an owner's yes counts
+// on the next request, but not above what the scenario gives, and not where there
+// is no user.
+func TestCheckRaises(t *testing.T) {
+	for i, scenario := range scenarios {
+		t.Run(scenario.name, func(t *testing.T) {
+			b, _ := newSpyBench(t, i, policy(func(r authagent.LinkRequest) (authagent.Link, error) {
+				return authagent.Link{UserID: r.User.ID, Access: authagent.AccessRead}, nil
+			}), func(_ *bench, c *authagent.Config) {
+				c.Scenario = ownCheck{func(s *authagent.Session) { s.Access, s.Actions = authagent.AccessFull, []string{"orders:create"} }, c.Scenario}
+			})
+			got := b.mustSignIn(b.browser(), b.agent)
+			most := map[int]authagent.Access{full: authagent.AccessFull, contextual: authagent.AccessRead}[i]
+			if got.Access != most || (len(got.Actions) > 0) != (got.UserID != "") {
+				t.Errorf("session %+v, want access %v", got, most)
+			}
+		})
+	}
 }
 
 func TestOwnScenarioPanics(t *testing.T) {

@@ -1,0 +1,169 @@
+package grants
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/authagent-go/authagent"
+)
+
+// The states that an approval has and a grant has not.
+const (
+	Used State = "used" // the action was let through, once
+)
+
+// An Approval is a single request of an agent that its owner is asked about. It
+// is for exactly this request, and for one time.
+type Approval struct {
+	ID      string          `json:"id"`
+	Version int64           `json:"version"` // grows with each change
+	UserID  string          `json:"-"`
+	GrantID string          `json:"grant,omitempty"`
+	Agent   authagent.Agent `json:"agent"`
+	Action  string          `json:"action"`
+	Digest  string          `json:"-"` // of the request, see authagent.ActionRequest
+	State   State           `json:"state"`
+
+	Method      string `json:"method"`
+	Target      string `json:"target"` // path and query
+	ContentType string `json:"content_type,omitempty"`
+	Body        []byte `json:"-"`
+
+	RequestedAt time.Time `json:"requested_at"`
+	ExpiresAt   time.Time `json:"expires_at"`
+}
+
+// Now returns the approval's state at this moment: one whose time is over is
+// Expired.
+func (a Approval) Now() State {
+	if !time.Now().Before(a.ExpiresAt) {
+		return Expired
+	}
+	return a.State
+}
+
+// remembered is how long it is known what became of an action, so that the same
+// request is not put before the owner again.
+const remembered = 24 * time.Hour
+
+// actionRetry is when an agent is told to ask again.
+const actionRetry = 15 * time.Second
+
+// Approve implements [authagent.Approver]: it lets a request through once its
+// owner has approved it, and once only.
+func (p *Policy) Approve(ctx context.Context, r authagent.ActionRequest) (path string, err error) {
+	now := time.Now()
+	want := Approval{
+		ID: newID(), Version: 1, UserID: r.Session.UserID, GrantID: r.Session.GrantID, Agent: r.Session.Agent,
+		Action: r.Action, Digest: r.Digest, State: Pending,
+		Method: r.Method, Target: r.Target, ContentType: r.ContentType, Body: r.Body,
+		RequestedAt: now, ExpiresAt: now.Add(or(p.PendingFor, 24*time.Hour)),
+	}
+	if err := p.mayAsk(ctx, want); err != nil {
+		return "", err
+	}
+	for range 3 { // each further time because somebody else changed it in between
+		a, created, err := p.store.CreateApproval(ctx, want)
+		if err != nil {
+			return "", fmt.Errorf("grants: create approval: %w", err)
+		}
+		path = p.approvalPath(a.ID)
+		switch state := a.Now(); {
+		case created:
+			p.asked(ctx, a)
+			return path, pending()
+		case state == Expired: // nobody decided, or the agent came too late: it is a new request
+			want.ID, want.Version = a.ID, a.Version
+			if a, err = p.store.UpdateApproval(ctx, want); err == nil {
+				p.asked(ctx, a)
+				return path, pending()
+			}
+		case state == Approved:
+			a.State, a.ExpiresAt = Used, now.Add(remembered)
+			if _, err = p.store.UpdateApproval(ctx, a); err == nil {
+				return path, nil
+			}
+		case state == Denied:
+			return path, authagent.ErrActionDenied
+		case state == Used:
+			return path, authagent.ErrActionUsed
+		default:
+			return path, pending()
+		}
+		if !errors.Is(err, ErrConflict) {
+			return "", fmt.Errorf("grants: use approval: %w", err)
+		}
+	}
+	return "", fmt.Errorf("grants: use approval: %w", ErrConflict)
+}
+
+// approvalPath is where an agent can look at how an approval stands.
+func (p *Policy) approvalPath(id string) string { return p.path() + "approvals/" + id }
+
+func (p *Policy) asked(ctx context.Context, a Approval) {
+	p.notify(ctx, Notice{Kind: EventActionAsked, UserID: a.UserID, Approval: &a})
+}
+
+func pending() error {
+	return &authagent.Error{
+		Reason: authagent.ErrActionPending, Step: "ask for approval", RetryAfter: actionRetry,
+		Err: errors.New("the owner has yet to decide"),
+	}
+}
+
+// mayAsk bounds what waits for one owner. What waits already may go on waiting.
+func (p *Policy) mayAsk(ctx context.Context, want Approval) error {
+	all, err := p.store.OwnerApprovals(ctx, want.UserID)
+	if err != nil {
+		return fmt.Errorf("grants: find approvals of account: %w", err)
+	}
+	if slices.ContainsFunc(all, func(a Approval) bool { return a.Digest == want.Digest }) {
+		return nil
+	}
+	waiting := 0
+	for _, a := range all {
+		if a.Now() == Pending {
+			waiting++
+		}
+	}
+	if waiting >= or(p.MaxActions, 20) {
+		return &authagent.Error{
+			Reason: authagent.ErrLimited, Step: "ask for approval", RetryAfter: time.Hour,
+			Err: fmt.Errorf("%d actions wait for the owner", waiting),
+		}
+	}
+	return nil
+}
+
+// DecideAction records an owner's decision about a single action that is pending
+// in the version that the owner has seen. It returns authagent.ErrNotFound for one
+// of another account, ErrConflict for one that has been decided, and ErrExpired.
+func (p *Policy) DecideAction(ctx context.Context, userID, id string, version int64, approve bool) (Approval, error) {
+	a, err := p.store.Approval(ctx, id)
+	switch {
+	case err != nil:
+		return Approval{}, fmt.Errorf("grants: find approval: %w", err)
+	case a.UserID != userID:
+		return Approval{}, fmt.Errorf("grants: find approval: %w", authagent.ErrNotFound)
+	case a.Now() == Expired:
+		return a, ErrExpired
+	case a.State != Pending || a.Version != version:
+		return a, ErrConflict
+	}
+	event := EventActionDenied
+	a.State, a.ExpiresAt = Denied, time.Now().Add(remembered)
+	if approve {
+		event = EventActionApproved
+		a.State, a.ExpiresAt = Approved, time.Now().Add(or(p.ActionFor, time.Hour))
+	}
+	if a, err = p.store.UpdateApproval(ctx, a); err != nil {
+		return a, fmt.Errorf("grants: decide action: %w", err)
+	}
+	p.audit(ctx, authagent.Event{
+		Name: event, Agent: a.Agent, UserID: a.UserID, HumanID: userID, GrantID: a.GrantID, Action: a.Action, Method: a.Method,
+	})
+	return a, nil
+}

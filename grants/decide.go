@@ -1,0 +1,221 @@
+package grants
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/authagent-go/authagent"
+)
+
+// ErrExpired says that what was to be decided has expired.
+var ErrExpired = errors.New("grants: expired")
+
+// ErrDecision says that a decision makes no sense: an unknown state, an action
+// that the site does not offer.
+var ErrDecision = errors.New("grants: no such decision")
+
+// A Decision is what an owner decides about a grant.
+type Decision struct {
+	GrantID string
+	Version int64 // of the grant that the owner has seen
+	State   State // Approved, Denied, Suspended or Revoked
+
+	// What an approved grant gives. Access is AccessRead or AccessFull.
+	Access  authagent.Access
+	Actions []string      // beyond Access; of Policy.Actions
+	For     time.Duration // how long; zero means Policy.ApprovedFor
+}
+
+// Decide records an owner's decision, which counts on the agent's next request. It
+// returns authagent.ErrNotFound for a grant of another account, ErrConflict where
+// the grant is not, or no longer, what the owner has seen, ErrExpired for a
+// request that has expired, and ErrDecision.
+//
+// The caller has made sure that it is the owner who decides, in person:
+// [Handler] does.
+func (p *Policy) Decide(ctx context.Context, userID string, d Decision) (Grant, error) {
+	g, err := p.store.Grant(ctx, d.GrantID)
+	switch {
+	case err != nil:
+		return Grant{}, fmt.Errorf("grants: find grant: %w", err)
+	case g.UserID != userID:
+		return Grant{}, fmt.Errorf("grants: find grant: %w", authagent.ErrNotFound)
+	case g.Version != d.Version:
+		return g, ErrConflict
+	case g.State == Pending && g.Now() == Expired:
+		return g, ErrExpired
+	}
+	event, err := p.apply(&g, d)
+	if err != nil {
+		return g, err
+	}
+	if event == EventApproved {
+		if err := p.mayApprove(ctx, g); err != nil {
+			return g, err
+		}
+	}
+	if g, err = p.store.UpdateGrant(ctx, g); err != nil {
+		return g, fmt.Errorf("grants: decide: %w", err)
+	}
+	p.changed(ctx, event, g, userID)
+	return g, nil
+}
+
+// apply changes g as d says and returns what happened to it.
+func (p *Policy) apply(g *Grant, d Decision) (authagent.EventName, error) {
+	from := g.Now()
+	g.DecidedAt = time.Now()
+	switch {
+	case d.State == Approved:
+		return p.applyApproval(g, d, from)
+	case d.State == Denied && from == Pending:
+		g.State = Denied
+		return EventDenied, nil
+	case d.State == Suspended && from == Approved:
+		g.State = Suspended
+		return EventSuspended, nil
+	case d.State == Revoked && (from == Approved || from == Suspended || from == Expired):
+		g.State, g.Actions = Revoked, nil
+		return EventRevoked, nil
+	}
+	return "", fmt.Errorf("%w: from %s to %q", ErrDecision, from, d.State)
+}
+
+func (p *Policy) applyApproval(g *Grant, d Decision, from State) (authagent.EventName, error) {
+	if d.Access != authagent.AccessRead && d.Access != authagent.AccessFull {
+		return "", fmt.Errorf("%w: access %v", ErrDecision, d.Access)
+	}
+	for _, name := range d.Actions {
+		if _, offered := p.Actions[name]; !offered {
+			return "", fmt.Errorf("%w: an action that is not offered", ErrDecision)
+		}
+	}
+	lifetime := or(d.For, or(p.ApprovedFor, 90*24*time.Hour))
+	if lifetime < 0 {
+		return "", fmt.Errorf("%w: for %v", ErrDecision, d.For)
+	}
+	g.State, g.Access, g.ExpiresAt = Approved, d.Access, g.DecidedAt.Add(lifetime)
+	g.Actions = slices.Compact(slices.Sorted(slices.Values(d.Actions)))
+	if from == Approved {
+		return EventChanged, nil
+	}
+	return EventApproved, nil
+}
+
+// mayApprove refuses what has come to be impossible since the agent asked.
+func (p *Policy) mayApprove(ctx context.Context, g Grant) error {
+	all, err := p.store.AgentGrants(ctx, g.Agent)
+	if err != nil {
+		return fmt.Errorf("grants: find grants of agent: %w", err)
+	}
+	if other, found := inForce(all, g.Scenario); found && other.UserID != g.UserID {
+		return fmt.Errorf("grants: the agent acts for another account: %w", authagent.ErrLink)
+	}
+	switch refusal, err := p.mayHaveAnother(ctx, g.UserID); {
+	case err != nil:
+		return err
+	case refusal != "":
+		return fmt.Errorf("grants: %s: %w", refusal, authagent.ErrLink)
+	}
+	return nil
+}
+
+// RevokeAll revokes every grant of an account that could let an agent in, now or
+// later, and denies every request. It goes on after an error, and returns all.
+func (p *Policy) RevokeAll(ctx context.Context, userID string) error {
+	all, err := p.store.OwnerGrants(ctx, userID)
+	if err != nil {
+		return fmt.Errorf("grants: find grants of account: %w", err)
+	}
+	var errs []error
+	for _, g := range all {
+		errs = append(errs, p.revoke(ctx, userID, g))
+	}
+	return errors.Join(errs...)
+}
+
+func (p *Policy) revoke(ctx context.Context, userID string, g Grant) error {
+	for {
+		to := Revoked
+		switch g.Now() {
+		case Pending:
+			to = Denied
+		case Denied, Revoked:
+			return nil
+		case Expired:
+			if g.State == Pending {
+				return nil
+			}
+		}
+		_, err := p.Decide(ctx, userID, Decision{GrantID: g.ID, Version: g.Version, State: to})
+		if !errors.Is(err, ErrConflict) {
+			return err
+		}
+		if g, err = p.store.Grant(ctx, g.ID); err != nil { // changed in the meantime: look again
+			return err
+		}
+	}
+}
+
+// Overview is what an owner sees.
+type Overview struct {
+	Grants    []Grant    `json:"grants"`    // those that wait first, then the latest decided
+	Approvals []Approval `json:"approvals"` // the oldest first
+	Sessions  []Activity `json:"sessions"`  // of agents that may act, the latest seen first
+	Uses      []LastUse  `json:"uses"`      // of each grant that was used
+	Deeds     []Deed     `json:"deeds"`     // the latest first
+}
+
+// maxDeeds is how many deeds an owner is shown.
+const maxDeeds = 50
+
+// Overview returns all that there is about the agents of an account.
+func (p *Policy) Overview(ctx context.Context, userID string) (o Overview, err error) {
+	var errs [5]error
+	var sessions []Activity
+	o.Grants, errs[0] = p.store.OwnerGrants(ctx, userID)
+	o.Approvals, errs[1] = p.store.OwnerApprovals(ctx, userID)
+	sessions, errs[2] = p.store.OwnerActivity(ctx, userID)
+	o.Uses, errs[3] = p.store.OwnerUses(ctx, userID)
+	o.Deeds, errs[4] = p.store.OwnerDeeds(ctx, userID, maxDeeds)
+	if err := errors.Join(errs[:]...); err != nil {
+		return Overview{}, fmt.Errorf("grants: read overview: %w", err)
+	}
+	approved := make(map[string]bool)
+	for i, g := range o.Grants {
+		o.Grants[i].State = g.Now()
+		approved[g.ID] = g.Now() == Approved
+	}
+	for _, s := range sessions {
+		if approved[s.GrantID] {
+			o.Sessions = append(o.Sessions, s)
+		}
+	}
+	slices.SortFunc(o.Grants, func(a, b Grant) int {
+		if (a.State == Pending) != (b.State == Pending) {
+			if a.State == Pending {
+				return -1
+			}
+			return 1
+		}
+		if c := b.DecidedAt.Compare(a.DecidedAt); c != 0 {
+			return c
+		}
+		return b.RequestedAt.Compare(a.RequestedAt)
+	})
+	slices.SortFunc(o.Approvals, func(a, b Approval) int { return a.RequestedAt.Compare(b.RequestedAt) })
+	slices.SortFunc(o.Sessions, func(a, b Activity) int { return b.SeenAt.Compare(a.SeenAt) })
+	return o, nil
+}
+
+// actionText is what a human is told that an action is.
+func (p *Policy) actionText(name string) string {
+	if text := p.Actions[name]; text != "" {
+		return text
+	}
+	return strings.ReplaceAll(name, ":", ": ")
+}

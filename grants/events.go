@@ -1,0 +1,175 @@
+package grants
+
+import (
+	"context"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/authagent-go/authagent"
+)
+
+// The events of this package, for Policy.Audit, and the kinds of notices.
+const (
+	EventPending        authagent.EventName = "link_pending"   // an agent asks to enter an account
+	EventDropped        authagent.EventName = "link_dropped"   // and the owner is not asked: Detail says why
+	EventApproved       authagent.EventName = "link_approved"  // the owner lets it in
+	EventChanged        authagent.EventName = "link_changed"   // and lets it do something else
+	EventDenied         authagent.EventName = "link_denied"    // the owner does not let it in
+	EventSuspended      authagent.EventName = "link_suspended" // its e-mail address has changed, or the owner wants it to stop
+	EventRevoked        authagent.EventName = "link_revoked"   // the owner no longer lets it in
+	EventActionAsked    authagent.EventName = "action_asked"   // it wants to do something that the owner has to approve
+	EventActionApproved authagent.EventName = "action_approved"
+	EventActionDenied   authagent.EventName = "action_denied"
+	EventFirstUse       authagent.EventName = "link_first_used"  // it acts for the first time
+	EventNewNetwork     authagent.EventName = "link_new_network" // it acts from a network that it has not used before
+	EventRules          authagent.EventName = "rules_changed"
+	EventPaused         authagent.EventName = "agents_paused" // the kill switch
+	EventResumed        authagent.EventName = "agents_resumed"
+)
+
+// A Notice is something that an owner should hear of.
+type Notice struct {
+	Kind     authagent.EventName // EventPending, EventApproved, EventSuspended, EventActionAsked and so on
+	UserID   string              // whom to tell
+	Grant    *Grant              // what it is about, or
+	Approval *Approval           // the single action
+	Path     string              // where on the site to see and decide it, signed in
+}
+
+// Text says in plain English what has happened, in constant words but for the
+// agent's ID.
+func (n Notice) Text() string {
+	var agent string
+	switch {
+	case n.Grant != nil:
+		agent = n.Grant.Agent.ID
+	case n.Approval != nil:
+		agent = n.Approval.Agent.ID
+	}
+	switch n.Kind {
+	case EventPending:
+		return "The agent " + agent + " asks to act in your account. Nothing is open to it unless you approve it."
+	case EventApproved:
+		return "The agent " + agent + " may now act in your account."
+	case EventChanged:
+		return "What the agent " + agent + " may do in your account has been changed."
+	case EventDenied:
+		return "The agent " + agent + " was refused."
+	case EventSuspended:
+		return "The agent " + agent + " has been stopped: its owner's e-mail address has changed, or you suspended it. Approve it anew if it is still yours."
+	case EventRevoked:
+		return "The agent " + agent + " may no longer act in your account."
+	case EventActionAsked:
+		return "The agent " + agent + " wants to do something that needs your approval."
+	case EventFirstUse:
+		return "The agent " + agent + " acts in your account for the first time."
+	case EventNewNetwork:
+		return "The agent " + agent + " acts in your account from a new network address."
+	}
+	return "There is news about the agent " + agent + "."
+}
+
+// changed tells everybody that a grant has changed. humanID is who did it, empty
+// for the package itself.
+func (p *Policy) changed(ctx context.Context, event authagent.EventName, g Grant, humanID string) {
+	p.audit(ctx, authagent.Event{
+		Name: event, Issuer: g.Agent.Issuer, Agent: g.Agent, UserID: g.UserID, HumanID: humanID, GrantID: g.ID, Scenario: g.Scenario,
+		Access: g.Access, RemoteAddr: g.RequestedFrom,
+	})
+	p.notify(ctx, Notice{Kind: event, UserID: g.UserID, Grant: &g})
+}
+
+// dropped records a request that no owner will hear of.
+func (p *Policy) dropped(ctx context.Context, r authagent.LinkRequest, why string) {
+	if why == "" {
+		return
+	}
+	p.audit(ctx, authagent.Event{
+		Name: EventDropped, Issuer: r.Agent.Issuer, Agent: r.Agent, UserID: r.User.ID, Scenario: r.Scenario, RemoteAddr: r.RemoteAddr,
+		Outcome: "refused", Detail: why,
+	})
+}
+
+func (p *Policy) audit(ctx context.Context, e authagent.Event) {
+	e.Time = time.Now().UTC()
+	e.Outcome = or(e.Outcome, "ok")
+	p.logger().InfoContext(ctx, "grants: "+string(e.Name), "event", e)
+	if p.Audit != nil {
+		p.Audit(context.WithoutCancel(ctx), e)
+	}
+}
+
+// notify tells the owner in the background: mail takes its time.
+func (p *Policy) notify(ctx context.Context, n Notice) {
+	if p.Notify == nil {
+		return
+	}
+	n.Path = p.path()
+	p.background(ctx, func(ctx context.Context) error {
+		p.telling.Lock()
+		defer p.telling.Unlock()
+		defer func() {
+			if v := recover(); v != nil {
+				p.logger().Error("grants: Notify panicked", "stack", string(debug.Stack()))
+			}
+		}()
+		p.Notify(ctx, n)
+		return nil
+	})
+}
+
+// Record keeps what agents do, for their owners to see, and passes every event on
+// to Audit. It is made for [authagent.Config.Audit].
+func (p *Policy) Record(ctx context.Context, e authagent.Event) {
+	if err := p.record(ctx, e); err != nil {
+		p.logger().Warn("grants: could not record what an agent did", "event", e.Name, "err", err)
+	}
+	if p.Audit != nil {
+		p.Audit(ctx, e)
+	}
+}
+
+func (p *Policy) record(ctx context.Context, e authagent.Event) error {
+	if e.Name == authagent.EventSessionEnded {
+		if err := p.store.EndActivity(ctx, e.SessionID); err != nil {
+			return err
+		}
+	}
+	if e.UserID == "" || e.GrantID == "" {
+		return nil
+	}
+	return p.store.AddDeed(ctx, Deed{
+		GrantID: e.GrantID, UserID: e.UserID, At: e.Time, Event: e.Name, Action: e.Action, Route: e.Route, Outcome: e.Outcome, Reason: e.Reason,
+	})
+}
+
+// seen remembers which sessions were recorded within the last minute, so that a
+// request costs a write now and then only. The zero value is ready.
+type seen struct {
+	mu    sync.Mutex
+	at    map[string]time.Time
+	swept time.Time
+}
+
+// first reports whether a session is seen for the first time in a minute.
+func (s *seen) first(id string, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.at == nil {
+		s.at = make(map[string]time.Time)
+	}
+	if now.Sub(s.at[id]) < time.Minute {
+		return false
+	}
+	if now.Sub(s.swept) > time.Minute {
+		for old, at := range s.at {
+			if now.Sub(at) > time.Minute {
+				delete(s.at, old)
+			}
+		}
+		s.swept = now
+	}
+	s.at[id] = now
+	return true
+}

@@ -1,0 +1,521 @@
+// Package grants gives the owner of an account control over the agents that act
+// in it: which may enter, with what access, until when, and which single actions
+// they may perform.
+//
+// A grant lets one agent, known by issuer and ID, act for one account. It begins
+// as a request that the agent makes by signing in, or with the owner, who connects
+// an agent in person. Nothing opens until the owner has said yes, and an e-mail
+// address decides nothing but whom to ask.
+//
+//	store := grants.NewMemory() // or a shared one
+//	owners := grants.OwnerApproval(store)
+//	owners.Notify = sendMail
+//	owners.Audit = audit
+//
+//	rp, err := authagent.New(authagent.Config{
+//		// ...
+//		Scenario: grants.Enforce(store, authagent.FullAccount(users, owners)),
+//		Human:    signedInUser,
+//		Audit:    owners.Record,
+//	})
+//	mux.Handle("/account/agents/", grants.Handler(owners, rp))
+//	mux.Handle("POST /orders", rp.Action("orders:create")(orders))
+//	mux.Handle("POST /payouts", rp.RequireApproval("payouts:create", owners)(payouts))
+//
+// [Handler] is the page on which owners see and decide all of it. [Policy] has the
+// same as methods, for a site that draws its own.
+//
+// Every decision counts on the agent's next request, at every instance that
+// shares the [Store]. No agent can take one: the page lets nobody through but a
+// human who is signed in where no agent is.
+package grants
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/internal/limit"
+)
+
+// State is how a grant stands.
+type State string
+
+// The states of a grant. A grant whose time is over is Expired, whatever the
+// store has: see [Grant.Now].
+const (
+	Pending   State = "pending"   // the agent has asked, the owner has yet to decide
+	Approved  State = "approved"  // the agent may act
+	Suspended State = "suspended" // it may not, until the owner approves it anew
+	Denied    State = "denied"    // the owner said no
+	Revoked   State = "revoked"   // the owner said yes, and then no
+	Expired   State = "expired"   // nobody decided in time, or the approval has run out
+)
+
+// A Grant is what one agent may do in one account.
+type Grant struct {
+	ID       string           `json:"id"`
+	Version  int64            `json:"version"` // grows with each change
+	Agent    authagent.Agent  `json:"agent"`
+	Scenario string           `json:"scenario"`
+	UserID   string           `json:"user_id"`
+	State    State            `json:"state"`
+	Access   authagent.Access `json:"access"`
+	Actions  []string         `json:"actions,omitempty"` // beyond Access, by name
+
+	// Name and Model are what the agent says of itself. They are for display, and
+	// to be marked as such.
+	Name  string `json:"name,omitempty"`
+	Model string `json:"model,omitempty"`
+
+	// Email is the owner's address as the authorization server had it when the
+	// grant was asked for or approved. One that has changed suspends the grant.
+	Email string `json:"-"`
+
+	RequestedAt   time.Time `json:"requested_at"`
+	RequestedFrom string    `json:"requested_from,omitempty"` // the client's address
+	DecidedAt     time.Time `json:"decided_at,omitzero"`
+	ExpiresAt     time.Time `json:"expires_at"`
+}
+
+// Now returns the grant's state at this moment: a pending or approved grant whose
+// time is over is Expired.
+func (g Grant) Now() State {
+	if (g.State == Pending || g.State == Approved) && !time.Now().Before(g.ExpiresAt) {
+		return Expired
+	}
+	return g.State
+}
+
+// A Policy is the [authagent.LinkPolicy] that asks the owner. Make one with
+// [OwnerApproval] and set its fields before it is used; their zero values are the
+// safe defaults. Its methods are safe for concurrent use.
+type Policy struct {
+	// Notify tells an owner, by mail or otherwise, that there is something to see
+	// or to decide. It is called in the background, one at a time. Do not
+	// put a link that decides into the message: the owner decides on the page,
+	// signed in. By default nobody is told.
+	Notify func(context.Context, Notice)
+
+	// Audit gets an event for each change of a grant or approval, and every event
+	// that Record is given. By default nobody does.
+	Audit func(context.Context, authagent.Event)
+
+	// Logger gets what an operator wants to know; nil means slog.Default().
+	Logger *slog.Logger
+
+	// Path is where Handler is mounted, with a slash at its end. The default is
+	// "/account/agents/".
+	Path string
+
+	// Actions are the actions that an owner can allow by name, each with a few
+	// words that say to a human what it is: "orders:create": "Place orders".
+	Actions map[string]string
+
+	// OwnerStartedOnly lets owners connect agents, and no agent ask.
+	OwnerStartedOnly bool
+
+	// PendingFor is how long a request waits for the owner. The default is 24
+	// hours, and more than 7 days are refused by New. ApprovedFor is how long an
+	// approved agent may act before its owner is asked again; the default is 90
+	// days. ActionFor is how long an approved action waits for the agent to
+	// perform it; the default is an hour.
+	PendingFor, ApprovedFor, ActionFor time.Duration
+
+	// MaxAgents is how many agents an account may have; the default is 10.
+	// MaxNotices is how many requests an account is asked about in an hour, so
+	// that nobody can flood its owner; the default is 3, and further ones are
+	// dropped. MaxActions is how many single actions may wait for one owner; the
+	// default is 20.
+	MaxAgents, MaxNotices, MaxActions int
+
+	// Privileged reports accounts that no agent may ever enter, such as those of
+	// the site's staff. By default there is none.
+	Privileged func(ctx context.Context, userID string) (bool, error)
+
+	// DangerouslyApproveByEmail admits agents without asking the owner first. See
+	// there.
+	DangerouslyApproveByEmail *EmailApproval
+
+	store   Store
+	filing  sync.Mutex     // one request is filed at a time, so that limits hold
+	telling sync.Mutex     // one owner is told at a time
+	waiting chan struct{}  // bounds the work that waits in the background
+	under   sync.WaitGroup // the work in the background
+	touched seen
+}
+
+// EmailApproval names the agents that enter an account without being approved,
+// because an authorization server says that its owner's e-mail address is the
+// account's. That is the way accounts are taken over: whoever can write that
+// address at the server is in. Both lists are needed and match exactly. The
+// account's owner is told, gets a grant that can be revoked, and has to have
+// verified the address at the site.
+type EmailApproval struct {
+	Issuers []string // exactly as in Config.Issuer
+	Domains []string // of the address, in ASCII; case does not matter
+}
+
+// OwnerApproval returns a Policy that keeps grants in store.
+func OwnerApproval(store Store) *Policy {
+	return &Policy{store: store, waiting: make(chan struct{}, 256)}
+}
+
+const (
+	maxPendingFor = 7 * 24 * time.Hour
+
+	// fileTimeout bounds what is done in the background for one request.
+	fileTimeout = 10 * time.Second
+)
+
+// Check reports every setting that is wrong. [authagent.New] calls it.
+func (p *Policy) Check() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("grants: "+format, args...)) }
+	if p.store == nil {
+		bad("OwnerApproval: the Store is nil")
+	}
+	if p.PendingFor < 0 || p.PendingFor > maxPendingFor {
+		bad("PendingFor: %v is not between 0 and %v", p.PendingFor, maxPendingFor)
+	}
+	if p.ApprovedFor < 0 || p.ActionFor < 0 {
+		bad("ApprovedFor, ActionFor: must not be negative")
+	}
+	if p.MaxAgents < 0 || p.MaxNotices < 0 || p.MaxActions < 0 {
+		bad("MaxAgents, MaxNotices, MaxActions: must not be negative")
+	}
+	if p.Path != "" && (!strings.HasPrefix(p.Path, "/") || !strings.HasSuffix(p.Path, "/") || strings.HasPrefix(p.Path, "//")) {
+		bad("Path: %q does not begin and end with one slash", p.Path)
+	}
+	if e := p.DangerouslyApproveByEmail; e != nil {
+		for name, list := range map[string][]string{"Issuers": e.Issuers, "Domains": e.Domains} {
+			if len(list) == 0 || slices.ContainsFunc(list, func(s string) bool { return s == "" || strings.Contains(s, "*") }) {
+				bad("DangerouslyApproveByEmail: %s has to be a list of exact names", name)
+			}
+		}
+		p.logger().Warn("grants: agents are admitted by their owner's e-mail address alone (DangerouslyApproveByEmail)",
+			"issuers", e.Issuers, "domains", e.Domains)
+	}
+	return errors.Join(errs...)
+}
+
+func (p *Policy) logger() *slog.Logger {
+	if p.Logger != nil {
+		return p.Logger
+	}
+	return slog.Default()
+}
+
+func (p *Policy) path() string { return or(p.Path, "/account/agents/") }
+
+// or returns value, or otherwise where value is zero.
+func or[T comparable](value, otherwise T) T {
+	var zero T
+	if value == zero {
+		return otherwise
+	}
+	return value
+}
+
+// Link implements [authagent.LinkPolicy]. An agent that has no approved grant gets
+// authagent.ErrApproval, whether the account exists or not and whatever its owner
+// decided; what there is to do for the owner is done in the background, so that
+// not even the time it takes tells.
+func (p *Policy) Link(ctx context.Context, r authagent.LinkRequest) (authagent.Link, error) {
+	all, err := p.store.AgentGrants(ctx, r.Agent)
+	if err != nil {
+		return authagent.Link{}, fmt.Errorf("grants: find grants of agent: %w", err)
+	}
+	g, found := inForce(all, r.Scenario)
+	switch {
+	case found && g.State == Suspended:
+		return authagent.Link{}, authagent.ErrSuspended
+	case found && g.Email != r.Email:
+		return authagent.Link{}, p.suspend(ctx, g, r.Email)
+	case found:
+		return authagent.Link{UserID: g.UserID, Access: g.Access, Actions: g.Actions, GrantID: g.ID}, nil
+	case r.User == nil || p.OwnerStartedOnly:
+		return authagent.Link{}, authagent.ErrApproval
+	case p.DangerouslyApproveByEmail.covers(r):
+		return p.approveByEmail(ctx, r)
+	}
+	p.background(ctx, func(ctx context.Context) error { return p.file(ctx, r) })
+	return authagent.Link{}, authagent.ErrApproval
+}
+
+// inForce returns the grant by which an agent enters: the approved one, or the
+// one that would be if it were not suspended. Of several accounts whose owners
+// have approved the agent, the first has it; that never changes with an address.
+func inForce(all []Grant, scenario string) (first Grant, found bool) {
+	for _, g := range all {
+		if state := g.Now(); g.Scenario != scenario || state != Approved && state != Suspended {
+			continue
+		}
+		if !found || g.DecidedAt.Before(first.DecidedAt) {
+			first, found = g, true
+		}
+	}
+	return first, found
+}
+
+// suspend stops a grant whose agent has got another owner's address: the agent ID
+// may have been given anew, to somebody else.
+func (p *Policy) suspend(ctx context.Context, g Grant, email string) error {
+	g.State, g.Email = Suspended, email // the owner who approves it anew does so with the new address
+	g, err := p.store.UpdateGrant(ctx, g)
+	if errors.Is(err, ErrConflict) {
+		return authagent.ErrSuspended // somebody was faster; the next sign-in sees what they did
+	}
+	if err != nil {
+		return fmt.Errorf("grants: suspend grant: %w", err)
+	}
+	p.changed(ctx, EventSuspended, g, "")
+	return authagent.ErrSuspended
+}
+
+func (e *EmailApproval) covers(r authagent.LinkRequest) bool {
+	return e != nil && r.User.EmailVerified && slices.Contains(e.Issuers, r.Agent.Issuer) && hasDomain(e.Domains, r.Email)
+}
+
+// hasDomain reports whether one of domains is exactly the domain of a plain
+// address in lower case.
+func hasDomain(domains []string, email string) bool {
+	_, domain, _ := strings.Cut(email, "@")
+	return domain != "" && slices.ContainsFunc(domains, func(d string) bool { return lowerASCII(d) == domain })
+}
+
+// lowerASCII lowers ASCII letters and leaves all others alone: some fold into
+// ASCII ones.
+func lowerASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
+}
+
+func (p *Policy) approveByEmail(ctx context.Context, r authagent.LinkRequest) (authagent.Link, error) {
+	p.filing.Lock()
+	defer p.filing.Unlock()
+	if refusal, err := p.mayHaveAnother(ctx, r.User.ID); err != nil || refusal != "" {
+		p.dropped(ctx, r, refusal)
+		return authagent.Link{}, errors.Join(err, authagent.ErrApproval)
+	}
+	want := p.newGrant(r, Approved, or(p.ApprovedFor, 90*24*time.Hour))
+	g, created, err := p.store.CreateGrant(ctx, want)
+	switch {
+	case err != nil:
+		return authagent.Link{}, fmt.Errorf("grants: create grant: %w", err)
+	case !created: // it was denied, revoked or let expire, and that stands
+		return authagent.Link{}, authagent.ErrApproval
+	}
+	p.changed(ctx, EventApproved, g, "")
+	return authagent.Link{UserID: g.UserID, Access: g.Access, GrantID: g.ID}, nil
+}
+
+func (p *Policy) newGrant(r authagent.LinkRequest, state State, lifetime time.Duration) Grant {
+	now := time.Now()
+	g := Grant{
+		ID: newID(), Version: 1, Agent: r.Agent, Scenario: r.Scenario, UserID: r.User.ID, State: state, Access: authagent.AccessRead,
+		Name: r.Name, Model: r.Model, Email: r.Email, RequestedAt: now, RequestedFrom: r.RemoteAddr, ExpiresAt: now.Add(lifetime),
+	}
+	if state == Approved {
+		g.DecidedAt = now
+	}
+	return g
+}
+
+func newID() string { return strings.ToLower(rand.Text()) }
+
+// file puts an agent's request before the owner of the account, once for each
+// agent and within limits.
+func (p *Policy) file(ctx context.Context, r authagent.LinkRequest) error {
+	p.filing.Lock()
+	defer p.filing.Unlock()
+	all, err := p.store.OwnerGrants(ctx, r.User.ID)
+	if err != nil {
+		return fmt.Errorf("find grants of account: %w", err)
+	}
+	have := slices.IndexFunc(all, func(g Grant) bool { return g.Agent == r.Agent && g.Scenario == r.Scenario })
+	if have >= 0 && all[have].Now() != Expired {
+		return nil // it waits already, or was decided
+	}
+	refusal, err := p.mayHaveAnother(ctx, r.User.ID)
+	if err == nil && refusal == "" && p.askedLately(all) >= or(p.MaxNotices, 3) {
+		refusal = "the owner has been asked often enough for now"
+	}
+	if err != nil || refusal != "" {
+		p.dropped(ctx, r, refusal)
+		return err
+	}
+	g := p.newGrant(r, Pending, or(p.PendingFor, 24*time.Hour))
+	if have >= 0 {
+		g.ID, g.Version = all[have].ID, all[have].Version
+		g, err = p.store.UpdateGrant(ctx, g)
+	} else {
+		var created bool
+		if g, created, err = p.store.CreateGrant(ctx, g); err == nil && !created {
+			return nil
+		}
+	}
+	switch {
+	case errors.Is(err, ErrConflict):
+		return nil // another instance was faster
+	case err != nil:
+		return fmt.Errorf("file request: %w", err)
+	}
+	p.changed(ctx, EventPending, g, "")
+	return nil
+}
+
+// askedLately counts the requests of the last hour.
+func (p *Policy) askedLately(all []Grant) (n int) {
+	for _, g := range all {
+		if time.Since(g.RequestedAt) < time.Hour && (g.DecidedAt.IsZero() || g.DecidedAt.After(g.RequestedAt)) {
+			n++
+		}
+	}
+	return n
+}
+
+// mayHaveAnother says why an account may have no further agent, if so.
+func (p *Policy) mayHaveAnother(ctx context.Context, userID string) (refusal string, err error) {
+	if p.Privileged != nil {
+		switch privileged, err := p.Privileged(ctx, userID); {
+		case err != nil:
+			return "", fmt.Errorf("grants: ask whether account is privileged: %w", err)
+		case privileged:
+			return "the account is privileged", nil
+		}
+	}
+	all, err := p.store.OwnerGrants(ctx, userID)
+	if err != nil {
+		return "", fmt.Errorf("grants: find grants of account: %w", err)
+	}
+	agents := make(map[authagent.Agent]bool)
+	for _, g := range all {
+		if g.Now() == Approved {
+			agents[g.Agent] = true
+		}
+	}
+	if len(agents) >= or(p.MaxAgents, 10) {
+		return "the account has as many agents as it may have", nil
+	}
+	return "", nil
+}
+
+// LinkByOwner implements [authagent.OwnerLinker]: a human who is signed in has
+// connected the agent to their own account. The grant lets it read; more is a
+// choice of its own.
+func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error {
+	p.filing.Lock()
+	defer p.filing.Unlock()
+	all, err := p.store.AgentGrants(ctx, r.Agent)
+	if err != nil {
+		return fmt.Errorf("grants: find grants of agent: %w", err)
+	}
+	if g, found := inForce(all, r.Scenario); found && g.UserID != r.User.ID {
+		return fmt.Errorf("grants: the agent acts for another account: %w", authagent.ErrLink)
+	}
+	have := slices.IndexFunc(all, func(g Grant) bool { return g.UserID == r.User.ID && g.Scenario == r.Scenario })
+	want := p.newGrant(r, Approved, or(p.ApprovedFor, 90*24*time.Hour))
+	if have >= 0 {
+		want.ID, want.Version, want.RequestedAt = all[have].ID, all[have].Version, all[have].RequestedAt
+		if all[have].Now() == Approved {
+			want.Access, want.Actions = all[have].Access, all[have].Actions
+		}
+	}
+	if have < 0 || all[have].Now() != Approved {
+		switch refusal, err := p.mayHaveAnother(ctx, r.User.ID); {
+		case err != nil:
+			return err
+		case refusal != "":
+			return fmt.Errorf("grants: %s: %w", refusal, authagent.ErrLink)
+		}
+	}
+	if have >= 0 {
+		want, err = p.store.UpdateGrant(ctx, want)
+	} else {
+		var created bool
+		if want, created, err = p.store.CreateGrant(ctx, want); err == nil && !created {
+			err = ErrConflict
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("grants: connect agent: %w", err)
+	}
+	p.changed(ctx, EventApproved, want, r.User.ID)
+	return nil
+}
+
+// CheckSession implements [authagent.SessionChecker]: a session lives as long as
+// its grant, and has what the grant has now.
+func (p *Policy) CheckSession(ctx context.Context, s *authagent.Session) error {
+	g, err := p.store.Grant(ctx, s.GrantID)
+	switch {
+	case errors.Is(err, authagent.ErrNotFound):
+		return authagent.ErrLink
+	case err != nil:
+		return fmt.Errorf("grants: find grant of session: %w", err)
+	case g.Now() == Suspended:
+		return authagent.ErrSuspended
+	case g.Now() != Approved || g.Agent != s.Agent || g.UserID != s.UserID || g.Scenario != s.Scenario:
+		return authagent.ErrLink
+	}
+	s.Access, s.Actions = g.Access, g.Actions
+	p.touch(ctx, s, g)
+	return nil
+}
+
+// touch records that a grant is used, now and then. It is for owners to see, and
+// no reason to refuse a request.
+func (p *Policy) touch(ctx context.Context, s *authagent.Session, g Grant) {
+	now := time.Now()
+	if !p.touched.first(s.ID, now) {
+		return
+	}
+	use, err := p.store.Touch(ctx, Activity{
+		SessionID: s.ID, GrantID: s.GrantID, UserID: s.UserID, RemoteAddr: s.RemoteAddr, Network: or(limit.Network(s.RemoteAddr), s.RemoteAddr),
+		StartedAt: s.StartedAt, SeenAt: now, ExpiresAt: s.ExpiresAt,
+	})
+	switch {
+	case err != nil:
+		p.logger().Warn("grants: could not record that a grant was used", "grant", s.GrantID, "err", err)
+	case use == FirstUse:
+		p.notify(ctx, Notice{Kind: EventFirstUse, UserID: g.UserID, Grant: &g})
+	case use == NewNetwork:
+		p.notify(ctx, Notice{Kind: EventNewNetwork, UserID: g.UserID, Grant: &g})
+	}
+}
+
+// background does work that a request starts and must not wait for. Wait waits
+// for it.
+func (p *Policy) background(ctx context.Context, work func(context.Context) error) {
+	select {
+	case p.waiting <- struct{}{}:
+	default:
+		p.logger().Warn("grants: too many requests wait to be filed; one is dropped")
+		return
+	}
+	p.under.Go(func() {
+		defer func() { <-p.waiting }()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fileTimeout)
+		defer cancel()
+		if err := work(ctx); err != nil {
+			p.logger().Error("grants: a request for approval could not be filed", "err", err)
+		}
+	})
+}
+
+// Wait returns when the work that requests have left in the background is done:
+// filing requests and notifying owners. A site calls it after its HTTP server has
+// shut down.
+func (p *Policy) Wait() { p.under.Wait() }

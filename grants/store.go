@@ -1,0 +1,140 @@
+package grants
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/authagent-go/authagent"
+)
+
+// ErrConflict is what a store returns when what is to be changed is not what the
+// caller has seen: somebody else has changed it since.
+var ErrConflict = errors.New("grants: changed by somebody else")
+
+// A Store keeps everything of this package. Implementations are safe for
+// concurrent use, at any number of instances; uniqueness and versions are theirs
+// to keep, not to be checked before a write. [NewMemory] returns one for a single
+// process.
+type Store interface {
+	GrantStore
+	ApprovalStore
+	ActivityStore
+	RuleStore
+}
+
+// A GrantStore keeps grants.
+type GrantStore interface {
+	// Grant returns the grant with this ID, or authagent.ErrNotFound. It is called
+	// on each request of an agent.
+	Grant(ctx context.Context, id string) (Grant, error)
+
+	// AgentGrants returns all grants of an agent, in no order.
+	AgentGrants(ctx context.Context, agent authagent.Agent) ([]Grant, error)
+
+	// OwnerGrants returns all grants for an account, in no order.
+	OwnerGrants(ctx context.Context, userID string) ([]Grant, error)
+
+	// CreateGrant adds g with its ID and version and returns it, unless there is one with its Agent, Scenario and
+	// UserID: then it returns that one, and false. Of any number of calls at once
+	// one creates.
+	CreateGrant(ctx context.Context, g Grant) (have Grant, created bool, err error)
+
+	// UpdateGrant replaces the grant that has g's ID and Version, and returns g
+	// with a Version that is higher by one. If there is none it changes nothing
+	// and returns ErrConflict. ID, Agent, Scenario and UserID never change.
+	UpdateGrant(ctx context.Context, g Grant) (Grant, error)
+}
+
+// An ApprovalStore keeps the single actions that owners are asked about.
+type ApprovalStore interface {
+	// Approval returns the approval with this ID, or authagent.ErrNotFound.
+	Approval(ctx context.Context, id string) (Approval, error)
+
+	// OwnerApprovals returns the approvals of an account that have not expired,
+	// in no order.
+	OwnerApprovals(ctx context.Context, userID string) ([]Approval, error)
+
+	// CreateApproval adds a with its ID and version and returns it, unless there is one with its UserID and
+	// Digest: then it returns that one, expired or not, and false.
+	CreateApproval(ctx context.Context, a Approval) (have Approval, created bool, err error)
+
+	// UpdateApproval replaces the approval that has a's ID and Version, and
+	// returns a with a Version that is higher by one. If there is none it changes
+	// nothing and returns ErrConflict.
+	UpdateApproval(ctx context.Context, a Approval) (Approval, error)
+}
+
+// An Activity is a session of an agent, as its owner sees it.
+type Activity struct {
+	SessionID  string    `json:"session"`
+	GrantID    string    `json:"grant"`
+	UserID     string    `json:"-"`
+	RemoteAddr string    `json:"remote_addr"`
+	Network    string    `json:"-"` // of RemoteAddr: the address without its port, IPv6 by its /64 network
+	StartedAt  time.Time `json:"started_at"`
+	SeenAt     time.Time `json:"seen_at"` // accurate to a minute
+	ExpiresAt  time.Time `json:"expires_at"`
+}
+
+// A Use says what is new about the use of a grant.
+type Use int
+
+const (
+	KnownUse   Use = iota // nothing is
+	FirstUse              // the grant is used for the first time
+	NewNetwork            // it is used from a network that it was not used from before
+)
+
+// A LastUse is when and from where a grant was used last.
+type LastUse struct {
+	GrantID    string    `json:"grant"`
+	RemoteAddr string    `json:"remote_addr"`
+	SeenAt     time.Time `json:"seen_at"` // accurate to a minute
+}
+
+// A Deed is something that an agent did, or was refused.
+type Deed struct {
+	GrantID string              `json:"grant"`
+	UserID  string              `json:"-"`
+	At      time.Time           `json:"at"`
+	Event   authagent.EventName `json:"event"`
+	Action  string              `json:"action,omitempty"` // as the site names it
+	Route   string              `json:"route,omitempty"`
+	Outcome string              `json:"outcome"`
+	Reason  authagent.Reason    `json:"reason,omitempty"`
+}
+
+// An ActivityStore keeps what owners see of what their agents do. It is not the
+// audit trail, and may forget.
+type ActivityStore interface {
+	// Touch records that a session was seen, in the place of what was recorded of
+	// the same session, and that its grant was used from a.Network. It returns
+	// what is new about that, which of several calls at once one is told.
+	Touch(ctx context.Context, a Activity) (Use, error)
+
+	// EndActivity forgets a session. Without one it returns nil.
+	EndActivity(ctx context.Context, sessionID string) error
+
+	// OwnerActivity returns the sessions of an account that have not expired.
+	OwnerActivity(ctx context.Context, userID string) ([]Activity, error)
+
+	// OwnerUses returns the last use of each grant of an account that was used.
+	OwnerUses(ctx context.Context, userID string) ([]LastUse, error)
+
+	// AddDeed records a deed.
+	AddDeed(ctx context.Context, d Deed) error
+
+	// OwnerDeeds returns the latest deeds in an account, newest first, at most n.
+	OwnerDeeds(ctx context.Context, userID string, n int) ([]Deed, error)
+}
+
+// A RuleStore keeps the rules of the site about all agents.
+type RuleStore interface {
+	// Rules returns the rules; without any, the zero value. It is called on each
+	// request of an agent.
+	Rules(ctx context.Context) (Rules, error)
+
+	// SetRules replaces the rules.
+	SetRules(ctx context.Context, r Rules) error
+}

@@ -1,0 +1,129 @@
+// Package limit bounds how often something may happen, for each of many keys,
+// in the memory of one process.
+package limit
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// maxKeys bounds the memory of a Limiter, at about 100 bytes a key.
+const maxKeys = 1 << 17
+
+// A Limiter lets n events happen in each period, for each key, and as many at
+// once. It is safe for concurrent use; nil limits nothing.
+//
+// It is the generic cell rate algorithm, which needs one time for each key: the
+// one at which the budget is whole again. A key whose budget is whole is
+// forgotten, so that what is kept is bounded by what happens and not by who comes.
+type Limiter struct {
+	every  time.Duration // between events at the steady rate
+	period time.Duration
+
+	mu    sync.Mutex
+	whole map[string]time.Time
+	sweep time.Time // when to look for whole budgets again
+}
+
+// New returns a Limiter, or nil where n or period is not positive.
+func New(n int, period time.Duration) *Limiter {
+	if n <= 0 || period <= 0 {
+		return nil
+	}
+	return &Limiter{every: period / time.Duration(n), period: period, whole: make(map[string]time.Time)}
+}
+
+// Allow takes one event of key's budget. It returns 0, or, taking nothing, how
+// long to wait for the next. While more keys than the limiter can hold have
+// spent something, it refuses further ones: to forget a key would give it its
+// budget back.
+func (l *Limiter) Allow(key string) (wait time.Duration) {
+	if l == nil {
+		return 0
+	}
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	whole, spent := l.whole[key]
+	if !spent && !l.room(now) {
+		return l.every
+	}
+	if whole.Before(now) {
+		whole = now
+	}
+	whole = whole.Add(l.every)
+	if wait := whole.Sub(now) - l.period; wait > 0 {
+		return wait
+	}
+	l.whole[key] = whole
+	return 0
+}
+
+// room reports whether a further key can be kept, and forgets now and then those
+// whose budget is whole.
+func (l *Limiter) room(now time.Time) bool {
+	if len(l.whole) < maxKeys && now.Before(l.sweep) {
+		return true
+	}
+	if len(l.whole) >= maxKeys && now.Before(l.sweep.Add(time.Second-l.period)) {
+		return false // looked a moment ago: a flood of keys must not make each request look again
+	}
+	for key, whole := range l.whole {
+		if whole.Before(now) {
+			delete(l.whole, key)
+		}
+	}
+	l.sweep = now.Add(l.period)
+	return len(l.whole) < maxKeys
+}
+
+// AddressKey returns the key of a client address, which is its Network. It
+// returns "" for what is no address, and for an address that is not public:
+// there, a proxy or a developer is speaking for everybody, and one budget for all
+// would let one client shut the others out.
+func AddressKey(address string) string {
+	ip, ok := parse(address)
+	if !ok || !ip.IsGlobalUnicast() || ip.IsPrivate() || isExample(ip) {
+		return ""
+	}
+	return network(ip)
+}
+
+// Network returns where a client address, "host" or "host:port", is: the IPv4
+// address itself, and the /64 network of an IPv6 address, of which one client has
+// a whole network to choose from. It returns "" for what is no address.
+func Network(address string) string {
+	ip, ok := parse(address)
+	if !ok {
+		return ""
+	}
+	return network(ip)
+}
+
+func parse(address string) (ip netip.Addr, ok bool) {
+	ip, err := netip.ParseAddr(address)
+	if err != nil {
+		full, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return netip.Addr{}, false
+		}
+		ip = full.Addr()
+	}
+	return ip.Unmap().WithZone(""), true
+}
+
+func network(ip netip.Addr) string {
+	if ip.Is4() {
+		return ip.String()
+	}
+	prefix, _ := ip.Prefix(64) // 64 is in range
+	return prefix.String()
+}
+
+// isExample reports whether ip is in the network that RFC 5737 keeps for
+// documentation, from which net/http/httptest takes the address of its requests.
+func isExample(ip netip.Addr) bool {
+	four := ip.As16()
+	return ip.Is4() && four[12] == 192 && four[13] == 0 && four[14] == 2
+}
