@@ -1,6 +1,7 @@
 package enginetest_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -140,7 +141,7 @@ func (b *site) begin(t *testing.T) callback {
 	resp := b.send(t, c, http.MethodGet, "/auth/agent/login")
 	target, err := b.agent.Authorize(t.Context(), b.as.Client(), resp.Header.Get("Location"))
 	if err != nil {
-		t.Fatalf("login: %d %s: %v", resp.StatusCode, resp.body, err)
+		t.Errorf("login: %d %s: %v", resp.StatusCode, resp.body, err)
 	}
 	return callback{target, b.cookies(t, c)}
 }
@@ -222,6 +223,17 @@ func (b *site) send(t *testing.T, c *http.Client, method, target string, header 
 		t.Fatal(err)
 	}
 	return &response{resp, string(body)}
+}
+
+// exchanges returns how many requests the token endpoint has had, those left out
+// that only learn how it wants to be asked.
+func (b *site) exchanges() (n int) {
+	for _, r := range b.as.Requests(authagenttest.PathToken) {
+		if !bytes.Contains(r.Body, []byte("encoding-probe")) {
+			n++
+		}
+	}
+	return n
 }
 
 // refuses checks that nothing is served to a session, or half-served to a
