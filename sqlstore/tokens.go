@@ -1,0 +1,56 @@
+package sqlstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/authagent-go/authagent"
+)
+
+// Tokens is an [authagent.TokenStore]. A session ID has at most 255 bytes.
+type Tokens struct{ s *Store }
+
+// Tokens returns the store of sealed tokens.
+func (s *Store) Tokens() *Tokens { return &Tokens{s} }
+
+const (
+	insertTokens  = `INSERT INTO authagent_tokens (session_id, sealed, expires_at) VALUES (?, ?, ?)`
+	replaceTokens = `UPDATE authagent_tokens SET sealed = ?, expires_at = ? WHERE session_id = ? AND sealed = ?`
+	selectTokens  = `SELECT sealed FROM authagent_tokens WHERE session_id = ?`
+	deleteTokens  = `DELETE FROM authagent_tokens WHERE session_id = ?`
+)
+
+// SaveTokens implements [authagent.TokenStore].
+func (t *Tokens) SaveTokens(ctx context.Context, sessionID string, old, sealed []byte, expires time.Time) error {
+	const step = "save tokens"
+	if err := checkFields(step, field{"session ID", sessionID, maxID}); err != nil {
+		return err
+	}
+	var saved int64
+	var err error
+	if len(old) == 0 {
+		saved, err = t.s.exec(ctx, step, t.s.dialect.insertNew(insertTokens), sessionID, sealed, nanos(expires))
+	} else {
+		saved, err = t.s.exec(ctx, step, replaceTokens, sealed, nanos(expires), sessionID, old)
+	}
+	if err == nil && saved == 0 {
+		err = authagent.ErrConflict
+	}
+	return err
+}
+
+// LoadTokens implements [authagent.TokenStore]. It also returns tokens that have
+// expired, until DeleteExpired removes them: the session decides.
+func (t *Tokens) LoadTokens(ctx context.Context, sessionID string) (sealed []byte, err error) {
+	found, err := t.s.row(ctx, "load tokens", selectTokens, []any{sessionID}, &sealed)
+	if err == nil && !found {
+		err = authagent.ErrNotFound
+	}
+	return sealed, err
+}
+
+// DeleteTokens implements [authagent.TokenStore].
+func (t *Tokens) DeleteTokens(ctx context.Context, sessionID string) error {
+	_, err := t.s.exec(ctx, "delete tokens", deleteTokens, sessionID)
+	return err
+}
