@@ -325,8 +325,8 @@ func newLimiters(l Limits) limiters {
 }
 
 func (r Rate) or(n int) Rate {
-	if r == (Rate{}) {
-		return Rate{N: n}
+	if r.N == 0 {
+		r.N = n
 	}
 	return r
 }
