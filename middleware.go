@@ -2,6 +2,7 @@ package authagent
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -542,16 +543,35 @@ func (rp *RelyingParty) answer(w http.ResponseWriter, r *http.Request, e *Error)
 		h.Set("WWW-Authenticate", `AuthAgent sign_in="`+signIn+`"`)
 		e.signIn = signIn
 	case e.Reason.again():
-		e.signIn = signIn
+		if _, human := HumanFromContext(r.Context()); !human {
+			e.signIn = signIn
+		}
 	}
 	switch {
 	case rp.config.ErrorHandler != nil:
 		rp.config.ErrorHandler(w, r, e)
 	case wantsPage(r):
-		rp.page.Write(w, e.problem(), rp.config.ReturnTo)
+		rp.page.Write(w, e.problem(), cmp.Or(e.Back, rp.config.ReturnTo), rp.signOut(r, e))
 	default:
 		e.WriteProblem(w)
 	}
+}
+
+// signOut returns where a person who meets an agent's session in their own
+// browser can end it, and come back as themselves; empty if that is not what is
+// in the way.
+func (rp *RelyingParty) signOut(r *http.Request, e *Error) string {
+	if e.Reason != ErrAgentForbidden {
+		return ""
+	}
+	if s, _, err := rp.session(headerSink{}, r); err != nil || s == nil {
+		return ""
+	}
+	back := rp.config.ReturnTo
+	if r.Method == http.MethodGet {
+		back = rp.returnTarget(r.URL.RequestURI())
+	}
+	return rp.config.LogoutPath + "?return_to=" + url.QueryEscape(back)
 }
 
 // again reports whether starting a new sign-in is what to do next.
@@ -613,6 +633,7 @@ func (rp *RelyingParty) record(r *http.Request, name EventName, s *Session, acti
 		Name: name, Time: time.Now().UTC(), Method: answer.Token(r.Method), Route: r.Pattern, Issuer: rp.config.Issuer,
 		RemoteAddr: rp.config.ClientAddr(r), Action: action, Outcome: "ok",
 	}
+	event.HumanID, _ = HumanFromContext(r.Context())
 	if s != nil {
 		event.of(s)
 	}
@@ -716,6 +737,9 @@ const (
 	ErrActionDenied   Reason = "action_denied"        // the owner has refused this one action
 	ErrActionUsed     Reason = "approval_used"        // the owner's approval of this one action has been used
 	ErrTooLong        Reason = "request_too_long"     // the request is longer than the owner could be shown
+	ErrMissing        Reason = "not_found"            // there is no such thing, or it is somebody else's
+	ErrConflict       Reason = "conflict"             // it has been decided, or changed, since the client saw it
+	ErrGone           Reason = "gone"                 // its time is over
 )
 
 // A Fault says who has to do something about an error. Faults are errors:
@@ -741,6 +765,8 @@ type Error struct {
 	Err        error         // what went wrong; may be nil
 	RetryAfter time.Duration // when to try again, if that may help; zero otherwise
 	RequestID  string        // in the answer and in the log; empty outside of a request
+	Field      string        // the form field that it is about, as the site names it; empty for none
+	Back       string        // the path on this site where a page leads on to; empty means Config.ReturnTo
 
 	agent    Agent  // who it was, once that is established
 	signIn   string // where to sign in, if that is what to do next
@@ -790,7 +816,7 @@ func (e *Error) WriteProblem(w http.ResponseWriter) { answer.WriteProblem(w, e.p
 func (e *Error) problem() answer.Problem {
 	return answer.Problem{
 		Status: e.Status(), Title: e.Title(), Detail: e.Detail(), Code: string(e.Reason), RequestID: e.RequestID,
-		Retry: e.RetryAfter > 0, SignIn: e.signIn, Action: e.action, Approval: e.location,
+		Retry: e.RetryAfter > 0, SignIn: e.signIn, Action: e.action, Approval: e.location, Field: e.Field,
 	}
 }
 
@@ -896,7 +922,7 @@ func (r Reason) outcome() outcome {
 	case ErrNoAccount:
 		return outcome{403, FaultAgent, false, "No account", "The agent's owner has no account here that the agent may enter."}
 	case ErrLink:
-		return outcome{403, FaultAgent, false, "Not linked", "The agent may not enter the account."}
+		return outcome{403, FaultAgent, false, "Not linked", "The agent may not enter the account: it acts for another one, the account has as many agents as it may have, or no agent may enter it."}
 	case ErrAccess:
 		return outcome{403, FaultAgent, false, "Access too low", "The agent's access to its user's data is not enough for this."}
 	case ErrReadOnly:
@@ -925,6 +951,12 @@ func (r Reason) outcome() outcome {
 		return outcome{409, FaultAgent, false, "Approval used", "This request was approved once and has been let through once. To do the same again, send it with another Idempotency-Key."}
 	case ErrTooLong:
 		return outcome{413, FaultAgent, false, "Request too long", "The account's owner has to be shown the whole request, and it is too long for that."}
+	case ErrMissing:
+		return outcome{404, FaultAgent, false, "Not found", "There is nothing at this address, or nothing of that name, for whoever is signed in."}
+	case ErrConflict:
+		return outcome{409, FaultAgent, false, "Changed in the meantime", "It has been decided or changed since it was shown, or cannot be decided that way. Nothing was done. Look at it again."}
+	case ErrGone:
+		return outcome{410, FaultAgent, false, "Too late", "The time to decide this is over. Nothing was done. The agent can ask again."}
 	case ErrStore:
 		return outcome{500, FaultSite, true, "Site error", "Something went wrong at this site. Try again later."}
 	}

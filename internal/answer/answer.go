@@ -23,10 +23,11 @@ type Problem struct {
 	SignIn    string `json:"sign_in,omitempty"`
 	Action    string `json:"action,omitempty"`   // what was to be done, as the site names it
 	Approval  string `json:"approval,omitempty"` // where to look at how its approval stands
+	Field     string `json:"field,omitempty"`    // the form field that it is about
 }
 
 // style is the page's only style sheet. Its hash stands in the page's policy.
-const style = `:root{color-scheme:light dark}body{font:1rem/1.5 system-ui,sans-serif;margin:0;display:grid;min-height:100vh;place-items:center;background:light-dark(#faf8f6,#161412);color:light-dark(#1f1b18,#f1ece8)}main{box-sizing:border-box;width:100%;max-width:32rem;padding:2rem}h1{font-size:1.5rem;line-height:1.25;margin:0 0 .5rem}p{margin:.5rem 0}a{color:light-dark(#b3410f,#ff8f5e)}small{opacity:.75;overflow-wrap:anywhere}`
+const style = `:root{color-scheme:light dark}body{font:1rem/1.5 system-ui,sans-serif;margin:0;display:grid;min-height:100vh;place-items:center;background:light-dark(#faf8f6,#161412);color:light-dark(#1f1b18,#f1ece8)}main{box-sizing:border-box;width:100%;max-width:32rem;padding:2rem}h1{font-size:1.5rem;line-height:1.25;margin:0 0 .5rem}p{margin:.5rem 0}a{color:light-dark(#b3410f,#ff8f5e)}small{opacity:.75;overflow-wrap:anywhere}button{font:inherit;padding:.6rem 1rem;border:0;border-radius:.4rem;background:light-dark(#1f1b18,#f1ece8);color:light-dark(#fff,#161412)}:focus-visible{outline:3px solid light-dark(#b3410f,#ff8f5e);outline-offset:2px}`
 
 // Page holds the parsed page. Make one with NewPage.
 type Page struct {
@@ -36,7 +37,6 @@ type Page struct {
 
 // NewPage returns the page and the policy under which it is shown.
 func NewPage() *Page {
-	sum := sha256.Sum256([]byte(style))
 	return &Page{
 		template: template.Must(template.New("problem").Parse(`<!doctype html>
 <html lang="en">
@@ -47,19 +47,37 @@ func NewPage() *Page {
 <main>
 <h1>{{.Title}}</h1>
 <p>{{.Detail}}</p>
-{{with .SignIn}}<p><a href="{{.}}">Sign in with Auth Agent</a></p>
-{{end}}<p><a href="{{.Home}}">Back to the site</a></p>
+{{with .Field}}<p>It is about the field <code>{{.}}</code>.</p>
+{{end}}{{with .SignOut}}<form method="post" action="{{.}}">
+<p>An agent is signed in in this browser. Sign it out to go on as yourself.</p>
+<p><button>Sign the agent out</button></p>
+</form>
+{{end}}{{with .SignIn}}<p><a href="{{.}}">Sign in with Auth Agent</a></p>
+{{end}}<p><a href="{{.Home}}">Back</a></p>
 <p><small>{{.Code}} · request {{.RequestID}}</small></p>
 </main>
 </html>
 `)),
-		policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-			"'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+		policy: Policy("default-src 'none'; style-src " + Hash(style)),
 	}
 }
 
-// Write answers with p as a page, which offers home as the way on.
-func (page *Page) Write(w http.ResponseWriter, p Problem, home string) {
+// Policy completes a Content-Security-Policy with what holds for every page of
+// the package.
+func Policy(sources string) string {
+	return sources + "; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+}
+
+// Hash returns the source expression that allows an inline style sheet (CSP
+// level 3, section 2.3.1).
+func Hash(style string) string {
+	sum := sha256.Sum256([]byte(style))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}
+
+// Write answers with p as a page, which offers home as the way on and, if it is
+// not empty, to sign the agent out of this browser at signOut.
+func (page *Page) Write(w http.ResponseWriter, p Problem, home, signOut string) {
 	h := w.Header()
 	Protect(h)
 	h.Set("Content-Type", "text/html; charset=utf-8")
@@ -67,8 +85,8 @@ func (page *Page) Write(w http.ResponseWriter, p Problem, home string) {
 	w.WriteHeader(p.Status)
 	_ = page.template.Execute(w, struct { // an error means that the client has gone
 		Problem
-		Home string
-	}{p, home})
+		Home, SignOut string
+	}{p, home, signOut})
 }
 
 // WriteProblem answers with p as application/problem+json.
