@@ -171,6 +171,8 @@ func (rp *RelyingParty) Action(name string) func(http.Handler) http.Handler {
 			switch {
 			case s == nil:
 				return nil
+			case s.UserID == "" && !s.May(name):
+				return fail(ErrAccess, "perform action", "the agent acts for nobody who could allow it")
 			case !s.May(name):
 				return fail(ErrAction, "perform action", "the session may not perform %s", name)
 			}
