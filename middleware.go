@@ -53,9 +53,11 @@ func FromContext(ctx context.Context) (*Session, bool) {
 
 // Attach puts the agent's session, if there is one, into the request's context.
 // Requests of anybody else pass unchanged. A session with AccessRead passes with
-// GET and HEAD only, here as behind every other middleware of this package, but
-// for the routes that say what they do: those go behind [RelyingParty.Action] or
-// [RelyingParty.RequireApproval] first, and behind the others inside of it.
+// GET and HEAD only, and the answer is marked Cache-Control: no-store unless the
+// handler says otherwise, here as behind every other middleware of this package.
+// Excepted are the routes that say what they do: those go behind
+// [RelyingParty.Action] or [RelyingParty.RequireApproval] first, and behind the
+// others inside of it.
 func (rp *RelyingParty) Attach(next http.Handler) http.Handler {
 	return rp.guard(next, "", func(*http.Request, *Session) error { return nil })
 }
