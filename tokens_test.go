@@ -166,6 +166,13 @@ func (s *spyTokens) failing(f func(save int) error) {
 	s.fail, s.n = f, 0
 }
 
+// saves returns how many there were since failing.
+func (s *spyTokens) saves() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.n
+}
+
 // put has the store hold this value, whatever it holds.
 func (s *spyTokens) put(t *testing.T, id string, value []byte) {
 	t.Helper()
@@ -222,6 +229,7 @@ func TestOneRefresh(t *testing.T) {
 				k.as.Wrap(authagenttest.PathToken, late(500*time.Millisecond))
 				for round := 1; round <= 3; round++ {
 					time.Sleep(2 * time.Hour)
+					k.store.failing(nil)
 					var group sync.WaitGroup
 					for range 100 {
 						group.Go(func() { k.mustCall(k.rp, s) })
@@ -229,6 +237,9 @@ func TestOneRefresh(t *testing.T) {
 					group.Wait()
 					if n := k.refreshes(); n != round {
 						t.Errorf("REF-1: %d refreshes, want %d", n, round)
+					}
+					if n := k.store.saves(); n != 2 { // a claim, and what came of it
+						t.Errorf("REF-1: %d saves", n)
 					}
 				}
 				k.wantEvents()
@@ -824,9 +835,12 @@ func TestLogoutRacesRefresh(t *testing.T) {
 					})
 					synctest.Wait()
 					test.end(k, c, s)
+					before := k.store.saves()
 					close(hold)
 					group.Wait()
-					synctest.Wait()
+					if after := k.store.saves(); after != before {
+						t.Errorf("REF-8: %d attempts to save", after-before)
+					}
 					if k.get(k.bare(), "/me", "Cookie", session).StatusCode != http.StatusUnauthorized {
 						t.Error("REF-8: signed in after all")
 					}
@@ -841,6 +855,68 @@ func TestLogoutRacesRefresh(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestLogoutAtTheLastMoment: REF-8. The session ends after the refresh was found
+// to be good and before its tokens are saved, or just afterwards.
+func TestLogoutAtTheLastMoment(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		after bool
+	}{{"REF-8 before the save", false}, {"REF-8 after the save", true}} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &spyTokens{TokenStore: &memstore.Tokens{}}
+				var end atomic.Pointer[func()]
+				k := newKept(t, func(_ *bench, c *authagent.Config) {
+					c.SessionIdle, c.Tokens = 4*time.Hour, &endingTokens{store, test.after, &end}
+				})
+				k.store = store
+				k.instance("2", func(c *authagent.Config) { c.Tokens = store })
+				c := k.browser()
+				s := k.mustSignIn(c, k.agent)
+				time.Sleep(2 * time.Hour)
+				fresh := k.watch(nil)
+				logout := func() {
+					if test.after { // told by nobody
+						k.rp.EndSession(context.Background(), s.ID)
+						return
+					}
+					k.do(c, http.MethodPost, "/auth/agent/logout", "X-Instance", "2")
+				}
+				end.Store(&logout)
+				if _, err := k.call(k.rp, s); !errors.Is(err, authagent.ErrNoSession) {
+					t.Errorf("REF-8: err %v", err)
+				}
+				if len(*fresh) != 1 || !slices.Contains(k.revokedTokens(), (*fresh)[0].Refresh) {
+					t.Errorf("REF-8: %d new tokens, not revoked", len(*fresh))
+				}
+				if len(k.store.get(t, s.ID)) != 0 || k.api.count() != 0 {
+					t.Error("REF-8: the new tokens were kept or used")
+				}
+			})
+		})
+	}
+}
+
+// endingTokens calls end when it saves what comes after a claim.
+type endingTokens struct {
+	*spyTokens
+	after bool
+	end   *atomic.Pointer[func()]
+}
+
+func (e *endingTokens) SaveTokens(ctx context.Context, id string, old, sealed []byte, expires time.Time) error {
+	end := e.end.Load()
+	if end == nil || e.saves() != 2 { // the first was at sign-in
+		return e.spyTokens.SaveTokens(ctx, id, old, sealed, expires)
+	}
+	if e.after {
+		defer (*end)()
+	} else {
+		(*end)()
+	}
+	return e.spyTokens.SaveTokens(ctx, id, old, sealed, expires)
 }
 
 // TestLogoutRevokes: REF-9.
@@ -899,8 +975,12 @@ func TestEndedSessionsRevoke(t *testing.T) {
 	}{
 		{"REF-9 EndAgentSessions", func(k *kept, c *http.Client) {
 			k.rp.EndAgentSessions(context.Background(), authagent.Agent{Issuer: k.as.URL, ID: k.agent.ID})
-			k.me(c)
-			k.me(c)
+			session := k.cookies(c)
+			var group sync.WaitGroup
+			for range 20 {
+				group.Go(func() { k.get(k.bare(), "/me", "Cookie", session) })
+			}
+			group.Wait()
 		}},
 		{"REF-9 its time is over", func(k *kept, c *http.Client) {
 			session := k.cookies(c)

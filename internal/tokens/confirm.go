@@ -296,7 +296,6 @@ func (k *Keeper) finish(ctx context.Context, s Session, raw []byte, why error) e
 // wait sets the next look for a session of which the server, or the store, said
 // nothing. The lock is held.
 func (k *Keeper) wait(s Session, c *check, now time.Time) {
-	c.doubt = false // whatever is wrong with the server was wrong then, too
 	if c.since.IsZero() {
 		c.since = now
 	}
