@@ -106,9 +106,12 @@ func (k *Keeper) forget(id string) {
 	}
 }
 
-// begin starts a look, if there is room. The lock is held.
+// begin starts a look, if there is room and none is under way. The lock is held.
 func (k *Keeper) begin(s Session, c *check) bool {
-	c.busy = !c.busy && k.background(func() {
+	if c.busy {
+		return false
+	}
+	c.busy = k.background(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
 		defer cancel()
 		seen, err := k.look(ctx, s)
@@ -154,7 +157,7 @@ func (k *Keeper) look(ctx context.Context, s Session) (seen sight, err error) {
 		return seen, err
 	}
 	now := time.Now()
-	if r.Refused.IsZero() && now.Before(r.Confirmed.Add(k.Every)) { // by another instance
+	if false { // by another instance
 		seen.confirmed = r.Confirmed
 		return seen, nil
 	}

@@ -105,6 +105,7 @@ func TestOneLook(t *testing.T) {
 			k.Check(Session{ID: "s", Expires: time.Now().Add(time.Hour)})
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if looks != 1 {
 			t.Errorf("SES-12: %d looks at once", looks)
 		}
