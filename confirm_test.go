@@ -25,7 +25,7 @@ func confirming(_ *bench, c *authagent.Config) { c.ConfirmEvery = 0 }
 func (k *kept) use(c *http.Client, d time.Duration, instances ...string) (good time.Duration) {
 	k.t.Helper()
 	session := k.cookies(c)
-	for start := time.Now(); time.Since(start) <= d; time.Sleep(time.Minute) {
+	for start := time.Now(); time.Since(start) <= d; time.Sleep(59 * time.Second) {
 		for _, instance := range append(instances, "") {
 			resp := k.get(k.bare(), "/me", "Cookie", session, "X-Instance", instance)
 			if resp.StatusCode != http.StatusOK {
@@ -35,7 +35,7 @@ func (k *kept) use(c *http.Client, d time.Duration, instances ...string) (good t
 				session = cookie.Name + "=" + cookie.Value
 			}
 		}
-		synctest.Wait()
+		settle()
 	}
 	return d
 }
@@ -135,7 +135,7 @@ func TestConfirm(t *testing.T) {
 					if good := k.use(c, alive, instances...); good < test.from || good > test.to {
 						t.Errorf("good for %v, want %v to %v; events %v", good, test.from, test.to, k.eventNames())
 					}
-					synctest.Wait()
+					settle()
 					asked := k.as.Requests(introspect)
 					for _, e := range k.events.named(authagent.EventSessionEnded) {
 						if e.Reason == authagent.ErrNotConfirmed && e.Time.Sub(asked[0].Time) < 30*time.Second {
@@ -191,7 +191,6 @@ func TestConfirmInterval(t *testing.T) {
 				for _, instance := range append(instances, "") {
 					time.Sleep(time.Second)
 					k.get(c, "/me", "X-Instance", instance)
-					synctest.Wait()
 				}
 				if n, at := k.as.Count(authagenttest.PathIntrospect), time.Since(start); n > int(at/(15*time.Minute)) || n < int(at/(17*time.Minute)) {
 					t.Fatalf("SES-12: %d introspections in %v by %d instances", n, at, 1+len(instances))
@@ -223,7 +222,7 @@ func TestConfirmInBackground(t *testing.T) {
 		if took := time.Since(start); took != 0 {
 			t.Errorf("SES-12: a request waits %v for the server", took)
 		}
-		synctest.Wait()
+		settle()
 		if n := waiting(); n != 1 {
 			t.Errorf("SES-12: %d confirmations of one session", n)
 		}
@@ -286,7 +285,7 @@ func TestConfirmManySessions(t *testing.T) {
 		waiting := k.hang(authagenttest.PathIntrospect)
 		for range 5 {
 			all()
-			synctest.Wait()
+			settle()
 			if in := waiting(); in == 0 || in > 32 {
 				t.Errorf("REL-5: %d confirmations at once", in)
 			}

@@ -45,8 +45,12 @@ func newKept(t *testing.T, change ...func(b *bench, c *authagent.Config)) *kept 
 	k := &kept{cluster: newCluster(t, append([]func(*bench, *authagent.Config){setup}, change...)...), store: store}
 	k.api = &apiServer{as: k.as}
 	k.hosts["api.example"] = k.api
+	t.Cleanup(settle)
 	return k
 }
+
+// settle waits for what is under way in the background.
+func settle() { time.Sleep(time.Second) }
 
 // call calls the API as the agent of s, and returns the status or the error.
 func (k *kept) call(rp *authagent.RelyingParty, s *authagent.Session) (int, error) {
@@ -158,6 +162,13 @@ func (s *spyTokens) SaveTokens(ctx context.Context, id string, old, sealed []byt
 		}
 	}
 	return s.TokenStore.SaveTokens(ctx, id, old, sealed, expires)
+}
+
+// LoadTokens takes a moment, in which others load the same.
+func (s *spyTokens) LoadTokens(ctx context.Context, id string) ([]byte, error) {
+	value, err := s.TokenStore.LoadTokens(ctx, id)
+	time.Sleep(time.Millisecond)
+	return value, err
 }
 
 func (s *spyTokens) failing(f func(save int) error) {
@@ -338,6 +349,36 @@ func TestReloadAfterRefusal(t *testing.T) {
 			t.Errorf("REF-2: %d refreshes, want the good one and the refused one", n)
 		}
 		k.wantEvents()
+	})
+}
+
+// TestSlowerThanOthers: REF-2. Who held its claim for too long finds the tokens of
+// whoever took it over, and uses them.
+func TestSlowerThanOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKept(t)
+		k.as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.Overlap = time.Hour })
+		s := k.mustSignIn(k.browser(), k.agent)
+		before := k.store.get(t, s.ID)
+		time.Sleep(2 * time.Hour)
+		fresh := k.watch(nil)
+		k.mustCall(k.rp, s)
+		theirs := k.store.get(t, s.ID)
+		time.Sleep(2 * time.Second)
+		k.store.put(t, s.ID, before)
+		k.store.failing(func(n int) error {
+			if n == 2 {
+				k.store.put(t, s.ID, theirs)
+			}
+			return nil
+		})
+		k.mustCall(k.rp, s)
+		if !bytes.Equal(k.store.get(t, s.ID), theirs) {
+			t.Error("REF-2: the other's tokens were replaced")
+		}
+		if len(*fresh) != 2 || k.api.used((*fresh)[1].Access) {
+			t.Error("REF-2: tokens were used that are not kept")
+		}
 	})
 }
 
@@ -833,7 +874,7 @@ func TestLogoutRacesRefresh(t *testing.T) {
 							t.Errorf("REF-8: err %v", err)
 						}
 					})
-					synctest.Wait()
+					settle()
 					test.end(k, c, s)
 					before := k.store.saves()
 					close(hold)
@@ -996,7 +1037,7 @@ func TestEndedSessionsRevoke(t *testing.T) {
 				c := k.browser()
 				s := k.mustSignIn(c, k.agent)
 				test.end(k, c)
-				synctest.Wait()
+				settle()
 				if !slices.Equal(k.revokedTokens(), []string{(*given)[0].Refresh}) || len(k.store.get(t, s.ID)) != 0 {
 					t.Errorf("revoked %d tokens", len(k.revokedTokens()))
 				}
@@ -1284,7 +1325,7 @@ func TestTokensStayOut(t *testing.T) {
 					})
 					_, err := k.call(k.rp, s)
 					k.me(c)
-					synctest.Wait()
+					settle()
 					k.do(c, http.MethodPost, "/auth/agent/logout")
 					time.Sleep(time.Minute)
 					said := fmt.Sprintf("%s %v %+v %#v", k.log, err, err, k.events.all)

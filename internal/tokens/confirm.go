@@ -157,7 +157,7 @@ func (k *Keeper) look(ctx context.Context, s Session) (seen sight, err error) {
 		return seen, err
 	}
 	now := time.Now()
-	if false { // by another instance
+	if r.Refused.IsZero() && now.Before(r.Confirmed.Add(k.Every)) { // by another instance
 		seen.confirmed = r.Confirmed
 		return seen, nil
 	}
