@@ -50,7 +50,8 @@ func TestConfirm(t *testing.T) {
 		name     string
 		change   func(c *authagent.Config)
 		quirks   func(*authagenttest.Quirks, *authagenttest.Features)
-		happens  func(k *kept)
+		before   func(k *kept) // the sign-in
+		happens  func(k *kept) // after it
 		from, to time.Duration // when it ends; alive for not at all
 		events   []string
 	}{
@@ -100,6 +101,12 @@ func TestConfirm(t *testing.T) {
 			k.as.Wrap(authagenttest.PathMetadata, authagenttest.WithoutMember("introspection_endpoint"))
 			k.instance("")
 		}, from: alive, to: alive},
+		{name: "SES-12 no refresh token", before: func(k *kept) { k.as.Wrap(authagenttest.PathToken, authagenttest.WithoutMember("refresh_token")) },
+			from: alive, to: alive},
+		{name: "SES-12 no refresh token, inactive for good", before: func(k *kept) {
+			k.as.Wrap(authagenttest.PathToken, authagenttest.WithoutMember("refresh_token"))
+		}, happens: func(k *kept) { k.as.Wrap(introspect, inactive()) },
+			from: 15 * time.Minute, to: 16 * time.Minute, events: []string{"session_ended:not_confirmed"}},
 		{name: "ID-6 another subject", happens: func(k *kept) { k.as.Wrap(introspect, authagenttest.WithMember("sub", "victim")) },
 			from: 15 * time.Minute, to: 17 * time.Minute, events: []string{"subject_mismatch:identity_mismatch", "session_ended:identity_mismatch", "tokens_revoked:requested"}},
 		{name: "ID-6 another client", happens: func(k *kept) { k.as.Wrap(introspect, authagenttest.WithMember("client_id", "other")) },
@@ -127,6 +134,9 @@ func TestConfirm(t *testing.T) {
 					for _, name := range instances {
 						k.instance(name)
 					}
+					if test.before != nil {
+						test.before(k)
+					}
 					c := k.browser()
 					k.mustSignIn(c, k.agent)
 					if test.happens != nil {
@@ -142,13 +152,11 @@ func TestConfirm(t *testing.T) {
 							t.Errorf("SES-12: ended %v after the first answer", e.Time.Sub(asked[0].Time))
 						}
 					}
-					if test.from != alive || instances == nil {
-						got := k.eventNames() // in no order, if of several instances
-						slices.Sort(got)
-						slices.Sort(test.events)
-						if diff := cmp.Diff(test.events, got); diff != "" {
-							t.Errorf("events:\n%s", diff)
-						}
+					got := k.eventNames() // in no order, if of several instances
+					slices.Sort(got)
+					slices.Sort(test.events)
+					if diff := cmp.Diff(test.events, got); diff != "" {
+						t.Errorf("events:\n%s", diff)
 					}
 				})
 			})

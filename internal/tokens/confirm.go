@@ -18,6 +18,9 @@ const (
 	// lookTimeout bounds one confirmation.
 	lookTimeout = flightTimeout + 3*wire.Timeout
 
+	// skew is how far the clocks of site and server may be apart.
+	skew = 5 * time.Minute
+
 	// maxChecks bounds the memory they take, at a few hundred bytes each.
 	maxChecks = 1 << 16
 )
@@ -160,6 +163,9 @@ func (k *Keeper) look(ctx context.Context, s Session) (seen sight, err error) {
 	if r.Refused.IsZero() && now.Before(r.Confirmed.Add(k.Every)) { // by another instance
 		seen.confirmed = r.Confirmed
 		return seen, nil
+	}
+	if r.Refresh == "" && !r.live(now.Add(skew)) {
+		return seen, ErrNone // it ends as it was to end, and there is nothing else to ask about
 	}
 	if !r.Refused.IsZero() || r.due(now, "") {
 		if r, err = k.renew(ctx, s, &seen, "", r); err != nil {
