@@ -46,9 +46,10 @@ func (noSuchHost) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // dated changes the Date of the metadata answer.
-func dated(by time.Duration) func(http.Handler) http.Handler {
+func dated(by time.Duration, age ...string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header()["Age"] = age
 			w.Header().Set("Date", time.Now().Add(by).UTC().Format(http.TimeFormat))
 			next.ServeHTTP(w, r)
 		})
@@ -144,6 +145,12 @@ func TestCheck(t *testing.T) {
 		{"server error", []checkChange{wrapped(authagenttest.PathAuthorize, promptKnown("server_error"))}, []string{"WARN Issuer: "}},
 		{"grant not allowed", []checkChange{wrapped(authagenttest.PathToken, tokenError(400, "unauthorized_client"))}, []string{"ERROR ClientID: "}},
 		{"secret cannot be told", []checkChange{wrapped(authagenttest.PathToken, tokenError(400, "invalid_request"))}, []string{"WARN ClientSecret: "}},
+		{"code endpoint down", []checkChange{wrapped(authagenttest.PathToken, answerCode(pages(503, "")))}, []string{"WARN ClientSecret: Whether"}},
+		{"authorization endpoint cut", []checkChange{wrapped(authagenttest.PathAuthorize, func(http.Handler) http.Handler {
+			return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+		})}, []string{"ERROR Issuer: The authorization endpoint cannot be reached"}},
+		{"authorization endpoint missing", []checkChange{wrapped(authagenttest.PathAuthorize, notFound)}, []string{"Correct the server's metadata"}},
+		{"request refused", []checkChange{wrapped(authagenttest.PathAuthorize, promptKnown("invalid_request"))}, []string{"WARN Issuer: "}},
 		{"token endpoint down", []checkChange{wrapped(authagenttest.PathToken, pages(502, ""))}, []string{"ERROR Issuer: The token endpoint"}},
 		{"takes any code", []checkChange{wrapped(authagenttest.PathToken, tokenForAll)}, []string{"ERROR Issuer: The token endpoint gave a token"}},
 		{"form where JSON is read", []checkChange{func(_ *bench, c *authagent.Config) { c.TokenEncoding = authagent.EncodingForm }},
@@ -159,6 +166,7 @@ func TestCheck(t *testing.T) {
 		{"keys missing", []checkChange{wrapped(authagenttest.PathJWKS, notFound)}, []string{"WARN Issuer: The keys"}},
 		{"clock a little ahead", []checkChange{wrapped(authagenttest.PathMetadata, dated(30*time.Second))}, []string{"WARN clock: The server's clock is"}},
 		{"clock behind", []checkChange{wrapped(authagenttest.PathMetadata, dated(-10*time.Minute))}, []string{"behind this machine's. Its tokens will seem expired"}},
+		{"metadata from a cache", []checkChange{wrapped(authagenttest.PathMetadata, dated(-10*time.Minute, "600"))}, nil},
 		{"clock and secret", []checkChange{wrapped(authagenttest.PathMetadata, dated(time.Hour)), secret}, []string{"ERROR clock: ", "ERROR ClientSecret: "}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

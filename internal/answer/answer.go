@@ -67,10 +67,11 @@ type Pages struct {
 
 // NewPages returns the pages and the policy under which they are shown. more is
 // the style of what else is put into them; site, which may be nil, are templates
-// that replace those of the same name.
-func NewPages(more string, site *template.Template) *Pages {
+// that replace those of the same name; origins are where a form may lead beside
+// this site, redirects included.
+func NewPages(more string, site *template.Template, origins ...string) *Pages {
 	all := style + more
-	const rest = "; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+	rest := "; base-uri 'none'; form-action " + strings.Join(append([]string{"'self'"}, origins...), " ") + "; frame-ancestors 'none'"
 	return &Pages{
 		own: template.Must(template.New("").Funcs(template.FuncMap{
 			"style": func() template.CSS { return template.CSS(all) },
