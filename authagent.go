@@ -568,9 +568,9 @@ func (f Finding) String() string {
 // bounded like those of a sign-in.
 //
 // It risks no code: it sends an authorization request whose secrets it throws
-// away, which a published Auth Agent server keeps for two minutes, and a code
-// that it made up. A server is free to answer the latter without having looked at
-// the secret; then a wrong secret goes unnoticed.
+// away, which a published Auth Agent server keeps for two minutes, and a code and
+// a refresh token that it made up. A server is free to refuse these without having
+// looked at the secret; then a wrong secret goes unnoticed.
 func (rp *RelyingParty) Check(ctx context.Context) []Finding {
 	found := checkup.Run(ctx, rp.server.Fresh(), checkup.Settings{
 		Issuer: rp.config.Issuer, ClientID: rp.config.ClientID, RedirectURL: rp.config.RedirectURL,

@@ -128,6 +128,11 @@ func TestCheck(t *testing.T) {
 		{"client ID impossible", []checkChange{func(_ *bench, c *authagent.Config) { c.ClientID = "a.b" }}, []string{"ERROR ClientID: "}},
 		{"secret", []checkChange{secret}, []string{"ERROR ClientSecret: The server does not accept"}},
 		{"secret, RFCs", []checkChange{quirksOff, secret}, []string{"ERROR ClientSecret: The server does not accept"}},
+		{"secret, the code looked at first", []checkChange{quirksOff, secret, wrapped(authagenttest.PathToken, tokenError(400, "invalid_grant"))},
+			[]string{"ERROR ClientSecret: The server does not accept"}},
+		{"secret, the code looked at first, no refresh tokens", []checkChange{quirksOff, secret, wrapped(authagenttest.PathToken, codeFirst)},
+			[]string{"WARN ClientSecret: The token endpoint does not look at the secret"}},
+		{"no refresh tokens", []checkChange{quirksOff, wrapped(authagenttest.PathToken, codeFirst)}, nil},
 		{"redirect URI", []checkChange{elsewhere}, []string{"ERROR RedirectURL: The server refuses the redirect URI"}},
 		{"redirect URI, RFCs", []checkChange{quirksOff, elsewhere}, []string{"ERROR RedirectURL: The server refuses the redirect URI"}},
 		{"redirect URI and secret", []checkChange{elsewhere, secret}, []string{"ERROR RedirectURL: ", "ERROR ClientSecret: "}},
@@ -197,6 +202,12 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// codeFirst looks at the code before the client, and has no refresh tokens.
+func codeFirst(next http.Handler) http.Handler {
+	noRefresh := answerGrant("refresh_token", authagenttest.Reply(400, "application/json", `{"error":"unsupported_grant_type"}`))
+	return tokenError(400, "invalid_grant")(noRefresh(next))
+}
+
 func tokenError(status int, code string) func(http.Handler) http.Handler {
 	return answerCode(authagenttest.Reply(status, "application/json", `{"error":"`+code+`"}`))
 }
@@ -208,12 +219,17 @@ func tokenForAll(next http.Handler) http.Handler {
 
 // answerCode has mw answer requests that carry a code, and the endpoint the rest.
 func answerCode(mw func(http.Handler) http.Handler) func(http.Handler) http.Handler {
+	return answerGrant("authorization_code", mw)
+}
+
+// answerGrant has mw answer requests of one grant type, and the endpoint the rest.
+func answerGrant(grant string, mw func(http.Handler) http.Handler) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		own := mw(next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
 			r.Body = io.NopCloser(bytes.NewReader(body))
-			if strings.Contains(string(body), "authorization_code") {
+			if strings.Contains(string(body), grant) {
 				own.ServeHTTP(w, r)
 				return
 			}
@@ -244,8 +260,8 @@ func TestCheckRisksNothing(t *testing.T) {
 	}
 	want := []string{
 		"GET /.well-known/oauth-authorization-server", "GET /.well-known/oauth-authorization-server", // the second for its Date
-		"POST /token",                   // without code or secret
-		"GET /authorize", "POST /token", // with a code that is none
+		"POST /token",                                  // without code or secret
+		"GET /authorize", "POST /token", "POST /token", // with a code and a refresh token that are none
 		"POST /token", "GET /.well-known/jwks.json",
 	}
 	slices.Sort(paths)
