@@ -1196,9 +1196,10 @@ type Page struct {
 	Code          string        // the Reason why the request was refused; empty on the signed-out page
 	RequestID     string        // finds the request in the log; empty on the signed-out page
 	Retry         bool          // asking anew, later, may succeed
-	Home          string        // the path of the way back, Config.ReturnTo
+	Home          string        // the path of the way back
+	Field         string        // the form field that a refusal is about; empty for none
 	Button        template.HTML // signs in; empty where that is not what to do next
-	SignOut       string        // the path to POST to, if an agent is signed in; only on the signed-out page
+	SignOut       string        // the path to POST to, if an agent is signed in and is to be signed out
 	Session       *Session      // the agent's, if one is signed in; only on the signed-out page
 }
 

@@ -2,6 +2,7 @@ package authagent
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -552,7 +553,9 @@ func (rp *RelyingParty) answer(w http.ResponseWriter, r *http.Request, e *Error)
 	case status == http.StatusForbidden:
 		h["Link"] = append(h["Link"], rp.signpost.Links()...)
 	}
-	e.signpost = rp.signpost
+	if _, human := HumanFromContext(r.Context()); !human { // who is signed in as a human is not to sign in as an agent
+		e.signpost = rp.signpost
+	}
 	switch {
 	case rp.config.ErrorHandler != nil:
 		rp.config.ErrorHandler(w, r, e)
@@ -566,7 +569,7 @@ func (rp *RelyingParty) answer(w http.ResponseWriter, r *http.Request, e *Error)
 func (rp *RelyingParty) refusalPage(r *http.Request, e *Error) Page {
 	p := Page{
 		Title: e.Title(), Detail: e.Detail(), Status: e.Status(), Code: string(e.Reason), RequestID: e.RequestID,
-		Retry: e.RetryAfter > 0, Home: rp.config.ReturnTo,
+		Retry: e.RetryAfter > 0, Home: cmp.Or(e.Back, rp.config.ReturnTo), Field: e.Field, SignOut: rp.signOut(r, e),
 	}
 	if e.problem().SignIn != "" {
 		p.Button = rp.signpost.OwnButton(rp.returnFrom(r, e))
@@ -591,6 +594,23 @@ func (rp *RelyingParty) returnFrom(r *http.Request, e *Error) string {
 		return back
 	}
 	return ""
+}
+
+// signOut returns where a person who meets an agent's session in their own
+// browser can end it, and come back as themselves; empty if that is not what is
+// in the way.
+func (rp *RelyingParty) signOut(r *http.Request, e *Error) string {
+	if e.Reason != ErrAgentForbidden {
+		return ""
+	}
+	if s, _, err := rp.session(headerSink{}, r); err != nil || s == nil {
+		return ""
+	}
+	back := rp.config.ReturnTo
+	if r.Method == http.MethodGet {
+		back = rp.returnTarget(r.URL.RequestURI())
+	}
+	return rp.config.LogoutPath + "?return_to=" + url.QueryEscape(back)
 }
 
 // again reports whether starting a new sign-in is what to do next.
@@ -675,8 +695,9 @@ func (rp *RelyingParty) record(r *http.Request, name EventName, s *Session, acti
 	if rp.config.Audit == nil && !rp.config.Logger.Enabled(r.Context(), level) {
 		return // before what is nobody's to read is put together
 	}
+	human, _ := HumanFromContext(r.Context())
 	rp.emit(r.Context(), Event{
-		Name: name, Method: answer.Token(r.Method), Route: r.Pattern, RemoteAddr: rp.config.ClientAddr(r), Action: action,
+		Name: name, Method: answer.Token(r.Method), Route: r.Pattern, RemoteAddr: rp.config.ClientAddr(r), HumanID: human, Action: action,
 	}, s, e)
 }
 
@@ -792,6 +813,9 @@ const (
 	ErrActionDenied   Reason = "action_denied"        // the owner has refused this one action
 	ErrActionUsed     Reason = "approval_used"        // the owner's approval of this one action has been used
 	ErrTooLong        Reason = "request_too_long"     // the request is longer than the owner could be shown
+	ErrMissing        Reason = "not_found"            // there is no such thing, or it is somebody else's
+	ErrConflict       Reason = "conflict"             // it has been changed since whoever changes it saw it; stores return it as well
+	ErrGone           Reason = "gone"                 // its time is over
 )
 
 // toldReasons are those that an agent may meet, and is told of beforehand.
@@ -825,6 +849,8 @@ type Error struct {
 	Err        error         // what went wrong; may be nil
 	RetryAfter time.Duration // when to try again, if that may help; zero otherwise
 	RequestID  string        // in the answer and in the log; empty outside of a request
+	Field      string        // the form field that it is about, as the site names it; empty for none
+	Back       string        // the path on this site where a page leads on to; empty means Config.ReturnTo
 
 	agent    Agent          // who it was, once that is established
 	signpost *signpost.Site // where to sign in, once the error is answered
@@ -887,7 +913,7 @@ func (e *Error) outcome() string {
 func (e *Error) problem() answer.Problem {
 	p := answer.Problem{
 		Status: e.Status(), Title: e.Title(), Detail: e.Detail(), Code: string(e.Reason), RequestID: e.RequestID,
-		Retry: e.RetryAfter > 0, Action: e.action, Approval: e.location,
+		Retry: e.RetryAfter > 0, Action: e.action, Approval: e.location, Field: e.Field,
 	}
 	if e.Reason == ErrReadOnly {
 		p.Allowed = signpost.ReadMethods()
@@ -1022,7 +1048,7 @@ func (r Reason) outcome() outcome {
 	case ErrNoAccount:
 		return outcome{403, FaultAgent, false, "No account", "The agent's owner has no account here that the agent may enter."}
 	case ErrLink:
-		return outcome{403, FaultAgent, false, "Not linked", "The agent may not enter the account."}
+		return outcome{403, FaultAgent, false, "Not linked", "The agent may not enter the account: it acts for another one, the account has as many agents as it may have, or no agent may enter it."}
 	case ErrAccess:
 		return outcome{403, FaultAgent, false, "Access too low", "The agent's access to its user's data is not enough for this."}
 	case ErrNoTokens:
@@ -1055,6 +1081,12 @@ func (r Reason) outcome() outcome {
 		return outcome{409, FaultAgent, false, "Approval used", "This request was approved once and has been let through once. To do the same again, send it with another Idempotency-Key."}
 	case ErrTooLong:
 		return outcome{413, FaultAgent, false, "Request too long", "The account's owner has to be shown the whole request, and it is too long for that."}
+	case ErrMissing:
+		return outcome{404, FaultAgent, false, "Not found", "There is nothing at this address, or nothing of that name, for whoever is signed in."}
+	case ErrConflict:
+		return outcome{409, FaultAgent, false, "Changed in the meantime", "It has been decided or changed since it was shown, or cannot be decided that way. Nothing was done. Look at it again."}
+	case ErrGone:
+		return outcome{410, FaultAgent, false, "Too late", "The time to decide this is over. Nothing was done. The agent can ask again."}
 	case ErrStore:
 		return outcome{500, FaultSite, true, "Site error", "Something went wrong at this site. Try again later."}
 	}

@@ -173,9 +173,6 @@ type TokenStore interface {
 	DeleteTokens(ctx context.Context, sessionID string) error
 }
 
-// ErrConflict is what SaveTokens returns when somebody else was faster.
-var ErrConflict = errors.New("authagent: changed by somebody else")
-
 // storeSessions are Sessions on a gorilla/sessions Store. The store holds one
 // sealed value, so that it does not matter whether the store encrypts, and the
 // limits are inside it, where no cookie attribute can stretch them.

@@ -35,6 +35,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"html/template"
 	"log/slog"
 	"runtime/debug"
 	"slices"
@@ -122,6 +123,13 @@ type Policy struct {
 	// Actions are the actions that an owner can allow by name, each with a few
 	// words that say to a human what it is: "orders:create": "Place orders".
 	Actions map[string]string
+
+	// Template replaces the page of Handler, to give it the site's own looks or
+	// another language. It is executed with a [Page], and may define "leave.html",
+	// the short page from which a human who connects an agent goes on to the
+	// address that it is executed with. Its pages may use style sheets, images and
+	// fonts of the site's own origin, and no scripts. Nil means [PageTemplate].
+	Template *template.Template
 
 	// OwnerStartedOnly lets owners connect agents, and no agent ask.
 	OwnerStartedOnly bool

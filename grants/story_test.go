@@ -59,6 +59,7 @@ func newSite(t testing.TB, change ...func(*site, *authagent.Config)) *site {
 	mux.Handle("/auth/agent/login", rp.LoginHandler())
 	mux.Handle("/auth/agent/callback", rp.CallbackHandler())
 	mux.Handle("/auth/agent/logout", rp.LogoutHandler())
+	mux.Handle("/account/agents/", grants.Handler(s.owners, rp))
 	mux.Handle("/me", rp.RequireAgent(ok))
 	mux.Handle("POST /orders", rp.Action("orders:create")(ok))
 	mux.Handle("POST /other", rp.Action("other:create")(ok))

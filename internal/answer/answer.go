@@ -28,6 +28,7 @@ type Problem struct {
 	SignIn       string   `json:"sign_in,omitempty"`        // where to sign in, if that is what to do next
 	SignInMethod string   `json:"sign_in_method,omitempty"` // if not GET
 	Issuer       string   `json:"issuer,omitempty"`         // by which authorization server
+	Field        string   `json:"field,omitempty"`          // the form field that it is about
 }
 
 // The names of the pages.
@@ -51,7 +52,10 @@ const source = `{{define "head"}}<!doctype html>
 <h1>{{.Title}}</h1>
 <p>{{.Detail}}</p>
 {{with .Button}}<p>{{.}}</p>
-{{end}}{{end}}{{define "refused"}}{{template "head" .}}<p><a href="{{.Home}}">Back to the site</a></p>
+{{end}}{{end}}{{define "refused"}}{{template "head" .}}{{with .Field}}<p>It is about the field <code>{{.}}</code>.</p>
+{{end}}{{with .SignOut}}<form class="auth-agent-form" method="post" action="{{.}}"><p>An agent is signed in in this browser. Sign it out to go on as yourself.</p>
+<button class="auth-agent-button" type="submit">Sign the agent out</button></form>
+{{end}}<p><a href="{{.Home}}">Back to the site</a></p>
 <p><small>{{.Code}} · request {{.RequestID}}</small></p>
 </main>
 </html>
@@ -72,18 +76,25 @@ type Pages struct {
 // that replace those of the same name.
 func NewPages(more string, site *template.Template) *Pages {
 	all := style + more
-	const rest = "; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 	return &Pages{
 		own: template.Must(template.New("").Funcs(template.FuncMap{
 			"style": func() template.CSS { return template.CSS(all) },
 		}).Parse(source)),
 		site:       site,
-		ownPolicy:  "default-src 'none'; style-src " + hash(all) + rest,
-		sitePolicy: "default-src 'self'; style-src 'self' " + hash(more) + rest,
+		ownPolicy:  Policy("default-src 'none'; style-src " + Hash(all)),
+		sitePolicy: Policy("default-src 'self'; style-src 'self' " + Hash(more)),
 	}
 }
 
-func hash(style string) string {
+// Policy completes a Content-Security-Policy with what holds for every page of
+// the package.
+func Policy(sources string) string {
+	return sources + "; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+}
+
+// Hash returns the source expression that allows an inline style sheet (CSP
+// level 3, section 2.3.1).
+func Hash(style string) string {
 	sum := sha256.Sum256([]byte(style))
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
@@ -155,6 +166,7 @@ func (p Problem) append(b []byte) []byte {
 	}
 	for _, member := range [...]struct{ name, value string }{
 		{"action", p.Action}, {"approval", p.Approval}, {"sign_in", p.SignIn}, {"sign_in_method", p.SignInMethod}, {"issuer", p.Issuer},
+		{"field", p.Field},
 	} {
 		if member.value != "" {
 			b = append(append(append(b, `,"`...), member.name...), `":`...)

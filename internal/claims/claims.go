@@ -9,6 +9,7 @@ package claims
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -170,6 +171,27 @@ func Text(s string) string {
 	}
 	return b.String()
 }
+
+// Show returns s with all that Text would drop written out, as in "‹U+202E›",
+// so that nothing in it is hidden from a person who has to judge it, or changes
+// how the rest is shown. Line feeds and tabs stay as they are, and so do line
+// feeds that follow a carriage return, without it.
+func Show(s string) string {
+	if !strings.ContainsFunc(s, isHidden) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range strings.ReplaceAll(s, "\r\n", "\n") {
+		if isHidden(r) {
+			fmt.Fprintf(&b, "‹%U›", r)
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+func isHidden(r rune) bool { return r != '\n' && r != '\t' && !isVisible(r) }
 
 func isVisible(r rune) bool {
 	return r != utf8.RuneError && unicode.IsGraphic(r) &&

@@ -1,0 +1,478 @@
+package grants
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"html/template"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/internal/answer"
+)
+
+// Handler returns the page on which a human who is signed in sees the agents
+// that are connected to their own account, lets them in or not, changes what they
+// may do, and ends it. It is mounted at Policy.Path, for all methods:
+//
+//	mux.Handle("/account/agents/", grants.Handler(owners, rp))
+//
+// A client that does not ask for HTML gets all of it as JSON, and each change is
+// a form that is posted to a path below:
+//
+//	approve, change           id, version, access (read or full), action (any number), days
+//	deny, suspend, revoke     id, version
+//	revoke-all
+//	end-session               session
+//	connect                   starts authagent.RelyingParty.ConnectHandler
+//	approvals/approve         id, version
+//	approvals/deny            id, version
+//
+// The version is that of the grant or approval which the human has seen. Without
+// access an agent may read; without days it is Policy.ApprovedFor. A browser is
+// sent back to the page, and a program gets what has become of the grant or
+// approval.
+//
+// It lets humans through alone ([authagent.RelyingParty.RequireHuman]), never an
+// agent, not even in a browser where a human is signed in as well; takes changes
+// from this site's own pages only; and runs no script. The one thing that an
+// agent gets is how an approval stands that it has asked for itself, at
+// approvals/ and its ID.
+//
+// A site with several relying parties puts [authagent.RelyingParty.Attach] of each
+// of the others around it, and shares one authagent.RevocationStore between them,
+// so that every session can be ended here.
+//
+// It panics if authagent.Config.Human is not set.
+func Handler(p *Policy, rp *authagent.RelyingParty) http.Handler {
+	h := &pageHandler{
+		policy: p, rp: rp, crossOrigin: http.NewCrossOriginProtection(), connectAgent: rp.ConnectHandler(),
+		page: p.Template, own: PageTemplate(),
+	}
+	style, _ := pageFiles.ReadFile("pages/" + styleName)
+	sources := "default-src 'none'; style-src " + answer.Hash(string(style))
+	h.security = answer.Policy(sources)
+	if h.page == nil {
+		h.page = h.own
+	} else {
+		h.security = answer.Policy(sources + " 'self'; img-src 'self'; font-src 'self'")
+	}
+	h.changes = h.allChanges()
+	owners, agents := rp.RequireHuman(http.HandlerFunc(h.serveOwner)), rp.Attach(http.HandlerFunc(h.serveAgent))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer.Protect(w.Header())
+		w.Header().Add("Vary", "Cookie")
+		w.Header().Add("Vary", "Accept")
+		switch {
+		case h.crossOrigin.Check(r) != nil:
+			h.refuse(w, r, authagent.ErrCrossOrigin)
+		case h.approvalID(r) != "":
+			agents.ServeHTTP(w, r)
+		default:
+			owners.ServeHTTP(w, r)
+		}
+	})
+}
+
+type pageHandler struct {
+	policy       *Policy
+	rp           *authagent.RelyingParty
+	crossOrigin  *http.CrossOriginProtection
+	connectAgent http.Handler
+	page, own    *template.Template // what is shown, and what this package has
+	security     string             // the Content-Security-Policy
+	changes      map[string]change  // by path below the page's
+}
+
+// A change is something that a human has posted a form for. It returns the code
+// of what was done, for Page.Done, and what has become of it.
+type change func(r *http.Request, human string) (done string, result any, err error)
+
+func (h *pageHandler) allChanges() map[string]change {
+	return map[string]change{
+		"approve":           h.decide(Approved, "approved"),
+		"change":            h.decide(Approved, "changed"),
+		"deny":              h.decide(Denied, "denied"),
+		"suspend":           h.decide(Suspended, "suspended"),
+		"revoke":            h.decide(Revoked, "revoked"),
+		"revoke-all":        h.revokeAll,
+		"end-session":       h.endSession,
+		"approvals/approve": h.decideAction(true, "action-approved"),
+		"approvals/deny":    h.decideAction(false, "action-denied"),
+	}
+}
+
+const doneConnected = "connected"
+
+// doneCode returns what the query says was done, if it is something that can be:
+// anybody can write a link with anything.
+func doneCode(r *http.Request) string {
+	code := r.URL.Query().Get("done")
+	known := []string{
+		"approved", "changed", "denied", "suspended", "revoked", "revoked-all", "session-ended", "action-approved", "action-denied",
+		doneConnected,
+	}
+	if slices.Contains(known, code) {
+		return code
+	}
+	return ""
+}
+
+func (h *pageHandler) serveOwner(w http.ResponseWriter, r *http.Request) {
+	if err := h.serve(w, r); err != nil {
+		h.refuse(w, r, err)
+	}
+}
+
+func (h *pageHandler) serve(w http.ResponseWriter, r *http.Request) error {
+	human, _ := authagent.HumanFromContext(r.Context())
+	if _, agent := authagent.FromContext(r.Context()); agent || human == "" { // an agent of another relying party
+		return authagent.ErrAgentForbidden
+	}
+	name, below := strings.CutPrefix(r.URL.Path, h.policy.path())
+	change, known := h.changes[name]
+	switch {
+	case !below:
+		return authagent.ErrMissing
+	case name == "":
+		return h.serveOverview(w, r, human)
+	case name == "connect":
+		return h.connect(w, r)
+	case !known:
+		return authagent.ErrMissing
+	}
+	if err := allow(w, r, http.MethodPost); err != nil {
+		return err
+	}
+	if err := readForm(w, r); err != nil {
+		return err
+	}
+	done, result, err := change(r, human)
+	if err != nil {
+		return err
+	}
+	if answer.WantsHTML(r.Header["Accept"]) {
+		redirect(w, h.policy.path()+"?done="+done)
+		return nil
+	}
+	return writeJSON(w, result)
+}
+
+func (h *pageHandler) serveOverview(w http.ResponseWriter, r *http.Request, human string) error {
+	if err := allow(w, r, http.MethodGet, http.MethodHead); err != nil {
+		return err
+	}
+	overview, err := h.policy.Overview(r.Context(), human)
+	if err != nil {
+		return err
+	}
+	if !answer.WantsHTML(r.Header["Accept"]) {
+		return writeJSON(w, newOverviewJSON(overview))
+	}
+	page := h.policy.newPage(overview)
+	page.Done = doneCode(r)
+	return h.show(w, h.page, page)
+}
+
+// connect sends the human to the authorization server by way of a page: browsers
+// hold the redirect that answers a form to the form-action of the page with the
+// form (CSP level 3, section 6.4.1), and the server is another site.
+func (h *pageHandler) connect(w http.ResponseWriter, r *http.Request) error {
+	if answer.WantsHTML(r.Header["Accept"]) {
+		w = &leaveByPage{w, h}
+	}
+	r = r.Clone(r.Context())
+	r.URL.RawQuery = "return_to=" + url.QueryEscape(h.policy.path()+"?done="+doneConnected)
+	h.connectAgent.ServeHTTP(w, r)
+	return nil
+}
+
+// leaveByPage makes a page that leads on out of a redirect.
+type leaveByPage struct {
+	http.ResponseWriter
+	h *pageHandler
+}
+
+func (w *leaveByPage) WriteHeader(status int) {
+	target := w.Header().Get("Location")
+	if status != http.StatusSeeOther || target == "" {
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	w.Header().Del("Location")
+	w.Header().Set("Refresh", "0;url="+target)
+	template := w.h.page.Lookup("leave.html")
+	if template == nil {
+		template = w.h.own.Lookup("leave.html")
+	}
+	if err := w.h.show(w.ResponseWriter, template, target); err != nil {
+		w.h.policy.logger().Error("grants: the page to connect an agent could not be made", "err", err)
+		w.ResponseWriter.WriteHeader(http.StatusInternalServerError)
+	}
+}
+
+// show answers with a page, made before anything is written.
+func (h *pageHandler) show(w http.ResponseWriter, t *template.Template, data any) error {
+	var body bytes.Buffer
+	if err := t.Execute(&body, data); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", h.security)
+	_, _ = w.Write(body.Bytes()) // an error means that the client has gone
+	return nil
+}
+
+func writeJSON(w http.ResponseWriter, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(body, '\n'))
+	return nil
+}
+
+// redirect sends a browser on with 303, after which it always sends GET.
+func redirect(w http.ResponseWriter, target string) {
+	w.Header().Set("Location", target)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// refuse answers with an error, from which a page leads back to this one.
+func (h *pageHandler) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	e := &authagent.Error{Reason: reason(err), Step: "serve connected agents", Err: err}
+	var known *authagent.Error
+	switch {
+	case errors.As(err, &known):
+		*e = *known // of this request alone
+	case err == e.Reason:
+		e.Err = nil // which has nothing to add
+	}
+	if e.Reason == authagent.ErrStore {
+		e.RetryAfter = 5 * time.Second
+	}
+	e.Back = h.policy.path()
+	h.rp.ServeError(w, r, e)
+}
+
+// reason returns how an error of this package is answered.
+func reason(err error) (reason authagent.Reason) {
+	switch {
+	case errors.As(err, &reason):
+		return reason
+	case errors.Is(err, authagent.ErrNotFound):
+		return authagent.ErrMissing
+	case errors.Is(err, ErrConflict), errors.Is(err, ErrDecision):
+		return authagent.ErrConflict
+	case errors.Is(err, ErrExpired):
+		return authagent.ErrGone
+	}
+	return authagent.ErrStore
+}
+
+func allow(w http.ResponseWriter, r *http.Request, methods ...string) error {
+	if slices.Contains(methods, r.Method) {
+		return nil
+	}
+	w.Header().Set("Allow", strings.Join(methods, ", "))
+	return authagent.ErrMethod
+}
+
+// decide returns the change that decides about a grant.
+func (h *pageHandler) decide(state State, done string) change {
+	return func(r *http.Request, human string) (string, any, error) {
+		d := Decision{State: state}
+		var err error
+		if d.GrantID, d.Version, err = seenVersion(r); err != nil {
+			return "", nil, err
+		}
+		if state == Approved {
+			if err := h.readPermission(r, &d); err != nil {
+				return "", nil, err
+			}
+		}
+		g, err := h.policy.Decide(r.Context(), human, d)
+		return done, g, err
+	}
+}
+
+// readPermission reads what an agent is to be allowed. More than reading has to
+// be said in so many words.
+func (h *pageHandler) readPermission(r *http.Request, d *Decision) error {
+	switch access, err := field(r, "access"); {
+	case !r.PostForm.Has("access"), err == nil && access == authagent.AccessRead.String():
+		d.Access = authagent.AccessRead
+	case err == nil && access == authagent.AccessFull.String():
+		d.Access = authagent.AccessFull
+	default:
+		return malformed("access")
+	}
+	d.Actions = r.PostForm["action"]
+	for _, name := range d.Actions {
+		if _, offered := h.policy.Actions[name]; !offered {
+			return malformed("action")
+		}
+	}
+	if !r.PostForm.Has("days") {
+		return nil
+	}
+	days, err := field(r, "days")
+	i := slices.IndexFunc(h.policy.periods(), func(p PagePeriod) bool { return days == strconv.Itoa(p.Days) })
+	if err != nil || i < 0 {
+		return malformed("days")
+	}
+	d.For = h.policy.periods()[i].duration()
+	return nil
+}
+
+func (h *pageHandler) revokeAll(r *http.Request, human string) (string, any, error) {
+	if err := h.policy.RevokeAll(r.Context(), human); err != nil {
+		return "", nil, err
+	}
+	overview, err := h.policy.Overview(r.Context(), human)
+	return "revoked-all", newOverviewJSON(overview), err
+}
+
+func (h *pageHandler) endSession(r *http.Request, human string) (string, any, error) {
+	id, err := field(r, "session")
+	if err != nil {
+		return "", nil, err
+	}
+	if err := h.policy.EndSession(r.Context(), h.rp, human, id); err != nil {
+		return "", nil, err
+	}
+	overview, err := h.policy.Overview(r.Context(), human)
+	return "session-ended", newOverviewJSON(overview), err
+}
+
+// EndSession ends one session of an agent in an account, on its next request. It
+// returns authagent.ErrNotFound for one of another account, and for one that has
+// ended. The relying party is the one at which the agent has signed in, or shares
+// its authagent.RevocationStore.
+func (p *Policy) EndSession(ctx context.Context, rp *authagent.RelyingParty, userID, sessionID string) error {
+	all, err := p.store.OwnerActivity(ctx, userID)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(all, func(a Activity) bool { return a.SessionID == sessionID && a.UserID == userID })
+	if i < 0 {
+		return authagent.ErrNotFound
+	}
+	if err := rp.EndSession(ctx, sessionID); err != nil {
+		return err
+	}
+	if err := p.store.EndActivity(ctx, sessionID); err != nil {
+		return err
+	}
+	e := authagent.Event{
+		Name: authagent.EventSessionEnded, SessionID: sessionID, UserID: userID, HumanID: userID, GrantID: all[i].GrantID,
+		RemoteAddr: all[i].RemoteAddr,
+	}
+	if g, err := p.store.Grant(ctx, all[i].GrantID); err == nil {
+		e.Issuer, e.Agent, e.Scenario, e.Access = g.Agent.Issuer, g.Agent, g.Scenario, g.Access
+	}
+	p.audit(ctx, e)
+	return nil
+}
+
+func (h *pageHandler) decideAction(approve bool, done string) change {
+	return func(r *http.Request, human string) (string, any, error) {
+		id, version, err := seenVersion(r)
+		if err != nil {
+			return "", nil, err
+		}
+		a, err := h.policy.DecideAction(r.Context(), human, id, version, approve)
+		return done, approvalJSON{a, a.Body}, err
+	}
+}
+
+// maxForm bounds what is read of a form.
+const maxForm = 64 << 10
+
+func readForm(w http.ResponseWriter, r *http.Request) error {
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if r.ParseForm() != nil {
+		return malformed("")
+	}
+	return nil
+}
+
+// field returns a field that the form has once.
+func field(r *http.Request, name string) (string, error) {
+	if all := r.PostForm[name]; len(all) == 1 && all[0] != "" {
+		return all[0], nil
+	}
+	return "", malformed(name)
+}
+
+// seenVersion returns what was decided about, in the version that the human has
+// seen.
+func seenVersion(r *http.Request) (id string, version int64, err error) {
+	if id, err = field(r, "id"); err != nil {
+		return "", 0, err
+	}
+	text, err := field(r, "version")
+	if err != nil {
+		return "", 0, err
+	}
+	if version, err = strconv.ParseInt(text, 10, 64); err != nil || version < 1 {
+		return "", 0, malformed("version")
+	}
+	return id, version, nil
+}
+
+func malformed(field string) error {
+	return &authagent.Error{
+		Reason: authagent.ErrRequest, Step: "read form", Field: field, Err: errors.New("the field is missing, repeated or malformed"),
+	}
+}
+
+// approvalID returns the ID of the approval that a request asks for, or "".
+func (h *pageHandler) approvalID(r *http.Request) string {
+	id, _ := strings.CutPrefix(r.URL.Path, h.policy.path()+"approvals/")
+	if _, decides := h.changes["approvals/"+id]; decides || strings.Contains(id, "/") {
+		return ""
+	}
+	return id
+}
+
+// serveAgent tells an agent how a request of its own stands. A browser in which
+// no agent is signed in is sent to the page.
+func (h *pageHandler) serveAgent(w http.ResponseWriter, r *http.Request) {
+	if err := h.serveApproval(w, r); err != nil {
+		h.refuse(w, r, err)
+	}
+}
+
+func (h *pageHandler) serveApproval(w http.ResponseWriter, r *http.Request) error {
+	if err := allow(w, r, http.MethodGet, http.MethodHead); err != nil {
+		return err
+	}
+	s, signedIn := authagent.FromContext(r.Context())
+	switch {
+	case !signedIn && answer.WantsHTML(r.Header["Accept"]):
+		redirect(w, h.policy.path())
+		return nil
+	case !signedIn:
+		return authagent.ErrNoSession
+	}
+	a, err := h.policy.store.Approval(r.Context(), h.approvalID(r))
+	switch {
+	case err != nil:
+		return err
+	case a.Agent != s.Agent || a.UserID != s.UserID || a.GrantID != s.GrantID:
+		return authagent.ErrNotFound
+	}
+	standing := newStanding(a)
+	if standing.State == Pending {
+		w.Header().Set("Retry-After", strconv.Itoa(int(actionRetry/time.Second)))
+	}
+	return writeJSON(w, standing)
+}

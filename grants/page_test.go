@@ -1,0 +1,1293 @@
+package grants_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html"
+	"html/template"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/memstore"
+)
+
+const (
+	agents   = "/account/agents/"
+	htmlOnly = "text/html,application/xhtml+xml" // what a browser accepts
+)
+
+// answered is a response whose body has been read.
+type answered struct {
+	*http.Response
+	body string
+}
+
+// reason returns the code of a refusal that was answered as JSON, and the field
+// that it names.
+func (a *answered) reason() (authagent.Reason, string) {
+	var p struct {
+		Error authagent.Reason
+		Field string
+	}
+	json.Unmarshal([]byte(a.body), &p)
+	return p.Error, p.Field
+}
+
+// human returns the browser of a human who is signed in to the site; "" for nobody.
+func (s *site) human(id string) *http.Client {
+	c := s.as.NewBrowser()
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	if id != "" {
+		s.signInHuman(c, id)
+	}
+	return c
+}
+
+func (s *site) signInHuman(c *http.Client, id string) {
+	u, _ := url.Parse(s.server.URL)
+	c.Jar.SetCookies(u, []*http.Cookie{{Name: "human", Value: id, Path: "/"}})
+}
+
+// do sends a request; a body is a form, and header is key, value, key, value.
+func (s *site) do(c *http.Client, method, path, body string, header ...string) *answered {
+	s.t.Helper()
+	if strings.HasPrefix(path, "/") {
+		path = s.server.URL + path
+	}
+	req, err := http.NewRequest(method, path, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return &answered{resp, string(text)}
+}
+
+// page returns the page as a human sees it.
+func (s *site) page(c *http.Client) string {
+	s.t.Helper()
+	resp := s.do(c, "GET", agents, "", "Accept", htmlOnly)
+	if resp.StatusCode != 200 {
+		s.t.Fatalf("page: %d %s", resp.StatusCode, resp.body)
+	}
+	return resp.body
+}
+
+// grant puts a grant into the store, as change has it: alice's, of agent_1,
+// approved for reading.
+func (s *site) grant(change func(*grants.Grant)) grants.Grant {
+	s.t.Helper()
+	now := time.Now()
+	g := grants.Grant{
+		ID: "g1", Version: 1, Agent: authagent.Agent{Issuer: s.as.URL, ID: "agent_1"}, Scenario: "FullAccount", UserID: s.alice,
+		State: grants.Approved, Access: authagent.AccessRead, Email: "alice@example.com",
+		RequestedAt: now.Add(-2 * time.Hour), RequestedFrom: "203.0.113.7", DecidedAt: now.Add(-time.Hour), ExpiresAt: now.Add(30 * 24 * time.Hour),
+	}
+	if change != nil {
+		change(&g)
+	}
+	if _, created, err := s.store.CreateGrant(context.Background(), g); err != nil || !created {
+		s.t.Fatal(created, err)
+	}
+	return g
+}
+
+func pending(g *grants.Grant) { g.State, g.DecidedAt = grants.Pending, time.Time{} }
+
+// now returns a grant as the store has it.
+func (s *site) now(id string) grants.Grant {
+	s.t.Helper()
+	g, err := s.store.Grant(context.Background(), id)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return g
+}
+
+// signedInAgent returns agent_1 or another in a browser in which it is signed in.
+func (s *site) signedInAgent(id string) *http.Client {
+	s.t.Helper()
+	c := s.as.NewBrowser()
+	s.signInAgent(c, id)
+	return c
+}
+
+func (s *site) signInAgent(c *http.Client, id string) {
+	s.t.Helper()
+	agent := s.as.AddAgent(authagenttest.Agent{ID: id, Email: "alice@example.com"})
+	if got := s.signIn(agent, c); got != 200 {
+		s.t.Fatalf("sign-in: %d", got)
+	}
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+}
+
+// payout has an agent ask for a single action, and returns it.
+func (s *site) payout(c *http.Client, body string) grants.Approval {
+	s.t.Helper()
+	resp := s.do(c, "POST", "/payouts", body)
+	if resp.StatusCode != 202 {
+		s.t.Fatalf("payout: %d %s", resp.StatusCode, resp.body)
+	}
+	a, err := s.store.Approval(context.Background(), strings.TrimPrefix(resp.Header.Get("Location"), agents+"approvals/"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return a
+}
+
+func form(pairs ...string) string {
+	v := url.Values{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		v.Add(pairs[i], pairs[i+1])
+	}
+	return v.Encode()
+}
+
+func versionOf(g grants.Grant) []string {
+	return []string{"id", g.ID, "version", strconv.FormatInt(g.Version, 10)}
+}
+
+// TestOnlyTheOwnerDecides is LNK-3, for every change there is.
+func TestOnlyTheOwnerDecides(t *testing.T) {
+	type who = func(s *site) *http.Client
+	var (
+		nobody who = func(s *site) *http.Client { return s.human("") }
+		alice  who = func(s *site) *http.Client { return s.human(s.alice) }
+		bob    who = func(s *site) *http.Client { return s.human(s.bob) }
+		reader who = func(s *site) *http.Client { return s.signedInAgent("agent_reader") }
+		full   who = func(s *site) *http.Client { return s.signedInAgent("agent_full") }
+		both   who = func(s *site) *http.Client {
+			c := s.signedInAgent("agent_full")
+			s.signInHuman(c, s.alice)
+			return c
+		}
+	)
+	crossSite := []string{"Sec-Fetch-Site", "cross-site"}
+	for _, actor := range []struct {
+		name   string
+		client who
+		method string
+		header []string
+		want   int // where the thing is somebody else's; revoke-all is nobody else's
+		all    int // for revoke-all
+	}{
+		{"anonymous", nobody, "POST", nil, 401, 401},
+		{"another human", bob, "POST", nil, 404, 303},
+		{"the agent itself", reader, "POST", nil, 403, 403},
+		{"agent with full access", full, "POST", nil, 403, 403},
+		{"agent in the owner's browser", both, "POST", nil, 403, 403},
+		{"cross-site", alice, "POST", crossSite, 403, 403},
+		{"same-site", alice, "POST", []string{"Sec-Fetch-Site", "same-site"}, 403, 403},
+		{"foreign Origin", alice, "POST", []string{"Origin", "https://evil.example"}, 403, 403},
+		{"null Origin", alice, "POST", []string{"Origin", "null"}, 403, 403},
+		{"GET", alice, "GET", nil, 405, 405},
+		{"HEAD", alice, "HEAD", nil, 405, 405},
+		{"PUT", alice, "PUT", nil, 405, 405},
+		{"owner", alice, "POST", nil, 303, 303},
+		{"owner from own page", alice, "POST", []string{"Sec-Fetch-Site", "same-origin"}, 303, 303},
+	} {
+		for _, change := range []struct {
+			path string
+			form func(s *site) string
+			want grants.State // after it was done
+		}{
+			{"approve", func(s *site) string { return form("id", "asks", "version", "1", "access", "full") }, grants.Approved},
+			{"deny", func(s *site) string { return form("id", "asks", "version", "1") }, grants.Denied},
+			{"change", func(s *site) string { return form("id", "reader", "version", "1", "access", "full") }, grants.Approved},
+			{"suspend", func(s *site) string { return form("id", "reader", "version", "1") }, grants.Suspended},
+			{"revoke", func(s *site) string { return form("id", "reader", "version", "1") }, grants.Revoked},
+			{"revoke-all", func(s *site) string { return "" }, grants.Denied},
+			{"end-session", func(s *site) string { return form("session", "live") }, ""},
+			{"approvals/approve", func(s *site) string { return form("id", "payout", "version", "1") }, grants.Approved},
+			{"approvals/deny", func(s *site) string { return form("id", "payout", "version", "1") }, grants.Denied},
+		} {
+			t.Run("LNK-3 "+change.path+" as "+actor.name, func(t *testing.T) {
+				t.Parallel()
+				s := newSite(t)
+				s.grant(func(g *grants.Grant) { pending(g); g.ID = "asks" })
+				s.grant(func(g *grants.Grant) { g.ID, g.Agent.ID = "reader", "agent_reader" })
+				s.grant(func(g *grants.Grant) { g.ID, g.Agent.ID, g.Access = "full", "agent_full", authagent.AccessFull })
+				s.store.Touch(context.Background(), grants.Activity{SessionID: "live", GrantID: "reader", UserID: s.alice, ExpiresAt: time.Now().Add(time.Hour)})
+				s.store.CreateApproval(context.Background(), grants.Approval{
+					ID: "payout", Version: 1, UserID: s.alice, GrantID: "reader", Digest: "d", State: grants.Pending, ExpiresAt: time.Now().Add(time.Hour),
+				})
+				before := s.standing()
+				body := change.form(s)
+				if actor.method != "POST" {
+					body = ""
+				}
+				resp := s.do(actor.client(s), actor.method, agents+change.path+"?"+change.form(s), body, append([]string{"Accept", htmlOnly}, actor.header...)...)
+				want := actor.want
+				if change.path == "revoke-all" {
+					want = actor.all
+				}
+				if resp.StatusCode != want {
+					t.Errorf("status %d, want %d: %s", resp.StatusCode, want, resp.body)
+				}
+				if want != 303 || strings.HasPrefix(actor.name, "another") {
+					if diff := cmp.Diff(before, s.standing()); diff != "" {
+						t.Errorf("it has changed:\n%s", diff)
+					}
+				} else if cmp.Equal(before, s.standing()) {
+					t.Error("nothing has changed")
+				}
+			})
+		}
+	}
+}
+
+// standing is what the changes of TestOnlyTheOwnerDecides change.
+func (s *site) standing() []string {
+	s.t.Helper()
+	a, err := s.store.Approval(context.Background(), "payout")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	sessions, _ := s.store.OwnerActivity(context.Background(), s.alice)
+	live := false
+	for _, session := range sessions {
+		live = live || session.SessionID == "live"
+	}
+	asks, reader := s.now("asks"), s.now("reader")
+	return []string{
+		fmt.Sprint(asks.State, asks.Version, asks.Access), fmt.Sprint(reader.State, reader.Version, reader.Access), fmt.Sprint(a.State, a.Version),
+		fmt.Sprint(live),
+	}
+}
+
+// TestPermissionIsExplicit is LNK-3 and LNK-4: what the form says, and no more.
+func TestPermissionIsExplicit(t *testing.T) {
+	const day = 24 * time.Hour
+	for _, test := range []struct {
+		name    string
+		form    []string
+		access  authagent.Access
+		actions []string
+		lasts   time.Duration
+	}{
+		{"nothing said", nil, authagent.AccessRead, nil, 90 * day},
+		{"read", []string{"access", "read", "days", "1"}, authagent.AccessRead, nil, day},
+		{"full", []string{"access", "full", "days", "7"}, authagent.AccessFull, nil, 7 * day},
+		{"action", []string{"access", "read", "action", "orders:create", "days", "30"}, authagent.AccessRead, []string{"orders:create"}, 30 * day},
+		{"in the query", nil, authagent.AccessRead, nil, 90 * day},
+	} {
+		t.Run("LNK-4 "+test.name, func(t *testing.T) {
+			s := newSite(t)
+			g := s.grant(pending)
+			resp := s.do(s.human(s.alice), "POST", agents+"approve?access=full&action=orders:create&days=1", form(append(versionOf(g), test.form...)...))
+			if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "application/json" {
+				t.Fatalf("%d %v %s", resp.StatusCode, resp.Header, resp.body)
+			}
+			var got grants.Grant
+			if err := json.Unmarshal([]byte(resp.body), &got); err != nil {
+				t.Fatal(err)
+			}
+			if got.State != grants.Approved || got.Access != test.access || !cmp.Equal(got.Actions, test.actions) || got.Version != 2 {
+				t.Errorf("grant %+v", got)
+			}
+			if lasts := time.Until(got.ExpiresAt); lasts > test.lasts || lasts < test.lasts-time.Minute {
+				t.Errorf("lasts %v, want %v", lasts, test.lasts)
+			}
+		})
+	}
+}
+
+// TestDecisionIsBound is LNK-4: a decision is about what the owner has seen, in
+// time, once.
+func TestDecisionIsBound(t *testing.T) {
+	over := func(g *grants.Grant) { pending(g); g.ExpiresAt = time.Now().Add(-time.Second) }
+	for _, test := range []struct {
+		name   string
+		grant  func(*grants.Grant)
+		path   string
+		form   []string
+		want   int
+		reason authagent.Reason
+		field  string
+	}{
+		{"LNK-4 after expiry", over, "approve", []string{"id", "g1", "version", "1"}, 410, authagent.ErrGone, ""},
+		{"LNK-4 denied after expiry", over, "deny", []string{"id", "g1", "version", "1"}, 410, authagent.ErrGone, ""},
+		{"LNK-4 other version", pending, "approve", []string{"id", "g1", "version", "2"}, 409, authagent.ErrConflict, ""},
+		{"LNK-4 other id", pending, "approve", []string{"id", "g2", "version", "1"}, 404, authagent.ErrMissing, ""},
+		{"LNK-4 deny what is approved", nil, "deny", []string{"id", "g1", "version", "1"}, 409, authagent.ErrConflict, ""},
+		{"LNK-4 suspend what waits", pending, "suspend", []string{"id", "g1", "version", "1"}, 409, authagent.ErrConflict, ""},
+		{"no id", pending, "approve", []string{"version", "1"}, 400, authagent.ErrRequest, "id"},
+		{"two ids", pending, "approve", []string{"id", "g1", "id", "g1", "version", "1"}, 400, authagent.ErrRequest, "id"},
+		{"no version", pending, "approve", []string{"id", "g1"}, 400, authagent.ErrRequest, "version"},
+		{"malformed version", pending, "deny", []string{"id", "g1", "version", "one"}, 400, authagent.ErrRequest, "version"},
+		{"negative version", pending, "deny", []string{"id", "g1", "version", "-1"}, 400, authagent.ErrRequest, "version"},
+		{"unknown access", pending, "approve", []string{"id", "g1", "version", "1", "access", "root"}, 400, authagent.ErrRequest, "access"},
+		{"access none", pending, "approve", []string{"id", "g1", "version", "1", "access", "none"}, 400, authagent.ErrRequest, "access"},
+		{"two accesses", pending, "approve", []string{"id", "g1", "version", "1", "access", "read", "access", "full"}, 400, authagent.ErrRequest, "access"},
+		{"empty access", pending, "approve", []string{"id", "g1", "version", "1", "access", ""}, 400, authagent.ErrRequest, "access"},
+		{"action not offered", pending, "approve", []string{"id", "g1", "version", "1", "action", "users:delete"}, 400, authagent.ErrRequest, "action"},
+		{"days not offered", pending, "approve", []string{"id", "g1", "version", "1", "days", "91"}, 400, authagent.ErrRequest, "days"},
+		{"negative days", pending, "approve", []string{"id", "g1", "version", "1", "days", "-1"}, 400, authagent.ErrRequest, "days"},
+		{"too long", pending, "approve", []string{"id", strings.Repeat("g", 70_000), "version", "1"}, 400, authagent.ErrRequest, ""},
+		{"no session", nil, "end-session", nil, 400, authagent.ErrRequest, "session"},
+		{"unknown session", nil, "end-session", []string{"session", "x"}, 404, authagent.ErrMissing, ""},
+		{"unknown change", nil, "promote", []string{"id", "g1", "version", "1"}, 404, authagent.ErrMissing, ""},
+		{"unknown approval", nil, "approvals/approve", []string{"id", "x", "version", "1"}, 404, authagent.ErrMissing, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSite(t)
+			g := s.grant(test.grant)
+			resp := s.do(s.human(s.alice), "POST", agents+test.path, form(test.form...))
+			reason, field := resp.reason()
+			if resp.StatusCode != test.want || reason != test.reason || field != test.field {
+				t.Errorf("%d %s %q, want %d %s %q", resp.StatusCode, string(reason), field, test.want, string(test.reason), test.field)
+			}
+			if diff := cmp.Diff(g, s.now(g.ID)); diff != "" {
+				t.Errorf("it has changed:\n%s", diff)
+			}
+			page := s.do(s.human(s.alice), "POST", agents+test.path, form(test.form...), "Accept", htmlOnly)
+			if page.StatusCode != test.want || !strings.Contains(page.body, `<a href="/account/agents/">`) {
+				t.Errorf("page: %d %s", page.StatusCode, page.body)
+			}
+			if test.field != "" && !strings.Contains(page.body, "<code>"+test.field+"</code>") {
+				t.Errorf("the page does not name the field: %s", page.body)
+			}
+		})
+	}
+}
+
+// TestDecidedOnce is LNK-4: a form that is sent twice counts once.
+func TestDecidedOnce(t *testing.T) {
+	for _, test := range []struct{ path, body string }{
+		{"approve", form("id", "g1", "version", "1")},
+		{"deny", form("id", "g1", "version", "1")},
+		{"approvals/approve", form("id", "a1", "version", "1")},
+		{"approvals/deny", form("id", "a1", "version", "1")},
+	} {
+		t.Run("LNK-4 "+test.path, func(t *testing.T) {
+			s := newSite(t)
+			s.grant(pending)
+			s.store.CreateApproval(context.Background(), grants.Approval{
+				ID: "a1", Version: 1, UserID: s.alice, Digest: "d", State: grants.Pending, ExpiresAt: time.Now().Add(time.Hour),
+			})
+			alice := s.human(s.alice)
+			for _, want := range []int{303, 409} {
+				if resp := s.do(alice, "POST", agents+test.path, test.body, "Accept", htmlOnly); resp.StatusCode != want {
+					t.Errorf("status %d, want %d", resp.StatusCode, want)
+				}
+			}
+		})
+	}
+	t.Run("LNK-4 expired action", func(t *testing.T) {
+		s := newSite(t)
+		s.store.CreateApproval(context.Background(), grants.Approval{
+			ID: "a1", Version: 1, UserID: s.alice, Digest: "d", State: grants.Pending, ExpiresAt: time.Now().Add(-time.Second),
+		})
+		if resp := s.do(s.human(s.alice), "POST", agents+"approvals/approve", form("id", "a1", "version", "1")); resp.StatusCode != 410 {
+			t.Errorf("status %d", resp.StatusCode)
+		}
+	})
+}
+
+// TestRefusedApprovals is LNK-18: what the owner may not have either.
+func TestRefusedApprovals(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		setUp func(s *site)
+	}{
+		{"too many agents", func(s *site) {
+			s.owners.MaxAgents = 1
+			s.grant(func(g *grants.Grant) { g.ID, g.Agent.ID = "g2", "agent_2" })
+		}},
+		{"privileged", func(s *site) {
+			s.owners.Privileged = func(context.Context, string) (bool, error) { return true, nil }
+		}},
+		{"acts for another account", func(s *site) {
+			s.grant(func(g *grants.Grant) { g.ID, g.UserID = "g2", s.bob })
+		}},
+	} {
+		t.Run("LNK-18 "+test.name, func(t *testing.T) {
+			s := newSite(t)
+			g := s.grant(pending)
+			test.setUp(s)
+			resp := s.do(s.human(s.alice), "POST", agents+"approve", form(versionOf(g)...))
+			if reason, _ := resp.reason(); resp.StatusCode != 403 || reason != authagent.ErrLink {
+				t.Errorf("%d %s", resp.StatusCode, resp.body)
+			}
+			if s.now(g.ID).State != grants.Pending {
+				t.Error("it was approved")
+			}
+		})
+	}
+}
+
+// TestOwnAgentsOnly is MW-8.
+func TestOwnAgentsOnly(t *testing.T) {
+	s := newSite(t)
+	ctx := context.Background()
+	s.grant(func(g *grants.Grant) { g.Agent.ID = "agent_of_alice" })
+	bobs := s.grant(func(g *grants.Grant) {
+		g.ID, g.Agent.ID, g.UserID, g.Email = "g2", "agent_of_bob", s.bob, "bob@example.com"
+	})
+	s.store.Touch(ctx, grants.Activity{SessionID: "session_of_bob", GrantID: "g2", UserID: s.bob, RemoteAddr: "198.51.100.9", ExpiresAt: time.Now().Add(time.Hour)})
+	s.store.AddDeed(ctx, grants.Deed{GrantID: "g2", UserID: s.bob, Event: "deed_of_bob"})
+	s.store.CreateApproval(ctx, grants.Approval{
+		ID: "approval_of_bob", Version: 1, UserID: s.bob, GrantID: "g2", Agent: bobs.Agent, Digest: "d", State: grants.Pending, ExpiresAt: time.Now().Add(time.Hour),
+	})
+	alice := s.human(s.alice)
+	for _, body := range []string{s.page(alice), s.do(alice, "GET", agents, "").body} {
+		if !strings.Contains(body, "agent_of_alice") || strings.Contains(body, "of_bob") || strings.Contains(body, "198.51.100.9") {
+			t.Errorf("MW-8: alice sees %s", body)
+		}
+	}
+	for path, body := range map[string]string{
+		"revoke":            form(versionOf(bobs)...),
+		"change":            form(append(versionOf(bobs), "access", "full")...),
+		"end-session":       form("session", "session_of_bob"),
+		"approvals/approve": form("id", "approval_of_bob", "version", "1"),
+	} {
+		if resp := s.do(alice, "POST", agents+path, body); resp.StatusCode != 404 {
+			t.Errorf("MW-8 %s: %d %s", path, resp.StatusCode, resp.body)
+		}
+	}
+	if diff := cmp.Diff(bobs, s.now("g2")); diff != "" {
+		t.Errorf("MW-8: bob's grant:\n%s", diff)
+	}
+	if live, _ := s.store.OwnerActivity(ctx, s.bob); len(live) != 1 {
+		t.Errorf("MW-8: bob's sessions %v", live)
+	}
+	if a, _ := s.store.Approval(ctx, "approval_of_bob"); a.State != grants.Pending {
+		t.Errorf("MW-8: bob's approval is %s", a.State)
+	}
+}
+
+// TestEndSession ends one session of two, on its next request.
+func TestEndSession(t *testing.T) {
+	s := newSite(t)
+	var ended []authagent.Event
+	s.owners.Audit = func(_ context.Context, e authagent.Event) {
+		if e.Name == authagent.EventSessionEnded {
+			ended = append(ended, e)
+		}
+	}
+	s.grant(nil)
+	first, second := s.signedInAgent("agent_1"), s.as.NewBrowser()
+	live, _ := s.store.OwnerActivity(context.Background(), s.alice)
+	if len(live) != 1 {
+		t.Fatal(live)
+	}
+	s.signInAgent(second, "agent_1")
+	alice := s.human(s.alice)
+	page := s.page(alice)
+	if n := strings.Count(page, `action="/account/agents/end-session"`); n != 2 {
+		t.Errorf("%d sessions on the page", n)
+	}
+	if resp := s.do(alice, "POST", agents+"end-session", form("session", live[0].SessionID), "Accept", htmlOnly); resp.StatusCode != 303 {
+		t.Fatalf("%d %s", resp.StatusCode, resp.body)
+	}
+	if got := s.do(first, "GET", "/me", "").StatusCode; got != 401 {
+		t.Errorf("the session that was ended: %d", got)
+	}
+	if got := s.do(second, "GET", "/me", "").StatusCode; got != 200 {
+		t.Errorf("the other session: %d", got)
+	}
+	if strings.Contains(s.page(alice), live[0].SessionID) {
+		t.Error("the session is still shown")
+	}
+	if len(ended) != 1 || ended[0].HumanID != s.alice || ended[0].SessionID != live[0].SessionID || ended[0].Agent.ID != "agent_1" {
+		t.Errorf("events %+v", ended)
+	}
+}
+
+// TestAgentMeetsOwnersPage is LNK-3: a person is told that an agent is signed in
+// in their browser, and can sign it out.
+func TestAgentMeetsOwnersPage(t *testing.T) {
+	s := newSite(t)
+	s.grant(nil)
+	c := s.human(s.alice)
+	s.signInAgent(c, "agent_1")
+	resp := s.do(c, "GET", agents, "", "Accept", htmlOnly)
+	if resp.StatusCode != 403 || !strings.Contains(resp.body, "An agent is signed in in this browser") || strings.Contains(resp.body, "agent_1") {
+		t.Fatalf("%d %s", resp.StatusCode, resp.body)
+	}
+	logout := regexp.MustCompile(`method="post" action="([^"]+)"`).FindStringSubmatch(resp.body)
+	if logout == nil {
+		t.Fatalf("no logout is offered: %s", resp.body)
+	}
+	resp = s.do(c, "POST", html.UnescapeString(logout[1]), "", "Accept", htmlOnly)
+	if resp.StatusCode != 303 || resp.Header.Get("Location") != agents {
+		t.Fatalf("logout: %d to %q", resp.StatusCode, resp.Header.Get("Location"))
+	}
+	s.page(c)
+	if resp := s.do(s.human(""), "GET", agents, "", "Accept", htmlOnly); resp.StatusCode != 401 || strings.Contains(resp.body, "<form") {
+		t.Errorf("anonymous: %d %s", resp.StatusCode, resp.body)
+	}
+}
+
+// TestConnect is LNK-15.
+func TestConnect(t *testing.T) {
+	const mallory = "mallory@example.com" // what the agent's server says; nobody has it here
+	for _, test := range []struct {
+		name   string
+		before func(s *site, c *http.Client) // between start and callback
+		want   int
+		reason authagent.Reason
+	}{
+		{"as alice", func(*site, *http.Client) {}, 303, ""},
+		{"as bob", func(s *site, c *http.Client) { s.signInHuman(c, s.bob) }, 401, authagent.ErrHuman},
+		{"as nobody", func(s *site, c *http.Client) { s.signInHuman(c, "") }, 401, authagent.ErrHuman},
+		{"with an agent in the browser", func(s *site, c *http.Client) {
+			s.grant(func(g *grants.Grant) { g.ID, g.Agent.ID = "g2", "agent_2" })
+			s.signInAgent(c, "agent_2")
+		}, 403, authagent.ErrAgentForbidden},
+	} {
+		t.Run("LNK-15 "+test.name, func(t *testing.T) {
+			s := newSite(t)
+			agent := s.as.AddAgent(authagenttest.Agent{ID: "agent_1", Email: mallory})
+			c := s.human(s.alice)
+			start := s.do(c, "POST", agents+"connect", "")
+			if start.StatusCode != 303 {
+				t.Fatalf("start: %d %s", start.StatusCode, start.body)
+			}
+			callback, err := agent.Authorize(context.Background(), s.as.Client(), start.Header.Get("Location"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			test.before(s, c)
+			resp := s.do(c, "GET", callback, "")
+			if reason, _ := resp.reason(); resp.StatusCode != test.want || reason != test.reason {
+				t.Errorf("callback: %d %s", resp.StatusCode, resp.body)
+			}
+			linked, _ := s.store.AgentGrants(context.Background(), authagent.Agent{Issuer: s.as.URL, ID: "agent_1"})
+			if test.want != 303 {
+				if len(linked) != 0 {
+					t.Errorf("linked: %+v", linked)
+				}
+				return
+			}
+			if resp.Header.Get("Location") != agents+"?done=connected" {
+				t.Errorf("Location %q", resp.Header.Get("Location"))
+			}
+			if len(linked) != 1 || linked[0].UserID != s.alice || linked[0].State != grants.Approved || linked[0].Access != authagent.AccessRead {
+				t.Errorf("grants %+v", linked)
+			}
+			if resp := s.do(c, "GET", "/me", ""); resp.StatusCode != 401 {
+				t.Errorf("the human's browser is signed in as an agent: %d", resp.StatusCode)
+			}
+			if got := s.signIn(agent, s.as.NewBrowser()); got != 200 {
+				t.Errorf("the agent's own sign-in: %d", got)
+			}
+		})
+	}
+}
+
+// TestConnectStarts is LNK-15: who can start it, and how.
+func TestConnectStarts(t *testing.T) {
+	for _, test := range []struct {
+		name, method string
+		header       []string
+		want         int
+	}{
+		{"GET", "GET", nil, 405},
+		{"HEAD", "HEAD", nil, 405},
+		{"GET of a page", "GET", []string{"Accept", htmlOnly}, 405},
+		{"cross-site", "POST", []string{"Sec-Fetch-Site", "cross-site"}, 403},
+		{"same-site", "POST", []string{"Sec-Fetch-Site", "same-site"}, 403},
+		{"foreign Origin", "POST", []string{"Origin", "https://evil.example"}, 403},
+		{"own page", "POST", []string{"Sec-Fetch-Site", "same-origin"}, 303},
+	} {
+		t.Run("LNK-15 "+test.name, func(t *testing.T) {
+			s := newSite(t)
+			resp := s.do(s.human(s.alice), test.method, agents+"connect", "", test.header...)
+			if resp.StatusCode != test.want || (len(resp.Cookies()) > 0) != (test.want == 303) {
+				t.Errorf("%d with %v", resp.StatusCode, resp.Cookies())
+			}
+			if test.want == 405 && resp.Header.Get("Allow") != "POST" {
+				t.Errorf("Allow %q", resp.Header.Get("Allow"))
+			}
+		})
+	}
+	s := newSite(t)
+	if got := s.do(s.human(""), "POST", agents+"connect", "").StatusCode; got != 401 {
+		t.Errorf("LNK-15 anonymous: %d", got)
+	}
+}
+
+// TestConnectLeavesByPage is LNK-15 in a browser, which does not follow the
+// redirect of a form to where form-action does not let it.
+func TestConnectLeavesByPage(t *testing.T) {
+	s := newSite(t)
+	resp := s.do(s.human(s.alice), "POST", agents+"connect", "", "Accept", htmlOnly, "Sec-Fetch-Site", "same-origin")
+	h := resp.Header
+	target, ok := strings.CutPrefix(h.Get("Refresh"), "0;url="+s.as.URL+"/")
+	if resp.StatusCode != 200 || !ok || h.Get("Location") != "" {
+		t.Fatalf("%d %v", resp.StatusCode, h)
+	}
+	if !strings.Contains(html.UnescapeString(resp.body), `<a href="`+s.as.URL+"/"+target+`">`) {
+		t.Errorf("no link to %s: %s", target, resp.body)
+	}
+	if !strings.Contains(h.Get("Content-Security-Policy"), "form-action 'self'") || h.Get("Cache-Control") != "no-store" || h.Get("Referrer-Policy") != "no-referrer" {
+		t.Errorf("headers %v", h)
+	}
+}
+
+// TestPageHeaders is WEB-2, WEB-3 and WEB-5 for every kind of answer.
+func TestPageHeaders(t *testing.T) {
+	s := newSite(t)
+	s.grant(nil)
+	agent := s.signedInAgent("agent_1")
+	approval := s.payout(agent, "amount=1")
+	for _, test := range []struct {
+		name, method, path string
+		client             *http.Client
+		want               int
+	}{
+		{"page", "GET", "", s.human(s.alice), 200},
+		{"HEAD", "HEAD", "", s.human(s.alice), 200},
+		{"anonymous", "GET", "", s.human(""), 401},
+		{"agent", "GET", "", agent, 403},
+		{"no such page", "GET", "nothing", s.human(s.alice), 404},
+		{"no such approval", "GET", "approvals/", s.human(s.alice), 404},
+		{"other method", "DELETE", "", s.human(s.alice), 405},
+		{"preflight", "OPTIONS", "approve", s.human(s.alice), 405},
+		{"connect", "GET", "connect", s.human(s.alice), 405},
+		{"change", "POST", "revoke-all", s.human(s.bob), 0}, // 200, 303
+		{"malformed", "POST", "approve", s.human(s.alice), 400},
+		{"unknown", "POST", "end-session", s.human(s.bob), 400},
+		{"approval", "GET", "approvals/" + approval.ID, agent, 200},
+		{"approval of another", "GET", "approvals/x", agent, 404},
+		{"approval, POST", "POST", "approvals/" + approval.ID, agent, 403},
+	} {
+		for _, accept := range []string{"", "application/json", htmlOnly} {
+			resp := s.do(test.client, test.method, agents+test.path, "", "Accept", accept, "Origin", s.server.URL, "Sec-Fetch-Site", "same-origin",
+				"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "X-Any")
+			h := resp.Header
+			if test.want != 0 && resp.StatusCode != test.want {
+				t.Errorf("%s: status %d, want %d", test.name, resp.StatusCode, test.want)
+			}
+			if vary := strings.Join(h["Vary"], ","); h.Get("Cache-Control") != "no-store" || !strings.Contains(vary, "Cookie") || !strings.Contains(vary, "Accept") {
+				t.Errorf("WEB-2 %s: %v", test.name, h)
+			}
+			if h.Get("X-Content-Type-Options") != "nosniff" || h.Get("Referrer-Policy") != "no-referrer" {
+				t.Errorf("WEB-3 %s: %v", test.name, h)
+			}
+			for name := range h {
+				if strings.HasPrefix(name, "Access-Control-") {
+					t.Errorf("WEB-5 %s: %s", test.name, name)
+				}
+			}
+			if strings.HasPrefix(h.Get("Content-Type"), "text/html") {
+				checkPage(t, test.name, resp)
+			} else if accept == htmlOnly && test.want != 0 && !strings.HasPrefix(test.path, "approvals/"+approval.ID) {
+				t.Errorf("%s: a browser gets %s", test.name, h.Get("Content-Type"))
+			}
+		}
+	}
+}
+
+// checkPage is WEB-3 for a page.
+func checkPage(t *testing.T, name string, resp *answered) {
+	t.Helper()
+	h := resp.Header
+	if h.Get("Content-Type") != "text/html; charset=utf-8" {
+		t.Errorf("WEB-3 %s: Content-Type %q", name, h.Get("Content-Type"))
+	}
+	policy := h.Get("Content-Security-Policy")
+	for _, directive := range []string{"default-src 'none'", "base-uri 'none'", "form-action 'self'", "frame-ancestors 'none'"} {
+		if !strings.Contains(policy, directive) {
+			t.Errorf("WEB-3 %s: policy %q lacks %s", name, policy, directive)
+		}
+	}
+	if strings.Contains(policy, "unsafe") || strings.Contains(policy, "script") {
+		t.Errorf("WEB-3 %s: policy %q", name, policy)
+	}
+	for _, attribute := range attributesOf(t, resp.body) {
+		switch name, value, _ := strings.Cut(attribute, "="); {
+		case strings.HasPrefix(name, "on"), name == "style", name == "src", name == "srcset", strings.Contains(value, "//") && name != "value":
+			t.Errorf("WEB-3 %s: the page has %s", name, attribute)
+		}
+	}
+	for _, resource := range []string{"<script", "<img", "<link", "<iframe", "@import", "url("} {
+		if strings.Contains(resp.body, resource) {
+			t.Errorf("WEB-3 %s: the page has %s", name, resource)
+		}
+	}
+}
+
+var (
+	tag       = regexp.MustCompile(`<(?:!doctype|/?[a-z0-9]+)((?:\s+[a-z-]+(?:="[^"<>]*")?)*)>`)
+	attribute = regexp.MustCompile(`([a-z-]+)(?:="([^"]*)")?`)
+)
+
+// attributesOf returns every attribute in a page, as name=value, and makes sure
+// that there is nothing between the tags that could be one.
+func attributesOf(t *testing.T, page string) (all []string) {
+	t.Helper()
+	page = regexp.MustCompile(`(?s)<style>.*?</style>`).ReplaceAllString(page, "")
+	for _, m := range tag.FindAllStringSubmatch(page, -1) {
+		for _, a := range attribute.FindAllStringSubmatch(m[1], -1) {
+			all = append(all, a[1]+"="+html.UnescapeString(a[2]))
+		}
+	}
+	if rest := tag.ReplaceAllString(page, ""); strings.ContainsAny(rest, "<>") {
+		t.Errorf("WEB-4: between the tags: %.300s", rest[strings.IndexAny(rest, "<>"):])
+	}
+	return all
+}
+
+// TestStyleIsAllowed is WEB-3: the policy has the hash of the style sheet that is
+// in the page.
+func TestStyleIsAllowed(t *testing.T) {
+	s := newSite(t)
+	resp := s.do(s.human(s.alice), "GET", agents, "", "Accept", htmlOnly)
+	style := regexp.MustCompile(`(?s)<style>(.*)</style>`).FindStringSubmatch(resp.body)
+	if style == nil || !strings.Contains(resp.Header.Get("Content-Security-Policy"), hashOf(style[1])) {
+		t.Errorf("policy %q", resp.Header.Get("Content-Security-Policy"))
+	}
+}
+
+// TestPageMethods is WEB-1: what is looked at is not changed by it, and HEAD is
+// GET without a body.
+func TestPageMethods(t *testing.T) {
+	s := newSite(t)
+	g := s.grant(pending)
+	alice := s.human(s.alice)
+	for _, query := range []string{"", "?id=g1&version=1&access=full", "?done=approved", "?_method=POST"} {
+		for _, method := range []string{"GET", "HEAD"} {
+			resp := s.do(alice, method, agents+query, "", "Accept", htmlOnly, "X-HTTP-Method-Override", "POST")
+			if resp.StatusCode != 200 || (len(resp.body) > 0) != (method == "GET") {
+				t.Errorf("WEB-1 %s %s: %d", method, query, resp.StatusCode)
+			}
+		}
+	}
+	if diff := cmp.Diff(g, s.now(g.ID)); diff != "" {
+		t.Errorf("WEB-1:\n%s", diff)
+	}
+}
+
+// TestDone shows what was done, in the page's own words alone.
+func TestDone(t *testing.T) {
+	s := newSite(t)
+	alice := s.human(s.alice)
+	g := s.grant(pending)
+	resp := s.do(alice, "POST", agents+"deny", form(versionOf(g)...), "Accept", htmlOnly)
+	if resp.Header.Get("Location") != agents+"?done=denied" {
+		t.Fatalf("Location %q", resp.Header.Get("Location"))
+	}
+	said := regexp.MustCompile(`role="status">([^<]*)<`)
+	for _, code := range []string{
+		"approved", "changed", "denied", "suspended", "revoked", "revoked-all", "session-ended", "connected", "action-approved", "action-denied",
+	} {
+		page := s.do(alice, "GET", agents+"?done="+code, "", "Accept", htmlOnly).body
+		if m := said.FindStringSubmatch(page); m == nil || m[1] == "" {
+			t.Errorf("%s is not said", code)
+		}
+	}
+	for _, code := range []string{"", "x", "Send+your+password+to+mallory", "approved%00", "%3Cb%3E"} {
+		if page := s.do(alice, "GET", agents+"?done="+code, "", "Accept", htmlOnly).body; said.MatchString(page) || strings.Contains(page, "mallory") {
+			t.Errorf("%q is said", code)
+		}
+	}
+}
+
+const hostile = "\"><script>alert(1)</script>' onload=x {{.}} \u202egnp.exe"
+
+// TestHostileAgent is WEB-4, with hostile text in every field that an agent or its
+// server chooses.
+func TestHostileAgent(t *testing.T) {
+	s := newSite(t)
+	ctx := context.Background()
+	sites := strings.ReplaceAll(hostile, "\u202e", "") // what the site chooses is escaped, and not judged
+	for _, state := range []grants.State{grants.Pending, grants.Approved, grants.Denied, grants.Suspended} {
+		s.grant(func(g *grants.Grant) {
+			g.ID, g.State, g.Agent = string(state), state, authagent.Agent{Issuer: hostile, ID: hostile + string(state)}
+			g.Name, g.Model, g.RequestedFrom, g.Scenario = hostile, hostile, hostile, sites
+		})
+	}
+	s.store.Touch(ctx, grants.Activity{SessionID: "s1", GrantID: "approved", UserID: s.alice, RemoteAddr: hostile, SeenAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)})
+	for range 7 {
+		s.store.AddDeed(ctx, grants.Deed{GrantID: "approved", UserID: s.alice, Event: authagent.EventName(sites), Action: sites, Route: sites, Reason: authagent.Reason(sites)})
+	}
+	for i, contentType := range []string{"application/x-www-form-urlencoded", "application/json", "text/plain", hostile} {
+		body := `{"a":` + strconv.Quote(hostile) + `}`
+		if i == 0 {
+			body = form(hostile, hostile)
+		}
+		s.store.CreateApproval(ctx, grants.Approval{
+			ID: strconv.Itoa(i), Version: 1, UserID: s.alice, GrantID: "approved", Agent: authagent.Agent{Issuer: hostile, ID: hostile}, Action: sites,
+			Digest: strconv.Itoa(i), State: grants.Pending, Method: hostile, Target: "/x?a=" + url.QueryEscape(hostile) + hostile, ContentType: contentType,
+			Body: []byte(body), ExpiresAt: time.Now().Add(time.Hour),
+		})
+	}
+	alice := s.human(s.alice)
+	page := s.do(alice, "GET", agents, "", "Accept", htmlOnly)
+	for _, raw := range []string{"<script", hostile, "\u202e"} {
+		if strings.Contains(page.body, raw) {
+			t.Errorf("WEB-4: the page has %q", raw)
+		}
+	}
+	if n := strings.Count(page.body, "&lt;script&gt;"); n < 25 {
+		t.Errorf("WEB-4: hostile text is shown in %d places only", n)
+	}
+	checkPage(t, "WEB-4", page)
+	data := s.do(alice, "GET", agents, "")
+	if strings.Contains(data.body, "<script") || !json.Valid([]byte(data.body)) {
+		t.Errorf("WEB-4: JSON %s", data.body)
+	}
+}
+
+// TestBodyIsShown: the owner is shown all that would be done, and nothing that
+// looks like something else.
+func TestBodyIsShown(t *testing.T) {
+	const formType = "application/x-www-form-urlencoded"
+	for _, test := range []struct {
+		name, contentType, body string
+		want                    []string
+		not                     string
+	}{
+		{"form", formType, "to=mallory&amount=10&amount=1000&note=a%0Ab", []string{
+			`<th scope="row"><bdi>to</bdi></th><td><bdi>mallory</bdi></td>`, `<bdi>amount</bdi></th><td><bdi>10</bdi>`, `<bdi>amount</bdi></th><td><bdi>1000</bdi>`, "<bdi>a\nb</bdi>",
+		}, "<pre>"},
+		{"form with charset", formType + "; charset=utf-8", "a=b", []string{`<bdi>a</bdi></th><td><bdi>b</bdi></td>`}, "<pre>"},
+		{"form that is none", formType, "a=%zz", []string{"<pre><bdi>a=%zz</bdi></pre>"}, "<tbody>"},
+		{"form that not all read alike", formType, "a=b;c=d", []string{"<pre><bdi>a=b;c=d</bdi></pre>"}, "<tbody>"},
+		{"JSON", "application/json", `{"to":"mallory","n":1e3,"n":2}`, []string{"<pre><bdi>{\n  &#34;to&#34;: &#34;mallory&#34;,\n  &#34;n&#34;: 1e3,\n  &#34;n&#34;: 2\n}</bdi></pre>"}, "<tbody>"},
+		{"JSON by suffix", "application/merge-patch+json", `{"a":1}`, []string{"{\n  &#34;a&#34;: 1\n}"}, "<tbody>"},
+		{"JSON that is none", "application/json", `{"a":`, []string{"<pre><bdi>{&#34;a&#34;:</bdi></pre>"}, "<tbody>"},
+		{"text", "text/plain", "pay <b>mallory</b>", []string{"<pre><bdi>pay &lt;b&gt;mallory&lt;/b&gt;</bdi></pre>"}, "<tbody>"},
+		{"form called text", "text/plain", "a=b", []string{"<pre><bdi>a=b</bdi></pre>"}, "<tbody>"},
+		{"no type", "", "a=b", []string{"<pre><bdi>a=b</bdi></pre>"}, "<tbody>"},
+		{"reversed", "text/plain", "10 \u202e0001", []string{"10 ‹U+202E›0001"}, "\u202e"},
+		{"reversed field", formType, "amount=10\u202e0001", []string{"10‹U+202E›0001"}, "\u202e"},
+		{"hidden", "text/plain", "a\u200bb\x00c", []string{"a‹U+200B›b‹U+0000›c"}, "\u200b"},
+		{"binary", "image/png", "\x89PNG\xff", []string{"shown in hexadecimal", "89 50 4e 47 ff"}, "<tbody>"},
+		{"long", "text/plain", strings.Repeat("x", 16<<10), []string{strings.Repeat("x", 16<<10)}, "<tbody>"},
+		{"nothing", "", "", []string{"It sends nothing beside the address."}, "<pre>"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSite(t)
+			s.grant(nil)
+			agent := s.signedInAgent("agent_1")
+			req, _ := http.NewRequest("POST", s.server.URL+"/payouts", strings.NewReader(test.body))
+			if test.contentType != "" {
+				req.Header.Set("Content-Type", test.contentType)
+			}
+			resp, err := agent.Do(req)
+			if err != nil || resp.StatusCode != 202 {
+				t.Fatal(resp, err)
+			}
+			resp.Body.Close()
+			page := strings.ReplaceAll(s.page(s.human(s.alice)), "&#43;", "+")
+			for _, want := range append(test.want, "payouts: create", "POST /payouts", test.contentType) {
+				if !strings.Contains(page, want) {
+					t.Errorf("the page lacks %.200q", want)
+				}
+			}
+			if strings.Contains(page, test.not) {
+				t.Errorf("the page has %q", test.not)
+			}
+			var data struct{ Approvals []struct{ Body []byte } }
+			if err := json.Unmarshal([]byte(s.do(s.human(s.alice), "GET", agents, "").body), &data); err != nil {
+				t.Fatal(err)
+			}
+			if got := string(data.Approvals[0].Body); got != test.body {
+				t.Errorf("JSON has body %.200q", got)
+			}
+		})
+	}
+}
+
+// TestAgentLooks lets an agent look at how its own request stands, and at nothing
+// else.
+func TestAgentLooks(t *testing.T) {
+	type standing struct {
+		ID, State, Action, Method, Target, Detail string
+		Retry                                     bool
+	}
+	s := newSite(t)
+	s.grant(nil)
+	s.grant(func(g *grants.Grant) { g.ID, g.Agent.ID = "g2", "agent_2" })
+	agent, other := s.signedInAgent("agent_1"), s.signedInAgent("agent_2")
+	alice := s.human(s.alice)
+	a, b := s.payout(agent, "amount=1"), s.payout(agent, "amount=2")
+	look := func(a grants.Approval) (got standing, header http.Header) {
+		resp := s.do(agent, "GET", agents+"approvals/"+a.ID, "", "Accept", htmlOnly)
+		if err := json.Unmarshal([]byte(resp.body), &got); err != nil || resp.StatusCode != 200 {
+			t.Fatalf("%d %s", resp.StatusCode, resp.body)
+		}
+		if got.Detail == "" || strings.Contains(resp.body, "amount=") {
+			t.Errorf("%s", resp.body)
+		}
+		got.Detail = ""
+		return got, resp.Header
+	}
+	want := standing{ID: a.ID, State: "pending", Action: "payouts:create", Method: "POST", Target: "/payouts", Retry: true}
+	got, header := look(a)
+	if diff := cmp.Diff(want, got); diff != "" || header.Get("Retry-After") != "15" {
+		t.Errorf("Retry-After %q\n%s", header.Get("Retry-After"), diff)
+	}
+	s.do(alice, "POST", agents+"approvals/approve", form("id", a.ID, "version", "1"))
+	want.State = "approved"
+	if got, header = look(a); got != want || header.Get("Retry-After") != "" {
+		t.Errorf("%+v", got)
+	}
+	if got := s.post(agent, "/payouts", "amount=1"); got != 200 {
+		t.Errorf("approved: %d", got)
+	}
+	want.State, want.Retry = "used", false
+	if got, _ = look(a); got != want {
+		t.Errorf("%+v", got)
+	}
+	s.do(alice, "POST", agents+"approvals/deny", form("id", b.ID, "version", "1"))
+	want.ID, want.State = b.ID, "denied"
+	if got, _ = look(b); got != want {
+		t.Errorf("%+v", got)
+	}
+	for _, test := range []struct {
+		name   string
+		client *http.Client
+		method string
+		header []string
+		want   int
+	}{
+		{"MW-8 another agent of the same owner", other, "GET", nil, 404},
+		{"nobody", s.human(""), "GET", nil, 401},
+		{"POST", agent, "POST", nil, 403},
+		{"human", alice, "GET", []string{"Accept", htmlOnly}, 303},
+		{"cross-site", agent, "POST", []string{"Sec-Fetch-Site", "cross-site"}, 403},
+	} {
+		resp := s.do(test.client, test.method, agents+"approvals/"+a.ID, "", test.header...)
+		if resp.StatusCode != test.want || strings.Contains(resp.body, "payouts") {
+			t.Errorf("%s: %d %s", test.name, resp.StatusCode, resp.body)
+		}
+		if test.want == 303 && resp.Header.Get("Location") != agents {
+			t.Errorf("%s: Location %q", test.name, resp.Header.Get("Location"))
+		}
+	}
+	s.store.CreateGrant(context.Background(), grants.Grant{ID: "g3", Version: 1, Agent: a.Agent, Scenario: "Other", UserID: s.alice})
+	s.store.CreateApproval(context.Background(), grants.Approval{ID: "a3", Version: 1, Agent: a.Agent, UserID: s.alice, GrantID: "g3", Digest: "x", State: grants.Pending, ExpiresAt: time.Now().Add(time.Hour)})
+	if resp := s.do(agent, "GET", agents+"approvals/a3", ""); resp.StatusCode != 404 {
+		t.Errorf("an approval of another grant: %d", resp.StatusCode)
+	}
+}
+
+// TestAgentOfAnotherRelyingParty is LNK-3: Attach of the other one keeps its
+// agents off the page, too.
+func TestAgentOfAnotherRelyingParty(t *testing.T) {
+	s := newSite(t)
+	s.grant(nil)
+	config := authagent.Config{
+		Issuer: s.as.URL, ClientID: "second", ClientSecret: "x", RedirectURL: "https://shop.example/second/callback",
+		SessionKeys: [][]byte{[]byte("0123456789abcdef0123456789ABCDEF")},
+		Scenario:    authagent.FreshProfile(&memstore.Profiles{}), Human: signedIn, Logger: slog.New(slog.DiscardHandler),
+	}
+	second, err := authagent.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := s.server.Config.Handler.(*http.ServeMux)
+	mux.Handle("/second/", http.StripPrefix("/second", s.rp.Attach(grants.Handler(s.owners, second))))
+	agent := s.signedInAgent("agent_1")
+	s.signInHuman(agent, s.alice)
+	if resp := s.do(agent, "GET", "/second"+agents, ""); resp.StatusCode != 403 {
+		t.Errorf("%d %s", resp.StatusCode, resp.body)
+	}
+	if resp := s.do(s.human(s.alice), "GET", "/second"+agents, ""); resp.StatusCode != 200 {
+		t.Errorf("human: %d %s", resp.StatusCode, resp.body)
+	}
+}
+
+// TestPageAndJSON: a program gets what the page has.
+func TestPageAndJSON(t *testing.T) {
+	s := sample(t)
+	alice := s.human(s.alice)
+	page, data := s.page(alice), s.do(alice, "GET", agents, "")
+	if data.Header.Get("Content-Type") != "application/json" {
+		t.Fatalf("Content-Type %q", data.Header.Get("Content-Type"))
+	}
+	var o struct {
+		grants.Overview
+		Approvals []struct {
+			grants.Approval
+			Body []byte
+		} `json:"approvals"`
+	}
+	if err := json.Unmarshal([]byte(data.body), &o); err != nil {
+		t.Fatal(err)
+	}
+	want, err := s.owners.Overview(context.Background(), s.alice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range want.Grants {
+		want.Grants[i].Email = "" // which is nowhere to be seen
+	}
+	for i := range want.Deeds {
+		want.Deeds[i].UserID = ""
+	}
+	for i := range want.Sessions {
+		want.Sessions[i].UserID, want.Sessions[i].Network = "", ""
+	}
+	options := []cmp.Option{
+		cmpopts.IgnoreFields(grants.Overview{}, "Approvals"), cmpopts.EquateApproxTime(0),
+		cmpopts.SortSlices(func(a, b grants.LastUse) bool { return a.GrantID < b.GrantID }),
+	}
+	if diff := cmp.Diff(want, o.Overview, options...); diff != "" {
+		t.Errorf("JSON (-want +got):\n%s", diff)
+	}
+	if len(o.Approvals) != len(want.Approvals) {
+		t.Errorf("%d approvals", len(o.Approvals))
+	}
+	at := func(when time.Time) string { return when.UTC().Format(time.RFC3339) }
+	var shown []string
+	for _, g := range o.Grants {
+		shown = append(shown, g.Agent.ID, g.Agent.Issuer, g.Name, g.Model, at(g.RequestedAt))
+	}
+	for _, session := range o.Sessions {
+		shown = append(shown, session.SessionID, session.RemoteAddr, at(session.StartedAt), at(session.SeenAt))
+	}
+	for _, use := range o.Uses {
+		shown = append(shown, use.RemoteAddr, at(use.SeenAt))
+	}
+	for _, deed := range o.Deeds {
+		shown = append(shown, at(deed.At), deed.Route)
+	}
+	for _, a := range o.Approvals {
+		shown = append(shown, a.Method+" "+a.Target, a.Agent.ID, at(a.RequestedAt))
+	}
+	for _, text := range shown {
+		if !strings.Contains(page, template.HTMLEscapeString(text)) {
+			t.Errorf("the page lacks %q", text)
+		}
+	}
+	if strings.Contains(page, "alice@example.com") || strings.Contains(data.body, "alice@example.com") {
+		t.Error("the address is shown")
+	}
+}
+
+// TestEmptyPage explains how to connect an agent, and lists are lists.
+func TestEmptyPage(t *testing.T) {
+	s := newSite(t)
+	alice := s.human(s.alice)
+	page := s.page(alice)
+	for _, want := range []string{"No agent may act in your account.", `action="/account/agents/connect"`, "tell your agent to sign in"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if strings.Contains(page, "Revoke") {
+		t.Error("there is nothing to revoke")
+	}
+	const want = `{"grants":[],"approvals":[],"sessions":[],"uses":[],"deeds":[]}` + "\n"
+	if got := s.do(alice, "GET", agents, "").body; got != want {
+		t.Errorf("JSON %s", got)
+	}
+	s.owners.OwnerStartedOnly = true
+	if strings.Contains(s.page(alice), "tell your agent to sign in") {
+		t.Error("the page says that agents may ask")
+	}
+}
+
+// TestSafeDefaults is LNK-3: in no form is more than reading chosen beforehand,
+// and what stops comes before what lets in.
+func TestSafeDefaults(t *testing.T) {
+	s := sample(t)
+	page := s.page(s.human(s.alice))
+	if strings.Contains(page, `value="full" checked`) || !strings.Contains(page, `value="read" checked`) {
+		t.Error("full access is chosen beforehand")
+	}
+	for _, f := range regexp.MustCompile(`(?s)<form .*?</form>`).FindAllString(page, -1) {
+		deny, approve := strings.Index(f, "Deny</button>"), strings.Index(f, ">Approve")
+		if approve >= 0 && deny > approve {
+			t.Errorf("Enter would approve: %s", f)
+		}
+		if strings.Contains(f, `value="full"`) && !strings.Contains(f, "Warning:") {
+			t.Errorf("full access without a warning: %s", f)
+		}
+	}
+	contextual := newSite(t)
+	contextual.grant(func(g *grants.Grant) { pending(g); g.Scenario = "ContextualProfile" })
+	if strings.Contains(contextual.page(contextual.human(contextual.alice)), `value="full"`) {
+		t.Error("full access is offered where the scenario gives none")
+	}
+}
+
+// TestAccessible: every control has a name, headings come in order, and there is
+// no script.
+func TestAccessible(t *testing.T) {
+	s := sample(t)
+	for name, page := range map[string]string{"full": s.page(s.human(s.alice)), "empty": s.page(s.human(s.bob))} {
+		level := 0
+		for _, m := range regexp.MustCompile(`<h([1-6])`).FindAllStringSubmatch(page, -1) {
+			next, _ := strconv.Atoi(m[1])
+			if next > level+1 {
+				t.Errorf("%s: h%d after h%d", name, next, level)
+			}
+			level = next
+		}
+		for _, want := range []string{`<html lang="en">`, "<main>", "<title>", "<h1>"} {
+			if strings.Count(page, want) != 1 {
+				t.Errorf("%s: %d times %s", name, strings.Count(page, want), want)
+			}
+		}
+		unlabelled := regexp.MustCompile(`(?s)<label[^>]*>.*?</label>`).ReplaceAllString(page, "")
+		for _, control := range regexp.MustCompile(`<(input|select|textarea)[^>]*>`).FindAllString(unlabelled, -1) {
+			if !strings.Contains(control, `type="hidden"`) {
+				t.Errorf("%s: no label: %s", name, control)
+			}
+		}
+		ids := map[string]bool{}
+		for _, m := range regexp.MustCompile(` id="([^"]*)"`).FindAllStringSubmatch(page, -1) {
+			if ids[m[1]] {
+				t.Errorf("%s: two of %s", name, m[1])
+			}
+			ids[m[1]] = true
+		}
+		for _, m := range regexp.MustCompile(`aria-labelledby="([^"]*)"`).FindAllStringSubmatch(page, -1) {
+			if !ids[m[1]] {
+				t.Errorf("%s: no %s", name, m[1])
+			}
+		}
+	}
+}
+
+// TestTemplate replaces the page, and parts of it.
+func TestTemplate(t *testing.T) {
+	s := newSite(t, func(s *site, _ *authagent.Config) {
+		s.owners.Template = template.Must(template.New("").Parse(`<h1>Agenten</h1>{{range .Requests}}<b>{{.Name}}</b> {{.Path}}approve {{.ID}} {{.Version}}{{end}}{{.Done}}`))
+	})
+	s.grant(func(g *grants.Grant) { pending(g); g.Name = "<i>\u202ex" })
+	alice := s.human(s.alice)
+	resp := s.do(alice, "GET", agents+"?done=denied", "", "Accept", htmlOnly)
+	if want := "<h1>Agenten</h1><b>&lt;i&gt;‹U&#43;202E›x</b> /account/agents/approve g1 1denied"; resp.body != want {
+		t.Errorf("page %s", resp.body)
+	}
+	if policy := resp.Header.Get("Content-Security-Policy"); !strings.Contains(policy, "style-src 'sha256-") || !strings.Contains(policy, "'self'; img-src 'self'") || strings.Contains(policy, "script") {
+		t.Errorf("policy %q", policy)
+	}
+	if resp := s.do(alice, "POST", agents+"connect", "", "Accept", htmlOnly); resp.StatusCode != 200 || !strings.Contains(resp.body, "Connect an agent") {
+		t.Errorf("connect: %d %s", resp.StatusCode, resp.body)
+	}
+}
+
+func TestTemplateInPart(t *testing.T) {
+	s := newSite(t, func(s *site, _ *authagent.Config) {
+		s.owners.Template = template.Must(grants.PageTemplate().Parse(`{{define "self-declared"}}(selbst genannt){{end}}`))
+	})
+	s.grant(func(g *grants.Grant) { pending(g); g.Name = "Botty" })
+	if page := s.page(s.human(s.alice)); !strings.Contains(page, "<q><bdi>Botty</bdi></q> (selbst genannt)") {
+		t.Errorf("page %s", page)
+	}
+	if original := newSite(t); strings.Contains(original.page(original.human(original.alice)), "selbst") {
+		t.Error("the template of another site has changed")
+	}
+}
+
+// TestBrokenTemplate is MW-1: half a page is no page.
+func TestBrokenTemplate(t *testing.T) {
+	s := newSite(t, func(s *site, _ *authagent.Config) {
+		s.owners.Template = template.Must(template.New("").Parse(`half a page {{.Nothing}}`))
+	})
+	resp := s.do(s.human(s.alice), "GET", agents, "", "Accept", htmlOnly)
+	if resp.StatusCode != 500 || strings.Contains(resp.body, "half a page") {
+		t.Errorf("%d %s", resp.StatusCode, resp.body)
+	}
+}
+
+// brokenStore fails wherever an owner's page looks.
+type brokenStore struct{ *grants.Memory }
+
+func (brokenStore) OwnerGrants(context.Context, string) ([]grants.Grant, error) {
+	return nil, errors.New("connection refused")
+}
+
+func (brokenStore) OwnerActivity(context.Context, string) ([]grants.Activity, error) {
+	return nil, errors.New("connection refused")
+}
+
+// TestStoreFails is MW-1.
+func TestStoreFails(t *testing.T) {
+	s := newSite(t, func(s *site, c *authagent.Config) {
+		s.owners = grants.OwnerApproval(brokenStore{s.store})
+		c.Scenario = authagent.FullAccount(s.users, s.owners)
+	})
+	alice := s.human(s.alice)
+	for _, resp := range []*answered{
+		s.do(alice, "GET", agents, ""), s.do(alice, "POST", agents+"revoke-all", ""), s.do(alice, "POST", agents+"end-session", form("session", "x")),
+	} {
+		if reason, _ := resp.reason(); resp.StatusCode != 500 || reason != authagent.ErrStore || resp.Header.Get("Retry-After") == "" || strings.Contains(resp.body, "connection") {
+			t.Errorf("%d %s", resp.StatusCode, resp.body)
+		}
+	}
+}
+
+// TestOtherPath builds every address from Policy.Path.
+func TestOtherPath(t *testing.T) {
+	s := newSite(t, func(s *site, _ *authagent.Config) { s.owners.Path = "/konto/agenten/" })
+	s.server.Config.Handler.(*http.ServeMux).Handle("/konto/agenten/", grants.Handler(s.owners, s.rp))
+	g := s.grant(pending)
+	alice := s.human(s.alice)
+	page := s.do(alice, "GET", "/konto/agenten/", "", "Accept", htmlOnly)
+	if page.StatusCode != 200 || strings.Contains(page.body, agents) || !strings.Contains(page.body, `action="/konto/agenten/approve"`) {
+		t.Errorf("%d %s", page.StatusCode, page.body)
+	}
+	if resp := s.do(alice, "POST", "/konto/agenten/approve", form(versionOf(g)...), "Accept", htmlOnly); resp.Header.Get("Location") != "/konto/agenten/?done=approved" {
+		t.Errorf("%d %v", resp.StatusCode, resp.Header)
+	}
+}
+
+func ExampleHandler() {
+	users := &memstore.Users{}
+	alice := users.Add("alice@example.com", "Alice")
+	owners := grants.OwnerApproval(grants.NewMemory())
+	rp, err := authagent.New(authagent.Config{
+		Issuer: "https://agents.example", ClientID: "shop", ClientSecret: "secret",
+		RedirectURL: "https://shop.example/auth/agent/callback",
+		SessionKeys: [][]byte{[]byte("0123456789abcdef0123456789ABCDEF")},
+		Scenario:    authagent.FullAccount(users, owners),
+		Human: func(r *http.Request) (string, error) { // the site's own sign-in of people
+			return r.Header.Get("X-Test-User"), nil
+		},
+		Audit: owners.Record,
+	})
+	if err != nil {
+		panic(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/account/agents/", grants.Handler(owners, rp))
+
+	for _, who := range []string{"", alice} {
+		r := httptest.NewRequest("GET", "/account/agents/", nil)
+		r.Header.Set("X-Test-User", who)
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, r)
+		fmt.Println(w.Code)
+	}
+	// Output:
+	// 401
+	// 200
+}
