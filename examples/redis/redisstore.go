@@ -10,12 +10,11 @@
 //		States:       &redisstore.States{Client: client},
 //	})
 //
-// It uses the client that Redis itself keeps up. The gorilla stores for Redis
-// that there are were left aside: boj/redistore (v1.4.1) sends its commands
-// without the request's context, so that a Redis that hangs holds up requests for
-// as long as it likes; it keeps the IDs themselves, so that who reads Redis can
-// enter every session; and its Save brings a session back that a logout in
-// another tab has just ended.
+// It uses the client that Redis itself keeps up. Of the gorilla stores for Redis,
+// boj/redistore (v1.4.1 of March 2025) was tried and left aside: it sends its
+// commands without the request's context, so that a Redis that hangs holds up
+// requests for as long as it likes, and its Save brings a session back that a
+// logout in another tab has just ended, which storetest finds.
 //
 // # Redis forgets
 //
