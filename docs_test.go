@@ -45,14 +45,16 @@ var known = map[string]string{
 	"err":         "var err error",
 	"t":           "var t *testing.T",
 	"DB":          "type DB struct{ *sql.DB }",
+	"store":       "var store *sqlstore.Store",
 	"newSite":     "func newSite(*testing.T, string) *httptest.Server { return nil }",
 }
 
 // packages are those that snippets use by name.
 var packages = map[string]string{
 	"authagent": "github.com/authagent-go/authagent", "authagenttest": "github.com/authagent-go/authagent/authagenttest",
-	"memstore": "github.com/authagent-go/authagent/memstore",
-	"context":  "context", "errors": "errors", "fmt": "fmt", "log": "log", "os": "os", "strings": "strings", "time": "time",
+	"memstore": "github.com/authagent-go/authagent/memstore", "sqlstore": "github.com/authagent-go/authagent/sqlstore",
+	"storetest": "github.com/authagent-go/authagent/storetest",
+	"context":   "context", "errors": "errors", "fmt": "fmt", "log": "log", "os": "os", "strings": "strings", "time": "time",
 	"sql": "database/sql", "json": "encoding/json", "template": "html/template", "slog": "log/slog",
 	"http": "net/http", "httptest": "net/http/httptest", "testing": "testing", "synctest": "testing/synctest",
 }
