@@ -1228,6 +1228,19 @@ func TestBrokenTemplate(t *testing.T) {
 	}
 }
 
+// TestRefusalNamesTheHuman is LOG-3: who was refused is in the audit trail.
+func TestRefusalNamesTheHuman(t *testing.T) {
+	s := newSite(t)
+	refused := make(chan authagent.Event, 10)
+	s.owners.Audit = func(_ context.Context, e authagent.Event) { refused <- e }
+	s.grant(func(g *grants.Grant) { g.UserID = s.bob })
+	s.do(s.human(s.alice), "POST", agents+"revoke", form("id", "g1", "version", "1"))
+	e := <-refused
+	if e.Name != authagent.EventPermissionDenied || e.HumanID != s.alice || e.Reason != authagent.ErrMissing || e.Agent.ID != "" {
+		t.Errorf("event %+v", e)
+	}
+}
+
 // brokenStore fails wherever an owner's page looks.
 type brokenStore struct{ *grants.Memory }
 
