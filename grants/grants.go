@@ -350,6 +350,8 @@ func (p *Policy) approveByEmail(ctx context.Context, r authagent.LinkRequest) (a
 	switch {
 	case err != nil:
 		return authagent.Link{}, fmt.Errorf("grants: create grant: %w", err)
+	case !created && g.Now() == Approved && g.Email == r.Email: // another instance was faster
+		return g.link(), nil
 	case !created: // it was denied, revoked or has expired: from then on its owner is asked
 		p.ask(ctx, r)
 		return authagent.Link{}, authagent.ErrApproval

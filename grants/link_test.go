@@ -427,8 +427,9 @@ func TestSameAnswer(t *testing.T) {
 func TestFirstSignInsAtOnce(t *testing.T) {
 	for _, scenario := range []string{"FullAccount", "ContextualProfile"} {
 		for _, byEmail := range []bool{false, true} {
-			t.Run(fmt.Sprintf("LNK-13 %s, DangerouslyApproveByEmail %v", scenario, byEmail), func(t *testing.T) {
-				s := newShop(t, options{scenario: scenario, policy: func(p *grants.Policy) {
+			bubble(t, fmt.Sprintf("LNK-13 %s, DangerouslyApproveByEmail %v", scenario, byEmail), func(t *testing.T) {
+				s := newShop(t, options{scenario: scenario, store: func(in grants.Store) grants.Store { return slowStore{Store: in} }, policy: func(p *grants.Policy) {
+					p.MaxAgents = 1
 					if byEmail {
 						p.DangerouslyApproveByEmail = &grants.EmailApproval{Issuers: []string{"https://as.example"}, Domains: []string{"example.com"}}
 					}
@@ -542,8 +543,11 @@ func TestFlood(t *testing.T) {
 			for id := range s.grants(s.alice) { // what she denies makes no room for more
 				s.decide(s.alice, id, grants.Denied)
 			}
-			s.wantSignIn(s.browser(), s.agent("a_further_one", "alice@example.com"), 403, authagent.ErrApproval)
 			s.told()
+			s.wantSignIn(s.browser(), s.agent("a_further_one", "alice@example.com"), 403, authagent.ErrApproval)
+			if told := s.told(); len(told) != 0 {
+				t.Errorf("told of a further one after denying all: %v", told)
+			}
 			s.happened()
 			s.wantSignIn(s.browser(), s.agent("bobs", "bob@example.com"), 403, authagent.ErrApproval)
 			if diff := cmp.Diff([]string{"link_pending " + s.bob}, s.told()); diff != "" {
@@ -855,6 +859,48 @@ func TestPolicyCheck(t *testing.T) {
 			t.Errorf("%v", err)
 		case test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)):
 			t.Errorf("%s: %v", test.want, err)
+		}
+	}
+}
+
+// TestTransitions is LNK-4: which decisions make sense about what.
+func TestTransitions(t *testing.T) {
+	all := []grants.State{grants.Approved, grants.Denied, grants.Suspended, grants.Revoked}
+	for from, want := range map[grants.State][4]bool{ // to each of all
+		grants.Pending:   {true, true, false, false},
+		grants.Approved:  {true, false, true, true},
+		grants.Suspended: {true, false, false, true},
+		grants.Denied:    {true, false, false, false},
+		grants.Revoked:   {true, false, false, false},
+		grants.Expired:   {true, false, false, true},
+	} {
+		for i, to := range all {
+			bubble(t, fmt.Sprintf("LNK-4 %s to %s", from, to), func(t *testing.T) {
+				s := newShop(t, options{})
+				s.wantSignIn(s.browser(), s.agent("agent_1", "alice@example.com"), 403, authagent.ErrApproval)
+				switch from {
+				case grants.Pending:
+				case grants.Denied:
+					s.decide(s.alice, "agent_1", from)
+				default:
+					s.decide(s.alice, "agent_1", grants.Approved)
+				}
+				switch from {
+				case grants.Suspended, grants.Revoked:
+					s.decide(s.alice, "agent_1", from)
+				case grants.Expired:
+					time.Sleep(90 * 24 * time.Hour)
+				}
+				before := s.grants(s.alice)["agent_1"]
+				d := grants.Decision{GrantID: before.ID, Version: before.Version, State: to, Access: authagent.AccessRead}
+				_, err := s.owners.Decide(context.Background(), s.alice, d)
+				if after := s.grants(s.alice)["agent_1"]; before.State != from || (err == nil) != want[i] || (err == nil) != (after.State == to && after.Version > before.Version) {
+					t.Errorf("%v; it was %s, and is %s", err, before.State, after.State)
+				}
+				if err != nil && !errors.Is(err, grants.ErrDecision) {
+					t.Errorf("error %v, want %v", err, grants.ErrDecision)
+				}
+			})
 		}
 	}
 }

@@ -3,10 +3,12 @@ package grants_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -341,4 +343,14 @@ func (s *shop) happened() (names []authagent.EventName) {
 		}
 	}
 	return names
+}
+
+// sorted returns lines in an order of their own.
+func sorted[T any](lines []T) []string {
+	texts := make([]string, len(lines))
+	for i, line := range lines {
+		texts[i] = fmt.Sprintf("%+v", line)
+	}
+	slices.Sort(texts)
+	return texts
 }
