@@ -1253,7 +1253,7 @@ func (brokenStore) OwnerActivity(context.Context, string) ([]grants.Activity, er
 }
 
 // TestStoreFails is MW-1.
-func TestStoreFails(t *testing.T) {
+func TestPageStoreFails(t *testing.T) {
 	s := newSite(t, func(s *site, c *authagent.Config) {
 		s.owners = grants.OwnerApproval(brokenStore{s.store})
 		c.Scenario = authagent.FullAccount(s.users, s.owners)
