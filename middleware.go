@@ -432,7 +432,7 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session
 	if s.UserID == "" { // there is nobody whose data it could have access to
 		s.Access, s.Actions = AccessNone, nil
 	}
-	if reason, ok := reasonOf(err); ok && reason.outcome().fault == FaultAgent {
+	if reason, ok := reasonOf(err); ok {
 		return nil, rp.discard(w, r, s, reason)
 	}
 	if err == nil {
