@@ -244,7 +244,8 @@ func TestCheckRisksNothing(t *testing.T) {
 	b := newBench(t)
 	b.mustSignIn(b.browser(), b.agent) // the first login has the server asked which bodies it reads, in the background
 	c := b.browser()
-	callback := b.authorize(b.agent, b.begin(c, ""))
+	other := b.as.AddAgent(authagenttest.Agent{ID: "agent_other", Email: "alice@example.com"})
+	callback := b.authorize(other, b.begin(c, ""))
 	b.as.Reset()
 	if findings := b.rp.Check(t.Context()); len(findings) > 0 {
 		t.Fatalf("findings: %v", findings)
