@@ -1,0 +1,58 @@
+package enginetest_test
+
+import (
+	"testing"
+
+	"github.com/gorilla/sessions"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/sqlstore"
+	"github.com/authagent-go/authagent/storetest"
+)
+
+// TestStores runs the kit for stores on each engine, and on each engine as sites
+// set it up that had other things in mind: LNK-12, LNK-13, ID-3, TXN-4, SES-2,
+// SES-3, SES-11, REF-10.
+func TestStores(t *testing.T) {
+	settings := map[string][]string{
+		"SQLite": {
+			"",
+			"_pragma=busy_timeout(0)&_pragma=journal_mode(DELETE)", // writers do not wait, and readers hold them up
+			"_txlock=immediate&_pragma=case_sensitive_like(0)",
+		},
+		"PostgreSQL": {
+			"",
+			"default_transaction_isolation=serializable",
+			"default_query_exec_mode=simple_protocol", // as behind some connection poolers
+		},
+		"MySQL": {
+			"",
+			"clientFoundRows=true&interpolateParams=true&parseTime=true&loc=Local",
+			"charset=latin1&sql_mode=''", // cuts and alters what does not fit, without an error
+			"tx_isolation='SERIALIZABLE'",
+		},
+	}
+	onEngines(t, func(t *testing.T, d *database) {
+		for _, setting := range settings[d.name] {
+			t.Run(setting, func(t *testing.T) {
+				var more []string
+				if setting != "" {
+					more = append(more, setting)
+				}
+				s, _ := d.migrated(t, more...)
+				kit(t, s)
+			})
+		}
+	})
+}
+
+func kit(t *testing.T, s *sqlstore.Store) {
+	t.Run("Profiles", func(t *testing.T) { storetest.Profiles(t, func() authagent.ProfileStore { return s.Profiles() }) })
+	t.Run("Links", func(t *testing.T) { storetest.Links(t, func() authagent.AgentLinker { return s.Links() }) })
+	t.Run("States", func(t *testing.T) { storetest.States(t, func() authagent.StateStore { return s.States() }) })
+	t.Run("Revocations", func(t *testing.T) {
+		storetest.Revocations(t, func() authagent.RevocationStore { return s.Revocations() })
+	})
+	t.Run("Tokens", func(t *testing.T) { storetest.Tokens(t, func() authagent.TokenStore { return s.Tokens() }) })
+	t.Run("Sessions", func(t *testing.T) { storetest.SessionStore(t, func() sessions.Store { return s.Sessions() }) })
+}

@@ -1,0 +1,160 @@
+package sqlstore
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/authagent-go/authagent"
+)
+
+const eventColumns = `happened_at, name, request_id, method, remote_addr, issuer, session_id, agent_issuer, agent_id,
+	scenario, user_id, profile_id, access, reason, detail`
+
+const insertEvent = `INSERT INTO authagent_events (agent_key, ` + eventColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+
+// Audit appends an event to the audit trail; it is for [authagent.Config.Audit].
+// One that cannot be stored goes to Config.Logger. Text that is longer than its
+// column (255 bytes for most) is cut, rather than the event lost.
+//
+// The trail is append-only: nothing in this package changes an event, and
+// nothing but [Store.DeleteEvents] removes one. A site that wants the database to
+// see to it grants its user SELECT and INSERT on the table of events, and no more.
+func (s *Store) Audit(ctx context.Context, e authagent.Event) {
+	if _, err := s.exec(ctx, "store audit event", insertEvent, eventValues(e)...); err != nil {
+		s.logger.LogAttrs(ctx, slog.LevelError, "sqlstore: audit event lost", slog.String("event", string(e.Name)),
+			slog.String("request_id", e.RequestID), slog.String("agent_session", e.SessionID), slog.Any("err", err))
+	}
+}
+
+// eventValues are in the order of insertEvent.
+func eventValues(e authagent.Event) []any {
+	var agent any // null
+	if e.Agent != (authagent.Agent{}) {
+		agent = agentKey(e.Agent)
+	}
+	id := func(s string) string { return clean(s, maxID) }
+	return []any{
+		agent, nanos(e.Time), id(string(e.Name)), id(e.RequestID), id(e.Method), id(e.RemoteAddr), clean(e.Issuer, maxIssuer),
+		id(e.SessionID), clean(e.Agent.Issuer, maxIssuer), id(e.Agent.ID), id(e.Scenario), id(e.UserID), id(e.ProfileID),
+		e.Access.String(), id(string(e.Reason)), clean(e.Detail, maxText),
+	}
+}
+
+// An EventQuery asks for events of the audit trail. The zero value asks for all.
+type EventQuery struct {
+	UserID   string          // only of this account
+	Agent    authagent.Agent // only of this agent
+	From, To time.Time       // not before From, and before To
+	Limit    int             // events a page; 100 by default, and 1000 at most
+	After    string          // what the page before returned as next
+}
+
+const (
+	defaultPage = 100
+	maxPage     = 1000
+)
+
+// Events returns a page of the audit trail, the newest event first, and what to
+// put into After for the next page, which is empty after the last. Events that
+// are stored while somebody reads page by page are on none of the later pages,
+// and move nothing from one page to another.
+func (s *Store) Events(ctx context.Context, q EventQuery) (page []authagent.Event, next string, err error) {
+	query, args, limit, err := q.sql()
+	if err != nil {
+		return nil, "", err
+	}
+	err = s.run(ctx, "read audit trail", func(ctx context.Context) error {
+		page, next, err = s.events(ctx, query, args, limit)
+		return err
+	})
+	return page, next, err
+}
+
+// sql returns a query for one event more than limit, which tells whether there
+// is a next page.
+func (q EventQuery) sql() (query string, args []any, limit int, err error) {
+	switch {
+	case q.Limit < 0:
+		return "", nil, 0, fmt.Errorf("sqlstore: read audit trail: Limit %d is negative", q.Limit)
+	case q.Limit == 0:
+		q.Limit = defaultPage
+	}
+	limit = min(q.Limit, maxPage)
+	from, to := int64(math.MinInt64), int64(math.MaxInt64)
+	if !q.From.IsZero() {
+		from = nanos(q.From)
+	}
+	if !q.To.IsZero() {
+		to = nanos(q.To)
+	}
+	where := []string{"happened_at >= ?", "happened_at < ?"}
+	args = []any{from, to}
+	if q.UserID != "" {
+		where, args = append(where, "user_id = ?"), append(args, clean(q.UserID, maxID))
+	}
+	if q.Agent != (authagent.Agent{}) {
+		where, args = append(where, "agent_key = ?"), append(args, agentKey(q.Agent))
+	}
+	if q.After != "" {
+		at, id, err := parseCursor(q.After)
+		if err != nil {
+			return "", nil, 0, err
+		}
+		// The first condition is the one that an index is good for.
+		where, args = append(where, "happened_at <= ?", "(happened_at < ? OR id < ?)"), append(args, at, at, id)
+	}
+	query = `SELECT id, ` + eventColumns + ` FROM authagent_events WHERE ` + strings.Join(where, " AND ") +
+		` ORDER BY happened_at DESC, id DESC LIMIT ?`
+	return query, append(args, limit+1), limit, nil
+}
+
+func (s *Store) events(ctx context.Context, query string, args []any, limit int) (page []authagent.Event, next string, err error) {
+	rows, err := s.db.QueryContext(ctx, s.query(query), args...)
+	if err != nil {
+		return nil, "", err
+	}
+	defer rows.Close()
+	for cursor := ""; rows.Next(); {
+		if len(page) == limit {
+			next = cursor
+			break
+		}
+		var e authagent.Event
+		var id, at int64
+		var access []byte
+		err := rows.Scan(&id, &at, &e.Name, &e.RequestID, &e.Method, &e.RemoteAddr, &e.Issuer, &e.SessionID, &e.Agent.Issuer, &e.Agent.ID,
+			&e.Scenario, &e.UserID, &e.ProfileID, &access, &e.Reason, &e.Detail)
+		if err == nil && !bytes.HasPrefix(access, []byte("access(")) { // a value that authagent has no name for
+			err = e.Access.UnmarshalText(access)
+		}
+		if err != nil {
+			return nil, "", err
+		}
+		e.Time = time.Unix(0, at).UTC()
+		page, cursor = append(page, e), formatCursor(at, id)
+	}
+	return page, next, rows.Err()
+}
+
+// A cursor is the place of an event in the order of the trail.
+func formatCursor(at, id int64) string {
+	return strconv.FormatInt(at, 36) + "." + strconv.FormatInt(id, 36)
+}
+
+func parseCursor(cursor string) (at, id int64, err error) {
+	first, second, _ := strings.Cut(cursor, ".")
+	at, err = strconv.ParseInt(first, 36, 64)
+	if err == nil {
+		id, err = strconv.ParseInt(second, 36, 64)
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("sqlstore: read audit trail: After %q is not what a page returned", cursor)
+	}
+	return at, id, nil
+}

@@ -1,0 +1,62 @@
+package sqlstore
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/authagent-go/authagent"
+)
+
+// Profiles is an [authagent.ProfileStore]. An issuer has at most 2048 bytes;
+// agent ID, scenario and user ID at most 255; model and name at most 4096.
+type Profiles struct{ s *Store }
+
+// Profiles returns the store of agents' profiles.
+func (s *Store) Profiles() *Profiles { return &Profiles{s} }
+
+const (
+	profileColumns = `id, issuer, agent_id, scenario, user_id, model, name`
+
+	insertProfile = `INSERT INTO authagent_profiles (profile_key, ` + profileColumns + `, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	profileByKey  = `SELECT ` + profileColumns + ` FROM authagent_profiles WHERE profile_key = ?`
+	profileByID   = `SELECT ` + profileColumns + ` FROM authagent_profiles WHERE id = ?`
+)
+
+// FindOrCreateProfile implements [authagent.ProfileStore].
+func (p *Profiles) FindOrCreateProfile(ctx context.Context, want authagent.Profile) (authagent.Profile, error) {
+	const step = "find or create profile"
+	fields := append(agentFields(want.Agent), field{"scenario", want.Scenario, maxID}, field{"user ID", want.UserID, maxID},
+		field{"model", want.Model, maxText}, field{"name", want.Name, maxText})
+	if err := checkFields(step, fields...); err != nil {
+		return authagent.Profile{}, err
+	}
+	k := key(want.Agent.Issuer, want.Agent.ID, want.Scenario)
+	if have, err := p.find(ctx, step, profileByKey, k); !errors.Is(err, authagent.ErrNotFound) {
+		return have, err
+	}
+	want.ID = newID()
+	_, err := p.s.exec(ctx, step, p.s.dialect.insertNew(insertProfile),
+		k, want.ID, want.Agent.Issuer, want.Agent.ID, want.Scenario, want.UserID, want.Model, want.Name, time.Now().UnixNano())
+	if err != nil {
+		return authagent.Profile{}, err
+	}
+	return p.find(ctx, step, profileByKey, k) // this one, or of whoever was faster
+}
+
+// Get returns the profile with this ID, or authagent.ErrNotFound.
+func (p *Profiles) Get(ctx context.Context, id string) (authagent.Profile, error) {
+	return p.find(ctx, "get profile", profileByID, id)
+}
+
+func (p *Profiles) find(ctx context.Context, step, query string, by any) (authagent.Profile, error) {
+	var f authagent.Profile
+	found, err := p.s.row(ctx, step, query, []any{by}, &f.ID, &f.Agent.Issuer, &f.Agent.ID, &f.Scenario, &f.UserID, &f.Model, &f.Name)
+	if err == nil && !found {
+		err = authagent.ErrNotFound
+	}
+	if err != nil {
+		return authagent.Profile{}, err
+	}
+	return f, nil
+}

@@ -1,0 +1,123 @@
+package sqlstore
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/gorilla/sessions"
+)
+
+// Sessions is a [sessions.Store] that keeps sessions on the server, for
+// [authagent.Config.SessionStore]. The client has a random ID of 130 bits and
+// the database its SHA-256, so that who reads the database can enter no session.
+//
+// It keeps values whose keys and values are strings, as those of authagent are,
+// and refuses to save others. A session whose Options say MaxAge 0 lasts as
+// long as the browser does, and a day at most.
+type Sessions struct{ s *Store }
+
+// Sessions returns the store of sessions.
+func (s *Store) Sessions() *Sessions { return &Sessions{s} }
+
+// browserSession is how long a session is kept whose cookie says nothing.
+const browserSession = 24 * time.Hour
+
+const (
+	insertSession = `INSERT INTO authagent_sessions (session_key, data, expires_at) VALUES (?, ?, ?)`
+	selectSession = `SELECT data FROM authagent_sessions WHERE session_key = ? AND expires_at > ?`
+	updateSession = `UPDATE authagent_sessions SET data = ?, expires_at = ? WHERE session_key = ?`
+	deleteSession = `DELETE FROM authagent_sessions WHERE session_key = ?`
+)
+
+// Get returns the request's session of this name, the same one however often it
+// is called.
+func (m *Sessions) Get(r *http.Request, name string) (*sessions.Session, error) {
+	return sessions.GetRegistry(r).Get(m, name)
+}
+
+// New returns the session that the request's cookie names. Without a cookie, or
+// with one that names no session, it returns a new one, which gets its ID when it
+// is saved: an ID that a client has brought along is never used. An error means
+// that it cannot be known.
+func (m *Sessions) New(r *http.Request, name string) (*sessions.Session, error) {
+	gs := sessions.NewSession(m, name)
+	gs.IsNew = true
+	gs.Options = &sessions.Options{
+		Path: "/", MaxAge: int(browserSession / time.Second), Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	}
+	cookie, err := r.Cookie(name)
+	if err != nil || cookie.Value == "" {
+		return gs, nil
+	}
+	var data []byte
+	found, err := m.s.row(r.Context(), "load session", selectSession, []any{key(cookie.Value), time.Now().UnixNano()}, &data)
+	if err != nil || !found {
+		return gs, err
+	}
+	var values map[string]string
+	if err := json.Unmarshal(data, &values); err != nil {
+		return gs, fmt.Errorf("sqlstore: load session: %w", err)
+	}
+	for k, v := range values {
+		gs.Values[k] = v
+	}
+	gs.ID, gs.IsNew = cookie.Value, false
+	return gs, nil
+}
+
+// Save stores a session and sets its cookie. One without ID is given a new one.
+// One that has been deleted meanwhile, as by a logout in another tab, is not
+// brought back. With a negative MaxAge the session is deleted.
+func (m *Sessions) Save(r *http.Request, w http.ResponseWriter, gs *sessions.Session) error {
+	if err := m.store(r, gs); err != nil {
+		return err
+	}
+	http.SetCookie(w, sessions.NewCookie(gs.Name(), gs.ID, gs.Options))
+	return nil
+}
+
+func (m *Sessions) store(r *http.Request, gs *sessions.Session) error {
+	if gs.Options == nil {
+		return errors.New("sqlstore: save session: it has no Options")
+	}
+	ctx := r.Context()
+	if gs.Options.MaxAge < 0 {
+		_, err := m.s.exec(ctx, "delete session", deleteSession, key(gs.ID))
+		return err
+	}
+	data, err := encodeValues(gs.Values)
+	if err != nil {
+		return err
+	}
+	lasts := browserSession
+	if gs.Options.MaxAge > 0 {
+		lasts = time.Duration(gs.Options.MaxAge) * time.Second
+	}
+	expires := nanos(time.Now().Add(lasts))
+	if gs.ID != "" {
+		_, err := m.s.exec(ctx, "save session", updateSession, data, expires, key(gs.ID))
+		return err
+	}
+	id := newID()
+	if _, err := m.s.exec(ctx, "save session", insertSession, key(id), data, expires); err != nil {
+		return err
+	}
+	gs.ID = id
+	return nil
+}
+
+func encodeValues(values map[any]any) ([]byte, error) {
+	text := make(map[string]string, len(values))
+	for k, v := range values {
+		name, ok := k.(string)
+		value, isString := v.(string)
+		if !ok || !isString {
+			return nil, fmt.Errorf("sqlstore: save session: value %v is a %T under a %T, and only strings are kept", k, v, k)
+		}
+		text[name] = value
+	}
+	return json.Marshal(text)
+}

@@ -1,0 +1,49 @@
+package sqlstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/authagent-go/authagent"
+)
+
+// Tokens is an [authagent.TokenStore]. A session ID has at most 255 bytes.
+type Tokens struct{ s *Store }
+
+// Tokens returns the store of sealed tokens.
+func (s *Store) Tokens() *Tokens { return &Tokens{s} }
+
+const (
+	insertTokens = `INSERT INTO authagent_tokens (session_id, sealed, expires_at) VALUES (?, ?, ?)`
+	selectTokens = `SELECT sealed FROM authagent_tokens WHERE session_id = ?`
+	deleteTokens = `DELETE FROM authagent_tokens WHERE session_id = ?`
+)
+
+// SaveTokens implements [authagent.TokenStore].
+func (t *Tokens) SaveTokens(ctx context.Context, sessionID string, sealed []byte, expires time.Time) error {
+	const step = "save tokens"
+	if err := checkFields(step, field{"session ID", sessionID, maxID}); err != nil {
+		return err
+	}
+	if sealed == nil {
+		sealed = []byte{} // null to a driver
+	}
+	_, err := t.s.exec(ctx, step, t.s.dialect.upsert(insertTokens, "session_id", "sealed", "expires_at"), sessionID, sealed, nanos(expires))
+	return err
+}
+
+// LoadTokens implements [authagent.TokenStore]. It also returns tokens that have
+// expired, until DeleteExpired removes them: the session decides.
+func (t *Tokens) LoadTokens(ctx context.Context, sessionID string) (sealed []byte, err error) {
+	found, err := t.s.row(ctx, "load tokens", selectTokens, []any{sessionID}, &sealed)
+	if err == nil && !found {
+		err = authagent.ErrNotFound
+	}
+	return sealed, err
+}
+
+// DeleteTokens implements [authagent.TokenStore].
+func (t *Tokens) DeleteTokens(ctx context.Context, sessionID string) error {
+	_, err := t.s.exec(ctx, "delete tokens", deleteTokens, sessionID)
+	return err
+}

@@ -1,0 +1,408 @@
+// Package storetest checks implementations of package authagent's stores, as
+// testing/slogtest does for handlers of log/slog.
+//
+//	func TestProfiles(t *testing.T) {
+//		storetest.Profiles(t, func() authagent.ProfileStore { return newProfiles(t) })
+//	}
+//
+// Each function runs subtests, and gets a store for each from its second
+// argument, which may return the same one every time, and one that is in use: the
+// tests use names that are random. A subtest that stands for a requirement of
+// authagent's has its ID in its name.
+//
+// What a store does with text that a database may not take, such as invalid
+// UTF-8, is its own affair, as long as it does not take it for another text.
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/authagent-go/authagent"
+)
+
+// atOnce is how many calls the tests make at once.
+const atOnce = 100
+
+// together calls f that often at once and returns what it returned.
+func together[T any](f func(i int) T) []T {
+	results := make([]T, atOnce)
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range results {
+		wg.Go(func() {
+			<-start
+			results[i] = f(i)
+		})
+	}
+	close(start)
+	wg.Wait()
+	return results
+}
+
+// alike are pairs of names that are different, and that databases and careless
+// code take for the same. %s is a random part.
+var alike = []struct{ what, one, other string }{
+	{"letter case", "Agent_%sA", "agent_%sa"},
+	{"trailing space", "agent_%s", "agent_%s "},
+	{"leading space", "agent_%s", " agent_%s"},
+	{"same last eight characters", "aaaa%s12345678", "bbbb%s12345678"},
+	{"same first 254 bytes", "%[1]s" + strings.Repeat("x", 254-26) + "y", "%[1]s" + strings.Repeat("x", 254-26) + "z"},
+	{"accent", "%s\u00e9", "%se"},
+	{"composition", "%s\u00e9", "%se\u0301"},
+	{"sharp s", "%s\u00df", "%sss"},
+	{"wildcard", "%s_", "%sx"},
+	{"number", "%s1", "%s01"},
+	{"backslash", `%s\\`, `%s\`},
+	{"quote", `%s''`, `%s'`},
+}
+
+// agents returns pairs of different agents. All issuers and IDs are as long as
+// they can be or shorter.
+func agents() map[string][2]authagent.Agent {
+	issuer := "https://" + strings.ToLower(rand.Text()) + ".example"
+	pairs := map[string][2]authagent.Agent{
+		"same ID at two issuers": {{Issuer: issuer, ID: "a"}, {Issuer: issuer + "2", ID: "a"}},
+		"slash at the issuer":    {{Issuer: issuer, ID: "a"}, {Issuer: issuer + "/", ID: "a"}},
+		"same text together":     {{Issuer: issuer + "/x", ID: "y"}, {Issuer: issuer + "/", ID: "xy"}},
+		"same text with a space": {{Issuer: issuer, ID: "x y"}, {Issuer: issuer + " x", ID: "y"}},
+		"issuers of 2048 bytes": {
+			{Issuer: issuer + "/" + strings.Repeat("x", 2047-len(issuer)), ID: "a"},
+			{Issuer: issuer + "/" + strings.Repeat("x", 2046-len(issuer)) + "y", ID: "a"},
+		},
+	}
+	for _, a := range alike {
+		random := rand.Text()
+		pairs[a.what] = [2]authagent.Agent{{Issuer: issuer, ID: fmt.Sprintf(a.one, random)}, {Issuer: issuer, ID: fmt.Sprintf(a.other, random)}}
+	}
+	return pairs
+}
+
+func newAgent() authagent.Agent {
+	return authagent.Agent{Issuer: "https://as.example", ID: "agent_" + rand.Text()}
+}
+
+// Profiles checks a ProfileStore.
+func Profiles(t *testing.T, open func() authagent.ProfileStore) {
+	get := func(t *testing.T, s authagent.ProfileStore, p authagent.Profile) authagent.Profile {
+		t.Helper()
+		got, err := s.FindOrCreateProfile(t.Context(), p)
+		if err != nil {
+			t.Errorf("FindOrCreateProfile(%+v): %v", p, err)
+		}
+		if got.ID == "" {
+			t.Errorf("FindOrCreateProfile(%+v) returned no ID", p)
+		}
+		return got
+	}
+	t.Run("created as asked for", func(t *testing.T) {
+		s := open()
+		for _, p := range []authagent.Profile{
+			{Agent: newAgent(), Scenario: "FreshProfile"},
+			{Agent: newAgent(), Scenario: "ContextualProfile", UserID: "user 1", Model: "model-1", Name: "Alice"},
+			{Agent: newAgent(), Scenario: "'); DROP TABLE x; --", UserID: `"\'%_?$1`, Model: "\U0001F916 \u00e9 ", Name: "<b>\t</b>"},
+			{Agent: newAgent(), Scenario: strings.Repeat("s", 255), UserID: strings.Repeat("u", 255), Model: strings.Repeat("\u00e9", 256), Name: strings.Repeat("\U0001F916", 256)},
+		} {
+			got := get(t, s, p)
+			p.ID = got.ID
+			if got != p {
+				t.Errorf("created %+v, want %+v", got, p)
+			}
+		}
+	})
+	t.Run("the ID is the store's choice", func(t *testing.T) {
+		s := open()
+		if got := get(t, s, authagent.Profile{ID: "mine", Agent: newAgent(), Scenario: "S"}); got.ID == "mine" {
+			t.Error("the store took the ID that it was given")
+		}
+	})
+	t.Run("found as it is", func(t *testing.T) {
+		s := open()
+		first := get(t, s, authagent.Profile{Agent: newAgent(), Scenario: "S", UserID: "user", Model: "m", Name: "n"})
+		if got := get(t, s, authagent.Profile{ID: "mine", Agent: first.Agent, Scenario: "S", UserID: "other", Model: "m2", Name: "n2"}); got != first {
+			t.Errorf("an existing profile came back as %+v, want %+v", got, first)
+		}
+	})
+	t.Run("one for each scenario", func(t *testing.T) {
+		s, agent := open(), newAgent()
+		if get(t, s, authagent.Profile{Agent: agent, Scenario: "S"}).ID == get(t, s, authagent.Profile{Agent: agent, Scenario: "s"}).ID {
+			t.Error("two scenarios share a profile")
+		}
+	})
+	for what, pair := range agents() {
+		t.Run("ID-3 LNK-12 "+what, func(t *testing.T) {
+			s := open()
+			for range 2 { // created, then found
+				one := get(t, s, authagent.Profile{Agent: pair[0], Scenario: "S"})
+				other := get(t, s, authagent.Profile{Agent: pair[1], Scenario: "S"})
+				if one.ID == other.ID || one.Agent != pair[0] || other.Agent != pair[1] {
+					t.Errorf("%+v and %+v got profiles %+v and %+v", pair[0], pair[1], one, other)
+				}
+			}
+		})
+	}
+	t.Run("LNK-13 many first sign-ins at once", func(t *testing.T) {
+		s, agent := open(), newAgent()
+		all := together(func(i int) authagent.Profile {
+			return get(t, s, authagent.Profile{Agent: agent, Scenario: "S", UserID: fmt.Sprint("user_", i)})
+		})
+		for _, p := range all {
+			if p != all[0] {
+				t.Fatalf("answers differ: %+v and %+v", all[0], p)
+			}
+		}
+	})
+}
+
+// Links checks an AgentLinker.
+func Links(t *testing.T, open func() authagent.AgentLinker) {
+	link := func(t *testing.T, s authagent.AgentLinker, agent authagent.Agent, userID string) string {
+		t.Helper()
+		linked, err := s.LinkAgent(t.Context(), agent, userID)
+		if err != nil {
+			t.Errorf("LinkAgent(%+v, %q): %v", agent, userID, err)
+		}
+		return linked
+	}
+	t.Run("the first account stays", func(t *testing.T) {
+		s, agent := open(), newAgent()
+		for _, userID := range []string{"user 1", "user 2", "User 1"} {
+			if got := link(t, s, agent, userID); got != "user 1" {
+				t.Errorf("LinkAgent with %q returned %q", userID, got)
+			}
+		}
+	})
+	for what, pair := range agents() {
+		t.Run("ID-3 "+what, func(t *testing.T) {
+			s := open()
+			for i, agent := range pair {
+				if got, want := link(t, s, agent, fmt.Sprint("user_", i)), fmt.Sprint("user_", i); got != want {
+					t.Errorf("LinkAgent(%+v) = %q, want %q", agent, got, want)
+				}
+			}
+		})
+	}
+	t.Run("LNK-13 many at once", func(t *testing.T) {
+		s, agent := open(), newAgent()
+		all := together(func(i int) string { return link(t, s, agent, fmt.Sprint("user_", i)) })
+		for _, userID := range all {
+			if userID == "" || userID != all[0] {
+				t.Fatalf("answers differ: %q", all)
+			}
+		}
+	})
+}
+
+// States checks a StateStore.
+func States(t *testing.T, open func() authagent.StateStore) {
+	until := time.Now().Add(time.Hour)
+	use := func(t *testing.T, s authagent.StateStore, id string) bool {
+		t.Helper()
+		first, err := s.UseState(t.Context(), id, until)
+		if err != nil {
+			t.Errorf("UseState(%q): %v", id, err)
+		}
+		return first
+	}
+	t.Run("TXN-4 once", func(t *testing.T) {
+		s, id := open(), rand.Text()
+		if got := [3]bool{use(t, s, id), use(t, s, id), use(t, s, id)}; got != [3]bool{true, false, false} {
+			t.Errorf("UseState three times: %v", got)
+		}
+	})
+	for _, a := range alike {
+		t.Run("TXN-4 not another's: "+a.what, func(t *testing.T) {
+			s, random := open(), rand.Text()
+			for _, id := range []string{fmt.Sprintf(a.one, random), fmt.Sprintf(a.other, random)} {
+				if !use(t, s, id) {
+					t.Errorf("%q is used already", id)
+				}
+			}
+		})
+	}
+	t.Run("TXN-4 many at once", func(t *testing.T) {
+		s, id := open(), rand.Text()
+		n := 0
+		for _, first := range together(func(int) bool { return use(t, s, id) }) {
+			if first {
+				n++
+			}
+		}
+		if n != 1 {
+			t.Errorf("%d of %d calls at once were the first", n, atOnce)
+		}
+	})
+	t.Run("many states at once", func(t *testing.T) {
+		s := open()
+		for i, first := range together(func(int) bool { return use(t, s, rand.Text()) }) {
+			if !first {
+				t.Errorf("state %d is used already", i)
+			}
+		}
+	})
+}
+
+// Revocations checks a RevocationStore. It may take a session that started less
+// than a millisecond after a revocation for one that started before, and never
+// the other way round.
+func Revocations(t *testing.T, open func() authagent.RevocationStore) {
+	at := time.Now().Truncate(time.Second).Add(123456789)
+	until := at.Add(time.Hour)
+	revoke := func(t *testing.T, s authagent.RevocationStore, key string, at time.Time) {
+		t.Helper()
+		if err := s.Revoke(t.Context(), key, at, until); err != nil {
+			t.Errorf("Revoke(%q): %v", key, err)
+		}
+	}
+	expect := func(t *testing.T, s authagent.RevocationStore, want bool, started time.Time, keys ...string) {
+		t.Helper()
+		if got, err := s.Revoked(t.Context(), keys, started); got != want || err != nil {
+			t.Errorf("Revoked(%q, %v) = %v, %v; want %v", keys, started, got, err, want)
+		}
+	}
+	t.Run("SES-11 nothing revoked", func(t *testing.T) {
+		s := open()
+		expect(t, s, false, at)
+		expect(t, s, false, at, rand.Text())
+		expect(t, s, false, at, rand.Text(), rand.Text(), rand.Text(), rand.Text())
+	})
+	t.Run("SES-11 what started until then", func(t *testing.T) {
+		s, key := open(), rand.Text()
+		revoke(t, s, key, at)
+		for after, want := range map[time.Duration]bool{
+			-24 * time.Hour: true, -time.Microsecond: true, -1: true, 0: true, time.Millisecond: false, time.Second: false,
+		} {
+			expect(t, s, want, at.Add(after), key)
+		}
+		expect(t, s, true, at.UTC(), key)
+		expect(t, s, true, at.In(time.FixedZone("x", 7200)), key)
+	})
+	t.Run("SES-11 any of the keys", func(t *testing.T) {
+		s, key := open(), rand.Text()
+		revoke(t, s, key, at)
+		expect(t, s, true, at, key, rand.Text(), rand.Text())
+		expect(t, s, true, at, rand.Text(), rand.Text(), rand.Text(), key)
+		expect(t, s, false, at, rand.Text(), rand.Text())
+	})
+	t.Run("SES-11 the latest counts", func(t *testing.T) {
+		s, key := open(), rand.Text()
+		revoke(t, s, key, at)
+		revoke(t, s, key, at.Add(-time.Hour))
+		expect(t, s, true, at, key)
+		revoke(t, s, key, at.Add(time.Minute))
+		expect(t, s, true, at.Add(time.Minute), key)
+	})
+	t.Run("SES-11 many at once", func(t *testing.T) {
+		s, key := open(), rand.Text()
+		together(func(i int) error {
+			revoke(t, s, key, at.Add(time.Duration(i)*time.Second))
+			return nil
+		})
+		expect(t, s, true, at.Add((atOnce-1)*time.Second), key)
+		expect(t, s, false, at.Add(atOnce*time.Second), key)
+	})
+	for _, a := range alike {
+		t.Run("SES-11 not another's: "+a.what, func(t *testing.T) {
+			s, random := open(), rand.Text()
+			revoke(t, s, "user:"+fmt.Sprintf(a.one, random), at)
+			expect(t, s, false, at, "user:"+fmt.Sprintf(a.other, random))
+		})
+	}
+	t.Run("SES-11 long keys", func(t *testing.T) {
+		s, key := open(), "agent:https://"+rand.Text()+strings.Repeat("x", 2048)
+		revoke(t, s, key+"y", at)
+		expect(t, s, true, at, key+"y")
+		expect(t, s, false, at, key+"z")
+	})
+}
+
+// Tokens checks a TokenStore. That tokens are encrypted and bound to their
+// session (REF-10) is authagent's work; the store's is to give back what it was
+// given.
+func Tokens(t *testing.T, open func() authagent.TokenStore) {
+	expires := time.Now().Add(time.Hour)
+	save := func(t *testing.T, s authagent.TokenStore, id string, sealed []byte) {
+		t.Helper()
+		if err := s.SaveTokens(t.Context(), id, sealed, expires); err != nil {
+			t.Errorf("SaveTokens(%q): %v", id, err)
+		}
+	}
+	expect := func(t *testing.T, s authagent.TokenStore, id string, want []byte) {
+		t.Helper()
+		got, err := s.LoadTokens(t.Context(), id)
+		switch {
+		case want == nil && !errors.Is(err, authagent.ErrNotFound):
+			t.Errorf("LoadTokens(%q) = %q, %v; want ErrNotFound", id, got, err)
+		case want != nil && (err != nil || !bytes.Equal(got, want)):
+			t.Errorf("LoadTokens(%q) = %d bytes, %v; want %d bytes", id, len(got), err, len(want))
+		}
+	}
+	t.Run("REF-10 as they are", func(t *testing.T) {
+		s := open()
+		every := make([]byte, 256)
+		for i := range every {
+			every[i] = byte(i)
+		}
+		for _, sealed := range [][]byte{[]byte("sealed"), every, bytes.Repeat(every, 256), []byte(" "), {0}} {
+			id := rand.Text()
+			save(t, s, id, sealed)
+			expect(t, s, id, sealed)
+		}
+	})
+	t.Run("REF-10 not another's", func(t *testing.T) {
+		s := open()
+		for _, a := range alike {
+			random := rand.Text()
+			save(t, s, fmt.Sprintf(a.one, random), []byte("one"))
+			expect(t, s, fmt.Sprintf(a.other, random), nil)
+			save(t, s, fmt.Sprintf(a.other, random), []byte("other"))
+			expect(t, s, fmt.Sprintf(a.one, random), []byte("one"))
+		}
+	})
+	t.Run("not found", func(t *testing.T) { expect(t, open(), rand.Text(), nil) })
+	t.Run("replaced", func(t *testing.T) {
+		s, id := open(), rand.Text()
+		for _, sealed := range []string{"first", "second", "second"} {
+			save(t, s, id, []byte(sealed))
+			expect(t, s, id, []byte(sealed))
+		}
+	})
+	t.Run("deleted", func(t *testing.T) {
+		s, id := open(), rand.Text()
+		save(t, s, id, []byte("sealed"))
+		for range 2 { // the second time there is nothing to delete
+			if err := s.DeleteTokens(t.Context(), id); err != nil {
+				t.Error(err)
+			}
+			expect(t, s, id, nil)
+		}
+	})
+	t.Run("kept apart from the caller's", func(t *testing.T) {
+		s, id, value := open(), rand.Text(), []byte("sealed")
+		save(t, s, id, value)
+		copy(value, "XXXXXX")
+		got, _ := s.LoadTokens(t.Context(), id)
+		copy(got, "YYYYYY")
+		expect(t, s, id, []byte("sealed"))
+	})
+	t.Run("many at once", func(t *testing.T) {
+		s, id := open(), rand.Text()
+		together(func(i int) error {
+			save(t, s, id, fmt.Appendf(nil, "sealed %02d", i))
+			own := rand.Text()
+			save(t, s, own, []byte(own))
+			expect(t, s, own, []byte(own))
+			return nil
+		})
+		if got, err := s.LoadTokens(context.Background(), id); len(got) != len("sealed 00") || err != nil {
+			t.Errorf("loaded %q, %v", got, err)
+		}
+	})
+}
