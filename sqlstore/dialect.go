@@ -163,9 +163,10 @@ func (d Dialect) proposed(column string) string {
 	return "excluded." + column
 }
 
-// deleteBatch deletes rows before a time, the oldest first, at most so many.
-func (d Dialect) deleteBatch(table, key, time string) string {
-	oldest := ` WHERE ` + time + ` < ? ORDER BY ` + time + ` LIMIT ?`
+// deleteBatch deletes rows before a time, the oldest first, at most so many. only
+// is empty, or a condition that ends with AND.
+func (d Dialect) deleteBatch(table, key, only, time string) string {
+	oldest := ` WHERE ` + only + time + ` < ? ORDER BY ` + time + ` LIMIT ?`
 	chosen := `(SELECT ` + key + ` FROM ` + table + oldest
 	switch d {
 	case MySQL:

@@ -204,7 +204,9 @@ func (s *Store) Check(ctx context.Context) error {
 }
 
 // tables are those of the newest migration.
-var tables = [...]string{"events", "links", "profiles", "revocations", "sessions", "states", "tokens"}
+var tables = [...]string{
+	"activity", "approvals", "deeds", "events", "grants", "links", "profiles", "revocations", "rules", "sessions", "states", "tokens", "uses",
+}
 
 func (s *Store) checkEngine(ctx context.Context) error {
 	if err := s.db.PingContext(ctx); err != nil {
@@ -389,6 +391,7 @@ const (
 	maxID     = 255 // also OpenID Connect Core section 2: sub has at most 255
 	maxIssuer = 2048
 	maxText   = 4096
+	maxBlob   = 1 << 20
 )
 
 // field is a value on its way into a column.
