@@ -44,7 +44,7 @@ func golden(t *testing.T, name, got string) {
 
 // TestAPI shows every change of the public face in review.
 func TestAPI(t *testing.T) {
-	for _, pkg := range []string{"authagent", "authagenttest", "grants", "memstore"} {
+	for _, pkg := range []string{"authagent", "authagenttest", "grants", "grants/grantstest", "memstore"} {
 		t.Run(pkg, func(t *testing.T) {
 			path := "."
 			if pkg != "authagent" {

@@ -36,7 +36,7 @@ func (m *Memory) Grant(_ context.Context, id string) (Grant, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	if g, ok := m.grants[id]; ok {
-		return g, nil
+		return g.clone(), nil
 	}
 	return Grant{}, authagent.ErrNotFound
 }
@@ -57,11 +57,18 @@ func (m *Memory) grantsOf(match func(Grant) bool) []Grant {
 	return pick(m.grants, match)
 }
 
-func pick[T any](all map[string]T, match func(T) bool) []T {
+// clone returns g with nothing that a caller could change in the store.
+func (g Grant) clone() Grant {
+	g.Actions = slices.Clone(g.Actions)
+	return g
+}
+
+// pick returns clones of what matches.
+func pick[T interface{ clone() T }](all map[string]T, match func(T) bool) []T {
 	var found []T
 	for _, v := range all {
 		if match(v) {
-			found = append(found, v)
+			found = append(found, v.clone())
 		}
 	}
 	return found
@@ -73,10 +80,10 @@ func (m *Memory) CreateGrant(_ context.Context, g Grant) (have Grant, created bo
 	defer m.mu.Unlock()
 	for _, have := range m.grants {
 		if have.Agent == g.Agent && have.Scenario == g.Scenario && have.UserID == g.UserID {
-			return have, false, nil
+			return have.clone(), false, nil
 		}
 	}
-	m.grants[g.ID] = g
+	m.grants[g.ID] = g.clone()
 	return g, true, nil
 }
 
@@ -88,8 +95,14 @@ func (m *Memory) UpdateGrant(_ context.Context, g Grant) (Grant, error) {
 		return Grant{}, ErrConflict
 	}
 	g.Version++
-	m.grants[g.ID] = g
+	m.grants[g.ID] = g.clone()
 	return g, nil
+}
+
+// clone is like that of a Grant.
+func (a Approval) clone() Approval {
+	a.Body = slices.Clone(a.Body)
+	return a
 }
 
 // Approval implements [ApprovalStore].
@@ -97,7 +110,7 @@ func (m *Memory) Approval(_ context.Context, id string) (Approval, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	if a, ok := m.approvals[id]; ok {
-		return a, nil
+		return a.clone(), nil
 	}
 	return Approval{}, authagent.ErrNotFound
 }
@@ -116,12 +129,12 @@ func (m *Memory) CreateApproval(_ context.Context, a Approval) (have Approval, c
 	for id, have := range m.approvals {
 		switch {
 		case have.UserID == a.UserID && have.Digest == a.Digest:
-			return have, false, nil
+			return have.clone(), false, nil
 		case have.Now() == Expired:
 			delete(m.approvals, id)
 		}
 	}
-	m.approvals[a.ID] = a
+	m.approvals[a.ID] = a.clone()
 	return a, true, nil
 }
 
@@ -133,7 +146,7 @@ func (m *Memory) UpdateApproval(_ context.Context, a Approval) (Approval, error)
 		return Approval{}, ErrConflict
 	}
 	a.Version++
-	m.approvals[a.ID] = a
+	m.approvals[a.ID] = a.clone()
 	return a, nil
 }
 
@@ -181,6 +194,9 @@ func forgetOldest(known map[string]LastUse) {
 	}
 	delete(known, oldest)
 }
+
+// clone returns a, in which there is nothing to share.
+func (a Activity) clone() Activity { return a }
 
 // EndActivity implements [ActivityStore].
 func (m *Memory) EndActivity(_ context.Context, sessionID string) error {
@@ -247,13 +263,19 @@ func (m *Memory) OwnerDeeds(_ context.Context, userID string, n int) ([]Deed, er
 func (m *Memory) Rules(context.Context) (Rules, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.rules, nil
+	return m.rules.clone(), nil
+}
+
+func (r Rules) clone() Rules {
+	r.AllowIssuers, r.AllowAgents, r.AllowDomains = slices.Clone(r.AllowIssuers), slices.Clone(r.AllowAgents), slices.Clone(r.AllowDomains)
+	r.DenyIssuers, r.DenyAgents, r.DenyDomains = slices.Clone(r.DenyIssuers), slices.Clone(r.DenyAgents), slices.Clone(r.DenyDomains)
+	return r
 }
 
 // SetRules implements [RuleStore].
 func (m *Memory) SetRules(_ context.Context, r Rules) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.rules = r
+	m.rules = r.clone()
 	return nil
 }
