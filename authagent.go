@@ -57,6 +57,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html/template"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -71,11 +72,15 @@ import (
 
 	"github.com/authagent-go/authagent/internal/answer"
 	"github.com/authagent-go/authagent/internal/browser"
+	"github.com/authagent-go/authagent/internal/checkup"
+	"github.com/authagent-go/authagent/internal/environ"
 	"github.com/authagent-go/authagent/internal/identity"
 	"github.com/authagent-go/authagent/internal/memory"
 	"github.com/authagent-go/authagent/internal/returnpath"
 	"github.com/authagent-go/authagent/internal/seal"
+	"github.com/authagent-go/authagent/internal/signpost"
 	"github.com/authagent-go/authagent/internal/sink"
+	"github.com/authagent-go/authagent/internal/tokens"
 	"github.com/authagent-go/authagent/internal/wire"
 )
 
@@ -94,6 +99,12 @@ type Config struct {
 	// ClientID and ClientSecret are what the server knows the site by. Required.
 	ClientID     string
 	ClientSecret string
+
+	// ClientSecretFunc replaces ClientSecret, for a secret that changes while the
+	// site runs. It is called for each request to the server, has to be quick, and
+	// is safe for concurrent use. An error fails what is being done, before
+	// anything is used up, as a fault of the site.
+	ClientSecretFunc func(context.Context) (string, error)
 
 	// RedirectURL is where CallbackHandler is mounted, as registered at the
 	// server: an absolute https URL without query, since the server appends
@@ -128,6 +139,11 @@ type Config struct {
 	// mounted. The defaults are "login" and "logout" beside RedirectURL's path.
 	LoginPath  string
 	LogoutPath string
+
+	// DiscoveryPath is where DiscoveryHandler is mounted, as "/auth.md". Refusals
+	// then link to it, and each names its problem by an address there. By default
+	// they do not.
+	DiscoveryPath string
 
 	// RequirePOST makes LoginHandler take POST only, from this site's own pages.
 	// An agent is then not signed in by following a link that somebody planted.
@@ -184,7 +200,8 @@ type Config struct {
 	Revocations RevocationStore
 	States      StateStore
 
-	// Tokens keeps the tokens of sessions, encrypted. By default none is kept.
+	// Tokens keeps the tokens of sessions, encrypted, so that a site can call an
+	// API as the agent and have long sessions confirmed. By default none is kept.
 	Tokens TokenStore
 
 	// Human says which human is signed in to the site in this request, by the
@@ -202,6 +219,16 @@ type Config struct {
 	// an address that clients can write is no address.
 	ClientAddr func(*http.Request) string
 
+	// ConfirmEvery is how often the server is asked whether it still stands by a
+	// session whose tokens are kept. It is done in the background, when the session
+	// is used. Two answers that it does not, half a minute apart, end the session.
+	// The default is 15 minutes; never, if negative.
+	ConfirmEvery time.Duration
+
+	// ConfirmGrace ends a session that is to be confirmed and could not be for so
+	// long, because the server gave no answer. By default such a session goes on.
+	ConfirmGrace time.Duration
+
 	// Logger gets what an operator wants to know; nil means slog.Default().
 	Logger *slog.Logger
 
@@ -213,6 +240,31 @@ type Config struct {
 	// application/problem+json that they get by default. Headers that the answer
 	// needs, such as Retry-After, are set already.
 	ErrorHandler func(http.ResponseWriter, *http.Request, *Error)
+}
+
+// ConfigFromEnv returns the settings that are in the environment: Issuer,
+// ClientID, ClientSecret, RedirectURL and SessionKeys, from
+//
+//	AUTH_AGENT_ISSUER
+//	AUTH_AGENT_CLIENT_ID
+//	AUTH_AGENT_CLIENT_SECRET
+//	AUTH_AGENT_REDIRECT_URL
+//	AUTH_AGENT_SESSION_KEYS    one key or more, as "authagent key" prints them, with commas between
+//
+// Each can be in a file instead, named by the same variable with _FILE appended,
+// as secrets are mounted. A client secret in a file is read anew for each request
+// to the server, so that it can be replaced while the site runs. All of them are
+// required; the error names each variable that is missing or wrong. What is in
+// them is checked by [New]. Nothing else in this package reads a variable of its own.
+func ConfigFromEnv() (Config, error) {
+	s, err := environ.Read()
+	if err != nil {
+		return Config{}, err
+	}
+	return Config{
+		Issuer: s.Issuer, ClientID: s.ClientID, ClientSecret: s.ClientSecret, ClientSecretFunc: s.SecretFile,
+		RedirectURL: s.RedirectURL, SessionKeys: s.SessionKeys,
+	}, nil
 }
 
 // Endpoints are the addresses of an authorization server. An empty one is not pinned.
@@ -272,12 +324,13 @@ type RelyingParty struct {
 	callback    string // the path of RedirectURL
 	pending     *pendingLogins
 	sessions    Sessions
-	used        memory.States // states used in this process
-	tokenBox    *seal.Box
+	used        memory.States  // states used in this process
+	tokens      *tokens.Keeper // nil if none are kept
 	server      *wire.Server
 	identity    *identity.Verifier
 	audit       *sink.Sink[delivery]
 	page        *answer.Page
+	signpost    *signpost.Site
 	crossOrigin *http.CrossOriginProtection
 	limits      limiters
 	request     atomic.Pointer[authorizationRequest]
@@ -305,16 +358,28 @@ func New(c Config) (*RelyingParty, error) {
 		config:   c,
 		origin:   redirectURL.Scheme + "://" + redirectURL.Host,
 		callback: redirectURL.Path,
-		server:   wire.NewServer(client, source, c.ClientID, c.ClientSecret, wire.Encoding(c.TokenEncoding)),
 		identity: &identity.Verifier{
 			Issuer: c.Issuer, ClientID: c.ClientID, SubjectIsUser: c.SubjectIsUser, TokenKey: c.TokenKey, Introspect: c.Introspect,
 		},
-		page:        answer.NewPage(),
+		page:        answer.NewPage(signpost.Style),
 		crossOrigin: http.NewCrossOriginProtection(),
 		limits:      newLimiters(c.Limits),
 	}
+	rp.server = wire.NewServer(client, source, c.ClientID, rp.clientSecret, wire.Encoding(c.TokenEncoding))
+	rp.signpost = rp.newSignpost()
 	rp.audit = sink.New(rp.deliver, func(why string) { rp.config.Logger.Error("authagent: audit event lost", "why", why) })
 	return rp, rp.openCookies(dev)
+}
+
+func (rp *RelyingParty) clientSecret(ctx context.Context) (secret string, err error) {
+	if rp.config.ClientSecretFunc == nil {
+		return rp.config.ClientSecret, nil
+	}
+	err = rp.protect("client secret", func() error {
+		secret, err = rp.config.ClientSecretFunc(ctx)
+		return err
+	})
+	return secret, err
 }
 
 // openCookies sets up what is kept in cookies. Names and keys are this relying
@@ -337,7 +402,7 @@ func (rp *RelyingParty) openCookies(dev bool) error {
 		boxes[purpose] = box
 	}
 	rp.pending = &pendingLogins{prefix: name + "-login-", secure: !dev, box: boxes["login"]}
-	rp.tokenBox = boxes["tokens"]
+	rp.tokens = rp.newKeeper(boxes["tokens"])
 	rp.sessions = c.Sessions
 	if rp.sessions == nil {
 		store := c.SessionStore
@@ -379,6 +444,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.SessionLifetime == 0 {
 		c.SessionLifetime = 12 * time.Hour
+	}
+	if c.ConfirmEvery == 0 {
+		c.ConfirmEvery = 15 * time.Minute
 	}
 	if c.Revocations == nil {
 		c.Revocations = &memory.Revocations{}
@@ -439,6 +507,9 @@ func (c Config) check() (*url.URL, error) {
 	if c.SessionIdle < 0 || c.SessionLifetime < 0 {
 		bad("SessionIdle, SessionLifetime", "must not be negative")
 	}
+	if c.ConfirmGrace < 0 {
+		bad("ConfirmGrace", "must not be negative")
+	}
 	if c.Sessions != nil && c.SessionStore != nil {
 		bad("Sessions, SessionStore", "only one of them can be set")
 	}
@@ -461,8 +532,11 @@ func (c Config) checkServer(bad func(field, format string, args ...any), dev boo
 	if c.ClientID == "" {
 		bad("ClientID", "is required")
 	}
-	if c.ClientSecret == "" {
+	switch hasFunc := c.ClientSecretFunc != nil; {
+	case c.ClientSecret == "" && !hasFunc:
 		bad("ClientSecret", "is required")
+	case c.ClientSecret != "" && hasFunc:
+		bad("ClientSecret, ClientSecretFunc", "only one of them can be set")
 	}
 	for name, endpoint := range map[string]string{
 		"Authorization": c.Endpoints.Authorization, "Token": c.Endpoints.Token, "UserInfo": c.Endpoints.UserInfo,
@@ -505,11 +579,64 @@ func (c Config) checkPaths(bad func(field, format string, args ...any), redirect
 	if err := returnpath.Check(c.ReturnTo, c.LoginPath, c.LogoutPath, callback); err != nil {
 		bad("ReturnTo", "%v", err)
 	}
+	if c.DiscoveryPath != "" {
+		if err := returnpath.Check(c.DiscoveryPath, c.LoginPath, c.LogoutPath, callback); err != nil {
+			bad("DiscoveryPath", "%v", err)
+		} else if strings.ContainsAny(c.DiscoveryPath, "?#") {
+			bad("DiscoveryPath", "must be a path alone")
+		}
+	}
 	if c.RegistrationURL != "" && returnpath.Check(c.RegistrationURL) != nil {
 		if _, err := wire.CheckURL(c.RegistrationURL, redirectURL != nil && redirectURL.Scheme == "http"); err != nil {
 			bad("RegistrationURL", "is neither a path on this site nor an https URL")
 		}
 	}
+}
+
+// A Finding is one thing that [RelyingParty.Check] found wrong. Its texts are for
+// whoever runs the site, and contain no secret.
+type Finding struct {
+	Setting  string     `json:"setting"`  // the field of Config that it is about, or "clock"
+	Severity slog.Level `json:"severity"` // slog.LevelError: sign-ins fail; slog.LevelWarn: look at it
+	Problem  string     `json:"problem"`  // what is wrong
+	Remedy   string     `json:"remedy"`   // how to mend it
+}
+
+// String returns all of it in one line.
+func (f Finding) String() string {
+	return f.Severity.String() + " " + f.Setting + ": " + f.Problem + " " + f.Remedy
+}
+
+// Check compares the settings with the server as it is now, and returns what is
+// wrong: that the server cannot be reached, calls itself something else or lacks
+// what is needed, refuses client ID, secret or redirect URI, or that the clocks
+// are apart. It is for a deployment's check, a health page or the command
+// authagent; sign-ins neither need it nor notice it. It takes a few requests, each
+// bounded like those of a sign-in.
+//
+// It risks no code: it sends an authorization request whose secrets it throws
+// away, which a published Auth Agent server keeps for two minutes, and a code
+// that it made up. A server is free to answer the latter without having looked at
+// the secret; then a wrong secret goes unnoticed.
+func (rp *RelyingParty) Check(ctx context.Context) []Finding {
+	_, needsUserInfo := rp.config.Scenario.(interface{ neededScope() string })
+	found := checkup.Run(ctx, rp.server.Fresh(), checkup.Settings{
+		Issuer: rp.config.Issuer, ClientID: rp.config.ClientID, RedirectURL: rp.config.RedirectURL,
+		Encoding: wire.Encoding(rp.config.TokenEncoding), Scopes: rp.config.Scopes,
+		NeedsUserInfo: needsUserInfo, NeedsIntrospect: rp.config.Introspect,
+		AuthorizationURL: func(endpoint string) (string, error) {
+			request, err := rp.newAuthorizationRequest(&wire.Metadata{Authorization: endpoint})
+			if err != nil {
+				return "", err
+			}
+			return request.url(NewLogin("/")), nil
+		},
+	})
+	findings := make([]Finding, len(found))
+	for i, f := range found {
+		findings[i] = Finding(f)
+	}
+	return findings
 }
 
 func newRequestID() string { return rand.Text()[:16] }
@@ -713,7 +840,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 		return err
 	}
 	session.RemoteAddr = in.RemoteAddr
-	if err := rp.start(w, r, session, in.token); err != nil {
+	if err := rp.start(w, r, session, in); err != nil {
 		return err
 	}
 	rp.record(r, EventLoginSucceeded, session, "", nil)
@@ -752,7 +879,9 @@ func reported(r *wire.Response) error {
 func (rp *RelyingParty) ready(ctx context.Context, r *wire.Response) error {
 	m, err := rp.server.Get(ctx)
 	if err == nil && r.Code != "" {
-		_, err = rp.server.Encoding(ctx, m)
+		if err = rp.server.HasSecret(ctx); err == nil {
+			_, err = rp.server.Encoding(ctx, m)
+		}
 	}
 	return serverError("reach server", err)
 }
@@ -834,16 +963,19 @@ func (rp *RelyingParty) signIn(ctx context.Context, in *SignIn, l *Login) (*Sess
 
 // start starts the session, the last thing that can fail. The one that the
 // browser had ends wherever a copy of its cookie may be.
-func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session, t *oauth2.Token) error {
+func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session, in *SignIn) error {
 	former, _, err := rp.session(headerSink{}, r)
 	if err == nil && former != nil {
 		err = rp.protect("end former session", func() error { return rp.EndSession(r.Context(), former.ID) })
 	}
 	if err == nil {
-		err = rp.saveTokens(r.Context(), s, t)
+		err = rp.saveTokens(r.Context(), s, in)
 	}
 	if err == nil {
 		err = rp.protect("start session", func() error { return rp.sessions.Start(w, r, s) })
+	}
+	if err == nil && former != nil {
+		rp.releaseTokens(former)
 	}
 	return siteError("start session", err)
 }
@@ -906,6 +1038,8 @@ func serverError(step string, err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, wire.ErrSecret):
+		return &Error{Reason: ErrStore, Step: step, Err: err, RetryAfter: retryAfter}
 	case errors.Is(err, identity.ErrMismatch):
 		return fail(ErrIdentity, step, "%w", err)
 	case errors.Is(err, wire.ErrInactive):
@@ -969,6 +1103,54 @@ func (rp *RelyingParty) serveLogout(w http.ResponseWriter, r *http.Request) erro
 	}
 	redirect(w, rp.returnTarget(returnTo(r)))
 	return nil
+}
+
+// ButtonStyle is the style sheet of [RelyingParty.Button], for a style element or
+// a file of the site's; DiscoveryHandler serves it under any path that ends in
+// ".css". ButtonStyleHash allows the element in a Content-Security-Policy:
+//
+//	"style-src '" + authagent.ButtonStyleHash + "'"
+const (
+	ButtonStyle     = signpost.Style
+	ButtonStyleHash = signpost.StyleHash
+)
+
+// Button returns "Sign in with Auth Agent" for a page of the site: a link to
+// LoginHandler or, with RequirePOST, a form. It needs no script and has no inline
+// style, so it works under a strict Content-Security-Policy; agents know it by its
+// text and by its data attributes. returnTo is the path to land on; empty, or if
+// it is not one, that is Config.ReturnTo. In a template it is a function:
+//
+//	template.New("page").Funcs(template.FuncMap{"signInButton": rp.Button})
+//
+//	{{signInButton "/orders"}}
+func (rp *RelyingParty) Button(returnTo string) template.HTML {
+	if rp.returnTarget(returnTo) != returnTo {
+		returnTo = ""
+	}
+	return rp.signpost.Button(returnTo)
+}
+
+// DiscoveryHandler tells agents how to sign in, and what they may do then. It can
+// be mounted at several paths and answers by their ending: ".md" and ".txt" are a
+// text for /auth.md or /llms.txt, ".css" is ButtonStyle, anything else is JSON. All
+// of it is made from the settings. Config.DiscoveryPath has refusals link to it.
+func (rp *RelyingParty) DiscoveryHandler() http.Handler { return rp.signpost }
+
+func (rp *RelyingParty) newSignpost() *signpost.Site {
+	c := rp.config
+	site := &signpost.Site{
+		Origin: rp.origin, LoginPath: c.LoginPath, LogoutPath: c.LogoutPath, Discovery: c.DiscoveryPath,
+		POST: c.RequirePOST, Issuer: c.Issuer, Scenario: c.Scenario.Name(),
+	}
+	if s, ok := scenarioAs[interface{ access() Access }](c.Scenario); ok {
+		site.Access, site.Owner = s.access().String(), s.access() > AccessNone
+	}
+	for _, reason := range toldReasons {
+		o := reason.outcome()
+		site.Problems = append(site.Problems, signpost.Problem{Code: string(reason), Status: o.status, Title: o.title, Detail: o.detail})
+	}
+	return site
 }
 
 // handler is what the three handlers have in common: the headers, and what

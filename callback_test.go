@@ -154,9 +154,9 @@ func TestReportedError(t *testing.T) {
 			b := newBench(t)
 			c := b.browser()
 			state := mustParse(t, b.begin(c, "")).Query().Get("state")
-			query := "/auth/agent/callback?" + url.Values{"error": {code}, "error_description": {"Call 555"}}.Encode()
+			query := "/auth/agent/callback?" + url.Values{"error": {code}, "error_description": {"Call this number"}}.Encode()
 			b.mustReject(c, query, authagent.ErrState)
-			if resp := b.get(c, query, "Accept", "text/html"); strings.Contains(resp.body, "555") {
+			if resp := b.get(c, query, "Accept", "text/html"); strings.Contains(resp.body, "this number") {
 				t.Errorf("CB-7: the sender's text is shown: %s", resp.body)
 			}
 			if len(b.loginCookies(c)) != 1 {
@@ -164,7 +164,7 @@ func TestReportedError(t *testing.T) {
 			}
 			for _, accept := range []string{"text/html", "application/json"} {
 				resp := b.get(c, query+"&state="+state, "Accept", accept)
-				if strings.Contains(resp.body, "555") || strings.Contains(resp.body, "<script>") || resp.Header.Get("Location") != "" {
+				if strings.Contains(resp.body, "this number") || strings.Contains(resp.body, "<script>") || resp.Header.Get("Location") != "" {
 					t.Errorf("CB-7, CB-12: Location %q, body %s", resp.Header.Get("Location"), resp.body)
 				}
 				if accept == "text/html" && resp.StatusCode != want.status {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/authagent-go/authagent"
@@ -238,7 +240,7 @@ func TestLoginIgnoresRequest(t *testing.T) {
 			if rest := b.checkAuthorization(t, location, "openid profile email"); len(rest) != 0 {
 				t.Errorf("further parameters %v", rest)
 			}
-			if strings.Contains(location, "evil") || mustParse(t, location).Query().Get("state") == "fixed" {
+			if strings.Contains(location, "evil") || strings.Contains(mustParse(t, location).Query().Get("state"), "fixed") {
 				t.Errorf("Location %q", location)
 			}
 			cookies := w.Result().Cookies()
@@ -401,6 +403,71 @@ func TestPendingLogins(t *testing.T) {
 				t.Error("not signed in")
 			}
 		})
+	}
+}
+
+// TestOldestLoginGoes: REQ-8. Room is made by dropping the logins that began
+// first, wherever in the header their cookies stand.
+func TestOldestLoginGoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newCluster(t)
+		for _, reversed := range []bool{false, true} {
+			c, held := k.bare(), map[string]string{}
+			var names, locations []string // in the order of their logins
+			for range 8 {
+				var header []string
+				for _, name := range names {
+					if value := held[name]; value != "" {
+						header = append(header, name+"="+value)
+					}
+				}
+				if reversed {
+					slices.Reverse(header)
+				}
+				resp := k.get(c, "/auth/agent/login", "Cookie", strings.Join(header, "; "))
+				for _, cookie := range resp.Cookies() {
+					if held[cookie.Name] = cookie.Value; cookie.Value != "" {
+						names = append(names, cookie.Name)
+					}
+				}
+				locations = append(locations, resp.Header.Get("Location"))
+				time.Sleep(2 * time.Second)
+			}
+			for i, name := range names {
+				if kept := held[name] != ""; kept != (i >= 3) {
+					t.Errorf("reversed %v, login %d: kept %v", reversed, i, kept)
+				}
+			}
+			callback := k.authorize(k.agent, locations[3])
+			if resp := k.get(c, callback, "Cookie", names[3]+"="+held[names[3]]); resp.StatusCode != http.StatusSeeOther {
+				t.Errorf("the oldest one kept: status %d %s", resp.StatusCode, resp.body)
+			}
+		}
+	})
+}
+
+// TestCookieFlood: REQ-8. Making room among the cookies of a header as long as
+// net/http takes is as quick as reading it, and answered with no more lines than
+// a browser can have cookies.
+func TestCookieFlood(t *testing.T) {
+	b := newBench(t)
+	name := ""
+	for _, cookie := range b.get(b.browser(), "/auth/agent/login").Cookies() {
+		name = cookie.Name[:len(cookie.Name)-8]
+	}
+	var header strings.Builder
+	for i := 0; header.Len() < http.DefaultMaxHeaderBytes; i++ {
+		fmt.Fprintf(&header, "%s%08d=; ", name, i)
+	}
+	r := httptest.NewRequest(http.MethodGet, b.site.URL+"/auth/agent/login", nil)
+	r.Header.Set("Cookie", header.String())
+	w, start := httptest.NewRecorder(), time.Now()
+	b.rp.LoginHandler().ServeHTTP(w, r)
+	if took := time.Since(start); took > 3*time.Second { // in square time it takes much longer
+		t.Errorf("took %v", took)
+	}
+	if n := len(w.Header().Values("Set-Cookie")); w.Code != http.StatusSeeOther || n > 200 {
+		t.Errorf("status %d, %d cookies set", w.Code, n)
 	}
 }
 

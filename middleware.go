@@ -21,6 +21,7 @@ import (
 	"github.com/authagent-go/authagent/internal/answer"
 	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/seal"
+	"github.com/authagent-go/authagent/internal/signpost"
 	"github.com/authagent-go/authagent/internal/wire"
 )
 
@@ -421,6 +422,8 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (*Session, 
 	case ended:
 		return nil, rp.discard(w, r, s, ErrNoSession)
 	}
+	own := *s // the site may have given others the same one
+	s = &own
 	s.RemoteAddr = rp.config.ClientAddr(r)
 	err = rp.config.Scenario.CheckSession(ctx, s)
 	if s.UserID == "" { // there is nobody whose data it could have access to
@@ -429,6 +432,9 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (*Session, 
 	if reason, ok := reasonOf(err); ok && reason.outcome().fault == FaultAgent {
 		return nil, rp.discard(w, r, s, reason)
 	}
+	if err == nil {
+		rp.confirm(s)
+	}
 	return s, err
 }
 
@@ -436,6 +442,9 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (*Session, 
 func (rp *RelyingParty) discard(w http.ResponseWriter, r *http.Request, s *Session, why Reason) error {
 	if err := rp.sessions.End(w, r); err != nil {
 		return err
+	}
+	if s != nil {
+		rp.releaseTokens(s)
 	}
 	if s != nil && why != ErrNoSession {
 		rp.record(r, EventSessionEnded, s, "", &Error{Reason: why, Step: "check session", RequestID: newRequestID()})
@@ -454,7 +463,7 @@ func (rp *RelyingParty) readOnly(r *http.Request, s *Session, allowed bool) erro
 	if r.Method != http.MethodGet && r.Method != http.MethodHead && !allowed {
 		return fail(ErrReadOnly, "enforce read-only access", "the session may read, and %s is not GET or HEAD", answer.Token(r.Method))
 	}
-	if r.Header.Get("Upgrade") != "" {
+	if len(r.Header["Upgrade"]) > 0 { // Get would see the first of several lines, and libraries read them all
 		return fail(ErrReadOnly, "enforce read-only access", "the session may read, and not upgrade the connection")
 	}
 	return nil
@@ -463,10 +472,9 @@ func (rp *RelyingParty) readOnly(r *http.Request, s *Session, allowed bool) erro
 // refuse answers a request that the middleware does not let through.
 func (rp *RelyingParty) refuse(w http.ResponseWriter, r *http.Request, s *Session, action string, err error) {
 	e := asError(err)
-	if e.Reason == ErrNoSession && isPageLoad(r) {
-		// The way back is this page; returnTarget makes sure that it is one.
+	if e.Reason == ErrNoSession && isPageLoad(r) && !rp.config.RequirePOST {
 		target := rp.config.LoginPath
-		if back := rp.returnTarget(r.URL.RequestURI()); back != rp.config.ReturnTo {
+		if back := rp.returnFrom(r, e); back != "" {
 			target += "?return_to=" + url.QueryEscape(back)
 		}
 		redirect(w, target)
@@ -486,7 +494,7 @@ func (rp *RelyingParty) refuse(w http.ResponseWriter, r *http.Request, s *Sessio
 // isPageLoad reports whether a browser is showing a page, which it can show a
 // sign-in page instead of.
 func isPageLoad(r *http.Request) bool {
-	if r.Method != http.MethodGet || r.Header.Get("Upgrade") != "" || !wantsPage(r) {
+	if r.Method != http.MethodGet || len(r.Header["Upgrade"]) > 0 || !wantsPage(r) {
 		return false
 	}
 	mode := r.Header.Get("Sec-Fetch-Mode")
@@ -534,24 +542,38 @@ func (rp *RelyingParty) answer(w http.ResponseWriter, r *http.Request, e *Error)
 	if e.location != "" {
 		h.Set("Location", e.location)
 	}
-	signIn := rp.origin + rp.config.LoginPath
-	switch { // RFC 9110 section 15.5.2 demands a challenge
-	case e.Reason == ErrHuman:
-		h.Set("WWW-Authenticate", "Human") // no agent is to try
-	case e.Status() == http.StatusUnauthorized:
-		h.Set("WWW-Authenticate", `AuthAgent sign_in="`+signIn+`"`)
-		e.signIn = signIn
-	case e.Reason.again():
-		e.signIn = signIn
+	switch status := e.Status(); {
+	case e.Reason == ErrHuman: // RFC 9110 section 15.5.2 demands a challenge, and no agent is to try
+		h.Set("WWW-Authenticate", "Human")
+	case status == http.StatusUnauthorized:
+		h.Set("WWW-Authenticate", rp.signpost.Challenge())
+		fallthrough
+	case status == http.StatusForbidden:
+		for _, link := range rp.signpost.Links() {
+			h.Add("Link", link)
+		}
 	}
+	e.signpost = rp.signpost
 	switch {
 	case rp.config.ErrorHandler != nil:
 		rp.config.ErrorHandler(w, r, e)
 	case wantsPage(r):
-		rp.page.Write(w, e.problem(), rp.config.ReturnTo)
+		rp.page.Write(w, e.problem(), rp.config.ReturnTo, rp.signpost.OwnButton(rp.returnFrom(r, e)))
 	default:
 		e.WriteProblem(w)
 	}
+}
+
+// returnFrom is where to land after signing in from the page that a refusal is
+// answered with: where the agent wanted to be, if it can be there by a GET.
+func (rp *RelyingParty) returnFrom(r *http.Request, e *Error) string {
+	if e.Reason != ErrNoSession || r.Method != http.MethodGet {
+		return ""
+	}
+	if back := rp.returnTarget(r.URL.RequestURI()); back != rp.config.ReturnTo {
+		return back
+	}
+	return ""
 }
 
 // again reports whether starting a new sign-in is what to do next.
@@ -576,6 +598,29 @@ const (
 	EventActionPerformed  EventName = "action_performed" // an agent's request was let through to a route with an action
 	EventActionPending    EventName = "action_pending"   // it waits for its owner's approval
 	EventPermissionDenied EventName = "permission_denied"
+
+	// EventRefreshFailed: kept tokens could not be refreshed. One event stands for
+	// all attempts until one succeeds. With ErrNoTokens the server has refused them
+	// for good; with any other Reason they are kept, and it is tried again.
+	EventRefreshFailed EventName = "refresh_failed"
+
+	// EventTokensRevoked: the server was asked to revoke the tokens of a session
+	// that has ended. Outcome says what came of it.
+	EventTokensRevoked EventName = "tokens_revoked"
+
+	// EventSubjectMismatch: what the server says of a session's tokens is about
+	// somebody else than at sign-in. The session is ended.
+	EventSubjectMismatch EventName = "subject_mismatch"
+)
+
+// The outcomes of events. The last two are those of EventTokensRevoked.
+const (
+	OutcomeOK        = "ok"
+	OutcomePending   = "pending"    // it waits for the owner's approval
+	OutcomeRefused   = "refused"    // as the agent is at fault
+	OutcomeFailed    = "failed"     // as the site, the server or the network is
+	OutcomeRequested = "requested"  // the server has taken the request, which at the published one proves nothing
+	OutcomeStillLive = "still live" // it has not, so that the tokens live until they expire
 )
 
 // An Event is something that an audit trail records.
@@ -583,7 +628,7 @@ type Event struct {
 	Name       EventName
 	Time       time.Time // in UTC
 	RequestID  string    // the one that a refused client was given; empty otherwise
-	Method     string    // of the request
+	Method     string    // of the request; this and the following are empty for what happens in the background
 	Route      string    // the pattern of the site's http.ServeMux that the request matched; empty with other routers
 	RemoteAddr string    // of the client, as Config.ClientAddr has it
 	Issuer     string    // of the relying party
@@ -596,7 +641,7 @@ type Event struct {
 	GrantID    string
 	Access     Access
 	Action     string // the name of the action that the request was to perform; empty otherwise
-	Outcome    string // "ok", "pending" or "refused"
+	Outcome    string // one of the Outcome constants
 	Reason     Reason // why it was refused or ended; empty otherwise
 	Detail     string // for people: the text of the error
 }
@@ -609,19 +654,23 @@ func (e *Event) of(s *Session) {
 
 // record puts an event into the log and into the audit trail.
 func (rp *RelyingParty) record(r *http.Request, name EventName, s *Session, action string, e *Error) {
-	event := Event{
-		Name: name, Time: time.Now().UTC(), Method: answer.Token(r.Method), Route: r.Pattern, Issuer: rp.config.Issuer,
-		RemoteAddr: rp.config.ClientAddr(r), Action: action, Outcome: "ok",
+	rp.emit(r.Context(), Event{
+		Name: name, Method: answer.Token(r.Method), Route: r.Pattern, RemoteAddr: rp.config.ClientAddr(r), Action: action,
+	}, s, e)
+}
+
+// emit is record for what need not belong to a request.
+func (rp *RelyingParty) emit(ctx context.Context, event Event, s *Session, e *Error) {
+	event.Time, event.Issuer = time.Now().UTC(), rp.config.Issuer
+	if event.Outcome == "" {
+		event.Outcome = e.outcome()
 	}
 	if s != nil {
 		event.of(s)
 	}
 	level := slog.LevelInfo
 	if e != nil {
-		event.RequestID, event.Reason, event.Detail, event.Outcome = e.RequestID, e.Reason, e.Error(), "refused"
-		if e.Reason == ErrActionPending {
-			event.Outcome = "pending"
-		}
+		event.RequestID, event.Reason, event.Detail = e.RequestID, e.Reason, e.Error()
 		if s == nil {
 			event.Agent = e.agent
 		}
@@ -629,12 +678,12 @@ func (rp *RelyingParty) record(r *http.Request, name EventName, s *Session, acti
 			level = slog.LevelError
 		}
 	}
-	if name == EventLoginStarted {
+	if event.Name == EventLoginStarted {
 		level = slog.LevelDebug
 	}
-	ctx := context.WithoutCancel(r.Context())
+	ctx = context.WithoutCancel(ctx)
 	if rp.config.Logger.Enabled(ctx, level) {
-		rp.config.Logger.LogAttrs(ctx, level, "authagent: "+string(name), event.attributes()...)
+		rp.config.Logger.LogAttrs(ctx, level, "authagent: "+string(event.Name), event.attributes()...)
 	}
 	if rp.config.Audit != nil {
 		rp.audit.Deliver(delivery{ctx, event})
@@ -645,15 +694,15 @@ func (rp *RelyingParty) record(r *http.Request, name EventName, s *Session, acti
 func (e Event) LogValue() slog.Value { return slog.GroupValue(e.attributes()...) }
 
 func (e Event) attributes() []slog.Attr {
-	attributes := []slog.Attr{slog.String("issuer", e.Issuer), slog.String("remote_addr", e.RemoteAddr)}
 	by, agent := e.Agent.ID, ""
 	if e.HumanID != "" {
 		by, agent = e.HumanID, e.Agent.ID
 	}
+	attributes := []slog.Attr{slog.String("issuer", e.Issuer)}
 	for _, a := range [...]struct{ key, value string }{
-		{"request_id", e.RequestID}, {"agent_session", e.SessionID}, {"performed_by", by}, {"agent", agent}, {"on_behalf_of", e.UserID},
-		{"profile", e.ProfileID}, {"grant", e.GrantID}, {"scenario", e.Scenario}, {"route", e.Route}, {"action", e.Action},
-		{"outcome", e.Outcome}, {"reason", string(e.Reason)}, {"detail", e.Detail},
+		{"remote_addr", e.RemoteAddr}, {"request_id", e.RequestID}, {"agent_session", e.SessionID}, {"performed_by", by}, {"agent", agent},
+		{"on_behalf_of", e.UserID}, {"profile", e.ProfileID}, {"grant", e.GrantID}, {"scenario", e.Scenario}, {"route", e.Route},
+		{"action", e.Action}, {"outcome", e.Outcome}, {"reason", string(e.Reason)}, {"detail", e.Detail},
 	} {
 		if a.value != "" {
 			attributes = append(attributes, slog.String(a.key, a.value))
@@ -703,6 +752,8 @@ const (
 	ErrLink           Reason = "link_refused"         // the agent may not enter the account
 	ErrStore          Reason = "store_failed"         // a store or hook of the site failed
 	ErrAccess         Reason = "access_too_low"       // the session has less access than is needed
+	ErrNoTokens       Reason = "no_tokens"            // the session has no tokens that could be used
+	ErrNotConfirmed   Reason = "not_confirmed"        // the server does not stand by the session any more
 	ErrReadOnly       Reason = "agent_read_only"      // the session may only read
 	ErrAgentForbidden Reason = "agent_forbidden"      // no agent may do this
 	ErrHuman          Reason = "human_required"       // no human is signed in, or another one
@@ -717,6 +768,14 @@ const (
 	ErrActionUsed     Reason = "approval_used"        // the owner's approval of this one action has been used
 	ErrTooLong        Reason = "request_too_long"     // the request is longer than the owner could be shown
 )
+
+// toldReasons are those that an agent may meet, and is told of beforehand.
+var toldReasons = [...]Reason{
+	ErrNoSession, ErrReadOnly, ErrAccess, ErrAction, ErrActionPending, ErrActionDenied, ErrActionUsed, ErrTooLong, ErrAgentForbidden,
+	ErrHuman, ErrNoAccount, ErrApproval, ErrSuspended, ErrLink, ErrBlocked, ErrPaused, ErrLimited, ErrDenied, ErrScope,
+	ErrState, ErrStateExpired, ErrStateUsed, ErrCode, ErrToken, ErrIdentity, ErrRequest, ErrMethod, ErrCrossOrigin, ErrNotNavigation,
+	ErrClient, ErrResponse, ErrNotReady, ErrUnavailable, ErrTimeout, ErrOverloaded, ErrStore,
+}
 
 // A Fault says who has to do something about an error. Faults are errors:
 // errors.Is(err, authagent.FaultServer).
@@ -742,10 +801,10 @@ type Error struct {
 	RetryAfter time.Duration // when to try again, if that may help; zero otherwise
 	RequestID  string        // in the answer and in the log; empty outside of a request
 
-	agent    Agent  // who it was, once that is established
-	signIn   string // where to sign in, if that is what to do next
-	action   string // what was to be done
-	location string // where to look at how it stands
+	agent    Agent          // who it was, once that is established
+	signpost *signpost.Site // where to sign in, once the error is answered
+	action   string         // what was to be done
+	location string         // where to look at how it stands
 }
 
 func (e *Error) Error() string {
@@ -787,11 +846,44 @@ func (e *Error) Detail() string { return e.Reason.outcome().detail }
 // gets it. A Config.ErrorHandler that is about pages alone leaves programs to it.
 func (e *Error) WriteProblem(w http.ResponseWriter) { answer.WriteProblem(w, e.problem()) }
 
-func (e *Error) problem() answer.Problem {
-	return answer.Problem{
-		Status: e.Status(), Title: e.Title(), Detail: e.Detail(), Code: string(e.Reason), RequestID: e.RequestID,
-		Retry: e.RetryAfter > 0, SignIn: e.signIn, Action: e.action, Approval: e.location,
+// outcome is what an event with this error has come to; nil is no error.
+func (e *Error) outcome() string {
+	switch {
+	case e == nil:
+		return OutcomeOK
+	case e.Reason == ErrActionPending:
+		return OutcomePending
+	case e.Fault() == FaultAgent:
+		return OutcomeRefused
 	}
+	return OutcomeFailed
+}
+
+func (e *Error) problem() answer.Problem {
+	p := answer.Problem{
+		Status: e.Status(), Title: e.Title(), Detail: e.Detail(), Code: string(e.Reason), RequestID: e.RequestID,
+		Retry: e.RetryAfter > 0, Action: e.action, Approval: e.location,
+	}
+	if e.Reason == ErrReadOnly {
+		p.Allowed = signpost.ReadMethods()
+	}
+	if e.signpost == nil {
+		return p
+	}
+	p.Type = e.signpost.ProblemType(string(e.Reason))
+	if e.Reason == ErrHuman {
+		return p
+	}
+	if p.Status == http.StatusUnauthorized {
+		p.Issuer = e.signpost.Issuer
+	}
+	if p.Status == http.StatusUnauthorized || e.Reason.again() {
+		p.SignIn = e.signpost.LoginURL()
+		if e.signpost.POST {
+			p.SignInMethod = http.MethodPost
+		}
+	}
+	return p
 }
 
 func fail(reason Reason, step, format string, args ...any) *Error {
@@ -899,6 +991,10 @@ func (r Reason) outcome() outcome {
 		return outcome{403, FaultAgent, false, "Not linked", "The agent may not enter the account."}
 	case ErrAccess:
 		return outcome{403, FaultAgent, false, "Access too low", "The agent's access to its user's data is not enough for this."}
+	case ErrNoTokens:
+		return outcome{401, FaultAgent, false, "Sign-in needed again", "This needs the authorization server, where the sign-in does not count any more. Sign in again."}
+	case ErrNotConfirmed:
+		return outcome{401, FaultAgent, false, "Sign-in needed again", "The authorization server does not confirm the sign-in any more. Sign in again."}
 	case ErrReadOnly:
 		return outcome{403, FaultAgent, false, "Read-only", "The agent may only read, so nothing was changed. GET and HEAD are allowed."}
 	case ErrAgentForbidden:

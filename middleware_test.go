@@ -93,6 +93,28 @@ func TestAccessMatrix(t *testing.T) {
 	}
 }
 
+// TestUpgradeInPieces is MW-4: libraries that upgrade a connection read all the
+// lines of the header, so one that says nothing must not hide the next.
+func TestUpgradeInPieces(t *testing.T) {
+	k := newCluster(t, func(b *bench, c *authagent.Config) { c.Scenario = scenariosOn(b)["ContextualProfile"] })
+	c := k.browser()
+	k.mustSignIn(c, k.agent)
+	for _, upgrade := range [][]string{
+		{"websocket"}, {"", "websocket"}, {"websocket", ""}, {"", "", "h2c, websocket"}, {""}, {" "},
+	} {
+		header := []string{"Connection", "Upgrade"}
+		for _, line := range upgrade {
+			header = append(header, "Upgrade", line)
+		}
+		for _, path := range []string{"/me", "/data", "/open"} {
+			before := k.handled.count()
+			if resp := k.get(c, path, header...); resp.StatusCode != http.StatusForbidden || k.handled.count() != before {
+				t.Errorf("MW-4 %s, Upgrade %q: status %d, handler ran: %v", path, upgrade, resp.StatusCode, k.handled.count() > before)
+			}
+		}
+	}
+}
+
 // hooks are a site's parts, each of which can be made to fail.
 type hooks struct {
 	*memstore.Users
@@ -176,7 +198,7 @@ func (h *hooks) UseState(context.Context, string, time.Time) (bool, error) {
 	return true, h.at("UseState")
 }
 
-func (h *hooks) SaveTokens(context.Context, string, []byte, time.Time) error {
+func (h *hooks) SaveTokens(context.Context, string, []byte, []byte, time.Time) error {
 	return h.at("SaveTokens")
 }
 

@@ -733,6 +733,7 @@ func TestTLS(t *testing.T) {
 		{"TLS 1.1", authority, "127.0.0.1", time.Now().Add(time.Hour), tls.VersionTLS11, false, false},
 		{"TLS 1.2", authority, "127.0.0.1", time.Now().Add(time.Hour), tls.VersionTLS12, false, true},
 		{"the default client", authority, "127.0.0.1", time.Now().Add(time.Hour), 0, true, false},
+		{"the default client, TLS 1.1", authority, "127.0.0.1", time.Now().Add(time.Hour), tls.VersionTLS11, true, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			as := authagenttest.NewUnstartedServer()
@@ -766,8 +767,12 @@ func TestTLS(t *testing.T) {
 			if resp.StatusCode != 502 || resp.reason() != authagent.ErrUnavailable || as.Count("") != 0 {
 				t.Errorf("status %d %s, %d requests", resp.StatusCode, resp.reason(), as.Count(""))
 			}
-			if events := b.events.named(authagent.EventLoginFailed); len(events) != 1 || !strings.Contains(events[0].Detail, "tls") {
-				t.Errorf("events %+v", events)
+			events := b.events.named(authagent.EventLoginFailed)
+			if len(events) != 1 || !strings.Contains(events[0].Detail, "tls") {
+				t.Fatalf("events %+v", events)
+			}
+			if test.max == tls.VersionTLS11 && !strings.Contains(events[0].Detail, "version") { // before any certificate
+				t.Errorf("refused for something else: %s", events[0].Detail)
 			}
 		})
 	}

@@ -32,6 +32,10 @@ const (
 	// maxPending bounds their number.
 	maxPending = 5
 
+	// maxSeen is how many of them are looked at. Browsers keep fewer cookies of
+	// one site; a header that has more is somebody's who wants to keep us busy.
+	maxSeen = 200
+
 	loginIDLength = 8 // characters of the state that name its login
 
 	stateBytes    = 32
@@ -125,6 +129,14 @@ func (rp *RelyingParty) authorizationRequest(ctx context.Context) (*authorizatio
 	if have := rp.request.Load(); have != nil && have.metadata == m {
 		return have, nil
 	}
+	request, err := rp.newAuthorizationRequest(m)
+	if err == nil {
+		rp.request.Store(request)
+	}
+	return request, err
+}
+
+func (rp *RelyingParty) newAuthorizationRequest(m *wire.Metadata) (*authorizationRequest, error) {
 	endpoint, err := url.Parse(m.Authorization)
 	if err != nil {
 		return nil, fail(ErrNotReady, "read metadata", "the authorization endpoint is not a URL")
@@ -139,9 +151,7 @@ func (rp *RelyingParty) authorizationRequest(ctx context.Context) (*authorizatio
 		query.Del(own)
 	}
 	endpoint.RawQuery = query.Encode()
-	request := &authorizationRequest{metadata: m, prefix: endpoint.String(), nonce: slices.Contains(rp.config.Scopes, "openid")}
-	rp.request.Store(request)
-	return request, nil
+	return &authorizationRequest{metadata: m, prefix: endpoint.String(), nonce: slices.Contains(rp.config.Scopes, "openid")}, nil
 }
 
 // url returns the request of one login. What it appends needs no escaping.
@@ -189,15 +199,15 @@ func (p *pendingLogins) put(w http.ResponseWriter, r *http.Request, l *Login) {
 // makeRoom expires the oldest pending logins until there is room for size more bytes.
 func (p *pendingLogins) makeRoom(w http.ResponseWriter, r *http.Request, size int) {
 	type pending struct {
-		name  string
-		size  int
-		since time.Time // zero for what does not open, which so goes first
+		name, sealed string
+		size         int
+		since        time.Time // zero for what does not open, which so goes first
 	}
 	var all []pending
 	total := size
 	browser.EachCookie(r, func(name, value string) {
-		if strings.HasPrefix(name, p.prefix) {
-			all = append(all, pending{name: name, size: len(name) + len(value)})
+		if strings.HasPrefix(name, p.prefix) && len(all) < maxSeen {
+			all = append(all, pending{name: name, sealed: value, size: len(name) + len(value)})
 			total += len(name) + len(value)
 		}
 	})
@@ -205,7 +215,7 @@ func (p *pendingLogins) makeRoom(w http.ResponseWriter, r *http.Request, size in
 		return
 	}
 	for i := range all {
-		if l, err := p.open(r, all[i].name); err == nil {
+		if l, err := p.unseal(all[i].sealed, all[i].name); err == nil {
 			all[i].since = l.StartedAt
 		}
 	}
@@ -238,6 +248,10 @@ func (p *pendingLogins) open(r *http.Request, name string) (*Login, error) {
 	if n != 1 {
 		return nil, fail(ErrState, "match state", "this browser has no pending login of that state")
 	}
+	return p.unseal(sealed, name)
+}
+
+func (p *pendingLogins) unseal(sealed, name string) (*Login, error) {
 	value, err := p.box.Open(sealed, name)
 	if err != nil {
 		return nil, fail(ErrState, "match state", "the pending login does not open")

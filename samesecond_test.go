@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,6 +33,44 @@ func TestSameSecond(t *testing.T) {
 	t.Run("sockets", func(t *testing.T) {
 		b := newBench(t)
 		b.together(2, b.browser)
+	})
+}
+
+// TestSameSecondCrowd: where an agent signs in so often within a second that not
+// all of it can be sorted out soon, those left over are told to come back (REL-4).
+func TestSameSecondCrowd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBubble(t)
+		const n = 100
+		var clients [n]*http.Client
+		var callbacks [n]string
+		for i := range n {
+			clients[i] = b.visitor()
+			callbacks[i] = b.authorize(b.agent, b.begin(clients[i], ""))
+		}
+		var all sync.WaitGroup
+		var in atomic.Int32
+		for i := range n {
+			all.Go(func() {
+				start := time.Now()
+				resp := b.get(clients[i], callbacks[i])
+				if took := time.Since(start); took > 12*time.Second {
+					t.Errorf("sign-in %d: status %d after %v", i, resp.StatusCode, took)
+				}
+				switch {
+				case resp.StatusCode == http.StatusSeeOther:
+					in.Add(1)
+				case resp.reason() != authagent.ErrOverloaded || resp.Header.Get("Retry-After") == "":
+					t.Errorf("sign-in %d: status %d %s", i, resp.StatusCode, resp.body)
+				}
+			})
+		}
+		all.Wait()
+		if in.Load() < 5 {
+			t.Errorf("%d sign-ins succeeded", in.Load())
+		}
+		time.Sleep(2 * time.Second)
+		b.mustSignIn(b.visitor(), b.agent)
 	})
 }
 

@@ -438,6 +438,8 @@ func (s *freshProfile) check() error {
 
 func (*freshProfile) Name() string { return "FreshProfile" }
 
+func (*freshProfile) access() Access { return AccessNone }
+
 // Scopes leaves out email and openid: the Auth Agent server releases the address
 // for either.
 func (*freshProfile) Scopes() []string { return []string{"profile"} }
@@ -465,6 +467,9 @@ type accounts struct {
 }
 
 func (s *accounts) Name() string { return s.name }
+
+// access is the most that the scenario gives, for those who are told of it.
+func (s *accounts) access() Access { return s.most }
 
 func (*accounts) Scopes() []string { return []string{"openid", "profile", "email"} }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -17,8 +18,11 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/authagent-go/authagent/internal/browser"
+	"github.com/authagent-go/authagent/internal/identity"
 	"github.com/authagent-go/authagent/internal/memory"
 	"github.com/authagent-go/authagent/internal/seal"
+	"github.com/authagent-go/authagent/internal/tokens"
+	"github.com/authagent-go/authagent/internal/wire"
 )
 
 // Access is what a session may do with the data of the user it acts for.
@@ -140,18 +144,36 @@ type RevocationStore interface {
 	Revoked(ctx context.Context, keys []string, started time.Time) (bool, error)
 }
 
-// A TokenStore keeps the tokens of sessions. Without one, no token is kept.
-// It never sees a token: the values are encrypted and bound to their session.
+// A TokenStore keeps the tokens of sessions, and is shared by all instances of a
+// site. Without one, no token is kept. It never sees a token: a value is
+// encrypted, bound to its session and agent, and unlike every earlier one.
+//
+// A refresh token can be used once, so that of several instances one has to be
+// the first to replace a value: SaveTokens compares and replaces in one step. Any
+// error but the two that are named here means that it cannot be known whether
+// something was done. Implementations are safe for concurrent use.
 type TokenStore interface {
-	// SaveTokens keeps the value of a session, in the place of an earlier one.
-	SaveTokens(ctx context.Context, sessionID string, sealed []byte, expires time.Time) error
+	// SaveTokens keeps sealed as the value of a session, in the place of old, byte
+	// for byte the value that LoadTokens returned or an earlier SaveTokens kept.
+	// An empty old says that the session has no value yet. If the session's value is
+	// another than old, or there is none where there was one, or one where there
+	// was none, SaveTokens changes nothing and returns ErrConflict. Of several
+	// calls with one old, at any number of instances at once, at most one succeeds.
+	//
+	// The value is of no use after expires, and may be forgotten then.
+	SaveTokens(ctx context.Context, sessionID string, old, sealed []byte, expires time.Time) error
 
-	// LoadTokens returns the value, or ErrNotFound.
+	// LoadTokens returns the value that was saved last, or ErrNotFound if there is
+	// none: never saved, deleted, or forgotten after its time. The caller may
+	// change what it returns.
 	LoadTokens(ctx context.Context, sessionID string) ([]byte, error)
 
-	// DeleteTokens removes the value. Without one it returns nil.
+	// DeleteTokens removes the value, whatever it is. Without one it returns nil.
 	DeleteTokens(ctx context.Context, sessionID string) error
 }
+
+// ErrConflict is what SaveTokens returns when somebody else was faster.
+var ErrConflict = errors.New("authagent: changed by somebody else")
 
 // storeSessions are Sessions on a gorilla/sessions Store. The store holds one
 // sealed value, so that it does not matter whether the store encrypts, and the
@@ -369,25 +391,29 @@ func parseSession(value []byte) (*Session, error) {
 // EndSession ends the session with this ID on its next request, at every
 // instance that shares the RevocationStore.
 func (rp *RelyingParty) EndSession(ctx context.Context, sessionID string) error {
-	return rp.revoke(ctx, "session:"+sessionID)
+	// Whenever it began: by the clock of another instance that may be yet to come.
+	return rp.revoke(ctx, "session:"+sessionID, time.Now().Add(clockSkew))
 }
 
-// EndAgentSessions ends all sessions of an agent.
+// EndAgentSessions ends all sessions of an agent that have begun.
 func (rp *RelyingParty) EndAgentSessions(ctx context.Context, agent Agent) error {
-	return rp.revoke(ctx, agentKey(agent))
+	return rp.revoke(ctx, agentKey(agent), time.Now())
 }
 
-// EndUserSessions ends all agent sessions that act for a user.
+// EndUserSessions ends all agent sessions that act for a user and have begun.
 func (rp *RelyingParty) EndUserSessions(ctx context.Context, userID string) error {
-	return rp.revoke(ctx, "user:"+userID)
+	return rp.revoke(ctx, "user:"+userID, time.Now())
 }
 
-// EndAllSessions ends all agent sessions of the site.
-func (rp *RelyingParty) EndAllSessions(ctx context.Context) error { return rp.revoke(ctx, "all") }
+// EndAllSessions ends all agent sessions of the site that have begun.
+func (rp *RelyingParty) EndAllSessions(ctx context.Context) error {
+	return rp.revoke(ctx, "all", time.Now())
+}
 
-func (rp *RelyingParty) revoke(ctx context.Context, key string) error {
-	now := time.Now()
-	if err := rp.config.Revocations.Revoke(ctx, key, now, now.Add(rp.config.SessionLifetime+clockSkew)); err != nil {
+// revoke ends the sessions of key that began at or before at.
+func (rp *RelyingParty) revoke(ctx context.Context, key string, at time.Time) error {
+	until := time.Now().Add(rp.config.SessionLifetime + clockSkew)
+	if err := rp.config.Revocations.Revoke(ctx, key, at, until); err != nil {
 		return fmt.Errorf("authagent: record that sessions have ended: %w", err)
 	}
 	return nil
@@ -407,35 +433,133 @@ func (rp *RelyingParty) revoked(ctx context.Context, s *Session) (bool, error) {
 	return rp.config.Revocations.Revoked(ctx, keys, s.StartedAt)
 }
 
-// saveTokens keeps the tokens of a session, if the site wants that.
-func (rp *RelyingParty) saveTokens(ctx context.Context, s *Session, t *oauth2.Token) error {
+// newKeeper returns what keeps the tokens of sessions, or nil if the site wants
+// none kept.
+func (rp *RelyingParty) newKeeper(box *seal.Box) *tokens.Keeper {
 	if rp.config.Tokens == nil {
 		return nil
 	}
-	value := seal.AppendString(nil, t.AccessToken)
-	value = seal.AppendString(value, t.RefreshToken)
-	value = seal.AppendInt(value, t.Expiry.Unix())
-	sealed := []byte(rp.tokenBox.Seal(value, tokenName(s)))
-	return rp.protect("save tokens", func() error { return rp.config.Tokens.SaveTokens(ctx, s.ID, sealed, s.ExpiresAt) })
+	return &tokens.Keeper{
+		Store: guardedTokens{rp}, NotFound: ErrNotFound, Conflict: ErrConflict, Box: box,
+		Server: rp.server, Identity: rp.identity, Every: rp.config.ConfirmEvery, Grace: rp.config.ConfirmGrace,
+		Hooks: tokens.Hooks{Alive: rp.alive, End: rp.endUnconfirmed, Failed: rp.refreshFailed, Revoked: rp.tokensRevoked},
+	}
 }
 
-// tokenName binds tokens to their session and agent, so that a value that was
-// moved to another session's place does not open.
-func tokenName(s *Session) string { return s.ID + " " + s.Agent.Issuer + " " + s.Agent.ID }
+// guardedTokens is the site's TokenStore, whose panics are errors: most calls come
+// from goroutines that no server recovers.
+type guardedTokens struct{ rp *RelyingParty }
 
-// loadTokens returns the tokens of a session.
-func (rp *RelyingParty) loadTokens(ctx context.Context, s *Session) (*oauth2.Token, error) {
-	sealed, err := rp.config.Tokens.LoadTokens(ctx, s.ID)
-	if err != nil {
-		return nil, err
+func (g guardedTokens) SaveTokens(ctx context.Context, sessionID string, old, sealed []byte, expires time.Time) error {
+	return g.rp.protect("save tokens", func() error { return g.rp.config.Tokens.SaveTokens(ctx, sessionID, old, sealed, expires) })
+}
+
+func (g guardedTokens) LoadTokens(ctx context.Context, sessionID string) (value []byte, err error) {
+	err = g.rp.protect("load tokens", func() error {
+		value, err = g.rp.config.Tokens.LoadTokens(ctx, sessionID)
+		return err
+	})
+	return value, err
+}
+
+func (g guardedTokens) DeleteTokens(ctx context.Context, sessionID string) error {
+	return g.rp.protect("delete tokens", func() error { return g.rp.config.Tokens.DeleteTokens(ctx, sessionID) })
+}
+
+// keptFor is s as its tokens know it. The name binds their value to session and
+// agent, so that one that was moved to another session's place does not open.
+func keptFor(s *Session) tokens.Session {
+	own := *s
+	return tokens.Session{
+		ID: s.ID, Agent: s.Agent.ID, Name: s.ID + " " + s.Agent.Issuer + " " + s.Agent.ID, Expires: s.ExpiresAt, Of: &own,
 	}
-	value, err := rp.tokenBox.Open(string(sealed), tokenName(s))
-	if err != nil {
-		return nil, err
+}
+
+func sessionOf(s tokens.Session) *Session { return s.Of.(*Session) }
+
+// alive reports whether a session has neither ended nor been ended.
+func (rp *RelyingParty) alive(ctx context.Context, kept tokens.Session) (alive bool, err error) {
+	if !time.Now().Before(kept.Expires) {
+		return false, nil
 	}
-	f := seal.NewReader(value)
-	t := &oauth2.Token{AccessToken: f.String(), RefreshToken: f.String(), TokenType: "Bearer", Expiry: time.Unix(f.Int(), 0)}
-	return t, f.Err()
+	err = rp.protect("check session", func() error {
+		ended, err := rp.revoked(ctx, sessionOf(kept))
+		alive = !ended && err == nil
+		return err
+	})
+	return alive, err
+}
+
+// endUnconfirmed ends a session that the server does not confirm.
+func (rp *RelyingParty) endUnconfirmed(ctx context.Context, kept tokens.Session, why error) error {
+	s := sessionOf(kept)
+	if err := rp.protect("end session", func() error { return rp.EndSession(ctx, s.ID) }); err != nil {
+		return err
+	}
+	e := asError(tokenError("confirm session", why))
+	if errors.Is(why, identity.ErrMismatch) {
+		rp.emit(ctx, Event{Name: EventSubjectMismatch}, s, e)
+	}
+	rp.emit(ctx, Event{Name: EventSessionEnded}, s, e)
+	return nil
+}
+
+func (rp *RelyingParty) refreshFailed(ctx context.Context, kept tokens.Session, why error) {
+	rp.emit(ctx, Event{Name: EventRefreshFailed}, sessionOf(kept), asError(tokenError("refresh tokens", why)))
+}
+
+func (rp *RelyingParty) tokensRevoked(ctx context.Context, kept tokens.Session, err error) {
+	if err == nil {
+		rp.emit(ctx, Event{Name: EventTokensRevoked, Outcome: OutcomeRequested}, sessionOf(kept), nil)
+		return
+	}
+	rp.emit(ctx, Event{Name: EventTokensRevoked, Outcome: OutcomeStillLive}, sessionOf(kept), asError(tokenError("revoke tokens", err)))
+}
+
+// tokenError says what an error about kept tokens means to the site.
+func tokenError(step string, err error) error {
+	var pause *tokens.Pause
+	var w *wire.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, tokens.ErrEnded):
+		return fail(ErrNoSession, step, "%w", err)
+	case errors.Is(err, wire.ErrInactive):
+		return fail(ErrNotConfirmed, step, "%w", err)
+	case errors.Is(err, tokens.ErrNone), errors.Is(err, tokens.ErrAltered):
+		return fail(ErrNoTokens, step, "%w", err)
+	case errors.Is(err, tokens.ErrShutdown):
+		return fail(ErrUnavailable, step, "%w", err)
+	case errors.As(err, &pause):
+		e := fail(ErrUnavailable, step, "%w", err)
+		if pause.Err != nil {
+			e = asError(serverError(step, pause.Err))
+		}
+		e.RetryAfter = max(time.Until(pause.Until), time.Second)
+		return e
+	case errors.Is(err, identity.ErrMismatch), errors.As(err, &w):
+		return serverError(step, err)
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("authagent: %s: %w", step, err)
+	}
+	return siteError(step, err)
+}
+
+// saveTokens keeps the tokens of a session, if the site wants that.
+func (rp *RelyingParty) saveTokens(ctx context.Context, s *Session, in *SignIn) error {
+	if rp.tokens == nil {
+		return nil
+	}
+	return rp.tokens.Save(ctx, keptFor(s), wireToken(in.token), in.identity)
+}
+
+// confirm has a session that has gone on for long confirmed at the server, in the
+// background.
+func (rp *RelyingParty) confirm(s *Session) {
+	if rp.tokens != nil && rp.tokens.Due(s.ID, s.StartedAt) {
+		rp.tokens.Check(keptFor(s))
+	}
 }
 
 // revokeTimeout is how long a logout waits for the server.
@@ -444,21 +568,162 @@ const revokeTimeout = 3 * time.Second
 // revokeTokens has the server revoke the tokens of a session that has ended, if
 // any are kept. The logout stands whatever comes of it.
 func (rp *RelyingParty) revokeTokens(ctx context.Context, s *Session) {
-	if rp.config.Tokens == nil {
+	if rp.tokens == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
 	defer cancel()
-	err := rp.protect("revoke tokens", func() error {
-		t, err := rp.loadTokens(ctx, s)
-		if err == nil {
-			err = rp.Revoke(ctx, t)
-		}
-		return errors.Join(err, rp.config.Tokens.DeleteTokens(ctx, s.ID))
-	})
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		rp.config.Logger.Warn("authagent: tokens of an ended session may still be live at the server", "session", s.ID, "err", err)
+	kept := keptFor(s)
+	if err := rp.tokens.Drop(ctx, kept); !errors.Is(err, tokens.ErrNone) {
+		rp.tokensRevoked(ctx, kept, err)
 	}
+}
+
+// releaseTokens is revokeTokens in the background, for a session that was ended
+// otherwise than by a logout.
+func (rp *RelyingParty) releaseTokens(s *Session) {
+	if rp.tokens != nil && s.Agent.Issuer == rp.config.Issuer {
+		rp.tokens.Release(keptFor(s))
+	}
+}
+
+// TokenSource returns the access tokens of a session, for a site that calls an API
+// as the agent. Config.Tokens has to be set. A token is refreshed before it
+// expires, once however many ask and at however many instances; ctx bounds the
+// wait, and a refresh goes on when it ends. The tokens come without a refresh
+// token, which is for this package alone to use.
+//
+// Its errors are of type [*Error]: ErrNoTokens where none are kept or the server
+// has refused them, ErrNoSession where the session has ended, and whatever keeps
+// the server from answering, with RetryAfter.
+func (rp *RelyingParty) TokenSource(ctx context.Context, s *Session) oauth2.TokenSource {
+	own := *s
+	return &tokenSource{rp, ctx, &own}
+}
+
+type tokenSource struct {
+	rp      *RelyingParty
+	ctx     context.Context // Token has none of its own
+	session *Session
+}
+
+// Token implements [oauth2.TokenSource].
+func (t *tokenSource) Token() (*oauth2.Token, error) { return t.token(t.ctx, "") }
+
+// token returns the token in use, or another one if that was refused.
+func (t *tokenSource) token(ctx context.Context, refused string) (*oauth2.Token, error) {
+	if t.rp.tokens == nil {
+		return nil, fail(ErrNoTokens, "use tokens", "Config.Tokens is not set")
+	}
+	token, err := t.rp.tokens.Token(ctx, keptFor(t.session), refused)
+	if err != nil {
+		return nil, tokenError("use tokens", err)
+	}
+	return &oauth2.Token{AccessToken: token.Access, TokenType: "Bearer", Expiry: token.Expires}, nil
+}
+
+// Client returns a client that calls an API as the agent: it sends the tokens of
+// [RelyingParty.TokenSource]. When the API answers 401, the request is sent once
+// more if there is another token by then, refreshed if need be, and if its body
+// can be sent again (see [http.Request.GetBody]). A redirect to another origin is
+// followed without the token.
+//
+// ctx may carry a client to use, as [oauth2.NewClient] has it; the requests have
+// contexts of their own.
+func (rp *RelyingParty) Client(ctx context.Context, s *Session) *http.Client {
+	client := http.Client{}
+	if base, ok := ctx.Value(oauth2.HTTPClient).(*http.Client); ok && base != nil {
+		client = *base
+	}
+	own := *s
+	client.Transport = &tokenTransport{&tokenSource{rp, ctx, &own}, client.Transport}
+	return &client
+}
+
+type tokenTransport struct {
+	source *tokenSource
+	next   http.RoundTripper // nil means http.DefaultTransport
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t *tokenTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if redirectedElsewhere(r) {
+		return t.send(r, r.Body, nil)
+	}
+	token, err := t.source.token(r.Context(), "")
+	if err != nil {
+		if r.Body != nil {
+			r.Body.Close() // a RoundTripper always does
+		}
+		return nil, err
+	}
+	resp, err := t.send(r, r.Body, token)
+	if err != nil || resp.StatusCode != http.StatusUnauthorized {
+		return resp, err
+	}
+	body := r.Body
+	if body != nil && body != http.NoBody {
+		if r.GetBody == nil {
+			return resp, nil
+		}
+		if body, err = r.GetBody(); err != nil {
+			return resp, nil
+		}
+	}
+	fresh, err := t.source.token(r.Context(), token.AccessToken)
+	if err != nil || fresh.AccessToken == token.AccessToken {
+		if body != nil {
+			body.Close()
+		}
+		return resp, nil // the API's own answer says most
+	}
+	resp.Body.Close()
+	return t.send(r, body, fresh)
+}
+
+// send sends r, which it may not change, with a token unless that is nil.
+func (t *tokenTransport) send(r *http.Request, body io.ReadCloser, token *oauth2.Token) (*http.Response, error) {
+	next := t.next
+	if next == nil {
+		next = http.DefaultTransport
+	}
+	if token == nil {
+		return next.RoundTrip(r)
+	}
+	own := r.Clone(r.Context())
+	own.Body = body
+	token.SetAuthHeader(own)
+	return next.RoundTrip(own)
+}
+
+// redirectedElsewhere reports whether a redirect has led to an origin that the
+// site did not ask for.
+func redirectedElsewhere(r *http.Request) bool {
+	for via := r.Response; via != nil && via.Request != nil; via = via.Request.Response {
+		if from := via.Request.URL; from.Scheme != r.URL.Scheme || from.Host != r.URL.Host {
+			return true
+		}
+	}
+	return false
+}
+
+// Shutdown waits for what is under way in the background: refreshes, which cost a
+// session its tokens if they are cut off, confirmations, revocations, and the
+// events on their way to Config.Audit. None of the first three is started any
+// more, so call it after [http.Server.Shutdown]. It returns an error if ctx ends
+// before.
+func (rp *RelyingParty) Shutdown(ctx context.Context) error {
+	var errs []error
+	if rp.tokens != nil {
+		errs = append(errs, rp.tokens.Shutdown(ctx))
+	}
+	if err := rp.audit.Wait(ctx); err != nil {
+		errs = append(errs, fmt.Errorf("wait for the audit trail: %w", err))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("authagent: %w", err)
+	}
+	return nil
 }
 
 // Refresh exchanges a refresh token for new tokens. The old ones are of no use

@@ -559,7 +559,7 @@ func (b *bench) watchTokens() *[]string {
 // decodeAll decodes whatever in text looks like base64, in place.
 func decodeAll(text []byte) []byte {
 	var out []byte
-	for _, word := range bytes.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune("=;, |\"{}:", r) }) {
+	for _, word := range bytes.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune("=;, |\"{}:.~", r) }) {
 		for _, encoding := range []*base64.Encoding{base64.RawURLEncoding, base64.RawStdEncoding} {
 			if decoded, err := encoding.DecodeString(string(word)); err == nil {
 				out = append(append(out, decoded...), ' ')
@@ -777,6 +777,81 @@ func TestOwnSessions(t *testing.T) {
 			t.Error("a handler ran with a broken store")
 		}
 	})
+}
+
+// aheadSessions are Sessions whose sessions began at an instance with a fast
+// clock, and whose copies cannot be taken back: a cookie, for example.
+type aheadSessions struct {
+	mapSessions
+	by time.Duration
+}
+
+func (m *aheadSessions) Load(w http.ResponseWriter, r *http.Request) (*authagent.Session, error) {
+	s, err := m.mapSessions.Load(w, r)
+	if err == nil {
+		s.StartedAt = s.StartedAt.Add(m.by)
+	}
+	return s, err
+}
+
+func (*aheadSessions) End(http.ResponseWriter, *http.Request) error { return nil }
+
+// TestLogoutAcrossClocks is SES-3 for two instances whose clocks are not the
+// same: a session that began at the fast one ends when the other is told so.
+func TestLogoutAcrossClocks(t *testing.T) {
+	for _, by := range []time.Duration{0, time.Second, 2 * time.Minute, 5 * time.Minute} {
+		t.Run("SES-3 "+by.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Sessions = &aheadSessions{by: by} })
+				c := k.browser()
+				k.mustSignIn(c, k.agent)
+				saved := k.cookies(c)
+				if resp := k.do(c, http.MethodPost, "/auth/agent/logout"); resp.StatusCode != http.StatusSeeOther {
+					t.Fatalf("logout: %d", resp.StatusCode)
+				}
+				for _, later := range []time.Duration{0, time.Minute, 11 * time.Hour} {
+					time.Sleep(later)
+					if resp := k.get(k.bare(), "/me", "Cookie", saved); resp.StatusCode != http.StatusUnauthorized {
+						t.Errorf("SES-3: the saved cookie gets %d, %v after logout", resp.StatusCode, later)
+					}
+				}
+			})
+		})
+	}
+}
+
+// oneSession are Sessions that give everybody the same *Session.
+type oneSession struct {
+	mapSessions
+	session *authagent.Session
+}
+
+func (m *oneSession) Load(http.ResponseWriter, *http.Request) (*authagent.Session, error) {
+	return m.session, nil
+}
+
+// TestLoadedSessionIsCopied: what a check lowers for one request (MW-6) is not
+// written into a session that the site keeps, which other requests read.
+func TestLoadedSessionIsCopied(t *testing.T) {
+	l := &lowering{}
+	own := &oneSession{session: &authagent.Session{ID: "s", Access: authagent.AccessFull, UserID: "user_1", ExpiresAt: time.Now().Add(time.Hour)}}
+	k := newCluster(t, func(b *bench, c *authagent.Config) {
+		l.Scenario, c.Scenario, c.Sessions = c.Scenario, l, own
+		own.session.Agent = authagent.Agent{Issuer: c.Issuer, ID: "agent_alice"}
+	})
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			if got := k.get(k.bare(), "/data").StatusCode; got != http.StatusForbidden { // lowered to AccessNone
+				t.Errorf("lowered: status %d", got)
+			}
+		})
+	}
+	all.Wait()
+	l.to.Store(int32(authagent.AccessFull))
+	if got := k.do(k.bare(), http.MethodPost, "/full").StatusCode; got != http.StatusOK {
+		t.Errorf("MW-6: status %d once the check lowers nothing", got)
+	}
 }
 
 // TestSessionsAreIndependent has many sessions and checks that none is taken for another.

@@ -1,10 +1,13 @@
 package authagent_test
 
 import (
-	"encoding/base64"
+	"bytes"
 	"net/http"
+	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -92,7 +95,10 @@ func TestAlteredState(t *testing.T) {
 	}
 	for name, altered := range map[string]string{
 		"missing": "", "first": flip(state, 0), "ninth": flip(state, 8), "last": flip(state, len(state)-1),
-		"upper": strings.ToUpper(state), "lower": strings.ToLower(state), "prefix": state[:8], "shorter": state[:len(state)-1],
+		"upper": strings.ToUpper(state), "lower": strings.ToLower(state), "prefix": state[:8],
+		// The first eight characters name the cookie; so far, these find it.
+		"upper after the ID": state[:8] + strings.ToUpper(state[8:]), "lower after the ID": state[:8] + strings.ToLower(state[8:]),
+		"the ID only": state[:8] + strings.Repeat("A", len(state)-8), "shorter": state[:len(state)-1],
 		"longer": state + "A", "NUL": state + "\x00", "space": state + " ", "padded": state + "=", "before": " " + state,
 	} {
 		for browser, client := range map[string]*http.Client{"own": c, "empty": b.browser()} {
@@ -320,18 +326,14 @@ func TestLoginCookie(t *testing.T) {
 	if len(secrets) != 3 {
 		t.Fatal("no verifier was sent")
 	}
-	text := cookie.Name + cookie.Value
+	text := []byte(cookie.Name + "=" + cookie.Value)
 	for range 4 {
 		for _, secret := range secrets {
-			if strings.Contains(text, secret) {
+			if bytes.Contains(text, []byte(secret)) {
 				t.Errorf("the cookie shows %q", secret)
 			}
 		}
-		decoded, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(text, cookie.Name))
-		if err != nil {
-			break
-		}
-		text = string(decoded)
+		text = decodeAll(text)
 	}
 }
 
@@ -364,6 +366,40 @@ func TestTwoCookies(t *testing.T) {
 	}
 }
 
+// TestCookieNames: TXN-1, TXN-11. A neighbouring host can set a cookie whose name
+// is ours but for white space that browsers do not count as such. Browsers demand
+// nothing of that one, so it must not pass for one with the prefix __Host-.
+func TestCookieNames(t *testing.T) {
+	b := newBench(t)
+	attacker := b.browser()
+	callback := b.authorize(b.agent, b.begin(attacker, ""))
+	signedIn := b.browser()
+	b.mustSignIn(signedIn, b.as.AddAgent(authagenttest.Agent{Email: "alice@example.com"}))
+	session, sealed := b.sessionCookie(signedIn)
+	for name, value := range b.loginCookies(attacker) {
+		for _, blank := range []string{"\u2000", "\u00a0", "\u0085", "\u3000", "\u2028", "\ufeff", "\v", "\f"} {
+			for _, disguise := range [][2]string{{blank, ""}, {"", blank}, {"x=y; " + blank, ""}} {
+				r := httptest.NewRequest(http.MethodGet, callback, nil)
+				r.Header.Set("Cookie", disguise[0]+name+disguise[1]+"="+value)
+				w := httptest.NewRecorder()
+				b.rp.CallbackHandler().ServeHTTP(w, r)
+				if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "state_mismatch") {
+					t.Errorf("TXN-1 %q: status %d %s", r.Header.Get("Cookie"), w.Code, w.Body)
+				}
+				r.Header.Set("Cookie", disguise[0]+session+disguise[1]+"="+sealed)
+				w = httptest.NewRecorder()
+				b.rp.RequireAgent(http.NotFoundHandler()).ServeHTTP(w, r)
+				if w.Code != http.StatusUnauthorized {
+					t.Errorf("TXN-11 %q: status %d", r.Header.Get("Cookie"), w.Code)
+				}
+			}
+		}
+	}
+	if resp := b.get(attacker, callback); resp.StatusCode != http.StatusSeeOther {
+		t.Errorf("the cookie itself: status %d %s", resp.StatusCode, resp.body)
+	}
+}
+
 // TestLoginCookieDropped: TXN-13. Whatever end a login comes to, its cookie goes.
 func TestLoginCookieDropped(t *testing.T) {
 	b := newBench(t)
@@ -387,7 +423,13 @@ func TestLoginCookieDropped(t *testing.T) {
 // one in the source.
 func TestConstantTime(t *testing.T) {
 	compare := regexp.MustCompile(`(?i)\b(\w+\.)?(state|verifier|nonce|accesstoken|refreshtoken|clientsecret|secret)\b\s*(==|!=)\s*[^"\s]`)
-	for _, file := range []string{"authagent.go", "pkce.go", "session.go", "internal/identity/identity.go", "internal/seal/seal.go"} {
+	root, _ := filepath.Glob("*.go")
+	internal, _ := filepath.Glob("internal/*/*.go")
+	files := slices.DeleteFunc(append(root, internal...), func(file string) bool { return strings.HasSuffix(file, "_test.go") })
+	if len(files) < 15 {
+		t.Fatalf("files %q", files)
+	}
+	for _, file := range files {
 		source, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -3,9 +3,9 @@ package memstore_test
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -281,35 +281,106 @@ func TestRevocations(t *testing.T) {
 
 func TestTokens(t *testing.T) {
 	tokens := &memstore.Tokens{}
-	if _, err := tokens.LoadTokens(t.Context(), "s"); !errors.Is(err, authagent.ErrNotFound) {
-		t.Errorf("err %v", err)
+	later := time.Now().Add(time.Hour)
+	save := func(id, old, value string) error {
+		return tokens.SaveTokens(t.Context(), id, []byte(old), []byte(value), later)
 	}
-	if err := tokens.DeleteTokens(t.Context(), "s"); err != nil {
-		t.Errorf("err %v for tokens that are not there", err)
+	load := func(id string) string {
+		value, err := tokens.LoadTokens(t.Context(), id)
+		if err != nil && (err != authagent.ErrNotFound || value != nil) {
+			t.Errorf("loaded %q, %v", value, err)
+		}
+		return string(value)
 	}
-	value := []byte("sealed")
-	for _, v := range []string{"earlier", "sealed"} {
-		if err := tokens.SaveTokens(t.Context(), "s", []byte(v), time.Now().Add(time.Hour)); err != nil {
+	for _, test := range []struct {
+		name, old, value string
+		want             error
+		kept             string
+	}{
+		{"REF-2 replace what is not there", "a", "b", authagent.ErrConflict, ""},
+		{"REF-2 first", "", "a", nil, "a"},
+		{"REF-2 first, again", "", "b", authagent.ErrConflict, "a"},
+		{"REF-3 replace", "a", "b", nil, "b"},
+		{"REF-2 replace what was replaced", "a", "c", authagent.ErrConflict, "b"},
+		{"REF-2 replace what only begins alike", "bb", "c", authagent.ErrConflict, "b"},
+	} {
+		if err := save("s", test.old, test.value); err != test.want {
+			t.Errorf("%s: %v, want %v", test.name, err, test.want)
+		}
+		if kept := load("s"); kept != test.kept {
+			t.Errorf("%s: kept %q, want %q", test.name, kept, test.kept)
+		}
+	}
+	if value := load("another"); value != "" {
+		t.Errorf("another session has %q", value)
+	}
+	value, _ := tokens.LoadTokens(t.Context(), "s")
+	copy(value, "X")
+	if load("s") != "b" {
+		t.Error("the store shares memory with its caller")
+	}
+	for range 2 {
+		if err := tokens.DeleteTokens(t.Context(), "s"); err != nil {
 			t.Error(err)
 		}
 	}
-	copy(value, "XXXXXX")
-	got, err := tokens.LoadTokens(t.Context(), "s")
-	if string(got) != "sealed" || err != nil {
-		t.Errorf("loaded %q, %v", got, err)
+	if err := save("s", "b", "c"); err != authagent.ErrConflict || load("s") != "" {
+		t.Errorf("REF-8: deleted tokens were replaced: %v", err)
 	}
-	copy(got, "XXXXXX")
-	if again, _ := tokens.LoadTokens(t.Context(), "s"); string(again) != "sealed" {
-		t.Errorf("loaded %q the second time", again)
+}
+
+// TestTokensAtOnce: REF-2. Of many that replace one value, one is the first.
+func TestTokensAtOnce(t *testing.T) {
+	tokens := &memstore.Tokens{}
+	later := time.Now().Add(time.Hour)
+	for _, old := range []string{"", "0"} {
+		won := 0
+		for i, err := range atOnce(func(i int) error {
+			return tokens.SaveTokens(t.Context(), "s", []byte(old), []byte(fmt.Sprint(i)), later)
+		}) {
+			switch kept, _ := tokens.LoadTokens(t.Context(), "s"); {
+			case err == nil && string(kept) != fmt.Sprint(i):
+				t.Errorf("%d won, and %s is kept", i, kept)
+			case err == nil:
+				won++
+			case err != authagent.ErrConflict:
+				t.Error(err)
+			}
+		}
+		if won != 1 {
+			t.Errorf("%d winners", won)
+		}
+		if err := tokens.DeleteTokens(t.Context(), "s"); err != nil {
+			t.Error(err)
+		}
+		if err := tokens.SaveTokens(t.Context(), "s", nil, []byte("0"), later); err != nil {
+			t.Error(err)
+		}
 	}
-	atOnce(func(i int) error {
-		id := fmt.Sprint(i)
-		return errors.Join(tokens.SaveTokens(t.Context(), id, []byte(strings.Repeat("x", i)), time.Time{}), tokens.DeleteTokens(t.Context(), id))
+}
+
+// TestTokensAreForgotten: what has expired takes no memory.
+func TestTokensAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tokens := &memstore.Tokens{}
+		for _, id := range []string{"a", "b"} {
+			lifetime := time.Hour
+			if id == "b" {
+				lifetime = 3 * time.Hour
+			}
+			if err := tokens.SaveTokens(t.Context(), id, nil, []byte(id), time.Now().Add(lifetime)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(2 * time.Hour)
+		if err := tokens.SaveTokens(t.Context(), "c", nil, []byte("c"), time.Now().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tokens.LoadTokens(t.Context(), "a"); err != authagent.ErrNotFound {
+			t.Errorf("kept after its time: %v", err)
+		}
+		if _, err := tokens.LoadTokens(t.Context(), "b"); err != nil {
+			t.Errorf("forgotten before its time: %v", err)
+		}
 	})
-	if err := tokens.DeleteTokens(t.Context(), "s"); err != nil {
-		t.Error(err)
-	}
-	if _, err := tokens.LoadTokens(t.Context(), "s"); !errors.Is(err, authagent.ErrNotFound) {
-		t.Errorf("err %v after deletion", err)
-	}
 }

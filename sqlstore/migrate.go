@@ -78,9 +78,9 @@ func (m Migration) statements() []string {
 // What fails half-way is undone on PostgreSQL and SQLite. On MySQL it is not,
 // and finished by the next call.
 func (s *Store) Migrate(ctx context.Context) error {
-	conn, err := s.db.Conn(ctx)
+	conn, err := s.connect(ctx)
 	if err != nil {
-		return s.failed(ctx, "migrate", err)
+		return err
 	}
 	defer conn.Close()
 	switch s.dialect {
@@ -95,6 +95,20 @@ func (s *Store) Migrate(ctx context.Context) error {
 		return s.failed(ctx, "migrate", err)
 	}
 	return nil
+}
+
+// connect takes a connection out of the pool.
+func (s *Store) connect(ctx context.Context) (conn *sql.Conn, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	err = s.again(ctx, func() (err error) {
+		conn, err = s.db.Conn(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, s.failed(ctx, "connect to migrate", err)
+	}
+	return conn, nil
 }
 
 // migrate runs what is missing. The caller holds the lock.

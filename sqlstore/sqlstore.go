@@ -93,7 +93,8 @@ type Config struct {
 
 	// Timeout bounds each call beside its context: the wait for a connection,
 	// the statement, and its repetition where the engine asks for that. The
-	// default is 5 seconds. Migrate has no bound but its context.
+	// default is 5 seconds. Of Migrate it bounds the wait for a connection; the
+	// rest has no bound but the context.
 	Timeout time.Duration
 
 	// Logger gets the audit events that could not be stored; nil means
@@ -180,24 +181,23 @@ func checkPrefix(prefix string) error {
 func (s *Store) Check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	if err := s.checkEngine(ctx); err != nil {
-		return err
+	steps := []struct {
+		name  string
+		check func(context.Context) error
+	}{
+		{"connect", s.db.PingContext},
+		{"check that the engine is " + s.dialect.String(), s.checkEngine},
+		{"check schema", s.checkSchema},
+		{"check that the database can be written", s.checkWritable},
 	}
-	if err := s.checkSchema(ctx); err != nil {
-		return s.failed(ctx, "check schema", err)
-	}
-	// Nothing has an empty ID. An engine that does not take writes refuses this
-	// one too, though it would change nothing.
-	if _, err := s.db.ExecContext(ctx, s.query(`DELETE FROM authagent_states WHERE id = ''`)); err != nil {
-		return s.failed(ctx, "check that the database can be written", err)
+	for _, step := range steps {
+		if err := s.again(ctx, func() error { return step.check(ctx) }); err != nil {
+			return s.failed(ctx, step.name, err)
+		}
 	}
 	for _, table := range tables {
-		rows, err := s.db.QueryContext(ctx, s.query(`SELECT * FROM authagent_`+table+` WHERE 1 = 0`))
-		if err != nil {
-			return s.failed(ctx, "check table "+table, err)
-		}
-		if err := rows.Close(); err != nil {
-			return s.failed(ctx, "check table "+table, err)
+		if err := s.again(ctx, func() error { return s.checkTable(ctx, table) }); err != nil {
+			return s.failed(ctx, "check table "+s.prefix+table, err)
 		}
 	}
 	return nil
@@ -209,17 +209,29 @@ var tables = [...]string{
 }
 
 func (s *Store) checkEngine(ctx context.Context) error {
-	if err := s.db.PingContext(ctx); err != nil {
-		return s.failed(ctx, "connect", err)
-	}
 	var version string
 	if err := s.db.QueryRowContext(ctx, s.dialect.versionQuery()).Scan(&version); err != nil {
-		return s.failed(ctx, "check that the engine is "+s.dialect.String(), err)
+		return err
 	}
 	if s.dialect == Postgres && !strings.HasPrefix(version, "PostgreSQL ") {
-		return fmt.Errorf("sqlstore: the engine is not PostgreSQL, it calls itself %q", version)
+		return fmt.Errorf("it calls itself %q", version)
 	}
 	return nil
+}
+
+// checkWritable deletes nothing, since nothing has an empty ID. An engine that
+// takes no writes refuses this one too.
+func (s *Store) checkWritable(ctx context.Context) error {
+	_, err := s.db.ExecContext(ctx, s.query(`DELETE FROM authagent_states WHERE id = ''`))
+	return err
+}
+
+func (s *Store) checkTable(ctx context.Context, table string) error {
+	rows, err := s.db.QueryContext(ctx, s.query(`SELECT * FROM authagent_`+table+` WHERE 1 = 0`))
+	if err != nil {
+		return err
+	}
+	return errors.Join(rows.Err(), rows.Close())
 }
 
 // recheck is how long the schema is taken to be what it was.

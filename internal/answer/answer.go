@@ -14,15 +14,19 @@ import (
 
 // A Problem is what there is to say. Title and Detail are constant texts.
 type Problem struct {
-	Status    int    `json:"status"`
-	Title     string `json:"title"`
-	Detail    string `json:"detail"`
-	Code      string `json:"error"`      // the reason
-	RequestID string `json:"request_id"` // finds the request in the site's log
-	Retry     bool   `json:"retry"`      // whether asking anew, later, may succeed
-	SignIn    string `json:"sign_in,omitempty"`
-	Action    string `json:"action,omitempty"`   // what was to be done, as the site names it
-	Approval  string `json:"approval,omitempty"` // where to look at how its approval stands
+	Type         string   `json:"type,omitempty"` // where the problem is explained
+	Status       int      `json:"status"`
+	Title        string   `json:"title"`
+	Detail       string   `json:"detail"`
+	Code         string   `json:"error"`                    // the reason
+	RequestID    string   `json:"request_id"`               // finds the request in the site's log
+	Retry        bool     `json:"retry"`                    // whether asking anew, later, may succeed
+	Allowed      []string `json:"allowed,omitempty"`        // the methods that would have passed
+	Action       string   `json:"action,omitempty"`         // what was to be done, as the site names it
+	Approval     string   `json:"approval,omitempty"`       // where to look at how its approval stands
+	SignIn       string   `json:"sign_in,omitempty"`        // where to sign in, if that is what to do next
+	SignInMethod string   `json:"sign_in_method,omitempty"` // if not GET
+	Issuer       string   `json:"issuer,omitempty"`         // by which authorization server
 }
 
 // style is the page's only style sheet. Its hash stands in the page's policy.
@@ -34,8 +38,10 @@ type Page struct {
 	policy   string
 }
 
-// NewPage returns the page and the policy under which it is shown.
-func NewPage() *Page {
+// NewPage returns the page and the policy under which it is shown. more is the
+// style of what else is put into it.
+func NewPage(more string) *Page {
+	style := style + more
 	sum := sha256.Sum256([]byte(style))
 	return &Page{
 		template: template.Must(template.New("problem").Parse(`<!doctype html>
@@ -47,7 +53,7 @@ func NewPage() *Page {
 <main>
 <h1>{{.Title}}</h1>
 <p>{{.Detail}}</p>
-{{with .SignIn}}<p><a href="{{.}}">Sign in with Auth Agent</a></p>
+{{if .SignIn}}<p>{{.Button}}</p>
 {{end}}<p><a href="{{.Home}}">Back to the site</a></p>
 <p><small>{{.Code}} · request {{.RequestID}}</small></p>
 </main>
@@ -58,8 +64,9 @@ func NewPage() *Page {
 	}
 }
 
-// Write answers with p as a page, which offers home as the way on.
-func (page *Page) Write(w http.ResponseWriter, p Problem, home string) {
+// Write answers with p as a page, which offers home as the way on, and button
+// where signing in is.
+func (page *Page) Write(w http.ResponseWriter, p Problem, home string, button template.HTML) {
 	h := w.Header()
 	Protect(h)
 	h.Set("Content-Type", "text/html; charset=utf-8")
@@ -67,8 +74,9 @@ func (page *Page) Write(w http.ResponseWriter, p Problem, home string) {
 	w.WriteHeader(p.Status)
 	_ = page.template.Execute(w, struct { // an error means that the client has gone
 		Problem
-		Home string
-	}{p, home})
+		Home   string
+		Button template.HTML
+	}{p, home, button})
 }
 
 // WriteProblem answers with p as application/problem+json.

@@ -45,14 +45,19 @@ func Cookie(r *http.Request, name string) (value string, n int) {
 	return value, n
 }
 
+// blank is the white space that browsers ignore around a cookie's name (RFC
+// 6265bis section 5.6). To trim any more would be to take a name that only looks
+// like one with the prefix __Host-, which a neighbouring host can set, for ours.
+const blank = " \t"
+
 // EachCookie visits every cookie of a request.
 func EachCookie(r *http.Request, visit func(name, value string)) {
 	for _, line := range r.Header["Cookie"] {
 		for line != "" {
 			var pair string
 			pair, line, _ = strings.Cut(line, ";")
-			if name, value, ok := strings.Cut(strings.Trim(pair, " \t"), "="); ok {
-				visit(strings.TrimSpace(name), value)
+			if name, value, ok := strings.Cut(strings.Trim(pair, blank), "="); ok {
+				visit(strings.Trim(name, blank), value)
 			}
 		}
 	}

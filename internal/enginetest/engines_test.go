@@ -27,10 +27,14 @@ type engine struct {
 	variable string // the environment's, with the DSN; empty for SQLite
 	readOnly string // what makes a DSN one that cannot write
 	several  string // what makes a DSN take several statements at once
+	usual    string // settings where a test has none of its own
 }
 
+// wal is what the package's documentation recommends.
+const wal = "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)"
+
 var engines = []engine{
-	{name: "SQLite", driver: "sqlite", dialect: sqlstore.SQLite, readOnly: "mode=ro"},
+	{name: "SQLite", driver: "sqlite", dialect: sqlstore.SQLite, readOnly: "mode=ro", usual: wal},
 	{name: "PostgreSQL", driver: "pgx", dialect: sqlstore.Postgres, variable: "AUTHAGENT_POSTGRES", readOnly: "default_transaction_read_only=on"},
 	{
 		name: "MySQL", driver: "mysql", dialect: sqlstore.MySQL, variable: "AUTHAGENT_MYSQL",
@@ -56,7 +60,7 @@ func newDatabase(t testing.TB, e engine) *database {
 	t.Helper()
 	d := &database{engine: e, prefix: "t" + strings.ToLower(rand.Text()[:10]) + "_"}
 	if e.variable == "" {
-		d.dsn = "file:" + filepath.Join(t.TempDir(), "test.db") + "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)"
+		d.dsn = "file:" + filepath.Join(t.TempDir(), "test.db")
 		return d
 	}
 	d.dsn = os.Getenv(e.variable)
@@ -84,17 +88,20 @@ func (d *database) drop(t testing.TB) {
 	}
 }
 
-// connect opens the database as one more instance of a site would. Settings are
-// appended to the DSN.
-func (d *database) connect(t testing.TB, settings ...string) *sql.DB {
+// connect opens the database as one more instance of a site would. The setting
+// is appended to the DSN.
+func (d *database) connect(t testing.TB, setting ...string) *sql.DB {
 	t.Helper()
 	dsn := d.dsn
-	for _, s := range settings {
+	if len(setting) == 0 && d.usual != "" {
+		setting = append(setting, d.usual)
+	}
+	for _, s := range setting {
+		separator := "?"
 		if strings.Contains(dsn, "?") {
-			dsn += "&" + s
-		} else {
-			dsn += "?" + s
+			separator = "&"
 		}
+		dsn += separator + s
 	}
 	db, err := sql.Open(d.driver, dsn)
 	if err != nil {

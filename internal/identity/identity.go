@@ -25,8 +25,8 @@ import (
 	"github.com/authagent-go/authagent/internal/wire"
 )
 
-// skew is how far the clocks of site and server may be apart.
-const skew = time.Minute
+// Skew is how far the clocks of site and server may be apart.
+const Skew = time.Minute
 
 // algorithms are the signatures that are accepted from published keys. HS256 is
 // not among them: a published key must never be taken for a shared secret.
@@ -136,7 +136,7 @@ func (v *Verifier) accessToken(ctx context.Context, m *wire.Metadata, raw string
 		return nil, mismatch("access token is of another issuer")
 	case hasClient && client != v.ClientID:
 		return nil, mismatch("access token was given to another client")
-	case hasExpiry && time.Now().After(expires.Add(skew)):
+	case hasExpiry && time.Now().After(expires.Add(Skew)):
 		return nil, mismatch("access token has expired")
 	case !hasIssuer || !hasClient || !hasExpiry || !payload.Has("sub"):
 		return nil, nil
@@ -236,6 +236,62 @@ func (v *Verifier) identify(subject, actor string, hasActor bool, model string) 
 	return id, nil
 }
 
+// Confirm asks the server whether it still stands by an access token, whose
+// identity is known. It returns wire.ErrInactive if not, and ErrMismatch if the
+// server now speaks of somebody else. RFC 7662 section 2.2 lets a server leave out
+// all but active, and what it says of the expiry is its own clock's business.
+func (v *Verifier) Confirm(ctx context.Context, server *wire.Server, access string, want Identity) error {
+	in, err := server.Introspect(ctx, access)
+	switch {
+	case err != nil:
+		return err
+	case !in.Active:
+		return wire.ErrInactive
+	case in.ClientID != "" && in.ClientID != v.ClientID, in.Issuer != "" && in.Issuer != v.Issuer,
+		in.Subject != "" && in.Subject != want.Subject, in.Actor != "" && in.Actor != want.Agent:
+		return mismatch("the server speaks of another subject than at sign-in")
+	}
+	return nil
+}
+
+// Refreshed checks that refreshed tokens speak of nobody else than those that
+// they replace (OpenID Connect Core section 12.2). Where an access token is a JWT,
+// its claims were or were not what the identity rests on; they stay what they
+// are. No signature is looked at: nothing is believed here, only refused.
+func (v *Verifier) Refreshed(access string, fresh *wire.Token, want Identity) error {
+	if fresh.ID != "" {
+		payload, _, err := parts(fresh.ID)
+		if err != nil || !says(payload, "iss", v.Issuer) || !says(payload, "sub", want.Subject) {
+			return mismatch("the refreshed id_token is of another issuer or subject than at sign-in")
+		}
+	}
+	before, _, err := parts(access)
+	if err != nil {
+		return nil
+	}
+	after, _, err := parts(fresh.Access)
+	if err != nil {
+		return nil
+	}
+	for _, claim := range [...]string{"iss", "sub", "client_id"} {
+		if value, said, _ := before.String(claim); said && !says(after, claim, value) {
+			return mismatch("the refreshed access token has another %s than before", claim)
+		}
+	}
+	was, acted, _ := before.Object("act")
+	if by, _, _ := was.String("sub"); acted {
+		if is, _, err := after.Object("act"); err != nil || !says(is, "sub", by) {
+			return mismatch("the refreshed access token has another act than before")
+		}
+	}
+	return nil
+}
+
+func says(o strictjson.Object, claim, want string) bool {
+	value, said, err := o.String(claim)
+	return said && err == nil && value == want
+}
+
 func (v *Verifier) introspect(ctx context.Context, server *wire.Server, access string) (*Identity, error) {
 	in, err := server.Introspect(ctx, access)
 	switch {
@@ -249,7 +305,7 @@ func (v *Verifier) introspect(ctx context.Context, server *wire.Server, access s
 		return nil, mismatch("token is of another issuer")
 	case in.ActorIssuer != "" && in.ActorIssuer != v.Issuer:
 		return nil, mismatch("act is of another issuer")
-	case !in.Expires.IsZero() && time.Now().After(in.Expires.Add(skew)):
+	case !in.Expires.IsZero() && time.Now().After(in.Expires.Add(Skew)):
 		return nil, mismatch("token has expired")
 	}
 	if err := claims.Subject(in.Subject); err != nil {

@@ -25,6 +25,11 @@ type States struct {
 // maxStates bounds the memory that used states take, at about 100 bytes each.
 const maxStates = 1 << 19
 
+// sweepEvery is how often a store is searched for what can be forgotten. It is
+// no more often when the store is full: that takes tens of milliseconds, in which
+// nobody else gets on.
+const sweepEvery = 10 * time.Second
+
 // UseState records the use of id and reports whether it was the first.
 func (s *States) UseState(_ context.Context, id string, until time.Time) (first bool, err error) {
 	now := time.Now()
@@ -36,9 +41,9 @@ func (s *States) UseState(_ context.Context, id string, until time.Time) (first 
 	if end, used := s.until[id]; used && now.Before(end) {
 		return false, nil
 	}
-	if now.After(s.sweep) || len(s.until) >= maxStates {
+	if now.After(s.sweep) {
 		forget(s.until, now)
-		s.sweep = now.Add(time.Minute)
+		s.sweep = now.Add(sweepEvery)
 	}
 	if len(s.until) >= maxStates {
 		return false, ErrFull
@@ -73,7 +78,7 @@ func (s *Revocations) Revoke(_ context.Context, key string, at, until time.Time)
 				delete(s.at, k)
 			}
 		}
-		s.sweep = now.Add(time.Minute)
+		s.sweep = now.Add(sweepEvery)
 	}
 	if at.After(s.at[key]) {
 		s.at[key] = at

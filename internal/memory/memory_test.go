@@ -88,6 +88,27 @@ func TestStatesAreBounded(t *testing.T) {
 	})
 }
 
+// TestFullStatesAreQuick: a store that is full is not searched through for each
+// use, or whoever fills it has the site do nothing else.
+func TestFullStatesAreQuick(t *testing.T) {
+	var s memory.States
+	ctx, until := context.Background(), time.Now().Add(time.Hour)
+	for n := 0; ; n++ {
+		if _, err := s.UseState(ctx, fmt.Sprint(n), until); err == memory.ErrFull {
+			break
+		}
+	}
+	start := time.Now()
+	for n := range 1000 {
+		if _, err := s.UseState(ctx, fmt.Sprint("more", n), until); err != memory.ErrFull {
+			t.Fatal(err)
+		}
+	}
+	if took := time.Since(start); took > 2*time.Second {
+		t.Errorf("1000 uses of a full store took %v", took)
+	}
+}
+
 // TestRevocations is SES-3 and SES-11.
 func TestRevocations(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

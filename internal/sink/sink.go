@@ -3,6 +3,7 @@
 package sink
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -24,8 +25,9 @@ type Sink[T any] struct {
 
 	mu      sync.Mutex
 	queue   []item[T]
-	running bool // a goroutine is delivering; it ends when the queue is empty
-	stuck   bool // somebody has lost patience with the value being delivered
+	running bool          // a goroutine is delivering; it ends when the queue is empty
+	stuck   bool          // somebody has lost patience with the value being delivered
+	last    chan struct{} // closed when the value that came last has been delivered
 }
 
 type item[T any] struct {
@@ -49,6 +51,7 @@ func (s *Sink[T]) Deliver(v T) {
 		return
 	}
 	s.queue = append(s.queue, item[T]{v, done})
+	s.last = done
 	if !s.running {
 		s.running = true
 		go s.run()
@@ -66,6 +69,23 @@ func (s *Sink[T]) Deliver(v T) {
 		s.mu.Lock()
 		s.stuck = s.running
 		s.mu.Unlock()
+	}
+}
+
+// Wait returns when all that was to be delivered so far has been, or with the
+// context's error.
+func (s *Sink[T]) Wait(ctx context.Context) error {
+	s.mu.Lock()
+	last := s.last
+	s.mu.Unlock()
+	if last == nil {
+		return nil
+	}
+	select {
+	case <-last:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 

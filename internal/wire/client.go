@@ -224,7 +224,7 @@ func (c *Client) send(ctx context.Context, step string, req *http.Request) (*ans
 	case err != nil:
 		return nil, &Error{Kind: Unavailable, Step: step, Status: resp.StatusCode, Err: err}
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
-		return nil, &Error{Kind: Malformed, Step: step, Status: resp.StatusCode, Err: errors.New("redirects are not followed")}
+		return nil, &Error{Kind: Malformed, Step: step, Status: resp.StatusCode, Err: ErrRedirect}
 	}
 	return &answer{resp.StatusCode, resp.Header, body}, nil
 }
@@ -304,11 +304,21 @@ func (a *answer) failure(step string) *Error {
 	}
 	if a.status >= 500 || a.status == http.StatusTooManyRequests || a.status == http.StatusRequestTimeout {
 		e.Kind = Unavailable
-		if seconds, err := strconv.Atoi(a.header.Get("Retry-After")); err == nil && seconds > 0 {
-			e.RetryAfter = min(time.Duration(seconds)*time.Second, time.Hour)
-		}
+		e.RetryAfter = retryAfter(a.header.Get("Retry-After"))
 	}
 	return e
+}
+
+// retryAfter reads the header of RFC 9110 section 10.2.3, which is a number of
+// seconds or a date. It returns zero for anything else.
+func retryAfter(header string) time.Duration {
+	wait := time.Duration(0)
+	if seconds, err := strconv.Atoi(header); err == nil {
+		wait = time.Duration(min(seconds, 3600)) * time.Second
+	} else if date, err := http.ParseTime(header); err == nil {
+		wait = time.Until(date)
+	}
+	return max(0, min(wait, time.Hour))
 }
 
 // code returns the OAuth error code of an answer. Only known codes are passed

@@ -21,21 +21,20 @@ const apart = 1100 * time.Millisecond
 // The published server makes the tokens of two sign-ins of one agent within one
 // second equal, byte for byte, and then refuses them both until one of them is
 // refreshed in a later second. So those in this process that hold the same token
-// refresh it one after another, each in a second of its own. Confirm returns the
-// token that is in use in the end.
+// refresh it one after another, each in a second of its own, and those whose turn
+// does not come within Timeout are refused. Confirm returns the token that is in
+// use in the end.
 func (s *Server) Confirm(ctx context.Context, t *Token, ask func(*Token) error) (*Token, error) {
 	issued := time.Now()
 	err := ask(t)
 	if !refused(err) || t.Refresh == "" {
 		return t, err
 	}
-	turn, done := s.collisions.join(t.Access, issued)
-	defer done()
-	if err := turn.wait(ctx); err != nil {
-		return t, &Error{Kind: Unavailable, Step: "refresh request", Err: err}
-	}
-	fresh, err := s.Refresh(ctx, t.Refresh)
-	turn.pass()
+	var fresh *Token
+	err = s.Apart(ctx, t.Access, issued, func() (err error) {
+		fresh, err = s.Refresh(ctx, t.Refresh)
+		return err
+	})
 	if err != nil {
 		return t, err
 	}
@@ -44,6 +43,19 @@ func (s *Server) Confirm(ctx context.Context, t *Token, ask func(*Token) error) 
 		fresh.Scope, fresh.ScopeSaid = t.Scope, t.ScopeSaid
 	}
 	return fresh, ask(fresh)
+}
+
+// Apart calls f, which refreshes the tokens that this access token belongs to,
+// in a second of its own: after the one in which the token was issued, and one
+// after another for those in this process that hold the same token.
+func (s *Server) Apart(ctx context.Context, access string, issued time.Time, f func() error) error {
+	turn, done := s.collisions.join(access, issued)
+	defer done()
+	if err := turn.wait(ctx); err != nil {
+		return err
+	}
+	defer turn.pass()
+	return f()
 }
 
 func refused(err error) bool {
@@ -88,10 +100,15 @@ func (c *collisions) join(token string, issued time.Time) (turn *collision, done
 
 // wait returns when it is the caller's turn and a later second has begun.
 func (c *collision) wait(ctx context.Context) error {
+	const step = "refresh request"
+	patience := time.NewTimer(Timeout)
+	defer patience.Stop()
 	select {
 	case <-c.turn:
+	case <-patience.C:
+		return &Error{Kind: Overloaded, Step: step, Err: errors.New("too many sign-ins hold the same token")}
 	case <-ctx.Done():
-		return ctx.Err()
+		return &Error{Kind: Unavailable, Step: step, Err: ctx.Err()}
 	}
 	timer := time.NewTimer(time.Until(c.last.Add(apart)))
 	defer timer.Stop()
@@ -100,7 +117,7 @@ func (c *collision) wait(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		c.turn <- struct{}{}
-		return ctx.Err()
+		return &Error{Kind: Unavailable, Step: step, Err: ctx.Err()}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -34,7 +35,7 @@ type Server struct {
 	*Source
 	client   *Client
 	id       string
-	secret   string
+	secret   Secret
 	pinned   Encoding
 	mu       sync.Mutex
 	learned  Encoding
@@ -44,9 +45,32 @@ type Server struct {
 	collisions collisions
 }
 
+// A Secret returns the client secret as it is now. It is called for each request.
+type Secret func(context.Context) (string, error)
+
+// ErrSecret says that the client secret could not be had.
+var ErrSecret = errors.New("no client secret")
+
+// HasSecret returns nil, or why the client secret cannot be had.
+func (s *Server) HasSecret(ctx context.Context) error {
+	_, err := s.currentSecret(ctx)
+	return err
+}
+
+func (s *Server) currentSecret(ctx context.Context) (string, error) {
+	secret, err := s.secret(ctx)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%w: %w", ErrSecret, err)
+	case secret == "":
+		return "", fmt.Errorf("%w: it is empty", ErrSecret)
+	}
+	return secret, nil
+}
+
 // NewServer returns the server that source describes, for the client with this
 // ID and secret. encoding pins the encoding unless it is Unknown.
-func NewServer(client *Client, source *Source, id, secret string, encoding Encoding) *Server {
+func NewServer(client *Client, source *Source, id string, secret Secret, encoding Encoding) *Server {
 	return &Server{Source: source, client: client, id: id, secret: secret, pinned: encoding}
 }
 
@@ -219,10 +243,14 @@ func (s *Server) call(ctx context.Context, m *Metadata, step, endpoint string, f
 	if err != nil {
 		return nil, err
 	}
-	if e == Form && usesBasic(m.AuthMethods) {
-		return s.client.post(ctx, step, endpoint, e, f, &credentials{s.id, s.secret})
+	secret, err := s.currentSecret(ctx)
+	if err != nil {
+		return nil, err
 	}
-	f = append(f, [2]string{"client_id", s.id}, [2]string{"client_secret", s.secret})
+	if e == Form && usesBasic(m.AuthMethods) {
+		return s.client.post(ctx, step, endpoint, e, f, &credentials{s.id, secret})
+	}
+	f = append(f, [2]string{"client_id", s.id}, [2]string{"client_secret", secret})
 	return s.client.post(ctx, step, endpoint, e, f, nil)
 }
 

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/url"
@@ -27,7 +28,7 @@ func serverSaying(body string) *Server {
 		Authorization: "https://as.example/authorize", Token: "https://as.example/token", UserInfo: "https://as.example/userinfo",
 		Introspection: "https://as.example/introspect", Revocation: "https://as.example/revoke",
 	}})
-	return NewServer(client, source, "site", "canary-secret", JSON)
+	return NewServer(client, source, "site", func(context.Context) (string, error) { return "canary-secret", nil }, JSON)
 }
 
 // quiet checks that an error does not quote the answer, in which there may be tokens.

@@ -23,6 +23,8 @@ type Metadata struct {
 
 	AuthMethods   []string // token_endpoint_auth_methods_supported; nil when there is no metadata
 	IssOnResponse bool     // RFC 9207: every authorization response carries iss
+	Published     bool     // there is a document, or the endpoints are set by hand
+	SaysPKCE      bool     // code_challenge_methods_supported is there, and has S256
 
 	Keys oidc.KeySet // the published keys; nil where none are published
 }
@@ -39,6 +41,19 @@ const (
 	freshFor      = time.Hour       // how long metadata is used without a look
 	retryFresh    = time.Minute     // between looks, once one has failed and the old copy serves on
 	forgetFailure = 2 * time.Second // how long a failure answers for further requests
+)
+
+// An IssuerError says that a server calls itself something else than the
+// settings do. Its text does not repeat what, which a stranger may have written.
+type IssuerError struct{ Said string }
+
+func (e *IssuerError) Error() string { return "issuer is not the configured one" }
+
+// What else makes metadata unacceptable, where a caller has to tell it apart.
+var (
+	ErrNoS256      = errors.New("code_challenge_methods_supported lacks S256")
+	ErrOtherOrigin = errors.New("is on another origin than the issuer, and that origin is not allowed")
+	ErrRedirect    = errors.New("redirects are not followed")
 )
 
 // A Source fetches metadata when it is first asked, once for all that wait, and
@@ -121,7 +136,7 @@ func (s *Source) fetch() {
 // the server has neither document, takes the paths that Auth Agent documents.
 func (s *Source) discover(ctx context.Context) (*Metadata, error) {
 	if s.settings.Pins.Authorization != "" && s.settings.Pins.Token != "" {
-		return s.complete(Metadata{})
+		return s.complete(Metadata{Published: true, SaysPKCE: true})
 	}
 	for _, address := range s.wellKnown() {
 		a, err := s.client.get(ctx, "metadata request", address)
@@ -170,8 +185,9 @@ func (s *Source) read(a *answer) (Metadata, error) {
 	}
 	// RFC 8414 section 3.3: byte for byte, or the document is another server's.
 	if issuer, _ := text(o, step, "issuer"); issuer != s.settings.Issuer {
-		return m, &Error{Kind: Malformed, Step: step, Status: a.status, Err: errors.New("issuer is not the configured one")}
+		return m, &Error{Kind: Malformed, Step: step, Status: a.status, Err: &IssuerError{issuer}}
 	}
+	m.Published = true
 	for name, into := range map[string]*string{
 		"authorization_endpoint": &m.Authorization, "token_endpoint": &m.Token, "userinfo_endpoint": &m.UserInfo,
 		"introspection_endpoint": &m.Introspection, "revocation_endpoint": &m.Revocation, "jwks_uri": &m.JWKS,
@@ -189,8 +205,9 @@ func (s *Source) read(a *answer) (Metadata, error) {
 func readAbilities(o strictjson.Object, m *Metadata) error {
 	const step = "metadata request"
 	methods, said, err := o.Strings("code_challenge_methods_supported")
+	m.SaysPKCE = said
 	if err == nil && said && !slices.Contains(methods, "S256") {
-		err = errors.New("code_challenge_methods_supported lacks S256")
+		err = ErrNoS256
 	}
 	if err == nil {
 		m.AuthMethods, said, err = o.Strings("token_endpoint_auth_methods_supported")
@@ -254,7 +271,7 @@ func (s *Source) checkEndpoint(endpoint string) error {
 	if origin == issuer.Scheme+"://"+issuer.Host || slices.Contains(s.settings.Origins, origin) {
 		return nil
 	}
-	return errors.New("is on another origin than the issuer, and that origin is not allowed")
+	return ErrOtherOrigin
 }
 
 // CheckURL parses an absolute https URL without user name and fragment. Where

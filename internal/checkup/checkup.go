@@ -1,0 +1,396 @@
+// Package checkup compares the settings of a relying party with the
+// authorization server that they name.
+//
+// It sends what a sign-in sends, and nothing that a sign-in could use: an
+// authorization request whose secrets are thrown away, and a token request with a
+// code that no server has issued. The texts of its findings are constants and
+// settings; of what the server says only an issuer is repeated, quoted, and only
+// if it could be one.
+package checkup
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/authagent-go/authagent/internal/identity"
+	"github.com/authagent-go/authagent/internal/wire"
+)
+
+// A Finding is one thing that is wrong.
+type Finding struct {
+	Setting  string
+	Severity slog.Level
+	Problem  string
+	Remedy   string
+}
+
+// Settings are what is compared with the server.
+type Settings struct {
+	Issuer, ClientID, RedirectURL string
+
+	Encoding        wire.Encoding // pinned, or Unknown
+	Scopes          []string
+	NeedsUserInfo   bool
+	NeedsIntrospect bool
+
+	// AuthorizationURL returns the authorization request of a login that nobody
+	// will finish, for this authorization endpoint.
+	AuthorizationURL func(endpoint string) (string, error)
+}
+
+// exam is one run.
+type exam struct {
+	Settings
+	server   *wire.Server
+	metadata *wire.Metadata
+	findings []Finding
+}
+
+// Run returns what is wrong, in the order in which it is best mended. server is
+// one of which nothing is known yet.
+func Run(ctx context.Context, server *wire.Server, settings Settings) []Finding {
+	e := &exam{Settings: settings, server: server}
+	var err error
+	if e.metadata, err = server.Get(ctx); err != nil {
+		e.unreachable(err)
+		return e.findings
+	}
+	e.clock(ctx)
+	if !e.encoding(ctx) {
+		return e.findings
+	}
+	e.client(ctx)
+	e.abilities(ctx)
+	e.adminOpen(ctx)
+	return e.findings
+}
+
+func (e *exam) fault(setting, problem, remedy string) {
+	e.findings = append(e.findings, Finding{setting, slog.LevelError, problem, remedy})
+}
+
+func (e *exam) warn(setting, problem, remedy string) {
+	e.findings = append(e.findings, Finding{setting, slog.LevelWarn, problem, remedy})
+}
+
+// unreachable says why the server's metadata could not be had or accepted.
+func (e *exam) unreachable(err error) {
+	const setting = "Issuer"
+	var (
+		other       *wire.IssuerError
+		certificate *tls.CertificateVerificationError
+		name        *net.DNSError
+		w           *wire.Error
+	)
+	errors.As(err, &w)
+	switch {
+	case errors.As(err, &other):
+		e.fault(setting, fmt.Sprintf("The server calls itself %s, and not %q as set.", quoted(other.Said), e.Issuer),
+			"Set Issuer to exactly what the server says, down to the last slash; at an Auth Agent server that is its JWT_ISSUER.")
+	case errors.Is(err, wire.ErrNoS256):
+		e.fault(setting, "The server offers PKCE, but not with S256.", "Switch S256 on at the server, or use a server that has it.")
+	case errors.Is(err, wire.ErrOtherOrigin):
+		e.fault("EndpointOrigins", "The server's metadata names an endpoint on another origin than the issuer's: "+err.Error()+".",
+			"If that origin is the server's too, add it to EndpointOrigins. If you do not know it, do not.")
+	case errors.Is(err, wire.ErrRedirect):
+		e.fault(setting, "The server answers with a redirect, which is not followed: "+err.Error()+".",
+			"Set Issuer to the address at which the server itself answers, as the server spells it.")
+	case errors.As(err, &certificate):
+		e.fault(setting, "The server's TLS certificate cannot be verified: "+err.Error()+".",
+			"Give the server a certificate for its name, from an authority that this machine trusts, or an HTTPClient that trusts its authority.")
+	case errors.As(err, &name):
+		e.fault(setting, "The server's host name is not known: "+err.Error()+".", "Correct Issuer, or the name service of this machine.")
+	case w != nil && w.Timeout():
+		e.fault(setting, "The server does not answer in time: "+err.Error()+".",
+			"See whether it runs, and whether this machine may connect to it (firewall, HTTPS_PROXY).")
+	case w != nil && w.Kind == wire.Unavailable && w.Status != 0:
+		e.fault(setting, "The server has a fault: "+err.Error()+".", "Look into the server's log, or wait, and check again.")
+	case w != nil && w.Kind == wire.Unavailable, w != nil && w.Kind == wire.Overloaded:
+		e.fault(setting, "The server cannot be reached: "+err.Error()+".",
+			"See whether it runs, whether Issuer has the right port, and whether this machine may connect to it (firewall, HTTPS_PROXY).")
+	default:
+		e.fault(setting, "What the server says of itself cannot be accepted: "+err.Error()+".",
+			"Correct the server's metadata, or pin Endpoints.")
+	}
+}
+
+// quoted repeats an issuer that the server names, if it is short and a URL.
+func quoted(issuer string) string {
+	if _, err := wire.CheckURL(issuer, true); err != nil || len(issuer) > 200 {
+		return "something else"
+	}
+	return fmt.Sprintf("%+q", issuer)
+}
+
+// clock compares the clocks. Tokens carry times, of which some are compared with
+// the clock here.
+func (e *exam) clock(ctx context.Context) {
+	ahead, exact, ok := e.server.Skew(ctx)
+	if !ok || ahead.Abs() <= exact+10*time.Second {
+		return
+	}
+	where := "ahead of"
+	if ahead < 0 {
+		where = "behind"
+	}
+	problem := fmt.Sprintf("The server's clock is %v %s this machine's.", ahead.Abs().Round(time.Second), where)
+	const remedy = "Set both by NTP."
+	if ahead.Abs() > exact+identity.Skew {
+		e.fault("clock", problem+" Its tokens will seem expired, or not valid yet.", remedy)
+		return
+	}
+	e.warn("clock", problem, remedy)
+}
+
+// encoding finds out how bodies are read, and reports whether it makes sense to
+// go on.
+func (e *exam) encoding(ctx context.Context) bool {
+	reads, err := e.server.Reads(ctx)
+	var w *wire.Error
+	switch {
+	case errors.As(err, &w) && w.Status != 0:
+		e.fault("Issuer", "The token endpoint answers every request with an error: "+err.Error()+".",
+			"Look into the server's log. If Endpoints is set, see that Endpoints.Token is right.")
+	case err != nil:
+		e.fault("Issuer", "The token endpoint cannot be reached: "+err.Error()+".",
+			"See whether the server runs, and whether this machine may connect to it.")
+	case e.Encoding == wire.JSON && reads == wire.Form:
+		e.fault("TokenEncoding", "The server reads forms, and EncodingJSON is set.", "Remove the setting: it is learned.")
+	case e.Encoding == wire.Form && reads == wire.JSON:
+		e.fault("TokenEncoding", "The server reads JSON, and EncodingForm is set.", "Remove the setting: it is learned.")
+	}
+	return err == nil && (e.Encoding == wire.Unknown || e.Encoding == reads)
+}
+
+// What the authorization endpoint makes of client ID and redirect URI.
+type opinion int
+
+const (
+	accepted opinion = iota
+	clientUnknown
+	redirectRefused
+	refused // without saying which of them
+	unclear // something else is wrong, which has been noted and has to be mended first
+)
+
+const databaseDown = " A published Auth Agent server whose database is down answers the same."
+
+// client checks client ID, redirect URI and secret. Two endpoints are asked, as
+// neither tells by itself which of them is wrong.
+func (e *exam) client(ctx context.Context) {
+	front := e.authorize(ctx)
+	if front == unclear {
+		return
+	}
+	back, said := e.redeem(ctx)
+	if back == foreign {
+		e.nothingThere()
+		return
+	}
+	redirect := func() {
+		e.fault("RedirectURL", fmt.Sprintf("The server refuses the redirect URI %q for client %q.", e.RedirectURL, e.ClientID),
+			"Register exactly this URL at the server: scheme, host, port, path and last slash count.")
+	}
+	switch {
+	case front == clientUnknown, front == refused && back == rejected:
+		e.fault("ClientID", fmt.Sprintf("The server does not know client %q, or does not accept it.%s", e.ClientID, databaseDown),
+			"Register the client at the server, or correct ClientID and ClientSecret. If they are right, see whether the server's database runs.")
+		return // whether the rest is right cannot be seen
+	case front == redirectRefused, front == refused && back == known:
+		redirect()
+	case front == refused:
+		e.warn("RedirectURL", "The server refuses the authorization request, and does not say why.",
+			"See that ClientID and RedirectURL are registered at the server.")
+	}
+	switch back {
+	case rejected:
+		e.fault("ClientSecret", fmt.Sprintf("The server does not accept the secret of client %q.%s", e.ClientID, databaseDown),
+			"Take the secret from the server's console; make a new one if it is lost. If it is right, see whether the server's database runs.")
+	case forbidden:
+		e.fault("ClientID", fmt.Sprintf("Client %q may not use the authorization code grant.", e.ClientID), "Allow it at the server.")
+	case noSecret:
+		e.fault("ClientSecretFunc", "The client secret cannot be had: "+said+".", "See that the function, or the file that it reads, works.")
+	case untold:
+		e.warn("ClientSecret", "Whether the server accepts the secret cannot be told: "+said+".",
+			"Check again when the server is well.")
+	case careless:
+		e.fault("Issuer", "The token endpoint gave a token for a code that nobody issued.", "Do not use this server.")
+	}
+}
+
+// authorize sends the authorization request of a login that ends here. The
+// published server keeps it for two minutes, waiting for an agent that nobody has
+// told of it, and whoever guessed its ID would get a code without a verifier. A
+// server that knows prompt=none (OpenID Connect Core section 3.1.2.1) starts
+// nothing at all.
+func (e *exam) authorize(ctx context.Context) opinion {
+	address, err := e.AuthorizationURL(e.metadata.Authorization)
+	if err != nil {
+		return unclear
+	}
+	if slices.Contains(e.Scopes, "openid") {
+		address += "&prompt=none"
+	}
+	page, err := e.server.Open(ctx, "authorization request", address)
+	switch {
+	case err != nil:
+		e.fault("Issuer", "The authorization endpoint cannot be reached: "+err.Error()+".",
+			"See whether the server runs. If Endpoints is set, see that Endpoints.Authorization is right.")
+		return unclear
+	case page.Status >= 500:
+		e.fault("Issuer", fmt.Sprintf("The authorization endpoint answers with status %d.", page.Status),
+			"Look into the server's log; at a published Auth Agent server this is its database.")
+		return unclear
+	case page.Status == http.StatusNotFound || page.Status == http.StatusMethodNotAllowed:
+		e.nothingThere()
+		return unclear
+	case page.Status >= 400:
+		return complaint(page.Body)
+	}
+	return e.sentOn(page.Location)
+}
+
+// nothingThere is about an address at which there is a server, but not this one.
+func (e *exam) nothingThere() {
+	remedy := "Set Issuer to the address of the Auth Agent server, not to the site that describes it; if it has a path, the path belongs to it."
+	if e.metadata.Published {
+		remedy = "Correct the server's metadata, or Endpoints if it is set."
+	}
+	e.fault("Issuer", "There is no authorization server at the address that Issuer leads to.", remedy)
+}
+
+// complaint tells what a page with an error complains of, by the words that
+// published Auth Agent servers and others use for it.
+func complaint(page []byte) opinion {
+	page = bytes.ToLower(page)
+	for _, known := range []struct {
+		words   string
+		opinion opinion
+	}{
+		{"client not found", clientUnknown},
+		{"client_id", clientUnknown},
+		{"invalid_client", clientUnknown},
+		{"unauthorized_client", clientUnknown},
+		{"redirect_uri", redirectRefused},
+		{"redirect uri", redirectRefused},
+	} {
+		if bytes.Contains(page, []byte(known.words)) {
+			return known.opinion
+		}
+	}
+	return refused
+}
+
+// sentOn looks at where the browser would be sent. A server sends one to the
+// redirect URI only if that is registered (RFC 6749 section 4.1.2.1), so an error
+// there is good news of client and redirect URI.
+func (e *exam) sentOn(location string) opinion {
+	if rest, ok := strings.CutPrefix(location, e.RedirectURL+"?"); ok {
+		values, _ := url.ParseQuery(rest)
+		e.reported(values.Get("error"))
+	}
+	return accepted
+}
+
+func (e *exam) reported(code string) {
+	switch code {
+	case "invalid_scope":
+		e.fault("Scopes", fmt.Sprintf("The server does not know the scopes %q, or does not grant them to the client.", strings.Join(e.Scopes, " ")),
+			"Allow the client these scopes at the server, or set Scopes to those that it has.")
+	case "unauthorized_client", "unsupported_response_type":
+		e.fault("ClientID", fmt.Sprintf("Client %q may not use the authorization code flow.", e.ClientID), "Allow it at the server.")
+	case "server_error", "temporarily_unavailable":
+		e.warn("Issuer", "The authorization endpoint reports "+code+".", "Look into the server's log, or wait, and check again.")
+	case "invalid_request", "request_not_supported":
+		e.warn("Issuer", "The authorization endpoint reports "+code+", and not of what.", "Look into the server's log.")
+	}
+}
+
+// What the token endpoint makes of client ID and secret.
+type verdict int
+
+const (
+	known     verdict = iota // it refuses the code, and so has accepted the client
+	rejected                 // it refuses the client
+	forbidden                // it knows the client, which may not do this
+	untold                   // something else is wrong
+	careless                 // it accepts anything
+	foreign                  // it is no token endpoint
+	noSecret                 // it was not asked
+)
+
+// redeem sends a code that cannot be good. Client and secret are looked at first
+// (RFC 6749 section 5.2; the published server does so), so what is refused tells
+// what is right.
+func (e *exam) redeem(ctx context.Context) (v verdict, said string) {
+	_, err := e.server.Exchange(ctx, "authagent-check-"+rand.Text(), rand.Text()+rand.Text(), e.RedirectURL)
+	var w *wire.Error
+	switch {
+	case err == nil:
+		return careless, ""
+	case errors.Is(err, wire.ErrSecret):
+		return noSecret, err.Error()
+	case !errors.As(err, &w):
+		return untold, err.Error()
+	case w.Code == "invalid_grant":
+		return known, ""
+	case w.Code == "invalid_client", w.Kind == wire.Refused && w.Status == http.StatusUnauthorized:
+		return rejected, ""
+	case w.Code == "unauthorized_client", w.Code == "unsupported_grant_type":
+		return forbidden, ""
+	case !e.metadata.Published && w.Code == "" && w.Status != 0 && w.Status < 500:
+		return foreign, ""
+	}
+	return untold, err.Error()
+}
+
+// abilities compares what the settings need with what the server has.
+func (e *exam) abilities(ctx context.Context) {
+	m := e.metadata
+	if e.NeedsUserInfo && m.UserInfo == "" {
+		e.fault("Scenario", "The scenario asks for the agent's owner, and the server has no userinfo endpoint.",
+			"Use FreshProfile, or a server that has one, or pin Endpoints.UserInfo.")
+	}
+	if e.NeedsIntrospect && m.Introspection == "" {
+		e.fault("Introspect", "Introspect is set, and the server has no introspection endpoint.", "Remove the setting, or pin Endpoints.Introspection.")
+	}
+	if m.Published && !m.SaysPKCE {
+		e.warn("Issuer", "The server's metadata does not say that it knows PKCE.",
+			"See that it does; without it, a stolen code is worth something.")
+	}
+	if err := e.server.KeysReadable(ctx); err != nil {
+		e.warn("Issuer", "The keys that the server publishes cannot be had: "+err.Error()+".",
+			"See that the address jwks_uri works from this machine; tokens that are signed with them are refused otherwise.")
+	}
+}
+
+// clientList is how the answer of the published server begins.
+var clientList = regexp.MustCompile(`^\s*(\[|\{\s*"clients")`)
+
+// adminOpen looks for the published server's worst habit: its admin endpoints ask
+// nobody who they are. On a loopback host there is nobody else to ask.
+func (e *exam) adminOpen(ctx context.Context) {
+	u, err := url.Parse(e.Issuer)
+	if err != nil || wire.Loopback(u.Hostname()) {
+		return
+	}
+	page, err := e.server.Open(ctx, "admin request", strings.TrimSuffix(e.Issuer, "/")+"/api/admin/clients")
+	if err != nil || page.Status != http.StatusOK || !clientList.Match(page.Body) {
+		return
+	}
+	e.warn("Issuer", "The server's admin endpoints answer without credentials, to this machine at least."+
+		" Whoever reaches them can make an agent with anybody's e-mail address, and send your sign-ins to another address.",
+		"Put a gate in front of /api/admin at the server.")
+}

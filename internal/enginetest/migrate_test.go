@@ -1,0 +1,188 @@
+package enginetest_test
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/authagent-go/authagent/sqlstore"
+)
+
+// TestMigrateAtOnce: ten instances that start at once, each with a pool of its
+// own, make one schema.
+func TestMigrateAtOnce(t *testing.T) {
+	settings := map[string][]string{
+		"SQLite":     {wal, "mode=rwc"},
+		"PostgreSQL": {"default_transaction_isolation=read%20committed", "default_transaction_isolation=serializable"},
+		"MySQL":      {"interpolateParams=true", "interpolateParams=false"},
+	}
+	onEngines(t, func(t *testing.T, d *database) {
+		for _, setting := range settings[d.name] {
+			t.Run(setting, func(t *testing.T) {
+				d := newDatabase(t, d.engine)
+				const instances = 10
+				errs := make([]error, instances)
+				stores := make([]*sqlstore.Store, instances)
+				for i := range stores {
+					stores[i] = d.open(t, d.connect(t, setting))
+				}
+				var group sync.WaitGroup
+				for i, s := range stores {
+					group.Go(func() { errs[i] = errors.Join(s.Migrate(t.Context()), s.Check(t.Context())) })
+				}
+				group.Wait()
+				if err := errors.Join(errs...); err != nil {
+					t.Fatal(err)
+				}
+				if err := stores[0].Migrate(t.Context()); err != nil {
+					t.Errorf("once more: %v", err)
+				}
+				if n := d.count(t, d.connect(t), `SELECT COUNT(*) FROM authagent_migrations`); n != 1 {
+					t.Errorf("%d migrations on record", n)
+				}
+			})
+		}
+	})
+}
+
+// TestMigrateWaits: whoever cannot get the lock gives up when its context ends,
+// and holds nothing afterwards.
+func TestMigrateWaits(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *database) {
+		db := d.connect(t)
+		s := d.open(t, db)
+		release := holdMigrationLock(t, d, s)
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		if err := s.Migrate(ctx); err == nil {
+			t.Error("migrated without the lock")
+		}
+		release()
+		if err := s.Migrate(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if stats := db.Stats(); stats.InUse != 0 {
+			t.Errorf("%d connections are still in use", stats.InUse)
+		}
+	})
+}
+
+// holdMigrationLock keeps every migration waiting until release is called. On
+// the servers, any lock on the table of migrations will do.
+func holdMigrationLock(t *testing.T, d *database, s *sqlstore.Store) (release func()) {
+	t.Helper()
+	db := d.connect(t)
+	conn, err := db.Conn(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	run := func(statements ...string) {
+		t.Helper()
+		for _, statement := range statements {
+			if _, err := conn.ExecContext(context.Background(), d.sql(statement)); err != nil {
+				t.Fatalf("%s: %v", statement, err)
+			}
+		}
+	}
+	switch d.dialect {
+	case sqlstore.SQLite:
+		run(`BEGIN IMMEDIATE`)
+		return func() { run(`ROLLBACK`); conn.Close() }
+	case sqlstore.Postgres:
+		run(`CREATE TABLE authagent_migrations (version INTEGER)`, `BEGIN`, `LOCK TABLE authagent_migrations`)
+		return func() { run(`ROLLBACK`, `DROP TABLE authagent_migrations`); conn.Close() }
+	}
+	run(`CREATE TABLE authagent_migrations (version INTEGER)`, `LOCK TABLES authagent_migrations WRITE`)
+	return func() { run(`UNLOCK TABLES`, `DROP TABLE authagent_migrations`); conn.Close() }
+}
+
+// TestMigrateInterrupted: MySQL keeps what was done of a migration when the
+// instance was killed, and the next one finishes it.
+func TestMigrateInterrupted(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *database) {
+		if d.dialect != sqlstore.MySQL {
+			return // undone as a whole
+		}
+		db := d.connect(t)
+		migrations, err := sqlstore.Migrations(d.dialect, d.prefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		statements := strings.SplitAfter(migrations[0].SQL, ";\n")
+		for done := range statements {
+			d.drop(t)
+			for _, statement := range statements[:done] {
+				if _, err := db.Exec(statement); err != nil {
+					t.Fatalf("%s: %v", statement, err)
+				}
+			}
+			s := d.open(t, db)
+			if err := errors.Join(s.Migrate(t.Context()), s.Check(t.Context())); err != nil {
+				t.Errorf("after %d statements: %v", done, err)
+			}
+		}
+	})
+}
+
+// TestMigrations: what a site's own tool makes of the SQL is what Migrate makes.
+func TestMigrations(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *database) {
+		var setting []string
+		if d.several != "" {
+			setting = append(setting, d.several)
+		}
+		db := d.connect(t, setting...)
+		migrations, err := sqlstore.Migrations(d.dialect, d.prefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, m := range migrations {
+			if m.Version != i+1 || m.Name == "" || strings.Contains(m.SQL, "authagent_") {
+				t.Errorf("migration %d: %+v", i+1, m)
+			}
+			if _, err := db.ExecContext(t.Context(), m.SQL); err != nil {
+				t.Fatal(err)
+			}
+		}
+		own := d.open(t, db)
+		if err := errors.Join(own.Check(t.Context()), own.Migrate(t.Context())); err != nil {
+			t.Error(err)
+		}
+		other := newDatabase(t, d.engine)
+		_, otherDB := other.migrated(t)
+		if diff := cmp.Diff(describe(t, other, otherDB), describe(t, d, db)); diff != "" {
+			t.Errorf("by Migrate (-), by hand (+):\n%s", diff)
+		}
+	})
+}
+
+// describe lists the columns of all tables.
+func describe(t *testing.T, d *database, db *sql.DB) (columns []string) {
+	t.Helper()
+	query := `SELECT table_name, column_name FROM information_schema.columns WHERE table_name LIKE 'authagent_%'`
+	if d.dialect == sqlstore.SQLite {
+		query = `SELECT m.name, c.name FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.name LIKE 'authagent_%'`
+	}
+	rows, err := db.Query(d.sql(query + ` ORDER BY 1, 2`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var table, column string
+		if err := rows.Scan(&table, &column); err != nil {
+			t.Fatal(err)
+		}
+		columns = append(columns, strings.TrimPrefix(table, d.prefix)+"."+column)
+	}
+	if len(columns) < 40 || rows.Err() != nil {
+		t.Fatalf("columns %q, %v", columns, rows.Err())
+	}
+	return columns
+}

@@ -1,0 +1,124 @@
+// Package environ reads settings from environment variables, or from the files
+// that they name. No error contains a value.
+package environ
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// The variables. Each can be given as a file too, by its name with _FILE appended.
+const (
+	Issuer       = "AUTH_AGENT_ISSUER"
+	ClientID     = "AUTH_AGENT_CLIENT_ID"
+	ClientSecret = "AUTH_AGENT_CLIENT_SECRET"
+	RedirectURL  = "AUTH_AGENT_REDIRECT_URL"
+	SessionKeys  = "AUTH_AGENT_SESSION_KEYS"
+
+	fileSuffix = "_FILE"
+)
+
+// Settings are what was read.
+type Settings struct {
+	Issuer, ClientID, RedirectURL string
+	ClientSecret                  string                                // empty if it is in a file
+	SecretFile                    func(context.Context) (string, error) // reads it anew; nil if it is not in a file
+	SessionKeys                   [][]byte
+}
+
+// Read reads all variables, and joins what is wrong into one error.
+func Read() (Settings, error) {
+	r := reader{}
+	s := Settings{
+		Issuer: r.value(Issuer), ClientID: r.value(ClientID), RedirectURL: r.value(RedirectURL),
+		SessionKeys: r.keys(r.value(SessionKeys)),
+	}
+	if secret := r.value(ClientSecret); secret != "" {
+		s.ClientSecret = secret
+		if file := os.Getenv(ClientSecret + fileSuffix); file != "" {
+			s.ClientSecret, s.SecretFile = "", secretIn(file)
+		}
+	}
+	return s, errors.Join(r.errs...)
+}
+
+// secretIn returns a function that reads the secret from a file each time, so
+// that it can be replaced while the site runs.
+func secretIn(file string) func(context.Context) (string, error) {
+	return func(context.Context) (string, error) { return readFile(file) }
+}
+
+type reader struct{ errs []error }
+
+func (r *reader) bad(name, format string, args ...any) {
+	r.errs = append(r.errs, fmt.Errorf("authagent: %s: "+format, append([]any{name}, args...)...))
+}
+
+// value returns the value of a variable or of the file that it names. An empty
+// variable is one that is not set, as in a shell.
+func (r *reader) value(name string) string {
+	value, file := os.Getenv(name), os.Getenv(name+fileSuffix)
+	switch {
+	case value != "" && file != "":
+		r.bad(name, "is set, and %s too: only one of them can be", name+fileSuffix)
+		return ""
+	case value == "" && file == "":
+		r.bad(name, "is not set, and neither is %s", name+fileSuffix)
+		return ""
+	case file != "":
+		var err error
+		if value, err = readFile(file); err != nil {
+			r.bad(name+fileSuffix, "%w", err)
+			return ""
+		}
+	}
+	if strings.TrimSpace(value) != value {
+		r.bad(name, "begins or ends with a blank or a line break")
+		return ""
+	}
+	return value
+}
+
+// readFile returns what is in a file, without the line break at its end.
+func readFile(file string) (string, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	data = bytes.TrimRight(data, "\r\n")
+	if len(data) == 0 {
+		return "", fmt.Errorf("%s is empty", file)
+	}
+	return string(data), nil
+}
+
+// keys reads a list of keys. How long they have to be is not looked at here.
+func (r *reader) keys(list string) [][]byte {
+	var keys [][]byte
+	for i, text := range strings.FieldsFunc(list, func(c rune) bool { return strings.ContainsRune(", \t\r\n", c) }) {
+		key, ok := decode(text)
+		if !ok {
+			r.bad(SessionKeys, "key %d is neither base64 nor hex, as \"authagent key\" prints them", i)
+			continue
+		}
+		keys = append(keys, key)
+	}
+	return keys
+}
+
+// decode reads a key as hex, if it consists of at least 64 such digits, and as
+// base64 with either alphabet, padded or not, if it does not.
+func decode(text string) ([]byte, bool) {
+	if key, err := hex.DecodeString(text); err == nil && len(key) >= 32 {
+		return key, true
+	}
+	text = strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(text, "="))
+	key, err := base64.RawURLEncoding.DecodeString(text)
+	return key, err == nil
+}

@@ -1,0 +1,247 @@
+// Package signpost tells an agent that comes to a site where it can sign in: by
+// a button in a page, by header fields, and by a document. All of them are made
+// from the relying party's settings, so that they say the same, and of constant
+// texts: an agent takes what it reads for an instruction.
+package signpost
+
+import (
+	"encoding/json"
+	"html/template"
+	"net/http"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// Label is what agents are told to look for.
+const Label = "Sign in with Auth Agent"
+
+// A Site is what there is to say.
+type Site struct {
+	Origin     string // "https://shop.example"
+	LoginPath  string
+	LogoutPath string
+	Discovery  string // the path of the document; empty for none
+	POST       bool   // sign-in takes POST only
+	Issuer     string
+	Scenario   string // its name
+	Access     string // "none", "read" or "full"; empty where it is not known
+	Owner      bool   // the agent acts for somebody who has an account
+	Problems   []Problem
+}
+
+// A Problem is a refusal that an agent may meet.
+type Problem struct {
+	Code, Title, Detail string
+	Status              int
+}
+
+// LoginURL is where to sign in.
+func (s *Site) LoginURL() string { return s.Origin + s.LoginPath }
+
+// escapeHeader leaves nothing in a path that would end a quoted string or a link.
+var escapeHeader = strings.NewReplacer(`"`, "%22", "<", "%3C", ">", "%3E")
+
+// Challenge is the value of WWW-Authenticate, which RFC 9110 section 15.5.2
+// demands with every 401. The scheme is this package's own; clients skip schemes
+// that they do not know (section 11.6.1).
+func (s *Site) Challenge() string {
+	return `AuthAgent sign_in="` + escapeHeader.Replace(s.LoginURL()) + `", issuer="` + escapeHeader.Replace(s.Issuer) + `"`
+}
+
+// Links are the values of Link (RFC 8288) that lead to the sign-in and to what is
+// said of it. The relation authenticate is of draft-ietf-httpapi-authentication-link,
+// which has expired; service-doc is of RFC 8631.
+func (s *Site) Links() []string {
+	links := []string{"<" + escapeHeader.Replace(s.LoginPath) + `>; rel="authenticate"; title="` + Label + `"`}
+	if s.Discovery != "" {
+		media, _, _ := strings.Cut(mediaType(s.Discovery), ";")
+		links = append(links, "<"+escapeHeader.Replace(s.Discovery)+`>; rel="service-doc"; type="`+media+`"`)
+	}
+	return links
+}
+
+// ProblemType is the type of a problem (RFC 9457 section 3.1.1): where the
+// document explains it. It is empty where there is no document.
+func (s *Site) ProblemType(code string) string {
+	if s.Discovery == "" {
+		return ""
+	}
+	return s.Origin + s.Discovery + "#" + url.PathEscape(code)
+}
+
+// Style is the style sheet of the button. Its colours are its own, so that it
+// looks the same on light and on dark pages; dark on the brand's orange can be
+// read, white on it cannot.
+const Style = `.auth-agent-button{box-sizing:border-box;display:inline-flex;align-items:center;gap:.625rem;min-height:2.75rem;padding:.5rem 1.125rem;border:1px solid #b3410f;border-radius:.5rem;background:#ff6b35;color:#1f1209;font:600 1rem/1.25 system-ui,sans-serif;text-decoration:none;cursor:pointer}.auth-agent-button:hover{background:#ff8355}.auth-agent-button:focus-visible{outline:3px solid #b3410f;outline-offset:2px}.auth-agent-mark{flex:none;width:1.5rem;height:1.5rem}.auth-agent-form{display:inline;margin:0}@media (prefers-color-scheme:dark){.auth-agent-button:focus-visible{outline-color:#ffb497}}@media (forced-colors:active){.auth-agent-button{border-color:currentColor}}`
+
+// StyleHash names Style in a Content-Security-Policy.
+const StyleHash = "sha256-HZ5uJ/FFtlLLHfGlknG/HxFy0te1gMVzHmzEzXeWYlo="
+
+// mark is a face with antenna, framed by the brackets of a link.
+const mark = `<svg class="auth-agent-mark" viewBox="0 0 24 24" width="24" height="24" fill="none" stroke="currentColor" stroke-width="2" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true" focusable="false">` +
+	`<path d="M12 2.5v3.5"/><rect x="5" y="6" width="14" height="12" rx="4"/><path d="M9.5 11v2M14.5 11v2M9 21.5h6M2 10v4M22 10v4"/></svg>`
+
+// The attributes that begin with data-auth-agent-button are the ones by which
+// Auth Agent's own button is known. rel=nofollow is for crawlers.
+var button = template.Must(template.New("button").Parse(
+	`{{define "data"}}data-auth-agent-button="true" data-agent-signin="oauth2-code"{{with .Issuer}} data-agent-issuer="{{.}}"{{end}}{{with .Access}} data-agent-access="{{.}}"{{end}}{{end}}` +
+		`{{if .POST}}<form class="auth-agent-form" method="post" action="{{.Target}}"><button class="auth-agent-button" type="submit" {{template "data" .}}>` + mark + Label + `</button></form>` +
+		`{{else}}<a class="auth-agent-button" href="{{.Target}}" rel="nofollow authenticate" {{template "data" .}}>` + mark + Label + `</a>{{end}}`))
+
+// Button returns the button for a page: a link, or a form where sign-in takes
+// POST only. It needs no script. returnTo is the path to land on, empty for the
+// default.
+func (s *Site) Button(returnTo string) template.HTML {
+	target := s.LoginPath
+	if returnTo != "" {
+		target += "?return_to=" + url.QueryEscape(returnTo)
+	}
+	var b strings.Builder
+	err := button.Execute(&b, struct {
+		*Site
+		Target string
+	}{s, target})
+	if err != nil {
+		panic(err) // a mistake in the template
+	}
+	return template.HTML(b.String())
+}
+
+// OwnButton is Button for the package's own pages, in which no address of
+// another host stands.
+func (s *Site) OwnButton(returnTo string) template.HTML {
+	own := *s
+	own.Issuer = ""
+	return own.Button(returnTo)
+}
+
+// document is the machine's form of what there is to say.
+type document struct {
+	SignIn   step     `json:"sign_in"`
+	SignOut  step     `json:"sign_out"`
+	Issuer   string   `json:"issuer"`
+	Scenario string   `json:"scenario"`
+	Access   string   `json:"access,omitempty"`
+	Allowed  []string `json:"allowed,omitempty"`
+	Doc      string   `json:"documentation,omitempty"`
+}
+
+type step struct {
+	Kind     string `json:"kind,omitempty"`
+	Method   string `json:"method"`
+	URL      string `json:"url"`
+	Label    string `json:"label,omitempty"`
+	ReturnTo string `json:"return_to_parameter,omitempty"`
+}
+
+func (s *Site) method() string {
+	if s.POST {
+		return http.MethodPost
+	}
+	return http.MethodGet
+}
+
+// JSON is the document for a program.
+func (s *Site) JSON() []byte {
+	d := document{
+		SignIn:  step{Kind: "oauth2-code", Method: s.method(), URL: s.LoginURL(), Label: Label, ReturnTo: "return_to"},
+		SignOut: step{Method: http.MethodPost, URL: s.Origin + s.LogoutPath},
+		Issuer:  s.Issuer, Scenario: s.Scenario, Access: s.Access,
+	}
+	if s.Access == "read" {
+		d.Allowed = ReadMethods()
+	}
+	if s.Discovery != "" {
+		d.Doc = s.Origin + s.Discovery
+	}
+	body, _ := json.MarshalIndent(d, "", "  ") // strings cannot fail
+	return append(body, '\n')
+}
+
+// ReadMethods are what a session that may only read may do.
+func ReadMethods() []string { return []string{http.MethodGet, http.MethodHead} }
+
+// Text is the document for a reader, as Markdown.
+func (s *Site) Text() []byte {
+	var b strings.Builder
+	write := func(lines ...string) { b.WriteString(strings.Join(lines, "\n") + "\n") }
+	write("# Signing in as an agent", "",
+		"AI agents can sign in to this site with Auth Agent.", "",
+		"## Sign in", "",
+		"- Sign-in: "+s.method()+" "+s.LoginURL(),
+		"- On a page of this site, look for the button \""+Label+"\".",
+		"- To land on a page of this site, add ?return_to= and its path.",
+		"- Authorization server: "+s.Issuer+" (you need to be registered there)",
+		"- Use a browser, or a client that follows redirects and keeps cookies. The cookie that you come back with is your session: send it with each request.",
+		"- Prove yourself to the authorization server only. This site never asks for your agent secret.",
+		"- Sign-out: POST "+s.Origin+s.LogoutPath, "",
+		"## What you may do", "", s.permission(), "")
+	if s.Owner {
+		write("## Your owner", "",
+			"You act for the human whose e-mail address you are registered with. Where this site asks them first, a sign-in is refused"+
+				" until they have let you in, on this site, with an account of their own. Tell them, and sign in again afterwards."+
+				" They can limit what you may do, and end it at any time; then a request is answered as if you had not signed in.", "")
+	}
+	write("## When you are refused", "",
+		"Ask for application/json and you get application/problem+json (RFC 9457): error names the reason, retry says whether the same may succeed later"+
+			" (wait as long as Retry-After says), sign_in is there when signing in is what to do next. Give the request_id to the site when you report a fault.", "",
+		"| error | status | meaning |", "|---|---|---|")
+	for _, p := range s.Problems {
+		write(`| <a id="` + p.Code + `"></a>` + p.Code + " | " + strconv.Itoa(p.Status) + " | " + p.Title + ". " + p.Detail + " |")
+	}
+	return []byte(b.String())
+}
+
+func (s *Site) permission() string {
+	switch s.Access {
+	case "full":
+		return "You act as your owner, and may do what they may, except what this site keeps for them in person."
+	case "read":
+		return "You may read what is your owner's, with GET and HEAD. Every other method is refused."
+	case "none":
+		return "You have a profile of your own, and see nobody's data."
+	}
+	return "That depends on how this site lets you in. What you may not do is refused."
+}
+
+// ServeHTTP answers with the form that the path asks for by its ending: .md and
+// .txt are the text, .css is the style sheet, anything else is JSON.
+func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		h.Set("Allow", "GET, HEAD")
+		http.Error(w, "Method not allowed", http.StatusMethodNotAllowed)
+		return
+	}
+	var body []byte
+	switch path.Ext(r.URL.Path) {
+	case ".md", ".txt":
+		body = s.Text()
+	case ".css":
+		body = []byte(Style)
+	default:
+		body = s.JSON()
+	}
+	h.Set("Content-Type", mediaType(r.URL.Path))
+	h.Set("Cache-Control", "public, max-age=300")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	for _, link := range s.Links() {
+		h.Add("Link", link)
+	}
+	_, _ = w.Write(body) // an error means that the client has gone
+}
+
+func mediaType(p string) string {
+	switch path.Ext(p) {
+	case ".md":
+		return "text/markdown; charset=utf-8"
+	case ".txt":
+		return "text/plain; charset=utf-8"
+	case ".css":
+		return "text/css; charset=utf-8"
+	}
+	return "application/json"
+}

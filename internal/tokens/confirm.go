@@ -1,0 +1,268 @@
+package tokens
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/authagent-go/authagent/internal/identity"
+	"github.com/authagent-go/authagent/internal/wire"
+)
+
+const (
+	// doubtFor is how far two answers that a session is not active must be apart to
+	// end it. The published server gives one when its database is down.
+	doubtFor = 30 * time.Second
+
+	// lookTimeout bounds one confirmation.
+	lookTimeout = flightTimeout + 3*wire.Timeout
+
+	// maxChecks bounds the memory they take, at a few hundred bytes each.
+	maxChecks = 1 << 16
+)
+
+// A check is what an instance knows of the confirmations of one session.
+type check struct {
+	next  time.Time   // when the session is due
+	timer *time.Timer // of the next look, where it does not wait for a request
+	busy  bool        // a look is under way
+	doubt bool        // the server has called the session inactive, and the next look decides
+	since time.Time   // when the server began to be of no help; zero for not
+	tries int         // looks since then
+}
+
+func (c *check) stop() {
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
+	}
+}
+
+// Due reports whether Check is to be called for a session that started then. It
+// asks nobody.
+func (k *Keeper) Due(sessionID string, started time.Time) bool {
+	now := time.Now()
+	if k.Every <= 0 || now.Before(started.Add(k.Every)) {
+		return false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c := k.checks[sessionID]
+	return c == nil || c.timer == nil && !c.busy && !now.Before(c.next)
+}
+
+// Check confirms a session at the server, in the background.
+func (k *Keeper) Check(s Session) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if c := k.check(s.ID); c != nil && c.timer == nil {
+		k.begin(s, c)
+	}
+}
+
+// suspect has a session looked at again, as its tokens were refused.
+func (k *Keeper) suspect(s Session) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if c := k.check(s.ID); c != nil && !c.busy && c.timer == nil {
+		c.doubt = true
+		k.after(s, c, doubtFor)
+	}
+}
+
+// check returns a session's check, or nil if there is no room. The lock is held.
+func (k *Keeper) check(id string) *check {
+	c := k.checks[id]
+	if c != nil {
+		return c
+	}
+	if now := time.Now(); now.After(k.sweep) {
+		for id, c := range k.checks {
+			if !c.busy && c.timer == nil && now.After(c.next.Add(k.Every)) {
+				delete(k.checks, id)
+			}
+		}
+		k.sweep = now.Add(time.Minute)
+	}
+	if len(k.checks) >= maxChecks {
+		return nil
+	}
+	if k.checks == nil {
+		k.checks = make(map[string]*check)
+	}
+	c = &check{}
+	k.checks[id] = c
+	return c
+}
+
+// forget drops what is known of a session that has ended.
+func (k *Keeper) forget(id string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if c := k.checks[id]; c != nil {
+		c.stop()
+		delete(k.checks, id)
+	}
+}
+
+// begin starts a look, if there is room. The lock is held.
+func (k *Keeper) begin(s Session, c *check) bool {
+	c.busy = !c.busy && k.background(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
+		defer cancel()
+		confirmed, err := k.look(ctx, s, c.doubt)
+		k.settle(ctx, s, c, confirmed, err)
+	})
+	return c.busy
+}
+
+// after has the next look begin without a request. The lock is held.
+func (k *Keeper) after(s Session, c *check, d time.Duration) {
+	if time.Now().Add(d).After(s.Expires) {
+		d = time.Until(s.Expires) // and finds that it has ended
+	}
+	c.timer = time.AfterFunc(d, func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if k.checks[s.ID] != c || c.timer == nil {
+			return
+		}
+		c.timer = nil
+		if !k.begin(s, c) && !k.group.isClosed() {
+			k.after(s, c, jitter(5*time.Second))
+		}
+	})
+}
+
+// look asks the server once and returns when the session was confirmed last.
+func (k *Keeper) look(ctx context.Context, s Session, doubt bool) (confirmed time.Time, err error) {
+	if alive, err := k.Hooks.Alive(ctx, s); err != nil {
+		return confirmed, err
+	} else if !alive {
+		k.release(ctx, s)
+		return confirmed, ErrEnded
+	}
+	_, r, err := k.load(ctx, s)
+	if err != nil {
+		return confirmed, err
+	}
+	now := time.Now()
+	if r.Refused.IsZero() && now.Before(r.Confirmed.Add(k.Every)) {
+		return r.Confirmed, nil // by another instance
+	}
+	// An answer that the token is inactive is not taken at its word, before the
+	// token was refreshed. The published server also gives it where it has issued
+	// one token twice, and a refresh mends that; and where its database is down,
+	// which then shows.
+	refused := ""
+	if doubt {
+		refused = r.Access
+	}
+	t := r.token()
+	if !r.Refused.IsZero() || r.due(now, refused) {
+		var pause *Pause
+		if t, err = k.refresh(ctx, s, refused, true); errors.As(err, &pause) && t.Access != "" && !doubt {
+			err = nil // it is good for the moment
+		}
+		switch {
+		case errors.Is(err, ErrNone):
+			return confirmed, wire.ErrInactive
+		case err != nil:
+			return confirmed, err
+		}
+	}
+	if m, err := k.Server.Get(ctx); err != nil {
+		return confirmed, err
+	} else if m.Introspection != "" { // without it, the refreshes have to do
+		err := k.Identity.Confirm(ctx, k.Server, t.Access, identity.Identity{Agent: s.Agent, Subject: r.Subject})
+		if err != nil {
+			return confirmed, err
+		}
+	}
+	return now, k.confirmed(ctx, s, now)
+}
+
+// confirmed notes it for all instances.
+func (k *Keeper) confirmed(ctx context.Context, s Session, at time.Time) error {
+	for {
+		raw, r, err := k.load(ctx, s)
+		if err != nil {
+			return err
+		}
+		r.Confirmed = at
+		if _, err = k.swap(ctx, s, raw, r); !errors.Is(err, k.Conflict) || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
+// settle draws the conclusion from a look.
+func (k *Keeper) settle(ctx context.Context, s Session, c *check, confirmed time.Time, err error) {
+	if k.ends(c, err) {
+		if failed := k.finish(ctx, s, err); failed == nil {
+			err = ErrEnded
+		}
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	c.busy = false
+	now := time.Now()
+	switch {
+	case k.checks[s.ID] != c || k.group.isClosed():
+	case err == nil:
+		*c = check{next: confirmed.Add(k.Every)}
+		if c.next.After(now.Add(k.Every)) { // by another instance's clock
+			c.next = now.Add(k.Every)
+		}
+	case errors.Is(err, ErrNone): // no tokens are kept, so that there is nothing to ask about
+		*c = check{next: now.Add(k.Every)}
+	case errors.Is(err, ErrEnded):
+		c.stop()
+		delete(k.checks, s.ID)
+	case errors.Is(err, wire.ErrInactive):
+		c.doubt = true
+		k.after(s, c, doubtFor)
+	default:
+		k.wait(s, c, now)
+	}
+}
+
+// ends reports whether a session that got this answer is at its end.
+func (k *Keeper) ends(c *check, err error) bool {
+	switch {
+	case err == nil, errors.Is(err, ErrNone), errors.Is(err, ErrEnded):
+		return false
+	case errors.Is(err, wire.ErrInactive):
+		return c.doubt
+	case errors.Is(err, identity.ErrMismatch), errors.Is(err, ErrAltered):
+		return true
+	}
+	return k.Grace > 0 && !c.since.IsZero() && time.Since(c.since) >= k.Grace
+}
+
+// finish ends a session.
+func (k *Keeper) finish(ctx context.Context, s Session, why error) error {
+	if errors.Is(why, wire.ErrInactive) || errors.Is(why, ErrAltered) {
+		return k.end(ctx, s, why)
+	}
+	if err := k.Hooks.End(ctx, s, why); err != nil {
+		return err
+	}
+	k.release(ctx, s)
+	return nil
+}
+
+// wait sets the next look for a session of which the server, or the store, said
+// nothing. The lock is held.
+func (k *Keeper) wait(s Session, c *check, now time.Time) {
+	c.doubt = false // whatever is wrong with the server was wrong then, too
+	if c.since.IsZero() {
+		c.since = now
+	}
+	d := jitter(min(time.Minute<<min(c.tries, 10), k.Every))
+	c.tries++
+	if left := c.since.Add(k.Grace).Sub(now); k.Grace > 0 && left < d {
+		d = max(left, time.Second)
+	}
+	k.after(s, c, d)
+}

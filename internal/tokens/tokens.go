@@ -1,0 +1,279 @@
+// Package tokens keeps the tokens of sessions, refreshes them and asks the server
+// whether it still stands by the sessions, for several instances of a site that
+// share one store.
+//
+// A refresh token can be used once, and using it kills the access token that came
+// with it. So an instance that wants to refresh first puts a claim into the
+// record, which succeeds at one instance only (the store compares and replaces),
+// and all others wait for what comes of it. Nobody's clock is compared with
+// anybody else's: who waits does so by its own.
+package tokens
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/authagent-go/authagent/internal/identity"
+	"github.com/authagent-go/authagent/internal/seal"
+	"github.com/authagent-go/authagent/internal/wire"
+)
+
+var (
+	// ErrNone says that a session has no tokens that could be used: none are
+	// kept, or the server has refused them for good.
+	ErrNone = errors.New("tokens: session has none")
+
+	// ErrEnded says that the session has ended.
+	ErrEnded = errors.New("tokens: session has ended")
+
+	// ErrAltered says that the store gave a value that is not this session's.
+	ErrAltered = errors.New("tokens: stored value does not open")
+
+	// ErrShutdown says that no refresh is started any more.
+	ErrShutdown = errors.New("tokens: shutting down")
+)
+
+// A Pause says that a refresh has failed for the time being, and is not tried
+// again before its time.
+type Pause struct {
+	Until time.Time
+	Err   error // what the last attempt came to; nil where another instance made it
+}
+
+func (p *Pause) Error() string {
+	if p.Err == nil {
+		return "tokens: refreshing failed, and is tried again later"
+	}
+	return p.Err.Error()
+}
+
+func (p *Pause) Unwrap() error { return p.Err }
+
+// Store is authagent.TokenStore.
+type Store interface {
+	SaveTokens(ctx context.Context, sessionID string, old, sealed []byte, expires time.Time) error
+	LoadTokens(ctx context.Context, sessionID string) ([]byte, error)
+	DeleteTokens(ctx context.Context, sessionID string) error
+}
+
+// A Session is whom tokens are kept for.
+type Session struct {
+	ID      string
+	Agent   string    // the agent's ID at the server
+	Name    string    // what stored values are bound to
+	Expires time.Time // when it ends in any case
+	Of      any       // the session itself, for the hooks
+}
+
+// A Token is what the site may know of a token: a refresh token is not for it.
+type Token struct {
+	Access  string
+	Expires time.Time // zero when not said
+}
+
+// Hooks are how the site learns of what happens and has its say. All are required.
+type Hooks struct {
+	// Alive reports whether a session has not been ended.
+	Alive func(context.Context, Session) (bool, error)
+
+	// End ends a session, because the server does not stand by it any more.
+	End func(context.Context, Session, error) error
+
+	// Failed is called for the first of several refreshes in a row that fail for
+	// the time being, for the first that fails for good (ErrNone), and for each
+	// whose outcome was lost.
+	Failed func(context.Context, Session, error)
+
+	// Revoked says how it went when the server was asked to revoke tokens.
+	Revoked func(context.Context, Session, error)
+}
+
+// A Keeper keeps tokens. Its exported fields are set before its first use. It is
+// safe for concurrent use.
+type Keeper struct {
+	Store              Store
+	NotFound, Conflict error // what the store returns
+	Box                *seal.Box
+	Server             *wire.Server
+	Identity           *identity.Verifier
+	Every              time.Duration // how often a session is confirmed at the server; never, if not positive
+	Grace              time.Duration // how long a session may stay unconfirmed while the server does not answer; to its end, if zero
+	Hooks              Hooks
+
+	group   group
+	mu      sync.Mutex         // guards what follows
+	flights map[string]*flight // refreshes under way, by session
+	checks  map[string]*check  // sessions that were confirmed or are to be, see confirm.go
+	running int                // what is under way in the background, flights left out
+	sweep   time.Time          // when to look for checks to forget
+}
+
+// Save keeps the tokens of a session that starts.
+func (k *Keeper) Save(ctx context.Context, s Session, t *wire.Token, subject string) error {
+	_, err := k.swap(ctx, s, nil, newRecord(t, subject))
+	return err
+}
+
+// Token returns the session's access token, refreshed if it is due. If refused is
+// the access token in use, somebody has refused it, and another is returned, if
+// there can be one.
+func (k *Keeper) Token(ctx context.Context, s Session, refused string) (Token, error) {
+	alive, err := k.Hooks.Alive(ctx, s)
+	if err != nil {
+		return Token{}, err
+	}
+	if !alive {
+		return Token{}, ErrEnded
+	}
+	_, r, err := k.load(ctx, s)
+	switch {
+	case errors.Is(err, ErrAltered):
+		return Token{}, errors.Join(err, k.end(context.WithoutCancel(ctx), s, err))
+	case err != nil:
+		return Token{}, err
+	case r.Refused.IsZero() && !r.due(time.Now(), refused):
+		return r.token(), nil
+	}
+	t, err := k.refresh(ctx, s, refused, false)
+	var pause *Pause
+	if t.Access != "" && refused == "" && errors.As(err, &pause) {
+		return t, nil // it was early, and is good for the moment
+	}
+	return t, err
+}
+
+// refresh waits for the refresh of a session's tokens, which goes on when ctx
+// ends. Of many calls at once, one refreshes and all get what it got.
+func (k *Keeper) refresh(ctx context.Context, s Session, refused string, again bool) (Token, error) {
+	for {
+		f, own, err := k.fly(ctx, s, refused, again)
+		if err != nil {
+			return Token{}, err
+		}
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return Token{}, ctx.Err()
+		}
+		// A flight that was under way may have been about something else.
+		if own || f.err != nil || f.token.Access != refused {
+			return f.token, f.err
+		}
+	}
+}
+
+// Drop removes the tokens of a session that has ended, and asks the server to
+// revoke them. The error is about the server alone; without tokens it is ErrNone.
+func (k *Keeper) Drop(ctx context.Context, s Session) error {
+	_, r, err := k.load(ctx, s)
+	if errors.Is(err, ErrNone) {
+		return err
+	}
+	// First of all they are gone here, so that a refresh under way cannot put
+	// its own in their place.
+	deleted := k.Store.DeleteTokens(ctx, s.ID)
+	k.forget(s.ID)
+	if err == nil && r.Refused.IsZero() {
+		err = k.revoke(ctx, r.Access, r.Refresh)
+	}
+	return errors.Join(err, deleted)
+}
+
+// revoke has the server revoke tokens, refresh token first: both die with it.
+func (k *Keeper) revoke(ctx context.Context, access, refresh string) error {
+	if refresh != "" {
+		return k.Server.Revoke(ctx, refresh, "refresh_token")
+	}
+	return k.Server.Revoke(ctx, access, "access_token")
+}
+
+// Release is Drop in the background, with its outcome for the hook. Where too
+// much is under way it does nothing.
+func (k *Keeper) Release(s Session) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.background(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), wire.Timeout)
+		defer cancel()
+		k.release(ctx, s)
+	})
+}
+
+// background has f run, if there is room. The lock is held.
+func (k *Keeper) background(f func()) bool {
+	if k.running >= maxRunning || !k.group.start() {
+		return false
+	}
+	k.running++
+	go func() {
+		defer k.group.done()
+		defer func() {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			k.running--
+		}()
+		f()
+	}()
+	return true
+}
+
+// maxRunning bounds what is done in the background at once; who finds no place
+// has another chance with the session's next request.
+const maxRunning = 32
+
+func (k *Keeper) release(ctx context.Context, s Session) {
+	if err := k.Drop(ctx, s); !errors.Is(err, ErrNone) {
+		k.Hooks.Revoked(ctx, s, err)
+	}
+}
+
+// end ends a session whose tokens are of no use any more.
+func (k *Keeper) end(ctx context.Context, s Session, why error) error {
+	if err := k.Hooks.End(ctx, s, why); err != nil {
+		return err
+	}
+	k.forget(s.ID)
+	return k.Store.DeleteTokens(ctx, s.ID)
+}
+
+// Shutdown starts nothing any more, and waits for what is under way: a refresh
+// that is cut off costs the session its tokens.
+func (k *Keeper) Shutdown(ctx context.Context) error {
+	k.mu.Lock()
+	for _, c := range k.checks {
+		c.stop()
+	}
+	k.mu.Unlock()
+	if err := k.group.close(ctx); err != nil {
+		return fmt.Errorf("wait for refreshes: %w", err)
+	}
+	return nil
+}
+
+// load returns what is kept of a session, as it is in the store and as a record.
+func (k *Keeper) load(ctx context.Context, s Session) (raw []byte, r *record, err error) {
+	raw, err = k.Store.LoadTokens(ctx, s.ID)
+	if errors.Is(err, k.NotFound) {
+		return nil, nil, ErrNone
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	value, err := k.Box.Open(string(raw), s.Name)
+	if err != nil {
+		return nil, nil, ErrAltered
+	}
+	if r, err = parseRecord(value); err != nil {
+		return nil, nil, ErrAltered
+	}
+	return raw, r, nil
+}
+
+// swap puts r in the place of old and returns it as it is in the store.
+func (k *Keeper) swap(ctx context.Context, s Session, old []byte, r *record) ([]byte, error) {
+	sealed := []byte(k.Box.Seal(r.encode(), s.Name))
+	return sealed, k.Store.SaveTokens(ctx, s.ID, old, sealed, s.Expires)
+}

@@ -1,0 +1,104 @@
+package wire
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Fresh returns the same server, of which nothing is known yet. What is asked of
+// it leaves s as it is.
+func (s *Server) Fresh() *Server {
+	return NewServer(s.client, NewSource(s.client, s.settings), s.id, s.secret, s.pinned)
+}
+
+// Reads asks the token endpoint which encoding it reads, whatever is pinned or
+// known, by requests that carry neither code nor secret.
+func (s *Server) Reads(ctx context.Context) (Encoding, error) {
+	m, err := s.Get(ctx)
+	if err != nil {
+		return Unknown, err
+	}
+	return s.learn(ctx, m)
+}
+
+// Skew returns how far the server's clock is ahead of this one, by the Date of
+// an answer, and how exact that is. ok is false where there is no Date.
+func (s *Source) Skew(ctx context.Context) (ahead, exact time.Duration, ok bool) {
+	start := time.Now()
+	a, err := s.client.get(ctx, "clock request", s.wellKnown()[0])
+	if err != nil {
+		return 0, 0, false
+	}
+	took := time.Since(start)
+	date, err := http.ParseTime(a.header.Get("Date"))
+	if err != nil {
+		return 0, 0, false
+	}
+	// A Date is a whole second, cut off, of some moment between the two.
+	middle := start.Add(took / 2)
+	return date.Add(time.Second / 2).Sub(middle), (took + time.Second) / 2, true
+}
+
+// KeysReadable reports whether the published keys, if there are any, can be had.
+func (s *Server) KeysReadable(ctx context.Context) error {
+	const step = "keys request"
+	m, err := s.Get(ctx)
+	if err != nil || m.JWKS == "" {
+		return err
+	}
+	a, err := s.client.get(ctx, step, m.JWKS)
+	if err != nil {
+		return err
+	}
+	_, err = a.object(step)
+	return err
+}
+
+// A Page is what a browser would get.
+type Page struct {
+	Status   int
+	Location string // where it is sent on to, as an absolute URL; empty for nowhere
+	Body     []byte
+}
+
+// Open gets an address of the front channel as a browser does, and goes no
+// further. What is in the page is for the caller to look at, and not to pass on.
+func (s *Server) Open(ctx context.Context, step, address string) (*Page, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, &Error{Kind: Invalid, Step: step, Err: err}
+	}
+	if err := s.client.acquire(ctx, step); err != nil {
+		return nil, err
+	}
+	defer func() { <-s.client.slots }()
+	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, &Error{Kind: Invalid, Step: step, Err: err}
+	}
+	req.Header.Set("Accept", "text/html")
+	// The transport itself follows nothing, keeps no cookie, and leaves the
+	// Location that bounded takes away.
+	resp, err := s.client.http.Transport.(bounded).next.RoundTrip(req)
+	if err != nil {
+		return nil, &Error{Kind: Unavailable, Step: step, Err: connectionError(err)}
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxPage))
+	if err != nil {
+		return nil, &Error{Kind: Unavailable, Step: step, Status: resp.StatusCode, Err: connectionError(err)}
+	}
+	p := &Page{Status: resp.StatusCode, Body: body}
+	if to, err := resp.Location(); err == nil {
+		p.Location = to.String()
+	}
+	return p, nil
+}
+
+// maxPage is how much of a page is looked at.
+const maxPage = 64 << 10
