@@ -13,10 +13,11 @@ import (
 	"github.com/authagent-go/authagent"
 )
 
-const eventColumns = `happened_at, name, request_id, method, remote_addr, issuer, session_id, agent_issuer, agent_id,
-	scenario, user_id, profile_id, access, reason, detail`
+const eventColumns = `happened_at, name, request_id, method, route, remote_addr, issuer, session_id, agent_issuer, agent_id, user_id,
+	human_id, scenario, profile_id, grant_id, access, action, outcome, reason, detail`
 
-const insertEvent = `INSERT INTO authagent_events (agent_key, ` + eventColumns + `) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+const insertEvent = `INSERT INTO authagent_events (agent_key, ` + eventColumns + `)
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 // Audit appends an event to the audit trail; it is for [authagent.Config.Audit].
 // One that cannot be stored goes to Config.Logger. Text that is longer than its
@@ -40,9 +41,10 @@ func eventValues(e authagent.Event) []any {
 	}
 	id := func(s string) string { return clean(s, maxID) }
 	return []any{
-		agent, nanos(e.Time), id(string(e.Name)), id(e.RequestID), id(e.Method), id(e.RemoteAddr), clean(e.Issuer, maxIssuer),
-		id(e.SessionID), clean(e.Agent.Issuer, maxIssuer), id(e.Agent.ID), id(e.Scenario), id(e.UserID), id(e.ProfileID),
-		e.Access.String(), id(string(e.Reason)), clean(e.Detail, maxText),
+		agent, nanos(e.Time), id(string(e.Name)), id(e.RequestID), id(e.Method), id(e.Route), id(e.RemoteAddr),
+		clean(e.Issuer, maxIssuer), id(e.SessionID), clean(e.Agent.Issuer, maxIssuer), id(e.Agent.ID), id(e.UserID),
+		id(e.HumanID), id(e.Scenario), id(e.ProfileID), id(e.GrantID), e.Access.String(), id(e.Action), id(e.Outcome),
+		id(string(e.Reason)), clean(e.Detail, maxText),
 	}
 }
 
@@ -128,8 +130,9 @@ func (s *Store) events(ctx context.Context, query string, args []any, limit int)
 		var e authagent.Event
 		var id, at int64
 		var access []byte
-		err := rows.Scan(&id, &at, &e.Name, &e.RequestID, &e.Method, &e.RemoteAddr, &e.Issuer, &e.SessionID, &e.Agent.Issuer, &e.Agent.ID,
-			&e.Scenario, &e.UserID, &e.ProfileID, &access, &e.Reason, &e.Detail)
+		err := rows.Scan(&id, &at, &e.Name, &e.RequestID, &e.Method, &e.Route, &e.RemoteAddr, &e.Issuer, &e.SessionID,
+			&e.Agent.Issuer, &e.Agent.ID, &e.UserID, &e.HumanID, &e.Scenario, &e.ProfileID, &e.GrantID, &access, &e.Action,
+			&e.Outcome, &e.Reason, &e.Detail)
 		if err == nil && !bytes.HasPrefix(access, []byte("access(")) { // a value that authagent has no name for
 			err = e.Access.UnmarshalText(access)
 		}

@@ -14,21 +14,28 @@ type Tokens struct{ s *Store }
 func (s *Store) Tokens() *Tokens { return &Tokens{s} }
 
 const (
-	insertTokens = `INSERT INTO authagent_tokens (session_id, sealed, expires_at) VALUES (?, ?, ?)`
-	selectTokens = `SELECT sealed FROM authagent_tokens WHERE session_id = ?`
-	deleteTokens = `DELETE FROM authagent_tokens WHERE session_id = ?`
+	insertTokens  = `INSERT INTO authagent_tokens (session_id, sealed, expires_at) VALUES (?, ?, ?)`
+	replaceTokens = `UPDATE authagent_tokens SET sealed = ?, expires_at = ? WHERE session_id = ? AND sealed = ?`
+	selectTokens  = `SELECT sealed FROM authagent_tokens WHERE session_id = ?`
+	deleteTokens  = `DELETE FROM authagent_tokens WHERE session_id = ?`
 )
 
 // SaveTokens implements [authagent.TokenStore].
-func (t *Tokens) SaveTokens(ctx context.Context, sessionID string, sealed []byte, expires time.Time) error {
+func (t *Tokens) SaveTokens(ctx context.Context, sessionID string, old, sealed []byte, expires time.Time) error {
 	const step = "save tokens"
 	if err := checkFields(step, field{"session ID", sessionID, maxID}); err != nil {
 		return err
 	}
-	if sealed == nil {
-		sealed = []byte{} // null to a driver
+	var saved int64
+	var err error
+	if len(old) == 0 {
+		saved, err = t.s.exec(ctx, step, t.s.dialect.insertNew(insertTokens), sessionID, sealed, nanos(expires))
+	} else {
+		saved, err = t.s.exec(ctx, step, replaceTokens, sealed, nanos(expires), sessionID, old)
 	}
-	_, err := t.s.exec(ctx, step, t.s.dialect.upsert(insertTokens, "session_id", "sealed", "expires_at"), sessionID, sealed, nanos(expires))
+	if err == nil && saved == 0 {
+		err = authagent.ErrConflict
+	}
 	return err
 }
 

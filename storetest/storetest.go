@@ -15,8 +15,6 @@
 package storetest
 
 import (
-	"bytes"
-	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -325,23 +323,23 @@ func Revocations(t *testing.T, open func() authagent.RevocationStore) {
 
 // Tokens checks a TokenStore. That tokens are encrypted and bound to their
 // session (REF-10) is authagent's work; the store's is to give back what it was
-// given.
+// given, and to let one of several replace it.
 func Tokens(t *testing.T, open func() authagent.TokenStore) {
 	expires := time.Now().Add(time.Hour)
-	save := func(t *testing.T, s authagent.TokenStore, id string, sealed []byte) {
+	save := func(t *testing.T, s authagent.TokenStore, id, old, sealed string, want error) {
 		t.Helper()
-		if err := s.SaveTokens(t.Context(), id, sealed, expires); err != nil {
-			t.Errorf("SaveTokens(%q): %v", id, err)
+		if err := s.SaveTokens(t.Context(), id, []byte(old), []byte(sealed), expires); !errors.Is(err, want) {
+			t.Errorf("SaveTokens(%q, %.20q, %.20q): %v, want %v", id, old, sealed, err, want)
 		}
 	}
-	expect := func(t *testing.T, s authagent.TokenStore, id string, want []byte) {
+	expect := func(t *testing.T, s authagent.TokenStore, id, want string) {
 		t.Helper()
 		got, err := s.LoadTokens(t.Context(), id)
 		switch {
-		case want == nil && !errors.Is(err, authagent.ErrNotFound):
+		case want == "" && !errors.Is(err, authagent.ErrNotFound):
 			t.Errorf("LoadTokens(%q) = %q, %v; want ErrNotFound", id, got, err)
-		case want != nil && (err != nil || !bytes.Equal(got, want)):
-			t.Errorf("LoadTokens(%q) = %d bytes, %v; want %d bytes", id, len(got), err, len(want))
+		case want != "" && (err != nil || string(got) != want):
+			t.Errorf("LoadTokens(%q) = %.20q (%d bytes), %v; want %.20q (%d bytes)", id, got, len(got), err, want, len(want))
 		}
 	}
 	t.Run("REF-10 as they are", func(t *testing.T) {
@@ -350,59 +348,90 @@ func Tokens(t *testing.T, open func() authagent.TokenStore) {
 		for i := range every {
 			every[i] = byte(i)
 		}
-		for _, sealed := range [][]byte{[]byte("sealed"), every, bytes.Repeat(every, 256), []byte(" "), {0}} {
+		for _, sealed := range []string{"sealed", string(every), strings.Repeat(string(every), 256), " ", "\x00"} {
 			id := rand.Text()
-			save(t, s, id, sealed)
+			save(t, s, id, "", sealed, nil)
 			expect(t, s, id, sealed)
+			save(t, s, id, sealed, sealed+sealed, nil)
+			expect(t, s, id, sealed+sealed)
 		}
 	})
-	t.Run("REF-10 not another's", func(t *testing.T) {
-		s := open()
-		for _, a := range alike {
-			random := rand.Text()
-			save(t, s, fmt.Sprintf(a.one, random), []byte("one"))
-			expect(t, s, fmt.Sprintf(a.other, random), nil)
-			save(t, s, fmt.Sprintf(a.other, random), []byte("other"))
-			expect(t, s, fmt.Sprintf(a.one, random), []byte("one"))
-		}
-	})
-	t.Run("not found", func(t *testing.T) { expect(t, open(), rand.Text(), nil) })
-	t.Run("replaced", func(t *testing.T) {
+	for _, a := range alike {
+		t.Run("REF-10 not another's: "+a.what, func(t *testing.T) {
+			s, random := open(), rand.Text()
+			one, other := fmt.Sprintf(a.one, random), fmt.Sprintf(a.other, random)
+			save(t, s, one, "", "one", nil)
+			expect(t, s, other, "")
+			save(t, s, other, "", "other", nil)
+			expect(t, s, one, "one")
+		})
+		t.Run("REF-2 the value is compared exactly: "+a.what, func(t *testing.T) {
+			s, id, random := open(), rand.Text(), rand.Text()
+			one, other := fmt.Sprintf(a.one, random), fmt.Sprintf(a.other, random)
+			save(t, s, id, "", one, nil)
+			save(t, s, id, other, "new", authagent.ErrConflict)
+			expect(t, s, id, one)
+		})
+	}
+	t.Run("REF-2 REF-3 compared and replaced", func(t *testing.T) {
 		s, id := open(), rand.Text()
-		for _, sealed := range []string{"first", "second", "second"} {
-			save(t, s, id, []byte(sealed))
-			expect(t, s, id, []byte(sealed))
+		save(t, s, id, "a", "b", authagent.ErrConflict) // there is none
+		expect(t, s, id, "")
+		save(t, s, id, "", "a", nil)
+		save(t, s, id, "", "b", authagent.ErrConflict) // there is one
+		expect(t, s, id, "a")
+		save(t, s, id, "a", "b", nil)
+		save(t, s, id, "a", "c", authagent.ErrConflict) // it is another by now
+		expect(t, s, id, "b")
+	})
+	t.Run("REF-2 one of many at once", func(t *testing.T) {
+		s, id := open(), rand.Text()
+		for _, old := range []string{"", "first"} {
+			won := -1
+			for i, err := range together(func(i int) error {
+				return s.SaveTokens(t.Context(), id, []byte(old), fmt.Append(nil, old, i), expires)
+			}) {
+				switch {
+				case err == nil && won < 0:
+					won = i
+				case !errors.Is(err, authagent.ErrConflict):
+					t.Errorf("in the place of %q, after %d had won: %v", old, won, err)
+				}
+			}
+			expect(t, s, id, fmt.Sprint(old, won))
+			save(t, s, id, fmt.Sprint(old, won), "first", nil)
 		}
 	})
-	t.Run("deleted", func(t *testing.T) {
+	t.Run("REF-8 deleted", func(t *testing.T) {
 		s, id := open(), rand.Text()
-		save(t, s, id, []byte("sealed"))
+		save(t, s, id, "", "a", nil)
 		for range 2 { // the second time there is nothing to delete
 			if err := s.DeleteTokens(t.Context(), id); err != nil {
 				t.Error(err)
 			}
-			expect(t, s, id, nil)
+			expect(t, s, id, "")
 		}
+		save(t, s, id, "a", "b", authagent.ErrConflict)
+		expect(t, s, id, "")
 	})
+	t.Run("not found", func(t *testing.T) { expect(t, open(), rand.Text(), "") })
 	t.Run("kept apart from the caller's", func(t *testing.T) {
 		s, id, value := open(), rand.Text(), []byte("sealed")
-		save(t, s, id, value)
+		if err := s.SaveTokens(t.Context(), id, nil, value, expires); err != nil {
+			t.Error(err)
+		}
 		copy(value, "XXXXXX")
 		got, _ := s.LoadTokens(t.Context(), id)
 		copy(got, "YYYYYY")
-		expect(t, s, id, []byte("sealed"))
+		expect(t, s, id, "sealed")
 	})
-	t.Run("many at once", func(t *testing.T) {
-		s, id := open(), rand.Text()
-		together(func(i int) error {
-			save(t, s, id, fmt.Appendf(nil, "sealed %02d", i))
-			own := rand.Text()
-			save(t, s, own, []byte(own))
-			expect(t, s, own, []byte(own))
-			return nil
+	t.Run("many sessions at once", func(t *testing.T) {
+		s := open()
+		together(func(int) error {
+			id := rand.Text()
+			save(t, s, id, "", id, nil)
+			expect(t, s, id, id)
+			return s.DeleteTokens(t.Context(), id)
 		})
-		if got, err := s.LoadTokens(context.Background(), id); len(got) != len("sealed 00") || err != nil {
-			t.Errorf("loaded %q, %v", got, err)
-		}
 	})
 }

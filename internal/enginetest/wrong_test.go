@@ -235,7 +235,9 @@ func uses(s *sqlstore.Store) map[string]func(context.Context) error {
 			_, err := s.Revocations().Revoked(ctx, []string{rand.Text()}, time.Now())
 			return err
 		},
-		"SaveTokens":    func(ctx context.Context) error { return s.Tokens().SaveTokens(ctx, rand.Text(), []byte("x"), later) },
+		"SaveTokens": func(ctx context.Context) error {
+			return s.Tokens().SaveTokens(ctx, rand.Text(), nil, []byte("x"), later)
+		},
 		"LoadTokens":    func(ctx context.Context) error { _, err := s.Tokens().LoadTokens(ctx, rand.Text()); return err },
 		"DeleteTokens":  func(ctx context.Context) error { return s.Tokens().DeleteTokens(ctx, rand.Text()) },
 		"Sessions.New":  func(ctx context.Context) error { _, err := s.Sessions().New(r.WithContext(ctx), "name"); return err },

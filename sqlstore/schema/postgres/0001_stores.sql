@@ -66,6 +66,7 @@ CREATE TABLE authagent_events (
 	name         TEXT   COLLATE "C" NOT NULL,
 	request_id   TEXT   COLLATE "C" NOT NULL,
 	method       TEXT   COLLATE "C" NOT NULL,
+	route        TEXT   COLLATE "C" NOT NULL,
 	remote_addr  TEXT   COLLATE "C" NOT NULL,
 	issuer       TEXT   COLLATE "C" NOT NULL,
 	session_id   TEXT   COLLATE "C" NOT NULL,
@@ -74,8 +75,12 @@ CREATE TABLE authagent_events (
 	agent_id     TEXT   COLLATE "C" NOT NULL,
 	scenario     TEXT   COLLATE "C" NOT NULL,
 	user_id      TEXT   COLLATE "C" NOT NULL,
+	human_id     TEXT   COLLATE "C" NOT NULL,
 	profile_id   TEXT   COLLATE "C" NOT NULL,
+	grant_id     TEXT   COLLATE "C" NOT NULL,
 	access       TEXT   COLLATE "C" NOT NULL,
+	action       TEXT   COLLATE "C" NOT NULL,
+	outcome      TEXT   COLLATE "C" NOT NULL,
 	reason       TEXT   COLLATE "C" NOT NULL,
 	detail       TEXT   NOT NULL
 );

@@ -66,6 +66,7 @@ CREATE TABLE authagent_events (
 	name         TEXT    NOT NULL,
 	request_id   TEXT    NOT NULL,
 	method       TEXT    NOT NULL,
+	route        TEXT    NOT NULL,
 	remote_addr  TEXT    NOT NULL,
 	issuer       TEXT    NOT NULL,
 	session_id   TEXT    NOT NULL,
@@ -74,8 +75,12 @@ CREATE TABLE authagent_events (
 	agent_id     TEXT    NOT NULL,
 	scenario     TEXT    NOT NULL,
 	user_id      TEXT    NOT NULL,
+	human_id     TEXT    NOT NULL,
 	profile_id   TEXT    NOT NULL,
+	grant_id     TEXT    NOT NULL,
 	access       TEXT    NOT NULL,
+	action       TEXT    NOT NULL,
+	outcome      TEXT    NOT NULL,
 	reason       TEXT    NOT NULL,
 	detail       TEXT    NOT NULL
 );
