@@ -42,7 +42,7 @@ func BenchmarkCheckSession(b *testing.B) {
 				}
 				owners := grants.OwnerApproval(s.Grants())
 				owners.Logger = slog.New(slog.DiscardHandler)
-				scenario := grants.Enforce(s.Grants(), authagent.FullAccount(&memstore.Users{}, owners))
+				scenario := grants.Enforce(s.Grants(), authagent.FullAccount(struct{ authagent.UserStore }{&memstore.Users{}}, owners))
 				if err := s.Grants().SetRules(b.Context(), grants.Rules{DenyIssuers: []string{"https://bad.example"}}); err != nil {
 					b.Fatal(err)
 				}
