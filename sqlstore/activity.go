@@ -13,14 +13,10 @@ const (
 	activityUser   = `SELECT ` + activityColumns + ` FROM authagent_activity WHERE user_id = ? AND expires_at > ?`
 	deleteActivity = `DELETE FROM authagent_activity WHERE session_id = ?`
 
-	updateUse = `UPDATE authagent_uses SET remote_addr = ?, seen_at = ? WHERE use_key = ?`
-	usesUser  = `SELECT grant_id, remote_addr, seen_at FROM authagent_uses WHERE user_id = ? ORDER BY seen_at`
-
-	// trimUses leaves a number of a grant's networks, those that were seen last,
-	// beside the one of its first use. MySQL takes a limit in a subquery, and one
-	// of the same table, only a level deeper.
-	trimUses = `DELETE FROM authagent_uses WHERE use_key IN (SELECT use_key FROM (SELECT use_key FROM authagent_uses
-	WHERE grant_id = ? AND first_of IS NULL ORDER BY seen_at DESC LIMIT 1000 OFFSET ?) AS oldest)`
+	updateUse  = `UPDATE authagent_uses SET remote_addr = ?, seen_at = ? WHERE use_key = ?`
+	usesUser   = `SELECT grant_id, remote_addr, seen_at FROM authagent_uses WHERE user_id = ?`
+	oldestUse  = `SELECT seen_at FROM authagent_uses WHERE grant_id = ? AND first_of IS NULL ORDER BY seen_at DESC LIMIT 1 OFFSET ?`
+	deleteUses = `DELETE FROM authagent_uses WHERE grant_id = ? AND first_of IS NULL AND seen_at <= ?`
 
 	deedColumns = `grant_id, user_id, happened_at, event, action, route, outcome, reason`
 
@@ -71,7 +67,7 @@ func (t *Grants) firstUse(ctx context.Context, step, grantID string, row []any) 
 		return grants.FirstUse, nil
 	}
 	// Before the new one, so that nothing can go wrong once that is recorded.
-	if _, err := t.s.exec(ctx, step, trimUses, grantID, maxNetworks-2); err != nil {
+	if err := t.forgetNetworks(ctx, step, grantID); err != nil {
 		return grants.KnownUse, err
 	}
 	inserted, err = t.s.exec(ctx, step, insert, append([]any{nil}, row...)...)
@@ -79,6 +75,17 @@ func (t *Grants) firstUse(ctx context.Context, step, grantID string, row []any) 
 		return grants.NewNetwork, nil
 	}
 	return grants.KnownUse, err
+}
+
+// forgetNetworks makes room for one more network of a grant. The one of its first
+// use stays, or the next would be told to be the first.
+func (t *Grants) forgetNetworks(ctx context.Context, step, grantID string) error {
+	var oldest int64
+	full, err := t.s.row(ctx, step, oldestUse, []any{grantID, maxNetworks - 2}, &oldest)
+	if err == nil && full {
+		_, err = t.s.exec(ctx, step, deleteUses, grantID, oldest)
+	}
+	return err
 }
 
 // EndActivity implements [grants.ActivityStore].
@@ -103,13 +110,15 @@ func (t *Grants) OwnerUses(ctx context.Context, userID string) ([]grants.LastUse
 	})
 	var uses []grants.LastUse
 	place := make(map[string]int)
-	for _, u := range all { // the latest last
-		if i, ok := place[u.GrantID]; ok {
+	for _, u := range all {
+		i, known := place[u.GrantID]
+		switch {
+		case !known:
+			place[u.GrantID] = len(uses)
+			uses = append(uses, u)
+		case u.SeenAt.After(uses[i].SeenAt):
 			uses[i] = u
-			continue
 		}
-		place[u.GrantID] = len(uses)
-		uses = append(uses, u)
 	}
 	return uses, err
 }

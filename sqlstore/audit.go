@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -21,7 +20,8 @@ const insertEvent = `INSERT INTO authagent_events (agent_key, ` + eventColumns +
 
 // Audit appends an event to the audit trail; it is for [authagent.Config.Audit].
 // One that cannot be stored goes to Config.Logger. Text that is longer than its
-// column (255 bytes for most) is cut, rather than the event lost.
+// column (255 bytes for most) is cut, and what is not text in it replaced, rather
+// than the event lost.
 //
 // The trail is append-only: nothing in this package changes an event, and
 // nothing but [Store.DeleteEvents] removes one. A site that wants the database to
@@ -88,15 +88,13 @@ func (q EventQuery) sql() (query string, args []any, limit int, err error) {
 		q.Limit = defaultPage
 	}
 	limit = min(q.Limit, maxPage)
-	from, to := int64(math.MinInt64), int64(math.MaxInt64)
+	where := []string{"1 = 1"}
 	if !q.From.IsZero() {
-		from = nanos(q.From)
+		where, args = append(where, "happened_at >= ?"), append(args, nanos(q.From))
 	}
 	if !q.To.IsZero() {
-		to = nanos(q.To)
+		where, args = append(where, "happened_at < ?"), append(args, nanos(q.To))
 	}
-	where := []string{"happened_at >= ?", "happened_at < ?"}
-	args = []any{from, to}
 	if q.UserID != "" {
 		where, args = append(where, "user_id = ?"), append(args, clean(q.UserID, maxID))
 	}

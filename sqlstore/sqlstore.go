@@ -446,9 +446,9 @@ func clean(s string, most int) string {
 // nanos is t as it is stored. What does not fit is as far away as possible.
 func nanos(t time.Time) int64 {
 	switch {
-	case t.Unix() < math.MinInt64/int64(time.Second)+1:
+	case t.Unix() <= math.MinInt64/int64(time.Second):
 		return math.MinInt64
-	case t.Unix() > math.MaxInt64/int64(time.Second)-1:
+	case t.Unix() >= math.MaxInt64/int64(time.Second):
 		return math.MaxInt64
 	}
 	return t.UnixNano()

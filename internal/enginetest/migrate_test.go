@@ -137,11 +137,7 @@ func TestMigrateInterrupted(t *testing.T) {
 // TestMigrations: what a site's own tool makes of the SQL is what Migrate makes.
 func TestMigrations(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
-		var setting []string
-		if d.several != "" {
-			setting = append(setting, d.several)
-		}
-		db := d.connect(t, setting...)
+		db := d.connect(t, d.several...)
 		migrations, err := sqlstore.Migrations(d.dialect, d.prefix)
 		if err != nil {
 			t.Fatal(err)

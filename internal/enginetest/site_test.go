@@ -1,6 +1,7 @@
 package enginetest_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -20,7 +21,8 @@ import (
 )
 
 // A site is one address with two instances behind it, which share keys and a
-// database and nothing else. The header X-Instance: 2 goes to the second.
+// database and nothing else. The header X-Instance: 2 goes to the second. It has
+// no TLS, which would take most of the tests' time.
 type site struct {
 	as      *authagenttest.Server
 	server  *httptest.Server
@@ -49,10 +51,10 @@ func (u users) LinkAgent(ctx context.Context, agent authagent.Agent, userID stri
 // change alters the settings of all instances.
 func newSite(t *testing.T, s *sqlstore.Store, change ...func(*authagent.Config, *sqlstore.Store, *memstore.Users)) *site {
 	t.Helper()
-	b := &site{as: authagenttest.NewTLSServer(), users: &memstore.Users{}, key: make([]byte, 32)}
+	b := &site{as: authagenttest.NewServer(), users: &memstore.Users{}, key: make([]byte, 32)}
 	rand.Read(b.key)
 	t.Cleanup(b.as.Close)
-	b.server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	b.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-Instance") == "2" {
 			b.second.Load().ServeHTTP(w, r)
 			return
@@ -140,7 +142,7 @@ func (b *site) begin(t *testing.T) callback {
 	resp := b.send(t, c, http.MethodGet, "/auth/agent/login")
 	target, err := b.agent.Authorize(t.Context(), b.as.Client(), resp.Header.Get("Location"))
 	if err != nil {
-		t.Fatalf("login: %d %s: %v", resp.StatusCode, resp.body, err)
+		t.Errorf("login: %d %s: %v", resp.StatusCode, resp.body, err)
 	}
 	return callback{target, b.cookies(t, c)}
 }
@@ -222,6 +224,17 @@ func (b *site) send(t *testing.T, c *http.Client, method, target string, header 
 		t.Fatal(err)
 	}
 	return &response{resp, string(body)}
+}
+
+// exchanges returns how many requests the token endpoint has had, those left out
+// that only learn how it wants to be asked.
+func (b *site) exchanges() (n int) {
+	for _, r := range b.as.Requests(authagenttest.PathToken) {
+		if !bytes.Contains(r.Body, []byte("encoding-probe")) {
+			n++
+		}
+	}
+	return n
 }
 
 // refuses checks that nothing is served to a session, or half-served to a
