@@ -513,12 +513,23 @@ func (c Config) check() (*url.URL, error) {
 	if c.Sessions != nil && c.SessionStore != nil {
 		bad("Sessions, SessionStore", "only one of them can be set")
 	}
-	for name := range c.Limits.Actions {
+	c.Limits.check(bad)
+	return redirectURL, errors.Join(errs...)
+}
+
+func (l Limits) check(bad func(field, format string, args ...any)) {
+	rates := map[string]Rate{"Logins": l.Logins, "Callbacks": l.Callbacks, "Agent": l.Agent, "Owner": l.Owner}
+	for name, rate := range l.Actions {
 		if !areActions([]string{name}) {
 			bad("Limits.Actions", "%q is not the name of an action", name)
 		}
+		rates["Actions["+name+"]"] = rate
 	}
-	return redirectURL, errors.Join(errs...)
+	for name, rate := range rates {
+		if rate.Per < 0 || rate.Per > 0 && rate.N == 0 {
+			bad("Limits."+name, "has to be a number of times in a period")
+		}
+	}
 }
 
 func (c Config) checkServer(bad func(field, format string, args ...any), dev bool) {
@@ -757,7 +768,12 @@ func (rp *RelyingParty) connect(ctx context.Context, in *SignIn, login *Login) e
 	if !ok {
 		return siteError("connect agent", errors.New("the scenario is no Connector"))
 	}
-	return siteError("connect agent", rp.protect("connect agent", func() error { return connector.Connect(ctx, in, login.HumanID) }))
+	if err := rp.protect("connect agent", func() error { return connector.Connect(ctx, in, login.HumanID) }); err != nil {
+		e := asError(siteError("connect agent", err))
+		e.agent = in.Agent
+		return e
+	}
+	return nil
 }
 
 // sameHuman makes sure that a login which a human began to connect an agent ends

@@ -325,8 +325,8 @@ func newLimiters(l Limits) limiters {
 }
 
 func (r Rate) or(n int) Rate {
-	if r == (Rate{}) {
-		return Rate{N: n}
+	if r.N == 0 {
+		r.N = n
 	}
 	return r
 }
@@ -905,7 +905,11 @@ func siteError(step string, err error) error {
 		return err
 	}
 	if reason, ok := reasonOf(err); ok {
-		return &Error{Reason: reason, Step: step, Err: err}
+		e := &Error{Reason: reason, Step: step, Err: err}
+		if reason.outcome().retry {
+			e.RetryAfter = retryAfter
+		}
+		return e
 	}
 	return &Error{Reason: ErrStore, Step: step, Err: err, RetryAfter: retryAfter}
 }

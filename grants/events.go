@@ -2,7 +2,6 @@ package grants
 
 import (
 	"context"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -95,8 +94,18 @@ func (p *Policy) audit(ctx context.Context, e authagent.Event) {
 	e.Time = time.Now().UTC()
 	e.Outcome = or(e.Outcome, "ok")
 	p.logger().InfoContext(ctx, "grants: "+string(e.Name), "event", e)
+	p.trail.Deliver(delivery{context.WithoutCancel(ctx), e})
+}
+
+// delivery is an event on its way to Audit.
+type delivery struct {
+	ctx   context.Context
+	event authagent.Event
+}
+
+func (p *Policy) deliver(d delivery) {
 	if p.Audit != nil {
-		p.Audit(context.WithoutCancel(ctx), e)
+		p.Audit(d.ctx, d.event)
 	}
 }
 
@@ -106,14 +115,7 @@ func (p *Policy) notify(ctx context.Context, n Notice) {
 		return
 	}
 	n.Path = p.path()
-	p.background(ctx, func(ctx context.Context) error {
-		p.telling.Lock()
-		defer p.telling.Unlock()
-		defer func() {
-			if v := recover(); v != nil {
-				p.logger().Error("grants: Notify panicked", "stack", string(debug.Stack()))
-			}
-		}()
+	p.background(ctx, &p.telling, func(ctx context.Context) error {
 		p.Notify(ctx, n)
 		return nil
 	})
@@ -125,9 +127,7 @@ func (p *Policy) Record(ctx context.Context, e authagent.Event) {
 	if err := p.record(ctx, e); err != nil {
 		p.logger().Warn("grants: could not record what an agent did", "event", e.Name, "err", err)
 	}
-	if p.Audit != nil {
-		p.Audit(ctx, e)
-	}
+	p.trail.Deliver(delivery{ctx, e})
 }
 
 func (p *Policy) record(ctx context.Context, e authagent.Event) error {

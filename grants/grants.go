@@ -36,13 +36,16 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/internal/limit"
+	"github.com/authagent-go/authagent/internal/sink"
 )
 
 // State is how a grant stands.
@@ -105,7 +108,8 @@ type Policy struct {
 	Notify func(context.Context, Notice)
 
 	// Audit gets an event for each change of a grant or approval, and every event
-	// that Record is given. By default nobody does.
+	// that Record is given, one at a time. A slow or broken function does not hold
+	// up anybody, but loses events when 4096 are waiting. By default nobody does.
 	Audit func(context.Context, authagent.Event)
 
 	// Logger gets what an operator wants to know; nil means slog.Default().
@@ -145,10 +149,11 @@ type Policy struct {
 	DangerouslyApproveByEmail *EmailApproval
 
 	store   Store
-	filing  sync.Mutex     // one request is filed at a time, so that limits hold
-	telling sync.Mutex     // one owner is told at a time
-	waiting chan struct{}  // bounds the work that waits in the background
+	filing  queue          // of requests to file; what gives a grant does so under its lock, so that limits hold
+	telling queue          // of owners to tell
+	asking  sync.Mutex     // one action is put before its owner at a time, so that MaxActions holds
 	under   sync.WaitGroup // the work in the background
+	trail   *sink.Sink[delivery]
 	touched seen
 }
 
@@ -165,14 +170,19 @@ type EmailApproval struct {
 
 // OwnerApproval returns a Policy that keeps grants in store.
 func OwnerApproval(store Store) *Policy {
-	return &Policy{store: store, waiting: make(chan struct{}, 256)}
+	p := &Policy{store: store, filing: newQueue(), telling: newQueue()}
+	p.trail = sink.New(p.deliver, func(why string) { p.logger().Error("grants: audit event lost", "why", why) })
+	return p
 }
 
 const (
 	maxPendingFor = 7 * 24 * time.Hour
 
-	// fileTimeout bounds what is done in the background for one request.
-	fileTimeout = 10 * time.Second
+	// backgroundTimeout bounds each piece of work in the background.
+	backgroundTimeout = 10 * time.Second
+
+	// maxWaiting bounds how many wait for it.
+	maxWaiting = 256
 )
 
 // Check reports every setting that is wrong. [authagent.New] calls it.
@@ -193,6 +203,11 @@ func (p *Policy) Check() error {
 	}
 	if p.Path != "" && (!strings.HasPrefix(p.Path, "/") || !strings.HasSuffix(p.Path, "/") || strings.HasPrefix(p.Path, "//")) {
 		bad("Path: %q does not begin and end with one slash", p.Path)
+	}
+	for name := range p.Actions {
+		if name == "" || strings.ContainsFunc(name, unicode.IsSpace) {
+			bad("Actions: %q is not the name of an action", name)
+		}
 	}
 	if e := p.DangerouslyApproveByEmail; e != nil {
 		for name, list := range map[string][]string{"Issuers": e.Issuers, "Domains": e.Domains} {
@@ -229,25 +244,38 @@ func or[T comparable](value, otherwise T) T {
 // decided; what there is to do for the owner is done in the background, so that
 // not even the time it takes tells.
 func (p *Policy) Link(ctx context.Context, r authagent.LinkRequest) (authagent.Link, error) {
+	link, err := p.linked(ctx, r)
+	switch {
+	case err != authagent.ErrApproval || r.User == nil || p.OwnerStartedOnly:
+	case p.DangerouslyApproveByEmail.covers(r):
+		return p.approveByEmail(ctx, r)
+	default:
+		p.ask(ctx, r)
+	}
+	return link, err
+}
+
+// linked returns the link by which the agent enters, and ErrApproval if no owner
+// has given it one.
+func (p *Policy) linked(ctx context.Context, r authagent.LinkRequest) (authagent.Link, error) {
 	all, err := p.store.AgentGrants(ctx, r.Agent)
 	if err != nil {
 		return authagent.Link{}, fmt.Errorf("grants: find grants of agent: %w", err)
 	}
-	g, found := inForce(all, r.Scenario)
-	switch {
-	case found && g.State == Suspended:
-		return authagent.Link{}, authagent.ErrSuspended
-	case found && g.Email != r.Email:
-		return authagent.Link{}, p.suspend(ctx, g, r.Email)
-	case found:
-		return authagent.Link{UserID: g.UserID, Access: g.Access, Actions: g.Actions, GrantID: g.ID}, nil
-	case r.User == nil || p.OwnerStartedOnly:
+	switch g, found := inForce(all, r.Scenario); {
+	case !found:
 		return authagent.Link{}, authagent.ErrApproval
-	case p.DangerouslyApproveByEmail.covers(r):
-		return p.approveByEmail(ctx, r)
+	case g.State == Suspended:
+		return authagent.Link{}, authagent.ErrSuspended
+	case g.Email != r.Email:
+		return authagent.Link{}, p.suspend(ctx, g, r.Email)
+	default:
+		return g.link(), nil
 	}
-	p.background(ctx, func(ctx context.Context) error { return p.file(ctx, r) })
-	return authagent.Link{}, authagent.ErrApproval
+}
+
+func (g Grant) link() authagent.Link {
+	return authagent.Link{UserID: g.UserID, Access: g.Access, Actions: g.Actions, GrantID: g.ID}
 }
 
 // inForce returns the grant by which an agent enters: the approved one, or the
@@ -258,7 +286,7 @@ func inForce(all []Grant, scenario string) (first Grant, found bool) {
 		if state := g.Now(); g.Scenario != scenario || state != Approved && state != Suspended {
 			continue
 		}
-		if !found || g.DecidedAt.Before(first.DecidedAt) {
+		if c := g.DecidedAt.Compare(first.DecidedAt); !found || c < 0 || c == 0 && g.ID < first.ID {
 			first, found = g, true
 		}
 	}
@@ -305,20 +333,36 @@ func lowerASCII(s string) string {
 func (p *Policy) approveByEmail(ctx context.Context, r authagent.LinkRequest) (authagent.Link, error) {
 	p.filing.Lock()
 	defer p.filing.Unlock()
-	if refusal, err := p.mayHaveAnother(ctx, r.User.ID); err != nil || refusal != "" {
+	if link, err := p.linked(ctx, r); err != authagent.ErrApproval {
+		return link, err // another sign-in of the agent was faster
+	}
+	switch refusal, err := p.mayHaveAnother(ctx, r.User.ID); {
+	case err != nil:
+		return authagent.Link{}, err
+	case refusal != "":
 		p.dropped(ctx, r, refusal)
-		return authagent.Link{}, errors.Join(err, authagent.ErrApproval)
+		return authagent.Link{}, authagent.ErrApproval
 	}
 	want := p.newGrant(r, Approved, or(p.ApprovedFor, 90*24*time.Hour))
 	g, created, err := p.store.CreateGrant(ctx, want)
 	switch {
 	case err != nil:
 		return authagent.Link{}, fmt.Errorf("grants: create grant: %w", err)
-	case !created: // it was denied, revoked or let expire, and that stands
+	case !created: // it was denied, revoked or has expired: from then on its owner is asked
+		p.ask(ctx, r)
 		return authagent.Link{}, authagent.ErrApproval
 	}
 	p.changed(ctx, EventApproved, g, "")
-	return authagent.Link{UserID: g.UserID, Access: g.Access, GrantID: g.ID}, nil
+	return g.link(), nil
+}
+
+// ask has an agent's request put before the owner of the account, in the
+// background.
+func (p *Policy) ask(ctx context.Context, r authagent.LinkRequest) {
+	if p.background(ctx, &p.filing, func(ctx context.Context) error { return p.file(ctx, r) }) {
+		return
+	}
+	p.under.Go(func() { p.dropped(ctx, r, "too many requests wait to be filed") })
 }
 
 func (p *Policy) newGrant(r authagent.LinkRequest, state State, lifetime time.Duration) Grant {
@@ -336,10 +380,8 @@ func (p *Policy) newGrant(r authagent.LinkRequest, state State, lifetime time.Du
 func newID() string { return strings.ToLower(rand.Text()) }
 
 // file puts an agent's request before the owner of the account, once for each
-// agent and within limits.
+// agent and within limits. The caller holds p.filing.
 func (p *Policy) file(ctx context.Context, r authagent.LinkRequest) error {
-	p.filing.Lock()
-	defer p.filing.Unlock()
 	all, err := p.store.OwnerGrants(ctx, r.User.ID)
 	if err != nil {
 		return fmt.Errorf("find grants of account: %w", err)
@@ -496,23 +538,46 @@ func (p *Policy) touch(ctx context.Context, s *authagent.Session, g Grant) {
 	}
 }
 
-// background does work that a request starts and must not wait for. Wait waits
-// for it.
-func (p *Policy) background(ctx context.Context, work func(context.Context) error) {
+// A queue is work in the background that is done one after the other.
+type queue struct {
+	sync.Mutex               // held by what is being done
+	waiting    chan struct{} // bounds what waits
+}
+
+func newQueue() queue { return queue{waiting: make(chan struct{}, maxWaiting)} }
+
+// background does work that a request starts and must not wait for, and reports
+// whether it will. Wait waits for it.
+func (p *Policy) background(ctx context.Context, q *queue, work func(context.Context) error) bool {
 	select {
-	case p.waiting <- struct{}{}:
+	case q.waiting <- struct{}{}:
 	default:
-		p.logger().Warn("grants: too many requests wait to be filed; one is dropped")
-		return
+		p.logger().Warn("grants: too much waits to be done in the background; something is dropped")
+		return false
 	}
 	p.under.Go(func() {
-		defer func() { <-p.waiting }()
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fileTimeout)
+		defer func() { <-q.waiting }()
+		q.Lock()
+		defer q.Unlock()
+		// The time that it waited for others is not its own.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), backgroundTimeout)
 		defer cancel()
-		if err := work(ctx); err != nil {
-			p.logger().Error("grants: a request for approval could not be filed", "err", err)
+		if err := protect(func() error { return work(ctx) }); err != nil {
+			p.logger().Error("grants: work in the background failed", "err", err)
 		}
 	})
+	return true
+}
+
+// protect turns a panic of the site's code into an error: outside of a request it
+// would end the process.
+func protect(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %T\n%s", v, debug.Stack())
+		}
+	}()
+	return f()
 }
 
 // Wait returns when the work that requests have left in the background is done:

@@ -73,10 +73,31 @@ func (e *enforced) read(ctx context.Context) (Rules, error) {
 // CheckLogin implements [authagent.LoginChecker].
 func (e *enforced) CheckLogin(ctx context.Context) error {
 	rules, err := e.read(ctx)
-	if err == nil && rules.Paused {
-		err = authagent.ErrPaused
+	switch checker, ok := as[authagent.LoginChecker](e.Scenario); {
+	case err != nil:
+		return err
+	case rules.Paused:
+		return authagent.ErrPaused
+	case ok:
+		return checker.CheckLogin(ctx)
 	}
-	return err
+	return nil
+}
+
+// as returns the first of s and those that it wraps that is a T: a method of a
+// wrapper hides that of what it wraps.
+func as[T any](s authagent.Scenario) (found T, ok bool) {
+	for s != nil {
+		if found, ok = s.(T); ok {
+			return found, true
+		}
+		wrapper, wraps := s.(interface{ Unwrap() authagent.Scenario })
+		if !wraps {
+			break
+		}
+		s = wrapper.Unwrap()
+	}
+	return found, false
 }
 
 // SignIn implements [authagent.Scenario].
@@ -89,7 +110,7 @@ func (e *enforced) SignIn(ctx context.Context, in *authagent.SignIn) (authagent.
 
 // Connect implements [authagent.Connector].
 func (e *enforced) Connect(ctx context.Context, in *authagent.SignIn, userID string) error {
-	connector, ok := e.Scenario.(authagent.Connector)
+	connector, ok := as[authagent.Connector](e.Scenario)
 	if !ok {
 		return fmt.Errorf("grants: scenario %s cannot connect agents", e.Name())
 	}
