@@ -13,10 +13,12 @@ const (
 	activityUser   = `SELECT ` + activityColumns + ` FROM authagent_activity WHERE user_id = ? AND expires_at > ?`
 	deleteActivity = `DELETE FROM authagent_activity WHERE session_id = ?`
 
-	updateUse  = `UPDATE authagent_uses SET remote_addr = ?, seen_at = ? WHERE use_key = ?`
-	usesUser   = `SELECT grant_id, remote_addr, seen_at FROM authagent_uses WHERE user_id = ?`
-	oldestUse  = `SELECT seen_at FROM authagent_uses WHERE grant_id = ? AND first_of IS NULL ORDER BY seen_at DESC LIMIT 1 OFFSET ?`
-	deleteUses = `DELETE FROM authagent_uses WHERE grant_id = ? AND first_of IS NULL AND seen_at <= ?`
+	updateUse = `UPDATE authagent_uses SET remote_addr = ?, seen_at = ? WHERE use_key = ?`
+	usesUser  = `SELECT grant_id, remote_addr, seen_at FROM authagent_uses WHERE user_id = ?`
+	oldestUse = `SELECT seen_at FROM authagent_uses WHERE grant_id = ? ORDER BY seen_at DESC LIMIT 1 OFFSET ?`
+
+	// deleteUses keeps the index of first_of, where most are null, out of it.
+	deleteUses = `DELETE FROM authagent_uses WHERE grant_id = ? AND seen_at <= ? AND COALESCE(first_of, '') = ''`
 
 	deedColumns = `grant_id, user_id, happened_at, event, action, route, outcome, reason`
 

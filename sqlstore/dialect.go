@@ -163,10 +163,14 @@ func (d Dialect) proposed(column string) string {
 	return "excluded." + column
 }
 
-// deleteBatch deletes rows before a time, the oldest first, at most so many. only
-// is empty, or a condition that ends with AND.
-func (d Dialect) deleteBatch(table, key, only, time string) string {
-	oldest := ` WHERE ` + only + time + ` < ? ORDER BY ` + time + ` LIMIT ?`
+// deleteBatch deletes rows before a time, the oldest first, at most so many. If
+// state is not empty, only those in that state.
+func (d Dialect) deleteBatch(table, key, state, time string) string {
+	where, order := time+` < ?`, time
+	if state != "" { // in the order of the index, or MySQL sorts
+		where, order = `state = '`+state+`' AND `+where, `state, `+order
+	}
+	oldest := ` WHERE ` + where + ` ORDER BY ` + order + ` LIMIT ?`
 	chosen := `(SELECT ` + key + ` FROM ` + table + oldest
 	switch d {
 	case MySQL:

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/authagent-go/authagent/grants"
 )
 
 // expiring are the tables whose rows go some time after the one in a column.
 var expiring = [...]struct {
-	table, key, only, time string
-	kept                   time.Duration
+	table, key, state, time string
+	kept                    time.Duration
 }{
 	{"authagent_states", "id", "", "expires_at", 0},
 	{"authagent_revocations", "revocation_key", "", "expires_at", 0},
@@ -18,7 +20,7 @@ var expiring = [...]struct {
 	{"authagent_approvals", "id", "", "expires_at", 0},
 	{"authagent_activity", "session_id", "", "expires_at", 0},
 	{"authagent_deeds", "id", "", "happened_at", 90 * 24 * time.Hour},
-	{"authagent_grants", "id", "state = 'pending' AND ", "expires_at", 24 * time.Hour},
+	{"authagent_grants", "id", string(grants.Pending), "expires_at", 24 * time.Hour},
 }
 
 // DeleteExpired removes what has expired: used states, revocations, tokens,
@@ -37,7 +39,7 @@ var expiring = [...]struct {
 // up for long; 0 means 1000. Call it every few minutes, at one instance or at all.
 func (s *Store) DeleteExpired(ctx context.Context, batch int) (deleted int64, err error) {
 	for _, e := range expiring {
-		n, err := s.deleteBefore(ctx, s.dialect.deleteBatch(e.table, e.key, e.only, e.time), time.Now().Add(-e.kept), batch)
+		n, err := s.deleteBefore(ctx, s.dialect.deleteBatch(e.table, e.key, e.state, e.time), time.Now().Add(-e.kept), batch)
 		deleted += n
 		if err != nil {
 			return deleted, err

@@ -65,7 +65,7 @@ func plannedCalls(s *sqlstore.Store) map[string]func(context.Context) error {
 	calls := make(map[string]func(context.Context) error)
 	for name, use := range uses(s) {
 		switch name {
-		case "UseState", "Revoke", "SaveTokens", "Sessions.Save": // inserts
+		case "UseState", "Revoke", "SaveTokens", "Sessions.Save", "AddDeed", "SetRules": // inserts
 		default:
 			calls[name] = use
 		}
@@ -153,7 +153,7 @@ func (d *database) fill(t testing.TB, db *sql.DB, n int) {
 		`authagent_uses (use_key, first_of, grant_id, user_id, remote_addr, seen_at)
 			SELECT ` + hash + `, ` + text("name ") + `, ` + text("name ") + `, ` + text("user ") + `, '', n`,
 		`authagent_deeds (user_id, grant_id, happened_at, event, action, route, outcome, reason)
-			SELECT ` + text("user ") + `, ` + text("name ") + `, n * 1000000000, '', '', '', '', ''`,
+			SELECT ` + text("user ") + `, ` + text("name ") + `, ` + until + `, '', '', '', '', ''`,
 		`authagent_rules (id, rules) SELECT n, '{}'`, // there is one in fact, which needs no index
 	} {
 		d.must(t, db, `INSERT INTO `+insert+` FROM `+fmt.Sprintf(series, n))
