@@ -232,22 +232,18 @@ func TestNetworksAreBounded(t *testing.T) {
 }
 
 // owners returns the policies of as many instances as there are, each with its own
-// connections, and counts the events of all.
-func (d *database) owners(t *testing.T, instances int) (all []*grants.Policy, events func(authagent.EventName) int64) {
+// connections, and counts how often owners are told.
+func (d *database) owners(t *testing.T, instances int) (all []*grants.Policy, told *atomic.Int64) {
 	t.Helper()
 	d.migrated(t)
-	var counts sync.Map
-	count := func(name authagent.EventName) *atomic.Int64 {
-		n, _ := counts.LoadOrStore(name, new(atomic.Int64))
-		return n.(*atomic.Int64)
-	}
+	told = new(atomic.Int64)
 	for range instances {
 		p := grants.OwnerApproval(d.open(t, d.connect(t)).Grants())
 		p.Logger = slog.New(slog.DiscardHandler)
-		p.Audit = func(_ context.Context, e authagent.Event) { count(e.Name).Add(1) }
+		p.Notify = func(context.Context, grants.Notice) { told.Add(1) }
 		all = append(all, p)
 	}
-	return all, func(name authagent.EventName) int64 { return count(name).Load() }
+	return all, told
 }
 
 // atOnce calls f that often at once, spread over the instances.
@@ -271,7 +267,7 @@ func atOnce(owners []*grants.Policy, calls int, f func(*grants.Policy)) {
 // instances, has one grant, and its owner is asked once: LNK-3.
 func TestOneRequest(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
-		owners, events := d.owners(t, 4)
+		owners, told := d.owners(t, 4)
 		r := authagent.LinkRequest{
 			Agent: authagent.Agent{Issuer: "https://as.example", ID: "agent_1"}, Email: "alice@example.com", Scenario: "FullAccount",
 			User: &authagent.User{ID: "alice", EmailVerified: true}, Access: authagent.AccessFull,
@@ -285,7 +281,7 @@ func TestOneRequest(t *testing.T) {
 		if err != nil || len(o.Grants) != 1 || o.Grants[0].State != grants.Pending {
 			t.Errorf("grants %+v, %v", o.Grants, err)
 		}
-		if n := events(grants.EventPending); n != 1 {
+		if n := told.Load(); n != 1 {
 			t.Errorf("the owner was asked %d times", n)
 		}
 	})
@@ -295,7 +291,7 @@ func TestOneRequest(t *testing.T) {
 // often and wherever it is sent at once: LNK-15.
 func TestApprovedOnce(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
-		owners, _ := d.owners(t, 4)
+		owners, told := d.owners(t, 4)
 		agent := authagent.Agent{Issuer: "https://as.example", ID: "agent_1"}
 		r := authagent.ActionRequest{
 			Session: &authagent.Session{ID: "s", Agent: agent, UserID: "alice", GrantID: "g"}, Action: "payouts:create", Digest: "digest",
@@ -327,6 +323,9 @@ func TestApprovedOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		atOnce(owners, 50, send)
+		if n := told.Load(); n != 1 {
+			t.Errorf("the owner was asked %d times", n)
+		}
 		want := map[string]int{string(authagent.ErrActionPending): 50, "passed": 1, string(authagent.ErrActionUsed): 49}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("answers (-want +got):\n%s", diff)

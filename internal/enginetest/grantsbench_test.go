@@ -17,11 +17,11 @@ import (
 // manyGrants make so many approved grants, until a time.
 var manyGrants = map[sqlstore.Dialect]string{
 	sqlstore.Postgres: `INSERT INTO authagent_grants SELECT 'grant_' || i, sha256(('k' || i)::bytea), sha256(('a' || i)::bytea), 1, 'https://as.example',
-		'agent_' || i, 'FullAccount', 'user_' || i / 4, 'approved', 'read', '["orders:create"]', 'An agent', 'model-1', 'user@example.com', 0,
+		'agent_' || i, 'FullAccount', 'user_' || (i / 4), 'approved', 'read', '["orders:create"]', 'An agent', 'model-1', 'user@example.com', 0,
 		'203.0.113.1:4711', 0, $2::bigint FROM generate_series(1, $1::int) i`,
 	sqlstore.SQLite: `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
 		INSERT INTO authagent_grants SELECT 'grant_' || i, randomblob(32), randomblob(32), 1, 'https://as.example',
-		'agent_' || i, 'FullAccount', 'user_' || i / 4, 'approved', 'read', '["orders:create"]', 'An agent', 'model-1', 'user@example.com', 0,
+		'agent_' || i, 'FullAccount', 'user_' || (i / 4), 'approved', 'read', '["orders:create"]', 'An agent', 'model-1', 'user@example.com', 0,
 		'203.0.113.1:4711', 0, ? FROM n`,
 }
 
