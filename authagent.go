@@ -46,13 +46,15 @@
 //
 // To serve over TLS; to keep its keys; to put [RelyingParty.ForbidAgents] in
 // front of what no agent may do; and, where there are several instances, to share
-// a [RevocationStore] and a [StateStore] between them.
+// a [RevocationStore], a [StateStore] and, if tokens are kept, a [TokenStore]
+// between them.
 package authagent
 
 import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base32"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -236,6 +238,13 @@ type Config struct {
 	// sign-ins, but loses events when 4096 are waiting.
 	Audit func(context.Context, Event)
 
+	// Pages replaces pages of the package: the template "refused", which says why a
+	// request was refused, and "signed-out", which SignedOutHandler shows. Both are
+	// executed with a Page. One that is not there, or fails, is the package's own.
+	// They may use style sheets of the site and ButtonStyle; an answer that has a
+	// Content-Security-Policy of the site's keeps it.
+	Pages *template.Template
+
 	// ErrorHandler answers refused requests in place of the page and the
 	// application/problem+json that they get by default. Headers that the answer
 	// needs, such as Retry-After, are set already.
@@ -329,7 +338,7 @@ type RelyingParty struct {
 	server      *wire.Server
 	identity    *identity.Verifier
 	audit       *sink.Sink[delivery]
-	page        *answer.Page
+	pages       *answer.Pages
 	signpost    *signpost.Site
 	crossOrigin *http.CrossOriginProtection
 	limits      limiters
@@ -361,7 +370,7 @@ func New(c Config) (*RelyingParty, error) {
 		identity: &identity.Verifier{
 			Issuer: c.Issuer, ClientID: c.ClientID, SubjectIsUser: c.SubjectIsUser, TokenKey: c.TokenKey, Introspect: c.Introspect,
 		},
-		page:        answer.NewPage(signpost.Style),
+		pages:       answer.NewPages(signpost.Style, c.Pages),
 		crossOrigin: http.NewCrossOriginProtection(),
 		limits:      newLimiters(c.Limits),
 	}
@@ -405,14 +414,15 @@ func (rp *RelyingParty) openCookies(dev bool) error {
 	rp.tokens = rp.newKeeper(boxes["tokens"])
 	rp.sessions = c.Sessions
 	if rp.sessions == nil {
-		store := c.SessionStore
-		if store == nil {
+		store, inCookie := c.SessionStore, c.SessionStore == nil
+		if inCookie {
 			cookies := &sessions.CookieStore{Options: &sessions.Options{}}
 			cookies.Codecs = append(cookies.Codecs, sealedCodec{})
 			store = cookies
 		}
 		rp.sessions = &storeSessions{
 			store: store, cookie: name, secure: !dev, box: boxes["session"], idle: c.SessionIdle, lifetime: c.SessionLifetime,
+			inCookie: inCookie,
 		}
 	}
 	return nil
@@ -509,6 +519,9 @@ func (c Config) check() (*url.URL, error) {
 	}
 	if c.ConfirmGrace < 0 {
 		bad("ConfirmGrace", "must not be negative")
+	}
+	if c.Pages != nil && c.Pages.Lookup(answer.Refused) == nil && c.Pages.Lookup(answer.SignedOut) == nil {
+		bad("Pages", "has neither the template %q nor %q", answer.Refused, answer.SignedOut)
 	}
 	if c.Sessions != nil && c.SessionStore != nil {
 		bad("Sessions, SessionStore", "only one of them can be set")
@@ -630,11 +643,10 @@ func (f Finding) String() string {
 // that it made up. A server is free to answer the latter without having looked at
 // the secret; then a wrong secret goes unnoticed.
 func (rp *RelyingParty) Check(ctx context.Context) []Finding {
-	_, needsUserInfo := rp.config.Scenario.(interface{ neededScope() string })
 	found := checkup.Run(ctx, rp.server.Fresh(), checkup.Settings{
 		Issuer: rp.config.Issuer, ClientID: rp.config.ClientID, RedirectURL: rp.config.RedirectURL,
 		Encoding: wire.Encoding(rp.config.TokenEncoding), Scopes: rp.config.Scopes,
-		NeedsUserInfo: needsUserInfo, NeedsIntrospect: rp.config.Introspect,
+		NeedsUserInfo: slices.Contains(rp.config.Scopes, "email"), NeedsIntrospect: rp.config.Introspect,
 		AuthorizationURL: func(endpoint string) (string, error) {
 			request, err := rp.newAuthorizationRequest(&wire.Metadata{Authorization: endpoint})
 			if err != nil {
@@ -650,7 +662,14 @@ func (rp *RelyingParty) Check(ctx context.Context) []Finding {
 	return findings
 }
 
-func newRequestID() string { return rand.Text()[:16] }
+// newRequestID returns 80 random bits in the alphabet of rand.Text.
+func newRequestID() string {
+	var random [10]byte
+	rand.Read(random[:])
+	var text [16]byte
+	base32.StdEncoding.Encode(text[:], random[:])
+	return string(text[:])
+}
 
 // LoginHandler starts a sign-in: it keeps the login's secrets in the browser and
 // sends it to the authorization server. ?return_to= names the path on this site
@@ -1169,7 +1188,54 @@ func (rp *RelyingParty) newSignpost() *signpost.Site {
 	return site
 }
 
-// handler is what the three handlers have in common: the headers, and what
+// A Page is what the templates of Config.Pages are executed with. Its texts are
+// constants, and the paths are on this site.
+type Page struct {
+	Title, Detail string
+	Status        int           // of the answer
+	Code          string        // the Reason why the request was refused; empty on the signed-out page
+	RequestID     string        // finds the request in the log; empty on the signed-out page
+	Retry         bool          // asking anew, later, may succeed
+	Home          string        // the path of the way back, Config.ReturnTo
+	Button        template.HTML // signs in; empty where that is not what to do next
+	SignOut       string        // the path to POST to, if an agent is signed in; only on the signed-out page
+	Session       *Session      // the agent's, if one is signed in; only on the signed-out page
+}
+
+// SignedOutHandler shows whether an agent is signed in, for a site that wants to
+// say so after signing out: mount it, and name its path as the return_to of
+// LogoutHandler. A program gets JSON.
+func (rp *RelyingParty) SignedOutHandler() http.Handler {
+	return rp.handler(EventPermissionDenied, rp.serveSignedOut)
+}
+
+func (rp *RelyingParty) serveSignedOut(w http.ResponseWriter, r *http.Request) error {
+	if err := allow(w, r, http.MethodGet, http.MethodHead); err != nil {
+		return err
+	}
+	s, _, err := rp.session(w, r)
+	if err != nil {
+		return err
+	}
+	page := Page{
+		Title: "Signed out", Detail: "No agent is signed in here.", Status: http.StatusOK,
+		Home: rp.config.ReturnTo, Button: rp.signpost.OwnButton(""),
+	}
+	if s != nil {
+		page.Title, page.Detail, page.Button = "Signed in", "An agent is signed in here.", ""
+		page.SignOut, page.Session = rp.config.LogoutPath+"?return_to="+url.QueryEscape(rp.returnTarget(r.URL.Path)), s
+	}
+	addVary(w.Header(), "Accept")
+	addVary(w.Header(), "Cookie")
+	if !wantsPage(r) {
+		w.Header().Set("Content-Type", "application/json")
+		return json.NewEncoder(w).Encode(map[string]any{"signed_in": s != nil, "sign_in": rp.signpost.LoginURL()})
+	}
+	rp.showPage(w, answer.SignedOut, page)
+	return nil
+}
+
+// handler is what the handlers have in common: the headers, and what
 // becomes of an error.
 func (rp *RelyingParty) handler(failed EventName, serve func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -1193,6 +1259,6 @@ func (rp *RelyingParty) handler(failed EventName, serve func(http.ResponseWriter
 // body (RFC 9700 section 4.12). http.Redirect would clean the path, and repeat it
 // in a page.
 func redirect(w http.ResponseWriter, target string) {
-	w.Header().Set("Location", target)
+	w.Header()["Location"] = []string{target}
 	w.WriteHeader(http.StatusSeeOther)
 }

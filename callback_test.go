@@ -162,6 +162,10 @@ func TestReportedError(t *testing.T) {
 			if len(b.loginCookies(c)) != 1 {
 				t.Error("an error without state has used the login up")
 			}
+			replay := b.browser()
+			for name, value := range b.loginCookies(c) {
+				b.setCookie(replay, name, value)
+			}
 			for _, accept := range []string{"text/html", "application/json"} {
 				resp := b.get(c, query+"&state="+state, "Accept", accept)
 				if strings.Contains(resp.body, "this number") || strings.Contains(resp.body, "<script>") || resp.Header.Get("Location") != "" {
@@ -171,9 +175,11 @@ func TestReportedError(t *testing.T) {
 					t.Errorf("status %d, want %d", resp.StatusCode, want.status)
 				}
 			}
-			if failed := b.events.named(authagent.EventLoginFailed); len(failed) != 4 || failed[2].Reason != want.reason {
+			// With the state, an error uses the login up: here, and where its cookie was copied to.
+			if failed := b.events.named(authagent.EventLoginFailed); len(failed) != 4 || failed[2].Reason != want.reason || failed[3].Reason != authagent.ErrState {
 				t.Errorf("events %+v", failed)
 			}
+			b.mustReject(replay, "/auth/agent/callback?code=a&state="+state, authagent.ErrStateUsed)
 		})
 	}
 }

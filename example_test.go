@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"html/template"
 	"io"
 	"log"
 	"net/http"
@@ -369,4 +370,29 @@ func exampleSite(scenario authagent.Scenario) (*httptest.Server, *authagenttest.
 	mux.Handle("/auth/agent/login", rp.LoginHandler())
 	mux.Handle("/auth/agent/callback", rp.CallbackHandler())
 	return site, as, rp, mux
+}
+
+// A site's own page for what is refused. Programs still get
+// application/problem+json.
+func ExampleConfig_pages() {
+	pages := template.Must(template.New("").Parse(
+		`{{define "refused"}}<h1>{{.Title}}</h1><p>{{.Detail}}</p>{{.Button}}<p><a href="{{.Home}}">Shop</a></p>{{end}}`))
+	rp, err := authagent.New(authagent.Config{
+		Issuer:       "https://agents.example",
+		ClientID:     "shop",
+		ClientSecret: "from your environment",
+		RedirectURL:  "https://shop.example/auth/agent/callback",
+		SessionKeys:  [][]byte{[]byte("32 random bytes, from your vault")},
+		Scenario:     authagent.FreshProfile(&memstore.Profiles{}),
+		Pages:        pages,
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	r := httptest.NewRequest("POST", "/auth/agent/callback", nil)
+	r.Header.Set("Accept", "text/html")
+	w := httptest.NewRecorder()
+	rp.CallbackHandler().ServeHTTP(w, r)
+	fmt.Println(w.Code, w.Body)
+	// Output: 405 <h1>Method not allowed</h1><p>This address takes another HTTP method.</p><p><a href="/">Shop</a></p>
 }

@@ -185,6 +185,20 @@ func TestOpaqueAccessToken(t *testing.T) {
 	}
 }
 
+// TestIntrospectionDisagrees: ID-4, where no userinfo is asked that would disagree
+// as well: what the server says of the token and what the token says are one.
+func TestIntrospectionDisagrees(t *testing.T) {
+	b, s := newSpyBench(t, fresh, nil, func(_ *bench, c *authagent.Config) { c.Introspect = true })
+	for _, sub := range []string{"victim", "Agent_alice", "agent_alicE"} {
+		b.as.Wrap(authagenttest.PathIntrospect, authagenttest.WithMember("sub", sub))
+		if got := b.refused(b.browser(), b.agent).reason(); got != authagent.ErrIdentity || len(s.wanted) != 0 {
+			t.Errorf("ID-4 %s: %s, profiles %v", sub, got, s.wanted)
+		}
+	}
+	b.as.Wrap(authagenttest.PathIntrospect, nil)
+	b.mustSignIn(b.browser(), b.agent)
+}
+
 // TestSubjects: ID-2, wherever a subject comes from.
 func TestSubjects(t *testing.T) {
 	for i, scenario := range scenarios {
@@ -435,7 +449,38 @@ func (b *bench) soon(want authagent.Reason) {
 	b.t.Fatalf("signing in ends with %d %q, want %q\nlog: %s", resp.StatusCode, resp.reason(), want, b.log)
 }
 
-// TestIDToken: OpenID Connect Core 3.1.3.7, as the conformance suite tests it.
+// TestIDTokenWithoutKeys: ID-1. Where the server publishes no keys at all, an
+// id_token proves nothing, however it is signed, and no scenario reads one.
+func TestIDTokenWithoutKeys(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		members members // of the metadata; nil removes
+	}{{"no jwks_uri", members{"jwks_uri": nil}}, {"no keys in it", nil}} {
+		t.Run(test.name, func(t *testing.T) {
+			b, s := newSpyBench(t, fresh, nil, func(_ *bench, c *authagent.Config) { c.Scopes = []string{"openid", "profile"} })
+			b.as.Wrap(authagenttest.PathMetadata, authagenttest.Rewrite(func(m map[string]any) {
+				for name := range test.members {
+					delete(m, name)
+				}
+			}))
+			key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+			for _, sub := range []string{"victim", "agent_alice"} {
+				for name, sign := range map[string]func(members) string{
+					"none":  func(claims members) string { return unsigned(members{"alg": "none"}, claims) },
+					"HS256": func(claims members) string { return signedHS256([]byte(b.config.ClientSecret), nil, claims) },
+					"ES256": func(claims members) string { return signedES256(key, nil, claims) },
+				} {
+					b.forges(func(claims members) string { return sign(with(claims, members{"sub": sub})) })
+					if got := b.refused(b.browser(), b.agent).reason(); got != authagent.ErrIdentity || len(s.wanted) != 0 {
+						t.Errorf("%s, %s: reason %s, profiles %v", sub, name, got, s.wanted)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestIDToken: ID-1 and OpenID Connect Core 3.1.3.7, as the conformance suite tests it.
 func TestIDToken(t *testing.T) {
 	b, s := newSpyBench(t, full, authagent.TrustEmail)
 	b.says(members{"sub": "agent_alice", "email": "alice@example.com"})

@@ -278,7 +278,7 @@ func (rp *RelyingParty) approve(r *http.Request, s *Session, action string, appr
 func (rp *RelyingParty) guard(next http.Handler, action string, check func(*http.Request, *Session) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// What an agent sees is nobody else's, in no cache.
-		w.Header().Set("Cache-Control", "no-store")
+		w.Header()["Cache-Control"] = []string{"no-store"}
 		addVary(w.Header(), "Cookie")
 		s, before, err := rp.session(w, r)
 		if err == nil && s != nil && before == nil {
@@ -393,22 +393,20 @@ func (rp *RelyingParty) session(w http.ResponseWriter, r *http.Request) (s *Sess
 			return a.session, a, nil
 		}
 	}
-	err = rp.protect("load session", func() error {
-		s, err = rp.load(w, r)
-		return err
-	})
-	if errors.Is(err, ErrNoSession) {
+	s, err = rp.load(w, r)
+	switch {
+	case err == nil:
+		return s, nil, nil
+	case errors.Is(err, ErrNoSession):
 		return nil, nil, nil
 	}
-	if err != nil {
-		return nil, nil, siteError("load session", err)
-	}
-	return s, nil, nil
+	return nil, nil, siteError("load session", err)
 }
 
 // load returns a session that holds in every respect, or ErrNoSession.
-func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (*Session, error) {
-	s, err := rp.sessions.Load(w, r)
+func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session, err error) {
+	defer rp.recovered("load session", &err)
+	s, err = rp.sessions.Load(w, r)
 	if err != nil {
 		return nil, err
 	}
@@ -505,21 +503,24 @@ func isPageLoad(r *http.Request) bool {
 // that says nothing gets JSON.
 func wantsPage(r *http.Request) bool { return answer.WantsHTML(r.Header["Accept"]) }
 
-// protect calls f, which calls code of the site, and turns a panic into an
-// error: a doubt about who is signed in must never let a request through, and an
-// agent is to be told.
+// protect calls f, which calls code of the site.
 func (rp *RelyingParty) protect(step string, f func() error) (err error) {
-	defer func() {
-		switch p := recover(); p {
-		case nil:
-		case http.ErrAbortHandler:
-			panic(p)
-		default:
-			rp.config.Logger.Error("authagent: panic", "step", step, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-			err = siteError(step, errors.New("panic"))
-		}
-	}()
+	defer rp.recovered(step, &err)
 	return f()
+}
+
+// recovered, deferred, turns a panic of the site's code into an error: a doubt
+// about who is signed in must never let a request through, and an agent is to be
+// told.
+func (rp *RelyingParty) recovered(step string, err *error) {
+	switch p := recover(); p {
+	case nil:
+	case http.ErrAbortHandler:
+		panic(p)
+	default:
+		rp.config.Logger.Error("authagent: panic", "step", step, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+		*err = siteError(step, errors.New("panic"))
+	}
 }
 
 // ServeError answers a request with an error as this package answers its own: a
@@ -546,21 +547,37 @@ func (rp *RelyingParty) answer(w http.ResponseWriter, r *http.Request, e *Error)
 	case e.Reason == ErrHuman: // RFC 9110 section 15.5.2 demands a challenge, and no agent is to try
 		h.Set("WWW-Authenticate", "Human")
 	case status == http.StatusUnauthorized:
-		h.Set("WWW-Authenticate", rp.signpost.Challenge())
+		h["Www-Authenticate"] = []string{rp.signpost.Challenge()}
 		fallthrough
 	case status == http.StatusForbidden:
-		for _, link := range rp.signpost.Links() {
-			h.Add("Link", link)
-		}
+		h["Link"] = append(h["Link"], rp.signpost.Links()...)
 	}
 	e.signpost = rp.signpost
 	switch {
 	case rp.config.ErrorHandler != nil:
 		rp.config.ErrorHandler(w, r, e)
 	case wantsPage(r):
-		rp.page.Write(w, e.problem(), rp.config.ReturnTo, rp.signpost.OwnButton(rp.returnFrom(r, e)))
+		rp.showPage(w, answer.Refused, rp.refusalPage(r, e))
 	default:
 		e.WriteProblem(w)
+	}
+}
+
+func (rp *RelyingParty) refusalPage(r *http.Request, e *Error) Page {
+	p := Page{
+		Title: e.Title(), Detail: e.Detail(), Status: e.Status(), Code: string(e.Reason), RequestID: e.RequestID,
+		Retry: e.RetryAfter > 0, Home: rp.config.ReturnTo,
+	}
+	if e.problem().SignIn != "" {
+		p.Button = rp.signpost.OwnButton(rp.returnFrom(r, e))
+	}
+	return p
+}
+
+// showPage answers with a page. A mistake in the site's template is for its log.
+func (rp *RelyingParty) showPage(w http.ResponseWriter, name string, p Page) {
+	if err := rp.pages.Write(w, name, p.Status, p); err != nil {
+		rp.config.Logger.Error("authagent: page failed", "page", name, "error", err)
 	}
 }
 
@@ -654,9 +671,24 @@ func (e *Event) of(s *Session) {
 
 // record puts an event into the log and into the audit trail.
 func (rp *RelyingParty) record(r *http.Request, name EventName, s *Session, action string, e *Error) {
+	level := levelOf(name, e)
+	if rp.config.Audit == nil && !rp.config.Logger.Enabled(r.Context(), level) {
+		return // before what is nobody's to read is put together
+	}
 	rp.emit(r.Context(), Event{
 		Name: name, Method: answer.Token(r.Method), Route: r.Pattern, RemoteAddr: rp.config.ClientAddr(r), Action: action,
 	}, s, e)
+}
+
+// levelOf is the level at which an event is logged.
+func levelOf(name EventName, e *Error) slog.Level {
+	switch {
+	case name == EventLoginStarted:
+		return slog.LevelDebug
+	case e != nil && e.Fault() != FaultAgent && e.Reason != ErrPaused: // of agents at fault there are many, and a pause is what the site wants
+		return slog.LevelError
+	}
+	return slog.LevelInfo
 }
 
 // emit is record for what need not belong to a request.
@@ -668,21 +700,14 @@ func (rp *RelyingParty) emit(ctx context.Context, event Event, s *Session, e *Er
 	if s != nil {
 		event.of(s)
 	}
-	level := slog.LevelInfo
 	if e != nil {
 		event.RequestID, event.Reason, event.Detail = e.RequestID, e.Reason, e.Error()
 		if s == nil {
 			event.Agent = e.agent
 		}
-		if e.Fault() != FaultAgent && e.Reason != ErrPaused { // the site wants it so
-			level = slog.LevelError
-		}
-	}
-	if event.Name == EventLoginStarted {
-		level = slog.LevelDebug
 	}
 	ctx = context.WithoutCancel(ctx)
-	if rp.config.Logger.Enabled(ctx, level) {
+	if level := levelOf(event.Name, e); rp.config.Logger.Enabled(ctx, level) {
 		rp.config.Logger.LogAttrs(ctx, level, "authagent: "+string(event.Name), event.attributes()...)
 	}
 	if rp.config.Audit != nil {
@@ -887,7 +912,12 @@ func (e *Error) problem() answer.Problem {
 }
 
 func fail(reason Reason, step, format string, args ...any) *Error {
-	e := &Error{Reason: reason, Step: step, Err: fmt.Errorf(format, args...)}
+	e := &Error{Reason: reason, Step: step}
+	if len(args) == 0 {
+		e.Err = errors.New(format)
+	} else {
+		e.Err = fmt.Errorf(format, args...)
+	}
 	if reason.outcome().retry {
 		e.RetryAfter = retryAfter
 	}
@@ -926,8 +956,8 @@ func reasonOf(err error) (Reason, bool) {
 // asError returns err as an Error of this request alone: a site may return one
 // and the same from many.
 func asError(err error) *Error {
-	var e *Error
-	if !errors.As(siteError("handle request", err), &e) {
+	e, ok := err.(*Error)
+	if !ok && !errors.As(siteError("handle request", err), &e) {
 		return &Error{Reason: ErrStore, Step: "handle request"}
 	}
 	own := *e

@@ -3,6 +3,7 @@ package authagent
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
@@ -12,8 +13,6 @@ import (
 	"sort"
 	"strings"
 	"time"
-
-	"golang.org/x/oauth2"
 
 	"github.com/authagent-go/authagent/internal/browser"
 	"github.com/authagent-go/authagent/internal/seal"
@@ -39,8 +38,14 @@ const (
 	loginIDLength = 8 // characters of the state that name its login
 
 	stateBytes    = 32
-	verifierBytes = 96
+	verifierBytes = 32
 	nonceBytes    = 16
+
+	// What they are as text (base64 without padding).
+	stateLength     = (stateBytes*8 + 5) / 6
+	verifierLength  = (verifierBytes*8 + 5) / 6
+	nonceLength     = (nonceBytes*8 + 5) / 6
+	challengeLength = (sha256.Size*8 + 5) / 6
 )
 
 // A Login holds the secrets of one login that is under way: made when it
@@ -52,8 +57,9 @@ type Login struct {
 	// characters are the login's ID.
 	State string
 
-	// Verifier is the PKCE code verifier (RFC 7636 section 4.1): 768 random bits
-	// as 128 characters.
+	// Verifier is the PKCE code verifier (RFC 7636 section 4.1): 256 random bits
+	// as 43 characters, which is what the RFC recommends and all that the SHA-256
+	// of its challenge can carry.
 	Verifier string
 
 	// Nonce ties an id_token to the login (OpenID Connect Core section 3.1.2.1).
@@ -76,11 +82,15 @@ type Login struct {
 func NewLogin(returnTo string) *Login {
 	var random [stateBytes + verifierBytes + nonceBytes]byte
 	rand.Read(random[:]) // never fails
-	encoded := base64.RawURLEncoding
+	var text [stateLength + verifierLength + nonceLength]byte
+	base64.RawURLEncoding.Encode(text[:], random[:stateBytes])
+	base64.RawURLEncoding.Encode(text[stateLength:], random[stateBytes:stateBytes+verifierBytes])
+	base64.RawURLEncoding.Encode(text[stateLength+verifierLength:], random[stateBytes+verifierBytes:])
+	secrets := string(text[:])
 	return &Login{
-		State:     encoded.EncodeToString(random[:stateBytes]),
-		Verifier:  encoded.EncodeToString(random[stateBytes : stateBytes+verifierBytes]),
-		Nonce:     encoded.EncodeToString(random[stateBytes+verifierBytes:]),
+		State:     secrets[:stateLength],
+		Verifier:  secrets[stateLength : stateLength+verifierLength],
+		Nonce:     secrets[stateLength+verifierLength:],
 		ReturnTo:  returnTo,
 		StartedAt: time.Now(),
 	}
@@ -91,7 +101,16 @@ func (l *Login) ID() string { return l.State[:loginIDLength] }
 
 // Challenge returns the S256 code challenge, BASE64URL(SHA256(verifier)) without
 // padding (RFC 7636 section 4.2).
-func (l *Login) Challenge() string { return oauth2.S256ChallengeFromVerifier(l.Verifier) }
+func (l *Login) Challenge() string {
+	challenge := l.challenge()
+	return string(challenge[:])
+}
+
+func (l *Login) challenge() (text [challengeLength]byte) {
+	sum := sha256.Sum256([]byte(l.Verifier))
+	base64.RawURLEncoding.Encode(text[:], sum[:])
+	return text
+}
 
 // String returns the login's ID.
 func (l *Login) String() string { return "login " + l.ID() }
@@ -117,7 +136,7 @@ func (rp *RelyingParty) AuthorizationURL(ctx context.Context, l *Login) (string,
 type authorizationRequest struct {
 	metadata *wire.Metadata
 	prefix   string
-	nonce    bool
+	nonce    string // "&nonce=" where a nonce is sent
 }
 
 // authorizationRequest builds the request anew only when the metadata is new.
@@ -151,16 +170,20 @@ func (rp *RelyingParty) newAuthorizationRequest(m *wire.Metadata) (*authorizatio
 		query.Del(own)
 	}
 	endpoint.RawQuery = query.Encode()
-	return &authorizationRequest{metadata: m, prefix: endpoint.String(), nonce: slices.Contains(rp.config.Scopes, "openid")}, nil
+	request := &authorizationRequest{metadata: m, prefix: endpoint.String()}
+	if slices.Contains(rp.config.Scopes, "openid") {
+		request.nonce = "&nonce="
+	}
+	return request, nil
 }
 
 // url returns the request of one login. What it appends needs no escaping.
 func (a *authorizationRequest) url(l *Login) string {
-	u := a.prefix + "&state=" + l.State + "&code_challenge=" + l.Challenge()
-	if a.nonce {
-		u += "&nonce=" + l.Nonce
+	challenge, nonce := l.challenge(), ""
+	if a.nonce != "" {
+		nonce = l.Nonce
 	}
-	return u
+	return a.prefix + "&state=" + l.State + "&code_challenge=" + string(challenge[:]) + a.nonce + nonce
 }
 
 // A StateStore makes each state usable once across all instances of a site.
@@ -228,7 +251,7 @@ func (p *pendingLogins) makeRoom(w http.ResponseWriter, r *http.Request, size in
 
 // take returns the login that this browser began with this state.
 func (p *pendingLogins) take(r *http.Request, state string) (*Login, error) {
-	if len(state) != base64.RawURLEncoding.EncodedLen(stateBytes) {
+	if len(state) != stateLength {
 		return nil, fail(ErrState, "match state", "state is missing or not one of ours")
 	}
 	l, err := p.open(r, p.prefix+state[:loginIDLength])

@@ -573,6 +573,25 @@ func TestEmailChange(t *testing.T) {
 	}
 }
 
+// TestEmailChangeOfProfile: LNK-5 for a store that remembers nothing of agents
+// (AgentLinker): the profile is linked to the account that it was created for.
+func TestEmailChangeOfProfile(t *testing.T) {
+	b := newScenarioBench(t, func(b *bench) authagent.Scenario {
+		return authagent.ContextualProfile(lookupOnly{b.users}, b.profiles, authagent.TrustEmail)
+	})
+	b.users.Add("bob@example.com", "Bob")
+	b.mustSignIn(b.browser(), b.agent)
+	b.userinfo(map[string]any{"email": "bob@example.com"})
+	b.mustRefuse(b.agent, 403, authagent.ErrLink)
+	b.userinfo(nil)
+	if s := b.mustSignIn(b.browser(), b.agent); s.UserID != b.aliceID {
+		t.Errorf("session %+v", s)
+	}
+	if all := b.profiles.All(); len(all) != 1 || all[0].UserID != b.aliceID {
+		t.Errorf("profiles %+v", all)
+	}
+}
+
 // TestEmailChangeBetweenScenarios: LNK-5. Nor does it where a site offers both.
 func TestEmailChangeBetweenScenarios(t *testing.T) {
 	for _, order := range [][2]int{{full, contextual}, {contextual, full}} {

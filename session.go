@@ -3,6 +3,7 @@ package authagent
 import (
 	"context"
 	"crypto/rand"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -185,6 +186,12 @@ type storeSessions struct {
 	box      *seal.Box
 	idle     time.Duration
 	lifetime time.Duration
+
+	// inCookie says that the store is the default, whose cookie is the sealed
+	// value itself. It is then read where it is, on each request of an agent: to
+	// have the store find it, in a map in a session made for that, would take
+	// longer than to open it.
+	inCookie bool
 }
 
 // valueKey is the key of the sealed value in a gorilla session. Strings need no
@@ -195,14 +202,17 @@ func (m *storeSessions) Start(w http.ResponseWriter, r *http.Request, s *Session
 	if err := m.discard(r); err != nil {
 		return err
 	}
-	// A new gorilla session has no ID, so a server-side store gives it one that
-	// no client has seen: whoever planted the old cookie gains nothing.
-	fresh := sessions.NewSession(m.store, m.cookie)
-	fresh.IsNew = true
-	return m.save(w, r, fresh, s)
+	return m.save(w, r, nil, s)
 }
 
+// save keeps s in gs, or in a new gorilla session if that is nil. A new one has
+// no ID, so a server-side store gives it one that no client has seen: whoever
+// planted an old cookie gains nothing.
 func (m *storeSessions) save(w http.ResponseWriter, r *http.Request, gs *sessions.Session, s *Session) error {
+	if gs == nil {
+		gs = sessions.NewSession(m.store, m.cookie)
+		gs.IsNew = true
+	}
 	s.seenAt = time.Now()
 	gs.Options = m.options(int(m.lifetime / time.Second))
 	gs.Values[valueKey] = m.box.Seal(s.append(nil), m.cookie)
@@ -218,20 +228,17 @@ func (m *storeSessions) options(maxAge int) *sessions.Options {
 }
 
 func (m *storeSessions) Load(w http.ResponseWriter, r *http.Request) (*Session, error) {
-	switch value, n := browser.Cookie(r, m.cookie); {
+	cookie, n := browser.Cookie(r, m.cookie)
+	switch {
 	case n == 0:
 		return nil, ErrNoSession
-	case n > 1, len(value) > maxCookie: // of several, one was planted, and there is no telling which
+	case n > 1, len(cookie) > maxCookie: // of several, one was planted, and there is no telling which
 		return nil, m.clear(w)
 	}
-	gs, err := m.store.New(r, m.cookie)
-	if err != nil && !isBadCookie(err) {
-		return nil, fmt.Errorf("load session: %w", err)
+	gs, sealed, err := m.read(r, cookie)
+	if err != nil {
+		return nil, err
 	}
-	if err != nil || gs == nil || gs.IsNew {
-		return nil, m.clear(w)
-	}
-	sealed, _ := gs.Values[valueKey].(string)
 	value, err := m.box.Open(sealed, m.cookie)
 	if err != nil {
 		return nil, m.clear(w)
@@ -249,6 +256,22 @@ func (m *storeSessions) Load(w http.ResponseWriter, r *http.Request) (*Session, 
 	return s, nil
 }
 
+// read returns the sealed value that belongs to a cookie, which is empty if the
+// store has none, and the store's session around it if it needs one.
+func (m *storeSessions) read(r *http.Request, cookie string) (gs *sessions.Session, sealed string, err error) {
+	if m.inCookie {
+		return nil, cookie, nil
+	}
+	gs, err = m.store.New(r, m.cookie)
+	if err != nil && !isBadCookie(err) {
+		return nil, "", fmt.Errorf("load session: %w", err)
+	}
+	if err == nil && gs != nil && !gs.IsNew {
+		sealed, _ = gs.Values[valueKey].(string)
+	}
+	return gs, sealed, nil
+}
+
 // touchEvery is how old a value gets before the client is given a fresh one. An
 // idle session so ends up to that much early, and never late.
 func (m *storeSessions) touchEvery() time.Duration { return min(m.idle/10, time.Minute) }
@@ -261,6 +284,9 @@ const maxCookie = 4096
 // once in a response (RFC 6265 section 4.1.1).
 func (m *storeSessions) unset(w http.ResponseWriter) {
 	h := w.Header()
+	if len(h["Set-Cookie"]) == 0 {
+		return
+	}
 	if kept := slices.DeleteFunc(h["Set-Cookie"], func(line string) bool { return strings.HasPrefix(line, m.cookie+"=") }); len(kept) > 0 {
 		h["Set-Cookie"] = kept
 		return
@@ -287,6 +313,9 @@ func (m *storeSessions) End(w http.ResponseWriter, r *http.Request) error {
 
 // discard removes what a server-side store holds for the client's cookie.
 func (m *storeSessions) discard(r *http.Request) error {
+	if m.inCookie { // nothing is held
+		return nil
+	}
 	if value, n := browser.Cookie(r, m.cookie); n != 1 || len(value) > maxCookie {
 		return nil
 	}
@@ -671,7 +700,7 @@ func (t *tokenTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	fresh, err := t.source.token(r.Context(), token.AccessToken)
-	if err != nil || fresh.AccessToken == token.AccessToken {
+	if err != nil || subtle.ConstantTimeCompare([]byte(fresh.AccessToken), []byte(token.AccessToken)) == 1 {
 		if body != nil {
 			body.Close()
 		}

@@ -3,6 +3,7 @@
 package answer
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -29,73 +30,157 @@ type Problem struct {
 	Issuer       string   `json:"issuer,omitempty"`         // by which authorization server
 }
 
-// style is the page's only style sheet. Its hash stands in the page's policy.
-const style = `:root{color-scheme:light dark}body{font:1rem/1.5 system-ui,sans-serif;margin:0;display:grid;min-height:100vh;place-items:center;background:light-dark(#faf8f6,#161412);color:light-dark(#1f1b18,#f1ece8)}main{box-sizing:border-box;width:100%;max-width:32rem;padding:2rem}h1{font-size:1.5rem;line-height:1.25;margin:0 0 .5rem}p{margin:.5rem 0}a{color:light-dark(#b3410f,#ff8f5e)}small{opacity:.75;overflow-wrap:anywhere}`
+// The names of the pages.
+const (
+	Refused   = "refused"
+	SignedOut = "signed-out"
+)
 
-// Page holds the parsed page. Make one with NewPage.
-type Page struct {
-	template *template.Template
-	policy   string
-}
+// style is the style sheet of the package's own pages. Its hash stands in their policy.
+const style = `:root{color-scheme:light dark}body{font:1rem/1.5 system-ui,sans-serif;margin:0;display:grid;min-height:100vh;place-items:center;background:light-dark(#faf8f6,#161412);color:light-dark(#1f1b18,#f1ece8)}main{box-sizing:border-box;width:100%;max-width:32rem;padding:2rem}h1{font-size:1.5rem;line-height:1.25;margin:0 0 .5rem}p{margin:.75rem 0}a{color:light-dark(#b3410f,#ff8f5e)}small{color:light-dark(#5f564f,#b5aba3);overflow-wrap:anywhere}.auth-agent-button{margin-top:.5rem}`
 
-// NewPage returns the page and the policy under which it is shown. more is the
-// style of what else is put into it.
-func NewPage(more string) *Page {
-	style := style + more
-	sum := sha256.Sum256([]byte(style))
-	return &Page{
-		template: template.Must(template.New("problem").Parse(`<!doctype html>
+// The button's class is the signpost's, whose style stands beside style.
+const source = `{{define "head"}}<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex">
 <title>{{.Title}}</title>
-<style>` + style + `</style>
+<style>{{style}}</style>
 <main>
 <h1>{{.Title}}</h1>
 <p>{{.Detail}}</p>
-{{if .SignIn}}<p>{{.Button}}</p>
-{{end}}<p><a href="{{.Home}}">Back to the site</a></p>
+{{with .Button}}<p>{{.}}</p>
+{{end}}{{end}}{{define "refused"}}{{template "head" .}}<p><a href="{{.Home}}">Back to the site</a></p>
 <p><small>{{.Code}} · request {{.RequestID}}</small></p>
 </main>
 </html>
-`)),
-		policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-			"'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+{{end}}{{define "signed-out"}}{{template "head" .}}{{with .SignOut}}<form class="auth-agent-form" method="post" action="{{.}}"><button class="auth-agent-button" type="submit">Sign out</button></form>
+{{end}}<p><a href="{{.Home}}">Back to the site</a></p>
+</main>
+</html>
+{{end}}`
+
+// Pages holds the parsed pages. Make one with NewPages.
+type Pages struct {
+	own, site             *template.Template
+	ownPolicy, sitePolicy string
+}
+
+// NewPages returns the pages and the policy under which they are shown. more is
+// the style of what else is put into them; site, which may be nil, are templates
+// that replace those of the same name.
+func NewPages(more string, site *template.Template) *Pages {
+	all := style + more
+	const rest = "; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+	return &Pages{
+		own: template.Must(template.New("").Funcs(template.FuncMap{
+			"style": func() template.CSS { return template.CSS(all) },
+		}).Parse(source)),
+		site:       site,
+		ownPolicy:  "default-src 'none'; style-src " + hash(all) + rest,
+		sitePolicy: "default-src 'self'; style-src 'self' " + hash(more) + rest,
 	}
 }
 
-// Write answers with p as a page, which offers home as the way on, and button
-// where signing in is.
-func (page *Page) Write(w http.ResponseWriter, p Problem, home string, button template.HTML) {
+func hash(style string) string {
+	sum := sha256.Sum256([]byte(style))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}
+
+// Write answers with a page. An error is one of the site's template, in whose
+// place the client got the package's own page.
+func (p *Pages) Write(w http.ResponseWriter, name string, status int, data any) error {
 	h := w.Header()
 	Protect(h)
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", page.policy)
-	w.WriteHeader(p.Status)
-	_ = page.template.Execute(w, struct { // an error means that the client has gone
-		Problem
-		Home   string
-		Button template.HTML
-	}{p, home, button})
+	var body bytes.Buffer
+	var failure error
+	if page := p.replaced(name); page != nil {
+		if failure = page.Execute(&body, data); failure == nil {
+			if h.Get("Content-Security-Policy") == "" { // the site's own stands
+				h.Set("Content-Security-Policy", p.sitePolicy)
+			}
+			w.WriteHeader(status)
+			_, _ = w.Write(body.Bytes())
+			return nil
+		}
+		body.Reset()
+	}
+	if err := p.own.ExecuteTemplate(&body, name, data); err != nil {
+		panic(err) // a mistake in the template
+	}
+	h.Set("Content-Security-Policy", p.ownPolicy)
+	w.WriteHeader(status)
+	_, _ = w.Write(body.Bytes()) // an error means that the client has gone
+	return failure
+}
+
+// replaced returns the site's page of that name, nil if it has none.
+func (p *Pages) replaced(name string) *template.Template {
+	if p.site == nil {
+		return nil
+	}
+	return p.site.Lookup(name)
 }
 
 // WriteProblem answers with p as application/problem+json.
 func WriteProblem(w http.ResponseWriter, p Problem) {
+	body := append(p.append(make([]byte, 0, 512)), '\n')
 	h := w.Header()
 	Protect(h)
-	h.Set("Content-Type", "application/problem+json")
-	body, _ := json.Marshal(p) // strings and numbers cannot fail
-	h.Set("Content-Length", strconv.Itoa(len(body)+1))
+	values := [...]string{"application/problem+json", strconv.Itoa(len(body))}
+	h["Content-Type"], h["Content-Length"] = values[0:1:1], values[1:2:2]
 	w.WriteHeader(p.Status)
-	_, _ = w.Write(append(body, '\n'))
+	_, _ = w.Write(body)
+}
+
+// append appends p as encoding/json writes it. Most requests that are refused are
+// from clients that have not signed in yet, and reflection would take most of
+// the time of refusing them.
+func (p Problem) append(b []byte) []byte {
+	b = append(b, '{')
+	if p.Type != "" {
+		b = append(appendString(append(b, `"type":`...), p.Type), ',')
+	}
+	b = strconv.AppendInt(append(b, `"status":`...), int64(p.Status), 10)
+	b = appendString(append(b, `,"title":`...), p.Title)
+	b = appendString(append(b, `,"detail":`...), p.Detail)
+	b = appendString(append(b, `,"error":`...), p.Code)
+	b = appendString(append(b, `,"request_id":`...), p.RequestID)
+	b = strconv.AppendBool(append(b, `,"retry":`...), p.Retry)
+	if len(p.Allowed) > 0 {
+		allowed, _ := json.Marshal(p.Allowed) // strings cannot fail
+		b = append(append(b, `,"allowed":`...), allowed...)
+	}
+	for _, member := range [...]struct{ name, value string }{
+		{"action", p.Action}, {"approval", p.Approval}, {"sign_in", p.SignIn}, {"sign_in_method", p.SignInMethod}, {"issuer", p.Issuer},
+	} {
+		if member.value != "" {
+			b = append(append(append(b, `,"`...), member.name...), `":`...)
+			b = appendString(b, member.value)
+		}
+	}
+	return append(b, '}')
+}
+
+// appendString appends s as a JSON string. What needs an escape is left to
+// encoding/json.
+func appendString(b []byte, s string) []byte {
+	for _, c := range []byte(s) {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+			quoted, _ := json.Marshal(s) // a string cannot fail
+			return append(b, quoted...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
 }
 
 // Protect sets what every answer of the package has: it is kept in no cache, is
 // what it says it is, and tells the next site nothing.
 func Protect(h http.Header) {
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
+	values := [...]string{"no-store", "nosniff", "no-referrer"}
+	h["Cache-Control"], h["X-Content-Type-Options"], h["Referrer-Policy"] = values[0:1:1], values[1:2:2], values[2:3:3]
 }
 
 // WantsHTML reports whether an Accept header asks for HTML by name. Browsers do

@@ -36,14 +36,11 @@ type Settings struct {
 func Read() (Settings, error) {
 	r := reader{}
 	s := Settings{
-		Issuer: r.value(Issuer), ClientID: r.value(ClientID), RedirectURL: r.value(RedirectURL),
+		Issuer: r.value(Issuer), ClientID: r.value(ClientID), ClientSecret: r.value(ClientSecret), RedirectURL: r.value(RedirectURL),
 		SessionKeys: r.keys(r.value(SessionKeys)),
 	}
-	if secret := r.value(ClientSecret); secret != "" {
-		s.ClientSecret = secret
-		if file := os.Getenv(ClientSecret + fileSuffix); file != "" {
-			s.ClientSecret, s.SecretFile = "", secretIn(file)
-		}
+	if file := os.Getenv(ClientSecret + fileSuffix); file != "" {
+		s.ClientSecret, s.SecretFile = "", secretIn(file)
 	}
 	return s, errors.Join(r.errs...)
 }

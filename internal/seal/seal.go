@@ -65,18 +65,27 @@ func NewBox(keys [][]byte, purpose ...string) (*Box, error) {
 // cookie.
 func (b *Box) Seal(value []byte, name string) string {
 	aead := b.aeads[0]
-	sealed := aead.Seal(make([]byte, 0, len(value)+aead.Overhead()), nil, value, []byte(name))
-	return encoding.EncodeToString(sealed)
+	size := len(value) + aead.Overhead()
+	// One buffer holds the name, what is sealed and its text, one after the other.
+	bound := append(make([]byte, 0, len(name)+size+encoding.EncodedLen(size)), name...)
+	sealed := aead.Seal(bound[len(bound):], nil, value, bound)
+	return string(encoding.AppendEncode(sealed[len(sealed):], sealed))
 }
 
 // Open returns the value that was sealed under name, or ErrOpen.
 func (b *Box) Open(sealed, name string) ([]byte, error) {
-	raw, err := encoding.DecodeString(sealed)
-	if err != nil || strings.ContainsAny(sealed, "\r\n") { // encoding/base64 skips line breaks
+	if strings.IndexByte(sealed, '\r') >= 0 || strings.IndexByte(sealed, '\n') >= 0 { // encoding/base64 skips line breaks
+		return nil, ErrOpen
+	}
+	size := encoding.DecodedLen(len(sealed))
+	// One buffer holds the name, what is sealed and the value, one after the other.
+	bound := append(make([]byte, 0, len(name)+2*size), name...)
+	raw, err := encoding.AppendDecode(bound[len(bound):], []byte(sealed))
+	if err != nil {
 		return nil, ErrOpen
 	}
 	for _, aead := range b.aeads {
-		if value, err := aead.Open(nil, nil, raw, []byte(name)); err == nil {
+		if value, err := aead.Open(raw[len(raw):], nil, raw, bound); err == nil {
 			return value, nil
 		}
 	}

@@ -1,6 +1,7 @@
 package sink_test
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -98,4 +99,26 @@ func TestPanic(t *testing.T) {
 	if !slices.Equal(got, []int{0, 2}) || len(lost) != 1 {
 		t.Errorf("LOG-3: delivered %v, lost %q", got, lost)
 	}
+}
+
+// TestWait: it returns when everything has been delivered, and not before.
+func TestWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		s := sink.New(func(int) { time.Sleep(time.Minute); n++ }, func(why string) { t.Error(why) })
+		if err := s.Wait(t.Context()); err != nil {
+			t.Errorf("with nothing to deliver: %v", err)
+		}
+		for i := range 3 {
+			s.Deliver(i)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := s.Wait(ctx); err != context.DeadlineExceeded {
+			t.Errorf("err %v", err)
+		}
+		if err := s.Wait(t.Context()); err != nil || n != 3 {
+			t.Errorf("err %v after %d values", err, n)
+		}
+	})
 }

@@ -3,6 +3,7 @@ package tokens
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 
 	"github.com/authagent-go/authagent/internal/identity"
@@ -11,7 +12,7 @@ import (
 
 const (
 	// doubtFor is how far two answers that a session is not active must be apart to
-	// end it. The published server gives one when its database is down.
+	// end it, at least.
 	doubtFor = 30 * time.Second
 
 	// lookTimeout bounds one confirmation.
@@ -66,7 +67,7 @@ func (k *Keeper) suspect(s Session) {
 	defer k.mu.Unlock()
 	if c := k.check(s.ID); c != nil && !c.busy && c.timer == nil {
 		c.doubt = true
-		k.after(s, c, doubtFor)
+		k.after(s, c, doubtFor+rand.N(doubtFor/4))
 	}
 }
 
@@ -110,8 +111,8 @@ func (k *Keeper) begin(s Session, c *check) bool {
 	c.busy = !c.busy && k.background(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
 		defer cancel()
-		confirmed, err := k.look(ctx, s, c.doubt)
-		k.settle(ctx, s, c, confirmed, err)
+		seen, err := k.look(ctx, s)
+		k.settle(ctx, s, c, seen, err)
 	})
 	return c.busy
 }
@@ -134,52 +135,78 @@ func (k *Keeper) after(s Session, c *check, d time.Duration) {
 	})
 }
 
-// look asks the server once and returns when the session was confirmed last.
-func (k *Keeper) look(ctx context.Context, s Session, doubt bool) (confirmed time.Time, err error) {
+// A sight is what a look found out.
+type sight struct {
+	raw       []byte    // the record when the server was asked
+	confirmed time.Time // when the session was confirmed last
+}
+
+// look asks the server once.
+func (k *Keeper) look(ctx context.Context, s Session) (seen sight, err error) {
 	if alive, err := k.Hooks.Alive(ctx, s); err != nil {
-		return confirmed, err
+		return seen, err
 	} else if !alive {
 		k.release(ctx, s)
-		return confirmed, ErrEnded
+		return seen, ErrEnded
 	}
-	_, r, err := k.load(ctx, s)
-	if err != nil {
-		return confirmed, err
+	raw, r, err := k.load(ctx, s)
+	if seen.raw = raw; err != nil {
+		return seen, err
 	}
 	now := time.Now()
-	if r.Refused.IsZero() && now.Before(r.Confirmed.Add(k.Every)) {
-		return r.Confirmed, nil // by another instance
+	if r.Refused.IsZero() && now.Before(r.Confirmed.Add(k.Every)) { // by another instance
+		seen.confirmed = r.Confirmed
+		return seen, nil
 	}
-	// An answer that the token is inactive is not taken at its word, before the
-	// token was refreshed. The published server also gives it where it has issued
-	// one token twice, and a refresh mends that; and where its database is down,
-	// which then shows.
-	refused := ""
-	if doubt {
-		refused = r.Access
-	}
-	t := r.token()
-	if !r.Refused.IsZero() || r.due(now, refused) {
-		var pause *Pause
-		if t, err = k.refresh(ctx, s, refused, true); errors.As(err, &pause) && t.Access != "" && !doubt {
-			err = nil // it is good for the moment
-		}
-		switch {
-		case errors.Is(err, ErrNone):
-			return confirmed, wire.ErrInactive
-		case err != nil:
-			return confirmed, err
+	if !r.Refused.IsZero() || r.due(now, "") {
+		if r, err = k.renew(ctx, s, &seen, "", r); err != nil {
+			return seen, err
 		}
 	}
-	if m, err := k.Server.Get(ctx); err != nil {
-		return confirmed, err
-	} else if m.Introspection != "" { // without it, the refreshes have to do
-		err := k.Identity.Confirm(ctx, k.Server, t.Access, identity.Identity{Agent: s.Agent, Subject: r.Subject})
-		if err != nil {
-			return confirmed, err
+	err = k.ask(ctx, s, r)
+	if errors.Is(err, wire.ErrInactive) && r.Refresh != "" {
+		// The server is not taken at its word before the token was refreshed. The
+		// published one says so of a token that it has issued twice, which a refresh
+		// mends, and when its database is down, which then shows.
+		if r, err = k.renew(ctx, s, &seen, r.Access, r); err == nil {
+			err = k.ask(ctx, s, r)
 		}
 	}
-	return now, k.confirmed(ctx, s, now)
+	if err != nil {
+		return seen, err
+	}
+	seen.confirmed = now
+	return seen, k.confirmed(ctx, s, now)
+}
+
+// renew refreshes the tokens for a look. Where that fails for the time being, a
+// token that nobody has refused is good for the moment.
+func (k *Keeper) renew(ctx context.Context, s Session, seen *sight, refused string, r *record) (*record, error) {
+	t, err := k.refresh(ctx, s, refused, true)
+	var pause *Pause
+	switch {
+	case err == nil, errors.Is(err, ErrNone), refused == "" && t.Access != "" && errors.As(err, &pause):
+	default:
+		return r, err
+	}
+	raw, r, failed := k.load(ctx, s)
+	if failed != nil {
+		return r, failed
+	}
+	seen.raw = raw
+	if errors.Is(err, ErrNone) {
+		return r, wire.ErrInactive
+	}
+	return r, nil
+}
+
+// ask has the server say what it thinks of the access token.
+func (k *Keeper) ask(ctx context.Context, s Session, r *record) error {
+	m, err := k.Server.Get(ctx)
+	if err != nil || m.Introspection == "" { // without it, the refreshes have to do
+		return err
+	}
+	return k.Identity.Confirm(ctx, k.Server, r.Access, identity.Identity{Agent: s.Agent, Subject: r.Subject})
 }
 
 // confirmed notes it for all instances.
@@ -197,9 +224,9 @@ func (k *Keeper) confirmed(ctx context.Context, s Session, at time.Time) error {
 }
 
 // settle draws the conclusion from a look.
-func (k *Keeper) settle(ctx context.Context, s Session, c *check, confirmed time.Time, err error) {
+func (k *Keeper) settle(ctx context.Context, s Session, c *check, seen sight, err error) {
 	if k.ends(c, err) {
-		if failed := k.finish(ctx, s, err); failed == nil {
+		if failed := k.finish(ctx, s, seen.raw, err); failed == nil {
 			err = ErrEnded
 		}
 	}
@@ -210,7 +237,7 @@ func (k *Keeper) settle(ctx context.Context, s Session, c *check, confirmed time
 	switch {
 	case k.checks[s.ID] != c || k.group.isClosed():
 	case err == nil:
-		*c = check{next: confirmed.Add(k.Every)}
+		*c = check{next: seen.confirmed.Add(k.Every)}
 		if c.next.After(now.Add(k.Every)) { // by another instance's clock
 			c.next = now.Add(k.Every)
 		}
@@ -221,7 +248,7 @@ func (k *Keeper) settle(ctx context.Context, s Session, c *check, confirmed time
 		delete(k.checks, s.ID)
 	case errors.Is(err, wire.ErrInactive):
 		c.doubt = true
-		k.after(s, c, doubtFor)
+		k.after(s, c, doubtFor+rand.N(doubtFor/4))
 	default:
 		k.wait(s, c, now)
 	}
@@ -240,8 +267,22 @@ func (k *Keeper) ends(c *check, err error) bool {
 	return k.Grace > 0 && !c.since.IsZero() && time.Since(c.since) >= k.Grace
 }
 
-// finish ends a session.
-func (k *Keeper) finish(ctx context.Context, s Session, why error) error {
+// finish ends a session, unless its record has changed since the server was asked:
+// then another instance is about it, too, and there will be another look. Of
+// several instances that find out at once, so one ends it.
+func (k *Keeper) finish(ctx context.Context, s Session, raw []byte, why error) error {
+	if alive, err := k.Hooks.Alive(ctx, s); err != nil || !alive {
+		return err
+	}
+	if !errors.Is(why, ErrAltered) {
+		_, r, err := k.load(ctx, s)
+		if err == nil {
+			_, err = k.swap(ctx, s, raw, r)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	if errors.Is(why, wire.ErrInactive) || errors.Is(why, ErrAltered) {
 		return k.end(ctx, s, why)
 	}

@@ -72,7 +72,7 @@ type refresher struct {
 	*Keeper
 	session Session
 	refused string // an access token that somebody refused
-	again   bool   // try even tokens that the server has refused
+	again   bool   // to confirm the session: even with tokens that the server has refused, and however often
 	sent    int    // refresh requests so far
 }
 
@@ -104,7 +104,7 @@ func (f *refresher) run(ctx context.Context) (Token, error) {
 			return current, ctx.Err()
 		case !r.Refused.IsZero() && !f.again:
 			return Token{}, ErrNone
-		case r.Refused.IsZero() && !r.due(now, f.refused):
+		case r.Refused.IsZero() && !r.due(now, f.refused) && (!f.again || r.Access != f.refused):
 			return current, nil
 		case f.sent == maxSent:
 			return current, &Pause{Until: now}
@@ -145,10 +145,11 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// apart refreshes in a second of its own, see [wire.Server.Apart].
+// apart refreshes in a second of its own, see [wire.Server.Apart]. A token that was
+// refused may be that of other sessions too, which will be here in a moment.
 func (f *refresher) apart(ctx context.Context, raw []byte, r *record) (t Token, err error) {
 	issued := r.Issued
-	if now := time.Now(); issued.After(now) { // by another instance's clock
+	if now := time.Now(); f.refused == r.Access || issued.After(now) { // by another instance's clock
 		issued = now
 	}
 	flown := false
@@ -312,7 +313,7 @@ func (f *refresher) keep(ctx context.Context, claim []byte, next *record, used s
 	sealed := []byte(f.Box.Seal(next.encode(), f.session.Name))
 	old := claim
 	for wait := 100 * time.Millisecond; ; wait *= 2 {
-		err := f.Store.SaveTokens(ctx, f.session.ID, old, sealed, f.session.Expires)
+		err := f.Store.SaveTokens(ctx, f.session.ID, old, sealed, f.session.Expires.Add(afterlife))
 		if errors.Is(err, f.Conflict) {
 			var kept bool
 			if old, kept, err = f.taken(ctx, sealed, used); err == nil && kept {

@@ -165,21 +165,44 @@ func (k *Keeper) refresh(ctx context.Context, s Session, refused string, again b
 	}
 }
 
+// dropped is the claim of whoever removes tokens for good.
+const dropped = "dropped"
+
 // Drop removes the tokens of a session that has ended, and asks the server to
-// revoke them. The error is about the server alone; without tokens it is ErrNone.
+// revoke them. Without tokens, or where somebody else is doing it, it returns ErrNone.
 func (k *Keeper) Drop(ctx context.Context, s Session) error {
-	_, r, err := k.load(ctx, s)
+	r, err := k.take(ctx, s)
 	if errors.Is(err, ErrNone) {
 		return err
 	}
-	// First of all they are gone here, so that a refresh under way cannot put
-	// its own in their place.
 	deleted := k.Store.DeleteTokens(ctx, s.ID)
 	k.forget(s.ID)
-	if err == nil && r.Refused.IsZero() {
+	switch {
+	case err != nil:
+	case !r.Refused.IsZero():
+		err = ErrNone // that is known to be live
+	default:
 		err = k.revoke(ctx, r.Access, r.Refresh)
 	}
 	return errors.Join(err, deleted)
+}
+
+// take returns the tokens that are in the store last: a refresh that is under way
+// cannot put its own in their place any more.
+func (k *Keeper) take(ctx context.Context, s Session) (*record, error) {
+	for {
+		raw, r, err := k.load(ctx, s)
+		if err != nil {
+			return nil, err
+		}
+		gone := *r
+		gone.Claim = dropped
+		_, err = k.swap(ctx, s, raw, &gone)
+		if errors.Is(err, k.Conflict) && ctx.Err() == nil {
+			continue
+		}
+		return r, nil // and if it was not saved: it is to be revoked all the same
+	}
 }
 
 // revoke has the server revoke tokens, refresh token first: both die with it.
@@ -269,11 +292,18 @@ func (k *Keeper) load(ctx context.Context, s Session) (raw []byte, r *record, er
 	if r, err = parseRecord(value); err != nil {
 		return nil, nil, ErrAltered
 	}
+	if r.Claim == dropped {
+		return nil, nil, ErrNone
+	}
 	return raw, r, nil
 }
 
 // swap puts r in the place of old and returns it as it is in the store.
 func (k *Keeper) swap(ctx context.Context, s Session, old []byte, r *record) ([]byte, error) {
 	sealed := []byte(k.Box.Seal(r.encode(), s.Name))
-	return sealed, k.Store.SaveTokens(ctx, s.ID, old, sealed, s.Expires)
+	return sealed, k.Store.SaveTokens(ctx, s.ID, old, sealed, s.Expires.Add(afterlife))
 }
+
+// afterlife is how long tokens are kept after their session's end, so that they
+// can be revoked when somebody comes with its cookie.
+const afterlife = time.Hour

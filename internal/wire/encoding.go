@@ -264,7 +264,7 @@ func usesBasic(methods []string) bool {
 // forget drops what was learned about the encoding after an answer that a
 // server gives which reads another one: it may have been exchanged for a newer.
 func (s *Server) forget(a *answer) {
-	unread := a.status >= 500
+	unread := a.status == http.StatusInternalServerError // what comes from a proxy, or says "later", says nothing of the body
 	if o, err := strictjson.Parse(a.body); err == nil && !unread {
 		c := code(o)
 		unread = c == "unsupported_grant_type" || c == "invalid_request"

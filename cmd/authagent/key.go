@@ -1,0 +1,31 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"flag"
+	"fmt"
+	"io"
+)
+
+const keyHelp = `Usage: authagent key
+
+Prints a new session key: 32 random bytes as base64, for Config.SessionKeys. In
+AUTH_AGENT_SESSION_KEYS keys stand with commas between them, the newest first.
+`
+
+// key makes a session key.
+func key(_ context.Context, args []string, out io.Writer) error {
+	flags := flag.NewFlagSet("key", flag.ContinueOnError)
+	if err := parse(flags, args, keyHelp); err != nil {
+		return err
+	}
+	if err := noArguments(flags); err != nil {
+		return err
+	}
+	var random [32]byte
+	rand.Read(random[:]) // never fails
+	fmt.Fprintln(out, base64.RawURLEncoding.EncodeToString(random[:]))
+	return nil
+}

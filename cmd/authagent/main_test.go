@@ -1,0 +1,293 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/memstore"
+)
+
+// asMain makes the test's binary the command itself.
+const asMain = "AUTHAGENT_TEST_AS_MAIN"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asMain) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// command is the command with these arguments, and with no other settings in its
+// environment than env.
+func command(ctx context.Context, env []string, args ...string) *exec.Cmd {
+	c := exec.CommandContext(ctx, os.Args[0], args...)
+	c.Env = append([]string{asMain + "=1"}, env...)
+	return c
+}
+
+// runMain runs the command to its end.
+func runMain(t *testing.T, env []string, args ...string) (status int, out, errs string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	c := command(t.Context(), env, args...)
+	c.Stdout, c.Stderr = &stdout, &stderr
+	var exit *exec.ExitError
+	if err := c.Run(); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return c.ProcessState.ExitCode(), stdout.String(), stderr.String()
+}
+
+// site is a site whose agents sign in by as.
+func site(t *testing.T, issuer, secret string, redirect func(siteURL string)) *httptest.Server {
+	t.Helper()
+	mux := http.NewServeMux()
+	s := httptest.NewServer(mux)
+	t.Cleanup(s.Close)
+	redirect(s.URL + "/auth/agent/callback")
+	users := &memstore.Users{}
+	users.Add("alice@example.com", "Alice")
+	rp, err := authagent.New(authagent.Config{
+		Issuer: issuer, ClientID: "site", ClientSecret: secret, RedirectURL: s.URL + "/auth/agent/callback",
+		SessionKeys: [][]byte{[]byte("32 random bytes, from your vault")},
+		Scenario:    authagent.FullAccount(users, authagent.TrustEmail),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux.Handle("/auth/agent/login", rp.LoginHandler())
+	mux.Handle("/auth/agent/callback", rp.CallbackHandler())
+	mux.Handle("/orders", rp.RequireAgent(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "orders") })))
+	mux.HandleFunc("/sign-in", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, string(rp.Button("/orders"))) })
+	return s
+}
+
+func registered(as *authagenttest.Server) func(string) {
+	return func(callback string) {
+		as.AddClient(authagenttest.Client{ID: "site", Secret: "cs_secret", RedirectURIs: []string{callback}})
+	}
+}
+
+const sessionKeys = "AUTH_AGENT_SESSION_KEYS=c2l4dHkgZm91ciBieXRlcyBhcmUgZ29vZCwgdGhpcnR5IHR3byBkbw"
+
+func TestCheck(t *testing.T) {
+	as := authagenttest.NewServer()
+	defer as.Close()
+	const callback = "http://127.0.0.1:8080/auth/agent/callback"
+	registered(as)(callback)
+	good := []string{
+		"AUTH_AGENT_ISSUER=" + as.URL, "AUTH_AGENT_CLIENT_ID=site", "AUTH_AGENT_CLIENT_SECRET=cs_secret",
+		"AUTH_AGENT_REDIRECT_URL=" + callback, sessionKeys,
+	}
+	with := func(more ...string) []string { return append(good[:len(good):len(good)], more...) } // the later one counts
+	for _, test := range []struct {
+		name   string
+		env    []string
+		args   []string
+		status int
+		out    string // a part of the output
+		errs   string // a part of what is said on the error output
+	}{
+		{"healthy", good, nil, 0, "ok: agents can sign in by " + as.URL, ""},
+		{"healthy, JSON", good, []string{"-json"}, 0, "[]\n", ""},
+		{"secret", with("AUTH_AGENT_CLIENT_SECRET=cs_wrong"), nil, 1, "error: AUTH_AGENT_CLIENT_SECRET\n", ""},
+		{"secret, JSON", with("AUTH_AGENT_CLIENT_SECRET=cs_wrong"), []string{"-json"}, 1, `"setting":"ClientSecret","severity":"ERROR"`, ""},
+		{"redirect URL", with("AUTH_AGENT_REDIRECT_URL=" + callback + "2"), nil, 1, "error: AUTH_AGENT_REDIRECT_URL\n", ""},
+		{"server down", with("AUTH_AGENT_ISSUER=http://127.0.0.1:1"), nil, 1, "error: AUTH_AGENT_ISSUER\n", ""},
+		{"nothing set", nil, nil, 2, "", "AUTH_AGENT_ISSUER: is not set"},
+		{"a setting that New refuses", with("AUTH_AGENT_ISSUER=http://as.example"), nil, 2, "", "authagent check: authagent: Issuer: must use https"},
+		{"flag's value", good, []string{"-scenario", "both"}, 2, "", `invalid value "both" for flag -scenario`},
+		{"flag's type", good, []string{"-timeout", "long"}, 2, "", `invalid value "long" for flag -timeout`},
+		{"flag's sign", good, []string{"-timeout", "-1s"}, 2, "", `invalid value -1s for flag -timeout`},
+		{"no such flag", good, []string{"-x"}, 2, "", "flag provided but not defined: -x (see authagent check -h)"},
+		{"argument", good, []string{"now"}, 2, "", `takes no argument, and got "now"`},
+		{"help", nil, []string{"-h"}, 0, "Usage: authagent check", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			status, out, errs := runMain(t, test.env, append([]string{"check"}, test.args...)...)
+			if status != test.status || !strings.Contains(out, test.out) || !strings.Contains(errs, test.errs) {
+				t.Errorf("status %d, want %d\n%s%s", status, test.status, out, errs)
+			}
+			if strings.Contains(out+errs, "cs_") {
+				t.Errorf("the output has the secret:\n%s%s", out, errs)
+			}
+		})
+	}
+}
+
+func TestUsage(t *testing.T) {
+	for _, test := range []struct {
+		args   string
+		status int
+		text   string
+	}{
+		{"", 0, "authagent check "}, {"help", 0, "authagent check "}, {"-h", 0, "authagent check "}, {"--help", 0, "authagent check "},
+		{"chek", 2, `no command "chek"`},
+		{"key -h", 0, "Usage: authagent key"}, {"key 2", 2, `got "2"`},
+		{"dev -h", 0, "-client id=redirect-URI"}, {"dev sign-in -h", 0, "-issuer URL"},
+		{"dev -addr 0.0.0.0:9000", 2, `invalid value "0.0.0.0:9000" for flag -addr: is not a loopback address`},
+		{"dev -client site", 2, `invalid value "site" for flag -client`},
+		{"dev -agent =a@example.com", 2, `invalid value "=a@example.com" for flag -agent`},
+		{"dev -config no-such-file", 2, `invalid value "no-such-file" for flag -config: open`},
+		{"dev sign-in", 2, "takes one URL, and got 0"}, {"dev sign-in shop.example", 2, `"shop.example": is not an http or https URL`},
+		{"dev sign-in -issuer x http://shop.example", 2, `invalid value "x" for flag -issuer`},
+	} {
+		status, out, errs := runMain(t, nil, strings.Fields(test.args)...)
+		if status != test.status || !strings.Contains(out+errs, test.text) {
+			t.Errorf("authagent %s: status %d, want %d and %q in\n%s%s", test.args, status, test.status, test.text, out, errs)
+		}
+	}
+}
+
+// TestKey: what key prints is what ConfigFromEnv reads.
+func TestKey(t *testing.T) {
+	_, one, _ := runMain(t, nil, "key")
+	_, two, _ := runMain(t, nil, "key")
+	if one == two {
+		t.Fatal("the same key twice")
+	}
+	for name, value := range map[string]string{
+		"ISSUER": "https://as.example", "CLIENT_ID": "site", "CLIENT_SECRET": "x", "REDIRECT_URL": "https://shop.example/cb",
+		"SESSION_KEYS": strings.TrimSpace(one) + "," + strings.TrimSpace(two),
+	} {
+		t.Setenv("AUTH_AGENT_"+name, value)
+	}
+	c, err := authagent.ConfigFromEnv()
+	if err != nil || len(c.SessionKeys) != 2 || len(c.SessionKeys[0]) != 32 {
+		t.Errorf("%d keys, %v", len(c.SessionKeys), err)
+	}
+}
+
+func TestSignIn(t *testing.T) {
+	as := authagenttest.NewServer()
+	defer as.Close()
+	s := site(t, as.URL, "cs_secret", registered(as))
+	as.AddAgent(authagenttest.Agent{ID: "agent_alice", Secret: secretFor("ags_", "agent_alice"), Email: "alice@example.com"})
+	as.AddAgent(authagenttest.Agent{ID: "agent_bob", Secret: "ags_bob", Email: "bob@example.com"})
+	for _, test := range []struct {
+		name, path string
+		env        []string
+		args       []string
+		status     int
+		out        string
+	}{
+		{"by the sign-in", "/auth/agent/login?return_to=/orders", nil, nil, 0, "signed in: agent_alice landed at " + s.URL + "/orders (200)"},
+		{"by a page with the button", "/sign-in", nil, nil, 0, "signed in: agent_alice landed at " + s.URL + "/orders (200)"},
+		{"by a refusal", "/orders", nil, nil, 0, "signed in: agent_alice landed at " + s.URL + "/ (404)"},
+		{"no account", "/sign-in", []string{"AUTH_AGENT_AGENT_SECRET=ags_bob"}, []string{"-agent", "agent_bob"}, 1, "no_account: No account."},
+		{"wrong secret", "/sign-in", nil, []string{"-agent", "agent_bob"}, 1, "not signed in: authagenttest: agent agent_bob: authenticate"},
+		{"another server", "/sign-in", nil, []string{"-issuer", "http://127.0.0.1:1"}, 1, "where a redirect to http://127.0.0.1:1/authorize was expected"},
+		{"no sign-in", "/nowhere", nil, nil, 1, "404 Not Found at " + s.URL + "/nowhere"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			args := append([]string{"dev", "sign-in", "-issuer", as.URL}, test.args...)
+			status, out, errs := runMain(t, test.env, append(args, s.URL+test.path)...)
+			if status != test.status || !strings.Contains(out, test.out) {
+				t.Errorf("status %d, want %d and %q in\n%s%s", status, test.status, test.out, out, errs)
+			}
+			for _, secret := range []string{"ags_", "ac_", "code_challenge=" + "[^…]"} {
+				if regexp.MustCompile(secret).MatchString(out) {
+					t.Errorf("the output has a secret like %s:\n%s", secret, out)
+				}
+			}
+		})
+	}
+}
+
+// TestDev runs the server, with a site and an agent of its own, until it is told
+// to end.
+func TestDev(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	file := filepath.Join(t.TempDir(), "dev.json")
+	config, _ := json.Marshal(directory{Agents: []agentEntry{{ID: "agent_carol", Secret: "ags_carol", Email: "carol@example.com", Name: "Carol <b>"}}})
+	if err := os.WriteFile(file, config, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// The site needs to know the server's address and the server the site's, so
+	// the server gets an address that was free a moment ago.
+	taken := httptest.NewServer(nil)
+	addr := strings.TrimPrefix(taken.URL, "http://")
+	taken.Close()
+	var server *exec.Cmd
+	var lines *bufio.Scanner
+	s := site(t, "http://"+addr, secretFor("cs_", "site"), func(callback string) {
+		server = command(ctx, nil, "dev", "-addr", addr, "-client", "site="+callback, "-agent", "agent_alice=alice@example.com", "-config", file)
+		stdout, err := server.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := server.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines = bufio.NewScanner(stdout)
+		lines.Scan()
+	})
+	if want := "Auth Agent server for development at http://" + addr; !strings.Contains(lines.Text(), want) {
+		t.Errorf("it says %q, want %q", lines.Text(), want)
+	}
+	go func() { // or it would wait for somebody to read on
+		for lines.Scan() {
+		}
+	}()
+
+	resp, err := http.Get("http://" + addr + "/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, _ := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	for _, want := range []string{s.URL, secretFor("cs_", "site"), "agent_alice", "Carol &lt;b&gt;", "carol@example.com", "AUTH_AGENT_AGENT_SECRET=ags_carol"} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("the page lacks %q:\n%s", want, page)
+		}
+	}
+	req, _ := http.NewRequest("GET", "http://"+addr+"/", nil)
+	req.Host = "rebound.example"
+	if resp, err := http.DefaultClient.Do(req); err != nil || resp.StatusCode != http.StatusMisdirectedRequest {
+		t.Errorf("for another host: %v, %v", resp, err)
+	}
+	status, out, errs := runMain(t, nil, "dev", "sign-in", "-issuer", "http://"+addr, s.URL+"/sign-in")
+	if status != 0 || !strings.Contains(out, "signed in: agent_alice") {
+		t.Errorf("status %d\n%s%s", status, out, errs)
+	}
+	server.Process.Signal(os.Interrupt)
+	if err := server.Wait(); err != nil {
+		t.Errorf("when interrupted: %v", err)
+	}
+}
+
+func TestDevConfig(t *testing.T) {
+	for content, want := range map[string]string{
+		`{"clients":[{"id":"a"}]}`:       "client 0 needs id and redirect_uris",
+		`{"agents":[{"id":"a"}]}`:        "agent 0 needs id and email",
+		`{"agent":[]}`:                   `unknown field "agent"`,
+		`{"clients":[{"redirect":"x"}]}`: "unknown field",
+		`[`:                              "unexpected EOF",
+	} {
+		file := filepath.Join(t.TempDir(), "dev.json")
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		status, _, errs := runMain(t, nil, "dev", "-config", file)
+		if status != 2 || !strings.Contains(errs, "flag -config") || !strings.Contains(errs, want) {
+			t.Errorf("%s: status %d, %s", content, status, errs)
+		}
+	}
+}

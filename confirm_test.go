@@ -1,0 +1,301 @@
+package authagent_test
+
+import (
+	"fmt"
+	"net/http"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/authagenttest"
+)
+
+// confirming has sessions confirmed as often as by default.
+func confirming(_ *bench, c *authagent.Config) { c.ConfirmEvery = 0 }
+
+// use uses a session once a minute, at each instance in turn, and returns how long
+// it was good.
+func (k *kept) use(c *http.Client, d time.Duration, instances ...string) (good time.Duration) {
+	k.t.Helper()
+	session := k.cookies(c)
+	for start := time.Now(); time.Since(start) <= d; time.Sleep(time.Minute) {
+		for _, instance := range append(instances, "") {
+			resp := k.get(k.bare(), "/me", "Cookie", session, "X-Instance", instance)
+			if resp.StatusCode != http.StatusOK {
+				return time.Since(start)
+			}
+			for _, cookie := range resp.sessionCookies() { // used, it is not idle
+				session = cookie.Name + "=" + cookie.Value
+			}
+		}
+		synctest.Wait()
+	}
+	return d
+}
+
+func inactive() wrapper { return authagenttest.Reply(200, "application/json", `{"active":false}`) }
+
+// TestConfirm is SES-12.
+func TestConfirm(t *testing.T) {
+	const alive = 3 * time.Hour
+	introspect := authagenttest.PathIntrospect
+	for _, test := range []struct {
+		name     string
+		change   func(c *authagent.Config)
+		quirks   func(*authagenttest.Quirks, *authagenttest.Features)
+		happens  func(k *kept)
+		from, to time.Duration // when it ends; alive for not at all
+		events   []string
+	}{
+		{name: "SES-12 all is well", from: alive, to: alive},
+		{name: "SES-12 strict server", quirks: strict, from: alive, to: alive},
+		{name: "SES-12 inactive for good", happens: func(k *kept) { k.as.Wrap(introspect, inactive()) },
+			from: 15 * time.Minute, to: 16 * time.Minute, events: []string{"session_ended:not_confirmed"}},
+		{name: "SES-12 revoked at the server", happens: func(k *kept) { k.revokeAtServer() },
+			from: 15 * time.Minute, to: 17 * time.Minute, events: []string{"refresh_failed:no_tokens", "session_ended:not_confirmed"}},
+		{name: "SES-12 revoked at a strict server", quirks: strict, happens: func(k *kept) { k.revokeAtServer() },
+			from: 15 * time.Minute, to: 17 * time.Minute, events: []string{"refresh_failed:no_tokens", "session_ended:not_confirmed"}},
+		{name: "SES-12 inactive once", happens: func(k *kept) { k.as.Wrap(introspect, authagenttest.FailFirst(1, inactive())) },
+			from: alive, to: alive},
+		{name: "SES-12 inactive every other time", happens: func(k *kept) {
+			var n atomic.Int32
+			k.as.Wrap(introspect, func(next http.Handler) http.Handler {
+				if n.Add(1)%2 == 1 {
+					return inactive()(next)
+				}
+				return next
+			})
+		}, from: alive, to: alive},
+		{name: "SES-12 database down for ten minutes", happens: func(k *kept) {
+			time.AfterFunc(14*time.Minute, func() { k.as.Outage(authagenttest.OutageAll) })
+			time.AfterFunc(24*time.Minute, func() { k.as.Outage(authagenttest.OutageNone) })
+		}, from: alive, to: alive, events: []string{"refresh_failed:client_refused"}},
+		{name: "SES-12 server down for an hour", happens: func(k *kept) {
+			time.AfterFunc(14*time.Minute, func() { k.as.Wrap("", abort) })
+			time.AfterFunc(74*time.Minute, func() { k.as.Wrap("", nil) })
+		}, from: alive, to: alive, events: []string{"refresh_failed:server_unavailable"}},
+		{name: "SES-12 server down, with grace", change: func(c *authagent.Config) { c.ConfirmGrace = 40 * time.Minute }, happens: func(k *kept) {
+			k.as.Wrap("", abort)
+		}, from: 55 * time.Minute, to: 56 * time.Minute, events: []string{"session_ended:server_unavailable", "tokens_revoked:still live"}},
+		{name: "SES-12 server hangs, with grace", change: func(c *authagent.Config) { c.ConfirmGrace = 20 * time.Minute }, happens: func(k *kept) {
+			k.as.Wrap(introspect, authagenttest.Hang())
+		}, from: 35 * time.Minute, to: 36 * time.Minute, events: []string{"session_ended:server_timeout", "tokens_revoked:requested"}},
+		{name: "SES-12 down for less than the grace", change: func(c *authagent.Config) { c.ConfirmGrace = 40 * time.Minute }, happens: func(k *kept) {
+			k.as.Wrap(introspect, abort)
+			time.AfterFunc(50*time.Minute, func() { k.as.Wrap(introspect, nil) })
+			time.AfterFunc(80*time.Minute, func() { k.as.Wrap(introspect, abort) })
+			time.AfterFunc(110*time.Minute, func() { k.as.Wrap(introspect, nil) })
+		}, from: alive, to: alive},
+		{name: "SES-12 the site's secret is another now", happens: func(k *kept) {
+			k.as.AddClient(authagenttest.Client{ID: "site", RedirectURIs: []string{k.config.RedirectURL}})
+		}, from: alive, to: alive, events: []string{"refresh_failed:client_refused"}},
+		{name: "SES-12 no introspection endpoint", happens: func(k *kept) {
+			k.as.Wrap(authagenttest.PathMetadata, authagenttest.WithoutMember("introspection_endpoint"))
+			k.instance("")
+		}, from: alive, to: alive},
+		{name: "ID-6 another subject", happens: func(k *kept) { k.as.Wrap(introspect, authagenttest.WithMember("sub", "victim")) },
+			from: 15 * time.Minute, to: 17 * time.Minute, events: []string{"subject_mismatch:identity_mismatch", "session_ended:identity_mismatch", "tokens_revoked:requested"}},
+		{name: "ID-6 another client", happens: func(k *kept) { k.as.Wrap(introspect, authagenttest.WithMember("client_id", "other")) },
+			from: 15 * time.Minute, to: 17 * time.Minute, events: []string{"subject_mismatch:identity_mismatch", "session_ended:identity_mismatch", "tokens_revoked:requested"}},
+		{name: "ID-6 nothing but active", happens: func(k *kept) {
+			k.as.Wrap(introspect, authagenttest.WithoutMember("sub", "client_id", "exp", "scope", "model"))
+		}, from: alive, to: alive},
+		{name: "REF-7 the server's clock is behind", happens: func(k *kept) { k.as.Wrap(introspect, authagenttest.WithMember("exp", 1)) },
+			from: alive, to: alive},
+		{name: "SES-12 never", change: func(c *authagent.Config) { c.ConfirmEvery = -1 }, happens: func(k *kept) {
+			k.as.Wrap(introspect, inactive())
+		}, from: alive, to: alive},
+	} {
+		for _, instances := range [][]string{nil, {"2", "3"}} {
+			t.Run(fmt.Sprint(test.name, ", instances ", 1+len(instances)), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					k := newKept(t, confirming, func(_ *bench, c *authagent.Config) {
+						if test.change != nil {
+							test.change(c)
+						}
+					})
+					if test.quirks != nil {
+						k.as.Configure(test.quirks)
+					}
+					for _, name := range instances {
+						k.instance(name)
+					}
+					c := k.browser()
+					k.mustSignIn(c, k.agent)
+					if test.happens != nil {
+						test.happens(k)
+					}
+					if good := k.use(c, alive, instances...); good < test.from || good > test.to {
+						t.Errorf("good for %v, want %v to %v; events %v", good, test.from, test.to, k.eventNames())
+					}
+					synctest.Wait()
+					if test.from != alive || instances == nil {
+						got := k.eventNames() // in no order, if of several instances
+						slices.Sort(got)
+						slices.Sort(test.events)
+						if diff := cmp.Diff(test.events, got); diff != "" {
+							t.Errorf("events:\n%s", diff)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// revokeAtServer is what the agent's owner does at the authorization server.
+func (k *kept) revokeAtServer() {
+	k.t.Helper()
+	token, err := k.rp.TokenSource(k.t.Context(), k.sessions()[0]).Token()
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	if err := k.rp.Revoke(k.t.Context(), token); err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+// sessions are those that have begun.
+func (k *kept) sessions() (all []*authagent.Session) {
+	for _, e := range k.events.named(authagent.EventLoginSucceeded) {
+		all = append(all, &authagent.Session{ID: e.SessionID, Agent: e.Agent, StartedAt: e.Time, ExpiresAt: e.Time.Add(12 * time.Hour)})
+	}
+	return all
+}
+
+// TestConfirmInterval: SES-12. How often the server is asked does not depend on
+// how many requests and instances there are.
+func TestConfirmInterval(t *testing.T) {
+	for _, instances := range [][]string{nil, {"2", "3"}} {
+		synctest.Test(t, func(t *testing.T) {
+			k := newKept(t, confirming)
+			for _, name := range instances {
+				k.instance(name)
+			}
+			c := k.browser()
+			k.mustSignIn(c, k.agent)
+			k.use(c, 14*time.Minute, instances...)
+			if n := k.as.Count(authagenttest.PathIntrospect); n != 0 {
+				t.Errorf("SES-12: %d introspections in 14 minutes", n)
+			}
+			k.use(c, 3*time.Hour, instances...)
+			if n := k.as.Count(authagenttest.PathIntrospect); n < 10 || n > 13*(1+len(instances)) {
+				t.Errorf("SES-12: %d introspections in 3 hours by %d instances", n, 1+len(instances))
+			}
+		})
+	}
+}
+
+// TestConfirmInBackground: SES-12. No request waits for the server, and of many
+// at once one asks.
+func TestConfirmInBackground(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKept(t, confirming)
+		c := k.browser()
+		k.mustSignIn(c, k.agent)
+		time.Sleep(20 * time.Minute)
+		waiting := k.hang(authagenttest.PathIntrospect)
+		start := time.Now()
+		var group sync.WaitGroup
+		for range 100 {
+			group.Go(func() {
+				if k.me(c) == nil {
+					t.Error("SES-12: refused")
+				}
+			})
+		}
+		group.Wait()
+		if took := time.Since(start); took != 0 {
+			t.Errorf("SES-12: a request waits %v for the server", took)
+		}
+		synctest.Wait()
+		if n := waiting(); n != 1 {
+			t.Errorf("SES-12: %d confirmations of one session", n)
+		}
+		ctx, cancel := contextFor(time.Second)
+		defer cancel()
+		if err := k.rp.Shutdown(ctx); err == nil {
+			t.Error("SES-12: Shutdown does not wait for a confirmation")
+		}
+		time.Sleep(time.Hour)
+		if n := k.as.Count(authagenttest.PathIntrospect); n != 1 {
+			t.Errorf("SES-12: %d confirmations, after a shutdown", n)
+		}
+	})
+}
+
+// TestConfirmSameSecond: sessions whose tokens the published server cannot tell
+// apart are all good (fact 3).
+func TestConfirmSameSecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKept(t, confirming)
+		var browsers []*http.Client
+		for range 8 {
+			c := k.browser()
+			k.mustSignIn(c, k.agent)
+			browsers = append(browsers, c)
+		}
+		for start := time.Now(); time.Since(start) < 3*time.Hour; time.Sleep(time.Minute) {
+			for i, c := range browsers {
+				if k.me(c) == nil {
+					t.Fatalf("SES-12: session %d is refused after %v; %v", i, time.Since(start), k.eventNames())
+				}
+			}
+		}
+		k.wantEvents()
+	})
+}
+
+// TestConfirmManySessions: REL-5. Confirming is bounded, however many sessions
+// there are and however badly the server does.
+func TestConfirmManySessions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKept(t, confirming, func(_ *bench, c *authagent.Config) { c.Logger, c.Audit = discardLog(), nil })
+		const n = 500
+		var cookies [n]string
+		for i := range n {
+			c := k.browser()
+			k.mustSignIn(c, k.as.AddAgent(authagenttest.Agent{ID: fmt.Sprintf("agent_%d", i)}))
+			cookies[i] = k.cookies(c)
+		}
+		all := func() {
+			for _, cookie := range cookies {
+				if resp := k.get(k.bare(), "/me", "Cookie", cookie); resp.StatusCode != http.StatusOK {
+					t.Fatalf("REL-5: status %d", resp.StatusCode)
+				}
+			}
+		}
+		synctest.Wait()
+		baseline := runtime.NumGoroutine()
+		time.Sleep(20 * time.Minute)
+		waiting := k.hang(authagenttest.PathIntrospect)
+		for range 5 {
+			all()
+			synctest.Wait()
+			if in := waiting(); in == 0 || in > 32 {
+				t.Errorf("REL-5: %d confirmations at once", in)
+			}
+			if extra := runtime.NumGoroutine() - baseline; extra > 200 {
+				t.Errorf("REL-5: %d goroutines", extra)
+			}
+			time.Sleep(time.Second)
+		}
+		k.as.Wrap(authagenttest.PathIntrospect, nil)
+		for range 100 { // until each has had its turn
+			time.Sleep(5 * time.Second)
+		}
+		all()
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if extra := runtime.NumGoroutine() - baseline; extra > 2 {
+			t.Errorf("REL-5: %d goroutines are left", extra)
+		}
+	})
+}

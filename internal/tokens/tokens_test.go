@@ -1,0 +1,141 @@
+// These are inside tests: what they are about, memory and what is stored, cannot
+// be seen from outside. Everything else is tested through the handlers.
+package tokens
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authagent-go/authagent/internal/wire"
+)
+
+// TestRecord: every field is stored, and what is not a whole record is none.
+func TestRecord(t *testing.T) {
+	full := &record{}
+	for i, at := range full.times() {
+		*at = time.Unix(int64(1000+i), 5)
+	}
+	for i, text := range full.texts() {
+		*text = fmt.Sprint("text ", i)
+	}
+	full.Failures = 7
+	for _, r := range []*record{full, {}} {
+		value := r.encode()
+		got, err := parseRecord(value)
+		if err != nil || !reflect.DeepEqual(got, r) {
+			t.Errorf("%+v came back as %+v, %v", r, got, err)
+		}
+		for n := range value {
+			if _, err := parseRecord(value[:n]); err == nil {
+				t.Errorf("%d of %d bytes are a record", n, len(value))
+			}
+		}
+		if _, err := parseRecord(append(value, 0)); err == nil {
+			t.Error("a record with something after it is one")
+		}
+	}
+	covered := len(full.times()) + len(full.texts()) + 1
+	if fields := reflect.TypeFor[record]().NumField(); fields != covered {
+		t.Errorf("%d of %d fields are stored", covered, fields)
+	}
+}
+
+// TestRefreshAt: REF-7. A token is refreshed 60 to 66 seconds before its end, and
+// one that lives for a minute is used for most of it.
+func TestRefreshAt(t *testing.T) {
+	for _, test := range []struct{ lifetime, least, most time.Duration }{
+		{time.Hour, 60 * time.Second, 66 * time.Second},
+		{time.Minute, 15 * time.Second, 17 * time.Second},
+		{time.Second, 0, time.Second},
+	} {
+		seen := map[time.Time]bool{}
+		for range 200 {
+			r := newRecord(&wire.Token{Expires: time.Now().Add(test.lifetime)}, "")
+			if early := r.Expires.Sub(r.RefreshAt); early < test.least || early > test.most {
+				t.Fatalf("REF-7 %v: refreshed %v before the end", test.lifetime, early)
+			}
+			seen[r.RefreshAt] = true
+		}
+		if len(seen) < 100 {
+			t.Errorf("REF-7 %v: no jitter", test.lifetime)
+		}
+	}
+	if r := newRecord(&wire.Token{}, ""); !r.RefreshAt.IsZero() || !r.live(time.Now()) {
+		t.Error("REF-7: a token of which no end is said has one")
+	}
+}
+
+// TestBackoff: REF-6. At most six attempts in two minutes.
+func TestBackoff(t *testing.T) {
+	for range 100 {
+		attempts, at := 0, time.Duration(0)
+		for ; at < 2*time.Minute; attempts++ {
+			at += backoff(attempts)
+		}
+		if attempts > 6 {
+			t.Fatalf("REF-6: %d attempts", attempts)
+		}
+	}
+	if d := backoff(1 << 30); d > 3*time.Minute {
+		t.Errorf("REF-6: %v between attempts", d)
+	}
+}
+
+type noStore struct{}
+
+var errNone = errors.New("none")
+
+func (noStore) SaveTokens(context.Context, string, []byte, []byte, time.Time) error { return nil }
+func (noStore) LoadTokens(context.Context, string) ([]byte, error)                  { return nil, errNone }
+func (noStore) DeleteTokens(context.Context, string) error                          { return nil }
+
+// TestChecksAreBounded: REL-5. What is known of sessions is forgotten when they
+// do not come any more, and is never more than so much.
+func TestChecksAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := &Keeper{
+			Store: noStore{}, NotFound: errNone, Every: 15 * time.Minute,
+			Hooks: Hooks{Alive: func(context.Context, Session) (bool, error) { return true, nil }},
+		}
+		started := time.Now()
+		time.Sleep(time.Hour)
+		visit := func(from, n int) {
+			for i := from; i < from+n; i++ {
+				s := Session{ID: fmt.Sprint(i), Expires: time.Now().Add(time.Hour)}
+				if k.Due(s.ID, started) {
+					k.Check(s)
+				}
+				if i%16 == 0 {
+					synctest.Wait()
+				}
+			}
+			synctest.Wait()
+		}
+		visit(0, 1000)
+		if len(k.checks) != 1000 || k.running != 0 {
+			t.Errorf("REL-5: %d of 1000 sessions are known, %d looks under way", len(k.checks), k.running)
+		}
+		if k.Due("1", started) {
+			t.Error("SES-12: due again at once")
+		}
+		time.Sleep(31 * time.Minute)
+		visit(1000, 1)
+		if len(k.checks) != 1 {
+			t.Errorf("REL-5: %d sessions are still known", len(k.checks))
+		}
+		visit(2000, maxChecks+500)
+		if len(k.checks) != maxChecks {
+			t.Errorf("REL-5: %d sessions are known", len(k.checks))
+		}
+		time.Sleep(31 * time.Minute)
+		visit(0, 1)
+		if len(k.checks) != 1 {
+			t.Errorf("REL-5: %d sessions are known in the end", len(k.checks))
+		}
+	})
+}

@@ -1,0 +1,148 @@
+package authagent_test
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"html/template"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/authagent-go/authagent"
+)
+
+// TestSignedOutPage: it says how it is, and signing out leads to it.
+func TestSignedOutPage(t *testing.T) {
+	b := newBench(t)
+	b.site.Config.Handler.(*http.ServeMux).Handle("/signed-out", b.rp.SignedOutHandler())
+	c := b.browser()
+	expect := func(when string, resp *response, title string, texts, not []string) {
+		t.Helper()
+		if resp.StatusCode != http.StatusOK || !strings.Contains(resp.body, "<h1>"+title+"</h1>") {
+			t.Errorf("%s: status %d, want %q\n%s", when, resp.StatusCode, title, resp.body)
+		}
+		for _, text := range texts {
+			if !strings.Contains(resp.body, text) {
+				t.Errorf("%s: the page lacks %q\n%s", when, text, resp.body)
+			}
+		}
+		for _, text := range not {
+			if strings.Contains(resp.body, text) {
+				t.Errorf("%s: the page has %q\n%s", when, text, resp.body)
+			}
+		}
+		h := resp.Header
+		if h.Get("Cache-Control") != "no-store" || !strings.HasPrefix(h.Get("Content-Security-Policy"), "default-src 'none'; style-src 'sha256-") {
+			t.Errorf("WEB-3 %s: %v", when, h)
+		}
+	}
+	expect("nobody", b.get(c, "/signed-out", "Accept", page), "Signed out", []string{"Sign in with Auth Agent", `href="/"`}, []string{"<form"})
+	b.mustSignIn(c, b.agent)
+	in := b.get(c, "/signed-out", "Accept", page)
+	expect("signed in", in, "Signed in", []string{"Sign out"}, []string{"Sign in with"})
+	action := regexp.MustCompile(`action="([^"]*)"`).FindStringSubmatch(in.body)
+	if action == nil {
+		t.Fatal("no form")
+	}
+	out := b.do(c, http.MethodPost, action[1], "Sec-Fetch-Site", "same-origin")
+	if got := out.Header.Get("Location"); out.StatusCode != http.StatusSeeOther || got != "/signed-out" {
+		t.Fatalf("sign-out: %d to %q", out.StatusCode, got)
+	}
+	expect("signed out", b.get(c, "/signed-out", "Accept", page), "Signed out", nil, []string{"<form"})
+
+	if resp := b.get(c, "/signed-out"); !strings.Contains(resp.body, `"signed_in":false`) || resp.Header.Get("Content-Type") != "application/json" {
+		t.Errorf("a program gets %s %s", resp.Header.Get("Content-Type"), resp.body)
+	}
+	if resp := b.do(c, http.MethodPost, "/signed-out"); resp.StatusCode != http.StatusMethodNotAllowed || resp.Header.Get("Allow") != "GET, HEAD" {
+		t.Errorf("POST: %d, Allow %q", resp.StatusCode, resp.Header.Get("Allow"))
+	}
+}
+
+// TestPages: a site's own pages, with everything that Page says.
+func TestPages(t *testing.T) {
+	pages := template.Must(template.New("").Parse(`
+{{define "refused"}}<title>Shop: {{.Title}}</title>{{.Status}} {{.Code}} {{.Retry}} {{.Home}} {{.RequestID}} {{.Button}}{{end}}
+{{define "signed-out"}}<title>Shop: {{.Title}}</title>{{with .Session}}{{.Agent.ID}} acts{{end}}{{end}}`))
+	b := newBench(t, func(_ *bench, c *authagent.Config) { c.Pages = pages })
+	mux := b.site.Config.Handler.(*http.ServeMux)
+	mux.Handle("/signed-out", b.rp.SignedOutHandler())
+	mux.HandleFunc("/own", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", "default-src https://cdn.example")
+		b.rp.CallbackHandler().ServeHTTP(w, r)
+	})
+	c := b.browser()
+	resp := b.get(c, "/auth/agent/callback?code=a&state=b", "Accept", page)
+	for _, want := range []string{"Shop: No such sign-in", "400 state_mismatch false / ", "Sign in with Auth Agent"} {
+		if !strings.Contains(resp.body, want) {
+			t.Errorf("the page lacks %q: %s", want, resp.body)
+		}
+	}
+	policy := resp.Header.Get("Content-Security-Policy")
+	if resp.StatusCode != 400 || !strings.Contains(policy, "default-src 'self'") || !strings.Contains(policy, authagent.ButtonStyleHash) {
+		t.Errorf("status %d, policy %q", resp.StatusCode, policy)
+	}
+	resp = b.get(c, "/own?code=a&state=b", "Accept", page)
+	if got := resp.Header.Get("Content-Security-Policy"); got != "default-src https://cdn.example" {
+		t.Errorf("the site's policy became %q", got)
+	}
+	b.mustSignIn(c, b.agent)
+	if resp := b.get(c, "/signed-out", "Accept", page); !strings.Contains(resp.body, "Shop: Signed in") || !strings.Contains(resp.body, "agent_alice acts") {
+		t.Errorf("signed-out: %s", resp.body)
+	}
+	if resp := b.get(c, "/auth/agent/callback?code=a"); resp.Header.Get("Content-Type") != "application/problem+json" {
+		t.Errorf("a program gets %s", resp.Header.Get("Content-Type"))
+	}
+}
+
+// TestPagesFail: a mistake in the site's page is no reason to leave a client
+// without an answer, and is in the log.
+func TestPagesFail(t *testing.T) {
+	b := newBench(t, func(_ *bench, c *authagent.Config) {
+		c.Pages = template.Must(template.New("refused").Parse(`<h1>half a page</h1>{{.NoSuchField}}`))
+	})
+	resp := b.get(b.browser(), "/auth/agent/callback?code=a&state=b", "Accept", page)
+	if resp.StatusCode != 400 || !strings.Contains(resp.body, "<h1>No such sign-in</h1>") || strings.Contains(resp.body, "half a page") {
+		t.Errorf("status %d: %s", resp.StatusCode, resp.body)
+	}
+	if !strings.Contains(b.log.String(), "NoSuchField") {
+		t.Errorf("the log does not say so: %s", b.log)
+	}
+	c := validConfig()
+	c.Pages = template.Must(template.New("refusal").Parse(``))
+	if _, err := authagent.New(c); err == nil || !strings.Contains(err.Error(), "authagent: Pages: ") {
+		t.Errorf("templates that replace nothing: %v", err)
+	}
+}
+
+// styleAllowed checks that the page's policy has the hash of its style sheet:
+// a browser drops the sheet otherwise.
+func styleAllowed(t *testing.T, when string, resp *response) {
+	t.Helper()
+	style := regexp.MustCompile(`(?s)<style>(.*?)</style>`).FindStringSubmatch(resp.body)
+	if style == nil {
+		t.Fatalf("%s: no style in %s", when, resp.body)
+	}
+	sum := sha256.Sum256([]byte(style[1]))
+	if want := "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"; !strings.Contains(resp.Header.Get("Content-Security-Policy"), want) {
+		t.Errorf("%s: the policy %q lacks %s", when, resp.Header.Get("Content-Security-Policy"), want)
+	}
+}
+
+// TestStyleIsAllowed is WEB-3: on the package's own pages, and on a site's, however
+// the site puts the style sheet into its template.
+func TestStyleIsAllowed(t *testing.T) {
+	b := newDiscoveryBench(t)
+	mux := b.site.Config.Handler.(*http.ServeMux)
+	mux.Handle("/signed-out", b.rp.SignedOutHandler())
+	asFunction := template.Must(template.New("").Funcs(template.FuncMap{
+		"style": func() template.CSS { return authagent.ButtonStyle },
+	}).Parse(`<style>{{style}}</style>`))
+	mux.HandleFunc("/function", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", "style-src '"+authagent.ButtonStyleHash+"'")
+		asFunction.Execute(w, nil)
+	})
+	for _, path := range []string{"/signed-out", "/auth/agent/callback", "/page", "/function"} {
+		styleAllowed(t, path, b.get(b.browser(), path, "Accept", page))
+	}
+}
