@@ -424,8 +424,8 @@ func TestRequireApproval(t *testing.T) {
 		{"denied", func(authagent.ActionRequest) (string, error) { return "/look/1", authagent.ErrActionDenied }, 403, authagent.ErrActionDenied, "", authagent.EventPermissionDenied, "refused"},
 		{"used", func(authagent.ActionRequest) (string, error) { return "/look/1", authagent.ErrActionUsed }, 409, authagent.ErrActionUsed, "", authagent.EventPermissionDenied, "refused"},
 		{"too many", func(authagent.ActionRequest) (string, error) { return "", authagent.ErrLimited }, 429, authagent.ErrLimited, "5", authagent.EventPermissionDenied, "refused"},
-		{"error", func(authagent.ActionRequest) (string, error) { return "", errors.New("connection refused") }, 500, authagent.ErrStore, "5", authagent.EventPermissionDenied, "refused"},
-		{"panic", func(authagent.ActionRequest) (string, error) { panic("nil map") }, 500, authagent.ErrStore, "5", authagent.EventPermissionDenied, "refused"},
+		{"error", func(authagent.ActionRequest) (string, error) { return "", errors.New("connection refused") }, 500, authagent.ErrStore, "5", authagent.EventPermissionDenied, "failed"},
+		{"panic", func(authagent.ActionRequest) (string, error) { panic("nil map") }, 500, authagent.ErrStore, "5", authagent.EventPermissionDenied, "failed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			k := newCluster(t)

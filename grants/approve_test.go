@@ -115,7 +115,7 @@ func TestApprove(t *testing.T) {
 				t.Errorf("in time: %d, want %d", got, want)
 			}
 		}
-		if _, err := s.owners.DecideAction(context.Background(), s.alice, a.ID, a.Version, true); !errors.Is(err, grants.ErrConflict) {
+		if _, err := s.owners.DecideAction(context.Background(), s.alice, a.ID, a.Version, true); !errors.Is(err, authagent.ErrConflict) {
 			t.Errorf("approve what was used: %v", err)
 		}
 		n := 0
@@ -172,7 +172,7 @@ func TestDecideAction(t *testing.T) {
 			{"of bob", s.bob, a.ID, 1, authagent.ErrNotFound},
 			{"of nobody", "", a.ID, 1, authagent.ErrNotFound},
 			{"unknown", s.alice, "x", 1, authagent.ErrNotFound},
-			{"another version", s.alice, a.ID, 2, grants.ErrConflict},
+			{"another version", s.alice, a.ID, 2, authagent.ErrConflict},
 		} {
 			if _, err := s.owners.DecideAction(ctx, test.user, test.id, test.version, true); !errors.Is(err, test.want) {
 				t.Errorf("LNK-4 %s: %v, want %v", test.name, err, test.want)
@@ -187,7 +187,7 @@ func TestDecideAction(t *testing.T) {
 		}
 		for _, approve := range []bool{true, false} {
 			for _, version := range []int64{1, 2} {
-				if _, err := s.owners.DecideAction(ctx, s.alice, a.ID, version, approve); !errors.Is(err, grants.ErrConflict) {
+				if _, err := s.owners.DecideAction(ctx, s.alice, a.ID, version, approve); !errors.Is(err, authagent.ErrConflict) {
 					t.Errorf("decide again: %v", err)
 				}
 			}

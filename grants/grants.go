@@ -306,7 +306,7 @@ func inForce(all []Grant, scenario string) (first Grant, found bool) {
 func (p *Policy) suspend(ctx context.Context, g Grant, email string) error {
 	g.State, g.Email = Suspended, email // the owner who approves it anew does so with the new address
 	g, err := p.store.UpdateGrant(ctx, g)
-	if errors.Is(err, ErrConflict) {
+	if errors.Is(err, authagent.ErrConflict) {
 		return authagent.ErrSuspended // somebody was faster; the next sign-in sees what they did
 	}
 	if err != nil {
@@ -421,7 +421,7 @@ func (p *Policy) file(ctx context.Context, r authagent.LinkRequest) error {
 		}
 	}
 	switch {
-	case errors.Is(err, ErrConflict):
+	case errors.Is(err, authagent.ErrConflict):
 		return nil // another instance was faster
 	case err != nil:
 		return fmt.Errorf("file request: %w", err)
@@ -502,7 +502,7 @@ func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error
 	} else {
 		var created bool
 		if want, created, err = p.store.CreateGrant(ctx, want); err == nil && !created {
-			err = ErrConflict
+			err = authagent.ErrConflict
 		}
 	}
 	if err != nil {

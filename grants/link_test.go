@@ -120,8 +120,8 @@ func TestApprovalIsBound(t *testing.T) {
 			{"of nobody", "", func(*grants.Decision) {}, authagent.ErrNotFound},
 			{"another grant", s.alice, func(d *grants.Decision) { d.GrantID = "g" }, authagent.ErrNotFound},
 			{"no grant", s.alice, func(d *grants.Decision) { d.GrantID = "" }, authagent.ErrNotFound},
-			{"another version", s.alice, func(d *grants.Decision) { d.Version++ }, grants.ErrConflict},
-			{"no version", s.alice, func(d *grants.Decision) { d.Version = 0 }, grants.ErrConflict},
+			{"another version", s.alice, func(d *grants.Decision) { d.Version++ }, authagent.ErrConflict},
+			{"no version", s.alice, func(d *grants.Decision) { d.Version = 0 }, authagent.ErrConflict},
 			{"no access", s.alice, func(d *grants.Decision) { d.Access = authagent.AccessNone }, grants.ErrDecision},
 			{"strange access", s.alice, func(d *grants.Decision) { d.Access = 7 }, grants.ErrDecision},
 			{"strange action", s.alice, func(d *grants.Decision) { d.Actions = []string{"payouts:create"} }, grants.ErrDecision},
@@ -148,7 +148,7 @@ func TestApprovalIsBound(t *testing.T) {
 		if diff := cmp.Diff([]string{"orders:create"}, got.Actions); err != nil || diff != "" || !got.ExpiresAt.Equal(time.Now().Add(90*24*time.Hour)) {
 			t.Errorf("approve: %v %+v", err, got)
 		}
-		if _, err := s.owners.Decide(ctx, s.alice, good); !errors.Is(err, grants.ErrConflict) {
+		if _, err := s.owners.Decide(ctx, s.alice, good); !errors.Is(err, authagent.ErrConflict) {
 			t.Errorf("LNK-4 approve twice: %v", err)
 		}
 		if diff := cmp.Diff([]authagent.EventName{grants.EventApproved}, s.happened()); diff != "" {

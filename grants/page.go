@@ -270,7 +270,7 @@ func reason(err error) (reason authagent.Reason) {
 		return reason
 	case errors.Is(err, authagent.ErrNotFound):
 		return authagent.ErrMissing
-	case errors.Is(err, ErrConflict), errors.Is(err, ErrDecision):
+	case errors.Is(err, authagent.ErrConflict), errors.Is(err, ErrDecision):
 		return authagent.ErrConflict
 	case errors.Is(err, ErrExpired):
 		return authagent.ErrGone

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/grants"
 )
 
@@ -82,7 +83,7 @@ func (t *Grants) UpdateApproval(ctx context.Context, a grants.Approval) (grants.
 	case err != nil:
 		return grants.Approval{}, err
 	case changed == 0:
-		return grants.Approval{}, grants.ErrConflict
+		return grants.Approval{}, authagent.ErrConflict
 	}
 	a.Version++
 	return a, nil

@@ -106,7 +106,7 @@ func (t *Grants) UpdateGrant(ctx context.Context, g grants.Grant) (grants.Grant,
 	case err != nil:
 		return grants.Grant{}, err
 	case changed == 0:
-		return grants.Grant{}, grants.ErrConflict
+		return grants.Grant{}, authagent.ErrConflict
 	}
 	g.Version++
 	return g, nil

@@ -85,7 +85,7 @@ func plannedGrantCalls(s *sqlstore.Store) map[string]func(context.Context) error
 		}
 		calls[name] = func(ctx context.Context) (err error) {
 			for range times {
-				if err = use(ctx); errors.Is(err, authagent.ErrNotFound) || errors.Is(err, grants.ErrConflict) {
+				if err = use(ctx); errors.Is(err, authagent.ErrNotFound) || errors.Is(err, authagent.ErrConflict) {
 					err = nil
 				}
 			}
