@@ -3,6 +3,7 @@ package authagent
 import (
 	"context"
 	"crypto/rand"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"io"
@@ -347,7 +348,8 @@ func parseSession(value []byte) (*Session, error) {
 }
 
 // EndSession ends the session with this ID on its next request, at every
-// instance that shares the RevocationStore.
+// instance that shares the RevocationStore. If tokens are kept for it, the server
+// is asked to revoke them then.
 func (rp *RelyingParty) EndSession(ctx context.Context, sessionID string) error {
 	return rp.revoke(ctx, "session:"+sessionID)
 }
@@ -625,7 +627,7 @@ func (t *tokenTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	fresh, err := t.source.token(r.Context(), token.AccessToken)
-	if err != nil || fresh.AccessToken == token.AccessToken {
+	if err != nil || subtle.ConstantTimeCompare([]byte(fresh.AccessToken), []byte(token.AccessToken)) == 1 {
 		if body != nil {
 			body.Close()
 		}
