@@ -228,7 +228,8 @@ type Config struct {
 	ConfirmEvery time.Duration
 
 	// ConfirmGrace ends a session that is to be confirmed and could not be for so
-	// long, because the server gave no answer. By default such a session goes on.
+	// long, because the server, or a store, gave no answer. By default such a
+	// session goes on.
 	ConfirmGrace time.Duration
 
 	// Logger gets what an operator wants to know; nil means slog.Default().

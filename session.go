@@ -415,7 +415,8 @@ func parseSession(value []byte) (*Session, error) {
 }
 
 // EndSession ends the session with this ID on its next request, at every
-// instance that shares the RevocationStore.
+// instance that shares the RevocationStore. If tokens are kept for it, the server
+// is asked to revoke them then.
 func (rp *RelyingParty) EndSession(ctx context.Context, sessionID string) error {
 	// Whenever it began: by the clock of another instance that may be yet to come.
 	return rp.revoke(ctx, "session:"+sessionID, time.Now().Add(clockSkew))
