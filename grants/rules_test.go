@@ -279,6 +279,8 @@ func TestDecisionsCountAtOnce(t *testing.T) {
 func TestRevokeAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t, options{policy: func(p *grants.Policy) { p.MaxNotices = 100 }})
+		s.wantSignIn(s.browser(), s.agent("expired", "alice@example.com"), 403, authagent.ErrApproval)
+		time.Sleep(24 * time.Hour) // without a decision
 		s.approved("approved")
 		s.approved("suspended")
 		s.decide(s.alice, "suspended", grants.Suspended)
@@ -298,6 +300,7 @@ func TestRevokeAll(t *testing.T) {
 		}
 		want := map[string]grants.State{
 			"approved": grants.Revoked, "suspended": grants.Revoked, "pending": grants.Denied, "denied": grants.Denied, "short": grants.Revoked,
+			"expired": grants.Expired,
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("MW-8 (-want +got):\n%s", diff)

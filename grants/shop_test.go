@@ -169,6 +169,18 @@ type response struct {
 	body string
 }
 
+// read reads a response.
+func read(resp *http.Response) *response {
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(resp.Body)
+	return &response{resp, string(text)}
+}
+
+// quiet is a log that nobody reads.
+var quiet = slog.New(slog.DiscardHandler)
+
+var hello = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") })
+
 func (r *response) reason() authagent.Reason {
 	var p struct{ Error authagent.Reason }
 	json.Unmarshal([]byte(r.body), &p)

@@ -6,8 +6,13 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
@@ -96,54 +101,243 @@ func (s *site) post(browser *http.Client, path, body string) int {
 	return resp.StatusCode
 }
 
-// TestSmoke is here until the story is told.
-func TestSmoke(t *testing.T) {
-	s := newSite(t)
+// get returns the status and the body.
+func (s *site) get(browser *http.Client, url string) (status int, body string) {
+	s.t.Helper()
+	resp, err := browser.Get(url)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return resp.StatusCode, string(text)
+}
+
+// TestStory is the whole of it: what an agent that nobody knows gets, what its
+// owner can give it and take away, and what is written down about it.
+func TestStory(t *testing.T) {
 	ctx := context.Background()
-	agent := s.as.AddAgent(authagenttest.Agent{ID: "agent_1", Email: "alice@example.com"})
-	browser := s.as.NewBrowser()
-	if got := s.signIn(agent, browser); got != 403 {
-		t.Fatalf("sign-in: %d", got)
+	var trail log[authagent.Event]
+	var notices log[grants.Notice]
+	var second *authagent.RelyingParty
+	var orders, payouts atomic.Int32
+	s := newSite(t, func(s *site, c *authagent.Config) {
+		s.as.Configure(func(q *authagenttest.Quirks, _ *authagenttest.Features) { q.SameSecondTokens = false }) // which would make it wait
+		s.owners.Audit = func(_ context.Context, e authagent.Event) { trail.add(e) }
+		s.owners.Notify = func(_ context.Context, n grants.Notice) { notices.add(n) }
+		another := *c // another instance, with the same keys and stores
+		c.Revocations = &memstore.Revocations{}
+		another.Revocations = c.Revocations
+		var err error
+		if second, err = authagent.New(another); err != nil {
+			t.Fatal(err)
+		}
+	})
+	mux := s.server.Config.Handler.(*http.ServeMux)
+	mux.Handle("POST /story/orders", s.rp.Action("orders:create")(s.rp.RequireAgent(counting(&orders))))
+	mux.Handle("POST /story/cancellations", s.rp.Action("orders:cancel")(s.rp.RequireAgent(counting(&orders))))
+	mux.Handle("POST /story/payouts", s.rp.RequireApproval("payouts:create", s.owners)(s.rp.RequireAgent(counting(&payouts))))
+	mux.Handle("POST /story/connect", s.rp.ConnectHandler())
+	elsewhere := httptest.NewTLSServer(second.RequireAgent(counting(&orders)))
+	t.Cleanup(elsewhere.Close)
+	ask := func(browser *http.Client, url string, want int, reason authagent.Reason) {
+		t.Helper()
+		switch status, body := s.get(browser, url); {
+		case status != want || !strings.Contains(body, string(reason)):
+			t.Errorf("GET %s: %d %s, want %d %s", url, status, body, want, reason)
+		}
 	}
-	o, err := s.owners.Overview(ctx, s.alice)
-	if err != nil || len(o.Grants) != 1 {
-		t.Fatal(o, err)
+	write := func(browser *http.Client, path string, want int) {
+		t.Helper()
+		if got := s.post(browser, path, "item=1"); got != want {
+			t.Errorf("POST %s: %d, want %d", path, got, want)
+		}
 	}
-	g, err := s.owners.Decide(ctx, s.alice, grants.Decision{GrantID: o.Grants[0].ID, Version: 1, State: grants.Approved, Access: authagent.AccessRead})
+	mine := func() grants.Overview {
+		t.Helper()
+		s.owners.Wait()
+		o, err := s.owners.Overview(ctx, s.alice)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o
+	}
+	decide := func(g grants.Grant, state grants.State, actions ...string) {
+		t.Helper()
+		d := grants.Decision{GrantID: g.ID, Version: g.Version, State: state, Access: authagent.AccessRead, Actions: actions}
+		if _, err := s.owners.Decide(ctx, s.alice, d); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	// Somebody registers an agent with Alice's address, and signs in.
+	mallory := s.as.AddAgent(authagenttest.Agent{ID: "mallory", Email: "alice@example.com"})
+	stranger := s.as.NewBrowser()
+	if got := s.signIn(mallory, stranger); got != 403 {
+		t.Fatalf("a stranger's sign-in: %d", got)
+	}
+	ask(stranger, s.server.URL+"/me", 401, authagent.ErrNoSession)
+	o := mine()
+	if len(o.Grants) != 1 || o.Grants[0].State != grants.Pending || o.Grants[0].Agent.ID != "mallory" || len(notices.take()) != 1 {
+		t.Fatalf("alice sees %+v", o)
+	}
+	decide(o.Grants[0], grants.Denied)
+	for range 3 { // for ever
+		if got := s.signIn(mallory, stranger); got != 403 {
+			t.Errorf("a stranger's sign-in after it was denied: %d", got)
+		}
+	}
+	ask(stranger, s.server.URL+"/me", 401, authagent.ErrNoSession)
+	if o = mine(); len(o.Grants) != 1 || o.Grants[0].State != grants.Denied {
+		t.Errorf("alice sees %+v", o)
+	}
+
+	// Alice connects her own agent, whose address at the server is another.
+	shopper := s.as.AddAgent(authagenttest.Agent{ID: "shopper", Email: "alice@home.example"})
+	alices := s.as.NewBrowser()
+	address, _ := url.Parse(s.server.URL)
+	alices.Jar.SetCookies(address, []*http.Cookie{{Name: "human", Value: s.alice, Path: "/", Secure: true}})
+	stay := *alices
+	stay.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	resp, err := stay.Post(s.server.URL+"/story/connect", "", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := s.signIn(agent, browser); got != 200 {
+	resp.Body.Close()
+	callback, err := shopper.Authorize(ctx, s.as.Client(), resp.Header.Get("Location"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, body := s.get(&stay, callback); status != 303 {
+		t.Fatalf("connect: %d %s", status, body)
+	}
+
+	// It reads. To write it needs to be allowed to, and is told so.
+	browser := s.as.NewBrowser()
+	if got := s.signIn(shopper, browser); got != 200 {
 		t.Fatalf("sign-in: %d", got)
 	}
-	if got := s.post(browser, "/orders", "x=1"); got != 403 {
-		t.Errorf("order: %d", got)
-	}
-	if g, err = s.owners.Decide(ctx, s.alice, grants.Decision{GrantID: g.ID, Version: g.Version, State: grants.Approved, Access: authagent.AccessRead, Actions: []string{"orders:create"}}); err != nil {
+	ask(browser, s.server.URL+"/me", 200, "")
+	ask(browser, elsewhere.URL, 200, "")
+	resp, err = browser.Post(s.server.URL+"/story/orders", "", nil)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if got := s.post(browser, "/orders", "x=1"); got != 200 {
-		t.Errorf("order: %d", got)
-	}
-	if got := s.post(browser, "/payouts", "x=1"); got != 202 {
-		t.Errorf("payout: %d", got)
-	}
-	o, _ = s.owners.Overview(ctx, s.alice)
-	if _, err := s.owners.DecideAction(ctx, s.alice, o.Approvals[0].ID, 1, true); err != nil {
-		t.Fatal(err)
-	}
-	for _, want := range []int{200, 409} {
-		if got := s.post(browser, "/payouts", "x=1"); got != want {
-			t.Errorf("payout: %d, want %d", got, want)
+	body, _ := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	for _, want := range []string{`"error":"action_not_granted"`, `"action":"orders:create"`, "owner can allow it"} {
+		if resp.StatusCode != 403 || !strings.Contains(string(body), want) {
+			t.Errorf("order: %d %s, want it to say %s", resp.StatusCode, body, want)
 		}
 	}
-	if err := s.owners.RevokeAll(ctx, s.alice); err != nil {
+	orders.Store(0)
+	decide(mine().Grants[0], grants.Approved, "orders:create")
+	write(browser, "/story/orders", 200)
+	write(browser, "/story/cancellations", 403)
+	if orders.Load() != 1 {
+		t.Errorf("%d orders, want 1", orders.Load())
+	}
+
+	// A payout waits for Alice, and happens once.
+	write(browser, "/story/payouts", 202)
+	write(browser, "/story/payouts", 202)
+	waiting := mine().Approvals
+	if len(waiting) != 1 || string(waiting[0].Body) != "item=1" || waiting[0].Action != "payouts:create" {
+		t.Fatalf("alice is asked about %+v", waiting)
+	}
+	if _, err := s.owners.DecideAction(ctx, s.alice, waiting[0].ID, waiting[0].Version, true); err != nil {
 		t.Fatal(err)
 	}
-	if got := s.post(browser, "/orders", "x=1"); got != 200 {
-		t.Errorf("order of nobody: %d", got)
+	write(browser, "/story/payouts", 200)
+	write(browser, "/story/payouts", 409)
+	if payouts.Load() != 1 {
+		t.Errorf("%d payouts, want 1", payouts.Load())
 	}
-	if resp, _ := browser.Get(s.server.URL + "/me"); resp.StatusCode != 401 {
-		t.Errorf("revoked: %d", resp.StatusCode)
+
+	// She revokes: the next request is refused, at whichever instance.
+	elsewhereURL, _ := url.Parse(elsewhere.URL)
+	kept := browser.Jar.Cookies(elsewhereURL)
+	for _, g := range mine().Grants {
+		if g.Agent.ID == "shopper" {
+			decide(g, grants.Revoked)
+		}
 	}
+	ask(browser, elsewhere.URL, 401, authagent.ErrNoSession)
+	browser.Jar.SetCookies(elsewhereURL, kept) // which SES-11 does not rely on the client to forget
+	ask(browser, s.server.URL+"/me", 401, authagent.ErrNoSession)
+	if got := s.signIn(shopper, browser); got != 403 {
+		t.Errorf("sign-in after it was revoked: %d", got)
+	}
+	s.owners.Wait()
+
+	var told []string
+	for _, n := range notices.take() {
+		told = append(told, string(n.Kind)+" "+n.UserID)
+	}
+	slices.Sort(told)
+	want := []string{
+		"action_asked user_1", "link_approved user_1", "link_changed user_1", "link_denied user_1", "link_first_used user_1", "link_revoked user_1",
+	}
+	if diff := cmp.Diff(want, told); diff != "" {
+		t.Errorf("alice was told (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(story, tell(trail.take())); diff != "" {
+		t.Errorf("LOG-3 the audit trail (-want +got):\n%s", diff)
+	}
+}
+
+func counting(n *atomic.Int32) http.Handler {
+	return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { n.Add(1) })
+}
+
+// story is what the audit trail says of it: what happened, to which agent, for
+// whom, by which human, and what came of it.
+const story = `login_failed mallory: refused approval_needed
+link_pending mallory for user_1: ok
+link_denied mallory for user_1 by user_1: ok
+login_failed mallory: refused approval_needed
+login_failed mallory: refused approval_needed
+login_failed mallory: refused approval_needed
+link_approved shopper for user_1 by user_1: ok
+login_succeeded shopper for user_1: ok
+permission_denied shopper for user_1: orders:create refused action_not_granted
+link_changed shopper for user_1 by user_1: ok
+action_performed shopper for user_1: orders:create ok
+permission_denied shopper for user_1: orders:cancel refused action_not_granted
+action_pending shopper for user_1: payouts:create pending approval_pending
+action_pending shopper for user_1: payouts:create pending approval_pending
+action_approved shopper for user_1 by user_1: payouts:create ok
+action_performed shopper for user_1: payouts:create ok
+permission_denied shopper for user_1: payouts:create refused approval_used
+link_revoked shopper for user_1 by user_1: ok
+session_ended shopper for user_1: refused link_refused
+session_ended shopper for user_1: refused link_refused
+login_failed shopper: refused approval_needed
+`
+
+// tell writes events as lines.
+func tell(events []authagent.Event) string {
+	var lines strings.Builder
+	for i, e := range events {
+		if i+1 < len(events) && e.Name == grants.EventPending && events[i+1].Name == authagent.EventLoginFailed {
+			events[i], events[i+1] = events[i+1], e // the request is filed while the sign-in is answered
+			e = events[i]
+		}
+		if e.Name == authagent.EventLoginStarted {
+			continue
+		}
+		line := string(e.Name) + " " + e.Agent.ID
+		if e.UserID != "" {
+			line += " for " + e.UserID
+		}
+		if e.HumanID != "" {
+			line += " by " + e.HumanID
+		}
+		result := strings.Fields(e.Action + " " + e.Outcome + " " + string(e.Reason))
+		lines.WriteString(line + ": " + strings.Join(result, " ") + "\n")
+	}
+	return lines.String()
 }

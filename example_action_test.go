@@ -1,0 +1,195 @@
+package authagent_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"time"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/memstore"
+)
+
+// mayOrder lets agents read, and place orders.
+type mayOrder struct{}
+
+func (mayOrder) Link(_ context.Context, r authagent.LinkRequest) (authagent.Link, error) {
+	if r.User == nil {
+		return authagent.Link{}, authagent.ErrNoAccount
+	}
+	return authagent.Link{UserID: r.User.ID, Access: authagent.AccessRead, Actions: []string{"orders:create"}}, nil
+}
+
+// An agent that may read, and do one thing more by name.
+func ExampleRelyingParty_Action() {
+	users := &memstore.Users{}
+	users.Add("alice@example.com", "Alice")
+	done := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s, _ := authagent.FromContext(r.Context())
+		fmt.Fprint(w, "done ", s.Byline("Alice"))
+	})
+
+	send, end := withAgent(authagent.FullAccount(users, mayOrder{}), func(rp *authagent.RelyingParty) http.Handler {
+		mux := http.NewServeMux()
+		mux.Handle("POST /orders", rp.Action("orders:create")(done))
+		mux.Handle("DELETE /orders/{id}", rp.Action("orders:delete")(done))
+		mux.Handle("POST /address", rp.RequireAgent(done))
+		return mux
+	})
+	defer end()
+	fmt.Println(send("POST", "/orders"))
+	fmt.Println(send("DELETE", "/orders/7"))
+	fmt.Println(send("POST", "/address"))
+	// Output:
+	// 200 done by agent_1 for Alice
+	// 403 action_not_granted
+	// 403 agent_read_only
+}
+
+// What a human alone may do, and how the site says who that is.
+func ExampleRelyingParty_RequireHuman() {
+	rp, err := authagent.New(authagent.Config{
+		Issuer: "https://agents.example", ClientID: "shop", ClientSecret: "from your environment",
+		RedirectURL: "https://shop.example/auth/agent/callback",
+		SessionKeys: [][]byte{[]byte("32 random bytes, from your vault")},
+		Scenario:    authagent.FreshProfile(&memstore.Profiles{}),
+		Human: func(r *http.Request) (string, error) { // your own sessions
+			if c, err := r.Cookie("shop_session"); err == nil && c.Value == "alice's" {
+				return "user_1", nil
+			}
+			return "", nil
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	password := rp.RequireHuman(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		userID, _ := authagent.HumanFromContext(r.Context())
+		fmt.Fprint(w, "changed the password of ", userID)
+	}))
+	for _, cookie := range []string{"", "shop_session=alice's"} {
+		r := httptest.NewRequest("POST", "https://shop.example/password", nil)
+		r.Header.Set("Cookie", cookie)
+		w := httptest.NewRecorder()
+		password.ServeHTTP(w, r)
+		problem := (&response{w.Result(), w.Body.String()}).reason()
+		if problem != "" {
+			fmt.Println(w.Code, string(problem))
+			continue
+		}
+		fmt.Println(w.Code, w.Body)
+	}
+	// Output:
+	// 401 human_required
+	// 200 changed the password of user_1
+}
+
+// A human connects an agent to their own account. The agent's e-mail address at
+// the server is another, and plays no part in it.
+func ExampleRelyingParty_ConnectHandler() {
+	as := authagenttest.NewServer()
+	defer as.Close()
+	mux := http.NewServeMux()
+	site := httptest.NewServer(mux)
+	defer site.Close()
+	client := as.AddClient(authagenttest.Client{RedirectURIs: []string{site.URL + "/auth/agent/callback"}})
+
+	users := &memstore.Users{} // your table of users
+	alice := users.Add("alice@example.com", "Alice")
+	owners := grants.OwnerApproval(grants.NewMemory())
+	owners.Logger = discardLog()
+	rp, err := authagent.New(authagent.Config{
+		Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: site.URL + "/auth/agent/callback",
+		SessionKeys: [][]byte{[]byte("32 random bytes, from your vault")}, Logger: discardLog(),
+		Scenario: authagent.FullAccount(users, owners),
+		Human:    humanCookie, // your own sessions
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux.Handle("/auth/agent/callback", rp.CallbackHandler())
+	mux.Handle("POST /account/connect", rp.ConnectHandler())
+
+	// Alice presses the button, in her browser, and her agent answers at the server.
+	browser := as.NewBrowser()
+	browser.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	address, _ := http.NewRequest("POST", site.URL+"/account/connect?return_to=/account/agents/", nil)
+	browser.Jar.SetCookies(address.URL, []*http.Cookie{{Name: "human", Value: alice, Path: "/"}})
+	resp, err := browser.Do(address)
+	if err != nil {
+		log.Fatal(err)
+	}
+	resp.Body.Close()
+	agent := as.AddAgent(authagenttest.Agent{ID: "agent_1", Email: "alice@home.example"})
+	callback, err := agent.Authorize(context.Background(), as.Client(), resp.Header.Get("Location"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if resp, err = browser.Get(callback); err != nil {
+		log.Fatal(err)
+	}
+	resp.Body.Close()
+	fmt.Println(resp.StatusCode, resp.Header.Get("Location"))
+
+	overview, err := owners.Overview(context.Background(), alice)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, g := range overview.Grants {
+		fmt.Println(g.Agent.ID, g.State, g.Access)
+	}
+	// Output:
+	// 303 /account/agents/
+	// agent_1 approved read
+}
+
+// How much is too much. What is left out has its default.
+func ExampleLimits() {
+	users := &memstore.Users{}
+	users.Add("alice@example.com", "Alice")
+	as := authagenttest.NewServer()
+	defer as.Close()
+	mux := http.NewServeMux()
+	site := httptest.NewServer(mux)
+	defer site.Close()
+	client := as.AddClient(authagenttest.Client{RedirectURIs: []string{site.URL + "/auth/agent/callback"}})
+	rp, err := authagent.New(authagent.Config{
+		Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: site.URL + "/auth/agent/callback",
+		SessionKeys: [][]byte{[]byte("32 random bytes, from your vault")}, Logger: discardLog(),
+		Scenario: authagent.FullAccount(users, authagent.TrustEmail),
+		Limits: authagent.Limits{
+			Agent:   authagent.Rate{N: 60},
+			Owner:   authagent.Rate{N: 300},
+			Actions: map[string]authagent.Rate{"orders:create": {N: 2, Per: 24 * time.Hour}},
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux.Handle("/auth/agent/login", rp.LoginHandler())
+	mux.Handle("/auth/agent/callback", rp.CallbackHandler())
+	mux.Handle("POST /orders", rp.Action("orders:create")(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+
+	agent, browser := as.AddAgent(authagenttest.Agent{Email: "alice@example.com"}), as.NewBrowser()
+	resp, err := agent.SignIn(context.Background(), browser, site.URL+"/auth/agent/login")
+	if err != nil {
+		log.Fatal(err)
+	}
+	resp.Body.Close()
+	for range 3 {
+		resp, err := browser.Post(site.URL+"/orders", "", nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		resp.Body.Close()
+		fmt.Printf("%d %q\n", resp.StatusCode, resp.Header.Get("Retry-After"))
+	}
+	// Output:
+	// 200 ""
+	// 200 ""
+	// 429 "43200"
+}
