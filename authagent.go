@@ -370,7 +370,7 @@ func New(c Config) (*RelyingParty, error) {
 		identity: &identity.Verifier{
 			Issuer: c.Issuer, ClientID: c.ClientID, SubjectIsUser: c.SubjectIsUser, TokenKey: c.TokenKey, Introspect: c.Introspect,
 		},
-		pages:       answer.NewPages(signpost.Style, c.Pages),
+		pages:       answer.NewPages(signpost.Style, c.Pages, c.formOrigins()...),
 		crossOrigin: http.NewCrossOriginProtection(),
 		limits:      newLimiters(c.Limits),
 	}
@@ -378,6 +378,21 @@ func New(c Config) (*RelyingParty, error) {
 	rp.signpost = rp.newSignpost()
 	rp.audit = sink.New(rp.deliver, func(why string) { rp.config.Logger.Error("authagent: audit event lost", "why", why) })
 	return rp, rp.openCookies(dev)
+}
+
+// formOrigins are where the form of RequirePOST leads by redirect: browsers on
+// Chromium hold the redirects of a form to form-action as well.
+func (c Config) formOrigins() []string {
+	if !c.RequirePOST {
+		return nil
+	}
+	origins := slices.Clone(c.EndpointOrigins)
+	for _, address := range [...]string{c.Issuer, c.Endpoints.Authorization} {
+		if u, err := url.Parse(address); err == nil && u.Host != "" {
+			origins = append(origins, u.Scheme+"://"+u.Host)
+		}
+	}
+	return origins
 }
 
 func (rp *RelyingParty) clientSecret(ctx context.Context) (secret string, err error) {
@@ -639,9 +654,9 @@ func (f Finding) String() string {
 // bounded like those of a sign-in.
 //
 // It risks no code: it sends an authorization request whose secrets it throws
-// away, which a published Auth Agent server keeps for two minutes, and a code
-// that it made up. A server is free to answer the latter without having looked at
-// the secret; then a wrong secret goes unnoticed.
+// away, which a published Auth Agent server keeps for two minutes, and a code and
+// a refresh token that it made up. A server is free to refuse these without having
+// looked at the secret; then a wrong secret goes unnoticed.
 func (rp *RelyingParty) Check(ctx context.Context) []Finding {
 	found := checkup.Run(ctx, rp.server.Fresh(), checkup.Settings{
 		Issuer: rp.config.Issuer, ClientID: rp.config.ClientID, RedirectURL: rp.config.RedirectURL,
@@ -1153,7 +1168,9 @@ const (
 // Button returns "Sign in with Auth Agent" for a page of the site: a link to
 // LoginHandler or, with RequirePOST, a form. It needs no script and has no inline
 // style, so it works under a strict Content-Security-Policy; agents know it by its
-// text and by its data attributes. returnTo is the path to land on; empty, or if
+// text and by its data attributes. Where the page's policy has a form-action, the
+// form needs the authorization server's origin in it beside 'self', as Chromium
+// holds redirects to it too. returnTo is the path to land on; empty, or if
 // it is not one, that is Config.ReturnTo. In a template it is a function:
 //
 //	template.New("page").Funcs(template.FuncMap{"signInButton": rp.Button})

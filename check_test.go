@@ -46,9 +46,10 @@ func (noSuchHost) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // dated changes the Date of the metadata answer.
-func dated(by time.Duration) func(http.Handler) http.Handler {
+func dated(by time.Duration, age ...string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header()["Age"] = age
 			w.Header().Set("Date", time.Now().Add(by).UTC().Format(http.TimeFormat))
 			next.ServeHTTP(w, r)
 		})
@@ -127,6 +128,11 @@ func TestCheck(t *testing.T) {
 		{"client ID impossible", []checkChange{func(_ *bench, c *authagent.Config) { c.ClientID = "a.b" }}, []string{"ERROR ClientID: "}},
 		{"secret", []checkChange{secret}, []string{"ERROR ClientSecret: The server does not accept"}},
 		{"secret, RFCs", []checkChange{quirksOff, secret}, []string{"ERROR ClientSecret: The server does not accept"}},
+		{"secret, the code looked at first", []checkChange{quirksOff, secret, wrapped(authagenttest.PathToken, tokenError(400, "invalid_grant"))},
+			[]string{"ERROR ClientSecret: The server does not accept"}},
+		{"secret, the code looked at first, no refresh tokens", []checkChange{quirksOff, secret, wrapped(authagenttest.PathToken, codeFirst)},
+			[]string{"WARN ClientSecret: The token endpoint does not look at the secret"}},
+		{"no refresh tokens", []checkChange{quirksOff, wrapped(authagenttest.PathToken, codeFirst)}, nil},
 		{"redirect URI", []checkChange{elsewhere}, []string{"ERROR RedirectURL: The server refuses the redirect URI"}},
 		{"redirect URI, RFCs", []checkChange{quirksOff, elsewhere}, []string{"ERROR RedirectURL: The server refuses the redirect URI"}},
 		{"redirect URI and secret", []checkChange{elsewhere, secret}, []string{"ERROR RedirectURL: ", "ERROR ClientSecret: "}},
@@ -144,6 +150,12 @@ func TestCheck(t *testing.T) {
 		{"server error", []checkChange{wrapped(authagenttest.PathAuthorize, promptKnown("server_error"))}, []string{"WARN Issuer: "}},
 		{"grant not allowed", []checkChange{wrapped(authagenttest.PathToken, tokenError(400, "unauthorized_client"))}, []string{"ERROR ClientID: "}},
 		{"secret cannot be told", []checkChange{wrapped(authagenttest.PathToken, tokenError(400, "invalid_request"))}, []string{"WARN ClientSecret: "}},
+		{"code endpoint down", []checkChange{wrapped(authagenttest.PathToken, answerCode(pages(503, "")))}, []string{"WARN ClientSecret: Whether"}},
+		{"authorization endpoint cut", []checkChange{wrapped(authagenttest.PathAuthorize, func(http.Handler) http.Handler {
+			return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+		})}, []string{"ERROR Issuer: The authorization endpoint cannot be reached"}},
+		{"authorization endpoint missing", []checkChange{wrapped(authagenttest.PathAuthorize, notFound)}, []string{"Correct the server's metadata"}},
+		{"request refused", []checkChange{wrapped(authagenttest.PathAuthorize, promptKnown("invalid_request"))}, []string{"WARN Issuer: "}},
 		{"token endpoint down", []checkChange{wrapped(authagenttest.PathToken, pages(502, ""))}, []string{"ERROR Issuer: The token endpoint"}},
 		{"takes any code", []checkChange{wrapped(authagenttest.PathToken, tokenForAll)}, []string{"ERROR Issuer: The token endpoint gave a token"}},
 		{"form where JSON is read", []checkChange{func(_ *bench, c *authagent.Config) { c.TokenEncoding = authagent.EncodingForm }},
@@ -159,6 +171,7 @@ func TestCheck(t *testing.T) {
 		{"keys missing", []checkChange{wrapped(authagenttest.PathJWKS, notFound)}, []string{"WARN Issuer: The keys"}},
 		{"clock a little ahead", []checkChange{wrapped(authagenttest.PathMetadata, dated(30*time.Second))}, []string{"WARN clock: The server's clock is"}},
 		{"clock behind", []checkChange{wrapped(authagenttest.PathMetadata, dated(-10*time.Minute))}, []string{"behind this machine's. Its tokens will seem expired"}},
+		{"metadata from a cache", []checkChange{wrapped(authagenttest.PathMetadata, dated(-10*time.Minute, "600"))}, nil},
 		{"clock and secret", []checkChange{wrapped(authagenttest.PathMetadata, dated(time.Hour)), secret}, []string{"ERROR clock: ", "ERROR ClientSecret: "}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -189,6 +202,12 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+// codeFirst looks at the code before the client, and has no refresh tokens.
+func codeFirst(next http.Handler) http.Handler {
+	noRefresh := answerGrant("refresh_token", authagenttest.Reply(400, "application/json", `{"error":"unsupported_grant_type"}`))
+	return tokenError(400, "invalid_grant")(noRefresh(next))
+}
+
 func tokenError(status int, code string) func(http.Handler) http.Handler {
 	return answerCode(authagenttest.Reply(status, "application/json", `{"error":"`+code+`"}`))
 }
@@ -200,12 +219,17 @@ func tokenForAll(next http.Handler) http.Handler {
 
 // answerCode has mw answer requests that carry a code, and the endpoint the rest.
 func answerCode(mw func(http.Handler) http.Handler) func(http.Handler) http.Handler {
+	return answerGrant("authorization_code", mw)
+}
+
+// answerGrant has mw answer requests of one grant type, and the endpoint the rest.
+func answerGrant(grant string, mw func(http.Handler) http.Handler) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		own := mw(next)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
 			r.Body = io.NopCloser(bytes.NewReader(body))
-			if strings.Contains(string(body), "authorization_code") {
+			if strings.Contains(string(body), grant) {
 				own.ServeHTTP(w, r)
 				return
 			}
@@ -220,7 +244,8 @@ func TestCheckRisksNothing(t *testing.T) {
 	b := newBench(t)
 	b.mustSignIn(b.browser(), b.agent) // the first login has the server asked which bodies it reads, in the background
 	c := b.browser()
-	callback := b.authorize(b.agent, b.begin(c, ""))
+	other := b.as.AddAgent(authagenttest.Agent{ID: "agent_other", Email: "alice@example.com"})
+	callback := b.authorize(other, b.begin(c, ""))
 	b.as.Reset()
 	if findings := b.rp.Check(t.Context()); len(findings) > 0 {
 		t.Fatalf("findings: %v", findings)
@@ -237,8 +262,8 @@ func TestCheckRisksNothing(t *testing.T) {
 	}
 	want := []string{
 		"GET /.well-known/oauth-authorization-server", "GET /.well-known/oauth-authorization-server", // the second for its Date
-		"POST /token",                   // without code or secret
-		"GET /authorize", "POST /token", // with a code that is none
+		"POST /token",                                  // without code or secret
+		"GET /authorize", "POST /token", "POST /token", // with a code and a refresh token that are none
 		"POST /token", "GET /.well-known/jwks.json",
 	}
 	slices.Sort(paths)

@@ -273,6 +273,16 @@ func TestEncodingUnclear(t *testing.T) {
 		"429":         authagenttest.Reply(429, "application/json", "{}"),
 		"cut":         abort,
 		"hang":        authagenttest.Hang(),
+		// The published server, which answers every form with 500, behind a proxy that has had enough.
+		"429 for JSON": func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Content-Type") == "application/json" {
+					w.WriteHeader(http.StatusTooManyRequests)
+					return
+				}
+				next.ServeHTTP(w, r)
+			})
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -53,9 +53,11 @@ func FromContext(ctx context.Context) (*Session, bool) {
 
 // Attach puts the agent's session, if there is one, into the request's context.
 // Requests of anybody else pass unchanged. A session with AccessRead passes with
-// GET and HEAD only, here as behind every other middleware of this package, but
-// for the routes that say what they do: those go behind [RelyingParty.Action] or
-// [RelyingParty.RequireApproval] first, and behind the others inside of it.
+// GET and HEAD only, and the answer is marked Cache-Control: no-store unless the
+// handler says otherwise, here as behind every other middleware of this package.
+// Excepted are the routes that say what they do: those go behind
+// [RelyingParty.Action] or [RelyingParty.RequireApproval] first, and behind the
+// others inside of it.
 func (rp *RelyingParty) Attach(next http.Handler) http.Handler {
 	return rp.guard(next, "", func(*http.Request, *Session) error { return nil })
 }
@@ -171,6 +173,8 @@ func (rp *RelyingParty) Action(name string) func(http.Handler) http.Handler {
 			switch {
 			case s == nil:
 				return nil
+			case s.UserID == "" && !s.May(name):
+				return fail(ErrAccess, "perform action", "the agent acts for nobody who could allow it")
 			case !s.May(name):
 				return fail(ErrAction, "perform action", "the session may not perform %s", name)
 			}
@@ -428,7 +432,7 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session
 	if s.UserID == "" { // there is nobody whose data it could have access to
 		s.Access, s.Actions = AccessNone, nil
 	}
-	if reason, ok := reasonOf(err); ok && reason.outcome().fault == FaultAgent {
+	if reason, ok := reasonOf(err); ok {
 		return nil, rp.discard(w, r, s, reason)
 	}
 	if err == nil {

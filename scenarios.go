@@ -47,9 +47,8 @@ type Scenario interface {
 type SessionChecker interface {
 	// CheckSession returns nil if s may go on, and may change s.Access and
 	// s.Actions for this request; the three scenarios of this package never let
-	// it have more than they give. An error that is a [Reason], and not one for
-	// which the site or the server is at fault, ends the session; any other refuses
-	// only the request.
+	// it have more than they give. An error that is a [Reason] ends the session;
+	// any other refuses only the request.
 	CheckSession(ctx context.Context, s *Session) error
 }
 

@@ -576,6 +576,8 @@ func TestLargeClaims(t *testing.T) {
 		email += strings.Repeat("x", 254-len(email))
 	}
 	eachStore(t, func(t *testing.T, k *cluster) {
+		// With the model in it, an access token that speaks for itself would be longer than NET-8 has it.
+		k.as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.OpaqueTokens = true })
 		k.users.Add(email, "")
 		for name, scenario := range map[string]authagent.Scenario{
 			"FullAccount":       authagent.FullAccount(k.users, authagent.TrustEmail),
@@ -585,7 +587,7 @@ func TestLargeClaims(t *testing.T) {
 			k.instance("", func(c *authagent.Config) { c.Scenario = scenario })
 			agent := k.as.AddAgent(authagenttest.Agent{
 				ID: name + strings.Repeat("i", 255-len(name)), Email: email,
-				Name: strings.Repeat("n", 8<<10), Model: strings.Repeat("m", 1<<10),
+				Name: strings.Repeat("n", 8<<10), Model: strings.Repeat("m", 8<<10),
 			})
 			c := k.browser()
 			for _, line := range k.signIn(c, agent).Header["Set-Cookie"] {
@@ -642,6 +644,9 @@ func TestEndSessions(t *testing.T) {
 		{"SES-11 EndAgentSessions", func(k *cluster, s *authagent.Session) error {
 			return k.rp.EndAgentSessions(context.Background(), s.Agent)
 		}, ended{true, true, false}},
+		{"SES-11 EndAgentSessions of a namesake", func(k *cluster, s *authagent.Session) error {
+			return k.rp.EndAgentSessions(context.Background(), authagent.Agent{Issuer: "https://as2.example", ID: s.Agent.ID})
+		}, ended{}},
 		{"SES-11 EndUserSessions", func(k *cluster, s *authagent.Session) error {
 			return k.rp.EndUserSessions(context.Background(), s.UserID)
 		}, ended{true, true, false}},
@@ -828,6 +833,36 @@ type oneSession struct {
 
 func (m *oneSession) Load(http.ResponseWriter, *http.Request) (*authagent.Session, error) {
 	return m.session, nil
+}
+
+// TestSessionOfAnotherIssuer is SES-6 for a site that keeps the sessions of two
+// relying parties in one place: neither takes those of the other.
+func TestSessionOfAnotherIssuer(t *testing.T) {
+	own := &oneSession{}
+	k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Sessions = own })
+	good := authagent.Session{
+		ID: "s", Agent: authagent.Agent{Issuer: k.as.URL, ID: "agent_alice"}, UserID: k.aliceID,
+		Access: authagent.AccessFull, StartedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour),
+	}
+	for _, test := range []struct {
+		name   string
+		change func(s *authagent.Session)
+		want   int
+	}{
+		{"good", func(*authagent.Session) {}, 200},
+		{"another issuer", func(s *authagent.Session) { s.Agent.Issuer = "https://as2.example" }, 401},
+		{"issuer with a slash", func(s *authagent.Session) { s.Agent.Issuer += "/" }, 401},
+		{"no issuer", func(s *authagent.Session) { s.Agent.Issuer = "" }, 401},
+		{"no agent", func(s *authagent.Session) { s.Agent.ID = "" }, 401},
+		{"no end", func(s *authagent.Session) { s.ExpiresAt = time.Time{} }, 401},
+	} {
+		s := good
+		test.change(&s)
+		own.session = &s
+		if got := k.get(k.bare(), "/me").StatusCode; got != test.want {
+			t.Errorf("SES-6 %s: status %d, want %d", test.name, got, test.want)
+		}
+	}
 }
 
 // TestLoadedSessionIsCopied: what a check lowers for one request (MW-6) is not

@@ -45,8 +45,12 @@ func newKept(t *testing.T, change ...func(b *bench, c *authagent.Config)) *kept 
 	k := &kept{cluster: newCluster(t, append([]func(*bench, *authagent.Config){setup}, change...)...), store: store}
 	k.api = &apiServer{as: k.as}
 	k.hosts["api.example"] = k.api
+	t.Cleanup(settle)
 	return k
 }
+
+// settle waits for what is under way in the background.
+func settle() { time.Sleep(time.Second) }
 
 // call calls the API as the agent of s, and returns the status or the error.
 func (k *kept) call(rp *authagent.RelyingParty, s *authagent.Session) (int, error) {
@@ -160,10 +164,24 @@ func (s *spyTokens) SaveTokens(ctx context.Context, id string, old, sealed []byt
 	return s.TokenStore.SaveTokens(ctx, id, old, sealed, expires)
 }
 
+// LoadTokens takes a moment, in which others load the same.
+func (s *spyTokens) LoadTokens(ctx context.Context, id string) ([]byte, error) {
+	value, err := s.TokenStore.LoadTokens(ctx, id)
+	time.Sleep(time.Millisecond)
+	return value, err
+}
+
 func (s *spyTokens) failing(f func(save int) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.fail, s.n = f, 0
+}
+
+// saves returns how many there were since failing.
+func (s *spyTokens) saves() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.n
 }
 
 // put has the store hold this value, whatever it holds.
@@ -222,6 +240,7 @@ func TestOneRefresh(t *testing.T) {
 				k.as.Wrap(authagenttest.PathToken, late(500*time.Millisecond))
 				for round := 1; round <= 3; round++ {
 					time.Sleep(2 * time.Hour)
+					k.store.failing(nil)
 					var group sync.WaitGroup
 					for range 100 {
 						group.Go(func() { k.mustCall(k.rp, s) })
@@ -229,6 +248,9 @@ func TestOneRefresh(t *testing.T) {
 					group.Wait()
 					if n := k.refreshes(); n != round {
 						t.Errorf("REF-1: %d refreshes, want %d", n, round)
+					}
+					if n := k.store.saves(); n != 2 { // a claim, and what came of it
+						t.Errorf("REF-1: %d saves", n)
 					}
 				}
 				k.wantEvents()
@@ -327,6 +349,36 @@ func TestReloadAfterRefusal(t *testing.T) {
 			t.Errorf("REF-2: %d refreshes, want the good one and the refused one", n)
 		}
 		k.wantEvents()
+	})
+}
+
+// TestSlowerThanOthers: REF-2. Who held its claim for too long finds the tokens of
+// whoever took it over, and uses them.
+func TestSlowerThanOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKept(t)
+		k.as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.Overlap = time.Hour })
+		s := k.mustSignIn(k.browser(), k.agent)
+		before := k.store.get(t, s.ID)
+		time.Sleep(2 * time.Hour)
+		fresh := k.watch(nil)
+		k.mustCall(k.rp, s)
+		theirs := k.store.get(t, s.ID)
+		time.Sleep(2 * time.Second)
+		k.store.put(t, s.ID, before)
+		k.store.failing(func(n int) error {
+			if n == 2 {
+				k.store.put(t, s.ID, theirs)
+			}
+			return nil
+		})
+		k.mustCall(k.rp, s)
+		if !bytes.Equal(k.store.get(t, s.ID), theirs) {
+			t.Error("REF-2: the other's tokens were replaced")
+		}
+		if len(*fresh) != 2 || k.api.used((*fresh)[1].Access) {
+			t.Error("REF-2: tokens were used that are not kept")
+		}
 	})
 }
 
@@ -822,11 +874,14 @@ func TestLogoutRacesRefresh(t *testing.T) {
 							t.Errorf("REF-8: err %v", err)
 						}
 					})
-					synctest.Wait()
+					settle()
 					test.end(k, c, s)
+					before := k.store.saves()
 					close(hold)
 					group.Wait()
-					synctest.Wait()
+					if after := k.store.saves(); after != before {
+						t.Errorf("REF-8: %d attempts to save", after-before)
+					}
 					if k.get(k.bare(), "/me", "Cookie", session).StatusCode != http.StatusUnauthorized {
 						t.Error("REF-8: signed in after all")
 					}
@@ -841,6 +896,68 @@ func TestLogoutRacesRefresh(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestLogoutAtTheLastMoment: REF-8. The session ends after the refresh was found
+// to be good and before its tokens are saved, or just afterwards.
+func TestLogoutAtTheLastMoment(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		after bool
+	}{{"REF-8 before the save", false}, {"REF-8 after the save", true}} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &spyTokens{TokenStore: &memstore.Tokens{}}
+				var end atomic.Pointer[func()]
+				k := newKept(t, func(_ *bench, c *authagent.Config) {
+					c.SessionIdle, c.Tokens = 4*time.Hour, &endingTokens{store, test.after, &end}
+				})
+				k.store = store
+				k.instance("2", func(c *authagent.Config) { c.Tokens = store })
+				c := k.browser()
+				s := k.mustSignIn(c, k.agent)
+				time.Sleep(2 * time.Hour)
+				fresh := k.watch(nil)
+				logout := func() {
+					if test.after { // told by nobody
+						k.rp.EndSession(context.Background(), s.ID)
+						return
+					}
+					k.do(c, http.MethodPost, "/auth/agent/logout", "X-Instance", "2")
+				}
+				end.Store(&logout)
+				if _, err := k.call(k.rp, s); !errors.Is(err, authagent.ErrNoSession) {
+					t.Errorf("REF-8: err %v", err)
+				}
+				if len(*fresh) != 1 || !slices.Contains(k.revokedTokens(), (*fresh)[0].Refresh) {
+					t.Errorf("REF-8: %d new tokens, not revoked", len(*fresh))
+				}
+				if len(k.store.get(t, s.ID)) != 0 || k.api.count() != 0 {
+					t.Error("REF-8: the new tokens were kept or used")
+				}
+			})
+		})
+	}
+}
+
+// endingTokens calls end when it saves what comes after a claim.
+type endingTokens struct {
+	*spyTokens
+	after bool
+	end   *atomic.Pointer[func()]
+}
+
+func (e *endingTokens) SaveTokens(ctx context.Context, id string, old, sealed []byte, expires time.Time) error {
+	end := e.end.Load()
+	if end == nil || e.saves() != 2 { // the first was at sign-in
+		return e.spyTokens.SaveTokens(ctx, id, old, sealed, expires)
+	}
+	if e.after {
+		defer (*end)()
+	} else {
+		(*end)()
+	}
+	return e.spyTokens.SaveTokens(ctx, id, old, sealed, expires)
 }
 
 // TestLogoutRevokes: REF-9.
@@ -899,8 +1016,12 @@ func TestEndedSessionsRevoke(t *testing.T) {
 	}{
 		{"REF-9 EndAgentSessions", func(k *kept, c *http.Client) {
 			k.rp.EndAgentSessions(context.Background(), authagent.Agent{Issuer: k.as.URL, ID: k.agent.ID})
-			k.me(c)
-			k.me(c)
+			session := k.cookies(c)
+			var group sync.WaitGroup
+			for range 20 {
+				group.Go(func() { k.get(k.bare(), "/me", "Cookie", session) })
+			}
+			group.Wait()
 		}},
 		{"REF-9 its time is over", func(k *kept, c *http.Client) {
 			session := k.cookies(c)
@@ -916,7 +1037,7 @@ func TestEndedSessionsRevoke(t *testing.T) {
 				c := k.browser()
 				s := k.mustSignIn(c, k.agent)
 				test.end(k, c)
-				synctest.Wait()
+				settle()
 				if !slices.Equal(k.revokedTokens(), []string{(*given)[0].Refresh}) || len(k.store.get(t, s.ID)) != 0 {
 					t.Errorf("revoked %d tokens", len(k.revokedTokens()))
 				}
@@ -1204,7 +1325,7 @@ func TestTokensStayOut(t *testing.T) {
 					})
 					_, err := k.call(k.rp, s)
 					k.me(c)
-					synctest.Wait()
+					settle()
 					k.do(c, http.MethodPost, "/auth/agent/logout")
 					time.Sleep(time.Minute)
 					said := fmt.Sprintf("%s %v %+v %#v", k.log, err, err, k.events.all)

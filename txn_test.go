@@ -2,6 +2,7 @@ package authagent_test
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -112,6 +113,10 @@ func TestAlteredState(t *testing.T) {
 	b.mustReject(c, callback+"&x=1&state=", authagent.ErrRequest)
 	if resp := b.get(c, callback); resp.StatusCode != http.StatusSeeOther {
 		t.Errorf("the state itself: status %d %s", resp.StatusCode, resp.body)
+	}
+	// All but a character of it would be as good as the whole.
+	if all := b.log.String() + fmt.Sprintf("%+v", b.events.all); strings.Contains(all, state[9:40]) {
+		t.Errorf("LOG-1: the state is in the log: %s", all)
 	}
 }
 

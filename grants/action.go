@@ -62,8 +62,10 @@ func (p *Policy) Approve(ctx context.Context, r authagent.ActionRequest) (path s
 		Method: r.Method, Target: r.Target, ContentType: r.ContentType, Body: r.Body,
 		RequestedAt: now, ExpiresAt: now.Add(or(p.PendingFor, 24*time.Hour)),
 	}
-	p.asking.Lock()
-	defer p.asking.Unlock()
+	if err := p.asking.take(ctx); err != nil {
+		return "", err
+	}
+	defer p.asking.give()
 	if err := p.mayAsk(ctx, want); err != nil {
 		return "", err
 	}
@@ -95,11 +97,11 @@ func (p *Policy) Approve(ctx context.Context, r authagent.ActionRequest) (path s
 		default:
 			return path, pending()
 		}
-		if !errors.Is(err, ErrConflict) {
+		if !errors.Is(err, authagent.ErrConflict) {
 			return "", fmt.Errorf("grants: use approval: %w", err)
 		}
 	}
-	return "", fmt.Errorf("grants: use approval: %w", ErrConflict)
+	return "", fmt.Errorf("grants: use approval: %w", authagent.ErrConflict)
 }
 
 // approvalPath is where an agent can look at how an approval stands.
@@ -142,7 +144,7 @@ func (p *Policy) mayAsk(ctx context.Context, want Approval) error {
 
 // DecideAction records an owner's decision about a single action that is pending
 // in the version that the owner has seen. It returns authagent.ErrNotFound for one
-// of another account, ErrConflict for one that has been decided, and ErrExpired.
+// of another account, authagent.ErrConflict for one that has been decided, and ErrExpired.
 func (p *Policy) DecideAction(ctx context.Context, userID, id string, version int64, approve bool) (Approval, error) {
 	a, err := p.store.Approval(ctx, id)
 	switch {
@@ -153,7 +155,7 @@ func (p *Policy) DecideAction(ctx context.Context, userID, id string, version in
 	case a.Now() == Expired:
 		return a, ErrExpired
 	case a.State != Pending || a.Version != version:
-		return a, ErrConflict
+		return a, authagent.ErrConflict
 	}
 	event := EventActionDenied
 	a.State, a.ExpiresAt = Denied, time.Now().Add(remembered)

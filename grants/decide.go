@@ -31,7 +31,7 @@ type Decision struct {
 }
 
 // Decide records an owner's decision, which counts on the agent's next request. It
-// returns authagent.ErrNotFound for a grant of another account, ErrConflict where
+// returns authagent.ErrNotFound for a grant of another account, authagent.ErrConflict where
 // the grant is not, or no longer, what the owner has seen, ErrExpired for a
 // request that has expired, and ErrDecision.
 //
@@ -45,7 +45,7 @@ func (p *Policy) Decide(ctx context.Context, userID string, d Decision) (Grant, 
 	case g.UserID != userID:
 		return Grant{}, fmt.Errorf("grants: find grant: %w", authagent.ErrNotFound)
 	case g.Version != d.Version:
-		return g, ErrConflict
+		return g, authagent.ErrConflict
 	case g.State == Pending && g.Now() == Expired:
 		return g, ErrExpired
 	}
@@ -54,8 +54,10 @@ func (p *Policy) Decide(ctx context.Context, userID string, d Decision) (Grant, 
 		return g, err
 	}
 	if event == EventApproved {
-		p.filing.Lock() // so that limits hold
-		defer p.filing.Unlock()
+		if err := p.filing.take(ctx); err != nil { // so that limits hold
+			return g, err
+		}
+		defer p.filing.give()
 		if err := p.mayApprove(ctx, g); err != nil {
 			return g, err
 		}
@@ -154,7 +156,7 @@ func (p *Policy) revoke(ctx context.Context, userID string, g Grant) error {
 			}
 		}
 		_, err := p.Decide(ctx, userID, Decision{GrantID: g.ID, Version: g.Version, State: to})
-		if !errors.Is(err, ErrConflict) {
+		if !errors.Is(err, authagent.ErrConflict) {
 			return err
 		}
 		if g, err = p.store.Grant(ctx, g.ID); err != nil { // changed in the meantime: look again

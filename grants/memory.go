@@ -92,7 +92,7 @@ func (m *Memory) UpdateGrant(_ context.Context, g Grant) (Grant, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if have, ok := m.grants[g.ID]; !ok || have.Version != g.Version {
-		return Grant{}, ErrConflict
+		return Grant{}, authagent.ErrConflict
 	}
 	g.Version++
 	m.grants[g.ID] = g.clone()
@@ -143,7 +143,7 @@ func (m *Memory) UpdateApproval(_ context.Context, a Approval) (Approval, error)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if have, ok := m.approvals[a.ID]; !ok || have.Version != a.Version {
-		return Approval{}, ErrConflict
+		return Approval{}, authagent.ErrConflict
 	}
 	a.Version++
 	m.approvals[a.ID] = a.clone()

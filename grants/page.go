@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"html/template"
 	"net/http"
 	"net/url"
@@ -269,7 +270,7 @@ func reason(err error) (reason authagent.Reason) {
 		return reason
 	case errors.Is(err, authagent.ErrNotFound):
 		return authagent.ErrMissing
-	case errors.Is(err, ErrConflict), errors.Is(err, ErrDecision):
+	case errors.Is(err, authagent.ErrConflict), errors.Is(err, ErrDecision):
 		return authagent.ErrConflict
 	case errors.Is(err, ErrExpired):
 		return authagent.ErrGone
@@ -359,17 +360,17 @@ func (h *pageHandler) endSession(r *http.Request, human string) (string, any, er
 func (p *Policy) EndSession(ctx context.Context, rp *authagent.RelyingParty, userID, sessionID string) error {
 	all, err := p.store.OwnerActivity(ctx, userID)
 	if err != nil {
-		return err
+		return fmt.Errorf("grants: find sessions of account: %w", err)
 	}
-	i := slices.IndexFunc(all, func(a Activity) bool { return a.SessionID == sessionID && a.UserID == userID })
+	i := slices.IndexFunc(all, func(a Activity) bool { return a.SessionID == sessionID })
 	if i < 0 {
-		return authagent.ErrNotFound
+		return fmt.Errorf("grants: find session: %w", authagent.ErrNotFound)
 	}
 	if err := rp.EndSession(ctx, sessionID); err != nil {
 		return err
 	}
 	if err := p.store.EndActivity(ctx, sessionID); err != nil {
-		return err
+		return fmt.Errorf("grants: forget session: %w", err)
 	}
 	e := authagent.Event{
 		Name: authagent.EventSessionEnded, SessionID: sessionID, UserID: userID, HumanID: userID, GrantID: all[i].GrantID,

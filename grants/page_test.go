@@ -883,6 +883,7 @@ func TestBodyIsShown(t *testing.T) {
 		{"no type", "", "a=b", []string{"<pre><bdi>a=b</bdi></pre>"}, "<tbody>"},
 		{"reversed", "text/plain", "10 \u202e0001", []string{"10 ‹U+202E›0001"}, "\u202e"},
 		{"reversed field", formType, "amount=10\u202e0001", []string{"10‹U+202E›0001"}, "\u202e"},
+		{"reversed JSON", "application/json", "{\"a\":\"10\u202e0001\"}", []string{"10‹U+202E›0001"}, "\u202e"},
 		{"hidden", "text/plain", "a\u200bb\x00c", []string{"a‹U+200B›b‹U+0000›c"}, "\u200b"},
 		{"binary", "image/png", "\x89PNG\xff", []string{"shown in hexadecimal", "89 50 4e 47 ff"}, "<tbody>"},
 		{"long", "text/plain", strings.Repeat("x", 16<<10), []string{strings.Repeat("x", 16<<10)}, "<tbody>"},
@@ -988,10 +989,19 @@ func TestAgentLooks(t *testing.T) {
 			t.Errorf("%s: Location %q", test.name, resp.Header.Get("Location"))
 		}
 	}
-	s.store.CreateGrant(context.Background(), grants.Grant{ID: "g3", Version: 1, Agent: a.Agent, Scenario: "Other", UserID: s.alice})
-	s.store.CreateApproval(context.Background(), grants.Approval{ID: "a3", Version: 1, Agent: a.Agent, UserID: s.alice, GrantID: "g3", Digest: "x", State: grants.Pending, ExpiresAt: time.Now().Add(time.Hour)})
-	if resp := s.do(agent, "GET", agents+"approvals/a3", ""); resp.StatusCode != 404 {
-		t.Errorf("an approval of another grant: %d", resp.StatusCode)
+	for i, change := range []func(*grants.Approval){
+		func(a *grants.Approval) { a.Agent.ID = "agent_2" },
+		func(a *grants.Approval) { a.Agent.Issuer = "https://other.example" },
+		func(a *grants.Approval) { a.UserID = s.bob },
+		func(a *grants.Approval) { a.GrantID = "g2" },
+	} {
+		others := a
+		change(&others)
+		others.ID, others.Digest = fmt.Sprint("others", i), fmt.Sprint("others", i)
+		s.store.CreateApproval(context.Background(), others)
+		if resp := s.do(agent, "GET", agents+"approvals/"+others.ID, ""); resp.StatusCode != 404 {
+			t.Errorf("MW-8: an approval of agent %+v, user %s, grant %s: %d", others.Agent, others.UserID, others.GrantID, resp.StatusCode)
+		}
 	}
 }
 
@@ -1218,6 +1228,19 @@ func TestBrokenTemplate(t *testing.T) {
 	}
 }
 
+// TestRefusalNamesTheHuman is LOG-3: who was refused is in the audit trail.
+func TestRefusalNamesTheHuman(t *testing.T) {
+	s := newSite(t)
+	refused := make(chan authagent.Event, 10)
+	s.owners.Audit = func(_ context.Context, e authagent.Event) { refused <- e }
+	s.grant(func(g *grants.Grant) { g.UserID = s.bob })
+	s.do(s.human(s.alice), "POST", agents+"revoke", form("id", "g1", "version", "1"))
+	e := <-refused
+	if e.Name != authagent.EventPermissionDenied || e.HumanID != s.alice || e.Reason != authagent.ErrMissing || e.Agent.ID != "" {
+		t.Errorf("event %+v", e)
+	}
+}
+
 // brokenStore fails wherever an owner's page looks.
 type brokenStore struct{ *grants.Memory }
 
@@ -1230,7 +1253,7 @@ func (brokenStore) OwnerActivity(context.Context, string) ([]grants.Activity, er
 }
 
 // TestStoreFails is MW-1.
-func TestStoreFails(t *testing.T) {
+func TestPageStoreFails(t *testing.T) {
 	s := newSite(t, func(s *site, c *authagent.Config) {
 		s.owners = grants.OwnerApproval(brokenStore{s.store})
 		c.Scenario = authagent.FullAccount(s.users, s.owners)

@@ -2,15 +2,10 @@ package grants
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/authagent-go/authagent"
 )
-
-// ErrConflict is what a store returns when what is to be changed is not what the
-// caller has seen: somebody else has changed it since.
-var ErrConflict = errors.New("grants: changed by somebody else")
 
 // A Store keeps everything of this package. Implementations are safe for
 // concurrent use, at any number of instances; uniqueness and versions are theirs
@@ -42,7 +37,7 @@ type GrantStore interface {
 
 	// UpdateGrant replaces the grant that has g's ID and Version, and returns g
 	// with a Version that is higher by one. If there is none it changes nothing
-	// and returns ErrConflict. ID, Agent, Scenario and UserID never change.
+	// and returns authagent.ErrConflict. ID, Agent, Scenario and UserID never change.
 	UpdateGrant(ctx context.Context, g Grant) (Grant, error)
 }
 
@@ -61,7 +56,7 @@ type ApprovalStore interface {
 
 	// UpdateApproval replaces the approval that has a's ID and Version, and
 	// returns a with a Version that is higher by one. If there is none it changes
-	// nothing and returns ErrConflict.
+	// nothing and returns authagent.ErrConflict.
 	UpdateApproval(ctx context.Context, a Approval) (Approval, error)
 }
 

@@ -1,7 +1,8 @@
-// Command quickstart shows "Sign in with Auth Agent" from both sides. It starts
+// Command quickstart shows "Sign in with Auth Agent" from all sides. It starts
 // the development Auth Agent server and a small shop that offers the three
-// scenarios side by side, signs an agent in to each of them, prints and checks
-// what happens, and then serves, so that a person can press the button.
+// scenarios side by side, has an agent sign in to each of them and its owner
+// approve it, prints and checks what happens, and then serves, so that a person
+// can press the buttons.
 //
 //	go run ./examples/quickstart
 //
@@ -72,7 +73,7 @@ func run(ctx context.Context, out io.Writer, addr, asAddr string, once bool) err
 	err = tourAll(ctx, out, as, siteURL)
 	if err == nil && !once {
 		slog.SetLogLoggerLevel(slog.LevelInfo)
-		fmt.Fprintf(out, "\nOpen %s and play the agent yourself. Ctrl-C ends it.\n", siteURL)
+		fmt.Fprintf(out, "\nOpen %s and play the agent and its owner yourself. Ctrl-C ends it.\n", siteURL)
 		select {
 		case <-ctx.Done():
 		case err = <-served:

@@ -10,7 +10,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/grants"
 )
 
 // What `go run ./examples/quickstart -once` does, on free ports.
@@ -21,19 +23,23 @@ func TestRun(t *testing.T) {
 	}
 	transcript := strings.Join(strings.Fields(out.String()), " ")
 	for _, want := range []string{
-		"The shop links by TrustEmail",
+		"agent_alice at /full/ 403 approval_needed",
+		"Alice sees the request, approves it, and chooses full access",
 		"ok agent_alice signs in at /full/",
 		"agent agent_alice, user Alice, own profile: no, access full",
 		"GET /full/orders 200 shows Alice's orders: Coffee beans, Teapot",
 		"POST /full/orders 200",
 		"GET /settings 403 agent_forbidden",
 		"agent agent_alice, user Alice, own profile: yes, access read",
-		"POST /contextual/orders 403 agent_read_only",
+		"POST /contextual/profile 403 agent_read_only",
+		"POST /contextual/orders 403 action_not_granted",
+		"POST /contextual/orders 200 works now",
+		"GET /contextual/orders 401 no_session: from the next request on",
 		"agent agent_alice, user nobody, own profile: yes, access none",
 		"GET /fresh/orders 403 access_too_low",
 		"POST /fresh/profile 200",
 		"it finds the profile that it had, profile_2",
-		"agent_visitor at /full/ 403 no_account",
+		"agent_visitor at /full/ 403 approval_needed",
 		"All as it should be.",
 	} {
 		if !strings.Contains(transcript, want) {
@@ -76,6 +82,13 @@ func TestTourFindsMistakes(t *testing.T) {
 				http.Redirect(w, r, "/full/", http.StatusSeeOther)
 			})
 		}, "GET /full/profile"},
+		{"orders without an action", func(mux *http.ServeMux, s *site) {
+			e := s.entrances[1]
+			mux.Handle("POST /contextual/orders", e.rp.RequireAccess(authagent.AccessRead)(http.HandlerFunc(e.placeOrder)))
+		}, "POST /contextual/orders"},
+		{"page of connected agents without Alice", func(mux *http.ServeMux, s *site) {
+			mux.Handle(agentsPath, http.NotFoundHandler())
+		}, "Alice sees the request"},
 		{"login that leads nowhere", func(mux *http.ServeMux, _ *site) {
 			mux.Handle("GET /contextual/login", http.NotFoundHandler())
 		}, "agent_alice signs in at /contextual/"},
@@ -181,15 +194,21 @@ func TestPages(t *testing.T) {
 	mux.Handle("/", s.handler())
 	browser := as.NewBrowser()
 	agent := as.AddAgent(authagenttest.Agent{ID: aliceAgent, Email: "alice@example.com"})
-	for _, path := range []string{"/full/login", "/contextual/login", "/fresh/login"} {
-		resp, err := agent.SignIn(t.Context(), browser, web.URL+path)
-		if err != nil {
-			t.Fatal(err)
+	signInAll := func() {
+		for _, path := range []string{"/full/login", "/contextual/login", "/fresh/login"} {
+			resp, err := agent.SignIn(t.Context(), browser, web.URL+path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
 		}
-		resp.Body.Close()
 	}
+	signInAll()
+	approve(t, s)
+	signInAll()
 	for path, want := range map[string]string{
 		"/":                   `href="/contextual/login"`,
+		"/agents/":            "Not for agents",
 		"/full/":              "<strong>full</strong>",
 		"/full/orders":        "<li>Teapot</li>",
 		"/full/profile":       "has no profile of its own",
@@ -208,8 +227,28 @@ func TestPages(t *testing.T) {
 		}
 		body, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(body), want) {
+		want, status := want, http.StatusOK
+		if path == agentsPath { // an agent is signed in in this browser
+			status = http.StatusForbidden
+		}
+		if err != nil || resp.StatusCode != status || !strings.Contains(string(body), want) {
 			t.Errorf("%s: status %d, err %v, want %q in\n%s", path, resp.StatusCode, err, want, body)
+		}
+	}
+}
+
+// approve approves whatever waits for Alice, with all that a scenario gives.
+func approve(t *testing.T, s *site) {
+	t.Helper()
+	s.owners.Wait()
+	o, err := s.owners.Overview(t.Context(), s.aliceID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, g := range o.Grants {
+		d := grants.Decision{GrantID: g.ID, Version: g.Version, State: grants.Approved, Access: authagent.AccessFull}
+		if _, err := s.owners.Decide(t.Context(), s.aliceID, d); err != nil {
+			t.Fatal(err)
 		}
 	}
 }

@@ -20,6 +20,7 @@ var pages = template.Must(template.ParseFS(files, "pages/*.html"))
 // A view is what a page shows, and what a program gets as JSON instead.
 type view struct {
 	Entrances []*entrance `json:"-"` // on the home page
+	Human     bool        `json:"-"` // whether Alice is signed in, on the home page
 	At        *entrance   `json:"-"` // on an entrance's pages
 
 	Session *authagent.Session `json:"session"` // who acts; nil for nobody
@@ -45,7 +46,7 @@ func (e *entrance) view(r *http.Request) view {
 // MayRead and MayWrite are for what a page says. What keeps an agent out is the
 // guard in front of the handler, not a button that is missing.
 func (v view) MayRead() bool  { return v.Session != nil && v.Session.Access >= authagent.AccessRead }
-func (v view) MayWrite() bool { return v.Session != nil && v.Session.Access >= authagent.AccessFull }
+func (v view) MayWrite() bool { return v.Session != nil && v.Session.May(placeOrders) }
 
 // MayNote reports whether the agent can change its own profile: one that may
 // only read changes nothing anywhere.

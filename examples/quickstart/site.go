@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/memstore"
 )
 
@@ -17,6 +18,9 @@ import (
 type site struct {
 	users     *memstore.Users    // in a real site, the table of users that it has
 	profiles  *memstore.Profiles // and a table of agents' profiles
+	owners    *grants.Policy     // what owners let agents do
+	aliceID   string
+	signedIn  string // the value of Alice's cookie
 	entrances []*entrance
 
 	mu     sync.Mutex
@@ -45,24 +49,26 @@ func newSite(url string, register registerFunc) (*site, error) {
 	s := &site{
 		users:    &memstore.Users{},
 		profiles: &memstore.Profiles{},
+		owners:   grants.OwnerApproval(grants.NewMemory()),
 		notes:    make(map[string][]string),
+		signedIn: rand.Text(),
 	}
-	alice := s.users.Add("alice@example.com", "Alice")
-	s.orders = map[string][]string{alice: {"Coffee beans", "Teapot"}}
+	s.aliceID = s.users.Add("alice@example.com", "Alice")
+	s.orders = map[string][]string{s.aliceID: {"Coffee beans", "Teapot"}}
+	s.owners.Path = agentsPath
+	s.owners.Actions = map[string]string{placeOrders: "Place orders"}
 
-	// TrustEmail takes the server's word for an agent's e-mail address. That is
-	// for development: see its documentation before you copy it.
-	const link = authagent.TrustEmail
+	ended := &memstore.Revocations{} // what one entrance ends is ended at all of them
 	key := make([]byte, 32)
 	rand.Read(key) // a real site has its key in its settings
 	for _, e := range []struct {
 		path, summary string
 		scenario      authagent.Scenario
 	}{
-		{"/full/", "The agent acts as its owner and may do what its owner may.",
-			authagent.FullAccount(s.users, link)},
-		{"/contextual/", "The agent has a profile of its own. It may read its owner’s data and change nothing.",
-			authagent.ContextualProfile(s.users, s.profiles, link)},
+		{"/full/", "The agent acts as its owner and may do what its owner lets it do.",
+			authagent.FullAccount(s.users, s.owners)},
+		{"/contextual/", "The agent has a profile of its own. It may read its owner’s data, and change only what its owner names.",
+			authagent.ContextualProfile(s.users, s.profiles, s.owners)},
 		{"/fresh/", "The agent has a profile of its own and sees nobody’s data.",
 			authagent.FreshProfile(s.profiles)},
 	} {
@@ -77,6 +83,9 @@ func newSite(url string, register registerFunc) (*site, error) {
 			SessionKeys:  [][]byte{key},
 			Scenario:     e.scenario,
 			ReturnTo:     e.path,
+			Human:        s.human,
+			Revocations:  ended,
+			Audit:        s.owners.Record,
 		})
 		if err != nil {
 			return nil, fmt.Errorf("entrance %s: %w", e.path, err)
@@ -91,21 +100,53 @@ func (s *site) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.home)
 	mux.HandleFunc("GET /style.css", serveStyle)
+	mux.HandleFunc("POST /sign-in", s.signIn)
+	mux.HandleFunc("POST /sign-out", s.signOut)
 	for _, e := range s.entrances {
 		e.mount(mux)
 	}
 
 	// What a person must do in person is closed to agents, whichever way they
 	// came in: it takes the guard of every relying party.
-	settings := http.Handler(http.HandlerFunc(s.settings))
-	for _, e := range s.entrances {
-		settings = e.rp.ForbidAgents(settings)
-	}
-	mux.Handle("/settings", settings)
+	mux.Handle("/settings", s.humansOnly(http.HandlerFunc(s.settings)))
+	mux.Handle(agentsPath, s.humansOnly(grants.Handler(s.owners, s.entrances[0].rp)))
 
 	// The shop's own forms have to come from its own pages. The relying party's
 	// handlers see to themselves.
 	return secure(http.NewCrossOriginProtection().Handler(mux))
+}
+
+func (s *site) humansOnly(next http.Handler) http.Handler {
+	for _, e := range s.entrances {
+		next = e.rp.ForbidAgents(next)
+	}
+	return next
+}
+
+const (
+	agentsPath  = "/agents/"      // where Alice sees and decides about her agents
+	placeOrders = "orders:create" // an action that she can allow by name
+	humanCookie = "quickstart-human"
+)
+
+// human is how authagent learns which human is signed in. A real site asks its
+// own sessions.
+func (s *site) human(r *http.Request) (userID string, err error) {
+	if c, err := r.Cookie(humanCookie); err == nil && c.Value == s.signedIn {
+		return s.aliceID, nil
+	}
+	return "", nil
+}
+
+// signIn signs Alice in. A real site wants her password.
+func (s *site) signIn(w http.ResponseWriter, r *http.Request) {
+	http.SetCookie(w, &http.Cookie{Name: humanCookie, Value: s.signedIn, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
+	http.Redirect(w, r, agentsPath, http.StatusSeeOther)
+}
+
+func (s *site) signOut(w http.ResponseWriter, r *http.Request) {
+	http.SetCookie(w, &http.Cookie{Name: humanCookie, Path: "/", MaxAge: -1})
+	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
 // mount is all that it takes to let agents in.
@@ -118,10 +159,10 @@ func (e *entrance) mount(mux *http.ServeMux) {
 	mux.Handle("GET "+e.Path+"{$}", e.rp.Attach(http.HandlerFunc(e.overview)))
 
 	// Orders are a user's data. The guard lets in who may at least read them, and
-	// holds who may only read to GET and HEAD, so the POST needs no other one.
+	// holds who may only read to GET and HEAD, but for what its owner has named.
 	orders := e.rp.RequireAccess(authagent.AccessRead)
 	mux.Handle("GET "+e.Path+"orders", orders(http.HandlerFunc(e.listOrders)))
-	mux.Handle("POST "+e.Path+"orders", orders(http.HandlerFunc(e.placeOrder)))
+	mux.Handle("POST "+e.Path+"orders", e.rp.Action(placeOrders)(orders(http.HandlerFunc(e.placeOrder))))
 
 	// A profile is the agent's own: any agent will do.
 	mux.Handle("GET "+e.Path+"profile", e.rp.RequireAgent(http.HandlerFunc(e.showProfile)))
@@ -129,7 +170,8 @@ func (e *entrance) mount(mux *http.ServeMux) {
 }
 
 func (s *site) home(w http.ResponseWriter, r *http.Request) {
-	write(w, r, "home", view{Entrances: s.entrances})
+	human, _ := s.human(r)
+	write(w, r, "home", view{Entrances: s.entrances, Human: human != ""})
 }
 
 func (s *site) settings(w http.ResponseWriter, r *http.Request) {

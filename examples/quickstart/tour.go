@@ -5,13 +5,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/grants"
 )
 
 const (
@@ -26,7 +30,8 @@ type tour struct {
 	out     io.Writer
 	site    string // the shop's URL
 	as      *authagenttest.Server
-	browser *http.Client // has its cookies from sign-in to sign-in
+	browser *http.Client // the agent's; has its cookies from sign-in to sign-in
+	alice   *http.Client // in which Alice is signed in herself
 	wrong   int          // lines that are not as they should be
 }
 
@@ -36,14 +41,15 @@ type tour struct {
 func tourAll(ctx context.Context, out io.Writer, as *authagenttest.Server, siteURL string) error {
 	alice := as.AddAgent(authagenttest.Agent{ID: aliceAgent, Email: "alice@example.com", Name: "Alice", Model: "model-1"})
 	visitor := as.AddAgent(authagenttest.Agent{ID: visitorAgent, Email: "visitor@example.org", Name: "Victor", Model: "model-2"})
-	t := &tour{ctx: ctx, out: out, site: siteURL, as: as, browser: as.NewBrowser()}
+	t := &tour{ctx: ctx, out: out, site: siteURL, as: as, browser: as.NewBrowser(), alice: as.NewBrowser()}
 
 	t.say("Auth Agent server, for development: %s", as.URL)
 	t.say("Shop: %s", siteURL)
 	t.say("")
-	t.say("The shop links by TrustEmail: the server's word for an e-mail address is enough")
-	t.say("to enter the account that has it. That is for development. Where anyone can")
-	t.say("register an agent and write any address, anyone could enter any account.")
+	t.say("Anyone can register an agent and write Alice's e-mail address. So nothing opens")
+	t.say("to an agent before Alice, signed in to the shop herself, has said yes.")
+	a := t.doIn(t.alice, "POST", "/sign-in", url.Values{})
+	t.check("Alice signs in", a.outcome(), "200")
 
 	t.fullAccount(alice)
 	t.contextualProfile(alice)
@@ -60,6 +66,8 @@ func tourAll(ctx context.Context, out io.Writer, as *authagenttest.Server, siteU
 
 func (t *tour) fullAccount(agent *authagenttest.Agent) {
 	t.say("\nFullAccount: the agent acts as its owner.")
+	t.asks(agent, "/full/")
+	t.approves("FullAccount", "and chooses full access", url.Values{"access": {"full"}})
 	s, ok := t.signIn(agent, "/full/")
 	if !ok {
 		return
@@ -74,16 +82,24 @@ func (t *tour) fullAccount(agent *authagenttest.Agent) {
 
 func (t *tour) contextualProfile(agent *authagenttest.Agent) {
 	t.say("\nContextualProfile: the agent has a profile of its own and may read its owner's data.")
+	t.asks(agent, "/contextual/")
+	t.approves("ContextualProfile", "to read, which is the default", nil)
 	s, ok := t.signIn(agent, "/contextual/")
 	if !ok {
 		return
 	}
 	t.who(s, "agent agent_alice, user Alice, own profile: yes, access read")
 	t.see("GET", "/contextual/orders", nil, "shows Alice's orders", "Coffee beans", "Teapot", "Tea towel")
-	t.refused("POST", "/contextual/orders", url.Values{"item": {"Sofa"}}, "it may only read", authagent.ErrReadOnly)
-	t.see("GET", "/contextual/orders", nil, "shows the same as before, no sofa", "Coffee beans", "Teapot", "Tea towel")
+	t.refused("POST", "/contextual/profile", url.Values{"note": {"Hello"}}, "it may only read", authagent.ErrReadOnly)
+	t.refused("POST", "/contextual/orders", url.Values{"item": {"Spoon"}}, "nor order", authagent.ErrAction)
+	t.decides("change", "ContextualProfile", "allows it to place orders as well, and no more", url.Values{"action": {placeOrders}})
+	t.see("POST", "/contextual/orders", url.Values{"item": {"Spoon"}}, "works now; there are",
+		"Coffee beans", "Teapot", "Tea towel", "Spoon")
+	t.refused("POST", "/contextual/profile", url.Values{"note": {"Hello"}}, "other things do not", authagent.ErrReadOnly)
 	t.signOut("/contextual/")
 	t.again(agent, "/contextual/", s)
+	t.decides("revoke", "ContextualProfile", "revokes it", nil)
+	t.refused("GET", "/contextual/orders", nil, "from the next request on", authagent.ErrNoSession)
 }
 
 func (t *tour) freshProfile(agent *authagenttest.Agent) {
@@ -94,7 +110,7 @@ func (t *tour) freshProfile(agent *authagenttest.Agent) {
 	}
 	t.who(s, "agent agent_alice, user nobody, own profile: yes, access none")
 	t.refused("GET", "/fresh/orders", nil, "nobody's orders are its business", authagent.ErrAccess)
-	t.refused("POST", "/fresh/orders", url.Values{"item": {"Sofa"}}, "nor may it place one", authagent.ErrAccess)
+	t.refused("POST", "/fresh/orders", url.Values{"item": {"Spoon"}}, "nor may it place one", authagent.ErrAccess)
 	t.see("POST", "/fresh/profile", url.Values{"note": {"I was here"}}, "posts a note under its own profile", "I was here")
 	t.signOut("/fresh/")
 	t.again(agent, "/fresh/", s)
@@ -103,15 +119,60 @@ func (t *tour) freshProfile(agent *authagenttest.Agent) {
 
 // stranger is an agent whose owner, by e-mail address, has no account here.
 func (t *tour) stranger(agent *authagenttest.Agent) {
-	t.say("\nAn agent whose owner has no account.")
-	resp, err := agent.SignIn(t.ctx, t.as.NewBrowser(), t.site+"/full/login")
+	t.say("\nAn agent whose owner has no account is told the same, and learns nothing.")
+	t.asks(agent, "/full/")
+}
+
+// asks has an agent sign in that no owner has approved.
+func (t *tour) asks(agent *authagenttest.Agent, entrance string) {
+	resp, err := agent.SignIn(t.ctx, t.as.NewBrowser(), t.site+entrance+"login")
 	if err != nil {
-		t.check("/full/login refuses "+agent.ID, err, nil)
+		t.check(agent.ID+" signs in at "+entrance, err, nil)
 		return
 	}
 	a := read(resp)
-	t.check(fmt.Sprintf("%-23s %d %s: there is nobody to act as", agent.ID+" at /full/", a.status, a.reason),
-		a.outcome(), "403 "+string(authagent.ErrNoAccount))
+	t.check(fmt.Sprintf("%-23s %d %s: nothing opens", agent.ID+" at "+entrance, a.status, a.reason),
+		a.outcome(), "403 "+string(authagent.ErrApproval))
+}
+
+// approves has Alice approve the one request that waits for her. It gets there in
+// the background, a moment after the agent has been answered.
+func (t *tour) approves(scenario, how string, choice url.Values) {
+	for range 100 {
+		if g := t.grant(scenario); g.State == grants.Pending {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.decides("approve", scenario, "sees the request, approves it, "+how, choice)
+}
+
+// decides has Alice post a decision about her agent at her page.
+func (t *tour) decides(what, scenario, line string, choice url.Values) {
+	g := t.grant(scenario)
+	form := url.Values{"id": {g.ID}, "version": {strconv.FormatInt(g.Version, 10)}}
+	maps.Copy(form, choice)
+	a := t.doIn(t.alice, "POST", agentsPath+what, form)
+	t.check("Alice "+line, a.outcome(), "200")
+}
+
+// grant returns the grant of her agent that Alice's page shows.
+func (t *tour) grant(scenario string) grants.Grant {
+	resp, err := t.alice.Get(t.site + agentsPath)
+	if err != nil {
+		return grants.Grant{}
+	}
+	defer resp.Body.Close()
+	var overview grants.Overview
+	if json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&overview) != nil {
+		return grants.Grant{}
+	}
+	for _, g := range overview.Grants {
+		if g.Scenario == scenario {
+			return g
+		}
+	}
+	return grants.Grant{}
 }
 
 // signIn signs agent in at an entrance, and returns what the shop's page then says.
@@ -194,6 +255,10 @@ func (a answer) outcome() string {
 
 // do sends a request as an agent's program does, with the browser's cookies.
 func (t *tour) do(method, path string, form url.Values) answer {
+	return t.doIn(t.browser, method, path, form)
+}
+
+func (t *tour) doIn(browser *http.Client, method, path string, form url.Values) answer {
 	req, err := http.NewRequestWithContext(t.ctx, method, t.site+path, strings.NewReader(form.Encode()))
 	if err != nil {
 		return answer{err: err}
@@ -201,7 +266,7 @@ func (t *tour) do(method, path string, form url.Values) answer {
 	if form != nil {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
-	resp, err := t.browser.Do(req)
+	resp, err := browser.Do(req)
 	if err != nil {
 		return answer{err: err}
 	}

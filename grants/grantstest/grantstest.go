@@ -139,9 +139,9 @@ func (k *kit) empty() {
 	_, err = k.Approval(ctx, "none")
 	k.wantErr("Approval", err, authagent.ErrNotFound)
 	_, err = k.UpdateGrant(ctx, k.grant("none"))
-	k.wantErr("UpdateGrant", err, grants.ErrConflict)
+	k.wantErr("UpdateGrant", err, authagent.ErrConflict)
 	_, err = k.UpdateApproval(ctx, k.approval("none"))
-	k.wantErr("UpdateApproval", err, grants.ErrConflict)
+	k.wantErr("UpdateApproval", err, authagent.ErrConflict)
 	if err := k.EndActivity(ctx, "none"); err != nil {
 		k.Errorf("EndActivity: %v", err)
 	}
@@ -234,7 +234,7 @@ func (k *kit) grantsUpdated() {
 		stale := before
 		stale.Version = version
 		_, err := k.UpdateGrant(ctx, stale)
-		k.wantErr("UpdateGrant of another version", err, grants.ErrConflict)
+		k.wantErr("UpdateGrant of another version", err, authagent.ErrConflict)
 	}
 	k.same("Grant after conflicts", want, must[grants.Grant](k, "Grant")(k.Grant(ctx, "g1")))
 	k.same("another grant", bystander, must[grants.Grant](k, "Grant")(k.Grant(ctx, "g2")))
@@ -302,7 +302,7 @@ func (k *kit) grantsAtOnce() {
 		switch _, err := k.UpdateGrant(ctx, mine); {
 		case err == nil:
 			updates.add("won", mine.Name)
-		case !errors.Is(err, grants.ErrConflict):
+		case !errors.Is(err, authagent.ErrConflict):
 			k.Errorf("UpdateGrant: %v", err)
 		}
 	})
@@ -386,7 +386,7 @@ func (k *kit) approvalsUpdated() {
 		stale := before
 		stale.Version = version
 		_, err := k.UpdateApproval(ctx, stale)
-		k.wantErr("UpdateApproval of another version", err, grants.ErrConflict)
+		k.wantErr("UpdateApproval of another version", err, authagent.ErrConflict)
 	}
 	k.same("Approval after conflicts", want, must[grants.Approval](k, "Approval")(k.Approval(ctx, "a1")))
 }
@@ -432,7 +432,7 @@ func (k *kit) approvalsAtOnce() {
 		switch _, err := k.UpdateApproval(ctx, used); {
 		case err == nil:
 			updates.add("won", "")
-		case !errors.Is(err, grants.ErrConflict):
+		case !errors.Is(err, authagent.ErrConflict):
 			k.Errorf("UpdateApproval: %v", err)
 		}
 	})

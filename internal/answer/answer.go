@@ -73,23 +73,25 @@ type Pages struct {
 
 // NewPages returns the pages and the policy under which they are shown. more is
 // the style of what else is put into them; site, which may be nil, are templates
-// that replace those of the same name.
-func NewPages(more string, site *template.Template) *Pages {
+// that replace those of the same name; origins are where a form may lead beside
+// this site, redirects included.
+func NewPages(more string, site *template.Template, origins ...string) *Pages {
 	all := style + more
 	return &Pages{
 		own: template.Must(template.New("").Funcs(template.FuncMap{
 			"style": func() template.CSS { return template.CSS(all) },
 		}).Parse(source)),
 		site:       site,
-		ownPolicy:  Policy("default-src 'none'; style-src " + Hash(all)),
-		sitePolicy: Policy("default-src 'self'; style-src 'self' " + Hash(more)),
+		ownPolicy:  Policy("default-src 'none'; style-src "+Hash(all), origins...),
+		sitePolicy: Policy("default-src 'self'; style-src 'self' "+Hash(more), origins...),
 	}
 }
 
 // Policy completes a Content-Security-Policy with what holds for every page of
-// the package.
-func Policy(sources string) string {
-	return sources + "; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+// the package. A form leads to this site, and to origins, redirects included.
+func Policy(sources string, origins ...string) string {
+	actions := strings.Join(append([]string{"'self'"}, origins...), " ")
+	return sources + "; base-uri 'none'; form-action " + actions + "; frame-ancestors 'none'"
 }
 
 // Hash returns the source expression that allows an inline style sheet (CSP

@@ -2,6 +2,7 @@ package answer_test
 
 import (
 	"encoding/json"
+	"html/template"
 	"net/http/httptest"
 	"reflect"
 	"strings"
@@ -38,6 +39,57 @@ func TestWriteProblem(t *testing.T) {
 		answer.WriteProblem(w, p)
 		if got := strings.TrimSuffix(w.Body.String(), "\n"); got != string(want) {
 			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	}
+}
+
+// TestEscaped is WEB-4 should a text ever not be constant: nothing of it becomes
+// markup, a script's address or another member.
+func TestEscaped(t *testing.T) {
+	const hostile = `"><script>alert(1)</script>`
+	p := answer.Problem{
+		Status: 400, Title: hostile, Detail: hostile, Code: hostile, RequestID: hostile, SignIn: "javascript:alert(1)//" + hostile,
+	}
+	w := httptest.NewRecorder()
+	page := struct {
+		answer.Problem
+		Home, SignOut string
+		Button        template.HTML
+	}{p, "javascript:alert(1)//" + hostile, "javascript:alert(1)//" + hostile, ""}
+	if err := answer.NewPages("", nil).Write(w, answer.Refused, 400, page); err != nil {
+		t.Error(err)
+	}
+	if body := w.Body.String(); strings.Contains(body, "<script") || strings.Contains(body, `="javascript:`) {
+		t.Errorf("WEB-4: %s", body)
+	}
+	w = httptest.NewRecorder()
+	answer.WriteProblem(w, p)
+	var got answer.Problem
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || !reflect.DeepEqual(got, p) || strings.Contains(w.Body.String(), "<script") {
+		t.Errorf("WEB-4: %v %s", err, w.Body)
+	}
+}
+
+// TestWantsHTML: a program that says nothing gets JSON.
+func TestWantsHTML(t *testing.T) {
+	for accept, want := range map[string]bool{
+		"": false, "*/*": false, "application/json": false, "text/*": false, "text/html;q=0": false, "text/htmlx": false,
+		"text/html": true, "TEXT/HTML; charset=utf-8": true, "application/json, text/html;q=0.9": true,
+	} {
+		if got := answer.WantsHTML([]string{accept}); got != want {
+			t.Errorf("Accept %q: %v", accept, got)
+		}
+	}
+}
+
+// TestToken is LOG-2: what is not a word is not repeated.
+func TestToken(t *testing.T) {
+	for method, want := range map[string]string{
+		"GET": "GET", "PROPFIND": "PROPFIND", "get": "the method", "GET\x1b[2J": "the method", "A B": "the method",
+		strings.Repeat("A", 17): "the method",
+	} {
+		if got := answer.Token(method); got != want {
+			t.Errorf("%q: %q", method, got)
 		}
 	}
 }

@@ -2,8 +2,8 @@
 // authorization server that they name.
 //
 // It sends what a sign-in sends, and nothing that a sign-in could use: an
-// authorization request whose secrets are thrown away, and a token request with a
-// code that no server has issued. The texts of its findings are constants and
+// authorization request whose secrets are thrown away, and token requests with a
+// code and a refresh token that no server has issued. The texts of its findings are constants and
 // settings; of what the server says only an issuer is repeated, quoted, and only
 // if it could be one.
 package checkup
@@ -222,11 +222,14 @@ func (e *exam) client(ctx context.Context) {
 		e.fault("ClientID", fmt.Sprintf("Client %q may not use the authorization code grant.", e.ClientID), "Allow it at the server.")
 	case noSecret:
 		e.fault("ClientSecretFunc", "The client secret cannot be had: "+said+".", "See that the function, or the file that it reads, works.")
+	case doubted:
+		e.warn("ClientSecret", fmt.Sprintf("The token endpoint does not look at the secret of client %q before the code, and the revocation endpoint refuses it.", e.ClientID),
+			"See that it is the secret in the server's console.")
 	case untold:
 		e.warn("ClientSecret", "Whether the server accepts the secret cannot be told: "+said+".",
 			"Check again when the server is well.")
 	case careless:
-		e.fault("Issuer", "The token endpoint gave a token for a code that nobody issued.", "Do not use this server.")
+		e.fault("Issuer", "The token endpoint gave a token for something that nobody issued.", "Do not use this server.")
 	}
 }
 
@@ -283,8 +286,8 @@ func complaint(page []byte) opinion {
 		{"client_id", clientUnknown},
 		{"invalid_client", clientUnknown},
 		{"unauthorized_client", clientUnknown},
-		{"redirect_uri", redirectRefused},
-		{"redirect uri", redirectRefused},
+		{"redirect", redirectRefused},
+		{"client", clientUnknown}, // after redirect: "the redirect URI is not one of this client's"
 	} {
 		if bytes.Contains(page, []byte(known.words)) {
 			return known.opinion
@@ -328,14 +331,35 @@ const (
 	untold                   // something else is wrong
 	careless                 // it accepts anything
 	foreign                  // it is no token endpoint
+	doubted                  // the revocation endpoint refuses the client, and the token endpoint has not said
 	noSecret                 // it was not asked
 )
 
-// redeem sends a code that cannot be good. Client and secret are looked at first
-// (RFC 6749 section 5.2; the published server does so), so what is refused tells
-// what is right.
+// redeem sends a code that cannot be good, and a refresh token that cannot
+// either. The published server looks at client and secret first, so that what is
+// refused tells what is right. Others look at the code before them (zitadel's
+// library does), and mostly not at the refresh token.
 func (e *exam) redeem(ctx context.Context) (v verdict, said string) {
 	_, err := e.server.Exchange(ctx, "authagent-check-"+rand.Text(), rand.Text()+rand.Text(), e.RedirectURL)
+	v, said = e.judge(err)
+	if v != known {
+		return v, said
+	}
+	_, err = e.server.Refresh(ctx, "authagent-check-"+rand.Text())
+	switch again, _ := e.judge(err); again {
+	case known, rejected, careless:
+		return again, ""
+	}
+	// It has no refresh tokens. RFC 7009 section 2.1 has the client looked at here.
+	if err = e.server.Revoke(ctx, "authagent-check-"+rand.Text(), "access_token"); err != nil {
+		if again, _ := e.judge(err); again == rejected {
+			return doubted, ""
+		}
+	}
+	return known, ""
+}
+
+func (e *exam) judge(err error) (v verdict, said string) {
 	var w *wire.Error
 	switch {
 	case err == nil:

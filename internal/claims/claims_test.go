@@ -200,3 +200,21 @@ func FuzzText(f *testing.F) {
 		}
 	})
 }
+
+func TestShow(t *testing.T) {
+	for _, test := range []struct{ name, in, want string }{
+		{"plain", "agent_1", "agent_1"},
+		{"other scripts", "Zoë 東京 😀", "Zoë 東京 😀"},
+		{"lines of a form", "a\r\nb\n\tc", "a\nb\n\tc"},
+		{"reversed", "\u202egnp.exe", "‹U+202E›gnp.exe"},
+		{"hidden", "a\u200bb\u00adc\ufe0fd", "a‹U+200B›b‹U+00AD›c‹U+FE0F›d"},
+		{"tags", "a\U000e0041", "a‹U+E0041›"},
+		{"control", "a\x00b\x1b[2Jc\rd", "a‹U+0000›b‹U+001B›[2Jc‹U+000D›d"},
+		{"separator", "a\u2028b", "a‹U+2028›b"},
+		{"no UTF-8", "a\xffb", "a‹U+FFFD›b"},
+	} {
+		if got := claims.Show(test.in); got != test.want {
+			t.Errorf("%s: %q, want %q", test.name, got, test.want)
+		}
+	}
+}

@@ -72,7 +72,9 @@ func newDatabase(t testing.TB, e engine) *database {
 	return d
 }
 
-var tables = []string{"events", "links", "migrations", "profiles", "revocations", "sessions", "states", "tokens"}
+var tables = []string{
+	"activity", "approvals", "deeds", "events", "grants", "links", "migrations", "profiles", "revocations", "rules", "sessions", "states", "tokens", "uses",
+}
 
 func (d *database) drop(t testing.TB) {
 	db, err := sql.Open(d.driver, d.dsn)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -65,7 +66,7 @@ func plannedCalls(s *sqlstore.Store) map[string]func(context.Context) error {
 	calls := make(map[string]func(context.Context) error)
 	for name, use := range uses(s) {
 		switch name {
-		case "UseState", "Revoke", "SaveTokens", "Sessions.Save": // inserts
+		case "UseState", "Revoke", "SaveTokens", "Sessions.Save", "AddDeed", "SetRules": // inserts
 		default:
 			calls[name] = use
 		}
@@ -100,6 +101,7 @@ func plannedCalls(s *sqlstore.Store) map[string]func(context.Context) error {
 		calls[name] = func(ctx context.Context) error { _, _, err := s.Events(ctx, q); return err }
 	}
 	delete(calls, "DeleteEvents")
+	maps.Copy(calls, plannedGrantCalls(s))
 	return calls
 }
 
@@ -145,6 +147,21 @@ func (d *database) fill(t testing.TB, db *sql.DB, n int, into ...string) {
 			user_id, human_id, scenario, profile_id, grant_id, access, action, outcome, reason, detail)
 			SELECT n * 1000000000, 'e', '', '', '', '', '', '', ` + hash + `, 'https://as.example', ` + text("agent_") + `, ` + text("user ") + `,
 			'', '', '', '', 'none', '', '', '', ''`,
+		`authagent_grants (id, grant_key, agent_key, version, issuer, agent_id, scenario, user_id, state, access, actions, name, model, email,
+			requested_at, requested_from, decided_at, expires_at)
+			SELECT ` + text("name ") + `, ` + hash + `, ` + hash + `, 1, 'https://as.example', ` + text("agent_") + `, 'S', ` + text("user ") + `,
+			CASE n % 3 WHEN 0 THEN 'pending' ELSE 'approved' END, 'read', '[]', '', '', '', 1, '', 1, ` + until,
+		`authagent_approvals (id, approval_key, version, user_id, digest, grant_id, issuer, agent_id, action, state, method, target,
+			content_type, requested_at, expires_at)
+			SELECT ` + text("name ") + `, ` + hash + `, 1, ` + text("user ") + `, 'd', 'g', 'https://as.example', 'a', 'x', 'used', 'POST', '', '',
+			1, ` + until,
+		`authagent_activity (session_id, grant_id, user_id, remote_addr, network, started_at, seen_at, expires_at)
+			SELECT ` + text("name ") + `, ` + text("name ") + `, ` + text("user ") + `, '', '', 1, 1, ` + until,
+		`authagent_uses (use_key, first_of, grant_id, user_id, remote_addr, seen_at)
+			SELECT ` + hash + `, ` + text("name ") + `, ` + text("name ") + `, ` + text("user ") + `, '', n`,
+		`authagent_deeds (user_id, grant_id, happened_at, event, action, route, outcome, reason)
+			SELECT ` + text("user ") + `, ` + text("name ") + `, ` + until + `, '', '', '', '', ''`,
+		`authagent_rules (id, rules) SELECT n, '{}'`, // there is one in fact, which needs no index
 	}
 	analyze := map[sqlstore.Dialect]string{
 		sqlstore.Postgres: `VACUUM ANALYZE authagent_`, sqlstore.MySQL: `ANALYZE TABLE authagent_`, sqlstore.SQLite: `ANALYZE authagent_`,

@@ -12,6 +12,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -109,6 +110,7 @@ type site struct {
 	*httptest.Server
 	t        *testing.T
 	provider *provider
+	rp       *authagent.RelyingParty
 	users    *memstore.Users
 	profiles *memstore.Profiles
 	userID   string
@@ -134,6 +136,7 @@ func newSite(t *testing.T, basicOnly bool, change func(s *site, c *authagent.Con
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.rp = rp
 	mux.Handle("/auth/agent/login", rp.LoginHandler())
 	mux.Handle("/auth/agent/callback", rp.CallbackHandler())
 	mux.Handle("/me", rp.RequireAgent(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -308,5 +311,37 @@ func TestRefused(t *testing.T) {
 				t.Error("userinfo was asked for")
 			}
 		})
+	}
+}
+
+// TestCheck: what is wrong is found at a server that others wrote, and nothing
+// else is.
+func TestCheck(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(s *site, c *authagent.Config)
+		want   []string // the settings that are wrong
+	}{
+		{"healthy", func(*site, *authagent.Config) {}, nil},
+		{"client", func(_ *site, c *authagent.Config) { c.ClientID = "stranger" }, []string{"ClientID"}},
+		{"secret", func(_ *site, c *authagent.Config) { c.ClientSecret = "wrong" }, []string{"ClientSecret"}},
+		{"redirect URL", func(_ *site, c *authagent.Config) { c.RedirectURL += "/" }, []string{"RedirectURL"}},
+		{"issuer", func(_ *site, c *authagent.Config) { c.Issuer += "/" }, []string{"Issuer"}},
+		{"encoding", func(_ *site, c *authagent.Config) { c.TokenEncoding = authagent.EncodingJSON }, []string{"TokenEncoding"}},
+	} {
+		for _, basicOnly := range []bool{false, true} {
+			s := newSite(t, basicOnly, func(s *site, c *authagent.Config) {
+				fullAccount(s, c)
+				test.change(s, c)
+			})
+			var got []string
+			findings := s.rp.Check(t.Context())
+			for _, f := range findings {
+				got = append(got, f.Setting)
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("%s, Basic only %v: %v, want %v", test.name, basicOnly, findings, test.want)
+			}
+		}
 	}
 }

@@ -14,35 +14,39 @@ import (
 
 // TestInOrder: a quick function has each value before Deliver returns.
 func TestInOrder(t *testing.T) {
-	var got []int
-	s := sink.New(func(n int) { got = append(got, n) }, func(why string) { t.Error(why) })
-	for n := range 100 {
-		s.Deliver(n)
-		if len(got) != n+1 || got[n] != n {
-			t.Fatalf("after %d: %v", n, got)
+	synctest.Test(t, func(t *testing.T) { // a busy machine must not use the patience up
+		var got []int
+		s := sink.New(func(n int) { got = append(got, n) }, func(why string) { t.Error(why) })
+		for n := range 100 {
+			s.Deliver(n)
+			if len(got) != n+1 || got[n] != n {
+				t.Fatalf("after %d: %v", n, got)
+			}
 		}
-	}
+	})
 }
 
 // TestManyAtOnce: one call at a time, every value once.
 func TestManyAtOnce(t *testing.T) {
-	var running, most atomic.Int32
-	var got []int
-	s := sink.New(func(n int) {
-		most.Store(max(most.Load(), running.Add(1)))
-		got = append(got, n)
-		running.Add(-1)
-	}, func(why string) { t.Error(why) })
-	var group sync.WaitGroup
-	for n := range 500 {
-		group.Go(func() { s.Deliver(n) })
-	}
-	group.Wait()
-	s.Deliver(500) // comes last, so all before it are there
-	slices.Sort(got)
-	if len(got) != 501 || got[0] != 0 || got[500] != 500 || most.Load() != 1 {
-		t.Errorf("%d values, %d at once", len(got), most.Load())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var running, most atomic.Int32
+		var got []int
+		s := sink.New(func(n int) {
+			most.Store(max(most.Load(), running.Add(1)))
+			got = append(got, n)
+			running.Add(-1)
+		}, func(why string) { t.Error(why) })
+		var group sync.WaitGroup
+		for n := range 500 {
+			group.Go(func() { s.Deliver(n) })
+		}
+		group.Wait()
+		s.Deliver(500) // comes last, so all before it are there
+		slices.Sort(got)
+		if len(got) != 501 || got[0] != 0 || got[500] != 500 || most.Load() != 1 {
+			t.Errorf("%d values, %d at once", len(got), most.Load())
+		}
+	})
 }
 
 // TestBlocked is LOG-3: Deliver waits a little, then not at all, and a bounded

@@ -18,6 +18,9 @@ const (
 	// lookTimeout bounds one confirmation.
 	lookTimeout = flightTimeout + 3*wire.Timeout
 
+	// skew is how far the clocks of site and server may be apart.
+	skew = 5 * time.Minute
+
 	// maxChecks bounds the memory they take, at a few hundred bytes each.
 	maxChecks = 1 << 16
 )
@@ -106,9 +109,12 @@ func (k *Keeper) forget(id string) {
 	}
 }
 
-// begin starts a look, if there is room. The lock is held.
+// begin starts a look, if there is room and none is under way. The lock is held.
 func (k *Keeper) begin(s Session, c *check) bool {
-	c.busy = !c.busy && k.background(func() {
+	if c.busy {
+		return false
+	}
+	c.busy = k.background(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
 		defer cancel()
 		seen, err := k.look(ctx, s)
@@ -157,6 +163,9 @@ func (k *Keeper) look(ctx context.Context, s Session) (seen sight, err error) {
 	if r.Refused.IsZero() && now.Before(r.Confirmed.Add(k.Every)) { // by another instance
 		seen.confirmed = r.Confirmed
 		return seen, nil
+	}
+	if r.Refresh == "" && !r.live(now.Add(skew)) {
+		return seen, ErrNone // it ends as it was to end, and there is nothing else to ask about
 	}
 	if !r.Refused.IsZero() || r.due(now, "") {
 		if r, err = k.renew(ctx, s, &seen, "", r); err != nil {
@@ -296,7 +305,6 @@ func (k *Keeper) finish(ctx context.Context, s Session, raw []byte, why error) e
 // wait sets the next look for a session of which the server, or the store, said
 // nothing. The lock is held.
 func (k *Keeper) wait(s Session, c *check, now time.Time) {
-	c.doubt = false // whatever is wrong with the server was wrong then, too
 	if c.since.IsZero() {
 		c.since = now
 	}

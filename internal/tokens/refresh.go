@@ -1,7 +1,6 @@
 package tokens
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -315,18 +314,14 @@ func (f *refresher) keep(ctx context.Context, claim []byte, next *record, used s
 	for wait := 100 * time.Millisecond; ; wait *= 2 {
 		err := f.Store.SaveTokens(ctx, f.session.ID, old, sealed, f.session.Expires.Add(afterlife))
 		if errors.Is(err, f.Conflict) {
-			var kept bool
-			if old, kept, err = f.taken(ctx, sealed, used); err == nil && kept {
-				return nil
-			}
-			if err == nil { // the claim was taken over, and the token with it
+			if old, err = f.taken(ctx, used); err == nil { // the claim was taken over
 				continue
 			}
 		}
 		switch {
 		case err == nil:
 			return nil
-		case errors.Is(err, errMoved): // somebody else has newer tokens, which are used
+		case errors.Is(err, errMoved):
 			return err
 		case errors.Is(err, ErrNone): // a logout was faster
 			f.withdraw(ctx, &wire.Token{Access: next.Access, Refresh: next.Refresh})
@@ -338,20 +333,19 @@ func (f *refresher) keep(ctx context.Context, claim []byte, next *record, used s
 	}
 }
 
-// taken finds out why there was a conflict. It returns nil where the place is
-// still to be had: somebody took an old claim over and can have got nothing for a
-// token that was used.
-func (f *refresher) taken(ctx context.Context, sealed []byte, used string) (old []byte, kept bool, err error) {
+// taken finds out why there was a conflict. It returns the value to replace where
+// the place is still to be had: somebody took an old claim over, and can have got
+// nothing for a token that was used. Otherwise somebody else's tokens are in it,
+// or these: a save may succeed and say that it has not.
+func (f *refresher) taken(ctx context.Context, used string) (old []byte, err error) {
 	raw, r, err := f.load(ctx, f.session)
-	switch {
-	case err != nil:
-		return nil, false, err
-	case bytes.Equal(raw, sealed): // a save that seemed to have failed
-		return raw, true, nil
-	case r.Refresh != used:
-		return nil, false, errMoved
+	if err != nil {
+		return nil, err
 	}
-	return raw, false, nil
+	if r.Refresh != used {
+		return nil, errMoved
+	}
+	return raw, nil
 }
 
 // lost is what becomes of tokens that could not be saved.

@@ -94,6 +94,24 @@ func (noStore) SaveTokens(context.Context, string, []byte, []byte, time.Time) er
 func (noStore) LoadTokens(context.Context, string) ([]byte, error)                  { return nil, errNone }
 func (noStore) DeleteTokens(context.Context, string) error                          { return nil }
 
+// TestOneLook: SES-12. A session is looked at once at a time, whoever asks.
+func TestOneLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		looks := 0
+		k := &Keeper{Store: noStore{}, NotFound: errNone, Every: time.Minute, Hooks: Hooks{
+			Alive: func(context.Context, Session) (bool, error) { looks++; time.Sleep(time.Second); return true, nil },
+		}}
+		for range 5 {
+			k.Check(Session{ID: "s", Expires: time.Now().Add(time.Hour)})
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if looks != 1 {
+			t.Errorf("SES-12: %d looks at once", looks)
+		}
+	})
+}
+
 // TestChecksAreBounded: REL-5. What is known of sessions is forgotten when they
 // do not come any more, and is never more than so much.
 func TestChecksAreBounded(t *testing.T) {

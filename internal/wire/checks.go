@@ -2,9 +2,11 @@ package wire
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 )
 
@@ -36,6 +38,10 @@ func (s *Source) Skew(ctx context.Context) (ahead, exact time.Duration, ok bool)
 	date, err := http.ParseTime(a.header.Get("Date"))
 	if err != nil {
 		return 0, 0, false
+	}
+	// An answer from a cache has the Date of when it was made, and an Age since.
+	if age, err := strconv.Atoi(a.header.Get("Age")); err == nil && age > 0 {
+		date = date.Add(time.Duration(min(age, 1<<30)) * time.Second)
 	}
 	// A Date is a whole second, cut off, of some moment between the two.
 	middle := start.Add(took / 2)
@@ -69,7 +75,7 @@ type Page struct {
 func (s *Server) Open(ctx context.Context, step, address string) (*Page, error) {
 	u, err := url.Parse(address)
 	if err != nil {
-		return nil, &Error{Kind: Invalid, Step: step, Err: err}
+		return nil, &Error{Kind: Invalid, Step: step, Err: errors.New("address is not a URL")}
 	}
 	if err := s.client.acquire(ctx, step); err != nil {
 		return nil, err
@@ -77,10 +83,7 @@ func (s *Server) Open(ctx context.Context, step, address string) (*Page, error) 
 	defer func() { <-s.client.slots }()
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return nil, &Error{Kind: Invalid, Step: step, Err: err}
-	}
+	req := (&http.Request{Method: http.MethodGet, URL: u, Host: u.Host, Header: http.Header{}}).WithContext(ctx)
 	req.Header.Set("Accept", "text/html")
 	// The transport itself follows nothing, keeps no cookie, and leaves the
 	// Location that bounded takes away.

@@ -176,7 +176,8 @@ func (s *Server) learn(ctx context.Context, m *Metadata) (Encoding, error) {
 	switch {
 	case asForm.code == "unsupported_grant_type":
 		return Form, nil
-	case asForm.status >= 500 && asJSON.status >= 500, asForm.status == http.StatusTooManyRequests:
+	case asForm.status >= 500 && (asJSON.status >= 500 || asJSON.status == http.StatusTooManyRequests),
+		asForm.status == http.StatusTooManyRequests:
 		return Unknown, &Error{Kind: Unavailable, Step: "encoding probe", Status: asForm.status}
 	case asForm.status >= 500 && asJSON.code != "":
 		return JSON, nil
