@@ -74,6 +74,36 @@ func TestMigrateWaits(t *testing.T) {
 	})
 }
 
+// TestMigrateLocks: on MySQL, where migrations are no transactions, one instance
+// works while the others wait for its lock.
+func TestMigrateLocks(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *database) {
+		if d.dialect != sqlstore.MySQL {
+			return // TestMigrateAtOnce fails there
+		}
+		db := d.connect(t)
+		s := d.open(t, db)
+		release := holdMigrationLock(t, d, s)
+		errs := make(chan error, 2)
+		for range cap(errs) {
+			go func() { errs <- s.Migrate(t.Context()) }()
+		}
+		waiting := `SELECT COUNT(*) FROM information_schema.processlist WHERE state = 'User lock'`
+		for start := time.Now(); d.count(t, db, waiting) == 0; time.Sleep(10 * time.Millisecond) {
+			if time.Since(start) > 10*time.Second {
+				t.Error("nobody waits for the lock")
+				break
+			}
+		}
+		release()
+		for range cap(errs) {
+			if err := <-errs; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
 // holdMigrationLock keeps every migration waiting until release is called. On
 // the servers, any lock on the table of migrations will do.
 func holdMigrationLock(t *testing.T, d *database, s *sqlstore.Store) (release func()) {
