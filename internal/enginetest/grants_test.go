@@ -385,16 +385,20 @@ func TestOwnersDecision(t *testing.T) {
 		decide(0, grants.Approved, authagent.AccessFull)
 		see("allowed more", cookies, 200, `"access":"full"`, second...)
 
-		for _, paused := range []bool{true, false} {
+		pause := func(paused bool) {
+			t.Helper()
 			if err := owners[0].SetRules(ctx, "admin", grants.Rules{Paused: paused}); err != nil {
 				t.Fatal(err)
 			}
-			if paused {
-				see("paused", cookies, 503, string(authagent.ErrPaused), second...)
-			} else {
-				see("no longer paused", cookies, 200, `"access":"full"`, second...)
-			}
 		}
+		pause(true)
+		see("paused", cookies, 401, "", second...)
+		if resp := site.get(t, "/auth/agent/login", "", second...); resp.StatusCode != 503 || resp.reason() != authagent.ErrPaused {
+			t.Errorf("a login while agents are paused: %d %s", resp.StatusCode, resp.body)
+		}
+		pause(false)
+		cookies = site.signIn(t, site.browser(t))
+		see("no longer paused", cookies, 200, `"access":"full"`, second...)
 
 		o, err := owners[1].Overview(ctx, alice)
 		if err != nil || len(o.Sessions) != 1 || len(o.Uses) != 1 || len(o.Deeds) == 0 {
