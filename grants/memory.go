@@ -54,7 +54,7 @@ func (m *Memory) OwnerGrants(_ context.Context, userID string) ([]Grant, error) 
 func (m *Memory) grantsOf(match func(Grant) bool) []Grant {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return pick(m.grants, match)
+	return pick(m.grants, Grant.clone, match)
 }
 
 // clone returns g with nothing that a caller could change in the store.
@@ -64,11 +64,11 @@ func (g Grant) clone() Grant {
 }
 
 // pick returns clones of what matches.
-func pick[T interface{ clone() T }](all map[string]T, match func(T) bool) []T {
+func pick[T any](all map[string]T, clone func(T) T, match func(T) bool) []T {
 	var found []T
 	for _, v := range all {
 		if match(v) {
-			found = append(found, v.clone())
+			found = append(found, clone(v))
 		}
 	}
 	return found
@@ -119,7 +119,7 @@ func (m *Memory) Approval(_ context.Context, id string) (Approval, error) {
 func (m *Memory) OwnerApprovals(_ context.Context, userID string) ([]Approval, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return pick(m.approvals, func(a Approval) bool { return a.UserID == userID && a.Now() != Expired }), nil
+	return pick(m.approvals, Approval.clone, func(a Approval) bool { return a.UserID == userID && a.Now() != Expired }), nil
 }
 
 // CreateApproval implements [ApprovalStore].
@@ -211,7 +211,7 @@ func (m *Memory) OwnerActivity(_ context.Context, userID string) ([]Activity, er
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	now := time.Now()
-	return pick(m.sessions, func(a Activity) bool { return a.UserID == userID && now.Before(a.ExpiresAt) }), nil
+	return pick(m.sessions, Activity.clone, func(a Activity) bool { return a.UserID == userID && now.Before(a.ExpiresAt) }), nil
 }
 
 // OwnerUses implements [ActivityStore].
