@@ -62,8 +62,10 @@ func (p *Policy) Approve(ctx context.Context, r authagent.ActionRequest) (path s
 		Method: r.Method, Target: r.Target, ContentType: r.ContentType, Body: r.Body,
 		RequestedAt: now, ExpiresAt: now.Add(or(p.PendingFor, 24*time.Hour)),
 	}
-	p.asking.Lock()
-	defer p.asking.Unlock()
+	if err := p.asking.take(ctx); err != nil {
+		return "", err
+	}
+	defer p.asking.give()
 	if err := p.mayAsk(ctx, want); err != nil {
 		return "", err
 	}

@@ -54,8 +54,10 @@ func (p *Policy) Decide(ctx context.Context, userID string, d Decision) (Grant, 
 		return g, err
 	}
 	if event == EventApproved {
-		p.filing.Lock() // so that limits hold
-		defer p.filing.Unlock()
+		if err := p.filing.take(ctx); err != nil { // so that limits hold
+			return g, err
+		}
+		defer p.filing.give()
 		if err := p.mayApprove(ctx, g); err != nil {
 			return g, err
 		}

@@ -157,9 +157,9 @@ type Policy struct {
 	DangerouslyApproveByEmail *EmailApproval
 
 	store   Store
-	filing  queue          // of requests to file; what gives a grant does so under its lock, so that limits hold
+	filing  queue          // of requests to file; what gives a grant does so in turn with them, so that limits hold
 	telling queue          // of owners to tell
-	asking  sync.Mutex     // one action is put before its owner at a time, so that MaxActions holds
+	asking  turn           // one action is put before its owner at a time, so that MaxActions holds
 	under   sync.WaitGroup // the work in the background
 	trail   *sink.Sink[delivery]
 	touched seen
@@ -178,7 +178,7 @@ type EmailApproval struct {
 
 // OwnerApproval returns a Policy that keeps grants in store.
 func OwnerApproval(store Store) *Policy {
-	p := &Policy{store: store, filing: newQueue(), telling: newQueue()}
+	p := &Policy{store: store, filing: newQueue(), telling: newQueue(), asking: make(turn, 1)}
 	p.trail = sink.New(p.deliver, func(why string) { p.logger().Error("grants: audit event lost", "why", why) })
 	return p
 }
@@ -339,8 +339,10 @@ func lowerASCII(s string) string {
 }
 
 func (p *Policy) approveByEmail(ctx context.Context, r authagent.LinkRequest) (authagent.Link, error) {
-	p.filing.Lock()
-	defer p.filing.Unlock()
+	if err := p.filing.take(ctx); err != nil {
+		return authagent.Link{}, err
+	}
+	defer p.filing.give()
 	if link, err := p.linked(ctx, r); err != authagent.ErrApproval {
 		return link, err // another sign-in of the agent was faster
 	}
@@ -388,7 +390,7 @@ func (p *Policy) newGrant(r authagent.LinkRequest, state State, lifetime time.Du
 func newID() string { return strings.ToLower(rand.Text()) }
 
 // file puts an agent's request before the owner of the account, once for each
-// agent and within limits. The caller holds p.filing.
+// agent and within limits. The caller has the turn of p.filing.
 func (p *Policy) file(ctx context.Context, r authagent.LinkRequest) error {
 	all, err := p.store.OwnerGrants(ctx, r.User.ID)
 	if err != nil {
@@ -466,8 +468,10 @@ func (p *Policy) mayHaveAnother(ctx context.Context, userID string) (refusal str
 // connected the agent to their own account. The grant lets it read; more is a
 // choice of its own.
 func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error {
-	p.filing.Lock()
-	defer p.filing.Unlock()
+	if err := p.filing.take(ctx); err != nil {
+		return err
+	}
+	defer p.filing.give()
 	all, err := p.store.AgentGrants(ctx, r.Agent)
 	if err != nil {
 		return fmt.Errorf("grants: find grants of agent: %w", err)
@@ -548,11 +552,25 @@ func (p *Policy) touch(ctx context.Context, s *authagent.Session, g Grant) {
 
 // A queue is work in the background that is done one after the other.
 type queue struct {
-	sync.Mutex               // held by what is being done
-	waiting    chan struct{} // bounds what waits
+	turn                  // of what is being done
+	waiting chan struct{} // bounds what waits
 }
 
-func newQueue() queue { return queue{waiting: make(chan struct{}, maxWaiting)} }
+func newQueue() queue { return queue{make(turn, 1), make(chan struct{}, maxWaiting)} }
+
+// A turn is a lock for which nobody waits longer than their request lasts.
+type turn chan struct{}
+
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("grants: wait for other requests: %w", ctx.Err())
+	}
+}
+
+func (t turn) give() { <-t }
 
 // background does work that a request starts and must not wait for, and reports
 // whether it will. Wait waits for it.
@@ -565,8 +583,8 @@ func (p *Policy) background(ctx context.Context, q *queue, work func(context.Con
 	}
 	p.under.Go(func() {
 		defer func() { <-q.waiting }()
-		q.Lock()
-		defer q.Unlock()
+		q.turn <- struct{}{}
+		defer q.give()
 		// The time that it waited for others is not its own.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), backgroundTimeout)
 		defer cancel()

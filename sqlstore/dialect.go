@@ -125,26 +125,52 @@ func (d Dialect) insertNew(insert string) string {
 	return insert + ` ON CONFLICT DO NOTHING`
 }
 
-// raise turns an INSERT into one that, where a row of its key exists, leaves the
-// greater of both values in columns of that.
+// upsert turns an INSERT into one that replaces columns of the row that has its
+// key already.
+func (d Dialect) upsert(insert, key string, columns ...string) string {
+	sets := make([]string, len(columns))
+	for i, c := range columns {
+		sets[i] = c + " = " + d.proposed(c)
+	}
+	return insert + d.onConflict(key) + strings.Join(sets, ", ")
+}
+
+// raise is upsert that leaves the greater of both values of each column.
 func (d Dialect) raise(insert, table, key string, columns ...string) string {
-	conflict, proposed, greatest := ` ON CONFLICT (`+key+`) DO UPDATE SET `, "excluded.%s", "GREATEST"
-	switch d {
-	case MySQL:
-		conflict, proposed = ` ON DUPLICATE KEY UPDATE `, "VALUES(%s)"
-	case SQLite:
+	greatest := "GREATEST"
+	if d == SQLite {
 		greatest = "MAX"
 	}
 	sets := make([]string, len(columns))
 	for i, c := range columns {
-		sets[i] = c + " = " + greatest + "(" + table + "." + c + ", " + fmt.Sprintf(proposed, c) + ")"
+		sets[i] = c + " = " + greatest + "(" + table + "." + c + ", " + d.proposed(c) + ")"
 	}
-	return insert + conflict + strings.Join(sets, ", ")
+	return insert + d.onConflict(key) + strings.Join(sets, ", ")
 }
 
-// deleteBatch deletes rows before a time, the oldest first, at most so many.
-func (d Dialect) deleteBatch(table, key, time string) string {
-	oldest := ` WHERE ` + time + ` < ? ORDER BY ` + time + ` LIMIT ?`
+func (d Dialect) onConflict(key string) string {
+	if d == MySQL {
+		return ` ON DUPLICATE KEY UPDATE `
+	}
+	return ` ON CONFLICT (` + key + `) DO UPDATE SET `
+}
+
+// proposed is the value of a column that the INSERT brings.
+func (d Dialect) proposed(column string) string {
+	if d == MySQL {
+		return "VALUES(" + column + ")"
+	}
+	return "excluded." + column
+}
+
+// deleteBatch deletes rows before a time, the oldest first, at most so many. If
+// state is not empty, only those in that state.
+func (d Dialect) deleteBatch(table, key, state, time string) string {
+	where, order := time+` < ?`, time
+	if state != "" { // in the order of the index, or MySQL sorts
+		where, order = `state = '`+state+`' AND `+where, `state, `+order
+	}
+	oldest := ` WHERE ` + where + ` ORDER BY ` + order + ` LIMIT ?`
 	chosen := `(SELECT ` + key + ` FROM ` + table + oldest
 	switch d {
 	case MySQL:

@@ -27,6 +27,12 @@
 // [Links] makes a site's UserStore an authagent.AgentLinker. Once in a while,
 // [Store.DeleteExpired] removes what nobody needs any more.
 //
+// Where owners approve agents, [Store.Grants] keeps what they decide:
+//
+//	owners := grants.OwnerApproval(store.Grants())
+//	// ...
+//	Scenario: grants.Enforce(store.Grants(), authagent.FullAccount(users, owners)),
+//
 // # The database
 //
 // The tables are made by [Store.Migrate], which any number of instances may call
@@ -50,6 +56,21 @@
 // each request that needs it. The version is looked at before the first use and
 // once a minute, so that a running instance does not go on with tables that it
 // does not know.
+//
+// # Grants
+//
+// An owner's decision, and the kill switch, count on the next request at each
+// instance: nothing is kept in memory, and each request of an agent reads two
+// rows by primary key, its grant and the site's rules. About once a minute,
+// each session writes two more, for its owner to see when and from where it acts.
+//
+// That an agent has one grant for an account, and an action one approval, are
+// unique indexes; and a decision is one UPDATE of the version that was seen, which
+// changes nothing if another came first. So an approved action passes once,
+// however many instances it is sent to at once. Rules, or an access, that this
+// version of the package does not know are an error, and let nobody in.
+//
+// [Store.DeleteExpired] says what of it is removed, and what is kept for good.
 //
 // # What is left to the site
 //
@@ -204,7 +225,9 @@ func (s *Store) Check(ctx context.Context) error {
 }
 
 // tables are those of the newest migration.
-var tables = [...]string{"events", "links", "profiles", "revocations", "sessions", "states", "tokens"}
+var tables = [...]string{
+	"activity", "approvals", "deeds", "events", "grants", "links", "profiles", "revocations", "rules", "sessions", "states", "tokens", "uses",
+}
 
 func (s *Store) checkEngine(ctx context.Context) error {
 	var version string
@@ -401,6 +424,7 @@ const (
 	maxID     = 255 // also OpenID Connect Core section 2: sub has at most 255
 	maxIssuer = 2048
 	maxText   = 4096
+	maxBlob   = 1 << 20
 )
 
 // field is a value on its way into a column.

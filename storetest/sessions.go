@@ -69,7 +69,11 @@ func SessionStore(t *testing.T, open func() sessions.Store) {
 	t.Run("SES-2 SES-6 a cookie that names no session", func(t *testing.T) {
 		s := open()
 		known := start(t, s, "x")
-		for _, cookie := range []string{rand.Text(), "x", strings.ToLower(known), known + "x", known[1:], strings.Repeat("x", 4000), "'--", "%00", "../x"} {
+		otherCase := strings.ToLower(known)
+		if otherCase == known {
+			otherCase = strings.ToUpper(known)
+		}
+		for _, cookie := range []string{rand.Text(), "x", otherCase, known + "x", known[1:], strings.Repeat("x", 4000), "'--", "%00", "../x"} {
 			absent(t, s, cookie)
 		}
 		planted := rand.Text()

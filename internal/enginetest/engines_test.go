@@ -24,21 +24,22 @@ type engine struct {
 	name     string
 	driver   string
 	dialect  sqlstore.Dialect
-	variable string // the environment's, with the DSN; empty for SQLite
-	readOnly string // what makes a DSN one that cannot write
-	several  string // what makes a DSN take several statements at once
-	usual    string // settings where a test has none of its own
+	variable string   // the environment's, with the DSN; empty for SQLite
+	readOnly string   // what makes a DSN one that cannot write
+	several  []string // what makes a DSN take several statements at once
+	prepares []string // what makes it send a statement with its arguments, and prepare none
+	usual    []string // settings where a test has none of its own
 }
 
 // wal is what the package's documentation recommends.
 const wal = "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)"
 
 var engines = []engine{
-	{name: "SQLite", driver: "sqlite", dialect: sqlstore.SQLite, readOnly: "mode=ro", usual: wal},
+	{name: "SQLite", driver: "sqlite", dialect: sqlstore.SQLite, readOnly: "mode=ro", usual: []string{wal}},
 	{name: "PostgreSQL", driver: "pgx", dialect: sqlstore.Postgres, variable: "AUTHAGENT_POSTGRES", readOnly: "default_transaction_read_only=on"},
 	{
 		name: "MySQL", driver: "mysql", dialect: sqlstore.MySQL, variable: "AUTHAGENT_MYSQL",
-		readOnly: "tx_read_only=1", several: "multiStatements=true",
+		readOnly: "tx_read_only=1", several: []string{"multiStatements=true"}, prepares: []string{"interpolateParams=true"},
 	},
 }
 
@@ -71,7 +72,9 @@ func newDatabase(t testing.TB, e engine) *database {
 	return d
 }
 
-var tables = []string{"events", "links", "migrations", "profiles", "revocations", "sessions", "states", "tokens"}
+var tables = []string{
+	"activity", "approvals", "deeds", "events", "grants", "links", "migrations", "profiles", "revocations", "rules", "sessions", "states", "tokens", "uses",
+}
 
 func (d *database) drop(t testing.TB) {
 	db, err := sql.Open(d.driver, d.dsn)
@@ -86,22 +89,26 @@ func (d *database) drop(t testing.TB) {
 	}
 }
 
-// connect opens the database as one more instance of a site would. The setting
-// is appended to the DSN.
-func (d *database) connect(t testing.TB, setting ...string) *sql.DB {
-	t.Helper()
+// with returns the DSN with these settings.
+func (d *database) with(settings ...string) string {
 	dsn := d.dsn
-	if len(setting) == 0 && d.usual != "" {
-		setting = append(setting, d.usual)
-	}
-	for _, s := range setting {
+	for _, s := range settings {
 		separator := "?"
 		if strings.Contains(dsn, "?") {
 			separator = "&"
 		}
 		dsn += separator + s
 	}
-	db, err := sql.Open(d.driver, dsn)
+	return dsn
+}
+
+// connect opens the database as one more instance of a site would.
+func (d *database) connect(t testing.TB, settings ...string) *sql.DB {
+	t.Helper()
+	if len(settings) == 0 {
+		settings = d.usual
+	}
+	db, err := sql.Open(d.driver, d.with(settings...))
 	if err != nil {
 		t.Fatal(err)
 	}

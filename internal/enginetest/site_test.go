@@ -21,7 +21,8 @@ import (
 )
 
 // A site is one address with two instances behind it, which share keys and a
-// database and nothing else. The header X-Instance: 2 goes to the second.
+// database and nothing else. The header X-Instance: 2 goes to the second. It has
+// no TLS, which would take most of the tests' time.
 type site struct {
 	as      *authagenttest.Server
 	server  *httptest.Server
@@ -50,10 +51,10 @@ func (u users) LinkAgent(ctx context.Context, agent authagent.Agent, userID stri
 // change alters the settings of all instances.
 func newSite(t *testing.T, s *sqlstore.Store, change ...func(*authagent.Config, *sqlstore.Store, *memstore.Users)) *site {
 	t.Helper()
-	b := &site{as: authagenttest.NewTLSServer(), users: &memstore.Users{}, key: make([]byte, 32)}
+	b := &site{as: authagenttest.NewServer(), users: &memstore.Users{}, key: make([]byte, 32)}
 	rand.Read(b.key)
 	t.Cleanup(b.as.Close)
-	b.server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	b.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-Instance") == "2" {
 			b.second.Load().ServeHTTP(w, r)
 			return

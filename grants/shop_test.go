@@ -1,0 +1,344 @@
+package grants_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/memstore"
+)
+
+// A shop is a site without a network, of any number of instances that share all
+// their stores. It works inside a bubble of testing/synctest.
+type shop struct {
+	t         testing.TB
+	options   options
+	as        *authagenttest.Server
+	hosts     authagenttest.Hosts
+	store     grants.Store // what the policies use
+	users     *memstore.Users
+	profiles  *memstore.Profiles
+	alice     string // verified, as is bob
+	bob       string
+	config    authagent.Config
+	owners    *grants.Policy // of the instance ""
+	instances map[string]*instance
+	notices   log[grants.Notice]
+	events    log[authagent.Event]
+	ran       atomic.Int32 // requests that reached a handler
+}
+
+type instance struct {
+	owners *grants.Policy
+	rp     *authagent.RelyingParty
+	mux    *http.ServeMux
+}
+
+// options are what differs from the usual shop, which has FullAccount.
+type options struct {
+	scenario string                          // by name
+	store    func(grants.Store) grants.Store // around the one in memory
+	policy   func(*grants.Policy)
+	config   func(*shop, *authagent.Config)
+	link     func(*grants.Policy) authagent.LinkPolicy // in place of the policy
+}
+
+func newShop(t testing.TB, o options) *shop {
+	t.Helper()
+	s := &shop{
+		t: t, options: o, as: authagenttest.NewUnstartedServer(), store: grants.NewMemory(),
+		users: &memstore.Users{}, profiles: &memstore.Profiles{}, instances: make(map[string]*instance),
+	}
+	s.as.URL = "https://as.example"
+	s.as.Quirks.SameSecondTokens = false
+	s.hosts = authagenttest.Hosts{"as.example": s.as, "shop.example": http.HandlerFunc(s.balance)}
+	s.alice, s.bob = s.users.Add("alice@example.com", "Alice"), s.users.Add("bob@example.com", "Bob")
+	client := s.as.AddClient(authagenttest.Client{ID: "shop", RedirectURIs: []string{"https://shop.example/auth/agent/callback"}})
+	if o.store != nil {
+		s.store = o.store(s.store)
+	}
+	s.config = authagent.Config{
+		Issuer: s.as.URL, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: "https://shop.example/auth/agent/callback",
+		SessionKeys: [][]byte{[]byte("0123456789abcdef0123456789ABCDEF")}, HTTPClient: &http.Client{Transport: s.hosts},
+		Human: signedIn, Logger: slog.New(slog.DiscardHandler), Revocations: &memstore.Revocations{},
+	}
+	s.owners = s.instance("").owners
+	return s
+}
+
+// instance starts a further instance of the site.
+func (s *shop) instance(name string) *instance {
+	s.t.Helper()
+	i := &instance{owners: grants.OwnerApproval(s.store), mux: http.NewServeMux()}
+	i.owners.Actions = map[string]string{"orders:create": "Place orders", "orders:delete": "Cancel orders"}
+	i.owners.Logger = slog.New(slog.DiscardHandler)
+	i.owners.Notify = func(_ context.Context, n grants.Notice) { s.notices.add(n) }
+	i.owners.Audit = func(_ context.Context, e authagent.Event) { s.events.add(e) }
+	if s.options.policy != nil {
+		s.options.policy(i.owners)
+	}
+	c := s.config
+	c.Audit = i.owners.Record
+	c.Scenario = grants.Enforce(s.store, s.scenario(i.owners))
+	if s.options.config != nil {
+		s.options.config(s, &c)
+	}
+	rp, err := authagent.New(c)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	i.rp = rp
+	done := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.ran.Add(1)
+		if session, ok := authagent.FromContext(r.Context()); ok {
+			json.NewEncoder(w).Encode(session)
+		}
+	})
+	i.mux.Handle("/auth/agent/login", rp.LoginHandler())
+	i.mux.Handle("/auth/agent/callback", rp.CallbackHandler())
+	i.mux.Handle("/auth/agent/logout", rp.LogoutHandler())
+	i.mux.Handle("/connect", rp.ConnectHandler())
+	i.mux.Handle("/me", rp.RequireAgent(done))
+	i.mux.Handle("/full", rp.RequireAccess(authagent.AccessFull)(done))
+	i.mux.Handle("/orders", rp.Action("orders:create")(rp.RequireAgent(done)))
+	i.mux.Handle("DELETE /orders/{id}", rp.Action("orders:delete")(rp.RequireAgent(done)))
+	i.mux.Handle("/payouts", rp.RequireApproval("payouts:create", i.owners)(rp.RequireAgent(done)))
+	i.mux.Handle("/humans", rp.RequireHuman(done))
+	i.mux.HandleFunc("/", func(http.ResponseWriter, *http.Request) {})
+	s.instances[name] = i
+	return i
+}
+
+func (s *shop) scenario(p *grants.Policy) authagent.Scenario {
+	var link authagent.LinkPolicy = p
+	if s.options.link != nil {
+		link = s.options.link(p)
+	}
+	switch s.options.scenario {
+	case "ContextualProfile":
+		return authagent.ContextualProfile(s.users, s.profiles, link)
+	case "FreshProfile":
+		return authagent.FreshProfile(s.profiles)
+	}
+	return authagent.FullAccount(s.users, link)
+}
+
+// balance is the load balancer.
+func (s *shop) balance(w http.ResponseWriter, r *http.Request) {
+	s.instances[r.Header.Get("X-Instance")].mux.ServeHTTP(w, r)
+}
+
+func (s *shop) agent(id, email string) *authagenttest.Agent {
+	return s.as.AddAgent(authagenttest.Agent{ID: id, Email: email, Name: "N", Model: "m"})
+}
+
+// named is the agent as grants know it.
+func (s *shop) named(id string) authagent.Agent {
+	return authagent.Agent{Issuer: s.as.URL, ID: id}
+}
+
+func (s *shop) browser() *http.Client {
+	c := s.as.NewBrowser()
+	c.Transport = s.hosts
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return c
+}
+
+// human is a browser in which a human is signed in to the site.
+func (s *shop) human(id string) *http.Client {
+	c := s.browser()
+	u, _ := url.Parse("https://shop.example/")
+	c.Jar.SetCookies(u, []*http.Cookie{{Name: "human", Value: id, Secure: true}})
+	return c
+}
+
+type response struct {
+	*http.Response
+	body string
+}
+
+func (r *response) reason() authagent.Reason {
+	var p struct{ Error authagent.Reason }
+	json.Unmarshal([]byte(r.body), &p)
+	return p.Error
+}
+
+// do sends a request with a form; header is key, value, key, value.
+func (s *shop) do(c *http.Client, method, target, body string, header ...string) *response {
+	s.t.Helper()
+	if strings.HasPrefix(target, "/") {
+		target = "https://shop.example" + target
+	}
+	req, err := http.NewRequest(method, target, strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for i := 0; i+1 < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := c.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return &response{resp, string(text)}
+}
+
+func (s *shop) get(c *http.Client, target string, header ...string) *response {
+	s.t.Helper()
+	return s.do(c, http.MethodGet, target, "", header...)
+}
+
+// signIn signs an agent in and returns the callback's answer.
+func (s *shop) signIn(c *http.Client, agent *authagenttest.Agent, header ...string) *response {
+	s.t.Helper()
+	resp := s.get(c, s.callback(c, agent, header...), header...)
+	s.wait()
+	return resp
+}
+
+// callback returns the callback with which the server answers a login.
+func (s *shop) callback(c *http.Client, agent *authagenttest.Agent, header ...string) string {
+	s.t.Helper()
+	resp := s.get(c, "/auth/agent/login", header...)
+	if resp.StatusCode != http.StatusSeeOther {
+		s.t.Fatalf("login: status %d, body %s", resp.StatusCode, resp.body)
+	}
+	callback, err := agent.Authorize(context.Background(), &http.Client{Transport: s.hosts}, resp.Header.Get("Location"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return callback
+}
+
+// wantSignIn signs an agent in, to be answered with this status and reason.
+func (s *shop) wantSignIn(c *http.Client, agent *authagenttest.Agent, status int, reason authagent.Reason) {
+	s.t.Helper()
+	if resp := s.signIn(c, agent); resp.StatusCode != status || resp.reason() != reason {
+		s.t.Errorf("sign-in of %s: %d %q, want %d %q", agent.ID, resp.StatusCode, resp.reason(), status, reason)
+	}
+}
+
+// want sends a request, to be answered with this status and reason.
+func (s *shop) want(c *http.Client, method, path string, status int, reason authagent.Reason, header ...string) {
+	s.t.Helper()
+	before := s.ran.Load()
+	resp := s.do(c, method, path, "", header...)
+	if resp.StatusCode != status || resp.reason() != reason {
+		s.t.Errorf("%s %s %v: %d %q, want %d %q", method, path, header, resp.StatusCode, resp.reason(), status, reason)
+	}
+	if ran := s.ran.Load() > before; ran != (status == http.StatusOK) {
+		s.t.Errorf("%s %s %v: handler ran: %v", method, path, header, ran)
+	}
+}
+
+func (s *shop) wait() {
+	for _, i := range s.instances {
+		i.owners.Wait()
+	}
+}
+
+func (s *shop) overview(user string) grants.Overview {
+	s.t.Helper()
+	o, err := s.owners.Overview(context.Background(), user)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return o
+}
+
+// grants returns the grants of an account, by the ID of their agent.
+func (s *shop) grants(user string) map[string]grants.Grant {
+	s.t.Helper()
+	found := make(map[string]grants.Grant)
+	for _, g := range s.overview(user).Grants {
+		found[g.Agent.ID] = g
+	}
+	return found
+}
+
+// decide is a decision about the grant of an agent as it stands.
+func (s *shop) decide(user, agent string, state grants.State, change ...func(*grants.Decision)) grants.Grant {
+	s.t.Helper()
+	g := s.grants(user)[agent]
+	d := grants.Decision{GrantID: g.ID, Version: g.Version, State: state, Access: authagent.AccessRead}
+	for _, f := range change {
+		f(&d)
+	}
+	g, err := s.owners.Decide(context.Background(), user, d)
+	if err != nil {
+		s.t.Fatalf("decide %s about %s: %v", state, agent, err)
+	}
+	s.wait()
+	return g
+}
+
+// approved is an agent of alice that she has approved and that is signed in.
+func (s *shop) approved(id string, change ...func(*grants.Decision)) (*authagenttest.Agent, *http.Client) {
+	s.t.Helper()
+	agent, c := s.agent(id, "alice@example.com"), s.browser()
+	s.wantSignIn(c, agent, http.StatusForbidden, authagent.ErrApproval)
+	s.decide(s.alice, id, grants.Approved, change...)
+	s.wantSignIn(c, agent, http.StatusSeeOther, "")
+	return agent, c
+}
+
+func withFullAccess(d *grants.Decision) { d.Access = authagent.AccessFull }
+
+// log is a list that grows from several goroutines.
+type log[T any] struct {
+	mu  sync.Mutex
+	all []T
+}
+
+func (l *log[T]) add(v T) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, v)
+}
+
+// take returns what there is and empties the log.
+func (l *log[T]) take() []T {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := l.all
+	l.all = nil
+	return all
+}
+
+// kinds returns the kinds of notices and whom they went to, and empties the log.
+func (s *shop) told() (told []string) {
+	s.wait()
+	for _, n := range s.notices.take() {
+		told = append(told, string(n.Kind)+" "+n.UserID)
+	}
+	return told
+}
+
+// happened returns the names of events of this package, and empties the log.
+func (s *shop) happened() (names []authagent.EventName) {
+	s.wait()
+	for _, e := range s.events.take() {
+		if !strings.HasPrefix(string(e.Name), "login_") {
+			names = append(names, e.Name)
+		}
+	}
+	return names
+}

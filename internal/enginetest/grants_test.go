@@ -1,0 +1,468 @@
+package enginetest_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/grants/grantstest"
+	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/sqlstore"
+)
+
+// TestGrants runs the kit for stores of grants on each engine, and on each as in
+// TestStores: LNK-1, LNK-3, LNK-12, LNK-15.
+func TestGrants(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *database) {
+		for _, setting := range settings[d.name] {
+			t.Run(setting, func(t *testing.T) {
+				grantstest.Store(t, func(t *testing.T) grants.Store {
+					s, _ := newDatabase(t, d.engine).migrated(t, setting) // has to be empty
+					return s.Grants()
+				})
+			})
+		}
+	})
+}
+
+// grantUses are all calls of a store of grants, without those for which uses has
+// another one with the same statement.
+func grantUses(s *sqlstore.Store) map[string]func(context.Context) error {
+	g := s.Grants()
+	now := time.Now()
+	id := rand.Text()
+	agent := authagent.Agent{Issuer: "https://as.example", ID: "agent_" + id}
+	grant := grants.Grant{ID: id, Version: 1, Agent: agent, Scenario: "S", UserID: id, State: grants.Pending, ExpiresAt: now.Add(time.Hour)}
+	approval := grants.Approval{ID: id, Version: 1, Agent: agent, UserID: id, Digest: id, State: grants.Pending, ExpiresAt: now.Add(time.Hour)}
+	return map[string]func(context.Context) error{
+		"Grant":          func(ctx context.Context) error { _, err := g.Grant(ctx, id); return err },
+		"AgentGrants":    func(ctx context.Context) error { _, err := g.AgentGrants(ctx, agent); return err },
+		"OwnerGrants":    func(ctx context.Context) error { _, err := g.OwnerGrants(ctx, id); return err },
+		"CreateGrant":    func(ctx context.Context) error { _, _, err := g.CreateGrant(ctx, grant); return err },
+		"UpdateGrant":    func(ctx context.Context) error { _, err := g.UpdateGrant(ctx, grant); return err },
+		"Approval":       func(ctx context.Context) error { _, err := g.Approval(ctx, id); return err },
+		"OwnerApprovals": func(ctx context.Context) error { _, err := g.OwnerApprovals(ctx, id); return err },
+		"CreateApproval": func(ctx context.Context) error { _, _, err := g.CreateApproval(ctx, approval); return err },
+		"UpdateApproval": func(ctx context.Context) error { _, err := g.UpdateApproval(ctx, approval); return err },
+		"Touch": func(ctx context.Context) error {
+			_, err := g.Touch(ctx, grants.Activity{SessionID: rand.Text(), GrantID: id, UserID: id, Network: rand.Text(), SeenAt: now, ExpiresAt: now.Add(time.Hour)})
+			return err
+		},
+		"EndActivity":   func(ctx context.Context) error { return g.EndActivity(ctx, id) },
+		"OwnerActivity": func(ctx context.Context) error { _, err := g.OwnerActivity(ctx, id); return err },
+		"OwnerUses":     func(ctx context.Context) error { _, err := g.OwnerUses(ctx, id); return err },
+		"AddDeed":       func(ctx context.Context) error { return g.AddDeed(ctx, grants.Deed{GrantID: id, UserID: id, At: now}) },
+		"OwnerDeeds":    func(ctx context.Context) error { _, err := g.OwnerDeeds(ctx, id, 50); return err },
+		"Rules":         func(ctx context.Context) error { _, err := g.Rules(ctx); return err },
+		"SetRules":      func(ctx context.Context) error { return g.SetRules(ctx, grants.Rules{}) },
+	}
+}
+
+// grantReads are those of grantUses that a database answers which is read-only.
+const grantReads = "Grant AgentGrants OwnerGrants Approval OwnerApprovals OwnerActivity OwnerUses OwnerDeeds Rules"
+
+// plannedGrantCalls are those of grantUses that look for rows.
+func plannedGrantCalls(s *sqlstore.Store) map[string]func(context.Context) error {
+	calls := make(map[string]func(context.Context) error)
+	for name, use := range grantUses(s) {
+		times := 1
+		switch name {
+		case "AddDeed", "SetRules": // inserts
+			continue
+		case "Touch": // until networks are forgotten
+			times = 101
+		}
+		calls[name] = func(ctx context.Context) (err error) {
+			for range times {
+				if err = use(ctx); errors.Is(err, authagent.ErrNotFound) || errors.Is(err, grants.ErrConflict) {
+					err = nil
+				}
+			}
+			return err
+		}
+	}
+	return calls
+}
+
+// TestGrantText: what decides is kept to the byte or refused, what is for display
+// is cut, and what no column can hold is not found: LNK-12.
+func TestGrantText(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *database) {
+		s, _ := d.migrated(t)
+		g, ctx := s.Grants(), t.Context()
+		grant := func(change func(*grants.Grant)) grants.Grant {
+			id := rand.Text()
+			one := grants.Grant{
+				ID: id, Version: 1, Agent: authagent.Agent{Issuer: "https://as.example", ID: id}, Scenario: "S", UserID: id,
+				State: grants.Approved, Access: authagent.AccessRead, ExpiresAt: time.Now().Add(time.Hour),
+			}
+			change(&one)
+			return one
+		}
+		for name, change := range map[string]func(*grants.Grant){
+			"user ID that is cut":  func(g *grants.Grant) { g.UserID = strings.Repeat("u", 256) },
+			"agent ID that is cut": func(g *grants.Grant) { g.Agent.ID = strings.Repeat("a", 256) },
+			"issuer that is cut":   func(g *grants.Grant) { g.Agent.Issuer = strings.Repeat("i", 2049) },
+			"user ID no text":      func(g *grants.Grant) { g.UserID = "\xff" },
+			"action no text":       func(g *grants.Grant) { g.Actions = []string{"\xff"} },
+			"e-mail that is cut":   func(g *grants.Grant) { g.Email = strings.Repeat("e", 4097) },
+			"state with a zero":    func(g *grants.Grant) { g.State = "approved\x00" },
+		} {
+			one := grant(change)
+			if _, _, err := g.CreateGrant(ctx, one); err == nil {
+				t.Errorf("%s: created", name)
+			}
+			if all, err := g.AgentGrants(ctx, one.Agent); err != nil || len(all) > 0 {
+				t.Errorf("%s: %v, %v", name, all, err)
+			}
+		}
+		long := grant(func(g *grants.Grant) {
+			g.Name, g.Model, g.RequestedFrom = strings.Repeat("\u00e9", 4000), "a\x00b\xff", strings.Repeat("1", 300)
+		})
+		created, _, err := g.CreateGrant(ctx, long)
+		if err != nil {
+			t.Fatal(err)
+		}
+		have, err := g.Grant(ctx, long.ID)
+		if err != nil || have.Name != strings.Repeat("\u00e9", 2048) || have.Model != "a\ufffdb\ufffd" || have.RequestedFrom != strings.Repeat("1", 255) {
+			t.Errorf("%+v, %v", have, err)
+		}
+		if created.Name != have.Name || created.Model != have.Model || created.RequestedFrom != have.RequestedFrom {
+			t.Error("CreateGrant returned what it has not stored")
+		}
+		for _, id := range []string{"\xff", "\x00", long.ID + "\x00", strings.Repeat("x", 5000)} {
+			_, err := g.Grant(ctx, id)
+			_, err2 := g.Approval(ctx, id)
+			if !errors.Is(err, authagent.ErrNotFound) || !errors.Is(err2, authagent.ErrNotFound) {
+				t.Errorf("ID %q: %v, %v", id[:1], err, err2)
+			}
+		}
+
+		asked := grants.Approval{
+			ID: rand.Text(), Version: 1, UserID: long.UserID, Digest: "d", State: grants.Pending, Agent: long.Agent, Action: "a", Method: "POST",
+			Target: "/x?\xff\x80" + strings.Repeat("t", 1<<19), ContentType: "text/\xe9", Body: []byte{0, 0xff},
+			RequestedAt: time.Unix(0, 1234567890123456789).UTC(), ExpiresAt: time.Now().Add(time.Hour).UTC(),
+		}
+		if _, _, err := g.CreateApproval(ctx, asked); err != nil {
+			t.Fatal(err)
+		}
+		shown, err := g.Approval(ctx, asked.ID)
+		if err != nil || shown.Target != asked.Target || shown.ContentType != asked.ContentType {
+			t.Errorf("a request came back as another one: %d bytes of %d, %v", len(shown.Target), len(asked.Target), err)
+		}
+		if !shown.RequestedAt.Equal(asked.RequestedAt) || !shown.ExpiresAt.Equal(asked.ExpiresAt) {
+			t.Errorf("times %v, %v", shown.RequestedAt, shown.ExpiresAt)
+		}
+		asked.ID, asked.Digest, asked.Target = rand.Text(), "d2", strings.Repeat("t", 1<<20+1)
+		if _, _, err := g.CreateApproval(ctx, asked); err == nil {
+			t.Error("a request was cut")
+		}
+	})
+}
+
+// TestRulesUnknown: what this version does not understand lets nobody in.
+func TestRulesUnknown(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *database) {
+		s, db := d.migrated(t)
+		g, ctx := s.Grants(), t.Context()
+		if err := g.SetRules(ctx, grants.Rules{DenyAgents: []authagent.Agent{{Issuer: "https://as.example", ID: "\xff"}}}); err == nil {
+			t.Error("rules were stored that name somebody else")
+		}
+		if err := g.SetRules(ctx, grants.Rules{DenyDomains: []string{"a.example"}}); err != nil {
+			t.Fatal(err)
+		}
+		for _, text := range []string{`{"paused":false,"deny_models":["m"]}`, `{"paused":"yes"}`, ``, `[]`} {
+			d.must(t, db, `UPDATE authagent_rules SET rules = '`+text+`'`)
+			if rules, err := g.Rules(ctx); err == nil || !cmp.Equal(rules, grants.Rules{}) {
+				t.Errorf("%s: %+v, %v", text, rules, err)
+			}
+		}
+		one := grants.Grant{
+			ID: "g", Version: 1, Agent: authagent.Agent{Issuer: "i", ID: "a"}, Scenario: "S", UserID: "u", State: grants.Approved,
+			Access: authagent.AccessRead, ExpiresAt: time.Now().Add(time.Hour),
+		}
+		if _, _, err := g.CreateGrant(ctx, one); err != nil {
+			t.Fatal(err)
+		}
+		d.must(t, db, `UPDATE authagent_grants SET access = 'everything'`)
+		if have, err := g.Grant(ctx, "g"); err == nil {
+			t.Errorf("a grant with an unknown access: %+v", have)
+		}
+	})
+}
+
+// TestNetworksAreBounded: an agent that comes from everywhere fills no table, and
+// its first use is not told twice.
+func TestNetworksAreBounded(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *database) {
+		s, db := d.migrated(t)
+		now := time.Now()
+		touch := func(network int, want grants.Use) {
+			t.Helper()
+			use, err := s.Grants().Touch(t.Context(), grants.Activity{
+				SessionID: "s", GrantID: "g", UserID: "u", RemoteAddr: "r", Network: fmt.Sprint(network), SeenAt: now, ExpiresAt: now.Add(time.Hour),
+			})
+			if err != nil || use != want {
+				t.Fatalf("network %d: %v, %v", network, use, err)
+			}
+			now = now.Add(time.Second)
+		}
+		touch(0, grants.FirstUse)
+		for n := 1; n < 130; n++ {
+			touch(n, grants.NewNetwork)
+		}
+		if n := d.count(t, db, `SELECT COUNT(*) FROM authagent_uses`); n != 100 {
+			t.Errorf("%d networks are remembered", n)
+		}
+		touch(0, grants.KnownUse)
+		touch(129, grants.KnownUse)
+		touch(1, grants.NewNetwork)
+	})
+}
+
+// owners returns the policies of as many instances as there are, each with its own
+// connections, and counts how often owners are told.
+func (d *database) owners(t *testing.T, instances int) (all []*grants.Policy, told *atomic.Int64) {
+	t.Helper()
+	d.migrated(t)
+	told = new(atomic.Int64)
+	for range instances {
+		p := grants.OwnerApproval(d.open(t, d.connect(t)).Grants())
+		p.Logger = slog.New(slog.DiscardHandler)
+		p.Notify = func(context.Context, grants.Notice) { told.Add(1) }
+		all = append(all, p)
+	}
+	return all, told
+}
+
+// atOnce calls f that often at once, spread over the instances.
+func atOnce(owners []*grants.Policy, calls int, f func(*grants.Policy)) {
+	var group sync.WaitGroup
+	start := make(chan struct{})
+	for i := range calls {
+		group.Go(func() {
+			<-start
+			f(owners[i%len(owners)])
+		})
+	}
+	close(start)
+	group.Wait()
+	for _, p := range owners {
+		p.Wait()
+	}
+}
+
+// TestOneRequest: an agent that signs in a hundred times at once, at four
+// instances, has one grant, and its owner is asked once: LNK-3.
+func TestOneRequest(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *database) {
+		owners, told := d.owners(t, 4)
+		r := authagent.LinkRequest{
+			Agent: authagent.Agent{Issuer: "https://as.example", ID: "agent_1"}, Email: "alice@example.com", Scenario: "FullAccount",
+			User: &authagent.User{ID: "alice", EmailVerified: true}, Access: authagent.AccessFull,
+		}
+		atOnce(owners, 100, func(p *grants.Policy) {
+			if _, err := p.Link(t.Context(), r); !errors.Is(err, authagent.ErrApproval) {
+				t.Errorf("Link: %v", err)
+			}
+		})
+		o, err := owners[0].Overview(t.Context(), "alice")
+		if err != nil || len(o.Grants) != 1 || o.Grants[0].State != grants.Pending {
+			t.Errorf("grants %+v, %v", o.Grants, err)
+		}
+		if n := told.Load(); n != 1 {
+			t.Errorf("the owner was asked %d times", n)
+		}
+	})
+}
+
+// TestApprovedOnce: a request that its owner has approved passes once, however
+// often and wherever it is sent at once: LNK-15.
+func TestApprovedOnce(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *database) {
+		owners, told := d.owners(t, 4)
+		agent := authagent.Agent{Issuer: "https://as.example", ID: "agent_1"}
+		r := authagent.ActionRequest{
+			Session: &authagent.Session{ID: "s", Agent: agent, UserID: "alice", GrantID: "g"}, Action: "payouts:create", Digest: "digest",
+			Method: "POST", Target: "/payouts", Body: []byte("amount=1"),
+		}
+		var mu sync.Mutex
+		got := make(map[string]int)
+		send := func(p *grants.Policy) {
+			_, err := p.Approve(t.Context(), r)
+			answer := "passed"
+			for _, reason := range []authagent.Reason{authagent.ErrActionPending, authagent.ErrActionUsed} {
+				if errors.Is(err, reason) {
+					answer, err = string(reason), nil
+				}
+			}
+			if err != nil {
+				t.Errorf("Approve: %v", err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			got[answer]++
+		}
+		atOnce(owners, 50, send)
+		o, err := owners[1].Overview(t.Context(), "alice")
+		if err != nil || len(o.Approvals) != 1 {
+			t.Fatalf("approvals %+v, %v", o.Approvals, err)
+		}
+		if _, err := owners[1].DecideAction(t.Context(), "alice", o.Approvals[0].ID, o.Approvals[0].Version, true); err != nil {
+			t.Fatal(err)
+		}
+		atOnce(owners, 50, send)
+		if n := told.Load(); n != 1 {
+			t.Errorf("the owner was asked %d times", n)
+		}
+		want := map[string]int{string(authagent.ErrActionPending): 50, "passed": 1, string(authagent.ErrActionUsed): 49}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("answers (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestOwnersDecision: what an owner decides at one instance counts on the next
+// request at the other, and so does the kill switch: LNK-1, LNK-2, LNK-4, MW-6.
+func TestOwnersDecision(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *database) {
+		s, _ := d.migrated(t)
+		var owners []*grants.Policy
+		site := newSite(t, s, func(c *authagent.Config, s *sqlstore.Store, users *memstore.Users) {
+			p := grants.OwnerApproval(s.Grants())
+			p.Logger, p.Audit = slog.New(slog.DiscardHandler), s.Audit
+			owners = append(owners, p)
+			c.Scenario, c.Audit = grants.Enforce(s.Grants(), authagent.FullAccount(users, p)), p.Record
+		})
+		site.alsoUse(t, d.open(t, d.connect(t)))
+		ctx, alice := t.Context(), site.users.All()[0].ID
+		decide := func(instance int, state grants.State, access authagent.Access) {
+			t.Helper()
+			o, err := owners[instance].Overview(ctx, alice)
+			if err != nil || len(o.Grants) != 1 {
+				t.Fatalf("grants %+v, %v", o.Grants, err)
+			}
+			g := o.Grants[0]
+			if _, err := owners[instance].Decide(ctx, alice, grants.Decision{GrantID: g.ID, Version: g.Version, State: state, Access: access}); err != nil {
+				t.Fatalf("%s: %v", state, err)
+			}
+		}
+		refused := func() {
+			t.Helper()
+			resp, err := site.agent.SignIn(ctx, site.browser(t), site.server.URL+"/auth/agent/login?return_to=/me")
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != 403 {
+				t.Fatalf("signing in ended with %d", resp.StatusCode)
+			}
+			owners[0].Wait()
+		}
+		second := []string{"X-Instance", "2", "Accept", "application/json"}
+		see := func(what, cookies string, status int, text string, header ...string) {
+			t.Helper()
+			if resp := site.get(t, "/me", cookies, header...); resp.StatusCode != status || !strings.Contains(resp.body, text) {
+				t.Errorf("%s: %d %s", what, resp.StatusCode, resp.body)
+			}
+		}
+
+		refused()
+		decide(1, grants.Approved, authagent.AccessRead)
+		cookies := site.signIn(t, site.browser(t))
+		see("approved", cookies, 200, `"access":"read"`, second...)
+		decide(0, grants.Approved, authagent.AccessFull)
+		see("allowed more", cookies, 200, `"access":"full"`, second...)
+
+		for _, paused := range []bool{true, false} {
+			if err := owners[0].SetRules(ctx, "admin", grants.Rules{Paused: paused}); err != nil {
+				t.Fatal(err)
+			}
+			if paused {
+				see("paused", cookies, 503, string(authagent.ErrPaused), second...)
+			} else {
+				see("no longer paused", cookies, 200, `"access":"full"`, second...)
+			}
+		}
+
+		o, err := owners[1].Overview(ctx, alice)
+		if err != nil || len(o.Sessions) != 1 || len(o.Uses) != 1 || len(o.Deeds) == 0 {
+			t.Errorf("overview %+v, %v", o, err)
+		}
+		decide(0, grants.Revoked, 0)
+		see("revoked", cookies, 401, "", second...)
+		see("revoked", cookies, 401, "", "Accept", "application/json")
+		refused()
+		decide(1, grants.Approved, authagent.AccessRead)
+		see("the session that was ended", cookies, 401, "", second...)
+		cookies = site.signIn(t, site.browser(t))
+		decide(1, grants.Suspended, 0)
+		see("suspended", cookies, 401, "", "Accept", "application/json")
+	})
+}
+
+// TestGrantsDeleted: DeleteExpired takes what has expired, in batches, and leaves
+// what an owner has decided.
+func TestGrantsDeleted(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *database) {
+		s, db := d.migrated(t)
+		g, ctx := s.Grants(), t.Context()
+		now := time.Now()
+		long := now.Add(-400 * 24 * time.Hour)
+		must := func(err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		grant := func(id string, state grants.State, expires time.Time) {
+			_, _, err := g.CreateGrant(ctx, grants.Grant{
+				ID: id, Version: 1, Agent: authagent.Agent{Issuer: "i", ID: id}, Scenario: "S", UserID: "u", State: state, RequestedAt: long, ExpiresAt: expires,
+			})
+			must(err)
+		}
+		for _, state := range []grants.State{grants.Approved, grants.Suspended, grants.Denied, grants.Revoked} {
+			grant(string(state), state, long)
+		}
+		grant("asked for lately", grants.Pending, now.Add(-time.Hour)) // counts against the limit of requests in an hour
+		for n := range 5 {
+			id := fmt.Sprint("old", n)
+			grant(id, grants.Pending, long)
+			for _, expires := range []time.Time{now.Add(-time.Second), now.Add(time.Hour)} {
+				_, _, err := g.CreateApproval(ctx, grants.Approval{ID: id + expires.String(), Version: 1, UserID: "u", Digest: id + expires.String(), State: grants.Used, ExpiresAt: expires})
+				must(err)
+				_, err = g.Touch(ctx, grants.Activity{SessionID: id + expires.String(), GrantID: "approved", UserID: "u", Network: id, SeenAt: long, ExpiresAt: expires})
+				must(err)
+			}
+			must(g.AddDeed(ctx, grants.Deed{GrantID: "approved", UserID: "u", At: long}))
+			must(g.AddDeed(ctx, grants.Deed{GrantID: "approved", UserID: "u", At: now.Add(-80 * 24 * time.Hour)}))
+		}
+		must(g.SetRules(ctx, grants.Rules{Paused: true}))
+		deleted, err := s.DeleteExpired(ctx, 2)
+		if err != nil || deleted != 20 {
+			t.Errorf("deleted %d, %v", deleted, err)
+		}
+		left := make(map[string]int)
+		for _, table := range []string{"grants", "approvals", "activity", "uses", "deeds", "rules"} {
+			left[table] = d.count(t, db, `SELECT COUNT(*) FROM authagent_`+table)
+		}
+		want := map[string]int{"grants": 5, "approvals": 5, "activity": 5, "uses": 5, "deeds": 5, "rules": 1}
+		if diff := cmp.Diff(want, left); diff != "" {
+			t.Errorf("left (-want +got):\n%s", diff)
+		}
+		if n := d.count(t, db, `SELECT COUNT(*) FROM authagent_grants WHERE id LIKE 'old%'`); n != 0 {
+			t.Errorf("%d requests are left that nobody decided", n)
+		}
+	})
+}

@@ -1,0 +1,67 @@
+package enginetest_test
+
+import (
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/memstore"
+)
+
+// BenchmarkCheckSession is what grants add to a request of an agent: the rules and
+// its grant, two rows. It is run as BenchmarkRequest is.
+func BenchmarkCheckSession(b *testing.B) {
+	for _, e := range engines {
+		for _, n := range []int{1_000, *rows} {
+			b.Run(fmt.Sprint(e.name, "/", n), func(b *testing.B) { benchmarkCheckSession(b, newDatabase(b, e), n) })
+		}
+	}
+}
+
+func benchmarkCheckSession(b *testing.B, d *database, n int) {
+	db := d.connect(b, append(d.usual, d.prepares...)...)
+	s := d.open(b, db)
+	if err := s.Migrate(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	d.fill(b, db, n, "grants")
+	if err := s.Grants().SetRules(b.Context(), grants.Rules{DenyIssuers: []string{"https://bad.example"}}); err != nil {
+		b.Fatal(err)
+	}
+	owners := grants.OwnerApproval(s.Grants())
+	owners.Logger = slog.New(slog.DiscardHandler)
+	scenario := grants.Enforce(s.Grants(), authagent.FullAccount(struct{ authagent.UserStore }{&memstore.Users{}}, owners))
+	check := func() error {
+		i := 1 + 3*(n/6+rand.IntN(n/6)) // of those that are approved, and for longer than this takes
+		return scenario.CheckSession(b.Context(), &authagent.Session{
+			ID: "s", Agent: authagent.Agent{Issuer: "https://as.example", ID: fmt.Sprint("agent_", i)}, Scenario: "S",
+			UserID: fmt.Sprint("user ", i), GrantID: fmt.Sprint("name ", i), ExpiresAt: time.Now().Add(time.Hour),
+		})
+	}
+	for range 100 { // the first of a session is written down
+		if err := check(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.Run("one", func(b *testing.B) {
+		for b.Loop() {
+			if err := check(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("parallel", func(b *testing.B) {
+		b.SetParallelism(8)
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if err := check(); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	})
+}

@@ -1,0 +1,147 @@
+package sqlstore
+
+import (
+	"context"
+	"time"
+
+	"github.com/authagent-go/authagent/grants"
+)
+
+const (
+	activityColumns = `session_id, grant_id, user_id, remote_addr, network, started_at, seen_at, expires_at`
+
+	activityUser   = `SELECT ` + activityColumns + ` FROM authagent_activity WHERE user_id = ? AND expires_at > ?`
+	deleteActivity = `DELETE FROM authagent_activity WHERE session_id = ?`
+
+	updateUse = `UPDATE authagent_uses SET remote_addr = ?, seen_at = ? WHERE use_key = ?`
+	usesUser  = `SELECT grant_id, remote_addr, seen_at FROM authagent_uses WHERE user_id = ?`
+	oldestUse = `SELECT seen_at FROM authagent_uses WHERE grant_id = ? ORDER BY seen_at DESC LIMIT 1 OFFSET ?`
+
+	// deleteUses keeps the index of first_of, where most are null, out of it.
+	deleteUses = `DELETE FROM authagent_uses WHERE grant_id = ? AND seen_at <= ? AND COALESCE(first_of, '') = ''`
+
+	deedColumns = `grant_id, user_id, happened_at, event, action, route, outcome, reason`
+
+	deedsUser = `SELECT ` + deedColumns + ` FROM authagent_deeds WHERE user_id = ? ORDER BY happened_at DESC, id DESC LIMIT ?`
+)
+
+var (
+	insertActivity = insertInto("authagent_activity", activityColumns)
+	insertUse      = insertInto("authagent_uses", "first_of, use_key, grant_id, user_id, remote_addr, seen_at")
+	insertDeed     = insertInto("authagent_deeds", deedColumns)
+)
+
+// maxNetworks is how many networks are remembered of one grant.
+const maxNetworks = 100
+
+// Touch implements [grants.ActivityStore]. Of each grant, the networks that were
+// seen last are remembered, up to 100.
+func (t *Grants) Touch(ctx context.Context, a grants.Activity) (grants.Use, error) {
+	const step = "record activity"
+	err := checkFields(step, field{"session ID", a.SessionID, maxID}, field{"grant ID", a.GrantID, maxID}, field{"user ID", a.UserID, maxID})
+	if err != nil {
+		return grants.KnownUse, err
+	}
+	address, seen := clean(a.RemoteAddr, maxID), nanos(a.SeenAt)
+	upsert := t.s.dialect.upsert(insertActivity, "session_id", "grant_id", "user_id", "remote_addr", "network", "started_at", "seen_at", "expires_at")
+	_, err = t.s.exec(ctx, step, upsert, a.SessionID, a.GrantID, a.UserID, address, clean(a.Network, maxID), nanos(a.StartedAt), seen, nanos(a.ExpiresAt))
+	if err != nil {
+		return grants.KnownUse, err
+	}
+	k := key(a.GrantID, a.Network)
+	if known, err := t.s.exec(ctx, step, updateUse, address, seen, k); err != nil || known > 0 {
+		return grants.KnownUse, err
+	}
+	return t.firstUse(ctx, step, a.GrantID, []any{k, a.GrantID, a.UserID, address, seen})
+}
+
+// firstUse records the use of a grant from a network of which no use seems to be
+// recorded. Two constraints decide between several that are here at once, and say
+// what each is told: a grant has one row that is its first use, and one for each
+// network.
+func (t *Grants) firstUse(ctx context.Context, step, grantID string, row []any) (grants.Use, error) {
+	insert := t.s.dialect.insertNew(insertUse)
+	inserted, err := t.s.exec(ctx, step, insert, append([]any{grantID}, row...)...)
+	switch {
+	case err != nil:
+		return grants.KnownUse, err
+	case inserted == 1:
+		return grants.FirstUse, nil
+	}
+	// Before the new one, so that nothing can go wrong once that is recorded.
+	if err := t.forgetNetworks(ctx, step, grantID); err != nil {
+		return grants.KnownUse, err
+	}
+	inserted, err = t.s.exec(ctx, step, insert, append([]any{nil}, row...)...)
+	if err == nil && inserted == 1 {
+		return grants.NewNetwork, nil
+	}
+	return grants.KnownUse, err
+}
+
+// forgetNetworks makes room for one more network of a grant. The one of its first
+// use stays, or the next would be told to be the first.
+func (t *Grants) forgetNetworks(ctx context.Context, step, grantID string) error {
+	var oldest int64
+	full, err := t.s.row(ctx, step, oldestUse, []any{grantID, maxNetworks - 2}, &oldest)
+	if err == nil && full {
+		_, err = t.s.exec(ctx, step, deleteUses, grantID, oldest)
+	}
+	return err
+}
+
+// EndActivity implements [grants.ActivityStore].
+func (t *Grants) EndActivity(ctx context.Context, sessionID string) error {
+	_, err := t.s.exec(ctx, "end activity", deleteActivity, sessionID)
+	return err
+}
+
+// OwnerActivity implements [grants.ActivityStore].
+func (t *Grants) OwnerActivity(ctx context.Context, userID string) ([]grants.Activity, error) {
+	return list(ctx, t.s, "find activity in account", activityUser, []any{userID, nanos(time.Now())}, func(a *grants.Activity) []any {
+		return []any{
+			&a.SessionID, &a.GrantID, &a.UserID, &a.RemoteAddr, &a.Network, instant{&a.StartedAt}, instant{&a.SeenAt}, instant{&a.ExpiresAt},
+		}
+	})
+}
+
+// OwnerUses implements [grants.ActivityStore].
+func (t *Grants) OwnerUses(ctx context.Context, userID string) ([]grants.LastUse, error) {
+	all, err := list(ctx, t.s, "find uses in account", usesUser, []any{userID}, func(u *grants.LastUse) []any {
+		return []any{&u.GrantID, &u.RemoteAddr, instant{&u.SeenAt}}
+	})
+	var uses []grants.LastUse
+	place := make(map[string]int)
+	for _, u := range all {
+		i, known := place[u.GrantID]
+		switch {
+		case !known:
+			place[u.GrantID] = len(uses)
+			uses = append(uses, u)
+		case u.SeenAt.After(uses[i].SeenAt):
+			uses[i] = u
+		}
+	}
+	return uses, err
+}
+
+// AddDeed implements [grants.ActivityStore].
+func (t *Grants) AddDeed(ctx context.Context, d grants.Deed) error {
+	const step = "record deed"
+	if err := checkFields(step, field{"grant ID", d.GrantID, maxID}, field{"user ID", d.UserID, maxID}); err != nil {
+		return err
+	}
+	_, err := t.s.exec(ctx, step, insertDeed, d.GrantID, d.UserID, nanos(d.At), clean(string(d.Event), maxID), clean(d.Action, maxID),
+		clean(d.Route, maxText), clean(d.Outcome, maxID), clean(string(d.Reason), maxID))
+	return err
+}
+
+// OwnerDeeds implements [grants.ActivityStore].
+func (t *Grants) OwnerDeeds(ctx context.Context, userID string, n int) ([]grants.Deed, error) {
+	if n <= 0 {
+		return nil, nil // a limit that is negative is none to SQLite
+	}
+	return list(ctx, t.s, "find deeds in account", deedsUser, []any{userID, n}, func(d *grants.Deed) []any {
+		return []any{&d.GrantID, &d.UserID, instant{&d.At}, &d.Event, &d.Action, &d.Route, &d.Outcome, &d.Reason}
+	})
+}

@@ -1,0 +1,159 @@
+package sqlstore
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/grants"
+)
+
+// Grants is a [grants.Store]. What decides, and what an owner is shown of a
+// request to approve, is kept as it is or refused: an issuer has at most 2048
+// bytes, an e-mail address 4096, the target and the body of a request 1 MiB each,
+// and IDs, states, digests and the names of scenarios and actions 255. What is for
+// display only, such as an agent's name, is cut rather than refused.
+type Grants struct{ s *Store }
+
+// Grants returns the store of grants, approvals, activity and rules.
+func (s *Store) Grants() *Grants { return &Grants{s} }
+
+const (
+	grantColumns = `id, issuer, agent_id, scenario, user_id, version, state, access, actions, name, model, email,
+	requested_at, requested_from, decided_at, expires_at`
+
+	grantByID    = `SELECT ` + grantColumns + ` FROM authagent_grants WHERE id = ?`
+	grantByKey   = `SELECT ` + grantColumns + ` FROM authagent_grants WHERE grant_key = ?`
+	grantsAgent  = `SELECT ` + grantColumns + ` FROM authagent_grants WHERE agent_key = ?`
+	grantsUser   = `SELECT ` + grantColumns + ` FROM authagent_grants WHERE user_id = ?`
+	replaceGrant = `UPDATE authagent_grants SET version = version + 1, state = ?, access = ?, actions = ?, name = ?, model = ?, email = ?,
+	requested_at = ?, requested_from = ?, decided_at = ?, expires_at = ? WHERE id = ? AND version = ?`
+)
+
+var insertGrant = insertInto("authagent_grants", "grant_key, agent_key, "+grantColumns)
+
+// grantDest is in the order of grantColumns.
+func grantDest(g *grants.Grant) []any {
+	return []any{
+		&g.ID, &g.Agent.Issuer, &g.Agent.ID, &g.Scenario, &g.UserID, &g.Version, &g.State, word{&g.Access}, document[[]string]{&g.Actions},
+		&g.Name, &g.Model, &g.Email, instant{&g.RequestedAt}, &g.RequestedFrom, instant{&g.DecidedAt}, instant{&g.ExpiresAt},
+	}
+}
+
+// grantValues are the columns from state on, in the order of grantColumns. Text
+// for display is made to fit.
+func grantValues(step string, g *grants.Grant) ([]any, error) {
+	fields := append(agentFields(g.Agent), field{"grant ID", g.ID, maxID}, field{"scenario", g.Scenario, maxID}, field{"user ID", g.UserID, maxID},
+		field{"state", string(g.State), maxID}, field{"e-mail address", g.Email, maxText})
+	for _, action := range g.Actions {
+		fields = append(fields, field{"action", action, maxID})
+	}
+	if err := checkFields(step, fields...); err != nil {
+		return nil, err
+	}
+	actions, err := json.Marshal(g.Actions)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("sqlstore: %s: %w", step, err)
+	case len(actions) > maxBlob:
+		return nil, fmt.Errorf("sqlstore: %s: %d actions are too many", step, len(g.Actions))
+	}
+	g.Name, g.Model, g.RequestedFrom = clean(g.Name, maxText), clean(g.Model, maxText), clean(g.RequestedFrom, maxID)
+	return []any{
+		string(g.State), g.Access.String(), string(actions), g.Name, g.Model, g.Email,
+		nanos(g.RequestedAt), g.RequestedFrom, nanos(g.DecidedAt), nanos(g.ExpiresAt),
+	}, nil
+}
+
+// Grant implements [grants.GrantStore].
+func (t *Grants) Grant(ctx context.Context, id string) (grants.Grant, error) {
+	return byID(ctx, t.s, "find grant", grantByID, id, grantDest)
+}
+
+// AgentGrants implements [grants.GrantStore].
+func (t *Grants) AgentGrants(ctx context.Context, agent authagent.Agent) ([]grants.Grant, error) {
+	return list(ctx, t.s, "find grants of agent", grantsAgent, []any{agentKey(agent)}, grantDest)
+}
+
+// OwnerGrants implements [grants.GrantStore].
+func (t *Grants) OwnerGrants(ctx context.Context, userID string) ([]grants.Grant, error) {
+	return list(ctx, t.s, "find grants of account", grantsUser, []any{userID}, grantDest)
+}
+
+// CreateGrant implements [grants.GrantStore].
+func (t *Grants) CreateGrant(ctx context.Context, g grants.Grant) (have grants.Grant, created bool, err error) {
+	const step = "create grant"
+	values, err := grantValues(step, &g)
+	if err != nil {
+		return grants.Grant{}, false, err
+	}
+	k := key(g.Agent.Issuer, g.Agent.ID, g.Scenario, g.UserID)
+	find := func() (grants.Grant, error) { return one(ctx, t.s, step, grantByKey, k, grantDest) }
+	values = append([]any{k, agentKey(g.Agent), g.ID, g.Agent.Issuer, g.Agent.ID, g.Scenario, g.UserID, g.Version}, values...)
+	return create(ctx, t.s, step, g, find, insertGrant, values)
+}
+
+// UpdateGrant implements [grants.GrantStore].
+func (t *Grants) UpdateGrant(ctx context.Context, g grants.Grant) (grants.Grant, error) {
+	const step = "update grant"
+	values, err := grantValues(step, &g)
+	if err != nil {
+		return grants.Grant{}, err
+	}
+	changed, err := t.s.exec(ctx, step, replaceGrant, append(values, g.ID, g.Version)...)
+	switch {
+	case err != nil:
+		return grants.Grant{}, err
+	case changed == 0:
+		return grants.Grant{}, grants.ErrConflict
+	}
+	g.Version++
+	return g, nil
+}
+
+const (
+	selectRules = `SELECT rules FROM authagent_rules WHERE id = 1`
+	insertRules = `INSERT INTO authagent_rules (id, rules) VALUES (1, ?)`
+)
+
+// Rules implements [grants.RuleStore].
+func (t *Grants) Rules(ctx context.Context) (grants.Rules, error) {
+	var r grants.Rules
+	if _, err := t.s.row(ctx, "read rules", selectRules, nil, document[grants.Rules]{&r}); err != nil {
+		return grants.Rules{}, err
+	}
+	return r, nil
+}
+
+// SetRules implements [grants.RuleStore]. They have at most 1 MiB as JSON.
+func (t *Grants) SetRules(ctx context.Context, r grants.Rules) error {
+	const step = "set rules"
+	if err := checkFields(step, ruleFields(r)...); err != nil {
+		return err
+	}
+	text, err := json.Marshal(r)
+	switch {
+	case err != nil:
+		return fmt.Errorf("sqlstore: %s: %w", step, err)
+	case len(text) > maxBlob:
+		return fmt.Errorf("sqlstore: %s: they have %d bytes, at most %d can be stored", step, len(text), maxBlob)
+	}
+	_, err = t.s.exec(ctx, step, t.s.dialect.upsert(insertRules, "id", "rules"), string(text))
+	return err
+}
+
+// ruleFields are all names in r: JSON would make another name of what is no text.
+func ruleFields(r grants.Rules) (fields []field) {
+	for _, names := range [...][]string{r.AllowIssuers, r.DenyIssuers, r.AllowDomains, r.DenyDomains} {
+		for _, name := range names {
+			fields = append(fields, field{"name", name, maxIssuer})
+		}
+	}
+	for _, agents := range [...][]authagent.Agent{r.AllowAgents, r.DenyAgents} {
+		for _, agent := range agents {
+			fields = append(fields, agentFields(agent)...)
+		}
+	}
+	return fields
+}

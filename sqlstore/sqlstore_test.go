@@ -1,0 +1,137 @@
+package sqlstore_test
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/sessions"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/sqlstore"
+)
+
+// The interfaces that each store is documented to implement. What they do is
+// tested on real engines, in internal/enginetest.
+var (
+	_ authagent.ProfileStore    = (*sqlstore.Profiles)(nil)
+	_ authagent.AgentLinker     = (*sqlstore.Links)(nil)
+	_ authagent.StateStore      = (*sqlstore.States)(nil)
+	_ authagent.RevocationStore = (*sqlstore.Revocations)(nil)
+	_ authagent.TokenStore      = (*sqlstore.Tokens)(nil)
+	_ sessions.Store            = (*sqlstore.Sessions)(nil)
+
+	_ func(context.Context, authagent.Event) = (*sqlstore.Store)(nil).Audit
+)
+
+// unreachable is a database whose driver is not one of those that are known, and
+// that nothing connects to.
+type unreachable struct{ err error }
+
+func (u unreachable) Connect(context.Context) (driver.Conn, error) { return nil, u.err }
+func (u unreachable) Driver() driver.Driver                        { return u }
+func (u unreachable) Open(string) (driver.Conn, error)             { return nil, u.err }
+
+func TestNew(t *testing.T) {
+	db := sql.OpenDB(unreachable{errors.New("unreachable")})
+	for _, test := range []struct {
+		name   string
+		config sqlstore.Config
+		want   string // in the error; empty for none
+	}{
+		{"unknown driver", sqlstore.Config{}, "unknown engine: the driver is sqlstore_test.unreachable"},
+		{"named", sqlstore.Config{Dialect: sqlstore.Postgres}, ""},
+		{"unknown dialect", sqlstore.Config{Dialect: 9}, "unknown engine: Dialect 9"},
+		{"negative dialect", sqlstore.Config{Dialect: -1}, "unknown engine: Dialect -1"},
+		{"prefix", sqlstore.Config{Dialect: sqlstore.SQLite, Prefix: "_a1_"}, ""},
+		{"longest prefix", sqlstore.Config{Dialect: sqlstore.MySQL, Prefix: strings.Repeat("p", 32)}, ""},
+		{"too long a prefix", sqlstore.Config{Dialect: sqlstore.MySQL, Prefix: strings.Repeat("p", 33)}, "has 33 characters"},
+		{"digit first", sqlstore.Config{Dialect: sqlstore.MySQL, Prefix: "1a"}, `Prefix "1a"`},
+		{"capital", sqlstore.Config{Dialect: sqlstore.MySQL, Prefix: "A_"}, `Prefix "A_"`},
+		{"schema", sqlstore.Config{Dialect: sqlstore.Postgres, Prefix: "x.a_"}, `Prefix "x.a_"`},
+		{"SQL", sqlstore.Config{Dialect: sqlstore.Postgres, Prefix: `a; DROP TABLE b; --`}, "Prefix"},
+		{"quote", sqlstore.Config{Dialect: sqlstore.Postgres, Prefix: "a\"`'"}, "Prefix"},
+		{"not ASCII", sqlstore.Config{Dialect: sqlstore.Postgres, Prefix: "\u00e9"}, "Prefix"},
+		{"timeout", sqlstore.Config{Dialect: sqlstore.Postgres, Timeout: -1}, "Timeout"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s, err := sqlstore.New(db, test.config)
+			if (err == nil) != (test.want == "") || (err == nil) != (s != nil) || err != nil && !strings.Contains(err.Error(), test.want) {
+				t.Errorf("New: %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+// TestUnreachable: every call says that there is no database, and what the driver said.
+func TestUnreachable(t *testing.T) {
+	refused := errors.New("connection refused")
+	for _, d := range []sqlstore.Dialect{sqlstore.Postgres, sqlstore.MySQL, sqlstore.SQLite} {
+		s, err := sqlstore.New(sql.OpenDB(unreachable{refused}), sqlstore.Config{Dialect: d})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, profileErr := s.Profiles().FindOrCreateProfile(t.Context(), authagent.Profile{})
+		_, stateErr := s.States().UseState(t.Context(), "x", time.Now())
+		_, revokedErr := s.Revocations().Revoked(t.Context(), []string{"x"}, time.Now())
+		_, _, eventsErr := s.Events(t.Context(), sqlstore.EventQuery{})
+		for step, err := range map[string]error{
+			"connect": s.Check(t.Context()), "migrate": s.Migrate(t.Context()), "profile": profileErr, "state": stateErr,
+			"revocations": revokedErr, "audit trail": eventsErr,
+		} {
+			if !errors.Is(err, refused) || !strings.Contains(err.Error(), "sqlstore: ") || !strings.Contains(err.Error(), step) {
+				t.Errorf("%v, %s: %v", d, step, err)
+			}
+		}
+	}
+}
+
+// TestMigrationsAgree: the dialects have one logical schema: the same tables with
+// the same columns, made by migrations of the same number and name.
+func TestMigrationsAgree(t *testing.T) {
+	columns := func(d sqlstore.Dialect) (all []string, names []string) {
+		migrations, err := sqlstore.Migrations(d, "p_")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, m := range migrations {
+			if m.Version != i+1 || !strings.Contains(m.SQL, "INTO p_migrations (version) VALUES ("+string(rune('1'+i))+")") {
+				t.Errorf("%v: migration %d is %d, %s", d, i+1, m.Version, m.Name)
+			}
+			names = append(names, m.Name)
+			table := ""
+			for line := range strings.Lines(m.SQL) {
+				words := strings.Fields(strings.ReplaceAll(line, "IF NOT EXISTS ", ""))
+				switch {
+				case len(words) > 2 && words[0] == "CREATE" && words[1] == "TABLE":
+					table = words[2]
+				case strings.HasPrefix(line, "\t") && words[0] != "KEY" && words[0] != "UNIQUE" && words[0] != "PRIMARY" && words[0] != "--":
+					all = append(all, table+"."+words[0])
+				}
+			}
+		}
+		return all, names
+	}
+	want, wantNames := columns(sqlstore.Postgres)
+	if len(want) < 40 {
+		t.Fatalf("columns %q", want)
+	}
+	for _, d := range []sqlstore.Dialect{sqlstore.MySQL, sqlstore.SQLite} {
+		got, names := columns(d)
+		if strings.Join(got, "\n") != strings.Join(want, "\n") || strings.Join(names, " ") != strings.Join(wantNames, " ") {
+			t.Errorf("%v has %q (%q), and PostgreSQL %q (%q)", d, got, names, want, wantNames)
+		}
+	}
+	for _, bad := range []func() ([]sqlstore.Migration, error){
+		func() ([]sqlstore.Migration, error) { return sqlstore.Migrations(0, "") },
+		func() ([]sqlstore.Migration, error) { return sqlstore.Migrations(sqlstore.MySQL, "a b") },
+	} {
+		if m, err := bad(); err == nil {
+			t.Errorf("%d migrations and no error", len(m))
+		}
+	}
+}

@@ -1,0 +1,310 @@
+package storetest_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/sessions"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/storetest"
+)
+
+// TestSessionStore runs the kit on a store that is good, as small as it can be.
+func TestSessionStore(t *testing.T) {
+	storetest.SessionStore(t, func() sessions.Store { return &sessionStore{} })
+}
+
+// faults are stores with one thing wrong each, and the subtests that are to find it.
+var faults = map[string]struct {
+	run   func(t *testing.T)
+	found string
+}{
+	"profiles by ID alone": {profiles(func(p authagent.Profile) authagent.Profile { p.Agent.Issuer = ""; return p }), "same_ID_at_two_issuers"},
+	"profiles whatever the case": {profiles(func(p authagent.Profile) authagent.Profile {
+		p.Agent.ID = strings.ToLower(p.Agent.ID)
+		return p
+	}), "LNK-12_letter_case"},
+	"profiles without trailing spaces": {profiles(func(p authagent.Profile) authagent.Profile {
+		p.Agent.ID = strings.TrimRight(p.Agent.ID, " ")
+		return p
+	}), "LNK-12_trailing_space"},
+	"profiles by the last eight characters": {profiles(func(p authagent.Profile) authagent.Profile {
+		p.Agent.ID = p.Agent.ID[max(0, len(p.Agent.ID)-8):]
+		return p
+	}), "LNK-12_same_last_eight_characters"},
+	"profiles cut": {profiles(func(p authagent.Profile) authagent.Profile {
+		p.Agent.ID = p.Agent.ID[:min(254, len(p.Agent.ID))]
+		return p
+	}), "LNK-12_same_first_254_bytes"},
+	"profiles joined": {profiles(func(p authagent.Profile) authagent.Profile {
+		return authagent.Profile{Agent: authagent.Agent{ID: p.Agent.Issuer + p.Agent.ID}, Scenario: p.Scenario}
+	}), "same_text_together"},
+	"profiles no scenario": {profiles(func(p authagent.Profile) authagent.Profile { p.Scenario = ""; return p }), "one_for_each_scenario"},
+	"profiles raced": {func(t *testing.T) {
+		storetest.Profiles(t, func() authagent.ProfileStore { return &racedProfiles{} })
+	}, "LNK-13"},
+	"links replaced": {func(t *testing.T) { storetest.Links(t, func() authagent.AgentLinker { return lastLinks{} }) }, "the_first_account_stays"},
+	"states never used": {func(t *testing.T) {
+		storetest.States(t, func() authagent.StateStore { return states(func(string) bool { return true }) })
+	}, "TXN-4_once"},
+	"states raced": {func(t *testing.T) {
+		storetest.States(t, func() authagent.StateStore {
+			var used sync.Map
+			return states(func(id string) bool {
+				_, have := used.Load(id)
+				time.Sleep(time.Millisecond)
+				used.Store(id, true)
+				return !have
+			})
+		})
+	}, "TXN-4_many_at_once"},
+	"states whatever the case": {func(t *testing.T) {
+		storetest.States(t, func() authagent.StateStore {
+			var used sync.Map
+			return states(func(id string) bool {
+				_, have := used.LoadOrStore(strings.ToLower(id), true)
+				return !have
+			})
+		})
+	}, "letter_case"},
+	"revocations to the second":   {revocations(func(at time.Time) time.Time { return at.Truncate(time.Second) }, nil), "SES-11_what_started_until_then"},
+	"revocations to the micro":    {revocations(func(at time.Time) time.Time { return at.Truncate(time.Microsecond) }, nil), "SES-11_what_started_until_then"},
+	"revocations for ever":        {revocations(func(at time.Time) time.Time { return at.Add(time.Hour) }, nil), "SES-11_what_started_until_then"},
+	"revocations of first key":    {revocations(nil, func(keys []string) []string { return keys[:min(1, len(keys))] }), "SES-11_any_of_the_keys"},
+	"revocations that are forgot": {revocations(nil, func([]string) []string { return nil }), "SES-11"},
+	"revocations replaced": {func(t *testing.T) {
+		storetest.Revocations(t, func() authagent.RevocationStore { return &lastRevocations{} })
+	}, "SES-11_the_latest_counts"},
+	"tokens not compared": {tokens(func(s authagent.TokenStore, id string, _ []byte) []byte {
+		have, _ := s.LoadTokens(context.Background(), id)
+		return have
+	}), "REF-2"},
+	"tokens deleted come back": {tokens(func(s authagent.TokenStore, id string, old []byte) []byte {
+		if _, err := s.LoadTokens(context.Background(), id); err != nil {
+			return nil
+		}
+		return old
+	}), "REF-8"},
+	"sessions not ended":     {sessionFault(func(s *sessionStore) { s.keep = true }), "SES-3_ended"},
+	"sessions brought back":  {sessionFault(func(s *sessionStore) { s.revive = true }), "SES-3_a_late_save"},
+	"sessions by planted ID": {sessionFault(func(s *sessionStore) { s.trust = true }), "SES-2_SES-6"},
+	"sessions in the client": {func(t *testing.T) {
+		storetest.SessionStore(t, func() sessions.Store { return sessions.NewCookieStore(make([]byte, 32)) })
+	}, "SES-3_ended"},
+	"sessions of another value": {sessionFault(func(s *sessionStore) { s.forget = true }), "loaded"},
+}
+
+// TestFaultsAreFound: the kit fails for each of the faults, each in a process of
+// its own.
+func TestFaultsAreFound(t *testing.T) {
+	for name, fault := range faults {
+		t.Run(name, func(t *testing.T) {
+			child := exec.Command(os.Args[0], "-test.run=^TestFault$")
+			child.Env = append(os.Environ(), "STORETEST_FAULT="+name)
+			out, err := child.CombinedOutput()
+			if err == nil || !strings.Contains(string(out), "--- FAIL: TestFault/") || !strings.Contains(string(out), fault.found) {
+				t.Errorf("not found in %s: %v\n%s", fault.found, err, out)
+			}
+		})
+	}
+}
+
+// TestFault is run by TestFaultsAreFound, and fails there.
+func TestFault(t *testing.T) {
+	if fault, ok := faults[os.Getenv("STORETEST_FAULT")]; ok {
+		fault.run(t)
+	}
+}
+
+// profiles are looked up by what change makes of them, and returned whole.
+func profiles(change func(authagent.Profile) authagent.Profile) func(*testing.T) {
+	return func(t *testing.T) {
+		storetest.Profiles(t, func() authagent.ProfileStore { return changedProfiles{&memstore.Profiles{}, change} })
+	}
+}
+
+type changedProfiles struct {
+	*memstore.Profiles
+	change func(authagent.Profile) authagent.Profile
+}
+
+func (c changedProfiles) FindOrCreateProfile(ctx context.Context, p authagent.Profile) (authagent.Profile, error) {
+	got, err := c.Profiles.FindOrCreateProfile(ctx, c.change(p))
+	got.Agent, got.Scenario = p.Agent, p.Scenario
+	return got, err
+}
+
+// racedProfiles looks, and then creates.
+type racedProfiles struct {
+	mu    sync.Mutex
+	made  map[authagent.Profile]authagent.Profile
+	count int
+}
+
+func (r *racedProfiles) FindOrCreateProfile(_ context.Context, p authagent.Profile) (authagent.Profile, error) {
+	key := authagent.Profile{Agent: p.Agent, Scenario: p.Scenario}
+	r.mu.Lock()
+	have, ok := r.made[key]
+	r.mu.Unlock()
+	if ok {
+		return have, nil
+	}
+	time.Sleep(time.Millisecond)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.made == nil {
+		r.made = make(map[authagent.Profile]authagent.Profile)
+	}
+	r.count++
+	p.ID = fmt.Sprint(r.count)
+	r.made[key] = p
+	return p, nil
+}
+
+type lastLinks struct{}
+
+func (lastLinks) LinkAgent(_ context.Context, _ authagent.Agent, userID string) (string, error) {
+	return userID, nil
+}
+
+type states func(id string) bool
+
+func (s states) UseState(_ context.Context, id string, _ time.Time) (bool, error) { return s(id), nil }
+
+func revocations(at func(time.Time) time.Time, keys func([]string) []string) func(*testing.T) {
+	return func(t *testing.T) {
+		storetest.Revocations(t, func() authagent.RevocationStore { return changedRevocations{&memstore.Revocations{}, at, keys} })
+	}
+}
+
+type changedRevocations struct {
+	*memstore.Revocations
+	at   func(time.Time) time.Time
+	keys func([]string) []string
+}
+
+func (c changedRevocations) Revoke(ctx context.Context, key string, at, until time.Time) error {
+	if c.at != nil {
+		at = c.at(at)
+	}
+	return c.Revocations.Revoke(ctx, key, at, until)
+}
+
+func (c changedRevocations) Revoked(ctx context.Context, keys []string, started time.Time) (bool, error) {
+	if c.keys != nil {
+		keys = c.keys(keys)
+	}
+	return c.Revocations.Revoked(ctx, keys, started)
+}
+
+// lastRevocations keeps the last time that came, not the latest.
+type lastRevocations struct{ at sync.Map }
+
+func (l *lastRevocations) Revoke(_ context.Context, key string, at, _ time.Time) error {
+	l.at.Store(key, at)
+	return nil
+}
+
+func (l *lastRevocations) Revoked(_ context.Context, keys []string, started time.Time) (bool, error) {
+	for _, key := range keys {
+		if at, ok := l.at.Load(key); ok && !started.After(at.(time.Time)) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+func tokens(old func(s authagent.TokenStore, id string, old []byte) []byte) func(*testing.T) {
+	return func(t *testing.T) {
+		storetest.Tokens(t, func() authagent.TokenStore { return changedTokens{&memstore.Tokens{}, old} })
+	}
+}
+
+type changedTokens struct {
+	*memstore.Tokens
+	old func(s authagent.TokenStore, id string, old []byte) []byte
+}
+
+func (c changedTokens) SaveTokens(ctx context.Context, id string, old, sealed []byte, expires time.Time) error {
+	return c.Tokens.SaveTokens(ctx, id, c.old(c.Tokens, id, old), sealed, expires)
+}
+
+func sessionFault(set func(*sessionStore)) func(*testing.T) {
+	return func(t *testing.T) {
+		storetest.SessionStore(t, func() sessions.Store {
+			s := &sessionStore{}
+			set(s)
+			return s
+		})
+	}
+}
+
+// sessionStore keeps sessions in memory; its fields are what is wrong with it.
+type sessionStore struct {
+	keep, revive, trust, forget bool
+
+	mu   sync.Mutex
+	kept map[string]map[any]any
+	n    int
+}
+
+func (s *sessionStore) Get(r *http.Request, name string) (*sessions.Session, error) {
+	return sessions.GetRegistry(r).Get(s, name)
+}
+
+func (s *sessionStore) New(r *http.Request, name string) (*sessions.Session, error) {
+	gs := sessions.NewSession(s, name)
+	gs.IsNew = true
+	cookie, err := r.Cookie(name)
+	if err != nil {
+		return gs, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	values, ok := s.kept[cookie.Value]
+	if ok || s.trust {
+		gs.ID, gs.IsNew = cookie.Value, false
+	}
+	for k, v := range values {
+		if !s.forget {
+			gs.Values[k] = v
+		}
+	}
+	return gs, nil
+}
+
+func (s *sessionStore) Save(_ *http.Request, w http.ResponseWriter, gs *sessions.Session) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.kept == nil {
+		s.kept = make(map[string]map[any]any)
+	}
+	_, known := s.kept[gs.ID]
+	switch {
+	case gs.Options.MaxAge < 0:
+		if !s.keep {
+			delete(s.kept, gs.ID)
+		}
+	case gs.ID == "":
+		s.n++
+		gs.ID = fmt.Sprintf("session-number-%06d", s.n)
+		fallthrough
+	case known, s.revive:
+		values := make(map[any]any)
+		for k, v := range gs.Values {
+			values[k] = v
+		}
+		s.kept[gs.ID] = values
+	}
+	http.SetCookie(w, sessions.NewCookie(gs.Name(), gs.ID, gs.Options))
+	return nil
+}
