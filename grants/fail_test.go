@@ -473,6 +473,7 @@ func TestEvents(t *testing.T) {
 			{grants.EventChanged, "agent_1", s.alice, s.alice, "first", "ok"},
 			{authagent.EventActionPerformed, "agent_1", s.alice, "", "first", "ok orders:create"},
 			{authagent.EventActionPending, "agent_1", s.alice, "", "first", "pending payouts:create approval_pending"},
+			{grants.EventActionDenied, "agent_1", s.alice, s.alice, "first", "ok payouts:create"},
 			{grants.EventSuspended, "agent_1", s.alice, s.alice, "first", "ok"},
 			{authagent.EventSessionEnded, "agent_1", s.alice, "", "first", "refused  link_suspended"},
 			{authagent.EventLoginFailed, "agent_1", "", "", "", "refused  link_suspended"},

@@ -312,6 +312,7 @@ func (p *Policy) suspend(ctx context.Context, g Grant, email string) error {
 	if err != nil {
 		return fmt.Errorf("grants: suspend grant: %w", err)
 	}
+	p.denyActions(ctx, g, "")
 	p.changed(ctx, EventSuspended, g, "")
 	return authagent.ErrSuspended
 }
