@@ -108,7 +108,8 @@ func (rp *RelyingParty) ForbidAgents(next http.Handler) http.Handler {
 // RequireHuman lets humans through who are signed in to the site, as Config.Human
 // says, and nobody else: no agent whatever its access, even in a browser where a
 // human is signed in as well. The site's pages for what only the owner may do
-// belong behind it. It panics if Config.Human is not set.
+// belong behind it. A site with several relying parties puts Attach of each of the
+// others around it. It panics if Config.Human is not set.
 func (rp *RelyingParty) RequireHuman(next http.Handler) http.Handler {
 	if rp.config.Human == nil {
 		panic("authagent: RequireHuman needs Config.Human")
@@ -134,10 +135,11 @@ func HumanFromContext(ctx context.Context) (userID string, ok bool) {
 
 // human returns the human who is signed in where no agent is.
 func (rp *RelyingParty) human(w http.ResponseWriter, r *http.Request) (userID string, err error) {
+	_, another := FromContext(r.Context()) // of another relying party, perhaps
 	switch s, _, err := rp.session(w, r); {
 	case err != nil:
 		return "", err
-	case s != nil:
+	case s != nil || another:
 		return "", fail(ErrAgentForbidden, "ask who is signed in", "an agent is signed in")
 	case rp.config.Human == nil:
 		return "", siteError("ask who is signed in", errors.New("Config.Human is not set"))
