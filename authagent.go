@@ -785,7 +785,8 @@ func (rp *RelyingParty) returnTarget(target string) string {
 //
 // It takes POST from this site's own pages, of a human whom Config.Human knows and
 // who is the same when the login comes back. The Scenario has to be a [Connector];
-// those of this package are with grants.OwnerApproval.
+// those of this package are with grants.OwnerApproval. A site with several relying
+// parties puts Attach of each of the others around it.
 func (rp *RelyingParty) ConnectHandler() http.Handler {
 	return rp.handler(EventLoginFailed, func(w http.ResponseWriter, r *http.Request) error {
 		if err := rp.mayPost(w, r); err != nil {

@@ -30,7 +30,9 @@ type Decision struct {
 	For     time.Duration // how long; zero means Policy.ApprovedFor
 }
 
-// Decide records an owner's decision, which counts on the agent's next request. It
+// Decide records an owner's decision, which counts on the agent's next request.
+// With an agent that is suspended or revoked go its single actions, approved or
+// not. It
 // returns authagent.ErrNotFound for a grant of another account, authagent.ErrConflict where
 // the grant is not, or no longer, what the owner has seen, ErrExpired for a
 // request that has expired, and ErrDecision.
@@ -64,6 +66,9 @@ func (p *Policy) Decide(ctx context.Context, userID string, d Decision) (Grant, 
 	}
 	if g, err = p.store.UpdateGrant(ctx, g); err != nil {
 		return g, fmt.Errorf("grants: decide: %w", err)
+	}
+	if event == EventRevoked || event == EventSuspended {
+		p.denyActions(ctx, g, userID)
 	}
 	p.changed(ctx, event, g, userID)
 	return g, nil

@@ -312,6 +312,7 @@ func (p *Policy) suspend(ctx context.Context, g Grant, email string) error {
 	if err != nil {
 		return fmt.Errorf("grants: suspend grant: %w", err)
 	}
+	p.denyActions(ctx, g, "")
 	p.changed(ctx, EventSuspended, g, "")
 	return authagent.ErrSuspended
 }
@@ -346,6 +347,13 @@ func (p *Policy) approveByEmail(ctx context.Context, r authagent.LinkRequest) (a
 	if link, err := p.linked(ctx, r); err != authagent.ErrApproval {
 		return link, err // another sign-in of the agent was faster
 	}
+	switch stopped, err := p.stopped(ctx, r); {
+	case err != nil:
+		return authagent.Link{}, err
+	case stopped:
+		p.ask(ctx, r)
+		return authagent.Link{}, authagent.ErrApproval
+	}
 	switch refusal, err := p.mayHaveAnother(ctx, r.User.ID); {
 	case err != nil:
 		return authagent.Link{}, err
@@ -366,6 +374,18 @@ func (p *Policy) approveByEmail(ctx context.Context, r authagent.LinkRequest) (a
 	}
 	p.changed(ctx, EventApproved, g, "")
 	return g.link(), nil
+}
+
+// stopped reports whether the account's owner has said no to the agent before, in
+// whatever scenario.
+func (p *Policy) stopped(ctx context.Context, r authagent.LinkRequest) (bool, error) {
+	all, err := p.store.AgentGrants(ctx, r.Agent)
+	if err != nil {
+		return false, fmt.Errorf("grants: find grants of agent: %w", err)
+	}
+	return slices.ContainsFunc(all, func(g Grant) bool {
+		return g.UserID == r.User.ID && (g.State == Denied || g.State == Revoked || g.State == Suspended)
+	}), nil
 }
 
 // ask has an agent's request put before the owner of the account, in the

@@ -703,6 +703,25 @@ func TestApproveByEmail(t *testing.T) {
 	}
 }
 
+// TestApproveByEmailAfterNo: an agent that its owner has stopped is not let in by
+// its address in another scenario.
+func TestApproveByEmailAfterNo(t *testing.T) {
+	for _, state := range []grants.State{grants.Revoked, grants.Suspended, grants.Approved} {
+		s := newShop(t, options{policy: func(p *grants.Policy) {
+			p.DangerouslyApproveByEmail = &grants.EmailApproval{Issuers: []string{"https://as.example"}, Domains: []string{"example.com"}}
+		}})
+		s.wantSignIn(s.browser(), s.agent("agent_1", "alice@example.com"), 303, "")
+		s.decide(s.alice, "agent_1", state)
+		_, err := s.owners.Link(context.Background(), authagent.LinkRequest{
+			Agent: s.named("agent_1"), Email: "alice@example.com", Scenario: "ContextualProfile", User: &authagent.User{ID: s.alice, EmailVerified: true},
+		})
+		if stopped := state != grants.Approved; stopped != errors.Is(err, authagent.ErrApproval) || !stopped && err != nil {
+			t.Errorf("LNK-16 %s in another scenario: %v", state, err)
+		}
+		s.wait()
+	}
+}
+
 type writer func([]byte)
 
 func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }
