@@ -1058,9 +1058,12 @@ func (rp *RelyingParty) Identify(ctx context.Context, t *oauth2.Token, l *Login)
 	if err != nil {
 		return nil, serverError("establish identity", err)
 	}
+	if fresh != issued {
+		t = publicToken(fresh)
+	}
 	return &SignIn{
 		Agent: Agent{Issuer: rp.config.Issuer, ID: id.Agent}, Model: id.Model,
-		rp: rp, identity: id.Subject, token: publicToken(fresh), refreshed: fresh != issued,
+		rp: rp, identity: id.Subject, token: t, refreshed: fresh != issued,
 	}, nil
 }
 
@@ -1085,10 +1088,11 @@ func wireToken(t *oauth2.Token) *wire.Token {
 
 // serverError says what an error of the back channel means for a sign-in.
 func serverError(step string, err error) error {
+	if err == nil {
+		return nil
+	}
 	var w *wire.Error
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, wire.ErrSecret):
 		return &Error{Reason: ErrStore, Step: step, Err: err, RetryAfter: retryAfter}
 	case errors.Is(err, identity.ErrMismatch):

@@ -960,8 +960,11 @@ const retryAfter = 5 * time.Second
 // siteError is the error of something that the site provides: what it says if it
 // is a reason, and a fault of the site if it is not.
 func siteError(step string, err error) error {
+	if err == nil {
+		return nil
+	}
 	var e *Error
-	if err == nil || errors.As(err, &e) {
+	if errors.As(err, &e) {
 		return err
 	}
 	if reason, ok := reasonOf(err); ok {

@@ -212,7 +212,7 @@ func (m *storeSessions) save(w http.ResponseWriter, r *http.Request, gs *session
 	}
 	s.seenAt = time.Now()
 	gs.Options = m.options(int(m.lifetime / time.Second))
-	gs.Values[valueKey] = m.box.Seal(s.append(nil), m.cookie)
+	gs.Values[valueKey] = m.box.Seal(s.append(make([]byte, 0, 256)), m.cookie)
 	m.unset(w)
 	if err := m.store.Save(r, w, gs); err != nil {
 		return fmt.Errorf("save session: %w", err)

@@ -304,12 +304,3 @@ func CheckURL(s string, dev bool) (*url.URL, error) {
 func Loopback(host string) bool {
 	return host == "localhost" || host == "127.0.0.1" || host == "::1"
 }
-
-// get sends a GET request.
-func (c *Client) get(ctx context.Context, step, address string) (*answer, error) {
-	req, err := http.NewRequest(http.MethodGet, address, nil)
-	if err != nil {
-		return nil, &Error{Kind: Invalid, Step: step, Err: errors.New("address is not a URL")}
-	}
-	return c.send(ctx, step, req)
-}
