@@ -178,7 +178,8 @@ type TokenStore interface {
 // limits are inside it, where no cookie attribute can stretch them.
 type storeSessions struct {
 	store    sessions.Store
-	cookie   string
+	cookie   string // its name
+	deletion string // the Set-Cookie line that has clients forget it
 	secure   bool
 	box      *seal.Box
 	idle     time.Duration
@@ -294,7 +295,8 @@ func (m *storeSessions) unset(w http.ResponseWriter) {
 // clear has the client forget a cookie that is of no use.
 func (m *storeSessions) clear(w http.ResponseWriter) error {
 	m.unset(w)
-	w.Header().Add("Set-Cookie", browser.SetCookie(m.cookie, "", 0, m.secure))
+	h := w.Header()
+	h["Set-Cookie"] = append(h["Set-Cookie"], m.deletion)
 	return ErrNoSession
 }
 
