@@ -56,15 +56,16 @@ package authagent
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"html/template"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"net/http"
 	"net/url"
 	"path"
@@ -345,6 +346,9 @@ type RelyingParty struct {
 	audit       *sink.Sink[delivery]
 	pages       *answer.Pages
 	signpost    *signpost.Site
+	challenge   string          // the signpost's
+	links       []string        // the signpost's
+	nobody      answer.Prepared // that no agent is signed in
 	crossOrigin *http.CrossOriginProtection
 	limits      limiters
 	request     atomic.Pointer[authorizationRequest]
@@ -381,6 +385,8 @@ func New(c Config) (*RelyingParty, error) {
 	}
 	rp.server = wire.NewServer(client, source, c.ClientID, rp.clientSecret, wire.Encoding(c.TokenEncoding))
 	rp.signpost = rp.newSignpost()
+	rp.challenge, rp.links = rp.signpost.Challenge(), rp.signpost.Links()
+	rp.nobody = answer.Prepare((&Error{Reason: ErrNoSession, signpost: rp.signpost}).problem())
 	rp.audit = sink.New(rp.deliver, func(why string) { rp.config.Logger.Error("authagent: audit event lost", "why", why) })
 	return rp, rp.openCookies(dev)
 }
@@ -442,7 +448,7 @@ func (rp *RelyingParty) openCookies(dev bool) error {
 		}
 		rp.sessions = &storeSessions{
 			store: store, cookie: name, secure: !dev, box: boxes["session"], idle: c.SessionIdle, lifetime: c.SessionLifetime,
-			inCookie: inCookie,
+			deletion: browser.SetCookie(name, "", 0, !dev), inCookie: inCookie,
 		}
 	}
 	return nil
@@ -682,12 +688,14 @@ func (rp *RelyingParty) Check(ctx context.Context) []Finding {
 	return findings
 }
 
-// newRequestID returns 80 random bits in the alphabet of rand.Text.
+// newRequestID returns a name for a request, which has to be another one each
+// time and need not be secret: 80 bits of math/rand, in letters and digits.
 func newRequestID() string {
-	var random [10]byte
-	rand.Read(random[:])
+	var random [16]byte
+	binary.NativeEndian.PutUint64(random[:8], mathrand.Uint64())
+	binary.NativeEndian.PutUint64(random[8:], mathrand.Uint64())
 	var text [16]byte
-	base32.StdEncoding.Encode(text[:], random[:])
+	base32.StdEncoding.Encode(text[:], random[:10])
 	return string(text[:])
 }
 
@@ -1063,9 +1071,12 @@ func (rp *RelyingParty) Identify(ctx context.Context, t *oauth2.Token, l *Login)
 	if err != nil {
 		return nil, serverError("establish identity", err)
 	}
+	if fresh != issued {
+		t = publicToken(fresh)
+	}
 	return &SignIn{
 		Agent: Agent{Issuer: rp.config.Issuer, ID: id.Agent}, Model: id.Model,
-		rp: rp, identity: id.Subject, token: publicToken(fresh), refreshed: fresh != issued,
+		rp: rp, identity: id.Subject, token: t, refreshed: fresh != issued,
 	}, nil
 }
 
@@ -1090,10 +1101,11 @@ func wireToken(t *oauth2.Token) *wire.Token {
 
 // serverError says what an error of the back channel means for a sign-in.
 func serverError(step string, err error) error {
+	if err == nil {
+		return nil
+	}
 	var w *wire.Error
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, wire.ErrSecret):
 		return &Error{Reason: ErrStore, Step: step, Err: err, RetryAfter: retryAfter}
 	case errors.Is(err, identity.ErrMismatch):

@@ -28,22 +28,35 @@ import (
 
 type contextKey struct{}
 
-// attached is what a request's context carries: the session, or nil for a
-// request that was looked at and has none, whether it performs an action that the
-// session may perform, and what another relying party of the same site, or an
-// outer middleware, attached before.
+// attached is a request's context and what the middleware adds to it: the
+// session, or nil for a request that was looked at and has none, whether it
+// performs an action that the session may perform, and what another relying party
+// of the same site, or an outer middleware, attached before.
 type attached struct {
+	context.Context
 	rp      *RelyingParty
 	session *Session
 	allowed bool
 	before  *attached
 }
 
+func attachedTo(ctx context.Context) *attached {
+	a, _ := ctx.Value(contextKey{}).(*attached)
+	return a
+}
+
+// Value returns a itself for its key, and what the request's context has for others.
+func (a *attached) Value(key any) any {
+	if key == (contextKey{}) {
+		return a
+	}
+	return a.Context.Value(key)
+}
+
 // FromContext returns the agent session of a request that came through the
 // middleware, and whether there is one.
 func FromContext(ctx context.Context) (*Session, bool) {
-	a, _ := ctx.Value(contextKey{}).(*attached)
-	for ; a != nil; a = a.before {
+	for a := attachedTo(ctx); a != nil; a = a.before {
 		if a.session != nil { // of several relying parties, the innermost that knows the agent
 			return a.session, true
 		}
@@ -68,11 +81,15 @@ func (rp *RelyingParty) Attach(next http.Handler) http.Handler {
 func (rp *RelyingParty) RequireAgent(next http.Handler) http.Handler {
 	return rp.guard(next, "", func(_ *http.Request, s *Session) error {
 		if s == nil {
-			return fail(ErrNoSession, "require agent", "nobody is signed in")
+			return errNobody
 		}
 		return nil
 	})
 }
+
+// errNobody is why a request is refused that comes without a session, from an
+// agent that has not signed in yet or from anybody else.
+var errNobody = fail(ErrNoSession, "require agent", "nobody is signed in")
 
 // RequireAccess returns a middleware that lets through the agents that have at
 // least this access to their user's data. It is what belongs in front of
@@ -83,7 +100,7 @@ func (rp *RelyingParty) RequireAccess(least Access) func(http.Handler) http.Hand
 		return rp.guard(next, "", func(_ *http.Request, s *Session) error {
 			switch {
 			case s == nil:
-				return fail(ErrNoSession, "require access", "nobody is signed in")
+				return errNobody
 			case s.Access < least:
 				return fail(ErrAccess, "require access", "the session's access is %s, %s is needed", s.Access, least)
 			}
@@ -324,9 +341,7 @@ func readAction(r *http.Request, s *Session, action string) (request ActionReque
 // check of a guard with an action says whether the session may perform it.
 func (rp *RelyingParty) guard(next http.Handler, action string, check func(*http.Request, *Session) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// What an agent sees is nobody else's, in no cache.
-		w.Header()["Cache-Control"] = []string{"no-store"}
-		addVary(w.Header(), "Cookie")
+		keepPrivate(w.Header())
 		s, before, err := rp.session(w, r)
 		if err == nil && s != nil && before == nil {
 			err = rp.limits.request(s)
@@ -345,8 +360,8 @@ func (rp *RelyingParty) guard(next http.Handler, action string, check func(*http
 			rp.record(r, EventActionPerformed, s, action, nil)
 		}
 		if before == nil || action != "" {
-			outer, _ := r.Context().Value(contextKey{}).(*attached)
-			r = r.WithContext(context.WithValue(r.Context(), contextKey{}, &attached{rp, s, action != "", outer}))
+			ctx := r.Context()
+			r = r.WithContext(&attached{ctx, rp, s, action != "", attachedTo(ctx)})
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -421,21 +436,31 @@ func limited(step string, wait time.Duration) error {
 	return e
 }
 
+// keepPrivate says that what an agent sees is nobody else's, in no cache.
+func keepPrivate(h http.Header) {
+	values := [...]string{"no-store", "Cookie", ""} // in one place, with room for another Vary
+	h["Cache-Control"] = values[0:1:1]
+	if len(h["Vary"]) == 0 {
+		h["Vary"] = values[1:2:3]
+		return
+	}
+	addVary(h, "Cookie")
+}
+
 func addVary(h http.Header, name string) {
 	for _, have := range h["Vary"] {
 		if strings.EqualFold(have, name) {
 			return
 		}
 	}
-	h.Add("Vary", name)
+	h["Vary"] = append(h["Vary"], name)
 }
 
 // session returns the request's session, nil for none. It is loaded once per
 // request, however many middlewares ask; before is what the one outside of this
 // one has attached.
 func (rp *RelyingParty) session(w http.ResponseWriter, r *http.Request) (s *Session, before *attached, err error) {
-	a, _ := r.Context().Value(contextKey{}).(*attached)
-	for ; a != nil; a = a.before {
+	for a := attachedTo(r.Context()); a != nil; a = a.before {
 		if a.rp == rp {
 			return a.session, a, nil
 		}
@@ -467,20 +492,23 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session
 	case ended:
 		return nil, rp.discard(w, r, s, ErrNoSession)
 	}
-	own := *s // the site may have given others the same one
-	s = &own
+	if rp.config.Sessions != nil {
+		own := *s // the site may have given others the same one
+		s = &own
+	}
 	s.RemoteAddr = rp.config.ClientAddr(r)
 	err = rp.config.Scenario.CheckSession(ctx, s)
 	if s.UserID == "" { // there is nobody whose data it could have access to
 		s.Access, s.Actions = AccessNone, nil
 	}
+	if err == nil {
+		rp.confirm(s)
+		return s, nil
+	}
 	if reason, ok := reasonOf(err); ok {
 		return nil, rp.discard(w, r, s, reason)
 	}
-	if err == nil {
-		rp.confirm(s)
-	}
-	return s, err
+	return nil, err
 }
 
 // discard takes a session that no longer holds away from the client.
@@ -516,6 +544,9 @@ func (rp *RelyingParty) readOnly(r *http.Request, s *Session, allowed bool) erro
 
 // refuse answers a request that the middleware does not let through.
 func (rp *RelyingParty) refuse(w http.ResponseWriter, r *http.Request, s *Session, action string, err error) {
+	if rp.refuseNobody(w, r, err) {
+		return
+	}
 	e := asError(err)
 	if e.Reason == ErrNoSession && isPageLoad(r) && !rp.config.RequirePOST {
 		target := rp.config.LoginPath
@@ -534,6 +565,29 @@ func (rp *RelyingParty) refuse(w http.ResponseWriter, r *http.Request, s *Sessio
 		rp.record(r, EventPermissionDenied, s, action, e)
 	}
 	rp.answer(w, r, e)
+}
+
+// refuseNobody gives the answer that was prepared, if the request is one of a
+// program that has not signed in. Each agent begins as one, and so does whoever
+// floods the site. It is what answer would write, but for the request's ID.
+func (rp *RelyingParty) refuseNobody(w http.ResponseWriter, r *http.Request, err error) bool {
+	if err != error(errNobody) || rp.config.ErrorHandler != nil || wantsPage(r) {
+		return false
+	}
+	if _, human := HumanFromContext(r.Context()); human {
+		return false
+	}
+	rp.demandSignIn(w.Header())
+	rp.nobody.Write(w, newRequestID())
+	return true
+}
+
+// demandSignIn sets the challenge that RFC 9110 section 15.5.2 demands of status
+// 401, and where to sign in.
+func (rp *RelyingParty) demandSignIn(h http.Header) {
+	addVary(h, "Accept")
+	h["Www-Authenticate"] = []string{rp.challenge}
+	h["Link"] = append(h["Link"], rp.links...)
 }
 
 // isPageLoad reports whether a browser is showing a page, which it can show a
@@ -594,10 +648,9 @@ func (rp *RelyingParty) answer(w http.ResponseWriter, r *http.Request, e *Error)
 	case e.Reason == ErrHuman: // RFC 9110 section 15.5.2 demands a challenge, and no agent is to try
 		h.Set("WWW-Authenticate", "Human")
 	case status == http.StatusUnauthorized:
-		h["Www-Authenticate"] = []string{rp.signpost.Challenge()}
-		fallthrough
+		rp.demandSignIn(h)
 	case status == http.StatusForbidden:
-		h["Link"] = append(h["Link"], rp.signpost.Links()...)
+		h["Link"] = append(h["Link"], rp.links...)
 	}
 	if _, human := HumanFromContext(r.Context()); !human { // who is signed in as a human is not to sign in as an agent
 		e.signpost = rp.signpost
@@ -957,8 +1010,9 @@ func (e *Error) outcome() string {
 }
 
 func (e *Error) problem() answer.Problem {
+	o := e.Reason.outcome()
 	p := answer.Problem{
-		Status: e.Status(), Title: e.Title(), Detail: e.Detail(), Code: string(e.Reason), RequestID: e.RequestID,
+		Status: o.status, Title: o.title, Detail: o.detail, Code: string(e.Reason), RequestID: e.RequestID,
 		Retry: e.RetryAfter > 0, Action: e.action, Approval: e.location, Field: e.Field,
 	}
 	if e.Reason == ErrReadOnly {
@@ -1002,8 +1056,11 @@ const retryAfter = 5 * time.Second
 // siteError is the error of something that the site provides: what it says if it
 // is a reason, and a fault of the site if it is not.
 func siteError(step string, err error) error {
+	if err == nil {
+		return nil
+	}
 	var e *Error
-	if err == nil || errors.As(err, &e) {
+	if errors.As(err, &e) {
 		return err
 	}
 	if reason, ok := reasonOf(err); ok {

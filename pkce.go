@@ -215,7 +215,8 @@ func (p *pendingLogins) put(w http.ResponseWriter, r *http.Request, l *Login) {
 		value = seal.AppendString(value, field)
 	}
 	sealed := p.box.Seal(value, name)
-	w.Header().Add("Set-Cookie", browser.SetCookie(name, sealed, int(loginTTL/time.Second), p.secure))
+	h := w.Header()
+	h["Set-Cookie"] = append(h["Set-Cookie"], browser.SetCookie(name, sealed, int(loginTTL/time.Second), p.secure))
 	p.makeRoom(w, r, len(name)+len(sealed))
 }
 

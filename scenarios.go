@@ -143,8 +143,11 @@ func (in *SignIn) UserInfo(ctx context.Context) (*UserInfo, error) {
 	if in.refreshed {
 		err = ask(token)
 	} else {
-		token, err = in.rp.server.Confirm(ctx, token, ask)
-		in.token, in.refreshed = publicToken(token), true
+		var fresh *wire.Token
+		if fresh, err = in.rp.server.Confirm(ctx, token, ask); fresh != token {
+			in.token = publicToken(fresh)
+		}
+		in.refreshed = true
 	}
 	if err != nil {
 		return nil, serverError("ask userinfo", err)

@@ -178,7 +178,8 @@ type TokenStore interface {
 // limits are inside it, where no cookie attribute can stretch them.
 type storeSessions struct {
 	store    sessions.Store
-	cookie   string
+	cookie   string // its name
+	deletion string // the Set-Cookie line that has clients forget it
 	secure   bool
 	box      *seal.Box
 	idle     time.Duration
@@ -212,7 +213,7 @@ func (m *storeSessions) save(w http.ResponseWriter, r *http.Request, gs *session
 	}
 	s.seenAt = time.Now()
 	gs.Options = m.options(int(m.lifetime / time.Second))
-	gs.Values[valueKey] = m.box.Seal(s.append(nil), m.cookie)
+	gs.Values[valueKey] = m.box.Seal(s.append(make([]byte, 0, 256)), m.cookie)
 	m.unset(w)
 	if err := m.store.Save(r, w, gs); err != nil {
 		return fmt.Errorf("save session: %w", err)
@@ -294,7 +295,8 @@ func (m *storeSessions) unset(w http.ResponseWriter) {
 // clear has the client forget a cookie that is of no use.
 func (m *storeSessions) clear(w http.ResponseWriter) error {
 	m.unset(w)
-	w.Header().Add("Set-Cookie", browser.SetCookie(m.cookie, "", 0, m.secure))
+	h := w.Header()
+	h["Set-Cookie"] = append(h["Set-Cookie"], m.deletion)
 	return ErrNoSession
 }
 

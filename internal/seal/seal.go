@@ -77,15 +77,18 @@ func (b *Box) Open(sealed, name string) ([]byte, error) {
 	if strings.IndexByte(sealed, '\r') >= 0 || strings.IndexByte(sealed, '\n') >= 0 { // encoding/base64 skips line breaks
 		return nil, ErrOpen
 	}
-	size := encoding.DecodedLen(len(sealed))
-	// One buffer holds the name, what is sealed and the value, one after the other.
-	bound := append(make([]byte, 0, len(name)+2*size), name...)
+	// One buffer holds the name and what is sealed, one after the other.
+	bound := append(make([]byte, 0, len(name)+encoding.DecodedLen(len(sealed))), name...)
 	raw, err := encoding.AppendDecode(bound[len(bound):], []byte(sealed))
 	if err != nil {
 		return nil, ErrOpen
 	}
-	for _, aead := range b.aeads {
-		if value, err := aead.Open(raw[len(raw):], nil, raw, bound); err == nil {
+	for i, aead := range b.aeads {
+		var into []byte
+		if i == len(b.aeads)-1 {
+			into = raw[:0] // in its own place, as no other key will need it
+		}
+		if value, err := aead.Open(into, nil, raw, bound); err == nil {
 			return value, nil
 		}
 	}

@@ -105,12 +105,8 @@ func (s *Server) UserInfo(ctx context.Context, access string) (*UserInfo, error)
 	if m.UserInfo == "" {
 		return nil, &Error{Kind: Invalid, Step: step, Err: errors.New("the server has no userinfo endpoint")}
 	}
-	req, err := http.NewRequest(http.MethodGet, m.UserInfo, nil)
-	if err != nil {
-		return nil, &Error{Kind: Invalid, Step: step, Err: errors.New("endpoint is not a URL")}
-	}
-	req.Header.Set("Authorization", "Bearer "+access) // the published server takes no other spelling of Bearer
-	a, err := s.client.send(ctx, step, req)
+	// The published server takes no other spelling of Bearer.
+	a, err := s.client.send(ctx, step, http.MethodGet, m.UserInfo, fields{{"Authorization", "Bearer " + access}}, nil)
 	if err != nil {
 		return nil, err
 	}
