@@ -87,6 +87,19 @@ type Grant struct {
 	RequestedFrom string    `json:"requested_from,omitempty"` // the client's address
 	DecidedAt     time.Time `json:"decided_at,omitzero"`
 	ExpiresAt     time.Time `json:"expires_at"`
+
+	// SessionsFrom is when the agent was let in anew, or asked anew, after it had
+	// been stopped or its time was over; zero for never. Sessions from before then
+	// have ended, whether or not they were used in between.
+	SessionsFrom time.Time `json:"sessions_from,omitzero"`
+}
+
+// anew is what SessionsFrom is to be if the agent asks or is let in now.
+func (g Grant) anew(now time.Time) time.Time {
+	if g.State == Pending || g.State == Denied || g.Now() == Approved { // no session has ended with it
+		return g.SessionsFrom
+	}
+	return now
 }
 
 // Now returns the grant's state at this moment: a pending or approved grant whose
@@ -432,7 +445,7 @@ func (p *Policy) file(ctx context.Context, r authagent.LinkRequest) error {
 	}
 	g := p.newGrant(r, Pending, or(p.PendingFor, 24*time.Hour))
 	if have >= 0 {
-		g.ID, g.Version = all[have].ID, all[have].Version
+		g.ID, g.Version, g.SessionsFrom = all[have].ID, all[have].Version, all[have].anew(g.RequestedAt)
 		g, err = p.store.UpdateGrant(ctx, g)
 	} else {
 		var created bool
@@ -505,6 +518,7 @@ func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error
 	want := p.newGrant(r, Approved, or(p.ApprovedFor, 90*24*time.Hour))
 	if have >= 0 {
 		want.ID, want.Version, want.RequestedAt = all[have].ID, all[have].Version, all[have].RequestedAt
+		want.SessionsFrom = all[have].anew(want.DecidedAt)
 		if all[have].Now() == Approved {
 			want.Access, want.Actions = all[have].Access, all[have].Actions
 		}
@@ -543,7 +557,8 @@ func (p *Policy) CheckSession(ctx context.Context, s *authagent.Session) error {
 		return fmt.Errorf("grants: find grant of session: %w", err)
 	case g.Now() == Suspended:
 		return authagent.ErrSuspended
-	case g.Now() != Approved || g.Agent != s.Agent || g.UserID != s.UserID || g.Scenario != s.Scenario:
+	case g.Now() != Approved || g.Agent != s.Agent || g.UserID != s.UserID || g.Scenario != s.Scenario,
+		s.StartedAt.Before(g.SessionsFrom):
 		return authagent.ErrLink
 	}
 	s.Access, s.Actions = g.Access, g.Actions
