@@ -450,7 +450,8 @@ func (rp *RelyingParty) Format(f fmt.State, _ rune) {
 }
 
 func (c Config) withDefaults() Config {
-	c.SessionKeys = slices.Clone(c.SessionKeys)
+	c.SessionKeys, c.TokenKey = slices.Clone(c.SessionKeys), slices.Clone(c.TokenKey)
+	c.Scopes, c.EndpointOrigins = slices.Clone(c.Scopes), slices.Clone(c.EndpointOrigins)
 	if c.ReturnTo == "" {
 		c.ReturnTo = "/"
 	}
@@ -463,7 +464,7 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	if c.Scopes == nil && c.Scenario != nil {
-		c.Scopes = c.Scenario.Scopes()
+		c.Scopes = slices.Clone(c.Scenario.Scopes())
 	}
 	if c.SessionIdle == 0 {
 		c.SessionIdle = 30 * time.Minute
@@ -615,6 +616,9 @@ func (c Config) checkPaths(bad func(field, format string, args ...any), redirect
 		} else if p == callback {
 			bad(field, "is the path of RedirectURL")
 		}
+	}
+	if c.LoginPath == c.LogoutPath {
+		bad("LogoutPath", "is LoginPath")
 	}
 	if err := returnpath.Check(c.ReturnTo, c.LoginPath, c.LogoutPath, callback); err != nil {
 		bad("ReturnTo", "%v", err)
