@@ -866,7 +866,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 		return err
 	}
 	rp.pending.drop(w, login)
-	if err := rp.use(ctx, login); err != nil {
+	if err := rp.use(ctx, login, response.Code != ""); err != nil {
 		return err
 	}
 	if err := rp.checkIssuer(ctx, response); err != nil {
@@ -956,15 +956,22 @@ func (rp *RelyingParty) checkIssuer(ctx context.Context, r *wire.Response) error
 	return nil
 }
 
-// use makes a login usable once, in time.
-func (rp *RelyingParty) use(ctx context.Context, l *Login) error {
+// use makes a login usable once, in time. A response without a code can sign nobody
+// in: whoever floods the site with those takes no room from the others.
+func (rp *RelyingParty) use(ctx context.Context, l *Login, code bool) error {
 	until := l.StartedAt.Add(loginTTL)
 	if now := time.Now(); now.After(until) || l.StartedAt.After(now.Add(clockSkew)) {
 		return fail(ErrStateExpired, "use state", "the login began more than %v ago", loginTTL)
 	}
 	sum := sha256.Sum256([]byte(l.State)) // a store has no use for the state itself
 	id := base64.RawURLEncoding.EncodeToString(sum[:16])
-	first, err := rp.used.UseState(ctx, id, until.Add(clockSkew))
+	var first bool
+	var err error
+	if ownClock := until.Add(time.Minute); code { // which may be set back a little
+		first, err = rp.used.UseState(ctx, id, ownClock)
+	} else {
+		first = rp.used.UseSpare(id, ownClock)
+	}
 	if first && err == nil && rp.config.States != nil {
 		err = rp.protect("use state", func() error {
 			first, err = rp.config.States.UseState(ctx, id, until.Add(clockSkew))
