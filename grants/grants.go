@@ -149,7 +149,9 @@ type Policy struct {
 	MaxAgents, MaxNotices, MaxActions int
 
 	// Privileged reports accounts that no agent may ever enter, such as those of
-	// the site's staff. By default there is none.
+	// the site's staff. It is asked at each sign-in of an approved agent as well;
+	// RevokeAll ends the sessions that there are when an account becomes one. By
+	// default there is none.
 	Privileged func(ctx context.Context, userID string) (bool, error)
 
 	// DangerouslyApproveByEmail admits agents without asking the owner first. See
@@ -278,8 +280,24 @@ func (p *Policy) linked(ctx context.Context, r authagent.LinkRequest) (authagent
 	case g.Email != r.Email:
 		return authagent.Link{}, p.suspend(ctx, g, r.Email)
 	default:
+		if privileged, err := p.isPrivileged(ctx, g.UserID); err != nil {
+			return authagent.Link{}, err
+		} else if privileged {
+			return authagent.Link{}, authagent.ErrLink
+		}
 		return g.link(), nil
 	}
+}
+
+func (p *Policy) isPrivileged(ctx context.Context, userID string) (bool, error) {
+	if p.Privileged == nil {
+		return false, nil
+	}
+	privileged, err := p.Privileged(ctx, userID)
+	if err != nil {
+		return false, fmt.Errorf("grants: ask whether account is privileged: %w", err)
+	}
+	return privileged, nil
 }
 
 func (g Grant) link() authagent.Link {
@@ -462,13 +480,11 @@ func (p *Policy) askedLately(all []Grant) (n int) {
 
 // mayHaveAnother says why an account may have no further agent, if so.
 func (p *Policy) mayHaveAnother(ctx context.Context, userID string) (refusal string, err error) {
-	if p.Privileged != nil {
-		switch privileged, err := p.Privileged(ctx, userID); {
-		case err != nil:
-			return "", fmt.Errorf("grants: ask whether account is privileged: %w", err)
-		case privileged:
-			return "the account is privileged", nil
-		}
+	switch privileged, err := p.isPrivileged(ctx, userID); {
+	case err != nil:
+		return "", err
+	case privileged:
+		return "the account is privileged", nil
 	}
 	all, err := p.store.OwnerGrants(ctx, userID)
 	if err != nil {

@@ -735,8 +735,14 @@ func TestSafeLimits(t *testing.T) {
 		s := newShop(t, options{policy: func(p *grants.Policy) {
 			p.Privileged = func(context.Context, string) (bool, error) { return privileged, nil }
 		}})
+		before, c := s.approved("agent_0")
 		s.wantSignIn(s.browser(), s.agent("agent_1", "alice@example.com"), 403, authagent.ErrApproval)
 		privileged = true
+		s.wantSignIn(s.browser(), before, 403, authagent.ErrLink)
+		if err := s.owners.RevokeAll(ctx, s.alice); err != nil {
+			t.Error(err)
+		}
+		s.want(c, "GET", "/me", 401, authagent.ErrNoSession)
 		g := s.grants(s.alice)["agent_1"]
 		_, err := s.owners.Decide(ctx, s.alice, grants.Decision{GrantID: g.ID, Version: g.Version, State: grants.Approved, Access: authagent.AccessRead})
 		if !errors.Is(err, authagent.ErrLink) {
