@@ -105,7 +105,8 @@ type Policy struct {
 	// Notify tells an owner, by mail or otherwise, that there is something to see
 	// or to decide. It is called in the background, one at a time. Do not
 	// put a link that decides into the message: the owner decides on the page,
-	// signed in. By default nobody is told.
+	// signed in. Of the networks that an agent comes from, an owner is told of three
+	// in an hour. By default nobody is told.
 	Notify func(context.Context, Notice)
 
 	// Audit gets an event for each change of a grant or approval, and every event
@@ -165,6 +166,7 @@ type Policy struct {
 	under   sync.WaitGroup // the work in the background
 	trail   *sink.Sink[delivery]
 	touched seen
+	moves   *limit.Limiter // notices of new networks, by grant
 }
 
 // EmailApproval names the agents that enter an account without being approved,
@@ -180,7 +182,9 @@ type EmailApproval struct {
 
 // OwnerApproval returns a Policy that keeps grants in store.
 func OwnerApproval(store Store) *Policy {
-	p := &Policy{store: store, filing: newQueue(), telling: newQueue(), asking: make(turn, 1)}
+	p := &Policy{
+		store: store, filing: newQueue(), telling: newQueue(), asking: make(turn, 1), moves: limit.New(maxMoves, time.Hour),
+	}
 	p.trail = sink.New(p.deliver, func(why string) { p.logger().Error("grants: audit event lost", "why", why) })
 	return p
 }
@@ -193,6 +197,10 @@ const (
 
 	// maxWaiting bounds how many wait for it.
 	maxWaiting = 256
+
+	// maxMoves is how many notices of new networks an owner gets in an hour about
+	// one agent, which may have as many networks as it likes.
+	maxMoves = 3
 )
 
 // Check reports every setting that is wrong. [authagent.New] calls it.
@@ -583,7 +591,7 @@ func (p *Policy) touch(ctx context.Context, s *authagent.Session, g Grant) {
 		p.logger().Warn("grants: could not record that a grant was used", "grant", s.GrantID, "err", err)
 	case use == FirstUse:
 		p.notify(ctx, Notice{Kind: EventFirstUse, UserID: g.UserID, Grant: &g})
-	case use == NewNetwork:
+	case use == NewNetwork && p.moves.Allow(s.GrantID) == 0:
 		p.notify(ctx, Notice{Kind: EventNewNetwork, UserID: g.UserID, Grant: &g})
 	}
 }

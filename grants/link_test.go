@@ -722,6 +722,38 @@ func TestApproveByEmailAfterNo(t *testing.T) {
 	}
 }
 
+// TestManyNetworks: an agent that comes from ever new networks does not flood its
+// owner with notices.
+func TestManyNetworks(t *testing.T) {
+	bubble(t, "LNK-14", func(t *testing.T) {
+		s := newShop(t, options{config: func(_ *shop, c *authagent.Config) {
+			c.ClientAddr = func(r *http.Request) string { return r.Header.Get("X-Address") }
+		}})
+		_, c := s.approved("agent_1")
+		_, other := s.approved("agent_2")
+		told := func(c *http.Client, networks int) (n int) {
+			for i := range networks {
+				time.Sleep(time.Minute)
+				s.get(c, "/me", "X-Address", fmt.Sprintf("2001:db8:0:%x::1", i))
+			}
+			for _, line := range s.told() {
+				if line == "link_new_network "+s.alice {
+					n++
+				}
+			}
+			return n
+		}
+		told(c, 1)
+		told(other, 1)
+		if got := told(c, 20); got != 3 {
+			t.Errorf("%d notices of 19 new networks, want 3", got)
+		}
+		if got := told(other, 3); got != 2 {
+			t.Errorf("%d notices about another agent, want 2", got)
+		}
+	})
+}
+
 type writer func([]byte)
 
 func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }
