@@ -62,10 +62,11 @@ func (p *Policy) Approve(ctx context.Context, r authagent.ActionRequest) (path s
 		Method: r.Method, Target: r.Target, ContentType: r.ContentType, Body: r.Body,
 		RequestedAt: now, ExpiresAt: now.Add(or(p.PendingFor, 24*time.Hour)),
 	}
-	if err := p.asking.take(ctx); err != nil {
+	asking := p.asking.of(want.UserID)
+	if err := asking.take(ctx); err != nil {
 		return "", err
 	}
-	defer p.asking.give()
+	defer asking.give()
 	if err := p.mayAsk(ctx, want); err != nil {
 		return "", err
 	}

@@ -35,6 +35,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"html/template"
 	"log/slog"
 	"runtime/debug"
@@ -162,7 +163,7 @@ type Policy struct {
 	store   Store
 	filing  queue          // of requests to file; what gives a grant does so in turn with them, so that limits hold
 	telling queue          // of owners to tell
-	asking  turn           // one action is put before its owner at a time, so that MaxActions holds
+	asking  turns          // one action is put before its owner at a time, so that MaxActions holds
 	under   sync.WaitGroup // the work in the background
 	trail   *sink.Sink[delivery]
 	touched seen
@@ -183,7 +184,7 @@ type EmailApproval struct {
 // OwnerApproval returns a Policy that keeps grants in store.
 func OwnerApproval(store Store) *Policy {
 	p := &Policy{
-		store: store, filing: newQueue(), telling: newQueue(), asking: make(turn, 1), moves: limit.New(maxMoves, time.Hour),
+		store: store, filing: newQueue(), telling: newQueue(), asking: newTurns(), moves: limit.New(maxMoves, time.Hour),
 	}
 	p.trail = sink.New(p.deliver, func(why string) { p.logger().Error("grants: audit event lost", "why", why) })
 	return p
@@ -617,6 +618,23 @@ func (t turn) take(ctx context.Context) error {
 }
 
 func (t turn) give() { <-t }
+
+// turns are one for each key, or nearly so: a few share one, so that there is
+// nothing to forget.
+type turns struct {
+	all  [64]turn
+	seed maphash.Seed
+}
+
+func newTurns() turns {
+	t := turns{seed: maphash.MakeSeed()}
+	for i := range t.all {
+		t.all[i] = make(turn, 1)
+	}
+	return t
+}
+
+func (t *turns) of(key string) turn { return t.all[maphash.String(t.seed, key)%uint64(len(t.all))] }
 
 // background does work that a request starts and must not wait for, and reports
 // whether it will. Wait waits for it.
