@@ -299,10 +299,11 @@ type Limits struct {
 	Logins, Callbacks Rate
 
 	// Agent is for the requests of each agent, and Owner for those of all agents
-	// of an account together. The default is no limit.
+	// of an account together: one agent can use that up for the others, unless
+	// Agent is lower. The default is no limit.
 	Agent, Owner Rate
 
-	// Actions is for each action of that name by each owner's agents, see
+	// Actions is for each action of that name by each owner's agents together, see
 	// RelyingParty.Action. The default is no limit.
 	Actions map[string]Rate
 }

@@ -31,7 +31,7 @@ type Access int8
 
 const (
 	AccessNone Access = iota // nothing: the agent has a profile of its own, and no user
-	AccessRead               // GET and HEAD; nothing that changes anything
+	AccessRead               // GET and HEAD; nothing that changes anything, but for Session.Actions
 	AccessFull               // whatever the user may
 )
 

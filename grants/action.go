@@ -10,10 +10,9 @@ import (
 	"github.com/authagent-go/authagent"
 )
 
-// The states that an approval has and a grant has not.
-const (
-	Used State = "used" // the action was let through, once
-)
+// Used is the state of an approval whose action was let through, once. Grants do
+// not have it.
+const Used State = "used"
 
 // An Approval is a single request of an agent that its owner is asked about. It
 // is for exactly this request, and for one time.
