@@ -530,7 +530,7 @@ func (rp *RelyingParty) discard(w http.ResponseWriter, r *http.Request, s *Sessi
 // headers and fields that claim another one are not looked at. An upgraded
 // connection could carry anything.
 func (rp *RelyingParty) readOnly(r *http.Request, s *Session, allowed bool) error {
-	if s.Access != AccessRead || r.URL.Path == rp.config.LogoutPath {
+	if s.Access != AccessRead || r.Method == http.MethodPost && r.URL.Path == rp.config.LogoutPath {
 		return nil
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead && !allowed {
