@@ -10,7 +10,8 @@
 //		ClientSecret: os.Getenv("AUTH_AGENT_CLIENT_SECRET"),
 //		RedirectURL:  "https://shop.example/auth/agent/callback",
 //		SessionKeys:  [][]byte{key},
-//		Scenario:     authagent.ContextualProfile(users, profiles, authagent.TrustEmail),
+//		Scenario:     authagent.FullAccount(users, grants.OwnerApproval(store)),
+//		Human:        signedInUser,
 //	})
 //	if err != nil {
 //		log.Fatal(err)
@@ -18,7 +19,8 @@
 //	mux.Handle("GET /auth/agent/login", rp.LoginHandler())
 //	mux.Handle("GET /auth/agent/callback", rp.CallbackHandler())
 //	mux.Handle("POST /auth/agent/logout", rp.LogoutHandler())
-//	mux.Handle("/orders", rp.RequireAccess(authagent.AccessRead)(orders))
+//	mux.Handle("GET /orders", rp.RequireAccess(authagent.AccessRead)(orders))
+//	mux.Handle("POST /orders", rp.Action("orders:create")(newOrder))
 //
 // A handler behind the middleware asks who acts:
 //
@@ -32,22 +34,24 @@
 // [ContextualProfile] it has a profile of its own and may read what is the
 // owner's, with [FreshProfile] it has a profile and no owner. A [LinkPolicy]
 // decides whether it may enter an account at all; no e-mail address that an
-// authorization server names is proof of anything by itself.
+// authorization server names is proof of anything by itself. Package grants has
+// the policy that asks the account's owner, and the page on which owners decide.
 //
 // # What is guaranteed
 //
 // A sign-in is finished only in the browser that began it, once, with PKCE, and
 // the code is sent to the token endpoint at most once. No token is kept, unless
 // the site sets a store for them, and none reaches a log, an error or a URL. A
-// session that may only read is held to it by the middleware. Whatever cannot be
-// established refuses the request.
+// session that may only read is held to it by the middleware, but for actions that
+// it is allowed by name. Whatever cannot be established refuses the request.
 //
 // # What is left to the site
 //
 // To serve over TLS; to keep its keys; to put [RelyingParty.ForbidAgents] in
-// front of what no agent may do; and, where there are several instances, to share
-// a [RevocationStore], a [StateStore] and, if tokens are kept, a [TokenStore]
-// between them.
+// front of what no agent may do; to say who the client is behind a proxy; and,
+// where there are several instances, to share a [RevocationStore], a [StateStore]
+// and, if tokens are kept, a [TokenStore] between them. Package sqlstore has all
+// of them.
 package authagent
 
 import (
@@ -789,7 +793,8 @@ func (rp *RelyingParty) returnTarget(target string) string {
 //
 // It takes POST from this site's own pages, of a human whom Config.Human knows and
 // who is the same when the login comes back. The Scenario has to be a [Connector];
-// those of this package are with grants.OwnerApproval.
+// those of this package are with grants.OwnerApproval. A site with several relying
+// parties puts Attach of each of the others around it.
 func (rp *RelyingParty) ConnectHandler() http.Handler {
 	return rp.handler(EventLoginFailed, func(w http.ResponseWriter, r *http.Request) error {
 		if err := rp.mayPost(w, r); err != nil {

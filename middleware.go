@@ -125,7 +125,8 @@ func (rp *RelyingParty) ForbidAgents(next http.Handler) http.Handler {
 // RequireHuman lets humans through who are signed in to the site, as Config.Human
 // says, and nobody else: no agent whatever its access, even in a browser where a
 // human is signed in as well. The site's pages for what only the owner may do
-// belong behind it. It panics if Config.Human is not set.
+// belong behind it. A site with several relying parties puts Attach of each of the
+// others around it. It panics if Config.Human is not set.
 func (rp *RelyingParty) RequireHuman(next http.Handler) http.Handler {
 	if rp.config.Human == nil {
 		panic("authagent: RequireHuman needs Config.Human")
@@ -151,10 +152,11 @@ func HumanFromContext(ctx context.Context) (userID string, ok bool) {
 
 // human returns the human who is signed in where no agent is.
 func (rp *RelyingParty) human(w http.ResponseWriter, r *http.Request) (userID string, err error) {
+	_, another := FromContext(r.Context()) // of another relying party, perhaps
 	switch s, _, err := rp.session(w, r); {
 	case err != nil:
 		return "", err
-	case s != nil:
+	case s != nil || another:
 		return "", fail(ErrAgentForbidden, "ask who is signed in", "an agent is signed in")
 	case rp.config.Human == nil:
 		return "", siteError("ask who is signed in", errors.New("Config.Human is not set"))
@@ -220,27 +222,34 @@ type ActionRequest struct {
 	Session     *Session
 	Action      string
 	Method      string
-	Target      string // path and query
+	Target      string // path and query, as the client has sent them
 	ContentType string
 	Body        []byte
 
 	// Digest is the same for the same action and request of the same agent for
-	// the same user, and for nothing else. An agent that wants to do the same thing twice
-	// says so with another Idempotency-Key header.
+	// the same user at the same host, and for nothing else. An agent that wants to do
+	// the same thing twice says so with another Idempotency-Key header. No other
+	// header is part of it.
 	Digest string
 }
 
-// maxApproved is the longest body of a request that needs approval: the owner is
-// shown all of it.
-const maxApproved = 16 << 10
+// maxApproved and maxTarget are the longest body of a request that needs approval,
+// and the longest address and content type: the owner is shown all of it.
+const (
+	maxApproved = 16 << 10
+	maxTarget   = 8 << 10
+)
 
 // RequireApproval returns a middleware for a route that performs an action so
 // risky that the agent's owner is asked about each single request. The first
 // request is answered with status 202 and Retry-After, and Location says where
 // to look; once the owner has approved it, the same request passes, once,
-// whatever the access of the session. Requests with a body of more than 16 KiB
-// are refused, since the owner sees all of it. Humans pass as with
-// [RelyingParty.Action], in whose place it stands.
+// whatever the access of the session. Requests with a body of more than 16 KiB,
+// or an address of more than 8 KiB, are refused, since the owner sees all of it;
+// and so are those with a Content-Encoding, since the owner would not see what they
+// mean. Headers are not part of what is approved, so that a handler behind this
+// goes by method, address, content type and body alone; those that claim another
+// method, and trailers, are taken away. Humans pass as with [RelyingParty.Action], in whose place it stands.
 func (rp *RelyingParty) RequireApproval(action string, approver Approver) func(http.Handler) http.Handler {
 	if !areActions([]string{action}) || approver == nil {
 		panic("authagent: RequireApproval needs the name of an action and an Approver")
@@ -262,26 +271,17 @@ func (rp *RelyingParty) RequireApproval(action string, approver Approver) func(h
 }
 
 func (rp *RelyingParty) approve(r *http.Request, s *Session, action string, approver Approver) error {
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxApproved+1))
-	switch {
+	request, err := readAction(r, s, action)
+	if err != nil {
+		return err
+	}
+	// A body can take as long as the agent likes, and its session may have ended since.
+	switch now, err := rp.load(headerSink{}, r); {
+	case errors.Is(err, ErrNoSession), err == nil && now.ID != s.ID:
+		return fail(ErrNoSession, "ask for approval", "the session has ended while the request was read")
 	case err != nil:
-		return fail(ErrRequest, "read request", "the body could not be read")
-	case len(body) > maxApproved:
-		return fail(ErrTooLong, "read request", "the body is longer than %d bytes", maxApproved)
+		return siteError("load session", err)
 	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	request := ActionRequest{
-		Session: s, Action: action, Method: r.Method, Target: r.URL.RequestURI(), ContentType: r.Header.Get("Content-Type"), Body: body,
-	}
-	var bound []byte
-	for _, part := range [...]string{
-		s.Agent.Issuer, s.Agent.ID, s.Scenario, s.UserID, action, request.Method, request.Target, request.ContentType,
-		r.Header.Get("Idempotency-Key"), string(body),
-	} {
-		bound = seal.AppendString(bound, part)
-	}
-	sum := sha256.Sum256(bound)
-	request.Digest = base64.RawURLEncoding.EncodeToString(sum[:])
 	var path string
 	err = rp.protect("ask for approval", func() error {
 		path, err = approver.Approve(r.Context(), request)
@@ -293,6 +293,48 @@ func (rp *RelyingParty) approve(r *http.Request, s *Session, action string, appr
 	e := asError(siteError("ask for approval", err))
 	e.location = path
 	return e
+}
+
+// overrides are headers by which some frameworks take another method than the
+// one that the owner is shown.
+var overrides = [...]string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override"}
+
+// readAction reads what the owner is asked about, and leaves it for the handler.
+func readAction(r *http.Request, s *Session, action string) (request ActionRequest, err error) {
+	const step = "read request"
+	if len(r.Header["Content-Encoding"]) > 0 {
+		return request, fail(ErrRequest, step, "the body is encoded, and the owner could not be shown what it means")
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxApproved+1))
+	if err != nil {
+		return request, fail(ErrRequest, step, "the body could not be read")
+	}
+	r.Body, r.Trailer = io.NopCloser(bytes.NewReader(body)), nil
+	for _, name := range overrides {
+		r.Header.Del(name)
+	}
+	request = ActionRequest{
+		Session: s, Action: action, Method: r.Method, Target: r.URL.RequestURI(), ContentType: r.Header.Get("Content-Type"), Body: body,
+	}
+	if strings.HasPrefix(r.RequestURI, "/") { // before http.StripPrefix and the like
+		request.Target = r.RequestURI
+	}
+	switch {
+	case len(body) > maxApproved:
+		return request, fail(ErrTooLong, step, "the body is longer than %d bytes", maxApproved)
+	case len(request.Target)+len(request.ContentType) > maxTarget:
+		return request, fail(ErrTooLong, step, "the address is longer than %d bytes", maxTarget)
+	}
+	var bound []byte
+	for _, part := range [...]string{
+		s.Agent.Issuer, s.Agent.ID, s.Scenario, s.UserID, action, request.Method, request.Target, request.ContentType,
+		r.Header.Get("Idempotency-Key"), string(body), r.Host, r.RequestURI, r.URL.RequestURI(),
+	} {
+		bound = seal.AppendString(bound, part)
+	}
+	sum := sha256.Sum256(bound)
+	request.Digest = base64.RawURLEncoding.EncodeToString(sum[:])
+	return request, nil
 }
 
 // guard is all of the middleware: load the session, check, attach, pass on. The

@@ -281,3 +281,36 @@ func (s slowApprovals) OwnerApprovals(ctx context.Context, id string) ([]grants.
 	defer time.Sleep(storeTime)
 	return s.Store.OwnerApprovals(ctx, id)
 }
+
+// TestRevokedApproval is SES-11: what was approved goes with the grant that it
+// rests on, and does not come back with it.
+func TestRevokedApproval(t *testing.T) {
+	for _, stop := range []grants.State{grants.Revoked, grants.Suspended} {
+		bubble(t, string(stop), func(t *testing.T) {
+			s := newShop(t, options{})
+			agent, c := s.approved("agent_1")
+			_, other := s.approved("agent_2")
+			s.pay(other, "amount=3")
+			s.decideAction(s.alice, true)
+			s.pay(c, "amount=1")
+			s.decideAction(s.alice, true)
+			s.pay(c, "amount=2")
+			s.decide(s.alice, "agent_1", stop)
+			for _, a := range s.overview(s.alice).Approvals {
+				if want := map[string]grants.State{"amount=1": grants.Denied, "amount=2": grants.Denied, "amount=3": grants.Approved}[string(a.Body)]; a.State != want {
+					t.Errorf("%s is %s, want %s", a.Body, a.State, want)
+				}
+			}
+			s.decide(s.alice, "agent_1", grants.Approved)
+			s.wantSignIn(c, agent, http.StatusSeeOther, "")
+			for _, body := range []string{"amount=1", "amount=2"} {
+				if got := s.pay(c, body); got != 403 {
+					t.Errorf("%s, once the agent is in again: %d", body, got)
+				}
+			}
+			if got := s.pay(other, "amount=3"); got != 200 {
+				t.Errorf("another agent's: %d", got)
+			}
+		})
+	}
+}

@@ -30,7 +30,9 @@ type Decision struct {
 	For     time.Duration // how long; zero means Policy.ApprovedFor
 }
 
-// Decide records an owner's decision, which counts on the agent's next request. It
+// Decide records an owner's decision, which counts on the agent's next request.
+// With an agent that is suspended or revoked go its single actions, approved or
+// not. It
 // returns authagent.ErrNotFound for a grant of another account, authagent.ErrConflict where
 // the grant is not, or no longer, what the owner has seen, ErrExpired for a
 // request that has expired, and ErrDecision.
@@ -64,6 +66,9 @@ func (p *Policy) Decide(ctx context.Context, userID string, d Decision) (Grant, 
 	}
 	if g, err = p.store.UpdateGrant(ctx, g); err != nil {
 		return g, fmt.Errorf("grants: decide: %w", err)
+	}
+	if event == EventRevoked || event == EventSuspended {
+		p.denyActions(ctx, g, userID)
 	}
 	p.changed(ctx, event, g, userID)
 	return g, nil
@@ -102,6 +107,7 @@ func (p *Policy) applyApproval(g *Grant, d Decision, from State) (authagent.Even
 	if lifetime < 0 {
 		return "", fmt.Errorf("%w: for %v", ErrDecision, d.For)
 	}
+	g.SessionsFrom = g.anew(g.DecidedAt) // by the state that g still has
 	g.State, g.Access, g.ExpiresAt = Approved, d.Access, g.DecidedAt.Add(lifetime)
 	g.Actions = slices.Compact(slices.Sorted(slices.Values(d.Actions)))
 	if from == Approved {

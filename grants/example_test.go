@@ -128,7 +128,7 @@ func ExamplePolicy_Decide() {
 	// Output:
 	// approved read [orders:create] <nil>
 	// 200
-	// grants: changed by somebody else
+	// authagent: conflict
 	// revoked <nil>
 	// 401 no_session
 }

@@ -87,6 +87,19 @@ type Grant struct {
 	RequestedFrom string    `json:"requested_from,omitempty"` // the client's address
 	DecidedAt     time.Time `json:"decided_at,omitzero"`
 	ExpiresAt     time.Time `json:"expires_at"`
+
+	// SessionsFrom is when the agent was let in anew, or asked anew, after it had
+	// been stopped or its time was over; zero for never. Sessions from before then
+	// have ended, whether or not they were used in between.
+	SessionsFrom time.Time `json:"sessions_from,omitzero"`
+}
+
+// anew is what SessionsFrom is to be if the agent asks or is let in now.
+func (g Grant) anew(now time.Time) time.Time {
+	if g.State == Pending || g.State == Denied || g.Now() == Approved { // no session has ended with it
+		return g.SessionsFrom
+	}
+	return now
 }
 
 // Now returns the grant's state at this moment: a pending or approved grant whose
@@ -314,6 +327,7 @@ func (p *Policy) suspend(ctx context.Context, g Grant, email string) error {
 	if err != nil {
 		return fmt.Errorf("grants: suspend grant: %w", err)
 	}
+	p.denyActions(ctx, g, "")
 	p.changed(ctx, EventSuspended, g, "")
 	return authagent.ErrSuspended
 }
@@ -348,6 +362,13 @@ func (p *Policy) approveByEmail(ctx context.Context, r authagent.LinkRequest) (a
 	if link, err := p.linked(ctx, r); err != authagent.ErrApproval {
 		return link, err // another sign-in of the agent was faster
 	}
+	switch stopped, err := p.stopped(ctx, r); {
+	case err != nil:
+		return authagent.Link{}, err
+	case stopped:
+		p.ask(ctx, r)
+		return authagent.Link{}, authagent.ErrApproval
+	}
 	switch refusal, err := p.mayHaveAnother(ctx, r.User.ID); {
 	case err != nil:
 		return authagent.Link{}, err
@@ -368,6 +389,18 @@ func (p *Policy) approveByEmail(ctx context.Context, r authagent.LinkRequest) (a
 	}
 	p.changed(ctx, EventApproved, g, "")
 	return g.link(), nil
+}
+
+// stopped reports whether the account's owner has said no to the agent before, in
+// whatever scenario.
+func (p *Policy) stopped(ctx context.Context, r authagent.LinkRequest) (bool, error) {
+	all, err := p.store.AgentGrants(ctx, r.Agent)
+	if err != nil {
+		return false, fmt.Errorf("grants: find grants of agent: %w", err)
+	}
+	return slices.ContainsFunc(all, func(g Grant) bool {
+		return g.UserID == r.User.ID && (g.State == Denied || g.State == Revoked || g.State == Suspended)
+	}), nil
 }
 
 // ask has an agent's request put before the owner of the account, in the
@@ -414,7 +447,7 @@ func (p *Policy) file(ctx context.Context, r authagent.LinkRequest) error {
 	}
 	g := p.newGrant(r, Pending, or(p.PendingFor, 24*time.Hour))
 	if have >= 0 {
-		g.ID, g.Version = all[have].ID, all[have].Version
+		g.ID, g.Version, g.SessionsFrom = all[have].ID, all[have].Version, all[have].anew(g.RequestedAt)
 		g, err = p.store.UpdateGrant(ctx, g)
 	} else {
 		var created bool
@@ -487,6 +520,7 @@ func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error
 	want := p.newGrant(r, Approved, or(p.ApprovedFor, 90*24*time.Hour))
 	if have >= 0 {
 		want.ID, want.Version, want.RequestedAt = all[have].ID, all[have].Version, all[have].RequestedAt
+		want.SessionsFrom = all[have].anew(want.DecidedAt)
 		if all[have].Now() == Approved {
 			want.Access, want.Actions = all[have].Access, all[have].Actions
 		}
@@ -526,7 +560,8 @@ func (p *Policy) CheckSession(ctx context.Context, s *authagent.Session) error {
 		return fmt.Errorf("grants: find grant of session: %w", err)
 	case state == Suspended:
 		return authagent.ErrSuspended
-	case state != Approved || g.Agent != s.Agent || g.UserID != s.UserID || g.Scenario != s.Scenario:
+	case state != Approved || g.Agent != s.Agent || g.UserID != s.UserID || g.Scenario != s.Scenario,
+		s.StartedAt.Before(g.SessionsFrom):
 		return authagent.ErrLink
 	}
 	s.Access, s.Actions = g.Access, g.Actions

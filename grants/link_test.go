@@ -703,6 +703,25 @@ func TestApproveByEmail(t *testing.T) {
 	}
 }
 
+// TestApproveByEmailAfterNo: an agent that its owner has stopped is not let in by
+// its address in another scenario.
+func TestApproveByEmailAfterNo(t *testing.T) {
+	for _, state := range []grants.State{grants.Revoked, grants.Suspended, grants.Approved} {
+		s := newShop(t, options{policy: func(p *grants.Policy) {
+			p.DangerouslyApproveByEmail = &grants.EmailApproval{Issuers: []string{"https://as.example"}, Domains: []string{"example.com"}}
+		}})
+		s.wantSignIn(s.browser(), s.agent("agent_1", "alice@example.com"), 303, "")
+		s.decide(s.alice, "agent_1", state)
+		_, err := s.owners.Link(context.Background(), authagent.LinkRequest{
+			Agent: s.named("agent_1"), Email: "alice@example.com", Scenario: "ContextualProfile", User: &authagent.User{ID: s.alice, EmailVerified: true},
+		})
+		if stopped := state != grants.Approved; stopped != errors.Is(err, authagent.ErrApproval) || !stopped && err != nil {
+			t.Errorf("LNK-16 %s in another scenario: %v", state, err)
+		}
+		s.wait()
+	}
+}
+
 type writer func([]byte)
 
 func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }
@@ -902,5 +921,60 @@ func TestTransitions(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestLetInAnew is SES-11: what ends a grant ends its sessions, also those that
+// did not ask for anything until the owner let the agent in anew.
+func TestLetInAnew(t *testing.T) {
+	approve := func(s *shop) { s.decide(s.alice, "agent_1", grants.Approved) }
+	connect := func(s *shop) {
+		request := authagent.LinkRequest{
+			Agent: s.named("agent_1"), Email: "alice@example.com", Scenario: "FullAccount", User: &authagent.User{ID: s.alice},
+		}
+		if err := s.owners.LinkByOwner(context.Background(), request); err != nil {
+			s.t.Error(err)
+		}
+	}
+	end := func(state grants.State) func(*shop) {
+		return func(s *shop) { s.decide(s.alice, "agent_1", state) }
+	}
+	expire := func(*shop) { time.Sleep(10 * time.Minute) }
+	askAgain := func(s *shop) {
+		expire(s)
+		s.wantSignIn(s.browser(), s.agent("agent_1", "alice@example.com"), 403, authagent.ErrApproval)
+	}
+	for _, test := range []struct {
+		name       string
+		end, again func(*shop)
+		want       int
+	}{
+		{"revoked and approved", end(grants.Revoked), approve, 401},
+		{"revoked and connected", end(grants.Revoked), connect, 401},
+		{"suspended and approved", end(grants.Suspended), approve, 401},
+		{"expired and approved", expire, approve, 401},
+		{"expired and connected", expire, connect, 401},
+		{"expired, asked for and approved", askAgain, approve, 401},
+		{"expired, asked for and connected", askAgain, connect, 401},
+		{"changed", approve, approve, 200},
+		{"connected again", connect, connect, 200},
+	} {
+		bubble(t, "SES-11 "+test.name, func(t *testing.T) {
+			s := newShop(t, options{})
+			_, before := s.approved("agent_1", func(d *grants.Decision) { d.For = 10 * time.Minute })
+			s.want(before, "GET", "/me", 200, "")
+			time.Sleep(time.Minute)
+			test.end(s)
+			time.Sleep(time.Minute)
+			test.again(s)
+			if got := s.do(before, "GET", "/me", "").StatusCode; got != test.want {
+				t.Errorf("the session from before: %d, want %d", got, test.want)
+			}
+			time.Sleep(time.Second)
+			after := s.browser()
+			s.wantSignIn(after, s.agent("agent_1", "alice@example.com"), http.StatusSeeOther, "")
+			test.again(s)
+			s.want(after, "GET", "/me", 200, "")
+		})
 	}
 }

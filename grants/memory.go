@@ -54,7 +54,7 @@ func (m *Memory) OwnerGrants(_ context.Context, userID string) ([]Grant, error) 
 func (m *Memory) grantsOf(match func(Grant) bool) []Grant {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return pick(m.grants, Grant.clone, match)
+	return clones(pick(m.grants, match))
 }
 
 // clone returns g with nothing that a caller could change in the store.
@@ -63,15 +63,22 @@ func (g Grant) clone() Grant {
 	return g
 }
 
-// pick returns clones of what matches.
-func pick[T any](all map[string]T, clone func(T) T, match func(T) bool) []T {
+func pick[T any](all map[string]T, match func(T) bool) []T {
 	var found []T
 	for _, v := range all {
 		if match(v) {
-			found = append(found, clone(v))
+			found = append(found, v)
 		}
 	}
 	return found
+}
+
+// clones replaces each of all by its clone.
+func clones[T interface{ clone() T }](all []T) []T {
+	for i, v := range all {
+		all[i] = v.clone()
+	}
+	return all
 }
 
 // CreateGrant implements [GrantStore].
@@ -119,7 +126,7 @@ func (m *Memory) Approval(_ context.Context, id string) (Approval, error) {
 func (m *Memory) OwnerApprovals(_ context.Context, userID string) ([]Approval, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return pick(m.approvals, Approval.clone, func(a Approval) bool { return a.UserID == userID && a.Now() != Expired }), nil
+	return clones(pick(m.approvals, func(a Approval) bool { return a.UserID == userID && a.Now() != Expired })), nil
 }
 
 // CreateApproval implements [ApprovalStore].
@@ -195,9 +202,6 @@ func forgetOldest(known map[string]LastUse) {
 	delete(known, oldest)
 }
 
-// clone returns a, in which there is nothing to share.
-func (a Activity) clone() Activity { return a }
-
 // EndActivity implements [ActivityStore].
 func (m *Memory) EndActivity(_ context.Context, sessionID string) error {
 	m.mu.Lock()
@@ -211,7 +215,7 @@ func (m *Memory) OwnerActivity(_ context.Context, userID string) ([]Activity, er
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	now := time.Now()
-	return pick(m.sessions, Activity.clone, func(a Activity) bool { return a.UserID == userID && now.Before(a.ExpiresAt) }), nil
+	return pick(m.sessions, func(a Activity) bool { return a.UserID == userID && now.Before(a.ExpiresAt) }), nil
 }
 
 // OwnerUses implements [ActivityStore].

@@ -1314,3 +1314,28 @@ func ExampleHandler() {
 	// 401
 	// 200
 }
+
+// TestDeepBodyIsShown: no agent can make its owner's page so large that nothing
+// can be decided, or revoked, on it.
+func TestDeepBodyIsShown(t *testing.T) {
+	for name, body := range map[string]string{
+		"arrays":  strings.Repeat("[", 8000) + strings.Repeat("]", 8000),
+		"objects": strings.Repeat(`{"":`, 3000) + "1" + strings.Repeat("}", 3000),
+		"commas":  strings.Repeat("[", 1000) + strings.Repeat("1,", 6000) + "1" + strings.Repeat("]", 1000),
+		"hidden":  strings.Repeat("\x01", 16<<10),
+	} {
+		s := newShop(t, options{})
+		s.instances[""].mux.Handle("/account/agents/", grants.Handler(s.owners, s.instances[""].rp))
+		_, c := s.approved("agent_1")
+		if resp := s.do(c, "POST", "/payouts", body, "Content-Type", "application/json"); resp.StatusCode != 202 {
+			t.Fatalf("LNK-14 %s: %d %s", name, resp.StatusCode, resp.body)
+		}
+		page := s.get(s.human(s.alice), "/account/agents/", "Accept", "text/html")
+		if n := len(page.body); page.StatusCode != 200 || n > 512<<10 {
+			t.Errorf("LNK-14 %s: a body of %d bytes makes a page of %d (status %d)", name, len(body), n, page.StatusCode)
+		}
+		if name == "arrays" && !strings.Contains(page.body, body) {
+			t.Errorf("%s: the body is not shown as it is", name)
+		}
+	}
+}

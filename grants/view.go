@@ -214,11 +214,35 @@ func (v *PageApproval) showBody(a Approval) {
 		v.Body, v.Binary = hex.Dump(a.Body), true
 	case isForm && isFields:
 		v.Fields = parsed
-	case isJSON && json.Indent(&indented, a.Body, "", "  ") == nil:
+	case isJSON && indents(a.Body) && json.Indent(&indented, a.Body, "", "  ") == nil:
 		v.Body = claims.Show(indented.String())
 	default:
 		v.Body = claims.Show(string(a.Body))
 	}
+}
+
+// maxIndented bounds what is added to a body to indent it.
+const maxIndented = 64 << 10
+
+// indents reports whether a body stays small when it is indented: one that is
+// nested deeply, "[[[[", would grow by the square of its length.
+func indents(body []byte) bool {
+	added, depth := 0, 0
+	for _, c := range body {
+		switch c {
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		case ',':
+		default:
+			continue
+		}
+		if added += 1 + 2*max(depth, 0); added > maxIndented { // in a string it adds nothing, and errs on the safe side
+			return false
+		}
+	}
+	return true
 }
 
 // fields returns the fields of a form in their order, repeated ones too, and

@@ -21,14 +21,14 @@ func (s *Store) Grants() *Grants { return &Grants{s} }
 
 const (
 	grantColumns = `id, issuer, agent_id, scenario, user_id, version, state, access, actions, name, model, email,
-	requested_at, requested_from, decided_at, expires_at`
+	requested_at, requested_from, decided_at, expires_at, sessions_from`
 
 	grantByID    = `SELECT ` + grantColumns + ` FROM authagent_grants WHERE id = ?`
 	grantByKey   = `SELECT ` + grantColumns + ` FROM authagent_grants WHERE grant_key = ?`
 	grantsAgent  = `SELECT ` + grantColumns + ` FROM authagent_grants WHERE agent_key = ?`
 	grantsUser   = `SELECT ` + grantColumns + ` FROM authagent_grants WHERE user_id = ?`
 	replaceGrant = `UPDATE authagent_grants SET version = version + 1, state = ?, access = ?, actions = ?, name = ?, model = ?, email = ?,
-	requested_at = ?, requested_from = ?, decided_at = ?, expires_at = ? WHERE id = ? AND version = ?`
+	requested_at = ?, requested_from = ?, decided_at = ?, expires_at = ?, sessions_from = ? WHERE id = ? AND version = ?`
 )
 
 var insertGrant = insertInto("authagent_grants", "grant_key, agent_key, "+grantColumns)
@@ -38,6 +38,7 @@ func grantDest(g *grants.Grant) []any {
 	return []any{
 		&g.ID, &g.Agent.Issuer, &g.Agent.ID, &g.Scenario, &g.UserID, &g.Version, &g.State, word{&g.Access}, document[[]string]{&g.Actions},
 		&g.Name, &g.Model, &g.Email, instant{&g.RequestedAt}, &g.RequestedFrom, instant{&g.DecidedAt}, instant{&g.ExpiresAt},
+		instant{&g.SessionsFrom},
 	}
 }
 
@@ -63,6 +64,7 @@ func grantValues(step string, g *grants.Grant) ([]any, error) {
 	return []any{
 		string(g.State), g.Access.String(), string(actions), g.Name, g.Model, g.Email,
 		nanos(g.RequestedAt), g.RequestedFrom, nanos(g.DecidedAt), nanos(g.ExpiresAt),
+		nanos(g.SessionsFrom),
 	}, nil
 }
 

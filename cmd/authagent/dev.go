@@ -244,7 +244,7 @@ func (d *directory) print(out io.Writer, issuer string) {
 	}
 	fmt.Fprint(out, "\nTo sign an agent in to a site:\n\n")
 	for _, a := range d.Agents {
-		fmt.Fprintf(out, "\t%s\n", a.Command(issuer))
+		fmt.Fprintf(out, "\t%s\n", d.Command(a, issuer))
 	}
 }
 
@@ -256,8 +256,8 @@ func (c clientEntry) Environment(issuer string) []string {
 	}
 }
 
-// Command is how to sign an agent in.
-func (a agentEntry) Command(issuer string) string {
+// Command is how to sign an agent in to the first client's site.
+func (d *directory) Command(a agentEntry, issuer string) string {
 	command := "authagent dev sign-in"
 	if issuer != "http://"+defaultAddr {
 		command += " -issuer " + issuer
@@ -268,7 +268,11 @@ func (a agentEntry) Command(issuer string) string {
 	if a.Secret != secretFor("ags_", a.ID) {
 		command = "AUTH_AGENT_AGENT_SECRET=" + a.Secret + " " + command
 	}
-	return command + " http://127.0.0.1:8080/auth/agent/login"
+	callback, _ := url.Parse(d.Clients[0].RedirectURIs[0]) // what is no URL makes a command to be mended by hand
+	if callback == nil {
+		callback = &url.URL{}
+	}
+	return command + " " + callback.ResolveReference(&url.URL{Path: "login"}).String()
 }
 
 // listen takes loopback addresses only.

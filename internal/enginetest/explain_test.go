@@ -148,9 +148,9 @@ func (d *database) fill(t testing.TB, db *sql.DB, n int, into ...string) {
 			SELECT n * 1000000000, 'e', '', '', '', '', '', '', ` + hash + `, 'https://as.example', ` + text("agent_") + `, ` + text("user ") + `,
 			'', '', '', '', 'none', '', '', '', ''`,
 		`authagent_grants (id, grant_key, agent_key, version, issuer, agent_id, scenario, user_id, state, access, actions, name, model, email,
-			requested_at, requested_from, decided_at, expires_at)
+			requested_at, requested_from, decided_at, expires_at, sessions_from)
 			SELECT ` + text("name ") + `, ` + hash + `, ` + hash + `, 1, 'https://as.example', ` + text("agent_") + `, 'S', ` + text("user ") + `,
-			CASE n % 3 WHEN 0 THEN 'pending' ELSE 'approved' END, 'read', '[]', '', '', '', 1, '', 1, ` + until,
+			CASE n % 3 WHEN 0 THEN 'pending' ELSE 'approved' END, 'read', '[]', '', '', '', 1, '', 1, ` + until + `, 1`,
 		`authagent_approvals (id, approval_key, version, user_id, digest, grant_id, issuer, agent_id, action, state, method, target,
 			content_type, requested_at, expires_at)
 			SELECT ` + text("name ") + `, ` + hash + `, 1, ` + text("user ") + `, 'd', 'g', 'https://as.example', 'a', 'x', 'used', 'POST', '', '',

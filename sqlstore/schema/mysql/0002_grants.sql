@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS authagent_grants (
 	requested_from VARBINARY(255)  NOT NULL,
 	decided_at     BIGINT          NOT NULL, -- the least number for never
 	expires_at     BIGINT          NOT NULL,
+	sessions_from  BIGINT          NOT NULL,
 	UNIQUE KEY authagent_grants_key (grant_key),
 	KEY authagent_grants_agent (agent_key),
 	KEY authagent_grants_user (user_id),

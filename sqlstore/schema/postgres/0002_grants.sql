@@ -18,7 +18,8 @@ CREATE TABLE authagent_grants (
 	requested_at   BIGINT NOT NULL,
 	requested_from TEXT   COLLATE "C" NOT NULL,
 	decided_at     BIGINT NOT NULL, -- the least number for never
-	expires_at     BIGINT NOT NULL
+	expires_at     BIGINT NOT NULL,
+	sessions_from  BIGINT NOT NULL
 );
 
 CREATE UNIQUE INDEX authagent_grants_key ON authagent_grants (grant_key);

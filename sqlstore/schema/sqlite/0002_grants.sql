@@ -18,7 +18,8 @@ CREATE TABLE authagent_grants (
 	requested_at   INTEGER NOT NULL,
 	requested_from TEXT    NOT NULL,
 	decided_at     INTEGER NOT NULL, -- the least number for never
-	expires_at     INTEGER NOT NULL
+	expires_at     INTEGER NOT NULL,
+	sessions_from  INTEGER NOT NULL
 ) WITHOUT ROWID;
 
 CREATE UNIQUE INDEX authagent_grants_key ON authagent_grants (grant_key);

@@ -1,0 +1,56 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestFleet is the run in small: REL-6, SES-3, SES-11, TXN-4 on three processes,
+// while things go wrong.
+func TestFleet(t *testing.T) {
+	dir := t.TempDir()
+	binary, err := build(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	small := plan{agents: 12, gap: 700 * time.Millisecond, refusal: 2 * time.Second, pause: 40 * time.Millisecond, longest: 2 * time.Minute}
+	for _, withRedis := range []bool{false, true} {
+		name := map[bool]string{false: "PostgreSQL", true: "Redis"}[withRedis]
+		t.Run(name, func(t *testing.T) {
+			needsServers(t, withRedis)
+			r, err := runOnce(t.Context(), small, binary, dir, withRedis)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var text strings.Builder
+			r.print(&text)
+			t.Log(text.String())
+			for _, what := range r.wrong() {
+				t.Errorf("%d %s", r.ledger.counts[what], what)
+			}
+			for _, what := range []string{completed, "acknowledged in fleet_orders"} {
+				if r.ledger.counts[what] < small.agents {
+					t.Errorf("%d %s, of %d agents", r.ledger.counts[what], what, small.agents)
+				}
+			}
+			if len(r.ledger.refusals) == 0 {
+				t.Error("no revocation was watched")
+			}
+		})
+	}
+}
+
+func needsServers(t *testing.T, withRedis bool) {
+	t.Helper()
+	if _, err := postgresPrograms(); err != nil && os.Getenv("AUTHAGENT_POSTGRES") == "" {
+		t.Skipf("%v, and AUTHAGENT_POSTGRES is not set", err)
+	}
+	if _, err := exec.LookPath("redis-server"); err != nil && withRedis {
+		t.Skip(err)
+	}
+}

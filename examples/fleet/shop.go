@@ -1,0 +1,78 @@
+package main
+
+import (
+	"database/sql"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+
+	"github.com/authagent-go/authagent"
+)
+
+// shop is what the site is about. Its handlers stand behind the middleware, which
+// lets nobody through but agents who act for a user.
+type shop struct{ db *sql.DB }
+
+// maxBody is more than any form of the shop needs.
+const maxBody = 16 << 10
+
+func (s *shop) orders(w http.ResponseWriter, r *http.Request) {
+	who, _ := authagent.FromContext(r.Context())
+	var n int
+	if err := s.db.QueryRowContext(r.Context(), `SELECT COUNT(*) FROM fleet_orders WHERE user_id = $1`, who.UserID).Scan(&n); err != nil {
+		fail(w, r, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]int{"orders": n})
+}
+
+// order places an order, once for each Idempotency-Key, so that an agent that
+// got no answer can ask again.
+func (s *shop) order(w http.ResponseWriter, r *http.Request) {
+	s.insert(w, r, `INSERT INTO fleet_orders (user_id, request_key, performed_by, item) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+		"item")
+}
+
+// payout is made once for each approval of the owner's, which names the
+// Idempotency-Key.
+func (s *shop) payout(w http.ResponseWriter, r *http.Request) {
+	s.insert(w, r, `INSERT INTO fleet_payouts (user_id, request_key, performed_by) VALUES ($1, $2, $3)`)
+}
+
+func (s *shop) insert(w http.ResponseWriter, r *http.Request, statement string, fields ...string) {
+	who, _ := authagent.FromContext(r.Context())
+	key := r.Header.Get("Idempotency-Key")
+	if key == "" || len(key) > 255 {
+		http.Error(w, "An Idempotency-Key is needed.", http.StatusBadRequest)
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	args := []any{who.UserID, key, who.Agent.ID}
+	for _, field := range fields {
+		args = append(args, r.PostFormValue(field))
+	}
+	if _, err := s.db.ExecContext(r.Context(), statement, args...); err != nil {
+		fail(w, r, err)
+		return
+	}
+	slog.Info("done", "route", r.Pattern, "request", key, "agent", who)
+	writeJSON(w, http.StatusCreated, map[string]string{"done": key})
+}
+
+func me(w http.ResponseWriter, r *http.Request) {
+	who, _ := authagent.FromContext(r.Context())
+	writeJSON(w, http.StatusOK, who)
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // an error means that the client has gone
+}
+
+// fail says that the site is at fault, and for now only.
+func fail(w http.ResponseWriter, r *http.Request, err error) {
+	slog.Error("request failed", "route", r.Pattern, "err", err)
+	w.Header().Set("Retry-After", "5")
+	http.Error(w, "Something went wrong at this site. Try again later.", http.StatusServiceUnavailable)
+}

@@ -1,0 +1,103 @@
+package site
+
+import (
+	"context"
+	"fmt"
+	"html/template"
+	"net/http"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/sqlstore"
+)
+
+// The actions that an owner can allow an agent by name, beside reading. The last
+// one they are asked about each time.
+const (
+	changeCart   = "cart:change"
+	createOrders = "orders:create"
+	cancelOrders = "orders:cancel"
+	payRefunds   = "refunds:pay"
+)
+
+// offered are the actions that an owner can allow by name, in words.
+var offered = map[string]string{
+	changeCart:   "Fill the cart",
+	createOrders: "Place orders",
+	cancelOrders: "Cancel orders",
+}
+
+const agentsPath = "/account/agents/"
+
+// admitAgents is all that it takes to let agents in, but for the routes.
+func (s *Site) admitAgents(ctx context.Context) (err error) {
+	if s.store, err = sqlstore.New(s.db.DB, sqlstore.Config{Logger: s.logger}); err != nil {
+		return err
+	}
+	if err := s.store.Migrate(ctx); err != nil {
+		return err
+	}
+	s.owners = grants.OwnerApproval(s.store.Grants())
+	s.owners.Path = agentsPath
+	s.owners.Logger = s.logger
+	s.owners.Notify = s.tellOwner
+	s.owners.Audit = s.store.Audit
+	s.owners.Template = agentsPage()
+	s.owners.Actions = offered
+	s.rp, err = authagent.New(authagent.Config{
+		Issuer:        s.config.Issuer,
+		ClientID:      s.config.ClientID,
+		ClientSecret:  s.config.Secret,
+		RedirectURL:   s.config.URL + "/auth/agent/callback",
+		SessionKeys:   s.config.SessionKeys,
+		Scenario:      grants.Enforce(s.store.Grants(), authagent.FullAccount(s.db, s.owners)),
+		DiscoveryPath: "/auth.md",
+		Human:         s.human,
+		Audit:         s.owners.Record,
+		Revocations:   s.store.Revocations(),
+		States:        s.store.States(),
+		Tokens:        s.store.Tokens(),
+		Pages:         refusalPages(),
+		Logger:        s.logger,
+	})
+	return err
+}
+
+// mountAgents mounts what agents sign in and out by, what they read about it, and
+// the page on which their owners decide.
+func (s *Site) mountAgents(mux *http.ServeMux) {
+	mux.Handle("/auth/agent/login", s.rp.LoginHandler())
+	mux.Handle("/auth/agent/callback", s.rp.CallbackHandler())
+	mux.Handle("/auth/agent/logout", s.rp.LogoutHandler())
+	mux.Handle(agentsPath, s.signInFirst(grants.Handler(s.owners, s.rp)))
+	for _, path := range []string{"/auth.md", "/auth.json", "/button.css"} {
+		mux.Handle(path, s.rp.DiscoveryHandler())
+	}
+}
+
+// human is how authagent learns which human is signed in.
+func (s *Site) human(r *http.Request) (userID string, err error) {
+	u, err := s.signedIn(r)
+	return u.ID, err
+}
+
+// tellOwner mails an owner that there is something to decide, or that something
+// has happened. No link in the mail decides anything.
+func (s *Site) tellOwner(ctx context.Context, n grants.Notice) {
+	u, err := s.db.User(ctx, n.UserID)
+	if err != nil {
+		s.logger.Error("shop: tell owner", "err", err)
+		return
+	}
+	s.config.Mail(u.Email, fmt.Sprintf("%s\nSee %s%s", n.Text(), s.config.URL, n.Path))
+}
+
+// agentsPage is the page of connected agents in the shop's own frame.
+func agentsPage() *template.Template {
+	return template.Must(grants.PageTemplate().ParseFS(files, "pages/frame.html", "pages/agents.html"))
+}
+
+// refusalPages are the pages of authagent in the shop's own frame.
+func refusalPages() *template.Template {
+	return template.Must(template.New("refusals").ParseFS(files, "pages/frame.html", "pages/refused.html"))
+}
