@@ -38,7 +38,7 @@ const (
 	loginIDLength = 8 // characters of the state that name its login
 
 	stateBytes    = 32
-	verifierBytes = 32
+	verifierBytes = 96
 	nonceBytes    = 16
 
 	// What they are as text (base64 without padding).
@@ -57,9 +57,8 @@ type Login struct {
 	// characters are the login's ID.
 	State string
 
-	// Verifier is the PKCE code verifier (RFC 7636 section 4.1): 256 random bits
-	// as 43 characters, which is what the RFC recommends and all that the SHA-256
-	// of its challenge can carry.
+	// Verifier is the PKCE code verifier (RFC 7636 section 4.1): 768 random bits
+	// as 128 characters, the most that the RFC allows.
 	Verifier string
 
 	// Nonce ties an id_token to the login (OpenID Connect Core section 3.1.2.1).
