@@ -437,7 +437,10 @@ func (rp *RelyingParty) openCookies(dev bool) error {
 		}
 		boxes[purpose] = box
 	}
-	rp.pending = &pendingLogins{prefix: name + "-login-", secure: !dev, box: boxes["login"]}
+	rp.pending = &pendingLogins{
+		prefix: name + "-login-", box: boxes["login"],
+		attributes: browser.Attributes(int(loginTTL/time.Second), !dev), deleted: browser.Attributes(0, !dev),
+	}
 	rp.tokens = rp.newKeeper(boxes["tokens"])
 	rp.sessions = c.Sessions
 	if rp.sessions == nil {
@@ -449,7 +452,7 @@ func (rp *RelyingParty) openCookies(dev bool) error {
 		}
 		rp.sessions = &storeSessions{
 			store: store, cookie: name, secure: !dev, box: boxes["session"], idle: c.SessionIdle, lifetime: c.SessionLifetime,
-			deletion: browser.SetCookie(name, "", 0, !dev), inCookie: inCookie,
+			deletion: name + "=" + browser.Attributes(0, !dev), inCookie: inCookie,
 		}
 	}
 	return nil

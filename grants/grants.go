@@ -105,8 +105,10 @@ func (g Grant) anew(now time.Time) time.Time {
 
 // Now returns the grant's state at this moment: a pending or approved grant whose
 // time is over is Expired.
-func (g Grant) Now() State {
-	if (g.State == Pending || g.State == Approved) && !time.Now().Before(g.ExpiresAt) {
+func (g Grant) Now() State { return g.at(time.Now()) }
+
+func (g Grant) at(now time.Time) State {
+	if (g.State == Pending || g.State == Approved) && !now.Before(g.ExpiresAt) {
 		return Expired
 	}
 	return g.State
@@ -575,29 +577,28 @@ func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error
 // its grant, and has what the grant has now.
 func (p *Policy) CheckSession(ctx context.Context, s *authagent.Session) error {
 	g, err := p.store.Grant(ctx, s.GrantID)
-	switch {
+	now := time.Now()
+	switch state := g.at(now); {
 	case errors.Is(err, authagent.ErrNotFound):
 		return authagent.ErrLink
 	case err != nil:
 		return fmt.Errorf("grants: find grant of session: %w", err)
-	case g.Now() == Suspended:
+	case state == Suspended:
 		return authagent.ErrSuspended
-	case g.Now() != Approved || g.Agent != s.Agent || g.UserID != s.UserID || g.Scenario != s.Scenario,
+	case state != Approved || g.Agent != s.Agent || g.UserID != s.UserID || g.Scenario != s.Scenario,
 		s.StartedAt.Before(g.SessionsFrom):
 		return authagent.ErrLink
 	}
 	s.Access, s.Actions = g.Access, g.Actions
-	p.touch(ctx, s, g)
+	if p.touched.first(s.ID, now) {
+		p.touch(ctx, s, g, now)
+	}
 	return nil
 }
 
-// touch records that a grant is used, now and then. It is for owners to see, and
-// no reason to refuse a request.
-func (p *Policy) touch(ctx context.Context, s *authagent.Session, g Grant) {
-	now := time.Now()
-	if !p.touched.first(s.ID, now) {
-		return
-	}
+// touch records that a grant is used. It is for owners to see, and no reason to
+// refuse a request.
+func (p *Policy) touch(ctx context.Context, s *authagent.Session, g Grant, now time.Time) {
 	use, err := p.store.Touch(ctx, Activity{
 		SessionID: s.ID, GrantID: s.GrantID, UserID: s.UserID, RemoteAddr: s.RemoteAddr, Network: or(limit.Network(s.RemoteAddr), s.RemoteAddr),
 		StartedAt: s.StartedAt, SeenAt: now, ExpiresAt: s.ExpiresAt,
