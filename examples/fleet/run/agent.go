@@ -84,11 +84,7 @@ func sleep(ctx context.Context, d time.Duration) {
 
 func (a *agent) send(ctx context.Context, r request) *answer {
 	r.url = a.site + r.url
-	answer := send(ctx, a.client, a.addr, r)
-	if answer.err == nil && answer.status < 500 {
-		a.ledger.do(func() { a.ledger.requests = append(a.ledger.requests, answer.took) })
-	}
-	return answer
+	return send(ctx, a.client, a.addr, r)
 }
 
 // signIn tries until it is in, a few times, waiting as it is told.
@@ -119,6 +115,9 @@ func (a *agent) signInOnce(ctx context.Context) (s *session, wait time.Duration)
 	start, most := time.Now(), 10*a.plan.pause
 	s, outcome, last := a.trySignIn(ctx)
 	a.ledger.count(outcome)
+	if outcome == toldAgain {
+		a.ledger.count(toldAgain + ": " + last.String())
+	}
 	switch {
 	case s != nil:
 		a.ledger.do(func() {
@@ -195,6 +194,9 @@ func (a *agent) look(ctx context.Context, s *session) {
 func (a *agent) use(ctx context.Context, s *session, r request) *answer {
 	r.cookie = s.cookie
 	answer := a.send(ctx, r)
+	if answer.err == nil && answer.status < 500 {
+		a.ledger.do(func() { a.ledger.requests = append(a.ledger.requests, answer.took) })
+	}
 	if ending, _ := s.state(); !ending && answer.status == http.StatusUnauthorized {
 		a.ledger.fault(sessionLost, "%s, session %s: %s %s: %v", a.as.ID, s.id, r.method, r.url, answer)
 		s.end(false) // once is enough
