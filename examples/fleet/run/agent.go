@@ -30,6 +30,9 @@ type agent struct {
 	kept   []*session
 }
 
+// maxRounds bounds what an agent does, beside the time.
+const maxRounds = 1000
+
 // live is all that an agent does, until load ends.
 func (a *agent) live(ctx, load context.Context) {
 	a.signInOnce(ctx) // which asks its owner
@@ -39,7 +42,7 @@ func (a *agent) live(ctx, load context.Context) {
 		group.Go(func() { a.signInOnce(ctx) })
 	}
 	group.Wait()
-	for load.Err() == nil {
+	for n := 0; n < maxRounds && load.Err() == nil; n++ {
 		a.round(ctx)
 	}
 }
