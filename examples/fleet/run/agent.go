@@ -24,7 +24,7 @@ import (
 type agent struct {
 	*fleet
 	as     *authagenttest.Agent
-	addr   string // where the proxy says that it is
+	number int
 	userID string // its owner's
 	person string // its owner's cookie
 	kept   []*session
@@ -85,9 +85,15 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (a *agent) send(ctx context.Context, r request) *answer {
+// address is where the agent signs in from: one of eight, of RFC 2544, which are
+// nobody's, and public to the limits.
+func (a *agent) address() string {
+	return fmt.Sprintf("198.%d.%d.%d", 18+a.number/250, a.number%250, 1+mathrand.IntN(8))
+}
+
+func (a *agent) send(ctx context.Context, from string, r request) *answer {
 	r.url = a.site + r.url
-	return send(ctx, a.client, a.addr, r)
+	return send(ctx, a.client, from, r)
 }
 
 // signIn tries until it is in, a few times, waiting as it is told.
@@ -138,8 +144,8 @@ func (a *agent) signInOnce(ctx context.Context) (s *session, wait time.Duration)
 
 // trySignIn signs in, in a browser of its own.
 func (a *agent) trySignIn(ctx context.Context) (s *session, outcome string, last *answer) {
-	b, forced := browser{}, int(a.forced.Load())
-	last = a.send(ctx, request{method: http.MethodGet, url: "/auth/agent/login?return_to=/orders"})
+	b, from, forced := browser{}, a.address(), int(a.forced.Load())
+	last = a.send(ctx, from, request{method: http.MethodGet, url: "/auth/agent/login?return_to=/orders"})
 	if last.status != http.StatusSeeOther {
 		return nil, signInOutcome(last), last
 	}
@@ -154,12 +160,12 @@ func (a *agent) trySignIn(ctx context.Context) (s *session, outcome string, last
 	if err != nil {
 		return nil, otherwisePrefix + err.Error(), nil
 	}
-	last = a.send(ctx, request{method: http.MethodGet, url: u.RequestURI(), cookie: b.cookie()})
+	last = a.send(ctx, from, request{method: http.MethodGet, url: u.RequestURI(), cookie: b.cookie()})
 	b.take(last)
 	if last.status != http.StatusSeeOther || len(b) != 1 {
 		return nil, signInOutcome(last), last
 	}
-	return &session{agent: a, cookie: b.cookie(), run: forced}, completed, last
+	return &session{agent: a, from: from, cookie: b.cookie(), run: forced}, completed, last
 }
 
 func signInOutcome(a *answer) string {
@@ -196,7 +202,7 @@ func (a *agent) look(ctx context.Context, s *session) {
 // use sends a request of a session that nobody has asked to end.
 func (a *agent) use(ctx context.Context, s *session, r request) *answer {
 	r.cookie = s.cookie
-	answer := a.send(ctx, r)
+	answer := a.send(ctx, s.from, r)
 	if answer.err == nil && answer.status < 500 {
 		a.ledger.do(func() { a.ledger.requests = append(a.ledger.requests, answer.took) })
 	}
@@ -328,7 +334,7 @@ func (a *agent) approved() (id string) {
 func (a *agent) logOut(ctx context.Context, s *session) {
 	a.pause(ctx)
 	s.end(false)
-	if answer := a.send(ctx, request{method: http.MethodPost, url: "/auth/agent/logout", cookie: s.cookie}); answer.status != http.StatusSeeOther {
+	if answer := a.send(ctx, s.from, request{method: http.MethodPost, url: "/auth/agent/logout", cookie: s.cookie}); answer.status != http.StatusSeeOther {
 		return
 	}
 	s.end(true)
@@ -340,7 +346,7 @@ func (a *agent) logOut(ctx context.Context, s *session) {
 // refused checks that an instance refuses a session that has ended. An instance
 // that is down lets nobody in either.
 func (a *agent) refused(ctx context.Context, i *instance, s *session) {
-	answer := send(ctx, a.client, a.addr, request{method: http.MethodGet, url: i.origin + "/me", cookie: s.cookie})
+	answer := send(ctx, a.client, s.from, request{method: http.MethodGet, url: i.origin + "/me", cookie: s.cookie})
 	if answer.err == nil && answer.status == http.StatusOK {
 		a.ledger.fault(sessionAlive, "%s, session %s, at %s", a.as.ID, s.id, i.name)
 	}

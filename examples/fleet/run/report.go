@@ -79,6 +79,6 @@ func (r *report) printRefusals(w io.Writer, how string) {
 			fromAck, fromStart = max(fromAck, one.fromAck), max(fromStart, one.fromStart)
 		}
 	}
-	fmt.Fprintf(w, "  %6d  %s; the others refused at most %v after it was acknowledged, %v after it was sent; %d requests in between let in\n",
+	fmt.Fprintf(w, "  %6d  %s: the first refusal of each other instance was there at most %v after the answer, %v after the request; %d requests in between let in\n",
 		n, how, fromAck.Round(100*time.Microsecond), fromStart.Round(100*time.Microsecond), between)
 }
