@@ -70,15 +70,15 @@ func (r *report) print(w io.Writer) {
 }
 
 func (r *report) printRefusals(w io.Writer, how string) {
-	var fromAck, fromStart time.Duration
-	n, between := 0, 0
+	var fromAck []time.Duration
+	var fromStart time.Duration
+	between := 0
 	for _, one := range r.ledger.refusals {
 		if one.how == how {
-			n++
 			between += one.between
-			fromAck, fromStart = max(fromAck, one.fromAck), max(fromStart, one.fromStart)
+			fromAck, fromStart = append(fromAck, one.fromAck), max(fromStart, one.fromStart)
 		}
 	}
-	fmt.Fprintf(w, "  %6d  %s: the first refusal of each other instance was there at most %v after the answer, %v after the request; %d requests in between let in\n",
-		n, how, fromAck.Round(100*time.Microsecond), fromStart.Round(100*time.Microsecond), between)
+	fmt.Fprintf(w, "  %6d  %s: after the answer, every other instance had refused within %v (p50 %v), after the request within %v; let in in between: %d\n",
+		len(fromAck), how, percentile(fromAck, 1), percentile(fromAck, 0.5), fromStart.Round(100*time.Microsecond), between)
 }
