@@ -687,6 +687,14 @@ func protect(f func() error) (err error) {
 }
 
 // Wait returns when the work that requests have left in the background is done:
-// filing requests and notifying owners. A site calls it after its HTTP server has
-// shut down.
-func (p *Policy) Wait() { p.under.Wait() }
+// filing requests, notifying owners, and the events on their way to Audit. For an
+// Audit that blocks it waits ten seconds. A site calls it after its HTTP server and
+// the relying party have shut down.
+func (p *Policy) Wait() {
+	p.under.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), backgroundTimeout)
+	defer cancel()
+	if p.trail.Wait(ctx) != nil {
+		p.logger().Error("grants: audit events lost, since Audit blocks")
+	}
+}
