@@ -153,7 +153,7 @@ func (p *Policy) record(ctx context.Context, e authagent.Event) error {
 			return err
 		}
 	}
-	if e.UserID == "" || e.GrantID == "" {
+	if e.UserID == "" || e.GrantID == "" || e.Outcome != authagent.OutcomeOK && p.noes.Allow(e.GrantID) > 0 {
 		return nil
 	}
 	return p.store.AddDeed(ctx, Deed{

@@ -103,12 +103,12 @@ func (g Grant) anew(now time.Time) time.Time {
 	return now
 }
 
-// Now returns the grant's state at this moment: a pending or approved grant whose
-// time is over is Expired.
+// Now returns the grant's state at this moment: a pending, approved or suspended
+// grant whose time is over is Expired.
 func (g Grant) Now() State { return g.at(time.Now()) }
 
 func (g Grant) at(now time.Time) State {
-	if (g.State == Pending || g.State == Approved) && !now.Before(g.ExpiresAt) {
+	if g.State != Denied && g.State != Revoked && !now.Before(g.ExpiresAt) {
 		return Expired
 	}
 	return g.State
@@ -183,6 +183,7 @@ type Policy struct {
 	trail   *sink.Sink[delivery]
 	touched seen
 	moves   *limit.Limiter // notices of new networks, by grant
+	noes    *limit.Limiter // deeds that were refused, by grant
 }
 
 // EmailApproval names the agents that enter an account without being approved,
@@ -199,7 +200,8 @@ type EmailApproval struct {
 // OwnerApproval returns a Policy that keeps grants in store.
 func OwnerApproval(store Store) *Policy {
 	p := &Policy{
-		store: store, filing: newQueue(), telling: newQueue(), asking: newTurns(), moves: limit.New(maxMoves, time.Hour),
+		store: store, filing: newQueue(), telling: newQueue(), asking: newTurns(),
+		moves: limit.New(maxMoves, time.Hour), noes: limit.New(maxNoes, time.Hour),
 	}
 	p.trail = sink.New(p.deliver, func(why string) { p.logger().Error("grants: audit event lost", "why", why) })
 	return p
@@ -213,6 +215,10 @@ const (
 
 	// maxWaiting bounds how many wait for it.
 	maxWaiting = 256
+
+	// maxNoes is how many refused or waiting requests of an agent its owner is shown
+	// in an hour: with a flood of them an agent could hide what it did.
+	maxNoes = 20
 
 	// maxMoves is how many notices of new networks an owner gets in an hour about
 	// one agent, which may have as many networks as it likes.
@@ -546,8 +552,8 @@ func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error
 	if have >= 0 {
 		want.ID, want.Version, want.RequestedAt = all[have].ID, all[have].Version, all[have].RequestedAt
 		want.SessionsFrom = all[have].anew(want.DecidedAt)
-		if all[have].Now() == Approved {
-			want.Access, want.Actions = all[have].Access, all[have].Actions
+		if all[have].Now() == Approved { // to connect it once more changes nothing that the owner has chosen
+			want.Access, want.Actions, want.ExpiresAt = all[have].Access, all[have].Actions, all[have].ExpiresAt
 		}
 	}
 	if have < 0 || all[have].Now() != Approved {
