@@ -100,13 +100,13 @@ func (p *Policy) dropped(ctx context.Context, r authagent.LinkRequest, why strin
 	}
 	p.audit(ctx, authagent.Event{
 		Name: EventDropped, Issuer: r.Agent.Issuer, Agent: r.Agent, UserID: r.User.ID, Scenario: r.Scenario, RemoteAddr: r.RemoteAddr,
-		Outcome: "refused", Detail: why,
+		Outcome: authagent.OutcomeRefused, Detail: why,
 	})
 }
 
 func (p *Policy) audit(ctx context.Context, e authagent.Event) {
 	e.Time = time.Now().UTC()
-	e.Outcome = or(e.Outcome, "ok")
+	e.Outcome = or(e.Outcome, authagent.OutcomeOK)
 	p.logger().InfoContext(ctx, "grants: "+string(e.Name), "event", e)
 	p.pass(context.WithoutCancel(ctx), e)
 }
