@@ -57,9 +57,7 @@ package authagent
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/base32"
 	"encoding/base64"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -699,11 +697,15 @@ func (rp *RelyingParty) Check(ctx context.Context) []Finding {
 // newRequestID returns a name for a request, which has to be another one each
 // time and need not be secret: 80 bits of math/rand, in letters and digits.
 func newRequestID() string {
-	var random [16]byte
-	binary.NativeEndian.PutUint64(random[:8], mathrand.Uint64())
-	binary.NativeEndian.PutUint64(random[8:], mathrand.Uint64())
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567" // five bits each
 	var text [16]byte
-	base32.StdEncoding.Encode(text[:], random[:10])
+	for _, part := range [...][]byte{text[:8], text[8:]} {
+		bits := mathrand.Uint64()
+		for i := range part {
+			part[i] = letters[bits%32]
+			bits /= 32
+		}
+	}
 	return string(text[:])
 }
 
@@ -859,7 +861,8 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	if err := mayFinish(w, r); err != nil {
 		return err
 	}
-	if err := rp.limits.callbacks.check("finish login", rp.config.ClientAddr(r)); err != nil {
+	address := rp.config.ClientAddr(r)
+	if err := rp.limits.callbacks.check("finish login", address); err != nil {
 		return err
 	}
 	response, err := wire.ParseResponse(r.URL.RawQuery)
@@ -899,7 +902,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	if err != nil {
 		return err
 	}
-	in.RemoteAddr = rp.config.ClientAddr(r)
+	in.RemoteAddr = address
 	if login.HumanID != "" {
 		if err := rp.connect(ctx, in, login); err != nil {
 			return err
@@ -911,7 +914,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	if err != nil {
 		return err
 	}
-	session.RemoteAddr = in.RemoteAddr
+	session.RemoteAddr = address
 	if err := rp.start(w, r, session, in); err != nil {
 		return err
 	}

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"html/template"
 	"net/http"
-	"strconv"
 	"strings"
 )
 
@@ -138,10 +137,7 @@ func (p *Pages) replaced(name string) *template.Template {
 }
 
 // WriteProblem answers with p as application/problem+json.
-func WriteProblem(w http.ResponseWriter, p Problem) {
-	body := p.text()
-	write(w, p.Status, body, strconv.Itoa(len(body)))
-}
+func WriteProblem(w http.ResponseWriter, p Problem) { write(w, p.Status, p.text()) }
 
 // text is p as it is written.
 func (p Problem) text() []byte {
@@ -149,39 +145,35 @@ func (p Problem) text() []byte {
 	return append(text, '\n')
 }
 
-func write(w http.ResponseWriter, status int, body []byte, length string) {
+// write leaves Content-Length to net/http, which knows what becomes of the body.
+func write(w http.ResponseWriter, status int, body ...[]byte) {
 	h := w.Header()
 	Protect(h)
-	values := [...]string{"application/problem+json", length}
-	h["Content-Type"], h["Content-Length"] = values[0:1:1], values[1:2:2]
+	h["Content-Type"] = []string{"application/problem+json"}
 	w.WriteHeader(status)
-	_, _ = w.Write(body)
+	for _, part := range body {
+		_, _ = w.Write(part) // an error means that the client has gone
+	}
 }
 
 // Prepared is a Problem as WriteProblem writes it, but for its RequestID.
 type Prepared struct {
 	status        int
-	before, after string // what is written around the RequestID
-	length        string // of all of it
+	before, after []byte // what is written around the RequestID
 }
-
-// idLength is how long the RequestID of a Prepared is.
-const idLength = 16
 
 // Prepare returns p to be written with another RequestID each time.
 func Prepare(p Problem) Prepared {
-	p.RequestID = strings.Repeat("X", idLength)
-	text := string(p.text())
-	const member = `"request_id":"` // can be nowhere else: in a string its quotes are escaped
-	before, after, _ := strings.Cut(text, member+p.RequestID)
-	return Prepared{p.Status, before + member, after, strconv.Itoa(len(text))}
+	p.RequestID = ""
+	text, member := p.text(), []byte(`"request_id":"`) // which can be nowhere else: in a string its quotes are escaped
+	at := bytes.Index(text, member) + len(member)
+	return Prepared{p.Status, text[:at:at], text[at:]}
 }
 
-// Write answers with the problem. It takes the requestID as it is: sixteen letters
-// and digits.
+// Write answers with the problem. It takes the requestID as it is, which has to
+// be a word of letters and digits.
 func (p Prepared) Write(w http.ResponseWriter, requestID string) {
-	body := make([]byte, 0, len(p.before)+idLength+len(p.after))
-	write(w, p.status, append(append(append(body, p.before...), requestID...), p.after...), p.length)
+	write(w, p.status, p.before, []byte(requestID), p.after)
 }
 
 // Protect sets what every answer of the package has: it is kept in no cache, is

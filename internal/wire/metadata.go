@@ -305,7 +305,7 @@ func fetched(k *Keys) bool {
 	const unsigned = "eyJhbGciOiJFUzI1NiJ9.e30." + // {"alg":"ES256"}, {}, zeros
 		"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 	_, err := k.VerifySignature(context.Background(), unsigned)
-	return err != nil && !strings.HasPrefix(err.Error(), "fetching keys")
+	return err != nil && !strings.HasPrefix(err.Error(), "fetching keys") // go-oidc has no other way to tell
 }
 
 // checkEndpoint keeps metadata from pointing the back channel, and the secret
