@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"slices"
 	"strings"
@@ -58,6 +59,9 @@ func (b *bench) send(c *http.Client, method, path, body string, header ...string
 	}
 	for i := 0; i+1 < len(header); i += 2 {
 		req.Header.Set(header[i], header[i+1])
+	}
+	if host := req.Header.Get("Host"); host != "" {
+		req.Host = host
 	}
 	resp, err := c.Do(req)
 	if err != nil {
@@ -318,7 +322,11 @@ func TestApprovalRequest(t *testing.T) {
 		t.Fatal(err)
 	}
 	mux := b.site.Config.Handler.(*http.ServeMux)
-	echo := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) })
+	overridden := false
+	echo := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		overridden = overridden || len(r.Header["X-Http-Method-Override"])+len(r.Header["X-Http-Method"])+len(r.Header["X-Method-Override"]) > 0
+		io.Copy(w, r.Body)
+	})
 	byAction := map[string]http.Handler{
 		"": b.rp.RequireApproval("a:do", approver)(echo), "b": b.rp.RequireApproval("b:do", approver)(echo), "contextual": other.RequireApproval("a:do", approver)(echo),
 	}
@@ -369,6 +377,25 @@ func TestApprovalRequest(t *testing.T) {
 	add("escaped path", digest(c, "POST", "/pay/%78?to=bob&n=1", "amount=1", typ, "text/plain"))
 	add("query", digest(c, "POST", "/pay/x?to=bob&n=2", "amount=1", typ, "text/plain"))
 	add("order of query", digest(c, "POST", "/pay/x?n=1&to=bob", "amount=1", typ, "text/plain"))
+	for header, value := range map[string]string{"X-Http-Method-Override": "DELETE", "X-HTTP-Method": "DELETE", "x-method-override": "DELETE"} {
+		if digest(c, "POST", "/pay/x?to=bob&n=1", "amount=1", typ, "text/plain", header, value) != base {
+			t.Errorf("%s makes another request", header)
+		}
+	}
+	if overridden {
+		t.Error("the handler is told of another method than the owner was shown")
+	}
+	if resp := b.send(c, "POST", "/pay/x?to=bob&n=1", "amount=1", typ, "text/plain", "Content-Encoding", "x"); resp.StatusCode != 400 || resp.reason() != authagent.ErrRequest {
+		t.Errorf("an encoded body, of which the owner could not be shown what it means: %d %s", resp.StatusCode, resp.body)
+	}
+	add("host", digest(c, "POST", "/pay/x?to=bob&n=1", "amount=1", typ, "text/plain", "Host", "other.example", "Cookie", b.cookies(c)))
+	for _, prefix := range []string{"/one", "/two"} {
+		mux.Handle(prefix+"/pay/", http.StripPrefix(prefix, byAction[""]))
+		add("below "+prefix, digest(c, "POST", prefix+"/pay/x?to=bob&n=1", "amount=1", typ, "text/plain"))
+		if target := asked[len(asked)-1].Target; target != prefix+"/pay/x?to=bob&n=1" {
+			t.Errorf("the owner is shown %s", target)
+		}
+	}
 	add("no query", digest(c, "POST", "/pay/x", "amount=1", typ, "text/plain"))
 	add("content type", digest(c, "POST", "/pay/x?to=bob&n=1", "amount=1", typ, "application/json"))
 	add("key", digest(c, "POST", "/pay/x?to=bob&n=1", "amount=1", typ, "text/plain", "Idempotency-Key", "1"))
@@ -472,12 +499,53 @@ func TestRequireApproval(t *testing.T) {
 			t.Errorf("body of %d bytes: %d, %d bytes came to the handler", size, resp.StatusCode, len(resp.body))
 		}
 	}
+	for size, want := range map[int]int{8<<10 - 100: 200, 8 << 10: 413} {
+		if resp := k.send(c, "POST", "/pay?"+strings.Repeat("x", size), ""); resp.StatusCode != want {
+			t.Errorf("address of %d bytes: %d, want %d", size, resp.StatusCode, want)
+		}
+	}
 	f := newCluster(t, func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.profiles) })
 	f.handle("POST /pay", f.rp.RequireApproval("a:do", approverFunc(func(authagent.ActionRequest) (string, error) { t.Error("asked"); return "", nil })))
 	c = f.browser()
 	f.mustSignIn(c, f.agent)
 	if resp := f.send(c, "POST", "/pay", "x"); resp.StatusCode != 403 || resp.reason() != authagent.ErrAccess {
 		t.Errorf("FreshProfile, which has no owner to ask: %d %s", resp.StatusCode, resp.body)
+	}
+}
+
+// A tapped body does something when it is read.
+type tapped struct {
+	io.Reader
+	read func()
+}
+
+func (b tapped) Read(p []byte) (int, error) { b.read(); return b.Reader.Read(p) }
+
+// TestApprovalAfterEnd is SES-11: an agent that holds the end of its request back
+// does not so keep its session, and what was approved in it, alive.
+func TestApprovalAfterEnd(t *testing.T) {
+	b := newBench(t)
+	ran, asked := 0, 0
+	guarded := b.rp.RequireApproval("a:do", approverFunc(func(authagent.ActionRequest) (string, error) { asked++; return "", nil }))(
+		http.HandlerFunc(func(http.ResponseWriter, *http.Request) { ran++ }))
+	c := b.browser()
+	s := b.mustSignIn(c, b.agent)
+	for _, ended := range []bool{false, true} {
+		r := httptest.NewRequest("POST", b.site.URL+"/pay", tapped{strings.NewReader("amount=1"), func() {
+			if ended {
+				if err := b.rp.EndSession(context.Background(), s.ID); err != nil {
+					t.Error(err)
+				}
+			}
+		}})
+		for _, cookie := range c.Jar.Cookies(mustParse(t, b.site.URL)) {
+			r.AddCookie(cookie)
+		}
+		w := httptest.NewRecorder()
+		guarded.ServeHTTP(w, r)
+		if want := map[bool]int{false: 200, true: 401}[ended]; w.Code != want || ran != 1 || asked != 1 {
+			t.Errorf("SES-11 ended meanwhile: %v: status %d, want %d; asked %d times, ran %d times", ended, w.Code, want, asked, ran)
+		}
 	}
 }
 

@@ -56,15 +56,16 @@ package authagent
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"html/template"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"net/http"
 	"net/url"
 	"path"
@@ -303,10 +304,11 @@ type Limits struct {
 	Logins, Callbacks Rate
 
 	// Agent is for the requests of each agent, and Owner for those of all agents
-	// of an account together. The default is no limit.
+	// of an account together: one agent can use that up for the others, unless
+	// Agent is lower. The default is no limit.
 	Agent, Owner Rate
 
-	// Actions is for each action of that name by each owner's agents, see
+	// Actions is for each action of that name by each owner's agents together, see
 	// RelyingParty.Action. The default is no limit.
 	Actions map[string]Rate
 }
@@ -345,6 +347,9 @@ type RelyingParty struct {
 	audit       *sink.Sink[delivery]
 	pages       *answer.Pages
 	signpost    *signpost.Site
+	challenge   string          // the signpost's
+	links       []string        // the signpost's
+	nobody      answer.Prepared // that no agent is signed in
 	crossOrigin *http.CrossOriginProtection
 	limits      limiters
 	request     atomic.Pointer[authorizationRequest]
@@ -381,6 +386,8 @@ func New(c Config) (*RelyingParty, error) {
 	}
 	rp.server = wire.NewServer(client, source, c.ClientID, rp.clientSecret, wire.Encoding(c.TokenEncoding))
 	rp.signpost = rp.newSignpost()
+	rp.challenge, rp.links = rp.signpost.Challenge(), rp.signpost.Links()
+	rp.nobody = answer.Prepare((&Error{Reason: ErrNoSession, signpost: rp.signpost}).problem())
 	rp.audit = sink.New(rp.deliver, func(why string) { rp.config.Logger.Error("authagent: audit event lost", "why", why) })
 	return rp, rp.openCookies(dev)
 }
@@ -430,7 +437,10 @@ func (rp *RelyingParty) openCookies(dev bool) error {
 		}
 		boxes[purpose] = box
 	}
-	rp.pending = &pendingLogins{prefix: name + "-login-", secure: !dev, box: boxes["login"]}
+	rp.pending = &pendingLogins{
+		prefix: name + "-login-", box: boxes["login"],
+		attributes: browser.Attributes(int(loginTTL/time.Second), !dev), deleted: browser.Attributes(0, !dev),
+	}
 	rp.tokens = rp.newKeeper(boxes["tokens"])
 	rp.sessions = c.Sessions
 	if rp.sessions == nil {
@@ -442,7 +452,7 @@ func (rp *RelyingParty) openCookies(dev bool) error {
 		}
 		rp.sessions = &storeSessions{
 			store: store, cookie: name, secure: !dev, box: boxes["session"], idle: c.SessionIdle, lifetime: c.SessionLifetime,
-			inCookie: inCookie,
+			deletion: name + "=" + browser.Attributes(0, !dev), inCookie: inCookie,
 		}
 	}
 	return nil
@@ -454,7 +464,8 @@ func (rp *RelyingParty) Format(f fmt.State, _ rune) {
 }
 
 func (c Config) withDefaults() Config {
-	c.SessionKeys = slices.Clone(c.SessionKeys)
+	c.SessionKeys, c.TokenKey = slices.Clone(c.SessionKeys), slices.Clone(c.TokenKey)
+	c.Scopes, c.EndpointOrigins = slices.Clone(c.Scopes), slices.Clone(c.EndpointOrigins)
 	if c.ReturnTo == "" {
 		c.ReturnTo = "/"
 	}
@@ -467,7 +478,7 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	if c.Scopes == nil && c.Scenario != nil {
-		c.Scopes = c.Scenario.Scopes()
+		c.Scopes = slices.Clone(c.Scenario.Scopes())
 	}
 	if c.SessionIdle == 0 {
 		c.SessionIdle = 30 * time.Minute
@@ -620,6 +631,9 @@ func (c Config) checkPaths(bad func(field, format string, args ...any), redirect
 			bad(field, "is the path of RedirectURL")
 		}
 	}
+	if c.LoginPath == c.LogoutPath {
+		bad("LogoutPath", "is LoginPath")
+	}
 	if err := returnpath.Check(c.ReturnTo, c.LoginPath, c.LogoutPath, callback); err != nil {
 		bad("ReturnTo", "%v", err)
 	}
@@ -682,12 +696,14 @@ func (rp *RelyingParty) Check(ctx context.Context) []Finding {
 	return findings
 }
 
-// newRequestID returns 80 random bits in the alphabet of rand.Text.
+// newRequestID returns a name for a request, which has to be another one each
+// time and need not be secret: 80 bits of math/rand, in letters and digits.
 func newRequestID() string {
-	var random [10]byte
-	rand.Read(random[:])
+	var random [16]byte
+	binary.NativeEndian.PutUint64(random[:8], mathrand.Uint64())
+	binary.NativeEndian.PutUint64(random[8:], mathrand.Uint64())
 	var text [16]byte
-	base32.StdEncoding.Encode(text[:], random[:])
+	base32.StdEncoding.Encode(text[:], random[:10])
 	return string(text[:])
 }
 
@@ -785,7 +801,8 @@ func (rp *RelyingParty) returnTarget(target string) string {
 //
 // It takes POST from this site's own pages, of a human whom Config.Human knows and
 // who is the same when the login comes back. The Scenario has to be a [Connector];
-// those of this package are with grants.OwnerApproval.
+// those of this package are with grants.OwnerApproval. A site with several relying
+// parties puts Attach of each of the others around it.
 func (rp *RelyingParty) ConnectHandler() http.Handler {
 	return rp.handler(EventLoginFailed, func(w http.ResponseWriter, r *http.Request) error {
 		if err := rp.mayPost(w, r); err != nil {
@@ -865,7 +882,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 		return err
 	}
 	rp.pending.drop(w, login)
-	if err := rp.use(ctx, login); err != nil {
+	if err := rp.use(ctx, login, response.Code != ""); err != nil {
 		return err
 	}
 	if err := rp.checkIssuer(ctx, response); err != nil {
@@ -955,15 +972,22 @@ func (rp *RelyingParty) checkIssuer(ctx context.Context, r *wire.Response) error
 	return nil
 }
 
-// use makes a login usable once, in time.
-func (rp *RelyingParty) use(ctx context.Context, l *Login) error {
+// use makes a login usable once, in time. A response without a code can sign nobody
+// in: whoever floods the site with those takes no room from the others.
+func (rp *RelyingParty) use(ctx context.Context, l *Login, code bool) error {
 	until := l.StartedAt.Add(loginTTL)
 	if now := time.Now(); now.After(until) || l.StartedAt.After(now.Add(clockSkew)) {
 		return fail(ErrStateExpired, "use state", "the login began more than %v ago", loginTTL)
 	}
 	sum := sha256.Sum256([]byte(l.State)) // a store has no use for the state itself
 	id := base64.RawURLEncoding.EncodeToString(sum[:16])
-	first, err := rp.used.UseState(ctx, id, until.Add(clockSkew))
+	var first bool
+	var err error
+	if ownClock := until.Add(time.Minute); code { // which may be set back a little
+		first, err = rp.used.UseState(ctx, id, ownClock)
+	} else {
+		first = rp.used.UseSpare(id, ownClock)
+	}
 	if first && err == nil && rp.config.States != nil {
 		err = rp.protect("use state", func() error {
 			first, err = rp.config.States.UseState(ctx, id, until.Add(clockSkew))
@@ -1062,9 +1086,12 @@ func (rp *RelyingParty) Identify(ctx context.Context, t *oauth2.Token, l *Login)
 	if err != nil {
 		return nil, serverError("establish identity", err)
 	}
+	if fresh != issued {
+		t = publicToken(fresh)
+	}
 	return &SignIn{
 		Agent: Agent{Issuer: rp.config.Issuer, ID: id.Agent}, Model: id.Model,
-		rp: rp, identity: id.Subject, token: publicToken(fresh), refreshed: fresh != issued,
+		rp: rp, identity: id.Subject, token: t, refreshed: fresh != issued,
 	}, nil
 }
 
@@ -1089,10 +1116,11 @@ func wireToken(t *oauth2.Token) *wire.Token {
 
 // serverError says what an error of the back channel means for a sign-in.
 func serverError(step string, err error) error {
+	if err == nil {
+		return nil
+	}
 	var w *wire.Error
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, wire.ErrSecret):
 		return &Error{Reason: ErrStore, Step: step, Err: err, RetryAfter: retryAfter}
 	case errors.Is(err, identity.ErrMismatch):

@@ -11,10 +11,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
@@ -307,5 +310,43 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		if strings.Contains(text, secret) {
 			t.Errorf("LOG-1: %s is in %s", name, text)
 		}
+	}
+}
+
+// TestAnswerToNobody (LOG-4): a program that has not signed in gets the answer
+// that any refusal is written as, though it is prepared, and an ID of its own.
+func TestAnswerToNobody(t *testing.T) {
+	id := regexp.MustCompile(`"request_id":"([A-Z2-7]{16})"`)
+	answer := func(change func(b *bench, c *authagent.Config)) (status int, header http.Header, body string) {
+		b := newBench(t, func(b *bench, c *authagent.Config) {
+			c.LoginPath, c.DiscoveryPath, c.RequirePOST = `/a<b&"c`, "/auth.md", true // what needs an escape gets one
+			change(b, c)
+		})
+		resp, again := b.get(b.browser(), "/me"), b.get(b.browser(), "/me")
+		if first, second := id.FindString(resp.body), id.FindString(again.body); first == "" || first == second {
+			t.Errorf("the IDs of two requests are %s and %s", first, second)
+		}
+		resp.Header.Del("Date")
+		resp.Header.Del("Content-Length") // the ports may have other lengths
+		ports := strings.NewReplacer(b.site.URL, "https://site", b.as.URL, "https://as")
+		for _, values := range resp.Header {
+			for i := range values {
+				values[i] = ports.Replace(values[i])
+			}
+		}
+		return resp.StatusCode, resp.Header, ports.Replace(id.ReplaceAllString(resp.body, ""))
+	}
+	type reply struct {
+		Status int
+		Header http.Header
+		Body   string
+	}
+	var prepared, general reply
+	prepared.Status, prepared.Header, prepared.Body = answer(func(*bench, *authagent.Config) {})
+	general.Status, general.Header, general.Body = answer(func(_ *bench, c *authagent.Config) {
+		c.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, e *authagent.Error) { e.WriteProblem(w) }
+	})
+	if diff := cmp.Diff(general, prepared); diff != "" {
+		t.Errorf("prepared answer (-general +prepared):\n%s", diff)
 	}
 }

@@ -2,6 +2,8 @@ package authagent_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -496,6 +498,49 @@ func TestUnauthenticatedTraffic(t *testing.T) {
 			if got := b.as.Count(""); got != 0 {
 				t.Errorf("%d requests to the server, want none", got)
 			}
+		})
+	}
+}
+
+// TestKeysRenewed: REL-2. Published keys are renewed with the metadata, in the
+// background: no sign-in waits for them, a key that was withdrawn is good for an
+// hour at most, and the old ones survive a renewal that fails.
+func TestKeysRenewed(t *testing.T) {
+	used, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	other, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	for _, test := range []struct {
+		name    string
+		renewal func(b *bench) // what the server does to its keys before the renewal
+		want    authagent.Reason
+	}{
+		{"REL-2 same keys", func(*bench) {}, ""},
+		{"REL-2 key withdrawn", func(b *bench) { b.publish(other) }, authagent.ErrIdentity},
+		{"REL-2 keys fail", func(b *bench) { b.as.Wrap(authagenttest.PathJWKS, authagenttest.Reply(500, "", "")) }, ""},
+		{"REL-2 keys are junk", func(b *bench) {
+			b.as.Wrap(authagenttest.PathJWKS, authagenttest.Reply(200, "application/json", `{"keys":1}`))
+		}, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBubble(t)
+				b.publish(used)
+				b.gives(members{"access_token": signedES256(used, nil, with(b.accessClaims(), members{"exp": time.Now().Add(24 * time.Hour).Unix()}))})
+				b.mustSignIn(b.visitor(), b.agent)
+				test.renewal(b)
+				time.Sleep(61 * time.Minute)
+				b.begin(b.visitor(), "")
+				synctest.Wait()
+				if got := b.as.Count(authagenttest.PathJWKS); got != 2 {
+					t.Errorf("%d requests for keys by the renewal, want 2", got)
+				}
+				resp := b.signIn(b.visitor(), b.agent)
+				if got := resp.reason(); got != test.want || (resp.StatusCode < 400) != (test.want == "") {
+					t.Errorf("signing in ends with %d %q, want %q", resp.StatusCode, got, test.want)
+				}
+				if got := b.as.Count(authagenttest.PathJWKS); test.want == "" && got != 2 {
+					t.Errorf("a sign-in asked for keys")
+				}
+			})
 		})
 	}
 }

@@ -28,22 +28,35 @@ import (
 
 type contextKey struct{}
 
-// attached is what a request's context carries: the session, or nil for a
-// request that was looked at and has none, whether it performs an action that the
-// session may perform, and what another relying party of the same site, or an
-// outer middleware, attached before.
+// attached is a request's context and what the middleware adds to it: the
+// session, or nil for a request that was looked at and has none, whether it
+// performs an action that the session may perform, and what another relying party
+// of the same site, or an outer middleware, attached before.
 type attached struct {
+	context.Context
 	rp      *RelyingParty
 	session *Session
 	allowed bool
 	before  *attached
 }
 
+func attachedTo(ctx context.Context) *attached {
+	a, _ := ctx.Value(contextKey{}).(*attached)
+	return a
+}
+
+// Value returns a itself for its key, and what the request's context has for others.
+func (a *attached) Value(key any) any {
+	if key == (contextKey{}) {
+		return a
+	}
+	return a.Context.Value(key)
+}
+
 // FromContext returns the agent session of a request that came through the
 // middleware, and whether there is one.
 func FromContext(ctx context.Context) (*Session, bool) {
-	a, _ := ctx.Value(contextKey{}).(*attached)
-	for ; a != nil; a = a.before {
+	for a := attachedTo(ctx); a != nil; a = a.before {
 		if a.session != nil { // of several relying parties, the innermost that knows the agent
 			return a.session, true
 		}
@@ -68,11 +81,15 @@ func (rp *RelyingParty) Attach(next http.Handler) http.Handler {
 func (rp *RelyingParty) RequireAgent(next http.Handler) http.Handler {
 	return rp.guard(next, "", func(_ *http.Request, s *Session) error {
 		if s == nil {
-			return fail(ErrNoSession, "require agent", "nobody is signed in")
+			return errNobody
 		}
 		return nil
 	})
 }
+
+// errNobody is why a request is refused that comes without a session, from an
+// agent that has not signed in yet or from anybody else.
+var errNobody = fail(ErrNoSession, "require agent", "nobody is signed in")
 
 // RequireAccess returns a middleware that lets through the agents that have at
 // least this access to their user's data. It is what belongs in front of
@@ -83,7 +100,7 @@ func (rp *RelyingParty) RequireAccess(least Access) func(http.Handler) http.Hand
 		return rp.guard(next, "", func(_ *http.Request, s *Session) error {
 			switch {
 			case s == nil:
-				return fail(ErrNoSession, "require access", "nobody is signed in")
+				return errNobody
 			case s.Access < least:
 				return fail(ErrAccess, "require access", "the session's access is %s, %s is needed", s.Access, least)
 			}
@@ -108,7 +125,8 @@ func (rp *RelyingParty) ForbidAgents(next http.Handler) http.Handler {
 // RequireHuman lets humans through who are signed in to the site, as Config.Human
 // says, and nobody else: no agent whatever its access, even in a browser where a
 // human is signed in as well. The site's pages for what only the owner may do
-// belong behind it. It panics if Config.Human is not set.
+// belong behind it. A site with several relying parties puts Attach of each of the
+// others around it. It panics if Config.Human is not set.
 func (rp *RelyingParty) RequireHuman(next http.Handler) http.Handler {
 	if rp.config.Human == nil {
 		panic("authagent: RequireHuman needs Config.Human")
@@ -134,10 +152,11 @@ func HumanFromContext(ctx context.Context) (userID string, ok bool) {
 
 // human returns the human who is signed in where no agent is.
 func (rp *RelyingParty) human(w http.ResponseWriter, r *http.Request) (userID string, err error) {
+	_, another := FromContext(r.Context()) // of another relying party, perhaps
 	switch s, _, err := rp.session(w, r); {
 	case err != nil:
 		return "", err
-	case s != nil:
+	case s != nil || another:
 		return "", fail(ErrAgentForbidden, "ask who is signed in", "an agent is signed in")
 	case rp.config.Human == nil:
 		return "", siteError("ask who is signed in", errors.New("Config.Human is not set"))
@@ -203,27 +222,34 @@ type ActionRequest struct {
 	Session     *Session
 	Action      string
 	Method      string
-	Target      string // path and query
+	Target      string // path and query, as the client has sent them
 	ContentType string
 	Body        []byte
 
 	// Digest is the same for the same action and request of the same agent for
-	// the same user, and for nothing else. An agent that wants to do the same thing twice
-	// says so with another Idempotency-Key header.
+	// the same user at the same host, and for nothing else. An agent that wants to do
+	// the same thing twice says so with another Idempotency-Key header. No other
+	// header is part of it.
 	Digest string
 }
 
-// maxApproved is the longest body of a request that needs approval: the owner is
-// shown all of it.
-const maxApproved = 16 << 10
+// maxApproved and maxTarget are the longest body of a request that needs approval,
+// and the longest address and content type: the owner is shown all of it.
+const (
+	maxApproved = 16 << 10
+	maxTarget   = 8 << 10
+)
 
 // RequireApproval returns a middleware for a route that performs an action so
 // risky that the agent's owner is asked about each single request. The first
 // request is answered with status 202 and Retry-After, and Location says where
 // to look; once the owner has approved it, the same request passes, once,
-// whatever the access of the session. Requests with a body of more than 16 KiB
-// are refused, since the owner sees all of it. Humans pass as with
-// [RelyingParty.Action], in whose place it stands.
+// whatever the access of the session. Requests with a body of more than 16 KiB,
+// or an address of more than 8 KiB, are refused, since the owner sees all of it;
+// and so are those with a Content-Encoding, since the owner would not see what they
+// mean. Headers are not part of what is approved, so that a handler behind this
+// goes by method, address, content type and body alone; those that claim another
+// method, and trailers, are taken away. Humans pass as with [RelyingParty.Action], in whose place it stands.
 func (rp *RelyingParty) RequireApproval(action string, approver Approver) func(http.Handler) http.Handler {
 	if !areActions([]string{action}) || approver == nil {
 		panic("authagent: RequireApproval needs the name of an action and an Approver")
@@ -245,26 +271,17 @@ func (rp *RelyingParty) RequireApproval(action string, approver Approver) func(h
 }
 
 func (rp *RelyingParty) approve(r *http.Request, s *Session, action string, approver Approver) error {
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxApproved+1))
-	switch {
+	request, err := readAction(r, s, action)
+	if err != nil {
+		return err
+	}
+	// A body can take as long as the agent likes, and its session may have ended since.
+	switch now, err := rp.load(headerSink{}, r); {
+	case errors.Is(err, ErrNoSession), err == nil && now.ID != s.ID:
+		return fail(ErrNoSession, "ask for approval", "the session has ended while the request was read")
 	case err != nil:
-		return fail(ErrRequest, "read request", "the body could not be read")
-	case len(body) > maxApproved:
-		return fail(ErrTooLong, "read request", "the body is longer than %d bytes", maxApproved)
+		return siteError("load session", err)
 	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	request := ActionRequest{
-		Session: s, Action: action, Method: r.Method, Target: r.URL.RequestURI(), ContentType: r.Header.Get("Content-Type"), Body: body,
-	}
-	var bound []byte
-	for _, part := range [...]string{
-		s.Agent.Issuer, s.Agent.ID, s.Scenario, s.UserID, action, request.Method, request.Target, request.ContentType,
-		r.Header.Get("Idempotency-Key"), string(body),
-	} {
-		bound = seal.AppendString(bound, part)
-	}
-	sum := sha256.Sum256(bound)
-	request.Digest = base64.RawURLEncoding.EncodeToString(sum[:])
 	var path string
 	err = rp.protect("ask for approval", func() error {
 		path, err = approver.Approve(r.Context(), request)
@@ -278,13 +295,53 @@ func (rp *RelyingParty) approve(r *http.Request, s *Session, action string, appr
 	return e
 }
 
+// overrides are headers by which some frameworks take another method than the
+// one that the owner is shown.
+var overrides = [...]string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override"}
+
+// readAction reads what the owner is asked about, and leaves it for the handler.
+func readAction(r *http.Request, s *Session, action string) (request ActionRequest, err error) {
+	const step = "read request"
+	if len(r.Header["Content-Encoding"]) > 0 {
+		return request, fail(ErrRequest, step, "the body is encoded, and the owner could not be shown what it means")
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxApproved+1))
+	if err != nil {
+		return request, fail(ErrRequest, step, "the body could not be read")
+	}
+	r.Body, r.Trailer = io.NopCloser(bytes.NewReader(body)), nil
+	for _, name := range overrides {
+		r.Header.Del(name)
+	}
+	request = ActionRequest{
+		Session: s, Action: action, Method: r.Method, Target: r.URL.RequestURI(), ContentType: r.Header.Get("Content-Type"), Body: body,
+	}
+	if strings.HasPrefix(r.RequestURI, "/") { // before http.StripPrefix and the like
+		request.Target = r.RequestURI
+	}
+	switch {
+	case len(body) > maxApproved:
+		return request, fail(ErrTooLong, step, "the body is longer than %d bytes", maxApproved)
+	case len(request.Target)+len(request.ContentType) > maxTarget:
+		return request, fail(ErrTooLong, step, "the address is longer than %d bytes", maxTarget)
+	}
+	var bound []byte
+	for _, part := range [...]string{
+		s.Agent.Issuer, s.Agent.ID, s.Scenario, s.UserID, action, request.Method, request.Target, request.ContentType,
+		r.Header.Get("Idempotency-Key"), string(body), r.Host, r.RequestURI, r.URL.RequestURI(),
+	} {
+		bound = seal.AppendString(bound, part)
+	}
+	sum := sha256.Sum256(bound)
+	request.Digest = base64.RawURLEncoding.EncodeToString(sum[:])
+	return request, nil
+}
+
 // guard is all of the middleware: load the session, check, attach, pass on. The
 // check of a guard with an action says whether the session may perform it.
 func (rp *RelyingParty) guard(next http.Handler, action string, check func(*http.Request, *Session) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		// What an agent sees is nobody else's, in no cache.
-		w.Header()["Cache-Control"] = []string{"no-store"}
-		addVary(w.Header(), "Cookie")
+		keepPrivate(w.Header())
 		s, before, err := rp.session(w, r)
 		if err == nil && s != nil && before == nil {
 			err = rp.limits.request(s)
@@ -303,8 +360,8 @@ func (rp *RelyingParty) guard(next http.Handler, action string, check func(*http
 			rp.record(r, EventActionPerformed, s, action, nil)
 		}
 		if before == nil || action != "" {
-			outer, _ := r.Context().Value(contextKey{}).(*attached)
-			r = r.WithContext(context.WithValue(r.Context(), contextKey{}, &attached{rp, s, action != "", outer}))
+			ctx := r.Context()
+			r = r.WithContext(&attached{ctx, rp, s, action != "", attachedTo(ctx)})
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -355,19 +412,26 @@ func (l addressLimiter) check(step, address string) error {
 // request counts a request of an agent. One that exceeds its own limit does not
 // use up its owner's.
 func (l *limiters) request(s *Session) error {
-	err := limited("count agent's requests", l.agent.Allow(agentKey(s.Agent)))
-	if err == nil && s.UserID != "" {
-		err = limited("count owner's requests", l.owner.Allow(s.UserID))
+	if l.agent != nil {
+		if err := limited("count agent's requests", l.agent.Allow(agentKey(s.Agent))); err != nil {
+			return err
+		}
 	}
-	return err
+	if l.owner != nil && s.UserID != "" {
+		return limited("count owner's requests", l.owner.Allow(s.UserID))
+	}
+	return nil
 }
 
 func (l *limiters) action(s *Session, name string) error {
-	who := s.UserID
+	limiter, who := l.actions[name], s.UserID
+	if limiter == nil {
+		return nil
+	}
 	if who == "" {
 		who = agentKey(s.Agent)
 	}
-	return limited("count actions", l.actions[name].Allow(who))
+	return limited("count actions", limiter.Allow(who))
 }
 
 func limited(step string, wait time.Duration) error {
@@ -379,21 +443,31 @@ func limited(step string, wait time.Duration) error {
 	return e
 }
 
+// keepPrivate says that what an agent sees is nobody else's, in no cache.
+func keepPrivate(h http.Header) {
+	values := [...]string{"no-store", "Cookie", ""} // in one place, with room for another Vary
+	h["Cache-Control"] = values[0:1:1]
+	if len(h["Vary"]) == 0 {
+		h["Vary"] = values[1:2:3]
+		return
+	}
+	addVary(h, "Cookie")
+}
+
 func addVary(h http.Header, name string) {
 	for _, have := range h["Vary"] {
 		if strings.EqualFold(have, name) {
 			return
 		}
 	}
-	h.Add("Vary", name)
+	h["Vary"] = append(h["Vary"], name)
 }
 
 // session returns the request's session, nil for none. It is loaded once per
 // request, however many middlewares ask; before is what the one outside of this
 // one has attached.
 func (rp *RelyingParty) session(w http.ResponseWriter, r *http.Request) (s *Session, before *attached, err error) {
-	a, _ := r.Context().Value(contextKey{}).(*attached)
-	for ; a != nil; a = a.before {
+	for a := attachedTo(r.Context()); a != nil; a = a.before {
 		if a.rp == rp {
 			return a.session, a, nil
 		}
@@ -425,20 +499,23 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session
 	case ended:
 		return nil, rp.discard(w, r, s, ErrNoSession)
 	}
-	own := *s // the site may have given others the same one
-	s = &own
+	if rp.config.Sessions != nil {
+		own := *s // the site may have given others the same one
+		s = &own
+	}
 	s.RemoteAddr = rp.config.ClientAddr(r)
 	err = rp.config.Scenario.CheckSession(ctx, s)
 	if s.UserID == "" { // there is nobody whose data it could have access to
 		s.Access, s.Actions = AccessNone, nil
 	}
+	if err == nil {
+		rp.confirm(s)
+		return s, nil
+	}
 	if reason, ok := reasonOf(err); ok {
 		return nil, rp.discard(w, r, s, reason)
 	}
-	if err == nil {
-		rp.confirm(s)
-	}
-	return s, err
+	return nil, err
 }
 
 // discard takes a session that no longer holds away from the client.
@@ -460,7 +537,7 @@ func (rp *RelyingParty) discard(w http.ResponseWriter, r *http.Request, s *Sessi
 // headers and fields that claim another one are not looked at. An upgraded
 // connection could carry anything.
 func (rp *RelyingParty) readOnly(r *http.Request, s *Session, allowed bool) error {
-	if s.Access != AccessRead || r.URL.Path == rp.config.LogoutPath {
+	if s.Access != AccessRead || r.Method == http.MethodPost && r.URL.Path == rp.config.LogoutPath {
 		return nil
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead && !allowed {
@@ -474,6 +551,9 @@ func (rp *RelyingParty) readOnly(r *http.Request, s *Session, allowed bool) erro
 
 // refuse answers a request that the middleware does not let through.
 func (rp *RelyingParty) refuse(w http.ResponseWriter, r *http.Request, s *Session, action string, err error) {
+	if rp.refuseNobody(w, r, err) {
+		return
+	}
 	e := asError(err)
 	if e.Reason == ErrNoSession && isPageLoad(r) && !rp.config.RequirePOST {
 		target := rp.config.LoginPath
@@ -492,6 +572,29 @@ func (rp *RelyingParty) refuse(w http.ResponseWriter, r *http.Request, s *Sessio
 		rp.record(r, EventPermissionDenied, s, action, e)
 	}
 	rp.answer(w, r, e)
+}
+
+// refuseNobody gives the answer that was prepared, if the request is one of a
+// program that has not signed in. Each agent begins as one, and so does whoever
+// floods the site. It is what answer would write, but for the request's ID.
+func (rp *RelyingParty) refuseNobody(w http.ResponseWriter, r *http.Request, err error) bool {
+	if err != error(errNobody) || rp.config.ErrorHandler != nil || wantsPage(r) {
+		return false
+	}
+	if _, human := HumanFromContext(r.Context()); human {
+		return false
+	}
+	rp.demandSignIn(w.Header())
+	rp.nobody.Write(w, newRequestID())
+	return true
+}
+
+// demandSignIn sets the challenge that RFC 9110 section 15.5.2 demands of status
+// 401, and where to sign in.
+func (rp *RelyingParty) demandSignIn(h http.Header) {
+	addVary(h, "Accept")
+	h["Www-Authenticate"] = []string{rp.challenge}
+	h["Link"] = append(h["Link"], rp.links...)
 }
 
 // isPageLoad reports whether a browser is showing a page, which it can show a
@@ -552,10 +655,9 @@ func (rp *RelyingParty) answer(w http.ResponseWriter, r *http.Request, e *Error)
 	case e.Reason == ErrHuman: // RFC 9110 section 15.5.2 demands a challenge, and no agent is to try
 		h.Set("WWW-Authenticate", "Human")
 	case status == http.StatusUnauthorized:
-		h["Www-Authenticate"] = []string{rp.signpost.Challenge()}
-		fallthrough
+		rp.demandSignIn(h)
 	case status == http.StatusForbidden:
-		h["Link"] = append(h["Link"], rp.signpost.Links()...)
+		h["Link"] = append(h["Link"], rp.links...)
 	}
 	if _, human := HumanFromContext(r.Context()); !human { // who is signed in as a human is not to sign in as an agent
 		e.signpost = rp.signpost
@@ -915,8 +1017,9 @@ func (e *Error) outcome() string {
 }
 
 func (e *Error) problem() answer.Problem {
+	o := e.Reason.outcome()
 	p := answer.Problem{
-		Status: e.Status(), Title: e.Title(), Detail: e.Detail(), Code: string(e.Reason), RequestID: e.RequestID,
+		Status: o.status, Title: o.title, Detail: o.detail, Code: string(e.Reason), RequestID: e.RequestID,
 		Retry: e.RetryAfter > 0, Action: e.action, Approval: e.location, Field: e.Field,
 	}
 	if e.Reason == ErrReadOnly {
@@ -960,8 +1063,11 @@ const retryAfter = 5 * time.Second
 // siteError is the error of something that the site provides: what it says if it
 // is a reason, and a fault of the site if it is not.
 func siteError(step string, err error) error {
+	if err == nil {
+		return nil
+	}
 	var e *Error
-	if err == nil || errors.As(err, &e) {
+	if errors.As(err, &e) {
 		return err
 	}
 	if reason, ok := reasonOf(err); ok {

@@ -386,7 +386,7 @@ func TestOneLoadPerRequest(t *testing.T) {
 // keys and scenario. Neither's sessions pass at the other, and neither hides
 // the other's from a handler behind both.
 func TestTwoRelyingParties(t *testing.T) {
-	one := newCluster(t)
+	one := newCluster(t, func(_ *bench, c *authagent.Config) { c.Human = humanCookie })
 	two := newCluster(t, func(b *bench, c *authagent.Config) {
 		b.as.URL = "https://as2.example"
 		c.Issuer = b.as.URL
@@ -407,6 +407,8 @@ func TestTwoRelyingParties(t *testing.T) {
 	mux.Handle("/two/me", two.rp.RequireAgent(who))
 	mux.Handle("/one-two", one.rp.Attach(two.rp.Attach(who)))
 	mux.Handle("/two-one", two.rp.Attach(one.rp.Attach(who)))
+	mux.Handle("/two-human", two.rp.Attach(one.rp.RequireHuman(who)))
+	mux.Handle("/two-connect", two.rp.Attach(one.rp.ConnectHandler()))
 	c1, c2 := one.browser(), two.browser()
 	one.mustSignIn(c1, one.agent)
 	two.mustSignIn(c2, two.agent)
@@ -435,6 +437,34 @@ func TestTwoRelyingParties(t *testing.T) {
 		}
 		if got != test.want {
 			t.Errorf("REL-7 %s with %q: %s, want %s", test.path, test.cookies, got, test.want)
+		}
+	}
+	for cookies, want := range map[string][2]int{
+		"human=alice": {200, 303}, "human=alice; " + one.cookies(c1): {403, 403}, "human=alice; " + two.cookies(c2): {403, 403}, two.cookies(c2): {403, 403},
+	} {
+		page, connect := one.get(one.bare(), "/two-human", "Cookie", cookies), one.do(one.bare(), "POST", "/two-connect", "Cookie", cookies)
+		if got := [2]int{page.StatusCode, connect.StatusCode}; got != want {
+			t.Errorf("MW-3, LNK-3: a human's page, and connecting an agent, with %q: %d, want %d", cookies, got, want)
+		}
+	}
+}
+
+// TestReadOnlyLogout is MW-4: signing out is what a read-only session may post, and
+// nothing else at that path, which a site's catch-all handler may get.
+func TestReadOnlyLogout(t *testing.T) {
+	b := newBench(t, func(b *bench, c *authagent.Config) {
+		c.Scenario = authagent.FullAccount(b.users, linkAs{UserID: b.aliceID, Access: authagent.AccessRead})
+	})
+	c := b.browser()
+	b.mustSignIn(c, b.agent)
+	all := b.rp.Attach(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	for method, want := range map[string]int{"POST": 200, "GET": 200, "PUT": 403, "DELETE": 403} {
+		r := httptest.NewRequest(method, "/auth/agent/logout", nil)
+		r.Header.Set("Cookie", b.cookies(c))
+		w := httptest.NewRecorder()
+		all.ServeHTTP(w, r)
+		if w.Code != want {
+			t.Errorf("MW-4 %s: %d, want %d", method, w.Code, want)
 		}
 	}
 }

@@ -143,8 +143,11 @@ func (in *SignIn) UserInfo(ctx context.Context) (*UserInfo, error) {
 	if in.refreshed {
 		err = ask(token)
 	} else {
-		token, err = in.rp.server.Confirm(ctx, token, ask)
-		in.token, in.refreshed = publicToken(token), true
+		var fresh *wire.Token
+		if fresh, err = in.rp.server.Confirm(ctx, token, ask); fresh != token {
+			in.token = publicToken(fresh)
+		}
+		in.refreshed = true
 	}
 	if err != nil {
 		return nil, serverError("ask userinfo", err)
@@ -360,7 +363,8 @@ func FullAccount(users UserStore, link LinkPolicy) Scenario {
 
 // ContextualProfile lets an agent act under a profile of its own that is linked
 // to its owner's account, whose data it may read. The middleware lets GET and
-// HEAD through for it and nothing else, anywhere on the site.
+// HEAD through for it, anywhere on the site, and nothing else but the actions that
+// the link policy allows it by name.
 //
 // The owner is known by an e-mail address that the authorization server does not
 // prove; link decides what that is worth. Where users is a [UserCreator], an

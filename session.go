@@ -31,7 +31,7 @@ type Access int8
 
 const (
 	AccessNone Access = iota // nothing: the agent has a profile of its own, and no user
-	AccessRead               // GET and HEAD; nothing that changes anything
+	AccessRead               // GET and HEAD; nothing that changes anything, but for Session.Actions
 	AccessFull               // whatever the user may
 )
 
@@ -178,7 +178,8 @@ type TokenStore interface {
 // limits are inside it, where no cookie attribute can stretch them.
 type storeSessions struct {
 	store    sessions.Store
-	cookie   string
+	cookie   string // its name
+	deletion string // the Set-Cookie line that has clients forget it
 	secure   bool
 	box      *seal.Box
 	idle     time.Duration
@@ -212,7 +213,7 @@ func (m *storeSessions) save(w http.ResponseWriter, r *http.Request, gs *session
 	}
 	s.seenAt = time.Now()
 	gs.Options = m.options(int(m.lifetime / time.Second))
-	gs.Values[valueKey] = m.box.Seal(s.append(nil), m.cookie)
+	gs.Values[valueKey] = m.box.Seal(s.append(make([]byte, 0, 256)), m.cookie)
 	m.unset(w)
 	if err := m.store.Save(r, w, gs); err != nil {
 		return fmt.Errorf("save session: %w", err)
@@ -294,7 +295,8 @@ func (m *storeSessions) unset(w http.ResponseWriter) {
 // clear has the client forget a cookie that is of no use.
 func (m *storeSessions) clear(w http.ResponseWriter) error {
 	m.unset(w)
-	w.Header().Add("Set-Cookie", browser.SetCookie(m.cookie, "", 0, m.secure))
+	h := w.Header()
+	h["Set-Cookie"] = append(h["Set-Cookie"], m.deletion)
 	return ErrNoSession
 }
 
@@ -504,14 +506,23 @@ func keptFor(s *Session) tokens.Session {
 
 func sessionOf(s tokens.Session) *Session { return s.Of.(*Session) }
 
-// alive reports whether a session has neither ended nor been ended.
+// alive reports whether a session has neither ended nor been ended, and whether
+// the scenario lets it go on: a request of the agent may be long in coming.
 func (rp *RelyingParty) alive(ctx context.Context, kept tokens.Session) (alive bool, err error) {
 	if !time.Now().Before(kept.Expires) {
 		return false, nil
 	}
 	err = rp.protect("check session", func() error {
 		ended, err := rp.revoked(ctx, sessionOf(kept))
-		alive = !ended && err == nil
+		if ended || err != nil {
+			return err
+		}
+		own := *sessionOf(kept) // which the scenario may change
+		err = rp.config.Scenario.CheckSession(ctx, &own)
+		if reason, ok := reasonOf(err); ok && reason != ErrPaused {
+			return nil
+		}
+		alive = err == nil
 		return err
 	})
 	return alive, err

@@ -10,10 +10,9 @@ import (
 	"github.com/authagent-go/authagent"
 )
 
-// The states that an approval has and a grant has not.
-const (
-	Used State = "used" // the action was let through, once
-)
+// Used is the state of an approval whose action was let through, once. Grants do
+// not have it.
+const Used State = "used"
 
 // An Approval is a single request of an agent that its owner is asked about. It
 // is for exactly this request, and for one time.
@@ -62,10 +61,11 @@ func (p *Policy) Approve(ctx context.Context, r authagent.ActionRequest) (path s
 		Method: r.Method, Target: r.Target, ContentType: r.ContentType, Body: r.Body,
 		RequestedAt: now, ExpiresAt: now.Add(or(p.PendingFor, 24*time.Hour)),
 	}
-	if err := p.asking.take(ctx); err != nil {
+	asking := p.asking.of(want.UserID)
+	if err := asking.take(ctx); err != nil {
 		return "", err
 	}
-	defer p.asking.give()
+	defer asking.give()
 	if err := p.mayAsk(ctx, want); err != nil {
 		return "", err
 	}
@@ -157,6 +157,12 @@ func (p *Policy) DecideAction(ctx context.Context, userID, id string, version in
 	case a.State != Pending || a.Version != version:
 		return a, authagent.ErrConflict
 	}
+	return p.applyAction(ctx, a, userID, approve)
+}
+
+// applyAction decides about an action; humanID is who did, empty for the package
+// itself.
+func (p *Policy) applyAction(ctx context.Context, a Approval, humanID string, approve bool) (_ Approval, err error) {
 	event := EventActionDenied
 	a.State, a.ExpiresAt = Denied, time.Now().Add(remembered)
 	if approve {
@@ -167,7 +173,34 @@ func (p *Policy) DecideAction(ctx context.Context, userID, id string, version in
 		return a, fmt.Errorf("grants: decide action: %w", err)
 	}
 	p.audit(ctx, authagent.Event{
-		Name: event, Agent: a.Agent, UserID: a.UserID, HumanID: userID, GrantID: a.GrantID, Action: a.Action, Method: a.Method,
+		Name: event, Issuer: a.Agent.Issuer, Agent: a.Agent, UserID: a.UserID, HumanID: humanID, GrantID: a.GrantID, Action: a.Action, Method: a.Method,
 	})
 	return a, nil
+}
+
+// denyActions denies what an agent could still do, or be allowed to, when its grant
+// is in force again. The grant itself has been stopped, so that an error is for the
+// log alone.
+func (p *Policy) denyActions(ctx context.Context, g Grant, humanID string) {
+	var err error
+	for range 3 { // each further time because something was decided in between
+		var all []Approval
+		if all, err = p.store.OwnerApprovals(ctx, g.UserID); err != nil {
+			break
+		}
+		for _, a := range all {
+			if state := a.Now(); a.GrantID != g.ID || state != Pending && state != Approved {
+				continue
+			}
+			if _, failed := p.applyAction(ctx, a, humanID, false); failed != nil {
+				err = failed
+			}
+		}
+		if !errors.Is(err, authagent.ErrConflict) {
+			break
+		}
+	}
+	if err != nil {
+		p.logger().Error("grants: could not deny the actions of an agent that was stopped", "grant", g.ID, "err", err)
+	}
 }

@@ -281,3 +281,78 @@ func (s slowApprovals) OwnerApprovals(ctx context.Context, id string) ([]grants.
 	defer time.Sleep(storeTime)
 	return s.Store.OwnerApprovals(ctx, id)
 }
+
+// TestRevokedApproval is SES-11: what was approved goes with the grant that it
+// rests on, and does not come back with it.
+func TestRevokedApproval(t *testing.T) {
+	for _, stop := range []grants.State{grants.Revoked, grants.Suspended} {
+		bubble(t, string(stop), func(t *testing.T) {
+			s := newShop(t, options{})
+			agent, c := s.approved("agent_1")
+			_, other := s.approved("agent_2")
+			s.pay(other, "amount=3")
+			s.decideAction(s.alice, true)
+			s.pay(c, "amount=1")
+			s.decideAction(s.alice, true)
+			s.pay(c, "amount=2")
+			s.decide(s.alice, "agent_1", stop)
+			for _, a := range s.overview(s.alice).Approvals {
+				if want := map[string]grants.State{"amount=1": grants.Denied, "amount=2": grants.Denied, "amount=3": grants.Approved}[string(a.Body)]; a.State != want {
+					t.Errorf("%s is %s, want %s", a.Body, a.State, want)
+				}
+			}
+			s.decide(s.alice, "agent_1", grants.Approved)
+			s.wantSignIn(c, agent, http.StatusSeeOther, "")
+			for _, body := range []string{"amount=1", "amount=2"} {
+				if got := s.pay(c, body); got != 403 {
+					t.Errorf("%s, once the agent is in again: %d", body, got)
+				}
+			}
+			if got := s.pay(other, "amount=3"); got != 200 {
+				t.Errorf("another agent's: %d", got)
+			}
+		})
+	}
+}
+
+// TestApprovalsAreApart: what waits for the approvals of one account holds up few
+// others. Some share a turn, at random, and not all of them.
+func TestApprovalsAreApart(t *testing.T) {
+	block := make(chan struct{})
+	blocked := make(chan struct{})
+	p := grants.OwnerApproval(stuckApprovals{grants.NewMemory(), blocked, block})
+	ask := func(ctx context.Context, user string) error {
+		_, err := p.Approve(ctx, authagent.ActionRequest{Session: &authagent.Session{UserID: user}, Digest: "x"})
+		return err
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { ask(context.Background(), "stuck") })
+	<-blocked
+	held := 0
+	for n := range 50 {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+		if errors.Is(ask(ctx, fmt.Sprint("user", n)), context.DeadlineExceeded) {
+			held++
+		}
+		cancel()
+	}
+	close(block)
+	wg.Wait()
+	if held > 25 {
+		t.Errorf("%d of 50 accounts had to wait for another one", held)
+	}
+}
+
+// stuckApprovals blocks one account's.
+type stuckApprovals struct {
+	grants.Store
+	blocked, block chan struct{}
+}
+
+func (s stuckApprovals) OwnerApprovals(ctx context.Context, id string) ([]grants.Approval, error) {
+	if id == "stuck" {
+		close(s.blocked)
+		<-s.block
+	}
+	return s.Store.OwnerApprovals(ctx, id)
+}

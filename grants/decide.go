@@ -30,10 +30,14 @@ type Decision struct {
 	For     time.Duration // how long; zero means Policy.ApprovedFor
 }
 
-// Decide records an owner's decision, which counts on the agent's next request. It
-// returns authagent.ErrNotFound for a grant of another account, authagent.ErrConflict where
-// the grant is not, or no longer, what the owner has seen, ErrExpired for a
-// request that has expired, and ErrDecision.
+// Decide records an owner's decision, which counts on the agent's next request.
+// The single actions of an agent that is suspended or revoked are denied with it.
+//
+// It returns authagent.ErrNotFound for a grant of another account,
+// authagent.ErrConflict where the grant is not, or no longer, what the owner has
+// seen, ErrExpired for a request that has expired, authagent.ErrLink where the
+// agent acts for another account or this one may have no further agent, and
+// ErrDecision.
 //
 // The caller has made sure that it is the owner who decides, in person:
 // [Handler] does.
@@ -64,6 +68,9 @@ func (p *Policy) Decide(ctx context.Context, userID string, d Decision) (Grant, 
 	}
 	if g, err = p.store.UpdateGrant(ctx, g); err != nil {
 		return g, fmt.Errorf("grants: decide: %w", err)
+	}
+	if event == EventRevoked || event == EventSuspended {
+		p.denyActions(ctx, g, userID)
 	}
 	p.changed(ctx, event, g, userID)
 	return g, nil

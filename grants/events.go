@@ -2,6 +2,7 @@ package grants
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,37 +37,50 @@ type Notice struct {
 	Path     string              // where on the site to see and decide it, signed in
 }
 
-// Text says in plain English what has happened, in constant words but for the
-// agent's ID.
+// Text says in plain English what has happened. All of it is constant but for the
+// agent's ID, which whoever registered the agent has chosen: one that is not a
+// plain word, and could have a text or an address of its own in it, is left out.
 func (n Notice) Text() string {
-	var agent string
+	agent := "agent"
 	switch {
 	case n.Grant != nil:
-		agent = n.Grant.Agent.ID
+		agent = named(n.Grant.Agent.ID)
 	case n.Approval != nil:
-		agent = n.Approval.Agent.ID
+		agent = named(n.Approval.Agent.ID)
 	}
 	switch n.Kind {
 	case EventPending:
-		return "The agent " + agent + " asks to act in your account. Nothing is open to it unless you approve it."
+		return "The " + agent + " asks to act in your account. Nothing is open to it unless you approve it."
 	case EventApproved:
-		return "The agent " + agent + " may now act in your account."
+		return "The " + agent + " may now act in your account."
 	case EventChanged:
-		return "What the agent " + agent + " may do in your account has been changed."
+		return "What the " + agent + " may do in your account has been changed."
 	case EventDenied:
-		return "The agent " + agent + " was refused."
+		return "The " + agent + " was refused."
 	case EventSuspended:
-		return "The agent " + agent + " has been stopped: its owner's e-mail address has changed, or you suspended it. Approve it anew if it is still yours."
+		return "The " + agent + " has been stopped: its owner's e-mail address has changed, or you suspended it. Approve it anew if it is still yours."
 	case EventRevoked:
-		return "The agent " + agent + " may no longer act in your account."
+		return "The " + agent + " may no longer act in your account."
 	case EventActionAsked:
-		return "The agent " + agent + " wants to do something that needs your approval."
+		return "The " + agent + " wants to do something that needs your approval."
 	case EventFirstUse:
-		return "The agent " + agent + " acts in your account for the first time."
+		return "The " + agent + " acts in your account for the first time."
 	case EventNewNetwork:
-		return "The agent " + agent + " acts in your account from a new network address."
+		return "The " + agent + " acts in your account from a new network address."
 	}
-	return "There is news about the agent " + agent + "."
+	return "There is news about the " + agent + "."
+}
+
+// named is "agent" and its ID, if that is nothing but a word: a mail that says
+// "agent Win at evil.example asks ..." would be an attacker's, in the site's name.
+func named(id string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_'
+	}
+	if id == "" || len(id) > 64 || strings.ContainsFunc(id, func(r rune) bool { return !plain(r) }) {
+		return "agent"
+	}
+	return "agent " + id
 }
 
 // changed tells everybody that a grant has changed. humanID is who did it, empty
@@ -86,15 +100,22 @@ func (p *Policy) dropped(ctx context.Context, r authagent.LinkRequest, why strin
 	}
 	p.audit(ctx, authagent.Event{
 		Name: EventDropped, Issuer: r.Agent.Issuer, Agent: r.Agent, UserID: r.User.ID, Scenario: r.Scenario, RemoteAddr: r.RemoteAddr,
-		Outcome: "refused", Detail: why,
+		Outcome: authagent.OutcomeRefused, Detail: why,
 	})
 }
 
 func (p *Policy) audit(ctx context.Context, e authagent.Event) {
 	e.Time = time.Now().UTC()
-	e.Outcome = or(e.Outcome, "ok")
+	e.Outcome = or(e.Outcome, authagent.OutcomeOK)
 	p.logger().InfoContext(ctx, "grants: "+string(e.Name), "event", e)
-	p.trail.Deliver(delivery{context.WithoutCancel(ctx), e})
+	p.pass(context.WithoutCancel(ctx), e)
+}
+
+// pass passes an event on to Audit, and starts nothing where nobody reads it.
+func (p *Policy) pass(ctx context.Context, e authagent.Event) {
+	if p.Audit != nil {
+		p.trail.Deliver(delivery{ctx, e})
+	}
 }
 
 // delivery is an event on its way to Audit.
@@ -103,11 +124,7 @@ type delivery struct {
 	event authagent.Event
 }
 
-func (p *Policy) deliver(d delivery) {
-	if p.Audit != nil {
-		p.Audit(d.ctx, d.event)
-	}
-}
+func (p *Policy) deliver(d delivery) { p.Audit(d.ctx, d.event) }
 
 // notify tells the owner in the background: mail takes its time.
 func (p *Policy) notify(ctx context.Context, n Notice) {
@@ -127,7 +144,7 @@ func (p *Policy) Record(ctx context.Context, e authagent.Event) {
 	if err := p.record(ctx, e); err != nil {
 		p.logger().Warn("grants: could not record what an agent did", "event", e.Name, "err", err)
 	}
-	p.trail.Deliver(delivery{ctx, e})
+	p.pass(ctx, e)
 }
 
 func (p *Policy) record(ctx context.Context, e authagent.Event) error {
@@ -170,6 +187,6 @@ func (s *seen) first(id string, now time.Time) bool {
 		}
 		s.swept = now
 	}
-	s.at[id] = now
+	s.at[strings.Clone(id)] = now // lest it holds on to all of the session that it is a part of
 	return true
 }

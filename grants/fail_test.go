@@ -505,6 +505,7 @@ func TestEvents(t *testing.T) {
 			{grants.EventChanged, "agent_1", s.alice, s.alice, "first", "ok"},
 			{authagent.EventActionPerformed, "agent_1", s.alice, "", "first", "ok orders:create"},
 			{authagent.EventActionPending, "agent_1", s.alice, "", "first", "pending payouts:create approval_pending"},
+			{grants.EventActionDenied, "agent_1", s.alice, s.alice, "first", "ok payouts:create"},
 			{grants.EventSuspended, "agent_1", s.alice, s.alice, "first", "ok"},
 			{authagent.EventSessionEnded, "agent_1", s.alice, "", "first", "refused  link_suspended"},
 			{authagent.EventLoginFailed, "agent_1", "", "", "", "refused  link_suspended"},
@@ -529,4 +530,26 @@ func TestEvents(t *testing.T) {
 			t.Errorf("deeds (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// TestNoticeText: a mail to an owner has no words of a stranger's in it.
+func TestNoticeText(t *testing.T) {
+	for id, want := range map[string]string{
+		"agent_0F-9":                        "The agent agent_0F-9 was refused.",
+		"":                                  "The agent was refused.",
+		"evil.example":                      "The agent was refused.",
+		"https://evil.example/":             "The agent was refused.",
+		"of your bank will close tomorrow.": "The agent was refused.",
+		"a\u202eb":                          "The agent was refused.",
+		strings.Repeat("a", 65):             "The agent was refused.",
+	} {
+		agent := authagent.Agent{Issuer: "https://as.example", ID: id}
+		for _, n := range []grants.Notice{
+			{Kind: grants.EventDenied, Grant: &grants.Grant{Agent: agent}}, {Kind: grants.EventDenied, Approval: &grants.Approval{Agent: agent}},
+		} {
+			if got := n.Text(); got != want {
+				t.Errorf("WEB-4 %q: %s", id, got)
+			}
+		}
+	}
 }

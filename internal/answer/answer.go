@@ -139,61 +139,55 @@ func (p *Pages) replaced(name string) *template.Template {
 
 // WriteProblem answers with p as application/problem+json.
 func WriteProblem(w http.ResponseWriter, p Problem) {
-	body := append(p.append(make([]byte, 0, 512)), '\n')
+	body := p.text()
+	write(w, p.Status, body, strconv.Itoa(len(body)))
+}
+
+// text is p as it is written.
+func (p Problem) text() []byte {
+	text, _ := json.Marshal(p) // strings and numbers cannot fail
+	return append(text, '\n')
+}
+
+func write(w http.ResponseWriter, status int, body []byte, length string) {
 	h := w.Header()
 	Protect(h)
-	values := [...]string{"application/problem+json", strconv.Itoa(len(body))}
+	values := [...]string{"application/problem+json", length}
 	h["Content-Type"], h["Content-Length"] = values[0:1:1], values[1:2:2]
-	w.WriteHeader(p.Status)
+	w.WriteHeader(status)
 	_, _ = w.Write(body)
 }
 
-// append appends p as encoding/json writes it. Most requests that are refused are
-// from clients that have not signed in yet, and reflection would take most of
-// the time of refusing them.
-func (p Problem) append(b []byte) []byte {
-	b = append(b, '{')
-	if p.Type != "" {
-		b = append(appendString(append(b, `"type":`...), p.Type), ',')
-	}
-	b = strconv.AppendInt(append(b, `"status":`...), int64(p.Status), 10)
-	b = appendString(append(b, `,"title":`...), p.Title)
-	b = appendString(append(b, `,"detail":`...), p.Detail)
-	b = appendString(append(b, `,"error":`...), p.Code)
-	b = appendString(append(b, `,"request_id":`...), p.RequestID)
-	b = strconv.AppendBool(append(b, `,"retry":`...), p.Retry)
-	if len(p.Allowed) > 0 {
-		allowed, _ := json.Marshal(p.Allowed) // strings cannot fail
-		b = append(append(b, `,"allowed":`...), allowed...)
-	}
-	for _, member := range [...]struct{ name, value string }{
-		{"action", p.Action}, {"approval", p.Approval}, {"sign_in", p.SignIn}, {"sign_in_method", p.SignInMethod}, {"issuer", p.Issuer},
-		{"field", p.Field},
-	} {
-		if member.value != "" {
-			b = append(append(append(b, `,"`...), member.name...), `":`...)
-			b = appendString(b, member.value)
-		}
-	}
-	return append(b, '}')
+// Prepared is a Problem as WriteProblem writes it, but for its RequestID.
+type Prepared struct {
+	status        int
+	before, after string // what is written around the RequestID
+	length        string // of all of it
 }
 
-// appendString appends s as a JSON string. What needs an escape is left to
-// encoding/json.
-func appendString(b []byte, s string) []byte {
-	for _, c := range []byte(s) {
-		if c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			quoted, _ := json.Marshal(s) // a string cannot fail
-			return append(b, quoted...)
-		}
-	}
-	return append(append(append(b, '"'), s...), '"')
+// idLength is how long the RequestID of a Prepared is.
+const idLength = 16
+
+// Prepare returns p to be written with another RequestID each time.
+func Prepare(p Problem) Prepared {
+	p.RequestID = strings.Repeat("X", idLength)
+	text := string(p.text())
+	const member = `"request_id":"` // can be nowhere else: in a string its quotes are escaped
+	before, after, _ := strings.Cut(text, member+p.RequestID)
+	return Prepared{p.Status, before + member, after, strconv.Itoa(len(text))}
+}
+
+// Write answers with the problem. It takes the requestID as it is: sixteen letters
+// and digits.
+func (p Prepared) Write(w http.ResponseWriter, requestID string) {
+	body := make([]byte, 0, len(p.before)+idLength+len(p.after))
+	write(w, p.status, append(append(append(body, p.before...), requestID...), p.after...), p.length)
 }
 
 // Protect sets what every answer of the package has: it is kept in no cache, is
 // what it says it is, and tells the next site nothing.
 func Protect(h http.Header) {
-	values := [...]string{"no-store", "nosniff", "no-referrer"}
+	values := [...]string{"no-store", "nosniff", "no-referrer"} // in one place, which is allocated at once
 	h["Cache-Control"], h["X-Content-Type-Options"], h["Referrer-Policy"] = values[0:1:1], values[1:2:2], values[2:3:3]
 }
 

@@ -8,17 +8,20 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/authagent-go/authagent/internal/answer"
 )
 
-// TestWriteProblem: what is written by hand is what encoding/json writes, for every
-// member, set and not.
-func TestWriteProblem(t *testing.T) {
+// TestPrepared: what was prepared is what WriteProblem writes, header and all, for
+// every member, set and not.
+func TestPrepared(t *testing.T) {
+	const id = "ABCDEFGHIJKLMNOP"
 	full := answer.Problem{Status: 403, Retry: true, Allowed: []string{"GET", "HEAD"}}
 	v := reflect.ValueOf(&full).Elem()
 	for i := range v.NumField() {
 		if v.Field(i).Kind() == reflect.String {
-			v.Field(i).SetString("a\"b<c>&\u2028\x00é" + v.Type().Field(i).Name)
+			v.Field(i).SetString("a\"b<c>&\u2028\x00é\"request_id\":\"" + v.Type().Field(i).Name)
 		}
 	}
 	cases := []answer.Problem{{}, full, {Status: 401, Title: "Sign-in required", Code: "no_session"}}
@@ -31,14 +34,16 @@ func TestWriteProblem(t *testing.T) {
 		if p.Status == 0 {
 			p.Status = 400
 		}
-		want, err := json.Marshal(p)
-		if err != nil {
-			t.Fatal(err)
+		prepared := answer.Prepare(p)
+		p.RequestID = id
+		want, got := httptest.NewRecorder(), httptest.NewRecorder()
+		answer.WriteProblem(want, p)
+		prepared.Write(got, id)
+		if diff := cmp.Diff(want.Body.String(), got.Body.String()); diff != "" {
+			t.Errorf("body (-want +got):\n%s", diff)
 		}
-		w := httptest.NewRecorder()
-		answer.WriteProblem(w, p)
-		if got := strings.TrimSuffix(w.Body.String(), "\n"); got != string(want) {
-			t.Errorf("got  %s\nwant %s", got, want)
+		if diff := cmp.Diff(want.Result().Header, got.Result().Header); diff != "" || want.Code != got.Code {
+			t.Errorf("status %d, want %d; header (-want +got):\n%s", got.Code, want.Code, diff)
 		}
 	}
 }

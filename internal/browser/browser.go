@@ -11,25 +11,33 @@ import (
 // Prefetched reports whether a browser loads the page in case somebody opens it.
 func Prefetched(r *http.Request) bool {
 	for _, name := range [...]string{"Sec-Purpose", "Purpose"} {
-		if strings.Contains(strings.ToLower(r.Header.Get(name)), "prefetch") {
+		if strings.Contains(strings.ToLower(field(r, name)), "prefetch") {
 			return true
 		}
 	}
 	return false
 }
 
+// field is r.Header.Get of a name in canonical form, which it takes as it is.
+func field(r *http.Request, name string) string {
+	if values := r.Header[name]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
 // Embedded reports whether a browser loads something inside a page, such as an
 // image or a frame, or a script fetches it. Programs that are no browsers send
 // none of the headers that tell (Fetch Metadata), and so embed nothing.
 func Embedded(r *http.Request) bool {
-	dest := r.Header.Get("Sec-Fetch-Dest")
+	dest := field(r, "Sec-Fetch-Dest")
 	return dest != "" && dest != "document"
 }
 
 // FetchedBySelf reports whether a script of the site's own pages sends the request.
 func FetchedBySelf(r *http.Request) bool {
-	site := r.Header.Get("Sec-Fetch-Site")
-	return r.Header.Get("Sec-Fetch-Dest") == "empty" && (site == "" || site == "same-origin")
+	site := field(r, "Sec-Fetch-Site")
+	return field(r, "Sec-Fetch-Dest") == "empty" && (site == "" || site == "same-origin")
 }
 
 // Cookie returns the value of the named cookie and how many of that name the
@@ -63,14 +71,14 @@ func EachCookie(r *http.Request, visit func(name, value string)) {
 	}
 }
 
-// SetCookie returns a Set-Cookie line for a cookie that scripts do not see and
-// that comes back with a top-level navigation from another site: with
-// SameSite=Strict it would not (RFC 6265bis section 5.5). maxAge is in seconds;
-// zero deletes.
-func SetCookie(name, value string, maxAge int, secure bool) string {
+// Attributes are what follows "name=value" in a Set-Cookie line, for a cookie
+// that scripts do not see and that comes back with a top-level navigation from
+// another site: with SameSite=Strict it would not (RFC 6265bis section 5.5).
+// maxAge is in seconds; zero deletes.
+func Attributes(maxAge int, secure bool) string {
 	attributes := "; HttpOnly; SameSite=Lax"
 	if secure {
 		attributes = "; HttpOnly; Secure; SameSite=Lax"
 	}
-	return name + "=" + value + "; Path=/; Max-Age=" + strconv.Itoa(maxAge) + attributes
+	return "; Path=/; Max-Age=" + strconv.Itoa(maxAge) + attributes
 }

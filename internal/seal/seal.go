@@ -61,15 +61,28 @@ func NewBox(keys [][]byte, purpose ...string) (*Box, error) {
 	return b, nil
 }
 
+// Overhead is how much longer than a value it is sealed, before it is text.
+const Overhead = 12 + 16 // nonce and tag
+
+// stackText is enough for the text of most values, and little enough to be on the stack.
+const stackText = 1024
+
 // Seal returns value encrypted and bound to name, as text that is safe in a
 // cookie.
 func (b *Box) Seal(value []byte, name string) string {
-	aead := b.aeads[0]
-	size := len(value) + aead.Overhead()
-	// One buffer holds the name, what is sealed and its text, one after the other.
-	bound := append(make([]byte, 0, len(name)+size+encoding.EncodedLen(size)), name...)
-	sealed := aead.Seal(bound[len(bound):], nil, value, bound)
-	return string(encoding.AppendEncode(sealed[len(sealed):], sealed))
+	bound := append(make([]byte, 0, len(name)+len(value)+Overhead), name...)
+	sealed := b.aeads[0].Seal(bound[len(bound):], nil, value, bound)
+	return string(encoding.AppendEncode(make([]byte, 0, stackText), sealed))
+}
+
+// SealCookie returns the line that sets the cookie of this name to what Seal
+// returns. It seals in the room that value has behind its end, and allocates if
+// that is less than the lengths of name and value and Overhead.
+func (b *Box) SealCookie(value []byte, name, attributes string) string {
+	bound := append(value[len(value):], name...)
+	sealed := b.aeads[0].Seal(bound[len(bound):], nil, value, bound)
+	line := append(append(make([]byte, 0, stackText), name...), '=')
+	return string(append(encoding.AppendEncode(line, sealed), attributes...))
 }
 
 // Open returns the value that was sealed under name, or ErrOpen.
@@ -77,15 +90,18 @@ func (b *Box) Open(sealed, name string) ([]byte, error) {
 	if strings.IndexByte(sealed, '\r') >= 0 || strings.IndexByte(sealed, '\n') >= 0 { // encoding/base64 skips line breaks
 		return nil, ErrOpen
 	}
-	size := encoding.DecodedLen(len(sealed))
-	// One buffer holds the name, what is sealed and the value, one after the other.
-	bound := append(make([]byte, 0, len(name)+2*size), name...)
+	// One buffer holds the name and what is sealed, one after the other.
+	bound := append(make([]byte, 0, len(name)+encoding.DecodedLen(len(sealed))), name...)
 	raw, err := encoding.AppendDecode(bound[len(bound):], []byte(sealed))
 	if err != nil {
 		return nil, ErrOpen
 	}
-	for _, aead := range b.aeads {
-		if value, err := aead.Open(raw[len(raw):], nil, raw, bound); err == nil {
+	for i, aead := range b.aeads {
+		var into []byte
+		if i == len(b.aeads)-1 {
+			into = raw[:0] // in its own place, as no other key will need it
+		}
+		if value, err := aead.Open(into, nil, raw, bound); err == nil {
 			return value, nil
 		}
 	}

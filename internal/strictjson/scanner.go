@@ -251,10 +251,18 @@ func (s *scanner) string() (string, error) {
 			unescaped = utf8.AppendRune(unescaped, r)
 			start = s.pos
 		default:
-			s.pos++
+			s.pos += plain(s.text[s.pos:])
 		}
 	}
 	return "", errSyntax
+}
+
+// plain returns how many bytes of s a string may have as they are.
+func plain(s string) (n int) {
+	for n < len(s) && s[n] >= 0x20 && s[n] != '"' && s[n] != '\\' {
+		n++
+	}
+	return n
 }
 
 // escape reads one escape, or the two of a surrogate pair.

@@ -65,7 +65,15 @@ func (o Object) Raw(name string) (json.RawMessage, bool) {
 
 // String returns a member that is a string.
 func (o Object) String(name string) (value string, ok bool, err error) {
-	return get(o, name, "a string", (*scanner).string)
+	text, ok := o.find(name)
+	if !ok || text == "null" {
+		return "", false, nil
+	}
+	s := scanner{text: text} // as get does, which cannot keep it off the heap
+	if value, err = s.string(); err != nil {
+		return "", false, typeError(name, "a string")
+	}
+	return value, true, nil
 }
 
 // Strings returns a member that is an array of strings. An empty array is ok.
@@ -161,7 +169,11 @@ func get[T any](o Object, name, kind string, read func(*scanner) (T, error)) (va
 		return zero, false, nil
 	}
 	if value, err = read(&scanner{text: text}); err != nil {
-		return zero, false, fmt.Errorf("strictjson: member %q is not %s", name, kind)
+		return zero, false, typeError(name, kind)
 	}
 	return value, true, nil
+}
+
+func typeError(name, kind string) error {
+	return fmt.Errorf("strictjson: member %q is not %s", name, kind)
 }

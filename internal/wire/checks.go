@@ -87,7 +87,7 @@ func (s *Server) Open(ctx context.Context, step, address string) (*Page, error) 
 	req.Header.Set("Accept", "text/html")
 	// The transport itself follows nothing, keeps no cookie, and leaves the
 	// Location that bounded takes away.
-	resp, err := s.client.http.Transport.(bounded).next.RoundTrip(req)
+	resp, err := s.client.transport.next.RoundTrip(req)
 	if err != nil {
 		return nil, &Error{Kind: Unavailable, Step: step, Err: connectionError(err)}
 	}

@@ -38,6 +38,8 @@ const (
 	maxWait = 500 * time.Millisecond
 )
 
+const jsonType = "application/json"
+
 // Kind says what went wrong with a request, which decides what to do about it.
 type Kind int
 
@@ -82,30 +84,31 @@ func (e *Error) Timeout() bool {
 }
 
 // Client sends requests. It is safe for concurrent use.
+//
+// It asks the transport itself: what an http.Client adds, cookies and following
+// redirects, is what is not wanted here. A redirect would carry code, verifier and
+// secret to wherever it points (307, 308), or take a token from there; cookies
+// would tie the sign-ins of different agents together.
 type Client struct {
-	http  *http.Client
-	slots chan struct{}
+	transport bounded
+	timeout   time.Duration // of one request
+	slots     chan struct{}
 }
 
 // NewClient returns a Client that uses base's transport, or one of its own when
 // base is nil. base itself is never changed.
 func NewClient(base *http.Client) *Client {
-	own := http.Client{Transport: defaultTransport()}
-	if base != nil {
-		own = *base
+	c := &Client{transport: bounded{http.DefaultTransport}, timeout: Timeout, slots: make(chan struct{}, maxInFlight)}
+	switch {
+	case base == nil:
+		c.transport.next = defaultTransport()
+	case base.Transport != nil:
+		c.transport.next = base.Transport
 	}
-	// A redirect would carry code, verifier and secret to wherever it points
-	// (307, 308), or take a token from there.
-	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	own.Jar = nil // cookies would tie the sign-ins of different agents together
-	if own.Timeout == 0 || own.Timeout > Timeout {
-		own.Timeout = Timeout
+	if base != nil && base.Timeout > 0 {
+		c.timeout = min(base.Timeout, Timeout)
 	}
-	if own.Transport == nil {
-		own.Transport = http.DefaultTransport
-	}
-	own.Transport = bounded{own.Transport}
-	return &Client{http: &own, slots: make(chan struct{}, maxInFlight)}
+	return c
 }
 
 // defaultTransport is http.DefaultTransport with enough idle connections that
@@ -128,9 +131,11 @@ func defaultTransport() http.RoundTripper {
 // own errors are only text: here, anything but a JSON object is an error of the
 // request.
 func (c *Client) forKeys() *http.Client {
-	own := *c.http
-	own.Transport = keyRequests{own.Transport}
-	return &own
+	return &http.Client{
+		Transport:     keyRequests{c.transport},
+		Timeout:       c.timeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 type keyRequests struct{ next http.RoundTripper }
@@ -165,13 +170,14 @@ type bounded struct{ next http.RoundTripper }
 
 func (t bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := t.next.RoundTrip(r)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, connectionError(err)
+	case resp == nil, resp.Body == nil: // a site's own transport may be careless
+		return nil, errors.New("the transport gave no answer")
 	}
 	resp.Header.Del("Location") // nobody follows it
-	if resp.Body != nil {
-		resp.Body = &boundedBody{resp.Body, maxBody}
-	}
+	resp.Body = &boundedBody{resp.Body, maxBody}
 	return resp, nil
 }
 
@@ -204,20 +210,26 @@ type answer struct {
 }
 
 // send sends one request, once.
-func (c *Client) send(ctx context.Context, step string, req *http.Request) (*answer, error) {
+func (c *Client) send(ctx context.Context, step, method, address string, header fields, body []byte) (*answer, error) {
 	if err := c.acquire(ctx, step); err != nil {
 		return nil, err
 	}
 	defer func() { <-c.slots }()
-	ctx, cancel := context.WithTimeout(ctx, Timeout)
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	req.Header.Set("Accept", "application/json")
-	resp, err := c.http.Do(req.WithContext(ctx))
+	req, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
+	if err != nil {
+		return nil, &Error{Kind: Invalid, Step: step, Err: errors.New("address is not a URL")}
+	}
+	for _, field := range append(header, [2]string{"Accept", jsonType}) {
+		req.Header[field[0]] = []string{field[1]}
+	}
+	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
 		return nil, &Error{Kind: Unavailable, Step: step, Err: err}
 	}
 	defer resp.Body.Close()
-	body, err := io.ReadAll(resp.Body)
+	answered, err := readBody(resp)
 	switch {
 	case errors.Is(err, errTooLong):
 		return nil, &Error{Kind: Malformed, Step: step, Status: resp.StatusCode, Err: err}
@@ -226,7 +238,21 @@ func (c *Client) send(ctx context.Context, step string, req *http.Request) (*ans
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
 		return nil, &Error{Kind: Malformed, Step: step, Status: resp.StatusCode, Err: ErrRedirect}
 	}
-	return &answer{resp.StatusCode, resp.Header, body}, nil
+	return &answer{resp.StatusCode, resp.Header, answered}, nil
+}
+
+func (c *Client) get(ctx context.Context, step, address string) (*answer, error) {
+	return c.send(ctx, step, http.MethodGet, address, nil, nil)
+}
+
+// readBody reads a body, in one buffer where its length is announced.
+func readBody(resp *http.Response) ([]byte, error) {
+	var b bytes.Buffer
+	if resp.ContentLength <= maxBody {
+		b.Grow(int(max(resp.ContentLength, 0)) + bytes.MinRead)
+	}
+	_, err := b.ReadFrom(resp.Body)
+	return b.Bytes(), err
 }
 
 // connectionError returns err without the words of the other side: net/http
@@ -292,7 +318,11 @@ func (a *answer) object(step string) (strictjson.Object, error) {
 }
 
 func (a *answer) isJSON() bool {
-	media, _, err := mime.ParseMediaType(a.header.Get("Content-Type"))
+	contentType := a.header.Get("Content-Type")
+	if contentType == jsonType {
+		return true
+	}
+	media, _, err := mime.ParseMediaType(contentType)
 	return err == nil && (media == "application/json" || strings.HasSuffix(media, "+json"))
 }
 

@@ -27,7 +27,7 @@ const apart = 1100 * time.Millisecond
 func (s *Server) Confirm(ctx context.Context, t *Token, ask func(*Token) error) (*Token, error) {
 	issued := time.Now()
 	err := ask(t)
-	if !refused(err) || t.Refresh == "" {
+	if err == nil || !refused(err) || t.Refresh == "" {
 		return t, err
 	}
 	var fresh *Token

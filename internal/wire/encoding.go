@@ -1,8 +1,8 @@
 package wire
 
 import (
-	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -202,7 +202,8 @@ func (s *Server) probe(ctx context.Context, m *Metadata, e Encoding) (probed, er
 	return p, nil
 }
 
-// fields are the members of a request's body, in order.
+// fields are the members of a request's body, or the fields of its header with
+// their names in canonical form, in order.
 type fields [][2]string
 
 func (f fields) encode(e Encoding) (body []byte, contentType string) {
@@ -213,12 +214,25 @@ func (f fields) encode(e Encoding) (body []byte, contentType string) {
 		}
 		return []byte(values.Encode()), "application/x-www-form-urlencoded"
 	}
-	members := make(map[string]string, len(f))
+	body = make([]byte, 0, 512)
 	for _, pair := range f {
-		members[pair[0]] = pair[1]
+		body = append(append(append(body, ',', '"'), pair[0]...), '"', ':') // no name needs an escape
+		body = appendString(body, pair[1])
 	}
-	body, _ = json.Marshal(members) // a map of strings cannot fail
-	return body, "application/json"
+	body[0] = '{'
+	return append(body, '}'), jsonType
+}
+
+// appendString appends s as a JSON string. What may need an escape is left to
+// encoding/json.
+func appendString(b []byte, s string) []byte {
+	for _, c := range []byte(s) {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			quoted, _ := json.Marshal(s) // a string cannot fail
+			return append(b, quoted...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
 }
 
 // credentials is the HTTP Basic form of client authentication.
@@ -226,20 +240,18 @@ type credentials struct{ id, secret string }
 
 func (c *Client) post(ctx context.Context, step, endpoint string, e Encoding, f fields, basic *credentials) (*answer, error) {
 	body, contentType := f.encode(e)
-	req, err := http.NewRequest(http.MethodPost, endpoint, bytes.NewReader(body))
-	if err != nil {
-		return nil, &Error{Kind: Invalid, Step: step, Err: errors.New("endpoint is not a URL")}
-	}
-	req.Header.Set("Content-Type", contentType)
+	header := fields{{"Content-Type", contentType}}
 	if basic != nil {
 		// RFC 6749 section 2.3.1: both are form-encoded before they are joined.
-		req.SetBasicAuth(url.QueryEscape(basic.id), url.QueryEscape(basic.secret))
+		joined := url.QueryEscape(basic.id) + ":" + url.QueryEscape(basic.secret)
+		header = append(header, [2]string{"Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte(joined))})
 	}
-	return c.send(ctx, step, req)
+	return c.send(ctx, step, http.MethodPost, endpoint, header, body)
 }
 
-// call posts f to endpoint as the authenticated client.
-func (s *Server) call(ctx context.Context, m *Metadata, step, endpoint string, f fields) (*answer, error) {
+// call posts f to endpoint as the client, which proves itself by one of the
+// methods in auth.
+func (s *Server) call(ctx context.Context, m *Metadata, step, endpoint string, auth []string, f fields) (*answer, error) {
 	e, err := s.Encoding(ctx, m)
 	if err != nil {
 		return nil, err
@@ -248,7 +260,7 @@ func (s *Server) call(ctx context.Context, m *Metadata, step, endpoint string, f
 	if err != nil {
 		return nil, err
 	}
-	if e == Form && usesBasic(m.AuthMethods) {
+	if e == Form && usesBasic(auth) {
 		return s.client.post(ctx, step, endpoint, e, f, &credentials{s.id, secret})
 	}
 	f = append(f, [2]string{"client_id", s.id}, [2]string{"client_secret", secret})

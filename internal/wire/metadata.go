@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -21,12 +22,14 @@ import (
 type Metadata struct {
 	Authorization, Token, UserInfo, Introspection, Revocation, JWKS string
 
-	AuthMethods   []string // token_endpoint_auth_methods_supported; nil when there is no metadata
-	IssOnResponse bool     // RFC 9207: every authorization response carries iss
-	Published     bool     // there is a document, or the endpoints are set by hand
-	SaysPKCE      bool     // code_challenge_methods_supported is there, and has S256
+	// How a client proves itself at each endpoint; nil when there is no metadata.
+	TokenAuth, IntrospectionAuth, RevocationAuth []string
 
-	Keys oidc.KeySet // the published keys; nil where none are published
+	IssOnResponse bool // RFC 9207: every authorization response carries iss
+	Published     bool // there is a document, or the endpoints are set by hand
+	SaysPKCE      bool // code_challenge_methods_supported is there, and has S256
+
+	Keys *Keys // the published keys; nil where none are published
 }
 
 // Settings are what a Source needs to know.
@@ -110,12 +113,15 @@ func (s *Source) Get(ctx context.Context) (*Metadata, error) {
 // requests that wait, so none of them can cut it off for the others. The caller
 // holds mu.
 func (s *Source) fetch() {
-	flight := make(chan struct{})
+	flight, before := make(chan struct{}), s.good
 	s.flight = flight
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), Timeout)
 		defer cancel()
 		m, err := s.discover(ctx)
+		if err == nil && m.JWKS != "" {
+			m.Keys = s.renewKeys(m.JWKS, before)
+		}
 		now := time.Now()
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -160,7 +166,7 @@ func (s *Source) discover(ctx context.Context) (*Metadata, error) {
 	return s.complete(Metadata{
 		Authorization: base + "/authorize", Token: base + "/token", UserInfo: base + "/userinfo",
 		Introspection: base + "/introspect", Revocation: base + "/revoke",
-		AuthMethods: []string{"client_secret_post"},
+		TokenAuth: []string{"client_secret_post"},
 	})
 }
 
@@ -210,9 +216,19 @@ func readAbilities(o strictjson.Object, m *Metadata) error {
 		err = ErrNoS256
 	}
 	if err == nil {
-		m.AuthMethods, said, err = o.Strings("token_endpoint_auth_methods_supported")
+		m.TokenAuth, said, err = o.Strings("token_endpoint_auth_methods_supported")
 		if err == nil && !said { // RFC 8414 section 2: the default when it is omitted
-			m.AuthMethods = []string{"client_secret_basic"}
+			m.TokenAuth = []string{"client_secret_basic"}
+		}
+	}
+	for name, into := range map[string]*[]string{
+		"introspection_endpoint_auth_methods_supported": &m.IntrospectionAuth, "revocation_endpoint_auth_methods_supported": &m.RevocationAuth,
+	} {
+		if err == nil {
+			*into, said, err = o.Strings(name)
+		}
+		if !said { // as at the token endpoint, which is what servers mean that say nothing
+			*into = m.TokenAuth
 		}
 	}
 	if err == nil {
@@ -253,10 +269,43 @@ func (s *Source) complete(m Metadata) (*Metadata, error) {
 	if m.Authorization == "" || m.Token == "" {
 		return nil, &Error{Kind: Invalid, Step: "metadata request", Err: errors.New("authorization_endpoint and token_endpoint are required")}
 	}
-	if m.JWKS != "" {
-		m.Keys = oidc.NewRemoteKeySet(oidc.ClientContext(context.Background(), s.client.forKeys()), m.JWKS)
-	}
 	return &m, nil
+}
+
+// Keys are the keys that a server publishes, fetched when the first token needs one.
+type Keys struct {
+	*oidc.RemoteKeySet
+	used atomic.Bool
+}
+
+// VerifySignature returns the payload of a token that is signed with one of the keys.
+func (k *Keys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
+	k.used.Store(true)
+	return k.RemoteKeySet.VerifySignature(ctx, token)
+}
+
+// renewKeys returns the keys at an address. A key set of go-oidc forgets no key
+// until it meets one that it does not know, so a new one takes its place with the
+// metadata: a key that was withdrawn is good for an hour at most. The new one has
+// its keys by then, lest a sign-in waits for them; without, the former one goes on.
+func (s *Source) renewKeys(address string, before *Metadata) *Keys {
+	fresh := &Keys{RemoteKeySet: oidc.NewRemoteKeySet(oidc.ClientContext(context.Background(), s.client.forKeys()), address)}
+	switch {
+	case before == nil, before.JWKS != address:
+		return fresh
+	case !before.Keys.used.Load(), !fetched(fresh):
+		return before.Keys
+	}
+	return fresh
+}
+
+// fetched has k fetch its keys, by showing it a token that nobody has signed, and
+// reports whether it has them.
+func fetched(k *Keys) bool {
+	const unsigned = "eyJhbGciOiJFUzI1NiJ9.e30." + // {"alg":"ES256"}, {}, zeros
+		"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+	_, err := k.VerifySignature(context.Background(), unsigned)
+	return err != nil && !strings.HasPrefix(err.Error(), "fetching keys")
 }
 
 // checkEndpoint keeps metadata from pointing the back channel, and the secret
@@ -303,13 +352,4 @@ func CheckURL(s string, dev bool) (*url.URL, error) {
 // spellings that the Auth Agent server takes count.
 func Loopback(host string) bool {
 	return host == "localhost" || host == "127.0.0.1" || host == "::1"
-}
-
-// get sends a GET request.
-func (c *Client) get(ctx context.Context, step, address string) (*answer, error) {
-	req, err := http.NewRequest(http.MethodGet, address, nil)
-	if err != nil {
-		return nil, &Error{Kind: Invalid, Step: step, Err: errors.New("address is not a URL")}
-	}
-	return c.send(ctx, step, req)
 }

@@ -5,6 +5,13 @@ import (
 	"github.com/authagent-go/authagent/grants"
 )
 
+func inWords(action string) string {
+	if words, ok := offered[action]; ok {
+		return words
+	}
+	return action
+}
+
 // told says in words what an event of the audit trail is.
 func told(e authagent.Event) string {
 	switch e.Name {
@@ -13,12 +20,12 @@ func told(e authagent.Event) string {
 	case authagent.EventSessionEnded:
 		return "left: its session has ended"
 	case authagent.EventActionPerformed:
-		return "did " + e.Action
+		return "did this: " + inWords(e.Action)
 	case authagent.EventActionPending:
-		return "asks you for " + e.Action
+		return "asks to do this: " + inWords(e.Action)
 	case authagent.EventPermissionDenied:
 		if e.Action != "" {
-			return "was refused " + e.Action
+			return "was refused this: " + inWords(e.Action)
 		}
 		return "was refused"
 	case grants.EventPending:
@@ -34,9 +41,9 @@ func told(e authagent.Event) string {
 	case grants.EventRevoked:
 		return "was put out"
 	case grants.EventActionApproved:
-		return "may do " + e.Action + ", once"
+		return "may do this once: " + inWords(e.Action)
 	case grants.EventActionDenied:
-		return "may not do " + e.Action
+		return "may not do this: " + inWords(e.Action)
 	case grants.EventFirstUse:
 		return "acts for the first time"
 	case grants.EventNewNetwork:

@@ -20,6 +20,13 @@ const (
 	payRefunds   = "refunds:pay"
 )
 
+// offered are the actions that an owner can allow by name, in words.
+var offered = map[string]string{
+	changeCart:   "Fill the cart",
+	createOrders: "Place orders",
+	cancelOrders: "Cancel orders",
+}
+
 const agentsPath = "/account/agents/"
 
 // admitAgents is all that it takes to let agents in, but for the routes.
@@ -36,11 +43,7 @@ func (s *Site) admitAgents(ctx context.Context) (err error) {
 	s.owners.Notify = s.tellOwner
 	s.owners.Audit = s.store.Audit
 	s.owners.Template = agentsPage()
-	s.owners.Actions = map[string]string{
-		changeCart:   "Fill the cart",
-		createOrders: "Place orders",
-		cancelOrders: "Cancel orders",
-	}
+	s.owners.Actions = offered
 	s.rp, err = authagent.New(authagent.Config{
 		Issuer:        s.config.Issuer,
 		ClientID:      s.config.ClientID,

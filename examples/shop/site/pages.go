@@ -30,9 +30,11 @@ var pages = func() map[string]*template.Template {
 }()
 
 var functions = template.FuncMap{
-	"money": func(cents int64) string { return fmt.Sprintf("€ %d.%02d", cents/100, cents%100) },
+	"money": func(cents int64) string { return fmt.Sprintf("€\u00a0%d.%02d", cents/100, cents%100) },
+	"day":   func(t time.Time) string { return t.UTC().Format("2 January 2006") },
 	"when":  func(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 UTC") },
 	"told":  told,
+	"code":  func(r authagent.Reason) string { return string(r) },
 }
 
 // A view is what a page is executed with.

@@ -56,7 +56,9 @@ func New(ctx context.Context, c Config) (*Site, error) {
 	s.humans.Cookie.Name = "shop_session"
 	s.humans.Cookie.Secure = strings.HasPrefix(c.URL, "https:")
 	s.humans.ErrorFunc = func(w http.ResponseWriter, r *http.Request, err error) {
-		s.fail(w, r, fmt.Errorf("human's session: %w", err))
+		if r.Context().Err() == nil { // the client is still there
+			s.fail(w, r, fmt.Errorf("human's session: %w", err))
+		}
 	}
 	if err := s.admitAgents(ctx); err != nil {
 		return nil, err

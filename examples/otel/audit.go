@@ -1,0 +1,35 @@
+package otel
+
+import (
+	"context"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/authagent-go/authagent"
+)
+
+// Audit returns the function for authagent.Config.Audit: it counts events as
+// authagent.events, and passes them on to next, which may be nil, as
+// grants.Policy.Record. The attributes have few values each; who it was is in the
+// audit trail.
+func Audit(metrics metric.MeterProvider, next func(context.Context, authagent.Event)) (func(context.Context, authagent.Event), error) {
+	events, err := metrics.Meter("authagent").Int64Counter("authagent.events",
+		metric.WithDescription("What agents did, or were refused."), metric.WithUnit("{event}"))
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, e authagent.Event) {
+		attributes := []attribute.KeyValue{attribute.String("event", string(e.Name)), attribute.String("outcome", e.Outcome)}
+		if e.Reason != "" {
+			attributes = append(attributes, attribute.String("reason", string(e.Reason)))
+		}
+		if e.Action != "" {
+			attributes = append(attributes, attribute.String("action", e.Action))
+		}
+		events.Add(ctx, 1, metric.WithAttributes(attributes...))
+		if next != nil {
+			next(ctx, e)
+		}
+	}, nil
+}

@@ -1,0 +1,153 @@
+package otel_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	"go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/examples/otel"
+	"github.com/authagent-go/authagent/memstore"
+)
+
+// TestTelemetry: an agent signs in, reads, and is refused; the spans and the
+// counter say so, and have no secret in them.
+func TestTelemetry(t *testing.T) {
+	exporter, reader := tracetest.NewInMemoryExporter(), metric.NewManualReader()
+	traces := trace.NewTracerProvider(trace.WithSyncer(exporter))
+	metrics := metric.NewMeterProvider(metric.WithReader(reader))
+	var passedOn atomic.Int32
+	audit, err := otel.Audit(metrics, func(context.Context, authagent.Event) { passedOn.Add(1) })
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	as := authagenttest.NewServer()
+	defer as.Close()
+	mux := http.NewServeMux()
+	web := httptest.NewServer(otelhttp.NewHandler(mux, "shop", otelhttp.WithTracerProvider(traces), otelhttp.WithMeterProvider(metrics)))
+	defer web.Close()
+	client := as.AddClient(authagenttest.Client{ID: "shop", RedirectURIs: []string{web.URL + "/auth/agent/callback"}})
+	agent := as.AddAgent(authagenttest.Agent{ID: "agent_alice", Email: "alice@example.com"})
+	users := &memstore.Users{}
+	alice := users.Add("alice@example.com", "Alice")
+	rp, err := authagent.New(authagent.Config{
+		Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: web.URL + "/auth/agent/callback",
+		SessionKeys: [][]byte{[]byte("0123456789abcdef0123456789ABCDEF")}, Scenario: authagent.FullAccount(users, authagent.TrustEmail),
+		HTTPClient: otel.Client(traces, metrics), Audit: audit, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux.Handle("/auth/agent/login", rp.LoginHandler())
+	mux.Handle("/auth/agent/callback", rp.CallbackHandler())
+	ok := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "done") })
+	mux.Handle("/orders", rp.RequireAgent(otel.Annotate(ok)))
+	mux.Handle("/password", rp.ForbidAgents(otel.Annotate(ok)))
+
+	browser := as.NewBrowser()
+	resp, err := agent.SignIn(t.Context(), browser, web.URL+"/auth/agent/login?return_to=/orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	for _, path := range []string{"/password", "/orders"} {
+		if resp, err = browser.Get(web.URL + path); err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	if err := rp.Shutdown(t.Context()); err != nil { // all events have been delivered
+		t.Fatal(err)
+	}
+
+	spans := exporter.GetSpans()
+	callback := find(spans, func(s tracetest.SpanStub) bool { return attributes(s)["url.path"] == "/auth/agent/callback" })
+	for _, name := range []string{"POST /token", "GET /userinfo"} {
+		s := find(spans, func(s tracetest.SpanStub) bool {
+			return s.Name == name && s.Parent.SpanID() == callback.SpanContext.SpanID()
+		})
+		if status := attributes(s)["http.response.status_code"]; status != "200" {
+			t.Errorf("no span %s of the callback with status 200, but %q: %v", name, status, spans)
+		}
+	}
+	read := attributes(find(spans, func(s tracetest.SpanStub) bool { return attributes(s)["authagent.agent"] != "" }))
+	got := []string{read["url.path"], read["authagent.agent"], read["authagent.user"], read["authagent.access"]}
+	if diff := cmp.Diff([]string{"/orders", "agent_alice", alice, "full"}, got); diff != "" {
+		t.Errorf("span of /orders (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]int64{
+		"login_started ok": 1, "login_succeeded ok": 1, "permission_denied refused agent_forbidden": 1,
+	}, counted(t, reader)); diff != "" {
+		t.Errorf("authagent.events (-want +got):\n%s", diff)
+	}
+	if passedOn.Load() != 3 {
+		t.Errorf("%d events were passed on", passedOn.Load())
+	}
+	// The codes and tokens that the server has given out are in none of it, and
+	// neither are the secrets.
+	all, err := json.Marshal(spans)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, secret := range []string{client.Secret, agent.Secret, "ac_", "eyJ", "rt_"} {
+		if strings.Contains(string(all), secret) {
+			t.Errorf("%q is in the spans", secret)
+		}
+	}
+}
+
+func find(spans tracetest.SpanStubs, is func(tracetest.SpanStub) bool) tracetest.SpanStub {
+	if i := slices.IndexFunc(spans, is); i >= 0 {
+		return spans[i]
+	}
+	return tracetest.SpanStub{}
+}
+
+func attributes(s tracetest.SpanStub) map[string]string {
+	m := make(map[string]string)
+	for _, a := range s.Attributes {
+		m[string(a.Key)] = a.Value.Emit()
+	}
+	return m
+}
+
+// counted is the counter, by event, outcome and reason.
+func counted(t *testing.T, reader metric.Reader) map[string]int64 {
+	t.Helper()
+	var data metricdata.ResourceMetrics
+	if err := reader.Collect(t.Context(), &data); err != nil {
+		t.Fatal(err)
+	}
+	n := make(map[string]int64)
+	for _, scope := range data.ScopeMetrics {
+		for _, m := range scope.Metrics {
+			sum, ok := m.Data.(metricdata.Sum[int64])
+			if m.Name != "authagent.events" || !ok {
+				continue
+			}
+			for _, point := range sum.DataPoints {
+				value := func(key attribute.Key) string { v, _ := point.Attributes.Value(key); return v.Emit() }
+				n[strings.TrimSpace(fmt.Sprint(value("event"), " ", value("outcome"), " ", value("reason")))] += point.Value
+			}
+		}
+	}
+	return n
+}
