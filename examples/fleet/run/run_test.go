@@ -23,6 +23,7 @@ func TestFleet(t *testing.T) {
 		name := map[bool]string{false: "PostgreSQL", true: "Redis"}[withRedis]
 		t.Run(name, func(t *testing.T) {
 			needsServers(t, withRedis)
+			t.Parallel()
 			r, err := runOnce(t.Context(), small, binary, dir, withRedis)
 			if err != nil {
 				t.Fatal(err)

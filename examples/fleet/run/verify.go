@@ -158,11 +158,15 @@ func (f *fleet) verifyPayouts(ctx context.Context) {
 func (f *fleet) stopAll(ctx context.Context, dir string) {
 	last := f.forced.Load()
 	f.lastActs(ctx)
+	var group sync.WaitGroup
 	for _, i := range f.instances {
-		if err := i.stop(syscall.SIGTERM); err != nil {
-			f.ledger.fault(stopFailed, "%v: %s", err, i.tail())
-		}
+		group.Go(func() {
+			if err := i.stop(syscall.SIGTERM); err != nil {
+				f.ledger.fault(stopFailed, "%v: %s", err, i.tail())
+			}
+		})
 	}
+	group.Wait()
 	f.verifyEvents(ctx, int(last))
 	f.readLogs(dir)
 }
