@@ -304,10 +304,11 @@ type Limits struct {
 	Logins, Callbacks Rate
 
 	// Agent is for the requests of each agent, and Owner for those of all agents
-	// of an account together. The default is no limit.
+	// of an account together: one agent can use that up for the others, unless
+	// Agent is lower. The default is no limit.
 	Agent, Owner Rate
 
-	// Actions is for each action of that name by each owner's agents, see
+	// Actions is for each action of that name by each owner's agents together, see
 	// RelyingParty.Action. The default is no limit.
 	Actions map[string]Rate
 }
@@ -436,7 +437,10 @@ func (rp *RelyingParty) openCookies(dev bool) error {
 		}
 		boxes[purpose] = box
 	}
-	rp.pending = &pendingLogins{prefix: name + "-login-", secure: !dev, box: boxes["login"]}
+	rp.pending = &pendingLogins{
+		prefix: name + "-login-", box: boxes["login"],
+		attributes: browser.Attributes(int(loginTTL/time.Second), !dev), deleted: browser.Attributes(0, !dev),
+	}
 	rp.tokens = rp.newKeeper(boxes["tokens"])
 	rp.sessions = c.Sessions
 	if rp.sessions == nil {
@@ -448,7 +452,7 @@ func (rp *RelyingParty) openCookies(dev bool) error {
 		}
 		rp.sessions = &storeSessions{
 			store: store, cookie: name, secure: !dev, box: boxes["session"], idle: c.SessionIdle, lifetime: c.SessionLifetime,
-			deletion: browser.SetCookie(name, "", 0, !dev), inCookie: inCookie,
+			deletion: name + "=" + browser.Attributes(0, !dev), inCookie: inCookie,
 		}
 	}
 	return nil
@@ -460,7 +464,8 @@ func (rp *RelyingParty) Format(f fmt.State, _ rune) {
 }
 
 func (c Config) withDefaults() Config {
-	c.SessionKeys = slices.Clone(c.SessionKeys)
+	c.SessionKeys, c.TokenKey = slices.Clone(c.SessionKeys), slices.Clone(c.TokenKey)
+	c.Scopes, c.EndpointOrigins = slices.Clone(c.Scopes), slices.Clone(c.EndpointOrigins)
 	if c.ReturnTo == "" {
 		c.ReturnTo = "/"
 	}
@@ -473,7 +478,7 @@ func (c Config) withDefaults() Config {
 		}
 	}
 	if c.Scopes == nil && c.Scenario != nil {
-		c.Scopes = c.Scenario.Scopes()
+		c.Scopes = slices.Clone(c.Scenario.Scopes())
 	}
 	if c.SessionIdle == 0 {
 		c.SessionIdle = 30 * time.Minute
@@ -625,6 +630,9 @@ func (c Config) checkPaths(bad func(field, format string, args ...any), redirect
 		} else if p == callback {
 			bad(field, "is the path of RedirectURL")
 		}
+	}
+	if c.LoginPath == c.LogoutPath {
+		bad("LogoutPath", "is LoginPath")
 	}
 	if err := returnpath.Check(c.ReturnTo, c.LoginPath, c.LogoutPath, callback); err != nil {
 		bad("ReturnTo", "%v", err)
@@ -874,7 +882,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 		return err
 	}
 	rp.pending.drop(w, login)
-	if err := rp.use(ctx, login); err != nil {
+	if err := rp.use(ctx, login, response.Code != ""); err != nil {
 		return err
 	}
 	if err := rp.checkIssuer(ctx, response); err != nil {
@@ -964,15 +972,22 @@ func (rp *RelyingParty) checkIssuer(ctx context.Context, r *wire.Response) error
 	return nil
 }
 
-// use makes a login usable once, in time.
-func (rp *RelyingParty) use(ctx context.Context, l *Login) error {
+// use makes a login usable once, in time. A response without a code can sign nobody
+// in: whoever floods the site with those takes no room from the others.
+func (rp *RelyingParty) use(ctx context.Context, l *Login, code bool) error {
 	until := l.StartedAt.Add(loginTTL)
 	if now := time.Now(); now.After(until) || l.StartedAt.After(now.Add(clockSkew)) {
 		return fail(ErrStateExpired, "use state", "the login began more than %v ago", loginTTL)
 	}
 	sum := sha256.Sum256([]byte(l.State)) // a store has no use for the state itself
 	id := base64.RawURLEncoding.EncodeToString(sum[:16])
-	first, err := rp.used.UseState(ctx, id, until.Add(clockSkew))
+	var first bool
+	var err error
+	if ownClock := until.Add(time.Minute); code { // which may be set back a little
+		first, err = rp.used.UseState(ctx, id, ownClock)
+	} else {
+		first = rp.used.UseSpare(id, ownClock)
+	}
 	if first && err == nil && rp.config.States != nil {
 		err = rp.protect("use state", func() error {
 			first, err = rp.config.States.UseState(ctx, id, until.Add(clockSkew))

@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/memstore"
 )
 
@@ -116,6 +118,7 @@ func TestConfig(t *testing.T) {
 		{"unknown encoding", func(c *config) { c.TokenEncoding = 3 }, "TokenEncoding"},
 		{"return to another site", func(c *config) { c.ReturnTo = "//evil.example" }, "ReturnTo"},
 		{"return to the callback", func(c *config) { c.ReturnTo = "/auth/agent/callback" }, "ReturnTo"},
+		{"logout at the login", func(c *config) { c.LoginPath, c.LogoutPath = "/auth/agent", "/auth/agent" }, "LogoutPath"},
 		{"login at the callback", func(c *config) { c.LoginPath = "/auth/agent/callback" }, "LoginPath"},
 		{"registration by script", func(c *config) { c.RegistrationURL = "javascript:alert(1)" }, "RegistrationURL"},
 		{"registration elsewhere", func(c *config) { c.RegistrationURL = "https://join.example/agents" }, ""},
@@ -164,6 +167,21 @@ func TestConfigIsCopied(t *testing.T) {
 	if got := fmt.Sprint(rp); !strings.Contains(got, c.ClientID) {
 		t.Errorf("prints as %q", got)
 	}
+
+	as := quickServer(t)
+	other := httptest.NewTLSServer(as)
+	defer other.Close()
+	b := newBenchOn(t, as, func(b *bench, c *authagent.Config) {
+		c.TokenKey, c.EndpointOrigins = bytes.Clone(as.JWTSecret), []string{other.URL}
+		c.Scopes = []string{"openid", "profile", "email"}
+	})
+	as.Wrap(authagenttest.PathMetadata, authagenttest.WithMember("token_endpoint", other.URL+authagenttest.PathToken))
+	b.config.TokenKey[0]++
+	b.config.Scopes[2], b.config.EndpointOrigins[0] = "profile", "https://login.example"
+	if got := mustParse(t, b.begin(b.browser(), "")).Query().Get("scope"); got != "openid profile email" {
+		t.Errorf("asks for scope %q", got)
+	}
+	b.mustSignIn(b.browser(), b.agent)
 }
 
 // TestNoSecretPrints: CFG-8.

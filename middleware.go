@@ -412,19 +412,26 @@ func (l addressLimiter) check(step, address string) error {
 // request counts a request of an agent. One that exceeds its own limit does not
 // use up its owner's.
 func (l *limiters) request(s *Session) error {
-	err := limited("count agent's requests", l.agent.Allow(agentKey(s.Agent)))
-	if err == nil && s.UserID != "" {
-		err = limited("count owner's requests", l.owner.Allow(s.UserID))
+	if l.agent != nil {
+		if err := limited("count agent's requests", l.agent.Allow(agentKey(s.Agent))); err != nil {
+			return err
+		}
 	}
-	return err
+	if l.owner != nil && s.UserID != "" {
+		return limited("count owner's requests", l.owner.Allow(s.UserID))
+	}
+	return nil
 }
 
 func (l *limiters) action(s *Session, name string) error {
-	who := s.UserID
+	limiter, who := l.actions[name], s.UserID
+	if limiter == nil {
+		return nil
+	}
 	if who == "" {
 		who = agentKey(s.Agent)
 	}
-	return limited("count actions", l.actions[name].Allow(who))
+	return limited("count actions", limiter.Allow(who))
 }
 
 func limited(step string, wait time.Duration) error {
@@ -530,7 +537,7 @@ func (rp *RelyingParty) discard(w http.ResponseWriter, r *http.Request, s *Sessi
 // headers and fields that claim another one are not looked at. An upgraded
 // connection could carry anything.
 func (rp *RelyingParty) readOnly(r *http.Request, s *Session, allowed bool) error {
-	if s.Access != AccessRead || r.URL.Path == rp.config.LogoutPath {
+	if s.Access != AccessRead || r.Method == http.MethodPost && r.URL.Path == rp.config.LogoutPath {
 		return nil
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead && !allowed {

@@ -449,6 +449,26 @@ func TestTwoRelyingParties(t *testing.T) {
 	}
 }
 
+// TestReadOnlyLogout is MW-4: signing out is what a read-only session may post, and
+// nothing else at that path, which a site's catch-all handler may get.
+func TestReadOnlyLogout(t *testing.T) {
+	b := newBench(t, func(b *bench, c *authagent.Config) {
+		c.Scenario = authagent.FullAccount(b.users, linkAs{UserID: b.aliceID, Access: authagent.AccessRead})
+	})
+	c := b.browser()
+	b.mustSignIn(c, b.agent)
+	all := b.rp.Attach(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	for method, want := range map[string]int{"POST": 200, "GET": 200, "PUT": 403, "DELETE": 403} {
+		r := httptest.NewRequest(method, "/auth/agent/logout", nil)
+		r.Header.Set("Cookie", b.cookies(c))
+		w := httptest.NewRecorder()
+		all.ServeHTTP(w, r)
+		if w.Code != want {
+			t.Errorf("MW-4 %s: %d, want %d", method, w.Code, want)
+		}
+	}
+}
+
 // TestSessionChecker is MW-1 and SES-11: an account that is disabled or gone
 // ends its agents' sessions on the next request.
 func TestSessionChecker(t *testing.T) {

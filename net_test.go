@@ -177,6 +177,34 @@ func TestBackChannelRequests(t *testing.T) {
 	}
 }
 
+// TestAuthenticationPerEndpoint: NET-1. What the metadata says of one endpoint
+// holds there, and at an endpoint of which it says nothing, what holds at the
+// token endpoint does.
+func TestAuthenticationPerEndpoint(t *testing.T) {
+	as := rfcServer(t)
+	as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) {
+		f.AuthMethods = []string{"client_secret_post", "client_secret_basic"}
+	})
+	as.Wrap(authagenttest.PathMetadata, rewrite(members{
+		"token_endpoint_auth_methods_supported":         []string{"client_secret_post"},
+		"introspection_endpoint_auth_methods_supported": []string{"client_secret_basic"},
+		"revocation_endpoint_auth_methods_supported":    nil,
+	}))
+	b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Introspect, c.Tokens = true, &memstore.Tokens{} })
+	c := b.browser()
+	b.mustSignIn(c, b.agent)
+	b.do(c, http.MethodPost, "/auth/agent/logout")
+	for path, basic := range map[string]bool{
+		authagenttest.PathToken: false, authagenttest.PathIntrospect: true, authagenttest.PathRevoke: false,
+	} {
+		requests := b.as.Requests(path)
+		last := requests[len(requests)-1]
+		if got := last.Header.Get("Authorization") != ""; got != basic || bytes.Contains(last.Body, []byte("client_secret")) == basic {
+			t.Errorf("%s: HTTP Basic %v, want %v; body %s", path, got, basic, last.Body)
+		}
+	}
+}
+
 func bodyKeys(t testing.TB, body []byte) (keys []string) {
 	t.Helper()
 	members := map[string]any{}

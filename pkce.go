@@ -38,7 +38,7 @@ const (
 	loginIDLength = 8 // characters of the state that name its login
 
 	stateBytes    = 32
-	verifierBytes = 32
+	verifierBytes = 96
 	nonceBytes    = 16
 
 	// What they are as text (base64 without padding).
@@ -57,9 +57,8 @@ type Login struct {
 	// characters are the login's ID.
 	State string
 
-	// Verifier is the PKCE code verifier (RFC 7636 section 4.1): 256 random bits
-	// as 43 characters, which is what the RFC recommends and all that the SHA-256
-	// of its challenge can carry.
+	// Verifier is the PKCE code verifier (RFC 7636 section 4.1): 768 random bits
+	// as 128 characters, the most that the RFC allows.
 	Verifier string
 
 	// Nonce ties an id_token to the login (OpenID Connect Core section 3.1.2.1).
@@ -107,7 +106,8 @@ func (l *Login) Challenge() string {
 }
 
 func (l *Login) challenge() (text [challengeLength]byte) {
-	sum := sha256.Sum256([]byte(l.Verifier))
+	verifier := append(make([]byte, 0, verifierLength), l.Verifier...) // on the stack
+	sum := sha256.Sum256(verifier)
 	base64.RawURLEncoding.Encode(text[:], sum[:])
 	return text
 }
@@ -201,23 +201,25 @@ type StateStore interface {
 // finish what another began, and a login that is never finished costs the site
 // nothing.
 type pendingLogins struct {
-	prefix string // of the cookies' names
-	secure bool
-	box    *seal.Box
+	prefix     string // of the cookies' names
+	box        *seal.Box
+	attributes string // of a cookie that is kept
+	deleted    string // of one that is not any more
 }
 
 // put sets the cookie of l, and drops the oldest ones if that would be too many.
 func (p *pendingLogins) put(w http.ResponseWriter, r *http.Request, l *Login) {
 	name := p.prefix + l.ID()
-	value := make([]byte, 0, len(l.State)+len(l.Verifier)+len(l.Nonce)+len(l.ReturnTo)+len(l.HumanID)+24)
+	size := len(l.State) + len(l.Verifier) + len(l.Nonce) + len(l.ReturnTo) + len(l.HumanID) + 24
+	value := make([]byte, 0, size+len(name)+size+seal.Overhead)
 	value = seal.AppendInt(value, l.StartedAt.Unix())
 	for _, field := range [...]string{l.State, l.Verifier, l.Nonce, l.ReturnTo, l.HumanID} {
 		value = seal.AppendString(value, field)
 	}
-	sealed := p.box.Seal(value, name)
+	line := p.box.SealCookie(value, name, p.attributes)
 	h := w.Header()
-	h["Set-Cookie"] = append(h["Set-Cookie"], browser.SetCookie(name, sealed, int(loginTTL/time.Second), p.secure))
-	p.makeRoom(w, r, len(name)+len(sealed))
+	h["Set-Cookie"] = append(h["Set-Cookie"], line)
+	p.makeRoom(w, r, len(line)-len(p.attributes))
 }
 
 // makeRoom expires the oldest pending logins until there is room for size more bytes.
@@ -295,5 +297,6 @@ func (p *pendingLogins) unseal(sealed, name string) (*Login, error) {
 func (p *pendingLogins) drop(w http.ResponseWriter, l *Login) { p.dropNamed(w, p.prefix+l.ID()) }
 
 func (p *pendingLogins) dropNamed(w http.ResponseWriter, name string) {
-	w.Header().Add("Set-Cookie", browser.SetCookie(name, "", 0, p.secure))
+	h := w.Header()
+	h["Set-Cookie"] = append(h["Set-Cookie"], name+"="+p.deleted)
 }

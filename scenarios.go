@@ -363,7 +363,8 @@ func FullAccount(users UserStore, link LinkPolicy) Scenario {
 
 // ContextualProfile lets an agent act under a profile of its own that is linked
 // to its owner's account, whose data it may read. The middleware lets GET and
-// HEAD through for it and nothing else, anywhere on the site.
+// HEAD through for it, anywhere on the site, and nothing else but the actions that
+// the link policy allows it by name.
 //
 // The owner is known by an e-mail address that the authorization server does not
 // prove; link decides what that is worth. Where users is a [UserCreator], an

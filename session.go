@@ -31,7 +31,7 @@ type Access int8
 
 const (
 	AccessNone Access = iota // nothing: the agent has a profile of its own, and no user
-	AccessRead               // GET and HEAD; nothing that changes anything
+	AccessRead               // GET and HEAD; nothing that changes anything, but for Session.Actions
 	AccessFull               // whatever the user may
 )
 
@@ -506,14 +506,23 @@ func keptFor(s *Session) tokens.Session {
 
 func sessionOf(s tokens.Session) *Session { return s.Of.(*Session) }
 
-// alive reports whether a session has neither ended nor been ended.
+// alive reports whether a session has neither ended nor been ended, and whether
+// the scenario lets it go on: a request of the agent may be long in coming.
 func (rp *RelyingParty) alive(ctx context.Context, kept tokens.Session) (alive bool, err error) {
 	if !time.Now().Before(kept.Expires) {
 		return false, nil
 	}
 	err = rp.protect("check session", func() error {
 		ended, err := rp.revoked(ctx, sessionOf(kept))
-		alive = !ended && err == nil
+		if ended || err != nil {
+			return err
+		}
+		own := *sessionOf(kept) // which the scenario may change
+		err = rp.config.Scenario.CheckSession(ctx, &own)
+		if reason, ok := reasonOf(err); ok && reason != ErrPaused {
+			return nil
+		}
+		alive = err == nil
 		return err
 	})
 	return alive, err

@@ -1299,6 +1299,54 @@ func TestTokenSource(t *testing.T) {
 	})
 }
 
+// TestTokensOfRefusedSession is SES-11 for what is done in the background: the
+// tokens of a session that the scenario lets go on no longer are not used, whether or
+// not the agent comes again.
+func TestTokensOfRefusedSession(t *testing.T) {
+	for _, test := range []struct {
+		says, want error
+		kept       bool
+	}{
+		{authagent.ErrLink, authagent.ErrNoSession, false},
+		{authagent.ErrPaused, authagent.ErrPaused, true},
+		{errors.New("connection refused"), authagent.ErrStore, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			checker := &sayingScenario{}
+			k := newKept(t, func(_ *bench, c *authagent.Config) { checker.Scenario, c.Scenario = c.Scenario, checker })
+			s := k.mustSignIn(k.browser(), k.agent)
+			k.mustCall(k.rp, s)
+			checker.err.Store(&test.says)
+			time.Sleep(59*time.Minute + 30*time.Second) // a refresh is due
+			before := k.refreshes()
+			if _, err := k.rp.TokenSource(context.Background(), s).Token(); !errors.Is(err, test.want) {
+				t.Errorf("SES-11 %v: %v, want %v", test.says, err, test.want)
+			}
+			if k.refreshes() != before {
+				t.Errorf("SES-11 %v: refreshed", test.says)
+			}
+			none := error(nil)
+			checker.err.Store(&none)
+			if test.kept {
+				k.mustCall(k.rp, s)
+			}
+		})
+	}
+}
+
+// A sayingScenario says of each session what it is told to.
+type sayingScenario struct {
+	authagent.Scenario
+	err atomic.Pointer[error]
+}
+
+func (c *sayingScenario) CheckSession(ctx context.Context, s *authagent.Session) error {
+	if err := c.err.Load(); err != nil && *err != nil {
+		return *err
+	}
+	return c.Scenario.CheckSession(ctx, s)
+}
+
 // TestTokensStayOut: LOG-1. Whatever the server answers to a refresh, a
 // confirmation or a revocation, neither its words nor a token get out.
 func TestTokensStayOut(t *testing.T) {

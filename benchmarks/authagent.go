@@ -5,8 +5,10 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/grants"
 )
 
 // users is a UserStore that costs nothing.
@@ -17,6 +19,31 @@ func (users) UserByEmail(_ context.Context, address string) (authagent.User, err
 		return authagent.User{}, authagent.ErrNotFound
 	}
 	return authagent.User{ID: "user_1", EmailVerified: true}, nil
+}
+
+func (users) UserByID(context.Context, string) (authagent.User, error) {
+	return authagent.User{ID: "user_1", EmailVerified: true}, nil
+}
+
+// ownersSite is authagentSite with everything on that a request can pass: the
+// owner's approval and the site's rules, in memory, limits, and the audit trail.
+func ownersSite() *site {
+	return authagentSite(func(c *authagent.Config) {
+		store, ctx := grants.NewMemory(), context.Background()
+		agent := authagent.Agent{Issuer: c.Issuer, ID: agentID}
+		_, _, err := store.CreateGrant(ctx, grants.Grant{
+			ID: "grant_1", Version: 1, Agent: agent, Scenario: "FullAccount", UserID: "user_1", State: grants.Approved,
+			Access: authagent.AccessRead, Actions: []string{action}, Email: email, DecidedAt: time.Now(), ExpiresAt: time.Now().Add(24 * time.Hour),
+		})
+		must(0, err)
+		must(0, store.SetRules(ctx, grants.Rules{DenyAgents: []authagent.Agent{{Issuer: c.Issuer, ID: "agent_mallory"}}}))
+		owners := grants.OwnerApproval(store)
+		owners.Logger = c.Logger
+		often := authagent.Rate{N: 1e9}
+		c.Scenario = grants.Enforce(store, authagent.FullAccount(users{}, owners))
+		c.Limits = authagent.Limits{Agent: often, Owner: often, Actions: map[string]authagent.Rate{action: often}}
+		c.Audit = owners.Record
+	})
 }
 
 func authagentSite(change ...func(*authagent.Config)) *site {
@@ -31,12 +58,13 @@ func authagentSite(change ...func(*authagent.Config)) *site {
 		f(&config)
 	}
 	rp := must(authagent.New(config))
+	orders := rp.RequireAgent(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s, ok := authagent.FromContext(r.Context()); ok && s.UserID == "user_1" {
+			w.WriteHeader(http.StatusOK)
+		}
+	}))
 	return &site{
 		name: "authagent", pkce: true, server: p, login: rp.LoginHandler(), finish: rp.CallbackHandler(),
-		orders: rp.RequireAgent(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if s, ok := authagent.FromContext(r.Context()); ok && s.UserID == "user_1" {
-				w.WriteHeader(http.StatusOK)
-			}
-		})),
+		orders: orders, act: rp.Action(action)(orders),
 	}
 }

@@ -200,6 +200,16 @@ func BenchmarkSession(b *testing.B) {
 			}
 		})
 	}
+	b.Run("action", func(b *testing.B) { // what is recorded of a request that does something
+		for _, test := range []struct {
+			name string
+			*site
+		}{{"authagent", authagentSite()}, {"authagent-owners", ownersSite()}} {
+			b.Run(test.name, func(b *testing.B) {
+				serve(b, test.act, get(origin+ordersPath, test.signIn()...), func(status int) bool { return status == http.StatusOK })
+			})
+		}
+	})
 	b.Run("renew", func(b *testing.B) {
 		for _, c := range renewers() {
 			b.Run(c.name, func(b *testing.B) {

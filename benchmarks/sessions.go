@@ -23,9 +23,9 @@ type checker struct {
 
 // checkers returns the ways that are compared.
 func checkers() []*checker {
-	authagent, pkgz := authagentSite(), pkgzSite(15*time.Minute)
+	authagent, owners, pkgz := authagentSite(), ownersSite(), pkgzSite(15*time.Minute)
 	return []*checker{
-		{"authagent", authagent.orders, authagent.signIn}, floorChecker(false), gorillaChecker("gorilla", gorillaStore(), false),
+		{"authagent", authagent.orders, authagent.signIn}, {"authagent-owners", owners.orders, owners.signIn}, floorChecker(false), gorillaChecker("gorilla", gorillaStore(), false),
 		gorillaChecker("gorilla-own-codec", ownCodecStore(), false), scsChecker(false), {"pkgz", pkgz.orders, pkgz.signIn},
 	}
 }

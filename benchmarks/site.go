@@ -13,6 +13,7 @@ const (
 	loginPath    = "/auth/agent/login"
 	callbackPath = "/auth/agent/callback"
 	ordersPath   = "/orders"
+	action       = "orders:create"
 )
 
 // A site is a website on which somebody can sign in.
@@ -22,6 +23,7 @@ type site struct {
 	login  http.Handler
 	finish http.Handler // the callback
 	orders http.Handler // for those who are signed in: reads who it is, answers 200; nil if the library has no sessions
+	act    http.Handler // orders behind authagent's Action
 	server *provider
 }
 

@@ -10,10 +10,9 @@ import (
 	"github.com/authagent-go/authagent"
 )
 
-// The states that an approval has and a grant has not.
-const (
-	Used State = "used" // the action was let through, once
-)
+// Used is the state of an approval whose action was let through, once. Grants do
+// not have it.
+const Used State = "used"
 
 // An Approval is a single request of an agent that its owner is asked about. It
 // is for exactly this request, and for one time.
@@ -62,10 +61,11 @@ func (p *Policy) Approve(ctx context.Context, r authagent.ActionRequest) (path s
 		Method: r.Method, Target: r.Target, ContentType: r.ContentType, Body: r.Body,
 		RequestedAt: now, ExpiresAt: now.Add(or(p.PendingFor, 24*time.Hour)),
 	}
-	if err := p.asking.take(ctx); err != nil {
+	asking := p.asking.of(want.UserID)
+	if err := asking.take(ctx); err != nil {
 		return "", err
 	}
-	defer p.asking.give()
+	defer asking.give()
 	if err := p.mayAsk(ctx, want); err != nil {
 		return "", err
 	}

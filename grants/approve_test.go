@@ -314,3 +314,45 @@ func TestRevokedApproval(t *testing.T) {
 		})
 	}
 }
+
+// TestApprovalsAreApart: what waits for the approvals of one account holds up few
+// others. Some share a turn, at random, and not all of them.
+func TestApprovalsAreApart(t *testing.T) {
+	block := make(chan struct{})
+	blocked := make(chan struct{})
+	p := grants.OwnerApproval(stuckApprovals{grants.NewMemory(), blocked, block})
+	ask := func(ctx context.Context, user string) error {
+		_, err := p.Approve(ctx, authagent.ActionRequest{Session: &authagent.Session{UserID: user}, Digest: "x"})
+		return err
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() { ask(context.Background(), "stuck") })
+	<-blocked
+	held := 0
+	for n := range 50 {
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+		if errors.Is(ask(ctx, fmt.Sprint("user", n)), context.DeadlineExceeded) {
+			held++
+		}
+		cancel()
+	}
+	close(block)
+	wg.Wait()
+	if held > 25 {
+		t.Errorf("%d of 50 accounts had to wait for another one", held)
+	}
+}
+
+// stuckApprovals blocks one account's.
+type stuckApprovals struct {
+	grants.Store
+	blocked, block chan struct{}
+}
+
+func (s stuckApprovals) OwnerApprovals(ctx context.Context, id string) ([]grants.Approval, error) {
+	if id == "stuck" {
+		close(s.blocked)
+		<-s.block
+	}
+	return s.Store.OwnerApprovals(ctx, id)
+}

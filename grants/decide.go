@@ -31,11 +31,13 @@ type Decision struct {
 }
 
 // Decide records an owner's decision, which counts on the agent's next request.
-// With an agent that is suspended or revoked go its single actions, approved or
-// not. It
-// returns authagent.ErrNotFound for a grant of another account, authagent.ErrConflict where
-// the grant is not, or no longer, what the owner has seen, ErrExpired for a
-// request that has expired, and ErrDecision.
+// The single actions of an agent that is suspended or revoked are denied with it.
+//
+// It returns authagent.ErrNotFound for a grant of another account,
+// authagent.ErrConflict where the grant is not, or no longer, what the owner has
+// seen, ErrExpired for a request that has expired, authagent.ErrLink where the
+// agent acts for another account or this one may have no further agent, and
+// ErrDecision.
 //
 // The caller has made sure that it is the owner who decides, in person:
 // [Handler] does.

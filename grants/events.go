@@ -100,15 +100,22 @@ func (p *Policy) dropped(ctx context.Context, r authagent.LinkRequest, why strin
 	}
 	p.audit(ctx, authagent.Event{
 		Name: EventDropped, Issuer: r.Agent.Issuer, Agent: r.Agent, UserID: r.User.ID, Scenario: r.Scenario, RemoteAddr: r.RemoteAddr,
-		Outcome: "refused", Detail: why,
+		Outcome: authagent.OutcomeRefused, Detail: why,
 	})
 }
 
 func (p *Policy) audit(ctx context.Context, e authagent.Event) {
 	e.Time = time.Now().UTC()
-	e.Outcome = or(e.Outcome, "ok")
+	e.Outcome = or(e.Outcome, authagent.OutcomeOK)
 	p.logger().InfoContext(ctx, "grants: "+string(e.Name), "event", e)
-	p.trail.Deliver(delivery{context.WithoutCancel(ctx), e})
+	p.pass(context.WithoutCancel(ctx), e)
+}
+
+// pass passes an event on to Audit, and starts nothing where nobody reads it.
+func (p *Policy) pass(ctx context.Context, e authagent.Event) {
+	if p.Audit != nil {
+		p.trail.Deliver(delivery{ctx, e})
+	}
 }
 
 // delivery is an event on its way to Audit.
@@ -117,11 +124,7 @@ type delivery struct {
 	event authagent.Event
 }
 
-func (p *Policy) deliver(d delivery) {
-	if p.Audit != nil {
-		p.Audit(d.ctx, d.event)
-	}
-}
+func (p *Policy) deliver(d delivery) { p.Audit(d.ctx, d.event) }
 
 // notify tells the owner in the background: mail takes its time.
 func (p *Policy) notify(ctx context.Context, n Notice) {
@@ -141,7 +144,7 @@ func (p *Policy) Record(ctx context.Context, e authagent.Event) {
 	if err := p.record(ctx, e); err != nil {
 		p.logger().Warn("grants: could not record what an agent did", "event", e.Name, "err", err)
 	}
-	p.trail.Deliver(delivery{ctx, e})
+	p.pass(ctx, e)
 }
 
 func (p *Policy) record(ctx context.Context, e authagent.Event) error {
@@ -184,6 +187,6 @@ func (s *seen) first(id string, now time.Time) bool {
 		}
 		s.swept = now
 	}
-	s.at[id] = now
+	s.at[strings.Clone(id)] = now // lest it holds on to all of the session that it is a part of
 	return true
 }

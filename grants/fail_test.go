@@ -363,6 +363,38 @@ func TestHooksDoNotHoldUp(t *testing.T) {
 	}
 }
 
+// TestWaitForAudit is LOG-3: what Audit is slow to take is not lost when the site
+// stops, and an Audit that blocks does not keep it from stopping.
+func TestWaitForAudit(t *testing.T) {
+	bubble(t, "LOG-3 slow", func(t *testing.T) {
+		var taken atomic.Int32
+		p := grants.OwnerApproval(grants.NewMemory())
+		p.Logger, p.Audit = quiet, func(context.Context, authagent.Event) {
+			time.Sleep(time.Second)
+			taken.Add(1)
+		}
+		for range 5 {
+			p.Record(t.Context(), authagent.Event{Name: authagent.EventLoginSucceeded})
+		}
+		p.Wait()
+		if n := taken.Load(); n != 5 {
+			t.Errorf("Audit has taken %d of 5 events", n)
+		}
+	})
+	bubble(t, "LOG-3 blocks", func(t *testing.T) {
+		block := make(chan struct{})
+		defer close(block)
+		p := grants.OwnerApproval(grants.NewMemory())
+		p.Logger, p.Audit = quiet, func(context.Context, authagent.Event) { <-block }
+		p.Record(t.Context(), authagent.Event{Name: authagent.EventLoginSucceeded})
+		start := time.Now()
+		p.Wait()
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("Wait took %v", took)
+		}
+	})
+}
+
 // TestNoticesInLine: each notice has its own time, however long the one before it
 // took, and what nobody has room for does not push out requests to be filed.
 func TestNoticesInLine(t *testing.T) {

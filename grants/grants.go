@@ -35,6 +35,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"html/template"
 	"log/slog"
 	"runtime/debug"
@@ -104,8 +105,10 @@ func (g Grant) anew(now time.Time) time.Time {
 
 // Now returns the grant's state at this moment: a pending or approved grant whose
 // time is over is Expired.
-func (g Grant) Now() State {
-	if (g.State == Pending || g.State == Approved) && !time.Now().Before(g.ExpiresAt) {
+func (g Grant) Now() State { return g.at(time.Now()) }
+
+func (g Grant) at(now time.Time) State {
+	if (g.State == Pending || g.State == Approved) && !now.Before(g.ExpiresAt) {
 		return Expired
 	}
 	return g.State
@@ -118,7 +121,8 @@ type Policy struct {
 	// Notify tells an owner, by mail or otherwise, that there is something to see
 	// or to decide. It is called in the background, one at a time. Do not
 	// put a link that decides into the message: the owner decides on the page,
-	// signed in. By default nobody is told.
+	// signed in. Of the networks that an agent comes from, an owner is told of three
+	// in an hour. By default nobody is told.
 	Notify func(context.Context, Notice)
 
 	// Audit gets an event for each change of a grant or approval, and every event
@@ -162,7 +166,9 @@ type Policy struct {
 	MaxAgents, MaxNotices, MaxActions int
 
 	// Privileged reports accounts that no agent may ever enter, such as those of
-	// the site's staff. By default there is none.
+	// the site's staff. It is asked at each sign-in of an approved agent as well;
+	// RevokeAll ends the sessions that there are when an account becomes one. By
+	// default there is none.
 	Privileged func(ctx context.Context, userID string) (bool, error)
 
 	// DangerouslyApproveByEmail admits agents without asking the owner first. See
@@ -172,10 +178,11 @@ type Policy struct {
 	store   Store
 	filing  queue          // of requests to file; what gives a grant does so in turn with them, so that limits hold
 	telling queue          // of owners to tell
-	asking  turn           // one action is put before its owner at a time, so that MaxActions holds
+	asking  turns          // one action is put before its owner at a time, so that MaxActions holds
 	under   sync.WaitGroup // the work in the background
 	trail   *sink.Sink[delivery]
 	touched seen
+	moves   *limit.Limiter // notices of new networks, by grant
 }
 
 // EmailApproval names the agents that enter an account without being approved,
@@ -191,7 +198,9 @@ type EmailApproval struct {
 
 // OwnerApproval returns a Policy that keeps grants in store.
 func OwnerApproval(store Store) *Policy {
-	p := &Policy{store: store, filing: newQueue(), telling: newQueue(), asking: make(turn, 1)}
+	p := &Policy{
+		store: store, filing: newQueue(), telling: newQueue(), asking: newTurns(), moves: limit.New(maxMoves, time.Hour),
+	}
 	p.trail = sink.New(p.deliver, func(why string) { p.logger().Error("grants: audit event lost", "why", why) })
 	return p
 }
@@ -204,6 +213,10 @@ const (
 
 	// maxWaiting bounds how many wait for it.
 	maxWaiting = 256
+
+	// maxMoves is how many notices of new networks an owner gets in an hour about
+	// one agent, which may have as many networks as it likes.
+	maxMoves = 3
 )
 
 // Check reports every setting that is wrong. [authagent.New] calls it.
@@ -291,8 +304,24 @@ func (p *Policy) linked(ctx context.Context, r authagent.LinkRequest) (authagent
 	case g.Email != r.Email:
 		return authagent.Link{}, p.suspend(ctx, g, r.Email)
 	default:
+		if privileged, err := p.isPrivileged(ctx, g.UserID); err != nil {
+			return authagent.Link{}, err
+		} else if privileged {
+			return authagent.Link{}, authagent.ErrLink
+		}
 		return g.link(), nil
 	}
+}
+
+func (p *Policy) isPrivileged(ctx context.Context, userID string) (bool, error) {
+	if p.Privileged == nil {
+		return false, nil
+	}
+	privileged, err := p.Privileged(ctx, userID)
+	if err != nil {
+		return false, fmt.Errorf("grants: ask whether account is privileged: %w", err)
+	}
+	return privileged, nil
 }
 
 func (g Grant) link() authagent.Link {
@@ -475,13 +504,11 @@ func (p *Policy) askedLately(all []Grant) (n int) {
 
 // mayHaveAnother says why an account may have no further agent, if so.
 func (p *Policy) mayHaveAnother(ctx context.Context, userID string) (refusal string, err error) {
-	if p.Privileged != nil {
-		switch privileged, err := p.Privileged(ctx, userID); {
-		case err != nil:
-			return "", fmt.Errorf("grants: ask whether account is privileged: %w", err)
-		case privileged:
-			return "the account is privileged", nil
-		}
+	switch privileged, err := p.isPrivileged(ctx, userID); {
+	case err != nil:
+		return "", err
+	case privileged:
+		return "the account is privileged", nil
 	}
 	all, err := p.store.OwnerGrants(ctx, userID)
 	if err != nil {
@@ -550,29 +577,28 @@ func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error
 // its grant, and has what the grant has now.
 func (p *Policy) CheckSession(ctx context.Context, s *authagent.Session) error {
 	g, err := p.store.Grant(ctx, s.GrantID)
-	switch {
+	now := time.Now()
+	switch state := g.at(now); {
 	case errors.Is(err, authagent.ErrNotFound):
 		return authagent.ErrLink
 	case err != nil:
 		return fmt.Errorf("grants: find grant of session: %w", err)
-	case g.Now() == Suspended:
+	case state == Suspended:
 		return authagent.ErrSuspended
-	case g.Now() != Approved || g.Agent != s.Agent || g.UserID != s.UserID || g.Scenario != s.Scenario,
+	case state != Approved || g.Agent != s.Agent || g.UserID != s.UserID || g.Scenario != s.Scenario,
 		s.StartedAt.Before(g.SessionsFrom):
 		return authagent.ErrLink
 	}
 	s.Access, s.Actions = g.Access, g.Actions
-	p.touch(ctx, s, g)
+	if p.touched.first(s.ID, now) {
+		p.touch(ctx, s, g, now)
+	}
 	return nil
 }
 
-// touch records that a grant is used, now and then. It is for owners to see, and
-// no reason to refuse a request.
-func (p *Policy) touch(ctx context.Context, s *authagent.Session, g Grant) {
-	now := time.Now()
-	if !p.touched.first(s.ID, now) {
-		return
-	}
+// touch records that a grant is used. It is for owners to see, and no reason to
+// refuse a request.
+func (p *Policy) touch(ctx context.Context, s *authagent.Session, g Grant, now time.Time) {
 	use, err := p.store.Touch(ctx, Activity{
 		SessionID: s.ID, GrantID: s.GrantID, UserID: s.UserID, RemoteAddr: s.RemoteAddr, Network: or(limit.Network(s.RemoteAddr), s.RemoteAddr),
 		StartedAt: s.StartedAt, SeenAt: now, ExpiresAt: s.ExpiresAt,
@@ -582,7 +608,7 @@ func (p *Policy) touch(ctx context.Context, s *authagent.Session, g Grant) {
 		p.logger().Warn("grants: could not record that a grant was used", "grant", s.GrantID, "err", err)
 	case use == FirstUse:
 		p.notify(ctx, Notice{Kind: EventFirstUse, UserID: g.UserID, Grant: &g})
-	case use == NewNetwork:
+	case use == NewNetwork && p.moves.Allow(s.GrantID) == 0:
 		p.notify(ctx, Notice{Kind: EventNewNetwork, UserID: g.UserID, Grant: &g})
 	}
 }
@@ -608,6 +634,23 @@ func (t turn) take(ctx context.Context) error {
 }
 
 func (t turn) give() { <-t }
+
+// turns are one for each key, or nearly so: a few share one, so that there is
+// nothing to forget.
+type turns struct {
+	all  [64]turn
+	seed maphash.Seed
+}
+
+func newTurns() turns {
+	t := turns{seed: maphash.MakeSeed()}
+	for i := range t.all {
+		t.all[i] = make(turn, 1)
+	}
+	return t
+}
+
+func (t *turns) of(key string) turn { return t.all[maphash.String(t.seed, key)%uint64(len(t.all))] }
 
 // background does work that a request starts and must not wait for, and reports
 // whether it will. Wait waits for it.
@@ -644,6 +687,14 @@ func protect(f func() error) (err error) {
 }
 
 // Wait returns when the work that requests have left in the background is done:
-// filing requests and notifying owners. A site calls it after its HTTP server has
-// shut down.
-func (p *Policy) Wait() { p.under.Wait() }
+// filing requests, notifying owners, and the events on their way to Audit. For an
+// Audit that blocks it waits ten seconds. A site calls it after its HTTP server and
+// the relying party have shut down.
+func (p *Policy) Wait() {
+	p.under.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), backgroundTimeout)
+	defer cancel()
+	if p.trail.Wait(ctx) != nil {
+		p.logger().Error("grants: audit events lost, since Audit blocks")
+	}
+}

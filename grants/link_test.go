@@ -722,6 +722,38 @@ func TestApproveByEmailAfterNo(t *testing.T) {
 	}
 }
 
+// TestManyNetworks: an agent that comes from ever new networks does not flood its
+// owner with notices.
+func TestManyNetworks(t *testing.T) {
+	bubble(t, "LNK-14", func(t *testing.T) {
+		s := newShop(t, options{config: func(_ *shop, c *authagent.Config) {
+			c.ClientAddr = func(r *http.Request) string { return r.Header.Get("X-Address") }
+		}})
+		_, c := s.approved("agent_1")
+		_, other := s.approved("agent_2")
+		told := func(c *http.Client, networks int) (n int) {
+			for i := range networks {
+				time.Sleep(time.Minute)
+				s.get(c, "/me", "X-Address", fmt.Sprintf("2001:db8:0:%x::1", i))
+			}
+			for _, line := range s.told() {
+				if line == "link_new_network "+s.alice {
+					n++
+				}
+			}
+			return n
+		}
+		told(c, 1)
+		told(other, 1)
+		if got := told(c, 20); got != 3 {
+			t.Errorf("%d notices of 19 new networks, want 3", got)
+		}
+		if got := told(other, 3); got != 2 {
+			t.Errorf("%d notices about another agent, want 2", got)
+		}
+	})
+}
+
 type writer func([]byte)
 
 func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }
@@ -735,8 +767,14 @@ func TestSafeLimits(t *testing.T) {
 		s := newShop(t, options{policy: func(p *grants.Policy) {
 			p.Privileged = func(context.Context, string) (bool, error) { return privileged, nil }
 		}})
+		before, c := s.approved("agent_0")
 		s.wantSignIn(s.browser(), s.agent("agent_1", "alice@example.com"), 403, authagent.ErrApproval)
 		privileged = true
+		s.wantSignIn(s.browser(), before, 403, authagent.ErrLink)
+		if err := s.owners.RevokeAll(ctx, s.alice); err != nil {
+			t.Error(err)
+		}
+		s.want(c, "GET", "/me", 401, authagent.ErrNoSession)
 		g := s.grants(s.alice)["agent_1"]
 		_, err := s.owners.Decide(ctx, s.alice, grants.Decision{GrantID: g.ID, Version: g.Version, State: grants.Approved, Access: authagent.AccessRead})
 		if !errors.Is(err, authagent.ErrLink) {

@@ -30,9 +30,9 @@ type GrantStore interface {
 	// OwnerGrants returns all grants for an account, in no order.
 	OwnerGrants(ctx context.Context, userID string) ([]Grant, error)
 
-	// CreateGrant adds g with its ID and version and returns it, unless there is one with its Agent, Scenario and
-	// UserID: then it returns that one, and false. Of any number of calls at once
-	// one creates.
+	// CreateGrant adds g with its ID and version and returns it, unless there is
+	// one with its Agent, Scenario and UserID: then it returns that one, and false.
+	// Of any number of calls at once one creates.
 	CreateGrant(ctx context.Context, g Grant) (have Grant, created bool, err error)
 
 	// UpdateGrant replaces the grant that has g's ID and Version, and returns g
@@ -50,8 +50,9 @@ type ApprovalStore interface {
 	// in no order.
 	OwnerApprovals(ctx context.Context, userID string) ([]Approval, error)
 
-	// CreateApproval adds a with its ID and version and returns it, unless there is one with its UserID and
-	// Digest: then it returns that one, expired or not, and false.
+	// CreateApproval adds a with its ID and version and returns it, unless there is
+	// one with its UserID and Digest: then it returns that one, expired or not, and
+	// false.
 	CreateApproval(ctx context.Context, a Approval) (have Approval, created bool, err error)
 
 	// UpdateApproval replaces the approval that has a's ID and Version, and

@@ -173,6 +173,7 @@ func report(w io.Writer, runs []run) {
 	for _, part := range [...]string{"valid", "forged", "absent", "renew"} {
 		table(w, runs, "C. Session check, "+part, "Session/"+part+"/", "floor", cpu, "B/op", "allocs/op")
 	}
+	table(w, runs, "C. Session check of a request that performs an action", "Session/action/", "authagent", cpu, "B/op", "allocs/op")
 	table(w, runs, "D. Whole sign-ins, 32 browsers, HTTP clients as they come", "SignIns/default/", "limit", cpu, "sign-ins/s", "p99-ms", "dials/op")
 	table(w, runs, "D. The same, http.DefaultTransport with enough idle connections", "SignIns/pooled/", "limit", cpu, "sign-ins/s", "p99-ms", "dials/op")
 }
@@ -201,6 +202,7 @@ func targets(w io.Writer, runs []run) {
 		{"valid session, gorilla CookieStore in relation", ratio("Session/valid/gorilla", "Session/valid/authagent", cpu), false, 10},
 		{"valid session, scs in relation", ratio("Session/valid/scs", "Session/valid/authagent", cpu), false, 10},
 		{"valid session, allocations", figure("Session/valid/authagent", "allocs/op"), true, 18},
+		{"valid session with approval, limits and audit, of the floor", ratio("Session/valid/authagent-owners", "Session/valid/floor", cpu), true, 4},
 		{"forged session, of the cheapest peer", over(figure("Session/forged/authagent", cpu), least("Session/forged/", checkers, cpu)), true, 1},
 		{"absent session, of the cheapest peer", over(figure("Session/absent/authagent", cpu), least("Session/absent/", checkers, cpu)), true, 1},
 		{"sign-ins per processor second, of the bare round trips", ratio("SignIns/default/limit", "SignIns/default/authagent", cpu), false, 0.75},

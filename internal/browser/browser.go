@@ -71,14 +71,14 @@ func EachCookie(r *http.Request, visit func(name, value string)) {
 	}
 }
 
-// SetCookie returns a Set-Cookie line for a cookie that scripts do not see and
-// that comes back with a top-level navigation from another site: with
-// SameSite=Strict it would not (RFC 6265bis section 5.5). maxAge is in seconds;
-// zero deletes.
-func SetCookie(name, value string, maxAge int, secure bool) string {
+// Attributes are what follows "name=value" in a Set-Cookie line, for a cookie
+// that scripts do not see and that comes back with a top-level navigation from
+// another site: with SameSite=Strict it would not (RFC 6265bis section 5.5).
+// maxAge is in seconds; zero deletes.
+func Attributes(maxAge int, secure bool) string {
 	attributes := "; HttpOnly; SameSite=Lax"
 	if secure {
 		attributes = "; HttpOnly; Secure; SameSite=Lax"
 	}
-	return name + "=" + value + "; Path=/; Max-Age=" + strconv.Itoa(maxAge) + attributes
+	return "; Path=/; Max-Age=" + strconv.Itoa(maxAge) + attributes
 }

@@ -34,7 +34,7 @@ func TestKilled(t *testing.T) {
 		acknowledged := make(map[string]int)
 		var names []string
 		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if len(names) == enough {
+			if len(names) >= enough && len(acknowledged) == len(kinds) {
 				child.Process.Kill() // SIGKILL: nothing of it runs after that
 			}
 			if kind, name, ok := strings.Cut(lines.Text(), " "); ok && len(name) == len(rand.Text()) {
@@ -54,11 +54,6 @@ func TestKilled(t *testing.T) {
 			}
 		}
 		t.Logf("%v acknowledged, %d lost", acknowledged, lost)
-		for _, kind := range kinds {
-			if acknowledged[kind] == 0 {
-				t.Errorf("no %s was acknowledged", kind)
-			}
-		}
 		if n := d.count(t, db, `SELECT COUNT(*) FROM authagent_profiles WHERE id = '' OR agent_id = ''`); n != 0 {
 			t.Errorf("%d profiles are half-made", n)
 		}

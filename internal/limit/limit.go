@@ -4,6 +4,7 @@ package limit
 
 import (
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 )
@@ -56,6 +57,9 @@ func (l *Limiter) Allow(key string) (wait time.Duration) {
 	if wait := whole.Sub(now) - l.period; wait > 0 {
 		return wait
 	}
+	if !spent {
+		key = strings.Clone(key) // lest it holds on to all of what it is a part of
+	}
 	l.whole[key] = whole
 	return 0
 }
@@ -102,15 +106,24 @@ func Network(address string) string {
 }
 
 func parse(address string) (ip netip.Addr, ok bool) {
-	ip, err := netip.ParseAddr(address)
-	if err != nil {
-		full, err := netip.ParseAddrPort(address)
-		if err != nil {
-			return netip.Addr{}, false
-		}
+	var err error
+	if hasPort(address) { // by what it looks like: to try the one and then the other would make an error each time
+		var full netip.AddrPort
+		full, err = netip.ParseAddrPort(address)
 		ip = full.Addr()
+	} else {
+		ip, err = netip.ParseAddr(address)
+	}
+	if err != nil {
+		return netip.Addr{}, false
 	}
 	return ip.Unmap().WithZone(""), true
+}
+
+// hasPort tells "1.2.3.4:5" and "[1:2::3]:4" from addresses alone.
+func hasPort(address string) bool {
+	colon := strings.IndexByte(address, ':')
+	return colon >= 0 && (address[0] == '[' || colon == strings.LastIndexByte(address, ':'))
 }
 
 func network(ip netip.Addr) string {

@@ -4,6 +4,7 @@ package memory
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -18,12 +19,16 @@ var ErrFull = errors.New("memory: store is full")
 // anyway. The zero value is ready. It is safe for concurrent use.
 type States struct {
 	mu    sync.Mutex
-	until map[string]time.Time
+	until map[stateKey]int64 // Unix time in nanoseconds
 	sweep time.Time
 }
 
-// maxStates bounds the memory that used states take, at about 100 bytes each.
-const maxStates = 1 << 19
+// A stateKey is a digest of a state's ID. With it and a number, a state takes half
+// the memory that a string and a time would.
+type stateKey [16]byte
+
+// maxStates bounds the memory that used states take, at about 50 bytes each.
+const maxStates = 1 << 20
 
 // sweepEvery is how often a store is searched for what can be forgotten. It is
 // no more often when the store is full: that takes tens of milliseconds, in which
@@ -32,24 +37,46 @@ const sweepEvery = 10 * time.Second
 
 // UseState records the use of id and reports whether it was the first.
 func (s *States) UseState(_ context.Context, id string, until time.Time) (first bool, err error) {
+	first, full := s.use(id, until, maxStates)
+	if full {
+		return false, ErrFull
+	}
+	return first, nil
+}
+
+// UseSpare is UseState for a use that brings nothing in, so that it does not
+// matter much if it is forgotten. Half of the room is not for those, and when the
+// other half is full they are not recorded.
+func (s *States) UseSpare(id string, until time.Time) (first bool) {
+	first, full := s.use(id, until, maxStates/2)
+	return first || full
+}
+
+func (s *States) use(id string, until time.Time, most int) (first, full bool) {
+	sum := sha256.Sum256([]byte(id))
+	key := stateKey(sum[:])
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.until == nil {
-		s.until = make(map[string]time.Time)
+		s.until = make(map[stateKey]int64)
 	}
-	if end, used := s.until[id]; used && now.Before(end) {
-		return false, nil
+	if end, used := s.until[key]; used && now.UnixNano() < end {
+		return false, false
 	}
 	if now.After(s.sweep) {
-		forget(s.until, now)
+		for key, end := range s.until {
+			if end <= now.UnixNano() {
+				delete(s.until, key)
+			}
+		}
 		s.sweep = now.Add(sweepEvery)
 	}
-	if len(s.until) >= maxStates {
-		return false, ErrFull
+	if len(s.until) >= most {
+		return false, true
 	}
-	s.until[id] = until
-	return true, nil
+	s.until[key] = until.UnixNano()
+	return true, false
 }
 
 // Revocations remembers which keys were revoked, and when. The zero value is

@@ -88,6 +88,29 @@ func TestStatesAreBounded(t *testing.T) {
 	})
 }
 
+// TestSpareStates: uses that bring nothing in take half of the room at most, and
+// are single as long as there is some.
+func TestSpareStates(t *testing.T) {
+	var s memory.States
+	until := time.Now().Add(time.Hour)
+	if first, again := s.UseSpare("a", until), s.UseSpare("a", until); !first || again || use(t, &s, "a", until) {
+		t.Errorf("TXN-4: first %v, again %v", first, again)
+	}
+	for n := range 1 << 20 {
+		if !s.UseSpare(fmt.Sprint(n), until) {
+			t.Fatal("not the first")
+		}
+	}
+	if s.UseSpare("a", until) || !s.UseSpare("last", until) || !s.UseSpare("last", until) {
+		t.Error("not as many are forgotten as have no room")
+	}
+	for n := range 1 << 18 {
+		if !use(t, &s, fmt.Sprint("code", n), until) || use(t, &s, fmt.Sprint("code", n), until) {
+			t.Fatal("REQ-8, TXN-4: no room, or used twice")
+		}
+	}
+}
+
 // TestFullStatesAreQuick: a store that is full is not searched through for each
 // use, or whoever fills it has the site do nothing else.
 func TestFullStatesAreQuick(t *testing.T) {

@@ -226,6 +226,10 @@ func TestSignIn(t *testing.T) {
 	}{
 		{"FullAccount, client_secret_post", false, fullAccount, "/auth", true},
 		{"FullAccount, client_secret_basic", true, fullAccount, "/authorize", true},
+		{"FullAccount, asked about the token as well", false, func(s *site, c *authagent.Config) {
+			fullAccount(s, c)
+			c.Introspect = true
+		}, "/auth", true},
 		{"FreshProfile", false, func(s *site, c *authagent.Config) {
 			c.Scenario, c.Scopes = authagent.FreshProfile(s.profiles), []string{"openid"}
 		}, "/auth", false},

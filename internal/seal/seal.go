@@ -61,15 +61,28 @@ func NewBox(keys [][]byte, purpose ...string) (*Box, error) {
 	return b, nil
 }
 
+// Overhead is how much longer than a value it is sealed, before it is text.
+const Overhead = 12 + 16 // nonce and tag
+
+// stackText is enough for the text of most values, and little enough to be on the stack.
+const stackText = 1024
+
 // Seal returns value encrypted and bound to name, as text that is safe in a
 // cookie.
 func (b *Box) Seal(value []byte, name string) string {
-	aead := b.aeads[0]
-	size := len(value) + aead.Overhead()
-	// One buffer holds the name, what is sealed and its text, one after the other.
-	bound := append(make([]byte, 0, len(name)+size+encoding.EncodedLen(size)), name...)
-	sealed := aead.Seal(bound[len(bound):], nil, value, bound)
-	return string(encoding.AppendEncode(sealed[len(sealed):], sealed))
+	bound := append(make([]byte, 0, len(name)+len(value)+Overhead), name...)
+	sealed := b.aeads[0].Seal(bound[len(bound):], nil, value, bound)
+	return string(encoding.AppendEncode(make([]byte, 0, stackText), sealed))
+}
+
+// SealCookie returns the line that sets the cookie of this name to what Seal
+// returns. It seals in the room that value has behind its end, and allocates if
+// that is less than the lengths of name and value and Overhead.
+func (b *Box) SealCookie(value []byte, name, attributes string) string {
+	bound := append(value[len(value):], name...)
+	sealed := b.aeads[0].Seal(bound[len(bound):], nil, value, bound)
+	line := append(append(make([]byte, 0, stackText), name...), '=')
+	return string(append(encoding.AppendEncode(line, sealed), attributes...))
 }
 
 // Open returns the value that was sealed under name, or ErrOpen.

@@ -43,6 +43,25 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestSealCookie: however much room a value has behind its end, the cookie has
+// what Seal would return, and nothing but that room is written to.
+func TestSealCookie(t *testing.T) {
+	b := box(t, [][]byte{key()}, "test")
+	for _, value := range [][]byte{nil, []byte("value"), bytes.Repeat([]byte{0xff}, 5000)} {
+		for _, room := range []int{0, 1, len("name") + seal.Overhead, len("name") + len(value) + seal.Overhead, 20_000} {
+			whole := make([]byte, len(value)+room+1)
+			copy(whole, value)
+			line := b.SealCookie(whole[:len(value):len(value)+room], "name", "; Path=/")
+			sealed, named := strings.CutPrefix(line, "name=")
+			sealed, ended := strings.CutSuffix(sealed, "; Path=/")
+			got, err := b.Open(sealed, "name")
+			if !named || !ended || err != nil || !bytes.Equal(got, value) || whole[len(whole)-1] != 0 {
+				t.Errorf("%d bytes with room for %d: %q, %v", len(value), room, line, err)
+			}
+		}
+	}
+}
+
 // TestTamper is TXN-6: every changed bit, character and length is noticed.
 func TestTamper(t *testing.T) {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"

@@ -249,8 +249,9 @@ func (c *Client) post(ctx context.Context, step, endpoint string, e Encoding, f 
 	return c.send(ctx, step, http.MethodPost, endpoint, header, body)
 }
 
-// call posts f to endpoint as the authenticated client.
-func (s *Server) call(ctx context.Context, m *Metadata, step, endpoint string, f fields) (*answer, error) {
+// call posts f to endpoint as the client, which proves itself by one of the
+// methods in auth.
+func (s *Server) call(ctx context.Context, m *Metadata, step, endpoint string, auth []string, f fields) (*answer, error) {
 	e, err := s.Encoding(ctx, m)
 	if err != nil {
 		return nil, err
@@ -259,7 +260,7 @@ func (s *Server) call(ctx context.Context, m *Metadata, step, endpoint string, f
 	if err != nil {
 		return nil, err
 	}
-	if e == Form && usesBasic(m.AuthMethods) {
+	if e == Form && usesBasic(auth) {
 		return s.client.post(ctx, step, endpoint, e, f, &credentials{s.id, secret})
 	}
 	f = append(f, [2]string{"client_id", s.id}, [2]string{"client_secret", secret})

@@ -22,10 +22,12 @@ import (
 type Metadata struct {
 	Authorization, Token, UserInfo, Introspection, Revocation, JWKS string
 
-	AuthMethods   []string // token_endpoint_auth_methods_supported; nil when there is no metadata
-	IssOnResponse bool     // RFC 9207: every authorization response carries iss
-	Published     bool     // there is a document, or the endpoints are set by hand
-	SaysPKCE      bool     // code_challenge_methods_supported is there, and has S256
+	// How a client proves itself at each endpoint; nil when there is no metadata.
+	TokenAuth, IntrospectionAuth, RevocationAuth []string
+
+	IssOnResponse bool // RFC 9207: every authorization response carries iss
+	Published     bool // there is a document, or the endpoints are set by hand
+	SaysPKCE      bool // code_challenge_methods_supported is there, and has S256
 
 	Keys *Keys // the published keys; nil where none are published
 }
@@ -164,7 +166,7 @@ func (s *Source) discover(ctx context.Context) (*Metadata, error) {
 	return s.complete(Metadata{
 		Authorization: base + "/authorize", Token: base + "/token", UserInfo: base + "/userinfo",
 		Introspection: base + "/introspect", Revocation: base + "/revoke",
-		AuthMethods: []string{"client_secret_post"},
+		TokenAuth: []string{"client_secret_post"},
 	})
 }
 
@@ -214,9 +216,19 @@ func readAbilities(o strictjson.Object, m *Metadata) error {
 		err = ErrNoS256
 	}
 	if err == nil {
-		m.AuthMethods, said, err = o.Strings("token_endpoint_auth_methods_supported")
+		m.TokenAuth, said, err = o.Strings("token_endpoint_auth_methods_supported")
 		if err == nil && !said { // RFC 8414 section 2: the default when it is omitted
-			m.AuthMethods = []string{"client_secret_basic"}
+			m.TokenAuth = []string{"client_secret_basic"}
+		}
+	}
+	for name, into := range map[string]*[]string{
+		"introspection_endpoint_auth_methods_supported": &m.IntrospectionAuth, "revocation_endpoint_auth_methods_supported": &m.RevocationAuth,
+	} {
+		if err == nil {
+			*into, said, err = o.Strings(name)
+		}
+		if !said { // as at the token endpoint, which is what servers mean that say nothing
+			*into = m.TokenAuth
 		}
 	}
 	if err == nil {

@@ -41,7 +41,7 @@ func (s *Server) token(ctx context.Context, step string, f fields) (*Token, erro
 	if err != nil {
 		return nil, err
 	}
-	a, err := s.call(ctx, m, step, m.Token, f)
+	a, err := s.call(ctx, m, step, m.Token, m.TokenAuth, f)
 	if err != nil {
 		return nil, err
 	}
@@ -175,7 +175,7 @@ func (s *Server) Introspect(ctx context.Context, token string) (*Introspection, 
 	if m.Introspection == "" {
 		return nil, &Error{Kind: Invalid, Step: step, Err: errors.New("the server has no introspection endpoint")}
 	}
-	a, err := s.call(ctx, m, step, m.Introspection, fields{{"token", token}, {"token_type_hint", "access_token"}})
+	a, err := s.call(ctx, m, step, m.Introspection, m.IntrospectionAuth, fields{{"token", token}, {"token_type_hint", "access_token"}})
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +231,7 @@ func (s *Server) Revoke(ctx context.Context, token, hint string) error {
 	if m.Revocation == "" {
 		return &Error{Kind: Invalid, Step: step, Err: errors.New("the server has no revocation endpoint")}
 	}
-	a, err := s.call(ctx, m, step, m.Revocation, fields{{"token", token}, {"token_type_hint", hint}})
+	a, err := s.call(ctx, m, step, m.Revocation, m.RevocationAuth, fields{{"token", token}, {"token_type_hint", hint}})
 	if err != nil {
 		return err
 	}

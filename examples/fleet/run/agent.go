@@ -24,11 +24,14 @@ import (
 type agent struct {
 	*fleet
 	as     *authagenttest.Agent
-	addr   string // where the proxy says that it is
+	number int
 	userID string // its owner's
 	person string // its owner's cookie
 	kept   []*session
 }
+
+// maxRounds bounds what an agent does, beside the time.
+const maxRounds = 1000
 
 // live is all that an agent does, until load ends.
 func (a *agent) live(ctx, load context.Context) {
@@ -39,7 +42,7 @@ func (a *agent) live(ctx, load context.Context) {
 		group.Go(func() { a.signInOnce(ctx) })
 	}
 	group.Wait()
-	for load.Err() == nil {
+	for n := 0; n < maxRounds && load.Err() == nil; n++ {
 		a.round(ctx)
 	}
 }
@@ -82,13 +85,15 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-func (a *agent) send(ctx context.Context, r request) *answer {
+// address is where the agent signs in from: one of eight, of RFC 2544, which are
+// nobody's, and public to the limits.
+func (a *agent) address() string {
+	return fmt.Sprintf("198.%d.%d.%d", 18+a.number/250, a.number%250, 1+mathrand.IntN(8))
+}
+
+func (a *agent) send(ctx context.Context, from string, r request) *answer {
 	r.url = a.site + r.url
-	answer := send(ctx, a.client, a.addr, r)
-	if answer.err == nil && answer.status < 500 {
-		a.ledger.do(func() { a.ledger.requests = append(a.ledger.requests, answer.took) })
-	}
-	return answer
+	return send(ctx, a.client, from, r)
 }
 
 // signIn tries until it is in, a few times, waiting as it is told.
@@ -119,6 +124,9 @@ func (a *agent) signInOnce(ctx context.Context) (s *session, wait time.Duration)
 	start, most := time.Now(), 10*a.plan.pause
 	s, outcome, last := a.trySignIn(ctx)
 	a.ledger.count(outcome)
+	if outcome == toldAgain {
+		a.ledger.count(toldAgain + ": " + last.String())
+	}
 	switch {
 	case s != nil:
 		a.ledger.do(func() {
@@ -136,8 +144,8 @@ func (a *agent) signInOnce(ctx context.Context) (s *session, wait time.Duration)
 
 // trySignIn signs in, in a browser of its own.
 func (a *agent) trySignIn(ctx context.Context) (s *session, outcome string, last *answer) {
-	b, forced := browser{}, int(a.forced.Load())
-	last = a.send(ctx, request{method: http.MethodGet, url: "/auth/agent/login?return_to=/orders"})
+	b, from, forced := browser{}, a.address(), int(a.forced.Load())
+	last = a.send(ctx, from, request{method: http.MethodGet, url: "/auth/agent/login?return_to=/orders"})
 	if last.status != http.StatusSeeOther {
 		return nil, signInOutcome(last), last
 	}
@@ -152,12 +160,12 @@ func (a *agent) trySignIn(ctx context.Context) (s *session, outcome string, last
 	if err != nil {
 		return nil, otherwisePrefix + err.Error(), nil
 	}
-	last = a.send(ctx, request{method: http.MethodGet, url: u.RequestURI(), cookie: b.cookie()})
+	last = a.send(ctx, from, request{method: http.MethodGet, url: u.RequestURI(), cookie: b.cookie()})
 	b.take(last)
 	if last.status != http.StatusSeeOther || len(b) != 1 {
 		return nil, signInOutcome(last), last
 	}
-	return &session{agent: a, cookie: b.cookie(), run: forced}, completed, last
+	return &session{agent: a, from: from, cookie: b.cookie(), run: forced}, completed, last
 }
 
 func signInOutcome(a *answer) string {
@@ -194,7 +202,10 @@ func (a *agent) look(ctx context.Context, s *session) {
 // use sends a request of a session that nobody has asked to end.
 func (a *agent) use(ctx context.Context, s *session, r request) *answer {
 	r.cookie = s.cookie
-	answer := a.send(ctx, r)
+	answer := a.send(ctx, s.from, r)
+	if answer.err == nil && answer.status < 500 {
+		a.ledger.do(func() { a.ledger.requests = append(a.ledger.requests, answer.took) })
+	}
 	if ending, _ := s.state(); !ending && answer.status == http.StatusUnauthorized {
 		a.ledger.fault(sessionLost, "%s, session %s: %s %s: %v", a.as.ID, s.id, r.method, r.url, answer)
 		s.end(false) // once is enough
@@ -323,7 +334,7 @@ func (a *agent) approved() (id string) {
 func (a *agent) logOut(ctx context.Context, s *session) {
 	a.pause(ctx)
 	s.end(false)
-	if answer := a.send(ctx, request{method: http.MethodPost, url: "/auth/agent/logout", cookie: s.cookie}); answer.status != http.StatusSeeOther {
+	if answer := a.send(ctx, s.from, request{method: http.MethodPost, url: "/auth/agent/logout", cookie: s.cookie}); answer.status != http.StatusSeeOther {
 		return
 	}
 	s.end(true)
@@ -335,7 +346,7 @@ func (a *agent) logOut(ctx context.Context, s *session) {
 // refused checks that an instance refuses a session that has ended. An instance
 // that is down lets nobody in either.
 func (a *agent) refused(ctx context.Context, i *instance, s *session) {
-	answer := send(ctx, a.client, a.addr, request{method: http.MethodGet, url: i.origin + "/me", cookie: s.cookie})
+	answer := send(ctx, a.client, s.from, request{method: http.MethodGet, url: i.origin + "/me", cookie: s.cookie})
 	if answer.err == nil && answer.status == http.StatusOK {
 		a.ledger.fault(sessionAlive, "%s, session %s, at %s", a.as.ID, s.id, i.name)
 	}

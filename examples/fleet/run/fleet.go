@@ -193,7 +193,7 @@ func (f *fleet) newAgent(ctx context.Context, n int) (*agent, error) {
 	email := id + "@example.com"
 	a := &agent{
 		fleet: f, as: f.auth.AddAgent(authagenttest.Agent{ID: id, Email: email}), userID: "user_" + id,
-		addr: fmt.Sprintf("198.18.%d.%d", n/250, 1+n%250), // RFC 2544: of nobody, and public to the limits
+		number: n,
 	}
 	if _, err := f.db.ExecContext(ctx, `INSERT INTO fleet_users (id, email, email_verified) VALUES ($1, $2, TRUE)`, a.userID, email); err != nil {
 		return nil, err

@@ -66,19 +66,19 @@ const (
 	stopFailed      = "instances that did not stop cleanly"
 	eventLost       = "audit events lost though the instance stopped cleanly"
 	raceFound       = "data races and panics in the logs of instances"
-	neverRefused    = "revocations after which no refusal was seen"
 	notAsIntended   = "parts of the run that did not happen"
 	otherwisePrefix = "answered otherwise: "
 )
 
 var forbidden = []string{
 	sessionLost, sessionAlive, profileDoubled, grantLost, grantDoubled, orderLost, payoutLost, payoutDoubled, revokedIn, stopFailed,
-	eventLost, raceFound, neverRefused, notAsIntended,
+	eventLost, raceFound, notAsIntended,
 }
 
 // A session is one that a client was told it has.
 type session struct {
 	agent  *agent
+	from   string // its address
 	cookie string
 	id     string
 	run    int // how often instances had been stopped by force when it began

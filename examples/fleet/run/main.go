@@ -45,13 +45,15 @@ var full = plan{agents: 80, gap: 15 * time.Second, refusal: time.Minute, pause: 
 
 func main() {
 	stores := flag.String("stores", "both", "what to share `by`: postgres, redis or both")
-	agents := flag.Int("agents", full.agents, "how many")
+	p := full
+	flag.IntVar(&p.agents, "agents", p.agents, "how many")
+	flag.DurationVar(&p.gap, "gap", p.gap, "how long nothing goes wrong, each time")
+	flag.DurationVar(&p.refusal, "refusal", p.refusal, "how long the Auth Agent server refuses")
 	keep := flag.Bool("keep", false, "keep the logs of the instances")
 	flag.Parse()
-	full.agents = *agents
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	ok, err := runAll(ctx, *stores, *keep)
+	ok, err := runAll(ctx, p, *stores, *keep)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "run:", err)
@@ -61,7 +63,7 @@ func main() {
 	}
 }
 
-func runAll(ctx context.Context, stores string, keep bool) (ok bool, err error) {
+func runAll(ctx context.Context, p plan, stores string, keep bool) (ok bool, err error) {
 	dir, err := os.MkdirTemp("", "fleet-run-")
 	if err != nil {
 		return false, err
@@ -80,7 +82,7 @@ func runAll(ctx context.Context, stores string, keep bool) (ok bool, err error) 
 		if withRedis && stores == "postgres" || !withRedis && stores == "redis" {
 			continue
 		}
-		r, err := runOnce(ctx, full, binary, dir, withRedis)
+		r, err := runOnce(ctx, p, binary, dir, withRedis)
 		if err != nil {
 			return false, err
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -43,7 +44,7 @@ func (r *report) print(w io.Writer) {
 	for _, what := range []string{tried, completed, needsOwner, toldAgain, atServer, noAnswer} {
 		line(what)
 	}
-	for _, what := range l.sorted(otherwisePrefix) {
+	for _, what := range append(l.sorted(toldAgain+": "), l.sorted(otherwisePrefix)...) {
 		line(what)
 	}
 	fmt.Fprintln(w, "must be 0")
@@ -54,12 +55,12 @@ func (r *report) print(w io.Writer) {
 	for _, how := range []string{"owner revokes the agent", "owner ends the session", "agent signs out"} {
 		r.printRefusals(w, how)
 	}
-	fmt.Fprintf(w, "requests that were answered below 500: %d, p50 %v, p99 %v; sign-ins: p50 %v, p99 %v\n", len(l.requests),
+	fmt.Fprintf(w, "requests of sessions that were answered below 500: %d, p50 %v, p99 %v; sign-ins: p50 %v, p99 %v\n", len(l.requests),
 		percentile(l.requests, 0.5), percentile(l.requests, 0.99), percentile(l.signIns, 0.5), percentile(l.signIns, 0.99))
 	fmt.Fprintln(w, "beside it")
 	told := append([]string{tried, completed, needsOwner, toldAgain, atServer, noAnswer}, forbidden...)
 	for _, what := range l.sorted("") {
-		if !slices.Contains(told, what) && !slices.Contains(l.sorted(otherwisePrefix), what) {
+		if !slices.Contains(told, what) && !strings.HasPrefix(what, otherwisePrefix) && !strings.HasPrefix(what, toldAgain) {
 			line(what)
 		}
 	}
@@ -69,15 +70,15 @@ func (r *report) print(w io.Writer) {
 }
 
 func (r *report) printRefusals(w io.Writer, how string) {
-	var fromAck, fromStart time.Duration
-	n, between := 0, 0
+	var fromAck []time.Duration
+	var fromStart time.Duration
+	between := 0
 	for _, one := range r.ledger.refusals {
 		if one.how == how {
-			n++
 			between += one.between
-			fromAck, fromStart = max(fromAck, one.fromAck), max(fromStart, one.fromStart)
+			fromAck, fromStart = append(fromAck, one.fromAck), max(fromStart, one.fromStart)
 		}
 	}
-	fmt.Fprintf(w, "  %6d  %s; the others refused at most %v after it was acknowledged, %v after it was sent; %d requests in between let in\n",
-		n, how, fromAck.Round(100*time.Microsecond), fromStart.Round(100*time.Microsecond), between)
+	fmt.Fprintf(w, "  %6d  %s: after the answer, every other instance had refused within %v (p50 %v), after the request within %v; let in in between: %d\n",
+		len(fromAck), how, percentile(fromAck, 1), percentile(fromAck, 0.5), fromStart.Round(100*time.Microsecond), between)
 }

@@ -50,9 +50,7 @@ func (a *agent) revoke(ctx context.Context, s *session, how string) {
 	ack := time.Now()
 	close(over)
 	group.Wait()
-	if !acknowledged {
-		a.ledger.count("revocations without an answer")
-	} else {
+	if acknowledged {
 		for _, s := range ending {
 			s.end(true)
 		}
@@ -69,7 +67,7 @@ func (a *agent) watch(ctx context.Context, i *instance, s *session, over chan st
 	refused, failed := 0, 0
 	for refused < 3 && failed < 20 && len(all) < 500 && ctx.Err() == nil {
 		u := use{start: time.Now()}
-		answer := send(ctx, a.client, a.addr, request{method: http.MethodGet, url: i.origin + "/me", cookie: s.cookie})
+		answer := send(ctx, a.client, s.from, request{method: http.MethodGet, url: i.origin + "/me", cookie: s.cookie})
 		u.end, u.in = time.Now(), answer.status == http.StatusOK
 		switch {
 		case answer.status == http.StatusOK, answer.status == http.StatusUnauthorized:
@@ -106,8 +104,16 @@ func (a *agent) end(ctx context.Context, i *instance, s *session, how string) bo
 		r.url, r.form = "/account/agents/revoke", url.Values{"id": {g.ID}, "version": {strconv.FormatInt(g.Version, 10)}}
 	}
 	r.url = i.origin + r.url
-	answer := send(ctx, a.client, a.addr, r)
-	return answer.err == nil && answer.status < 400
+	answer := send(ctx, a.client, s.from, r)
+	if answer.err == nil && answer.status < 400 {
+		return true
+	}
+	why := answer.String()
+	if answer.err != nil {
+		why = "the instance is down"
+	}
+	a.ledger.count("revocations not acknowledged: " + how + ": " + why)
+	return false
 }
 
 func (a *agent) judge(how string, s *session, uses [][]use, start, ack time.Time) {

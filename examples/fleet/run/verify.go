@@ -63,10 +63,10 @@ func (f *fleet) verifySession(ctx context.Context, s *session) {
 		if ending {
 			return // nobody was told what became of it
 		}
-		a := send(ctx, f.client, s.agent.addr, request{method: http.MethodGet, url: i.origin + "/me", cookie: s.cookie})
+		a := send(ctx, f.client, s.from, request{method: http.MethodGet, url: i.origin + "/me", cookie: s.cookie})
 		for tries := 0; tries < 50 && a.status == http.StatusTooManyRequests; tries++ {
 			sleep(ctx, 200*time.Millisecond)
-			a = send(ctx, f.client, s.agent.addr, request{method: http.MethodGet, url: i.origin + "/me", cookie: s.cookie})
+			a = send(ctx, f.client, s.from, request{method: http.MethodGet, url: i.origin + "/me", cookie: s.cookie})
 		}
 		if a.status != http.StatusOK {
 			f.ledger.fault(sessionLost, "%s, session %s, at the end, at %s: %v", s.agent.as.ID, s.id, i.name, a)
