@@ -1233,7 +1233,7 @@ func (rp *RelyingParty) newSignpost() *signpost.Site {
 	}
 	for _, reason := range toldReasons {
 		o := reason.outcome()
-		site.Problems = append(site.Problems, signpost.Problem{Code: string(reason), Status: o.status, Title: o.title, Detail: o.detail})
+		site.Problems = append(site.Problems, signpost.Problem{Code: string(reason), Status: o.Status, Title: o.Title, Detail: o.Detail})
 	}
 	return site
 }

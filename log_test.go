@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -348,5 +349,29 @@ func TestAnswerToNobody(t *testing.T) {
 	})
 	if diff := cmp.Diff(general, prepared); diff != "" {
 		t.Errorf("prepared answer (-general +prepared):\n%s", diff)
+	}
+}
+
+// TestEachReasonIsAnswered: no reason of this package is answered like one that a
+// site has made up.
+func TestEachReasonIsAnswered(t *testing.T) {
+	var codes []string
+	for _, file := range []string{"middleware.go", "session.go"} {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)\bErr\w+\s+Reason = "(\w+)"`).FindAllSubmatch(source, -1) {
+			codes = append(codes, string(m[1]))
+		}
+	}
+	if len(codes) < 40 {
+		t.Fatalf("only %d reasons found", len(codes))
+	}
+	made := &authagent.Error{Reason: "made_up"}
+	for _, code := range codes {
+		if e := (&authagent.Error{Reason: authagent.Reason(code)}); e.Title() == made.Title() || e.Detail() == made.Detail() {
+			t.Errorf("%s is answered with %d %s", code, e.Status(), e.Title())
+		}
 	}
 }

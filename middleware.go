@@ -978,6 +978,9 @@ func (e *Error) Unwrap() error { return e.Err }
 // Is reports whether target is the error's Reason or Fault.
 func (e *Error) Is(target error) bool { return target == e.Reason || target == e.Fault() }
 
+// outcome is what the reason means to whom it is told.
+func (r Reason) outcome() answer.Outcome { return answer.OutcomeOf(string(r)) }
+
 // Fault returns whose fault the error is.
 func (e *Error) Fault() Fault {
 	var w *wire.Error
@@ -987,17 +990,17 @@ func (e *Error) Fault() Fault {
 		}
 		return FaultNetwork
 	}
-	return e.Reason.outcome().fault
+	return Fault(e.Reason.outcome().Fault)
 }
 
 // Status returns the HTTP status that the error is answered with.
-func (e *Error) Status() int { return e.Reason.outcome().status }
+func (e *Error) Status() int { return e.Reason.outcome().Status }
 
 // Title says in a few words what happened, as clients are told: a constant text.
-func (e *Error) Title() string { return e.Reason.outcome().title }
+func (e *Error) Title() string { return e.Reason.outcome().Title }
 
 // Detail says in a sentence or two what happened and what can be done.
-func (e *Error) Detail() string { return e.Reason.outcome().detail }
+func (e *Error) Detail() string { return e.Reason.outcome().Detail }
 
 // WriteProblem answers with application/problem+json (RFC 9457), as a program
 // gets it. A Config.ErrorHandler that is about pages alone leaves programs to it.
@@ -1019,7 +1022,7 @@ func (e *Error) outcome() string {
 func (e *Error) problem() answer.Problem {
 	o := e.Reason.outcome()
 	p := answer.Problem{
-		Status: o.status, Title: o.title, Detail: o.detail, Code: string(e.Reason), RequestID: e.RequestID,
+		Status: o.Status, Title: o.Title, Detail: o.Detail, Code: string(e.Reason), RequestID: e.RequestID,
 		Retry: e.RetryAfter > 0, Action: e.action, Approval: e.location, Field: e.Field,
 	}
 	if e.Reason == ErrReadOnly {
@@ -1051,7 +1054,7 @@ func fail(reason Reason, step, format string, args ...any) *Error {
 	} else {
 		e.Err = fmt.Errorf(format, args...)
 	}
-	if reason.outcome().retry {
+	if reason.outcome().Retry {
 		e.RetryAfter = retryAfter
 	}
 	return e
@@ -1072,7 +1075,7 @@ func siteError(step string, err error) error {
 	}
 	if reason, ok := reasonOf(err); ok {
 		e := &Error{Reason: reason, Step: step, Err: err}
-		if reason.outcome().retry {
+		if reason.outcome().Retry {
 			e.RetryAfter = retryAfter
 		}
 		return e
@@ -1098,108 +1101,4 @@ func asError(err error) *Error {
 	}
 	own := *e
 	return &own
-}
-
-// outcome is what a reason means to whom it is told.
-type outcome struct {
-	status        int
-	fault         Fault
-	retry         bool // asking anew, later, may succeed
-	title, detail string
-}
-
-// outcome is the one place that says how each refusal is answered. The texts
-// are constant: an agent takes what it reads for an instruction, so nobody
-// else's words may be in them.
-func (r Reason) outcome() outcome {
-	switch r {
-	case ErrNoSession:
-		return outcome{401, FaultAgent, false, "Sign-in required", "No agent is signed in. Sign in and ask again."}
-	case ErrMethod:
-		return outcome{405, FaultAgent, false, "Method not allowed", "This address takes another HTTP method."}
-	case ErrNotNavigation:
-		return outcome{403, FaultAgent, false, "Not opened", "This address is to be opened, not loaded in advance or inside something else."}
-	case ErrCrossOrigin:
-		return outcome{403, FaultAgent, false, "Sent by another site", "The request was sent by a page of another site."}
-	case ErrRequest:
-		return outcome{400, FaultAgent, false, "Malformed request", "The parameters are malformed, missing or repeated."}
-	case ErrState:
-		return outcome{400, FaultAgent, false, "No such sign-in", "This browser has no sign-in under way that this response belongs to. Start again."}
-	case ErrStateExpired:
-		return outcome{400, FaultAgent, false, "Sign-in expired", "The sign-in took too long. Start again."}
-	case ErrStateUsed:
-		return outcome{400, FaultAgent, false, "Sign-in already finished", "This response has been used. Start again."}
-	case ErrIssuer:
-		return outcome{400, FaultAgent, false, "Another server", "The response does not come from the authorization server that was asked."}
-	case ErrDenied:
-		return outcome{403, FaultAgent, false, "Sign-in refused", "The authorization server was told to refuse this sign-in."}
-	case ErrAuthorization:
-		return outcome{400, FaultServer, false, "Sign-in failed", "The authorization server reports an error. Start again."}
-	case ErrCode:
-		return outcome{400, FaultAgent, false, "Sign-in not accepted", "The authorization server does not accept the code. Start again."}
-	case ErrClient:
-		return outcome{502, FaultServer, true, "Authorization server refused", "The authorization server refused this site. Start again later."}
-	case ErrToken:
-		return outcome{400, FaultServer, true, "Sign-in not confirmed", "The authorization server did not confirm the sign-in. Start again."}
-	case ErrIdentity:
-		return outcome{400, FaultServer, false, "Identity not confirmed", "What the authorization server says of the agent does not fit together."}
-	case ErrScope:
-		return outcome{403, FaultAgent, false, "Too little granted", "The authorization server granted less than this site needs."}
-	case ErrResponse:
-		return outcome{502, FaultServer, false, "Authorization server failed", "The authorization server gave an answer that this site does not accept."}
-	case ErrNotReady:
-		return outcome{503, FaultServer, true, "Sign-in unavailable", "The authorization server cannot be used at the moment. Start again later."}
-	case ErrUnavailable:
-		return outcome{502, FaultNetwork, true, "Authorization server unavailable", "The authorization server does not answer. Start again later."}
-	case ErrTimeout:
-		return outcome{504, FaultNetwork, true, "Authorization server unavailable", "The authorization server does not answer in time. Start again later."}
-	case ErrOverloaded:
-		return outcome{503, FaultSite, true, "Too many sign-ins", "Too many sign-ins are under way. Start again later."}
-	case ErrNoAccount:
-		return outcome{403, FaultAgent, false, "No account", "The agent's owner has no account here that the agent may enter."}
-	case ErrLink:
-		return outcome{403, FaultAgent, false, "Not linked", "The agent may not enter the account: it acts for another one, the account has as many agents as it may have, or no agent may enter it."}
-	case ErrAccess:
-		return outcome{403, FaultAgent, false, "Access too low", "The agent's access to its user's data is not enough for this."}
-	case ErrNoTokens:
-		return outcome{401, FaultAgent, false, "Sign-in needed again", "This needs the authorization server, where the sign-in does not count any more. Sign in again."}
-	case ErrNotConfirmed:
-		return outcome{401, FaultAgent, false, "Sign-in needed again", "The authorization server does not confirm the sign-in any more. Sign in again."}
-	case ErrReadOnly:
-		return outcome{403, FaultAgent, false, "Read-only", "The agent may only read, so nothing was changed. GET and HEAD are allowed."}
-	case ErrAgentForbidden:
-		return outcome{403, FaultAgent, false, "Not for agents", "No agent may do this. It is for the account's owner in person."}
-	case ErrHuman:
-		return outcome{401, FaultAgent, false, "Sign-in required", "This is for people. Sign in to the site as yourself."}
-	case ErrApproval:
-		return outcome{403, FaultAgent, false, "Approval needed", "The owner of the account has to approve this agent. If there is such an account, its owner finds the request on its page of connected agents. Sign in again afterwards."}
-	case ErrSuspended:
-		return outcome{403, FaultAgent, false, "Approval suspended", "The account's owner has to approve this agent anew, on the page of connected agents. Sign in again afterwards."}
-	case ErrBlocked:
-		return outcome{403, FaultAgent, false, "Agent not admitted", "This site does not let this agent in."}
-	case ErrPaused:
-		return outcome{503, FaultSite, true, "Agents paused", "This site lets no agent in at the moment. Try again later."}
-	case ErrLimited:
-		return outcome{429, FaultAgent, true, "Too many requests", "Too much was asked in too short a time. Wait as long as Retry-After says."}
-	case ErrAction:
-		return outcome{403, FaultAgent, false, "Action not granted", "The agent may not perform this action. The account's owner can allow it, on the page of connected agents; then ask again."}
-	case ErrActionPending:
-		return outcome{202, FaultAgent, true, "Approval pending", "Nothing was done yet. The account's owner has been asked to approve this one request. Send the same request again once it is approved."}
-	case ErrActionDenied:
-		return outcome{403, FaultAgent, false, "Action denied", "The account's owner has refused this request. Nothing was done."}
-	case ErrActionUsed:
-		return outcome{409, FaultAgent, false, "Approval used", "This request was approved once and has been let through once. To do the same again, send it with another Idempotency-Key."}
-	case ErrTooLong:
-		return outcome{413, FaultAgent, false, "Request too long", "The account's owner has to be shown the whole request, and it is too long for that."}
-	case ErrMissing:
-		return outcome{404, FaultAgent, false, "Not found", "There is nothing at this address, or nothing of that name, for whoever is signed in."}
-	case ErrConflict:
-		return outcome{409, FaultAgent, false, "Changed in the meantime", "It has been decided or changed since it was shown, or cannot be decided that way. Nothing was done. Look at it again."}
-	case ErrGone:
-		return outcome{410, FaultAgent, false, "Too late", "The time to decide this is over. Nothing was done. The agent can ask again."}
-	case ErrStore:
-		return outcome{500, FaultSite, true, "Site error", "Something went wrong at this site. Try again later."}
-	}
-	// A reason of the site's own, from its scenario, policy or session check.
-	return outcome{403, FaultAgent, false, "Refused", "This site refuses the request."}
 }

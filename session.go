@@ -3,10 +3,8 @@ package authagent
 import (
 	"context"
 	"crypto/rand"
-	"crypto/subtle"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -674,75 +672,8 @@ func (rp *RelyingParty) Client(ctx context.Context, s *Session) *http.Client {
 		client = *base
 	}
 	own := *s
-	client.Transport = &tokenTransport{&tokenSource{rp, ctx, &own}, client.Transport}
+	client.Transport = &tokens.Transport{Token: (&tokenSource{rp, ctx, &own}).token, Next: client.Transport}
 	return &client
-}
-
-type tokenTransport struct {
-	source *tokenSource
-	next   http.RoundTripper // nil means http.DefaultTransport
-}
-
-// RoundTrip implements [http.RoundTripper].
-func (t *tokenTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	if redirectedElsewhere(r) {
-		return t.send(r, r.Body, nil)
-	}
-	token, err := t.source.token(r.Context(), "")
-	if err != nil {
-		if r.Body != nil {
-			r.Body.Close() // a RoundTripper always does
-		}
-		return nil, err
-	}
-	resp, err := t.send(r, r.Body, token)
-	if err != nil || resp.StatusCode != http.StatusUnauthorized {
-		return resp, err
-	}
-	body := r.Body
-	if body != nil && body != http.NoBody {
-		if r.GetBody == nil {
-			return resp, nil
-		}
-		if body, err = r.GetBody(); err != nil {
-			return resp, nil
-		}
-	}
-	fresh, err := t.source.token(r.Context(), token.AccessToken)
-	if err != nil || subtle.ConstantTimeCompare([]byte(fresh.AccessToken), []byte(token.AccessToken)) == 1 {
-		if body != nil {
-			body.Close()
-		}
-		return resp, nil // the API's own answer says most
-	}
-	resp.Body.Close()
-	return t.send(r, body, fresh)
-}
-
-// send sends r, which it may not change, with a token unless that is nil.
-func (t *tokenTransport) send(r *http.Request, body io.ReadCloser, token *oauth2.Token) (*http.Response, error) {
-	next := t.next
-	if next == nil {
-		next = http.DefaultTransport
-	}
-	if token == nil {
-		return next.RoundTrip(r)
-	}
-	own := r.Clone(r.Context())
-	own.Body = body
-	token.SetAuthHeader(own)
-	return next.RoundTrip(own)
-}
-
-// redirectedElsewhere reports whether a redirect has led to an origin that the
-// site did not ask for.
-func redirectedElsewhere(r *http.Request) bool {
-	for via := r.Response; via != nil && via.Request != nil; via = via.Request.Response {
-		if from := via.Request.URL; from.Scheme != r.URL.Scheme || from.Host != r.URL.Host {
-			return true
-		}
-	}
-	return false
 }
 
 // Shutdown waits for what is under way in the background: refreshes, which cost a
