@@ -124,7 +124,7 @@ func find(spans tracetest.SpanStubs, is func(tracetest.SpanStub) bool) tracetest
 func attributes(s tracetest.SpanStub) map[string]string {
 	m := make(map[string]string)
 	for _, a := range s.Attributes {
-		m[string(a.Key)] = a.Value.Emit()
+		m[string(a.Key)] = a.Value.String()
 	}
 	return m
 }
@@ -144,7 +144,7 @@ func counted(t *testing.T, reader metric.Reader) map[string]int64 {
 				continue
 			}
 			for _, point := range sum.DataPoints {
-				value := func(key attribute.Key) string { v, _ := point.Attributes.Value(key); return v.Emit() }
+				value := func(key attribute.Key) string { v, _ := point.Attributes.Value(key); return v.String() }
 				n[strings.TrimSpace(fmt.Sprint(value("event"), " ", value("outcome"), " ", value("reason")))] += point.Value
 			}
 		}
