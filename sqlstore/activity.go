@@ -125,15 +125,15 @@ func (t *Grants) OwnerUses(ctx context.Context, userID string) ([]grants.LastUse
 	return uses, err
 }
 
-// AddDeed implements [grants.ActivityStore].
+// AddDeed implements [grants.ActivityStore]. It waits for the database as
+// [Store.Audit] does.
 func (t *Grants) AddDeed(ctx context.Context, d grants.Deed) error {
 	const step = "record deed"
 	if err := checkFields(step, field{"grant ID", d.GrantID, maxID}, field{"user ID", d.UserID, maxID}); err != nil {
 		return err
 	}
-	_, err := t.s.exec(ctx, step, insertDeed, d.GrantID, d.UserID, nanos(d.At), clean(string(d.Event), maxID), clean(d.Action, maxID),
+	return t.s.record(ctx, step, insertDeed, d.GrantID, d.UserID, nanos(d.At), clean(string(d.Event), maxID), clean(d.Action, maxID),
 		clean(d.Route, maxText), clean(d.Outcome, maxID), clean(string(d.Reason), maxID))
-	return err
 }
 
 // OwnerDeeds implements [grants.ActivityStore].

@@ -19,7 +19,8 @@ const insertEvent = `INSERT INTO authagent_events (agent_key, ` + eventColumns +
 	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 // Audit appends an event to the audit trail; it is for [authagent.Config.Audit].
-// One that cannot be stored goes to Config.Logger. Text that is longer than its
+// While the database cannot be reached, as when it restarts, it waits up to 30
+// seconds. An event that cannot be stored goes to Config.Logger. Text that is longer than its
 // column (255 bytes for most) is cut, and what is not text in it replaced, rather
 // than the event lost.
 //
@@ -27,9 +28,40 @@ const insertEvent = `INSERT INTO authagent_events (agent_key, ` + eventColumns +
 // nothing but [Store.DeleteEvents] removes one. A site that wants the database to
 // see to it grants its user SELECT and INSERT on the table of events, and no more.
 func (s *Store) Audit(ctx context.Context, e authagent.Event) {
-	if _, err := s.exec(ctx, "store audit event", insertEvent, eventValues(e)...); err != nil {
+	if err := s.record(ctx, "store audit event", insertEvent, eventValues(e)...); err != nil {
 		s.logger.LogAttrs(ctx, slog.LevelError, "sqlstore: audit event lost", slog.String("event", string(e.Name)),
 			slog.String("request_id", e.RequestID), slog.String("agent_session", e.SessionID), slog.Any("err", err))
+	}
+}
+
+const (
+	// awaited is how long a database that cannot be reached is waited for, and
+	// retryPause is between two tries.
+	awaited    = 30 * time.Second
+	retryPause = 250 * time.Millisecond
+)
+
+// record is exec for what is recorded in the background, where nobody waits for
+// an answer: it waits for a database that cannot be reached. After awaited it
+// waits no more, until the database has been back, so that those who come after
+// are not held up as well.
+func (s *Store) record(ctx context.Context, step, query string, args ...any) error {
+	for {
+		_, err := s.exec(ctx, step, query, args...)
+		if err == nil || !s.dialect.unreached(err) { // in any other case it may have been stored
+			s.awaySince.Store(0)
+			return err
+		}
+		now := time.Now().UnixNano()
+		s.awaySince.CompareAndSwap(0, now)
+		if now-s.awaySince.Load() >= int64(awaited) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(retryPause):
+		}
 	}
 }
 

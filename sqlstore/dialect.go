@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"net"
 	"reflect"
 	"strconv"
 	"strings"
@@ -205,6 +206,16 @@ func (d Dialect) meaning(err error) error {
 		}
 	}
 	return nil
+}
+
+// unreached reports whether an error says for certain that no statement was sent:
+// there was no connection to send it on.
+func (d Dialect) unreached(err error) bool {
+	var network *net.OpError
+	if errors.As(err, &network) && network.Op == "dial" || d.meaning(err) == ErrNoConnection {
+		return true
+	}
+	return d == Postgres && d.code(err) == "57P03" // cannot_connect_now: it starts, stops or recovers
 }
 
 // passes reports whether the engine gave a statement up, undone, in favour of

@@ -142,6 +142,8 @@ type Store struct {
 	logger  *slog.Logger
 	queries sync.Map     // text as it is written here -> as the engine gets it
 	checked atomic.Int64 // when the schema was last found to be right, in nanoseconds
+
+	awaySince atomic.Int64 // when the database began to be out of reach of record, in nanoseconds; 0 if it is not
 }
 
 // New returns a Store on db, which remains the caller's to close. It checks the

@@ -1,12 +1,16 @@
 package sqlstore_test
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"log/slog"
+	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gorilla/sessions"
@@ -87,6 +91,44 @@ func TestUnreachable(t *testing.T) {
 				t.Errorf("%v, %s: %v", d, step, err)
 			}
 		}
+	}
+}
+
+// TestAuditWaits: an event waits for a database that cannot be reached, but not for
+// ever, and the next ones do not wait again.
+func TestAuditWaits(t *testing.T) {
+	refused := &net.OpError{Op: "dial", Err: errors.New("connection refused")}
+	for _, test := range []struct {
+		name string
+		err  error
+		want time.Duration
+	}{
+		{"cannot be reached", refused, 30 * time.Second},
+		{"was cut off", &net.OpError{Op: "read", Err: errors.New("connection reset")}, 0}, // it may have been stored
+		{"is refused", errors.New("wrong password"), 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var lost bytes.Buffer
+			db := sql.OpenDB(unreachable{test.err})
+			defer db.Close()
+			s, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.Postgres, Logger: slog.New(slog.NewTextHandler(&lost, nil))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			start := time.Now()
+			s.Audit(t.Context(), authagent.Event{RequestID: "first"})
+			if took := time.Since(start); took != test.want {
+				t.Errorf("%s: Audit took %v, want %v", test.name, took, test.want)
+			}
+			start = time.Now()
+			s.Audit(t.Context(), authagent.Event{RequestID: "second"})
+			if took := time.Since(start); took != 0 {
+				t.Errorf("%s: the second event took %v", test.name, took)
+			}
+			if !strings.Contains(lost.String(), "request_id=first") || !strings.Contains(lost.String(), "request_id=second") {
+				t.Errorf("%s: the log has %s", test.name, lost.String())
+			}
+		})
 	}
 }
 

@@ -144,7 +144,7 @@ func (a *agent) signInOnce(ctx context.Context) (s *session, wait time.Duration)
 
 // trySignIn signs in, in a browser of its own.
 func (a *agent) trySignIn(ctx context.Context) (s *session, outcome string, last *answer) {
-	b, from, forced := browser{}, a.address(), int(a.forced.Load())
+	b, from, faults := browser{}, a.address(), int(a.faults.Load())
 	last = a.send(ctx, from, request{method: http.MethodGet, url: "/auth/agent/login?return_to=/orders"})
 	if last.status != http.StatusSeeOther {
 		return nil, signInOutcome(last), last
@@ -165,7 +165,7 @@ func (a *agent) trySignIn(ctx context.Context) (s *session, outcome string, last
 	if last.status != http.StatusSeeOther || len(b) != 1 {
 		return nil, signInOutcome(last), last
 	}
-	return &session{agent: a, from: from, cookie: b.cookie(), run: forced}, completed, last
+	return &session{agent: a, from: from, cookie: b.cookie(), faults: faults}, completed, last
 }
 
 func signInOutcome(a *answer) string {

@@ -40,7 +40,7 @@ type fleet struct {
 	client    *http.Client
 	agents    []*agent
 	ledger    *ledger
-	forced    atomic.Int64 // how often an instance or a server was stopped by force
+	faults    atomic.Int64 // how often something has gone wrong
 	clean     []func()
 }
 
@@ -224,30 +224,18 @@ func (f *fleet) goWrong(ctx context.Context) error {
 	killed, rolled := f.instances[0], f.instances[1]
 	steps := []struct {
 		what string
-		do   func() error
+		do   func(context.Context) error // nil if it is not there to go wrong
 	}{
-		{"an instance is killed, and started " + f.plan.gap.String() + " later", func() error {
-			f.forced.Add(1)
+		{"an instance is killed, and started " + f.plan.gap.String() + " later", func(ctx context.Context) error {
 			_ = killed.stop(syscall.SIGKILL)
 			sleep(ctx, f.plan.gap)
 			return killed.start(ctx)
 		}},
-		{"PostgreSQL is " + f.database.fault, func() error { return f.database.restart(ctx) }},
-		{"PostgreSQL crashes and recovers", func() error {
-			if f.database.crash == nil {
-				return nil
-			}
-			return f.database.crash(ctx)
-		}},
-		{"Redis is killed, and started again", func() error {
-			if f.redis == nil {
-				return nil
-			}
-			_ = f.redis.stop(syscall.SIGKILL)
-			return f.redis.start(ctx)
-		}},
-		{"the Auth Agent server refuses for " + f.plan.refusal.String(), func() error { return f.refuse(ctx) }},
-		{"an instance is stopped by SIGTERM, and started again", func() error {
+		{"PostgreSQL is " + f.database.fault, f.database.restart},
+		{"PostgreSQL crashes and recovers", f.database.crash},
+		{"Redis is killed, and started again", f.killRedis()},
+		{"the Auth Agent server refuses for " + f.plan.refusal.String(), f.refuse},
+		{"an instance is stopped by SIGTERM, and started again", func(ctx context.Context) error {
 			if err := rolled.stop(syscall.SIGTERM); err != nil {
 				f.ledger.fault(stopFailed, "%v: %s", err, rolled.tail())
 			}
@@ -255,10 +243,13 @@ func (f *fleet) goWrong(ctx context.Context) error {
 		}},
 	}
 	for _, step := range steps {
+		if step.do == nil {
+			continue
+		}
 		sleep(ctx, f.plan.gap)
 		start := time.Now()
-		f.forced.Add(1)
-		if err := step.do(); err != nil {
+		f.faults.Add(1)
+		if err := step.do(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.what, err)
 		}
 		f.ledger.do(func() {
@@ -267,6 +258,16 @@ func (f *fleet) goWrong(ctx context.Context) error {
 	}
 	sleep(ctx, f.plan.gap)
 	return nil
+}
+
+func (f *fleet) killRedis() func(context.Context) error {
+	if f.redis == nil {
+		return nil
+	}
+	return func(ctx context.Context) error {
+		_ = f.redis.stop(syscall.SIGKILL)
+		return f.redis.start(ctx)
+	}
 }
 
 // refuse has the Auth Agent server refuse: half of the time the site, so that

@@ -81,7 +81,7 @@ type session struct {
 	from   string // its address
 	cookie string
 	id     string
-	run    int // how often instances had been stopped by force when it began
+	faults int // how often something had gone wrong when it began
 
 	mu     sync.Mutex
 	ending bool // somebody has asked for its end, and may have been told of it

@@ -14,12 +14,16 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/sqlstore"
 )
 
 // verify looks for all that was acknowledged, when nothing goes wrong any more.
 func (f *fleet) verify(ctx context.Context) {
+	f.ledger.do(func() {
+		f.ledger.counts["sessions that instances had confirmed by the Auth Agent server, or tried"] = f.auth.Count(authagenttest.PathIntrospect)
+	})
 	f.verifySessions(ctx)
 	f.verifyGrants(ctx)
 	f.verifyDone(ctx, "fleet_orders", orderLost, func(key string) (acknowledged bool) { return f.ledger.orders[key] })
@@ -156,7 +160,7 @@ func (f *fleet) verifyPayouts(ctx context.Context) {
 
 // stopAll stops the instances as one should, and looks at what they leave behind.
 func (f *fleet) stopAll(ctx context.Context, dir string) {
-	last := f.forced.Load()
+	last := f.faults.Load()
 	f.lastActs(ctx)
 	var group sync.WaitGroup
 	for _, i := range f.instances {
@@ -205,10 +209,10 @@ func (f *fleet) verifyEvents(ctx context.Context, last int) {
 		case s.id == "": // it was not asked who it is
 		case recorded[s.id]:
 			f.ledger.count("sign-ins in the audit trail")
-		case s.run >= last:
+		case s.faults >= last:
 			f.ledger.fault(eventLost, "sign-in of %s, session %s", s.agent.as.ID, s.id)
 		default:
-			f.ledger.count("sign-ins that the audit trail lacks")
+			f.ledger.count("sign-ins that the audit trail lacks, begun before: " + f.ledger.events[s.faults])
 		}
 	}
 }
