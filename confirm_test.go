@@ -78,9 +78,11 @@ func TestConfirm(t *testing.T) {
 			time.AfterFunc(14*time.Minute, func() { k.as.Outage(authagenttest.OutageAll) })
 			time.AfterFunc(24*time.Minute, func() { k.as.Outage(authagenttest.OutageNone) })
 		}, from: alive, to: alive, events: []string{"refresh_failed:client_refused"}},
-		{name: "SES-12 server down for an hour", happens: func(k *kept) {
+		// Long enough that a look falls into it after the token has run out, however
+		// the looks before are spread.
+		{name: "SES-12 server down for an hour and a half", happens: func(k *kept) {
 			time.AfterFunc(14*time.Minute, func() { k.as.Wrap("", abort) })
-			time.AfterFunc(74*time.Minute, func() { k.as.Wrap("", nil) })
+			time.AfterFunc(104*time.Minute, func() { k.as.Wrap("", nil) })
 		}, from: alive, to: alive, events: []string{"refresh_failed:server_unavailable"}},
 		{name: "SES-12 server down, with grace", change: func(c *authagent.Config) { c.ConfirmGrace = 40 * time.Minute }, happens: func(k *kept) {
 			k.as.Wrap("", abort)
