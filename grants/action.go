@@ -59,7 +59,7 @@ func (p *Policy) Approve(ctx context.Context, r authagent.ActionRequest) (path s
 		ID: newID(), Version: 1, UserID: r.Session.UserID, GrantID: r.Session.GrantID, Agent: r.Session.Agent,
 		Action: r.Action, Digest: r.Digest, State: Pending,
 		Method: r.Method, Target: r.Target, ContentType: r.ContentType, Body: r.Body,
-		RequestedAt: now, ExpiresAt: now.Add(or(p.PendingFor, 24*time.Hour)),
+		RequestedAt: now, ExpiresAt: now.Add(p.pendingFor()),
 	}
 	asking := p.asking.of(want.UserID)
 	if err := asking.take(ctx); err != nil {

@@ -105,7 +105,7 @@ func (p *Policy) applyApproval(g *Grant, d Decision, from State) (authagent.Even
 			return "", fmt.Errorf("%w: an action that is not offered", ErrDecision)
 		}
 	}
-	lifetime := or(d.For, or(p.ApprovedFor, 90*24*time.Hour))
+	lifetime := or(d.For, p.approvedFor())
 	if lifetime < 0 {
 		return "", fmt.Errorf("%w: for %v", ErrDecision, d.For)
 	}

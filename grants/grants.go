@@ -270,6 +270,10 @@ func (p *Policy) logger() *slog.Logger {
 
 func (p *Policy) path() string { return or(p.Path, "/account/agents/") }
 
+func (p *Policy) pendingFor() time.Duration { return or(p.PendingFor, 24*time.Hour) }
+
+func (p *Policy) approvedFor() time.Duration { return or(p.ApprovedFor, 90*24*time.Hour) }
+
 // or returns value, or otherwise where value is zero.
 func or[T comparable](value, otherwise T) T {
 	var zero T
@@ -409,7 +413,7 @@ func (p *Policy) approveByEmail(ctx context.Context, r authagent.LinkRequest) (a
 		p.dropped(ctx, r, refusal)
 		return authagent.Link{}, authagent.ErrApproval
 	}
-	want := p.newGrant(r, Approved, or(p.ApprovedFor, 90*24*time.Hour))
+	want := p.newGrant(r, Approved, p.approvedFor())
 	g, created, err := p.store.CreateGrant(ctx, want)
 	switch {
 	case err != nil:
@@ -478,7 +482,7 @@ func (p *Policy) file(ctx context.Context, r authagent.LinkRequest) error {
 		p.dropped(ctx, r, refusal)
 		return err
 	}
-	g := p.newGrant(r, Pending, or(p.PendingFor, 24*time.Hour))
+	g := p.newGrant(r, Pending, p.pendingFor())
 	if have >= 0 {
 		g.ID, g.Version, g.SessionsFrom = all[have].ID, all[have].Version, all[have].anew(g.RequestedAt)
 		g, err = p.store.UpdateGrant(ctx, g)
@@ -548,7 +552,7 @@ func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error
 		return fmt.Errorf("grants: the agent acts for another account: %w", authagent.ErrLink)
 	}
 	have := slices.IndexFunc(all, func(g Grant) bool { return g.UserID == r.User.ID && g.Scenario == r.Scenario })
-	want := p.newGrant(r, Approved, or(p.ApprovedFor, 90*24*time.Hour))
+	want := p.newGrant(r, Approved, p.approvedFor())
 	if have >= 0 {
 		want.ID, want.Version, want.RequestedAt = all[have].ID, all[have].Version, all[have].RequestedAt
 		want.SessionsFrom = all[have].anew(want.DecidedAt)

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"html"
 	"html/template"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -67,29 +66,7 @@ func (s *site) signInHuman(c *http.Client, id string) {
 // do sends a request; a body is a form, and header is key, value, key, value.
 func (s *site) do(c *http.Client, method, path, body string, header ...string) *answered {
 	s.t.Helper()
-	if strings.HasPrefix(path, "/") {
-		path = s.server.URL + path
-	}
-	req, err := http.NewRequest(method, path, strings.NewReader(body))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if body != "" {
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}
-	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	resp, err := c.Do(req)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return &answered{resp, string(text)}
+	return (*answered)(send(s.t, c, s.server.URL, method, path, body, header...))
 }
 
 // page returns the page as a human sees it.

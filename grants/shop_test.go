@@ -190,12 +190,18 @@ func (r *response) reason() authagent.Reason {
 // do sends a request with a form; header is key, value, key, value.
 func (s *shop) do(c *http.Client, method, target, body string, header ...string) *response {
 	s.t.Helper()
+	return send(s.t, c, "https://shop.example", method, target, body, header...)
+}
+
+// send sends a request with a form to a path of the site at base, or to any address.
+func send(t testing.TB, c *http.Client, base, method, target, body string, header ...string) *response {
+	t.Helper()
 	if strings.HasPrefix(target, "/") {
-		target = "https://shop.example" + target
+		target = base + target
 	}
 	req, err := http.NewRequest(method, target, strings.NewReader(body))
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	if body != "" {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -205,12 +211,12 @@ func (s *shop) do(c *http.Client, method, target, body string, header ...string)
 	}
 	resp, err := c.Do(req)
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
-		s.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return &response{resp, string(text)}
 }

@@ -116,7 +116,7 @@ type PageField struct{ Name, Value string }
 
 // periods are what an owner can choose from, up to Policy.ApprovedFor.
 func (p *Policy) periods() (all []PagePeriod) {
-	longest := or(p.ApprovedFor, 90*24*time.Hour)
+	longest := p.approvedFor()
 	for _, days := range [...]int{1, 7, 30, 90} {
 		if period := (PagePeriod{Days: days}); period.duration() <= longest {
 			period.Default = period.duration() == longest
