@@ -64,7 +64,7 @@ func authagentSite(change ...func(*authagent.Config)) *site {
 		}
 	}))
 	return &site{
-		name: "authagent", pkce: true, server: p, login: rp.LoginHandler(), finish: rp.CallbackHandler(),
+		pkce: true, server: p, login: rp.LoginHandler(), finish: rp.CallbackHandler(),
 		orders: orders, act: rp.Action(action)(orders),
 	}
 }

@@ -19,11 +19,13 @@ import (
 
 // TestSites: everything that is compared does what it is compared for.
 func TestSites(t *testing.T) {
-	for _, s := range sites() {
-		t.Run(s.name, func(t *testing.T) {
+	for _, subject := range subjects() {
+		t.Run(subject.name, func(t *testing.T) {
+			s := subject.setUp()
+			defer s.server.Close()
 			begun, w := s.begin(), newDiscard()
 			s.finish.ServeHTTP(w, begun)
-			if ok := w.status == http.StatusFound || w.status == http.StatusSeeOther || s.name == "pkgz" && w.status == http.StatusOK; !ok {
+			if ok := w.status == http.StatusFound || w.status == http.StatusSeeOther || subject.name == "pkgz" && w.status == http.StatusOK; !ok {
 				t.Fatalf("callback: status %d, Location %q", w.status, w.header.Get("Location"))
 			}
 			cookies := pairs(w.header)
@@ -87,8 +89,8 @@ func forge(cookies []string) (forged []string) {
 
 // BenchmarkLogin is the redirect to the authorization server. (A)
 func BenchmarkLogin(b *testing.B) {
-	for _, s := range sites() {
-		b.Run(s.name, func(b *testing.B) {
+	for _, s := range subjects() {
+		s.run(b, func(b *testing.B, s *site) {
 			s.begin() // metadata is known to all
 			serve(b, s.login, get(origin+loginPath), func(status int) bool { return status >= 300 && status < 400 })
 		})
@@ -149,10 +151,13 @@ func serve(b *testing.B, h http.Handler, like *http.Request, ok func(status int)
 	b.ReportMetric(float64(len(strings.Join(pairs(w.header), "; "))), "cookie-bytes")
 }
 
+// withLimit are the subjects and the bare round trips.
+func withLimit() []subject { return append(subjects(), subject{"limit", bareSite}) }
+
 // BenchmarkCallback is the callback with its two round trips. (B)
 func BenchmarkCallback(b *testing.B) {
-	for _, s := range append(sites(), bareSite()) {
-		b.Run(s.name, func(b *testing.B) {
+	for _, s := range withLimit() {
+		s.run(b, func(b *testing.B, s *site) {
 			w := newDiscard()
 			s.finish.ServeHTTP(w, s.begin()) // keys are fetched, connections warm
 			var begun []*http.Request
@@ -249,19 +254,19 @@ const browsers = 32
 // In "pooled" the transport that the peers fall back on, http.DefaultTransport,
 // keeps enough idle connections. As it comes it keeps two.
 func BenchmarkSignIns(b *testing.B) {
-	b.Run("default", func(b *testing.B) { benchmarkSignIns(b, sites()) })
+	b.Run("default", func(b *testing.B) { benchmarkSignIns(b) })
 	b.Run("pooled", func(b *testing.B) {
 		t := http.DefaultTransport.(*http.Transport)
 		b.Cleanup(t.CloseIdleConnections)
 		t.MaxIdleConnsPerHost = 4 * browsers
 		defer func() { t.MaxIdleConnsPerHost = 0 }()
-		benchmarkSignIns(b, sites())
+		benchmarkSignIns(b)
 	})
 }
 
-func benchmarkSignIns(b *testing.B, all []*site) {
-	for _, s := range append(all, bareSite()) {
-		b.Run(s.name, func(b *testing.B) {
+func benchmarkSignIns(b *testing.B) {
+	for _, s := range withLimit() {
+		s.run(b, func(b *testing.B, s *site) {
 			server := listen(s)
 			defer server.Close()
 			client := &http.Client{

@@ -45,7 +45,7 @@ func byHandSite() *site {
 		client: &http.Client{Timeout: 10 * time.Second}, store: gorillaStore(),
 	}
 	return &site{
-		name: "byhand", pkce: true, server: p, login: http.HandlerFunc(b.login), finish: http.HandlerFunc(b.callback),
+		pkce: true, server: p, login: http.HandlerFunc(b.login), finish: http.HandlerFunc(b.callback),
 		orders: gorillaGuard(b.store, http.HandlerFunc(gorillaOrders), false),
 	}
 }

@@ -55,7 +55,7 @@ func floorSite() *site {
 	p := newProvider()
 	f := newFloor(p)
 	return &site{
-		name: "floor", pkce: true, server: p,
+		pkce: true, server: p,
 		login: http.HandlerFunc(f.login), finish: http.HandlerFunc(f.callback), orders: f.guard(http.HandlerFunc(floorOrders), false),
 	}
 }
@@ -288,14 +288,19 @@ func unauthorized(w http.ResponseWriter) {
 
 var unauthorizedText = []byte("sign in\n")
 
-// bareSite is the limit of a callback: the two round trips to the provider,
-// with nothing made of what comes back, and a login that does nothing.
+// bareSite is the limit of a callback: the two round trips to the provider, with
+// all that the protocol has everybody send, and nothing made of what comes back.
+// Its login does nothing.
 func bareSite() *site {
 	p := newProvider()
 	client := &http.Client{Transport: pooled()}
-	form := []byte("grant_type=authorization_code&code=code-0123456789abcdef&client_id=" + clientID)
+	form := []byte(url.Values{
+		"grant_type": {"authorization_code"}, "code": {"code-0123456789abcdef"}, "redirect_uri": {origin + callbackPath},
+		"client_id": {clientID}, "client_secret": {clientSecret}, "code_verifier": {strings.Repeat("v", 43)},
+	}.Encode())
+	bearer := []string{"Bearer " + p.access}
 	return &site{
-		name: "limit", server: p,
+		server: p,
 		login: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header()["Location"] = []string{p.URL + "/authorize?state=none"}
 			w.WriteHeader(http.StatusSeeOther)
@@ -304,7 +309,9 @@ func bareSite() *site {
 			post := must(http.NewRequest(http.MethodPost, p.URL+"/token", bytes.NewReader(form)))
 			post.Header["Content-Type"] = []string{"application/x-www-form-urlencoded"}
 			bare(client, post)
-			bare(client, must(http.NewRequest(http.MethodGet, p.URL+"/userinfo", nil)))
+			get := must(http.NewRequest(http.MethodGet, p.URL+"/userinfo", nil))
+			get.Header["Authorization"] = bearer
+			bare(client, get)
 			w.Header()["Location"] = []string{"/"}
 			w.WriteHeader(http.StatusSeeOther)
 		}),

@@ -56,7 +56,7 @@ func zitadelSite() *site {
 		finished(f, w, info.Subject, info.Email)
 	}
 	return &site{
-		name: "zitadel", pkce: true, server: p,
+		pkce: true, server: p,
 		login:  rp.AuthURLHandler(rand.Text, party),
 		finish: rp.CodeExchangeHandler(rp.UserinfoCallback(done), party),
 	}
@@ -110,7 +110,7 @@ func capSite() *site {
 		http.Error(w, "sign-in", http.StatusBadGateway)
 	}
 	return &site{
-		name: "cap", pkce: true, server: p,
+		pkce: true, server: p,
 		login: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			verifier, err := cap.NewCodeVerifier()
 			if err != nil {
@@ -147,8 +147,8 @@ func gothSite() *site {
 	gothic.Store = store
 	gothic.GetProviderName = func(*http.Request) (string, error) { return party.Name(), nil }
 	return &site{
-		name: "goth", server: p,
-		login: http.HandlerFunc(gothic.BeginAuthHandler),
+		server: p,
+		login:  http.HandlerFunc(gothic.BeginAuthHandler),
 		finish: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			user, err := gothic.CompleteUserAuth(w, r)
 			if err != nil {
@@ -180,7 +180,7 @@ func gologinSite() *site {
 		finished(f, w, subject, address)
 	})
 	return &site{
-		name: "gologin", server: p,
+		server: p,
 		login:  gologinoauth.StateHandler(cookies, gologinoauth.LoginHandler(&config, nil)),
 		finish: gologinoauth.StateHandler(cookies, gologinoauth.CallbackHandler(&config, done, nil)),
 	}
@@ -201,7 +201,7 @@ func pkgzSite(lifetime time.Duration) *site {
 	handlers, _ := service.Handlers()
 	middleware := service.Middleware()
 	return &site{
-		name: "pkgz", server: p, login: handlers, finish: handlers,
+		server: p, login: handlers, finish: handlers,
 		orders: middleware.Auth(http.HandlerFunc(pkgzOrders)),
 	}
 }

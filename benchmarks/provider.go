@@ -38,6 +38,7 @@ const (
 type provider struct {
 	*httptest.Server
 	dialled atomic.Int64 // connections accepted so far
+	access  string       // the access token that everybody gets
 }
 
 func newProvider() *provider {
@@ -95,8 +96,9 @@ func (p *provider) token(key *ecdsa.PrivateKey) http.HandlerFunc {
 		"iss": p.URL, "sub": agentID, "client_id": clientID, "model": "model-1", "scope": "openid profile email",
 		"iat": now.Unix(), "exp": now.Add(24 * time.Hour).Unix(),
 	}
+	p.access = unsigned(claims)
 	answer := object{
-		"access_token":  unsigned(claims),
+		"access_token":  p.access,
 		"token_type":    "Bearer",
 		"expires_in":    3600,
 		"refresh_token": "refresh-0123456789abcdef0123456789abcdef",
