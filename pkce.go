@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -38,12 +39,13 @@ const (
 	loginIDLength = 8 // characters of the state that name its login
 
 	stateBytes    = 32
-	verifierBytes = 96
+	verifierBytes = 64
 	nonceBytes    = 16
 
-	// What they are as text (base64 without padding).
+	// What they are as text: the verifier in hexadecimal digits, the others in
+	// base64 without padding.
 	stateLength     = (stateBytes*8 + 5) / 6
-	verifierLength  = (verifierBytes*8 + 5) / 6
+	verifierLength  = verifierBytes * 2
 	nonceLength     = (nonceBytes*8 + 5) / 6
 	challengeLength = (sha256.Size*8 + 5) / 6
 )
@@ -57,8 +59,9 @@ type Login struct {
 	// characters are the login's ID.
 	State string
 
-	// Verifier is the PKCE code verifier (RFC 7636 section 4.1): 768 random bits
-	// as 128 characters, the most that the RFC allows.
+	// Verifier is the PKCE code verifier (RFC 7636 section 4.1): 512 random bits
+	// as 128 characters, the most that the RFC allows. What the server is shown
+	// first is a hash of 256 bits.
 	Verifier string
 
 	// Nonce ties an id_token to the login (OpenID Connect Core section 3.1.2.1).
@@ -83,7 +86,7 @@ func NewLogin(returnTo string) *Login {
 	rand.Read(random[:]) // never fails
 	var text [stateLength + verifierLength + nonceLength]byte
 	base64.RawURLEncoding.Encode(text[:], random[:stateBytes])
-	base64.RawURLEncoding.Encode(text[stateLength:], random[stateBytes:stateBytes+verifierBytes])
+	hex.Encode(text[stateLength:], random[stateBytes:stateBytes+verifierBytes])
 	base64.RawURLEncoding.Encode(text[stateLength+verifierLength:], random[stateBytes+verifierBytes:])
 	secrets := string(text[:])
 	return &Login{
@@ -211,7 +214,7 @@ type pendingLogins struct {
 func (p *pendingLogins) put(w http.ResponseWriter, r *http.Request, l *Login) {
 	name := p.prefix + l.ID()
 	size := len(l.State) + len(l.Verifier) + len(l.Nonce) + len(l.ReturnTo) + len(l.HumanID) + 24
-	value := make([]byte, 0, size+len(name)+size+seal.Overhead)
+	value := make([]byte, 0, size+seal.Overhead+len(name))
 	value = seal.AppendInt(value, l.StartedAt.Unix())
 	for _, field := range [...]string{l.State, l.Verifier, l.Nonce, l.ReturnTo, l.HumanID} {
 		value = seal.AppendString(value, field)

@@ -15,6 +15,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -76,11 +77,12 @@ func (b *Box) Seal(value []byte, name string) string {
 }
 
 // SealCookie returns the line that sets the cookie of this name to what Seal
-// returns. It seals in the room that value has behind its end, and allocates if
-// that is less than the lengths of name and value and Overhead.
+// returns. It seals value in its own place, which so is written over, as is the room
+// behind its end: Overhead and the name, or another buffer is made.
 func (b *Box) SealCookie(value []byte, name, attributes string) string {
-	bound := append(value[len(value):], name...)
-	sealed := b.aeads[0].Seal(bound[len(bound):], nil, value, bound)
+	value = slices.Grow(value, Overhead+len(name))
+	end := len(value) + Overhead
+	sealed := b.aeads[0].Seal(value[:0], nil, value, append(value[end:end], name...))
 	line := append(append(make([]byte, 0, stackText), name...), '=')
 	return string(append(encoding.AppendEncode(line, sealed), attributes...))
 }

@@ -44,11 +44,11 @@ func TestRoundTrip(t *testing.T) {
 }
 
 // TestSealCookie: however much room a value has behind its end, the cookie has
-// what Seal would return, and nothing but that room is written to.
+// what Seal would return, and nothing behind that room is written to.
 func TestSealCookie(t *testing.T) {
 	b := box(t, [][]byte{key()}, "test")
 	for _, value := range [][]byte{nil, []byte("value"), bytes.Repeat([]byte{0xff}, 5000)} {
-		for _, room := range []int{0, 1, len("name") + seal.Overhead, len("name") + len(value) + seal.Overhead, 20_000} {
+		for _, room := range []int{0, 1, seal.Overhead, seal.Overhead + len("name") - 1, seal.Overhead + len("name"), 20_000} {
 			whole := make([]byte, len(value)+room+1)
 			copy(whole, value)
 			line := b.SealCookie(whole[:len(value):len(value)+room], "name", "; Path=/")
