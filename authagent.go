@@ -188,7 +188,8 @@ type Config struct {
 	HTTPClient *http.Client
 
 	// SessionStore keeps the sessions: any gorilla/sessions store. What it is
-	// given to keep is encrypted already. The default is a cookie.
+	// given to keep is encrypted already. By default an encrypted cookie is all
+	// that keeps a session.
 	SessionStore sessions.Store
 
 	// Sessions replaces SessionStore, for a site that has sessions of its own.
@@ -442,15 +443,9 @@ func (rp *RelyingParty) openCookies(dev bool) error {
 	rp.tokens = rp.newKeeper(boxes["tokens"])
 	rp.sessions = c.Sessions
 	if rp.sessions == nil {
-		store, inCookie := c.SessionStore, c.SessionStore == nil
-		if inCookie {
-			cookies := &sessions.CookieStore{Options: &sessions.Options{}}
-			cookies.Codecs = append(cookies.Codecs, sealedCodec{})
-			store = cookies
-		}
 		rp.sessions = &storeSessions{
-			store: store, cookie: name, secure: !dev, box: boxes["session"], idle: c.SessionIdle, lifetime: c.SessionLifetime,
-			deletion: name + "=" + browser.Attributes(0, !dev), inCookie: inCookie,
+			store: c.SessionStore, cookie: name, secure: !dev, box: boxes["session"], idle: c.SessionIdle, lifetime: c.SessionLifetime,
+			attributes: browser.Attributes(int(c.SessionLifetime/time.Second), !dev), deletion: name + "=" + browser.Attributes(0, !dev),
 		}
 	}
 	return nil

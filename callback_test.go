@@ -1,6 +1,7 @@
 package authagent_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
@@ -260,11 +261,20 @@ func (brokenStore) Save(*http.Request, http.ResponseWriter, *sessions.Session) e
 	return errors.New("disk full")
 }
 
+// verbose gives profiles IDs that are longer than a cookie may be.
+type verbose struct{}
+
+func (verbose) FindOrCreateProfile(_ context.Context, p authagent.Profile) (authagent.Profile, error) {
+	p.ID = strings.Repeat("p", 4000)
+	return p, nil
+}
+
 // TestSessionNotSaved: CB-13. Without a session there is no way on.
 func TestSessionNotSaved(t *testing.T) {
 	for name, change := range map[string]func(*bench, *authagent.Config){
 		"Sessions": func(_ *bench, c *authagent.Config) { c.Sessions = brokenSessions{} },
 		"Store":    func(_ *bench, c *authagent.Config) { c.SessionStore = brokenStore{} },
+		"cookie":   func(_ *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(verbose{}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, change)
@@ -272,7 +282,7 @@ func TestSessionNotSaved(t *testing.T) {
 			if resp.StatusCode != http.StatusInternalServerError || resp.reason() != authagent.ErrStore || resp.Header.Get("Location") != "" {
 				t.Errorf("status %d, Location %q, body %s", resp.StatusCode, resp.Header.Get("Location"), resp.body)
 			}
-			if strings.Contains(resp.body, "disk full") || len(b.events.named(authagent.EventLoginSucceeded)) != 0 {
+			if strings.Contains(resp.body, "disk full") || len(resp.sessionCookies()) != 0 || len(b.events.named(authagent.EventLoginSucceeded)) != 0 {
 				t.Errorf("body %s", resp.body)
 			}
 		})

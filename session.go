@@ -171,23 +171,23 @@ type TokenStore interface {
 	DeleteTokens(ctx context.Context, sessionID string) error
 }
 
-// storeSessions are Sessions on a gorilla/sessions Store. The store holds one
-// sealed value, so that it does not matter whether the store encrypts, and the
-// limits are inside it, where no cookie attribute can stretch them.
+// storeSessions are Sessions on a gorilla/sessions Store, or in a cookie alone. What
+// is kept is one sealed value, so that it does not matter whether a store encrypts,
+// and the limits are inside it, where no cookie attribute can stretch them.
 type storeSessions struct {
-	store    sessions.Store
-	cookie   string // its name
-	deletion string // the Set-Cookie line that has clients forget it
-	secure   bool
-	box      *seal.Box
-	idle     time.Duration
-	lifetime time.Duration
+	// store holds the sealed value, and what the cookie holds is the store's
+	// business. Without a store the cookie holds the value itself: a CookieStore
+	// would do the same, but puts the value into a map and the map into a session
+	// on each request, which takes longer than to open the value.
+	store sessions.Store
 
-	// inCookie says that the store is the default, whose cookie is the sealed
-	// value itself. It is then read where it is, on each request of an agent: to
-	// have the store find it, in a map in a session made for that, would take
-	// longer than to open it.
-	inCookie bool
+	cookie     string // its name
+	attributes string // of the cookie without a store
+	deletion   string // the Set-Cookie line that has clients forget it
+	secure     bool
+	box        *seal.Box
+	idle       time.Duration
+	lifetime   time.Duration
 }
 
 // valueKey is the key of the sealed value in a gorilla session. Strings need no
@@ -201,18 +201,28 @@ func (m *storeSessions) Start(w http.ResponseWriter, r *http.Request, s *Session
 	return m.save(w, r, nil, s)
 }
 
-// save keeps s in gs, or in a new gorilla session if that is nil. A new one has
-// no ID, so a server-side store gives it one that no client has seen: whoever
-// planted an old cookie gains nothing.
+// save keeps s in the cookie, or with a store in gs, or in a new gorilla session if
+// that is nil. A new one has no ID, so a server-side store gives it one that no
+// client has seen: whoever planted an old cookie gains nothing.
 func (m *storeSessions) save(w http.ResponseWriter, r *http.Request, gs *sessions.Session, s *Session) error {
+	s.seenAt = time.Now()
+	value := s.append(make([]byte, 0, 320))
+	m.unset(w)
+	if m.store == nil {
+		line := m.box.SealCookie(value, m.cookie, m.attributes)
+		if len(line) > maxCookie {
+			return errors.New("save session: it is too large for a cookie")
+		}
+		h := w.Header()
+		h["Set-Cookie"] = append(h["Set-Cookie"], line)
+		return nil
+	}
 	if gs == nil {
 		gs = sessions.NewSession(m.store, m.cookie)
 		gs.IsNew = true
 	}
-	s.seenAt = time.Now()
 	gs.Options = m.options(int(m.lifetime / time.Second))
-	gs.Values[valueKey] = m.box.Seal(s.append(make([]byte, 0, 256)), m.cookie)
-	m.unset(w)
+	gs.Values[valueKey] = m.box.Seal(value, m.cookie)
 	if err := m.store.Save(r, w, gs); err != nil {
 		return fmt.Errorf("save session: %w", err)
 	}
@@ -255,7 +265,7 @@ func (m *storeSessions) Load(w http.ResponseWriter, r *http.Request) (*Session, 
 // read returns the sealed value that belongs to a cookie, which is empty if the
 // store has none, and the store's session around it if it needs one.
 func (m *storeSessions) read(r *http.Request, cookie string) (gs *sessions.Session, sealed string, err error) {
-	if m.inCookie {
+	if m.store == nil {
 		return nil, cookie, nil
 	}
 	gs, err = m.store.New(r, m.cookie)
@@ -310,7 +320,7 @@ func (m *storeSessions) End(w http.ResponseWriter, r *http.Request) error {
 
 // discard removes what a server-side store holds for the client's cookie.
 func (m *storeSessions) discard(r *http.Request) error {
-	if m.inCookie { // nothing is held
+	if m.store == nil { // nothing is held
 		return nil
 	}
 	if value, n := browser.Cookie(r, m.cookie); n != 1 || len(value) > maxCookie {
@@ -345,32 +355,6 @@ type headerSink struct{}
 func (headerSink) Header() http.Header         { return http.Header{} }
 func (headerSink) Write(p []byte) (int, error) { return len(p), nil }
 func (headerSink) WriteHeader(int)             {}
-
-// sealedCodec lets a gorilla CookieStore carry the sealed value as it is.
-// Gorilla's own codec compiles types with encoding/gob on each request, which
-// takes most of the time of a session check.
-type sealedCodec struct{}
-
-func (sealedCodec) Encode(_ string, value any) (string, error) {
-	values, _ := value.(map[any]any)
-	sealed, ok := values[valueKey].(string)
-	if !ok {
-		return "", errors.New("no session value")
-	}
-	if len(sealed) > 3900 { // with name and attributes, browsers keep 4096
-		return "", errors.New("session is too large for a cookie")
-	}
-	return sealed, nil
-}
-
-func (sealedCodec) Decode(_, sealed string, dst any) error {
-	values, ok := dst.(*map[any]any)
-	if !ok {
-		return errors.New("unexpected destination")
-	}
-	(*values)[valueKey] = sealed
-	return nil
-}
 
 // sessionVersion is the first byte of an encoded session. A value of another
 // version is no session.
