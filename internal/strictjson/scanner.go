@@ -191,16 +191,16 @@ func (s *scanner) literal(word string) error {
 // number reads -?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)? of RFC 8259
 // section 6.
 func (s *scanner) number() error {
-	s.any("-")
+	s.byte('-')
 	zero := strings.HasPrefix(s.text[s.pos:], "0")
 	if n := s.digits(); n == 0 || zero && n > 1 {
 		return errSyntax
 	}
-	if s.any(".") && s.digits() == 0 {
+	if s.byte('.') && s.digits() == 0 {
 		return errSyntax
 	}
-	if s.any("eE") {
-		s.any("+-")
+	if s.byte('e') || s.byte('E') {
+		_ = s.byte('+') || s.byte('-')
 		if s.digits() == 0 {
 			return errSyntax
 		}
@@ -208,9 +208,9 @@ func (s *scanner) number() error {
 	return nil
 }
 
-// any reads one byte if it is among chars.
-func (s *scanner) any(chars string) bool {
-	if s.pos == len(s.text) || strings.IndexByte(chars, s.text[s.pos]) < 0 {
+// byte reads c if it comes next.
+func (s *scanner) byte(c byte) bool {
+	if s.pos == len(s.text) || s.text[s.pos] != c {
 		return false
 	}
 	s.pos++
@@ -218,16 +218,17 @@ func (s *scanner) any(chars string) bool {
 }
 
 func (s *scanner) digits() (n int) {
-	for s.any("0123456789") {
-		n++
+	start := s.pos
+	for s.pos < len(s.text) && '0' <= s.text[s.pos] && s.text[s.pos] <= '9' {
+		s.pos++
 	}
-	return n
+	return s.pos - start
 }
 
 // string reads a string and returns what it stands for: a part of text if there
 // are no escapes in it.
 func (s *scanner) string() (string, error) {
-	if !s.any(`"`) {
+	if !s.byte('"') {
 		return "", errSyntax
 	}
 	var unescaped []byte
