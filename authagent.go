@@ -889,11 +889,11 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	if err := reported(response); err != nil {
 		return err
 	}
-	token, err := rp.Exchange(ctx, response.Code, login)
+	token, err := rp.exchange(ctx, response.Code, login)
 	if err != nil {
 		return err
 	}
-	in, err := rp.Identify(ctx, token, login)
+	in, err := rp.identify(ctx, token, login)
 	if err != nil {
 		return err
 	}
@@ -1060,23 +1060,31 @@ func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session
 // Exchange redeems the code that answers a login, sending one request whatever
 // comes back.
 func (rp *RelyingParty) Exchange(ctx context.Context, code string, l *Login) (*oauth2.Token, error) {
-	t, err := rp.server.Exchange(ctx, code, l.Verifier, rp.config.RedirectURL)
+	t, err := rp.exchange(ctx, code, l)
 	if err != nil {
-		return nil, serverError("exchange code", err)
+		return nil, err
 	}
 	return publicToken(t), nil
+}
+
+func (rp *RelyingParty) exchange(ctx context.Context, code string, l *Login) (*wire.Token, error) {
+	t, err := rp.server.Exchange(ctx, code, l.Verifier, rp.config.RedirectURL)
+	return t, serverError("exchange code", err)
 }
 
 // Identify verifies whom a token that was just issued speaks of: by its
 // id_token, by its own claims, or by introspection. The login is the one whose
 // code was exchanged for it.
 func (rp *RelyingParty) Identify(ctx context.Context, t *oauth2.Token, l *Login) (*SignIn, error) {
+	return rp.identify(ctx, wireToken(t), l)
+}
+
+func (rp *RelyingParty) identify(ctx context.Context, issued *wire.Token, l *Login) (*SignIn, error) {
 	nonce := ""
 	if slices.Contains(rp.config.Scopes, "openid") {
 		nonce = l.Nonce
 	}
 	var id *identity.Identity
-	issued := wireToken(t)
 	fresh, err := rp.server.Confirm(ctx, issued, func(t *wire.Token) (err error) {
 		id, err = rp.identity.Establish(ctx, rp.server, t, nonce)
 		return err
@@ -1084,12 +1092,9 @@ func (rp *RelyingParty) Identify(ctx context.Context, t *oauth2.Token, l *Login)
 	if err != nil {
 		return nil, serverError("establish identity", err)
 	}
-	if fresh != issued {
-		t = publicToken(fresh)
-	}
 	return &SignIn{
 		Agent: Agent{Issuer: rp.config.Issuer, ID: id.Agent}, Model: id.Model,
-		rp: rp, identity: id.Subject, token: t, refreshed: fresh != issued,
+		rp: rp, identity: id.Subject, token: fresh, refreshed: fresh != issued,
 	}, nil
 }
 

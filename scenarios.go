@@ -99,7 +99,7 @@ type SignIn struct {
 	RemoteAddr string // where the request comes from, as Config.ClientAddr has it; empty outside of a request
 
 	rp       *RelyingParty
-	token    *oauth2.Token
+	token    *wire.Token
 	identity string // sub of the token: the agent, or the user where the issuer's profile says so
 	userinfo *UserInfo
 
@@ -138,15 +138,11 @@ func (in *SignIn) UserInfo(ctx context.Context) (*UserInfo, error) {
 		raw, err = in.rp.server.UserInfo(ctx, t.Access)
 		return err
 	}
-	token := wireToken(in.token)
 	var err error
 	if in.refreshed {
-		err = ask(token)
+		err = ask(in.token)
 	} else {
-		var fresh *wire.Token
-		if fresh, err = in.rp.server.Confirm(ctx, token, ask); fresh != token {
-			in.token = publicToken(fresh)
-		}
+		in.token, err = in.rp.server.Confirm(ctx, in.token, ask)
 		in.refreshed = true
 	}
 	if err != nil {
@@ -188,11 +184,10 @@ func ParseEmail(address string) (normalized string, ok bool) { return claims.Ema
 // HasScope reports whether the server granted a scope. A server that does not
 // say what it granted has granted what was asked for (RFC 6749 section 5.1).
 func (in *SignIn) HasScope(scope string) bool {
-	granted, said := in.token.Extra("scope").(string)
-	if !said {
+	if !in.token.ScopeSaid {
 		return slices.Contains(in.rp.config.Scopes, scope)
 	}
-	return slices.Contains(strings.Fields(granted), scope)
+	return slices.Contains(strings.Fields(in.token.Scope), scope)
 }
 
 // ErrNotFound is what a store returns when it has no such record.

@@ -571,7 +571,7 @@ func (rp *RelyingParty) saveTokens(ctx context.Context, s *Session, in *SignIn) 
 	if rp.tokens == nil {
 		return nil
 	}
-	return rp.tokens.Save(ctx, keptFor(s), wireToken(in.token), in.identity)
+	return rp.tokens.Save(ctx, keptFor(s), in.token, in.identity)
 }
 
 // confirm has a session that has gone on for long confirmed at the server, in the

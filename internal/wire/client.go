@@ -221,7 +221,8 @@ func (c *Client) send(ctx context.Context, step, method, address string, header 
 	if err != nil {
 		return nil, &Error{Kind: Invalid, Step: step, Err: errors.New("address is not a URL")}
 	}
-	for _, field := range append(header, [2]string{"Accept", jsonType}) {
+	req.Header["Accept"] = []string{jsonType}
+	for _, field := range header {
 		req.Header[field[0]] = []string{field[1]}
 	}
 	resp, err := c.transport.RoundTrip(req)
@@ -245,14 +246,17 @@ func (c *Client) get(ctx context.Context, step, address string) (*answer, error)
 	return c.send(ctx, step, http.MethodGet, address, nil, nil)
 }
 
-// readBody reads a body, in one buffer where its length is announced.
+// readBody reads a body, in a buffer of its length where that is announced.
 func readBody(resp *http.Response) ([]byte, error) {
-	var b bytes.Buffer
-	if resp.ContentLength <= maxBody {
-		b.Grow(int(max(resp.ContentLength, 0)) + bytes.MinRead)
+	if resp.ContentLength < 0 || resp.ContentLength > maxBody {
+		return io.ReadAll(resp.Body)
 	}
-	_, err := b.ReadFrom(resp.Body)
-	return b.Bytes(), err
+	body := make([]byte, resp.ContentLength)
+	n, err := io.ReadFull(resp.Body, body)
+	if err == nil {
+		_, err = io.Copy(io.Discard, resp.Body) // the end of an HTTP/2 stream may come by itself
+	}
+	return body[:n], err
 }
 
 // connectionError returns err without the words of the other side: net/http
