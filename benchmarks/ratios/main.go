@@ -30,9 +30,9 @@ import (
 func main() {
 	log.SetFlags(0)
 	rounds := flag.Int("rounds", 10, "how often everything is run")
-	repeat := flag.Int("repeat", 5, "how often in a round")
-	short := flag.Duration("time", 50e6, "how long each benchmark runs each time")
-	long := flag.Duration("signins", 250e6, "the same for whole sign-ins")
+	repeat := flag.Int("repeat", 3, "how often in a round")
+	short := flag.Duration("time", 100e6, "how long each benchmark runs each time")
+	long := flag.Duration("signins", 200e6, "the same for whole sign-ins")
 	from := flag.String("from", "", "read the output of \"go test -bench\" from this `file` instead of running anything; each repetition is a round")
 	flag.Parse()
 	var results []run
