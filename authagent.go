@@ -785,7 +785,7 @@ func returnTo(r *http.Request) string {
 // returnTarget returns target if it is a path on this site to land on, and the
 // default if it is not.
 func (rp *RelyingParty) returnTarget(target string) string {
-	if target == "" || returnpath.Check(target, rp.config.LoginPath, rp.config.LogoutPath, rp.callback) != nil {
+	if target == "" || target == rp.config.ReturnTo || returnpath.Check(target, rp.config.LoginPath, rp.config.LogoutPath, rp.callback) != nil {
 		return rp.config.ReturnTo
 	}
 	return target
@@ -873,7 +873,8 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 		return err
 	}
 	// Up to here, and until the server is ready, nothing is used up.
-	if err := rp.ready(ctx, response); err != nil {
+	metadata, err := rp.ready(ctx, response)
+	if err != nil {
 		return err
 	}
 	if err := rp.sameHuman(w, r, login); err != nil {
@@ -883,7 +884,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	if err := rp.use(ctx, login, response.Code != ""); err != nil {
 		return err
 	}
-	if err := rp.checkIssuer(ctx, response); err != nil {
+	if err := rp.checkIssuer(metadata, response); err != nil {
 		return err
 	}
 	if err := reported(response); err != nil {
@@ -944,24 +945,22 @@ func reported(r *wire.Response) error {
 	return fail(ErrAuthorization, "read response", "the server reports an error")
 }
 
-// ready makes sure that the server can be asked, before anything is used up: the
-// agent can come back with the same response when it could not.
-func (rp *RelyingParty) ready(ctx context.Context, r *wire.Response) error {
+// ready returns the server's metadata, and makes sure that the server can be asked,
+// before anything is used up: the agent can come back with the same response when it
+// could not.
+func (rp *RelyingParty) ready(ctx context.Context, r *wire.Response) (*wire.Metadata, error) {
 	m, err := rp.server.Get(ctx)
 	if err == nil && r.Code != "" {
 		if err = rp.server.HasSecret(ctx); err == nil {
 			_, err = rp.server.Encoding(ctx, m)
 		}
 	}
-	return serverError("reach server", err)
+	return m, serverError("reach server", err)
 }
 
 // checkIssuer is the defence against mix-up of RFC 9207 section 2.4.
-func (rp *RelyingParty) checkIssuer(ctx context.Context, r *wire.Response) error {
-	m, err := rp.server.Get(ctx)
+func (rp *RelyingParty) checkIssuer(m *wire.Metadata, r *wire.Response) error {
 	switch {
-	case err != nil:
-		return serverError("reach server", err)
 	case r.Issuer == nil && m.IssOnResponse:
 		return fail(ErrIssuer, "check issuer", "the response lacks the iss that the server announces")
 	case r.Issuer != nil && *r.Issuer != rp.config.Issuer:

@@ -194,6 +194,9 @@ func Show(s string) string {
 func isHidden(r rune) bool { return r != '\n' && r != '\t' && !isVisible(r) }
 
 func isVisible(r rune) bool {
+	if r <= unicode.MaxLatin1 { // none of which the tables below have
+		return unicode.IsGraphic(r)
+	}
 	return r != utf8.RuneError && unicode.IsGraphic(r) &&
 		!unicode.In(r, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
 }

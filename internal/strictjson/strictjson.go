@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -68,6 +69,9 @@ func (o Object) String(name string) (value string, ok bool, err error) {
 	text, ok := o.find(name)
 	if !ok || text == "null" {
 		return "", false, nil
+	}
+	if text[0] == '"' && strings.IndexByte(text, '\\') < 0 { // most are what they stand for
+		return text[1 : len(text)-1], true, nil
 	}
 	s := scanner{text: text} // as get does, which cannot keep it off the heap
 	if value, err = s.string(); err != nil {

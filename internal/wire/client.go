@@ -217,7 +217,11 @@ func (c *Client) send(ctx context.Context, step, method, address string, header 
 	defer func() { <-c.slots }()
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
+	var content io.Reader // nil for no body at all
+	if body != nil {
+		content = bytes.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, address, content)
 	if err != nil {
 		return nil, &Error{Kind: Invalid, Step: step, Err: errors.New("address is not a URL")}
 	}
