@@ -21,6 +21,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -30,9 +31,9 @@ import (
 func main() {
 	log.SetFlags(0)
 	rounds := flag.Int("rounds", 10, "how often everything is run")
-	repeat := flag.Int("repeat", 3, "how often in a round")
-	short := flag.Duration("time", 100e6, "how long each benchmark runs each time")
-	long := flag.Duration("signins", 200e6, "the same for whole sign-ins")
+	repeat := flag.Int("repeat", 5, "how often in a round")
+	short := flag.Duration("time", 50e6, "how long each benchmark runs each time")
+	long := flag.Duration("signins", 100e6, "the same for whole sign-ins")
 	from := flag.String("from", "", "read the output of \"go test -bench\" from this `file` instead of running anything; each repetition is a round")
 	flag.Parse()
 	var results []run
@@ -54,6 +55,20 @@ func main() {
 // A run has the figures of one round: benchmark, unit, value.
 type run map[string]map[string]float64
 
+// parseNames returns the names of the benchmarks in the output of go test -bench.
+func parseNames(output []byte) (names []string) {
+	for line := range strings.Lines(string(output)) {
+		if fields := strings.Fields(line); isResult(fields) {
+			names = append(names, strings.TrimPrefix(fields[0], "Benchmark"))
+		}
+	}
+	return names
+}
+
+func isResult(fields []string) bool {
+	return len(fields) >= 4 && strings.HasPrefix(fields[0], "Benchmark")
+}
+
 // parse reads the output of go test -bench. A benchmark that comes again begins
 // another round.
 func parse(r io.Reader) (runs []run) {
@@ -61,7 +76,7 @@ func parse(r io.Reader) (runs []run) {
 	seen := map[string]int{}
 	for lines.Scan() {
 		fields := strings.Fields(lines.Text())
-		if len(fields) < 4 || !strings.HasPrefix(fields[0], "Benchmark") {
+		if !isResult(fields) {
 			continue
 		}
 		name := strings.TrimPrefix(fields[0], "Benchmark")
@@ -80,7 +95,8 @@ func parse(r io.Reader) (runs []run) {
 	return runs
 }
 
-// measure builds the benchmarks once and runs them, a process each time.
+// measure builds the benchmarks once and runs them, each time each in a process of
+// its own: one that has run another before has other memory.
 func measure(rounds, repeat int, short, long fmt.Stringer) (results []run) {
 	dir, err := os.MkdirTemp("", "ratios")
 	if err != nil {
@@ -89,18 +105,47 @@ func measure(rounds, repeat int, short, long fmt.Stringer) (results []run) {
 	defer os.RemoveAll(dir)
 	binary := filepath.Join(dir, "benchmarks.test")
 	command("go", "test", "-c", "-o", binary, "github.com/authagent-go/authagent/benchmarks")
+	sections := listed(binary)
 	for i := range rounds {
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", i+1, rounds)
 		var output bytes.Buffer
-		for _, part := range [][2]string{{"Login", short.String()}, {"Callback", short.String()}, {"Session", short.String()}, {"SignIns", long.String()}} {
+		for _, names := range sections {
 			for range repeat {
-				// One processor, so that what one does at the same time is counted too.
-				output.Write(command(binary, "-test.run", "^$", "-test.bench", part[0], "-test.benchtime", part[1], "-test.cpu", "1"))
+				for _, name := range names {
+					duration := short
+					if strings.HasPrefix(name, "SignIns/") {
+						duration = long
+					}
+					output.Write(benchmark(binary, name, duration.String()))
+				}
 			}
 		}
 		results = append(results, leastDisturbed(parse(&output)))
 	}
 	return results
+}
+
+// listed returns the names of all benchmarks, those together that are compared.
+func listed(binary string) (sections [][]string) {
+	section := ""
+	for _, name := range parseNames(benchmark(binary, "", "1x")) {
+		if dir := path.Dir(name); dir != section {
+			sections, section = append(sections, nil), dir
+		}
+		last := &sections[len(sections)-1]
+		*last = append(*last, name)
+	}
+	return sections
+}
+
+// benchmark runs the benchmark of this name, or all if it is empty, on one
+// processor, so that what is done at the same time is counted too.
+func benchmark(binary, name, duration string) []byte {
+	pattern := "."
+	if name != "" {
+		pattern = "^Benchmark" + strings.ReplaceAll(name, "/", "$/^") + "$"
+	}
+	return command(binary, "-test.run", "^$", "-test.bench", pattern, "-test.benchtime", duration, "-test.cpu", "1")
 }
 
 // leastDisturbed takes, of each benchmark, the run that took the shortest time.
