@@ -63,6 +63,7 @@ import (
 	"fmt"
 	"html/template"
 	"log/slog"
+	"math"
 	mathrand "math/rand/v2"
 	"net/http"
 	"net/url"
@@ -445,7 +446,7 @@ func (rp *RelyingParty) openCookies(dev bool) error {
 	if rp.sessions == nil {
 		rp.sessions = &storeSessions{
 			store: c.SessionStore, cookie: name, secure: !dev, box: boxes["session"], idle: c.SessionIdle, lifetime: c.SessionLifetime,
-			attributes: browser.Attributes(int(c.SessionLifetime/time.Second), !dev), deletion: name + "=" + browser.Attributes(0, !dev),
+			attributes: browser.Attributes(int(math.Ceil(c.SessionLifetime.Seconds())), !dev), deletion: name + "=" + browser.Attributes(0, !dev),
 		}
 	}
 	return nil
