@@ -132,27 +132,20 @@ func (o Object) Time(name string) (value time.Time, ok bool, err error) {
 }
 
 // number is Number, with an infinity for what is too large.
-func (o Object) number(name string) (float64, bool, error) {
-	return get(o, name, "a number", func(s *scanner) (float64, error) {
-		text := s.text
-		if text[0] == '"' {
-			inner, err := s.string()
-			if err != nil {
-				return 0, err
-			}
-			s = &scanner{text: inner}
-			text = inner
-		}
-		if err := s.number(); err != nil {
-			return 0, err
-		}
-		if s.pos != len(s.text) {
-			return 0, errSyntax
-		}
-		// The grammar was checked, so the only error is one of range.
-		n, _ := strconv.ParseFloat(text, 64)
-		return n, nil
-	})
+func (o Object) number(name string) (value float64, ok bool, err error) {
+	text, ok := o.find(name)
+	if !ok || text == "null" {
+		return 0, false, nil
+	}
+	if text[0] == '"' {
+		text, _, _ = o.String(name)
+	}
+	s := scanner{text: text}
+	if err := s.number(); err != nil || s.pos != len(text) {
+		return 0, false, typeError(name, "a number")
+	}
+	value, _ = strconv.ParseFloat(text, 64) // the grammar was checked, so the only error is one of range
+	return value, true, nil
 }
 
 func (o Object) find(name string) (text string, ok bool) {
