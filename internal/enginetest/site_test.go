@@ -49,7 +49,7 @@ func (u users) LinkAgent(ctx context.Context, agent authagent.Agent, userID stri
 
 // newSite starts a site with FullAccount whose first instance has these stores;
 // change alters the settings of all instances.
-func newSite(t *testing.T, s *sqlstore.Store, change ...func(*authagent.Config, *sqlstore.Store, *memstore.Users)) *site {
+func newSite(t testing.TB, s *sqlstore.Store, change ...func(*authagent.Config, *sqlstore.Store, *memstore.Users)) *site {
 	t.Helper()
 	b := &site{as: authagenttest.NewServer(), users: &memstore.Users{}, key: make([]byte, 32)}
 	rand.Read(b.key)
@@ -74,7 +74,7 @@ func newSite(t *testing.T, s *sqlstore.Store, change ...func(*authagent.Config, 
 }
 
 // use gives the first instance these stores, as after a restart.
-func (b *site) use(t *testing.T, s *sqlstore.Store) {
+func (b *site) use(t testing.TB, s *sqlstore.Store) {
 	t.Helper()
 	mux, rp := b.instance(t, s)
 	b.first.Store(mux)
@@ -82,13 +82,13 @@ func (b *site) use(t *testing.T, s *sqlstore.Store) {
 }
 
 // alsoUse starts the second instance.
-func (b *site) alsoUse(t *testing.T, s *sqlstore.Store) {
+func (b *site) alsoUse(t testing.TB, s *sqlstore.Store) {
 	t.Helper()
 	mux, _ := b.instance(t, s)
 	b.second.Store(mux)
 }
 
-func (b *site) instance(t *testing.T, s *sqlstore.Store) (*http.ServeMux, *authagent.RelyingParty) {
+func (b *site) instance(t testing.TB, s *sqlstore.Store) (*http.ServeMux, *authagent.RelyingParty) {
 	t.Helper()
 	c := authagent.Config{
 		Issuer: b.as.URL, ClientID: b.client.ID, ClientSecret: b.client.Secret,
@@ -124,7 +124,7 @@ func (b *site) instance(t *testing.T, s *sqlstore.Store) (*http.ServeMux, *autha
 }
 
 // browser returns a client with a cookie jar that follows no redirect.
-func (b *site) browser(t *testing.T) *http.Client {
+func (b *site) browser(t testing.TB) *http.Client {
 	c := b.as.NewBrowser()
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return c
@@ -136,7 +136,7 @@ type callback struct {
 }
 
 // begin brings a sign-in to where the browser comes back from the server.
-func (b *site) begin(t *testing.T) callback {
+func (b *site) begin(t testing.TB) callback {
 	t.Helper()
 	c := b.browser(t)
 	resp := b.send(t, c, http.MethodGet, "/auth/agent/login")
@@ -148,7 +148,7 @@ func (b *site) begin(t *testing.T) callback {
 }
 
 // signIn signs the agent in and returns the browser's cookies.
-func (b *site) signIn(t *testing.T, c *http.Client) string {
+func (b *site) signIn(t testing.TB, c *http.Client) string {
 	t.Helper()
 	resp, err := b.agent.SignIn(t.Context(), c, b.server.URL+"/auth/agent/login?return_to=/me")
 	if err != nil {
@@ -161,7 +161,7 @@ func (b *site) signIn(t *testing.T, c *http.Client) string {
 	return b.cookies(t, c)
 }
 
-func (b *site) cookies(t *testing.T, c *http.Client) string {
+func (b *site) cookies(t testing.TB, c *http.Client) string {
 	t.Helper()
 	u, err := url.Parse(b.server.URL)
 	if err != nil {
@@ -186,12 +186,12 @@ func (r *response) reason() authagent.Reason {
 }
 
 // get requests a page with these cookies and no others.
-func (b *site) get(t *testing.T, target, cookies string, header ...string) *response {
+func (b *site) get(t testing.TB, target, cookies string, header ...string) *response {
 	t.Helper()
 	return b.send(t, b.bare(), http.MethodGet, target, append(header, "Cookie", cookies)...)
 }
 
-func (b *site) post(t *testing.T, target, cookies string, header ...string) *response {
+func (b *site) post(t testing.TB, target, cookies string, header ...string) *response {
 	t.Helper()
 	return b.send(t, b.bare(), http.MethodPost, target, append(header, "Cookie", cookies)...)
 }
@@ -202,7 +202,7 @@ func (b *site) bare() *http.Client {
 	return c
 }
 
-func (b *site) send(t *testing.T, c *http.Client, method, target string, header ...string) *response {
+func (b *site) send(t testing.TB, c *http.Client, method, target string, header ...string) *response {
 	t.Helper()
 	if strings.HasPrefix(target, "/") {
 		target = b.server.URL + target
@@ -239,7 +239,7 @@ func (b *site) exchanges() (n int) {
 
 // refuses checks that nothing is served to a session, or half-served to a
 // sign-in, while the database is out of order.
-func (b *site) refuses(t *testing.T, cookies string, started callback) {
+func (b *site) refuses(t testing.TB, cookies string, started callback) {
 	t.Helper()
 	handled := b.handled.Load()
 	for what, resp := range map[string]*response{
