@@ -2,6 +2,7 @@ package authagent_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -305,4 +306,33 @@ func TestCallbackReloaded(t *testing.T) {
 		t.Errorf("session %+v, was %+v", is, was)
 	}
 	b.mustReject(b.browser(), callback, authagent.ErrState)
+}
+
+// forgetfulSessions keep what a site can see of a session.
+type forgetfulSessions struct{ mapSessions }
+
+func (s *forgetfulSessions) Start(w http.ResponseWriter, r *http.Request, session *authagent.Session) error {
+	value, err := json.Marshal(session)
+	if err != nil {
+		return err
+	}
+	var kept authagent.Session
+	if err := json.Unmarshal(value, &kept); err != nil {
+		return err
+	}
+	return s.mapSessions.Start(w, r, &kept)
+}
+
+// TestCallbackReloadedOwnSessions: a site's own sessions do not know the login that
+// they came from, so that a reload is refused; the session goes on.
+func TestCallbackReloadedOwnSessions(t *testing.T) {
+	b := newBench(t, func(_ *bench, c *authagent.Config) { c.Sessions = &forgetfulSessions{} })
+	c := b.browser()
+	callback := b.authorize(b.agent, b.begin(c, ""))
+	b.get(c, callback)
+	was, before := b.me(c), b.backChannel()
+	b.mustReject(c, callback, authagent.ErrState)
+	if is := b.me(c); is == nil || was == nil || is.ID != was.ID || b.backChannel() != before {
+		t.Errorf("session %+v, was %+v", is, was)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 
 	"github.com/authagent-go/authagent"
@@ -22,8 +23,10 @@ const sessionCookie = "agent_session"
 func (s *siteSessions) Start(w http.ResponseWriter, r *http.Request, session *authagent.Session) error {
 	s.forget(r)
 	token := rand.Text() // never the one that the client came with
+	kept := *session
+	kept.Actions = slices.Clone(kept.Actions)
 	s.mu.Lock()
-	s.byToken[token] = *session
+	s.byToken[token] = kept
 	s.mu.Unlock()
 	http.SetCookie(w, &http.Cookie{
 		Name: sessionCookie, Value: token, Path: "/", HttpOnly: true, Secure: true, SameSite: http.SameSiteLaxMode,
@@ -42,6 +45,7 @@ func (s *siteSessions) Load(_ http.ResponseWriter, r *http.Request) (*authagent.
 	if !ok {
 		return nil, authagent.ErrNoSession
 	}
+	session.Actions = slices.Clone(session.Actions)
 	return &session, nil // a copy: the caller may lower its access
 }
 

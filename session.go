@@ -113,6 +113,10 @@ func (s *Session) LogValue() slog.Value {
 //
 // The relying party checks the absolute limit (ExpiresAt), issuer and
 // revocations of whatever Load returns; idle limits are the implementation's.
+//
+// All exported fields of a session are kept but RemoteAddr, times to the
+// millisecond at least and never rounded up. What is not exported may get lost: a
+// reload of the callback is then refused with ErrState, and the session goes on.
 type Sessions interface {
 	// Start makes s the client's session, under an identifier that the client
 	// did not have before, and ends the agent session it had. It is called before
@@ -121,7 +125,8 @@ type Sessions interface {
 
 	// Load returns the client's session, or ErrNoSession if it has none or one
 	// that is not valid. Any other error means that it cannot be known now; the
-	// request is then refused. Load may set cookies on w.
+	// request is then refused. Load may set cookies on w. The caller may change
+	// what it returns.
 	Load(w http.ResponseWriter, r *http.Request) (*Session, error)
 
 	// End ends the client's session. Without one it does nothing.

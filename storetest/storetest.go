@@ -1,5 +1,5 @@
-// Package storetest checks implementations of package authagent's stores, as
-// testing/slogtest does for handlers of log/slog.
+// Package storetest checks implementations of package authagent's stores, and of
+// its Sessions, as testing/slogtest does for handlers of log/slog.
 //
 //	func TestProfiles(t *testing.T) {
 //		storetest.Profiles(t, func() authagent.ProfileStore { return newProfiles(t) })
@@ -7,8 +7,9 @@
 //
 // Each function runs subtests, and gets a store for each from its second
 // argument, which may return the same one every time, and one that is in use: the
-// tests use names that are random. A subtest that stands for a requirement of
-// authagent's has its ID in its name.
+// tests use names that are random. For [Sessions] it has to be over the same store
+// every time. A subtest that stands for a requirement of authagent's has its ID in
+// its name.
 //
 // What a store does with text that a database may not take, such as invalid
 // UTF-8, is its own affair, as long as it does not take it for another text.

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/alexedwards/scs/v2"
+	scsmemstore "github.com/alexedwards/scs/v2/memstore"
 	"github.com/gin-gonic/gin"
 	"github.com/google/go-cmp/cmp"
 
@@ -20,6 +21,7 @@ import (
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/examples/routers"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/storetest"
 )
 
 // orders says who asks.
@@ -202,4 +204,20 @@ func TestSCSOldToken(t *testing.T) {
 	if _, user, _ := load(human); user != "u_1" {
 		t.Error("where no agent was signed in, the human was signed out")
 	}
+}
+
+// aroundSCS are SCS inside the middleware that they need, for the kit.
+type aroundSCS struct{ routers.SCS }
+
+func (s aroundSCS) Middleware(next http.Handler) http.Handler { return s.Manager.LoadAndSave(next) }
+
+// TestSCS holds the sessions in scs to what authagent asks of any, at instances
+// that share a store.
+func TestSCS(t *testing.T) {
+	store := scsmemstore.New()
+	storetest.Sessions(t, func() authagent.Sessions {
+		manager := scs.New()
+		manager.Store = store
+		return aroundSCS{routers.SCS{Manager: manager}}
+	})
 }
