@@ -9,6 +9,8 @@
 //
 //	store := grants.NewMemory() // or a shared one
 //	owners := grants.OwnerApproval(store)
+//	owners.Actions = map[string]string{"orders:create": "Place orders"}
+//	owners.Approvals = map[string]string{"payouts:create": "Pay out money"}
 //	owners.Notify = sendMail
 //	owners.Audit = audit
 //
@@ -141,6 +143,13 @@ type Policy struct {
 	// words that say to a human what it is: "orders:create": "Place orders".
 	Actions map[string]string
 
+	// Approvals are the actions that are approved one at a time, see
+	// [authagent.RelyingParty.RequireApproval], each with a few words that say to a
+	// human what it is: "payouts:create": "Pay out money". No owner can allow one
+	// for good, so that New refuses a name that is in Actions too. An action
+	// without words is shown by its name.
+	Approvals map[string]string
+
 	// Template replaces the page of Handler, to give it the site's own looks or
 	// another language. It is executed with a [Page], and may define "leave.html",
 	// the short page from which a human who connects an agent goes on to the
@@ -251,8 +260,16 @@ func (p *Policy) Check() error {
 		bad("Path: %q does not begin and end with one slash", p.Path)
 	}
 	for name := range p.Actions {
-		if name == "" || strings.ContainsFunc(name, unicode.IsSpace) {
+		if !isAction(name) {
 			bad("Actions: %q is not the name of an action", name)
+		}
+	}
+	for name := range p.Approvals {
+		if !isAction(name) {
+			bad("Approvals: %q is not the name of an action", name)
+		}
+		if _, offered := p.Actions[name]; offered {
+			bad("Approvals: %q is in Actions too, which an owner can allow for good", name)
 		}
 	}
 	if e := p.DangerouslyApproveByEmail; e != nil {
@@ -266,6 +283,8 @@ func (p *Policy) Check() error {
 	}
 	return errors.Join(errs...)
 }
+
+func isAction(name string) bool { return name != "" && !strings.ContainsFunc(name, unicode.IsSpace) }
 
 func (p *Policy) logger() *slog.Logger {
 	if p.Logger != nil {

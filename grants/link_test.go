@@ -1001,6 +1001,12 @@ func TestPolicyCheck(t *testing.T) {
 		{func(p *grants.Policy) { p.Path = "//agents/" }, "Path"},
 		{func(p *grants.Policy) { p.Actions = map[string]string{"place orders": ""} }, "Actions"},
 		{func(p *grants.Policy) { p.Actions = map[string]string{"": ""} }, "Actions"},
+		{func(p *grants.Policy) { p.Approvals = map[string]string{"payouts:create": "Pay out money"} }, ""},
+		{func(p *grants.Policy) { p.Approvals = map[string]string{"pay out": ""} }, "Approvals: \"pay out\""},
+		{func(p *grants.Policy) { p.Approvals = map[string]string{"": ""} }, "Approvals: \"\""},
+		{func(p *grants.Policy) {
+			p.Actions, p.Approvals = map[string]string{"a": "A", "b": ""}, map[string]string{"b": "B", "c": "C"}
+		}, "Approvals: \"b\" is in Actions too"},
 		{func(p *grants.Policy) { *p = *grants.OwnerApproval(nil) }, "Store"},
 	} {
 		p := grants.OwnerApproval(grants.NewMemory())
