@@ -108,7 +108,7 @@ func (p *Policy) Approve(ctx context.Context, r authagent.ActionRequest) (path s
 func (p *Policy) approvalPath(id string) string { return p.path() + "approvals/" + id }
 
 func (p *Policy) asked(ctx context.Context, a Approval) {
-	p.notify(ctx, Notice{Kind: EventActionAsked, UserID: a.UserID, Approval: &a})
+	p.notify(ctx, Notice{Kind: EventActionAsked, UserID: a.UserID, Approval: &a, Action: p.words(a.Action)})
 }
 
 func pending() error {

@@ -226,8 +226,8 @@ func (p *Policy) Overview(ctx context.Context, userID string) (o Overview, err e
 
 // actionText is what a human is told that an action is.
 func (p *Policy) actionText(name string) string {
-	if text := p.Actions[name]; text != "" {
-		return text
-	}
-	return strings.ReplaceAll(name, ":", ": ")
+	return or(p.words(name), strings.ReplaceAll(name, ":", ": "))
 }
+
+// words are those that the site has for an action, if it has any.
+func (p *Policy) words(name string) string { return or(p.Actions[name], p.Approvals[name]) }

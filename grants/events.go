@@ -34,11 +34,12 @@ type Notice struct {
 	UserID   string              // whom to tell
 	Grant    *Grant              // what it is about, or
 	Approval *Approval           // the single action
+	Action   string              // what Policy.Approvals or Policy.Actions says of it; empty if they say nothing
 	Path     string              // where on the site to see and decide it, signed in
 }
 
-// Text says in plain English what has happened. All of it is constant but for the
-// agent's ID, which whoever registered the agent has chosen: one that is not a
+// Text says in plain English what has happened. All of it is the site's and
+// constant but for the agent's ID, which whoever registered the agent has chosen: one that is not a
 // plain word, and could have a text or an address of its own in it, is left out.
 func (n Notice) Text() string {
 	agent := "agent"
@@ -62,6 +63,9 @@ func (n Notice) Text() string {
 	case EventRevoked:
 		return "The " + agent + " may no longer act in your account."
 	case EventActionAsked:
+		if n.Action != "" {
+			return "The " + agent + " wants to do something that needs your approval: " + n.Action + "."
+		}
 		return "The " + agent + " wants to do something that needs your approval."
 	case EventFirstUse:
 		return "The " + agent + " acts in your account for the first time."

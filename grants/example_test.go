@@ -170,6 +170,7 @@ func ExampleEnforce() {
 func ExamplePolicy_Approve() {
 	ctx := context.Background()
 	owners := grants.OwnerApproval(grants.NewMemory())
+	owners.Approvals = map[string]string{"payouts:create": "Pay out money"} // as its owner reads it
 	owners.Logger = quiet
 
 	signIn, send, done := exampleSite(

@@ -552,4 +552,8 @@ func TestNoticeText(t *testing.T) {
 			}
 		}
 	}
+	asked := grants.Notice{Kind: grants.EventActionAsked, Approval: &grants.Approval{Agent: authagent.Agent{ID: "a b"}, Action: "payouts:create"}}
+	if got := asked.Text(); got != "The agent wants to do something that needs your approval." {
+		t.Errorf("an action without words: %s", got)
+	}
 }

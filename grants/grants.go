@@ -9,6 +9,8 @@
 //
 //	store := grants.NewMemory() // or a shared one
 //	owners := grants.OwnerApproval(store)
+//	owners.Actions = map[string]string{"orders:create": "Place orders"}
+//	owners.Approvals = map[string]string{"payouts:create": "Pay out money"}
 //	owners.Notify = sendMail
 //	owners.Audit = audit
 //
@@ -141,6 +143,13 @@ type Policy struct {
 	// words that say to a human what it is: "orders:create": "Place orders".
 	Actions map[string]string
 
+	// Approvals are the actions that are approved one at a time, see
+	// [authagent.RelyingParty.RequireApproval], each with a few words that say to a
+	// human what it is: "payouts:create": "Pay out money". No owner can allow one
+	// for good, so that New refuses a name that is in Actions too. An action
+	// without words is shown by its name.
+	Approvals map[string]string
+
 	// Template replaces the page of Handler, to give it the site's own looks or
 	// another language. It is executed with a [Page], and may define "leave.html",
 	// the short page from which a human who connects an agent goes on to the
@@ -159,9 +168,10 @@ type Policy struct {
 	PendingFor, ApprovedFor, ActionFor time.Duration
 
 	// MaxAgents is how many agents an account may have; the default is 10.
-	// MaxNotices is how many requests an account is asked about in an hour, so
-	// that nobody can flood its owner; the default is 3, and further ones are
-	// dropped. MaxActions is how many single actions may wait for one owner; the
+	// MaxNotices is how many requests an account is asked about in an hour, and at
+	// most four times as many in 24 hours, so that nobody can flood its owner, at
+	// once or with patience; the default is 3, and so 12 in 24 hours. Further ones
+	// are dropped. MaxActions is how many single actions may wait for one owner; the
 	// default is 20.
 	MaxAgents, MaxNotices, MaxActions int
 
@@ -177,6 +187,7 @@ type Policy struct {
 
 	store   Store
 	filing  queue          // of requests to file; what gives a grant does so in turn with them, so that limits hold
+	renewed renewals       // in the turn of filing
 	telling queue          // of owners to tell
 	asking  turns          // one action is put before its owner at a time, so that MaxActions holds
 	under   sync.WaitGroup // the work in the background
@@ -216,6 +227,10 @@ const (
 	// maxWaiting bounds how many wait for it.
 	maxWaiting = 256
 
+	// In askedFor, an owner is asked at most askedTimes as often as MaxNotices says.
+	askedFor   = 24 * time.Hour
+	askedTimes = 4
+
 	// maxNoes is how many refused or waiting requests of an agent its owner is shown
 	// in an hour: with a flood of them an agent could hide what it did.
 	maxNoes = 20
@@ -245,8 +260,16 @@ func (p *Policy) Check() error {
 		bad("Path: %q does not begin and end with one slash", p.Path)
 	}
 	for name := range p.Actions {
-		if name == "" || strings.ContainsFunc(name, unicode.IsSpace) {
+		if !isAction(name) {
 			bad("Actions: %q is not the name of an action", name)
+		}
+	}
+	for name := range p.Approvals {
+		if !isAction(name) {
+			bad("Approvals: %q is not the name of an action", name)
+		}
+		if _, offered := p.Actions[name]; offered {
+			bad("Approvals: %q is in Actions too, which an owner can allow for good", name)
 		}
 	}
 	if e := p.DangerouslyApproveByEmail; e != nil {
@@ -260,6 +283,8 @@ func (p *Policy) Check() error {
 	}
 	return errors.Join(errs...)
 }
+
+func isAction(name string) bool { return name != "" && !strings.ContainsFunc(name, unicode.IsSpace) }
 
 func (p *Policy) logger() *slog.Logger {
 	if p.Logger != nil {
@@ -475,8 +500,8 @@ func (p *Policy) file(ctx context.Context, r authagent.LinkRequest) error {
 		return nil // it waits already, or was decided
 	}
 	refusal, err := p.mayHaveAnother(ctx, r.User.ID)
-	if err == nil && refusal == "" && p.askedLately(all) >= or(p.MaxNotices, 3) {
-		refusal = "the owner has been asked often enough for now"
+	if err == nil && refusal == "" {
+		refusal = p.mayBeAsked(r.User.ID, all)
 	}
 	if err != nil || refusal != "" {
 		p.dropped(ctx, r, refusal)
@@ -485,7 +510,9 @@ func (p *Policy) file(ctx context.Context, r authagent.LinkRequest) error {
 	g := p.newGrant(r, Pending, p.pendingFor())
 	if have >= 0 {
 		g.ID, g.Version, g.SessionsFrom = all[have].ID, all[have].Version, all[have].anew(g.RequestedAt)
-		g, err = p.store.UpdateGrant(ctx, g)
+		if g, err = p.store.UpdateGrant(ctx, g); err == nil && all[have].asked() {
+			p.renewed.add(r.User.ID, all[have].RequestedAt)
+		}
 	} else {
 		var created bool
 		if g, created, err = p.store.CreateGrant(ctx, g); err == nil && !created {
@@ -502,15 +529,62 @@ func (p *Policy) file(ctx context.Context, r authagent.LinkRequest) error {
 	return nil
 }
 
-// askedLately counts the requests of the last hour.
-func (p *Policy) askedLately(all []Grant) (n int) {
+// mayBeAsked says why the owner of an account, which has all these grants, is not
+// to be asked about a further agent for now, if so.
+func (p *Policy) mayBeAsked(userID string, all []Grant) (refusal string) {
+	times := slices.Clone(p.renewed.at[userID])
 	for _, g := range all {
-		if time.Since(g.RequestedAt) < time.Hour && (g.DecidedAt.IsZero() || g.DecidedAt.After(g.RequestedAt)) {
-			n++
+		if g.asked() {
+			times = append(times, g.RequestedAt)
 		}
 	}
-	return n
+	within := func(period time.Duration) (n int) {
+		for _, at := range times {
+			if time.Since(at) < period {
+				n++
+			}
+		}
+		return n
+	}
+	switch most := or(p.MaxNotices, 3); {
+	case within(time.Hour) >= most:
+		return "the owner has been asked often enough for now"
+	case within(askedFor)/askedTimes >= most: // a product could overflow
+		return "the owner has been asked often enough for a day"
+	}
+	return ""
 }
+
+// asked reports whether the agent asked for the grant: otherwise the owner
+// connected it, or it was admitted unasked.
+func (g Grant) asked() bool { return g.DecidedAt.IsZero() || g.DecidedAt.After(g.RequestedAt) }
+
+// renewals are the requests of the last 24 hours whose place another one of
+// the same agent has taken in the store, as it may when they have expired: an agent
+// could else ask ever again, and count once. The zero value is ready.
+type renewals struct {
+	at    map[string][]time.Time // by account
+	swept time.Time
+}
+
+func (l *renewals) add(userID string, at time.Time) {
+	if l.at == nil {
+		l.at = make(map[string][]time.Time)
+	}
+	if time.Since(l.swept) > time.Hour {
+		for id := range l.at {
+			if l.at[id] = slices.DeleteFunc(l.at[id], isOver); len(l.at[id]) == 0 {
+				delete(l.at, id)
+			}
+		}
+		l.swept = time.Now()
+	}
+	if !isOver(at) {
+		l.at[userID] = append(l.at[userID], at)
+	}
+}
+
+func isOver(at time.Time) bool { return time.Since(at) >= askedFor }
 
 // mayHaveAnother says why an account may have no further agent, if so.
 func (p *Policy) mayHaveAnother(ctx context.Context, userID string) (refusal string, err error) {

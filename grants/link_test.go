@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"net/http"
 	"regexp"
 	"slices"
@@ -560,6 +561,99 @@ func TestFlood(t *testing.T) {
 	}
 }
 
+// TestPatientFlood is LNK-14: an owner is not flooded by somebody who has time.
+func TestPatientFlood(t *testing.T) {
+	const day = 24 * time.Hour
+	for _, test := range []struct {
+		name   string
+		change func(*grants.Policy)
+		agents int           // of which each asks anew when its request has expired
+		every  time.Duration // one of them tries
+		want   int           // in 24 hours
+	}{
+		{"new agents", func(*grants.Policy) {}, 1000, 10 * time.Minute, 12},
+		{"new agents, MaxNotices 1", func(p *grants.Policy) { p.MaxNotices = 1 }, 1000, 10 * time.Minute, 4},
+		{"no more agents than an hour has room for", func(p *grants.Policy) { p.PendingFor = time.Hour }, 3, 10 * time.Minute, 12},
+		{"one agent", func(p *grants.Policy) { p.PendingFor = 5 * time.Minute }, 1, 10 * time.Minute, 12},
+		{"one slow agent", func(p *grants.Policy) { p.PendingFor = 5 * time.Minute }, 1, 100 * time.Minute, 12},
+	} {
+		bubble(t, "LNK-14 "+test.name, func(t *testing.T) {
+			var told []time.Time
+			s := newShop(t, options{policy: func(p *grants.Policy) {
+				p.Notify = func(context.Context, grants.Notice) { told = append(told, time.Now()) }
+				test.change(p)
+			}})
+			c := s.browser()
+			for n := range 3 * int(day/test.every) {
+				s.wantSignIn(c, s.agent(fmt.Sprint("a", n%test.agents), "alice@example.com"), 403, authagent.ErrApproval)
+				time.Sleep(test.every)
+			}
+			if len(told) != 3*test.want {
+				t.Errorf("%d notices in three days, want %d", len(told), 3*test.want)
+			}
+			for i, at := range told[min(test.want, len(told)):] {
+				if within := at.Sub(told[i]); within < day {
+					t.Errorf("%d notices within %v", test.want+1, within)
+				}
+			}
+			for i, at := range told[min(test.want/4, len(told)):] {
+				if within := at.Sub(told[i]); within < time.Hour {
+					t.Errorf("%d notices within %v", test.want/4+1, within)
+				}
+			}
+			s.wantSignIn(c, s.agent("bobs", "bob@example.com"), 403, authagent.ErrApproval)
+			if len(told) != 3*test.want+1 {
+				t.Error("another owner is not asked")
+			}
+			for _, e := range s.events.take() {
+				if e.Name == grants.EventDropped && e.Detail == "" {
+					t.Errorf("LOG-3: dropped without a reason: %+v", e)
+				}
+			}
+		})
+	}
+	bubble(t, "LNK-14 an owner who connects", func(t *testing.T) {
+		s := newShop(t, options{policy: func(p *grants.Policy) { p.MaxAgents = 100 }})
+		for n := range 20 {
+			err := s.owners.LinkByOwner(context.Background(), authagent.LinkRequest{
+				Agent: s.named(fmt.Sprint("own", n)), Scenario: "FullAccount", User: &authagent.User{ID: s.alice},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+		}
+		s.told()
+		s.wantSignIn(s.browser(), s.agent("agent_1", "alice@example.com"), 403, authagent.ErrApproval)
+		if diff := cmp.Diff([]string{"link_pending " + s.alice}, s.told()); diff != "" {
+			t.Errorf("notices (-want +got):\n%s", diff)
+		}
+	})
+	bubble(t, "LNK-14 no bound to speak of", func(t *testing.T) {
+		s := newShop(t, options{policy: func(p *grants.Policy) { p.MaxNotices = math.MaxInt }})
+		for n := range 5 {
+			s.wantSignIn(s.browser(), s.agent(fmt.Sprint("a", n), "alice@example.com"), 403, authagent.ErrApproval)
+		}
+		if n := len(s.told()); n != 5 {
+			t.Errorf("%d notices, want 5", n)
+		}
+	})
+	bubble(t, "LNK-14 two instances", func(t *testing.T) {
+		s := newShop(t, options{})
+		s.instance("b")
+		for n := range 24 * 6 {
+			resp := s.signIn(s.browser(), s.agent(fmt.Sprint("a", n), "alice@example.com"), "X-Instance", []string{"", "b"}[n%2])
+			if resp.reason() != authagent.ErrApproval {
+				t.Errorf("sign-in: %d %s", resp.StatusCode, resp.body)
+			}
+			time.Sleep(10 * time.Minute)
+		}
+		if n := len(s.told()); n != 12 {
+			t.Errorf("%d notices at two instances, want 12", n)
+		}
+	})
+}
+
 // TestOwnerConnects is what LNK-15 asks of the policy: who is signed in decides,
 // whatever the agent's address.
 func TestOwnerConnects(t *testing.T) {
@@ -907,6 +1001,12 @@ func TestPolicyCheck(t *testing.T) {
 		{func(p *grants.Policy) { p.Path = "//agents/" }, "Path"},
 		{func(p *grants.Policy) { p.Actions = map[string]string{"place orders": ""} }, "Actions"},
 		{func(p *grants.Policy) { p.Actions = map[string]string{"": ""} }, "Actions"},
+		{func(p *grants.Policy) { p.Approvals = map[string]string{"payouts:create": "Pay out money"} }, ""},
+		{func(p *grants.Policy) { p.Approvals = map[string]string{"pay out": ""} }, "Approvals: \"pay out\""},
+		{func(p *grants.Policy) { p.Approvals = map[string]string{"": ""} }, "Approvals: \"\""},
+		{func(p *grants.Policy) {
+			p.Actions, p.Approvals = map[string]string{"a": "A", "b": ""}, map[string]string{"b": "B", "c": "C"}
+		}, "Approvals: \"b\" is in Actions too"},
 		{func(p *grants.Policy) { *p = *grants.OwnerApproval(nil) }, "Store"},
 	} {
 		p := grants.OwnerApproval(grants.NewMemory())

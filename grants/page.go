@@ -171,7 +171,7 @@ func (h *pageHandler) serveOverview(w http.ResponseWriter, r *http.Request, huma
 		return err
 	}
 	if !answer.WantsHTML(r.Header["Accept"]) {
-		return writeJSON(w, newOverviewJSON(overview))
+		return writeJSON(w, h.policy.newOverviewJSON(overview))
 	}
 	page := h.policy.newPage(overview)
 	page.Done = doneCode(r)
@@ -335,7 +335,7 @@ func (h *pageHandler) revokeAll(r *http.Request, human string) (string, any, err
 		return "", nil, err
 	}
 	overview, err := h.policy.Overview(r.Context(), human)
-	return "revoked-all", newOverviewJSON(overview), err
+	return "revoked-all", h.policy.newOverviewJSON(overview), err
 }
 
 func (h *pageHandler) endSession(r *http.Request, human string) (string, any, error) {
@@ -347,7 +347,7 @@ func (h *pageHandler) endSession(r *http.Request, human string) (string, any, er
 		return "", nil, err
 	}
 	overview, err := h.policy.Overview(r.Context(), human)
-	return "session-ended", newOverviewJSON(overview), err
+	return "session-ended", h.policy.newOverviewJSON(overview), err
 }
 
 // EndSession ends one session of an agent in an account, on its next request. It
@@ -387,7 +387,7 @@ func (h *pageHandler) decideAction(approve bool, done string) change {
 			return "", nil, err
 		}
 		a, err := h.policy.DecideAction(r.Context(), human, id, version, approve)
-		return done, approvalJSON{a, a.Body}, err
+		return done, h.policy.newApprovalJSON(a), err
 	}
 }
 

@@ -1020,6 +1020,7 @@ func TestPageAndJSON(t *testing.T) {
 		grants.Overview
 		Approvals []struct {
 			grants.Approval
+			Text string
 			Body []byte
 		} `json:"approvals"`
 	}
@@ -1064,7 +1065,7 @@ func TestPageAndJSON(t *testing.T) {
 		shown = append(shown, at(deed.At), deed.Route)
 	}
 	for _, a := range o.Approvals {
-		shown = append(shown, a.Method+" "+a.Target, a.Agent.ID, at(a.RequestedAt))
+		shown = append(shown, a.Text, a.Method+" "+a.Target, a.Agent.ID, at(a.RequestedAt))
 	}
 	for _, text := range shown {
 		if !strings.Contains(page, template.HTMLEscapeString(text)) {
@@ -1073,6 +1074,77 @@ func TestPageAndJSON(t *testing.T) {
 	}
 	if strings.Contains(page, "alice@example.com") || strings.Contains(data.body, "alice@example.com") {
 		t.Error("the address is shown")
+	}
+}
+
+// TestWordsForApprovals: an action that is approved one at a time has words
+// wherever its owner meets it, and is nowhere offered for good.
+func TestWordsForApprovals(t *testing.T) {
+	var told []grants.Notice
+	s := newSite(t, func(s *site, _ *authagent.Config) {
+		s.owners.Approvals = map[string]string{"payouts:create": "Pay out money", "other:create": ""}
+		s.owners.Notify = func(_ context.Context, n grants.Notice) { told = append(told, n) }
+	})
+	g := s.grant(nil)
+	agent, alice := s.signedInAgent("agent_1"), s.human(s.alice)
+	a := s.payout(agent, "amount=1")
+	lacks := func(page string, all ...string) {
+		t.Helper()
+		for _, want := range all {
+			if !strings.Contains(page, want) {
+				t.Errorf("the page lacks %q", want)
+			}
+		}
+	}
+	page := s.page(alice)
+	lacks(page, "do this once: Pay out money<", "Asked you for: Pay out money", `value="orders:create"`)
+	if strings.Contains(page, `value="payouts:create"`) || strings.Contains(page, `value="other:create"`) {
+		t.Error("the page offers for good what is approved one at a time")
+	}
+	texts := func() (texts []string) {
+		var data struct {
+			Approvals []struct{ Action, Text string }
+		}
+		if err := json.Unmarshal([]byte(s.do(alice, "GET", agents, "").body), &data); err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range data.Approvals {
+			texts = append(texts, a.Action+" "+a.Text)
+		}
+		return texts
+	}
+	if diff := cmp.Diff([]string{"payouts:create Pay out money"}, texts()); diff != "" {
+		t.Errorf("JSON (-want +got):\n%s", diff)
+	}
+	if resp := s.do(alice, "POST", agents+"approvals/approve", form("id", a.ID, "version", "1")); !strings.Contains(resp.body, `"text":"Pay out money"`) {
+		t.Errorf("approved: %d %s", resp.StatusCode, resp.body)
+	}
+	lacks(s.page(alice), "<li>Pay out money: approved, not done yet.")
+	s.owners.Wait()
+	var asked []string
+	for _, n := range told {
+		if n.Kind == grants.EventActionAsked {
+			asked = append(asked, n.Action+": "+n.Text())
+		}
+	}
+	const text = "Pay out money: The agent agent_1 wants to do something that needs your approval: Pay out money."
+	if diff := cmp.Diff([]string{text}, asked); diff != "" {
+		t.Errorf("notices (-want +got):\n%s", diff)
+	}
+
+	g = s.now(g.ID)
+	for name := range s.owners.Approvals {
+		resp := s.do(alice, "POST", agents+"change", form(append(versionOf(g), "action", name)...))
+		if reason, field := resp.reason(); resp.StatusCode != 400 || reason != authagent.ErrRequest || field != "action" {
+			t.Errorf("LNK-4 allow %s for good: %d %s", name, resp.StatusCode, resp.body)
+		}
+		d := grants.Decision{GrantID: g.ID, Version: g.Version, State: grants.Approved, Access: authagent.AccessRead, Actions: []string{name}}
+		if _, err := s.owners.Decide(context.Background(), s.alice, d); !errors.Is(err, grants.ErrDecision) {
+			t.Errorf("LNK-4 allow %s for good: %v", name, err)
+		}
+	}
+	if diff := cmp.Diff(g, s.now(g.ID)); diff != "" {
+		t.Errorf("LNK-4: what was refused has changed the grant (-want +got):\n%s", diff)
 	}
 }
 

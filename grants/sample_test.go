@@ -49,7 +49,8 @@ func hashOf(style string) string {
 // sample is a site at which alice has agents of every kind.
 func sample(t testing.TB) *site {
 	s := newSite(t)
-	s.owners.Actions = map[string]string{"orders:create": "Place orders", "orders:cancel": "Cancel orders", "payouts:create": "Pay out money"}
+	s.owners.Actions = map[string]string{"orders:create": "Place orders", "orders:cancel": "Cancel orders"}
+	s.owners.Approvals = map[string]string{"payouts:create": "Pay out money"}
 	now := time.Now().Truncate(time.Second)
 	hour, day := time.Hour, 24*time.Hour
 	issuer := "https://agents.example"

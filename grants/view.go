@@ -81,7 +81,7 @@ func (a PageAgent) MayApprove() bool {
 // A PageAction is an action that an agent can be allowed by name.
 type PageAction struct {
 	Name    string
-	Text    string // what Policy.Actions says that it is
+	Text    string // what Policy.Actions says that it is; its name if that says nothing
 	Allowed bool   // to this agent
 }
 
@@ -96,7 +96,7 @@ func (p PagePeriod) duration() time.Duration { return time.Duration(p.Days) * 24
 // A PageDeed is something that an agent did or was refused.
 type PageDeed struct {
 	Deed
-	Text    string // what Policy.Actions says of its action; empty for none
+	Text    string // what Policy.Actions or Policy.Approvals says of its action; empty for none
 	Refused string // why, as authagent.Reason has it; empty if it was not
 }
 
@@ -104,7 +104,7 @@ type PageDeed struct {
 type PageApproval struct {
 	Approval
 	Path   string
-	Text   string      // what Policy.Actions says of its action
+	Text   string      // what Policy.Approvals or Policy.Actions says of its action
 	Query  []PageField // of Target
 	Fields []PageField // the body of a form, in its order; or else
 	Body   string      // the body as it is: JSON is indented, and what is no text is dumped in hexadecimal
@@ -263,7 +263,7 @@ func fields(encoded string) (all []PageField, ok bool) {
 }
 
 // overviewJSON is what a program gets in place of the page: an Overview with the
-// bodies of what is to be approved, in base64.
+// bodies of what is to be approved, in base64, and what it is in words.
 type overviewJSON struct {
 	Grants    []Grant        `json:"grants"`
 	Approvals []approvalJSON `json:"approvals"`
@@ -274,13 +274,18 @@ type overviewJSON struct {
 
 type approvalJSON struct {
 	Approval
+	Text string `json:"text"`
 	Body []byte `json:"body,omitempty"`
 }
 
-func newOverviewJSON(o Overview) overviewJSON {
+func (p *Policy) newApprovalJSON(a Approval) approvalJSON {
+	return approvalJSON{a, p.actionText(a.Action), a.Body}
+}
+
+func (p *Policy) newOverviewJSON(o Overview) overviewJSON {
 	out := overviewJSON{Grants: list(o.Grants), Approvals: []approvalJSON{}, Sessions: list(o.Sessions), Uses: list(o.Uses), Deeds: list(o.Deeds)}
 	for _, a := range o.Approvals {
-		out.Approvals = append(out.Approvals, approvalJSON{a, a.Body})
+		out.Approvals = append(out.Approvals, p.newApprovalJSON(a))
 	}
 	return out
 }

@@ -26,6 +26,7 @@ func newSite(settings settings, stores *stores) (*site, error) {
 
 	owners := grants.OwnerApproval(stores.sql.Grants())
 	owners.Actions = map[string]string{"orders:create": "Place orders"}
+	owners.Approvals = map[string]string{"payouts:create": "Pay out money"}
 	owners.Notify = tellOwner
 	owners.Audit = stores.sql.Audit
 

@@ -1,15 +1,14 @@
 package site
 
 import (
+	"cmp"
+
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/grants"
 )
 
 func inWords(action string) string {
-	if words, ok := offered[action]; ok {
-		return words
-	}
-	return action
+	return cmp.Or(offered[action], approvedEach[action], action)
 }
 
 // told says in words what an event of the audit trail is.

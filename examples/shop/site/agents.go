@@ -27,6 +27,9 @@ var offered = map[string]string{
 	cancelOrders: "Cancel orders",
 }
 
+// approvedEach are the actions that an owner approves one by one, in words.
+var approvedEach = map[string]string{payRefunds: "Pay a refund to a bank account"}
+
 const agentsPath = "/account/agents/"
 
 // admitAgents is all that it takes to let agents in, but for the routes.
@@ -44,6 +47,7 @@ func (s *Site) admitAgents(ctx context.Context) (err error) {
 	s.owners.Audit = s.store.Audit
 	s.owners.Template = agentsPage()
 	s.owners.Actions = offered
+	s.owners.Approvals = approvedEach
 	s.rp, err = authagent.New(authagent.Config{
 		Issuer:        s.config.Issuer,
 		ClientID:      s.config.ClientID,

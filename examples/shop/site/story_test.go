@@ -80,7 +80,10 @@ func TestStory(t *testing.T) {
 		}
 		pay("202 approval_pending")
 		a := alice.agents(func(o grants.Overview) bool { return len(o.Approvals) == 1 }).Approvals[0]
-		alice.want("200", "POST", "/account/agents/approvals/approve", "id", a.ID, "version", strconv.FormatInt(a.Version, 10))
+		approved := alice.want("200", "POST", "/account/agents/approvals/approve", "id", a.ID, "version", strconv.FormatInt(a.Version, 10))
+		if !strings.Contains(approved.body, "Pay a refund to a bank account") {
+			t.Errorf("what Alice approves is not in words: %s", approved.body)
+		}
 		agent.want("202 approval_pending", payout[0], payout[1], "bank_account", "GB33BUKB20201555555555") // is another request
 		refunded := decode[orderJSON](t, pay("200"))
 		pay("409 approval_used")
