@@ -129,8 +129,9 @@ func holdMigrationLock(t *testing.T, d *database, s *sqlstore.Store) (release fu
 		run(`CREATE TABLE authagent_migrations (version INTEGER)`, `BEGIN`, `LOCK TABLE authagent_migrations`)
 		return func() { run(`ROLLBACK`, `DROP TABLE authagent_migrations`); conn.Close() }
 	}
-	run(`CREATE TABLE authagent_migrations (version INTEGER)`, `LOCK TABLES authagent_migrations WRITE`)
-	return func() { run(`UNLOCK TABLES`, `DROP TABLE authagent_migrations`); conn.Close() }
+	// The table stays, as of a migration that began: who waits for it has to find it.
+	run(`CREATE TABLE authagent_migrations (version INTEGER PRIMARY KEY)`, `LOCK TABLES authagent_migrations WRITE`)
+	return func() { run(`UNLOCK TABLES`); conn.Close() }
 }
 
 // TestMigrateInterrupted: MySQL keeps what was done of a migration when the
