@@ -54,20 +54,6 @@ func main() {
 // A run has the figures of one round: benchmark, unit, value.
 type run map[string]map[string]float64
 
-// parseNames returns the names of the benchmarks in the output of go test -bench.
-func parseNames(output []byte) (names []string) {
-	for line := range strings.Lines(string(output)) {
-		if fields := strings.Fields(line); isResult(fields) {
-			names = append(names, strings.TrimPrefix(fields[0], "Benchmark"))
-		}
-	}
-	return names
-}
-
-func isResult(fields []string) bool {
-	return len(fields) >= 4 && strings.HasPrefix(fields[0], "Benchmark")
-}
-
 // parse reads the output of go test -bench. A benchmark that comes again begins
 // another round.
 func parse(r io.Reader) (runs []run) {
@@ -75,7 +61,7 @@ func parse(r io.Reader) (runs []run) {
 	seen := map[string]int{}
 	for lines.Scan() {
 		fields := strings.Fields(lines.Text())
-		if !isResult(fields) {
+		if len(fields) < 4 || !strings.HasPrefix(fields[0], "Benchmark") {
 			continue
 		}
 		name := strings.TrimPrefix(fields[0], "Benchmark")
@@ -104,7 +90,7 @@ func measure(rounds, repeat int, short, long fmt.Stringer) (results []run) {
 	defer os.RemoveAll(dir)
 	binary := filepath.Join(dir, "benchmarks.test")
 	command("go", "test", "-c", "-o", binary, "github.com/authagent-go/authagent/benchmarks")
-	names := parseNames(benchmark(binary, "", "1x"))
+	names := slices.Sorted(maps.Keys(leastDisturbed(parse(bytes.NewReader(benchmark(binary, "", "1x"))))))
 	for i := range rounds {
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", i+1, rounds)
 		var output bytes.Buffer
