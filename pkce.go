@@ -220,8 +220,7 @@ func (p *pendingLogins) put(w http.ResponseWriter, r *http.Request, l *Login) {
 		value = seal.AppendString(value, field)
 	}
 	line := p.box.SealCookie(value, name, p.attributes)
-	h := w.Header()
-	h["Set-Cookie"] = append(h["Set-Cookie"], line)
+	browser.AddCookie(w, line)
 	p.makeRoom(w, r, len(line)-len(p.attributes))
 }
 
@@ -300,6 +299,5 @@ func (p *pendingLogins) unseal(sealed, name string) (*Login, error) {
 func (p *pendingLogins) drop(w http.ResponseWriter, l *Login) { p.dropNamed(w, p.prefix+l.ID()) }
 
 func (p *pendingLogins) dropNamed(w http.ResponseWriter, name string) {
-	h := w.Header()
-	h["Set-Cookie"] = append(h["Set-Cookie"], name+"="+p.deleted)
+	browser.AddCookie(w, name+"="+p.deleted)
 }

@@ -218,8 +218,7 @@ func (m *storeSessions) save(w http.ResponseWriter, r *http.Request, gs *session
 		if len(line) > maxCookie {
 			return errors.New("save session: it is too large for a cookie")
 		}
-		h := w.Header()
-		h["Set-Cookie"] = append(h["Set-Cookie"], line)
+		browser.AddCookie(w, line)
 		return nil
 	}
 	if gs == nil {
@@ -308,8 +307,7 @@ func (m *storeSessions) unset(w http.ResponseWriter) {
 // clear has the client forget a cookie that is of no use.
 func (m *storeSessions) clear(w http.ResponseWriter) error {
 	m.unset(w)
-	h := w.Header()
-	h["Set-Cookie"] = append(h["Set-Cookie"], m.deletion)
+	browser.AddCookie(w, m.deletion)
 	return ErrNoSession
 }
 

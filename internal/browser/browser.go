@@ -71,6 +71,12 @@ func EachCookie(r *http.Request, visit func(name, value string)) {
 	}
 }
 
+// AddCookie adds a Set-Cookie line to an answer.
+func AddCookie(w http.ResponseWriter, line string) {
+	h := w.Header()
+	h["Set-Cookie"] = append(h["Set-Cookie"], line)
+}
+
 // Attributes are what follows "name=value" in a Set-Cookie line, for a cookie
 // that scripts do not see and that comes back with a top-level navigation from
 // another site: with SameSite=Strict it would not (RFC 6265bis section 5.5).
