@@ -444,9 +444,10 @@ func (rp *RelyingParty) openCookies(dev bool) error {
 	rp.tokens = rp.newKeeper(boxes["tokens"])
 	rp.sessions = c.Sessions
 	if rp.sessions == nil {
+		maxAge := int(math.Ceil(c.SessionLifetime.Seconds())) // as zero deletes
 		rp.sessions = &storeSessions{
-			store: c.SessionStore, cookie: name, secure: !dev, box: boxes["session"], idle: c.SessionIdle, lifetime: c.SessionLifetime,
-			attributes: browser.Attributes(int(math.Ceil(c.SessionLifetime.Seconds())), !dev), deletion: name + "=" + browser.Attributes(0, !dev),
+			store: c.SessionStore, cookie: name, secure: !dev, box: boxes["session"], idle: c.SessionIdle, maxAge: maxAge,
+			attributes: browser.Attributes(maxAge, !dev), deletion: name + "=" + browser.Attributes(0, !dev),
 		}
 	}
 	return nil

@@ -192,7 +192,7 @@ type storeSessions struct {
 	secure     bool
 	box        *seal.Box
 	idle       time.Duration
-	lifetime   time.Duration
+	maxAge     int // of the cookie, in seconds
 }
 
 // valueKey is the key of the sealed value in a gorilla session. Strings need no
@@ -225,7 +225,7 @@ func (m *storeSessions) save(w http.ResponseWriter, r *http.Request, gs *session
 		gs = sessions.NewSession(m.store, m.cookie)
 		gs.IsNew = true
 	}
-	gs.Options = m.options(int(m.lifetime / time.Second))
+	gs.Options = m.options(m.maxAge)
 	gs.Values[valueKey] = m.box.Seal(value, m.cookie)
 	if err := m.store.Save(r, w, gs); err != nil {
 		return fmt.Errorf("save session: %w", err)

@@ -194,14 +194,20 @@ func TestSessionCookie(t *testing.T) {
 // TestShortSession is SES-1: a lifetime that is no whole number of seconds does not
 // become the Max-Age that deletes.
 func TestShortSession(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		k := newCluster(t, func(_ *bench, c *authagent.Config) { c.SessionLifetime = 900 * time.Millisecond })
-		c := k.browser()
-		k.mustSignIn(c, k.agent)
-		if time.Sleep(900 * time.Millisecond); k.me(c) != nil {
-			t.Error("the session outlives its lifetime")
-		}
-	})
+	for name, store := range map[string]sessions.Store{"cookie": nil, "FilesystemStore": sessions.NewFilesystemStore(t.TempDir(), newKey())} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := newCluster(t, func(_ *bench, c *authagent.Config) {
+					c.SessionStore, c.SessionLifetime = store, 900*time.Millisecond
+				})
+				c := k.browser()
+				k.mustSignIn(c, k.agent)
+				if time.Sleep(900 * time.Millisecond); k.me(c) != nil {
+					t.Error("the session outlives its lifetime")
+				}
+			})
+		})
+	}
 }
 
 // TestSessionCookieInsideAttach is SES-1 for a site that puts Attach around
