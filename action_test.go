@@ -36,8 +36,9 @@ func (l linkAs) Link(context.Context, authagent.LinkRequest) (authagent.Link, er
 // An approverFunc is an Approver.
 type approverFunc func(authagent.ActionRequest) (string, error)
 
-func (f approverFunc) Approve(_ context.Context, r authagent.ActionRequest) (string, error) {
-	return f(r)
+func (f approverFunc) Approve(_ context.Context, r authagent.ActionRequest) (authagent.ActionRequest, string, error) {
+	path, err := f(r)
+	return r, path, err
 }
 
 func approveAll(authagent.ActionRequest) (string, error) { return "", nil }
@@ -106,6 +107,7 @@ func TestActionMatrix(t *testing.T) {
 	var (
 		reading   = row{200, 200, 403, 403, 403, 403, 403, 403, 403, 403}
 		noUpgrade = row{200, 200, 200, 200, 200, 200, 200, 200, 200, 403}
+		approving = row{200, 200, 200, 200, 200, 200, 200, 200, 200, 400} // whatever the access
 		yes       = all(200)
 		no        = all(403)
 		signIn    = all(401)
@@ -119,32 +121,32 @@ func TestActionMatrix(t *testing.T) {
 		"full": {authagent.Link{Access: authagent.AccessFull}, []string{"FullAccount"}, map[string]row{
 			"attach": yes, "agent": yes, "read": yes, "full": yes, "forbid": no, "human": no,
 			"action": yes, "other": yes, "action(agent)": yes, "action(read)": yes, "action(full)": yes, "action(human)": no, "agent(action)": yes,
-			"action(other)": yes, "approval": yes, "approval(agent)": yes,
+			"action(other)": yes, "approval": approving, "approval(agent)": approving,
 		}},
 		"read": {authagent.Link{Access: authagent.AccessRead}, []string{"FullAccount", "ContextualProfile"}, map[string]row{
 			"attach": reading, "agent": reading, "read": reading, "full": no, "forbid": no, "human": no,
 			"action": no, "other": no, "action(agent)": no, "action(read)": no, "action(full)": no, "action(human)": no, "agent(action)": no,
-			"action(other)": no, "approval": noUpgrade, "approval(agent)": noUpgrade,
+			"action(other)": no, "approval": approving, "approval(agent)": approving,
 		}},
 		"full, lowered": {authagent.Link{Access: authagent.AccessFull}, []string{"ContextualProfile"}, map[string]row{
 			"attach": reading, "agent": reading, "read": reading, "full": no, "forbid": no, "human": no,
 			"action": no, "other": no, "action(agent)": no, "action(read)": no, "action(full)": no, "action(human)": no, "agent(action)": no,
-			"action(other)": no, "approval": noUpgrade, "approval(agent)": noUpgrade,
+			"action(other)": no, "approval": approving, "approval(agent)": approving,
 		}},
 		"read and an action": {authagent.Link{Access: authagent.AccessRead, Actions: []string{"x", a}}, []string{"FullAccount", "ContextualProfile"}, map[string]row{
 			"attach": reading, "agent": reading, "read": reading, "full": no, "forbid": no, "human": no,
 			"action": noUpgrade, "other": no, "action(agent)": noUpgrade, "action(read)": noUpgrade, "action(full)": no, "action(human)": no, "agent(action)": reading,
-			"action(other)": no, "approval": noUpgrade, "approval(agent)": noUpgrade,
+			"action(other)": no, "approval": approving, "approval(agent)": approving,
 		}},
 		"none": {authagent.Link{}, []string{"FullAccount", "ContextualProfile"}, map[string]row{
 			"attach": yes, "agent": yes, "read": no, "full": no, "forbid": no, "human": no,
 			"action": no, "other": no, "action(agent)": no, "action(read)": no, "action(full)": no, "action(human)": no, "agent(action)": no,
-			"action(other)": no, "approval": yes, "approval(agent)": yes,
+			"action(other)": no, "approval": approving, "approval(agent)": approving,
 		}},
 		"an action alone": {authagent.Link{Actions: []string{a}}, []string{"FullAccount", "ContextualProfile"}, map[string]row{
 			"attach": yes, "agent": yes, "read": no, "full": no, "forbid": no, "human": no,
 			"action": yes, "other": no, "action(agent)": yes, "action(read)": no, "action(full)": no, "action(human)": no, "agent(action)": yes,
-			"action(other)": no, "approval": yes, "approval(agent)": yes,
+			"action(other)": no, "approval": approving, "approval(agent)": approving,
 		}},
 		"profile": {authagent.Link{}, []string{"FreshProfile"}, map[string]row{
 			"attach": yes, "agent": yes, "read": no, "full": no, "forbid": no, "human": no,

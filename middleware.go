@@ -1,14 +1,10 @@
 package authagent
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -20,8 +16,8 @@ import (
 	"unicode"
 
 	"github.com/authagent-go/authagent/internal/answer"
+	"github.com/authagent-go/authagent/internal/approval"
 	"github.com/authagent-go/authagent/internal/limit"
-	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/signpost"
 	"github.com/authagent-go/authagent/internal/wire"
 )
@@ -208,13 +204,20 @@ func areActions(names []string) bool {
 }
 
 // An Approver asks the owner of an account about a single action of an agent.
-// grants.Policy is one.
+// grants.Policy is one. It is safe for concurrent use.
 type Approver interface {
-	// Approve uses up the owner's approval of exactly this request: it returns nil
-	// once for each approval, however many ask at the same time. Otherwise the
-	// error says why not, ErrActionPending where the owner has yet to decide, and
-	// path is where the agent can look at how it stands; empty for nowhere.
-	Approve(ctx context.Context, request ActionRequest) (path string, err error)
+	// Approve uses up the owner's approval of this request, once for each approval,
+	// however many ask at the same time. It returns the request as the owner has
+	// approved it: request with Method, Host, Target, ContentType and Body from the
+	// approval's record. The handler gets these. What has another Digest is refused
+	// as the site's fault.
+	//
+	// Otherwise the error says why not, ErrActionPending where the owner has yet to
+	// decide. path is where the agent can look at how it stands; empty for nowhere.
+	//
+	// An Approver calls CountFiling before it puts a new request before the owner,
+	// and CountPerforming before it uses up an approval, and returns their errors.
+	Approve(ctx context.Context, request ActionRequest) (approved ActionRequest, path string, err error)
 }
 
 // An ActionRequest is what an agent wants to do.
@@ -222,35 +225,66 @@ type ActionRequest struct {
 	Session     *Session
 	Action      string
 	Method      string
+	Host        string // that the client has named, with its port if it has named one
 	Target      string // path and query, as the client has sent them
 	ContentType string
-	Body        []byte
+	Body        []byte // without the fields that RequireApproval was told to ignore
 
-	// Digest is the same for the same action and request of the same agent for
-	// the same user at the same host, and for nothing else. An agent that wants to do
-	// the same thing twice says so with another Idempotency-Key header. No other
-	// header is part of it.
+	// Digest is the same for the same action and request of the same agent for the
+	// same user, and for nothing else. Of a form it counts which fields there are, in
+	// their order, and not how they are encoded. An agent that wants to do the
+	// same thing twice says so with another Idempotency-Key header. No other header
+	// but Content-Type is part of it.
 	Digest string
+
+	filing, performing func() error
 }
 
-// maxApproved and maxTarget are the longest body of a request that needs approval,
-// and the longest address and content type: the owner is shown all of it.
-const (
-	maxApproved = 16 << 10
-	maxTarget   = 8 << 10
-)
+// CountFiling counts a request that is new to its owner against
+// Config.Limits.Actions. It returns an error, and counts nothing, where the limit is
+// reached.
+func (r ActionRequest) CountFiling() error { return r.count(r.filing) }
+
+// CountPerforming counts an action that is about to be performed like CountFiling,
+// in a budget of its own. If Approve then returns an error, it does not count.
+func (r ActionRequest) CountPerforming() error { return r.count(r.performing) }
+
+func (r ActionRequest) count(f func() error) error {
+	if f == nil { // a request that was made by hand
+		return nil
+	}
+	return f()
+}
 
 // RequireApproval returns a middleware for a route that performs an action so
 // risky that the agent's owner is asked about each single request. The first
 // request is answered with status 202 and Retry-After, and Location says where
 // to look; once the owner has approved it, the same request passes, once,
-// whatever the access of the session. Requests with a body of more than 16 KiB,
-// or an address of more than 8 KiB, are refused, since the owner sees all of it;
-// and so are those with a Content-Encoding, since the owner would not see what they
-// mean. Headers are not part of what is approved, so that a handler behind this
-// goes by method, address, content type and body alone; those that claim another
-// method, and trailers, are taken away. Humans pass as with [RelyingParty.Action], in whose place it stands.
-func (rp *RelyingParty) RequireApproval(action string, approver Approver) func(http.Handler) http.Handler {
+// whatever the access of the session. Humans pass as with [RelyingParty.Action], in
+// whose place it stands, and their requests stay as they are.
+//
+// ignored names form fields that say nothing, such as a CSRF token that is
+// another on each page. They are neither shown to the owner nor part of what is
+// approved, and the handler gets them from the new request. The handler must not let
+// them decide anything else.
+//
+// Of an agent's request a handler behind this can rely on these, which the owner
+// has approved: Method, Host, RequestURI, URL, the path values of the router, the
+// Content-Type, Content-Length and Idempotency-Key headers, and the body with all that
+// is parsed from it. It must not go by any other header or cookie (X-Forwarded-Host and
+// the like included), nor by what something outside of RequireApproval has put into
+// the context: none of that is shown to the owner. Trailers are taken away, and so
+// are headers that claim another method or address, or whose name has anything but
+// letters, digits and hyphens.
+//
+// Refused are requests with a body of more than 16 KiB or an address of more than 8
+// KiB, since the owner sees all of it; with a Content-Encoding, a Content-Range, several
+// Content-Types or an Upgrade, since the owner would not see what they mean. Whatever
+// parses forms or reads bodies (CSRF check, method override, logger) goes inside: where
+// it has done so outside, agents get status 500, and the log says why.
+//
+// It panics if approver is nil, or if the name is empty or has white space in it.
+func (rp *RelyingParty) RequireApproval(action string, approver Approver, ignored ...string) func(http.Handler) http.Handler {
 	if !areActions([]string{action}) || approver == nil {
 		panic("authagent: RequireApproval needs the name of an action and an Approver")
 	}
@@ -262,79 +296,59 @@ func (rp *RelyingParty) RequireApproval(action string, approver Approver) func(h
 			case s.UserID == "":
 				return fail(ErrAccess, "ask for approval", "the agent has no owner here to ask")
 			}
-			if err := rp.limits.action(s, action); err != nil {
-				return err
-			}
-			return rp.approve(r, s, action, approver)
+			return rp.approve(r, s, action, approver, ignored)
 		})
 	}
 }
 
-func (rp *RelyingParty) approve(r *http.Request, s *Session, action string, approver Approver) error {
-	request, err := readAction(r, s, action)
+// approve makes r what the session's owner has approved.
+func (rp *RelyingParty) approve(r *http.Request, s *Session, action string, approver Approver, ignored []string) error {
+	const step = "ask for approval"
+	read, err := approval.Read(r, ignored)
 	if err != nil {
-		return err
+		return refusal(err)
 	}
 	// A body can take as long as the agent likes, and its session may have ended since.
 	switch now, err := rp.load(headerSink{}, r); {
 	case errors.Is(err, ErrNoSession), err == nil && now.ID != s.ID:
-		return fail(ErrNoSession, "ask for approval", "the session has ended while the request was read")
+		return fail(ErrNoSession, step, "the session has ended while the request was read")
 	case err != nil:
 		return siteError("load session", err)
 	}
+	digest := func(q approval.Request) string {
+		return q.Digest(s.Agent.Issuer, s.Agent.ID, s.Scenario, s.UserID, action)
+	}
+	budget := rp.limits.budget(s, action)
+	request := ActionRequest{
+		Session: s, Action: action, Method: read.Method, Host: read.Host, Target: read.Target, ContentType: read.ContentType, Body: read.Body,
+		Digest: digest(read), filing: budget.file, performing: budget.perform,
+	}
+	var approved ActionRequest
 	var path string
-	err = rp.protect("ask for approval", func() error {
-		path, err = approver.Approve(r.Context(), request)
+	err = rp.protect(step, func() error {
+		approved, path, err = approver.Approve(r.Context(), request)
 		return err
 	})
-	if err == nil {
-		return nil
+	if err = budget.settle(err); err != nil {
+		e := asError(siteError(step, err))
+		e.location = path
+		return e
 	}
-	e := asError(siteError("ask for approval", err))
-	e.location = path
-	return e
+	read = read.With(approved.Method, approved.Host, approved.Target, approved.ContentType, approved.Body)
+	if digest(read) != request.Digest {
+		return siteError(step, errors.New("the Approver has approved another request than it was asked about"))
+	}
+	read.Give(r)
+	return nil
 }
 
-// overrides are headers by which some frameworks take another method than the
-// one that the owner is shown.
-var overrides = [...]string{"X-Http-Method-Override", "X-Http-Method", "X-Method-Override"}
-
-// readAction reads what the owner is asked about, and leaves it for the handler.
-func readAction(r *http.Request, s *Session, action string) (request ActionRequest, err error) {
-	const step = "read request"
-	if len(r.Header["Content-Encoding"]) > 0 {
-		return request, fail(ErrRequest, step, "the body is encoded, and the owner could not be shown what it means")
+// refusal is the error of a request that cannot be put before its owner.
+func refusal(err error) error {
+	var r *approval.Refusal
+	if errors.As(err, &r) {
+		return fail(Reason(r.Code), "read request", "%s", r.Text)
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxApproved+1))
-	if err != nil {
-		return request, fail(ErrRequest, step, "the body could not be read")
-	}
-	r.Body, r.Trailer = io.NopCloser(bytes.NewReader(body)), nil
-	for _, name := range overrides {
-		r.Header.Del(name)
-	}
-	request = ActionRequest{
-		Session: s, Action: action, Method: r.Method, Target: r.URL.RequestURI(), ContentType: r.Header.Get("Content-Type"), Body: body,
-	}
-	if strings.HasPrefix(r.RequestURI, "/") { // before http.StripPrefix and the like
-		request.Target = r.RequestURI
-	}
-	switch {
-	case len(body) > maxApproved:
-		return request, fail(ErrTooLong, step, "the body is longer than %d bytes", maxApproved)
-	case len(request.Target)+len(request.ContentType) > maxTarget:
-		return request, fail(ErrTooLong, step, "the address is longer than %d bytes", maxTarget)
-	}
-	var bound []byte
-	for _, part := range [...]string{
-		s.Agent.Issuer, s.Agent.ID, s.Scenario, s.UserID, action, request.Method, request.Target, request.ContentType,
-		r.Header.Get("Idempotency-Key"), string(body), r.Host, r.RequestURI, r.URL.RequestURI(),
-	} {
-		bound = seal.AppendString(bound, part)
-	}
-	sum := sha256.Sum256(bound)
-	request.Digest = base64.RawURLEncoding.EncodeToString(sum[:])
-	return request, nil
+	return siteError("read request", err)
 }
 
 // guard is all of the middleware: load the session, check, attach, pass on. The
@@ -377,17 +391,17 @@ func (rp *RelyingParty) guard(next http.Handler, action string, check func(*http
 type limiters struct {
 	logins, callbacks addressLimiter
 	agent, owner      *limit.Limiter
-	actions           map[string]*limit.Limiter
+	actions, filings  map[string]*limit.Limiter
 }
 
 func newLimiters(l Limits) limiters {
 	made := limiters{
 		logins: addressLimiter{l.Logins.limiter()}, callbacks: addressLimiter{l.Callbacks.limiter()},
 		agent: l.Agent.limiter(), owner: l.Owner.limiter(),
-		actions: make(map[string]*limit.Limiter, len(l.Actions)),
+		actions: make(map[string]*limit.Limiter, len(l.Actions)), filings: make(map[string]*limit.Limiter, len(l.Actions)),
 	}
 	for name, rate := range l.Actions {
-		made.actions[name] = rate.limiter()
+		made.actions[name], made.filings[name] = rate.limiter(), rate.limiter()
 	}
 	return made
 }
@@ -438,6 +452,43 @@ func (l *limiters) action(s *Session, name string) error {
 		who = agentKey(s.Agent)
 	}
 	return limited("count actions", limiter.Allow(who))
+}
+
+// A budget counts what comes of one request that needs approval: that it is put
+// before its owner, or performed. That an agent asks again how it stands is neither.
+type budget struct {
+	userID           string
+	filings, actions *limit.Limiter
+	performing       bool
+}
+
+func (l *limiters) budget(s *Session, name string) *budget {
+	return &budget{userID: s.UserID, filings: l.filings[name], actions: l.actions[name]}
+}
+
+func (b *budget) file() error {
+	return limited("count requests for approval", b.filings.Allow(b.userID))
+}
+
+func (b *budget) perform() error {
+	if b.performing {
+		return nil
+	}
+	err := limited("count actions", b.actions.Allow(b.userID))
+	b.performing = err == nil
+	return err
+}
+
+// settle counts an action of which the Approver has not said that it is performed,
+// and does not count one that was refused in the end.
+func (b *budget) settle(err error) error {
+	if err == nil {
+		return b.perform()
+	}
+	if b.performing {
+		b.actions.Return(b.userID)
+	}
+	return err
 }
 
 func limited(step string, wait time.Duration) error {

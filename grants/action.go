@@ -27,6 +27,7 @@ type Approval struct {
 	State   State           `json:"state"`
 
 	Method      string `json:"method"`
+	Host        string `json:"host,omitempty"`
 	Target      string `json:"target"` // path and query
 	ContentType string `json:"content_type,omitempty"`
 	Body        []byte `json:"-"`
@@ -52,63 +53,116 @@ const remembered = 24 * time.Hour
 const actionRetry = 15 * time.Second
 
 // Approve implements [authagent.Approver]: it lets a request through once its
-// owner has approved it, and once only.
-func (p *Policy) Approve(ctx context.Context, r authagent.ActionRequest) (path string, err error) {
-	now := time.Now()
-	want := Approval{
-		ID: newID(), Version: 1, UserID: r.Session.UserID, GrantID: r.Session.GrantID, Agent: r.Session.Agent,
-		Action: r.Action, Digest: r.Digest, State: Pending,
-		Method: r.Method, Target: r.Target, ContentType: r.ContentType, Body: r.Body,
-		RequestedAt: now, ExpiresAt: now.Add(p.pendingFor()),
-	}
+// owner has approved it, and once only. What the handler gets is the approval's.
+//
+// An approval rests on the grant of the session. It is denied, and
+// authagent.ErrNoSession returned, if the grant is not in force any more.
+func (p *Policy) Approve(ctx context.Context, r authagent.ActionRequest) (approved authagent.ActionRequest, path string, err error) {
+	want := p.newApproval(r)
 	asking := p.asking.of(want.UserID)
 	if err := asking.take(ctx); err != nil {
-		return "", err
+		return approved, "", err
 	}
 	defer asking.give()
-	if err := p.mayAsk(ctx, want); err != nil {
-		return "", err
+	if err := p.mayAsk(ctx, r, want); err != nil {
+		return approved, "", err
 	}
 	for range 3 { // each further time because somebody else changed it in between
 		a, created, err := p.store.CreateApproval(ctx, want)
 		if err != nil {
-			return "", fmt.Errorf("grants: create approval: %w", err)
+			return approved, "", fmt.Errorf("grants: create approval: %w", err)
 		}
 		path = p.approvalPath(a.ID)
 		switch state := a.Now(); {
 		case created:
-			p.asked(ctx, a)
-			return path, pending()
+			return approved, path, p.asked(ctx, a)
 		case state == Expired: // nobody decided, or the agent came too late: it is a new request
 			want.ID, want.Version = a.ID, a.Version
 			if a, err = p.store.UpdateApproval(ctx, want); err == nil {
-				p.asked(ctx, a)
-				return path, pending()
+				return approved, path, p.asked(ctx, a)
 			}
 		case state == Approved:
-			a.State, a.ExpiresAt = Used, now.Add(remembered)
-			if _, err = p.store.UpdateApproval(ctx, a); err == nil {
-				return path, nil
+			if err = p.use(ctx, r, a); err == nil {
+				r.Method, r.Host, r.Target, r.ContentType, r.Body = a.Method, a.Host, a.Target, a.ContentType, a.Body
+				return r, path, nil
 			}
 		case state == Denied:
-			return path, authagent.ErrActionDenied
+			return approved, path, authagent.ErrActionDenied
 		case state == Used:
-			return path, authagent.ErrActionUsed
+			return approved, path, authagent.ErrActionUsed
 		default:
-			return path, pending()
+			return approved, path, pending()
 		}
 		if !errors.Is(err, authagent.ErrConflict) {
-			return "", fmt.Errorf("grants: use approval: %w", err)
+			return approved, path, fmt.Errorf("grants: use approval: %w", err)
 		}
 	}
-	return "", fmt.Errorf("grants: use approval: %w", authagent.ErrConflict)
+	return approved, "", fmt.Errorf("grants: use approval: %w", authagent.ErrConflict)
+}
+
+func (p *Policy) newApproval(r authagent.ActionRequest) Approval {
+	now := time.Now()
+	return Approval{
+		ID: newID(), Version: 1, UserID: r.Session.UserID, GrantID: r.Session.GrantID, Agent: r.Session.Agent,
+		Action: r.Action, Digest: r.Digest, State: Pending,
+		Method: r.Method, Host: r.Host, Target: r.Target, ContentType: r.ContentType, Body: r.Body,
+		RequestedAt: now, ExpiresAt: now.Add(p.pendingFor()),
+	}
+}
+
+// use uses an approval up.
+func (p *Policy) use(ctx context.Context, r authagent.ActionRequest, a Approval) error {
+	if err := p.stands(ctx, a); err != nil {
+		return err
+	}
+	if err := r.CountPerforming(); err != nil {
+		return err
+	}
+	a.State, a.ExpiresAt = Used, time.Now().Add(remembered)
+	_, err := p.store.UpdateApproval(ctx, a)
+	return err
+}
+
+// stands denies an approval whose grant is not in force. It is asked after the
+// approval is in the store: whoever stops a grant denies the approvals that there
+// are, and one that comes later finds the grant stopped.
+func (p *Policy) stands(ctx context.Context, a Approval) error {
+	stands, err := p.rests(ctx, a)
+	if err != nil || stands {
+		return err
+	}
+	if _, err := p.applyAction(ctx, a, "", false); err != nil && !errors.Is(err, authagent.ErrConflict) { // or somebody else has
+		return err
+	}
+	return authagent.ErrNoSession
+}
+
+// rests reports whether the grant that an approval was asked under is in force.
+// Without one, the approval rests on the site's own link policy.
+func (p *Policy) rests(ctx context.Context, a Approval) (bool, error) {
+	if a.GrantID == "" {
+		return true, nil
+	}
+	g, err := p.store.Grant(ctx, a.GrantID)
+	switch {
+	case errors.Is(err, authagent.ErrNotFound):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("grants: find grant of approval: %w", err)
+	}
+	return g.Now() == Approved && g.UserID == a.UserID, nil
 }
 
 // approvalPath is where an agent can look at how an approval stands.
 func (p *Policy) approvalPath(id string) string { return p.path() + "approvals/" + id }
 
-func (p *Policy) asked(ctx context.Context, a Approval) {
+// asked tells the owner of an approval that is new.
+func (p *Policy) asked(ctx context.Context, a Approval) error {
+	if err := p.stands(ctx, a); err != nil {
+		return err
+	}
 	p.notify(ctx, Notice{Kind: EventActionAsked, UserID: a.UserID, Approval: &a, Action: p.words(a.Action)})
+	return pending()
 }
 
 func pending() error {
@@ -118,8 +172,9 @@ func pending() error {
 	}
 }
 
-// mayAsk bounds what waits for one owner. What waits already may go on waiting.
-func (p *Policy) mayAsk(ctx context.Context, want Approval) error {
+// mayAsk bounds what waits for one owner, and counts what is new. What waits already
+// may go on waiting.
+func (p *Policy) mayAsk(ctx context.Context, r authagent.ActionRequest, want Approval) error {
 	all, err := p.store.OwnerApprovals(ctx, want.UserID)
 	if err != nil {
 		return fmt.Errorf("grants: find approvals of account: %w", err)
@@ -139,12 +194,13 @@ func (p *Policy) mayAsk(ctx context.Context, want Approval) error {
 			Err: fmt.Errorf("%d actions wait for the owner", waiting),
 		}
 	}
-	return nil
+	return r.CountFiling()
 }
 
 // DecideAction records an owner's decision about a single action that is pending
 // in the version that the owner has seen. It returns authagent.ErrNotFound for one
-// of another account, authagent.ErrConflict for one that has been decided, and ErrExpired.
+// of another account, authagent.ErrConflict for one that has been decided or whose
+// agent was stopped, and ErrExpired.
 func (p *Policy) DecideAction(ctx context.Context, userID, id string, version int64, approve bool) (Approval, error) {
 	a, err := p.store.Approval(ctx, id)
 	switch {
@@ -156,6 +212,14 @@ func (p *Policy) DecideAction(ctx context.Context, userID, id string, version in
 		return a, ErrExpired
 	case a.State != Pending || a.Version != version:
 		return a, authagent.ErrConflict
+	}
+	if approve {
+		switch err := p.stands(ctx, a); {
+		case errors.Is(err, authagent.ErrNoSession):
+			return a, authagent.ErrConflict
+		case err != nil:
+			return a, err
+		}
 	}
 	return p.applyAction(ctx, a, userID, approve)
 }
@@ -178,29 +242,33 @@ func (p *Policy) applyAction(ctx context.Context, a Approval, humanID string, ap
 	return a, nil
 }
 
-// denyActions denies what an agent could still do, or be allowed to, when its grant
+// stopActions denies what an agent could still do, or be allowed to, when its grant
 // is in force again. The grant itself has been stopped, so that an error is for the
 // log alone.
-func (p *Policy) denyActions(ctx context.Context, g Grant, humanID string) {
-	var err error
+func (p *Policy) stopActions(ctx context.Context, g Grant, humanID string) {
+	if err := p.denyActions(ctx, g, humanID); err != nil {
+		p.logger().Error("grants: could not deny the actions of an agent that was stopped", "grant", g.ID, "err", err)
+	}
+}
+
+// denyActions denies all actions of a grant that are approved or wait.
+func (p *Policy) denyActions(ctx context.Context, g Grant, humanID string) error {
 	for range 3 { // each further time because something was decided in between
-		var all []Approval
-		if all, err = p.store.OwnerApprovals(ctx, g.UserID); err != nil {
-			break
+		all, err := p.store.OwnerApprovals(ctx, g.UserID)
+		if err != nil {
+			return err
 		}
+		var errs []error
 		for _, a := range all {
 			if state := a.Now(); a.GrantID != g.ID || state != Pending && state != Approved {
 				continue
 			}
-			if _, failed := p.applyAction(ctx, a, humanID, false); failed != nil {
-				err = failed
-			}
+			_, err := p.applyAction(ctx, a, humanID, false)
+			errs = append(errs, err)
 		}
-		if !errors.Is(err, authagent.ErrConflict) {
-			break
+		if err = errors.Join(errs...); !errors.Is(err, authagent.ErrConflict) {
+			return err
 		}
 	}
-	if err != nil {
-		p.logger().Error("grants: could not deny the actions of an agent that was stopped", "grant", g.ID, "err", err)
-	}
+	return authagent.ErrConflict
 }

@@ -58,7 +58,7 @@ func TestApprove(t *testing.T) {
 		got := s.overview(s.alice).Approvals[0]
 		want := grants.Approval{
 			ID: got.ID, Version: 1, UserID: s.alice, GrantID: s.grants(s.alice)["agent_1"].ID, Agent: s.named("agent_1"), Action: "payouts:create",
-			Digest: got.Digest, State: grants.Pending, Method: "POST", Target: "/payouts?to=bob", ContentType: "application/x-www-form-urlencoded",
+			Digest: got.Digest, State: grants.Pending, Method: "POST", Host: "shop.example", Target: "/payouts?to=bob", ContentType: "application/x-www-form-urlencoded",
 			Body: []byte("amount=1"), RequestedAt: time.Now(), ExpiresAt: time.Now().Add(24 * time.Hour),
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -322,7 +322,7 @@ func TestApprovalsAreApart(t *testing.T) {
 	blocked := make(chan struct{})
 	p := grants.OwnerApproval(stuckApprovals{grants.NewMemory(), blocked, block})
 	ask := func(ctx context.Context, user string) error {
-		_, err := p.Approve(ctx, authagent.ActionRequest{Session: &authagent.Session{UserID: user}, Digest: "x"})
+		_, _, err := p.Approve(ctx, authagent.ActionRequest{Session: &authagent.Session{UserID: user}, Digest: "x"})
 		return err
 	}
 	var wg sync.WaitGroup

@@ -31,7 +31,8 @@ type Decision struct {
 }
 
 // Decide records an owner's decision, which counts on the agent's next request.
-// The single actions of an agent that is suspended or revoked are denied with it.
+// The single actions of an agent that is denied, suspended or revoked are denied
+// with it.
 //
 // It returns authagent.ErrNotFound for a grant of another account,
 // authagent.ErrConflict where the grant is not, or no longer, what the owner has
@@ -65,12 +66,15 @@ func (p *Policy) Decide(ctx context.Context, userID string, d Decision) (Grant, 
 		if err := p.mayApprove(ctx, g); err != nil {
 			return g, err
 		}
+		if err := p.forgetActions(ctx, g); err != nil {
+			return g, err
+		}
 	}
 	if g, err = p.store.UpdateGrant(ctx, g); err != nil {
 		return g, fmt.Errorf("grants: decide: %w", err)
 	}
-	if event == EventRevoked || event == EventSuspended {
-		p.denyActions(ctx, g, userID)
+	if event != EventApproved && event != EventChanged {
+		p.stopActions(ctx, g, userID)
 	}
 	p.changed(ctx, event, g, userID)
 	return g, nil
@@ -132,6 +136,16 @@ func (p *Policy) mayApprove(ctx context.Context, g Grant) error {
 		return err
 	case refusal != "":
 		return fmt.Errorf("grants: %s: %w", refusal, authagent.ErrLink)
+	}
+	return nil
+}
+
+// forgetActions denies what is left of the actions that an agent asked for before it
+// was stopped or its time was over, when it is about to be let in anew. Until then it
+// can ask for nothing.
+func (p *Policy) forgetActions(ctx context.Context, g Grant) error {
+	if err := p.denyActions(ctx, g, ""); err != nil {
+		return fmt.Errorf("grants: deny earlier actions of agent: %w", err)
 	}
 	return nil
 }

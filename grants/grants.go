@@ -389,7 +389,7 @@ func (p *Policy) suspend(ctx context.Context, g Grant, email string) error {
 	if err != nil {
 		return fmt.Errorf("grants: suspend grant: %w", err)
 	}
-	p.denyActions(ctx, g, "")
+	p.stopActions(ctx, g, "")
 	p.changed(ctx, EventSuspended, g, "")
 	return authagent.ErrSuspended
 }
@@ -640,6 +640,11 @@ func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error
 			return err
 		case refusal != "":
 			return fmt.Errorf("grants: %s: %w", refusal, authagent.ErrLink)
+		}
+	}
+	if have >= 0 && all[have].Now() != Approved {
+		if err := p.forgetActions(ctx, want); err != nil {
+			return err
 		}
 	}
 	if have >= 0 {

@@ -11,13 +11,13 @@ import (
 
 const (
 	approvalColumns = `id, user_id, digest, version, grant_id, issuer, agent_id, action, state, method, target, content_type, body,
-	requested_at, expires_at`
+	requested_at, expires_at, host`
 
 	approvalByID    = `SELECT ` + approvalColumns + ` FROM authagent_approvals WHERE id = ?`
 	approvalByKey   = `SELECT ` + approvalColumns + ` FROM authagent_approvals WHERE approval_key = ?`
 	approvalsUser   = `SELECT ` + approvalColumns + ` FROM authagent_approvals WHERE user_id = ? AND expires_at > ?`
 	replaceApproval = `UPDATE authagent_approvals SET version = version + 1, grant_id = ?, issuer = ?, agent_id = ?, action = ?, state = ?,
-	method = ?, target = ?, content_type = ?, body = ?, requested_at = ?, expires_at = ? WHERE id = ? AND version = ?`
+	method = ?, target = ?, content_type = ?, body = ?, requested_at = ?, expires_at = ?, host = ? WHERE id = ? AND version = ?`
 )
 
 var insertApproval = insertInto("authagent_approvals", "approval_key, "+approvalColumns)
@@ -26,7 +26,7 @@ var insertApproval = insertInto("authagent_approvals", "approval_key, "+approval
 func approvalDest(a *grants.Approval) []any {
 	return []any{
 		&a.ID, &a.UserID, &a.Digest, &a.Version, &a.GrantID, &a.Agent.Issuer, &a.Agent.ID, &a.Action, &a.State, &a.Method,
-		&a.Target, &a.ContentType, &a.Body, instant{&a.RequestedAt}, instant{&a.ExpiresAt},
+		&a.Target, &a.ContentType, &a.Body, instant{&a.RequestedAt}, instant{&a.ExpiresAt}, &a.Host,
 	}
 }
 
@@ -34,7 +34,7 @@ func approvalDest(a *grants.Approval) []any {
 // approvalColumns.
 func approvalValues(step string, a grants.Approval) ([]any, error) {
 	fields := append(agentFields(a.Agent), field{"approval ID", a.ID, maxID}, field{"user ID", a.UserID, maxID}, field{"digest", a.Digest, maxID},
-		field{"grant ID", a.GrantID, maxID}, field{"action", a.Action, maxID}, field{"state", string(a.State), maxID}, field{"method", a.Method, maxID})
+		field{"grant ID", a.GrantID, maxID}, field{"action", a.Action, maxID}, field{"state", string(a.State), maxID}, field{"method", a.Method, maxID}, field{"host", a.Host, maxID})
 	if err := checkFields(step, fields...); err != nil {
 		return nil, err
 	}
@@ -45,6 +45,7 @@ func approvalValues(step string, a grants.Approval) ([]any, error) {
 	return []any{
 		a.GrantID, a.Agent.Issuer, a.Agent.ID, a.Action, string(a.State), a.Method,
 		bytesOf(a.Target), bytesOf(a.ContentType), a.Body, nanos(a.RequestedAt), nanos(a.ExpiresAt),
+		a.Host,
 	}, nil
 }
 

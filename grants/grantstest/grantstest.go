@@ -317,7 +317,7 @@ func (k *kit) approval(id string, change ...func(*grants.Approval)) grants.Appro
 	a := grants.Approval{
 		ID: id, Version: 1, UserID: "User_1", GrantID: "g1", Agent: agent, Action: "payouts:create",
 		Digest: "AbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE", State: grants.Pending,
-		Method: "POST", Target: "/payouts?to=" + strings.Repeat("x", 2000), ContentType: "application/json; charset=utf-8",
+		Method: "POST", Host: "Shop.example:8443", Target: "/payouts?to=" + strings.Repeat("x", 2000), ContentType: "application/json; charset=utf-8",
 		Body: []byte("\x00\xff\xfe'\"\\%\r\n" + strings.Repeat("x", 16<<10-9)), RequestedAt: k.now, ExpiresAt: k.now.Add(time.Hour),
 	}
 	for _, f := range change {
@@ -380,6 +380,7 @@ func (k *kit) approvalsUpdated() {
 	before := k.createApproval(k.approval("a1"))
 	want := before
 	want.State, want.ExpiresAt, want.RequestedAt, want.Body, want.ContentType = grants.Used, k.now.Add(24*time.Hour), k.now.Add(time.Second), nil, ""
+	want.Host = "[2001:db8::1]"
 	got := must[grants.Approval](k, "UpdateApproval")(k.UpdateApproval(ctx, want))
 	want.Version++
 	k.same("UpdateApproval", want, got)

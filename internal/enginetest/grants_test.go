@@ -293,14 +293,24 @@ func TestApprovedOnce(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
 		owners, told := d.owners(t, 4)
 		agent := authagent.Agent{Issuer: "https://as.example", ID: "agent_1"}
+		link := authagent.LinkRequest{Agent: agent, Scenario: "FullAccount", User: &authagent.User{ID: "alice"}}
+		if err := owners[0].LinkByOwner(t.Context(), link); err != nil {
+			t.Fatal(err)
+		}
+		owners[0].Wait()
+		told.Store(0)
+		connected, err := owners[0].Overview(t.Context(), "alice")
+		if err != nil || len(connected.Grants) != 1 {
+			t.Fatalf("grants %+v, %v", connected.Grants, err)
+		}
 		r := authagent.ActionRequest{
-			Session: &authagent.Session{ID: "s", Agent: agent, UserID: "alice", GrantID: "g"}, Action: "payouts:create", Digest: "digest",
+			Session: &authagent.Session{ID: "s", Agent: agent, UserID: "alice", GrantID: connected.Grants[0].ID}, Action: "payouts:create", Digest: "digest",
 			Method: "POST", Target: "/payouts", Body: []byte("amount=1"),
 		}
 		var mu sync.Mutex
 		got := make(map[string]int)
 		send := func(p *grants.Policy) {
-			_, err := p.Approve(t.Context(), r)
+			_, _, err := p.Approve(t.Context(), r)
 			answer := "passed"
 			for _, reason := range []authagent.Reason{authagent.ErrActionPending, authagent.ErrActionUsed} {
 				if errors.Is(err, reason) {

@@ -64,6 +64,19 @@ func (l *Limiter) Allow(key string) (wait time.Duration) {
 	return 0
 }
 
+// Return gives back one event of key's budget that Allow has taken and that did not
+// happen.
+func (l *Limiter) Return(key string) {
+	if l == nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if whole, spent := l.whole[key]; spent {
+		l.whole[key] = whole.Add(-l.every)
+	}
+}
+
 // room reports whether a further key can be kept, and forgets now and then those
 // whose budget is whole.
 func (l *Limiter) room(now time.Time) bool {
