@@ -1255,11 +1255,14 @@ type Page struct {
 	Button        template.HTML // signs in; empty where that is not what to do next
 	SignOut       string        // the path to POST to, if an agent is signed in and is to be signed out
 	Session       *Session      // the agent's, if one is signed in; only on the signed-out page
+	Account       string        // what the site calls the account that it acts in (User.Name), or its ID; empty for none
 }
 
 // SignedOutHandler shows whether an agent is signed in, for a site that wants to
 // say so after signing out: mount it, and name its path as the return_to of
-// LogoutHandler. A program gets JSON.
+// LogoutHandler. A program gets JSON. Where an agent is signed in, it says which and in
+// whose account ([User.Name]), so that the agent and its owner can see that it is
+// the right one.
 func (rp *RelyingParty) SignedOutHandler() http.Handler {
 	return rp.handler(EventPermissionDenied, rp.serveSignedOut)
 }
@@ -1279,15 +1282,44 @@ func (rp *RelyingParty) serveSignedOut(w http.ResponseWriter, r *http.Request) e
 	if s != nil {
 		page.Title, page.Detail, page.Button = "Signed in", "An agent is signed in here.", ""
 		page.SignOut, page.Session = rp.config.LogoutPath+"?return_to="+url.QueryEscape(rp.returnTarget(r.URL.Path)), s
+		if page.Account, err = rp.accountName(r.Context(), s); err != nil {
+			return err
+		}
 	}
 	addVary(w.Header(), "Accept")
 	addVary(w.Header(), "Cookie")
 	if !wantsPage(r) {
 		w.Header().Set("Content-Type", "application/json")
-		return json.NewEncoder(w).Encode(map[string]any{"signed_in": s != nil, "sign_in": rp.signpost.LoginURL()})
+		said := map[string]any{"signed_in": s != nil, "sign_in": rp.signpost.LoginURL()}
+		if s != nil {
+			said["agent"] = s.Agent
+			if s.UserID != "" {
+				said["user_id"], said["account"] = s.UserID, page.Account
+			}
+		}
+		return json.NewEncoder(w).Encode(said)
 	}
 	rp.showPage(w, answer.SignedOut, page)
 	return nil
+}
+
+// accountName is what the site calls the account of a session.
+func (rp *RelyingParty) accountName(ctx context.Context, s *Session) (name string, err error) {
+	if s.UserID == "" {
+		return "", nil
+	}
+	if namer, ok := scenarioAs[interface {
+		accountName(ctx context.Context, userID string) (string, error)
+	}](rp.config.Scenario); ok {
+		err = rp.protect("find user", func() (err error) {
+			name, err = namer.accountName(ctx, s.UserID)
+			return err
+		})
+	}
+	if name == "" {
+		name = s.UserID
+	}
+	return name, err
 }
 
 // handler is what the handlers have in common: the headers, and what

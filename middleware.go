@@ -811,6 +811,11 @@ const (
 	// EventSubjectMismatch: what the server says of a session's tokens is about
 	// somebody else than at sign-in. The session is ended.
 	EventSubjectMismatch EventName = "subject_mismatch"
+
+	// An operator has freed an agent, and the site has cleaned up after an account:
+	// see [RelyingParty.ForgetAgent] and [RelyingParty.ForgetUser].
+	EventAgentForgotten EventName = "agent_forgotten"
+	EventUserForgotten  EventName = "user_forgotten"
 )
 
 // The outcomes of events. The last two are those of EventTokensRevoked.

@@ -59,6 +59,67 @@ func TestSignedOutPage(t *testing.T) {
 	}
 }
 
+// TestAccountIsNamed is LNK-33: an agent and its owner can see in whose account it
+// acts, in the site's words.
+func TestAccountIsNamed(t *testing.T) {
+	for name, test := range map[string]struct {
+		scenario func(b *bench) authagent.Scenario
+		account  string // what the site calls it
+		want     []string
+		not      string
+	}{
+		"a name": {func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.TrustEmail) }, "mallory@example.com",
+			[]string{`"account":"mallory@example.com"`, `"user_id":"user_1"`, `"agent":{"issuer":"`, `"id":"agent_alice"`}, ""},
+		"behind Enforce": {func(b *bench) authagent.Scenario {
+			return unwrapped{authagent.FullAccount(b.users, authagent.TrustEmail)}
+		}, "mallory@example.com", []string{`"account":"mallory@example.com"`}, ""},
+		"no name": {func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.TrustEmail) }, "",
+			[]string{`"account":"user_1"`}, ""},
+		"markup": {func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.TrustEmail) }, "<b>x\x1b[1m",
+			[]string{"x[1m"}, "<b>x"},
+		"no account": {func(b *bench) authagent.Scenario { return authagent.FreshProfile(b.profiles) }, "Alice",
+			[]string{`"agent":{`}, "account"},
+	} {
+		t.Run("LNK-33 "+name, func(t *testing.T) {
+			b := newScenarioBench(t, test.scenario)
+			a, _ := b.users.Get("user_1")
+			a.Name = test.account
+			b.users.Put(a)
+			b.site.Config.Handler.(*http.ServeMux).Handle("/signed-out", b.rp.SignedOutHandler())
+			c := b.browser()
+			if resp := b.get(c, "/signed-out"); strings.Contains(resp.body, "account") {
+				t.Errorf("nobody: %s", resp.body)
+			}
+			b.mustSignIn(c, b.agent)
+			program, person := b.get(c, "/signed-out").body, b.get(c, "/signed-out", "Accept", page).body
+			for _, text := range test.want {
+				if !strings.Contains(program, text) {
+					t.Errorf("a program gets %s, want %s", program, text)
+				}
+			}
+			if test.not != "" && (strings.Contains(program, test.not) || strings.Contains(person, test.not)) {
+				t.Errorf("%q in %s and %s", test.not, program, person)
+			}
+			shown := "It acts in the account <strong>" + template.HTMLEscapeString(strings.ReplaceAll(or(test.account, "user_1"), "\x1b", "")) + "</strong>"
+			if strings.Contains(person, shown) != (name != "no account") {
+				t.Errorf("a person gets %s, want %s", person, shown)
+			}
+		})
+	}
+}
+
+// unwrapped is a scenario around another.
+type unwrapped struct{ authagent.Scenario }
+
+func (u unwrapped) Unwrap() authagent.Scenario { return u.Scenario }
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
 // TestPages: a site's own pages, with everything that Page says.
 func TestPages(t *testing.T) {
 	pages := template.Must(template.New("").Parse(`

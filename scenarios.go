@@ -3,6 +3,7 @@ package authagent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -211,6 +212,14 @@ type User struct {
 	// Disabled accounts are never entered.
 	Disabled bool
 
+	// Name is what the site calls the account, for its agents and their owners to
+	// see in whose account an agent acts; empty for its ID alone. Choose what tells
+	// accounts apart and what nobody else can take, such as the e-mail address: whoever
+	// has lured an agent into their account would call themselves as its owner.
+	// Only an agent that is signed in to the account is shown it. It is read from what
+	// UserByID returns.
+	Name string
+
 	// CreatedBy is the agent that an account was created for by [UserCreator], and
 	// zero for all others. Until the address is verified, that agent alone may
 	// enter the account.
@@ -220,12 +229,20 @@ type User struct {
 // UserStore finds the accounts of the site. Implementations are safe for
 // concurrent use.
 //
-// It may also be a [UserFinder], a [UserCreator], an [AgentLinker] and a
-// [SessionChecker].
+// The ID of an account is never used again: what was recorded of the one before,
+// such as the agents that may act in it, would be the next one's. Call
+// [RelyingParty.ForgetUser] when an account is gone.
+//
+// It may also be a [UserFinder], a [UserCreator], an [AgentLinker], a
+// [SessionChecker] and a [Forgetter]. storetest.Users tests one.
 type UserStore interface {
-	// UserByEmail returns the account with this address, which is a plain one in
-	// lower case: compare it with the stored address lower-cased. It returns
-	// ErrNotFound if there is none, and ErrAmbiguous if there are several.
+	// UserByEmail returns the account with this address, which is a plain one with
+	// its ASCII letters in lower case. It returns ErrNotFound if there is none, and
+	// ErrAmbiguous if there are several.
+	//
+	// Databases find more than that: some take K (U+212A) for k, é for e, or an
+	// address with a space behind it for one without. What ParseEmail makes of the
+	// stored address has to be equal to email.
 	UserByEmail(ctx context.Context, email string) (User, error)
 }
 
@@ -262,6 +279,27 @@ type AgentLinker interface {
 	// recorded with one already, and returns the one on record. Of several calls
 	// at once for one agent, all get the same answer.
 	LinkAgent(ctx context.Context, agent Agent, userID string) (linked string, err error)
+
+	// LinkedUser returns the account that is on record for agent, or ErrNotFound, and
+	// records nothing.
+	LinkedUser(ctx context.Context, agent Agent) (userID string, err error)
+}
+
+// A Forgetter can let go of an agent, and of an account that is gone. A UserStore
+// that is an [AgentLinker], a [ProfileStore] and a [LinkPolicy] may be one, and so
+// may a Scenario; those of this package pass the call on to all three.
+//
+// humanID is who wants it, for the audit trail; empty for the site itself. To forget
+// what is not there does nothing and returns nil. After an error, a further call
+// finishes what is left.
+type Forgetter interface {
+	// ForgetAgent removes or ends what holds agent to any account. What an agent
+	// has that is linked to no account stays.
+	ForgetAgent(ctx context.Context, humanID string, agent Agent) error
+
+	// ForgetUser removes or ends what holds any agent to the account. It refuses an
+	// empty userID, which stands for no account.
+	ForgetUser(ctx context.Context, humanID, userID string) error
 }
 
 // A Profile is an agent's own record on the site, one for each agent and
@@ -276,6 +314,9 @@ type Profile struct {
 }
 
 // A ProfileStore keeps profiles. Implementations are safe for concurrent use.
+//
+// It may also be a [Forgetter], which removes the profiles that are linked to an
+// account. An agent that comes again gets a new one, with another ID.
 type ProfileStore interface {
 	// FindOrCreateProfile returns the profile with the Agent and Scenario of p,
 	// creating it from p if there is none, with an ID of the store's choice. An
@@ -324,6 +365,60 @@ type OwnerLinker interface {
 	// LinkByOwner records that request.User, who is signed in and asks for it, has
 	// connected the agent. The agent's e-mail address plays no part in it.
 	LinkByOwner(ctx context.Context, request LinkRequest) error
+}
+
+// ForgetAgent frees an agent from the account that it acts in, so that its owner
+// can connect it or be asked: it ends its grants and its sessions, and has the stores
+// forget which account it entered, and the profile that is linked to one. It is for an
+// operator whom an owner tells that a stranger has connected their agent, or has
+// lured it into an account. humanID is who does it, for the audit trail; who may is
+// the site's to guard. To keep an agent out, use the rules of package grants.
+//
+// It goes on after an error and returns all; call it again then. It returns
+// errors.ErrUnsupported where a store keeps something and is no [Forgetter]. A site
+// with several relying parties calls it on each.
+func (rp *RelyingParty) ForgetAgent(ctx context.Context, humanID string, agent Agent) error {
+	event := Event{Name: EventAgentForgotten, HumanID: humanID, Agent: agent}
+	return rp.forget(ctx, event, func(f Forgetter) error { return f.ForgetAgent(ctx, humanID, agent) }, func() error {
+		return rp.EndAgentSessions(ctx, agent)
+	})
+}
+
+// ForgetUser cleans up after an account that is gone: it ends its grants, requests,
+// approvals and the sessions of its agents, and has the stores delete them, the links
+// of agents to the account, and the profiles that are linked to it. An agent that
+// acted in it can be connected to another account then. Call it once the UserStore no
+// longer finds the account; humanID is who deleted it, empty for the site itself. The
+// audit trail stays as it is.
+//
+// It goes on after an error and returns all; call it again then. It returns
+// errors.ErrUnsupported where a store keeps something and is no [Forgetter]. A site
+// with several relying parties calls it on each.
+func (rp *RelyingParty) ForgetUser(ctx context.Context, humanID, userID string) error {
+	if userID == "" {
+		return errors.New("authagent: forget user: the user ID is empty")
+	}
+	event := Event{Name: EventUserForgotten, HumanID: humanID, UserID: userID}
+	return rp.forget(ctx, event, func(f Forgetter) error { return f.ForgetUser(ctx, humanID, userID) }, func() error {
+		return rp.EndUserSessions(ctx, userID)
+	})
+}
+
+// forget has the scenario forget, and ends the sessions after it, so that none begins
+// in between.
+func (rp *RelyingParty) forget(ctx context.Context, event Event, from func(Forgetter) error, end func() error) error {
+	err := fmt.Errorf("the scenario is no Forgetter: %w", errors.ErrUnsupported)
+	if f, ok := scenarioAs[Forgetter](rp.config.Scenario); ok {
+		err = rp.protect("forget", func() error { return from(f) })
+	}
+	err = siteError("forget", errors.Join(err, end()))
+	var e *Error
+	if err != nil {
+		e = asError(err)
+		e.agent = event.Agent
+	}
+	rp.emit(ctx, event, nil, e)
+	return err
 }
 
 type trustEmail string
@@ -416,6 +511,20 @@ func (s *contextualProfile) SignIn(ctx context.Context, in *SignIn) (Principal, 
 	return link.principal(profile.ID), nil
 }
 
+// ForgetAgent implements Forgetter.
+func (s *contextualProfile) ForgetAgent(ctx context.Context, humanID string, agent Agent) error {
+	return errors.Join(s.accounts.ForgetAgent(ctx, humanID, agent), forgetIn("ProfileStore", s.profiles, true, func(f Forgetter) error {
+		return f.ForgetAgent(ctx, humanID, agent)
+	}))
+}
+
+// ForgetUser implements Forgetter.
+func (s *contextualProfile) ForgetUser(ctx context.Context, humanID, userID string) error {
+	return errors.Join(s.accounts.ForgetUser(ctx, humanID, userID), forgetIn("ProfileStore", s.profiles, true, func(f Forgetter) error {
+		return f.ForgetUser(ctx, humanID, userID)
+	}))
+}
+
 func (s *contextualProfile) check() error {
 	if err := s.accounts.check(); err != nil || s.profiles != nil {
 		return err
@@ -453,6 +562,12 @@ func (s *freshProfile) SignIn(ctx context.Context, in *SignIn) (Principal, error
 	return Principal{ProfileID: profile.ID, Access: AccessNone}, nil
 }
 
+// ForgetAgent has nothing to do: no profile is linked to an account.
+func (*freshProfile) ForgetAgent(context.Context, string, Agent) error { return nil }
+
+// ForgetUser has nothing to do either.
+func (*freshProfile) ForgetUser(context.Context, string, string) error { return nil }
+
 // CheckSession has nothing to ask: there is no user who could be gone.
 func (*freshProfile) CheckSession(context.Context, *Session) error { return nil }
 
@@ -481,6 +596,13 @@ func (s *accounts) check() error {
 		return errors.New("its UserStore is nil")
 	case s.link == nil:
 		return errors.New("its LinkPolicy is nil")
+	}
+	if _, links := s.users.(interface {
+		LinkAgent(context.Context, Agent, string) (string, error)
+	}); links {
+		if _, ok := s.users.(AgentLinker); !ok {
+			return errors.New("its UserStore has LinkAgent and no LinkedUser, so that it is no AgentLinker")
+		}
 	}
 	if _, ok := s.link.(OwnerLinker); ok {
 		if _, ok := s.users.(UserFinder); !ok {
@@ -567,11 +689,74 @@ func (s *accounts) Connect(ctx context.Context, in *SignIn, userID string) error
 	if err := s.mayEnter(ctx, in.Agent, userID); err != nil {
 		return err
 	}
+	if err := s.isFree(ctx, in.Agent, userID); err != nil {
+		return err
+	}
 	owner, err := in.UserInfo(ctx)
 	if err != nil {
 		return err
 	}
 	return siteError("connect agent", linker.LinkByOwner(ctx, s.request(in, owner, &User{ID: userID})))
+}
+
+// isFree refuses an agent that has entered another account before. It records
+// nothing: a connection that is refused later must not hold the agent.
+func (s *accounts) isFree(ctx context.Context, agent Agent, userID string) error {
+	linker, ok := s.users.(AgentLinker)
+	if !ok {
+		return nil
+	}
+	switch linked, err := linker.LinkedUser(ctx, agent); {
+	case errors.Is(err, ErrNotFound):
+		return nil
+	case err != nil:
+		return siteError("find linked user", err)
+	case linked != userID:
+		return fail(ErrLink, "connect agent", "the agent is linked to another account")
+	}
+	return nil
+}
+
+// accountName is what the site calls an account; empty if it has no word for it.
+func (s *accounts) accountName(ctx context.Context, userID string) (string, error) {
+	finder, ok := s.users.(UserFinder)
+	if !ok {
+		return "", nil
+	}
+	user, err := finder.UserByID(ctx, userID)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return "", siteError("find user", err)
+	}
+	return claims.Text(user.Name), nil
+}
+
+// ForgetAgent implements Forgetter.
+func (s *accounts) ForgetAgent(ctx context.Context, humanID string, agent Agent) error {
+	return s.forget(func(f Forgetter) error { return f.ForgetAgent(ctx, humanID, agent) })
+}
+
+// ForgetUser implements Forgetter.
+func (s *accounts) ForgetUser(ctx context.Context, humanID, userID string) error {
+	return s.forget(func(f Forgetter) error { return f.ForgetUser(ctx, humanID, userID) })
+}
+
+// forget has all parts forget, the policy first, by which agents enter.
+func (s *accounts) forget(from func(Forgetter) error) error {
+	_, asks := s.link.(OwnerLinker)
+	_, remembers := s.users.(AgentLinker)
+	return errors.Join(forgetIn("LinkPolicy", s.link, asks, from), forgetIn("UserStore", s.users, remembers, from))
+}
+
+// forgetIn has one part forget. One that keeps something and cannot forget it is an
+// error: a success would be believed.
+func forgetIn(name string, part any, keeps bool, from func(Forgetter) error) error {
+	switch f, ok := part.(Forgetter); {
+	case ok:
+		return from(f)
+	case keeps:
+		return fmt.Errorf("the %s is no Forgetter: %w", name, errors.ErrUnsupported)
+	}
+	return nil
 }
 
 // remember holds the agent to the account that it entered first, in whichever

@@ -73,6 +73,11 @@ func (p *Policy) Decide(ctx context.Context, userID string, d Decision) (Grant, 
 	if g, err = p.store.UpdateGrant(ctx, g); err != nil {
 		return g, fmt.Errorf("grants: decide: %w", err)
 	}
+	if event == EventApproved {
+		if err := p.alone(ctx, g, inForceElsewhere); err != nil {
+			return g, err
+		}
+	}
 	if event != EventApproved && event != EventChanged {
 		p.stopActions(ctx, g, userID)
 	}
@@ -128,8 +133,8 @@ func (p *Policy) mayApprove(ctx context.Context, g Grant) error {
 	if err != nil {
 		return fmt.Errorf("grants: find grants of agent: %w", err)
 	}
-	if other, found := inForce(all, g.Scenario); found && other.UserID != g.UserID {
-		return fmt.Errorf("grants: the agent acts for another account: %w", authagent.ErrLink)
+	if inForceElsewhere(all, g) {
+		return errElsewhere
 	}
 	switch refusal, err := p.mayHaveAnother(ctx, g.UserID); {
 	case err != nil:
@@ -150,6 +155,47 @@ func (p *Policy) forgetActions(ctx context.Context, g Grant) error {
 	return nil
 }
 
+var errElsewhere = fmt.Errorf("grants: the agent acts for another account: %w", authagent.ErrLink)
+
+// inForceElsewhere reports whether the agent of g enters another account in the
+// scenario of g.
+func inForceElsewhere(all []Grant, g Grant) bool {
+	return slices.ContainsFunc(all, func(other Grant) bool {
+		state := other.Now()
+		return other.UserID != g.UserID && other.Scenario == g.Scenario && (state == Approved || state == Suspended)
+	})
+}
+
+// heldElsewhere reports whether the owner of another account has let the agent of g
+// in, in whatever scenario, and has not ended that. An approval that has run out
+// holds the agent too: otherwise a stranger would have to wait for that moment only.
+func heldElsewhere(all []Grant, g Grant) bool {
+	return slices.ContainsFunc(all, func(other Grant) bool {
+		return other.UserID != g.UserID && (other.State == Approved || other.State == Suspended)
+	})
+}
+
+// alone makes sure that no other instance has let the agent of g, which has just
+// been approved, into another account at the same time. Where one has, g is denied.
+// Each of the two looks after it has written, so that at least one sees the other,
+// whatever their clocks say.
+func (p *Policy) alone(ctx context.Context, g Grant, elsewhere func([]Grant, Grant) bool) error {
+	all, err := p.store.AgentGrants(ctx, g.Agent)
+	switch {
+	case err != nil:
+		err = fmt.Errorf("grants: find grants of agent: %w", err)
+	case elsewhere(all, g):
+		err = errElsewhere
+	default:
+		return nil
+	}
+	g.State = Denied
+	if _, undo := p.store.UpdateGrant(context.WithoutCancel(ctx), g); undo != nil {
+		return errors.Join(err, fmt.Errorf("grants: take approval back: %w", undo))
+	}
+	return err
+}
+
 // RevokeAll revokes every grant of an account that could let an agent in, now or
 // later, and denies every request. It goes on after an error, and returns all.
 func (p *Policy) RevokeAll(ctx context.Context, userID string) error {
@@ -164,25 +210,45 @@ func (p *Policy) RevokeAll(ctx context.Context, userID string) error {
 	return errors.Join(errs...)
 }
 
-func (p *Policy) revoke(ctx context.Context, userID string, g Grant) error {
+// revoke ends a grant in the name of a human, and tells its owner.
+func (p *Policy) revoke(ctx context.Context, humanID string, g Grant) error {
+	g, event, err := p.end(ctx, g)
+	if event != "" {
+		p.denyActions(ctx, g, humanID)
+		p.changed(ctx, event, g, humanID)
+	}
+	return err
+}
+
+// end revokes a grant, or denies one that was asked for, whatever happens to it in
+// the meantime, and returns which of both it was; nothing if it is over already.
+func (p *Policy) end(ctx context.Context, g Grant) (ended Grant, event authagent.EventName, err error) {
 	for {
 		to := Revoked
 		switch g.Now() {
 		case Pending:
 			to = Denied
 		case Denied, Revoked:
-			return nil
+			return g, "", nil
 		case Expired:
 			if g.State == Pending {
-				return nil
+				return g, "", nil
 			}
 		}
-		_, err := p.Decide(ctx, userID, Decision{GrantID: g.ID, Version: g.Version, State: to})
-		if !errors.Is(err, authagent.ErrConflict) {
-			return err
+		if event, err = p.apply(&g, Decision{State: to}); err != nil {
+			return g, "", err
 		}
-		if g, err = p.store.Grant(ctx, g.ID); err != nil { // changed in the meantime: look again
-			return err
+		if ended, err = p.store.UpdateGrant(ctx, g); err == nil {
+			return ended, event, nil
+		}
+		if !errors.Is(err, authagent.ErrConflict) {
+			return g, "", fmt.Errorf("grants: revoke grant: %w", err)
+		}
+		switch g, err = p.store.Grant(ctx, g.ID); { // changed in the meantime: look again
+		case errors.Is(err, authagent.ErrNotFound):
+			return g, "", nil
+		case err != nil:
+			return g, "", fmt.Errorf("grants: find grant: %w", err)
 		}
 	}
 }

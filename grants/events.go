@@ -90,11 +90,15 @@ func named(id string) string {
 // changed tells everybody that a grant has changed. humanID is who did it, empty
 // for the package itself.
 func (p *Policy) changed(ctx context.Context, event authagent.EventName, g Grant, humanID string) {
-	p.audit(ctx, authagent.Event{
-		Name: event, Issuer: g.Agent.Issuer, Agent: g.Agent, UserID: g.UserID, HumanID: humanID, GrantID: g.ID, Scenario: g.Scenario,
-		Access: g.Access, RemoteAddr: g.RequestedFrom,
-	})
+	p.audit(ctx, eventOf(event, g, humanID))
 	p.notify(ctx, Notice{Kind: event, UserID: g.UserID, Grant: &g})
+}
+
+func eventOf(name authagent.EventName, g Grant, humanID string) authagent.Event {
+	return authagent.Event{
+		Name: name, Issuer: g.Agent.Issuer, Agent: g.Agent, UserID: g.UserID, HumanID: humanID, GrantID: g.ID, Scenario: g.Scenario,
+		Access: g.Access, RemoteAddr: g.RequestedFrom,
+	}
 }
 
 // dropped records a request that no owner will hear of.

@@ -613,6 +613,11 @@ func (p *Policy) mayHaveAnother(ctx context.Context, userID string) (refusal str
 // LinkByOwner implements [authagent.OwnerLinker]: a human who is signed in has
 // connected the agent to their own account. The grant lets it read; more is a
 // choice of its own.
+//
+// No connection moves an agent. One that the owner of another account has let in,
+// and has not revoked, is refused with authagent.ErrLink, and nothing changes; so
+// whoever connects or approves an agent first has it. [Policy.ForgetAgent] frees an
+// agent that a stranger has connected.
 func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error {
 	if err := p.filing.take(ctx); err != nil {
 		return err
@@ -622,11 +627,11 @@ func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error
 	if err != nil {
 		return fmt.Errorf("grants: find grants of agent: %w", err)
 	}
-	if g, found := inForce(all, r.Scenario); found && g.UserID != r.User.ID {
-		return fmt.Errorf("grants: the agent acts for another account: %w", authagent.ErrLink)
-	}
 	have := slices.IndexFunc(all, func(g Grant) bool { return g.UserID == r.User.ID && g.Scenario == r.Scenario })
 	want := p.newGrant(r, Approved, p.approvedFor())
+	if heldElsewhere(all, want) {
+		return errElsewhere
+	}
 	if have >= 0 {
 		want.ID, want.Version, want.RequestedAt = all[have].ID, all[have].Version, all[have].RequestedAt
 		want.SessionsFrom = all[have].anew(want.DecidedAt)
@@ -657,6 +662,9 @@ func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error
 	}
 	if err != nil {
 		return fmt.Errorf("grants: connect agent: %w", err)
+	}
+	if err := p.alone(ctx, want, heldElsewhere); err != nil {
+		return err
 	}
 	p.changed(ctx, EventApproved, want, r.User.ID)
 	return nil

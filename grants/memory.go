@@ -2,6 +2,7 @@ package grants
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -261,6 +262,22 @@ func (m *Memory) OwnerDeeds(_ context.Context, userID string, n int) ([]Deed, er
 	latest := slices.Clone(all[max(0, len(all)-n):])
 	slices.Reverse(latest)
 	return latest, nil
+}
+
+// EraseUser implements [UserEraser].
+func (m *Memory) EraseUser(_ context.Context, userID string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id, g := range m.grants {
+		if g.UserID == userID {
+			delete(m.grants, id)
+			delete(m.networks, id)
+		}
+	}
+	maps.DeleteFunc(m.approvals, func(_ string, a Approval) bool { return a.UserID == userID })
+	maps.DeleteFunc(m.sessions, func(_ string, a Activity) bool { return a.UserID == userID })
+	delete(m.deeds, userID)
+	return nil
 }
 
 // Rules implements [RuleStore].

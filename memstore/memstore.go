@@ -7,7 +7,10 @@ package memstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,8 +27,8 @@ type Account struct {
 
 // Users is an [authagent.UserStore]. It finds accounts by their ID
 // ([authagent.UserFinder]), can create them ([authagent.UserCreator]), remembers which account an agent entered
-// ([authagent.AgentLinker]), and ends the sessions of accounts that are disabled
-// or gone ([authagent.SessionChecker]).
+// ([authagent.AgentLinker]) until it is to forget it ([authagent.Forgetter]), and ends
+// the sessions of accounts that are disabled or gone ([authagent.SessionChecker]).
 type Users struct {
 	mu       sync.Mutex
 	accounts []*Account
@@ -81,7 +84,7 @@ func (u *Users) Get(id string) (Account, bool) {
 }
 
 // Remove deletes the account with this ID. Links of agents to it stay, and lead
-// nowhere.
+// nowhere, until ForgetUser.
 func (u *Users) Remove(id string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -132,7 +135,9 @@ func (u *Users) UserByID(_ context.Context, id string) (authagent.User, error) {
 	if !ok {
 		return authagent.User{}, authagent.ErrNotFound
 	}
-	return a.User, nil
+	user := a.User
+	user.Name = a.Name
+	return user, nil
 }
 
 // CreateUser implements [authagent.UserCreator].
@@ -162,6 +167,38 @@ func (u *Users) LinkAgent(_ context.Context, agent authagent.Agent, userID strin
 	return userID, nil
 }
 
+// LinkedUser implements [authagent.AgentLinker].
+func (u *Users) LinkedUser(_ context.Context, agent authagent.Agent) (string, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if linked, ok := u.links[agent]; ok {
+		return linked, nil
+	}
+	return "", authagent.ErrNotFound
+}
+
+// ForgetAgent implements [authagent.Forgetter].
+func (u *Users) ForgetAgent(_ context.Context, _ string, agent authagent.Agent) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.links, agent)
+	return nil
+}
+
+// ForgetUser implements [authagent.Forgetter]. It leaves the account itself, which is
+// for Remove to delete.
+func (u *Users) ForgetUser(_ context.Context, _, userID string) error {
+	if userID == "" {
+		return errNoUser
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	maps.DeleteFunc(u.links, func(_ authagent.Agent, linked string) bool { return linked == userID })
+	return nil
+}
+
+var errNoUser = errors.New("memstore: forget user: the user ID is empty")
+
 // CheckSession implements [authagent.SessionChecker].
 func (u *Users) CheckSession(_ context.Context, s *authagent.Session) error {
 	if s.UserID == "" {
@@ -173,10 +210,12 @@ func (u *Users) CheckSession(_ context.Context, s *authagent.Session) error {
 	return nil
 }
 
-// Profiles is an [authagent.ProfileStore].
+// Profiles is an [authagent.ProfileStore], and can forget those that are linked to
+// an account ([authagent.Forgetter]).
 type Profiles struct {
-	mu  sync.Mutex
-	all []authagent.Profile
+	mu    sync.Mutex
+	all   []authagent.Profile
+	named int // IDs given out so far
 }
 
 // FindOrCreateProfile implements [authagent.ProfileStore].
@@ -188,9 +227,31 @@ func (p *Profiles) FindOrCreateProfile(_ context.Context, want authagent.Profile
 			return have, nil
 		}
 	}
-	want.ID = fmt.Sprintf("profile_%d", len(p.all)+1)
+	p.named++
+	want.ID = fmt.Sprintf("profile_%d", p.named)
 	p.all = append(p.all, want)
 	return want, nil
+}
+
+// ForgetAgent implements [authagent.Forgetter].
+func (p *Profiles) ForgetAgent(_ context.Context, _ string, agent authagent.Agent) error {
+	p.remove(func(have authagent.Profile) bool { return have.Agent == agent && have.UserID != "" })
+	return nil
+}
+
+// ForgetUser implements [authagent.Forgetter].
+func (p *Profiles) ForgetUser(_ context.Context, _, userID string) error {
+	if userID == "" {
+		return errNoUser
+	}
+	p.remove(func(have authagent.Profile) bool { return have.UserID == userID })
+	return nil
+}
+
+func (p *Profiles) remove(these func(authagent.Profile) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.all = slices.DeleteFunc(p.all, these)
 }
 
 // Get returns the profile with this ID.

@@ -147,6 +147,7 @@ func Profiles(t *testing.T, open func() authagent.ProfileStore) {
 			}
 		})
 	}
+	t.Run("LNK-31 LNK-34 forgotten", func(t *testing.T) { forgottenProfiles(t, open(), get) })
 	t.Run("LNK-13 many first sign-ins at once", func(t *testing.T) {
 		s, agent := open(), newAgent()
 		all := together(func(i int) authagent.Profile {
@@ -158,6 +159,60 @@ func Profiles(t *testing.T, open func() authagent.ProfileStore) {
 			}
 		}
 	})
+}
+
+// forgetAgent and forgetUser call a Forgetter, twice: the second time there is nothing
+// to forget.
+func forgetAgent(t *testing.T, f authagent.Forgetter, agent authagent.Agent) {
+	t.Helper()
+	for range 2 {
+		if err := f.ForgetAgent(t.Context(), "operator", agent); err != nil {
+			t.Errorf("ForgetAgent(%+v): %v", agent, err)
+		}
+	}
+}
+
+func forgetUser(t *testing.T, f authagent.Forgetter, userID string) {
+	t.Helper()
+	for range 2 {
+		if err := f.ForgetUser(t.Context(), "", userID); err != nil {
+			t.Errorf("ForgetUser(%q): %v", userID, err)
+		}
+	}
+	if f.ForgetUser(t.Context(), "", "") == nil {
+		t.Error(`ForgetUser("") returned no error`)
+	}
+}
+
+// forgottenProfiles checks a ProfileStore that is a Forgetter.
+func forgottenProfiles(t *testing.T, s authagent.ProfileStore, get func(*testing.T, authagent.ProfileStore, authagent.Profile) authagent.Profile) {
+	f, ok := s.(authagent.Forgetter)
+	if !ok {
+		t.Skip("the store is no Forgetter")
+	}
+	for name, forget := range map[string]func(agent authagent.Agent, userID string){
+		"agent": func(agent authagent.Agent, _ string) { forgetAgent(t, f, agent) },
+		"user":  func(_ authagent.Agent, userID string) { forgetUser(t, f, userID) },
+	} {
+		agent, user := newAgent(), "User_"+rand.Text()
+		linked := get(t, s, authagent.Profile{Agent: agent, Scenario: "S", UserID: user})
+		stay := []authagent.Profile{
+			get(t, s, authagent.Profile{Agent: agent, Scenario: "FreshProfile"}),
+			get(t, s, authagent.Profile{Agent: newAgent(), Scenario: "S", UserID: strings.ToLower(user)}),
+			get(t, s, authagent.Profile{Agent: newAgent(), Scenario: "S", UserID: user + " "}),
+			get(t, s, authagent.Profile{Agent: authagent.Agent{Issuer: agent.Issuer + "/", ID: agent.ID}, Scenario: "S", UserID: "other"}),
+			get(t, s, authagent.Profile{Agent: authagent.Agent{Issuer: agent.Issuer, ID: strings.ToLower(agent.ID)}, Scenario: "S", UserID: "other"}),
+		}
+		forget(agent, user)
+		if again := get(t, s, authagent.Profile{Agent: agent, Scenario: "S", UserID: "next"}); again.ID == linked.ID || again.UserID != "next" {
+			t.Errorf("after forgetting the %s: %+v, before it %+v", name, again, linked)
+		}
+		for _, p := range stay {
+			if got := get(t, s, authagent.Profile{Agent: p.Agent, Scenario: p.Scenario}); got != p {
+				t.Errorf("forgetting the %s changed %+v to %+v", name, p, got)
+			}
+		}
+	}
 }
 
 // Links checks an AgentLinker.
@@ -188,6 +243,45 @@ func Links(t *testing.T, open func() authagent.AgentLinker) {
 			}
 		})
 	}
+	t.Run("LNK-30 looked up, and not recorded", func(t *testing.T) {
+		s, agent := open(), newAgent()
+		for _, want := range []string{"", "", "user 1", "user 1"} {
+			if want != "" {
+				link(t, s, agent, "user 1")
+			}
+			got, err := s.LinkedUser(t.Context(), agent)
+			if got != want || want == "" && !errors.Is(err, authagent.ErrNotFound) || want != "" && err != nil {
+				t.Errorf("LinkedUser: %q, %v; want %q", got, err, want)
+			}
+		}
+		other := authagent.Agent{Issuer: agent.Issuer, ID: strings.ToLower(agent.ID)}
+		if got, err := s.LinkedUser(t.Context(), other); !errors.Is(err, authagent.ErrNotFound) {
+			t.Errorf("LinkedUser of another agent: %q, %v", got, err)
+		}
+	})
+	t.Run("LNK-31 LNK-34 forgotten", func(t *testing.T) {
+		s := open()
+		f, ok := s.(authagent.Forgetter)
+		if !ok {
+			t.Skip("the store is no Forgetter")
+		}
+		user := "User_" + rand.Text()
+		agents := [4]authagent.Agent{newAgent(), newAgent(), newAgent(), newAgent()}
+		users := [4]string{user, user, strings.ToLower(user), user + " "}
+		for i, agent := range agents {
+			link(t, s, agent, users[i])
+		}
+		forgetAgent(t, f, agents[0])
+		if got := link(t, s, agents[0], "next"); got != "next" {
+			t.Errorf("after forgetting the agent it is linked to %q", got)
+		}
+		forgetUser(t, f, user)
+		for i, want := range [4]string{"next", "new", users[2], users[3]} {
+			if got := link(t, s, agents[i], "new"); got != want {
+				t.Errorf("after forgetting %q, the agent of %q is linked to %q, want %q", user, users[i], got, want)
+			}
+		}
+	})
 	t.Run("LNK-13 many at once", func(t *testing.T) {
 		s, agent := open(), newAgent()
 		all := together(func(i int) string { return link(t, s, agent, fmt.Sprint("user_", i)) })

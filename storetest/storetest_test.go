@@ -176,6 +176,10 @@ func (lastLinks) LinkAgent(_ context.Context, _ authagent.Agent, userID string) 
 	return userID, nil
 }
 
+func (lastLinks) LinkedUser(context.Context, authagent.Agent) (string, error) {
+	return "", authagent.ErrNotFound
+}
+
 type states func(id string) bool
 
 func (s states) UseState(_ context.Context, id string, _ time.Time) (bool, error) { return s(id), nil }

@@ -42,6 +42,7 @@ func Store(t *testing.T, open func(t *testing.T) grants.Store) {
 		"activity of several":        (*kit).activityOfSeveral,
 		"activity at once":           (*kit).activityAtOnce,
 		"deeds":                      (*kit).deeds,
+		"erased":                     (*kit).erased,
 		"rules":                      (*kit).rules,
 		"what is returned is a copy": (*kit).copies,
 	} {
@@ -610,4 +611,52 @@ func (k *kit) copies() {
 	k.same("Grant", k.grant("g1"), g2)
 	k.same("Approval", k.approval("a1"), a2)
 	k.same("Rules", grants.Rules{DenyDomains: []string{"a.example"}, DenyAgents: []authagent.Agent{agent}}, rules2)
+}
+
+// erased is for a [grants.UserEraser]: all of one account goes, and nothing else.
+func (k *kit) erased() {
+	eraser, ok := k.Store.(grants.UserEraser)
+	if !ok {
+		k.Skip("the store is no UserEraser")
+	}
+	const user = "User_a"
+	fill := func(id, user string) {
+		k.create(k.grant(id, func(g *grants.Grant) { g.UserID = user }))
+		k.createApproval(k.approval(id, func(a *grants.Approval) { a.GrantID, a.UserID = id, user }))
+		k.touch(grants.Activity{
+			SessionID: "s" + id, GrantID: id, UserID: user, Network: "192.0.2.1", StartedAt: k.now, SeenAt: k.now, ExpiresAt: k.now.Add(time.Hour),
+		}, grants.FirstUse)
+		if err := k.AddDeed(k.Context(), grants.Deed{GrantID: id, UserID: user, At: k.now}); err != nil {
+			k.Fatal(err)
+		}
+	}
+	counts := func(user string) [5]int {
+		return [5]int{
+			len(must[[]grants.Grant](k, "OwnerGrants")(k.OwnerGrants(k.Context(), user))),
+			len(must[[]grants.Approval](k, "OwnerApprovals")(k.OwnerApprovals(k.Context(), user))),
+			len(must[[]grants.Activity](k, "OwnerActivity")(k.OwnerActivity(k.Context(), user))),
+			len(must[[]grants.LastUse](k, "OwnerUses")(k.OwnerUses(k.Context(), user))),
+			len(must[[]grants.Deed](k, "OwnerDeeds")(k.OwnerDeeds(k.Context(), user, 10))),
+		}
+	}
+	fill("g", user)
+	others := append(lookalikes(user), "other")
+	for i, other := range others {
+		fill("g"+string(rune('a'+i)), other)
+	}
+	for range 2 { // the second time there is nothing to erase
+		if err := eraser.EraseUser(k.Context(), user); err != nil {
+			k.Fatal(err)
+		}
+		k.same("what is left", [5]int{}, counts(user))
+	}
+	_, err := k.Store.Grant(k.Context(), "g")
+	k.wantErr("Grant", err, authagent.ErrNotFound)
+	_, err = k.Store.Approval(k.Context(), "g")
+	k.wantErr("Approval", err, authagent.ErrNotFound)
+	for _, other := range others {
+		k.same("what "+other+" has", [5]int{1, 1, 1, 1, 1}, counts(other))
+	}
+	fill("g", user) // the grant is used for the first time, again
+	k.same("made anew", [5]int{1, 1, 1, 1, 1}, counts(user))
 }

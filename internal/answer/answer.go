@@ -58,7 +58,8 @@ const source = `{{define "head"}}<!doctype html>
 <p><small>{{.Code}} · request {{.RequestID}}</small></p>
 </main>
 </html>
-{{end}}{{define "signed-out"}}{{template "head" .}}{{with .SignOut}}<form class="auth-agent-form" method="post" action="{{.}}"><button class="auth-agent-button" type="submit">Sign out</button></form>
+{{end}}{{define "signed-out"}}{{template "head" .}}{{with .Account}}<p>It acts in the account <strong>{{.}}</strong>. If that is not the account of its owner, sign it out and tell this site.</p>
+{{end}}{{with .SignOut}}<form class="auth-agent-form" method="post" action="{{.}}"><button class="auth-agent-button" type="submit">Sign out</button></form>
 {{end}}<p><a href="{{.Home}}">Back to the site</a></p>
 </main>
 </html>

@@ -47,6 +47,10 @@ func (u users) LinkAgent(ctx context.Context, agent authagent.Agent, userID stri
 	return u.links.LinkAgent(ctx, agent, userID)
 }
 
+func (u users) LinkedUser(ctx context.Context, agent authagent.Agent) (string, error) {
+	return u.links.LinkedUser(ctx, agent)
+}
+
 // newSite starts a site with FullAccount whose first instance has these stores;
 // change alters the settings of all instances.
 func newSite(t testing.TB, s *sqlstore.Store, change ...func(*authagent.Config, *sqlstore.Store, *memstore.Users)) *site {

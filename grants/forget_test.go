@@ -1,0 +1,456 @@
+package grants_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/memstore"
+)
+
+// connect is a human who connects an agent, or has lured it into answering.
+func (s *shop) connect(human string, agent *authagenttest.Agent, header ...string) *response {
+	s.t.Helper()
+	c := s.human(human)
+	begun := s.do(c, "POST", "/connect", "", header...)
+	callback, err := agent.Authorize(context.Background(), &http.Client{Transport: s.hosts}, begun.Header.Get("Location"))
+	if err != nil {
+		s.t.Fatalf("connect: %d %s: %v", begun.StatusCode, begun.body, err)
+	}
+	resp := s.get(c, callback, header...)
+	s.wait()
+	return resp
+}
+
+func (s *shop) wantConnect(human string, agent *authagenttest.Agent, status int, reason authagent.Reason) {
+	s.t.Helper()
+	if resp := s.connect(human, agent); resp.StatusCode != status || resp.reason() != reason {
+		s.t.Errorf("%s connects %s: %d %s, want %d %q", human, agent.ID, resp.StatusCode, resp.body, status, reason)
+	}
+}
+
+// actsFor returns the account that an agent enters, and its profile.
+func (s *shop) actsFor(agent *authagenttest.Agent, header ...string) (userID, profileID string) {
+	s.t.Helper()
+	c := s.browser()
+	if resp := s.signIn(c, agent, header...); resp.StatusCode != http.StatusSeeOther {
+		s.t.Errorf("sign-in of %s: %d %s", agent.ID, resp.StatusCode, resp.body)
+	}
+	var session authagent.Session
+	json.Unmarshal([]byte(s.get(c, "/me", header...).body), &session)
+	return session.UserID, session.ProfileID
+}
+
+// TestConnectMovesNobody is LNK-30: whoever connects an agent that acts in another
+// account gets nothing, and changes nothing there.
+func TestConnectMovesNobody(t *testing.T) {
+	const email = "alice@example.com"
+	for name, test := range map[string]struct {
+		before func(s *shop) *authagenttest.Agent
+		stays  bool // the agent still enters alice's account
+	}{
+		"approved": {func(s *shop) *authagenttest.Agent {
+			agent, _ := s.approved("agent_1")
+			return agent
+		}, true},
+		"connected": {func(s *shop) *authagenttest.Agent {
+			agent := s.agent("agent_1", email)
+			s.wantConnect(s.alice, agent, 303, "")
+			return agent
+		}, true},
+		"suspended": {func(s *shop) *authagenttest.Agent {
+			agent, _ := s.approved("agent_1")
+			s.decide(s.alice, "agent_1", grants.Suspended)
+			return agent
+		}, false},
+		"run out": {func(s *shop) *authagenttest.Agent {
+			agent := s.agent("agent_1", email)
+			s.wantConnect(s.alice, agent, 303, "") // it never signs in, so that nothing else holds it
+			time.Sleep(90 * 24 * time.Hour)
+			return agent
+		}, false},
+		"in another scenario": {func(s *shop) *authagenttest.Agent {
+			s.options.scenario = "ContextualProfile"
+			s.instance("contextual")
+			agent := s.agent("agent_1", email)
+			if resp := s.connect(s.alice, agent, "X-Instance", "contextual"); resp.StatusCode != 303 {
+				t.Errorf("connect: %d %s", resp.StatusCode, resp.body)
+			}
+			return agent
+		}, false},
+		"revoked, and on record": {func(s *shop) *authagenttest.Agent {
+			agent, _ := s.approved("agent_1")
+			s.decide(s.alice, "agent_1", grants.Revoked)
+			return agent
+		}, false},
+	} {
+		bubble(t, "LNK-30 "+name, func(t *testing.T) {
+			s := newShop(t, options{})
+			agent := test.before(s)
+			before := s.overview(s.alice).Grants
+			s.told()
+			s.happened()
+			s.wantConnect(s.bob, agent, 403, authagent.ErrLink)
+			if diff := cmp.Diff(before, s.overview(s.alice).Grants); diff != "" || len(before) != 1 {
+				t.Errorf("alice's grant (-want +got):\n%s", diff)
+			}
+			if all := s.grants(s.bob); len(all) != 0 {
+				t.Errorf("bob has %v", all)
+			}
+			if told := s.told(); len(told) != 0 {
+				t.Errorf("told: %v", told)
+			}
+			if test.stays {
+				if user, _ := s.actsFor(agent); user != s.alice {
+					t.Errorf("the agent acts for %q", user)
+				}
+			}
+		})
+	}
+}
+
+// TestFirstCome is LNK-30 and LNK-31: an agent enters the account of whoever was
+// first. Its owner, who was not, gets it back through an operator.
+func TestFirstCome(t *testing.T) {
+	bubble(t, "asked for, and connected by a stranger", func(t *testing.T) {
+		s := newShop(t, options{})
+		agent := s.agent("agent_1", "alice@example.com")
+		s.wantSignIn(s.browser(), agent, 403, authagent.ErrApproval)
+		s.wantConnect(s.bob, agent, 303, "")
+		if user, _ := s.actsFor(agent); user != s.bob {
+			t.Errorf("the agent acts for %q", user)
+		}
+		g := s.grants(s.alice)["agent_1"]
+		d := grants.Decision{GrantID: g.ID, Version: g.Version, State: grants.Approved, Access: authagent.AccessRead}
+		if _, err := s.owners.Decide(context.Background(), s.alice, d); !errors.Is(err, authagent.ErrLink) {
+			t.Errorf("LNK-30 alice approves: %v", err)
+		}
+		if diff := cmp.Diff(g, s.grants(s.alice)["agent_1"]); diff != "" {
+			t.Errorf("LNK-30 alice's request (-want +got):\n%s", diff)
+		}
+		if err := s.instances[""].rp.ForgetAgent(context.Background(), "op", s.named("agent_1")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		s.decide(s.alice, "agent_1", grants.Approved) // what waited still waits
+		if user, _ := s.actsFor(agent); user != s.alice {
+			t.Errorf("LNK-31 the agent acts for %q", user)
+		}
+	})
+	bubble(t, "approved, and connected by a stranger", func(t *testing.T) {
+		s := newShop(t, options{})
+		agent, c := s.approved("agent_1")
+		s.wantConnect(s.bob, agent, 403, authagent.ErrLink)
+		s.want(c, "GET", "/me", 200, "")
+		if user, _ := s.actsFor(agent); user != s.alice {
+			t.Errorf("LNK-30 the agent acts for %q", user)
+		}
+	})
+}
+
+// overtaking is a store in which somebody is faster: before its first grant is
+// created, other happens.
+type overtaking struct {
+	grants.Store
+	other func()
+}
+
+func (o *overtaking) CreateGrant(ctx context.Context, g grants.Grant) (grants.Grant, bool, error) {
+	if other := o.other; other != nil {
+		o.other = nil
+		other()
+	}
+	return o.Store.CreateGrant(ctx, g)
+}
+
+func (o *overtaking) UpdateGrant(ctx context.Context, g grants.Grant) (grants.Grant, error) {
+	if other := o.other; other != nil && g.State == grants.Approved {
+		o.other = nil
+		other()
+	}
+	return o.Store.UpdateGrant(ctx, g)
+}
+
+// TestConnectedAtOnce is LNK-30 at two instances, whose clocks nothing rests on:
+// of two owners who let an agent in at once, one at most has it.
+func TestConnectedAtOnce(t *testing.T) {
+	ctx := context.Background()
+	agent := authagent.Agent{Issuer: "https://as.example", ID: "agent_1"}
+	request := func(user string) authagent.LinkRequest {
+		return authagent.LinkRequest{Agent: agent, Scenario: "S", Email: user + "@example.com", User: &authagent.User{ID: user}}
+	}
+	for _, how := range []string{"connects", "approves"} {
+		synctest.Test(t, func(t *testing.T) {
+			memory := grants.NewMemory()
+			slow := &overtaking{Store: memory}
+			bobs, alices := grants.OwnerApproval(slow), grants.OwnerApproval(memory)
+			bobs.Logger, alices.Logger = quiet, quiet
+			faster := func() {
+				time.Sleep(time.Second) // so that bob's is the earlier one, by the clock
+				if err := alices.LinkByOwner(ctx, request("alice")); err != nil {
+					t.Errorf("alice connects: %v", err)
+				}
+			}
+			var err error
+			if how == "connects" {
+				slow.other = faster
+				err = bobs.LinkByOwner(ctx, request("bob"))
+			} else {
+				bobs.Link(ctx, request("bob"))
+				bobs.Wait()
+				slow.other = faster
+				all, _ := memory.OwnerGrants(ctx, "bob")
+				_, err = bobs.Decide(ctx, "bob", grants.Decision{GrantID: all[0].ID, Version: all[0].Version, State: grants.Approved, Access: authagent.AccessRead})
+			}
+			if !errors.Is(err, authagent.ErrLink) {
+				t.Errorf("LNK-30 bob %s: %v", how, err)
+			}
+			if link, err := alices.Link(ctx, request("alice")); err != nil || link.UserID != "alice" {
+				t.Errorf("LNK-30 bob %s: the agent enters %q, %v", how, link.UserID, err)
+			}
+			bobs.Wait()
+			alices.Wait()
+		})
+	}
+}
+
+// TestForgetAgent is LNK-31: an operator frees an agent that a stranger has
+// connected. Its sessions end, and its owner can connect it.
+func TestForgetAgent(t *testing.T) {
+	ctx := context.Background()
+	for _, scenario := range []string{"FullAccount", "ContextualProfile"} {
+		bubble(t, "LNK-31 "+scenario, func(t *testing.T) {
+			s := newShop(t, options{scenario: scenario})
+			agent, c := s.agent("agent_1", "alice@example.com"), s.browser()
+			s.wantConnect(s.bob, agent, 303, "")
+			s.wantSignIn(c, agent, 303, "")
+			_, squatted := s.actsFor(agent)
+			s.wantConnect(s.alice, agent, 403, authagent.ErrLink)
+			_, other := s.approved("agent_2")
+			s.events.take()
+			rp := s.instances[""].rp
+			if err := rp.ForgetAgent(ctx, "op", s.named("agent_1")); err != nil {
+				t.Fatal(err)
+			}
+			s.wait()
+			var names []authagent.EventName
+			for _, e := range s.events.take() {
+				names = append(names, e.Name)
+				if e.HumanID != "op" || e.Agent != s.named("agent_1") {
+					t.Errorf("event %+v", e)
+				}
+			}
+			slices.Sort(names)
+			if diff := cmp.Diff([]authagent.EventName{authagent.EventAgentForgotten, grants.EventRevoked}, names); diff != "" {
+				t.Errorf("LOG-3 events (-want +got):\n%s", diff)
+			}
+			if g := s.grants(s.bob)["agent_1"]; g.State != grants.Revoked {
+				t.Errorf("bob's grant: %+v", g)
+			}
+			s.want(c, "GET", "/me", 401, authagent.ErrNoSession)
+			s.want(other, "GET", "/me", 200, "")
+			time.Sleep(time.Second)
+			s.wantConnect(s.alice, agent, 303, "")
+			user, profile := s.actsFor(agent)
+			if user != s.alice || scenario == "ContextualProfile" && (profile == squatted || profile == "") {
+				t.Errorf("the agent acts for %q as %q", user, profile)
+			}
+			if err := rp.ForgetAgent(ctx, "op", s.named("agent_3")); err != nil {
+				t.Errorf("an agent that nobody knows: %v", err)
+			}
+		})
+	}
+}
+
+// TestConnectNeedsAgent is LNK-32: what comes back and names no agent, or the person
+// as the agent, is not connected.
+func TestConnectNeedsAgent(t *testing.T) {
+	for name, test := range map[string]struct {
+		user        bool // Config.SubjectIsUser
+		introspects bool
+		agent       authagenttest.Agent
+		reason      authagent.Reason
+	}{
+		"an agent in act":               {true, false, authagenttest.Agent{ID: "agent_1", UserID: "alice"}, ""},
+		"a person":                      {true, false, authagenttest.Agent{ID: "alice"}, authagent.ErrIdentity},
+		"a person, by introspection":    {true, true, authagenttest.Agent{ID: "alice"}, authagent.ErrIdentity},
+		"acting for itself":             {true, false, authagenttest.Agent{ID: "alice", UserID: "alice"}, authagent.ErrIdentity},
+		"acting for itself, asked":      {true, true, authagenttest.Agent{ID: "alice", UserID: "alice"}, authagent.ErrIdentity},
+		"a person of an agents' issuer": {false, false, authagenttest.Agent{ID: "agent_1", UserID: "alice"}, authagent.ErrIdentity},
+	} {
+		bubble(t, "LNK-32 "+name, func(t *testing.T) {
+			s := newShop(t, options{config: func(_ *shop, c *authagent.Config) { c.SubjectIsUser, c.Introspect = test.user, test.introspects }})
+			s.as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) {
+				f.ActorClaim, f.OpaqueTokens = test.agent.UserID != "", test.introspects
+			})
+			test.agent.Email = "x@example.com"
+			resp := s.connect(s.alice, s.as.AddAgent(test.agent))
+			if resp.reason() != test.reason {
+				t.Errorf("%d %s, want %q", resp.StatusCode, resp.body, test.reason)
+			}
+			if n := len(s.grants(s.alice)); (n == 1) != (test.reason == "") {
+				t.Errorf("%d grants", n)
+			}
+		})
+	}
+}
+
+// plain is a store that cannot erase.
+type plain struct{ grants.Store }
+
+// TestForgetUser is LNK-34: nothing of an account that is gone lets an agent into
+// another one of its ID, and the agent is free.
+func TestForgetUser(t *testing.T) {
+	ctx := context.Background()
+	for name, store := range map[string]func(grants.Store) grants.Store{
+		"erased":  func(s grants.Store) grants.Store { return s },
+		"revoked": func(s grants.Store) grants.Store { return plain{s} },
+	} {
+		for _, scenario := range []string{"FullAccount", "ContextualProfile"} {
+			bubble(t, "LNK-34 "+scenario+" "+name, func(t *testing.T) {
+				s := newShop(t, options{scenario: scenario, store: store})
+				agent, c := s.approved("agent_1")
+				s.pay(c, "amount=1")
+				s.wantSignIn(s.browser(), s.agent("agent_2", "alice@example.com"), 403, authagent.ErrApproval)
+				bobs, bob := s.agent("agent_b", "bob@example.com"), s.browser()
+				s.wantConnect(s.bob, bobs, 303, "")
+				s.wantSignIn(bob, bobs, 303, "")
+				s.users.Remove(s.alice)
+				s.told()
+				s.events.take()
+				rp := s.instances[""].rp
+				for range 2 { // the second time there is nothing to do
+					if err := rp.ForgetUser(ctx, "op", s.alice); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if told := s.told(); len(told) != 0 {
+					t.Errorf("an owner who is gone is told: %v", told)
+				}
+				ended := 0
+				for _, e := range s.events.take() {
+					if e.HumanID != "op" || e.UserID != s.alice {
+						t.Errorf("event %+v", e)
+					}
+					if e.Name == grants.EventRevoked || e.Name == grants.EventDenied {
+						ended++
+					}
+				}
+				if ended != 2 {
+					t.Errorf("LOG-3 %d grants were ended, want 2", ended)
+				}
+				o := s.overview(s.alice)
+				if name == "erased" && len(o.Grants)+len(o.Approvals)+len(o.Sessions)+len(o.Uses)+len(o.Deeds) > 0 {
+					t.Errorf("left over: %+v", o)
+				}
+				for _, a := range o.Approvals {
+					if a.Now() == grants.Pending {
+						t.Errorf("it still waits: %+v", a)
+					}
+				}
+				s.users.Put(memberOf(s.alice, "alice@example.com")) // as no site must
+				s.want(c, "GET", "/me", 401, authagent.ErrNoSession)
+				s.wantSignIn(s.browser(), agent, 403, authagent.ErrApproval)
+				s.want(bob, "GET", "/me", 200, "")
+				s.wantConnect(s.bob, agent, 303, "")
+				if user, profile := s.actsFor(agent); user != s.bob || (scenario == "ContextualProfile") != (profile != "") {
+					t.Errorf("the agent acts for %q as %q", user, profile)
+				}
+			})
+		}
+	}
+}
+
+// stubborn is a store that fails to erase.
+type stubborn struct {
+	*grants.Memory
+	fail bool
+}
+
+func (s *stubborn) EraseUser(ctx context.Context, id string) error {
+	if s.fail {
+		return errors.New("connection refused")
+	}
+	return s.Memory.EraseUser(ctx, id)
+}
+
+// noForgetter hides that a store can forget.
+type noForgetter struct{ authagent.ProfileStore }
+
+// TestForgetFails is LNK-34: what fails is said, the rest is done, and a further call
+// finishes it.
+func TestForgetFails(t *testing.T) {
+	ctx := context.Background()
+	bubble(t, "LNK-34 a store fails", func(t *testing.T) {
+		store := &stubborn{grants.NewMemory(), true}
+		s := newShop(t, options{scenario: "ContextualProfile", store: func(grants.Store) grants.Store { return store }})
+		agent, c := s.approved("agent_1")
+		s.users.Remove(s.alice)
+		s.events.take()
+		rp := s.instances[""].rp
+		if err := rp.ForgetUser(ctx, "op", s.alice); err == nil || !strings.Contains(err.Error(), "erase user: connection refused") {
+			t.Errorf("error %v", err)
+		}
+		s.wait()
+		said := slices.ContainsFunc(s.events.take(), func(e authagent.Event) bool {
+			return e.Name == authagent.EventUserForgotten && e.Outcome == authagent.OutcomeFailed
+		})
+		if !said {
+			t.Error("LOG-3: no event says that it has failed")
+		}
+		if g := s.grants(s.alice)["agent_1"]; g.State != grants.Revoked || len(s.profiles.All()) != 0 {
+			t.Errorf("grant %+v, profiles %v", g, s.profiles.All())
+		}
+		s.want(c, "GET", "/me", 401, authagent.ErrNoSession)
+		store.fail = false
+		if err := rp.ForgetUser(ctx, "op", s.alice); err != nil || len(s.overview(s.alice).Grants) != 0 {
+			t.Errorf("once more: %v, %v", err, s.overview(s.alice).Grants)
+		}
+		s.wantConnect(s.bob, agent, 303, "")
+	})
+	bubble(t, "LNK-34 a store cannot", func(t *testing.T) {
+		s := newShop(t, options{config: func(s *shop, c *authagent.Config) {
+			c.Scenario = authagent.ContextualProfile(s.users, noForgetter{s.profiles}, grants.OwnerApproval(s.store))
+		}})
+		rp := s.instances[""].rp
+		for what, err := range map[string]error{"user": rp.ForgetUser(ctx, "op", s.alice), "agent": rp.ForgetAgent(ctx, "op", s.named("agent_1"))} {
+			if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "ProfileStore") {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+	})
+	bubble(t, "LNK-34 nobody", func(t *testing.T) {
+		s := newShop(t, options{scenario: "ContextualProfile"})
+		s.profiles.FindOrCreateProfile(ctx, authagent.Profile{Agent: s.named("agent_1"), Scenario: "FreshProfile"})
+		rp := s.instances[""].rp
+		for what, forget := range map[string]func() error{
+			"relying party": func() error { return rp.ForgetUser(ctx, "op", "") },
+			"policy":        func() error { return s.owners.ForgetUser(ctx, "op", "") },
+			"users":         func() error { return s.users.ForgetUser(ctx, "op", "") },
+			"profiles":      func() error { return s.profiles.ForgetUser(ctx, "op", "") },
+		} {
+			if forget() == nil {
+				t.Errorf("%s: no error", what)
+			}
+		}
+		if err := rp.ForgetAgent(ctx, "op", s.named("agent_1")); err != nil || len(s.profiles.All()) != 1 {
+			t.Errorf("%v; profiles that are linked to nobody: %v", err, s.profiles.All())
+		}
+	})
+}
+
+// memberOf is an account of this ID.
+func memberOf(id, email string) memstore.Account {
+	return memstore.Account{User: authagent.User{ID: id, EmailVerified: true}, Email: email}
+}

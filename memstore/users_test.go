@@ -1,0 +1,21 @@
+package memstore_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/storetest"
+)
+
+type userTable struct{ memstore.Users }
+
+func (u *userTable) AddAccount(_ context.Context, email string, user authagent.User) (string, error) {
+	return u.Put(memstore.Account{User: user, Email: email}), nil
+}
+
+// TestUsers runs the kit for a site's accounts: LNK-7, LNK-8, LNK-9, LNK-10, LNK-35.
+func TestUsers(t *testing.T) {
+	storetest.Users(t, func() storetest.UserTable { return &userTable{} })
+}
