@@ -214,7 +214,7 @@ func (p *Policy) RevokeAll(ctx context.Context, userID string) error {
 func (p *Policy) revoke(ctx context.Context, humanID string, g Grant) error {
 	g, event, err := p.end(ctx, g)
 	if event != "" {
-		p.denyActions(ctx, g, humanID)
+		p.stopActions(ctx, g, humanID)
 		p.changed(ctx, event, g, humanID)
 	}
 	return err

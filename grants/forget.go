@@ -59,7 +59,7 @@ func (p *Policy) ForgetUser(ctx context.Context, humanID, userID string) error {
 	for _, g := range all {
 		g, event, err := p.end(ctx, g)
 		if event != "" {
-			p.denyActions(ctx, g, humanID)
+			p.stopActions(ctx, g, humanID)
 			p.audit(ctx, eventOf(event, g, humanID))
 		}
 		errs = append(errs, err)
