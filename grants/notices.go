@@ -3,7 +3,6 @@ package grants
 import (
 	"cmp"
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -49,6 +48,15 @@ type letter struct {
 	notice Notice
 	since  time.Time // when it was put in
 	due    time.Time
+	paid   bool // it may be told as soon as it is its turn
+}
+
+func (l *letter) slot() slot { return slot{l.notice.UserID, l.notice.Kind} }
+
+// before reports whether l is to be told before m: first what matters more, then
+// what has waited longer, whoever it is for.
+func (l *letter) before(m *letter) bool {
+	return cmp.Or(cmp.Compare(l.notice.rank(), m.notice.rank()), l.since.Compare(m.since)) < 0
 }
 
 func newPost(p *Policy) *post {
@@ -94,7 +102,9 @@ func (o *post) add(ctx context.Context, n Notice) bool {
 		return false
 	}
 	now := time.Now()
-	o.waiting[at] = &letter{ctx: ctx, notice: n, since: now, due: now}
+	l := &letter{ctx: ctx, notice: n, since: now}
+	o.pay(l, now)
+	o.waiting[at] = l
 	o.owners[n.UserID]++
 	o.start()
 	return true
@@ -152,47 +162,53 @@ func (o *post) next() *letter {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
-	all := make([]*letter, 0, len(o.waiting))
-	for _, l := range o.waiting {
-		all = append(all, l)
-	}
-	slices.SortFunc(all, func(a, b *letter) int {
-		return cmp.Or(cmp.Compare(a.notice.rank(), b.notice.rank()), a.since.Compare(b.since), cmp.Compare(a.notice.UserID, b.notice.UserID))
-	})
-	for _, l := range all {
-		if !now.Before(l.due) || o.hurrying > 0 {
-			if wait := o.mayTell(l); wait == 0 || o.hurrying > 0 {
-				o.remove(slot{l.notice.UserID, l.notice.Kind})
-				return l
-			} else {
-				l.due = now.Add(wait)
+	for {
+		var first *letter
+		for _, l := range o.waiting {
+			if (o.hurrying > 0 || !now.Before(l.due)) && (first == nil || l.before(first)) {
+				first = l
 			}
 		}
+		if first == nil {
+			o.running = false
+			o.wake(now)
+			return nil
+		}
+		if o.pay(first, now); first.paid || o.hurrying > 0 {
+			o.remove(first.slot())
+			return first
+		}
 	}
-	o.running = false
-	o.wake(all, now)
-	return nil
 }
 
-// mayTell returns how long a letter has to wait, lest its owner is told too often.
-func (o *post) mayTell(l *letter) time.Duration {
+// pay takes a letter from the budget of its kind and owner, or puts off when it is due.
+func (o *post) pay(l *letter, now time.Time) {
+	if l.paid {
+		return
+	}
 	key := string(l.notice.Kind) + " " + l.notice.UserID
-	if wait := o.pause.Allow(key); wait > 0 {
-		return wait
+	wait := o.pause.Allow(key)
+	if wait == 0 {
+		wait = o.often.Allow(key)
 	}
-	return o.often.Allow(key)
+	l.paid, l.due = wait == 0, now.Add(wait)
 }
 
-// wake has run started when the first of all is due.
-func (o *post) wake(all []*letter, now time.Time) {
+// wake has run started when the next letter is due.
+func (o *post) wake(now time.Time) {
 	if o.timer != nil {
 		o.timer.Stop()
 	}
-	if len(all) == 0 {
+	if len(o.waiting) == 0 {
 		return
 	}
-	first := slices.MinFunc(all, func(a, b *letter) int { return a.due.Compare(b.due) })
-	o.timer = time.AfterFunc(first.due.Sub(now), func() {
+	due := now.Add(toldPeriod)
+	for _, l := range o.waiting {
+		if l.due.Before(due) {
+			due = l.due
+		}
+	}
+	o.timer = time.AfterFunc(due.Sub(now), func() {
 		o.mu.Lock()
 		defer o.mu.Unlock()
 		o.start()
