@@ -348,6 +348,7 @@ type LinkRequest struct {
 	RemoteAddr    string // where the request comes from, as Config.ClientAddr has it
 	Scenario      string
 	User          *User  // the account with that address that may be entered; nil if there is none
+	NoUser        string // why User is nil, in words for the site's log; the agent must not learn it
 	Access        Access // the most that the scenario gives
 }
 
@@ -632,6 +633,7 @@ func (s *accounts) enter(ctx context.Context, in *SignIn, create bool) (Link, *U
 		return Link{}, nil, err
 	}
 	request := s.request(in, owner, user)
+	request.NoUser = why
 	link, err := s.link.Link(ctx, request)
 	if creator, ok := s.users.(UserCreator); ok && create && why == addressFree && errors.Is(err, ErrNoAccount) {
 		link, user, err = s.create(ctx, creator, request)
@@ -826,7 +828,7 @@ func (s *accounts) create(ctx context.Context, creator UserCreator, request Link
 	case found == nil:
 		return Link{}, nil, fail(ErrNoAccount, "create account", "%s", why)
 	}
-	request.User = found
+	request.User, request.NoUser = found, ""
 	link, err := s.link.Link(ctx, request)
 	return link, found, err
 }

@@ -172,8 +172,9 @@ func pending() error {
 	}
 }
 
-// mayAsk bounds what waits for one owner, and counts what is new. What waits already
-// may go on waiting.
+// mayAsk bounds what an owner is asked about: what waits, and what was denied in the
+// last hour, lest a denial makes room for more of it. It counts what is new. What
+// waits already may go on waiting.
 func (p *Policy) mayAsk(ctx context.Context, r authagent.ActionRequest, want Approval) error {
 	all, err := p.store.OwnerApprovals(ctx, want.UserID)
 	if err != nil {
@@ -184,14 +185,14 @@ func (p *Policy) mayAsk(ctx context.Context, r authagent.ActionRequest, want App
 	}
 	waiting := 0
 	for _, a := range all {
-		if a.Now() == Pending {
+		if state := a.Now(); state == Pending || state == Denied && time.Since(a.RequestedAt) < time.Hour {
 			waiting++
 		}
 	}
 	if waiting >= or(p.MaxActions, 20) {
 		return &authagent.Error{
 			Reason: authagent.ErrLimited, Step: "ask for approval", RetryAfter: time.Hour,
-			Err: fmt.Errorf("%d actions wait for the owner", waiting),
+			Err: fmt.Errorf("%d actions wait for the owner or were denied lately", waiting),
 		}
 	}
 	return r.CountFiling()

@@ -315,8 +315,8 @@ func TestRevokedApproval(t *testing.T) {
 	}
 }
 
-// TestApprovalsAreApart: what waits for the approvals of one account holds up few
-// others. Some share a turn, at random, and not all of them.
+// TestApprovalsAreApart is LNK-24: what waits for the approvals of one account holds
+// up no other.
 func TestApprovalsAreApart(t *testing.T) {
 	block := make(chan struct{})
 	blocked := make(chan struct{})
@@ -330,7 +330,7 @@ func TestApprovalsAreApart(t *testing.T) {
 	<-blocked
 	held := 0
 	for n := range 50 {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		if errors.Is(ask(ctx, fmt.Sprint("user", n)), context.DeadlineExceeded) {
 			held++
 		}
@@ -338,8 +338,8 @@ func TestApprovalsAreApart(t *testing.T) {
 	}
 	close(block)
 	wg.Wait()
-	if held > 25 {
-		t.Errorf("%d of 50 accounts had to wait for another one", held)
+	if held > 0 {
+		t.Errorf("LNK-24: %d of 50 accounts had to wait for another one", held)
 	}
 }
 

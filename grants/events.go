@@ -2,6 +2,7 @@ package grants
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -12,7 +13,7 @@ import (
 // The events of this package, for Policy.Audit, and the kinds of notices.
 const (
 	EventPending        authagent.EventName = "link_pending"   // an agent asks to enter an account
-	EventDropped        authagent.EventName = "link_dropped"   // and the owner is not asked: Detail says why
+	EventDropped        authagent.EventName = "link_dropped"   // and the owner is not asked: Detail says why, for the operator alone
 	EventApproved       authagent.EventName = "link_approved"  // the owner lets it in
 	EventChanged        authagent.EventName = "link_changed"   // and lets it do something else
 	EventDenied         authagent.EventName = "link_denied"    // the owner does not let it in
@@ -36,12 +37,26 @@ type Notice struct {
 	Approval *Approval           // the single action
 	Action   string              // what Policy.Approvals or Policy.Actions says of it; empty if they say nothing
 	Path     string              // where on the site to see and decide it, signed in
+
+	// Count is how many of its kind it tells of. Of several, Grant or Approval is the
+	// first; the page has all.
+	Count int
 }
 
 // Text says in plain English what has happened. All of it is the site's and
 // constant but for the agent's ID, which whoever registered the agent has chosen: one that is not a
 // plain word, and could have a text or an address of its own in it, is left out.
 func (n Notice) Text() string {
+	switch {
+	case n.Count == 2:
+		return n.text() + " There is one more notice of this kind."
+	case n.Count > 2:
+		return n.text() + " There are " + strconv.Itoa(n.Count-1) + " more notices of this kind."
+	}
+	return n.text()
+}
+
+func (n Notice) text() string {
 	agent := "agent"
 	switch {
 	case n.Grant != nil:
@@ -103,20 +118,34 @@ func eventOf(name authagent.EventName, g Grant, humanID string) authagent.Event 
 
 // dropped records a request that no owner will hear of.
 func (p *Policy) dropped(ctx context.Context, r authagent.LinkRequest, why string) {
-	if why == "" {
-		return
-	}
-	p.audit(ctx, authagent.Event{
-		Name: EventDropped, Issuer: r.Agent.Issuer, Agent: r.Agent, UserID: r.User.ID, Scenario: r.Scenario, RemoteAddr: r.RemoteAddr,
+	e := authagent.Event{
+		Name: EventDropped, Issuer: r.Agent.Issuer, Agent: r.Agent, Scenario: r.Scenario, RemoteAddr: r.RemoteAddr,
 		Outcome: authagent.OutcomeRefused, Detail: why,
-	})
+	}
+	if r.User != nil {
+		e.UserID = r.User.ID
+	}
+	p.auditAside(ctx, e)
 }
 
 func (p *Policy) audit(ctx context.Context, e authagent.Event) {
+	p.pass(context.WithoutCancel(ctx), p.log(ctx, e))
+}
+
+// auditAside is audit for what happens in the background. It waits for nobody, and
+// nobody waits for it.
+func (p *Policy) auditAside(ctx context.Context, e authagent.Event) {
+	e = p.log(ctx, e)
+	if p.Audit != nil {
+		p.aside.Add(delivery{context.WithoutCancel(ctx), e})
+	}
+}
+
+func (p *Policy) log(ctx context.Context, e authagent.Event) authagent.Event {
 	e.Time = time.Now().UTC()
 	e.Outcome = or(e.Outcome, authagent.OutcomeOK)
 	p.logger().InfoContext(ctx, "grants: "+string(e.Name), "event", e)
-	p.pass(context.WithoutCancel(ctx), e)
+	return e
 }
 
 // pass passes an event on to Audit, and starts nothing where nobody reads it.
@@ -133,18 +162,6 @@ type delivery struct {
 }
 
 func (p *Policy) deliver(d delivery) { p.Audit(d.ctx, d.event) }
-
-// notify tells the owner in the background: mail takes its time.
-func (p *Policy) notify(ctx context.Context, n Notice) {
-	if p.Notify == nil {
-		return
-	}
-	n.Path = p.path()
-	p.background(ctx, &p.telling, func(ctx context.Context) error {
-		p.Notify(ctx, n)
-		return nil
-	})
-}
 
 // Record keeps what agents do, for their owners to see, and passes every event on
 // to Audit. It is made for [authagent.Config.Audit].

@@ -37,10 +37,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"html/template"
 	"log/slog"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -121,15 +119,19 @@ func (g Grant) at(now time.Time) State {
 // safe defaults. Its methods are safe for concurrent use.
 type Policy struct {
 	// Notify tells an owner, by mail or otherwise, that there is something to see
-	// or to decide. It is called in the background, one at a time. Do not
-	// put a link that decides into the message: the owner decides on the page,
-	// signed in. Of the networks that an agent comes from, an owner is told of three
+	// or to decide. It is called in the background, one at a time: first for what
+	// matters most, and for the owners in turn. Of each kind an owner gets one
+	// notice in a minute and, after three, one in ten minutes; what comes in between
+	// is told together, see [Notice.Count]. Do not put a link that decides into the
+	// message: the owner decides on the page, signed in. Of the networks that an agent comes from, an owner is told of three
 	// in an hour. By default nobody is told.
 	Notify func(context.Context, Notice)
 
-	// Audit gets an event for each change of a grant or approval, and every event
-	// that Record is given, one at a time. A slow or broken function does not hold
-	// up anybody, but loses events when 4096 are waiting. By default nobody does.
+	// Audit gets an event for each change of a grant or approval, for each request
+	// of an agent that was not let in, and every event that Record is given. Two
+	// goroutines call it: one with the events of the background, so that no answer
+	// waits for those. A slow or broken function does not hold up anybody, but
+	// loses events when 4096 of a goroutine are waiting. By default nobody does.
 	Audit func(context.Context, authagent.Event)
 
 	// Logger gets what an operator wants to know; nil means slog.Default().
@@ -177,7 +179,9 @@ type Policy struct {
 
 	// Privileged reports accounts that no agent may ever enter, such as those of
 	// the site's staff. It is asked at each sign-in of an approved agent as well;
-	// RevokeAll ends the sessions that there are when an account becomes one. By
+	// RevokeAll ends the sessions that there are when an account becomes one. Where
+	// no account has an agent's address, it is asked about an ID that no account has,
+	// so that the time it takes tells nobody; its answer does not count then. By
 	// default there is none.
 	Privileged func(ctx context.Context, userID string) (bool, error)
 
@@ -185,16 +189,19 @@ type Policy struct {
 	// there.
 	DangerouslyApproveByEmail *EmailApproval
 
-	store   Store
-	filing  queue          // of requests to file; what gives a grant does so in turn with them, so that limits hold
-	renewed renewals       // in the turn of filing
-	telling queue          // of owners to tell
-	asking  turns          // one action is put before its owner at a time, so that MaxActions holds
-	under   sync.WaitGroup // the work in the background
-	trail   *sink.Sink[delivery]
-	touched seen
-	moves   *limit.Limiter // notices of new networks, by grant
-	noes    *limit.Limiter // deeds that were refused, by grant
+	store    Store
+	filing   turn           // of filing a request or giving a grant: one at a time, so that limits hold
+	requests fair[request]  // to be filed
+	shadow   Grant          // is written where there is no request to file
+	renewed  renewals       // in the turn of filing
+	post     *post          // the notices on their way to owners
+	asking   turns          // one action is put before its owner at a time, so that MaxActions holds
+	under    sync.WaitGroup // the work in the background
+	trail    *sink.Sink[delivery]
+	aside    *sink.Sink[delivery] // for events of the background: no answer waits for them
+	touched  seen
+	moves    *limit.Limiter // notices of new networks, by grant
+	noes     *limit.Limiter // deeds that were refused, by grant
 }
 
 // EmailApproval names the agents that enter an account without being approved,
@@ -211,10 +218,12 @@ type EmailApproval struct {
 // OwnerApproval returns a Policy that keeps grants in store.
 func OwnerApproval(store Store) *Policy {
 	p := &Policy{
-		store: store, filing: newQueue(), telling: newQueue(), asking: newTurns(),
+		store: store, filing: make(turn, 1), shadow: newShadow(),
 		moves: limit.New(maxMoves, time.Hour), noes: limit.New(maxNoes, time.Hour),
 	}
-	p.trail = sink.New(p.deliver, func(why string) { p.logger().Error("grants: audit event lost", "why", why) })
+	p.post = newPost(p)
+	lost := func(why string) { p.logger().Error("grants: audit event lost", "why", why) }
+	p.trail, p.aside = sink.New(p.deliver, lost), sink.New(p.deliver, lost)
 	return p
 }
 
@@ -223,9 +232,6 @@ const (
 
 	// backgroundTimeout bounds each piece of work in the background.
 	backgroundTimeout = 10 * time.Second
-
-	// maxWaiting bounds how many wait for it.
-	maxWaiting = 256
 
 	// In askedFor, an owner is asked at most askedTimes as often as MaxNotices says.
 	askedFor   = 24 * time.Hour
@@ -310,13 +316,14 @@ func or[T comparable](value, otherwise T) T {
 
 // Link implements [authagent.LinkPolicy]. An agent that has no approved grant gets
 // authagent.ErrApproval, whether the account exists or not and whatever its owner
-// decided; what there is to do for the owner is done in the background, so that
-// not even the time it takes tells.
+// decided. What there is to do for the owner is done in the background. The same
+// work is done where there is nothing to do, so that not even the time of this
+// answer or of the next one tells.
 func (p *Policy) Link(ctx context.Context, r authagent.LinkRequest) (authagent.Link, error) {
 	link, err := p.linked(ctx, r)
 	switch {
-	case err != authagent.ErrApproval || r.User == nil || p.OwnerStartedOnly:
-	case p.DangerouslyApproveByEmail.covers(r):
+	case err != authagent.ErrApproval:
+	case r.User != nil && !p.OwnerStartedOnly && p.DangerouslyApproveByEmail.covers(r):
 		return p.approveByEmail(ctx, r)
 	default:
 		p.ask(ctx, r)
@@ -465,15 +472,6 @@ func (p *Policy) stopped(ctx context.Context, r authagent.LinkRequest) (bool, er
 	}), nil
 }
 
-// ask has an agent's request put before the owner of the account, in the
-// background.
-func (p *Policy) ask(ctx context.Context, r authagent.LinkRequest) {
-	if p.background(ctx, &p.filing, func(ctx context.Context) error { return p.file(ctx, r) }) {
-		return
-	}
-	p.under.Go(func() { p.dropped(ctx, r, "too many requests wait to be filed") })
-}
-
 func (p *Policy) newGrant(r authagent.LinkRequest, state State, lifetime time.Duration) Grant {
 	now := time.Now()
 	g := Grant{
@@ -488,104 +486,6 @@ func (p *Policy) newGrant(r authagent.LinkRequest, state State, lifetime time.Du
 
 func newID() string { return strings.ToLower(rand.Text()) }
 
-// file puts an agent's request before the owner of the account, once for each
-// agent and within limits. The caller has the turn of p.filing.
-func (p *Policy) file(ctx context.Context, r authagent.LinkRequest) error {
-	all, err := p.store.OwnerGrants(ctx, r.User.ID)
-	if err != nil {
-		return fmt.Errorf("find grants of account: %w", err)
-	}
-	have := slices.IndexFunc(all, func(g Grant) bool { return g.Agent == r.Agent && g.Scenario == r.Scenario })
-	if have >= 0 && all[have].Now() != Expired {
-		return nil // it waits already, or was decided
-	}
-	refusal, err := p.mayHaveAnother(ctx, r.User.ID)
-	if err == nil && refusal == "" {
-		refusal = p.mayBeAsked(r.User.ID, all)
-	}
-	if err != nil || refusal != "" {
-		p.dropped(ctx, r, refusal)
-		return err
-	}
-	g := p.newGrant(r, Pending, p.pendingFor())
-	if have >= 0 {
-		g.ID, g.Version, g.SessionsFrom = all[have].ID, all[have].Version, all[have].anew(g.RequestedAt)
-		if g, err = p.store.UpdateGrant(ctx, g); err == nil && all[have].asked() {
-			p.renewed.add(r.User.ID, all[have].RequestedAt)
-		}
-	} else {
-		var created bool
-		if g, created, err = p.store.CreateGrant(ctx, g); err == nil && !created {
-			return nil
-		}
-	}
-	switch {
-	case errors.Is(err, authagent.ErrConflict):
-		return nil // another instance was faster
-	case err != nil:
-		return fmt.Errorf("file request: %w", err)
-	}
-	p.changed(ctx, EventPending, g, "")
-	return nil
-}
-
-// mayBeAsked says why the owner of an account, which has all these grants, is not
-// to be asked about a further agent for now, if so.
-func (p *Policy) mayBeAsked(userID string, all []Grant) (refusal string) {
-	times := slices.Clone(p.renewed.at[userID])
-	for _, g := range all {
-		if g.asked() {
-			times = append(times, g.RequestedAt)
-		}
-	}
-	within := func(period time.Duration) (n int) {
-		for _, at := range times {
-			if time.Since(at) < period {
-				n++
-			}
-		}
-		return n
-	}
-	switch most := or(p.MaxNotices, 3); {
-	case within(time.Hour) >= most:
-		return "the owner has been asked often enough for now"
-	case within(askedFor)/askedTimes >= most: // a product could overflow
-		return "the owner has been asked often enough for a day"
-	}
-	return ""
-}
-
-// asked reports whether the agent asked for the grant: otherwise the owner
-// connected it, or it was admitted unasked.
-func (g Grant) asked() bool { return g.DecidedAt.IsZero() || g.DecidedAt.After(g.RequestedAt) }
-
-// renewals are the requests of the last 24 hours whose place another one of
-// the same agent has taken in the store, as it may when they have expired: an agent
-// could else ask ever again, and count once. The zero value is ready.
-type renewals struct {
-	at    map[string][]time.Time // by account
-	swept time.Time
-}
-
-func (l *renewals) add(userID string, at time.Time) {
-	if l.at == nil {
-		l.at = make(map[string][]time.Time)
-	}
-	if time.Since(l.swept) > time.Hour {
-		for id := range l.at {
-			if l.at[id] = slices.DeleteFunc(l.at[id], isOver); len(l.at[id]) == 0 {
-				delete(l.at, id)
-			}
-		}
-		l.swept = time.Now()
-	}
-	if !isOver(at) {
-		l.at[userID] = append(l.at[userID], at)
-	}
-}
-
-func isOver(at time.Time) bool { return time.Since(at) >= askedFor }
-
 // mayHaveAnother says why an account may have no further agent, if so.
 func (p *Policy) mayHaveAnother(ctx context.Context, userID string) (refusal string, err error) {
 	switch privileged, err := p.isPrivileged(ctx, userID); {
@@ -598,6 +498,12 @@ func (p *Policy) mayHaveAnother(ctx context.Context, userID string) (refusal str
 	if err != nil {
 		return "", fmt.Errorf("grants: find grants of account: %w", err)
 	}
+	return p.hasEnough(all), nil
+}
+
+// hasEnough says why an account that has all these grants may have no further
+// agent, if so.
+func (p *Policy) hasEnough(all []Grant) (refusal string) {
 	agents := make(map[authagent.Agent]bool)
 	for _, g := range all {
 		if g.Now() == Approved {
@@ -605,9 +511,9 @@ func (p *Policy) mayHaveAnother(ctx context.Context, userID string) (refusal str
 		}
 	}
 	if len(agents) >= or(p.MaxAgents, 10) {
-		return "the account has as many agents as it may have", nil
+		return "the account has as many agents as it may have"
 	}
-	return "", nil
+	return ""
 }
 
 // LinkByOwner implements [authagent.OwnerLinker]: a human who is signed in has
@@ -707,91 +613,5 @@ func (p *Policy) touch(ctx context.Context, s *authagent.Session, g Grant, now t
 		p.notify(ctx, Notice{Kind: EventFirstUse, UserID: g.UserID, Grant: &g})
 	case use == NewNetwork && p.moves.Allow(s.GrantID) == 0:
 		p.notify(ctx, Notice{Kind: EventNewNetwork, UserID: g.UserID, Grant: &g})
-	}
-}
-
-// A queue is work in the background that is done one after the other.
-type queue struct {
-	turn                  // of what is being done
-	waiting chan struct{} // bounds what waits
-}
-
-func newQueue() queue { return queue{make(turn, 1), make(chan struct{}, maxWaiting)} }
-
-// A turn is a lock for which nobody waits longer than their request lasts.
-type turn chan struct{}
-
-func (t turn) take(ctx context.Context) error {
-	select {
-	case t <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("grants: wait for other requests: %w", ctx.Err())
-	}
-}
-
-func (t turn) give() { <-t }
-
-// turns are one for each key, or nearly so: a few share one, so that there is
-// nothing to forget.
-type turns struct {
-	all  [64]turn
-	seed maphash.Seed
-}
-
-func newTurns() turns {
-	t := turns{seed: maphash.MakeSeed()}
-	for i := range t.all {
-		t.all[i] = make(turn, 1)
-	}
-	return t
-}
-
-func (t *turns) of(key string) turn { return t.all[maphash.String(t.seed, key)%uint64(len(t.all))] }
-
-// background does work that a request starts and must not wait for, and reports
-// whether it will. Wait waits for it.
-func (p *Policy) background(ctx context.Context, q *queue, work func(context.Context) error) bool {
-	select {
-	case q.waiting <- struct{}{}:
-	default:
-		p.logger().Warn("grants: too much waits to be done in the background; something is dropped")
-		return false
-	}
-	p.under.Go(func() {
-		defer func() { <-q.waiting }()
-		q.turn <- struct{}{}
-		defer q.give()
-		// The time that it waited for others is not its own.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), backgroundTimeout)
-		defer cancel()
-		if err := protect(func() error { return work(ctx) }); err != nil {
-			p.logger().Error("grants: work in the background failed", "err", err)
-		}
-	})
-	return true
-}
-
-// protect turns a panic of the site's code into an error: outside of a request it
-// would end the process.
-func protect(f func() error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("panic: %T\n%s", v, debug.Stack())
-		}
-	}()
-	return f()
-}
-
-// Wait returns when the work that requests have left in the background is done:
-// filing requests, notifying owners, and the events on their way to Audit. For an
-// Audit that blocks it waits ten seconds. A site calls it after its HTTP server and
-// the relying party have shut down.
-func (p *Policy) Wait() {
-	p.under.Wait()
-	ctx, cancel := context.WithTimeout(context.Background(), backgroundTimeout)
-	defer cancel()
-	if p.trail.Wait(ctx) != nil {
-		p.logger().Error("grants: audit events lost, since Audit blocks")
 	}
 }

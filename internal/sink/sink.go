@@ -43,22 +43,8 @@ func New[T any](deliver func(T), lost func(reason string)) *Sink[T] {
 
 // Deliver delivers v.
 func (s *Sink[T]) Deliver(v T) {
-	done := make(chan struct{})
-	s.mu.Lock()
-	if len(s.queue) >= capacity {
-		s.mu.Unlock()
-		s.lost("the queue is full")
-		return
-	}
-	s.queue = append(s.queue, item[T]{v, done})
-	s.last = done
-	if !s.running {
-		s.running = true
-		go s.run()
-	}
-	stuck := s.stuck
-	s.mu.Unlock()
-	if stuck {
+	done, stuck := s.add(v)
+	if done == nil || stuck {
 		return
 	}
 	timer := time.NewTimer(patience)
@@ -70,6 +56,29 @@ func (s *Sink[T]) Deliver(v T) {
 		s.stuck = s.running
 		s.mu.Unlock()
 	}
+}
+
+// Add has v delivered and does not wait for that.
+func (s *Sink[T]) Add(v T) { s.add(v) }
+
+// add puts v into the queue, and returns what is closed when it has been
+// delivered, nil if there is no room.
+func (s *Sink[T]) add(v T) (done chan struct{}, stuck bool) {
+	s.mu.Lock()
+	if len(s.queue) >= capacity {
+		s.mu.Unlock()
+		s.lost("the queue is full")
+		return nil, false
+	}
+	defer s.mu.Unlock()
+	done = make(chan struct{})
+	s.queue = append(s.queue, item[T]{v, done})
+	s.last = done
+	if !s.running {
+		s.running = true
+		go s.run()
+	}
+	return done, s.stuck
 }
 
 // Wait returns when all that was to be delivered so far has been, or with the

@@ -1,0 +1,184 @@
+package grants
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"sync"
+)
+
+// A turn is a lock for which nobody waits longer than their request lasts.
+type turn chan struct{}
+
+func (t turn) take(ctx context.Context) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("grants: wait for other requests: %w", ctx.Err())
+	}
+}
+
+func (t turn) give() { <-t }
+
+// turns are one for each key, as long as somebody has it or waits for it. The zero
+// value is ready.
+type turns struct {
+	mu   sync.Mutex
+	used map[string]*usedTurn
+}
+
+type usedTurn struct {
+	turn
+	users int // who have it or wait for it
+}
+
+// A keyTurn is the turn of one key.
+type keyTurn struct {
+	all *turns
+	key string
+}
+
+func (t *turns) of(key string) keyTurn { return keyTurn{t, key} }
+
+func (k keyTurn) take(ctx context.Context) error {
+	k.all.mu.Lock()
+	t := k.all.used[k.key]
+	if t == nil {
+		if k.all.used == nil {
+			k.all.used = make(map[string]*usedTurn)
+		}
+		t = &usedTurn{turn: make(turn, 1)}
+		k.all.used[k.key] = t
+	}
+	t.users++
+	k.all.mu.Unlock()
+	err := t.take(ctx)
+	if err != nil {
+		k.leave()
+	}
+	return err
+}
+
+func (k keyTurn) give() { k.leave().give() }
+
+// leave forgets the turn if nobody else uses it.
+func (k keyTurn) leave() *usedTurn {
+	k.all.mu.Lock()
+	defer k.all.mu.Unlock()
+	t := k.all.used[k.key]
+	if t.users--; t.users == 0 {
+		delete(k.all.used, k.key)
+	}
+	return t
+}
+
+const (
+	// maxEach bounds what waits in a fair queue for one key, and maxWaiting what
+	// waits for all.
+	maxEach    = 16
+	maxWaiting = 4096
+)
+
+// A fair queue has what waits to be done in the background. The keys take turns:
+// much that waits for one holds up no other, and pushes out nothing of another.
+// The zero value is ready.
+type fair[T any] struct {
+	mu      sync.Mutex
+	waiting map[string][]T
+	order   []string // the keys of waiting; the first is next
+	total   int
+	running bool // somebody takes what waits
+}
+
+// add puts v at the end of what waits for key. It returns what there is no room for,
+// which may be v, and whether the caller has to start somebody who takes what waits.
+func (q *fair[T]) add(key string, v T) (lost []T, start bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.waiting == nil {
+		q.waiting = make(map[string][]T)
+	}
+	if len(q.waiting[key]) >= maxEach {
+		return []T{v}, false
+	}
+	if q.total >= maxWaiting {
+		most := key
+		for k, waiting := range q.waiting {
+			if len(waiting) > len(q.waiting[most])+1 { // without the +1 two could push out each other
+				most = k
+			}
+		}
+		if most == key {
+			return []T{v}, false
+		}
+		last := len(q.waiting[most]) - 1
+		lost = append(lost, q.waiting[most][last])
+		q.waiting[most] = q.waiting[most][:last]
+		q.total--
+	}
+	if len(q.waiting[key]) == 0 {
+		q.order = append(q.order, key)
+	}
+	q.waiting[key] = append(q.waiting[key], v)
+	q.total++
+	start, q.running = !q.running, true
+	return lost, start
+}
+
+// next takes the first of what waits for the key whose turn it is. Without
+// anything, nobody takes what waits any more.
+func (q *fair[T]) next() (v T, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.order) == 0 {
+		q.running, q.order = false, nil
+		return v, false
+	}
+	key := q.order[0]
+	q.order = q.order[1:]
+	v = q.waiting[key][0]
+	if q.waiting[key] = q.waiting[key][1:]; len(q.waiting[key]) == 0 {
+		delete(q.waiting, key)
+	} else {
+		q.order = append(q.order, key)
+	}
+	q.total--
+	return v, true
+}
+
+// do does work that no request waits for, within its own time, and logs what
+// comes of it.
+func (p *Policy) do(ctx context.Context, work func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(ctx, backgroundTimeout)
+	defer cancel()
+	if err := protect(func() error { return work(ctx) }); err != nil {
+		p.logger().Error("grants: work in the background failed", "err", err)
+	}
+}
+
+// protect turns a panic of the site's code into an error: outside of a request it
+// would end the process.
+func protect(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic: %T\n%s", v, debug.Stack())
+		}
+	}()
+	return f()
+}
+
+// Wait returns when the work that requests have left in the background is done:
+// filing requests, notifying owners, also of what would be told together later, and
+// the events on their way to Audit. For an
+// Audit that blocks it waits ten seconds. A site calls it after its HTTP server and
+// the relying party have shut down.
+func (p *Policy) Wait() {
+	defer p.post.hurry()()
+	p.under.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), backgroundTimeout)
+	defer cancel()
+	if p.trail.Wait(ctx) != nil || p.aside.Wait(ctx) != nil {
+		p.logger().Error("grants: audit events lost, since Audit blocks")
+	}
+}

@@ -1,0 +1,217 @@
+package grants
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/authagent-go/authagent"
+)
+
+// What an agent is told does not depend on whether there is an account, and the
+// time that it takes must not either: LNK-11. Filing a request shares the store,
+// its database and the machine with this answer and the next ones. So the same
+// calls are made in the same order for every address, whether an account has it or
+// not, and whatever its owner decided: OwnerGrants, Privileged, CreateGrant,
+// UpdateGrant and one event. Where there is nothing to file, they are made for a
+// shadow: one grant for each Policy, of no agent, for an account that does not exist. It is pending and
+// has expired, so that a store that forgets such requests forgets it as well.
+//
+// No answer waits for any of it. The events have a goroutine of their own, and
+// notices another one.
+
+// A request is one that waits to be filed.
+type request struct {
+	ctx context.Context
+	authagent.LinkRequest
+}
+
+func newShadow() Grant {
+	return Grant{
+		ID: newID(), Version: 1, Agent: authagent.Agent{Issuer: "none", ID: newID()}, Scenario: "none", UserID: newID(),
+		State: Pending, Access: authagent.AccessNone, Name: "no agent: see LNK-11",
+	}
+}
+
+// ask has an agent's request put before the owner of the account, in the
+// background.
+func (p *Policy) ask(ctx context.Context, r authagent.LinkRequest) {
+	lost, start := p.requests.add(r.Email, request{context.WithoutCancel(ctx), r})
+	for _, r := range lost {
+		p.dropped(r.ctx, r.LinkRequest, "too many requests wait to be filed")
+	}
+	if start {
+		p.under.Go(p.fileAll)
+	}
+}
+
+func (p *Policy) fileAll() {
+	for {
+		r, ok := p.requests.next()
+		if !ok {
+			return
+		}
+		p.filing <- struct{}{}
+		p.do(r.ctx, func(ctx context.Context) error { return p.file(ctx, r.LinkRequest) })
+		p.filing.give()
+	}
+}
+
+// file puts an agent's request before the owner of the account, once for each
+// agent and within limits, or does the same work in vain. The caller has the turn
+// of p.filing.
+func (p *Policy) file(ctx context.Context, r authagent.LinkRequest) error {
+	userID := p.shadow.UserID
+	if r.User != nil {
+		userID = r.User.ID
+	}
+	all, err := p.store.OwnerGrants(ctx, userID)
+	if err != nil {
+		err = fmt.Errorf("find grants of account: %w", err)
+	}
+	var privileged bool
+	failed := protect(func() (err error) { privileged, err = p.isPrivileged(ctx, userID); return err })
+	if r.User != nil {
+		err = errors.Join(err, failed)
+	}
+	refusal := p.refusal(r, all, privileged, err != nil)
+	want, have := p.shadow, Grant{}
+	want.RequestedAt, want.ExpiresAt = time.Now(), time.Now()
+	if refusal == "" {
+		want = p.newGrant(r, Pending, p.pendingFor())
+		if i := slices.IndexFunc(all, same(r)); i >= 0 {
+			have = all[i]
+			want.SessionsFrom = have.anew(want.RequestedAt)
+		}
+	}
+	g, err2 := p.write(ctx, want, have)
+	switch err = errors.Join(err, err2); {
+	case refusal != "":
+	case errors.Is(err, authagent.ErrConflict):
+		refusal, err = "another instance has filed it", nil
+	case err != nil:
+		refusal = "the store failed"
+	}
+	if refusal != "" {
+		p.dropped(ctx, r, refusal)
+		return err
+	}
+	if have.ID != "" && have.asked() {
+		p.renewed.add(r.User.ID, have.RequestedAt)
+	}
+	p.auditAside(ctx, eventOf(EventPending, g, ""))
+	p.notify(ctx, Notice{Kind: EventPending, UserID: g.UserID, Grant: &g})
+	return nil
+}
+
+// same finds the grant that r would have.
+func same(r authagent.LinkRequest) func(Grant) bool {
+	return func(g Grant) bool { return g.Agent == r.Agent && g.Scenario == r.Scenario }
+}
+
+// refusal says why a request is not put before the owner of the account, which has
+// all these grants, if so.
+func (p *Policy) refusal(r authagent.LinkRequest, all []Grant, privileged, failed bool) string {
+	have := slices.IndexFunc(all, same(r))
+	switch {
+	case p.OwnerStartedOnly:
+		return "only an owner may connect an agent (OwnerStartedOnly)"
+	case r.User == nil:
+		return or(r.NoUser, "there is no account to enter")
+	case failed:
+		return "the store or Privileged failed"
+	case have >= 0 && all[have].Now() == Pending:
+		return "the request waits for the owner already"
+	case have >= 0 && all[have].Now() != Expired:
+		return "the owner has decided already: " + string(all[have].Now())
+	case privileged:
+		return "the account is privileged"
+	}
+	return or(p.hasEnough(all), p.mayBeAsked(r.User.ID, all))
+}
+
+// write stores g, in the place of an expired request of the same agent, if there is
+// one. It makes the same two calls in any case.
+func (p *Policy) write(ctx context.Context, g, expired Grant) (Grant, error) {
+	have, created, err := p.store.CreateGrant(ctx, g)
+	if err != nil {
+		return Grant{}, fmt.Errorf("file request: %w", err)
+	}
+	change := g
+	switch {
+	case created: // nothing is left to be changed, and nothing is
+		change = p.shadow
+		change.ID = change.Agent.ID
+	case g.UserID == p.shadow.UserID:
+		change.ID, change.Version = have.ID, have.Version
+	default: // without an expired one, another instance was faster: a conflict
+		change.ID, change.Version = or(expired.ID, p.shadow.Agent.ID), expired.Version
+	}
+	changed, err := p.store.UpdateGrant(ctx, change)
+	switch {
+	case created:
+		return have, nil
+	case err != nil:
+		return Grant{}, fmt.Errorf("file request: %w", err)
+	}
+	return changed, nil
+}
+
+// mayBeAsked says why the owner of an account, which has all these grants, is not
+// to be asked about a further agent for now, if so.
+func (p *Policy) mayBeAsked(userID string, all []Grant) (refusal string) {
+	times := slices.Clone(p.renewed.at[userID])
+	for _, g := range all {
+		if g.asked() {
+			times = append(times, g.RequestedAt)
+		}
+	}
+	within := func(period time.Duration) (n int) {
+		for _, at := range times {
+			if time.Since(at) < period {
+				n++
+			}
+		}
+		return n
+	}
+	switch most := or(p.MaxNotices, 3); {
+	case within(time.Hour) >= most:
+		return "the owner has been asked often enough for now (MaxNotices)"
+	case within(askedFor)/askedTimes >= most: // a product could overflow
+		return "the owner has been asked often enough for a day (MaxNotices)"
+	}
+	return ""
+}
+
+// asked reports whether the agent asked for the grant: otherwise the owner
+// connected it, or it was admitted unasked.
+func (g Grant) asked() bool { return g.DecidedAt.IsZero() || g.DecidedAt.After(g.RequestedAt) }
+
+// renewals are the requests of the last 24 hours whose place another one of
+// the same agent has taken in the store, as it may when they have expired: an agent
+// could else ask ever again, and count once. The zero value is ready.
+type renewals struct {
+	at    map[string][]time.Time // by account
+	swept time.Time
+}
+
+func (l *renewals) add(userID string, at time.Time) {
+	if l.at == nil {
+		l.at = make(map[string][]time.Time)
+	}
+	if time.Since(l.swept) > time.Hour {
+		for id := range l.at {
+			if l.at[id] = slices.DeleteFunc(l.at[id], isOver); len(l.at[id]) == 0 {
+				delete(l.at, id)
+			}
+		}
+		l.swept = time.Now()
+	}
+	if !isOver(at) {
+		l.at[userID] = append(l.at[userID], at)
+	}
+}
+
+func isOver(at time.Time) bool { return time.Since(at) >= askedFor }

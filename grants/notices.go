@@ -1,0 +1,229 @@
+package grants
+
+import (
+	"cmp"
+	"context"
+	"sync"
+	"time"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/internal/limit"
+)
+
+const (
+	// Of one kind an owner is told once in a gatherFor, and toldOften times, or
+	// steadily once, in a toldPeriod and a third of it: what comes in between is
+	// told together.
+	gatherFor  = time.Minute
+	toldOften  = 3
+	toldPeriod = 30 * time.Minute
+
+	// maxLetters bounds how many wait to be told, of all owners. Of one owner there is at most
+	// one of each kind.
+	maxLetters = 4096
+)
+
+// A post has the notices that wait to be told. Of one kind, an owner has one that
+// waits; further ones are counted in it.
+type post struct {
+	policy *Policy
+	pause  *limit.Limiter // by kind and owner, as is often
+	often  *limit.Limiter
+
+	mu       sync.Mutex
+	waiting  map[slot]*letter
+	owners   map[string]int // how many letters wait for each
+	timer    *time.Timer    // starts run when the next letter is due
+	running  bool
+	hurrying int // how many wait for all to be told, due or not
+}
+
+type slot struct {
+	userID string
+	kind   authagent.EventName
+}
+
+type letter struct {
+	ctx    context.Context
+	notice Notice
+	since  time.Time // when it was put in
+	due    time.Time
+	paid   bool // it may be told as soon as it is its turn
+}
+
+func (l *letter) slot() slot { return slot{l.notice.UserID, l.notice.Kind} }
+
+// before reports whether l is to be told before m: first what matters more, then
+// what has waited longer, whoever it is for.
+func (l *letter) before(m *letter) bool {
+	return cmp.Or(cmp.Compare(l.notice.rank(), m.notice.rank()), l.since.Compare(m.since)) < 0
+}
+
+func newPost(p *Policy) *post {
+	return &post{
+		policy: p, pause: limit.New(1, gatherFor), often: limit.New(toldOften, toldPeriod),
+		waiting: make(map[slot]*letter), owners: make(map[string]int),
+	}
+}
+
+// rank says in which order notices are told: first what has changed in an account,
+// then what waits for its owner, then the rest.
+func (n Notice) rank() int {
+	switch n.Kind {
+	case EventApproved, EventChanged, EventSuspended, EventRevoked:
+		return 0
+	case EventPending, EventActionAsked:
+		return 1
+	}
+	return 2
+}
+
+// notify tells the owner in the background: mail takes its time.
+func (p *Policy) notify(ctx context.Context, n Notice) {
+	if p.Notify == nil {
+		return
+	}
+	n.Path, n.Count = p.path(), 1
+	if !p.post.add(context.WithoutCancel(ctx), n) {
+		p.logger().Error("grants: too many notices wait; an owner is not told", "kind", n.Kind, "user", n.UserID)
+	}
+}
+
+// add puts a notice in, and reports whether there is room.
+func (o *post) add(ctx context.Context, n Notice) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	at := slot{n.UserID, n.Kind}
+	if l := o.waiting[at]; l != nil {
+		l.notice.Count++
+		return true
+	}
+	if len(o.waiting) >= maxLetters && !o.makeRoom(n) {
+		return false
+	}
+	now := time.Now()
+	l := &letter{ctx: ctx, notice: n, since: now}
+	o.pay(l, now)
+	o.waiting[at] = l
+	o.owners[n.UserID]++
+	o.start()
+	return true
+}
+
+// makeRoom throws out a notice that matters less than n, or one of an owner for
+// whom more wait than would for n's.
+func (o *post) makeRoom(n Notice) bool {
+	least := slot{n.UserID, n.Kind}
+	rank, wait := n.rank(), o.owners[n.UserID]+1
+	for at, l := range o.waiting {
+		if c := cmp.Or(cmp.Compare(l.notice.rank(), rank), cmp.Compare(o.owners[at.userID], wait)); c > 0 {
+			least, rank, wait = at, l.notice.rank(), o.owners[at.userID]
+		}
+	}
+	if o.waiting[least] == nil {
+		return false
+	}
+	o.policy.logger().Error("grants: too many notices wait; an owner is not told", "kind", least.kind, "user", least.userID)
+	o.remove(least)
+	return true
+}
+
+func (o *post) remove(at slot) {
+	delete(o.waiting, at)
+	if o.owners[at.userID]--; o.owners[at.userID] == 0 {
+		delete(o.owners, at.userID)
+	}
+}
+
+// start has what is due told, if nobody does that already. The caller holds o.mu.
+func (o *post) start() {
+	if !o.running && len(o.waiting) > 0 {
+		o.running = true
+		o.policy.under.Go(o.run)
+	}
+}
+
+func (o *post) run() {
+	for {
+		l := o.next()
+		if l == nil {
+			return
+		}
+		o.policy.do(l.ctx, func(ctx context.Context) error {
+			o.policy.Notify(ctx, l.notice)
+			return nil
+		})
+	}
+}
+
+// next takes the letter that is to be told now. Without one it sees to it that run
+// starts when there is.
+func (o *post) next() *letter {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	for {
+		var first *letter
+		for _, l := range o.waiting {
+			if (o.hurrying > 0 || !now.Before(l.due)) && (first == nil || l.before(first)) {
+				first = l
+			}
+		}
+		if first == nil {
+			o.running = false
+			o.wake(now)
+			return nil
+		}
+		if o.pay(first, now); first.paid || o.hurrying > 0 {
+			o.remove(first.slot())
+			return first
+		}
+	}
+}
+
+// pay takes a letter from the budget of its kind and owner, or puts off when it is due.
+func (o *post) pay(l *letter, now time.Time) {
+	if l.paid {
+		return
+	}
+	key := string(l.notice.Kind) + " " + l.notice.UserID
+	wait := o.pause.Allow(key)
+	if wait == 0 {
+		wait = o.often.Allow(key)
+	}
+	l.paid, l.due = wait == 0, now.Add(wait)
+}
+
+// wake has run started when the next letter is due.
+func (o *post) wake(now time.Time) {
+	if o.timer != nil {
+		o.timer.Stop()
+	}
+	if len(o.waiting) == 0 {
+		return
+	}
+	due := now.Add(toldPeriod)
+	for _, l := range o.waiting {
+		if l.due.Before(due) {
+			due = l.due
+		}
+	}
+	o.timer = time.AfterFunc(due.Sub(now), func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.start()
+	})
+}
+
+// hurry has all told at once until the function that it returns is called.
+func (o *post) hurry() (done func()) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.hurrying++
+	o.start()
+	return func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.hurrying--
+	}
+}

@@ -1,0 +1,187 @@
+package enginetest_test
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/sqlstore"
+)
+
+const (
+	// oracleSamples of each kind are measured in a run. A run that finds a
+	// difference by chance is rare; oracleRuns of them in a row are not chance.
+	oracleSamples = 100
+	oracleRuns    = 4
+	halvings      = 1000
+)
+
+// oracleKinds are the addresses between which an agent must not tell by time: one
+// that no account has, one of an account each, and one of an account whose owner
+// has been asked often enough.
+var oracleKinds = []string{"unknown", "known", "flooded"}
+
+// TestSameTimeOnEngines is LNK-20: neither the answer to a sign-in nor the next ones
+// take longer because an account has the address. Kinds of addresses come in turn, at
+// random. The medians of two kinds differ by less than those of two halves of one
+// kind do, but for one in twenty of them.
+func TestSameTimeOnEngines(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it measures")
+	}
+	onEngines(t, func(t *testing.T, d *database) {
+		o := newOracleSite(t, d)
+		var found []string
+		for run := range oracleRuns {
+			if found = o.differences(t, run); len(found) == 0 {
+				return
+			}
+			t.Logf("run %d: %s", run+1, strings.Join(found, "; "))
+		}
+		t.Errorf("LNK-20: an agent can tell by time whether an account has an address, in each of %d runs: %s", oracleRuns, strings.Join(found, "; "))
+	})
+}
+
+type oracleSite struct {
+	*site
+	owners  *grants.Policy
+	cookies string // of an agent that is let in
+	agents  int    // that have been added
+}
+
+func newOracleSite(t *testing.T, d *database) *oracleSite {
+	s, _ := d.migrated(t)
+	o := &oracleSite{}
+	o.site = newSite(t, s, func(c *authagent.Config, s *sqlstore.Store, users *memstore.Users) {
+		p := grants.OwnerApproval(s.Grants())
+		p.Logger, p.Audit = slog.New(slog.DiscardHandler), s.Audit
+		c.Scenario, c.Audit = grants.Enforce(s.Grants(), authagent.FullAccount(users, p)), p.Record
+		o.owners = p
+	})
+	o.users.Add("flooded@example.com", "")
+	for range 5 {
+		o.ask(t, "flooded@example.com")
+	}
+	err := o.owners.LinkByOwner(t.Context(), authagent.LinkRequest{
+		Agent: authagent.Agent{Issuer: o.as.URL, ID: o.agent.ID}, Email: "alice@example.com", Scenario: "FullAccount", User: &authagent.User{ID: o.users.All()[0].ID},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.cookies = o.signIn(t, o.browser(t))
+	return o
+}
+
+// start begins a sign-in of another agent, with this address.
+func (o *oracleSite) start(t *testing.T, email string) callback {
+	t.Helper()
+	o.agents++
+	agent := o.as.AddAgent(authagenttest.Agent{ID: fmt.Sprint("asks_", o.agents), Email: email})
+	c := o.browser(t)
+	resp := o.send(t, c, http.MethodGet, "/auth/agent/login")
+	target, err := agent.Authorize(t.Context(), o.as.Client(), resp.Header.Get("Location"))
+	if err != nil {
+		t.Fatalf("login: %d %s: %v", resp.StatusCode, resp.body, err)
+	}
+	return callback{target, o.site.cookies(t, c)}
+}
+
+func (o *oracleSite) ask(t *testing.T, email string) {
+	t.Helper()
+	c := o.start(t, email)
+	o.timed(t, c.callback, c.cookies, http.StatusForbidden)
+	o.owners.Wait()
+}
+
+// timed returns how long an answer takes.
+func (o *oracleSite) timed(t *testing.T, target, cookies string, want int) time.Duration {
+	t.Helper()
+	if strings.HasPrefix(target, "/") {
+		target = o.server.URL + target
+	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, target, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Cookie", cookies)
+	c := o.bare()
+	start := time.Now()
+	resp, err := c.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != want {
+		t.Fatalf("%s: %d, %v", target, resp.StatusCode, err)
+	}
+	return time.Since(start)
+}
+
+// differences measures each kind and returns how those differ that do.
+func (o *oracleSite) differences(t *testing.T, run int) (found []string) {
+	t.Helper()
+	answers := []string{"the callback", "the next request", "the next callback"}
+	took := make(map[string]map[string][]float64) // by answer and kind, in milliseconds
+	for _, answer := range answers {
+		took[answer] = make(map[string][]float64)
+	}
+	for n := range oracleSamples {
+		for _, i := range rand.Perm(len(oracleKinds)) {
+			kind := oracleKinds[i]
+			email := kind + "@example.com"
+			if kind == "known" {
+				email = fmt.Sprintf("known_%d_%d@example.com", run, n)
+				o.users.Add(email, "")
+			}
+			first, second := o.start(t, email), o.start(t, "nobody@example.com")
+			for i, took1 := range []time.Duration{
+				o.timed(t, first.callback, first.cookies, http.StatusForbidden),
+				o.timed(t, "/me", o.cookies, http.StatusOK),
+				o.timed(t, second.callback, second.cookies, http.StatusForbidden),
+			} {
+				took[answers[i]][kind] = append(took[answers[i]][kind], took1.Seconds()*1000)
+			}
+			o.owners.Wait()
+		}
+	}
+	for _, answer := range answers {
+		unknown := took[answer]["unknown"]
+		chance := byChance(unknown)
+		for _, kind := range oracleKinds[1:] {
+			if d := difference(unknown, took[answer][kind]); d >= chance {
+				found = append(found, fmt.Sprintf("%s, %s: medians %.2f and %.2f ms, which differ by %.2f; by chance by %.2f",
+					answer, kind, median(unknown), median(took[answer][kind]), d, chance))
+			}
+		}
+	}
+	return found
+}
+
+// byChance is the 95th percentile of how the medians of two halves differ.
+func byChance(all []float64) float64 {
+	all = slices.Clone(all)
+	differences := make([]float64, halvings)
+	for i := range differences {
+		rand.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
+		differences[i] = difference(all[:len(all)/2], all[len(all)/2:])
+	}
+	slices.Sort(differences)
+	return differences[halvings*95/100]
+}
+
+func difference(a, b []float64) float64 { return max(median(a)-median(b), median(b)-median(a)) }
+
+func median(all []float64) float64 {
+	all = slices.Sorted(slices.Values(all))
+	return (all[(len(all)-1)/2] + all[len(all)/2]) / 2
+}
