@@ -55,6 +55,7 @@
 package authagent
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -81,6 +82,7 @@ import (
 	"github.com/authagent-go/authagent/internal/checkup"
 	"github.com/authagent-go/authagent/internal/environ"
 	"github.com/authagent-go/authagent/internal/identity"
+	"github.com/authagent-go/authagent/internal/logs"
 	"github.com/authagent-go/authagent/internal/memory"
 	"github.com/authagent-go/authagent/internal/returnpath"
 	"github.com/authagent-go/authagent/internal/seal"
@@ -185,7 +187,10 @@ type Config struct {
 
 	// HTTPClient sends the requests to the server. It is copied, not changed;
 	// redirects, cookies and long waits are ruled out in the copy. The default
-	// keeps enough idle connections for a busy site.
+	// keeps enough idle connections for a busy site. A panic of its Transport fails
+	// the request as a fault of the site. A panic of a function that an
+	// http.Transport calls in a goroutine of its own, such as DialContext, cannot be
+	// recovered and ends the process.
 	HTTPClient *http.Client
 
 	// SessionStore keeps the sessions: any gorilla/sessions store. What it is
@@ -365,7 +370,7 @@ func New(c Config) (*RelyingParty, error) {
 		return nil, err
 	}
 	dev := redirectURL.Scheme == "http"
-	client := wire.NewClient(c.HTTPClient)
+	client := wire.NewClient(c.HTTPClient, func(value any, stack []byte) { logPanic(c.Logger, "send request to server", value, stack) })
 	source := wire.NewSource(client, wire.Settings{
 		Issuer: c.Issuer, Origins: c.EndpointOrigins, Dev: dev,
 		Pins: wire.Metadata{
@@ -487,9 +492,7 @@ func (c Config) withDefaults() Config {
 	if c.Revocations == nil {
 		c.Revocations = &memory.Revocations{}
 	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.Logger = logs.Safe(cmp.Or(c.Logger, slog.Default()))
 	if c.ClientAddr == nil {
 		c.ClientAddr = func(r *http.Request) string { return r.RemoteAddr }
 	}
@@ -1125,7 +1128,7 @@ func serverError(step string, err error) error {
 	}
 	var w *wire.Error
 	switch {
-	case errors.Is(err, wire.ErrSecret):
+	case errors.Is(err, wire.ErrSecret), errors.Is(err, wire.ErrPanic):
 		return &Error{Reason: ErrStore, Step: step, Err: err, RetryAfter: retryAfter}
 	case errors.Is(err, identity.ErrMismatch):
 		return fail(ErrIdentity, step, "%w", err)

@@ -625,16 +625,19 @@ func (rp *RelyingParty) protect(step string, f func() error) (err error) {
 
 // recovered, deferred, turns a panic of the site's code into an error: a doubt
 // about who is signed in must never let a request through, and an agent is to be
-// told.
+// told. http.ErrAbortHandler is no exception: some of this is called from
+// goroutines, where that panic ends the process like any other.
 func (rp *RelyingParty) recovered(step string, err *error) {
-	switch p := recover(); p {
-	case nil:
-	case http.ErrAbortHandler:
-		panic(p)
-	default:
-		rp.config.Logger.Error("authagent: panic", "step", step, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+	if p := recover(); p != nil {
+		logPanic(rp.config.Logger, step, p, debug.Stack())
 		*err = siteError(step, errors.New("panic"))
 	}
+}
+
+// logPanic logs what code of the site panicked with: its type, as the value may
+// hold a secret.
+func logPanic(l *slog.Logger, step string, value any, stack []byte) {
+	l.Error("authagent: panic", "step", step, "panic", fmt.Sprintf("%T", value), "stack", string(stack))
 }
 
 // ServeError answers a request with an error as this package answers its own: a

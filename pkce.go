@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -145,7 +146,10 @@ type authorizationRequest struct {
 // authorizationRequest builds the request anew only when the metadata is new.
 func (rp *RelyingParty) authorizationRequest(ctx context.Context) (*authorizationRequest, error) {
 	m, err := rp.server.Get(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, wire.ErrPanic):
+		return nil, serverError("read metadata", err)
+	case err != nil:
 		return nil, fail(ErrNotReady, "read metadata", "%w", err)
 	}
 	if have := rp.request.Load(); have != nil && have.metadata == m {
