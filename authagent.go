@@ -340,24 +340,23 @@ func (c Config) MarshalJSON() ([]byte, error) {
 // A RelyingParty lets agents sign in to a site at one authorization server. It
 // is safe for concurrent use; several in one process do not know of each other.
 type RelyingParty struct {
-	config      Config // complete, with the defaults
-	origin      string // the site's, from RedirectURL
-	callback    string // the path of RedirectURL
-	pending     *pendingLogins
-	sessions    Sessions
-	used        memory.States  // states used in this process
-	tokens      *tokens.Keeper // nil if none are kept
-	server      *wire.Server
-	identity    *identity.Verifier
-	audit       *sink.Sink[delivery]
-	pages       *answer.Pages
-	signpost    *signpost.Site
-	challenge   string          // the signpost's
-	links       []string        // the signpost's
-	nobody      answer.Prepared // that no agent is signed in
-	crossOrigin *http.CrossOriginProtection
-	limits      limiters
-	request     atomic.Pointer[authorizationRequest]
+	config    Config // complete, with the defaults
+	origin    string // the site's, from RedirectURL
+	callback  string // the path of RedirectURL
+	pending   *pendingLogins
+	sessions  Sessions
+	used      memory.States  // states used in this process
+	tokens    *tokens.Keeper // nil if none are kept
+	server    *wire.Server
+	identity  *identity.Verifier
+	audit     *sink.Sink[delivery]
+	pages     *answer.Pages
+	signpost  *signpost.Site
+	challenge string          // the signpost's
+	links     []string        // the signpost's
+	nobody    answer.Prepared // that no agent is signed in
+	limits    limiters
+	request   atomic.Pointer[authorizationRequest]
 }
 
 // New returns a RelyingParty. It checks every setting, and joins what is wrong
@@ -380,14 +379,13 @@ func New(c Config) (*RelyingParty, error) {
 	})
 	rp := &RelyingParty{
 		config:   c,
-		origin:   redirectURL.Scheme + "://" + redirectURL.Host,
+		origin:   browser.Origin(redirectURL),
 		callback: redirectURL.Path,
 		identity: &identity.Verifier{
 			Issuer: c.Issuer, ClientID: c.ClientID, SubjectIsUser: c.SubjectIsUser, TokenKey: c.TokenKey, Introspect: c.Introspect,
 		},
-		pages:       answer.NewPages(signpost.Style, c.Pages, c.formOrigins()...),
-		crossOrigin: http.NewCrossOriginProtection(),
-		limits:      newLimiters(c.Limits),
+		pages:  answer.NewPages(signpost.Style, c.Pages, c.formOrigins()...),
+		limits: newLimiters(c.Limits),
 	}
 	rp.server = wire.NewServer(client, source, c.ClientID, rp.clientSecret, wire.Encoding(c.TokenEncoding))
 	rp.signpost = rp.newSignpost()
@@ -763,7 +761,20 @@ func (rp *RelyingParty) mayPost(w http.ResponseWriter, r *http.Request) error {
 	if err := allow(w, r, http.MethodPost); err != nil {
 		return err
 	}
-	if err := rp.crossOrigin.Check(r); err != nil {
+	return rp.CheckOrigin(r)
+}
+
+// CheckOrigin returns an [Error] with ErrCrossOrigin for a request that a page of
+// another origin has a browser send, unless its method is GET, HEAD or OPTIONS. The
+// handlers of this package call it; it is for handlers of a site's own as well.
+//
+// The site's origin is the one of Config.RedirectURL. Unlike
+// [http.CrossOriginProtection] it looks at no Host header, which a proxy may have
+// rewritten. A browser that does not send Sec-Fetch-Site, from before 2023, is so
+// refused at any other name of the site. A request with neither Sec-Fetch-Site nor
+// Origin is a program's, and passes.
+func (rp *RelyingParty) CheckOrigin(r *http.Request) error {
+	if browser.CrossOrigin(r, rp.origin) {
 		return fail(ErrCrossOrigin, "check origin", "the request comes from another site's page")
 	}
 	return nil
