@@ -896,8 +896,11 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	if err := rp.sameHuman(w, r, login); err != nil {
 		return err
 	}
-	rp.pending.drop(w, login)
-	if err := rp.use(ctx, login, response.Code != ""); err != nil {
+	err = rp.use(ctx, login, response.Code != "")
+	if err == nil || asError(err).RetryAfter == 0 { // who is told to come again needs the cookie for it
+		rp.pending.drop(w, login)
+	}
+	if err != nil {
 		return err
 	}
 	if err := rp.checkIssuer(metadata, response); err != nil {
@@ -994,18 +997,9 @@ func (rp *RelyingParty) use(ctx context.Context, l *Login, code bool) error {
 	}
 	sum := sha256.Sum256([]byte(l.State)) // a store has no use for the state itself
 	id := base64.RawURLEncoding.EncodeToString(sum[:16])
-	var first bool
-	var err error
-	if ownClock := until.Add(time.Minute); code { // which may be set back a little
-		first, err = rp.used.UseState(ctx, id, ownClock)
-	} else {
-		first = rp.used.UseSpare(id, ownClock)
-	}
-	if first && err == nil && rp.config.States != nil {
-		err = rp.protect("use state", func() error {
-			first, err = rp.config.States.UseState(ctx, id, until.Add(clockSkew))
-			return err
-		})
+	first, err := rp.useShared(ctx, id, until.Add(clockSkew))
+	if first && err == nil {
+		first, err = rp.useHere(ctx, id, until.Add(time.Minute), code) // our own clock may be set back a little
 	}
 	switch {
 	case errors.Is(err, memory.ErrFull):
@@ -1016,6 +1010,32 @@ func (rp *RelyingParty) use(ctx context.Context, l *Login, code bool) error {
 		return fail(ErrStateUsed, "use state", "the login has been finished")
 	}
 	return nil
+}
+
+// useShared uses a state at all instances. It comes before useHere: a store that
+// fails has used nothing up, so that the agent can come again.
+func (rp *RelyingParty) useShared(ctx context.Context, id string, until time.Time) (first bool, err error) {
+	if rp.config.States == nil {
+		return true, nil
+	}
+	err = rp.protect("use state", func() error {
+		first, err = rp.config.States.UseState(ctx, id, until)
+		return err
+	})
+	return first, err
+}
+
+// useHere uses a state in this process. Where a shared store has let it pass, there
+// may be no room for it here.
+func (rp *RelyingParty) useHere(ctx context.Context, id string, until time.Time, code bool) (first bool, err error) {
+	if !code {
+		return rp.used.UseSpare(id, until), nil
+	}
+	first, err = rp.used.UseState(ctx, id, until)
+	if errors.Is(err, memory.ErrFull) && rp.config.States != nil {
+		return true, nil
+	}
+	return first, err
 }
 
 // isFinished reports whether this browser is signed in by the login of this state.
