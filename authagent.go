@@ -82,6 +82,7 @@ import (
 	"github.com/authagent-go/authagent/internal/checkup"
 	"github.com/authagent-go/authagent/internal/environ"
 	"github.com/authagent-go/authagent/internal/identity"
+	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/logs"
 	"github.com/authagent-go/authagent/internal/memory"
 	"github.com/authagent-go/authagent/internal/returnpath"
@@ -228,7 +229,8 @@ type Config struct {
 	// ClientAddr returns the address of the client that sent a request, for
 	// Limits, sessions and events. The default is the other end of the
 	// connection. Behind a proxy, read what that proxy, and nobody else, sets:
-	// an address that clients can write is no address.
+	// an address that clients can write is no address. Port, brackets and zone are
+	// taken off; what is no IP address then counts as none.
 	ClientAddr func(*http.Request) string
 
 	// ConfirmEvery is how often the server is asked whether it still stands by a
@@ -722,7 +724,7 @@ func (rp *RelyingParty) serveLogin(w http.ResponseWriter, r *http.Request) error
 }
 
 func (rp *RelyingParty) startLogin(w http.ResponseWriter, r *http.Request, login *Login) error {
-	if err := rp.limits.logins.check("start login", rp.config.ClientAddr(r)); err != nil {
+	if err := rp.limits.logins.check("start login", rp.clientAddr(r)); err != nil {
 		return err
 	}
 	if checker, ok := scenarioAs[LoginChecker](rp.config.Scenario); ok {
@@ -739,6 +741,11 @@ func (rp *RelyingParty) startLogin(w http.ResponseWriter, r *http.Request, login
 	rp.server.Learn(request.metadata) // while the agent is away at the server
 	redirect(w, request.url(login))
 	return nil
+}
+
+// clientAddr returns the client's IP address, or "" if it has none.
+func (rp *RelyingParty) clientAddr(r *http.Request) string {
+	return limit.Address(rp.config.ClientAddr(r))
 }
 
 // mayStart keeps a login from being started by anything but an agent or a
@@ -872,7 +879,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	if err := mayFinish(w, r); err != nil {
 		return err
 	}
-	address := rp.config.ClientAddr(r)
+	address := rp.clientAddr(r)
 	if err := rp.limits.callbacks.check("finish login", address); err != nil {
 		return err
 	}

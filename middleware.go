@@ -509,7 +509,7 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session
 		own := *s // the site may have given others the same one
 		s = &own
 	}
-	s.RemoteAddr = rp.config.ClientAddr(r)
+	s.RemoteAddr = rp.clientAddr(r)
 	err = rp.config.Scenario.CheckSession(ctx, s)
 	if s.UserID == "" { // there is nobody whose data it could have access to
 		s.Access, s.Actions = AccessNone, nil
@@ -782,7 +782,7 @@ type Event struct {
 	RequestID  string    // the one that a refused client was given; empty otherwise
 	Method     string    // of the request; this and the following are empty for what happens in the background
 	Route      string    // the pattern of the site's http.ServeMux that the request matched; empty with other routers
-	RemoteAddr string    // of the client, as Config.ClientAddr has it
+	RemoteAddr string    // the client's IP address, without port; empty where ClientAddr gives none
 	Issuer     string    // of the relying party
 	SessionID  string    // this and the following as far as they are known
 	Agent      Agent     // who acted, or whom a human decided about
@@ -812,7 +812,7 @@ func (rp *RelyingParty) record(r *http.Request, name EventName, s *Session, acti
 	}
 	human, _ := HumanFromContext(r.Context())
 	rp.emit(r.Context(), Event{
-		Name: name, Method: answer.Token(r.Method), Route: r.Pattern, RemoteAddr: rp.config.ClientAddr(r), HumanID: human, Action: action,
+		Name: name, Method: answer.Token(r.Method), Route: r.Pattern, RemoteAddr: rp.clientAddr(r), HumanID: human, Action: action,
 	}, s, e)
 }
 
