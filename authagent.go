@@ -55,6 +55,7 @@
 package authagent
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -81,6 +82,8 @@ import (
 	"github.com/authagent-go/authagent/internal/checkup"
 	"github.com/authagent-go/authagent/internal/environ"
 	"github.com/authagent-go/authagent/internal/identity"
+	"github.com/authagent-go/authagent/internal/limit"
+	"github.com/authagent-go/authagent/internal/logs"
 	"github.com/authagent-go/authagent/internal/memory"
 	"github.com/authagent-go/authagent/internal/returnpath"
 	"github.com/authagent-go/authagent/internal/seal"
@@ -185,7 +188,10 @@ type Config struct {
 
 	// HTTPClient sends the requests to the server. It is copied, not changed;
 	// redirects, cookies and long waits are ruled out in the copy. The default
-	// keeps enough idle connections for a busy site.
+	// keeps enough idle connections for a busy site. A panic of its Transport fails
+	// the request as a fault of the site. A panic of a function that an
+	// http.Transport calls in a goroutine of its own, such as DialContext, cannot be
+	// recovered and ends the process.
 	HTTPClient *http.Client
 
 	// SessionStore keeps the sessions: any gorilla/sessions store. What it is
@@ -223,7 +229,8 @@ type Config struct {
 	// ClientAddr returns the address of the client that sent a request, for
 	// Limits, sessions and events. The default is the other end of the
 	// connection. Behind a proxy, read what that proxy, and nobody else, sets:
-	// an address that clients can write is no address.
+	// an address that clients can write is no address. Port, brackets and zone are
+	// taken off; what is no IP address then counts as none.
 	ClientAddr func(*http.Request) string
 
 	// ConfirmEvery is how often the server is asked whether it still stands by a
@@ -335,24 +342,23 @@ func (c Config) MarshalJSON() ([]byte, error) {
 // A RelyingParty lets agents sign in to a site at one authorization server. It
 // is safe for concurrent use; several in one process do not know of each other.
 type RelyingParty struct {
-	config      Config // complete, with the defaults
-	origin      string // the site's, from RedirectURL
-	callback    string // the path of RedirectURL
-	pending     *pendingLogins
-	sessions    Sessions
-	used        memory.States  // states used in this process
-	tokens      *tokens.Keeper // nil if none are kept
-	server      *wire.Server
-	identity    *identity.Verifier
-	audit       *sink.Sink[delivery]
-	pages       *answer.Pages
-	signpost    *signpost.Site
-	challenge   string          // the signpost's
-	links       []string        // the signpost's
-	nobody      answer.Prepared // that no agent is signed in
-	crossOrigin *http.CrossOriginProtection
-	limits      limiters
-	request     atomic.Pointer[authorizationRequest]
+	config    Config // complete, with the defaults
+	origin    string // the site's, from RedirectURL
+	callback  string // the path of RedirectURL
+	pending   *pendingLogins
+	sessions  Sessions
+	used      memory.States  // states used in this process
+	tokens    *tokens.Keeper // nil if none are kept
+	server    *wire.Server
+	identity  *identity.Verifier
+	audit     *sink.Sink[delivery]
+	pages     *answer.Pages
+	signpost  *signpost.Site
+	challenge string          // the signpost's
+	links     []string        // the signpost's
+	nobody    answer.Prepared // that no agent is signed in
+	limits    limiters
+	request   atomic.Pointer[authorizationRequest]
 }
 
 // New returns a RelyingParty. It checks every setting, and joins what is wrong
@@ -365,7 +371,7 @@ func New(c Config) (*RelyingParty, error) {
 		return nil, err
 	}
 	dev := redirectURL.Scheme == "http"
-	client := wire.NewClient(c.HTTPClient)
+	client := wire.NewClient(c.HTTPClient, func(value any, stack []byte) { logPanic(c.Logger, "send request to server", value, stack) })
 	source := wire.NewSource(client, wire.Settings{
 		Issuer: c.Issuer, Origins: c.EndpointOrigins, Dev: dev,
 		Pins: wire.Metadata{
@@ -375,14 +381,13 @@ func New(c Config) (*RelyingParty, error) {
 	})
 	rp := &RelyingParty{
 		config:   c,
-		origin:   redirectURL.Scheme + "://" + redirectURL.Host,
+		origin:   browser.Origin(redirectURL),
 		callback: redirectURL.Path,
 		identity: &identity.Verifier{
 			Issuer: c.Issuer, ClientID: c.ClientID, SubjectIsUser: c.SubjectIsUser, TokenKey: c.TokenKey, Introspect: c.Introspect,
 		},
-		pages:       answer.NewPages(signpost.Style, c.Pages, c.formOrigins()...),
-		crossOrigin: http.NewCrossOriginProtection(),
-		limits:      newLimiters(c.Limits),
+		pages:  answer.NewPages(signpost.Style, c.Pages, c.formOrigins()...),
+		limits: newLimiters(c.Limits),
 	}
 	rp.server = wire.NewServer(client, source, c.ClientID, rp.clientSecret, wire.Encoding(c.TokenEncoding))
 	rp.signpost = rp.newSignpost()
@@ -487,9 +492,7 @@ func (c Config) withDefaults() Config {
 	if c.Revocations == nil {
 		c.Revocations = &memory.Revocations{}
 	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.Logger = logs.Safe(cmp.Or(c.Logger, slog.Default()))
 	if c.ClientAddr == nil {
 		c.ClientAddr = func(r *http.Request) string { return r.RemoteAddr }
 	}
@@ -721,7 +724,7 @@ func (rp *RelyingParty) serveLogin(w http.ResponseWriter, r *http.Request) error
 }
 
 func (rp *RelyingParty) startLogin(w http.ResponseWriter, r *http.Request, login *Login) error {
-	if err := rp.limits.logins.check("start login", rp.config.ClientAddr(r)); err != nil {
+	if err := rp.limits.logins.check("start login", rp.clientAddr(r)); err != nil {
 		return err
 	}
 	if checker, ok := scenarioAs[LoginChecker](rp.config.Scenario); ok {
@@ -738,6 +741,11 @@ func (rp *RelyingParty) startLogin(w http.ResponseWriter, r *http.Request, login
 	rp.server.Learn(request.metadata) // while the agent is away at the server
 	redirect(w, request.url(login))
 	return nil
+}
+
+// clientAddr returns the client's IP address, or "" if it has none.
+func (rp *RelyingParty) clientAddr(r *http.Request) string {
+	return limit.Address(rp.config.ClientAddr(r))
 }
 
 // mayStart keeps a login from being started by anything but an agent or a
@@ -760,7 +768,20 @@ func (rp *RelyingParty) mayPost(w http.ResponseWriter, r *http.Request) error {
 	if err := allow(w, r, http.MethodPost); err != nil {
 		return err
 	}
-	if err := rp.crossOrigin.Check(r); err != nil {
+	return rp.CheckOrigin(r)
+}
+
+// CheckOrigin returns an [Error] with ErrCrossOrigin for a request that a page of
+// another origin has a browser send, unless its method is GET, HEAD or OPTIONS. The
+// handlers of this package call it; it is for handlers of a site's own as well.
+//
+// The site's origin is the one of Config.RedirectURL. Unlike
+// [http.CrossOriginProtection] it looks at no Host header, which a proxy may have
+// rewritten. A browser that does not send Sec-Fetch-Site, from before 2023, is so
+// refused at any other name of the site. A request with neither Sec-Fetch-Site nor
+// Origin is a program's, and passes.
+func (rp *RelyingParty) CheckOrigin(r *http.Request) error {
+	if browser.CrossOrigin(r, rp.origin) {
 		return fail(ErrCrossOrigin, "check origin", "the request comes from another site's page")
 	}
 	return nil
@@ -858,7 +879,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	if err := mayFinish(w, r); err != nil {
 		return err
 	}
-	address := rp.config.ClientAddr(r)
+	address := rp.clientAddr(r)
 	if err := rp.limits.callbacks.check("finish login", address); err != nil {
 		return err
 	}
@@ -882,8 +903,11 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	if err := rp.sameHuman(w, r, login); err != nil {
 		return err
 	}
-	rp.pending.drop(w, login)
-	if err := rp.use(ctx, login, response.Code != ""); err != nil {
+	err = rp.use(ctx, login, response.Code != "")
+	if err == nil || asError(err).RetryAfter == 0 { // who is told to come again needs the cookie for it
+		rp.pending.drop(w, login)
+	}
+	if err != nil {
 		return err
 	}
 	if err := rp.checkIssuer(metadata, response); err != nil {
@@ -980,18 +1004,9 @@ func (rp *RelyingParty) use(ctx context.Context, l *Login, code bool) error {
 	}
 	sum := sha256.Sum256([]byte(l.State)) // a store has no use for the state itself
 	id := base64.RawURLEncoding.EncodeToString(sum[:16])
-	var first bool
-	var err error
-	if ownClock := until.Add(time.Minute); code { // which may be set back a little
-		first, err = rp.used.UseState(ctx, id, ownClock)
-	} else {
-		first = rp.used.UseSpare(id, ownClock)
-	}
-	if first && err == nil && rp.config.States != nil {
-		err = rp.protect("use state", func() error {
-			first, err = rp.config.States.UseState(ctx, id, until.Add(clockSkew))
-			return err
-		})
+	first, err := rp.useShared(ctx, id, until.Add(clockSkew))
+	if first && err == nil {
+		first, err = rp.useHere(ctx, id, until.Add(time.Minute), code) // our own clock may be set back a little
 	}
 	switch {
 	case errors.Is(err, memory.ErrFull):
@@ -1002,6 +1017,32 @@ func (rp *RelyingParty) use(ctx context.Context, l *Login, code bool) error {
 		return fail(ErrStateUsed, "use state", "the login has been finished")
 	}
 	return nil
+}
+
+// useShared uses a state at all instances. It comes before useHere: a store that
+// fails has used nothing up, so that the agent can come again.
+func (rp *RelyingParty) useShared(ctx context.Context, id string, until time.Time) (first bool, err error) {
+	if rp.config.States == nil {
+		return true, nil
+	}
+	err = rp.protect("use state", func() error {
+		first, err = rp.config.States.UseState(ctx, id, until)
+		return err
+	})
+	return first, err
+}
+
+// useHere uses a state in this process. Where a shared store has let it pass, there
+// may be no room for it here.
+func (rp *RelyingParty) useHere(ctx context.Context, id string, until time.Time, code bool) (first bool, err error) {
+	if !code {
+		return rp.used.UseSpare(id, until), nil
+	}
+	first, err = rp.used.UseState(ctx, id, until)
+	if errors.Is(err, memory.ErrFull) && rp.config.States != nil {
+		return true, nil
+	}
+	return first, err
 }
 
 // isFinished reports whether this browser is signed in by the login of this state.
@@ -1125,7 +1166,7 @@ func serverError(step string, err error) error {
 	}
 	var w *wire.Error
 	switch {
-	case errors.Is(err, wire.ErrSecret):
+	case errors.Is(err, wire.ErrSecret), errors.Is(err, wire.ErrPanic):
 		return &Error{Reason: ErrStore, Step: step, Err: err, RetryAfter: retryAfter}
 	case errors.Is(err, identity.ErrMismatch):
 		return fail(ErrIdentity, step, "%w", err)

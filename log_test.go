@@ -170,6 +170,53 @@ func TestSlowAudit(t *testing.T) {
 	}
 }
 
+// TestAddresses is WEB-9: events, sessions, sign-ins and the policy get the client's
+// address alone, whatever ClientAddr returns, and none where it is no address.
+func TestAddresses(t *testing.T) {
+	for address, want := range map[string]string{
+		"203.0.113.7:55240": "203.0.113.7", "[2001:db8::1]:55240": "2001:db8::1", "::ffff:203.0.113.7": "203.0.113.7",
+		"@": "", "<b>203.0.113.7</b>": "", "203.0.113.7\u202e": "",
+	} {
+		t.Run("WEB-9 "+strings.ReplaceAll(address, "/", " "), func(t *testing.T) {
+			var linked []string
+			k := newCluster(t, func(b *bench, c *authagent.Config) {
+				c.ClientAddr = func(*http.Request) string { return address }
+				c.Scenario = authagent.FullAccount(b.users, addressPolicy{&linked})
+			})
+			c := k.browser()
+			k.mustSignIn(c, k.agent)
+			k.do(c, http.MethodPost, "/auth/agent/logout", "Origin", "null")
+			k.rp.Attach(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				if s, _ := authagent.FromContext(r.Context()); s.RemoteAddr != want {
+					t.Errorf("WEB-9 session: %q, want %q", s.RemoteAddr, want)
+				}
+			})).ServeHTTP(httptest.NewRecorder(), k.request(c))
+			for _, e := range k.events.all {
+				if e.RemoteAddr != want {
+					t.Errorf("WEB-9 %s: %q, want %q", e.Name, e.RemoteAddr, want)
+				}
+			}
+			if len(k.events.all) < 3 || len(linked) == 0 || linked[0] != want {
+				t.Errorf("WEB-9: %d events, linked from %q", len(k.events.all), linked)
+			}
+		})
+	}
+}
+
+// request is one of a browser, to be given to a handler.
+func (k *cluster) request(c *http.Client) *http.Request {
+	r := httptest.NewRequest(http.MethodGet, k.site.URL+"/me", nil)
+	r.Header.Set("Cookie", k.cookies(c))
+	return r
+}
+
+type addressPolicy struct{ seen *[]string }
+
+func (p addressPolicy) Link(_ context.Context, r authagent.LinkRequest) (authagent.Link, error) {
+	*p.seen = append(*p.seen, r.RemoteAddr)
+	return authagent.Link{UserID: r.User.ID, Access: authagent.AccessFull}, nil
+}
+
 // TestAnswer is LOG-4: the same request ID in the answer and in the log, and
 // nothing of what the server said.
 func TestAnswer(t *testing.T) {

@@ -560,7 +560,7 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session
 		own := *s // the site may have given others the same one
 		s = &own
 	}
-	s.RemoteAddr = rp.config.ClientAddr(r)
+	s.RemoteAddr = rp.clientAddr(r)
 	err = rp.config.Scenario.CheckSession(ctx, s)
 	if s.UserID == "" { // there is nobody whose data it could have access to
 		s.Access, s.Actions = AccessNone, nil
@@ -676,16 +676,19 @@ func (rp *RelyingParty) protect(step string, f func() error) (err error) {
 
 // recovered, deferred, turns a panic of the site's code into an error: a doubt
 // about who is signed in must never let a request through, and an agent is to be
-// told.
+// told. http.ErrAbortHandler is no exception: some of this is called from
+// goroutines, where that panic ends the process like any other.
 func (rp *RelyingParty) recovered(step string, err *error) {
-	switch p := recover(); p {
-	case nil:
-	case http.ErrAbortHandler:
-		panic(p)
-	default:
-		rp.config.Logger.Error("authagent: panic", "step", step, "panic", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+	if p := recover(); p != nil {
+		logPanic(rp.config.Logger, step, p, debug.Stack())
 		*err = siteError(step, errors.New("panic"))
 	}
+}
+
+// logPanic logs what code of the site panicked with: its type, as the value may
+// hold a secret.
+func logPanic(l *slog.Logger, step string, value any, stack []byte) {
+	l.Error("authagent: panic", "step", step, "panic", fmt.Sprintf("%T", value), "stack", string(stack))
 }
 
 // ServeError answers a request with an error as this package answers its own: a
@@ -835,7 +838,7 @@ type Event struct {
 	RequestID  string    // the one that a refused client was given; empty otherwise
 	Method     string    // of the request; this and the following are empty for what happens in the background
 	Route      string    // the pattern of the site's http.ServeMux that the request matched; empty with other routers
-	RemoteAddr string    // of the client, as Config.ClientAddr has it
+	RemoteAddr string    // the client's IP address, without port; empty where ClientAddr gives none
 	Issuer     string    // of the relying party
 	SessionID  string    // this and the following as far as they are known
 	Agent      Agent     // who acted, or whom a human decided about
@@ -865,7 +868,7 @@ func (rp *RelyingParty) record(r *http.Request, name EventName, s *Session, acti
 	}
 	human, _ := HumanFromContext(r.Context())
 	rp.emit(r.Context(), Event{
-		Name: name, Method: answer.Token(r.Method), Route: r.Pattern, RemoteAddr: rp.config.ClientAddr(r), HumanID: human, Action: action,
+		Name: name, Method: answer.Token(r.Method), Route: r.Pattern, RemoteAddr: rp.clientAddr(r), HumanID: human, Action: action,
 	}, s, e)
 }
 

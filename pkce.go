@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -145,7 +146,10 @@ type authorizationRequest struct {
 // authorizationRequest builds the request anew only when the metadata is new.
 func (rp *RelyingParty) authorizationRequest(ctx context.Context) (*authorizationRequest, error) {
 	m, err := rp.server.Get(ctx)
-	if err != nil {
+	switch {
+	case errors.Is(err, wire.ErrPanic):
+		return nil, serverError("read metadata", err)
+	case err != nil:
 		return nil, fail(ErrNotReady, "read metadata", "%w", err)
 	}
 	if have := rp.request.Load(); have != nil && have.metadata == m {
@@ -195,7 +199,9 @@ type StateStore interface {
 	// UseState records that the state with this ID is used and reports whether
 	// it was unused until now. Of several calls with one ID, at any number of
 	// instances at once, exactly one gets true. The record is kept until the
-	// given time, after which the login has expired anyway. An error fails the login.
+	// given time, after which the login has expired anyway. An error fails the
+	// request, and the agent is told to come again with the same response: it gets
+	// in then, unless the state was recorded all the same.
 	UseState(ctx context.Context, id string, until time.Time) (first bool, err error)
 }
 

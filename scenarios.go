@@ -97,7 +97,7 @@ type Principal struct {
 type SignIn struct {
 	Agent      Agent
 	Model      string // self-declared
-	RemoteAddr string // where the request comes from, as Config.ClientAddr has it; empty outside of a request
+	RemoteAddr string // the client's IP address, without port; empty outside of a request
 
 	rp       *RelyingParty
 	token    *wire.Token
@@ -345,7 +345,7 @@ type LinkRequest struct {
 	Name          string // self-declared
 	Email         string // the owner's address as the server has it; a claim, not a proof
 	EmailVerified bool   // the server claims to have verified it
-	RemoteAddr    string // where the request comes from, as Config.ClientAddr has it
+	RemoteAddr    string // the client's IP address, without port; may be empty
 	Scenario      string
 	User          *User  // the account with that address that may be entered; nil if there is none
 	NoUser        string // why User is nil, in words for the site's log; the agent must not learn it

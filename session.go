@@ -75,8 +75,8 @@ type Session struct {
 	StartedAt time.Time `json:"started_at"`           // when the agent signed in
 	ExpiresAt time.Time `json:"expires_at"`           // when it has to sign in anew, whatever it does until then
 
-	// RemoteAddr is the client's address in this request, as Config.ClientAddr
-	// has it. It is not kept.
+	// RemoteAddr is the client's IP address in this request, without port, by
+	// Config.ClientAddr; empty where that gives none. It is not kept.
 	RemoteAddr string `json:"-"`
 
 	seenAt  time.Time // when the client last got a fresh value; the idle limit counts from here

@@ -2,6 +2,8 @@ package authagent_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +12,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -447,5 +451,103 @@ func TestConstantTime(t *testing.T) {
 	}
 	if !compare.MatchString("if l.State == state {") {
 		t.Error("the check finds nothing")
+	}
+}
+
+// failingStates fails as often as it is told to, before it records anything or
+// after.
+type failingStates struct {
+	authagent.StateStore
+	fails    atomic.Int32
+	recorded bool
+	panics   bool
+}
+
+func (f *failingStates) UseState(ctx context.Context, id string, until time.Time) (bool, error) {
+	if f.fails.Add(-1) < 0 {
+		return f.StateStore.UseState(ctx, id, until)
+	}
+	if f.recorded {
+		f.StateStore.UseState(ctx, id, until)
+	}
+	if f.panics {
+		panic("connection refused")
+	}
+	return true, errors.New("connection refused")
+}
+
+// TestStateStoreFails is TXN-15: a shared store that fails has used nothing up. The
+// agent is told to come again, and gets in when it does, at this instance and at
+// another one, once.
+func TestStateStoreFails(t *testing.T) {
+	for _, test := range []struct {
+		name             string
+		fails            int32
+		recorded, panics bool
+		again            string // the instance of the second try
+		want             authagent.Reason
+	}{
+		{"TXN-15 once", 1, false, false, "", ""},
+		{"TXN-15 a panic", 1, false, true, "", ""},
+		{"TXN-15 three times", 3, false, false, "", ""},
+		{"TXN-15 once, then at another instance", 1, false, false, "b", ""},
+		{"TXN-15 once, and recorded it all the same", 1, true, false, "", authagent.ErrStateUsed},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			states := &failingStates{StateStore: &memstore.States{}, recorded: test.recorded, panics: test.panics}
+			k := newCluster(t, func(_ *bench, c *authagent.Config) { c.States = states })
+			k.instance("b")
+			c := k.browser()
+			callback := k.authorize(k.agent, k.begin(c, ""))
+			states.fails.Store(test.fails)
+			for range test.fails {
+				resp := k.get(c, callback)
+				if resp.reason() != authagent.ErrStore || !strings.Contains(resp.body, `"retry":true`) || len(k.loginCookies(c)) != 1 {
+					t.Fatalf("TXN-15: status %d %s, cookies %v", resp.StatusCode, resp.body, k.loginCookies(c))
+				}
+			}
+			resp := k.get(c, callback, "X-Instance", test.again)
+			if resp.reason() != test.want || (resp.StatusCode == 303) != (test.want == "") {
+				t.Errorf("TXN-15: status %d %s", resp.StatusCode, resp.body)
+			}
+			if len(k.loginCookies(c)) != 0 {
+				t.Error("TXN-15: the login's cookie stays")
+			}
+			if n := k.grants("authorization_code"); n > 1 {
+				t.Errorf("TXN-15: the code was sent %d times", n)
+			}
+		})
+	}
+}
+
+// TestStateStoreRaces is TXN-16: of many requests with one state, while the store
+// fails for some of them, one gets in and sends the code.
+func TestStateStoreRaces(t *testing.T) {
+	for _, shared := range []bool{true, false} {
+		t.Run(fmt.Sprintf("TXN-16 shared %v", shared), func(t *testing.T) {
+			states := &failingStates{StateStore: &memstore.States{}}
+			k := newCluster(t, func(_ *bench, c *authagent.Config) {
+				if shared {
+					c.States = states
+				}
+			})
+			c := k.browser()
+			callback := k.authorize(k.agent, k.begin(c, ""))
+			cookies := k.cookies(c)
+			states.fails.Store(5)
+			var wait sync.WaitGroup
+			var in atomic.Int32
+			for range 20 {
+				wait.Go(func() {
+					if resp := k.get(k.bare(), callback, "Cookie", cookies); resp.StatusCode == 303 {
+						in.Add(1)
+					}
+				})
+			}
+			wait.Wait()
+			if in.Load() != 1 || k.grants("authorization_code") != 1 {
+				t.Errorf("TXN-16: %d got in, the code was sent %d times", in.Load(), k.grants("authorization_code"))
+			}
+		})
 	}
 }

@@ -2,6 +2,7 @@ package authagent_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -32,7 +33,7 @@ func TestLogoutIsProtected(t *testing.T) {
 		{"foreign Origin", "POST", []string{"Origin", "https://evil.example"}, 403},
 		{"null Origin", "POST", []string{"Origin", "null"}, 403},
 		{"Origin with prefix", "POST", []string{"Origin", own + ".evil.example"}, 403},
-		{"cross-site with own Origin", "POST", []string{"Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"}, 403},
+		{"cross-site with foreign Origin", "POST", []string{"Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example"}, 403},
 		{"same-origin", "POST", []string{"Sec-Fetch-Site", "same-origin", "Origin", own}, 303},
 		{"typed", "POST", []string{"Sec-Fetch-Site", "none"}, 303},
 		{"own Origin", "POST", []string{"Origin", own}, 303},
@@ -54,6 +55,78 @@ func TestLogoutIsProtected(t *testing.T) {
 				t.Errorf("session ended: %v", ended)
 			}
 		})
+	}
+}
+
+// originRows are what a browser or a program may send with a POST, and whether it
+// is taken, whatever Host a proxy has put in. own is the site's origin.
+func originRows(own string) []struct {
+	id     string
+	header []string
+	passes bool
+} {
+	host := strings.TrimPrefix(own, "https://")
+	return []struct {
+		id     string
+		header []string
+		passes bool
+	}{
+		{"WEB-7 program", nil, true},
+		{"WEB-7 own", []string{"Origin", own}, true},
+		{"WEB-7 own, default port", []string{"Origin", own + ":443"}, true},
+		{"WEB-7 own, capitals", []string{"Origin", strings.ToUpper(own)}, true},
+		{"WEB-7 same-origin", []string{"Sec-Fetch-Site", "same-origin", "Origin", own}, true},
+		{"WEB-7 same-origin, another name of the site", []string{"Sec-Fetch-Site", "same-origin", "Origin", "https://www.shop.example"}, true},
+		{"WEB-7 typed", []string{"Sec-Fetch-Site", "none"}, true},
+		{"WEB-8 Origin is the rewritten Host", []string{"Origin", "https://backend.internal"}, false},
+		{"WEB-8 Origin is the rewritten Host, http", []string{"Origin", "http://backend.internal:8080"}, false},
+		{"WEB-8 http", []string{"Origin", "http://" + host}, false},
+		{"WEB-8 another port", []string{"Origin", own + ":8443"}, false},
+		{"WEB-8 null", []string{"Origin", "null"}, false},
+		{"WEB-8 empty", []string{"Origin", ""}, false},
+		{"WEB-8 evil", []string{"Origin", "https://evil.example"}, false},
+		{"WEB-8 prefix", []string{"Origin", own + ".evil.example"}, false},
+		{"WEB-8 user name", []string{"Origin", "https://" + host + "@evil.example"}, false},
+		{"WEB-8 two, own first", []string{"Origin", own, "Origin", "https://evil.example"}, false},
+		{"WEB-8 two, own last", []string{"Origin", "https://evil.example", "Origin", own}, false},
+		{"WEB-8 cross-site", []string{"Sec-Fetch-Site", "cross-site", "Origin", own}, false},
+		{"WEB-8 same-site", []string{"Sec-Fetch-Site", "same-site", "Origin", own}, false},
+		{"WEB-8 unknown", []string{"Sec-Fetch-Site", "x", "Origin", own}, false},
+		{"WEB-8 two sites", []string{"Sec-Fetch-Site", "same-origin", "Sec-Fetch-Site", "cross-site", "Origin", own}, false},
+	}
+}
+
+// TestOriginBehindProxy is WEB-7 and WEB-8: whether a POST comes from the site's own
+// page is told by RedirectURL and never by Host, wherever this package takes one.
+func TestOriginBehindProxy(t *testing.T) {
+	for _, host := range []string{"", "backend.internal", "backend.internal:8080", "evil.example", "shop.example.evil.example", "null"} {
+		for _, row := range originRows("https://shop.example") {
+			t.Run(row.id+" at "+host, func(t *testing.T) {
+				k := newCluster(t, func(_ *bench, c *authagent.Config) {
+					c.RequirePOST = true
+					c.Human = func(*http.Request) (string, error) { return "user_1", nil }
+				})
+				for what, test := range map[string]struct {
+					handler http.Handler
+					status  int
+				}{
+					"logout": {k.rp.LogoutHandler(), 303}, "login": {k.rp.LoginHandler(), 303}, "connect": {k.rp.ConnectHandler(), 303},
+				} {
+					r := httptest.NewRequest(http.MethodPost, "https://shop.example/x", nil)
+					if host != "" {
+						r.Host = host
+					}
+					for i := 0; i < len(row.header); i += 2 {
+						r.Header.Add(row.header[i], row.header[i+1])
+					}
+					w := httptest.NewRecorder()
+					test.handler.ServeHTTP(w, r)
+					if (w.Code == test.status) != row.passes || !row.passes && !strings.Contains(w.Body.String(), `"cross_origin"`) {
+						t.Errorf("%s: status %d %s", what, w.Code, w.Body)
+					}
+				}
+			})
+		}
 	}
 }
 

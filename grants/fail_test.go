@@ -3,6 +3,8 @@ package grants_test
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -361,6 +363,30 @@ func TestHooksDoNotHoldUp(t *testing.T) {
 			})
 		}
 	}
+}
+
+// A panickyHandler is a log handler that panics.
+type panickyHandler struct{ slog.Handler }
+
+func (panickyHandler) Enabled(context.Context, slog.Level) bool  { return true }
+func (panickyHandler) Handle(context.Context, slog.Record) error { panic(http.ErrAbortHandler) }
+
+// TestLoggerPanics is NET-16: a log handler that panics while a panic of Notify is
+// being logged, in the background, ends nothing.
+func TestLoggerPanics(t *testing.T) {
+	bubble(t, "NET-16", func(t *testing.T) {
+		told := 0
+		s := newShop(t, options{policy: func(p *grants.Policy) {
+			p.Logger = slog.New(panickyHandler{})
+			p.Notify = func(context.Context, grants.Notice) { told++; panic("mail server") }
+			p.Audit = func(context.Context, authagent.Event) { panic("audit") }
+		}})
+		s.wantSignIn(s.browser(), s.agent("agent_1", "alice@example.com"), 403, authagent.ErrApproval)
+		s.wait()
+		if told != 1 || s.grants(s.alice)["agent_1"].State != grants.Pending {
+			t.Errorf("NET-16: Notify was called %d times", told)
+		}
+	})
 }
 
 // TestWaitForAudit is LOG-3: what Audit is slow to take is not lost when the site

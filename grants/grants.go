@@ -47,6 +47,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/internal/limit"
+	"github.com/authagent-go/authagent/internal/logs"
 	"github.com/authagent-go/authagent/internal/sink"
 )
 
@@ -292,12 +293,7 @@ func (p *Policy) Check() error {
 
 func isAction(name string) bool { return name != "" && !strings.ContainsFunc(name, unicode.IsSpace) }
 
-func (p *Policy) logger() *slog.Logger {
-	if p.Logger != nil {
-		return p.Logger
-	}
-	return slog.Default()
-}
+func (p *Policy) logger() *slog.Logger { return logs.Safe(or(p.Logger, slog.Default())) }
 
 func (p *Policy) path() string { return or(p.Path, "/account/agents/") }
 

@@ -53,7 +53,7 @@ import (
 // It panics if authagent.Config.Human is not set.
 func Handler(p *Policy, rp *authagent.RelyingParty) http.Handler {
 	h := &pageHandler{
-		policy: p, rp: rp, crossOrigin: http.NewCrossOriginProtection(), connectAgent: rp.ConnectHandler(),
+		policy: p, rp: rp, connectAgent: rp.ConnectHandler(),
 		page: p.Template, own: PageTemplate(),
 	}
 	style, _ := pageFiles.ReadFile("pages/" + styleName)
@@ -71,7 +71,7 @@ func Handler(p *Policy, rp *authagent.RelyingParty) http.Handler {
 		w.Header().Add("Vary", "Cookie")
 		w.Header().Add("Vary", "Accept")
 		switch {
-		case h.crossOrigin.Check(r) != nil:
+		case rp.CheckOrigin(r) != nil:
 			h.refuse(w, r, authagent.ErrCrossOrigin)
 		case h.approvalID(r) != "":
 			agents.ServeHTTP(w, r)
@@ -84,7 +84,6 @@ func Handler(p *Policy, rp *authagent.RelyingParty) http.Handler {
 type pageHandler struct {
 	policy       *Policy
 	rp           *authagent.RelyingParty
-	crossOrigin  *http.CrossOriginProtection
 	connectAgent http.Handler
 	page, own    *template.Template // what is shown, and what this package has
 	security     string             // the Content-Security-Policy

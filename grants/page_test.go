@@ -747,6 +747,45 @@ func TestStyleIsAllowed(t *testing.T) {
 	}
 }
 
+// TestPageBehindProxy is WEB-7 and WEB-8: the owner's page takes a POST from the
+// site's own pages, whatever Host a proxy has put in, and from nobody else's.
+func TestPageBehindProxy(t *testing.T) {
+	for _, test := range []struct {
+		name, host, origin string // an empty origin is the site's own
+		want               int
+	}{
+		{"WEB-7 own", "", "", 303},
+		{"WEB-7 own, Host rewritten", "backend.internal:8080", "", 303},
+		{"WEB-8 evil", "", "https://evil.example", 403},
+		{"WEB-8 evil, Host is its own", "evil.example", "https://evil.example", 403},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSite(t)
+			if test.origin == "" {
+				test.origin = s.server.URL
+			}
+			req, _ := http.NewRequest(http.MethodPost, s.server.URL+agents+"revoke-all", nil)
+			next := s.server.Config.Handler
+			s.server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // the proxy
+				if test.host != "" {
+					r.Host = test.host
+				}
+				next.ServeHTTP(w, r)
+			})
+			req.Header.Set("Origin", test.origin)
+			req.Header.Set("Accept", htmlOnly)
+			resp, err := s.human(s.alice).Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+			if resp.StatusCode != test.want {
+				t.Errorf("status %d, want %d", resp.StatusCode, test.want)
+			}
+		})
+	}
+}
+
 // TestPageMethods is WEB-1: what is looked at is not changed by it, and HEAD is
 // GET without a body.
 func TestPageMethods(t *testing.T) {

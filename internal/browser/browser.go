@@ -4,6 +4,7 @@ package browser
 
 import (
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 )
@@ -38,6 +39,42 @@ func Embedded(r *http.Request) bool {
 func FetchedBySelf(r *http.Request) bool {
 	site := field(r, "Sec-Fetch-Site")
 	return field(r, "Sec-Fetch-Dest") == "empty" && (site == "" || site == "same-origin")
+}
+
+// CrossOrigin reports whether a request that may change something comes from a
+// page of another origin than own, which is one as browsers write it.
+//
+// Browsers since 2023 say so themselves (Sec-Fetch-Site), of the address that they
+// have sent the request to. Of older ones and of web views there is the Origin
+// header; it is compared with own and never with Host, which proxies rewrite.
+// Programs that send neither are no browsers, and send what they like anyway.
+func CrossOrigin(r *http.Request, own string) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return false
+	}
+	if sites := r.Header["Sec-Fetch-Site"]; len(sites) > 0 {
+		return len(sites) > 1 || sites[0] != "same-origin" && sites[0] != "none"
+	}
+	for _, origin := range r.Header["Origin"] {
+		if u, err := url.Parse(origin); err != nil || Origin(u) != own {
+			return true
+		}
+	}
+	return false
+}
+
+// Origin returns the origin of an address as browsers write it: in small letters,
+// without the port that its scheme has by default (RFC 6454 section 6.2).
+func Origin(u *url.URL) string {
+	scheme, host, port := strings.ToLower(u.Scheme), strings.ToLower(u.Hostname()), u.Port()
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	if port != "" && port != map[string]string{"http": "80", "https": "443"}[scheme] {
+		host += ":" + port
+	}
+	return scheme + "://" + host
 }
 
 // Cookie returns the value of the named cookie and how many of that name the

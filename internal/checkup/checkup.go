@@ -104,6 +104,8 @@ func (e *exam) unreachable(err error) {
 	case errors.Is(err, wire.ErrOtherOrigin):
 		e.fault("EndpointOrigins", "The server's metadata names an endpoint on another origin than the issuer's: "+err.Error()+".",
 			"If that origin is the server's too, add it to EndpointOrigins. If you do not know it, do not.")
+	case errors.Is(err, wire.ErrPanic):
+		e.fault("HTTPClient", "Its Transport panicked, so that no request could be sent.", "Mend it; the log has the stack.")
 	case errors.Is(err, wire.ErrRedirect):
 		e.fault(setting, "The server answers with a redirect, which is not followed: "+err.Error()+".",
 			"Set Issuer to the address at which the server itself answers, as the server spells it.")

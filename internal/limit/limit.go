@@ -118,16 +118,32 @@ func Network(address string) string {
 	return network(ip)
 }
 
+// Address returns a client address alone, as netip writes it: without port, brackets
+// and zone, and an IPv4 address in IPv6 as what it is. It returns "" for what is no
+// address: the other end of a Unix socket, and whatever else a header may have.
+func Address(address string) string {
+	ip, ok := parse(strings.TrimSpace(address))
+	if !ok {
+		return ""
+	}
+	return ip.String()
+}
+
 func parse(address string) (ip netip.Addr, ok bool) {
 	var err error
-	if hasPort(address) { // by what it looks like: to try the one and then the other would make an error each time
+	switch { // by what it looks like: to try the one and then the other would make an error each time
+	case strings.HasPrefix(address, "[") && strings.HasSuffix(address, "]"):
+		ip, err = netip.ParseAddr(address[1 : len(address)-1])
+		ok = ip.Is6()
+	case hasPort(address):
 		var full netip.AddrPort
 		full, err = netip.ParseAddrPort(address)
-		ip = full.Addr()
-	} else {
+		ip, ok = full.Addr(), true
+	default:
 		ip, err = netip.ParseAddr(address)
+		ok = true
 	}
-	if err != nil {
+	if err != nil || !ok {
 		return netip.Addr{}, false
 	}
 	return ip.Unmap().WithZone(""), true

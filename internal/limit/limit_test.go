@@ -128,3 +128,23 @@ func BenchmarkAllow(b *testing.B) {
 		l.Allow("agent")
 	}
 }
+
+// TestAddress is WEB-9: an address is an address, and nothing else is one.
+func TestAddress(t *testing.T) {
+	for in, want := range map[string]string{
+		"127.0.0.1:55240": "127.0.0.1", "203.0.113.7": "203.0.113.7", " 203.0.113.7 ": "203.0.113.7",
+		"[2001:db8::1]:443": "2001:db8::1", "[2001:db8::1]": "2001:db8::1", "2001:DB8:0::1": "2001:db8::1",
+		"fe80::1%eth0": "fe80::1", "[fe80::1%eth0]:80": "fe80::1", "[fe80::1%<script>]:80": "fe80::1",
+		"::ffff:203.0.113.7": "203.0.113.7", "[::ffff:203.0.113.7]:80": "203.0.113.7",
+		"": "", "@": "", "/run/site.sock": "", "unknown": "", "_hidden": "", "[203.0.113.7]": "", "203.0.113.7:": "", "203.0.113.7:http": "",
+		"203.0.113.7, 198.51.100.1": "", "203.0.113.7\n203.0.113.8": "", "203.0.113.07": "", "203.0.113.7/24": "", "[": "", "[]": "", ":": "",
+		"localhost:80": "", "<script>": "", "2001:db8::1:443:": "", "for=203.0.113.7": "",
+	} {
+		if got := limit.Address(in); got != want {
+			t.Errorf("WEB-9 Address(%q) is %q, want %q", in, got, want)
+		}
+		if want != "" && limit.Network(in) != limit.Network(want) && in[0] != ' ' {
+			t.Errorf("WEB-9 Network(%q) is %q, and of the address alone %q", in, limit.Network(in), limit.Network(want))
+		}
+	}
+}

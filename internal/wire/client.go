@@ -49,6 +49,7 @@ const (
 	Malformed               // an answer that this protocol does not know
 	Invalid                 // a well-formed answer with a value that cannot be accepted
 	Refused                 // the server says no
+	Broken                  // the site's own part in it failed
 )
 
 // An Error is a request that did not succeed.
@@ -96,15 +97,17 @@ type Client struct {
 }
 
 // NewClient returns a Client that uses base's transport, or one of its own when
-// base is nil. base itself is never changed.
-func NewClient(base *http.Client) *Client {
-	c := &Client{transport: bounded{http.DefaultTransport}, timeout: Timeout, slots: make(chan struct{}, maxInFlight)}
+// base is nil. base itself is never changed. panicked, if it is not nil, is told
+// what the transport panicked with.
+func NewClient(base *http.Client, panicked func(value any, stack []byte)) *Client {
+	next := http.DefaultTransport
 	switch {
 	case base == nil:
-		c.transport.next = defaultTransport()
+		next = defaultTransport()
 	case base.Transport != nil:
-		c.transport.next = base.Transport
+		next = base.Transport
 	}
+	c := &Client{transport: bounded{careful{next, panicked}}, timeout: Timeout, slots: make(chan struct{}, maxInFlight)}
 	if base != nil && base.Timeout > 0 {
 		c.timeout = min(base.Timeout, Timeout)
 	}
@@ -141,23 +144,24 @@ func (c *Client) forKeys() *http.Client {
 type keyRequests struct{ next http.RoundTripper }
 
 func (t keyRequests) RoundTrip(r *http.Request) (*http.Response, error) {
+	const step = "keys request"
 	resp, err := t.next.RoundTrip(r)
+	if errors.Is(err, ErrPanic) {
+		return nil, unanswered(step, 0, err)
+	}
 	if err != nil {
 		return nil, err
 	}
 	defer resp.Body.Close()
-	e := &Error{Kind: Unavailable, Step: "keys request", Status: resp.StatusCode}
 	if resp.StatusCode != http.StatusOK {
-		return nil, e
+		return nil, &Error{Kind: Unavailable, Step: step, Status: resp.StatusCode}
 	}
 	body, err := io.ReadAll(resp.Body)
-	if err == nil {
-		if _, err = strictjson.Parse(body); err != nil {
-			e.Kind = Malformed
-		}
+	if err != nil {
+		return nil, unanswered(step, resp.StatusCode, err)
 	}
-	if e.Err = err; err != nil {
-		return nil, e
+	if _, err := strictjson.Parse(body); err != nil {
+		return nil, &Error{Kind: Malformed, Step: step, Status: resp.StatusCode, Err: err}
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
@@ -231,7 +235,7 @@ func (c *Client) send(ctx context.Context, step, method, address string, header 
 	}
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
-		return nil, &Error{Kind: Unavailable, Step: step, Err: err}
+		return nil, unanswered(step, 0, err)
 	}
 	defer resp.Body.Close()
 	answered, err := readBody(resp)
@@ -239,7 +243,7 @@ func (c *Client) send(ctx context.Context, step, method, address string, header 
 	case errors.Is(err, errTooLong):
 		return nil, &Error{Kind: Malformed, Step: step, Status: resp.StatusCode, Err: err}
 	case err != nil:
-		return nil, &Error{Kind: Unavailable, Step: step, Status: resp.StatusCode, Err: err}
+		return nil, unanswered(step, resp.StatusCode, err)
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
 		return nil, &Error{Kind: Malformed, Step: step, Status: resp.StatusCode, Err: ErrRedirect}
 	}
@@ -274,6 +278,8 @@ func connectionError(err error) error {
 		certificate *tls.CertificateVerificationError
 	)
 	switch {
+	case errors.Is(err, ErrPanic):
+		return err
 	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.Canceled):
 		return err
 	case errors.As(err, &network):

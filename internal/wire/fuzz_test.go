@@ -23,7 +23,7 @@ func (r reply) RoundTrip(*http.Request) (*http.Response, error) {
 
 // serverSaying returns a server that answers everything but metadata with body.
 func serverSaying(body string) *Server {
-	client := NewClient(&http.Client{Transport: reply(body)})
+	client := NewClient(&http.Client{Transport: reply(body)}, nil)
 	source := NewSource(client, Settings{Issuer: "https://as.example", Pins: Metadata{
 		Authorization: "https://as.example/authorize", Token: "https://as.example/token", UserInfo: "https://as.example/userinfo",
 		Introspection: "https://as.example/introspect", Revocation: "https://as.example/revoke",
@@ -134,7 +134,7 @@ func FuzzMetadata(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		source := NewSource(NewClient(&http.Client{Transport: reply(body)}), Settings{Issuer: "https://as.example"})
+		source := NewSource(NewClient(&http.Client{Transport: reply(body)}, nil), Settings{Issuer: "https://as.example"})
 		m, err := source.Get(t.Context())
 		quiet(t, err, body)
 		if err != nil {

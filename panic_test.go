@@ -1,0 +1,291 @@
+package authagent_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/authagenttest"
+)
+
+// A panicky transport panics at one path of the server, or answers with a body that
+// does.
+type panicky struct {
+	next http.RoundTripper
+	path string
+	on   atomic.Bool
+	send bool // the request first
+	does func(*http.Response) (*http.Response, error)
+}
+
+func (p *panicky) RoundTrip(r *http.Request) (*http.Response, error) {
+	here := p.on.Load() && r.URL.Path == p.path
+	if here && !p.send {
+		return p.does(nil)
+	}
+	resp, err := p.next.RoundTrip(r)
+	if err != nil || !here {
+		return resp, err
+	}
+	return p.does(resp)
+}
+
+// A badBody does with read and close what it is told to.
+type badBody struct {
+	io.ReadCloser
+	read  func([]byte) (int, error)
+	close func() error
+}
+
+func (b badBody) Read(p []byte) (int, error) {
+	if b.read == nil {
+		return b.ReadCloser.Read(p)
+	}
+	return b.read(p)
+}
+
+func (b badBody) Close() error {
+	if b.close == nil {
+		return b.ReadCloser.Close()
+	}
+	return b.close()
+}
+
+var panics = map[string]func(*http.Response) (*http.Response, error){
+	"panic":           func(*http.Response) (*http.Response, error) { panic("nil map") },
+	"ErrAbortHandler": func(*http.Response) (*http.Response, error) { panic(http.ErrAbortHandler) },
+	"panic in Read": func(r *http.Response) (*http.Response, error) {
+		r.Body, r.ContentLength = badBody{r.Body, func([]byte) (int, error) { panic("nil map") }, nil}, -1
+		return r, nil
+	},
+	"impossible count of Read": func(r *http.Response) (*http.Response, error) {
+		r.Body, r.ContentLength = badBody{r.Body, func(p []byte) (int, error) { return len(p) + 1, nil }, nil}, -1
+		return r, nil
+	},
+}
+
+// withIDToken has the server publish keys, so that they are asked for.
+func withIDToken(b *bench, c *authagent.Config) {
+	b.as.Configure(func(q *authagenttest.Quirks, f *authagenttest.Features) {
+		*q = authagenttest.Quirks{}
+		f.IDToken = true
+	})
+	c.Introspect = true
+}
+
+// TestTransportPanics is NET-14: a panic of the site's Transport, whichever request
+// it is in, fails the sign-in as a fault of the site. The process lives, and so does
+// whatever waits: the next sign-in succeeds.
+func TestTransportPanics(t *testing.T) {
+	for _, path := range []string{
+		authagenttest.PathMetadata, authagenttest.PathToken, authagenttest.PathUserInfo, authagenttest.PathIntrospect, authagenttest.PathJWKS,
+	} {
+		for how, does := range panics {
+			t.Run("NET-14 "+how+" at "+path, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					transport := &panicky{path: path, does: does, send: true}
+					k := newCluster(t, withIDToken, func(_ *bench, c *authagent.Config) {
+						transport.next, c.HTTPClient.Transport = c.HTTPClient.Transport, transport
+					})
+					transport.on.Store(true)
+					c := k.browser()
+					resp := k.get(c, "/auth/agent/login")
+					if resp.StatusCode == http.StatusSeeOther {
+						resp = k.get(c, k.authorize(k.agent, resp.Header.Get("Location")))
+					}
+					if resp.StatusCode != http.StatusInternalServerError || resp.reason() != authagent.ErrStore {
+						t.Errorf("NET-14: status %d, %s", resp.StatusCode, resp.body)
+					}
+					failed := k.events.named(authagent.EventLoginFailed)
+					if len(failed) != 1 || failed[0].Outcome != authagent.OutcomeFailed {
+						t.Errorf("NET-14: events %+v", failed)
+					}
+					for _, f := range k.rp.Check(context.Background()) {
+						t.Log(f) // and Check lives
+					}
+					transport.on.Store(false)
+					time.Sleep(time.Minute)
+					k.mustSignIn(k.browser(), k.agent)
+				})
+			})
+		}
+	}
+}
+
+// TestTransportCloses is NET-14: an answer that was read is good, whatever its Close does.
+func TestTransportCloses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		transport := &panicky{path: authagenttest.PathToken, send: true, does: func(r *http.Response) (*http.Response, error) {
+			r.Body = badBody{r.Body, nil, func() error { panic("closed") }}
+			return r, nil
+		}}
+		k := newCluster(t, func(_ *bench, c *authagent.Config) {
+			transport.next, c.HTTPClient.Transport = c.HTTPClient.Transport, transport
+		})
+		transport.on.Store(true)
+		k.mustSignIn(k.browser(), k.agent)
+	})
+}
+
+// TestPanicsInBackground is NET-15: what the site provides may panic, with
+// http.ErrAbortHandler too, where no request is waiting for it: in refreshes,
+// confirmations and revocations. The process lives, and the agent stays signed in.
+func TestPanicsInBackground(t *testing.T) {
+	for how, value := range map[string]any{"panic": "nil map", "ErrAbortHandler": http.ErrAbortHandler} {
+		for _, where := range []string{
+			"ClientSecretFunc", "SaveTokens", "LoadTokens", "DeleteTokens", "CheckSession", "Revoke", "Revoked",
+			authagenttest.PathToken, authagenttest.PathIntrospect, authagenttest.PathRevoke,
+		} {
+			t.Run("NET-15 "+how+" in "+where, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var background atomic.Bool
+					fail := func(at string) {
+						if background.Load() && at == where {
+							panic(value)
+						}
+					}
+					h := &hooks{where: where, sessions: &mapSessions{}}
+					transport := &panicky{path: where, does: func(*http.Response) (*http.Response, error) { panic(value) }}
+					k := newKept(t, confirming, func(b *bench, c *authagent.Config) {
+						h.Users = b.users
+						secret := c.ClientSecret
+						c.ClientSecret, c.ClientSecretFunc = "", func(context.Context) (string, error) {
+							fail("ClientSecretFunc")
+							return secret, nil
+						}
+						c.Scenario = authagent.FullAccount(h, h)
+						c.Tokens, c.Revocations = panickyTokens{c.Tokens, fail}, panickyRevocations{c.Revocations, fail}
+						transport.next, c.HTTPClient.Transport = c.HTTPClient.Transport, transport
+						c.SessionIdle = 4 * time.Hour
+					})
+					c := k.browser()
+					s := k.mustSignIn(c, k.agent)
+					time.Sleep(2 * time.Hour)
+					// Nothing fails before the background has begun.
+					f := func() error { panic(value) }
+					background.Store(true)
+					transport.on.Store(true)
+					if where == "CheckSession" {
+						h.fail.Store(&f)
+					}
+					k.rp.TokenSource(context.Background(), s).Token() // what it says does not matter here
+					time.Sleep(10 * time.Minute)
+					background.Store(false)
+					transport.on.Store(false)
+					none := func() error { return nil }
+					h.fail.Store(&none)
+					time.Sleep(10 * time.Minute)
+					if k.me(c) == nil {
+						t.Error("NET-15: the agent is signed out")
+					}
+				})
+			})
+		}
+	}
+}
+
+type panickyTokens struct {
+	authagent.TokenStore
+	fail func(string)
+}
+
+func (p panickyTokens) SaveTokens(ctx context.Context, id string, old, sealed []byte, expires time.Time) error {
+	p.fail("SaveTokens")
+	return p.TokenStore.SaveTokens(ctx, id, old, sealed, expires)
+}
+
+func (p panickyTokens) LoadTokens(ctx context.Context, id string) ([]byte, error) {
+	p.fail("LoadTokens")
+	return p.TokenStore.LoadTokens(ctx, id)
+}
+
+func (p panickyTokens) DeleteTokens(ctx context.Context, id string) error {
+	p.fail("DeleteTokens")
+	return p.TokenStore.DeleteTokens(ctx, id)
+}
+
+type panickyRevocations struct {
+	authagent.RevocationStore
+	fail func(string)
+}
+
+func (p panickyRevocations) Revoke(ctx context.Context, key string, at, until time.Time) error {
+	p.fail("Revoke")
+	return p.RevocationStore.Revoke(ctx, key, at, until)
+}
+
+func (p panickyRevocations) Revoked(ctx context.Context, keys []string, started time.Time) (bool, error) {
+	p.fail("Revoked")
+	return p.RevocationStore.Revoked(ctx, keys, started)
+}
+
+// A panickyHandler is a slog.Handler that panics in the method of this name.
+type panickyHandler struct{ in string }
+
+func (h panickyHandler) Enabled(context.Context, slog.Level) bool {
+	if h.in == "Enabled" {
+		panic("log")
+	}
+	return true
+}
+
+func (h panickyHandler) Handle(context.Context, slog.Record) error {
+	if h.in == "Handle" {
+		panic(http.ErrAbortHandler)
+	}
+	return errors.New("disk full")
+}
+
+func (h panickyHandler) WithAttrs([]slog.Attr) slog.Handler { panic("log") }
+func (h panickyHandler) WithGroup(string) slog.Handler      { panic("log") }
+
+// TestLoggerPanics is NET-16: a log handler that panics loses its records, and
+// nothing else, where a request logs as well as in the background, and while another
+// panic is being logged.
+func TestLoggerPanics(t *testing.T) {
+	for _, in := range []string{"Enabled", "Handle"} {
+		t.Run("NET-16 "+in, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				audited := make(chan authagent.EventName, 100)
+				var broken atomic.Bool
+				k := newKept(t, confirming, func(_ *bench, c *authagent.Config) {
+					c.Logger = slog.New(panickyHandler{in})
+					c.SessionIdle = 4 * time.Hour
+					c.Tokens = panickyTokens{c.Tokens, func(string) {
+						if broken.Load() {
+							panic("nil map")
+						}
+					}}
+					c.Audit = func(_ context.Context, e authagent.Event) {
+						audited <- e.Name
+						panic("audit")
+					}
+				})
+				c := k.browser()
+				s := k.mustSignIn(c, k.agent)
+				time.Sleep(2 * time.Hour)
+				k.as.Outage(authagenttest.OutageAll) // so that there is something to log
+				k.rp.TokenSource(context.Background(), s).Token()
+				time.Sleep(10 * time.Minute)
+				broken.Store(true)
+				k.rp.TokenSource(context.Background(), s).Token()
+				time.Sleep(10 * time.Minute)
+				broken.Store(false)
+				k.as.Outage(authagenttest.OutageNone)
+				if k.me(c) == nil {
+					t.Error("NET-16: the agent is signed out")
+				}
+				if len(audited) < 3 {
+					t.Errorf("NET-16: %d events", len(audited))
+				}
+			})
+		})
+	}
+}
