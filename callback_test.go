@@ -15,8 +15,8 @@ import (
 	"github.com/authagent-go/authagent/authagenttest"
 )
 
-// TestCallbackMethod: CB-1. Only GET finishes a login, and nothing else uses it up.
-func TestCallbackMethod(t *testing.T) {
+// TestCallbackMethod_CB_1: CB-1. Only GET finishes a login, and nothing else uses it up.
+func TestCallbackMethod_CB_1(t *testing.T) {
 	b := newBench(t)
 	c := b.browser()
 	callback := b.authorize(b.agent, b.begin(c, ""))
@@ -141,9 +141,9 @@ func TestIssuer(t *testing.T) {
 	}
 }
 
-// TestReportedError: CB-7, CB-12. An error counts only with a valid state, is
+// TestReportedError_CB_7_CB_12: CB-7, CB-12. An error counts only with a valid state, is
 // told in our own words, and leads to no further login by itself.
-func TestReportedError(t *testing.T) {
+func TestReportedError_CB_7_CB_12(t *testing.T) {
 	for code, want := range map[string]struct {
 		status int
 		reason authagent.Reason
@@ -186,8 +186,8 @@ func TestReportedError(t *testing.T) {
 	}
 }
 
-// TestCallbackNotOpened: CB-9. A prefetch uses nothing up.
-func TestCallbackNotOpened(t *testing.T) {
+// TestCallbackNotOpened_CB_9: CB-9. A prefetch uses nothing up.
+func TestCallbackNotOpened_CB_9(t *testing.T) {
 	b := newBench(t)
 	c := b.browser()
 	callback := b.authorize(b.agent, b.begin(c, ""))
@@ -201,8 +201,8 @@ func TestCallbackNotOpened(t *testing.T) {
 	}
 }
 
-// TestCallbackHeaders: CB-10. Nothing of the response leaks on, on no path.
-func TestCallbackHeaders(t *testing.T) {
+// TestCallbackHeaders_CB_10: CB-10. Nothing of the response leaks on, on no path.
+func TestCallbackHeaders_CB_10(t *testing.T) {
 	b := newBench(t)
 	c := b.browser()
 	callback := b.authorize(b.agent, b.begin(c, "?return_to=/orders"))
@@ -223,9 +223,9 @@ func TestCallbackHeaders(t *testing.T) {
 	}
 }
 
-// TestSessionSurvives: CB-11. Neither a login that begins nor callbacks that fail
+// TestSessionSurvives_CB_11: CB-11. Neither a login that begins nor callbacks that fail
 // harm the session that is there.
-func TestSessionSurvives(t *testing.T) {
+func TestSessionSurvives_CB_11(t *testing.T) {
 	b := newBench(t)
 	c := b.browser()
 	was := b.mustSignIn(c, b.agent)
@@ -270,8 +270,8 @@ func (verbose) FindOrCreateProfile(_ context.Context, p authagent.Profile) (auth
 	return p, nil
 }
 
-// TestSessionNotSaved: CB-13. Without a session there is no way on.
-func TestSessionNotSaved(t *testing.T) {
+// TestSessionNotSaved_CB_13: CB-13. Without a session there is no way on.
+func TestSessionNotSaved_CB_13(t *testing.T) {
 	for name, change := range map[string]func(*bench, *authagent.Config){
 		"Sessions": func(_ *bench, c *authagent.Config) { c.Sessions = brokenSessions{} },
 		"Store":    func(_ *bench, c *authagent.Config) { c.SessionStore = brokenStore{} },
@@ -290,9 +290,9 @@ func TestSessionNotSaved(t *testing.T) {
 	}
 }
 
-// TestCallbackReloaded: a reload of a callback that went well leads on, and asks
+// TestCallbackReloaded_TXN_4: a reload of a callback that went well leads on, and asks
 // the server nothing; without the session it is refused (TXN-4).
-func TestCallbackReloaded(t *testing.T) {
+func TestCallbackReloaded_TXN_4(t *testing.T) {
 	b := newBench(t)
 	c := b.browser()
 	callback := b.authorize(b.agent, b.begin(c, "?return_to=/orders"))

@@ -152,10 +152,10 @@ func raw(text string) http.HandlerFunc {
 	}
 }
 
-// TestNoSecretGetsOut is LOG-1 and LOG-4: through every success and failure that
+// TestNoSecretGetsOut_LOG_4 is LOG-1 and LOG-4: through every success and failure that
 // can be had from outside, no secret is in the log at debug level, in an event,
 // in an error, in a body, or in a header but the one that it is for.
-func TestNoSecretGetsOut(t *testing.T) {
+func TestNoSecretGetsOut_LOG_4(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		change func(b *bench, c *authagent.Config)

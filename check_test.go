@@ -238,9 +238,9 @@ func answerGrant(grant string, mw func(http.Handler) http.Handler) func(http.Han
 	}
 }
 
-// TestCheckRisksNothing: no code is made, no login is used up, and what the
+// TestCheckRisksNothing_NET_2: no code is made, no login is used up, and what the
 // relying party has learned stays as it is. (NET-2)
-func TestCheckRisksNothing(t *testing.T) {
+func TestCheckRisksNothing_NET_2(t *testing.T) {
 	b := newBench(t)
 	b.mustSignIn(b.browser(), b.agent) // the first login has the server asked which bodies it reads, in the background
 	c := b.browser()
@@ -279,9 +279,9 @@ func TestCheckRisksNothing(t *testing.T) {
 	}
 }
 
-// TestCheckEnds: a server that hangs holds Check up for as long as its context
+// TestCheckEnds_NET_4: a server that hangs holds Check up for as long as its context
 // allows. (NET-4)
-func TestCheckEnds(t *testing.T) {
+func TestCheckEnds_NET_4(t *testing.T) {
 	for _, path := range []string{authagenttest.PathMetadata, authagenttest.PathAuthorize, authagenttest.PathToken} {
 		b := newBench(t, wrapped(path, authagenttest.Hang()))
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)

@@ -166,6 +166,44 @@ func TestConfirm(t *testing.T) {
 	}
 }
 
+// TestEndedWhileConfirmed: a session that was ended while the server was asked
+// about it is not ended again by the answer.
+func TestEndedWhileConfirmed(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		answer wrapper
+	}{
+		{"SES-12 inactive for good", inactive()},
+		{"ID-6 another subject", authagenttest.WithMember("sub", "victim")},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := newKept(t, confirming)
+				c := k.browser()
+				k.mustSignIn(c, k.agent)
+				asked := 0
+				k.as.Wrap(authagenttest.PathIntrospect, func(next http.Handler) http.Handler {
+					return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						if asked++; asked > 1 || test.name == "ID-6 another subject" {
+							if err := k.rp.EndAllSessions(r.Context()); err != nil {
+								t.Error(err)
+							}
+						}
+						test.answer(next).ServeHTTP(w, r)
+					})
+				})
+				k.use(c, time.Hour)
+				settle()
+				for _, e := range k.events.named(authagent.EventSessionEnded) {
+					if e.SessionID != "" {
+						t.Errorf("ended once more: %s", e.Reason)
+					}
+				}
+			})
+		})
+	}
+}
+
 // revokeAtServer is what the agent's owner does at the authorization server.
 func (k *kept) revokeAtServer() {
 	k.t.Helper()
@@ -270,9 +308,9 @@ func TestConfirmSameSecond(t *testing.T) {
 	})
 }
 
-// TestConfirmManySessions: REL-5. Confirming is bounded, however many sessions
+// TestConfirmManySessions_REL_5: REL-5. Confirming is bounded, however many sessions
 // there are and however badly the server does.
-func TestConfirmManySessions(t *testing.T) {
+func TestConfirmManySessions_REL_5(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKept(t, confirming, func(_ *bench, c *authagent.Config) { c.Logger, c.Audit = discardLog(), nil })
 		const n = 500

@@ -274,9 +274,9 @@ func ExampleConfigFromEnv() {
 	// Output: authagent.RelyingParty{authagent.Config{Issuer:"https://agents.example" ClientID:"shop" RedirectURL:"https://shop.example/auth/agent/callback"}} <nil>
 }
 
-// TestOnlyConfigFromEnvReadsIt is REL-7: no other file of the package or beneath
+// TestOnlyConfigFromEnvReadsIt_REL_7 is REL-7: no other file of the package or beneath
 // it asks for a variable.
-func TestOnlyConfigFromEnvReadsIt(t *testing.T) {
+func TestOnlyConfigFromEnvReadsIt_REL_7(t *testing.T) {
 	files, _ := filepath.Glob("*.go")
 	internal, _ := filepath.Glob("internal/*/*.go")
 	reads := regexp.MustCompile(`\b(os|syscall)\.(Getenv|LookupEnv|Environ|ExpandEnv)\b`)

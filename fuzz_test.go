@@ -85,10 +85,10 @@ func refused(t *testing.T, w *httptest.ResponseRecorder, secrets ...string) {
 	}
 }
 
-// FuzzCallbackQuery (REL-8): whatever the query, a sign-in succeeds only with the state
+// FuzzCallbackQuery_REL_8 (REL-8): whatever the query, a sign-in succeeds only with the state
 // of this browser and a code that the server gave for it, and no such code is in
 // a fuzzed query. (CB-2, CB-3, CB-4, CB-8, TXN-3, REL-3)
-func FuzzCallbackQuery(f *testing.F) {
+func FuzzCallbackQuery_REL_8(f *testing.F) {
 	s := newFuzzSite(f)
 	for _, seed := range []string{
 		"", "code=a", "state=STATE", "code=a&state=STATE", "code=a&state=STATE&state=STATE", "code=a&code=b&state=STATE",

@@ -88,9 +88,9 @@ func (b *bench) accessClaims() members {
 	}
 }
 
-// TestForgedAccessToken: ID-1. What a JWT says is never enough to be somebody
+// TestForgedAccessToken_ID_1: ID-1. What a JWT says is never enough to be somebody
 // else than userinfo says, and the claims have to fit this site.
-func TestForgedAccessToken(t *testing.T) {
+func TestForgedAccessToken_ID_1(t *testing.T) {
 	b, s := newSpyBench(t, full, authagent.TrustEmail)
 	b.users.Add("victim@example.com", "Victim")
 	b.says(members{"sub": "agent_alice", "email": "alice@example.com"})
@@ -133,9 +133,9 @@ func TestForgedAccessToken(t *testing.T) {
 	}
 }
 
-// TestOpaqueAccessToken: ID-1, ID-4. A token that says nothing is asked about,
+// TestOpaqueAccessToken_ID_1_ID_4: ID-1, ID-4. A token that says nothing is asked about,
 // and nothing but true, this client and this subject will do.
-func TestOpaqueAccessToken(t *testing.T) {
+func TestOpaqueAccessToken_ID_1_ID_4(t *testing.T) {
 	for name, change := range map[string]func(b *bench, c *authagent.Config){
 		"opaque": func(b *bench, _ *authagent.Config) {
 			b.as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.OpaqueTokens = true })
@@ -185,9 +185,9 @@ func TestOpaqueAccessToken(t *testing.T) {
 	}
 }
 
-// TestIntrospectionDisagrees: ID-4, where no userinfo is asked that would disagree
+// TestIntrospectionDisagrees_ID_4: ID-4, where no userinfo is asked that would disagree
 // as well: what the server says of the token and what the token says are one.
-func TestIntrospectionDisagrees(t *testing.T) {
+func TestIntrospectionDisagrees_ID_4(t *testing.T) {
 	b, s := newSpyBench(t, fresh, nil, func(_ *bench, c *authagent.Config) { c.Introspect = true })
 	for _, sub := range []string{"victim", "Agent_alice", "agent_alicE"} {
 		b.as.Wrap(authagenttest.PathIntrospect, authagenttest.WithMember("sub", sub))
@@ -223,8 +223,8 @@ func TestSubjects(t *testing.T) {
 	}
 }
 
-// TestAgentsAreApart: ID-3. Letter case counts, and so does the issuer.
-func TestAgentsAreApart(t *testing.T) {
+// TestAgentsAreApart_ID_3: ID-3. Letter case counts, and so does the issuer.
+func TestAgentsAreApart_ID_3(t *testing.T) {
 	b, s := newSpyBench(t, fresh, nil)
 	other := newBenchOn(t, quickServer(t), func(_ *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(s) })
 	seen := map[string]bool{}
@@ -244,9 +244,9 @@ func TestAgentsAreApart(t *testing.T) {
 	}
 }
 
-// TestUserInfoFails: ID-5. One refresh, a second later, and one more try; no
+// TestUserInfoFails_ID_5: ID-5. One refresh, a second later, and one more try; no
 // half login.
-func TestUserInfoFails(t *testing.T) {
+func TestUserInfoFails_ID_5(t *testing.T) {
 	reply := authagenttest.Reply
 	refusal := reply(401, "application/json", `{"error":"invalid_token"}`)
 	inactive := reply(200, "application/json", `{"active":false}`)
@@ -449,9 +449,9 @@ func (b *bench) soon(want authagent.Reason) {
 	b.t.Fatalf("signing in ends with %d %q, want %q\nlog: %s", resp.StatusCode, resp.reason(), want, b.log)
 }
 
-// TestIDTokenWithoutKeys: ID-1. Where the server publishes no keys at all, an
+// TestIDTokenWithoutKeys_ID_1: ID-1. Where the server publishes no keys at all, an
 // id_token proves nothing, however it is signed, and no scenario reads one.
-func TestIDTokenWithoutKeys(t *testing.T) {
+func TestIDTokenWithoutKeys_ID_1(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		members members // of the metadata; nil removes
@@ -480,8 +480,8 @@ func TestIDTokenWithoutKeys(t *testing.T) {
 	}
 }
 
-// TestIDToken: ID-1 and OpenID Connect Core 3.1.3.7, as the conformance suite tests it.
-func TestIDToken(t *testing.T) {
+// TestIDToken_ID_1: ID-1 and OpenID Connect Core 3.1.3.7, as the conformance suite tests it.
+func TestIDToken_ID_1(t *testing.T) {
 	b, s := newSpyBench(t, full, authagent.TrustEmail)
 	b.says(members{"sub": "agent_alice", "email": "alice@example.com"})
 	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -551,6 +551,29 @@ func TestIDToken(t *testing.T) {
 				t.Errorf("status %d, session %+v, looked up %q", resp.StatusCode, session, s.lookups)
 			}
 		})
+	}
+}
+
+// TestIDTokenNotAskedFor: without the openid scope no nonce is sent, so that nothing
+// ties an id_token to the login: one that comes all the same is refused.
+func TestIDTokenNotAskedFor(t *testing.T) {
+	b, s := newSpyBench(t, full, authagent.TrustEmail, func(_ *bench, c *authagent.Config) { c.Scopes = []string{"profile", "email"} })
+	b.says(members{"sub": "agent_alice", "email": "alice@example.com"})
+	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	b.publish(key)
+	now := time.Now()
+	for name, nonce := range map[string]any{"none": nil, "empty": "", "a nonce": "n"} {
+		c := b.browser()
+		location := b.begin(c, "")
+		if mustParse(t, location).Query().Has("nonce") {
+			t.Fatal("a nonce was sent")
+		}
+		claims := with(members{"iss": b.as.URL, "sub": "agent_alice", "aud": "site", "iat": now.Unix(), "exp": now.Add(time.Hour).Unix()}, members{"nonce": nonce})
+		b.gives(members{"access_token": "opaque", "id_token": signedES256(key, nil, claims), "refresh_token": nil})
+		resp := b.get(c, b.authorize(b.agent, location))
+		if b.me(c) != nil || resp.reason() != authagent.ErrIdentity || len(s.lookups) != 0 {
+			t.Errorf("nonce %s: status %d %s, looked up %q", name, resp.StatusCode, resp.body, s.lookups)
+		}
 	}
 }
 

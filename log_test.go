@@ -217,9 +217,9 @@ func (p addressPolicy) Link(_ context.Context, r authagent.LinkRequest) (authage
 	return authagent.Link{UserID: r.User.ID, Access: authagent.AccessFull}, nil
 }
 
-// TestAnswer is LOG-4: the same request ID in the answer and in the log, and
+// TestAnswer_LOG_4 is LOG-4: the same request ID in the answer and in the log, and
 // nothing of what the server said.
-func TestAnswer(t *testing.T) {
+func TestAnswer_LOG_4(t *testing.T) {
 	k := newCluster(t)
 	k.mustSignIn(k.browser(), k.agent)
 	k.reply(authagenttest.PathToken, 500, "application/json", `{"error":"server_error","error_description":"SECRET-INTERNAL at /srv/app.js:12"}`)
@@ -361,9 +361,9 @@ func TestSecretsDoNotPrint(t *testing.T) {
 	}
 }
 
-// TestAnswerToNobody (LOG-4): a program that has not signed in gets the answer
+// TestAnswerToNobody_LOG_4 (LOG-4): a program that has not signed in gets the answer
 // that any refusal is written as, though it is prepared, and an ID of its own.
-func TestAnswerToNobody(t *testing.T) {
+func TestAnswerToNobody_LOG_4(t *testing.T) {
 	id := regexp.MustCompile(`"request_id":"([A-Z2-7]{16})"`)
 	answer := func(change func(b *bench, c *authagent.Config)) (status int, header http.Header, body string) {
 		b := newBench(t, func(b *bench, c *authagent.Config) {

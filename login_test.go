@@ -116,8 +116,8 @@ func TestAuthorizationRequest(t *testing.T) {
 	}
 }
 
-// TestState: REQ-2.
-func TestState(t *testing.T) {
+// TestState_REQ_2: REQ-2.
+func TestState_REQ_2(t *testing.T) {
 	b := newBench(t)
 	login := b.rp.LoginHandler()
 	const returnTo = "/orders-of-today"

@@ -281,8 +281,8 @@ func TestHooksFail(t *testing.T) {
 	}
 }
 
-// TestIdentityOnlyFromSession is MW-2 and MW-7: no header makes an agent.
-func TestIdentityOnlyFromSession(t *testing.T) {
+// TestIdentityOnlyFromSession_MW_2_MW_7 is MW-2 and MW-7: no header makes an agent.
+func TestIdentityOnlyFromSession_MW_2_MW_7(t *testing.T) {
 	k := newCluster(t)
 	issued := k.watchTokens()
 	k.mustSignIn(k.browser(), k.agent)
@@ -305,8 +305,8 @@ func TestIdentityOnlyFromSession(t *testing.T) {
 	}
 }
 
-// TestFromContextWithoutMiddleware is MW-2.
-func TestFromContextWithoutMiddleware(t *testing.T) {
+// TestFromContextWithoutMiddleware_MW_2 is MW-2.
+func TestFromContextWithoutMiddleware_MW_2(t *testing.T) {
 	k := newCluster(t)
 	c := k.browser()
 	k.mustSignIn(c, k.agent)
@@ -320,8 +320,8 @@ func TestFromContextWithoutMiddleware(t *testing.T) {
 	}
 }
 
-// TestPathRules is MW-5: a guard around a subtree of a mux sees what the mux serves.
-func TestPathRules(t *testing.T) {
+// TestPathRules_MW_5 is MW-5: a guard around a subtree of a mux sees what the mux serves.
+func TestPathRules_MW_5(t *testing.T) {
 	k := newCluster(t)
 	c := k.browser()
 	k.mustSignIn(c, k.agent)
@@ -382,10 +382,10 @@ func TestOneLoadPerRequest(t *testing.T) {
 	}
 }
 
-// TestTwoRelyingParties is REL-7: two on one site, each with its own issuer,
+// TestTwoRelyingParties_REL_7 is REL-7: two on one site, each with its own issuer,
 // keys and scenario. Neither's sessions pass at the other, and neither hides
 // the other's from a handler behind both.
-func TestTwoRelyingParties(t *testing.T) {
+func TestTwoRelyingParties_REL_7(t *testing.T) {
 	one := newCluster(t, func(_ *bench, c *authagent.Config) { c.Human = humanCookie })
 	two := newCluster(t, func(b *bench, c *authagent.Config) {
 		b.as.URL = "https://as2.example"
@@ -565,9 +565,9 @@ func TestPanicOfHandlerPasses(t *testing.T) {
 	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
 }
 
-// TestNoHeadersDownstream is MW-2: the library sets no header
+// TestNoHeadersDownstream_MW_2 is MW-2: the library sets no header
 // downstream, so there is none to strip; what the request has stays as it was.
-func TestNoHeadersDownstream(t *testing.T) {
+func TestNoHeadersDownstream_MW_2(t *testing.T) {
 	k := newCluster(t)
 	c := k.browser()
 	k.mustSignIn(c, k.agent)

@@ -125,9 +125,9 @@ func (b *bench) visitor() *http.Client {
 	}
 }
 
-// TestBackChannelRequests: NET-1. Credentials go into the body, once, and
+// TestBackChannelRequests_NET_1: NET-1. Credentials go into the body, once, and
 // nothing goes into the address.
-func TestBackChannelRequests(t *testing.T) {
+func TestBackChannelRequests_NET_1(t *testing.T) {
 	endpoints := map[string][]string{
 		authagenttest.PathToken:      {"client_id", "client_secret", "code", "code_verifier", "grant_type", "redirect_uri"},
 		authagenttest.PathIntrospect: {"client_id", "client_secret", "token", "token_type_hint"},
@@ -177,10 +177,10 @@ func TestBackChannelRequests(t *testing.T) {
 	}
 }
 
-// TestAuthenticationPerEndpoint: NET-1. What the metadata says of one endpoint
+// TestAuthenticationPerEndpoint_NET_1: NET-1. What the metadata says of one endpoint
 // holds there, and at an endpoint of which it says nothing, what holds at the
 // token endpoint does.
-func TestAuthenticationPerEndpoint(t *testing.T) {
+func TestAuthenticationPerEndpoint_NET_1(t *testing.T) {
 	as := rfcServer(t)
 	as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) {
 		f.AuthMethods = []string{"client_secret_post", "client_secret_basic"}
@@ -224,9 +224,9 @@ func bodyKeys(t testing.TB, body []byte) (keys []string) {
 	return keys
 }
 
-// TestCodeIsSentOnce: NET-2. Whatever the answer, a code is sent once, and a
+// TestCodeIsSentOnce_NET_2: NET-2. Whatever the answer, a code is sent once, and a
 // later sign-in is not affected.
-func TestCodeIsSentOnce(t *testing.T) {
+func TestCodeIsSentOnce_NET_2(t *testing.T) {
 	oauthError := func(status int, code string) wrapper {
 		return authagenttest.Reply(status, "application/json", `{"error":"`+code+`"}`)
 	}
@@ -276,9 +276,9 @@ func TestCodeIsSentOnce(t *testing.T) {
 	}
 }
 
-// TestRedirectsAreNotFollowed: NET-3, on every endpoint, with a client that
+// TestRedirectsAreNotFollowed_NET_3: NET-3, on every endpoint, with a client that
 // would follow, and that is not changed.
-func TestRedirectsAreNotFollowed(t *testing.T) {
+func TestRedirectsAreNotFollowed_NET_3(t *testing.T) {
 	evil, hits := newEvil(t)
 	for _, endpoint := range []struct {
 		name, path string
@@ -427,10 +427,10 @@ func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
 // swallow takes what is sent and says nothing.
 func swallow(c net.Conn) { io.Copy(io.Discard, c); c.Close() }
 
-// TestDeadlines: NET-4. However a server is slow, an answer is there within ten
+// TestDeadlines_NET_4: NET-4. However a server is slow, an answer is there within ten
 // seconds and a bit, and nothing is left behind: a goroutine that stayed would
 // make the bubble fail.
-func TestDeadlines(t *testing.T) {
+func TestDeadlines_NET_4(t *testing.T) {
 	hang, trickle := authagenttest.Hang(), authagenttest.Trickle(time.Second)
 	for _, test := range []struct {
 		name   string
@@ -525,9 +525,9 @@ func TestDeadlinesAtOnce(t *testing.T) {
 	}
 }
 
-// TestLongAnswers: NET-5. An answer may have 1 MiB when it is unpacked, and one
+// TestLongAnswers_NET_5: NET-5. An answer may have 1 MiB when it is unpacked, and one
 // that is longer is refused, not cut, and costs no memory.
-func TestLongAnswers(t *testing.T) {
+func TestLongAnswers_NET_5(t *testing.T) {
 	padded := func(size int) wrapper {
 		return func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -607,8 +607,8 @@ func heapGrowth(f func()) int64 {
 	return int64(most) - int64(before)
 }
 
-// TestStrictAnswers: NET-6 and NET-7, at each endpoint that says who somebody is.
-func TestStrictAnswers(t *testing.T) {
+// TestStrictAnswers_NET_7: NET-6 and NET-7, at each endpoint that says who somebody is.
+func TestStrictAnswers_NET_7(t *testing.T) {
 	b, s := newSpyBench(t, full, authagent.TrustEmail, func(_ *bench, c *authagent.Config) { c.Introspect = true })
 	b.users.Add("victim@example.com", "Victim")
 	good := map[string]string{
@@ -683,8 +683,8 @@ func TestStrictAnswers(t *testing.T) {
 	}
 }
 
-// TestTokenAnswers: NET-8, NET-9.
-func TestTokenAnswers(t *testing.T) {
+// TestTokenAnswers_NET_8: NET-8, NET-9.
+func TestTokenAnswers_NET_8(t *testing.T) {
 	b := newBenchOn(t, quickServer(t))
 	try := func(name string, value any, ok bool) {
 		t.Helper()
@@ -739,8 +739,8 @@ func TestTokenAnswers(t *testing.T) {
 	try("anything_else", map[string]any{"access_token": "x"}, true)
 }
 
-// TestTLS: NET-11. The chain, the name, the time and the version all count.
-func TestTLS(t *testing.T) {
+// TestTLS_NET_11: NET-11. The chain, the name, the time and the version all count.
+func TestTLS_NET_11(t *testing.T) {
 	authority, stranger := newAuthority(t), newAuthority(t)
 	roots := x509.NewCertPool()
 	roots.AddCert(authority.certificate)
@@ -858,9 +858,9 @@ func (o *outgoing) RoundTrip(r *http.Request) (*http.Response, error) {
 	return o.next.RoundTrip(r)
 }
 
-// TestOnlyTheServerIsAsked: NET-12. No claim is an address to fetch, and no
+// TestOnlyTheServerIsAsked_NET_12: NET-12. No claim is an address to fetch, and no
 // secret is in an address.
-func TestOnlyTheServerIsAsked(t *testing.T) {
+func TestOnlyTheServerIsAsked_NET_12(t *testing.T) {
 	evil, hits := newEvil(t)
 	for _, features := range []authagenttest.Features{{}, {IDToken: true, SignedTokens: "ES256"}, {OpaqueTokens: true}} {
 		as := quickServer(t)
@@ -927,9 +927,9 @@ func TestOnlyTheServerIsAsked(t *testing.T) {
 	}
 }
 
-// TestNothingIsShared: NET-13. One sign-in leaves nothing at the client that
+// TestNothingIsShared_NET_13: NET-13. One sign-in leaves nothing at the client that
 // another one sends, and many at once are not mixed up.
-func TestNothingIsShared(t *testing.T) {
+func TestNothingIsShared_NET_13(t *testing.T) {
 	as := quickServer(t)
 	jar, _ := cookiejar.New(nil)
 	b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.HTTPClient.Jar = jar })

@@ -190,9 +190,9 @@ func styleAllowed(t *testing.T, when string, resp *response) {
 	}
 }
 
-// TestStyleIsAllowed is WEB-3: on the package's own pages, and on a site's, however
+// TestStyleIsAllowed_WEB_3 is WEB-3: on the package's own pages, and on a site's, however
 // the site puts the style sheet into its template.
-func TestStyleIsAllowed(t *testing.T) {
+func TestStyleIsAllowed_WEB_3(t *testing.T) {
 	b := newDiscoveryBench(t)
 	mux := b.site.Config.Handler.(*http.ServeMux)
 	mux.Handle("/signed-out", b.rp.SignedOutHandler())

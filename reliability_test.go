@@ -117,9 +117,9 @@ func TestServerHangs(t *testing.T) {
 	}
 }
 
-// TestNoGoroutineLeft is REL-5: after many timeouts and disconnects, nothing
+// TestNoGoroutineLeft_REL_5 is REL-5: after many timeouts and disconnects, nothing
 // that they started is left.
-func TestNoGoroutineLeft(t *testing.T) {
+func TestNoGoroutineLeft_REL_5(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newCluster(t, func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.profiles) })
 		k.mustSignIn(k.browser(), k.agent)
@@ -158,8 +158,8 @@ func TestNoGoroutineLeft(t *testing.T) {
 	})
 }
 
-// TestManySignIns is REL-5: 200 agents at once, each several times.
-func TestManySignIns(t *testing.T) {
+// TestManySignIns_REL_5 is REL-5: 200 agents at once, each several times.
+func TestManySignIns_REL_5(t *testing.T) {
 	k := newCluster(t, func(b *bench, c *authagent.Config) {
 		c.Scenario = authagent.ContextualProfile(b.users, b.profiles, authagent.TrustEmail)
 		c.Logger = discardLog()
@@ -196,8 +196,8 @@ func TestManySignIns(t *testing.T) {
 	}
 }
 
-// TestInstances is REL-6: any instance finishes what another began.
-func TestInstances(t *testing.T) {
+// TestInstances_REL_6 is REL-6: any instance finishes what another began.
+func TestInstances_REL_6(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newCluster(t, func(_ *bench, c *authagent.Config) {
 			c.Revocations, c.States = &memstore.Revocations{}, &memstore.States{}
@@ -233,8 +233,8 @@ func TestInstances(t *testing.T) {
 	})
 }
 
-// TestEnvironmentIsNotRead is REL-7.
-func TestEnvironmentIsNotRead(t *testing.T) {
+// TestEnvironmentIsNotRead_REL_7 is REL-7.
+func TestEnvironmentIsNotRead_REL_7(t *testing.T) {
 	for _, name := range []string{
 		"AUTH_AGENT_ISSUER", "AUTH_AGENT_CLIENT_ID", "AUTH_AGENT_CLIENT_SECRET", "AUTH_AGENT_REDIRECT_URL", "SESSION_SECRET", "SESSION_KEY",
 		"ISSUER", "CLIENT_ID", "CLIENT_SECRET", "AUTHAGENT_INSECURE", "INSECURE", "DEBUG",

@@ -27,9 +27,9 @@ var badTargets = []string{
 	"https://app.example/x", "http://app.example",
 }
 
-// TestReturnTo: RET-1, RET-2, RET-3, RET-5, RET-6, by login and by logout. Absolute
+// TestReturnTo_RET_2_RET_3_RET_5_RET_6: RET-1, RET-2, RET-3, RET-5, RET-6, by login and by logout. Absolute
 // targets are not offered, not even of the site itself (RET-5).
-func TestReturnTo(t *testing.T) {
+func TestReturnTo_RET_2_RET_3_RET_5_RET_6(t *testing.T) {
 	b := newBench(t)
 	n := 0
 	check := func(kind, target, want string) {
@@ -62,8 +62,8 @@ func TestReturnTo(t *testing.T) {
 	}
 }
 
-// TestReturnDefault: RET-6 for the default itself, which New checks.
-func TestReturnDefault(t *testing.T) {
+// TestReturnDefault_RET_6: RET-6 for the default itself, which New checks.
+func TestReturnDefault_RET_6(t *testing.T) {
 	b := newBench(t)
 	for _, target := range []string{"//evil.example", "https://evil.example", "/auth/agent/login", "/auth/agent/callback", "/auth/agent/logout", "x"} {
 		config := b.config
@@ -74,8 +74,8 @@ func TestReturnDefault(t *testing.T) {
 	}
 }
 
-// TestMiddlewareTarget: RET-4. What a request line says is no way off the site.
-func TestMiddlewareTarget(t *testing.T) {
+// TestMiddlewareTarget_RET_4: RET-4. What a request line says is no way off the site.
+func TestMiddlewareTarget_RET_4(t *testing.T) {
 	b := newBench(t)
 	guarded := b.rp.RequireAgent(http.NotFoundHandler())
 	b.site.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // no mux, which would clean the path

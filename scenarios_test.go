@@ -429,9 +429,9 @@ func TestCreatedByOfAnotherIssuer(t *testing.T) {
 	}
 }
 
-// TestAccountsNotEntered: LNK-7, LNK-8, LNK-9, LNK-11. Accounts that no agent
+// TestAccountsNotEntered_LNK_11: LNK-7, LNK-8, LNK-9, LNK-11. Accounts that no agent
 // may enter are as good as none: the same answer, nothing created or changed.
-func TestAccountsNotEntered(t *testing.T) {
+func TestAccountsNotEntered_LNK_11(t *testing.T) {
 	for i, scenario := range emailScenarios {
 		t.Run(scenario.name, func(t *testing.T) {
 			// A site that creates nobody; the accounts are there or not.
@@ -633,9 +633,9 @@ func TestEmailChangeOfSession(t *testing.T) {
 	}
 }
 
-// TestEmailClaims: ID-7, ID-8. What is not a plain address is none: not looked
+// TestEmailClaims_ID_7_ID_8: ID-7, ID-8. What is not a plain address is none: not looked
 // up, not created. What is one is compared in ASCII, letter case aside.
-func TestEmailClaims(t *testing.T) {
+func TestEmailClaims_ID_7_ID_8(t *testing.T) {
 	long := strings.Repeat("a", 250) + "@example.com"
 	b, s := newSpyBench(t, contextual, authagent.TrustEmail)
 	b.users.Put(memstore.Account{User: authagent.User{ID: "nobody", EmailVerified: true}}) // address ""
@@ -706,9 +706,9 @@ func TestUnverified(t *testing.T) {
 	})
 }
 
-// TestUnknownClaims: ID-9. What else a server or an agent's owner writes into
+// TestUnknownClaims_ID_9: ID-9. What else a server or an agent's owner writes into
 // the claims reaches no store.
-func TestUnknownClaims(t *testing.T) {
+func TestUnknownClaims_ID_9(t *testing.T) {
 	b, s := newSpyBench(t, contextual, authagent.TrustEmail)
 	b.userinfo(map[string]any{
 		"email": "new@example.com", "name": "New\u202e\n<b>", "role": "admin", "id": b.aliceID, "user_id": b.aliceID, "groups": []string{"root"},
@@ -725,9 +725,9 @@ func TestUnknownClaims(t *testing.T) {
 	}
 }
 
-// TestGrantedScope: NET-10. A server that grants less than the scenario needs is
+// TestGrantedScope_NET_10: NET-10. A server that grants less than the scenario needs is
 // not asked further; one that does not say has granted what was asked for.
-func TestGrantedScope(t *testing.T) {
+func TestGrantedScope_NET_10(t *testing.T) {
 	for _, test := range []struct {
 		scope any
 		ok    bool
@@ -773,9 +773,9 @@ func TestOneProfile(t *testing.T) {
 	}
 }
 
-// TestFreshProfileKey: LNK-12. A profile is the whole agent's, and no address or
+// TestFreshProfileKey_LNK_12: LNK-12. A profile is the whole agent's, and no address or
 // name that could be made of its ID means anything.
-func TestFreshProfileKey(t *testing.T) {
+func TestFreshProfileKey_LNK_12(t *testing.T) {
 	b, s := newSpyBench(t, fresh, nil)
 	b.users.Add("agent-x@auth-agent.local", "A human")
 	seen := map[string]string{}

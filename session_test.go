@@ -157,9 +157,9 @@ func eachStore(t *testing.T, f func(t *testing.T, k *cluster)) {
 	}
 }
 
-// TestSessionCookie is SES-1: the attributes are ours, whatever the store's
+// TestSessionCookie_SES_1 is SES-1: the attributes are ours, whatever the store's
 // defaults are, and a response sets the cookie once.
-func TestSessionCookie(t *testing.T) {
+func TestSessionCookie_SES_1(t *testing.T) {
 	eachStore(t, func(t *testing.T, k *cluster) {
 		check := func(step string, resp *response, live bool) {
 			t.Helper()
@@ -191,9 +191,9 @@ func TestSessionCookie(t *testing.T) {
 	})
 }
 
-// TestShortSession is SES-1: a lifetime that is no whole number of seconds does not
+// TestShortSession_SES_1 is SES-1: a lifetime that is no whole number of seconds does not
 // become the Max-Age that deletes.
-func TestShortSession(t *testing.T) {
+func TestShortSession_SES_1(t *testing.T) {
 	for name, store := range map[string]sessions.Store{"cookie": nil, "FilesystemStore": sessions.NewFilesystemStore(t.TempDir(), newKey())} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -210,9 +210,9 @@ func TestShortSession(t *testing.T) {
 	}
 }
 
-// TestSessionCookieInsideAttach is SES-1 for a site that puts Attach around
+// TestSessionCookieInsideAttach_SES_1 is SES-1 for a site that puts Attach around
 // everything, the package's own handlers included.
-func TestSessionCookieInsideAttach(t *testing.T) {
+func TestSessionCookieInsideAttach_SES_1(t *testing.T) {
 	eachStore(t, func(t *testing.T, k *cluster) {
 		inner := k.instances[""]
 		outer := http.NewServeMux()
@@ -588,8 +588,8 @@ func decodeAll(text []byte) []byte {
 	return out
 }
 
-// TestLargeClaims is SES-9.
-func TestLargeClaims(t *testing.T) {
+// TestLargeClaims_SES_9 is SES-9.
+func TestLargeClaims_SES_9(t *testing.T) {
 	email := strings.Repeat("a", 60) + "@" + strings.Repeat(strings.Repeat("d", 62)+".", 3) + "exam"
 	if len(email) != 254 {
 		email += strings.Repeat("x", 254-len(email))
@@ -621,8 +621,8 @@ func TestLargeClaims(t *testing.T) {
 	})
 }
 
-// TestHumanSessionUntouched is SES-10.
-func TestHumanSessionUntouched(t *testing.T) {
+// TestHumanSessionUntouched_SES_10 is SES-10.
+func TestHumanSessionUntouched_SES_10(t *testing.T) {
 	eachStore(t, func(t *testing.T, k *cluster) {
 		c := k.browser()
 		human := &http.Cookie{Name: "session", Value: "human-0123456789", Path: "/", Secure: true}

@@ -1047,8 +1047,8 @@ func TestEndedSessionsRevoke(t *testing.T) {
 	}
 }
 
-// TestTokensAreSealed: REF-10.
-func TestTokensAreSealed(t *testing.T) {
+// TestTokensAreSealed_REF_10: REF-10.
+func TestTokensAreSealed_REF_10(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		old, young := newKey(), newKey()
 		k := newKept(t, func(_ *bench, c *authagent.Config) { c.SessionKeys, c.SessionIdle = [][]byte{old}, 4*time.Hour })
@@ -1148,6 +1148,45 @@ func TestRefreshedSubject(t *testing.T) {
 					t.Error("ID-6: the tokens of another are used or kept")
 				}
 				k.wantEvents("tokens_revoked:requested", "subject_mismatch:identity_mismatch", "session_ended:identity_mismatch")
+			})
+		})
+	}
+}
+
+// TestRefreshedActor is ID-6 where the token says who acts for its subject.
+func TestRefreshedActor(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change members
+		ends   bool
+	}{
+		{"ID-6 same act", nil, false},
+		{"ID-6 another act", members{"act": members{"sub": "agent_mallory"}}, true},
+		{"ID-6 act in other letters", members{"act": members{"sub": "AGENT_X"}}, true},
+		{"ID-6 no act", members{"act": nil}, true},
+		{"ID-6 act without sub", members{"act": members{}}, true},
+		{"ID-6 act not an object", members{"act": "agent_x"}, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := newKept(t, func(_ *bench, c *authagent.Config) { c.SessionIdle, c.SubjectIsUser = 4*time.Hour, true })
+				k.as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.ActorClaim = true })
+				c := k.browser()
+				s := k.mustSignIn(c, k.as.AddAgent(authagenttest.Agent{ID: "agent_x", UserID: "owner_y", Email: "alice@example.com"}))
+				time.Sleep(2 * time.Hour)
+				fresh := k.watch(authagenttest.Rewrite(func(body map[string]any) {
+					body["access_token"] = signedHS256([]byte("k"), members{"alg": "HS256"}, with(members{
+						"sub": "owner_y", "act": members{"sub": "agent_x"}, "client_id": "site", "iss": "https://as.example",
+						"exp": time.Now().Add(time.Hour).Unix(),
+					}, test.change))
+				}))
+				_, err := k.call(k.rp, s)
+				if errors.Is(err, authagent.ErrIdentity) != test.ends || (k.me(c) == nil) != test.ends {
+					t.Errorf("err %v, session %v", err, k.me(c))
+				}
+				if test.ends && k.api.used((*fresh)[0].Access) {
+					t.Error("the token of another agent is used")
+				}
 			})
 		})
 	}
@@ -1260,6 +1299,19 @@ func TestClient(t *testing.T) {
 			}
 			if resp, err := c.Get("https://here.example/"); err != nil || resp.StatusCode != 200 {
 				t.Errorf("within the origin: %v %v", resp, err)
+			}
+		}},
+		{"a redirect to the same host over http goes without the token", func(t *testing.T, k *kept, c *http.Client) {
+			plain := &apiServer{as: k.as}
+			k.hosts["down.example"] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/" {
+					http.Redirect(w, r, "http://down.example/orders", http.StatusTemporaryRedirect)
+					return
+				}
+				plain.ServeHTTP(w, r)
+			})
+			if resp, err := c.Get("https://down.example/"); err != nil || resp.StatusCode != 401 || !slices.Equal(plain.tokens, []string{""}) {
+				t.Errorf("%v %v, tokens %q", resp, err, plain.tokens)
 			}
 		}},
 		{"the caller's request is not changed", func(t *testing.T, k *kept, c *http.Client) {

@@ -68,9 +68,9 @@ func (b *bench) mustReject(c *http.Client, callback string, want authagent.Reaso
 	return resp
 }
 
-// TestOtherBrowser: TXN-1, TXN-2. A response finishes a login only in the browser
+// TestOtherBrowser_TXN_1_TXN_2: TXN-1, TXN-2. A response finishes a login only in the browser
 // that began it, whether the other one has a login of its own or not.
-func TestOtherBrowser(t *testing.T) {
+func TestOtherBrowser_TXN_1_TXN_2(t *testing.T) {
 	b := newBench(t)
 	attacker, victim := b.browser(), b.browser()
 	callback := b.authorize(b.agent, b.begin(attacker, ""))
@@ -85,8 +85,8 @@ func TestOtherBrowser(t *testing.T) {
 	}
 }
 
-// TestAlteredState: TXN-3. With and without the cookie, only the state itself will do.
-func TestAlteredState(t *testing.T) {
+// TestAlteredState_TXN_3: TXN-3. With and without the cookie, only the state itself will do.
+func TestAlteredState_TXN_3(t *testing.T) {
 	b := newBench(t)
 	c := b.browser()
 	callback := b.authorize(b.agent, b.begin(c, ""))
@@ -124,9 +124,9 @@ func TestAlteredState(t *testing.T) {
 	}
 }
 
-// TestReplay: TXN-4. A response works once, even at a server that takes a code
+// TestReplay_TXN_4: TXN-4. A response works once, even at a server that takes a code
 // twice, and with the cookies of before.
-func TestReplay(t *testing.T) {
+func TestReplay_TXN_4(t *testing.T) {
 	b := newBench(t)
 	c := b.browser()
 	callback := b.authorize(b.agent, b.begin(c, ""))
@@ -144,9 +144,9 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// TestReplayElsewhere: TXN-4 across instances that share a StateStore, and what
+// TestReplayElsewhere_TXN_4: TXN-4 across instances that share a StateStore, and what
 // happens to a failing one.
-func TestReplayElsewhere(t *testing.T) {
+func TestReplayElsewhere_TXN_4(t *testing.T) {
 	states, key := &memstore.States{}, newKey()
 	var secret string
 	first := newBench(t, func(b *bench, c *authagent.Config) {
@@ -174,8 +174,8 @@ func TestReplayElsewhere(t *testing.T) {
 	}
 }
 
-// TestExpiry: TXN-5. The server gives the agent 120 seconds; a login lives 10 minutes.
-func TestExpiry(t *testing.T) {
+// TestExpiry_TXN_5: TXN-5. The server gives the agent 120 seconds; a login lives 10 minutes.
+func TestExpiry_TXN_5(t *testing.T) {
 	for _, test := range []struct {
 		after time.Duration
 		want  authagent.Reason // empty for a sign-in
@@ -214,9 +214,9 @@ func TestExpiry(t *testing.T) {
 	}
 }
 
-// TestBadLoginCookie: TXN-6, TXN-7. A cookie that is not exactly the one that was
+// TestBadLoginCookie_TXN_6_TXN_7: TXN-6, TXN-7. A cookie that is not exactly the one that was
 // given is none, and never an error of the site's.
-func TestBadLoginCookie(t *testing.T) {
+func TestBadLoginCookie_TXN_6_TXN_7(t *testing.T) {
 	b := newBench(t)
 	c := b.browser()
 	b.mustSignIn(c, b.agent)
@@ -261,9 +261,9 @@ func TestBadLoginCookie(t *testing.T) {
 	}
 }
 
-// TestOtherRelyingParty: TXN-8. Of two servers at one site, with the same keys, a
+// TestOtherRelyingParty_TXN_8: TXN-8. Of two servers at one site, with the same keys, a
 // response of one never reaches the other's token endpoint.
-func TestOtherRelyingParty(t *testing.T) {
+func TestOtherRelyingParty_TXN_8(t *testing.T) {
 	key := newKey()
 	same := func(b *bench, c *authagent.Config) { c.SessionKeys = [][]byte{key} }
 	a, other := newBench(t, same), newBench(t, same)
@@ -290,9 +290,9 @@ func TestOtherRelyingParty(t *testing.T) {
 	}
 }
 
-// TestCodeInjection: TXN-9. A code that was issued for another challenge buys
+// TestCodeInjection_TXN_9: TXN-9. A code that was issued for another challenge buys
 // nothing, is tried once, and leaves the next login alone.
-func TestCodeInjection(t *testing.T) {
+func TestCodeInjection_TXN_9(t *testing.T) {
 	b := newBench(t)
 	stolen := mustParse(t, b.authorize(b.agent, b.begin(b.browser(), ""))).Query().Get("code")
 	c := b.browser()
@@ -308,9 +308,9 @@ func TestCodeInjection(t *testing.T) {
 	b.mustSignIn(c, b.agent)
 }
 
-// TestLoginCookie: TXN-10, TXN-11. What the browser holds can be neither read
+// TestLoginCookie_TXN_10_TXN_11: TXN-10, TXN-11. What the browser holds can be neither read
 // nor sent elsewhere.
-func TestLoginCookie(t *testing.T) {
+func TestLoginCookie_TXN_10_TXN_11(t *testing.T) {
 	b := newBench(t)
 	c := b.browser()
 	resp := b.get(c, "/auth/agent/login?return_to=/secret-path")
@@ -346,8 +346,8 @@ func TestLoginCookie(t *testing.T) {
 	}
 }
 
-// TestTwoCookies: TXN-12. Of two cookies of one name, one was planted: neither counts.
-func TestTwoCookies(t *testing.T) {
+// TestTwoCookies_TXN_12: TXN-12. Of two cookies of one name, one was planted: neither counts.
+func TestTwoCookies_TXN_12(t *testing.T) {
 	b := newBench(t)
 	c := b.browser()
 	callback := b.authorize(b.agent, b.begin(c, ""))
@@ -375,10 +375,10 @@ func TestTwoCookies(t *testing.T) {
 	}
 }
 
-// TestCookieNames: TXN-1, TXN-11. A neighbouring host can set a cookie whose name
+// TestCookieNames_TXN_1_TXN_11: TXN-1, TXN-11. A neighbouring host can set a cookie whose name
 // is ours but for white space that browsers do not count as such. Browsers demand
 // nothing of that one, so it must not pass for one with the prefix __Host-.
-func TestCookieNames(t *testing.T) {
+func TestCookieNames_TXN_1_TXN_11(t *testing.T) {
 	b := newBench(t)
 	attacker := b.browser()
 	callback := b.authorize(b.agent, b.begin(attacker, ""))
@@ -409,8 +409,8 @@ func TestCookieNames(t *testing.T) {
 	}
 }
 
-// TestLoginCookieDropped: TXN-13. Whatever end a login comes to, its cookie goes.
-func TestLoginCookieDropped(t *testing.T) {
+// TestLoginCookieDropped_TXN_13: TXN-13. Whatever end a login comes to, its cookie goes.
+func TestLoginCookieDropped_TXN_13(t *testing.T) {
 	b := newBench(t)
 	for name, change := range map[string]map[string]string{
 		"success": {}, "denied": {"code": "", "error": "access_denied"}, "other error": {"code": "", "error": "invalid_scope"},
@@ -428,9 +428,9 @@ func TestLoginCookieDropped(t *testing.T) {
 	}
 }
 
-// TestConstantTime: TXN-14. Secrets are compared in constant time: no == or != on
+// TestConstantTime_TXN_14: TXN-14. Secrets are compared in constant time: no == or != on
 // one in the source.
-func TestConstantTime(t *testing.T) {
+func TestConstantTime_TXN_14(t *testing.T) {
 	compare := regexp.MustCompile(`(?i)\b(\w+\.)?(state|verifier|nonce|accesstoken|refreshtoken|clientsecret|secret)\b\s*(==|!=)\s*[^"\s]`)
 	root, _ := filepath.Glob("*.go")
 	internal, _ := filepath.Glob("internal/*/*.go")

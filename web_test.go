@@ -142,8 +142,8 @@ func TestLogoutOfNobody(t *testing.T) {
 	}
 }
 
-// TestHeaders is WEB-2, WEB-3 and WEB-5, on every kind of answer.
-func TestHeaders(t *testing.T) {
+// TestHeaders_WEB_2_WEB_3_WEB_5 is WEB-2, WEB-3 and WEB-5, on every kind of answer.
+func TestHeaders_WEB_2_WEB_3_WEB_5(t *testing.T) {
 	k := newCluster(t)
 	signedIn := k.browser()
 	k.mustSignIn(signedIn, k.agent)
@@ -239,8 +239,8 @@ func checkRefusal(t *testing.T, name string, resp *response, html bool) {
 	}
 }
 
-// TestHandlerSetsCacheControl is WEB-2: a site's handler has the last word.
-func TestHandlerSetsCacheControl(t *testing.T) {
+// TestHandlerSetsCacheControl_WEB_2 is WEB-2: a site's handler has the last word.
+func TestHandlerSetsCacheControl_WEB_2(t *testing.T) {
 	k := newCluster(t)
 	k.instances[""].Handle("/cached", k.rp.Attach(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Cache-Control", "private, max-age=60")
@@ -250,8 +250,8 @@ func TestHandlerSetsCacheControl(t *testing.T) {
 	}
 }
 
-// TestHostileTextIsEscaped is WEB-4, for everything that somebody else writes.
-func TestHostileTextIsEscaped(t *testing.T) {
+// TestHostileTextIsEscaped_WEB_4 is WEB-4, for everything that somebody else writes.
+func TestHostileTextIsEscaped_WEB_4(t *testing.T) {
 	const hostile = `"><script>alert(1)</script>`
 	escaped := url.QueryEscape(hostile)
 	check := func(step string, resp *response) {

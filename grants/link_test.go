@@ -338,11 +338,11 @@ func (s slowStore) Rules(ctx context.Context) (grants.Rules, error) {
 
 var changing = regexp.MustCompile(`"request_id":"[^"]*"|-login-[^=]*=`)
 
-// TestSameAnswer is LNK-11: an agent learns neither from what it is told nor from
+// TestSameAnswer_LNK_11 is LNK-11: an agent learns neither from what it is told nor from
 // the time that takes whether there is an account, or what its owner thinks. The
 // clock is that of a bubble, which stands still while anybody computes: what it
 // shows is how often a sign-in waits for a store.
-func TestSameAnswer(t *testing.T) {
+func TestSameAnswer_LNK_11(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t, options{
 			store: func(in grants.Store) grants.Store { return slowStore{Store: in} },

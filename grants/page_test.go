@@ -632,8 +632,8 @@ func TestConnectLeavesByPage(t *testing.T) {
 	}
 }
 
-// TestPageHeaders is WEB-2, WEB-3 and WEB-5 for every kind of answer.
-func TestPageHeaders(t *testing.T) {
+// TestPageHeaders_WEB_2_WEB_3_WEB_5 is WEB-2, WEB-3 and WEB-5 for every kind of answer.
+func TestPageHeaders_WEB_2_WEB_3_WEB_5(t *testing.T) {
 	s := newSite(t)
 	s.grant(nil)
 	agent := s.signedInAgent("agent_1")
@@ -736,9 +736,9 @@ func attributesOf(t *testing.T, page string) (all []string) {
 	return all
 }
 
-// TestStyleIsAllowed is WEB-3: the policy has the hash of the style sheet that is
+// TestStyleIsAllowed_WEB_3 is WEB-3: the policy has the hash of the style sheet that is
 // in the page.
-func TestStyleIsAllowed(t *testing.T) {
+func TestStyleIsAllowed_WEB_3(t *testing.T) {
 	s := newSite(t)
 	resp := s.do(s.human(s.alice), "GET", agents, "", "Accept", htmlOnly)
 	style := regexp.MustCompile(`(?s)<style>(.*)</style>`).FindStringSubmatch(resp.body)
@@ -832,9 +832,9 @@ func TestDone(t *testing.T) {
 
 const hostile = "\"><script>alert(1)</script>' onload=x {{.}} \u202egnp.exe"
 
-// TestHostileAgent is WEB-4, with hostile text in every field that an agent or its
+// TestHostileAgent_WEB_4 is WEB-4, with hostile text in every field that an agent or its
 // server chooses.
-func TestHostileAgent(t *testing.T) {
+func TestHostileAgent_WEB_4(t *testing.T) {
 	s := newSite(t)
 	ctx := context.Background()
 	sites := strings.ReplaceAll(hostile, "\u202e", "") // what the site chooses is escaped, and not judged

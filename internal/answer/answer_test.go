@@ -48,9 +48,9 @@ func TestPrepared(t *testing.T) {
 	}
 }
 
-// TestEscaped is WEB-4 should a text ever not be constant: nothing of it becomes
+// TestEscaped_WEB_4 is WEB-4 should a text ever not be constant: nothing of it becomes
 // markup, a script's address or another member.
-func TestEscaped(t *testing.T) {
+func TestEscaped_WEB_4(t *testing.T) {
 	const hostile = `"><script>alert(1)</script>`
 	p := answer.Problem{
 		Status: 400, Title: hostile, Detail: hostile, Code: hostile, RequestID: hostile, SignIn: "javascript:alert(1)//" + hostile,

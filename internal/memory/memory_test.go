@@ -21,8 +21,8 @@ func use(t *testing.T, s *memory.States, id string, until time.Time) bool {
 	return first
 }
 
-// TestStates is TXN-4.
-func TestStates(t *testing.T) {
+// TestStates_TXN_4 is TXN-4.
+func TestStates_TXN_4(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s memory.States
 		until := time.Now().Add(15 * time.Minute)
@@ -42,8 +42,8 @@ func TestStates(t *testing.T) {
 	})
 }
 
-// TestStatesAtOnce is TXN-4: of many uses at once, one is the first.
-func TestStatesAtOnce(t *testing.T) {
+// TestStatesAtOnce_TXN_4 is TXN-4: of many uses at once, one is the first.
+func TestStatesAtOnce_TXN_4(t *testing.T) {
 	var s memory.States
 	var firsts atomic.Int32
 	var group sync.WaitGroup

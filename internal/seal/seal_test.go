@@ -62,8 +62,8 @@ func TestSealCookie(t *testing.T) {
 	}
 }
 
-// TestTamper is TXN-6: every changed bit, character and length is noticed.
-func TestTamper(t *testing.T) {
+// TestTamper_TXN_6 is TXN-6: every changed bit, character and length is noticed.
+func TestTamper_TXN_6(t *testing.T) {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	b := box(t, [][]byte{key()}, "test")
 	for _, value := range []string{"v", "va", "val"} { // each number of spare bits at the end

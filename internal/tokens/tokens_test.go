@@ -112,9 +112,9 @@ func TestOneLook(t *testing.T) {
 	})
 }
 
-// TestChecksAreBounded: REL-5. What is known of sessions is forgotten when they
+// TestChecksAreBounded_REL_5: REL-5. What is known of sessions is forgotten when they
 // do not come any more, and is never more than so much.
-func TestChecksAreBounded(t *testing.T) {
+func TestChecksAreBounded_REL_5(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := &Keeper{
 			Store: noStore{}, NotFound: errNone, Every: 15 * time.Minute,

@@ -1,0 +1,214 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// A condition is a boolean expression that decides something.
+type condition struct {
+	pkg        string // import path
+	file       string // relative to the module
+	function   string // "Type.method" for a method, empty outside of functions
+	line       int
+	start, end int    // offsets in the file
+	text       string // as it is written, on one line
+	neutral    string // the value that it has no effect with
+}
+
+// A mutant is a condition with one change.
+type mutant struct {
+	condition
+	change string // "negate" or "remove"
+}
+
+// String says where the mutant is and what it has in place of what.
+func (m mutant) String() string {
+	return fmt.Sprintf("%s:%d: %s -> %s", m.file, m.line, m.text, m.mutated(m.text))
+}
+
+// key is what equivalent.txt names the mutant by.
+func (m mutant) key() string {
+	return strings.Join([]string{m.file, m.function, m.change, m.text}, "\t")
+}
+
+// mutated changes a condition. One that is removed is still evaluated, so that its
+// variables are used and the mutant builds.
+func (m mutant) mutated(text string) string {
+	switch {
+	case m.change == "negate":
+		return "!(" + text + ")"
+	case m.neutral == "true":
+		return "(" + text + " || true)"
+	}
+	return "((" + text + ") && false)"
+}
+
+// source returns the mutant's file.
+func (m mutant) source(dir string) ([]byte, error) {
+	data, err := os.ReadFile(filepath.Join(dir, m.file))
+	if err != nil {
+		return nil, err
+	}
+	changed := m.mutated(string(data[m.start:m.end]))
+	return slices.Concat(data[:m.start], []byte(changed), data[m.end:]), nil
+}
+
+// draw returns one mutant of each condition of the chosen packages, in an order
+// that depends on the seed.
+func draw(all []condition, chosen map[string]bool, seed uint64) []mutant {
+	random := rand.New(rand.NewPCG(seed, 0))
+	var mutants []mutant
+	for _, c := range all {
+		if chosen[c.pkg] {
+			mutants = append(mutants, mutant{c, [...]string{"negate", "remove"}[random.IntN(2)]})
+		}
+	}
+	random.Shuffle(len(mutants), func(i, j int) { mutants[i], mutants[j] = mutants[j], mutants[i] })
+	return mutants
+}
+
+// conditions returns the conditions of a package in the order of its files.
+func (p *listed) conditions(dir string) ([]condition, error) {
+	var all []condition
+	for _, name := range p.GoFiles {
+		path := filepath.Join(p.Dir, name)
+		source, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		relative, err := filepath.Rel(dir, path)
+		if err != nil {
+			return nil, err
+		}
+		c := collector{pkg: p.ImportPath, file: filepath.ToSlash(relative), source: source, set: token.NewFileSet()}
+		parsed, err := parser.ParseFile(c.set, path, source, parser.SkipObjectResolution)
+		if err != nil {
+			return nil, err
+		}
+		for _, decl := range parsed.Decls {
+			c.function, c.results = "", nil
+			if f, ok := decl.(*ast.FuncDecl); ok {
+				c.function, c.results = functionName(f), f.Type.Results
+			}
+			ast.Inspect(decl, c.visit)
+		}
+		all = append(all, c.found...)
+	}
+	return all, nil
+}
+
+func functionName(f *ast.FuncDecl) string {
+	if f.Recv == nil {
+		return f.Name.Name
+	}
+	receiver := f.Recv.List[0].Type
+	if star, ok := receiver.(*ast.StarExpr); ok {
+		receiver = star.X
+	}
+	switch generic := receiver.(type) {
+	case *ast.IndexExpr:
+		receiver = generic.X
+	case *ast.IndexListExpr:
+		receiver = generic.X
+	}
+	return fmt.Sprint(receiver, ".", f.Name.Name)
+}
+
+// A collector gathers the conditions of one file.
+type collector struct {
+	pkg, file, function string
+	source              []byte
+	set                 *token.FileSet
+	results             *ast.FieldList // of the function that is visited
+	found               []condition
+}
+
+func (c *collector) visit(n ast.Node) bool {
+	switch n := n.(type) {
+	case *ast.FuncLit:
+		inner := *c
+		inner.results = n.Type.Results
+		ast.Inspect(n.Body, inner.visit)
+		c.found = inner.found
+		return false
+	case *ast.IfStmt:
+		c.add(n.Cond, "false")
+	case *ast.ForStmt:
+		c.add(n.Cond, "false") // with true it might never end
+	case *ast.SwitchStmt:
+		if n.Tag == nil {
+			c.cases(n.Body)
+		}
+	case *ast.BinaryExpr:
+		switch n.Op {
+		case token.LAND:
+			c.add(n.X, "true")
+			c.add(n.Y, "true")
+		case token.LOR:
+			c.add(n.X, "false")
+			c.add(n.Y, "false")
+		}
+	case *ast.ReturnStmt:
+		c.returned(n)
+	}
+	return true
+}
+
+func (c *collector) cases(body *ast.BlockStmt) {
+	for _, s := range body.List {
+		for _, e := range s.(*ast.CaseClause).List {
+			c.add(e, "false")
+		}
+	}
+}
+
+// returned adds what is returned for a bool.
+func (c *collector) returned(n *ast.ReturnStmt) {
+	if c.results == nil || len(n.Results) != c.results.NumFields() {
+		return
+	}
+	i := 0
+	for _, field := range c.results.List {
+		for range max(len(field.Names), 1) {
+			if kind, ok := field.Type.(*ast.Ident); ok && kind.Name == "bool" {
+				c.add(n.Results[i], "true")
+			}
+			i++
+		}
+	}
+}
+
+// add adds a condition, once, and no constant.
+func (c *collector) add(e ast.Expr, neutral string) {
+	for {
+		p, ok := e.(*ast.ParenExpr)
+		if !ok {
+			break
+		}
+		e = p.X
+	}
+	if e == nil {
+		return
+	}
+	if name, ok := e.(*ast.Ident); ok && (name.Name == "true" || name.Name == "false") {
+		return
+	}
+	start, end := c.set.Position(e.Pos()), c.set.Position(e.End())
+	if slices.ContainsFunc(c.found, func(f condition) bool { return f.start == start.Offset && f.end == end.Offset }) {
+		return
+	}
+	text := bytes.Join(bytes.Fields(c.source[start.Offset:end.Offset]), []byte(" "))
+	c.found = append(c.found, condition{
+		pkg: c.pkg, file: c.file, function: c.function, line: start.Line,
+		start: start.Offset, end: end.Offset, text: string(text), neutral: neutral,
+	})
+}
