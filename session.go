@@ -81,6 +81,7 @@ type Session struct {
 
 	seenAt  time.Time // when the client last got a fresh value; the idle limit counts from here
 	loginID string    // the login that it came from, by which a reloaded callback is known
+	rest    string    // encoded fields of a later version, kept for the instances that know them
 }
 
 // May reports whether the session may perform the action of this name: one with
@@ -254,6 +255,9 @@ func (m *storeSessions) Load(w http.ResponseWriter, r *http.Request) (*Session, 
 		return nil, m.clear(w)
 	}
 	s, err := parseSession(value)
+	if errors.Is(err, errVersion) {
+		return nil, ErrNoSession // the instance that made it goes on with it
+	}
 	now := time.Now()
 	if err != nil || now.Sub(s.seenAt) > m.idle || s.seenAt.After(now.Add(clockSkew)) || s.StartedAt.After(now.Add(clockSkew)) {
 		return nil, m.clear(w)
@@ -359,9 +363,13 @@ func (headerSink) Header() http.Header         { return http.Header{} }
 func (headerSink) Write(p []byte) (int, error) { return len(p), nil }
 func (headerSink) WriteHeader(int)             {}
 
-// sessionVersion is the first byte of an encoded session. A value of another
-// version is no session.
+// sessionVersion is the first byte of an encoded session. A field is added at the
+// end, and an instance that does not know it passes it on. The version changes only
+// when that will not do: older instances take a value of another version for no
+// session, and leave it where it is.
 const sessionVersion = 2
+
+var errVersion = errors.New("session is of another version")
 
 func (s *Session) append(b []byte) []byte {
 	b = append(b, sessionVersion)
@@ -375,12 +383,12 @@ func (s *Session) append(b []byte) []byte {
 	} {
 		b = seal.AppendString(b, field)
 	}
-	return b
+	return append(b, s.rest...)
 }
 
 func parseSession(value []byte) (*Session, error) {
 	if len(value) == 0 || value[0] != sessionVersion {
-		return nil, errors.New("session is of another version")
+		return nil, errVersion
 	}
 	f := seal.NewReader(value[1:])
 	s := &Session{}
@@ -398,6 +406,7 @@ func parseSession(value []byte) (*Session, error) {
 	if actions != "" {
 		s.Actions = strings.Split(actions, " ")
 	}
+	s.rest = f.Rest()
 	return s, f.Err()
 }
 
