@@ -14,9 +14,9 @@ import (
 )
 
 // boxOf opens what a relying party of these settings seals.
-func boxOf(t testing.TB, c authagent.Config, purpose string) *seal.Box {
+func boxOf(t testing.TB, c authagent.Config, purpose string, own ...string) *seal.Box {
 	t.Helper()
-	box, err := seal.NewBox(c.SessionKeys, "authagent", purpose, c.Issuer, c.ClientID)
+	box, err := seal.NewBox(c.SessionKeys, append([]string{"authagent", purpose, c.Issuer, c.ClientID}, own...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,7 +140,9 @@ func TestLaterLogin(t *testing.T) {
 }
 
 // loginBox opens the logins of the first instance.
-func (k *cluster) loginBox() *seal.Box { return boxOf(k.t, k.config, "login") }
+func (k *cluster) loginBox() *seal.Box {
+	return boxOf(k.t, k.config, "login", k.config.RedirectURL, k.config.Scenario.Name())
+}
 
 // TestLaterTokens is CMP-1 and CMP-2 for tokens that are kept.
 func TestLaterTokens(t *testing.T) {

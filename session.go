@@ -75,6 +75,10 @@ type Session struct {
 	StartedAt time.Time `json:"started_at"`           // when the agent signed in
 	ExpiresAt time.Time `json:"expires_at"`           // when it has to sign in anew, whatever it does until then
 
+	// RedirectURL is the one of the relying party that let the agent in. A session
+	// is none at a relying party of another redirect URL or another scenario.
+	RedirectURL string `json:"redirect_url"`
+
 	// RemoteAddr is the client's address in this request, as Config.ClientAddr
 	// has it. It is not kept.
 	RemoteAddr string `json:"-"`
@@ -112,8 +116,9 @@ func (s *Session) LogValue() slog.Value {
 // Sessions is what keeps sessions between requests. A site that has sessions
 // already implements it over those. Implementations are safe for concurrent use.
 //
-// The relying party checks the absolute limit (ExpiresAt), issuer and
-// revocations of whatever Load returns; idle limits are the implementation's.
+// The relying party checks the absolute limit (ExpiresAt), issuer, scenario,
+// redirect URL and revocations of whatever Load returns; idle limits are the
+// implementation's.
 //
 // All exported fields of a session are kept but RemoteAddr, times to the
 // millisecond at least and never rounded up. What is not exported may get lost: a
@@ -383,8 +388,14 @@ func (s *Session) append(b []byte) []byte {
 	} {
 		b = seal.AppendString(b, field)
 	}
+	for _, field := range s.later() {
+		b = seal.AppendString(b, *field)
+	}
 	return append(b, s.rest...)
 }
+
+// later are the fields that came after the first ones, which so may be missing.
+func (s *Session) later() [1]*string { return [...]*string{&s.RedirectURL} }
 
 func parseSession(value []byte) (*Session, error) {
 	if len(value) == 0 || value[0] != sessionVersion {
@@ -405,6 +416,11 @@ func parseSession(value []byte) (*Session, error) {
 	}
 	if actions != "" {
 		s.Actions = strings.Split(actions, " ")
+	}
+	for _, field := range s.later() {
+		if f.Rest() != "" {
+			*field = f.String()
+		}
 	}
 	s.rest = f.Rest()
 	return s, f.Err()
