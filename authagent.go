@@ -435,8 +435,14 @@ func (rp *RelyingParty) openCookies(dev bool) error {
 		name = "dev-authagent-" + base64.RawURLEncoding.EncodeToString(sum[:6])
 	}
 	boxes := make(map[string]*seal.Box)
-	for _, purpose := range []string{"login", "session", "tokens"} {
-		box, err := seal.NewBox(c.SessionKeys, "authagent", purpose, c.Issuer, c.ClientID)
+	purposes := map[string][]string{
+		"login":   {c.RedirectURL, c.Scenario.Name()}, // which a session says itself
+		"session": nil,
+		"tokens":  nil,
+	}
+	for purpose, own := range purposes {
+		words := append([]string{"authagent", purpose, c.Issuer, c.ClientID}, own...)
+		box, err := seal.NewBox(c.SessionKeys, words...)
 		if err != nil {
 			return fmt.Errorf("authagent: SessionKeys: %w", err)
 		}
@@ -1076,6 +1082,7 @@ func (rp *RelyingParty) signIn(ctx context.Context, in *SignIn, l *Login) (*Sess
 	return &Session{
 		ID: newSessionID(), Agent: in.Agent, Model: in.Model, Scenario: rp.config.Scenario.Name(),
 		UserID: who.UserID, ProfileID: who.ProfileID, Access: who.Access, Actions: who.Actions, GrantID: who.GrantID,
+		RedirectURL: rp.config.RedirectURL,
 		StartedAt: now, ExpiresAt: now.Add(rp.config.SessionLifetime), loginID: l.ID(),
 	}, nil
 }

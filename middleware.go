@@ -550,6 +550,9 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session
 	if s == nil || !time.Now().Before(s.ExpiresAt) || s.Agent.Issuer != rp.config.Issuer || s.Agent.ID == "" {
 		return nil, rp.discard(w, r, s, ErrNoSession)
 	}
+	if s.Scenario != rp.config.Scenario.Name() || s.RedirectURL != rp.config.RedirectURL {
+		return nil, ErrNoSession // it is another relying party's, which goes on with it
+	}
 	switch ended, err := rp.revoked(ctx, s); {
 	case err != nil:
 		return nil, err

@@ -290,12 +290,15 @@ func (p *pendingLogins) unseal(sealed, name string) (*Login, error) {
 	if err != nil {
 		return nil, fail(ErrState, "match state", "the pending login does not open")
 	}
+	// A field is added at the end, which older instances do not read. A value that
+	// they cannot read begins with a negative number, and is left where it is.
 	fields := seal.NewReader(value)
-	l := &Login{StartedAt: time.Unix(fields.Int(), 0)}
+	began := fields.Int()
+	l := &Login{StartedAt: time.Unix(began, 0)}
 	for _, field := range [...]*string{&l.State, &l.Verifier, &l.Nonce, &l.ReturnTo, &l.HumanID} {
 		*field = fields.String()
 	}
-	if fields.Err() != nil || len(l.State) < loginIDLength {
+	if fields.Err() != nil || began < 0 || len(l.State) < loginIDLength {
 		return nil, fail(ErrState, "match state", "the pending login is of another version")
 	}
 	return l, nil

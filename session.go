@@ -75,12 +75,17 @@ type Session struct {
 	StartedAt time.Time `json:"started_at"`           // when the agent signed in
 	ExpiresAt time.Time `json:"expires_at"`           // when it has to sign in anew, whatever it does until then
 
+	// RedirectURL is the one of the relying party that let the agent in. A session
+	// is none at a relying party of another redirect URL or another scenario.
+	RedirectURL string `json:"redirect_url"`
+
 	// RemoteAddr is the client's IP address in this request, without port, by
 	// Config.ClientAddr; empty where that gives none. It is not kept.
 	RemoteAddr string `json:"-"`
 
 	seenAt  time.Time // when the client last got a fresh value; the idle limit counts from here
 	loginID string    // the login that it came from, by which a reloaded callback is known
+	rest    string    // encoded fields of a later version, kept for the instances that know them
 }
 
 // May reports whether the session may perform the action of this name: one with
@@ -111,8 +116,9 @@ func (s *Session) LogValue() slog.Value {
 // Sessions is what keeps sessions between requests. A site that has sessions
 // already implements it over those. Implementations are safe for concurrent use.
 //
-// The relying party checks the absolute limit (ExpiresAt), issuer and
-// revocations of whatever Load returns; idle limits are the implementation's.
+// The relying party checks the absolute limit (ExpiresAt), issuer, scenario,
+// redirect URL and revocations of whatever Load returns; idle limits are the
+// implementation's.
 //
 // All exported fields of a session are kept but RemoteAddr, times to the
 // millisecond at least and never rounded up. What is not exported may get lost: a
@@ -254,6 +260,9 @@ func (m *storeSessions) Load(w http.ResponseWriter, r *http.Request) (*Session, 
 		return nil, m.clear(w)
 	}
 	s, err := parseSession(value)
+	if errors.Is(err, errVersion) {
+		return nil, ErrNoSession // the instance that made it goes on with it
+	}
 	now := time.Now()
 	if err != nil || now.Sub(s.seenAt) > m.idle || s.seenAt.After(now.Add(clockSkew)) || s.StartedAt.After(now.Add(clockSkew)) {
 		return nil, m.clear(w)
@@ -359,9 +368,13 @@ func (headerSink) Header() http.Header         { return http.Header{} }
 func (headerSink) Write(p []byte) (int, error) { return len(p), nil }
 func (headerSink) WriteHeader(int)             {}
 
-// sessionVersion is the first byte of an encoded session. A value of another
-// version is no session.
+// sessionVersion is the first byte of an encoded session. A field is added at the
+// end, and an instance that does not know it passes it on. The version changes only
+// when that will not do: older instances take a value of another version for no
+// session, and leave it where it is.
 const sessionVersion = 2
+
+var errVersion = errors.New("session is of another version")
 
 func (s *Session) append(b []byte) []byte {
 	b = append(b, sessionVersion)
@@ -375,12 +388,18 @@ func (s *Session) append(b []byte) []byte {
 	} {
 		b = seal.AppendString(b, field)
 	}
-	return b
+	for _, field := range s.later() {
+		b = seal.AppendString(b, *field)
+	}
+	return append(b, s.rest...)
 }
+
+// later are the fields that came after the first ones, which so may be missing.
+func (s *Session) later() [1]*string { return [...]*string{&s.RedirectURL} }
 
 func parseSession(value []byte) (*Session, error) {
 	if len(value) == 0 || value[0] != sessionVersion {
-		return nil, errors.New("session is of another version")
+		return nil, errVersion
 	}
 	f := seal.NewReader(value[1:])
 	s := &Session{}
@@ -398,6 +417,12 @@ func parseSession(value []byte) (*Session, error) {
 	if actions != "" {
 		s.Actions = strings.Split(actions, " ")
 	}
+	for _, field := range s.later() {
+		if f.Rest() != "" {
+			*field = f.String()
+		}
+	}
+	s.rest = f.Rest()
 	return s, f.Err()
 }
 

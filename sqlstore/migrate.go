@@ -13,13 +13,21 @@ import (
 )
 
 // newest is the number of the last migration.
-const newest = 3
+const newest = 4
 
 // schema has a directory per dialect, and in each a file per migration,
 // NNNN_name.sql: the same numbers and names in all. A statement ends with a
 // semicolon at the end of a line. Names begin with defaultPrefix, which is
 // replaced by the site's. The last statement records the migration. Those of
 // MySQL can be run again, as it does not undo them when a later one fails.
+//
+// Old and new instances run side by side while a site is deployed. So a migration
+// expands: it adds tables, and columns that have a default, and the program that
+// brings it still writes what older ones read. What no program needs any more is
+// taken away by a migration of a later release, which contracts. That one records
+// in oldest the newest migration of the oldest program that goes on with what is
+// left; to the others the schema is ErrNewerSchema. A migration that only expands
+// leaves oldest at 0.
 //
 //go:embed schema
 var schema embed.FS
@@ -73,7 +81,7 @@ func (m Migration) statements() []string {
 // Migrate brings the database up to the newest migration. Any number of
 // instances may call it at once: the database's own lock lets one work and the
 // others wait, until ctx ends. A database that is newer than this package is left
-// alone, and ErrNewerSchema returned.
+// alone; if this version cannot use it, ErrNewerSchema is returned.
 //
 // What fails half-way is undone on PostgreSQL and SQLite. On MySQL it is not,
 // and finished by the next call.
@@ -118,7 +126,7 @@ func (s *Store) migrate(ctx context.Context, q querier) error {
 		return err
 	}
 	if have > newest {
-		return fmt.Errorf("%w (it has version %d, known are up to %d)", ErrNewerSchema, have, newest)
+		return s.checkNewer(ctx, q, have)
 	}
 	migrations, err := Migrations(s.dialect, s.prefix)
 	if err != nil {

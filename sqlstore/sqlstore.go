@@ -50,10 +50,10 @@
 // that writes; instances whose clocks are apart by minutes expire each other's
 // rows early or late by as much.
 //
-// A database that was not migrated ([ErrNotMigrated]), has been migrated by a
-// newer version of this package ([ErrNewerSchema]), is read-only
+// A database that was not migrated ([ErrNotMigrated]), lacks what a newer version of
+// this package has taken away ([ErrNewerSchema]), is read-only
 // ([ErrReadOnlyDatabase]) or has no connection left ([ErrNoConnection]) refuses
-// each request that needs it. The version is looked at before the first use and
+// each request that needs it. One to which a newer version has only added goes on. The version is looked at before the first use and
 // once a minute, so that a running instance does not go on with tables that it
 // does not know.
 //
@@ -127,7 +127,7 @@ type Config struct {
 // driver's own error where there is one.
 var (
 	ErrNotMigrated      = errors.New("the database lacks tables of this package: run Migrate, or apply what Migrations returns")
-	ErrNewerSchema      = errors.New("the database was migrated by a newer version of this package than this program has")
+	ErrNewerSchema      = errors.New("the database was migrated by a newer version of this package, and lacks what this program needs")
 	ErrReadOnlyDatabase = errors.New("the database is read-only: a replica, a read-only user or file, or a setting of the connection")
 	ErrNoConnection     = errors.New("the database has no connection left")
 )
@@ -277,9 +277,24 @@ func (s *Store) checkSchema(ctx context.Context) error {
 	case have < newest:
 		return fmt.Errorf("%w (it has version %d of %d, prefix %q)", ErrNotMigrated, have, newest, s.prefix)
 	case have > newest:
-		return fmt.Errorf("%w (it has version %d, known are up to %d)", ErrNewerSchema, have, newest)
+		if err := s.checkNewer(ctx, s.db, have); err != nil {
+			return err
+		}
 	}
 	s.checked.Store(time.Now().UnixNano())
+	return nil
+}
+
+// checkNewer refuses a schema of version have, which is newer than this program,
+// unless all that was done to it since is expanding.
+func (s *Store) checkNewer(ctx context.Context, q querier, have int) error {
+	var oldest sql.NullInt64
+	if err := q.QueryRowContext(ctx, s.query(`SELECT MAX(oldest) FROM authagent_migrations`)).Scan(&oldest); err != nil {
+		return err
+	}
+	if oldest.Int64 > newest {
+		return fmt.Errorf("%w (it has version %d, which takes programs from version %d on; this one has %d)", ErrNewerSchema, have, oldest.Int64, newest)
+	}
 	return nil
 }
 

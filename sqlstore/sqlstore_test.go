@@ -151,7 +151,9 @@ func TestMigrationsAgree(t *testing.T) {
 				switch {
 				case len(words) > 2 && words[0] == "CREATE" && words[1] == "TABLE":
 					table = words[2]
-				case strings.HasPrefix(line, "\t") && words[0] != "KEY" && words[0] != "UNIQUE" && words[0] != "PRIMARY" && words[0] != "--":
+				case strings.HasPrefix(line, ")"):
+					table = ""
+				case table != "" && strings.HasPrefix(line, "\t") && words[0] != "KEY" && words[0] != "UNIQUE" && words[0] != "PRIMARY" && words[0] != "--":
 					all = append(all, table+"."+words[0])
 				}
 			}

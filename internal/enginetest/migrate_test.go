@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/sqlstore"
 )
 
@@ -216,4 +218,36 @@ func describe(t *testing.T, d *database, db *sql.DB) (columns []string) {
 		t.Fatalf("columns %q, %v", columns, rows.Err())
 	}
 	return columns
+}
+
+// TestExpandedSchema is CMP-3: an instance goes on with a schema to which a newer
+// version has only added, and refuses one from which it has taken something away.
+func TestExpandedSchema(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *database) {
+		s, db := d.migrated(t)
+		migrations, err := sqlstore.Migrations(d.dialect, d.prefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		newest := len(migrations)
+		d.must(t, db, `ALTER TABLE authagent_links ADD COLUMN later INTEGER NOT NULL DEFAULT 0`)
+		d.must(t, db, fmt.Sprintf(`INSERT INTO authagent_migrations (version) VALUES (%d)`, newest+1))
+		d.must(t, db, fmt.Sprintf(`INSERT INTO authagent_migrations (version, oldest) VALUES (%d, %d)`, newest+2, newest))
+		s = d.open(t, db) // which has not looked at the schema yet
+		if err := errors.Join(s.Check(t.Context()), s.Migrate(t.Context())); err != nil {
+			t.Fatalf("CMP-3: expanded: %v", err)
+		}
+		for what, use := range uses(s) {
+			if err := use(t.Context()); err != nil && !errors.Is(err, authagent.ErrNotFound) && !errors.Is(err, authagent.ErrConflict) {
+				t.Errorf("CMP-3: expanded: %s: %v", what, err)
+			}
+		}
+		d.must(t, db, fmt.Sprintf(`INSERT INTO authagent_migrations (version, oldest) VALUES (%d, %d)`, newest+3, newest+1))
+		s = d.open(t, db)
+		for what, err := range map[string]error{"Check": s.Check(t.Context()), "Migrate": s.Migrate(t.Context())} {
+			if !errors.Is(err, sqlstore.ErrNewerSchema) {
+				t.Errorf("CMP-3: contracted: %s: %v", what, err)
+			}
+		}
+	})
 }

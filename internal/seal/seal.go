@@ -156,9 +156,13 @@ func (r *Reader) Int() int64 {
 	return n
 }
 
-// Err returns an error when something did not fit or something is left over.
+// Rest returns what has not been read: the fields that a later version has added
+// at the end. Whoever writes the value again writes them too.
+func (r *Reader) Rest() string { return r.rest }
+
+// Err returns an error when something did not fit. Something may be left over.
 func (r *Reader) Err() error {
-	if r.bad || r.rest != "" {
+	if r.bad {
 		return errors.New("seal: fields do not fit")
 	}
 	return nil

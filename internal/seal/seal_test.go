@@ -156,8 +156,12 @@ func TestReader(t *testing.T) {
 			t.Errorf("%q, want %q", got, s)
 		}
 	}
-	if r.Err() != nil {
-		t.Error(r.Err())
+	if r.Err() != nil || r.Rest() != "" {
+		t.Errorf("%v, rest %q", r.Err(), r.Rest())
+	}
+	r = seal.NewReader(append(seal.AppendInt(nil, 300), "later"...))
+	if got := r.Int(); got != 300 || r.Err() != nil || r.Rest() != "later" {
+		t.Errorf("CMP-1: %d, %v, rest %q", got, r.Err(), r.Rest())
 	}
 }
 
@@ -171,7 +175,6 @@ func TestReaderRefuses(t *testing.T) {
 		{"cut in the number", good[:1]},
 		{"cut after the number", good[:2]},
 		{"cut in the text", good[:len(good)-1]},
-		{"left over", append(bytes.Clone(good), 0)},
 		{"huge length", append(bytes.Clone(good[:2]), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01)},
 		{"overflow", bytes.Repeat([]byte{0xff}, 11)},
 		{"overflow in the last byte", append(bytes.Repeat([]byte{0x80}, 9), 0x02, 0x00)},

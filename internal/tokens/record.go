@@ -34,6 +34,8 @@ type record struct {
 	Failures int       // refreshes in a row that failed for the time being
 	RetryAt  time.Time // when to try again after them
 	Refused  time.Time // when the server refused the refresh token for good
+
+	rest string // encoded fields of a later version, kept for the instances that know them
 }
 
 func newRecord(t *wire.Token, subject string) *record {
@@ -60,8 +62,12 @@ func (r *record) live(now time.Time) bool { return r.Expires.IsZero() || now.Bef
 
 func (r *record) token() Token { return Token{Access: r.Access, Expires: r.Expires} }
 
-// recordVersion is the first byte of a record. A value of another version is none.
+// recordVersion is the first byte of a record. A field is added at the end, and an
+// instance that does not know it passes it on. The version changes only when that
+// will not do: older instances then cannot use the tokens, and leave them alone.
 const recordVersion = 1
+
+var errVersion = errors.New("tokens: stored value is of another version")
 
 func (r *record) times() [7]*time.Time {
 	return [...]*time.Time{&r.Issued, &r.Expires, &r.RefreshAt, &r.Forced, &r.Confirmed, &r.RetryAt, &r.Refused}
@@ -83,12 +89,12 @@ func (r *record) encode() []byte {
 	for _, s := range r.texts() {
 		b = seal.AppendString(b, *s)
 	}
-	return seal.AppendInt(b, int64(r.Failures))
+	return append(seal.AppendInt(b, int64(r.Failures)), r.rest...)
 }
 
 func parseRecord(value []byte) (*record, error) {
 	if len(value) == 0 || value[0] != recordVersion {
-		return nil, errors.New("tokens are of another version")
+		return nil, errVersion
 	}
 	f, r := seal.NewReader(value[1:]), &record{}
 	for _, t := range r.times() {
@@ -100,5 +106,6 @@ func parseRecord(value []byte) (*record, error) {
 		*s = f.String()
 	}
 	r.Failures = int(f.Int())
+	r.rest = f.Rest()
 	return r, f.Err()
 }

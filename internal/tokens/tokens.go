@@ -289,7 +289,10 @@ func (k *Keeper) load(ctx context.Context, s Session) (raw []byte, r *record, er
 	if err != nil {
 		return nil, nil, ErrAltered
 	}
-	if r, err = parseRecord(value); err != nil {
+	switch r, err = parseRecord(value); {
+	case errors.Is(err, errVersion): // the instance that wrote it goes on with it
+		return nil, nil, err
+	case err != nil:
 		return nil, nil, ErrAltered
 	}
 	if r.Claim == dropped {

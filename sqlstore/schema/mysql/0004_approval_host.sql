@@ -12,4 +12,4 @@ EXECUTE authagent_statement;
 
 DEALLOCATE PREPARE authagent_statement;
 
-INSERT IGNORE INTO authagent_migrations (version) VALUES (3);
+INSERT IGNORE INTO authagent_migrations (version) VALUES (4);
