@@ -1083,7 +1083,7 @@ func (rp *RelyingParty) signIn(ctx context.Context, in *SignIn, l *Login) (*Sess
 		ID: newSessionID(), Agent: in.Agent, Model: in.Model, Scenario: rp.config.Scenario.Name(),
 		UserID: who.UserID, ProfileID: who.ProfileID, Access: who.Access, Actions: who.Actions, GrantID: who.GrantID,
 		RedirectURL: rp.config.RedirectURL,
-		StartedAt: now, ExpiresAt: now.Add(rp.config.SessionLifetime), loginID: l.ID(),
+		StartedAt:   now, ExpiresAt: now.Add(rp.config.SessionLifetime), loginID: l.ID(),
 	}, nil
 }
 
