@@ -51,6 +51,11 @@ func humanCookie(r *http.Request) (string, error) {
 	return "", nil
 }
 
+// signInPerson signs a person in beside whoever else is in the browser.
+func (b *bench) signInPerson(c *http.Client, id string) {
+	c.Jar.SetCookies(mustParse(b.t, b.site.URL), []*http.Cookie{{Name: "human", Value: id, Path: "/", Secure: true}})
+}
+
 // send sends a request with a body.
 func (b *bench) send(c *http.Client, method, path, body string, header ...string) *response {
 	b.t.Helper()
@@ -139,14 +144,14 @@ func TestActionMatrix(t *testing.T) {
 			"action(other)": no, "approval": approving, "approval(agent)": approving,
 		}},
 		"none": {authagent.Link{}, []string{"FullAccount", "ContextualProfile"}, map[string]row{
-			"attach": yes, "agent": yes, "read": no, "full": no, "forbid": no, "human": no,
+			"attach": reading, "agent": reading, "read": no, "full": no, "forbid": no, "human": no,
 			"action": no, "other": no, "action(agent)": no, "action(read)": no, "action(full)": no, "action(human)": no, "agent(action)": no,
-			"action(other)": no, "approval": approving, "approval(agent)": approving,
+			"action(other)": no, "approval": no, "approval(agent)": no,
 		}},
 		"an action alone": {authagent.Link{Actions: []string{a}}, []string{"FullAccount", "ContextualProfile"}, map[string]row{
-			"attach": yes, "agent": yes, "read": no, "full": no, "forbid": no, "human": no,
-			"action": yes, "other": no, "action(agent)": yes, "action(read)": no, "action(full)": no, "action(human)": no, "agent(action)": yes,
-			"action(other)": no, "approval": approving, "approval(agent)": approving,
+			"attach": reading, "agent": reading, "read": no, "full": no, "forbid": no, "human": no,
+			"action": no, "other": no, "action(agent)": no, "action(read)": no, "action(full)": no, "action(human)": no, "agent(action)": no,
+			"action(other)": no, "approval": no, "approval(agent)": no,
 		}},
 		"profile": {authagent.Link{}, []string{"FreshProfile"}, map[string]row{
 			"attach": yes, "agent": yes, "read": no, "full": no, "forbid": no, "human": no,
@@ -155,13 +160,13 @@ func TestActionMatrix(t *testing.T) {
 		}},
 		"nobody": {authagent.Link{}, []string{"nobody"}, map[string]row{
 			"attach": yes, "agent": signIn, "read": signIn, "full": signIn, "forbid": yes, "human": signIn,
-			"action": yes, "other": yes, "action(agent)": signIn, "action(read)": signIn, "action(full)": signIn, "action(human)": signIn, "agent(action)": signIn,
-			"action(other)": yes, "approval": yes, "approval(agent)": signIn,
+			"action": signIn, "other": signIn, "action(agent)": signIn, "action(read)": signIn, "action(full)": signIn, "action(human)": signIn, "agent(action)": signIn,
+			"action(other)": signIn, "approval": signIn, "approval(agent)": signIn,
 		}},
 		"a human": {authagent.Link{}, []string{"human"}, map[string]row{
-			"attach": yes, "agent": signIn, "read": signIn, "full": signIn, "forbid": yes, "human": yes,
-			"action": yes, "other": yes, "action(agent)": signIn, "action(read)": signIn, "action(full)": signIn, "action(human)": yes, "agent(action)": signIn,
-			"action(other)": yes, "approval": yes, "approval(agent)": signIn,
+			"attach": yes, "agent": no, "read": yes, "full": yes, "forbid": yes, "human": yes,
+			"action": yes, "other": yes, "action(agent)": no, "action(read)": yes, "action(full)": yes, "action(human)": yes, "agent(action)": no,
+			"action(other)": yes, "approval": yes, "approval(agent)": no,
 		}},
 	} {
 		for _, scenario := range test.as {
@@ -179,7 +184,7 @@ func TestActionMatrix(t *testing.T) {
 					}
 				})
 				rp := k.rp
-				action, other := rp.Action(a), rp.Action("b:do")
+				action, other := rp.RequireAction(a), rp.RequireAction("b:do")
 				read, full := rp.RequireAccess(authagent.AccessRead), rp.RequireAccess(authagent.AccessFull)
 				approval := rp.RequireApproval("c:do", approverFunc(approveAll))
 				both := func(outer, inner func(http.Handler) http.Handler) func(http.Handler) http.Handler {
@@ -229,9 +234,9 @@ func (b *bench) setHuman(c *http.Client, id string) {
 func TestActionNames(t *testing.T) {
 	k := newCluster(t)
 	for name, f := range map[string]func(){
-		"Action of no name":               func() { k.rp.Action("") },
-		"Action with a space":             func() { k.rp.Action("place orders") },
-		"Action with a line":              func() { k.rp.Action("a\nb") },
+		"Action of no name":               func() { k.rp.RequireAction("") },
+		"Action with a space":             func() { k.rp.RequireAction("place orders") },
+		"Action with a line":              func() { k.rp.RequireAction("a\nb") },
 		"RequireApproval of no name":      func() { k.rp.RequireApproval("", approverFunc(approveAll)) },
 		"RequireApproval without anybody": func() { k.rp.RequireApproval("a", nil) },
 		"RequireHuman without Human":      func() { k.rp.RequireHuman(http.NotFoundHandler()) },
@@ -557,10 +562,10 @@ func TestLimits(t *testing.T) {
 	run := func(name string, limits authagent.Limits, f func(t *testing.T, k *cluster)) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Limits = limits })
+				k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Limits, c.Human = limits, humanCookie })
 				k.as.Configure(func(q *authagenttest.Quirks, _ *authagenttest.Features) { q.SameSecondTokens = false })
-				k.handle("POST /a", k.rp.Action("a:do"))
-				k.handle("POST /b", k.rp.Action("b:do"))
+				k.handle("POST /a", k.rp.RequireAction("a:do"))
+				k.handle("POST /b", k.rp.RequireAction("b:do"))
 				f(t, k)
 			})
 		})
@@ -613,7 +618,7 @@ func TestLimits(t *testing.T) {
 	})
 	run("agent, nested", authagent.Limits{Agent: authagent.Rate{N: 3}}, func(t *testing.T, k *cluster) {
 		k.handle("/nested", func(next http.Handler) http.Handler {
-			return k.rp.Attach(k.rp.Action("a:do")(k.rp.RequireAgent(next)))
+			return k.rp.Attach(k.rp.RequireAction("a:do")(k.rp.RequireAgent(next)))
 		})
 		c := k.browser()
 		k.signIn(c, k.agent)
@@ -648,7 +653,9 @@ func TestLimits(t *testing.T) {
 		if got := let(t, k, one, 9, "POST", "/b"); got != 9 {
 			t.Errorf("%d other actions, want 9", got)
 		}
-		if got := let(t, k, k.browser(), 9, "POST", "/a"); got != 9 {
+		person := k.browser()
+		k.signInPerson(person, "human")
+		if got := let(t, k, person, 9, "POST", "/a"); got != 9 {
 			t.Errorf("%d actions of humans, want 9", got)
 		}
 		if resp := k.send(one, "POST", "/a", ""); resp.Header.Get("Retry-After") != "1800" {
@@ -749,8 +756,8 @@ func TestAttribution(t *testing.T) {
 			b.config.Logger.Info("the site's own line, "+s.Byline("Alice"), "who", s)
 			fmt.Fprintln(w, s.May("a:do"), s.May("b:do"))
 		})
-		mux.Handle("POST /a/{id}", b.rp.Action("a:do")(said))
-		mux.Handle("POST /b/{id}", b.rp.Action("b:do")(said))
+		mux.Handle("POST /a/{id}", b.rp.RequireAction("a:do")(said))
+		mux.Handle("POST /b/{id}", b.rp.RequireAction("b:do")(said))
 		mux.Handle("POST /pay", b.rp.RequireApproval("c:do", approverFunc(func(authagent.ActionRequest) (string, error) { return "/look", authagent.ErrActionPending }))(said))
 		c := b.browser()
 		if resp := b.signIn(c, b.agent); resp.StatusCode != 303 {
@@ -1015,7 +1022,7 @@ func TestBadActions(t *testing.T) {
 		t.Errorf("MW-1 actions for no user: %d %s", resp.StatusCode, resp.body)
 	}
 	b = newScenarioBench(t, func(b *bench) authagent.Scenario {
-		return authagent.FullAccount(b.users, linkAs{UserID: b.aliceID, Actions: []string{"a:do", "b:do"}, GrantID: "g"})
+		return authagent.FullAccount(b.users, linkAs{UserID: b.aliceID, Access: authagent.AccessRead, Actions: []string{"a:do", "b:do"}, GrantID: "g"})
 	})
 	if s := b.mustSignIn(b.browser(), b.agent); !slices.Equal(s.Actions, []string{"a:do", "b:do"}) || s.GrantID != "g" {
 		t.Errorf("session: %+v", s)
@@ -1064,7 +1071,7 @@ func TestSessionAtOnce(t *testing.T) {
 			s.Actions = actions
 		}})
 	})
-	k.handle("POST /a", k.rp.Action("a:do"))
+	k.handle("POST /a", k.rp.RequireAction("a:do"))
 	c := k.browser()
 	k.mustSignIn(c, k.agent)
 	for _, want := range []int{200, 403, 200} {

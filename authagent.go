@@ -20,7 +20,7 @@
 //	mux.Handle("GET /auth/agent/callback", rp.CallbackHandler())
 //	mux.Handle("POST /auth/agent/logout", rp.LogoutHandler())
 //	mux.Handle("GET /orders", rp.RequireAccess(authagent.AccessRead)(orders))
-//	mux.Handle("POST /orders", rp.Action("orders:create")(newOrder))
+//	mux.Handle("POST /orders", rp.RequireAction("orders:create")(newOrder))
 //
 // A handler behind the middleware asks who acts:
 //
@@ -144,6 +144,12 @@ type Config struct {
 	// none, if the UserStore is a UserCreator.
 	CreateUsers bool
 
+	// SignInPath is the path of the site's own sign-in page, where people sign in and
+	// the agents' button is. A browser that shows a page, and in which nobody is signed
+	// in, is sent there with ?return_to=, of which ReturnTo makes the path to land
+	// on. By default it is sent to LoginHandler, where agents sign in.
+	SignInPath string
+
 	// LoginPath and LogoutPath are where LoginHandler and LogoutHandler are
 	// mounted. The defaults are "login" and "logout" beside RedirectURL's path.
 	LoginPath  string
@@ -219,7 +225,10 @@ type Config struct {
 
 	// Human says which human is signed in to the site in this request, by the
 	// site's own means: the ID of the account as the UserStore has it, or "" for
-	// nobody. RequireHuman and ConnectHandler need it. It is called concurrently.
+	// nobody. The middlewares recognise people by it: where it is not set, those whose
+	// names begin with Require let no person through. RequireHuman and ConnectHandler
+	// need it. It is asked at most once in a request, and not where an agent is signed
+	// in. It is called concurrently; an error refuses the request.
 	Human func(*http.Request) (userID string, err error)
 
 	// Limits bound what clients, agents and owners may do in a time. Humans are
@@ -316,7 +325,7 @@ type Limits struct {
 	Agent, Owner Rate
 
 	// Actions is for each action of that name by each owner's agents together, see
-	// RelyingParty.Action. The default is no limit.
+	// RelyingParty.RequireAction. The default is no limit.
 	Actions map[string]Rate
 }
 
@@ -347,6 +356,8 @@ type RelyingParty struct {
 	callback  string // the path of RedirectURL
 	pending   *pendingLogins
 	sessions  Sessions
+	cookies   browser.Names
+	deleted   string         // the attributes of a cookie that is deleted
 	used      memory.States  // states used in this process
 	tokens    *tokens.Keeper // nil if none are kept
 	server    *wire.Server
@@ -394,7 +405,7 @@ func New(c Config) (*RelyingParty, error) {
 	rp.challenge, rp.links = rp.signpost.Challenge(), rp.signpost.Links()
 	rp.nobody = answer.Prepare((&Error{Reason: ErrNoSession, signpost: rp.signpost}).problem())
 	rp.audit = sink.New(rp.deliver, func(why string) { rp.config.Logger.Error("authagent: audit event lost", "why", why) })
-	return rp, rp.openCookies(dev)
+	return rp, rp.openCookies(redirectURL)
 }
 
 // formOrigins are where the form of RequirePOST leads by redirect: browsers on
@@ -425,15 +436,10 @@ func (rp *RelyingParty) clientSecret(ctx context.Context) (secret string, err er
 
 // openCookies sets up what is kept in cookies. Names and keys are this relying
 // party's own, so that nothing of another one on the same site is taken for it.
-func (rp *RelyingParty) openCookies(dev bool) error {
-	c := rp.config
-	sum := sha256.Sum256([]byte(c.Issuer + "\n" + c.ClientID))
-	// __Host- keeps neighbouring hosts from setting the cookie (RFC 6265bis
-	// section 4.1.3.2); browsers take it only with Secure, which needs TLS.
-	name := "__Host-authagent-" + base64.RawURLEncoding.EncodeToString(sum[:6])
-	if dev {
-		name = "dev-authagent-" + base64.RawURLEncoding.EncodeToString(sum[:6])
-	}
+func (rp *RelyingParty) openCookies(redirectURL *url.URL) error {
+	c, dev := rp.config, redirectURL.Scheme == "http"
+	rp.cookies = browser.NewNames(!dev, cmp.Or(redirectURL.Port(), "80"), c.Issuer+"\n"+c.ClientID)
+	rp.deleted = browser.Attributes(0, !dev)
 	boxes := make(map[string]*seal.Box)
 	purposes := map[string][]string{
 		"login":   {c.RedirectURL, c.Scenario.Name()}, // which a session says itself
@@ -449,16 +455,16 @@ func (rp *RelyingParty) openCookies(dev bool) error {
 		boxes[purpose] = box
 	}
 	rp.pending = &pendingLogins{
-		prefix: name + "-login-", box: boxes["login"],
-		attributes: browser.Attributes(int(loginTTL/time.Second), !dev), deleted: browser.Attributes(0, !dev),
+		prefix: rp.cookies.Login, box: boxes["login"],
+		attributes: browser.Attributes(int(loginTTL/time.Second), !dev), deleted: rp.deleted,
 	}
 	rp.tokens = rp.newKeeper(boxes["tokens"])
 	rp.sessions = c.Sessions
 	if rp.sessions == nil {
 		maxAge := int(math.Ceil(c.SessionLifetime.Seconds())) // as zero deletes
 		rp.sessions = &storeSessions{
-			store: c.SessionStore, cookie: name, secure: !dev, box: boxes["session"], idle: c.SessionIdle, maxAge: maxAge,
-			attributes: browser.Attributes(maxAge, !dev), deletion: name + "=" + browser.Attributes(0, !dev),
+			store: c.SessionStore, cookie: rp.cookies.Session, secure: !dev, box: boxes["session"], idle: c.SessionIdle, maxAge: maxAge,
+			attributes: browser.Attributes(maxAge, !dev), deletion: rp.cookies.Session + "=" + rp.deleted,
 		}
 	}
 	return nil
@@ -638,7 +644,14 @@ func (c Config) checkPaths(bad func(field, format string, args ...any), redirect
 	if c.LoginPath == c.LogoutPath {
 		bad("LogoutPath", "is LoginPath")
 	}
-	if err := returnpath.Check(c.ReturnTo, c.LoginPath, c.LogoutPath, callback); err != nil {
+	if c.SignInPath != "" {
+		if err := returnpath.Check(c.SignInPath, c.LoginPath, c.LogoutPath, callback); err != nil {
+			bad("SignInPath", "%v", err)
+		} else if strings.ContainsAny(c.SignInPath, "?#") {
+			bad("SignInPath", "must be a path alone")
+		}
+	}
+	if err := returnpath.Check(c.ReturnTo, c.LoginPath, c.LogoutPath, callback, c.SignInPath); err != nil {
 		bad("ReturnTo", "%v", err)
 	}
 	if c.DiscoveryPath != "" {
@@ -726,7 +739,7 @@ func (rp *RelyingParty) serveLogin(w http.ResponseWriter, r *http.Request) error
 	if err := rp.mayStart(w, r); err != nil {
 		return err
 	}
-	return rp.startLogin(w, r, NewLogin(rp.returnTarget(returnTo(r))))
+	return rp.startLogin(w, r, NewLogin(rp.ReturnTo(r)))
 }
 
 func (rp *RelyingParty) startLogin(w http.ResponseWriter, r *http.Request, login *Login) error {
@@ -811,10 +824,16 @@ func returnTo(r *http.Request) string {
 	return ""
 }
 
+// ReturnTo returns where the site's own sign-in page, Config.SignInPath, leads after
+// a person has signed in: the path of the request's ?return_to= if it is one on this
+// site that is safe to send a browser to, else Config.ReturnTo. A sign-in form
+// posts to an address with the same ?return_to=.
+func (rp *RelyingParty) ReturnTo(r *http.Request) string { return rp.returnTarget(returnTo(r)) }
+
 // returnTarget returns target if it is a path on this site to land on, and the
 // default if it is not.
 func (rp *RelyingParty) returnTarget(target string) string {
-	if target == "" || target == rp.config.ReturnTo || returnpath.Check(target, rp.config.LoginPath, rp.config.LogoutPath, rp.callback) != nil {
+	if target == "" || target == rp.config.ReturnTo || returnpath.Check(target, rp.config.LoginPath, rp.config.LogoutPath, rp.callback, rp.config.SignInPath) != nil {
 		return rp.config.ReturnTo
 	}
 	return target
@@ -838,7 +857,7 @@ func (rp *RelyingParty) ConnectHandler() http.Handler {
 		if err != nil {
 			return err
 		}
-		login := NewLogin(rp.returnTarget(returnTo(r)))
+		login := NewLogin(rp.ReturnTo(r))
 		login.HumanID = human
 		return rp.startLogin(w, r, login)
 	})
@@ -1053,7 +1072,8 @@ func (rp *RelyingParty) useHere(ctx context.Context, id string, until time.Time,
 
 // isFinished reports whether this browser is signed in by the login of this state.
 func (rp *RelyingParty) isFinished(r *http.Request, state string) bool {
-	s, _, err := rp.session(headerSink{}, r)
+	v, _, err := rp.visitor(headerSink{}, r)
+	s := v.session
 	return err == nil && s != nil && len(state) > loginIDLength && s.loginID == state[:loginIDLength]
 }
 
@@ -1078,6 +1098,9 @@ func (rp *RelyingParty) signIn(ctx context.Context, in *SignIn, l *Login) (*Sess
 		e.agent = in.Agent
 		return nil, e
 	}
+	if who.Access == AccessNone {
+		who.Actions = nil
+	}
 	now := time.Now()
 	return &Session{
 		ID: newSessionID(), Agent: in.Agent, Model: in.Model, Scenario: rp.config.Scenario.Name(),
@@ -1090,7 +1113,8 @@ func (rp *RelyingParty) signIn(ctx context.Context, in *SignIn, l *Login) (*Sess
 // start starts the session, the last thing that can fail. The one that the
 // browser had ends wherever a copy of its cookie may be.
 func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session, in *SignIn) error {
-	former, _, err := rp.session(headerSink{}, r)
+	v, _, err := rp.visitor(headerSink{}, r)
+	former := v.session
 	if err == nil && former != nil {
 		err = rp.protect("end former session", func() error { return rp.EndSession(r.Context(), former.ID) })
 	}
@@ -1211,7 +1235,10 @@ func reasonFor(w *wire.Error) Reason {
 
 // LogoutHandler ends the agent's session, here and wherever a copy of its
 // cookie may be, and asks the server to revoke the tokens if any are kept. It
-// takes POST from this site's own pages, and programs.
+// removes the cookies of sessions that have ended, too, and those of other relying
+// parties of the site, so that afterwards the browser is a person's again. It takes
+// POST from this site's own pages, and programs. Every middleware that meets a POST
+// to Config.LogoutPath does the same.
 func (rp *RelyingParty) LogoutHandler() http.Handler {
 	return rp.handler(EventPermissionDenied, rp.serveLogout)
 }
@@ -1220,10 +1247,11 @@ func (rp *RelyingParty) serveLogout(w http.ResponseWriter, r *http.Request) erro
 	if err := rp.mayPost(w, r); err != nil {
 		return err
 	}
-	s, _, err := rp.session(headerSink{}, r)
+	v, _, err := rp.visitor(headerSink{}, r)
 	if err != nil {
 		return err
 	}
+	s := v.session
 	if s != nil {
 		if err := rp.protect("end session", func() error { return rp.EndSession(r.Context(), s.ID) }); err != nil {
 			return siteError("end session", err)
@@ -1232,11 +1260,12 @@ func (rp *RelyingParty) serveLogout(w http.ResponseWriter, r *http.Request) erro
 	if err := rp.protect("end session", func() error { return rp.sessions.End(w, r) }); err != nil {
 		return siteError("end session", err)
 	}
+	rp.cookies.Remove(w, r, rp.deleted)
 	if s != nil {
 		rp.revokeTokens(r.Context(), s)
 		rp.record(r, EventSessionEnded, s, "", nil)
 	}
-	redirect(w, rp.returnTarget(returnTo(r)))
+	redirect(w, rp.ReturnTo(r))
 	return nil
 }
 
@@ -1301,7 +1330,8 @@ type Page struct {
 	Home          string        // the path of the way back
 	Field         string        // the form field that a refusal is about; empty for none
 	Button        template.HTML // signs in; empty where that is not what to do next
-	SignOut       string        // the path to POST to, if an agent is signed in and is to be signed out
+	SignIn        string        // the path of the site's own sign-in page, if that is what to do next
+	SignOut       string        // the path to POST to, if an agent is signed in, or was, and is to be signed out
 	Session       *Session      // the agent's, if one is signed in; only on the signed-out page
 	Account       string        // what the site calls the account that it acts in (User.Name), or its ID; empty for none
 }
@@ -1319,17 +1349,18 @@ func (rp *RelyingParty) serveSignedOut(w http.ResponseWriter, r *http.Request) e
 	if err := allow(w, r, http.MethodGet, http.MethodHead); err != nil {
 		return err
 	}
-	s, _, err := rp.session(w, r)
+	v, _, err := rp.visitor(w, r)
 	if err != nil {
 		return err
 	}
+	s := v.session
 	page := Page{
 		Title: "Signed out", Detail: "No agent is signed in here.", Status: http.StatusOK,
 		Home: rp.config.ReturnTo, Button: rp.signpost.OwnButton(""),
 	}
 	if s != nil {
 		page.Title, page.Detail, page.Button = "Signed in", "An agent is signed in here.", ""
-		page.SignOut, page.Session = rp.config.LogoutPath+"?return_to="+url.QueryEscape(rp.returnTarget(r.URL.Path)), s
+		page.SignOut, page.Session = rp.config.LogoutPath+"?return_to="+url.QueryEscape(rp.returnTarget(browser.Path(r))), s
 		if page.Account, err = rp.accountName(r.Context(), s); err != nil {
 			return err
 		}

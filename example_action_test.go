@@ -25,7 +25,7 @@ func (mayOrder) Link(_ context.Context, r authagent.LinkRequest) (authagent.Link
 }
 
 // An agent that may read, and do one thing more by name.
-func ExampleRelyingParty_Action() {
+func ExampleRelyingParty_RequireAction() {
 	users := &memstore.Users{}
 	users.Add("alice@example.com", "Alice")
 	done := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -35,8 +35,8 @@ func ExampleRelyingParty_Action() {
 
 	send, end := withAgent(authagent.FullAccount(users, mayOrder{}), func(rp *authagent.RelyingParty) http.Handler {
 		mux := http.NewServeMux()
-		mux.Handle("POST /orders", rp.Action("orders:create")(done))
-		mux.Handle("DELETE /orders/{id}", rp.Action("orders:delete")(done))
+		mux.Handle("POST /orders", rp.RequireAction("orders:create")(done))
+		mux.Handle("DELETE /orders/{id}", rp.RequireAction("orders:delete")(done))
 		mux.Handle("POST /address", rp.RequireAgent(done))
 		return mux
 	})
@@ -172,7 +172,7 @@ func ExampleLimits() {
 	}
 	mux.Handle("/auth/agent/login", rp.LoginHandler())
 	mux.Handle("/auth/agent/callback", rp.CallbackHandler())
-	mux.Handle("POST /orders", rp.Action("orders:create")(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+	mux.Handle("POST /orders", rp.RequireAction("orders:create")(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
 
 	agent, browser := as.AddAgent(authagenttest.Agent{Email: "alice@example.com"}), as.NewBrowser()
 	resp, err := agent.SignIn(context.Background(), browser, site.URL+"/auth/agent/login")

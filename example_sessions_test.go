@@ -42,8 +42,8 @@ func (s *siteSessions) Load(_ http.ResponseWriter, r *http.Request) (*authagent.
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	session, ok := s.byToken[cookie.Value]
-	if !ok {
-		return nil, authagent.ErrNoSession
+	if !ok { // there was one: the browser is a person's again after a sign-out
+		return nil, authagent.ErrSessionEnded
 	}
 	session.Actions = slices.Clone(session.Actions)
 	return &session, nil // a copy: the caller may lower its access
@@ -84,5 +84,5 @@ func ExampleSessions() {
 	// Output:
 	// <nil>
 	// 42 <nil>
-	// authagent: no_session
+	// authagent: the session has ended
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/authagent-go/authagent/internal/answer"
 	"github.com/authagent-go/authagent/internal/approval"
+	"github.com/authagent-go/authagent/internal/browser"
 	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/signpost"
 	"github.com/authagent-go/authagent/internal/wire"
@@ -24,16 +25,34 @@ import (
 
 type contextKey struct{}
 
-// attached is a request's context and what the middleware adds to it: the
-// session, or nil for a request that was looked at and has none, whether it
-// performs an action that the session may perform, and what another relying party
-// of the same site, or an outer middleware, attached before.
+// attached is a request's context and what the middleware adds to it: who the
+// visitor is, whether the request performs an action that the session may perform,
+// and what another relying party of the same site, or an outer middleware,
+// attached before.
 type attached struct {
 	context.Context
 	rp      *RelyingParty
-	session *Session
-	allowed bool
 	before  *attached
+	visitor visitor
+	allowed bool
+}
+
+// A visitor is who sends a request, as far as a relying party knows.
+type visitor struct {
+	session *Session // of the agent; nil where no agent is signed in
+	human   string   // whom Config.Human named, whatever else the browser has
+	asked   bool     // whether Config.Human was asked
+	ended   bool     // the browser has the cookie of a session that has ended
+	paused  bool     // the agent's session waits until agents are let in again
+}
+
+// person returns the human who is recognised: in a browser that has an agent's
+// session, be it one that has ended, nobody is.
+func (v visitor) person() string {
+	if v.session != nil || v.ended {
+		return ""
+	}
+	return v.human
 }
 
 func attachedTo(ctx context.Context) *attached {
@@ -53,149 +72,130 @@ func (a *attached) Value(key any) any {
 // middleware, and whether there is one.
 func FromContext(ctx context.Context) (*Session, bool) {
 	for a := attachedTo(ctx); a != nil; a = a.before {
-		if a.session != nil { // of several relying parties, the innermost that knows the agent
-			return a.session, true
+		if s := a.visitor.session; s != nil { // of several relying parties, the innermost that knows the agent
+			return s, true
 		}
 	}
 	return nil, false
 }
 
-// Attach puts the agent's session, if there is one, into the request's context.
-// Requests of anybody else pass unchanged. A session with AccessRead passes with
-// GET and HEAD only, and the answer is marked Cache-Control: no-store unless the
-// handler says otherwise, here as behind every other middleware of this package.
-// Excepted are the routes that say what they do: those go behind
-// [RelyingParty.Action] or [RelyingParty.RequireApproval] first, and behind the
-// others inside of it.
-func (rp *RelyingParty) Attach(next http.Handler) http.Handler {
-	return rp.guard(next, "", func(*http.Request, *Session) error { return nil })
+// HumanFromContext returns the ID of the human who sends the request, and whether
+// there is one: behind every middleware that has recognised a person by
+// Config.Human, which are those whose names begin with Require.
+func HumanFromContext(ctx context.Context) (userID string, ok bool) {
+	for a := attachedTo(ctx); a != nil; a = a.before {
+		if person := a.visitor.person(); person != "" || a.visitor.session != nil {
+			return person, person != ""
+		}
+	}
+	return "", false
 }
 
-// RequireAgent lets signed-in agents through, whatever their access, and nobody
-// else. A browser that shows a page is sent to sign in; anything else is answered
-// with status 401.
+// Attach puts the agent's session, if there is one, into the request's context.
+// Requests of anybody else pass unchanged, so the site's own checks belong inside.
+// A session with less than AccessFull to its user's data passes with GET and HEAD
+// only; an agent without a user passes with every method. The answer is marked
+// Cache-Control: no-store unless the handler says otherwise, here as behind every
+// other middleware of this package.
+//
+// [RelyingParty.RequireAction] and [RelyingParty.RequireApproval] go outside of
+// Attach, as Attach would refuse what they allow. There is one exception: if next is
+// an [http.ServeMux] and what it has for the request is a middleware of this relying
+// party, Attach leaves the decision to that.
+func (rp *RelyingParty) Attach(next http.Handler) http.Handler {
+	return &guard{rp: rp, name: "Attach", attaches: true, admits: everybody, next: next}
+}
+
+// RequireAgent lets signed-in agents through, and nobody else. With a user and less
+// than AccessFull they may read (GET and HEAD). A stranger is answered with status 401, in
+// a browser that shows a page by the site's sign-in page, and a person with status 403.
 func (rp *RelyingParty) RequireAgent(next http.Handler) http.Handler {
-	return rp.guard(next, "", func(_ *http.Request, s *Session) error {
-		if s == nil {
-			return errNobody
-		}
-		return nil
-	})
+	return &guard{rp: rp, name: "RequireAgent", admits: agentsAlone, next: next}
 }
 
 // errNobody is why a request is refused that comes without a session, from an
 // agent that has not signed in yet or from anybody else.
-var errNobody = fail(ErrNoSession, "require agent", "nobody is signed in")
+var errNobody = fail(ErrNoSession, "require sign-in", "nobody is signed in")
 
 // RequireAccess returns a middleware that lets through the agents that have at
-// least this access to their user's data. It is what belongs in front of
-// anything that shows or changes such data: an agent with a FreshProfile has
-// none.
+// least this access to their user's data, and people who are signed in to the site
+// (Config.Human). Strangers are refused. It is what belongs in front of anything
+// that shows or changes such data: an agent without a user has none.
 func (rp *RelyingParty) RequireAccess(least Access) func(http.Handler) http.Handler {
-	return func(next http.Handler) http.Handler {
-		return rp.guard(next, "", func(_ *http.Request, s *Session) error {
-			switch {
-			case s == nil:
-				return errNobody
-			case s.Access < least:
-				return fail(ErrAccess, "require access", "the session's access is %s, %s is needed", s.Access, least)
-			}
-			return nil
-		})
-	}
-}
-
-// ForbidAgents lets everybody through but signed-in agents, whatever their
-// access. Put it in front of what a human must do in person: changing e-mail
-// address or password, payment, deletion, and managing agents. A site with
-// several relying parties needs that of each of them there.
-func (rp *RelyingParty) ForbidAgents(next http.Handler) http.Handler {
-	return rp.guard(next, "", func(_ *http.Request, s *Session) error {
-		if s != nil {
-			return fail(ErrAgentForbidden, "forbid agents", "an agent is signed in")
+	return rp.require("RequireAccess", "", func(_ *http.Request, s *Session) error {
+		if s.Access < least || s.Access == AccessNone && s.UserID != "" {
+			return fail(ErrAccess, "require access", "the session's access is %s, %s is needed", s.Access, least)
 		}
 		return nil
 	})
 }
 
+// require returns a middleware that lets people through, and the agents that pass check.
+func (rp *RelyingParty) require(name, action string, check func(*http.Request, *Session) error) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return &guard{rp: rp, name: name, action: action, admits: people, check: check, next: next}
+	}
+}
+
+// ForbidAgents lets everybody through but signed-in agents, whatever their
+// access; who is signed in to the site is for the site to check inside, or for
+// [RelyingParty.RequireHuman]. A browser in which an agent's session has ended passes
+// too, unless Config.Human names somebody in it: what stops an agent must not make
+// its browser a person's. A site with several relying parties needs ForbidAgents
+// of each of them there.
+func (rp *RelyingParty) ForbidAgents(next http.Handler) http.Handler {
+	return &guard{rp: rp, name: "ForbidAgents", forbids: true, admits: everybody, next: next}
+}
+
 // RequireHuman lets humans through who are signed in to the site, as Config.Human
 // says, and nobody else: no agent whatever its access, even in a browser where a
-// human is signed in as well. The site's pages for what only the owner may do
-// belong behind it. A site with several relying parties puts Attach of each of the
-// others around it. It panics if Config.Human is not set.
+// human is signed in as well. Put it in front of what a human must do in person:
+// changing e-mail address or password, payment, deletion, and managing agents. A
+// site with several relying parties that keep sessions of their own (Config.Sessions)
+// puts Attach of each of the others around it. It panics if Config.Human is not set.
 func (rp *RelyingParty) RequireHuman(next http.Handler) http.Handler {
 	if rp.config.Human == nil {
 		panic("authagent: RequireHuman needs Config.Human")
 	}
-	return rp.ForbidAgents(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		human, err := rp.human(w, r)
-		if err != nil {
-			rp.refuse(w, r, nil, "", err)
-			return
-		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), humanKey{}, human)))
-	}))
-}
-
-type humanKey struct{}
-
-// HumanFromContext returns the ID of the human whose request came through
-// [RelyingParty.RequireHuman], and whether there is one.
-func HumanFromContext(ctx context.Context) (userID string, ok bool) {
-	userID, ok = ctx.Value(humanKey{}).(string)
-	return userID, ok
+	return &guard{rp: rp, name: "RequireHuman", forbids: true, admits: people, next: next}
 }
 
 // human returns the human who is signed in where no agent is.
 func (rp *RelyingParty) human(w http.ResponseWriter, r *http.Request) (userID string, err error) {
-	_, another := FromContext(r.Context()) // of another relying party, perhaps
-	switch s, _, err := rp.session(w, r); {
-	case err != nil:
-		return "", err
-	case s != nil || another:
-		return "", fail(ErrAgentForbidden, "ask who is signed in", "an agent is signed in")
-	case rp.config.Human == nil:
+	if rp.config.Human == nil {
 		return "", siteError("ask who is signed in", errors.New("Config.Human is not set"))
 	}
-	err = rp.protect("ask who is signed in", func() (err error) {
-		userID, err = rp.config.Human(r)
-		return err
-	})
-	switch {
-	case err != nil:
-		return "", siteError("ask who is signed in", err)
-	case userID == "":
-		return "", fail(ErrHuman, "ask who is signed in", "no human is signed in")
+	v, before, err := rp.visitor(w, r)
+	if err != nil {
+		return "", err
 	}
-	return userID, nil
+	g := guard{rp: rp, name: "ConnectHandler", forbids: true, admits: people}
+	v, err = g.admit(r, v, before)
+	return v.person(), err
 }
 
-// Action returns a middleware for a route that performs the named action, such as
-// "orders:create", whatever its method. Agents pass that may do it: those with
-// AccessFull, and those whose grant names the action ([Session.May]), even where
-// they may otherwise only read. Everybody else passes as with [RelyingParty.Attach],
-// since humans use the same route; to let agents in only, put RequireAgent inside.
+// RequireAction returns a middleware for a route that performs the named action,
+// such as "orders:create", whatever its method. Agents pass that may do it: those
+// with AccessFull, and those whose grant names the action ([Session.May]), even where
+// they may otherwise only read. People pass who are signed in to the site
+// (Config.Human), strangers do not. To let agents in only, put RequireAgent inside.
 //
 // It goes outside of the other middlewares of this package: they hold a read-only
 // session to reading unless they are told by this one what is being done. It
 // panics if the name is empty or has white space in it.
-func (rp *RelyingParty) Action(name string) func(http.Handler) http.Handler {
+func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handler {
 	if !areActions([]string{name}) {
 		panic("authagent: " + strconv.Quote(name) + " is not the name of an action")
 	}
-	return func(next http.Handler) http.Handler {
-		return rp.guard(next, name, func(r *http.Request, s *Session) error {
-			switch {
-			case s == nil:
-				return nil
-			case s.UserID == "" && !s.May(name):
-				return fail(ErrAccess, "perform action", "the agent acts for nobody who could allow it")
-			case !s.May(name):
-				return fail(ErrAction, "perform action", "the session may not perform %s", name)
-			}
-			return rp.limits.action(s, name)
-		})
-	}
+	return rp.require("RequireAction", name, func(_ *http.Request, s *Session) error {
+		switch {
+		case s.Access == AccessNone:
+			return fail(ErrAccess, "perform action", "the session has no access to a user's data")
+		case !s.May(name):
+			return fail(ErrAction, "perform action", "the session may not perform %s", name)
+		}
+		return rp.limits.action(s, name)
+	})
 }
 
 // areActions reports whether all of names can name an action.
@@ -260,8 +260,8 @@ func (r ActionRequest) count(f func() error) error {
 // risky that the agent's owner is asked about each single request. The first
 // request is answered with status 202 and Retry-After, and Location says where
 // to look; once the owner has approved it, the same request passes, once,
-// whatever the access of the session. Humans pass as with [RelyingParty.Action], in
-// whose place it stands, and their requests stay as they are.
+// whatever the access of the session. People pass, and strangers do not, as with
+// [RelyingParty.RequireAction], in whose place it stands; a person's request stays as it is.
 //
 // ignored names form fields that say nothing, such as a CSRF token that is
 // another on each page. They are neither shown to the owner nor part of what is
@@ -288,17 +288,12 @@ func (rp *RelyingParty) RequireApproval(action string, approver Approver, ignore
 	if !areActions([]string{action}) || approver == nil {
 		panic("authagent: RequireApproval needs the name of an action and an Approver")
 	}
-	return func(next http.Handler) http.Handler {
-		return rp.guard(next, action, func(r *http.Request, s *Session) error {
-			switch {
-			case s == nil:
-				return nil
-			case s.UserID == "":
-				return fail(ErrAccess, "ask for approval", "the agent has no owner here to ask")
-			}
-			return rp.approve(r, s, action, approver, ignored)
-		})
-	}
+	return rp.require("RequireApproval", action, func(r *http.Request, s *Session) error {
+		if s.Access == AccessNone {
+			return fail(ErrAccess, "ask for approval", "the session has no access to a user's data, and nobody to ask")
+		}
+		return rp.approve(r, s, action, approver, ignored)
+	})
 }
 
 // approve makes r what the session's owner has approved.
@@ -351,40 +346,170 @@ func refusal(err error) error {
 	return siteError("read request", err)
 }
 
-// guard is all of the middleware: load the session, check, attach, pass on. The
-// check of a guard with an action says whether the session may perform it.
+// A guard is one middleware of this package around a handler. All of them do the
+// same: find out who the visitor is, check, attach, pass on.
 //
 // It is on the way of every request, so three things in it are as they are for
 // the time they save. The default session is read out of its cookie where it is,
-// without the store (storeSessions.read). The session goes into the request in a
+// without the store (storeSessions.read). The visitor goes into the request in a
 // context of our own (attached), which is one allocation and no search. And who
 // has not signed in gets an answer that New has prepared (refuseNobody).
-func (rp *RelyingParty) guard(next http.Handler, action string, check func(*http.Request, *Session) error) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		keepPrivate(w.Header())
-		s, before, err := rp.session(w, r)
-		if err == nil && s != nil && before == nil {
-			err = rp.limits.request(s)
+type guard struct {
+	rp       *RelyingParty
+	name     string // of the method that made it, for the operator
+	action   string // that the route performs; empty for none
+	attaches bool   // it is Attach
+	forbids  bool   // no agent passes
+	admits   audience
+	check    func(*http.Request, *Session) error // what an agent has to pass beyond that; nil for nothing
+	next     http.Handler
+}
+
+// An audience is who passes a guard beside agents.
+type audience int8
+
+const (
+	everybody   audience = iota // strangers too
+	people                      // who is signed in to the site
+	agentsAlone                 // nobody
+)
+
+// ServeHTTP implements [http.Handler].
+func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodPost && browser.Path(r) == g.rp.config.LogoutPath {
+		g.rp.LogoutHandler().ServeHTTP(w, r) // whoever may do nothing else may sign out
+		return
+	}
+	keepPrivate(w.Header())
+	had, before, err := g.rp.visitor(w, r)
+	v := had
+	if err == nil {
+		if v, err = g.admit(r, had, before); err != nil && g.leaves(r, err) {
+			err = nil
 		}
-		if err == nil {
-			err = check(r, s)
+	}
+	if err != nil {
+		g.rp.refuse(w, r, v.session, g.action, err)
+		return
+	}
+	if v.session != nil && g.action != "" {
+		g.rp.record(r, EventActionPerformed, v.session, g.action, nil)
+	}
+	if before == nil || g.action != "" || v != had {
+		ctx := r.Context()
+		allowed := g.action != "" || before != nil && before.allowed
+		r = r.WithContext(&attached{ctx, g.rp, attachedTo(ctx), v, allowed})
+	}
+	g.next.ServeHTTP(w, r)
+}
+
+// admit checks whether the visitor may pass. It may find out more about it.
+func (g *guard) admit(r *http.Request, v visitor, before *attached) (visitor, error) {
+	if v.session == nil {
+		return g.admitHuman(r, v)
+	}
+	return v, g.admitAgent(r, v, before)
+}
+
+func (g *guard) admitAgent(r *http.Request, v visitor, before *attached) error {
+	if before == nil && !v.paused {
+		if err := g.rp.limits.request(v.session); err != nil {
+			return err
 		}
-		if err == nil && s != nil {
-			err = rp.readOnly(r, s, action != "" || before != nil && before.allowed)
+	}
+	switch {
+	case g.forbids:
+		return fail(ErrAgentForbidden, g.name, "an agent is signed in")
+	case v.paused:
+		return fail(ErrPaused, g.name, "agents are paused")
+	case g.check == nil:
+		return g.readOnly(r, v.session, before != nil && before.allowed)
+	case g.action == "":
+		if err := g.check(r, v.session); err != nil {
+			return err
 		}
-		if err != nil {
-			rp.refuse(w, r, s, action, err)
-			return
-		}
-		if s != nil && action != "" {
-			rp.record(r, EventActionPerformed, s, action, nil)
-		}
-		if before == nil || action != "" {
-			ctx := r.Context()
-			r = r.WithContext(&attached{ctx, rp, s, action != "", attachedTo(ctx)})
-		}
-		next.ServeHTTP(w, r)
+		return g.readOnly(r, v.session, before != nil && before.allowed)
+	}
+	if err := g.readOnly(r, v.session, true); err != nil { // before a limit or an approval is used up
+		return err
+	}
+	return g.check(r, v.session)
+}
+
+// admitHuman checks a visitor who is no agent. Beside the cookie of an agent's
+// session nobody is recognised: whatever ended the agent's session, or hid it, must
+// not turn the agent into the person whose browser it works in. Who is signed in
+// there gets a page from which to sign the agent out, and no redirect, since the
+// site's sign-in page would send them straight back.
+func (g *guard) admitHuman(r *http.Request, v visitor) (visitor, error) {
+	if g.admits == everybody && !v.ended {
+		return v, nil // also beside the session of another relying party, whose guards decide
+	}
+	v, err := g.rp.recognise(r, v)
+	if err != nil {
+		return v, err
+	}
+	beside := v.ended || g.rp.another(r)
+	switch {
+	case v.human == "" && g.admits == everybody:
+		return v, nil
+	case v.human == "" && g.forbids:
+		return v, g.noHuman(r)
+	case v.human == "":
+		return v, errNobody
+	case g.admits == agentsAlone && beside:
+		return v, &Error{Reason: ErrNoSession, Step: g.name, Err: errors.New("no agent is signed in any more"), stay: true}
+	case g.admits == agentsAlone:
+		return v, fail(ErrAgentRequired, g.name, "a human is signed in, and no agent")
+	case beside:
+		return v, fail(ErrAgentForbidden, g.name, "the browser has the cookie of an agent's session, which may have ended")
+	}
+	return v, nil
+}
+
+// noHuman is why a visitor does not pass who is nobody to Config.Human.
+func (g *guard) noHuman(r *http.Request) error {
+	if _, another := FromContext(r.Context()); another {
+		return fail(ErrAgentForbidden, g.name, "an agent of another relying party is signed in")
+	}
+	return fail(ErrHuman, g.name, "no human is signed in")
+}
+
+// recognise asks who is signed in to the site, once in a request.
+func (rp *RelyingParty) recognise(r *http.Request, v visitor) (visitor, error) {
+	if v.asked || rp.config.Human == nil {
+		return v, nil
+	}
+	const step = "ask who is signed in"
+	err := rp.protect(step, func() (err error) {
+		v.human, err = rp.config.Human(r)
+		return err
 	})
+	v.asked = true
+	return v, siteError(step, err)
+}
+
+// another reports whether the browser has a session at another relying party of
+// the site, or had one.
+func (rp *RelyingParty) another(r *http.Request) bool {
+	for a := attachedTo(r.Context()); a != nil; a = a.before {
+		if a.rp != rp && (a.visitor.session != nil || a.visitor.ended) {
+			return true
+		}
+	}
+	return rp.cookies.Carries(r)
+}
+
+// leaves reports whether Attach leaves what it would refuse to the middleware that
+// its mux has for the request, which knows more of the route.
+func (g *guard) leaves(r *http.Request, err error) bool {
+	mux, ok := g.next.(*http.ServeMux)
+	if !ok || !g.attaches || errors.Is(err, ErrLimited) || errors.Is(err, FaultSite) && !errors.Is(err, ErrPaused) {
+		return false
+	}
+	handler, _ := mux.Handler(r)
+	inner, ok := handler.(*guard)
+	return ok && inner.rp == g.rp
 }
 
 // limiters count what Limits bound.
@@ -520,35 +645,45 @@ func addVary(h http.Header, name string) {
 	h["Vary"] = append(h["Vary"], name)
 }
 
-// session returns the request's session, nil for none. It is loaded once per
-// request, however many middlewares ask; before is what the one outside of this
-// one has attached.
-func (rp *RelyingParty) session(w http.ResponseWriter, r *http.Request) (s *Session, before *attached, err error) {
+// visitor returns who sends the request. It is found out once per request, however
+// many middlewares ask; before is what the one outside of this one has attached.
+func (rp *RelyingParty) visitor(w http.ResponseWriter, r *http.Request) (v visitor, before *attached, err error) {
 	for a := attachedTo(r.Context()); a != nil; a = a.before {
 		if a.rp == rp {
-			return a.session, a, nil
+			return a.visitor, a, nil
 		}
 	}
-	s, err = rp.load(w, r)
+	s, err := rp.load(w, r)
 	switch {
 	case err == nil:
-		return s, nil, nil
+		return visitor{session: s}, nil, nil
+	case err == error(errEnded):
+		return visitor{ended: true}, nil, nil
 	case errors.Is(err, ErrNoSession):
-		return nil, nil, nil
+		return visitor{}, nil, nil
+	case s != nil && errors.Is(err, ErrPaused):
+		return visitor{session: s, paused: true}, nil, nil
 	}
-	return nil, nil, siteError("load session", err)
+	return visitor{}, nil, siteError("load session", err)
 }
 
-// load returns a session that holds in every respect, or ErrNoSession.
+// errEnded is ErrNoSession where there was a session, which has ended.
+var errEnded = fail(ErrNoSession, "load session", "the session has ended")
+
+// load returns a session that holds in every respect, or ErrNoSession. With
+// ErrPaused it returns the session as well.
 func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session, err error) {
 	defer rp.recovered("load session", &err)
 	s, err = rp.sessions.Load(w, r)
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrSessionEnded):
+		return nil, errEnded
+	case err != nil:
 		return nil, err
 	}
 	ctx := r.Context()
 	if s == nil || !time.Now().Before(s.ExpiresAt) || s.Agent.Issuer != rp.config.Issuer || s.Agent.ID == "" {
-		return nil, rp.discard(w, r, s, ErrNoSession)
+		return nil, rp.over(w, s)
 	}
 	if s.Scenario != rp.config.Scenario.Name() || s.RedirectURL != rp.config.RedirectURL {
 		return nil, ErrNoSession // it is another relying party's, which goes on with it
@@ -557,7 +692,7 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session
 	case err != nil:
 		return nil, err
 	case ended:
-		return nil, rp.discard(w, r, s, ErrNoSession)
+		return nil, rp.over(w, s)
 	}
 	if rp.config.Sessions != nil {
 		own := *s // the site may have given others the same one
@@ -565,46 +700,62 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session
 	}
 	s.RemoteAddr = rp.clientAddr(r)
 	err = rp.config.Scenario.CheckSession(ctx, s)
-	if s.UserID == "" { // there is nobody whose data it could have access to
-		s.Access, s.Actions = AccessNone, nil
+	if s.UserID == "" || s.Access < AccessNone || s.Access > AccessFull { // there is nobody whose data it could have access to
+		s.Access = AccessNone
 	}
-	if err == nil {
+	if s.Access == AccessNone {
+		s.Actions = nil
+	}
+	switch reason, ok := reasonOf(err); {
+	case err == nil:
 		rp.confirm(s)
 		return s, nil
+	case ok && reason != ErrPaused:
+		return nil, rp.endRefused(w, r, s, reason)
 	}
-	if reason, ok := reasonOf(err); ok {
-		return nil, rp.discard(w, r, s, reason)
-	}
-	return nil, err
+	return s, err
 }
 
-// discard takes a session that no longer holds away from the client.
-func (rp *RelyingParty) discard(w http.ResponseWriter, r *http.Request, s *Session, why Reason) error {
-	if err := rp.sessions.End(w, r); err != nil {
-		return err
+// over says that a session does not hold any more. The client keeps its cookie, as
+// one of a session that has ended, until somebody signs out or an agent signs in:
+// without it the browser would be the person's again who is signed in there.
+func (rp *RelyingParty) over(w http.ResponseWriter, s *Session) error {
+	if own, ok := rp.sessions.(*storeSessions); ok {
+		own.unset(w) // no fresh cookie for a session that has ended
 	}
 	if s != nil {
 		rp.releaseTokens(s)
 	}
-	if s != nil && why != ErrNoSession {
-		rp.record(r, EventSessionEnded, s, "", &Error{Reason: why, Step: "check session", RequestID: newRequestID()})
-	}
-	return ErrNoSession
+	return errEnded
 }
 
-// readOnly refuses what a session with AccessRead may not do, unless the request
-// performs an action that it is allowed by name. The method is the request's own:
-// headers and fields that claim another one are not looked at. An upgraded
-// connection could carry anything.
-func (rp *RelyingParty) readOnly(r *http.Request, s *Session, allowed bool) error {
-	if s.Access != AccessRead || r.Method == http.MethodPost && r.URL.Path == rp.config.LogoutPath {
+// endRefused ends a session that the scenario refuses, so that it stays ended even
+// if the scenario would have it again.
+func (rp *RelyingParty) endRefused(w http.ResponseWriter, r *http.Request, s *Session, why Reason) error {
+	if err := rp.EndSession(r.Context(), s.ID); err != nil {
+		return err
+	}
+	if why != ErrNoSession {
+		rp.record(r, EventSessionEnded, s, "", &Error{Reason: why, Step: "check session", RequestID: newRequestID()})
+	}
+	return rp.over(w, s)
+}
+
+// readOnly refuses what a session with less than AccessFull to its user's data may
+// not do, unless the request performs an action that it is allowed by name. The
+// method is the request's own: headers and fields that claim another one are not
+// looked at. An upgraded connection could carry anything.
+func (g *guard) readOnly(r *http.Request, s *Session, allowed bool) error {
+	const step = "enforce read-only access"
+	if s.UserID == "" || s.Access == AccessFull {
 		return nil
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead && !allowed {
-		return fail(ErrReadOnly, "enforce read-only access", "the session may read, and %s is not GET or HEAD", answer.Token(r.Method))
+		return fail(ErrReadOnly, step, "%s refused: the session may read, and %s is not GET or HEAD; "+
+			"where the route has RequireAction or RequireApproval, put that outside of %[1]s", g.name, answer.Token(r.Method))
 	}
 	if len(r.Header["Upgrade"]) > 0 { // Get would see the first of several lines, and libraries read them all
-		return fail(ErrReadOnly, "enforce read-only access", "the session may read, and not upgrade the connection")
+		return fail(ErrReadOnly, step, "%s refused: the session may read, and not upgrade the connection", g.name)
 	}
 	return nil
 }
@@ -615,23 +766,49 @@ func (rp *RelyingParty) refuse(w http.ResponseWriter, r *http.Request, s *Sessio
 		return
 	}
 	e := asError(err)
-	if e.Reason == ErrNoSession && isPageLoad(r) && !rp.config.RequirePOST {
-		target := rp.config.LoginPath
-		if back := rp.returnFrom(r, e); back != "" {
-			target += "?return_to=" + url.QueryEscape(back)
-		}
+	if target := rp.signInPage(r, e); target != "" && isPageLoad(r) {
 		redirect(w, target)
 		return
 	}
 	e.RequestID, e.action = newRequestID(), action
 	switch e.Reason {
-	case ErrNoSession, ErrHuman: // nobody was there to be denied anything
+	case ErrNoSession, ErrHuman, ErrAgentRequired: // no agent was there to be denied anything
 	case ErrActionPending:
 		rp.record(r, EventActionPending, s, action, e)
 	default:
 		rp.record(r, EventPermissionDenied, s, action, e)
 	}
 	rp.answer(w, r, e)
+}
+
+// signInPage returns where a stranger signs in, and comes back from: the site's own
+// page if there is one, else LoginHandler for an agent. It is empty for whoever is
+// signed in already, and on the site's page itself.
+func (rp *RelyingParty) signInPage(r *http.Request, e *Error) string {
+	if _, human := HumanFromContext(r.Context()); human || e.stay || e.Reason != ErrNoSession && e.Reason != ErrHuman {
+		return ""
+	}
+	switch own := rp.config.SignInPath; {
+	case own != "" && browser.Path(r) == own:
+		return ""
+	case own != "":
+		return own + "?return_to=" + url.QueryEscape(rp.backFrom(r, e))
+	case e.Reason == ErrHuman || rp.config.RequirePOST:
+		return ""
+	}
+	if back := rp.returnFrom(r, e); back != "" {
+		return rp.config.LoginPath + "?return_to=" + url.QueryEscape(back)
+	}
+	return rp.config.LoginPath
+}
+
+// backFrom is where to land after what a refusal leads to: on the page that was
+// refused, if it can be shown by a GET.
+func (rp *RelyingParty) backFrom(r *http.Request, e *Error) string {
+	if r.Method == http.MethodGet {
+		return rp.returnTarget(browser.Target(r))
+	}
+	return cmp.Or(e.Back, rp.config.ReturnTo)
 }
 
 // refuseNobody gives the answer that was prepared, if the request is one of a
@@ -700,8 +877,8 @@ func logPanic(l *slog.Logger, step string, value any, stack []byte) {
 // that is neither an [Error] nor a [Reason] is a fault of the site.
 func (rp *RelyingParty) ServeError(w http.ResponseWriter, r *http.Request, err error) {
 	answer.Protect(w.Header())
-	s, _, _ := rp.session(headerSink{}, r)
-	rp.refuse(w, r, s, "", err)
+	v, _, _ := rp.visitor(headerSink{}, r)
+	rp.refuse(w, r, v.session, "", err)
 }
 
 // answer answers a request that was refused, in one place for the whole package.
@@ -722,7 +899,7 @@ func (rp *RelyingParty) answer(w http.ResponseWriter, r *http.Request, e *Error)
 	case status == http.StatusForbidden:
 		h["Link"] = append(h["Link"], rp.links...)
 	}
-	if _, human := HumanFromContext(r.Context()); !human { // who is signed in as a human is not to sign in as an agent
+	if _, human := HumanFromContext(r.Context()); !human || e.Reason == ErrAgentRequired { // others who are signed in as a human are not to sign in as an agent
 		e.signpost = rp.signpost
 	}
 	switch {
@@ -743,6 +920,9 @@ func (rp *RelyingParty) refusalPage(r *http.Request, e *Error) Page {
 	if e.problem().SignIn != "" {
 		p.Button = rp.signpost.OwnButton(rp.returnFrom(r, e))
 	}
+	if rp.config.SignInPath != "" {
+		p.SignIn = rp.signInPage(r, e)
+	}
 	return p
 }
 
@@ -756,10 +936,10 @@ func (rp *RelyingParty) showPage(w http.ResponseWriter, name string, p Page) {
 // returnFrom is where to land after signing in from the page that a refusal is
 // answered with: where the agent wanted to be, if it can be there by a GET.
 func (rp *RelyingParty) returnFrom(r *http.Request, e *Error) string {
-	if e.Reason != ErrNoSession || r.Method != http.MethodGet {
+	if e.Reason != ErrNoSession && e.Reason != ErrAgentRequired || r.Method != http.MethodGet {
 		return ""
 	}
-	if back := rp.returnTarget(r.URL.RequestURI()); back != rp.config.ReturnTo {
+	if back := rp.returnTarget(browser.Target(r)); back != rp.config.ReturnTo {
 		return back
 	}
 	return ""
@@ -772,12 +952,13 @@ func (rp *RelyingParty) signOut(r *http.Request, e *Error) string {
 	if e.Reason != ErrAgentForbidden {
 		return ""
 	}
-	if s, _, err := rp.session(headerSink{}, r); err != nil || s == nil {
+	v, _, err := rp.visitor(headerSink{}, r)
+	if err != nil || v.session == nil && !v.ended && !rp.another(r) {
 		return ""
 	}
 	back := rp.config.ReturnTo
 	if r.Method == http.MethodGet {
-		back = rp.returnTarget(r.URL.RequestURI())
+		back = rp.returnTarget(browser.Target(r))
 	}
 	return rp.config.LogoutPath + "?return_to=" + url.QueryEscape(back)
 }
@@ -786,7 +967,7 @@ func (rp *RelyingParty) signOut(r *http.Request, e *Error) string {
 func (r Reason) again() bool {
 	switch r {
 	case ErrState, ErrStateExpired, ErrStateUsed, ErrAuthorization, ErrCode, ErrToken, ErrRequest, ErrDenied,
-		ErrClient, ErrNotReady, ErrUnavailable, ErrTimeout, ErrOverloaded, ErrApproval, ErrSuspended, ErrPaused:
+		ErrClient, ErrNotReady, ErrUnavailable, ErrTimeout, ErrOverloaded, ErrApproval, ErrSuspended, ErrPaused, ErrAgentRequired:
 		return true
 	}
 	return false
@@ -977,6 +1158,7 @@ const (
 	ErrReadOnly       Reason = "agent_read_only"      // the session may only read
 	ErrAgentForbidden Reason = "agent_forbidden"      // no agent may do this
 	ErrHuman          Reason = "human_required"       // no human is signed in, or another one
+	ErrAgentRequired  Reason = "agent_required"       // a human is signed in, and this is for agents
 	ErrApproval       Reason = "approval_needed"      // the account's owner has not approved the agent
 	ErrSuspended      Reason = "link_suspended"       // the owner's approval is suspended
 	ErrBlocked        Reason = "agent_blocked"        // the site lets no such agent in
@@ -995,7 +1177,7 @@ const (
 // toldReasons are those that an agent may meet, and is told of beforehand.
 var toldReasons = [...]Reason{
 	ErrNoSession, ErrReadOnly, ErrAccess, ErrAction, ErrActionPending, ErrActionDenied, ErrActionUsed, ErrTooLong, ErrAgentForbidden,
-	ErrHuman, ErrNoAccount, ErrApproval, ErrSuspended, ErrLink, ErrBlocked, ErrPaused, ErrLimited, ErrDenied, ErrScope,
+	ErrHuman, ErrAgentRequired, ErrNoAccount, ErrApproval, ErrSuspended, ErrLink, ErrBlocked, ErrPaused, ErrLimited, ErrDenied, ErrScope,
 	ErrState, ErrStateExpired, ErrStateUsed, ErrCode, ErrToken, ErrIdentity, ErrRequest, ErrMethod, ErrCrossOrigin, ErrNotNavigation,
 	ErrClient, ErrResponse, ErrNotReady, ErrUnavailable, ErrTimeout, ErrOverloaded, ErrStore,
 }
@@ -1030,6 +1212,7 @@ type Error struct {
 	signpost *signpost.Site // where to sign in, once the error is answered
 	action   string         // what was to be done
 	location string         // where to look at how it stands
+	stay     bool           // a human is signed in, whom the sign-in page would send straight back
 }
 
 func (e *Error) Error() string {

@@ -449,23 +449,65 @@ func TestTwoRelyingParties_REL_7(t *testing.T) {
 	}
 }
 
-// TestReadOnlyLogout is MW-4: signing out is what a read-only session may post, and
-// nothing else at that path, which a site's catch-all handler may get.
-func TestReadOnlyLogout(t *testing.T) {
-	b := newBench(t, func(b *bench, c *authagent.Config) {
-		c.Scenario = authagent.FullAccount(b.users, linkAs{UserID: b.aliceID, Access: authagent.AccessRead})
-	})
-	c := b.browser()
-	b.mustSignIn(c, b.agent)
-	all := b.rp.Attach(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
-	for method, want := range map[string]int{"POST": 200, "GET": 200, "PUT": 403, "DELETE": 403} {
-		r := httptest.NewRequest(method, "/auth/agent/logout", nil)
-		r.Header.Set("Cookie", b.cookies(c))
-		w := httptest.NewRecorder()
-		all.ServeHTTP(w, r)
-		if w.Code != want {
-			t.Errorf("MW-4 %s: %d, want %d", method, w.Code, want)
-		}
+// TestGuardsServeLogout is GRD-7: a guard that meets a POST to the logout's path, as
+// the browser sent it, signs the agent out itself. Nothing else gets through by that
+// path, whatever prefix a router has taken off, and whatever is mounted inside.
+func TestGuardsServeLogout(t *testing.T) {
+	for name, guard := range map[string]func(*authagent.RelyingParty) func(http.Handler) http.Handler{
+		"Attach":       func(rp *authagent.RelyingParty) func(http.Handler) http.Handler { return rp.Attach },
+		"RequireAgent": func(rp *authagent.RelyingParty) func(http.Handler) http.Handler { return rp.RequireAgent },
+		"ForbidAgents": func(rp *authagent.RelyingParty) func(http.Handler) http.Handler { return rp.ForbidAgents },
+		"RequireHuman": func(rp *authagent.RelyingParty) func(http.Handler) http.Handler { return rp.RequireHuman },
+		"RequireAccess": func(rp *authagent.RelyingParty) func(http.Handler) http.Handler {
+			return rp.RequireAccess(authagent.AccessFull)
+		},
+		"RequireAction":  func(rp *authagent.RelyingParty) func(http.Handler) http.Handler { return rp.RequireAction("a:do") },
+		"around a mux":   func(rp *authagent.RelyingParty) func(http.Handler) http.Handler { return rp.Attach },
+		"below a prefix": func(rp *authagent.RelyingParty) func(http.Handler) http.Handler { return rp.Attach },
+	} {
+		t.Run("GRD-7 "+name, func(t *testing.T) {
+			b := newBench(t, func(b *bench, c *authagent.Config) {
+				c.Human = humanCookie
+				c.Scenario = authagent.FullAccount(b.users, linkAs{UserID: b.aliceID, Access: authagent.AccessRead})
+			})
+			c := b.browser()
+			b.mustSignIn(c, b.agent)
+			ran := 0
+			all := guard(b.rp)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { ran++ }))
+			logout, other := "/auth/agent/logout", "/x/auth/agent/logout"
+			if name == "below a prefix" { // where "/auth/agent/logout" is another handler's address
+				all = http.StripPrefix("/x", all)
+				logout, other = "/x/auth/agent/logout", "/x/auth/agent/logout"
+			}
+			for _, test := range []struct {
+				method, target string
+			}{{"PUT", logout}, {"DELETE", logout}, {"POST", other}} {
+				w := httptest.NewRecorder()
+				r := httptest.NewRequest(test.method, test.target, nil)
+				r.Header.Set("Cookie", b.cookies(c))
+				if all.ServeHTTP(w, r); w.Code != 403 || ran != 0 {
+					t.Errorf("%s %s: %d, the handler ran %d times", test.method, test.target, w.Code, ran)
+				}
+			}
+			if name == "below a prefix" {
+				return
+			}
+			w := httptest.NewRecorder()
+			r := httptest.NewRequest("POST", logout+"?return_to=/bye", nil)
+			r.Header.Set("Cookie", b.cookies(c))
+			r.Header.Set("Sec-Fetch-Site", "cross-site")
+			if all.ServeHTTP(w, r); w.Code != 403 || ran != 0 {
+				t.Errorf("from another site: %d", w.Code)
+			}
+			r.Header.Del("Sec-Fetch-Site")
+			w = httptest.NewRecorder()
+			if all.ServeHTTP(w, r); w.Code != 303 || w.Header().Get("Location") != "/bye" || ran != 0 {
+				t.Errorf("logout: %d %v, the handler ran %d times", w.Code, w.Header(), ran)
+			}
+			if b.me(c) != nil {
+				t.Error("the session goes on")
+			}
+		})
 	}
 }
 
@@ -499,8 +541,11 @@ func TestSessionChecker(t *testing.T) {
 				if resp.StatusCode != http.StatusUnauthorized || resp.reason() != authagent.ErrNoSession {
 					t.Errorf("status %d %s", resp.StatusCode, resp.body)
 				}
-				if set := resp.sessionCookies(); len(set) != 1 || set[0].MaxAge >= 0 {
-					t.Errorf("cookies %v", set)
+				if set := resp.sessionCookies(); len(set) != 0 {
+					t.Errorf("SES-6 cookies %v", set)
+				}
+				if again := k.get(c, "/me"); again.StatusCode != http.StatusUnauthorized {
+					t.Errorf("the next request: %d", again.StatusCode)
 				}
 				if ended := k.events.named(authagent.EventSessionEnded); len(ended) != 1 || ended[0].Reason != authagent.ErrNoAccount {
 					t.Errorf("events %+v", ended)
@@ -537,7 +582,7 @@ func TestCheckerLowersAccess(t *testing.T) {
 	}{
 		{authagent.AccessFull, 200, 200, 200},
 		{authagent.AccessRead, 200, 403, 403},
-		{authagent.AccessNone, 403, 403, 200},
+		{authagent.AccessNone, 403, 403, 403},
 		{authagent.AccessFull, 200, 200, 200},
 	} {
 		l.to.Store(int32(test.access))

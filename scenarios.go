@@ -88,7 +88,7 @@ type Principal struct {
 	UserID    string   // the account it acts for; empty for none
 	ProfileID string   // its own profile; empty for none
 	Access    Access   // what it may do with the user's data
-	Actions   []string // the actions that it may perform beyond Access, see RelyingParty.Action
+	Actions   []string // the actions that it may perform beyond Access, see RelyingParty.RequireAction
 	GrantID   string   // the grant that this rests on; empty for none
 }
 
@@ -356,7 +356,7 @@ type LinkRequest struct {
 type Link struct {
 	UserID  string   // the account of LinkRequest.User, or another that a UserFinder finds
 	Access  Access   // lowered to what the scenario gives, if it is more
-	Actions []string // the actions that the agent may perform beyond Access, see RelyingParty.Action
+	Actions []string // the actions that the agent may perform beyond Access, see RelyingParty.RequireAction
 	GrantID string   // the grant that this rests on; empty for none
 }
 

@@ -89,9 +89,9 @@ type Session struct {
 }
 
 // May reports whether the session may perform the action of this name: one with
-// AccessFull may perform any, others those in Actions.
+// AccessFull may perform any, one with AccessRead those in Actions, others none.
 func (s *Session) May(action string) bool {
-	return s.Access == AccessFull || slices.Contains(s.Actions, action)
+	return s.Access == AccessFull || s.Access == AccessRead && slices.Contains(s.Actions, action)
 }
 
 // Byline says who did something, for the site to show beside it: "by agent_1 for
@@ -129,18 +129,27 @@ type Sessions interface {
 	// anything is written to w. An error means that no session was started.
 	Start(w http.ResponseWriter, r *http.Request, s *Session) error
 
-	// Load returns the client's session, or ErrNoSession if it has none or one
-	// that is not valid. Any other error means that it cannot be known now; the
-	// request is then refused. Load may set cookies on w. The caller may change
-	// what it returns.
+	// Load returns the client's session, ErrNoSession if it has none, or
+	// ErrSessionEnded if it had one that is not valid any more. Any other error means
+	// that it cannot be known now; the request is then refused. Load may set cookies
+	// on w. The caller may change what it returns.
+	//
+	// It keeps to ErrSessionEnded, for as long as it can tell, until Start or End:
+	// where a person is signed in in the same browser, an agent would be taken for
+	// that person as soon as its own session has ended.
 	Load(w http.ResponseWriter, r *http.Request) (*Session, error)
 
-	// End ends the client's session. Without one it does nothing.
+	// End is a sign-out. It ends the client's session, or forgets one that has ended:
+	// afterwards Load returns ErrNoSession. Without one it does nothing.
 	End(w http.ResponseWriter, r *http.Request) error
 }
 
-// ErrNoSession is what Sessions.Load returns for a request without a valid session.
+// ErrNoSession is what Sessions.Load returns for a client that has no session.
 const ErrNoSession Reason = "no_session"
+
+// ErrSessionEnded is what Sessions.Load returns for a client whose session has
+// ended: it is too old, was removed, or cannot be read.
+var ErrSessionEnded = errors.New("authagent: the session has ended")
 
 // A RevocationStore remembers what was ended before its time. The default is in
 // the memory of one process; several instances share one.
@@ -249,7 +258,7 @@ func (m *storeSessions) Load(w http.ResponseWriter, r *http.Request) (*Session, 
 	case n == 0:
 		return nil, ErrNoSession
 	case n > 1, len(cookie) > maxCookie: // of several, one was planted, and there is no telling which
-		return nil, m.clear(w)
+		return nil, ErrSessionEnded
 	}
 	gs, sealed, err := m.read(r, cookie)
 	if err != nil {
@@ -257,7 +266,7 @@ func (m *storeSessions) Load(w http.ResponseWriter, r *http.Request) (*Session, 
 	}
 	value, err := m.box.Open(sealed, m.cookie)
 	if err != nil {
-		return nil, m.clear(w)
+		return nil, ErrSessionEnded
 	}
 	s, err := parseSession(value)
 	if errors.Is(err, errVersion) {
@@ -265,7 +274,7 @@ func (m *storeSessions) Load(w http.ResponseWriter, r *http.Request) (*Session, 
 	}
 	now := time.Now()
 	if err != nil || now.Sub(s.seenAt) > m.idle || s.seenAt.After(now.Add(clockSkew)) || s.StartedAt.After(now.Add(clockSkew)) {
-		return nil, m.clear(w)
+		return nil, ErrSessionEnded
 	}
 	if now.Sub(s.seenAt) >= m.touchEvery() {
 		if err := m.save(w, r, gs, s); err != nil {
@@ -313,19 +322,13 @@ func (m *storeSessions) unset(w http.ResponseWriter) {
 	h.Del("Set-Cookie")
 }
 
-// clear has the client forget a cookie that is of no use.
-func (m *storeSessions) clear(w http.ResponseWriter) error {
-	m.unset(w)
-	browser.AddCookie(w, m.deletion)
-	return ErrNoSession
-}
-
 func (m *storeSessions) End(w http.ResponseWriter, r *http.Request) error {
 	if err := m.discard(r); err != nil {
 		return err
 	}
 	if _, n := browser.Cookie(r, m.cookie); n > 0 {
-		_ = m.clear(w)
+		m.unset(w)
+		browser.AddCookie(w, m.deletion)
 	}
 	return nil
 }

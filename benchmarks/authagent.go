@@ -65,6 +65,6 @@ func authagentSite(change ...func(*authagent.Config)) *site {
 	}))
 	return &site{
 		pkce: true, server: p, login: rp.LoginHandler(), finish: rp.CallbackHandler(),
-		orders: orders, act: rp.Action(action)(orders),
+		orders: orders, act: rp.RequireAction(action)(orders),
 	}
 }

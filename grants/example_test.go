@@ -105,7 +105,7 @@ func ExamplePolicy_Decide() {
 		func(users *memstore.Users) authagent.Scenario { return authagent.FullAccount(users, owners) },
 		func(mux *http.ServeMux, rp *authagent.RelyingParty) {
 			mux.Handle("/hello", rp.RequireAgent(hello))
-			mux.Handle("POST /orders", rp.Action("orders:create")(hello))
+			mux.Handle("POST /orders", rp.RequireAction("orders:create")(hello))
 		},
 	)
 	defer done()
@@ -160,7 +160,7 @@ func ExampleEnforce() {
 	fmt.Println("sign-in:", signIn())
 	// Output:
 	// sign-in: 200
-	// 401 no_session
+	// 503 agents_paused
 	// 503 agents_paused
 	// sign-in: 200
 }

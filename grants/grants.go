@@ -21,7 +21,7 @@
 //		Audit:    owners.Record,
 //	})
 //	mux.Handle("/account/agents/", grants.Handler(owners, rp))
-//	mux.Handle("POST /orders", rp.Action("orders:create")(orders))
+//	mux.Handle("POST /orders", rp.RequireAction("orders:create")(orders))
 //	mux.Handle("POST /payouts", rp.RequireApproval("payouts:create", owners)(payouts))
 //
 // [Handler] is the page on which owners see and decide all of it. [Policy] has the

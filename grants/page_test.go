@@ -572,7 +572,7 @@ func TestConnect(t *testing.T) {
 			if len(linked) != 1 || linked[0].UserID != s.alice || linked[0].State != grants.Approved || linked[0].Access != authagent.AccessRead {
 				t.Errorf("grants %+v", linked)
 			}
-			if resp := s.do(c, "GET", "/me", ""); resp.StatusCode != 401 {
+			if resp := s.do(c, "GET", "/me", ""); resp.StatusCode != 403 {
 				t.Errorf("the human's browser is signed in as an agent: %d", resp.StatusCode)
 			}
 			if got := s.signIn(agent, s.as.NewBrowser()); got != 200 {

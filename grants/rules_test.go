@@ -50,7 +50,7 @@ func TestKillSwitch(t *testing.T) {
 			s.happened()
 			s.setRules(grants.Rules{Paused: true})
 			for _, name := range []string{"", "b"} {
-				s.want(c, "GET", "/me", 401, authagent.ErrNoSession, "X-Instance", name)
+				s.want(c, "GET", "/me", 503, authagent.ErrPaused, "X-Instance", name)
 				resp := s.get(s.browser(), "/auth/agent/login", "X-Instance", name)
 				if resp.StatusCode != 503 || resp.reason() != authagent.ErrPaused || resp.Header.Get("Retry-After") == "" {
 					t.Errorf("login at %q: %d %s", name, resp.StatusCode, resp.body)
@@ -62,6 +62,7 @@ func TestKillSwitch(t *testing.T) {
 			}
 			s.setRules(grants.Rules{})
 			s.want(quiet, "GET", "/me", 200, "") // it sent nothing while agents were paused
+			s.want(c, "GET", "/me", 200, "")
 			s.wantSignIn(c, agent, 303, "")
 			s.want(c, "GET", "/me", 200, "", "X-Instance", "b")
 			var names []authagent.EventName

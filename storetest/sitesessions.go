@@ -32,7 +32,8 @@ import (
 // that was copied opens nothing after its session has ended, unless it holds the
 // session itself, which the tests know by its length: the relying party has to
 // revoke that one. What is left to the relying party, revocations and ExpiresAt,
-// and idle limits are not checked.
+// and idle limits are not checked. A client without a session, also after End, gets
+// ErrNoSession; for one whose session cannot be had any more ErrSessionEnded is as good.
 func Sessions(t *testing.T, open func() authagent.Sessions) {
 	for what, session := range sampleSessions() {
 		t.Run("loaded as started: "+what, func(t *testing.T) {
@@ -175,8 +176,8 @@ func ended(t *testing.T, one, other authagent.Sessions) {
 	copied := c.copied()
 	for range 2 { // the second time there is nothing to end
 		c.end(other)
-		c.expect("ended", one, nil)
-		c.expect("ended, at another instance", other, nil)
+		c.nobody("after End", one)
+		c.nobody("after End, at another instance", other)
 		copied.expectOver("the copy of an ended session's cookie", one, session, held)
 		copied.expectOver("the copy of an ended session's cookie, at another instance", other, session, held)
 	}
@@ -188,9 +189,9 @@ func ended(t *testing.T, one, other authagent.Sessions) {
 func noSession(t *testing.T, s authagent.Sessions) {
 	session := sampleSession()
 	c := signedIn(t, s, session)
-	newClient(t).expect("without a cookie", s, nil)
+	newClient(t).nobody("without a cookie", s)
 	foreign := []*http.Cookie{{Name: "theme", Value: "dark"}, {Name: "odd", Value: `"d ark,\xff=`}}
-	newClient(t, foreign...).expect("with other cookies", s, nil)
+	newClient(t, foreign...).nobody("with other cookies", s)
 	newClient(t, append(foreign, c.cookies(pagePath)...)...).expect("with other cookies beside its own", s, session)
 	for _, value := range nonsense() {
 		c.changed(func(string) string { return value }).expect(fmt.Sprintf("with cookie %.40q", value), s, nil)
@@ -385,11 +386,27 @@ func refused(c *http.Cookie) string {
 func (c *client) start(s authagent.Sessions, session *authagent.Session) {
 	c.t.Helper()
 	c.visit(s, callbackPath, func(w http.ResponseWriter, r *http.Request) {
-		if _, err := s.Load(httptest.NewRecorder(), r); err != nil && !errors.Is(err, authagent.ErrNoSession) {
+		if _, err := s.Load(httptest.NewRecorder(), r); err != nil && !none(err) {
 			c.t.Errorf("Load before Start, with cookies %.40q: %v", c.values(), err)
 		}
 		if err := s.Start(w, r, session); err != nil {
 			c.t.Errorf("Start, with cookies %.40q: %v", c.values(), err)
+		}
+	})
+}
+
+// none reports whether an error of Load says that the client has no session that
+// is valid.
+func none(err error) bool {
+	return errors.Is(err, authagent.ErrNoSession) || errors.Is(err, authagent.ErrSessionEnded)
+}
+
+// nobody checks that the client is one that has no session, and none that has ended.
+func (c *client) nobody(what string, s authagent.Sessions) {
+	c.t.Helper()
+	c.visit(s, pagePath, func(w http.ResponseWriter, r *http.Request) {
+		if _, err := s.Load(w, r); !errors.Is(err, authagent.ErrNoSession) || errors.Is(err, authagent.ErrSessionEnded) {
+			c.t.Errorf("%s: Load returns %v, want ErrNoSession; the browser would never be a person's", what, err)
 		}
 	})
 }
@@ -401,7 +418,7 @@ func (c *client) load(s authagent.Sessions) (session *authagent.Session) {
 		var err error
 		session, err = s.Load(w, r)
 		switch {
-		case errors.Is(err, authagent.ErrNoSession):
+		case none(err):
 			session = nil
 		case err != nil:
 			c.t.Errorf("Load, with cookies %.40q: %v; authagent takes that for a failure of the store", c.values(), err)
@@ -417,7 +434,7 @@ func (c *client) load(s authagent.Sessions) (session *authagent.Session) {
 func (c *client) end(s authagent.Sessions) {
 	c.t.Helper()
 	c.visit(s, logoutPath, func(w http.ResponseWriter, r *http.Request) {
-		if _, err := s.Load(httptest.NewRecorder(), r); err != nil && !errors.Is(err, authagent.ErrNoSession) {
+		if _, err := s.Load(httptest.NewRecorder(), r); err != nil && !none(err) {
 			c.t.Errorf("Load before End, with cookies %.40q: %v", c.values(), err)
 		}
 		if err := s.End(w, r); err != nil {

@@ -64,7 +64,7 @@ func (s *site) routes(shop *shop, humans *people) http.Handler {
 	agents := s.rp.RequireAccess(authagent.AccessRead)
 	mux.Handle("GET /me", agents(http.HandlerFunc(me)))
 	mux.Handle("GET /orders", agents(http.HandlerFunc(shop.orders)))
-	mux.Handle("POST /orders", s.rp.Action("orders:create")(agents(http.HandlerFunc(shop.order))))
+	mux.Handle("POST /orders", s.rp.RequireAction("orders:create")(agents(http.HandlerFunc(shop.order))))
 	mux.Handle("POST /payouts", s.rp.RequireApproval("payouts:create", s.owners)(agents(http.HandlerFunc(shop.payout))))
 
 	mux.Handle("GET /sign-in", s.rp.ForbidAgents(http.HandlerFunc(humans.page)))

@@ -162,7 +162,7 @@ func (e *entrance) mount(mux *http.ServeMux) {
 	// holds who may only read to GET and HEAD, but for what its owner has named.
 	orders := e.rp.RequireAccess(authagent.AccessRead)
 	mux.Handle("GET "+e.Path+"orders", orders(http.HandlerFunc(e.listOrders)))
-	mux.Handle("POST "+e.Path+"orders", e.rp.Action(placeOrders)(orders(http.HandlerFunc(e.placeOrder))))
+	mux.Handle("POST "+e.Path+"orders", e.rp.RequireAction(placeOrders)(orders(http.HandlerFunc(e.placeOrder))))
 
 	// A profile is the agent's own: any agent will do.
 	mux.Handle("GET "+e.Path+"profile", e.rp.RequireAgent(http.HandlerFunc(e.showProfile)))

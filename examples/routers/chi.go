@@ -17,6 +17,6 @@ func Chi(rp *authagent.RelyingParty, orders Orders) http.Handler {
 
 	read := rp.RequireAccess(authagent.AccessRead)
 	r.With(read).Get("/orders", orders.List)
-	r.With(rp.Action("orders:create"), read).Post("/orders", orders.Place) // Action is the outer one
+	r.With(rp.RequireAction("orders:create"), read).Post("/orders", orders.Place) // RequireAction is the outer one
 	return r
 }

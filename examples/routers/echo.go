@@ -16,8 +16,8 @@ func Echo(rp *authagent.RelyingParty, orders Orders) http.Handler {
 	e.Any("/auth/agent/logout", echo.WrapHandler(rp.LogoutHandler()))
 
 	read := echo.WrapMiddleware(rp.RequireAccess(authagent.AccessRead))
-	action := echo.WrapMiddleware(rp.Action("orders:create"))
+	action := echo.WrapMiddleware(rp.RequireAction("orders:create"))
 	e.GET("/orders", echo.WrapHandler(http.HandlerFunc(orders.List)), read)
-	e.POST("/orders", echo.WrapHandler(http.HandlerFunc(orders.Place)), action, read) // Action is the outer one
+	e.POST("/orders", echo.WrapHandler(http.HandlerFunc(orders.Place)), action, read) // RequireAction is the outer one
 	return e
 }

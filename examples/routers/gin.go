@@ -17,7 +17,7 @@ func Gin(rp *authagent.RelyingParty, orders Orders) http.Handler {
 
 	read := ginUse(rp.RequireAccess(authagent.AccessRead))
 	r.GET("/orders", read, gin.WrapF(orders.List))
-	r.POST("/orders", ginUse(rp.Action("orders:create")), read, gin.WrapF(orders.Place)) // Action is the outer one
+	r.POST("/orders", ginUse(rp.RequireAction("orders:create")), read, gin.WrapF(orders.Place)) // RequireAction is the outer one
 	return r
 }
 

@@ -68,6 +68,6 @@ func WithSCS(rp *authagent.RelyingParty, orders Orders, manager *scs.SessionMana
 
 	read := rp.RequireAccess(authagent.AccessRead)
 	mux.Handle("GET /orders", read(http.HandlerFunc(orders.List)))
-	mux.Handle("POST /orders", rp.Action("orders:create")(read(http.HandlerFunc(orders.Place))))
+	mux.Handle("POST /orders", rp.RequireAction("orders:create")(read(http.HandlerFunc(orders.Place))))
 	return manager.LoadAndSave(mux)
 }

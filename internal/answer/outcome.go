@@ -79,6 +79,8 @@ func OutcomeOf(code string) Outcome {
 		return Outcome{403, Agent, false, "Not for agents", "No agent may do this. It is for the account's owner in person."}
 	case "human_required":
 		return Outcome{401, Agent, false, "Sign-in required", "This is for people. Sign in to the site as yourself."}
+	case "agent_required":
+		return Outcome{403, Agent, false, "For agents", "A person is signed in in this browser, and this is for agents. An agent signs in first."}
 	case "approval_needed":
 		return Outcome{403, Agent, false, "Approval needed", "The owner of the account has to approve this agent. If there is such an account, its owner finds the request on its page of connected agents. Sign in again afterwards."}
 	case "link_suspended":

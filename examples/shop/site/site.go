@@ -86,7 +86,7 @@ func (s *Site) routes() http.Handler {
 	// only read are held to GET; what changes something has a name, by which
 	// owners can allow it.
 	member := func(h handlerFunc) http.Handler { return s.rp.Attach(s.requireMember(s.page(h))) }
-	action := func(name string, h handlerFunc) http.Handler { return s.rp.Action(name)(member(h)) }
+	action := func(name string, h handlerFunc) http.Handler { return s.rp.RequireAction(name)(member(h)) }
 	mux.Handle("GET /cart", member(s.showCart))
 	mux.Handle("POST /cart", action(changeCart, s.addToCart))
 	mux.Handle("POST /cart/remove", action(changeCart, s.removeFromCart))

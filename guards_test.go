@@ -1,0 +1,460 @@
+package authagent_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gorilla/sessions"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/memstore"
+)
+
+// A guardSite is a site with one route behind each guard.
+type guardSite struct {
+	*cluster
+	scenario *pausing
+	humans   atomic.Int32 // how often Config.Human was asked
+}
+
+// pausing is a scenario that lets agents in, or pauses them.
+type pausing struct {
+	authagent.Scenario
+	paused  atomic.Bool
+	refuses atomic.Pointer[authagent.Reason]
+}
+
+func (p *pausing) CheckSession(ctx context.Context, s *authagent.Session) error {
+	if p.paused.Load() {
+		return authagent.ErrPaused
+	}
+	if why := p.refuses.Load(); why != nil {
+		return *why
+	}
+	return p.Scenario.CheckSession(ctx, s)
+}
+
+// guardNames are the columns of the tables.
+var guardNames = []string{"attach", "agent", "access", "action", "approval", "human", "forbid"}
+
+func newGuardSite(t *testing.T, link authagent.Link, user bool, change ...func(*bench, *authagent.Config)) *guardSite {
+	t.Helper()
+	s := &guardSite{scenario: &pausing{}}
+	s.cluster = newCluster(t, func(b *bench, c *authagent.Config) {
+		link.UserID = b.aliceID
+		s.scenario.Scenario = authagent.FullAccount(b.users, linkAs(link))
+		if !user {
+			s.scenario.Scenario = authagent.FreshProfile(b.profiles)
+		}
+		c.Scenario, c.SignInPath, c.Revocations = s.scenario, "/sign-in", &memstore.Revocations{}
+		c.Human = func(r *http.Request) (string, error) {
+			s.humans.Add(1)
+			return humanCookie(r)
+		}
+		for _, f := range change {
+			f(b, c)
+		}
+	})
+	pending := approverFunc(func(authagent.ActionRequest) (string, error) { return "/look", authagent.ErrActionPending })
+	for name, guard := range map[string]func(http.Handler) http.Handler{
+		"attach": s.rp.Attach, "agent": s.rp.RequireAgent, "access": s.rp.RequireAccess(authagent.AccessRead),
+		"action": s.rp.RequireAction("orders:create"), "approval": s.rp.RequireApproval("payouts:create", pending),
+		"human": s.rp.RequireHuman, "forbid": s.rp.ForbidAgents,
+	} {
+		s.instances[""].Handle("/"+name, guard(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			s.handled.add()
+			_, agent := authagent.FromContext(r.Context())
+			human, person := authagent.HumanFromContext(r.Context())
+			if agent && person || person != (human != "") || person && human != "alice" {
+				t.Errorf("GRD-8 %s: agent %v, person %v %q", name, agent, person, human)
+			}
+			if s.scenario.paused.Load() && agent {
+				t.Errorf("GRD-12 %s: a paused agent", name)
+			}
+		})))
+	}
+	return s
+}
+
+// expect sends the four kinds of request to the routes: a page load, a request of a
+// program, a POST and an upgrade. Each row has the statuses by name of the guard.
+func (s *guardSite) expect(who string, c *http.Client, rows map[string]string) {
+	s.t.Helper()
+	for _, name := range guardNames {
+		var got []string
+		for _, r := range []struct {
+			method string
+			header []string
+		}{
+			{"GET", []string{"Accept", "text/html", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}},
+			{"GET", nil},
+			{"POST", nil},
+			{"GET", []string{"Upgrade", "websocket", "Connection", "Upgrade"}},
+		} {
+			handled, asked := s.handled.count(), s.humans.Load()
+			resp := s.do(c, r.method, "/"+name, r.header...)
+			got = append(got, fmt.Sprint(resp.StatusCode))
+			if ran := s.handled.count() > handled; ran != (resp.StatusCode == 200) {
+				s.t.Errorf("GRD-1 %s, %s %v on %s: status %d, handler ran: %v", who, r.method, r.header, name, resp.StatusCode, ran)
+			}
+			if n := s.humans.Load() - asked; n > 1 {
+				s.t.Errorf("GRD-8 %s, %s on %s: Human was asked %d times", who, r.method, name, n)
+			}
+			if to := resp.Header.Get("Location"); resp.StatusCode == 303 && to != "/sign-in?return_to=%2F"+name {
+				s.t.Errorf("GRD-9 %s on %s: sent to %q", who, name, to)
+			}
+			if resp.StatusCode == 503 && resp.Header.Get("Retry-After") == "" {
+				s.t.Errorf("GRD-12 %s on %s: no Retry-After", who, name)
+			}
+		}
+		if got := strings.Join(got, " "); got != rows[name] {
+			s.t.Errorf("GRD-1 %s on %s: %s, want %s", who, name, got, rows[name])
+		}
+	}
+}
+
+// The rows: page load, program, POST, upgrade.
+const (
+	all200  = "200 200 200 200"
+	all202  = "202 202 202 202"
+	all401  = "401 401 401 401"
+	all403  = "403 403 403 403"
+	all503  = "503 503 503 503"
+	comeIn  = "303 401 401 401"
+	reading = "200 200 403 403"
+	asking  = "202 202 202 403" // a session that may not do everything cannot upgrade the connection
+	doing   = "200 200 200 403"
+)
+
+// The columns of the table of guards, and what becomes of them beside a person.
+var (
+	strangers = map[string]string{
+		"attach": all200, "agent": comeIn, "access": comeIn, "action": comeIn, "approval": comeIn, "human": comeIn, "forbid": all200,
+	}
+	persons = map[string]string{
+		"attach": all200, "agent": all403, "access": all200, "action": all200, "approval": all200, "human": all200, "forbid": all200,
+	}
+	pausedAgents = map[string]string{
+		"attach": all503, "agent": all503, "access": all503, "action": all503, "approval": all503, "human": all403, "forbid": all403,
+	}
+	// besideEnded is a person in the browser of an agent whose session has ended.
+	besideEnded = map[string]string{
+		"attach": all403, "agent": all401, "access": all403, "action": all403, "approval": all403, "human": all403, "forbid": all403,
+	}
+	// besideAnother is a person in the browser of another relying party's agent.
+	besideAnother = map[string]string{
+		"attach": all200, "agent": all401, "access": all403, "action": all403, "approval": all403, "human": all403, "forbid": all200,
+	}
+)
+
+// TestGuardTable is GRD-1: who passes which guard, by which kind of request. An agent
+// is in its own column whether or not a person is signed in in the same browser.
+func TestGuardTable(t *testing.T) {
+	for name, test := range map[string]struct {
+		link authagent.Link
+		user bool
+		want map[string]string
+	}{
+		"GRD-1 agent without a user": {authagent.Link{}, false, map[string]string{
+			"attach": all200, "agent": all200, "access": all403, "action": all403, "approval": all403, "human": all403, "forbid": all403,
+		}},
+		"GRD-1 GRD-13 agent with a user and AccessNone": {authagent.Link{Actions: []string{"orders:create"}}, true, map[string]string{
+			"attach": reading, "agent": reading, "access": all403, "action": all403, "approval": all403, "human": all403, "forbid": all403,
+		}},
+		"GRD-1 agent that reads": {authagent.Link{Access: authagent.AccessRead}, true, map[string]string{
+			"attach": reading, "agent": reading, "access": reading, "action": all403, "approval": asking, "human": all403, "forbid": all403,
+		}},
+		"GRD-1 agent with the action": {authagent.Link{Access: authagent.AccessRead, Actions: []string{"orders:create"}}, true, map[string]string{
+			"attach": reading, "agent": reading, "access": reading, "action": doing, "approval": asking, "human": all403, "forbid": all403,
+		}},
+		"GRD-1 agent with full access": {authagent.Link{Access: authagent.AccessFull}, true, map[string]string{
+			"attach": all200, "agent": all200, "access": all200, "action": all200, "approval": all202, "human": all403, "forbid": all403,
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newGuardSite(t, test.link, test.user)
+				s.expect("stranger", s.browser(), strangers)
+				person := s.browser()
+				s.signInPerson(person, "alice")
+				s.expect("person", person, persons)
+
+				c, both := s.browser(), s.browser()
+				s.signIn(c, s.agent)
+				s.signIn(both, s.agent)
+				s.signInPerson(both, "alice")
+				asked := s.humans.Load()
+				s.expect("agent", c, test.want)
+				s.expect("agent and person in one browser", both, test.want)
+				if s.humans.Load() != asked {
+					t.Error("GRD-8: Human is asked where an agent's session holds")
+				}
+
+				s.scenario.paused.Store(true)
+				s.expect("paused agent", c, pausedAgents)
+				s.expect("paused agent and person in one browser", both, pausedAgents)
+				s.expect("person while agents are paused", person, persons)
+				s.scenario.paused.Store(false)
+				s.expect("agent, after the pause", c, test.want)
+				s.expect("agent and person in one browser, after the pause", both, test.want)
+
+				if err := s.rp.EndAllSessions(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				s.expect("revoked agent", c, strangers)
+				s.expect("revoked agent and person in one browser", both, besideEnded)
+			})
+		})
+	}
+}
+
+// TestEndedBesidePerson is GRD-2, GRD-3 and GRD-4: whatever ends an agent's session,
+// its browser is not the person's before somebody signs out, and the page that says
+// so has the form to do it.
+func TestEndedBesidePerson(t *testing.T) {
+	read := authagent.Link{Access: authagent.AccessRead}
+	spoil := func(change func(value string) string) func(*guardSite, *http.Client) {
+		return func(s *guardSite, c *http.Client) {
+			name, value := s.sessionCookie(c)
+			c.Jar.SetCookies(mustParse(s.t, s.site.URL), []*http.Cookie{{Name: name, Value: change(value), Path: "/", Secure: true}})
+		}
+	}
+	for name, end := range map[string]func(*guardSite, *http.Client){
+		"revoked": func(s *guardSite, _ *http.Client) { s.rp.EndUserSessions(context.Background(), s.aliceID) },
+		"ended by the scenario, and wanted again": func(s *guardSite, c *http.Client) {
+			why := authagent.ErrBlocked
+			s.scenario.refuses.Store(&why)
+			s.get(c, "/attach")
+			s.scenario.refuses.Store(nil)
+		},
+		"ended without an event, and wanted again": func(s *guardSite, c *http.Client) {
+			why := authagent.ErrNoSession
+			s.scenario.refuses.Store(&why)
+			s.get(c, "/attach")
+			s.scenario.refuses.Store(nil)
+		},
+		"idle":       func(*guardSite, *http.Client) { time.Sleep(31 * time.Minute) },
+		"unreadable": spoil(func(v string) string { return flip(v, len(v)/2) }),
+		"empty":      spoil(func(string) string { return "" }),
+		"too long":   spoil(func(string) string { return strings.Repeat("A", 5000) }),
+		"without a row in the store": func(s *guardSite, c *http.Client) {
+			if s.config.SessionStore == nil {
+				spoil(func(v string) string { return v[1:] })(s, c)
+				return
+			}
+			name, _ := s.sessionCookie(c)
+			r := httptest.NewRequest("GET", "/", nil)
+			r.Header.Set("Cookie", s.cookies(c))
+			row, err := s.config.SessionStore.New(r, name)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			row.Options = &sessions.Options{Path: "/", MaxAge: -1}
+			w := httptest.NewRecorder()
+			if err := s.config.SessionStore.Save(r, w, row); err != nil {
+				s.t.Fatal(err)
+			}
+			if _, browser := s.config.SessionStore.(*sessions.CookieStore); browser { // it has no rows
+				s.rp.EndAllSessions(s.t.Context())
+			}
+		},
+	} {
+		t.Run("GRD-3 GRD-4 "+name, func(t *testing.T) {
+			eachStore(t, func(t *testing.T, k *cluster) {
+				s := newGuardSite(t, read, true, func(_ *bench, c *authagent.Config) { c.SessionStore = k.config.SessionStore })
+				c := s.browser()
+				s.mustSignIn(c, s.agent)
+				s.signInPerson(c, "alice")
+				end(s, c)
+				for range 2 { // it stays so
+					s.expect(name, c, besideEnded)
+				}
+				for _, path := range []string{"/human", "/forbid", "/access", "/attach"} {
+					page := s.get(c, path, "Accept", "text/html")
+					if !strings.Contains(page.body, `action="/auth/agent/logout?return_to=%2F`+path[1:]+`"`) {
+						t.Errorf("GRD-4: no form to sign out on %s: %s", path, page.body)
+					}
+				}
+				if resp := s.do(c, "POST", "/auth/agent/logout?return_to=/human"); resp.StatusCode != 303 {
+					t.Fatalf("logout: %d", resp.StatusCode)
+				}
+				s.expect("person, after the sign-out", c, persons)
+				s.signIn(c, s.agent)
+				if got := s.get(c, "/access").StatusCode; got != 200 {
+					t.Errorf("SES-6: signed in anew: %d", got)
+				}
+			})
+		})
+	}
+}
+
+// TestAnotherPartysCookie is GRD-2 and GRD-5: beside the session cookie of another
+// relying party of the site, whether or not its session holds, no person is recognised;
+// what is not this one's to guard passes on. A login's cookie is no session's.
+func TestAnotherPartysCookie(t *testing.T) {
+	s := newGuardSite(t, authagent.Link{Access: authagent.AccessFull}, true)
+	other := s.instance("other", func(c *authagent.Config) { c.ClientID = "other" })
+	began := s.browser()
+	s.get(began, "/auth/agent/login", "X-Instance", "other")
+	name, _, _ := strings.Cut(s.cookies(began), "-login-")
+	put := func(c *http.Client, name string) {
+		c.Jar.SetCookies(mustParse(t, s.site.URL), []*http.Cookie{{Name: name, Value: "x", Path: "/", Secure: true}})
+	}
+	person := s.browser()
+	s.signInPerson(person, "alice")
+	s.get(person, "/auth/agent/login")
+	put(person, name+"-login-AAAAAAAA")
+	put(person, "__Host-authagent-") // nobody's
+	put(person, "__Host-authagent-AAAAAAA!")
+	put(person, "dev-authagent-AAAAAAAA")
+	s.expect("person with cookies that are no session's", person, persons)
+
+	put(person, name)
+	s.expect("person with another party's cookie", person, besideAnother)
+	stranger := s.browser()
+	put(stranger, name)
+	s.expect("stranger with another party's cookie", stranger, strangers)
+
+	// The other party's own guards say what has to be said.
+	s.instances["both"] = http.NewServeMux()
+	s.instances["both"].Handle("/both", s.rp.ForbidAgents(other.ForbidAgents(http.NotFoundHandler())))
+	s.instances["both"].Handle("/attached", s.rp.Attach(other.ForbidAgents(http.NotFoundHandler())))
+	for _, path := range []string{"/both", "/attached"} {
+		if got := s.get(person, path, "X-Instance", "both").StatusCode; got != 403 {
+			t.Errorf("GRD-5 %s: %d", path, got)
+		}
+	}
+	if resp := s.do(person, "POST", "/auth/agent/logout"); resp.StatusCode != 303 {
+		t.Fatal(resp.StatusCode)
+	}
+	s.expect("person, after the sign-out at this party", person, persons)
+}
+
+// TestSignOutRemovesAll is GRD-6: a sign-out takes away the cookies of all sessions,
+// once each, and no other cookie.
+func TestSignOutRemovesAll(t *testing.T) {
+	s := newGuardSite(t, authagent.Link{Access: authagent.AccessFull}, true)
+	c := s.browser()
+	s.mustSignIn(c, s.agent)
+	own := s.cookies(c)
+	const others = "__Host-authagent-AAAAAAAA=1; __Host-authagent-BBBB-_BB=2; __Host-authagent-BBBB-_BB=3"
+	for _, path := range []string{"/auth/agent/logout", "/guarded"} {
+		logout := s.rp.Attach(http.NotFoundHandler())
+		if path == "/guarded" {
+			logout = s.rp.LogoutHandler()
+		}
+		w, r := httptest.NewRecorder(), httptest.NewRequest("POST", "/auth/agent/logout", nil)
+		r.Header.Set("Cookie", "site=x; "+others+"; __Host-authagent-AAAAAAAA-login-BBBBBBBB=1; "+own)
+		logout.ServeHTTP(w, r)
+		var removed []string
+		for _, cookie := range w.Result().Cookies() {
+			if cookie.MaxAge >= 0 || cookie.Path != "/" || !cookie.Secure {
+				t.Errorf("GRD-6: %s", cookie)
+			}
+			removed = append(removed, cookie.Name)
+		}
+		slices.Sort(removed)
+		name, _, _ := strings.Cut(own, "=")
+		want := []string{"__Host-authagent-AAAAAAAA", "__Host-authagent-BBBB-_BB", name}
+		slices.Sort(want)
+		if !slices.Equal(removed, want) {
+			t.Errorf("GRD-6 %s: %q, want %q", path, removed, want)
+		}
+	}
+}
+
+// TestDevelopmentCookies is GRD-6: in development, where browsers share the cookies
+// of all ports, a site takes no other one's for its own.
+func TestDevelopmentCookies(t *testing.T) {
+	names := func(redirect string) (login, session string) {
+		rp, err := authagent.New(authagent.Config{
+			Issuer: "http://localhost:9000", ClientID: "c", ClientSecret: "s", RedirectURL: redirect, SessionKeys: [][]byte{newKey()},
+			Scenario: authagent.FreshProfile(&memstore.Profiles{}), Logger: discardLog(),
+			Endpoints: authagent.Endpoints{Authorization: "http://localhost:9000/authorize", Token: "http://localhost:9000/token"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := httptest.NewRecorder()
+		rp.LoginHandler().ServeHTTP(w, httptest.NewRequest("GET", "/auth/agent/login", nil))
+		if w.Code != 303 {
+			t.Fatal(w.Code, w.Body)
+		}
+		login = w.Result().Cookies()[0].Name
+		session, _, _ = strings.Cut(login, "-login-")
+		return login, session
+	}
+	for redirect, want := range map[string]string{
+		"http://localhost:8080/auth/agent/callback": "dev-authagent-8080-",
+		"http://localhost:8081/auth/agent/callback": "dev-authagent-8081-",
+		"http://localhost/auth/agent/callback":      "dev-authagent-80-",
+		"http://[::1]:8082/auth/agent/callback":     "dev-authagent-8082-",
+	} {
+		if login, session := names(redirect); !strings.HasPrefix(login, want) || len(session) != len(want)+8 {
+			t.Errorf("GRD-6 %s: login cookie %s", redirect, login)
+		}
+	}
+}
+
+// TestHumanInGuards is GRD-8: who is signed in is asked once, by the guard that wants
+// to know; what cannot be found out refuses the request; and without Config.Human
+// nobody is recognised.
+func TestHumanInGuards(t *testing.T) {
+	s := newGuardSite(t, authagent.Link{Access: authagent.AccessFull}, true)
+	seen := ""
+	inner := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen, _ = authagent.HumanFromContext(r.Context()) })
+	act, read := s.rp.RequireAction("orders:create"), s.rp.RequireAccess(authagent.AccessRead)
+	person := s.browser()
+	s.signInPerson(person, "alice")
+	for name, test := range map[string]struct {
+		h     http.Handler
+		asked int32
+		human string
+	}{
+		"none":    {s.rp.Attach(s.rp.ForbidAgents(inner)), 0, ""},
+		"inner":   {s.rp.Attach(s.rp.ForbidAgents(read(inner))), 1, "alice"},
+		"several": {s.rp.Attach(act(read(s.rp.RequireHuman(s.rp.ForbidAgents(inner))))), 1, "alice"},
+		"outer":   {s.rp.RequireHuman(s.rp.Attach(inner)), 1, "alice"},
+	} {
+		s.instances[name] = http.NewServeMux()
+		s.instances[name].Handle("/", test.h)
+		s.humans.Store(0)
+		if seen = ""; s.get(person, "/", "X-Instance", name).StatusCode != 200 || s.humans.Load() != test.asked || seen != test.human {
+			t.Errorf("GRD-8 %s: asked %d times, want %d; human %q", name, s.humans.Load(), test.asked, seen)
+		}
+	}
+	for name, human := range map[string]func(*http.Request) (string, error){
+		"error": func(*http.Request) (string, error) { return "alice", errors.New("no database") },
+		"panic": func(*http.Request) (string, error) { panic("no database") },
+	} {
+		broken := newGuardSite(t, authagent.Link{}, true, func(_ *bench, c *authagent.Config) { c.Human = human })
+		const all500 = "500 500 500 500"
+		broken.expect("GRD-8 "+name, broken.browser(), map[string]string{
+			"attach": all200, "agent": all500, "access": all500, "action": all500, "approval": all500, "human": all500, "forbid": all200,
+		})
+		c := broken.browser()
+		broken.signIn(c, broken.agent)
+		broken.rp.EndAllSessions(t.Context())
+		broken.expect("GRD-8 ended, "+name, c, map[string]string{
+			"attach": all500, "agent": all500, "access": all500, "action": all500, "approval": all500, "human": all500, "forbid": all500,
+		})
+	}
+	unset := newCluster(t)
+	person = unset.browser()
+	unset.signInPerson(person, "alice")
+	unset.handle("/act", unset.rp.RequireAction("orders:create"))
+	for _, path := range []string{"/data", "/act", "/me"} {
+		if got := unset.get(person, path).StatusCode; got != 401 {
+			t.Errorf("GRD-8 %s without Config.Human: %d", path, got)
+		}
+	}
+}
