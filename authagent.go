@@ -401,7 +401,7 @@ func (c Config) formOrigins() []string {
 	origins := slices.Clone(c.EndpointOrigins)
 	for _, address := range [...]string{c.Issuer, c.Endpoints.Authorization} {
 		if u, err := url.Parse(address); err == nil && u.Host != "" {
-			origins = append(origins, u.Scheme+"://"+u.Host)
+			origins = append(origins, wire.Origin(u))
 		}
 	}
 	return origins
@@ -597,7 +597,7 @@ func (c Config) checkServer(bad func(field, format string, args ...any), dev boo
 		}
 	}
 	for _, origin := range c.EndpointOrigins {
-		if u, err := wire.CheckURL(origin, dev); err != nil || origin != u.Scheme+"://"+u.Host {
+		if u, err := wire.CheckURL(origin, dev); err != nil || u.Path != "" || u.RawQuery != "" || u.ForceQuery {
 			bad("EndpointOrigins", "%q is not an origin like https://login.example", origin)
 		}
 	}
@@ -1143,6 +1143,8 @@ func serverError(step string, err error) error {
 
 func reasonFor(w *wire.Error) Reason {
 	switch {
+	case errors.Is(w, wire.ErrKeys):
+		return ErrKeys
 	case w.Kind == wire.Overloaded:
 		return ErrOverloaded
 	case w.Kind == wire.Unavailable && w.Timeout():

@@ -107,6 +107,9 @@ func (e *exam) unreachable(err error) {
 	case errors.Is(err, wire.ErrRedirect):
 		e.fault(setting, "The server answers with a redirect, which is not followed: "+err.Error()+".",
 			"Set Issuer to the address at which the server itself answers, as the server spells it.")
+	case errors.Is(err, wire.ErrMediaType):
+		e.fault(setting, "The server's metadata has the wrong media type: "+err.Error()+".",
+			"Have the server, or what is in front of it, send the document with Content-Type: application/json.")
 	case errors.As(err, &certificate):
 		e.fault(setting, "The server's TLS certificate cannot be verified: "+err.Error()+".",
 			"Give the server a certificate for its name, from an authority that this machine trusts, or an HTTPClient that trusts its authority.")
@@ -394,8 +397,22 @@ func (e *exam) abilities(ctx context.Context) {
 		e.warn("Issuer", "The server's metadata does not say that it knows PKCE.",
 			"See that it does; without it, a stolen code is worth something.")
 	}
-	if err := e.server.KeysReadable(ctx); err != nil {
-		e.warn("Issuer", "The keys that the server publishes cannot be had: "+err.Error()+".",
+	e.keys(ctx)
+}
+
+// keys sees whether tokens that are signed can be verified. Tokens that are not
+// may be all that is used: the published server's, and those that are introspected.
+func (e *exam) keys(ctx context.Context) {
+	say := e.warn
+	if e.metadata.SignsIDTokens && slices.Contains(e.Scopes, "openid") {
+		say = e.fault
+	}
+	switch err := e.server.KeysReadable(ctx); {
+	case errors.Is(err, wire.ErrKeys):
+		say("Issuer", "The keys that the server publishes cannot be read: "+err.Error()+".",
+			"See that jwks_uri leads to a JWK Set with a key of a kind that is known: RSA, P-256, P-384, P-521 or Ed25519. Tokens that are signed with them are refused otherwise.")
+	case err != nil:
+		say("Issuer", "The keys that the server publishes cannot be had: "+err.Error()+".",
 			"See that the address jwks_uri works from this machine; tokens that are signed with them are refused otherwise.")
 	}
 }

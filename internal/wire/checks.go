@@ -50,16 +50,11 @@ func (s *Source) Skew(ctx context.Context) (ahead, exact time.Duration, ok bool)
 
 // KeysReadable reports whether the published keys, if there are any, can be had.
 func (s *Server) KeysReadable(ctx context.Context) error {
-	const step = "keys request"
 	m, err := s.Get(ctx)
-	if err != nil || m.JWKS == "" {
+	if err != nil || m.Keys == nil {
 		return err
 	}
-	a, err := s.client.get(ctx, step, m.JWKS)
-	if err != nil {
-		return err
-	}
-	_, err = a.object(step)
+	_, err = m.Keys.Any(ctx)
 	return err
 }
 
