@@ -170,6 +170,11 @@ type Config struct {
 	// default it is learned, without risking a code.
 	TokenEncoding TokenEncoding
 
+	// ClientAuth pins how the site proves itself to the server with ClientSecret. By
+	// default it is what the server's metadata offers; where that is both ways, it is
+	// learned with a code that was made up, before a real one is at stake.
+	ClientAuth ClientAuth
+
 	// SubjectIsUser says that the issuer's tokens follow RFC 8693: sub is the
 	// user and act.sub the agent. At Auth Agent sub is the agent. A token of the
 	// other shape is refused.
@@ -322,6 +327,15 @@ const (
 	EncodingForm = TokenEncoding(wire.Form)    // application/x-www-form-urlencoded, as RFC 6749 demands
 )
 
+// ClientAuth is how the client secret is sent (RFC 6749 section 2.3.1).
+type ClientAuth int32
+
+const (
+	AuthAuto  = ClientAuth(wire.AuthUnknown) // as the server's metadata says, or learned
+	AuthPost  = ClientAuth(wire.AuthPost)    // client_secret_post: in the body
+	AuthBasic = ClientAuth(wire.AuthBasic)   // client_secret_basic: by HTTP Basic
+)
+
 // Format prints the settings without the secrets, whatever the verb.
 func (c Config) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "authagent.Config{Issuer:%q ClientID:%q RedirectURL:%q}", c.Issuer, c.ClientID, c.RedirectURL)
@@ -384,7 +398,10 @@ func New(c Config) (*RelyingParty, error) {
 		crossOrigin: http.NewCrossOriginProtection(),
 		limits:      newLimiters(c.Limits),
 	}
-	rp.server = wire.NewServer(client, source, c.ClientID, rp.clientSecret, wire.Encoding(c.TokenEncoding))
+	rp.server = wire.NewServer(client, source, wire.Registration{
+		ID: c.ClientID, Secret: rp.clientSecret, RedirectURL: c.RedirectURL,
+		Encoding: wire.Encoding(c.TokenEncoding), Auth: wire.Auth(c.ClientAuth),
+	})
 	rp.signpost = rp.newSignpost()
 	rp.challenge, rp.links = rp.signpost.Challenge(), rp.signpost.Links()
 	rp.nobody = answer.Prepare((&Error{Reason: ErrNoSession, signpost: rp.signpost}).problem())
@@ -607,6 +624,12 @@ func (c Config) checkServer(bad func(field, format string, args ...any), dev boo
 	if c.TokenEncoding < EncodingAuto || c.TokenEncoding > EncodingForm {
 		bad("TokenEncoding", "is none of EncodingAuto, EncodingJSON and EncodingForm")
 	}
+	switch {
+	case c.ClientAuth < AuthAuto || c.ClientAuth > AuthBasic:
+		bad("ClientAuth", "is none of AuthAuto, AuthPost and AuthBasic")
+	case c.ClientAuth == AuthBasic && c.TokenEncoding == EncodingJSON:
+		bad("ClientAuth", "is AuthBasic, which no server reads beside the bodies of EncodingJSON")
+	}
 	for _, scope := range c.Scopes {
 		if scope == "" || strings.ContainsAny(scope, " \t\r\n\"\\") {
 			bad("Scopes", "%q is not a scope", scope)
@@ -674,7 +697,7 @@ func (f Finding) String() string {
 func (rp *RelyingParty) Check(ctx context.Context) []Finding {
 	found := checkup.Run(ctx, rp.server.Fresh(), checkup.Settings{
 		Issuer: rp.config.Issuer, ClientID: rp.config.ClientID, RedirectURL: rp.config.RedirectURL,
-		Encoding: wire.Encoding(rp.config.TokenEncoding), Scopes: rp.config.Scopes,
+		Encoding: wire.Encoding(rp.config.TokenEncoding), Auth: wire.Auth(rp.config.ClientAuth), Scopes: rp.config.Scopes,
 		NeedsUserInfo: slices.Contains(rp.config.Scopes, "email"), NeedsIntrospect: rp.config.Introspect,
 		AuthorizationURL: func(endpoint string) (string, error) {
 			request, err := rp.newAuthorizationRequest(&wire.Metadata{Authorization: endpoint})
@@ -954,7 +977,7 @@ func (rp *RelyingParty) ready(ctx context.Context, r *wire.Response) (*wire.Meta
 	m, err := rp.server.Get(ctx)
 	if err == nil && r.Code != "" {
 		if err = rp.server.HasSecret(ctx); err == nil {
-			_, err = rp.server.Encoding(ctx, m)
+			err = rp.server.Prepare(ctx, m)
 		}
 	}
 	return m, serverError("reach server", err)

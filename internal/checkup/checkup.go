@@ -41,6 +41,7 @@ type Settings struct {
 	Issuer, ClientID, RedirectURL string
 
 	Encoding        wire.Encoding // pinned, or Unknown
+	Auth            wire.Auth     // pinned, or AuthUnknown
 	Scopes          []string
 	NeedsUserInfo   bool
 	NeedsIntrospect bool
@@ -55,6 +56,7 @@ type exam struct {
 	Settings
 	server   *wire.Server
 	metadata *wire.Metadata
+	reads    wire.Encoding // what the token endpoint reads
 	findings []Finding
 }
 
@@ -161,6 +163,7 @@ func (e *exam) clock(ctx context.Context) {
 // go on.
 func (e *exam) encoding(ctx context.Context) bool {
 	reads, err := e.server.Reads(ctx)
+	e.reads = reads
 	var w *wire.Error
 	switch {
 	case errors.As(err, &w) && w.Status != 0:
@@ -219,6 +222,9 @@ func (e *exam) client(ctx context.Context) {
 	}
 	switch back {
 	case rejected:
+		if e.otherAuth(ctx) {
+			return
+		}
 		e.fault("ClientSecret", fmt.Sprintf("The server does not accept the secret of client %q.%s", e.ClientID, databaseDown),
 			"Take the secret from the server's console; make a new one if it is lost. If it is right, see whether the server's database runs.")
 	case forbidden:
@@ -234,6 +240,28 @@ func (e *exam) client(ctx context.Context) {
 	case careless:
 		e.fault("Issuer", "The token endpoint gave a token for something that nobody issued.", "Do not use this server.")
 	}
+}
+
+// otherAuth sees whether the secret is good, and only sent in another way than the
+// server wants of this client.
+func (e *exam) otherAuth(ctx context.Context) bool {
+	if e.reads == wire.JSON { // where it is in the body, and nowhere else
+		return false
+	}
+	takes, err := e.server.Takes(ctx)
+	if err != nil || takes == e.Auth {
+		return false
+	}
+	setting, remedy := "AuthPost", "client_secret_post"
+	if takes == wire.AuthBasic {
+		setting, remedy = "AuthBasic", "client_secret_basic"
+	}
+	problem := fmt.Sprintf("The server takes the secret of client %q by %s alone, and its metadata does not say so.", e.ClientID, remedy)
+	if e.Auth != wire.AuthUnknown {
+		problem = fmt.Sprintf("The server takes the secret of client %q by %s, and another way is set.", e.ClientID, remedy)
+	}
+	e.fault("ClientAuth", problem, "Set ClientAuth to "+setting+".")
+	return true
 }
 
 // authorize sends the authorization request of a login that ends here. The
