@@ -179,6 +179,11 @@ type Config struct {
 	// default it is learned, without risking a code.
 	TokenEncoding TokenEncoding
 
+	// ClientAuth pins how the site proves itself to the server with ClientSecret. By
+	// default it is what the server's metadata offers; where that is both ways, it is
+	// learned with a code that was made up, before a real one is at stake.
+	ClientAuth ClientAuth
+
 	// SubjectIsUser says that the issuer's tokens follow RFC 8693: sub is the
 	// user and act.sub the agent. At Auth Agent sub is the agent. A token of the
 	// other shape is refused.
@@ -338,6 +343,15 @@ const (
 	EncodingForm = TokenEncoding(wire.Form)    // application/x-www-form-urlencoded, as RFC 6749 demands
 )
 
+// ClientAuth is how the client secret is sent (RFC 6749 section 2.3.1).
+type ClientAuth int32
+
+const (
+	AuthAuto  = ClientAuth(wire.AuthUnknown) // as the server's metadata says, or learned
+	AuthPost  = ClientAuth(wire.AuthPost)    // client_secret_post: in the body
+	AuthBasic = ClientAuth(wire.AuthBasic)   // client_secret_basic: by HTTP Basic
+)
+
 // Format prints the settings without the secrets, whatever the verb.
 func (c Config) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "authagent.Config{Issuer:%q ClientID:%q RedirectURL:%q}", c.Issuer, c.ClientID, c.RedirectURL)
@@ -400,7 +414,10 @@ func New(c Config) (*RelyingParty, error) {
 		pages:  answer.NewPages(signpost.Style, c.Pages, c.formOrigins()...),
 		limits: newLimiters(c.Limits),
 	}
-	rp.server = wire.NewServer(client, source, c.ClientID, rp.clientSecret, wire.Encoding(c.TokenEncoding))
+	rp.server = wire.NewServer(client, source, wire.Registration{
+		ID: c.ClientID, Secret: rp.clientSecret, RedirectURL: c.RedirectURL,
+		Encoding: wire.Encoding(c.TokenEncoding), Auth: wire.Auth(c.ClientAuth),
+	})
 	rp.signpost = rp.newSignpost()
 	rp.challenge, rp.links = rp.signpost.Challenge(), rp.signpost.Links()
 	rp.nobody = answer.Prepare((&Error{Reason: ErrNoSession, signpost: rp.signpost}).problem())
@@ -417,7 +434,7 @@ func (c Config) formOrigins() []string {
 	origins := slices.Clone(c.EndpointOrigins)
 	for _, address := range [...]string{c.Issuer, c.Endpoints.Authorization} {
 		if u, err := url.Parse(address); err == nil && u.Host != "" {
-			origins = append(origins, u.Scheme+"://"+u.Host)
+			origins = append(origins, wire.Origin(u))
 		}
 	}
 	return origins
@@ -612,7 +629,7 @@ func (c Config) checkServer(bad func(field, format string, args ...any), dev boo
 		}
 	}
 	for _, origin := range c.EndpointOrigins {
-		if u, err := wire.CheckURL(origin, dev); err != nil || origin != u.Scheme+"://"+u.Host {
+		if u, err := wire.CheckURL(origin, dev); err != nil || u.Path != "" || u.RawQuery != "" || u.ForceQuery {
 			bad("EndpointOrigins", "%q is not an origin like https://login.example", origin)
 		}
 	}
@@ -621,6 +638,12 @@ func (c Config) checkServer(bad func(field, format string, args ...any), dev boo
 	}
 	if c.TokenEncoding < EncodingAuto || c.TokenEncoding > EncodingForm {
 		bad("TokenEncoding", "is none of EncodingAuto, EncodingJSON and EncodingForm")
+	}
+	switch {
+	case c.ClientAuth < AuthAuto || c.ClientAuth > AuthBasic:
+		bad("ClientAuth", "is none of AuthAuto, AuthPost and AuthBasic")
+	case c.ClientAuth == AuthBasic && c.TokenEncoding == EncodingJSON:
+		bad("ClientAuth", "is AuthBasic, which no server reads beside the bodies of EncodingJSON")
 	}
 	for _, scope := range c.Scopes {
 		if scope == "" || strings.ContainsAny(scope, " \t\r\n\"\\") {
@@ -696,7 +719,7 @@ func (f Finding) String() string {
 func (rp *RelyingParty) Check(ctx context.Context) []Finding {
 	found := checkup.Run(ctx, rp.server.Fresh(), checkup.Settings{
 		Issuer: rp.config.Issuer, ClientID: rp.config.ClientID, RedirectURL: rp.config.RedirectURL,
-		Encoding: wire.Encoding(rp.config.TokenEncoding), Scopes: rp.config.Scopes,
+		Encoding: wire.Encoding(rp.config.TokenEncoding), Auth: wire.Auth(rp.config.ClientAuth), Scopes: rp.config.Scopes,
 		NeedsUserInfo: slices.Contains(rp.config.Scopes, "email"), NeedsIntrospect: rp.config.Introspect,
 		AuthorizationURL: func(endpoint string) (string, error) {
 			request, err := rp.newAuthorizationRequest(&wire.Metadata{Authorization: endpoint})
@@ -1003,7 +1026,7 @@ func (rp *RelyingParty) ready(ctx context.Context, r *wire.Response) (*wire.Meta
 	m, err := rp.server.Get(ctx)
 	if err == nil && r.Code != "" {
 		if err = rp.server.HasSecret(ctx); err == nil {
-			_, err = rp.server.Encoding(ctx, m)
+			err = rp.server.Prepare(ctx, m)
 		}
 	}
 	return m, serverError("reach server", err)
@@ -1215,6 +1238,8 @@ func serverError(step string, err error) error {
 
 func reasonFor(w *wire.Error) Reason {
 	switch {
+	case errors.Is(w, wire.ErrKeys):
+		return ErrKeys
 	case w.Kind == wire.Overloaded:
 		return ErrOverloaded
 	case w.Kind == wire.Unavailable && w.Timeout():

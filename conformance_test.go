@@ -1,7 +1,6 @@
 package authagent_test
 
 import (
-	"bytes"
 	"context"
 	"crypto"
 	"crypto/rand"
@@ -124,7 +123,7 @@ func (b *bench) rejectsAfter(path string) {
 	asked := false
 	for _, r := range b.as.Requests("") {
 		switch {
-		case r.Path == path && !bytes.Contains(r.Body, []byte("encoding-probe")):
+		case r.Path == path && !isProbe(r):
 			if asked {
 				b.t.Errorf("%s was asked twice", path)
 			}
@@ -142,7 +141,7 @@ func (b *bench) rejectsAfter(path string) {
 // probe, which a login starts in the background.
 func (b *bench) unprobed() (n int) {
 	for _, r := range b.as.Requests("") {
-		if !bytes.Contains(r.Body, []byte("encoding-probe")) {
+		if !isProbe(r) {
 			n++
 		}
 	}

@@ -17,17 +17,24 @@ import (
 	"github.com/authagent-go/authagent/authagenttest"
 )
 
-// isProbe reports whether a request only asks for the encoding.
-func isProbe(r authagenttest.Request) bool {
-	return bytes.Contains(r.Body, []byte("encoding-probe"))
+// isProbe reports whether a request only asks how requests are to be made.
+func isProbe(r authagenttest.Request) bool { return asksForEncoding(r.Body) || asksForAuth(r.Body) }
+
+// asksForEncoding: with a grant type that nobody has, or with one and nothing else.
+func asksForEncoding(body []byte) bool {
+	return bytes.Contains(body, []byte("encoding-probe")) || string(body) == `{"grant_type":"authorization_code"}`
 }
 
-// tokenRequests returns the token requests that are probes, and those that are not.
+// asksForAuth: with a code or a token that was made up.
+func asksForAuth(body []byte) bool { return bytes.Contains(body, []byte("authagent-probe-")) }
+
+// tokenRequests returns the token requests that ask for the encoding, and those that ask for tokens.
 func (b *bench) tokenRequests() (probes, others []authagenttest.Request) {
 	for _, r := range b.as.Requests(authagenttest.PathToken) {
-		if isProbe(r) {
+		switch {
+		case asksForEncoding(r.Body):
 			probes = append(probes, r)
-		} else {
+		case !asksForAuth(r.Body):
 			others = append(others, r)
 		}
 	}
@@ -72,9 +79,9 @@ type flavour struct {
 }
 
 var flavours = []flavour{
-	{"published", func(*authagenttest.Quirks, *authagenttest.Features) {}, 1, authagent.EncodingJSON, false},
+	{"published", func(*authagenttest.Quirks, *authagenttest.Features) {}, 2, authagent.EncodingJSON, false},
 	{"RFC forms", func(q *authagenttest.Quirks, _ *authagenttest.Features) { *q = authagenttest.Quirks{} }, 2, authagent.EncodingForm, false},
-	{"FormBodies", func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.FormBodies = true }, 1, authagent.EncodingJSON, false},
+	{"FormBodies", func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.FormBodies = true }, 2, authagent.EncodingJSON, false},
 	{"RFC forms, client_secret_basic only", func(q *authagenttest.Quirks, f *authagenttest.Features) {
 		*q, f.AuthMethods = authagenttest.Quirks{}, []string{"client_secret_basic"}
 	}, 2, authagent.EncodingForm, true},
@@ -133,7 +140,7 @@ func harmless(t *testing.T, r authagenttest.Request, b *bench, secrets []string)
 		t.Errorf("the probe has header %v, query %q", r.Header, r.URL.RawQuery)
 	}
 	for _, secret := range append(secrets, b.config.ClientSecret, "client_id", "client_secret", "code") {
-		if bytes.Contains(bytes.ReplaceAll(r.Body, []byte("encoding-probe"), nil), []byte(secret)) {
+		if bytes.Contains(bytes.ReplaceAll(bytes.ReplaceAll(r.Body, []byte("encoding-probe"), nil), []byte("authorization_code"), nil), []byte(secret)) {
 			t.Errorf("the probe has %q: %s", secret, r.Body)
 		}
 	}

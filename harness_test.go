@@ -222,14 +222,14 @@ func (b *bench) do(c *http.Client, method, target string, header ...string) *res
 }
 
 // backChannel returns how many requests the server has had that only a relying
-// party sends, the encoding probe left out.
+// party sends, probes left out.
 func (b *bench) backChannel() int {
 	n := 0
 	for _, path := range []string{
 		authagenttest.PathToken, authagenttest.PathUserInfo, authagenttest.PathIntrospect, authagenttest.PathRevoke,
 	} {
 		for _, r := range b.as.Requests(path) {
-			if !bytes.Contains(r.Body, []byte("encoding-probe")) {
+			if !isProbe(r) {
 				n++
 			}
 		}

@@ -967,7 +967,7 @@ func (rp *RelyingParty) signOut(r *http.Request, e *Error) string {
 func (r Reason) again() bool {
 	switch r {
 	case ErrState, ErrStateExpired, ErrStateUsed, ErrAuthorization, ErrCode, ErrToken, ErrRequest, ErrDenied,
-		ErrClient, ErrNotReady, ErrUnavailable, ErrTimeout, ErrOverloaded, ErrApproval, ErrSuspended, ErrPaused, ErrAgentRequired:
+		ErrClient, ErrKeys, ErrNotReady, ErrUnavailable, ErrTimeout, ErrOverloaded, ErrApproval, ErrSuspended, ErrPaused, ErrAgentRequired:
 		return true
 	}
 	return false
@@ -1145,6 +1145,7 @@ const (
 	ErrIdentity       Reason = "identity_mismatch"    // the token speaks of somebody or something else
 	ErrScope          Reason = "insufficient_scope"   // the server granted less than the scenario needs
 	ErrResponse       Reason = "invalid_response"     // the server's answer cannot be accepted
+	ErrKeys           Reason = "keys_unreadable"      // the keys that the server publishes cannot be read
 	ErrNotReady       Reason = "server_not_ready"     // what the server says of itself could not be had, or is not acceptable
 	ErrUnavailable    Reason = "server_unavailable"   // the server does not answer
 	ErrTimeout        Reason = "server_timeout"       // the server does not answer in time
@@ -1179,7 +1180,7 @@ var toldReasons = [...]Reason{
 	ErrNoSession, ErrReadOnly, ErrAccess, ErrAction, ErrActionPending, ErrActionDenied, ErrActionUsed, ErrTooLong, ErrAgentForbidden,
 	ErrHuman, ErrAgentRequired, ErrNoAccount, ErrApproval, ErrSuspended, ErrLink, ErrBlocked, ErrPaused, ErrLimited, ErrDenied, ErrScope,
 	ErrState, ErrStateExpired, ErrStateUsed, ErrCode, ErrToken, ErrIdentity, ErrRequest, ErrMethod, ErrCrossOrigin, ErrNotNavigation,
-	ErrClient, ErrResponse, ErrNotReady, ErrUnavailable, ErrTimeout, ErrOverloaded, ErrStore,
+	ErrClient, ErrResponse, ErrKeys, ErrNotReady, ErrUnavailable, ErrTimeout, ErrOverloaded, ErrStore,
 }
 
 // A Fault says who has to do something about an error. Faults are errors:

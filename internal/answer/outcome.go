@@ -55,6 +55,8 @@ func OutcomeOf(code string) Outcome {
 		return Outcome{403, Agent, false, "Too little granted", "The authorization server granted less than this site needs."}
 	case "invalid_response":
 		return Outcome{502, Server, false, "Authorization server failed", "The authorization server gave an answer that this site does not accept."}
+	case "keys_unreadable":
+		return Outcome{502, Server, true, "Authorization server's keys unreadable", "The keys that the authorization server publishes cannot be read, so that nothing it signs can be verified. Start again later."}
 	case "server_not_ready":
 		return Outcome{503, Server, true, "Sign-in unavailable", "The authorization server cannot be used at the moment. Start again later."}
 	case "server_unavailable":

@@ -41,6 +41,7 @@ type Settings struct {
 	Issuer, ClientID, RedirectURL string
 
 	Encoding        wire.Encoding // pinned, or Unknown
+	Auth            wire.Auth     // pinned, or AuthUnknown
 	Scopes          []string
 	NeedsUserInfo   bool
 	NeedsIntrospect bool
@@ -55,6 +56,7 @@ type exam struct {
 	Settings
 	server   *wire.Server
 	metadata *wire.Metadata
+	reads    wire.Encoding // what the token endpoint reads
 	findings []Finding
 }
 
@@ -109,6 +111,9 @@ func (e *exam) unreachable(err error) {
 	case errors.Is(err, wire.ErrRedirect):
 		e.fault(setting, "The server answers with a redirect, which is not followed: "+err.Error()+".",
 			"Set Issuer to the address at which the server itself answers, as the server spells it.")
+	case errors.Is(err, wire.ErrMediaType):
+		e.fault(setting, "The server's metadata has the wrong media type: "+err.Error()+".",
+			"Have the server, or what is in front of it, send the document with Content-Type: application/json.")
 	case errors.As(err, &certificate):
 		e.fault(setting, "The server's TLS certificate cannot be verified: "+err.Error()+".",
 			"Give the server a certificate for its name, from an authority that this machine trusts, or an HTTPClient that trusts its authority.")
@@ -160,6 +165,7 @@ func (e *exam) clock(ctx context.Context) {
 // go on.
 func (e *exam) encoding(ctx context.Context) bool {
 	reads, err := e.server.Reads(ctx)
+	e.reads = reads
 	var w *wire.Error
 	switch {
 	case errors.As(err, &w) && w.Status != 0:
@@ -218,6 +224,9 @@ func (e *exam) client(ctx context.Context) {
 	}
 	switch back {
 	case rejected:
+		if e.otherAuth(ctx) {
+			return
+		}
 		e.fault("ClientSecret", fmt.Sprintf("The server does not accept the secret of client %q.%s", e.ClientID, databaseDown),
 			"Take the secret from the server's console; make a new one if it is lost. If it is right, see whether the server's database runs.")
 	case forbidden:
@@ -233,6 +242,28 @@ func (e *exam) client(ctx context.Context) {
 	case careless:
 		e.fault("Issuer", "The token endpoint gave a token for something that nobody issued.", "Do not use this server.")
 	}
+}
+
+// otherAuth sees whether the secret is good, and only sent in another way than the
+// server wants of this client.
+func (e *exam) otherAuth(ctx context.Context) bool {
+	if e.reads == wire.JSON { // where it is in the body, and nowhere else
+		return false
+	}
+	takes, err := e.server.Takes(ctx)
+	if err != nil || takes == e.Auth {
+		return false
+	}
+	setting, remedy := "AuthPost", "client_secret_post"
+	if takes == wire.AuthBasic {
+		setting, remedy = "AuthBasic", "client_secret_basic"
+	}
+	problem := fmt.Sprintf("The server takes the secret of client %q by %s alone, and its metadata does not say so.", e.ClientID, remedy)
+	if e.Auth != wire.AuthUnknown {
+		problem = fmt.Sprintf("The server takes the secret of client %q by %s, and another way is set.", e.ClientID, remedy)
+	}
+	e.fault("ClientAuth", problem, "Set ClientAuth to "+setting+".")
+	return true
 }
 
 // authorize sends the authorization request of a login that ends here. The
@@ -396,8 +427,22 @@ func (e *exam) abilities(ctx context.Context) {
 		e.warn("Issuer", "The server's metadata does not say that it knows PKCE.",
 			"See that it does; without it, a stolen code is worth something.")
 	}
-	if err := e.server.KeysReadable(ctx); err != nil {
-		e.warn("Issuer", "The keys that the server publishes cannot be had: "+err.Error()+".",
+	e.keys(ctx)
+}
+
+// keys sees whether tokens that are signed can be verified. Tokens that are not
+// may be all that is used: the published server's, and those that are introspected.
+func (e *exam) keys(ctx context.Context) {
+	say := e.warn
+	if e.metadata.SignsIDTokens && slices.Contains(e.Scopes, "openid") {
+		say = e.fault
+	}
+	switch err := e.server.KeysReadable(ctx); {
+	case errors.Is(err, wire.ErrKeys):
+		say("Issuer", "The keys that the server publishes cannot be read: "+err.Error()+".",
+			"See that jwks_uri leads to a JWK Set with a key of a kind that is known: RSA, P-256, P-384, P-521 or Ed25519. Tokens that are signed with them are refused otherwise.")
+	case err != nil:
+		say("Issuer", "The keys that the server publishes cannot be had: "+err.Error()+".",
 			"See that the address jwks_uri works from this machine; tokens that are signed with them are refused otherwise.")
 	}
 }

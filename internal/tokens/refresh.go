@@ -168,7 +168,7 @@ func (f *refresher) attempt(ctx context.Context, raw []byte, r *record) (Token, 
 	// Up to the claim nothing is used up, so whatever else can fail comes first.
 	m, err := f.Server.Get(ctx)
 	if err == nil {
-		_, err = f.Server.Encoding(ctx, m)
+		err = f.Server.Prepare(ctx, m)
 	}
 	if err != nil {
 		return Token{}, f.failed(ctx, raw, r, err)

@@ -13,7 +13,7 @@ import (
 // Fresh returns the same server, of which nothing is known yet. What is asked of
 // it leaves s as it is.
 func (s *Server) Fresh() *Server {
-	return NewServer(s.client, NewSource(s.client, s.settings), s.id, s.secret, s.pinned)
+	return NewServer(s.client, NewSource(s.client, s.settings), s.Registration)
 }
 
 // Reads asks the token endpoint which encoding it reads, whatever is pinned or
@@ -24,6 +24,16 @@ func (s *Server) Reads(ctx context.Context) (Encoding, error) {
 		return Unknown, err
 	}
 	return s.learn(ctx, m)
+}
+
+// Takes asks the server how the client may prove itself by its secret, whatever is
+// pinned, published or known.
+func (s *Server) Takes(ctx context.Context) (Auth, error) {
+	m, err := s.Get(ctx)
+	if err != nil {
+		return AuthUnknown, err
+	}
+	return s.learnAuth(ctx, m)
 }
 
 // Skew returns how far the server's clock is ahead of this one, by the Date of
@@ -50,16 +60,11 @@ func (s *Source) Skew(ctx context.Context) (ahead, exact time.Duration, ok bool)
 
 // KeysReadable reports whether the published keys, if there are any, can be had.
 func (s *Server) KeysReadable(ctx context.Context) error {
-	const step = "keys request"
 	m, err := s.Get(ctx)
-	if err != nil || m.JWKS == "" {
+	if err != nil || m.Keys == nil {
 		return err
 	}
-	a, err := s.client.get(ctx, step, m.JWKS)
-	if err != nil {
-		return err
-	}
-	_, err = a.object(step)
+	_, err = m.Keys.Any(ctx)
 	return err
 }
 

@@ -130,46 +130,8 @@ func defaultTransport() http.RoundTripper {
 	}
 }
 
-// forKeys returns the client for the library that fetches published keys, whose
-// own errors are only text: here, anything but a JSON object is an error of the
-// request.
-func (c *Client) forKeys() *http.Client {
-	return &http.Client{
-		Transport:     keyRequests{c.transport},
-		Timeout:       c.timeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
-type keyRequests struct{ next http.RoundTripper }
-
-func (t keyRequests) RoundTrip(r *http.Request) (*http.Response, error) {
-	const step = "keys request"
-	resp, err := t.next.RoundTrip(r)
-	if errors.Is(err, ErrPanic) {
-		return nil, unanswered(step, 0, err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, &Error{Kind: Unavailable, Step: step, Status: resp.StatusCode}
-	}
-	body, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, unanswered(step, resp.StatusCode, err)
-	}
-	if _, err := strictjson.Parse(body); err != nil {
-		return nil, &Error{Kind: Malformed, Step: step, Status: resp.StatusCode, Err: err}
-	}
-	resp.Body = io.NopCloser(bytes.NewReader(body))
-	return resp, nil
-}
-
 // bounded cuts every answer off after maxBody bytes, with an error, and keeps
-// the server's words out of all errors (see connectionError). A Location that is
-// not a URL would be quoted as well, and a server may repeat the code in one.
+// the server's words out of all errors (see connectionError).
 type bounded struct{ next http.RoundTripper }
 
 func (t bounded) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -180,7 +142,7 @@ func (t bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	case resp == nil, resp.Body == nil: // a site's own transport may be careless
 		return nil, errors.New("the transport gave no answer")
 	}
-	resp.Header.Del("Location") // nobody follows it
+	onlySlash(r.URL, resp.Header)
 	resp.Body = &boundedBody{resp.Body, maxBody}
 	return resp, nil
 }
@@ -245,7 +207,11 @@ func (c *Client) send(ctx context.Context, step, method, address string, header 
 	case err != nil:
 		return nil, unanswered(step, resp.StatusCode, err)
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
-		return nil, &Error{Kind: Malformed, Step: step, Status: resp.StatusCode, Err: ErrRedirect}
+		err := ErrRedirect
+		if to := resp.Header.Get("Location"); to != "" {
+			err = &slashRedirect{to}
+		}
+		return nil, &Error{Kind: Malformed, Step: step, Status: resp.StatusCode, Err: err}
 	}
 	return &answer{resp.StatusCode, resp.Header, answered}, nil
 }

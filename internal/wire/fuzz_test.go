@@ -28,7 +28,9 @@ func serverSaying(body string) *Server {
 		Authorization: "https://as.example/authorize", Token: "https://as.example/token", UserInfo: "https://as.example/userinfo",
 		Introspection: "https://as.example/introspect", Revocation: "https://as.example/revoke",
 	}})
-	return NewServer(client, source, "site", func(context.Context) (string, error) { return "canary-secret", nil }, JSON)
+	return NewServer(client, source, Registration{
+		ID: "site", Encoding: JSON, Secret: func(context.Context) (string, error) { return "canary-secret", nil },
+	})
 }
 
 // quiet checks that an error does not quote the answer, in which there may be tokens.

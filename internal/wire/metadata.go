@@ -9,10 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	"github.com/coreos/go-oidc/v3/oidc"
 
 	"github.com/authagent-go/authagent/internal/strictjson"
 )
@@ -28,6 +25,7 @@ type Metadata struct {
 	IssOnResponse bool // RFC 9207: every authorization response carries iss
 	Published     bool // there is a document, or the endpoints are set by hand
 	SaysPKCE      bool // code_challenge_methods_supported is there, and has S256
+	SignsIDTokens bool // id_token_signing_alg_values_supported is there
 
 	Keys *Keys // the published keys; nil where none are published
 }
@@ -57,6 +55,7 @@ var (
 	ErrNoS256      = errors.New("code_challenge_methods_supported lacks S256")
 	ErrOtherOrigin = errors.New("is on another origin than the issuer, and that origin is not allowed")
 	ErrRedirect    = errors.New("redirects are not followed")
+	ErrMediaType   = errors.New("the document is good, but it is not sent as application/json")
 )
 
 // A Source fetches metadata when it is first asked, once for all that wait, and
@@ -138,50 +137,6 @@ func (s *Source) fetch() {
 	}()
 }
 
-// discover looks where RFC 8414 says, then where OpenID Connect says, and where
-// the server has neither document, takes the paths that Auth Agent documents.
-func (s *Source) discover(ctx context.Context) (*Metadata, error) {
-	if s.settings.Pins.Authorization != "" && s.settings.Pins.Token != "" {
-		return s.complete(Metadata{Published: true, SaysPKCE: true})
-	}
-	for _, address := range s.wellKnown() {
-		a, err := s.client.get(ctx, "metadata request", address)
-		if err != nil {
-			return nil, err
-		}
-		if a.status >= 500 || a.status == http.StatusTooManyRequests {
-			return nil, a.failure("metadata request")
-		}
-		// Anything but JSON is how sites answer for a page that they do not have.
-		if a.status != http.StatusOK || !a.isJSON() {
-			continue
-		}
-		m, err := s.read(a)
-		if err != nil {
-			return nil, err
-		}
-		return s.complete(m)
-	}
-	base := strings.TrimSuffix(s.settings.Issuer, "/")
-	return s.complete(Metadata{
-		Authorization: base + "/authorize", Token: base + "/token", UserInfo: base + "/userinfo",
-		Introspection: base + "/introspect", Revocation: base + "/revoke",
-		TokenAuth: []string{"client_secret_post"},
-	})
-}
-
-// wellKnown returns where metadata may be. RFC 8414 section 3.1 puts its name
-// between host and path of the issuer, OpenID Connect Discovery section 4 after both.
-func (s *Source) wellKnown() [2]string {
-	issuer, _ := url.Parse(s.settings.Issuer) // it was checked when the settings were
-	path := strings.TrimSuffix(issuer.EscapedPath(), "/")
-	origin := issuer.Scheme + "://" + issuer.Host
-	return [2]string{
-		origin + "/.well-known/oauth-authorization-server" + path,
-		origin + path + "/.well-known/openid-configuration",
-	}
-}
-
 func (s *Source) read(a *answer) (Metadata, error) {
 	const step = "metadata request"
 	var m Metadata
@@ -194,15 +149,18 @@ func (s *Source) read(a *answer) (Metadata, error) {
 		return m, &Error{Kind: Malformed, Step: step, Status: a.status, Err: &IssuerError{issuer}}
 	}
 	m.Published = true
+	_, m.SignsIDTokens, _ = o.Strings("id_token_signing_alg_values_supported")
 	for name, into := range map[string]*string{
 		"authorization_endpoint": &m.Authorization, "token_endpoint": &m.Token, "userinfo_endpoint": &m.UserInfo,
 		"introspection_endpoint": &m.Introspection, "revocation_endpoint": &m.Revocation, "jwks_uri": &m.JWKS,
 	} {
-		if *into, err = text(o, step, name); err != nil {
-			return m, err
+		var said bool // null is as good as absent
+		*into, said, err = o.String(name)
+		if err == nil && said && *into == "" {
+			err = fmt.Errorf("%s is empty", name)
 		}
-		if o.Has(name) && *into == "" {
-			return m, &Error{Kind: Invalid, Step: step, Status: a.status, Err: fmt.Errorf("%s is empty", name)}
+		if err != nil {
+			return m, &Error{Kind: Invalid, Step: step, Status: a.status, Err: err}
 		}
 	}
 	return m, readAbilities(o, &m)
@@ -272,42 +230,6 @@ func (s *Source) complete(m Metadata) (*Metadata, error) {
 	return &m, nil
 }
 
-// Keys are the keys that a server publishes, fetched when the first token needs one.
-type Keys struct {
-	*oidc.RemoteKeySet
-	used atomic.Bool
-}
-
-// VerifySignature returns the payload of a token that is signed with one of the keys.
-func (k *Keys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
-	k.used.Store(true)
-	return k.RemoteKeySet.VerifySignature(ctx, token)
-}
-
-// renewKeys returns the keys at an address. A key set of go-oidc forgets no key
-// until it meets one that it does not know, so a new one takes its place with the
-// metadata: a key that was withdrawn is good for an hour at most. The new one has
-// its keys by then, lest a sign-in waits for them; without, the former one goes on.
-func (s *Source) renewKeys(address string, before *Metadata) *Keys {
-	fresh := &Keys{RemoteKeySet: oidc.NewRemoteKeySet(oidc.ClientContext(context.Background(), s.client.forKeys()), address)}
-	switch {
-	case before == nil, before.JWKS != address:
-		return fresh
-	case !before.Keys.used.Load(), !fetched(fresh):
-		return before.Keys
-	}
-	return fresh
-}
-
-// fetched has k fetch its keys, by showing it a token that nobody has signed, and
-// reports whether it has them.
-func fetched(k *Keys) bool {
-	const unsigned = "eyJhbGciOiJFUzI1NiJ9.e30." + // {"alg":"ES256"}, {}, zeros
-		"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
-	_, err := k.VerifySignature(context.Background(), unsigned)
-	return err != nil && !strings.HasPrefix(err.Error(), "fetching keys") // go-oidc has no other way to tell
-}
-
 // checkEndpoint keeps metadata from pointing the back channel, and the secret
 // with it, at hosts that the site did not choose.
 func (s *Source) checkEndpoint(endpoint string) error {
@@ -315,12 +237,27 @@ func (s *Source) checkEndpoint(endpoint string) error {
 	if err != nil {
 		return err
 	}
-	origin := u.Scheme + "://" + u.Host
-	issuer, _ := url.Parse(s.settings.Issuer)
-	if origin == issuer.Scheme+"://"+issuer.Host || slices.Contains(s.settings.Origins, origin) {
-		return nil
+	for _, allowed := range append([]string{s.settings.Issuer}, s.settings.Origins...) {
+		// They were checked when the settings were.
+		if known, err := url.Parse(allowed); err == nil && Origin(known) == Origin(u) {
+			return nil
+		}
 	}
 	return ErrOtherOrigin
+}
+
+// Origin returns the origin of an http or https URL in the form in which origins
+// are compared: scheme, host in lower case, and the port where it is not the
+// scheme's own (RFC 6454 section 4).
+func Origin(u *url.URL) string {
+	scheme, host, port := strings.ToLower(u.Scheme), strings.ToLower(u.Hostname()), u.Port()
+	if strings.Contains(host, ":") { // IPv6
+		host = "[" + host + "]"
+	}
+	if port == "" || scheme == "https" && port == "443" || scheme == "http" && port == "80" {
+		return scheme + "://" + host
+	}
+	return scheme + "://" + host + ":" + port
 }
 
 // CheckURL parses an absolute https URL without user name and fragment. Where

@@ -1,0 +1,237 @@
+package wire
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+
+	"github.com/authagent-go/authagent/internal/strictjson"
+)
+
+var (
+	// ErrKeys says that the server has an address for its keys, and that no key can
+	// be read there.
+	ErrKeys = errors.New("published keys cannot be read")
+
+	// ErrSignature says that no published key verifies a token.
+	ErrSignature = errors.New("no published key verifies the signature")
+)
+
+// Keys are the keys that a server publishes. They are fetched when the first token
+// needs one, and again for a token that none of them verifies. Keys are safe for
+// concurrent use.
+//
+// The set is read here, and not by go-oidc, which takes a set with one key that it
+// cannot parse for none. RFC 7517 section 5 has such a key ignored.
+type Keys struct {
+	client  *Client
+	address string
+	used    atomic.Bool
+
+	mu      sync.Mutex
+	fetched bool // keys are what the server published
+	keys    []publicKey
+	flight  *keyFlight // nil while nobody fetches
+}
+
+// A keyFlight is a fetch, for which all wait that need it.
+type keyFlight struct {
+	done chan struct{}
+	keys []publicKey // this and err are set when done is closed
+	err  error
+}
+
+const keysStep = "keys request"
+
+// Any reports whether the server publishes a key that signatures could be
+// verified with. The published Auth Agent server publishes an empty set.
+func (k *Keys) Any(ctx context.Context) (bool, error) {
+	k.used.Store(true)
+	if keys, fetched := k.known(); fetched {
+		return len(keys) > 0, nil
+	}
+	keys, _, err := k.fetch(ctx)
+	return len(keys) > 0, err
+}
+
+// VerifySignature returns the payload of a token that is signed with one of the
+// keys. It returns ErrSignature where none verifies it, and an Error where they
+// could not be had.
+func (k *Keys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
+	k.used.Store(true)
+	header, err := tokenHeader(token)
+	if err != nil {
+		return nil, err
+	}
+	keys, _ := k.known()
+	payload, err := header.verify(ctx, keys, token)
+	// A key that is not known may be new. A fetch that somebody else has begun may
+	// have been answered before it was published.
+	for own := false; err != nil && !own; {
+		if keys, own, err = k.fetch(ctx); err != nil {
+			return nil, err
+		}
+		payload, err = header.verify(ctx, keys, token)
+	}
+	return payload, err
+}
+
+func (k *Keys) known() (keys []publicKey, fetched bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.keys, k.fetched
+}
+
+// fetch waits for a fetch, and reports whether the caller began it. It belongs to
+// none of those who wait, so none can cut it off for the others.
+func (k *Keys) fetch(ctx context.Context) (keys []publicKey, own bool, err error) {
+	k.mu.Lock()
+	flight := k.flight
+	if own = flight == nil; own {
+		flight = &keyFlight{done: make(chan struct{})}
+		k.flight = flight
+		go k.fetchFor(flight)
+	}
+	k.mu.Unlock()
+	select {
+	case <-flight.done:
+		return flight.keys, own, flight.err
+	case <-ctx.Done():
+		return nil, own, &Error{Kind: Unavailable, Step: keysStep, Err: ctx.Err()}
+	}
+}
+
+func (k *Keys) fetchFor(flight *keyFlight) {
+	ctx, cancel := context.WithTimeout(context.Background(), Timeout)
+	defer cancel()
+	flight.keys, flight.err = k.client.keys(ctx, k.address)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if flight.err == nil {
+		k.keys, k.fetched = flight.keys, true
+	}
+	k.flight = nil
+	close(flight.done)
+}
+
+// keys asks for the keys at an address.
+func (c *Client) keys(ctx context.Context, address string) ([]publicKey, error) {
+	a, err := c.send(ctx, keysStep, http.MethodGet, address, fields{{"Cache-Control", "no-cache"}}, nil)
+	var failed *Error
+	switch {
+	case errors.As(err, &failed) && failed.Kind == Malformed:
+		return nil, unreadable(failed.Status, failed.Err)
+	case err != nil:
+		return nil, err
+	case a.status != http.StatusOK:
+		if e := a.failure(keysStep); e.Kind == Unavailable {
+			return nil, e
+		}
+		return nil, unreadable(a.status, nil)
+	}
+	keys, err := readKeys(a.body)
+	if err != nil {
+		return nil, unreadable(a.status, err)
+	}
+	return keys, nil
+}
+
+func unreadable(status int, why error) *Error {
+	err := ErrKeys
+	if why != nil {
+		err = fmt.Errorf("%w: %w", ErrKeys, why)
+	}
+	return &Error{Kind: Malformed, Step: keysStep, Status: status, Err: err}
+}
+
+// renewKeys returns the keys at an address. No key is ever forgotten by a set, so
+// a new set takes its place with the metadata: a key that was withdrawn is good for
+// an hour at most. The new one has its keys by then, lest a sign-in waits for them;
+// without, the former one goes on.
+func (s *Source) renewKeys(address string, before *Metadata) *Keys {
+	fresh := &Keys{client: s.client, address: address}
+	if before == nil || before.JWKS != address {
+		return fresh
+	}
+	if !before.Keys.used.Load() {
+		return before.Keys
+	}
+	if _, _, err := fresh.fetch(context.Background()); err != nil {
+		return before.Keys
+	}
+	fresh.used.Store(true)
+	return fresh
+}
+
+// A jwsHeader is what a token says of its signature.
+type jwsHeader struct {
+	alg, id  string
+	critical bool // there are extensions that have to be understood
+}
+
+func tokenHeader(token string) (h jwsHeader, err error) {
+	piece, _, _ := strings.Cut(token, ".")
+	data, err := base64.RawURLEncoding.DecodeString(piece)
+	if err != nil {
+		return h, ErrSignature
+	}
+	o, err := strictjson.Parse(data)
+	if err != nil {
+		return h, ErrSignature
+	}
+	var errs [2]error
+	h.alg, _, errs[0] = o.String("alg")
+	h.id, _, errs[1] = o.String("kid")
+	h.critical = o.Has("crit")
+	if errors.Join(errs[:]...) != nil {
+		return h, ErrSignature
+	}
+	return h, nil
+}
+
+// verify returns the payload of a token if one of keys has signed it.
+func (h jwsHeader) verify(ctx context.Context, keys []publicKey, token string) ([]byte, error) {
+	set := &oidc.StaticKeySet{}
+	for _, k := range keys {
+		if (h.id == "" || h.id == k.id) && k.fits(h.alg) {
+			set.PublicKeys = append(set.PublicKeys, k.key)
+		}
+	}
+	if h.alg == "Ed25519" {
+		return h.verifyEd25519(set, token)
+	}
+	payload, err := set.VerifySignature(ctx, token)
+	if err != nil { // whose text may quote the token
+		return nil, ErrSignature
+	}
+	return payload, nil
+}
+
+// verifyEd25519 is for the name that RFC 9864 gives to EdDSA with this curve,
+// which go-jose does not know.
+func (h jwsHeader) verifyEd25519(set *oidc.StaticKeySet, token string) ([]byte, error) {
+	dot := strings.LastIndexByte(token, '.')
+	if h.critical || strings.Count(token, ".") != 2 {
+		return nil, ErrSignature
+	}
+	signature, err1 := base64.RawURLEncoding.DecodeString(token[dot+1:])
+	_, body, _ := strings.Cut(token[:dot], ".")
+	payload, err2 := base64.RawURLEncoding.DecodeString(body)
+	if errors.Join(err1, err2) != nil {
+		return nil, ErrSignature
+	}
+	for _, key := range set.PublicKeys {
+		if public, ok := key.(ed25519.PublicKey); ok && ed25519.Verify(public, []byte(token[:dot]), signature) {
+			return payload, nil
+		}
+	}
+	return nil, ErrSignature
+}
