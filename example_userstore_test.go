@@ -2,56 +2,93 @@ package authagent_test
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"fmt"
 
 	"github.com/authagent-go/authagent"
 )
 
-// row is what *sql.Row does.
-type row interface{ Scan(dest ...any) error }
+// rows are what *sql.Rows has.
+type rows interface {
+	Next() bool
+	Scan(dest ...any) error
+	Err() error
+	Close() error
+}
 
-// sqlUsers finds accounts in the site's table of users. queryRow stands for
-// QueryRowContext of a *sql.DB, so that the example needs no driver.
+// sqlUsers finds accounts in the site's table of users. query stands for
+// QueryContext of a *sql.DB, so that the example needs no driver.
 type sqlUsers struct {
-	queryRow func(ctx context.Context, query string, args ...any) row
+	query func(ctx context.Context, query string, args ...any) (rows, error)
 }
 
-// The lower-cased address is to have a unique index.
-const userByEmail = `SELECT id, email_verified_at IS NOT NULL, disabled FROM users WHERE lower(email) = $1`
+// The condition is PostgreSQL's; docs/database.md has those of others. The lower-cased
+// address is to have a unique index.
+const userByEmail = `SELECT id, email, email_verified_at IS NOT NULL, disabled FROM users WHERE lower(email COLLATE "C") = $1`
 
-func (u sqlUsers) UserByEmail(ctx context.Context, email string) (user authagent.User, err error) {
-	err = u.queryRow(ctx, userByEmail, email).Scan(&user.ID, &user.EmailVerified, &user.Disabled)
-	if errors.Is(err, sql.ErrNoRows) {
+func (u sqlUsers) UserByEmail(ctx context.Context, email string) (authagent.User, error) {
+	rows, err := u.query(ctx, userByEmail, email)
+	if err != nil {
+		return authagent.User{}, err
+	}
+	defer rows.Close()
+	var found []authagent.User
+	for rows.Next() {
+		var user authagent.User
+		if err := rows.Scan(&user.ID, &user.Name, &user.EmailVerified, &user.Disabled); err != nil {
+			return authagent.User{}, err
+		}
+		// Some databases find more than was asked for.
+		if stored, ok := authagent.ParseEmail(user.Name); ok && stored == email {
+			found = append(found, user)
+		}
+	}
+	switch {
+	case rows.Err() != nil:
+		return authagent.User{}, rows.Err()
+	case len(found) == 0:
 		return authagent.User{}, authagent.ErrNotFound
+	case len(found) > 1:
+		return authagent.User{}, authagent.ErrAmbiguous
 	}
-	return user, err
+	return found[0], nil
 }
 
-// aliceRow is the only row of a table.
-type aliceRow struct{ found bool }
+// addressRows are rows with these addresses.
+type addressRows struct {
+	all  []string
+	next int
+}
 
-func (r aliceRow) Scan(dest ...any) error {
-	if !r.found {
-		return sql.ErrNoRows
-	}
-	*dest[0].(*string), *dest[1].(*bool), *dest[2].(*bool) = "42", true, false
+func (r *addressRows) Next() bool { r.next++; return r.next <= len(r.all) }
+
+func (r *addressRows) Scan(dest ...any) error {
+	*dest[0].(*string), *dest[1].(*string), *dest[2].(*bool), *dest[3].(*bool) = fmt.Sprint(r.next), r.all[r.next-1], true, false
 	return nil
 }
 
+func (*addressRows) Err() error { return nil }
+
+func (*addressRows) Close() error { return nil }
+
 // Agents find accounts in the table of users that the site has.
 func ExampleUserStore() {
-	users := sqlUsers{func(_ context.Context, _ string, args ...any) row {
-		return aliceRow{found: args[0] == "alice@example.com"}
+	table := map[any][]string{ // what a careless database finds
+		"alice@example.com": {"Alice@example.com", "al\u00edce@example.com"},
+		"kate@example.com":  {"\u212Aate@example.com"},
+		"twin@example.com":  {"twin@example.com", "TWIN@example.com"},
+	}
+	users := sqlUsers{func(_ context.Context, _ string, args ...any) (rows, error) {
+		return &addressRows{all: table[args[0]]}, nil
 	}}
 	var _ authagent.Scenario = authagent.FullAccount(users, authagent.TrustEmail)
 
-	for _, email := range []string{"alice@example.com", "bob@example.com"} {
+	for _, email := range []string{"alice@example.com", "bob@example.com", "kate@example.com", "twin@example.com"} {
 		user, err := users.UserByEmail(context.Background(), email)
 		fmt.Printf("%q %t %v\n", user.ID, user.EmailVerified, err)
 	}
 	// Output:
-	// "42" true <nil>
+	// "1" true <nil>
 	// "" false authagent: not found
+	// "" false authagent: not found
+	// "" false authagent: several accounts have this address
 }

@@ -1222,3 +1222,51 @@ func TestNilParts(t *testing.T) {
 		}
 	}
 }
+
+// TestForgottenSessions is LNK-31 and LNK-34 where no grant holds a session: it ends all
+// the same, and no other does.
+func TestForgottenSessions(t *testing.T) {
+	for name, forget := range map[string]func(b *bench) error{
+		"agent": func(b *bench) error {
+			return b.rp.ForgetAgent(t.Context(), "op", authagent.Agent{Issuer: b.as.URL, ID: b.agent.ID})
+		},
+		"user": func(b *bench) error { return b.rp.ForgetUser(t.Context(), "op", "user_1") },
+	} {
+		t.Run("LNK-31 LNK-34 "+name, func(t *testing.T) {
+			b := newScenarioBench(t, func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.TrustEmail) })
+			b.users.Add("bob@example.com", "Bob")
+			c, other := b.browser(), b.browser()
+			b.mustSignIn(c, b.agent)
+			b.mustSignIn(other, b.as.AddAgent(authagenttest.Agent{ID: "agent_bob", Email: "bob@example.com"}))
+			if err := forget(b); err != nil {
+				t.Fatal(err)
+			}
+			if s := b.me(c); s != nil {
+				t.Errorf("still signed in: %+v", s)
+			}
+			if b.me(other) == nil {
+				t.Error("another agent's session has ended")
+			}
+			if linked, err := b.users.LinkedUser(t.Context(), authagent.Agent{Issuer: b.as.URL, ID: b.agent.ID}); !errors.Is(err, authagent.ErrNotFound) {
+				t.Errorf("linked to %q, %v", linked, err)
+			}
+		})
+	}
+}
+
+// halfLinker has one of the two methods of an AgentLinker.
+type halfLinker struct{ authagent.UserStore }
+
+func (halfLinker) LinkAgent(_ context.Context, _ authagent.Agent, userID string) (string, error) {
+	return userID, nil
+}
+
+// TestHalfLinker is LNK-30: a store that remembers agents, and cannot be asked which,
+// is a mistake that New finds.
+func TestHalfLinker(t *testing.T) {
+	c := newBench(t).config
+	c.Scenario = authagent.FullAccount(halfLinker{&memstore.Users{}}, authagent.TrustEmail)
+	if _, err := authagent.New(c); err == nil || !strings.Contains(err.Error(), "LinkedUser") {
+		t.Errorf("LNK-30 New: %v", err)
+	}
+}

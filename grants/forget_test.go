@@ -143,7 +143,10 @@ func TestFirstCome(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Second)
-		s.decide(s.alice, "agent_1", grants.Approved) // what waited still waits
+		if now := s.grants(s.alice)["agent_1"].State; now != grants.Pending {
+			t.Errorf("LNK-31 what waited is %s", now)
+		}
+		s.decide(s.alice, "agent_1", grants.Approved)
 		if user, _ := s.actsFor(agent); user != s.alice {
 			t.Errorf("LNK-31 the agent acts for %q", user)
 		}

@@ -37,8 +37,8 @@ func (p *people) add(ctx context.Context, kind, userID string, lasts time.Durati
 // this has verified.
 func (p *people) invite(ctx context.Context, email string) (code string, err error) {
 	var id string
-	err = p.db.QueryRowContext(ctx, `INSERT INTO fleet_users (id, email, email_verified) VALUES ($1, lower($2), TRUE)
-		ON CONFLICT (lower(email)) DO UPDATE SET email_verified = TRUE RETURNING id`, rand.Text(), email).Scan(&id)
+	err = p.db.QueryRowContext(ctx, `INSERT INTO fleet_users (id, email, email_verified) VALUES ($1, lower($2 COLLATE "C"), TRUE)
+		ON CONFLICT (lower(email COLLATE "C")) DO UPDATE SET email_verified = TRUE RETURNING id`, rand.Text(), email).Scan(&id)
 	if err != nil {
 		return "", err
 	}

@@ -4,7 +4,7 @@ CREATE TABLE IF NOT EXISTS fleet_users (
 	email_verified BOOLEAN NOT NULL,
 	disabled       BOOLEAN NOT NULL DEFAULT FALSE
 );
-CREATE UNIQUE INDEX IF NOT EXISTS fleet_users_email ON fleet_users (lower(email));
+CREATE UNIQUE INDEX IF NOT EXISTS fleet_users_email ON fleet_users (lower(email COLLATE "C"));
 
 -- What people sign in with: codes, for once, and the sessions that they open.
 CREATE TABLE IF NOT EXISTS fleet_people (

@@ -16,20 +16,40 @@ type users struct {
 	db *sql.DB
 }
 
-const selectUser = `SELECT id, email_verified, disabled FROM fleet_users WHERE `
+const selectUser = `SELECT id, email, email_verified, disabled FROM fleet_users WHERE `
 
 // UserByEmail implements authagent.UserStore.
 func (u *users) UserByEmail(ctx context.Context, email string) (authagent.User, error) {
-	return u.find(ctx, selectUser+`lower(email) = $1`, email)
+	rows, err := u.db.QueryContext(ctx, selectUser+`lower(email COLLATE "C") = $1`, email)
+	if err != nil {
+		return authagent.User{}, err
+	}
+	defer rows.Close()
+	var found []authagent.User
+	for rows.Next() {
+		var user authagent.User
+		if err := rows.Scan(&user.ID, &user.Name, &user.EmailVerified, &user.Disabled); err != nil {
+			return authagent.User{}, err
+		}
+		if stored, ok := authagent.ParseEmail(user.Name); ok && stored == email {
+			found = append(found, user)
+		}
+	}
+	switch {
+	case rows.Err() != nil:
+		return authagent.User{}, rows.Err()
+	case len(found) == 0:
+		return authagent.User{}, authagent.ErrNotFound
+	case len(found) > 1:
+		return authagent.User{}, authagent.ErrAmbiguous
+	}
+	return found[0], nil
 }
 
 // UserByID implements authagent.UserFinder.
 func (u *users) UserByID(ctx context.Context, id string) (authagent.User, error) {
-	return u.find(ctx, selectUser+`id = $1`, id)
-}
-
-func (u *users) find(ctx context.Context, query, by string) (user authagent.User, err error) {
-	err = u.db.QueryRowContext(ctx, query, by).Scan(&user.ID, &user.EmailVerified, &user.Disabled)
+	var user authagent.User
+	err := u.db.QueryRowContext(ctx, selectUser+`id = $1`, id).Scan(&user.ID, &user.Name, &user.EmailVerified, &user.Disabled)
 	if errors.Is(err, sql.ErrNoRows) {
 		err = authagent.ErrNotFound
 	}

@@ -88,7 +88,7 @@ func forAgents(u User, err error) (authagent.User, error) {
 	if errors.Is(err, ErrNotFound) {
 		err = authagent.ErrNotFound
 	}
-	return authagent.User{ID: u.ID, EmailVerified: true}, err
+	return authagent.User{ID: u.ID, EmailVerified: true, Name: u.Email}, err
 }
 
 // CheckSession implements [authagent.SessionChecker]: no agent acts in an account

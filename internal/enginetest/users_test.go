@@ -1,0 +1,222 @@
+package enginetest_test
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/sqlstore"
+	"github.com/authagent-go/authagent/storetest"
+)
+
+// userColumns are types of the address's column, by engine, as sites have them.
+var userColumns = map[string][]string{
+	"SQLite":     {"TEXT", "TEXT COLLATE NOCASE", "TEXT COLLATE RTRIM", "TEXT COLLATE NOCASE UNIQUE"},
+	"PostgreSQL": {"TEXT", "VARCHAR(255) UNIQUE", `TEXT COLLATE "C"`},
+	"MySQL": {
+		"VARCHAR(191)", "VARCHAR(191) COLLATE utf8mb4_general_ci", "VARCHAR(191) COLLATE utf8mb4_unicode_ci",
+		"VARCHAR(191) COLLATE utf8mb4_bin", "VARCHAR(191) COLLATE utf8mb4_unicode_ci UNIQUE",
+	},
+}
+
+// documented is the condition that docs/database.md gives for each engine.
+var documented = map[string]string{
+	"SQLite":     `lower(email) = ?`,
+	"PostgreSQL": `lower(email COLLATE "C") = $1`,
+	"MySQL":      `LOWER(email) = ?`,
+}
+
+// A userTable is a site's table of accounts, with the UserStore of the documentation.
+type userTable struct {
+	*database
+	db    *sql.DB
+	where string
+}
+
+func newUserTable(t *testing.T, d *database, column string) *userTable {
+	t.Helper()
+	u := &userTable{d, d.connect(t), documented[d.name]}
+	charset := ""
+	if d.dialect == sqlstore.MySQL {
+		charset = " CHARACTER SET utf8mb4"
+	}
+	u.must(t, u.db, `CREATE TABLE authagent_users (id VARCHAR(64) PRIMARY KEY, email `+column+` NOT NULL, email_verified BOOLEAN NOT NULL, disabled BOOLEAN NOT NULL)`+charset)
+	t.Cleanup(func() {
+		if _, err := u.db.ExecContext(context.Background(), u.sql(`DROP TABLE authagent_users`)); err != nil {
+			t.Error(err)
+		}
+	})
+	return u
+}
+
+// UserByEmail is the one of README.md.
+func (u *userTable) UserByEmail(ctx context.Context, email string) (authagent.User, error) {
+	rows, err := u.db.QueryContext(ctx, u.sql(`SELECT id, email, email_verified, disabled FROM authagent_users WHERE `+u.where), email)
+	if err != nil {
+		return authagent.User{}, err
+	}
+	defer rows.Close()
+	var found []authagent.User
+	for rows.Next() {
+		var user authagent.User
+		var stored string
+		if err := rows.Scan(&user.ID, &stored, &user.EmailVerified, &user.Disabled); err != nil {
+			return authagent.User{}, err
+		}
+		if plain, ok := authagent.ParseEmail(stored); ok && plain == email {
+			found = append(found, user)
+		}
+	}
+	switch err := rows.Err(); {
+	case err != nil:
+		return authagent.User{}, err
+	case len(found) == 0:
+		return authagent.User{}, authagent.ErrNotFound
+	case len(found) > 1:
+		return authagent.User{}, authagent.ErrAmbiguous
+	}
+	return found[0], nil
+}
+
+// UserByID is the one of docs/database.md.
+func (u *userTable) UserByID(ctx context.Context, id string) (user authagent.User, err error) {
+	where := `id = ?`
+	if u.dialect == sqlstore.Postgres {
+		where = `id = $1`
+	}
+	err = u.db.QueryRowContext(ctx, u.sql(`SELECT id, email_verified, disabled FROM authagent_users WHERE `+where), id).
+		Scan(&user.ID, &user.EmailVerified, &user.Disabled)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && user.ID != id {
+		return authagent.User{}, authagent.ErrNotFound
+	}
+	return user, err
+}
+
+func (u *userTable) AddAccount(ctx context.Context, email string, user authagent.User) (string, error) {
+	id := "U_" + rand.Text()
+	values := `(?, ?, ?, ?)`
+	if u.dialect == sqlstore.Postgres {
+		values = `($1, $2, $3, $4)`
+	}
+	_, err := u.db.ExecContext(ctx, u.sql(`INSERT INTO authagent_users (id, email, email_verified, disabled) VALUES `+values), id, email, user.EmailVerified, user.Disabled)
+	return id, err
+}
+
+// TestUsers runs the kit for a site's accounts on the documented statements, on each
+// engine and collation: LNK-7, LNK-8, LNK-9, LNK-35.
+func TestUsers(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *database) {
+		for _, column := range userColumns[d.name] {
+			t.Run(column, func(t *testing.T) {
+				u := newUserTable(t, newDatabase(t, d.engine), column)
+				storetest.Users(t, func() storetest.UserTable { return u })
+			})
+		}
+	})
+}
+
+// firstRow is a UserStore as sites write it: one row, and what the database takes for
+// the address.
+type firstRow struct {
+	*userTable
+	where string
+}
+
+func (f firstRow) UserByEmail(ctx context.Context, email string) (user authagent.User, err error) {
+	err = f.db.QueryRowContext(ctx, f.sql(`SELECT id, email_verified, disabled FROM authagent_users WHERE `+f.where), email).
+		Scan(&user.ID, &user.EmailVerified, &user.Disabled)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = authagent.ErrNotFound
+	}
+	return user, err
+}
+
+// userFaults are statements that are wrong, and the subtests that are to find it.
+var userFaults = map[string]struct {
+	engine, column, where string
+	found                 []string
+}{
+	"lower() of PostgreSQL":   {"PostgreSQL", "TEXT", `lower(email) = $1`, []string{"Kelvin_sign", "several"}},
+	"ILIKE":                   {"PostgreSQL", "TEXT", `email ILIKE $1`, []string{"wildcard_for_one", "wildcard_for_many", "several"}},
+	"lower(), the first row":  {"SQLite", "TEXT", `lower(email) = ?`, []string{"several"}},
+	"LIKE":                    {"SQLite", "TEXT", `email LIKE ?`, []string{"wildcard_for_one", "wildcard_for_many"}},
+	"a column without spaces": {"SQLite", "TEXT COLLATE RTRIM", `email = ?`, []string{"trailing_space"}},
+	"the usual collation": {"MySQL", "VARCHAR(191) COLLATE utf8mb4_general_ci", `email = ?`,
+		[]string{"accent", "trailing_space", "several", "long_s"}},
+	"a Unicode collation": {"MySQL", "VARCHAR(191) COLLATE utf8mb4_unicode_ci", `email = ?`,
+		[]string{"sharp_s", "Kelvin_sign", "accent", "trailing_space", "full_width"}},
+	"LOWER() of a binary collation": {"MySQL", "VARCHAR(191) COLLATE utf8mb4_bin", `LOWER(email) = ?`,
+		[]string{"Kelvin_sign", "trailing_space", "several"}},
+}
+
+// TestUserFaultsAreFound is LNK-35: the kit fails for each of the faults, each in a
+// process of its own.
+func TestUserFaultsAreFound(t *testing.T) {
+	for name, fault := range userFaults {
+		t.Run(name, func(t *testing.T) {
+			for _, e := range engines {
+				if e.name == fault.engine {
+					newDatabase(t, e) // skips where there is none
+				}
+			}
+			child := exec.Command(os.Args[0], "-test.run=^TestUserFault$")
+			child.Env = append(os.Environ(), "ENGINETEST_FAULT="+name)
+			out, err := child.CombinedOutput()
+			for _, found := range fault.found {
+				if err == nil || !failed(string(out), found) {
+					t.Errorf("not found in %s: %v\n%s", found, err, out)
+				}
+			}
+		})
+	}
+}
+
+// failed reports whether the output says that a subtest has failed.
+func failed(out, subtest string) bool {
+	for line := range strings.Lines(out) {
+		if strings.Contains(line, "--- FAIL: TestUserFault/") && strings.Contains(line, subtest) {
+			return true
+		}
+	}
+	return false
+}
+
+// TestUserFault is run by TestUserFaultsAreFound, and fails there.
+func TestUserFault(t *testing.T) {
+	fault, ok := userFaults[os.Getenv("ENGINETEST_FAULT")]
+	if !ok {
+		return
+	}
+	for _, e := range engines {
+		if e.name == fault.engine {
+			u := newUserTable(t, newDatabase(t, e), fault.column)
+			storetest.Users(t, func() storetest.UserTable { return firstRow{u, fault.where} })
+		}
+	}
+}
+
+// TestDocumentedStatements: what the documentation tells sites to copy is what is
+// tested here.
+func TestDocumentedStatements(t *testing.T) {
+	for file, wheres := range map[string][]string{
+		"../../docs/database.md": {documented["SQLite"], documented["PostgreSQL"], documented["MySQL"]},
+		"../../README.md":        {documented["PostgreSQL"]},
+	} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, where := range wheres {
+			if !strings.Contains(string(text), where) {
+				t.Errorf("%s lacks %s", file, fmt.Sprintf("%q", where))
+			}
+		}
+	}
+}
