@@ -113,6 +113,11 @@ func TestConfirm(t *testing.T) {
 			from: 15 * time.Minute, to: 17 * time.Minute, events: []string{"subject_mismatch:identity_mismatch", "session_ended:identity_mismatch", "tokens_revoked:requested"}},
 		{name: "ID-6 another client", happens: func(k *kept) { k.as.Wrap(introspect, authagenttest.WithMember("client_id", "other")) },
 			from: 15 * time.Minute, to: 17 * time.Minute, events: []string{"subject_mismatch:identity_mismatch", "session_ended:identity_mismatch", "tokens_revoked:requested"}},
+		{name: "ID-6 another issuer", happens: func(k *kept) { k.as.Wrap(introspect, authagenttest.WithMember("iss", "https://evil.example")) },
+			from: 15 * time.Minute, to: 17 * time.Minute, events: []string{"subject_mismatch:identity_mismatch", "session_ended:identity_mismatch", "tokens_revoked:requested"}},
+		{name: "ID-6 another act", happens: func(k *kept) {
+			k.as.Wrap(introspect, authagenttest.WithMember("act", map[string]any{"sub": "victim"}))
+		}, from: 15 * time.Minute, to: 17 * time.Minute, events: []string{"subject_mismatch:identity_mismatch", "session_ended:identity_mismatch", "tokens_revoked:requested"}},
 		{name: "ID-6 nothing but active", happens: func(k *kept) {
 			k.as.Wrap(introspect, authagenttest.WithoutMember("sub", "client_id", "exp", "scope", "model"))
 		}, from: alive, to: alive},

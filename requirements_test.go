@@ -37,9 +37,12 @@ func TestRequirements(t *testing.T) {
 	golden(t, "requirements-tests.txt", list.String())
 }
 
-// requirementID finds IDs of any area, also of one that is new in requirements.txt:
-// as SES-3 in a string, as _SES_3 in the name of a function.
-var requirementID = regexp.MustCompile(`(?:\b|_)([A-Z]{2,8})[-_](\d+)`)
+// requirementID and requirementInName find IDs of any area, also of one that is new
+// in requirements.txt: SES-3 in a string, _SES_3 or _SES3 in the name of a function.
+var (
+	requirementID     = regexp.MustCompile(`\b([A-Z]{2,8})-(\d+)\b`)
+	requirementInName = regexp.MustCompile(`_([A-Z]{2,8})_?(\d+)`)
+)
 
 // testsByRequirement reads every test of the root module that git knows of.
 func testsByRequirement(t *testing.T) map[string][]string {
@@ -75,12 +78,13 @@ func testsByRequirement(t *testing.T) map[string][]string {
 // name of a subtest, or in a row of a table. What a comment or a message mentions
 // is no claim that it is tested.
 func requirementsOf(test *ast.FuncDecl) (ids []string) {
-	take := func(text string) {
-		for _, m := range requirementID.FindAllStringSubmatch(text, -1) {
+	add := func(pattern *regexp.Regexp, text string) {
+		for _, m := range pattern.FindAllStringSubmatch(text, -1) {
 			ids = append(ids, m[1]+"-"+m[2])
 		}
 	}
-	take(test.Name.Name)
+	add(requirementInName, test.Name.Name)
+	take := func(text string) { add(requirementID, text) }
 	ast.Inspect(test.Body, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.CallExpr:
@@ -147,7 +151,7 @@ func TestRequirementsOf(t *testing.T) {
 	const source = `package p
 
 // TestA_AA_1 and AA-90.
-func TestA_AA_1_AA_2(t *testing.T) {
+func TestA_AA_1_AA2(t *testing.T) {
 	t.Run("AA-3 one, AA-4", func(t *testing.T) { t.Error("AA-91") }) // AA-92
 	t.Run(fmt.Sprint("AA-5 ", x), f)
 	bubble(t, "AA-6"+y, func(t *testing.T) {})

@@ -84,6 +84,24 @@ func TestManyKeys(t *testing.T) {
 	})
 }
 
+// TestFlood: one that is known already keeps the budget that it has while there is
+// no room for others.
+func TestFlood(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := limit.New(2, time.Minute)
+		l.Allow("first")
+		for i := range 1 << 17 {
+			l.Allow(fmt.Sprint(i))
+		}
+		if l.Allow("another") == 0 {
+			t.Fatal("there is room")
+		}
+		if wait := l.Allow("first"); wait != 0 {
+			t.Errorf("wait %v with half of the budget left", wait)
+		}
+	})
+}
+
 func TestAddressKey(t *testing.T) {
 	for address, want := range map[string]string{
 		"203.0.113.7:4711":           "203.0.113.7",
@@ -104,6 +122,9 @@ func TestAddressKey(t *testing.T) {
 		"proxy.example:80":           "",
 		"192.0.2.1:1234":             "",
 		"192.0.3.1:1234":             "192.0.3.1",
+		"192.1.2.1:1234":             "192.1.2.1",
+		"193.0.2.1:1234":             "193.0.2.1",
+		"2001:db8::c000:201":         "2001:db8::/64", // the bytes of 192.0.2.1
 		"[2001:db8:1:2:3::4%eth0]:1": "2001:db8:1:2::/64",
 	} {
 		if got := limit.AddressKey(address); got != want {

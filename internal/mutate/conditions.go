@@ -76,6 +76,18 @@ func draw(all []condition, chosen map[string]bool, seed uint64) []mutant {
 	return mutants
 }
 
+// conditions returns those of all packages.
+func (m *module) conditions() (all []condition, err error) {
+	for _, p := range m.packages {
+		found, err := p.conditions(m.dir)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
 // conditions returns the conditions of a package in the order of its files.
 func (p *listed) conditions(dir string) ([]condition, error) {
 	var all []condition

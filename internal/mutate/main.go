@@ -69,13 +69,9 @@ func (o *options) run(ctx context.Context) (survived int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	var all []condition
-	for _, p := range m.packages {
-		found, err := p.conditions(m.dir)
-		if err != nil {
-			return 0, err
-		}
-		all = append(all, found...)
+	all, err := m.conditions()
+	if err != nil {
+		return 0, err
 	}
 	equivalent, err := parseEquivalents(o.known, all)
 	if err != nil {

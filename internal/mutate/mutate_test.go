@@ -165,6 +165,21 @@ func TestEquivalents(t *testing.T) {
 	}
 }
 
+// TestKnown: equivalent.txt fits the code as it is.
+func TestKnown(t *testing.T) {
+	m, err := loadModule(context.Background(), "../..", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := m.conditions()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parseEquivalents(known, all); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestFailsWithoutMutation: where tests fail anyway, nothing can be said.
 func TestFailsWithoutMutation(t *testing.T) {
 	dir := fixture(t)
