@@ -99,7 +99,12 @@ import (
 const DocumentedIssuer = "https://api.auth-agent.com"
 
 // Config holds the settings of a [RelyingParty]. The zero values are safe
-// defaults; what is required says so. It prints and marshals without its secrets.
+// defaults; what is required says so.
+//
+// It prints, logs and marshals to JSON without its secrets. Package fmt calls no
+// method, and so prints them, by the verbs %p and %w and where a Config is in an unexported
+// field of what is printed; encoding/gob encodes them. A RelyingParty has them where
+// nothing prints or encodes them.
 type Config struct {
 	// Issuer is the authorization server's issuer identifier (RFC 8414 section
 	// 2): an https URL, exactly as the server spells it. Required.
@@ -117,7 +122,7 @@ type Config struct {
 
 	// RedirectURL is where CallbackHandler is mounted, as registered at the
 	// server: an absolute https URL without query, since the server appends
-	// "?code=". Required.
+	// "?code=". A host name that is not ASCII is written in its xn-- form. Required.
 	//
 	// With http on localhost, 127.0.0.1 or [::1] it means development: then, and
 	// only then, Issuer may be such a URL too, and cookies work without TLS.
@@ -365,6 +370,15 @@ func (c Config) MarshalJSON() ([]byte, error) {
 // A RelyingParty lets agents sign in to a site at one authorization server. It
 // is safe for concurrent use; several in one process do not know of each other.
 type RelyingParty struct {
+	*opaque
+}
+
+// opaque keeps a relying party from being printed. Package fmt prints a pointer
+// within anything as a number, but by a verb that is not for pointers it prints what
+// is there, one pointer deep.
+type opaque struct{ *relyingParty }
+
+type relyingParty struct {
 	config    Config // complete, with the defaults
 	origin    string // the site's, from RedirectURL
 	callback  string // the path of RedirectURL
@@ -404,7 +418,7 @@ func New(c Config) (*RelyingParty, error) {
 			Introspection: c.Endpoints.Introspection, Revocation: c.Endpoints.Revocation, JWKS: c.Endpoints.JWKS,
 		},
 	})
-	rp := &RelyingParty{
+	rp := &RelyingParty{&opaque{&relyingParty{
 		config:   c,
 		origin:   browser.Origin(redirectURL),
 		callback: redirectURL.Path,
@@ -413,7 +427,7 @@ func New(c Config) (*RelyingParty, error) {
 		},
 		pages:  answer.NewPages(signpost.Style, c.Pages, c.formOrigins()...),
 		limits: newLimiters(c.Limits),
-	}
+	}}}
 	rp.server = wire.NewServer(client, source, wire.Registration{
 		ID: c.ClientID, Secret: rp.clientSecret, RedirectURL: c.RedirectURL,
 		Encoding: wire.Encoding(c.TokenEncoding), Auth: wire.Auth(c.ClientAuth),
@@ -488,7 +502,7 @@ func (rp *RelyingParty) openCookies(redirectURL *url.URL) error {
 }
 
 // Format prints the relying party without its secrets, whatever the verb.
-func (rp *RelyingParty) Format(f fmt.State, _ rune) {
+func (rp RelyingParty) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "authagent.RelyingParty{%v}", rp.config)
 }
 
@@ -629,7 +643,9 @@ func (c Config) checkServer(bad func(field, format string, args ...any), dev boo
 		}
 	}
 	for _, origin := range c.EndpointOrigins {
-		if u, err := wire.CheckURL(origin, dev); err != nil || u.Path != "" || u.RawQuery != "" || u.ForceQuery {
+		if u, err := wire.CheckURL(origin, dev); err != nil {
+			bad("EndpointOrigins", "%q is not an origin like https://login.example: it %w", origin, err)
+		} else if u.Path != "" || u.RawQuery != "" || u.ForceQuery {
 			bad("EndpointOrigins", "%q is not an origin like https://login.example", origin)
 		}
 	}
@@ -686,7 +702,7 @@ func (c Config) checkPaths(bad func(field, format string, args ...any), redirect
 	}
 	if c.RegistrationURL != "" && returnpath.Check(c.RegistrationURL) != nil {
 		if _, err := wire.CheckURL(c.RegistrationURL, redirectURL != nil && redirectURL.Scheme == "http"); err != nil {
-			bad("RegistrationURL", "is neither a path on this site nor an https URL")
+			bad("RegistrationURL", "is neither a path on this site nor an https URL: it %w", err)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package authagent_test
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/gob"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -217,6 +218,117 @@ func TestNoSecretPrints(t *testing.T) {
 	}
 	if !strings.Contains(outputs["%v Config"], c.Issuer) {
 		t.Errorf("the issuer may print, and helps: %q", outputs["%v Config"])
+	}
+}
+
+// printed returns v, in all that something can be printed in, by all verbs and flags.
+// Where methods is set, those are left out for which package fmt calls no method.
+func printed[T any](v T, methods bool) map[string]string {
+	type exported struct{ V any }
+	type unexported struct{ v any }
+	type unexportedOwn struct{ v T }
+	type embedded struct{ exported }
+	within := map[string]any{
+		"itself": v, "pointer": &v, "exported field": exported{v}, "pointer to exported field": &exported{v},
+		"map": map[string]any{"v": v}, "map of its type": map[string]T{"v": v}, "slice": []any{v}, "slice of its type": []T{v}, "array": [1]T{v},
+		"error": fmt.Errorf("wrapped: %w", fmt.Errorf("%+v", v)), "embedded": embedded{exported{v}},
+	}
+	if !methods {
+		within["unexported field"], within["unexported field of its type"] = unexported{v}, unexportedOwn{v}
+		within["pointer to unexported field"] = &unexportedOwn{v}
+	}
+	outputs := make(map[string]string)
+	for where, value := range within {
+		for verb := 'A'; verb <= 'z'; verb++ {
+			if verb > 'Z' && verb < 'a' || methods && (verb == 'p' || verb == 'w') {
+				continue
+			}
+			for _, flags := range []string{"", "+", "#"} {
+				format := "%" + flags + string(verb)
+				outputs[format+" "+where] = fmt.Sprintf(format, value)
+			}
+		}
+		encoded, err := json.Marshal(value)
+		outputs["json "+where] = string(encoded) + fmt.Sprint(err)
+		var log bytes.Buffer
+		slog.New(slog.NewTextHandler(&log, nil)).Info("x", "value", value)
+		slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "value", value)
+		outputs["slog "+where] = log.String()
+	}
+	return outputs
+}
+
+// TestHostIsASCII is CFG-11: a host name that is not ASCII is refused in every
+// setting that has one, and its xn-- form is named, however it is spelled.
+func TestHostIsASCII(t *testing.T) {
+	const form = "xn--mnchen-3ya.example"
+	for _, host := range []string{"münchen.example", "MÜNCHEN.example", "m%C3%BCnchen.example", "münchen。example", "münchen．example", "münchen.example:443"} {
+		for setting, set := range map[string]func(c *authagent.Config, address string){
+			"RedirectURL":     func(c *authagent.Config, a string) { c.RedirectURL = a + "/auth/agent/callback" },
+			"Issuer":          func(c *authagent.Config, a string) { c.Issuer = a },
+			"RegistrationURL": func(c *authagent.Config, a string) { c.RegistrationURL = a + "/join" },
+			"EndpointOrigins": func(c *authagent.Config, a string) { c.EndpointOrigins = []string{a} },
+			"Endpoints.Token": func(c *authagent.Config, a string) { c.Endpoints.Token = a + "/token" },
+			"Endpoints.JWKS":  func(c *authagent.Config, a string) { c.Endpoints.JWKS = a + "/jwks" },
+		} {
+			t.Run("CFG-11 "+setting+" "+host, func(t *testing.T) {
+				c := validConfig()
+				set(&c, "https://"+host)
+				_, err := authagent.New(c)
+				if err == nil || !strings.Contains(err.Error(), "authagent: "+setting+": ") || !strings.Contains(err.Error(), form) {
+					t.Errorf("CFG-11: %v", err)
+				}
+				c = validConfig()
+				set(&c, "https://"+form)
+				if _, err := authagent.New(c); err != nil {
+					t.Errorf("CFG-11: as it is to be written: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// TestNoVerbPrints is CFG-9 and CFG-10: what New keeps prints by no verb, wherever it
+// is and copied by value too; a Config and a Login print by none for which package
+// fmt calls their methods.
+func TestNoVerbPrints(t *testing.T) {
+	k := newKept(t, func(b *bench, c *authagent.Config) {
+		c.TokenKey = b.as.JWTSecret
+		c.Scenario = authagent.FreshProfile(b.profiles)
+	})
+	c := k.browser()
+	s := k.mustSignIn(c, k.agent)
+	login := authagent.NewLogin("/")
+	check := func(id string, outputs map[string]string) {
+		if len(outputs) < 1500 {
+			t.Errorf("%s: only %d outputs", id, len(outputs))
+		}
+		for name, text := range outputs {
+			noSecrets(t, id+" "+name, text, &k.config)
+			for _, secret := range []string{login.State, login.Verifier, login.Nonce} {
+				if strings.Contains(text, secret) || strings.Contains(text, hex.EncodeToString([]byte(secret))) {
+					t.Errorf("%s %s has a secret of the login: %.300s", id, name, text)
+				}
+			}
+		}
+	}
+	rp := k.rp
+	check("CFG-9 *RelyingParty", printed(rp, false))
+	check("CFG-9 RelyingParty", printed(*rp, false))
+	check("CFG-9 Session", printed(s, false))
+	check("CFG-9 Scenario", printed(k.config.Scenario, false))
+	check("CFG-9 TokenSource", printed(rp.TokenSource(t.Context(), s), false))
+	check("CFG-9 Client", printed(rp.Client(t.Context(), s), false))
+	check("CFG-9 LoginHandler", printed(rp.LoginHandler(), false))
+	check("CFG-9 DiscoveryHandler", printed(rp.DiscoveryHandler(), false))
+	check("CFG-9 Sessions", printed(rp.Sessions(), false))
+	check("CFG-10 Config", printed(k.config, true))
+	check("CFG-10 Login", printed(*login, true))
+	check("CFG-10 *Login", printed(login, true))
+
+	var coded bytes.Buffer
+	if err := gob.NewEncoder(&coded).Encode(rp); err == nil {
+		t.Errorf("CFG-9: gob encodes a RelyingParty: %q", coded.String())
 	}
 }
 

@@ -91,6 +91,31 @@ func TestHostileNamesInLog(t *testing.T) {
 	}
 }
 
+// TestHiddenInLog is LOG-6: whatever the slog handler, a hidden character of an
+// agent's ID is written out in the log; the ID itself stays what it is.
+func TestHiddenInLog(t *testing.T) {
+	const id = "agent\u202e\u2800\U000e0041"
+	for name, handler := range map[string]func(io.Writer) slog.Handler{
+		"JSON": func(w io.Writer) slog.Handler { return slog.NewJSONHandler(w, nil) },
+		"text": func(w io.Writer) slog.Handler { return slog.NewTextHandler(w, nil) },
+	} {
+		t.Run("LOG-6 "+name, func(t *testing.T) {
+			k := newCluster(t, func(b *bench, c *authagent.Config) {
+				c.Scenario, c.Logger = authagent.FreshProfile(b.profiles), slog.New(handler(b.log))
+			})
+			agent := k.as.AddAgent(authagenttest.Agent{ID: id, Email: "x@example.com"})
+			s := k.mustSignIn(k.browser(), agent)
+			k.config.Logger.Info("the site's own line", "who", s, "event", k.events.all[0])
+			if log := k.log.String(); strings.ContainsAny(log, "\u202e\u2800\U000e0041") || strings.Count(log, `agent\\u202e\\u2800\\U000e0041`)+strings.Count(log, `agent\u202e\u2800\U000e0041`) < 2 {
+				t.Errorf("LOG-6: %+q", log)
+			}
+			if event := k.events.named(authagent.EventLoginSucceeded)[0]; s.Agent.ID != id || event.Agent.ID != id {
+				t.Errorf("LOG-6: the ID becomes %+q, %+q", s.Agent.ID, event.Agent.ID)
+			}
+		})
+	}
+}
+
 // TestEvents is LOG-3: exactly these events, with these fields.
 func TestEvents(t *testing.T) {
 	for _, test := range []struct {

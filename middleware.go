@@ -18,6 +18,7 @@ import (
 	"github.com/authagent-go/authagent/internal/answer"
 	"github.com/authagent-go/authagent/internal/approval"
 	"github.com/authagent-go/authagent/internal/browser"
+	"github.com/authagent-go/authagent/internal/claims"
 	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/signpost"
 	"github.com/authagent-go/authagent/internal/wire"
@@ -1091,7 +1092,8 @@ func (rp *RelyingParty) emit(ctx context.Context, event Event, s *Session, e *Er
 	}
 }
 
-// LogValue gives what is not empty, under stable names.
+// LogValue gives what is not empty, under stable names, in one line each and with
+// what cannot be seen written out, as in "\u202e".
 func (e Event) LogValue() slog.Value { return slog.GroupValue(e.attributes()...) }
 
 func (e Event) attributes() []slog.Attr {
@@ -1106,7 +1108,7 @@ func (e Event) attributes() []slog.Attr {
 		{"action", e.Action}, {"outcome", e.Outcome}, {"reason", string(e.Reason)}, {"detail", e.Detail},
 	} {
 		if a.value != "" {
-			attributes = append(attributes, slog.String(a.key, a.value))
+			attributes = append(attributes, slog.String(a.key, claims.Escape(a.value)))
 		}
 	}
 	return attributes

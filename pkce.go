@@ -52,7 +52,8 @@ const (
 )
 
 // A Login holds the secrets of one login that is under way: made when it
-// starts, kept in the browser, checked when it comes back. It prints as its ID.
+// starts, kept in the browser, checked when it comes back. It prints as its ID,
+// under the conditions of [Config].
 type Login struct {
 	// State ties the authorization response to the browser that asked for it
 	// (RFC 6749 section 10.12): 256 random bits, in an alphabet that survives the
@@ -117,13 +118,13 @@ func (l *Login) challenge() (text [challengeLength]byte) {
 }
 
 // String returns the login's ID.
-func (l *Login) String() string { return "login " + l.ID() }
+func (l Login) String() string { return "login " + l.ID() }
 
 // Format prints the login's ID whatever the verb, so that no secret is logged.
-func (l *Login) Format(f fmt.State, _ rune) { fmt.Fprint(f, l.String()) }
+func (l Login) Format(f fmt.State, _ rune) { fmt.Fprint(f, l.String()) }
 
 // MarshalText gives the login's ID: a login is not to be stored in the clear.
-func (l *Login) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
+func (l Login) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
 // AuthorizationURL returns where to send the browser for a login. It needs the
 // server's metadata, which is fetched if it is not known yet.

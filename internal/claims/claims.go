@@ -141,7 +141,7 @@ func Subject(s string) error {
 // characters, format characters (which reverse text, "\u202Egnp.exe", or hide in
 // it), Unicode tags, variation selectors and blank fillers (which carry
 // instructions to a language model that no human sees), private-use and
-// unassigned characters.
+// unassigned characters. What has nothing left to be seen is "".
 //
 // The result is still the claimant's word, and has to be escaped like any other
 // text where it is put into a page.
@@ -169,7 +169,10 @@ func Text(s string) string {
 			break
 		}
 	}
-	return b.String()
+	if text := b.String(); strings.ContainsFunc(text, func(r rune) bool { return r != ' ' && !unicode.IsMark(r) }) {
+		return text
+	}
+	return "" // marks with nothing to stand on
 }
 
 // Show returns s with all that Text would drop written out, as in "‹U+202E›",
@@ -197,6 +200,46 @@ func isVisible(r rune) bool {
 	if r <= unicode.MaxLatin1 { // none of which the tables below have
 		return unicode.IsGraphic(r)
 	}
-	return r != utf8.RuneError && unicode.IsGraphic(r) &&
+	return r != utf8.RuneError && unicode.IsGraphic(r) && !isBlank(r) &&
 		!unicode.In(r, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
+}
+
+// isBlank reports whether r is called a symbol or a mark, and is drawn as nothing.
+func isBlank(r rune) bool {
+	switch r {
+	case '\u2800', '\U00016fe4', '\U0001d159': // Braille pattern blank, Khitan filler, musical null notehead
+		return true
+	}
+	return false
+}
+
+// Escape returns s in one line, with all that Text would drop, line breaks and tabs
+// written out as in a Go string, "\u202e". A backslash is doubled where it could be
+// taken for the beginning of one, so that no two texts become the same.
+func Escape(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool { return r == '\\' || !isVisible(r) }) {
+		return s
+	}
+	var b strings.Builder
+	for i, r := range s {
+		switch {
+		case r == utf8.RuneError && !strings.HasPrefix(s[i:], "\ufffd"): // a byte that is no UTF-8
+			fmt.Fprintf(&b, `\x%02x`, s[i])
+		case r == '\\' && beginsEscape(s[i+1:]):
+			b.WriteString(`\\`)
+		case r == '\\' || isVisible(r):
+			b.WriteRune(r)
+		case r > 0xffff:
+			fmt.Fprintf(&b, `\U%08x`, r)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.String()
+}
+
+// beginsEscape reports whether a backslash before s would read as an escape.
+func beginsEscape(s string) bool {
+	next, n := utf8.DecodeRuneInString(s)
+	return n > 0 && (strings.ContainsRune(`\xuU`, next) || !isVisible(next))
 }

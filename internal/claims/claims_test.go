@@ -218,3 +218,45 @@ func TestShow(t *testing.T) {
 		}
 	}
 }
+
+// TestBlank is ID-11: what has nothing to be seen is no name, and none of it is left
+// in one that has.
+func TestBlank(t *testing.T) {
+	for _, r := range []rune{
+		' ', '\u00a0', '\u2003', '\u3000', '\u2028', '\u2029', '\u200b', '\u200e', '\u202e', '\u2060', '\ufeff', '\u0000', '\u001b', '\u007f',
+		'\u0085', '\u00ad', '\ue000', '\U00100000', '\u0378', '\u2800', '\u3164', '\u115f', '\u1160', '\uffa0', '\u034f', '\u180e', '\u180b',
+		'\u17b4', '\ufe0f', '\U000e0100', '\U000e0041', '\U00016fe4', '\U0001d159', '\U0001d173', '\U0001bca0', '\ufff9', '\u0301', '\u20dd',
+	} {
+		if got := claims.Text(string([]rune{r, r, ' ', r})); got != "" {
+			t.Errorf("ID-11 %U alone is the name %q", r, got)
+		}
+		if got := claims.Text("a" + string(r) + "b"); strings.ContainsRune(got, r) && r != ' ' && r != '\u0301' && r != '\u20dd' {
+			t.Errorf("ID-11 %U stays in %q", r, got)
+		}
+	}
+	for _, name := range []string{"e\u0301", "अनिता", "ก็", "👍🏽", "\u28ff"} {
+		if got := claims.Text(name); got != name {
+			t.Errorf("ID-11 %q becomes %q", name, got)
+		}
+	}
+}
+
+// TestEscape is LOG-6: nothing hidden is left, and no two texts become one.
+func TestEscape(t *testing.T) {
+	seen := make(map[string]string)
+	for in, want := range map[string]string{
+		"agent_1": "agent_1", "a b": "a b", `DOMAIN\agent`: `DOMAIN\agent`, "ü👍": "ü👍", "": "", `a\`: `a\`,
+		"a\u202eb": `a\u202eb`, `a\u202eb`: `a\\u202eb`, "a\\\u202e": `a\\\u202e`, `\\u`: `\\\\u`,
+		"a\nb": `a\u000ab`, "\u2800": `\u2800`, "\U000e0041": `\U000e0041`, "a\xffb": `a\xffb`, "a\ufffdb": `a\ufffdb`, "\xff": `\xff`, "\xef": `\xef`,
+		`a\xffb`: `a\\xffb`, "\\\xff": `\\\xff`,
+	} {
+		got := claims.Escape(in)
+		if got != want {
+			t.Errorf("LOG-6 Escape(%q) is %s, want %s", in, got, want)
+		}
+		if other, taken := seen[got]; taken {
+			t.Errorf("LOG-6 %q and %q both become %s", in, other, got)
+		}
+		seen[got] = in
+	}
+}

@@ -10,7 +10,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
+	"github.com/authagent-go/authagent/internal/punycode"
 	"github.com/authagent-go/authagent/internal/strictjson"
 )
 
@@ -282,7 +284,16 @@ func CheckURL(s string, dev bool) (*url.URL, error) {
 	case u.Fragment != "" || strings.Contains(s, "#"):
 		return nil, errors.New("must not have a fragment")
 	}
-	return u, nil
+	return u, checkHost(u.Hostname())
+}
+
+// checkHost refuses a name that is not ASCII: browsers, servers and headers have it
+// in another form, and compare that one.
+func checkHost(host string) error {
+	if strings.ContainsFunc(host, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		return fmt.Errorf("has a host name that is not ASCII: write it as %q", punycode.Host(host))
+	}
+	return nil
 }
 
 // Loopback reports whether host is this machine by definition. Only the three
