@@ -76,6 +76,7 @@ func TestReadOutside(t *testing.T) {
 		"ParseMultipartForm":   {"multipart/form-data; boundary=b", twoFields("b", "1", ""), func(r *http.Request) { r.ParseMultipartForm(1 << 20) }},
 		"MultipartReader":      {"multipart/form-data; boundary=b", twoFields("b", "1", ""), func(r *http.Request) { r.MultipartReader() }},
 		"only MultipartForm":   {"text/plain", "x", func(r *http.Request) { r.MultipartForm = &multipart.Form{} }},
+		"only Form":            {"text/plain", "x", func(r *http.Request) { r.Form = map[string][]string{} }},
 		"only PostForm":        {"text/plain", "x", func(r *http.Request) { r.PostForm = map[string][]string{} }},
 		"body read":            {"text/plain", "amount=1", func(r *http.Request) { io.Copy(io.Discard, r.Body) }},
 		"a byte read":          {"text/plain", "amount=1", func(r *http.Request) { r.Body.Read(make([]byte, 1)) }},
@@ -458,4 +459,37 @@ func TestLimitsOfApprovals(t *testing.T) {
 		pay("perform a third, which is still approved", "most0", 1, 200)
 		owners.Wait()
 	})
+}
+
+// TestUncountedActions is APR-6: an action that an Approver refuses after it was
+// counted does not count.
+func TestUncountedActions(t *testing.T) {
+	k := newCluster(t, func(_ *bench, c *authagent.Config) {
+		c.Limits = authagent.Limits{Actions: map[string]authagent.Rate{"a:do": {N: 1, Per: time.Hour}}}
+	})
+	answer := authagent.ErrActionUsed
+	k.handle("/pay", k.rp.RequireApproval("a:do", approverFunc(func(r authagent.ActionRequest) (string, error) {
+		if err := errors.Join(r.CountPerforming(), r.CountPerforming()); err != nil || answer == "" {
+			return "", err
+		}
+		return "", answer
+	})))
+	c := k.browser()
+	k.mustSignIn(c, k.agent)
+	for range 3 {
+		if got := k.send(c, "POST", "/pay", "x").StatusCode; got != 409 {
+			t.Errorf("refused: %d", got)
+		}
+	}
+	answer = ""
+	for _, want := range []int{200, 429} {
+		if got := k.send(c, "POST", "/pay", "x").StatusCode; got != want {
+			t.Errorf("performed: %d, want %d", got, want)
+		}
+	}
+	uncounting := k.rp.RequireApproval("a:do", approverFunc(approveAll))
+	k.handle("/other", uncounting)
+	if got := k.send(c, "POST", "/other", "x").StatusCode; got != 429 {
+		t.Errorf("by an Approver that does not count: %d", got)
+	}
 }

@@ -155,3 +155,22 @@ func TestApproveForStopped(t *testing.T) {
 		})
 	}
 }
+
+// TestDeniedAnew is APR-5: what waits of an agent whose time was over does not go on
+// waiting when its owner denies it.
+func TestDeniedAnew(t *testing.T) {
+	bubble(t, "APR-5", func(t *testing.T) {
+		s := newShop(t, options{
+			policy: func(p *grants.Policy) { p.PendingFor, p.ApprovedFor = 7*24*time.Hour, 24*time.Hour },
+			config: func(_ *shop, c *authagent.Config) { c.SessionIdle, c.SessionLifetime = 9999*time.Hour, 9999*time.Hour },
+		})
+		agent, c := s.approved("agent_1")
+		s.pay(c, "amount=1")
+		time.Sleep(25 * time.Hour)
+		s.wantSignIn(s.browser(), agent, 403, authagent.ErrApproval)
+		s.decide(s.alice, "agent_1", grants.Denied)
+		if all := s.overview(s.alice).Approvals; len(all) != 1 || all[0].State != grants.Denied {
+			t.Errorf("approvals: %+v", all)
+		}
+	})
+}
