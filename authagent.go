@@ -335,7 +335,9 @@ type Limits struct {
 	Agent, Owner Rate
 
 	// Actions is for each action of that name by each owner's agents together, see
-	// RelyingParty.RequireAction. The default is no limit.
+	// RelyingParty.RequireAction. Behind RelyingParty.RequireApproval it is for what is put
+	// before an owner, and as much again for what is performed; that an agent asks how
+	// its request stands does not count. The default is no limit.
 	Actions map[string]Rate
 }
 

@@ -855,7 +855,7 @@ func TestHostileAgent_WEB_4(t *testing.T) {
 		}
 		s.store.CreateApproval(ctx, grants.Approval{
 			ID: strconv.Itoa(i), Version: 1, UserID: s.alice, GrantID: "approved", Agent: authagent.Agent{Issuer: hostile, ID: hostile}, Action: sites,
-			Digest: strconv.Itoa(i), State: grants.Pending, Method: hostile, Target: "/x?a=" + url.QueryEscape(hostile) + hostile, ContentType: contentType,
+			Digest: strconv.Itoa(i), State: grants.Pending, Method: hostile, Host: hostile, Target: "/x?a=" + url.QueryEscape(hostile) + hostile, ContentType: contentType,
 			Body: []byte(body), ExpiresAt: time.Now().Add(time.Hour),
 		})
 	}
@@ -866,7 +866,7 @@ func TestHostileAgent_WEB_4(t *testing.T) {
 			t.Errorf("WEB-4: the page has %q", raw)
 		}
 	}
-	if n := strings.Count(page.body, "&lt;script&gt;"); n < 25 {
+	if n := strings.Count(page.body, "&lt;script&gt;"); n < 29 {
 		t.Errorf("WEB-4: hostile text is shown in %d places only", n)
 	}
 	checkPage(t, "WEB-4", page)
@@ -876,10 +876,13 @@ func TestHostileAgent_WEB_4(t *testing.T) {
 	}
 }
 
-// TestBodyIsShown: the owner is shown all that would be done, and nothing that
+// TestBodyIsShown is APR-4: the owner is shown all that would be done, and nothing that
 // looks like something else.
 func TestBodyIsShown(t *testing.T) {
-	const formType = "application/x-www-form-urlencoded"
+	const formType, multi = "application/x-www-form-urlencoded", "multipart/form-data; boundary=b"
+	part := func(disposition, value string) string {
+		return "--b\r\nContent-Disposition: " + disposition + "\r\n\r\n" + value + "\r\n"
+	}
 	for _, test := range []struct {
 		name, contentType, body string
 		want                    []string
@@ -904,8 +907,14 @@ func TestBodyIsShown(t *testing.T) {
 		{"binary", "image/png", "\x89PNG\xff", []string{"shown in hexadecimal", "89 50 4e 47 ff"}, "<tbody>"},
 		{"long", "text/plain", strings.Repeat("x", 16<<10), []string{strings.Repeat("x", 16<<10)}, "<tbody>"},
 		{"nothing", "", "", []string{"It sends nothing beside the address."}, "<pre>"},
+		{"multipart form", multi, part(`form-data; name="to"`, "mallory") + part(`form-data; name="n"`, "1\n2") + "--b--\r\n", []string{
+			`<bdi>to</bdi></th><td><bdi>mallory</bdi></td>`, "<bdi>1\n2</bdi>",
+		}, "<pre>"},
+		{"file", multi, part(`form-data; name="a"; filename="b.txt"`, "c") + "--b--\r\n", []string{"filename=&#34;b.txt&#34;"}, "<tbody>"},
+		{"part with a type", multi, part("form-data; name=\"a\"\r\nContent-Type: text/html", "c") + "--b--\r\n", []string{"Content-Type: text/html"}, "<tbody>"},
+		{"multipart form with more than its parts", multi, "hidden\r\n" + part(`form-data; name="a"`, "c") + "--b--\r\n", []string{"<pre><bdi>hidden"}, "<tbody>"},
 	} {
-		t.Run(test.name, func(t *testing.T) {
+		t.Run("APR-4 "+test.name, func(t *testing.T) {
 			s := newSite(t)
 			s.grant(nil)
 			agent := s.signedInAgent("agent_1")
@@ -918,8 +927,8 @@ func TestBodyIsShown(t *testing.T) {
 				t.Fatal(resp, err)
 			}
 			resp.Body.Close()
-			page := strings.ReplaceAll(s.page(s.human(s.alice)), "&#43;", "+")
-			for _, want := range append(test.want, "payouts: create", "POST /payouts", test.contentType) {
+			page, host := strings.ReplaceAll(s.page(s.human(s.alice)), "&#43;", "+"), req.URL.Host
+			for _, want := range append(test.want, "payouts: create", "POST /payouts", test.contentType, host) {
 				if !strings.Contains(page, want) {
 					t.Errorf("the page lacks %.200q", want)
 				}
@@ -927,12 +936,20 @@ func TestBodyIsShown(t *testing.T) {
 			if strings.Contains(page, test.not) {
 				t.Errorf("the page has %q", test.not)
 			}
-			var data struct{ Approvals []struct{ Body []byte } }
+			var data struct {
+				Approvals []struct {
+					Body []byte
+					Host string
+				}
+			}
 			if err := json.Unmarshal([]byte(s.do(s.human(s.alice), "GET", agents, "").body), &data); err != nil {
 				t.Fatal(err)
 			}
 			if got := string(data.Approvals[0].Body); got != test.body {
 				t.Errorf("JSON has body %.200q", got)
+			}
+			if got := data.Approvals[0].Host; got != host {
+				t.Errorf("JSON has host %q, want %q", got, host)
 			}
 		})
 	}

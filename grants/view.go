@@ -8,13 +8,13 @@ import (
 	"html/template"
 	"maps"
 	"mime"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/internal/approval"
 	"github.com/authagent-go/authagent/internal/claims"
 )
 
@@ -193,9 +193,10 @@ func (p *Policy) newPageDeed(d Deed) PageDeed {
 func (p *Policy) newPageApproval(a Approval) PageApproval {
 	view := PageApproval{Approval: a, Path: p.path(), Text: p.actionText(a.Action)}
 	view.State, view.Agent = a.Now(), showAgent(a.Agent)
-	view.Target, view.ContentType, view.Method = claims.Show(a.Target), claims.Show(a.ContentType), claims.Show(a.Method)
+	view.Target, view.ContentType, view.Method, view.Host = claims.Show(a.Target), claims.Show(a.ContentType), claims.Show(a.Method), claims.Show(a.Host)
 	if _, query, ok := strings.Cut(a.Target, "?"); ok {
-		view.Query, _ = fields(query)
+		all, _ := approval.Query(query)
+		view.Query = showFields(all)
 	}
 	view.showBody(a)
 	return view
@@ -205,15 +206,16 @@ func (p *Policy) newPageApproval(a Approval) PageApproval {
 // is wherever it is not exactly what it says it is.
 func (v *PageApproval) showBody(a Approval) {
 	media, _, _ := mime.ParseMediaType(a.ContentType)
-	isForm, isJSON := media == "application/x-www-form-urlencoded", media == "application/json" || strings.HasSuffix(media, "+json")
+	isJSON := media == "application/json" || strings.HasSuffix(media, "+json")
 	var indented bytes.Buffer
-	parsed, isFields := fields(string(a.Body))
+	parsed, isForm := approval.Fields(a.ContentType, a.Body)
+	hasMore := slices.ContainsFunc(parsed, func(f approval.Field) bool { return f.HasMore })
 	switch {
 	case len(a.Body) == 0:
 	case !utf8.Valid(a.Body):
 		v.Body, v.Binary = hex.Dump(a.Body), true
-	case isForm && isFields:
-		v.Fields = parsed
+	case isForm && !hasMore:
+		v.Fields = showFields(parsed)
 	case isJSON && indents(a.Body) && json.Indent(&indented, a.Body, "", "  ") == nil:
 		v.Body = claims.Show(indented.String())
 	default:
@@ -245,21 +247,12 @@ func indents(body []byte) bool {
 	return true
 }
 
-// fields returns the fields of a form in their order, repeated ones too, and
-// whether it is one that everybody reads in the same way.
-func fields(encoded string) (all []PageField, ok bool) {
-	for pair := range strings.SplitSeq(encoded, "&") {
-		name, value, _ := strings.Cut(pair, "=")
-		name, nameErr := url.QueryUnescape(name)
-		value, valueErr := url.QueryUnescape(value)
-		if nameErr != nil || valueErr != nil || strings.Contains(pair, ";") || !utf8.ValidString(name+value) {
-			return nil, false
-		}
-		if pair != "" {
-			all = append(all, PageField{claims.Show(name), claims.Show(value)})
-		}
+func showFields(fields []approval.Field) []PageField {
+	all := make([]PageField, len(fields))
+	for i, f := range fields {
+		all[i] = PageField{claims.Show(f.Name), claims.Show(f.Value)}
 	}
-	return all, len(all) > 0
+	return all
 }
 
 // overviewJSON is what a program gets in place of the page: an Overview with the

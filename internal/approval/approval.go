@@ -88,7 +88,7 @@ func Read(r *http.Request, ignored []string) (Request, error) {
 	}
 	// The router and the handler go by these. The site may have changed them since
 	// the client sent the target.
-	q.bound = append([]string{r.URL.Path, r.URL.EscapedPath(), r.URL.RawQuery}, pathValues(r)...)
+	q.bound = append([]string{r.URL.EscapedPath(), r.URL.RawQuery}, pathValues(r)...)
 	q.bound = append(q.bound, keys...)
 	return q, nil
 }

@@ -22,7 +22,7 @@ const (
 // A Field is a field of a form.
 type Field struct {
 	Name, Value string
-	IsFile      bool // the browser sends the name of a file with it
+	HasMore     bool // it says more than its name and value: the name of a file, a type
 	header      textproto.MIMEHeader
 	raw         string // as it was sent, in a form that is urlencoded
 }
@@ -94,8 +94,8 @@ func parseMultipart(body []byte, boundary string) (fields []Field, ok bool) {
 			return nil, false
 		}
 		_, params, _ := mime.ParseMediaType(part.Header.Get("Content-Disposition"))
-		_, isFile := params["filename"]
-		fields = append(fields, Field{Name: part.FormName(), Value: string(value), IsFile: isFile, header: part.Header})
+		more := len(part.Header) > 1 || len(params) > 1
+		fields = append(fields, Field{Name: part.FormName(), Value: string(value), HasMore: more, header: part.Header})
 	}
 	whole := strings.TrimSuffix(string(assemble(fields, boundary)), "\r\n") // which not every program adds
 	return fields, len(fields) > 0 && strings.EqualFold(whole, strings.TrimSuffix(string(body), "\r\n"))
@@ -140,7 +140,7 @@ func (f form) body() []byte {
 // split takes the ignored fields out of a body. One that has none stays as it is.
 func split(contentType string, body []byte, ignored []string) (rest []byte, fresh form) {
 	all, ok := parse(contentType, body)
-	says := func(f Field) bool { return f.IsFile || !slices.Contains(ignored, f.Name) }
+	says := func(f Field) bool { return f.HasMore || !slices.Contains(ignored, f.Name) }
 	if !ok || !slices.ContainsFunc(all.fields, func(f Field) bool { return !says(f) }) {
 		return body, form{}
 	}
