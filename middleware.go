@@ -502,6 +502,9 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session
 	if s.Scenario != rp.config.Scenario.Name() || s.RedirectURL != rp.config.RedirectURL {
 		return nil, ErrNoSession // it is another relying party's, which goes on with it
 	}
+	if s.Epoch != rp.config.SessionEpoch {
+		return nil, rp.discard(w, r, s, ErrNoSession)
+	}
 	switch ended, err := rp.revoked(ctx, s); {
 	case err != nil:
 		return nil, err
