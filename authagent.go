@@ -220,12 +220,25 @@ type Config struct {
 
 	// SessionIdle ends a session that was not used for so long. The default is 30
 	// minutes. SessionLifetime ends it in any case; the default is 12 hours.
+	//
+	// What is ended before its time is remembered for SessionLifetime, so relying
+	// parties that share Revocations have the same.
 	SessionIdle     time.Duration
 	SessionLifetime time.Duration
+
+	// SessionEpoch is any text. Changing it ends all sessions that have begun, for
+	// good: they note it, so nothing has to be remembered. All instances have the
+	// same. The default is "".
+	SessionEpoch string
 
 	// Revocations remembers the sessions that were ended before their time, and
 	// States the logins that were finished. The defaults are in memory; several
 	// instances share one of each.
+	//
+	// With the default Revocations a restart undoes every logout and what
+	// EndSession, EndAgentSessions, EndUserSessions and EndAllSessions have ended:
+	// whoever has a copy of such a session's cookie can go on with it. New logs a
+	// warning where RedirectURL is https. Set a store that lasts.
 	Revocations RevocationStore
 	States      StateStore
 
@@ -412,6 +425,9 @@ func New(c Config) (*RelyingParty, error) {
 		return nil, err
 	}
 	dev := redirectURL.Scheme == "http"
+	if _, forgets := c.Revocations.(*memory.Revocations); forgets && !dev {
+		c.Logger.Warn("authagent: Config.Revocations is not set: a restart of this process undoes logouts and ended sessions")
+	}
 	client := wire.NewClient(c.HTTPClient, func(value any, stack []byte) { logPanic(c.Logger, "send request to server", value, stack) })
 	source := wire.NewSource(client, wire.Settings{
 		Issuer: c.Issuer, Origins: c.EndpointOrigins, Dev: dev,
@@ -1120,9 +1136,11 @@ func (rp *RelyingParty) isFinished(r *http.Request, state string) bool {
 
 // signIn asks the scenario as whom the agent acts.
 func (rp *RelyingParty) signIn(ctx context.Context, in *SignIn, l *Login) (*Session, error) {
+	now := time.Now() // no later than the marks are read, which are kept for the session's lifetime
 	var who Principal
+	var under Marks
 	err := rp.protect("sign in", func() (err error) {
-		who, err = rp.config.Scenario.SignIn(ctx, in)
+		who, under, err = rp.enter(ctx, in)
 		return err
 	})
 	switch {
@@ -1142,12 +1160,11 @@ func (rp *RelyingParty) signIn(ctx context.Context, in *SignIn, l *Login) (*Sess
 	if who.Access == AccessNone {
 		who.Actions = nil
 	}
-	now := time.Now()
 	return &Session{
 		ID: newSessionID(), Agent: in.Agent, Model: in.Model, Scenario: rp.config.Scenario.Name(),
 		UserID: who.UserID, ProfileID: who.ProfileID, Access: who.Access, Actions: who.Actions, GrantID: who.GrantID,
-		RedirectURL: rp.config.RedirectURL,
-		StartedAt:   now, ExpiresAt: now.Add(rp.config.SessionLifetime), loginID: l.ID(),
+		RedirectURL: rp.config.RedirectURL, Marks: under, GrantEra: who.GrantEra, Epoch: rp.config.SessionEpoch,
+		StartedAt: now, ExpiresAt: now.Add(rp.config.SessionLifetime), loginID: l.ID(),
 	}, nil
 }
 

@@ -687,7 +687,10 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session
 		return nil, rp.over(w, s)
 	}
 	if s.Scenario != rp.config.Scenario.Name() || s.RedirectURL != rp.config.RedirectURL {
-		return nil, ErrNoSession // it is another relying party's, which goes on with it
+		return nil, errEnded // here; another relying party of this client may go on with it
+	}
+	if s.Epoch != rp.config.SessionEpoch {
+		return nil, rp.over(w, s)
 	}
 	switch ended, err := rp.revoked(ctx, s); {
 	case err != nil:

@@ -180,18 +180,18 @@ func (h *hooks) End(w http.ResponseWriter, r *http.Request) error {
 	return h.sessions.End(w, r)
 }
 
-func (h *hooks) Revoke(ctx context.Context, key string, at, until time.Time) error {
+func (h *hooks) Revoke(ctx context.Context, key, mark string, until time.Time) error {
 	if err := h.at("Revoke"); err != nil {
 		return err
 	}
-	return h.revocations.Revoke(ctx, key, at, until)
+	return h.revocations.Revoke(ctx, key, mark, until)
 }
 
-func (h *hooks) Revoked(ctx context.Context, keys []string, started time.Time) (bool, error) {
-	if err := h.at("Revoked"); err != nil {
-		return false, err
+func (h *hooks) Marks(ctx context.Context, keys []string) ([]string, error) {
+	if err := h.at("Marks"); err != nil {
+		return nil, err
 	}
-	return h.revocations.Revoked(ctx, keys, started)
+	return h.revocations.Marks(ctx, keys)
 }
 
 func (h *hooks) UseState(context.Context, string, time.Time) (bool, error) {

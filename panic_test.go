@@ -140,7 +140,7 @@ func TestTransportCloses(t *testing.T) {
 func TestPanicsInBackground(t *testing.T) {
 	for how, value := range map[string]any{"panic": "nil map", "ErrAbortHandler": http.ErrAbortHandler} {
 		for _, where := range []string{
-			"ClientSecretFunc", "SaveTokens", "LoadTokens", "DeleteTokens", "CheckSession", "Revoke", "Revoked",
+			"ClientSecretFunc", "SaveTokens", "LoadTokens", "DeleteTokens", "CheckSession", "Revoke", "Marks",
 			authagenttest.PathToken, authagenttest.PathIntrospect, authagenttest.PathRevoke,
 		} {
 			t.Run("NET-15 "+how+" in "+where, func(t *testing.T) {
@@ -216,14 +216,14 @@ type panickyRevocations struct {
 	fail func(string)
 }
 
-func (p panickyRevocations) Revoke(ctx context.Context, key string, at, until time.Time) error {
+func (p panickyRevocations) Revoke(ctx context.Context, key, mark string, until time.Time) error {
 	p.fail("Revoke")
-	return p.RevocationStore.Revoke(ctx, key, at, until)
+	return p.RevocationStore.Revoke(ctx, key, mark, until)
 }
 
-func (p panickyRevocations) Revoked(ctx context.Context, keys []string, started time.Time) (bool, error) {
-	p.fail("Revoked")
-	return p.RevocationStore.Revoked(ctx, keys, started)
+func (p panickyRevocations) Marks(ctx context.Context, keys []string) ([]string, error) {
+	p.fail("Marks")
+	return p.RevocationStore.Marks(ctx, keys)
 }
 
 // A panickyHandler is a slog.Handler that panics in the method of this name.

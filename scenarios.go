@@ -90,6 +90,7 @@ type Principal struct {
 	Access    Access   // what it may do with the user's data
 	Actions   []string // the actions that it may perform beyond Access, see RelyingParty.RequireAction
 	GrantID   string   // the grant that this rests on; empty for none
+	GrantEra  int64    // see Link
 }
 
 // A SignIn is an agent whose identity has been verified, and the means to learn
@@ -358,6 +359,11 @@ type Link struct {
 	Access  Access   // lowered to what the scenario gives, if it is more
 	Actions []string // the actions that the agent may perform beyond Access, see RelyingParty.RequireAction
 	GrantID string   // the grant that this rests on; empty for none
+
+	// GrantEra is kept in the session as it is, for a CheckSession that ends the
+	// sessions of before a grant was given anew: by a number, since the clocks of
+	// two instances differ.
+	GrantEra int64
 }
 
 // An OwnerLinker is a LinkPolicy through which an owner can connect an agent in
@@ -480,7 +486,7 @@ func (s *fullAccount) SignIn(ctx context.Context, in *SignIn) (Principal, error)
 
 // principal is whom an agent acts as that enters the account, with this profile.
 func (l Link) principal(profileID string) Principal {
-	return Principal{UserID: l.UserID, ProfileID: profileID, Access: l.Access, Actions: l.Actions, GrantID: l.GrantID}
+	return Principal{UserID: l.UserID, ProfileID: profileID, Access: l.Access, Actions: l.Actions, GrantID: l.GrantID, GrantEra: l.GrantEra}
 }
 
 var errNoProfileID = errors.New("the profile store returned a profile without an ID")

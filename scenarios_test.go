@@ -245,7 +245,7 @@ func TestScenarioTable(t *testing.T) {
 			s := b.me(c)
 			want := &authagent.Session{
 				ID: s.ID, Agent: authagent.Agent{Issuer: b.as.URL, ID: "agent_alice"}, Model: "model-1", Scenario: name,
-				Access: test.access, StartedAt: s.StartedAt, ExpiresAt: s.ExpiresAt,
+				Access: test.access, StartedAt: s.StartedAt, ExpiresAt: s.ExpiresAt, RedirectURL: b.config.RedirectURL,
 			}
 			if test.user {
 				want.UserID = b.aliceID

@@ -79,6 +79,12 @@ type Session struct {
 	// is none at a relying party of another redirect URL or another scenario.
 	RedirectURL string `json:"redirect_url"`
 
+	// What the relying party compares on each request: a session ends when one of
+	// these is another than it was when the agent signed in.
+	Marks    Marks  `json:"marks,omitzero"`      // of the RevocationStore
+	GrantEra int64  `json:"grant_era,omitempty"` // the link policy's, see Link
+	Epoch    string `json:"epoch,omitempty"`     // Config.SessionEpoch
+
 	// RemoteAddr is the client's IP address in this request, without port, by
 	// Config.ClientAddr; empty where that gives none. It is not kept.
 	RemoteAddr string `json:"-"`
@@ -86,6 +92,14 @@ type Session struct {
 	seenAt  time.Time // when the client last got a fresh value; the idle limit counts from here
 	loginID string    // the login that it came from, by which a reloaded callback is known
 	rest    string    // encoded fields of a later version, kept for the instances that know them
+}
+
+// Marks are those of a [RevocationStore] that a session began under, each empty
+// where there was none.
+type Marks struct {
+	All   string `json:"all,omitempty"`   // of the whole site
+	Agent string `json:"agent,omitempty"` // of the agent
+	User  string `json:"user,omitempty"`  // of the user
 }
 
 // May reports whether the session may perform the action of this name: one with
@@ -152,15 +166,25 @@ const ErrNoSession Reason = "no_session"
 var ErrSessionEnded = errors.New("authagent: the session has ended")
 
 // A RevocationStore remembers what was ended before its time. The default is in
-// the memory of one process; several instances share one.
+// the memory of one process, and forgets it with the process; several instances
+// share one.
+//
+// It keeps a mark for each key. A session notes the marks that it begins under, and
+// has ended as soon as there is another. So no clock is asked: not even instances
+// whose clocks differ keep a session alive, or end one that has begun since.
+// Implementations are safe for concurrent use.
 type RevocationStore interface {
-	// Revoke records that all sessions of key that started at or before at have
-	// ended. The record may be forgotten after until.
-	Revoke(ctx context.Context, key string, at, until time.Time) error
+	// Revoke gives key a mark, in the place of the one that it has. No two calls
+	// are given the same mark, which has at most 64 letters and digits. Of several
+	// calls at once any one stands. The mark may be forgotten after the latest until
+	// that key was given, and not before.
+	Revoke(ctx context.Context, key, mark string, until time.Time) error
 
-	// Revoked reports whether any of keys was revoked at or after started. It is
-	// called on each request of an agent; an error refuses the request.
-	Revoked(ctx context.Context, keys []string, started time.Time) (bool, error)
+	// Marks returns the mark of each of keys, in their order, and "" for a key that
+	// has none. All are read after Marks is called. A store may give a mark by
+	// another name, if that changes with each Revoke of the key and with nothing
+	// else. It is called on each request of an agent; an error refuses the request.
+	Marks(ctx context.Context, keys []string) ([]string, error)
 }
 
 // A TokenStore keeps the tokens of sessions, and is shared by all instances of a
@@ -394,11 +418,14 @@ func (s *Session) append(b []byte) []byte {
 	for _, field := range s.later() {
 		b = seal.AppendString(b, *field)
 	}
+	b = seal.AppendInt(b, s.GrantEra)
 	return append(b, s.rest...)
 }
 
 // later are the fields that came after the first ones, which so may be missing.
-func (s *Session) later() [1]*string { return [...]*string{&s.RedirectURL} }
+func (s *Session) later() [5]*string {
+	return [...]*string{&s.RedirectURL, &s.Marks.All, &s.Marks.Agent, &s.Marks.User, &s.Epoch}
+}
 
 func parseSession(value []byte) (*Session, error) {
 	if len(value) == 0 || value[0] != sessionVersion {
@@ -425,54 +452,111 @@ func parseSession(value []byte) (*Session, error) {
 			*field = f.String()
 		}
 	}
+	if f.Rest() != "" {
+		s.GrantEra = f.Int()
+	}
 	s.rest = f.Rest()
 	return s, f.Err()
 }
 
 // EndSession ends the session with this ID on its next request, at every
 // instance that shares the RevocationStore. If tokens are kept for it, the server
-// is asked to revoke them then.
+// is asked to revoke them then. With the default Config.Revocations, which is in
+// memory, a restart undoes it.
 func (rp *RelyingParty) EndSession(ctx context.Context, sessionID string) error {
-	// Whenever it began: by the clock of another instance that may be yet to come.
-	return rp.revoke(ctx, "session:"+sessionID, time.Now().Add(clockSkew))
+	return rp.revoke(ctx, "session:"+sessionID)
 }
 
-// EndAgentSessions ends all sessions of an agent that have begun.
+// EndAgentSessions ends all sessions of an agent that have begun, like EndSession.
 func (rp *RelyingParty) EndAgentSessions(ctx context.Context, agent Agent) error {
-	return rp.revoke(ctx, agentKey(agent), time.Now())
+	return rp.revoke(ctx, agentKey(agent))
 }
 
-// EndUserSessions ends all agent sessions that act for a user and have begun.
+// EndUserSessions ends all agent sessions that act for a user and have begun, like
+// EndSession.
 func (rp *RelyingParty) EndUserSessions(ctx context.Context, userID string) error {
-	return rp.revoke(ctx, "user:"+userID, time.Now())
+	return rp.revoke(ctx, anyUser, "user:"+userID)
 }
 
-// EndAllSessions ends all agent sessions of the site that have begun.
+// EndAllSessions ends all agent sessions of the site that have begun, like
+// EndSession. To end them for good, change Config.SessionEpoch.
 func (rp *RelyingParty) EndAllSessions(ctx context.Context) error {
-	return rp.revoke(ctx, "all", time.Now())
+	return rp.revoke(ctx, "all")
 }
 
-// revoke ends the sessions of key that began at or before at.
-func (rp *RelyingParty) revoke(ctx context.Context, key string, at time.Time) error {
-	until := time.Now().Add(rp.config.SessionLifetime + clockSkew)
-	if err := rp.config.Revocations.Revoke(ctx, key, at, until); err != nil {
-		return fmt.Errorf("authagent: record that sessions have ended: %w", err)
+// anyUser is a key whose mark changes just before that of any user does. It tells a
+// sign-in, which knows its user late, that somebody's sessions were ended meanwhile.
+const anyUser = "users"
+
+// revoke ends the sessions of keys that have begun.
+func (rp *RelyingParty) revoke(ctx context.Context, keys ...string) error {
+	// Until the last of them is over by every clock: that of the instance that
+	// started it, and that of the one which cleans up. The third is for the call.
+	until := time.Now().Add(rp.config.SessionLifetime + 3*clockSkew)
+	for _, key := range keys {
+		if err := rp.config.Revocations.Revoke(ctx, key, rand.Text(), until); err != nil {
+			return fmt.Errorf("authagent: record that sessions have ended: %w", err)
+		}
 	}
 	return nil
 }
 
 func agentKey(a Agent) string { return "agent:" + a.Issuer + " " + a.ID }
 
+// marks returns those of keys.
+func (rp *RelyingParty) marks(ctx context.Context, keys ...string) ([]string, error) {
+	if m, ok := rp.config.Revocations.(*memory.Revocations); ok && m.Empty() {
+		return make([]string, len(keys)), nil
+	}
+	marks, err := rp.config.Revocations.Marks(ctx, keys)
+	if err == nil && len(marks) != len(keys) {
+		err = fmt.Errorf("the revocation store gave %d marks for %d keys", len(marks), len(keys))
+	}
+	return marks, err
+}
+
+// enter calls the scenario, and returns the marks that the session begins under.
+// Those of the site and the agent are read before. So is the one of all users; where
+// it has changed since, the user's sessions may have been ended after the scenario
+// had looked at the account, and the session gets no mark of the user's that holds.
+func (rp *RelyingParty) enter(ctx context.Context, in *SignIn) (who Principal, under Marks, err error) {
+	before, err := rp.marks(ctx, "all", agentKey(in.Agent), anyUser)
+	if err != nil {
+		return Principal{}, Marks{}, err
+	}
+	if who, err = rp.config.Scenario.SignIn(ctx, in); err != nil {
+		return Principal{}, Marks{}, err
+	}
+	under = Marks{All: before[0], Agent: before[1]}
+	if who.UserID != "" {
+		after, err := rp.marks(ctx, anyUser, "user:"+who.UserID)
+		if err != nil {
+			return Principal{}, Marks{}, err
+		}
+		if after[0] == before[2] {
+			under.User = after[1]
+		}
+	}
+	return who, under, nil
+}
+
 // revoked reports whether s was ended before its time.
 func (rp *RelyingParty) revoked(ctx context.Context, s *Session) (bool, error) {
 	if m, ok := rp.config.Revocations.(*memory.Revocations); ok && m.Empty() {
 		return false, nil
 	}
-	keys := []string{"session:" + s.ID, agentKey(s.Agent), "all"}
+	keys := append(make([]string, 0, 4), "session:"+s.ID, agentKey(s.Agent), "all")
 	if s.UserID != "" {
 		keys = append(keys, "user:"+s.UserID)
 	}
-	return rp.config.Revocations.Revoked(ctx, keys, s.StartedAt)
+	under := [...]string{"", s.Marks.Agent, s.Marks.All, s.Marks.User}
+	marks, err := rp.marks(ctx, keys...)
+	for i, mark := range marks {
+		if mark != "" && mark != under[i] {
+			return true, nil
+		}
+	}
+	return false, err
 }
 
 // newKeeper returns what keeps the tokens of sessions, or nil if the site wants

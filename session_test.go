@@ -867,6 +867,7 @@ func TestSessionOfAnotherIssuer(t *testing.T) {
 	good := authagent.Session{
 		ID: "s", Agent: authagent.Agent{Issuer: k.as.URL, ID: "agent_alice"}, UserID: k.aliceID,
 		Access: authagent.AccessFull, StartedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour),
+		Scenario: "FullAccount", RedirectURL: k.config.RedirectURL,
 	}
 	for _, test := range []struct {
 		name   string
@@ -878,6 +879,10 @@ func TestSessionOfAnotherIssuer(t *testing.T) {
 		{"issuer with a slash", func(s *authagent.Session) { s.Agent.Issuer += "/" }, 401},
 		{"no issuer", func(s *authagent.Session) { s.Agent.Issuer = "" }, 401},
 		{"no agent", func(s *authagent.Session) { s.Agent.ID = "" }, 401},
+		{"SES-13 another scenario", func(s *authagent.Session) { s.Scenario = "FreshProfile" }, 401},
+		{"SES-13 another redirect URL", func(s *authagent.Session) { s.RedirectURL = "https://staging.example/auth/agent/callback" }, 401},
+		{"SES-13 no redirect URL", func(s *authagent.Session) { s.RedirectURL = "" }, 401},
+		{"SES-19 another epoch", func(s *authagent.Session) { s.Epoch = "2" }, 401},
 		{"no end", func(s *authagent.Session) { s.ExpiresAt = time.Time{} }, 401},
 	} {
 		s := good
@@ -897,6 +902,7 @@ func TestLoadedSessionIsCopied(t *testing.T) {
 	k := newCluster(t, func(b *bench, c *authagent.Config) {
 		l.Scenario, c.Scenario, c.Sessions = c.Scenario, l, own
 		own.session.Agent = authagent.Agent{Issuer: c.Issuer, ID: "agent_alice"}
+		own.session.Scenario, own.session.RedirectURL = "FullAccount", c.RedirectURL
 	})
 	var all sync.WaitGroup
 	for range 20 {

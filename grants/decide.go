@@ -118,7 +118,7 @@ func (p *Policy) applyApproval(g *Grant, d Decision, from State) (authagent.Even
 	if lifetime < 0 {
 		return "", fmt.Errorf("%w: for %v", ErrDecision, d.For)
 	}
-	g.SessionsFrom = g.anew(g.DecidedAt) // by the state that g still has
+	g.Era = g.anew() // by the state that g still has
 	g.State, g.Access, g.ExpiresAt = Approved, d.Access, g.DecidedAt.Add(lifetime)
 	g.Actions = slices.Compact(slices.Sorted(slices.Values(d.Actions)))
 	if from == Approved {

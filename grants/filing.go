@@ -83,7 +83,7 @@ func (p *Policy) file(ctx context.Context, r authagent.LinkRequest) error {
 		want = p.newGrant(r, Pending, p.pendingFor())
 		if i := slices.IndexFunc(all, same(r)); i >= 0 {
 			have = all[i]
-			want.SessionsFrom = have.anew(want.RequestedAt)
+			want.Era = have.anew()
 		}
 	}
 	g, err2 := p.write(ctx, want, have)

@@ -90,18 +90,20 @@ type Grant struct {
 	DecidedAt     time.Time `json:"decided_at,omitzero"`
 	ExpiresAt     time.Time `json:"expires_at"`
 
-	// SessionsFrom is when the agent was let in anew, or asked anew, after it had
-	// been stopped or its time was over; zero for never. Sessions from before then
-	// have ended, whether or not they were used in between.
-	SessionsFrom time.Time `json:"sessions_from,omitzero"`
+	// Era grows when the agent is let in anew, or asks anew, after it had been
+	// stopped or its time was over; 0 until then. Sessions of another era have
+	// ended, whether or not they were used in between. It is no time: see anew.
+	Era int64 `json:"era,omitempty"`
 }
 
-// anew is what SessionsFrom is to be if the agent asks or is let in now.
-func (g Grant) anew(now time.Time) time.Time {
+// anew is what Era is to be if the agent asks or is let in now. It only has to grow;
+// that it is as great as a time is for the oldest instances, which take it for the
+// time before which sessions have ended.
+func (g Grant) anew() int64 {
 	if g.State == Pending || g.State == Denied || g.Now() == Approved { // no session has ended with it
-		return g.SessionsFrom
+		return g.Era
 	}
-	return now
+	return max(g.Era+1, time.Now().UnixNano())
 }
 
 // Now returns the grant's state at this moment: a pending, approved or suspended
@@ -363,7 +365,7 @@ func (p *Policy) isPrivileged(ctx context.Context, userID string) (bool, error) 
 }
 
 func (g Grant) link() authagent.Link {
-	return authagent.Link{UserID: g.UserID, Access: g.Access, Actions: g.Actions, GrantID: g.ID}
+	return authagent.Link{UserID: g.UserID, Access: g.Access, Actions: g.Actions, GrantID: g.ID, GrantEra: g.Era}
 }
 
 // inForce returns the grant by which an agent enters: the approved one, or the
@@ -536,7 +538,7 @@ func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error
 	}
 	if have >= 0 {
 		want.ID, want.Version, want.RequestedAt = all[have].ID, all[have].Version, all[have].RequestedAt
-		want.SessionsFrom = all[have].anew(want.DecidedAt)
+		want.Era = all[have].anew()
 		if all[have].Now() == Approved { // to connect it once more changes nothing that the owner has chosen
 			want.Access, want.Actions, want.ExpiresAt = all[have].Access, all[have].Actions, all[have].ExpiresAt
 		}
@@ -585,7 +587,7 @@ func (p *Policy) CheckSession(ctx context.Context, s *authagent.Session) error {
 	case state == Suspended:
 		return authagent.ErrSuspended
 	case state != Approved || g.Agent != s.Agent || g.UserID != s.UserID || g.Scenario != s.Scenario,
-		s.StartedAt.Before(g.SessionsFrom):
+		s.GrantEra != g.Era:
 		return authagent.ErrLink
 	}
 	s.Access, s.Actions = g.Access, g.Actions

@@ -1117,3 +1117,29 @@ func TestLetInAnew(t *testing.T) {
 		})
 	}
 }
+
+// TestLetInAnewAcrossClocks is SES-17: what ends with a grant ends whatever the clock
+// of the instance that started it, and a session of the new one is live at once.
+func TestLetInAnewAcrossClocks(t *testing.T) {
+	bubble(t, "SES-17", func(t *testing.T) {
+		s := newShop(t, options{})
+		s.approved("agent_1")
+		session := func() *authagent.Session {
+			g := s.grants(s.alice)["agent_1"]
+			return &authagent.Session{ID: "s", Agent: g.Agent, Scenario: g.Scenario, UserID: g.UserID, GrantID: g.ID, GrantEra: g.Era}
+		}
+		before := session()
+		s.decide(s.alice, "agent_1", grants.Revoked)
+		s.decide(s.alice, "agent_1", grants.Approved)
+		after := session()
+		for _, by := range []time.Duration{-5 * time.Minute, 0, 5 * time.Minute} {
+			before.StartedAt, after.StartedAt = time.Now().Add(by), time.Now().Add(-by)
+			if err := s.owners.CheckSession(t.Context(), before); !errors.Is(err, authagent.ErrLink) {
+				t.Errorf("SES-17: a session of before, %v: %v", by, err)
+			}
+			if err := s.owners.CheckSession(t.Context(), after); err != nil {
+				t.Errorf("SES-17: a session of after, %v: %v", -by, err)
+			}
+		}
+	})
+}

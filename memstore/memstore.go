@@ -285,13 +285,13 @@ func (s *States) UseState(ctx context.Context, id string, until time.Time) (firs
 type Revocations struct{ revocations memory.Revocations }
 
 // Revoke implements [authagent.RevocationStore].
-func (s *Revocations) Revoke(ctx context.Context, key string, at, until time.Time) error {
-	return s.revocations.Revoke(ctx, key, at, until)
+func (s *Revocations) Revoke(ctx context.Context, key, mark string, until time.Time) error {
+	return s.revocations.Revoke(ctx, key, mark, until)
 }
 
-// Revoked implements [authagent.RevocationStore].
-func (s *Revocations) Revoked(ctx context.Context, keys []string, started time.Time) (bool, error) {
-	return s.revocations.Revoked(ctx, keys, started)
+// Marks implements [authagent.RevocationStore].
+func (s *Revocations) Marks(ctx context.Context, keys []string) ([]string, error) {
+	return s.revocations.Marks(ctx, keys)
 }
 
 // Tokens is an [authagent.TokenStore].

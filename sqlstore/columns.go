@@ -101,6 +101,28 @@ func (i instant) Scan(src any) error {
 	return nil
 }
 
+// era reads the Era of a grant from the column of the time that older programs have
+// in its place, where never is the least number.
+type era struct{ *int64 }
+
+// Scan implements [sql.Scanner].
+func (e era) Scan(src any) error {
+	var n sql.NullInt64
+	err := n.Scan(src)
+	if *e.int64 = n.Int64; n.Int64 == math.MinInt64 {
+		*e.int64 = 0
+	}
+	return err
+}
+
+// storedEra is what era reads.
+func storedEra(era int64) int64 {
+	if era == 0 {
+		return math.MinInt64
+	}
+	return era
+}
+
 // word reads an Access by its name. Any other name is an error, and lets nobody
 // in.
 type word struct{ *authagent.Access }

@@ -38,7 +38,7 @@ func grantDest(g *grants.Grant) []any {
 	return []any{
 		&g.ID, &g.Agent.Issuer, &g.Agent.ID, &g.Scenario, &g.UserID, &g.Version, &g.State, word{&g.Access}, document[[]string]{&g.Actions},
 		&g.Name, &g.Model, &g.Email, instant{&g.RequestedAt}, &g.RequestedFrom, instant{&g.DecidedAt}, instant{&g.ExpiresAt},
-		instant{&g.SessionsFrom},
+		era{&g.Era},
 	}
 }
 
@@ -64,7 +64,7 @@ func grantValues(step string, g *grants.Grant) ([]any, error) {
 	return []any{
 		string(g.State), g.Access.String(), string(actions), g.Name, g.Model, g.Email,
 		nanos(g.RequestedAt), g.RequestedFrom, nanos(g.DecidedAt), nanos(g.ExpiresAt),
-		nanos(g.SessionsFrom),
+		storedEra(g.Era),
 	}, nil
 }
 

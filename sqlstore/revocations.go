@@ -1,42 +1,66 @@
 package sqlstore
 
 import (
+	"bytes"
 	"context"
+	"strconv"
 	"strings"
 	"time"
 )
 
 // Revocations is an [authagent.RevocationStore]. Keys may be of any length.
-// Times are kept to the nanosecond.
 type Revocations struct{ s *Store }
 
 // Revocations returns the store of what was ended before its time.
 func (s *Store) Revocations() *Revocations { return &Revocations{s} }
 
 const (
-	insertRevocation = `INSERT INTO authagent_revocations (revocation_key, subject, revoked_at, expires_at) VALUES (?, ?, ?, ?)`
-	countRevocations = `SELECT COUNT(*) FROM authagent_revocations WHERE revoked_at >= ? AND revocation_key IN (?`
+	insertRevocation  = `INSERT INTO authagent_revocations (revocation_key, subject, revoked_at, expires_at, mark) VALUES (?, ?, ?, ?, ?)`
+	selectRevocations = `SELECT revocation_key, mark, revoked_at FROM authagent_revocations WHERE revocation_key IN (?`
 )
 
-// Revoke implements [authagent.RevocationStore]. Of several calls for one key
-// the latest times count, whatever their order.
-func (v *Revocations) Revoke(ctx context.Context, subject string, at, until time.Time) error {
-	raise := v.s.dialect.raise(insertRevocation, "authagent_revocations", "revocation_key", "revoked_at", "expires_at")
-	_, err := v.s.exec(ctx, "revoke", raise, key(subject), clean(subject, maxText), nanos(at), nanos(until))
+// Revoke implements [authagent.RevocationStore].
+func (v *Revocations) Revoke(ctx context.Context, subject, mark string, until time.Time) error {
+	const step = "revoke"
+	if err := checkFields(step, field{"mark", mark, maxMark}); err != nil {
+		return err
+	}
+	d := v.s.dialect
+	// The time is what programs before version 4 of the schema go by.
+	replace := d.raise(insertRevocation, "authagent_revocations", "revocation_key", "revoked_at", "expires_at") + ", mark = " + d.proposed("mark")
+	_, err := v.s.exec(ctx, step, replace, key(subject), clean(subject, maxText), nanos(time.Now()), nanos(until), mark)
 	return err
 }
 
-// Revoked implements [authagent.RevocationStore].
-func (v *Revocations) Revoked(ctx context.Context, subjects []string, started time.Time) (bool, error) {
+// maxMark is the most that a mark has, as the column has it.
+const maxMark = 64
+
+// A revocation is a row of the table.
+type revocation struct {
+	key  []byte
+	mark string
+	at   int64
+}
+
+// Marks implements [authagent.RevocationStore]. A mark is given with the time of the
+// row, which is all that a program before version 4 of the schema changes.
+func (v *Revocations) Marks(ctx context.Context, subjects []string) ([]string, error) {
+	marks := make([]string, len(subjects))
 	if len(subjects) == 0 {
-		return false, nil
+		return marks, nil
 	}
-	args := make([]any, 1, 1+len(subjects))
-	args[0] = nanos(started)
-	for _, subject := range subjects {
-		args = append(args, key(subject))
+	args := make([]any, len(subjects))
+	for i, subject := range subjects {
+		args[i] = key(subject)
 	}
-	var n int
-	_, err := v.s.row(ctx, "look for revocations", countRevocations+strings.Repeat(", ?", len(subjects)-1)+")", args, &n)
-	return n > 0, err
+	found, err := list(ctx, v.s, "look for revocations", selectRevocations+strings.Repeat(", ?", len(subjects)-1)+")", args,
+		func(r *revocation) []any { return []any{&r.key, &r.mark, &r.at} })
+	for _, r := range found {
+		for i := range subjects {
+			if bytes.Equal(args[i].([]byte), r.key) {
+				marks[i] = r.mark + "." + strconv.FormatInt(r.at, 36)
+			}
+		}
+	}
+	return marks, err
 }

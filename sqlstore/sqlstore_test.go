@@ -81,7 +81,7 @@ func TestUnreachable(t *testing.T) {
 		}
 		_, profileErr := s.Profiles().FindOrCreateProfile(t.Context(), authagent.Profile{})
 		_, stateErr := s.States().UseState(t.Context(), "x", time.Now())
-		_, revokedErr := s.Revocations().Revoked(t.Context(), []string{"x"}, time.Now())
+		_, revokedErr := s.Revocations().Marks(t.Context(), []string{"x"})
 		_, _, eventsErr := s.Events(t.Context(), sqlstore.EventQuery{})
 		for step, err := range map[string]error{
 			"connect": s.Check(t.Context()), "migrate": s.Migrate(t.Context()), "profile": profileErr, "state": stateErr,

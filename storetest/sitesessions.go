@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -493,6 +494,7 @@ func sampleSessions() map[string]*authagent.Session {
 	for _, s := range samples {
 		s.ID = rand.Text()
 		s.StartedAt, s.ExpiresAt = sampleTimes()
+		s.RedirectURL = "https://site.example/auth/agent/callback"
 	}
 	return samples
 }
@@ -502,7 +504,9 @@ func sampleSession() *authagent.Session {
 	s := &authagent.Session{
 		ID: rand.Text(), Agent: newAgent(), Model: "model-1", Scenario: "ContextualProfile", UserID: "u_" + rand.Text(),
 		ProfileID: "p_" + rand.Text(), Access: authagent.AccessRead, Actions: []string{"orders:create", "orders:cancel"},
-		GrantID: "g_" + rand.Text(),
+		GrantID: "g_" + rand.Text(), RedirectURL: "https://site.example/auth/agent/callback",
+		Marks:    authagent.Marks{All: rand.Text(), Agent: rand.Text(), User: rand.Text()},
+		GrantEra: math.MaxInt64, Epoch: "e_" + rand.Text(),
 	}
 	s.StartedAt, s.ExpiresAt = sampleTimes()
 	return s

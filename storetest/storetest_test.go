@@ -2,6 +2,7 @@ package storetest_test
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"net/http"
 	"os"
@@ -76,14 +77,11 @@ var faults = map[string]struct {
 			})
 		})
 	}, "letter_case"},
-	"revocations to the second":   {revocations(func(at time.Time) time.Time { return at.Truncate(time.Second) }, nil), "SES-11_what_started_until_then"},
-	"revocations to the micro":    {revocations(func(at time.Time) time.Time { return at.Truncate(time.Microsecond) }, nil), "SES-11_what_started_until_then"},
-	"revocations for ever":        {revocations(func(at time.Time) time.Time { return at.Add(time.Hour) }, nil), "SES-11_what_started_until_then"},
-	"revocations of first key":    {revocations(nil, func(keys []string) []string { return keys[:min(1, len(keys))] }), "SES-11_any_of_the_keys"},
-	"revocations that are forgot": {revocations(nil, func([]string) []string { return nil }), "SES-11"},
-	"revocations replaced": {func(t *testing.T) {
-		storetest.Revocations(t, func() authagent.RevocationStore { return &lastRevocations{} })
-	}, "SES-11_the_latest_counts"},
+	"revocations kept for ever":  {revocations(func(s *brokenRevocations) { s.keepFirst = true }), "SES-15_a_mark_changes"},
+	"revocations always another": {revocations(func(s *brokenRevocations) { s.random = true }), "SES-15_a_mark_changes"},
+	"revocations of first key":   {revocations(func(s *brokenRevocations) { s.firstOnly = true }), "SES-15_each_key"},
+	"revocations that are lost":  {revocations(func(s *brokenRevocations) { s.forget = true }), "SES-11_long_keys"},
+	"revocations cleaned early":  {revocations(func(s *brokenRevocations) { s.lastUntil = true }), "SES-16_the_latest"},
 	"tokens not compared": {tokens(func(s authagent.TokenStore, id string, _ []byte) []byte {
 		have, _ := s.LoadTokens(context.Background(), id)
 		return have
@@ -184,47 +182,52 @@ type states func(id string) bool
 
 func (s states) UseState(_ context.Context, id string, _ time.Time) (bool, error) { return s(id), nil }
 
-func revocations(at func(time.Time) time.Time, keys func([]string) []string) func(*testing.T) {
+func revocations(fault func(*brokenRevocations)) func(*testing.T) {
 	return func(t *testing.T) {
-		storetest.Revocations(t, func() authagent.RevocationStore { return changedRevocations{&memstore.Revocations{}, at, keys} })
+		storetest.Revocations(t, func() authagent.RevocationStore {
+			s := &brokenRevocations{}
+			fault(s)
+			return s
+		})
 	}
 }
 
-type changedRevocations struct {
-	*memstore.Revocations
-	at   func(time.Time) time.Time
-	keys func([]string) []string
+// brokenRevocations are revocations with one fault.
+type brokenRevocations struct {
+	memstore.Revocations
+	keepFirst, random, firstOnly, forget, lastUntil bool
+
+	mu    sync.Mutex
+	known map[string]bool
 }
 
-func (c changedRevocations) Revoke(ctx context.Context, key string, at, until time.Time) error {
-	if c.at != nil {
-		at = c.at(at)
+func (s *brokenRevocations) Revoke(ctx context.Context, key, mark string, until time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.known == nil {
+		s.known = make(map[string]bool)
 	}
-	return c.Revocations.Revoke(ctx, key, at, until)
-}
-
-func (c changedRevocations) Revoked(ctx context.Context, keys []string, started time.Time) (bool, error) {
-	if c.keys != nil {
-		keys = c.keys(keys)
+	if s.keepFirst && s.known[key] || s.forget {
+		return nil
 	}
-	return c.Revocations.Revoked(ctx, keys, started)
+	s.known[key] = true
+	if s.lastUntil && !time.Now().Before(until) {
+		mark = ""
+	}
+	return s.Revocations.Revoke(ctx, key, mark, until)
 }
 
-// lastRevocations keeps the last time that came, not the latest.
-type lastRevocations struct{ at sync.Map }
-
-func (l *lastRevocations) Revoke(_ context.Context, key string, at, _ time.Time) error {
-	l.at.Store(key, at)
-	return nil
-}
-
-func (l *lastRevocations) Revoked(_ context.Context, keys []string, started time.Time) (bool, error) {
-	for _, key := range keys {
-		if at, ok := l.at.Load(key); ok && !started.After(at.(time.Time)) {
-			return true, nil
+func (s *brokenRevocations) Marks(ctx context.Context, keys []string) ([]string, error) {
+	marks, err := s.Revocations.Marks(ctx, keys)
+	for i := range marks {
+		switch {
+		case s.random && marks[i] != "":
+			marks[i] = rand.Text()
+		case s.firstOnly && i > 0:
+			marks[i] = ""
 		}
 	}
-	return false, nil
+	return marks, err
 }
 
 func tokens(old func(s authagent.TokenStore, id string, old []byte) []byte) func(*testing.T) {

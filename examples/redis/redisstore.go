@@ -70,32 +70,27 @@ func (s *States) UseState(ctx context.Context, id string, until time.Time) (firs
 // Revocations is an authagent.RevocationStore.
 type Revocations struct{ Client redis.UniversalClient }
 
-// raise sets a key to the greater of what it is and ARGV[1], and its time to live
-// to the greater of what that is and ARGV[2]. Times are compared as text of equal
-// length: Lua's numbers would round them.
-var raise = redis.NewScript(`
-local at = redis.call('GET', KEYS[1])
-if not at or at < ARGV[1] then at = ARGV[1] end
+// mark sets a key to ARGV[1], and its time to live to the greater of what that is and
+// ARGV[2].
+var mark = redis.NewScript(`
 local ttl = math.max(redis.call('PTTL', KEYS[1]), tonumber(ARGV[2]))
-redis.call('SET', KEYS[1], at, 'PX', ttl)
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ttl)
 return 1`)
 
-// instant is a time as it is kept: nanoseconds since 1970, in 20 digits.
-func instant(t time.Time) string { return fmt.Sprintf("%020d", max(0, t.UnixNano())) }
-
 // Revoke implements authagent.RevocationStore.
-func (s *Revocations) Revoke(ctx context.Context, name string, at, until time.Time) error {
+func (s *Revocations) Revoke(ctx context.Context, name, as string, until time.Time) error {
 	ttl := max(time.Until(until), time.Second).Milliseconds()
-	if err := raise.Run(ctx, s.Client, []string{key("revoked", name)}, instant(at), ttl).Err(); err != nil {
+	if err := mark.Run(ctx, s.Client, []string{key("revoked", name)}, as, ttl).Err(); err != nil {
 		return fmt.Errorf("redisstore: revoke: %w", err)
 	}
 	return nil
 }
 
-// Revoked implements authagent.RevocationStore.
-func (s *Revocations) Revoked(ctx context.Context, names []string, started time.Time) (bool, error) {
+// Marks implements authagent.RevocationStore.
+func (s *Revocations) Marks(ctx context.Context, names []string) ([]string, error) {
+	marks := make([]string, len(names))
 	if len(names) == 0 {
-		return false, nil
+		return marks, nil
 	}
 	// In one round trip. MGET would not do in a cluster, where keys are apart.
 	pipe := s.Client.Pipeline()
@@ -104,18 +99,16 @@ func (s *Revocations) Revoked(ctx context.Context, names []string, started time.
 		found[i] = pipe.Get(ctx, key("revoked", name))
 	}
 	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
-		return false, fmt.Errorf("redisstore: look for revocations: %w", err)
+		return nil, fmt.Errorf("redisstore: look for revocations: %w", err)
 	}
-	for _, f := range found {
-		switch at, err := f.Result(); {
-		case errors.Is(err, redis.Nil):
-		case err != nil: // of several, Exec returned the first, which may have been Nil
-			return false, fmt.Errorf("redisstore: look for revocations: %w", err)
-		case at >= instant(started):
-			return true, nil
+	for i, f := range found {
+		value, err := f.Result()
+		if err != nil && !errors.Is(err, redis.Nil) { // of several, Exec returned the first, which may have been Nil
+			return nil, fmt.Errorf("redisstore: look for revocations: %w", err)
 		}
+		marks[i] = value
 	}
-	return false, nil
+	return marks, nil
 }
 
 // Sessions is a sessions.Store of values that are strings, as authagent's are.

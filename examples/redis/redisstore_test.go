@@ -56,7 +56,7 @@ func TestExpiry(t *testing.T) {
 	before := keys(t, client)
 	now := time.Now()
 	for _, lasts := range []time.Duration{time.Hour, time.Minute, -time.Hour} {
-		if err := revocations.Revoke(t.Context(), key, now, now.Add(lasts)); err != nil {
+		if err := revocations.Revoke(t.Context(), key, "mark", now.Add(lasts)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -103,10 +103,10 @@ func TestUnreachable(t *testing.T) {
 	store := &redisstore.Sessions{Client: client}
 	_, newErr := store.New(r, "name")
 	_, stateErr := (&redisstore.States{Client: client}).UseState(t.Context(), "x", time.Now())
-	_, revokedErr := (&redisstore.Revocations{Client: client}).Revoked(t.Context(), []string{"a", "b"}, time.Now())
+	_, revokedErr := (&redisstore.Revocations{Client: client}).Marks(t.Context(), []string{"a", "b"})
 	for what, err := range map[string]error{
-		"New": newErr, "Save": store.Save(r, httptest.NewRecorder(), gs), "UseState": stateErr, "Revoked": revokedErr,
-		"Revoke": (&redisstore.Revocations{Client: client}).Revoke(t.Context(), "x", time.Now(), time.Now()),
+		"New": newErr, "Save": store.Save(r, httptest.NewRecorder(), gs), "UseState": stateErr, "Marks": revokedErr,
+		"Revoke": (&redisstore.Revocations{Client: client}).Revoke(t.Context(), "x", "mark", time.Now()),
 	} {
 		if err == nil || !strings.HasPrefix(err.Error(), "redisstore: ") {
 			t.Errorf("%s: %v", what, err)

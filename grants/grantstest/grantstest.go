@@ -113,7 +113,7 @@ func (k *kit) grant(id string, change ...func(*grants.Grant)) grants.Grant {
 		Actions: []string{"orders:create", "orders:delete"}, Name: "Ünïcödé 名 🤖 'quoted\" \\ %", Model: strings.Repeat("m", 256),
 		Email: strings.Repeat("a", 64) + "@" + strings.Repeat("b", 180) + ".example", RequestedAt: k.now.Add(-time.Hour), RequestedFrom: "[2001:db8::1]:4711",
 		DecidedAt: k.now.Add(-time.Minute), ExpiresAt: k.now.Add(90 * 24 * time.Hour),
-		SessionsFrom: k.now.Add(-2 * time.Hour),
+		Era: 7,
 	}
 	for _, f := range change {
 		f(&g)
@@ -225,7 +225,7 @@ func (k *kit) grantsUpdated() {
 	bystander := k.create(k.grant("g2", func(g *grants.Grant) { g.UserID = "User_2" }))
 	want := before
 	want.State, want.Access, want.Actions, want.Name, want.Model = grants.Suspended, authagent.AccessRead, nil, "n", ""
-	want.Email, want.RequestedFrom, want.DecidedAt, want.SessionsFrom = "new@example.com", "", time.Time{}, time.Time{}
+	want.Email, want.RequestedFrom, want.DecidedAt, want.Era = "new@example.com", "", time.Time{}, 0
 	want.RequestedAt, want.ExpiresAt = k.now.Add(time.Second), k.now.Add(2*time.Hour)
 	got := must[grants.Grant](k, "UpdateGrant")(k.UpdateGrant(ctx, want))
 	want.Version++

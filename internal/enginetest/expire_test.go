@@ -29,7 +29,7 @@ func TestDeleteExpired(t *testing.T) {
 			if _, err := s.States().UseState(ctx, name, until); err != nil {
 				t.Fatal(err)
 			}
-			if err := s.Revocations().Revoke(ctx, name, now, until); err != nil {
+			if err := s.Revocations().Revoke(ctx, name, name, until); err != nil {
 				t.Fatal(err)
 			}
 			if err := s.Tokens().SaveTokens(ctx, name, nil, []byte(name), until); err != nil {

@@ -87,8 +87,8 @@ func plannedCalls(s *sqlstore.Store) map[string]func(context.Context) error {
 		_ = s.Tokens().SaveTokens(ctx, "name 7", []byte("old"), []byte("new"), time.Now())
 		return nil
 	}
-	calls["Revoked"] = func(ctx context.Context) error {
-		_, err := s.Revocations().Revoked(ctx, []string{"session:x", "agent:y", "all", "user:z"}, time.Now())
+	calls["Marks"] = func(ctx context.Context) error {
+		_, err := s.Revocations().Marks(ctx, []string{"session:x", "agent:y", "all", "user:z"})
 		return err
 	}
 	for name, q := range map[string]sqlstore.EventQuery{

@@ -105,7 +105,7 @@ func write(s *sqlstore.Store, kind, name string) error {
 		_, err := s.States().UseState(ctx, name, later)
 		return err
 	case "revocation":
-		return s.Revocations().Revoke(ctx, name, time.Now(), later)
+		return s.Revocations().Revoke(ctx, name, "mark", later)
 	}
 	return s.Tokens().SaveTokens(ctx, name, nil, []byte(name), later)
 }
@@ -121,7 +121,8 @@ func kept(s *sqlstore.Store, kind, name string) (bool, error) {
 		first, err := s.States().UseState(ctx, name, time.Now())
 		return !first, err
 	case "revocation":
-		return s.Revocations().Revoked(ctx, []string{name}, time.Now().Add(-time.Hour))
+		marks, err := s.Revocations().Marks(ctx, []string{name})
+		return err == nil && marks[0] != "", err
 	}
 	sealed, err := s.Tokens().LoadTokens(ctx, name)
 	return string(sealed) == name, err

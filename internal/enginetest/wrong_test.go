@@ -230,9 +230,9 @@ func uses(s *sqlstore.Store) map[string]func(context.Context) error {
 			return err
 		},
 		"UseState": func(ctx context.Context) error { _, err := s.States().UseState(ctx, rand.Text(), later); return err },
-		"Revoke":   func(ctx context.Context) error { return s.Revocations().Revoke(ctx, rand.Text(), time.Now(), later) },
-		"Revoked": func(ctx context.Context) error {
-			_, err := s.Revocations().Revoked(ctx, []string{rand.Text()}, time.Now())
+		"Revoke":   func(ctx context.Context) error { return s.Revocations().Revoke(ctx, rand.Text(), rand.Text(), later) },
+		"Marks": func(ctx context.Context) error {
+			_, err := s.Revocations().Marks(ctx, []string{rand.Text()})
 			return err
 		},
 		"SaveTokens": func(ctx context.Context) error {

@@ -79,60 +79,53 @@ func (s *States) use(id string, until time.Time, most int) (first, full bool) {
 	return true, false
 }
 
-// Revocations remembers which keys were revoked, and when. The zero value is
-// ready. It is safe for concurrent use.
+// Revocations remembers the marks of keys. The zero value is ready. It is safe for
+// concurrent use.
 type Revocations struct {
 	n     atomic.Int64 // entries, readable without the lock: nothing revoked is the usual case
 	mu    sync.RWMutex
-	at    map[string]time.Time
+	mark  map[string]string
 	until map[string]time.Time
 	sweep time.Time
 }
 
-// Revoke records that everything of key that began at or before at has ended,
-// to be remembered until the given time.
-func (s *Revocations) Revoke(_ context.Context, key string, at, until time.Time) error {
+// Revoke gives key a mark, to be remembered until the latest of the times given.
+func (s *Revocations) Revoke(_ context.Context, key, mark string, until time.Time) error {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.at == nil {
-		s.at, s.until = make(map[string]time.Time), make(map[string]time.Time)
+	if s.mark == nil {
+		s.mark, s.until = make(map[string]string), make(map[string]time.Time)
 	}
 	if now.After(s.sweep) {
 		forget(s.until, now)
-		for k := range s.at {
+		for k := range s.mark {
 			if _, kept := s.until[k]; !kept {
-				delete(s.at, k)
+				delete(s.mark, k)
 			}
 		}
 		s.sweep = now.Add(sweepEvery)
 	}
-	if at.After(s.at[key]) {
-		s.at[key] = at
-	}
+	s.mark[key] = mark
 	if until.After(s.until[key]) {
 		s.until[key] = until
 	}
-	s.n.Store(int64(len(s.at)))
+	s.n.Store(int64(len(s.mark)))
 	return nil
 }
 
 // Empty reports whether nothing at all is revoked.
 func (s *Revocations) Empty() bool { return s.n.Load() == 0 }
 
-// Revoked reports whether any of keys was revoked at or after started.
-func (s *Revocations) Revoked(_ context.Context, keys []string, started time.Time) (bool, error) {
-	if s.Empty() {
-		return false, nil
-	}
+// Marks returns the mark of each of keys, empty for none.
+func (s *Revocations) Marks(_ context.Context, keys []string) ([]string, error) {
+	marks := make([]string, len(keys))
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for _, key := range keys {
-		if at, ok := s.at[key]; ok && !started.After(at) {
-			return true, nil
-		}
+	for i, key := range keys {
+		marks[i] = s.mark[key]
 	}
-	return false, nil
+	return marks, nil
 }
 
 func forget(until map[string]time.Time, now time.Time) {

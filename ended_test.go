@@ -1,0 +1,220 @@
+package authagent_test
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/memstore"
+)
+
+// TestAnotherRelyingParty is SES-13 and SES-14: what began at a relying party of
+// another scenario or redirect URL, with the same keys and client, is neither a
+// session nor a login here, and goes on there.
+func TestAnotherRelyingParty(t *testing.T) {
+	for name, change := range map[string]func(b *bench, c *authagent.Config){
+		"scenario": func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.profiles) },
+		"redirect URL": func(_ *bench, c *authagent.Config) {
+			c.RedirectURL = "https://staging.example/auth/agent/callback"
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eachStore(t, func(t *testing.T, k *cluster) {
+				k.instance("2", func(c *authagent.Config) { change(k.bench, c) })
+				c := k.browser()
+				callback := k.authorize(k.agent, k.begin(c, ""))
+				switch resp := k.get(c, callback, "X-Instance", "2"); {
+				case resp.reason() != authagent.ErrState || len(resp.Header["Set-Cookie"]) != 0:
+					t.Errorf("SES-14: the login gets %d %s, and sets %q", resp.StatusCode, resp.body, resp.Header["Set-Cookie"])
+				case k.get(c, callback).StatusCode != http.StatusSeeOther:
+					t.Error("SES-14: the login cannot be finished where it began")
+				}
+				time.Sleep(2 * time.Second)
+				if resp := k.get(c, "/me", "X-Instance", "2"); resp.StatusCode != http.StatusUnauthorized || len(resp.sessionCookies()) > 0 && resp.sessionCookies()[0].MaxAge < 0 {
+					t.Errorf("SES-13: the session gets %d, and sets %q", resp.StatusCode, resp.Header["Set-Cookie"])
+				}
+				if k.me(c) == nil {
+					t.Error("SES-13: the session is gone where it began")
+				}
+			})
+		})
+	}
+}
+
+// ends are all that ends sessions from outside.
+var ends = map[string]func(rp *authagent.RelyingParty, s *authagent.Session) error{
+	"EndSession": func(rp *authagent.RelyingParty, s *authagent.Session) error {
+		return rp.EndSession(context.Background(), s.ID)
+	},
+	"EndAgentSessions": func(rp *authagent.RelyingParty, s *authagent.Session) error {
+		return rp.EndAgentSessions(context.Background(), s.Agent)
+	},
+	"EndUserSessions": func(rp *authagent.RelyingParty, s *authagent.Session) error {
+		return rp.EndUserSessions(context.Background(), s.UserID)
+	},
+	"EndAllSessions": func(rp *authagent.RelyingParty, _ *authagent.Session) error {
+		return rp.EndAllSessions(context.Background())
+	},
+}
+
+// TestEndAcrossClocks is SES-15: sessions that began at an instance whose clock is
+// up to five minutes off end when another ends them, and an agent that is let in
+// anew is let in at once.
+func TestEndAcrossClocks(t *testing.T) {
+	for name, end := range ends {
+		for _, by := range []time.Duration{-5 * time.Minute, -time.Second, 0, time.Second, 5 * time.Minute} {
+			t.Run(name+" "+by.String(), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					k := newCluster(t, func(_ *bench, c *authagent.Config) {
+						c.Sessions, c.Revocations = &aheadSessions{by: by}, &memstore.Revocations{}
+					})
+					for range 2 { // the second time, there is a mark already
+						c := k.browser()
+						s := k.mustSignIn(c, k.agent)
+						if err := end(k.rp, s); err != nil {
+							t.Fatal(err)
+						}
+						anew := k.browser()
+						k.mustSignIn(anew, k.agent)
+						if k.me(c) != nil {
+							t.Error("SES-15: the session survives")
+						}
+						if k.me(anew) == nil {
+							t.Error("SES-15: an agent that was let in anew is not")
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// duringSignIn does something when the scenario has decided.
+type duringSignIn struct {
+	authagent.Scenario
+	then func(authagent.Principal)
+}
+
+func (d *duringSignIn) SignIn(ctx context.Context, in *authagent.SignIn) (authagent.Principal, error) {
+	who, err := d.Scenario.SignIn(ctx, in)
+	if d.then != nil {
+		d.then(who)
+	}
+	return who, err
+}
+
+// TestEndDuringSignIn is SES-15 for a sign-in that is under way: what ends sessions
+// after the scenario has looked at the account ends this one.
+func TestEndDuringSignIn(t *testing.T) {
+	for name, end := range ends {
+		if name == "EndSession" {
+			continue // nobody knows its ID yet
+		}
+		t.Run(name, func(t *testing.T) {
+			during := &duringSignIn{}
+			k := newCluster(t, func(b *bench, c *authagent.Config) { during.Scenario, c.Scenario = c.Scenario, during })
+			var once sync.Once
+			during.then = func(who authagent.Principal) {
+				once.Do(func() {
+					s := &authagent.Session{Agent: authagent.Agent{Issuer: k.as.URL, ID: k.agent.ID}, UserID: who.UserID}
+					if err := end(k.rp, s); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			c := k.browser()
+			if resp := k.get(c, k.authorize(k.agent, k.begin(c, ""))); resp.StatusCode != http.StatusSeeOther {
+				t.Fatalf("callback: %d", resp.StatusCode)
+			}
+			if k.me(c) != nil {
+				t.Error("SES-15: the session survives")
+			}
+			during.then = func(authagent.Principal) { k.rp.EndUserSessions(context.Background(), "somebody else") }
+			k.users.Add("bob@example.com", "Bob")
+			k.mustSignIn(k.browser(), k.as.AddAgent(authagenttest.Agent{ID: "agent_bob", Email: "bob@example.com"}))
+		})
+	}
+}
+
+// keepsUntil notes how long revocations are to be kept.
+type keepsUntil struct {
+	memstore.Revocations
+	until time.Time
+}
+
+func (u *keepsUntil) Revoke(ctx context.Context, key, mark string, until time.Time) error {
+	u.until = until
+	return u.Revocations.Revoke(ctx, key, mark, until)
+}
+
+// TestRevocationsLast is SES-16: no mark goes before the last session that it ends
+// is over by the slowest clock, and a session goes on when a mark is cleaned up.
+func TestRevocationsLast(t *testing.T) {
+	for name, end := range ends {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				store := &keepsUntil{}
+				k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Revocations = store })
+				s := k.mustSignIn(k.browser(), k.agent)
+				if err := end(k.rp, s); err != nil {
+					t.Fatal(err)
+				}
+				if store.until.Before(s.ExpiresAt.Add(10 * time.Minute)) {
+					t.Errorf("SES-16: kept until %v, and the session's end is %v", store.until, s.ExpiresAt)
+				}
+				c := k.browser()
+				k.mustSignIn(c, k.agent)
+				store.Revocations = memstore.Revocations{}
+				if k.me(c) == nil {
+					t.Error("SES-16: the session ends with the mark")
+				}
+			})
+		})
+	}
+}
+
+// TestRevocationsWarning is SES-18: a site in production is told once that the
+// default forgets.
+func TestRevocationsWarning(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(c *authagent.Config)
+		want   int
+	}{
+		"production":     {func(*authagent.Config) {}, 1},
+		"a store is set": {func(c *authagent.Config) { c.Revocations = &memstore.Revocations{} }, 0},
+		"development":    {func(c *authagent.Config) { c.RedirectURL = "http://localhost:8080/auth/agent/callback" }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k := newCluster(t, func(_ *bench, c *authagent.Config) { test.change(c) })
+			if n := strings.Count(k.log.String(), "level=WARN"); n != test.want || n != strings.Count(k.log.String(), "Config.Revocations") {
+				t.Errorf("SES-18: %d warnings: %s", n, k.log)
+			}
+		})
+	}
+}
+
+// TestSessionEpoch is SES-19: a new epoch ends all sessions for good, those of a
+// site's own Sessions as well, and whatever is remembered of revocations.
+func TestSessionEpoch(t *testing.T) {
+	for name, own := range map[string]authagent.Sessions{"cookie": nil, "the site's own": &mapSessions{}} {
+		t.Run(name, func(t *testing.T) {
+			k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Sessions = own })
+			k.instance("2", func(c *authagent.Config) { c.SessionEpoch = "2" })
+			c := k.browser()
+			k.mustSignIn(c, k.agent)
+			saved := k.cookies(c)
+			if resp := k.get(k.bare(), "/me", "Cookie", saved); resp.StatusCode != http.StatusOK {
+				t.Fatalf("before: %d", resp.StatusCode)
+			}
+			if resp := k.get(k.bare(), "/me", "Cookie", saved, "X-Instance", "2"); resp.StatusCode != http.StatusUnauthorized {
+				t.Errorf("SES-19: %d in the new epoch", resp.StatusCode)
+			}
+		})
+	}
+}

@@ -1,0 +1,141 @@
+package enginetest_test
+
+import (
+	"bufio"
+	"encoding/base64"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// firstCompatible is the first commit beside which every later one works: it passes
+// on what it does not know, and its sessions name their redirect URL.
+const firstCompatible = "2d18cb777cf96fd4610e8931d57291e759b6a549"
+
+// TestSideBySide is CMP-4: the binaries of two commits, on one database and with one
+// set of keys, are one site.
+func TestSideBySide(t *testing.T) {
+	binaries := buildBoth(t)
+	for _, kept := range []string{"cookie", "sqlstore"} {
+		t.Run(kept, func(t *testing.T) {
+			onEngines(t, func(t *testing.T, d *database) {
+				s, _ := d.migrated(t)
+				b := newSite(t, s)
+				b.twoBinaries(t, d, kept, binaries)
+				for _, order := range []string{"began at the old one", "began at the new one"} {
+					t.Run(order, func(t *testing.T) { b.isOneSite(t, order == "began at the new one") })
+					old := b.first.Load()
+					b.first.Store(b.second.Load())
+					b.second.Store(old)
+				}
+			})
+		})
+	}
+}
+
+// isOneSite checks that what began at the first instance goes on at the second, and
+// that what one ends is ended at the other. Sessions of firstCompatible have no marks:
+// once all of an account were ended, those that begin later are refused by a newer
+// instance as well, until the old one is replaced. So that comes last.
+func (b *site) isOneSite(t *testing.T, marked bool) {
+	me := func(cookies, instance string) int {
+		return b.get(t, "/me", cookies, "X-Instance", instance).StatusCode
+	}
+	cookies := b.signIn(t, b.browser(t))
+	if got := me(cookies, "2"); got != http.StatusOK {
+		t.Errorf("CMP-4: a session of the first gets %d at the second", got)
+	}
+	started := b.begin(t)
+	if resp := b.get(t, started.callback, started.cookies, "X-Instance", "2"); resp.StatusCode != http.StatusSeeOther {
+		t.Errorf("CMP-4: a login of the first gets %d %s at the second", resp.StatusCode, resp.body)
+	}
+	paths := []string{"/end/session", "/auth/agent/logout", "/end/agent", "/end/user", "/end/all"}
+	for i, path := range paths {
+		for _, at := range []string{"1", "2"} {
+			if !marked && i >= 2 && (path != "/end/user" || at != "2") {
+				continue
+			}
+			cookies := b.signIn(t, b.browser(t))
+			if one, two := me(cookies, "1"), me(cookies, "2"); one != http.StatusOK || two != http.StatusOK {
+				t.Errorf("CMP-4: a new session gets %d and %d before %s", one, two, path)
+			}
+			if resp := b.post(t, path, cookies, "X-Instance", at); resp.StatusCode >= 400 {
+				t.Errorf("%s: %d %s", path, resp.StatusCode, resp.body)
+			}
+			if one, two := me(cookies, "1"), me(cookies, "2"); one != http.StatusUnauthorized || two != http.StatusUnauthorized {
+				t.Errorf("CMP-4: %s at %s: the session gets %d and %d", path, at, one, two)
+			}
+		}
+	}
+}
+
+// twoBinaries puts the processes of two binaries in the place of both instances.
+func (b *site) twoBinaries(t *testing.T, d *database, sessions string, binaries [2]string) {
+	t.Helper()
+	for i, binary := range binaries {
+		command := exec.Command(binary)
+		command.Stderr = os.Stderr
+		command.Env = append(os.Environ(),
+			"SITE_DRIVER="+d.driver, "SITE_DSN="+d.with(d.usual...), "SITE_PREFIX="+d.prefix, "SITE_SESSIONS="+sessions,
+			"SITE_ISSUER="+b.as.URL, "SITE_CLIENT="+b.client.ID, "SITE_SECRET="+b.client.Secret,
+			"SITE_REDIRECT="+b.server.URL+"/auth/agent/callback", "SITE_KEY="+base64.StdEncoding.EncodeToString(b.key))
+		out, err := command.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := command.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { command.Process.Kill(); command.Wait() })
+		address, err := bufio.NewReader(out).ReadString('\n')
+		if err != nil {
+			t.Fatalf("%s does not start: %v", binary, err)
+		}
+		target := &url.URL{Scheme: "http", Host: strings.TrimSpace(address)}
+		mux := http.NewServeMux()
+		mux.Handle("/", &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Host = r.In.Host
+		}})
+		if i == 0 {
+			b.first.Store(mux)
+		} else {
+			b.second.Store(mux)
+		}
+	}
+}
+
+// buildBoth builds the site program with the package as it was, and as it is.
+func buildBoth(t *testing.T) (binaries [2]string) {
+	t.Helper()
+	run := func(dir, name string, args ...string) {
+		t.Helper()
+		command := exec.Command(name, args...)
+		command.Dir = dir
+		if out, err := command.CombinedOutput(); err != nil {
+			t.Fatalf("%s %q: %v\n%s", name, args, err, out)
+		}
+	}
+	if err := exec.Command("git", "cat-file", "-e", firstCompatible+"^{commit}").Run(); err != nil {
+		t.Skipf("the history of the repository is not here: commit %s: %v", firstCompatible, err)
+	}
+	then, archive := t.TempDir(), filepath.Join(t.TempDir(), "then.tar")
+	run("../..", "git", "archive", "-o", archive, firstCompatible)
+	run(then, "tar", "-xf", archive)
+	own := filepath.Join(then, "internal", "enginetest")
+	if err := os.RemoveAll(filepath.Join(own, "sitebinary")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(own, "sitebinary"), os.DirFS("sitebinary")); err != nil {
+		t.Fatal(err)
+	}
+	binaries = [2]string{filepath.Join(t.TempDir(), "old"), filepath.Join(t.TempDir(), "new")}
+	run(own, "go", "build", "-o", binaries[0], "./sitebinary")
+	run(".", "go", "build", "-o", binaries[1], "./sitebinary")
+	return binaries
+}
