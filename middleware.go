@@ -755,7 +755,7 @@ func (rp *RelyingParty) backFrom(r *http.Request, e *Error) string {
 	if r.Method == http.MethodGet {
 		return rp.returnTarget(browser.Target(r))
 	}
-	return cmp.Or(e.Back, rp.config.ReturnTo)
+	return cmp.Or(e.Back, browser.Back(r), rp.config.ReturnTo)
 }
 
 // refuseNobody gives the answer that was prepared, if the request is one of a
@@ -859,7 +859,7 @@ func (rp *RelyingParty) answer(w http.ResponseWriter, r *http.Request, e *Error)
 func (rp *RelyingParty) refusalPage(r *http.Request, e *Error) Page {
 	p := Page{
 		Title: e.Title(), Detail: e.Detail(), Status: e.Status(), Code: string(e.Reason), RequestID: e.RequestID,
-		Retry: e.RetryAfter > 0, Home: cmp.Or(e.Back, rp.config.ReturnTo), Field: e.Field, SignOut: rp.signOut(r, e),
+		Retry: e.RetryAfter > 0, Home: cmp.Or(e.Back, browser.Back(r), rp.config.ReturnTo), Field: e.Field, SignOut: rp.signOut(r, e),
 	}
 	if e.problem().SignIn != "" {
 		p.Button = rp.signpost.OwnButton(rp.returnFrom(r, e))
@@ -900,11 +900,7 @@ func (rp *RelyingParty) signOut(r *http.Request, e *Error) string {
 	if err != nil || v.session == nil && !v.ended && !rp.another(r) {
 		return ""
 	}
-	back := rp.config.ReturnTo
-	if r.Method == http.MethodGet {
-		back = rp.returnTarget(browser.Target(r))
-	}
-	return rp.config.LogoutPath + "?return_to=" + url.QueryEscape(back)
+	return rp.config.LogoutPath + "?return_to=" + url.QueryEscape(rp.backFrom(r, e))
 }
 
 // again reports whether starting a new sign-in is what to do next.
