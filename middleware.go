@@ -653,11 +653,11 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session
 	if s.Access == AccessNone {
 		s.Actions = nil
 	}
-	switch reason, ok := reasonOf(err); {
-	case err == nil:
+	if err == nil {
 		rp.confirm(s)
 		return s, nil
-	case ok && reason != ErrPaused:
+	}
+	if reason, ok := reasonOf(err); ok && reason != ErrPaused {
 		return nil, rp.endRefused(w, r, s, reason)
 	}
 	return s, err
