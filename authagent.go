@@ -22,9 +22,17 @@
 //	mux.Handle("GET /orders", rp.RequireAccess(authagent.AccessRead)(orders))
 //	mux.Handle("POST /orders", rp.RequireAction("orders:create")(newOrder))
 //
-// A handler behind the middleware asks who acts:
+// A handler behind the middleware asks who acts, an agent or a person:
 //
 //	s, ok := authagent.FromContext(r.Context())
+//	userID, ok := authagent.HumanFromContext(r.Context())
+//
+// # Guards
+//
+// A guard whose name begins with Require lets nobody through whom it has not
+// recognised: agents by their session, people by Config.Human. Where a browser has the
+// cookie of an agent's session, even of one that has ended, nobody in it is a person
+// until somebody signs out. The table is in docs/guards.md.
 //
 // # Who is who
 //
@@ -47,8 +55,9 @@
 //
 // # What is left to the site
 //
-// To serve over TLS; to keep its keys; to put [RelyingParty.ForbidAgents] in
-// front of what no agent may do; to say who the client is behind a proxy; and,
+// To serve over TLS; to keep its keys; to put [RelyingParty.RequireHuman] in
+// front of what no agent may do; to protect what people do against requests of other
+// sites ([net/http.CrossOriginProtection]); to say who the client is behind a proxy; and,
 // where there are several instances, to share a [RevocationStore], a [StateStore]
 // and, if tokens are kept, a [TokenStore] between them. Package sqlstore has all
 // of them.

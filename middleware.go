@@ -710,11 +710,11 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session
 	if s.Access == AccessNone {
 		s.Actions = nil
 	}
-	switch reason, ok := reasonOf(err); {
-	case err == nil:
+	if err == nil {
 		rp.confirm(s)
 		return s, nil
-	case ok && reason != ErrPaused:
+	}
+	if reason, ok := reasonOf(err); ok && reason != ErrPaused {
 		return nil, rp.endRefused(w, r, s, reason)
 	}
 	return s, err
@@ -812,7 +812,7 @@ func (rp *RelyingParty) backFrom(r *http.Request, e *Error) string {
 	if r.Method == http.MethodGet {
 		return rp.returnTarget(browser.Target(r))
 	}
-	return cmp.Or(e.Back, rp.config.ReturnTo)
+	return cmp.Or(e.Back, browser.Back(r), rp.config.ReturnTo)
 }
 
 // refuseNobody gives the answer that was prepared, if the request is one of a
@@ -919,7 +919,7 @@ func (rp *RelyingParty) answer(w http.ResponseWriter, r *http.Request, e *Error)
 func (rp *RelyingParty) refusalPage(r *http.Request, e *Error) Page {
 	p := Page{
 		Title: e.Title(), Detail: e.Detail(), Status: e.Status(), Code: string(e.Reason), RequestID: e.RequestID,
-		Retry: e.RetryAfter > 0, Home: cmp.Or(e.Back, rp.config.ReturnTo), Field: e.Field, SignOut: rp.signOut(r, e),
+		Retry: e.RetryAfter > 0, Home: cmp.Or(e.Back, browser.Back(r), rp.config.ReturnTo), Field: e.Field, SignOut: rp.signOut(r, e),
 	}
 	if e.problem().SignIn != "" {
 		p.Button = rp.signpost.OwnButton(rp.returnFrom(r, e))
@@ -960,11 +960,7 @@ func (rp *RelyingParty) signOut(r *http.Request, e *Error) string {
 	if err != nil || v.session == nil && !v.ended && !rp.another(r) {
 		return ""
 	}
-	back := rp.config.ReturnTo
-	if r.Method == http.MethodGet {
-		back = rp.returnTarget(browser.Target(r))
-	}
-	return rp.config.LogoutPath + "?return_to=" + url.QueryEscape(back)
+	return rp.config.LogoutPath + "?return_to=" + url.QueryEscape(rp.backFrom(r, e))
 }
 
 // again reports whether starting a new sign-in is what to do next.

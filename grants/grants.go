@@ -140,8 +140,8 @@ type Policy struct {
 	// Logger gets what an operator wants to know; nil means slog.Default().
 	Logger *slog.Logger
 
-	// Path is where Handler is mounted, with a slash at its end. The default is
-	// "/account/agents/".
+	// Path is where Handler is mounted, as browsers ask for it, with a slash at its
+	// end. The default is "/account/agents/".
 	Path string
 
 	// Actions are the actions that an owner can allow by name, each with a few

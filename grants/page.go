@@ -16,11 +16,15 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/internal/answer"
+	"github.com/authagent-go/authagent/internal/browser"
 )
 
 // Handler returns the page on which a human who is signed in sees the agents
 // that are connected to their own account, lets them in or not, changes what they
-// may do, and ends it. It is mounted at Policy.Path, for all methods:
+// may do, and ends it. It is mounted at Policy.Path, for all methods. That is the path
+// that browsers ask for, with a prefix that a router takes off (http.StripPrefix): the
+// page's links and forms, and what owners and agents are told, lead there. At any
+// other path every request is refused, as a fault of the site.
 //
 //	mux.Handle("/account/agents/", grants.Handler(owners, rp))
 //
@@ -70,7 +74,12 @@ func Handler(p *Policy, rp *authagent.RelyingParty) http.Handler {
 		answer.Protect(w.Header())
 		w.Header().Add("Vary", "Cookie")
 		w.Header().Add("Vary", "Accept")
-		switch {
+		r = browser.WithBack(r, p.path())
+		switch path := browser.Path(r); {
+		case path+"/" == p.path():
+			redirect(w, p.path())
+		case !strings.HasPrefix(path, p.path()):
+			h.refuse(w, r, fmt.Errorf("grants: Handler is not mounted at Policy.Path: browsers ask for another path than %q", p.path()))
 		case rp.CheckOrigin(r) != nil:
 			h.refuse(w, r, authagent.ErrCrossOrigin)
 		case h.approvalID(r) != "":
@@ -132,11 +141,9 @@ func (h *pageHandler) serveOwner(w http.ResponseWriter, r *http.Request) {
 
 func (h *pageHandler) serve(w http.ResponseWriter, r *http.Request) error {
 	human, _ := authagent.HumanFromContext(r.Context())
-	name, below := strings.CutPrefix(r.URL.Path, h.policy.path())
+	name := strings.TrimPrefix(browser.Path(r), h.policy.path())
 	change, known := h.changes[name]
 	switch {
-	case !below:
-		return authagent.ErrMissing
 	case name == "":
 		return h.serveOverview(w, r, human)
 	case name == "connect":
@@ -433,7 +440,7 @@ func malformed(field string) error {
 
 // approvalID returns the ID of the approval that a request asks for, or "".
 func (h *pageHandler) approvalID(r *http.Request) string {
-	id, below := strings.CutPrefix(r.URL.Path, h.policy.path()+"approvals/")
+	id, below := strings.CutPrefix(browser.Path(r), h.policy.path()+"approvals/")
 	if _, decides := h.changes["approvals/"+id]; !below || decides || strings.Contains(id, "/") {
 		return ""
 	}

@@ -1052,15 +1052,85 @@ func TestAgentOfAnotherRelyingParty(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mux := s.server.Config.Handler.(*http.ServeMux)
-	mux.Handle("/second/", http.StripPrefix("/second", s.rp.Attach(grants.Handler(s.owners, second))))
+	page := s.rp.Attach(grants.Handler(s.owners, second))
 	agent := s.signedInAgent("agent_1")
 	s.signInHuman(agent, s.alice)
-	if resp := s.do(agent, "GET", "/second"+agents, ""); resp.StatusCode != 403 {
-		t.Errorf("%d %s", resp.StatusCode, resp.body)
+	if resp := s.serve(page, agent, agents); resp.Code != 403 {
+		t.Errorf("%d %s", resp.Code, resp.Body)
 	}
-	if resp := s.do(s.human(s.alice), "GET", "/second"+agents, ""); resp.StatusCode != 200 {
-		t.Errorf("human: %d %s", resp.StatusCode, resp.body)
+	if resp := s.serve(page, s.human(s.alice), agents); resp.Code != 200 {
+		t.Errorf("human: %d %s", resp.Code, resp.Body)
+	}
+}
+
+// serve has a handler answer a browser's page load.
+func (s *site) serve(h http.Handler, c *http.Client, target string) *httptest.ResponseRecorder {
+	w, r := httptest.NewRecorder(), httptest.NewRequest("GET", target, nil)
+	u, _ := url.Parse(s.server.URL)
+	for _, cookie := range c.Jar.Cookies(u) {
+		r.AddCookie(cookie)
+	}
+	r.Header.Set("Accept", htmlOnly)
+	h.ServeHTTP(w, r)
+	return w
+}
+
+// TestPageMounted is GRD-11: the page works below a prefix that a router takes off,
+// where Policy.Path has the prefix, and all its links keep it; mounted anywhere else,
+// it says so to the operator instead of leading nowhere.
+func TestPageMounted(t *testing.T) {
+	s := newSite(t)
+	var log strings.Builder
+	config := authagent.Config{
+		Issuer: s.as.URL, ClientID: "second", ClientSecret: "x", RedirectURL: "https://shop.example/app/auth/agent/callback",
+		SessionKeys: [][]byte{[]byte("0123456789abcdef0123456789ABCDEF")}, SignInPath: "/app/sign-in",
+		Scenario: authagent.FreshProfile(&memstore.Profiles{}), Human: signedIn, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+	}
+	rp, err := authagent.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice := s.human(s.alice)
+	for _, test := range []struct {
+		path, strip, target string
+		want                int
+	}{
+		{"/app/account/agents/", "/app", "/app/account/agents/", 200},
+		{"/app/account/agents/", "", "/app/account/agents/", 200},
+		{"/app/account/agents/", "/app", "/app/account/agents", 303},
+		{"", "", "/account/agents/", 200},
+		{"", "/app", "/app/account/agents/", 500},
+		{"", "", "/my/agents/", 500},
+		{"", "", "/my/agents/approve", 500},
+	} {
+		s.owners.Path = test.path
+		log.Reset()
+		page := http.StripPrefix(test.strip, grants.Handler(s.owners, rp))
+		w := s.serve(page, alice, test.target)
+		if w.Code != test.want {
+			t.Errorf("GRD-11 %+v: %d %s", test, w.Code, w.Body)
+		}
+		switch test.want {
+		case 200:
+			if body := w.Body.String(); !strings.Contains(body, `action="`+test.target+`connect"`) || strings.Count(body, `="`+test.target) != strings.Count(body, "account/agents/") {
+				t.Errorf("GRD-11 %+v: %s", test, body)
+			}
+			if got := s.serve(page, s.human(""), test.target).Header().Get("Location"); got != "/app/sign-in?return_to="+url.QueryEscape(test.target) {
+				t.Errorf("GRD-9 %+v: sent to %q", test, got)
+			}
+		case 500:
+			if !strings.Contains(log.String(), "is not mounted at Policy.Path") || strings.Contains(w.Body.String(), "mounted") {
+				t.Errorf("GRD-11 %+v: log %s, page %s", test, log.String(), w.Body)
+			}
+		}
+	}
+	// Who is signed out when a form is sent is led to the sign-in page, and back to this one.
+	s.owners.Path = ""
+	w, r := httptest.NewRecorder(), httptest.NewRequest("POST", agents+"approve", nil)
+	r.Header.Set("Accept", htmlOnly)
+	grants.Handler(s.owners, rp).ServeHTTP(w, r)
+	if w.Code != 401 || !strings.Contains(w.Body.String(), `href="/app/sign-in?return_to=`+url.QueryEscape(agents)+`"`) {
+		t.Errorf("GRD-9: %d %s", w.Code, w.Body)
 	}
 }
 

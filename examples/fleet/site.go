@@ -61,7 +61,8 @@ func (s *site) routes(shop *shop, humans *people) http.Handler {
 	mux.Handle("/auth.md", s.rp.DiscoveryHandler())
 	mux.Handle("/account/agents/", grants.Handler(s.owners, s.rp))
 
-	agents := s.rp.RequireAccess(authagent.AccessRead)
+	read := s.rp.RequireAccess(authagent.AccessRead)
+	agents := func(h http.Handler) http.Handler { return read(s.rp.RequireAgent(h)) } // people have nothing to do here
 	mux.Handle("GET /me", agents(http.HandlerFunc(me)))
 	mux.Handle("GET /orders", agents(http.HandlerFunc(shop.orders)))
 	mux.Handle("POST /orders", s.rp.RequireAction("orders:create")(agents(http.HandlerFunc(shop.order))))

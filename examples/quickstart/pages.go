@@ -23,7 +23,8 @@ type view struct {
 	Human     bool        `json:"-"` // whether Alice is signed in, on the home page
 	At        *entrance   `json:"-"` // on an entrance's pages
 
-	Session *authagent.Session `json:"session"` // who acts; nil for nobody
+	Session *authagent.Session `json:"session"` // of the agent that acts; nil for none
+	UserID  string             `json:"-"`       // whose account it is about; empty for none
 	Owner   string             `json:"owner"`   // name of the user that it acts for; empty for none
 	Orders  []string           `json:"orders,omitempty"`
 	Notes   []string           `json:"notes,omitempty"`
@@ -31,13 +32,9 @@ type view struct {
 
 // view returns what all pages of an entrance show: who acts, and for whom.
 func (e *entrance) view(r *http.Request) view {
-	v := view{At: e}
-	session, ok := authagent.FromContext(r.Context())
-	if !ok {
-		return v
-	}
-	v.Session = session
-	if account, ok := e.site.users.Get(session.UserID); ok {
+	v := view{At: e, UserID: account(r)}
+	v.Session, _ = authagent.FromContext(r.Context())
+	if account, ok := e.site.users.Get(v.UserID); ok {
 		v.Owner = account.Name
 	}
 	return v

@@ -108,7 +108,8 @@ func (s *site) handler() http.Handler {
 
 	// What a person must do in person is closed to agents, whichever way they
 	// came in: it takes the guard of every relying party.
-	mux.Handle("/settings", s.humansOnly(http.HandlerFunc(s.settings)))
+	person := s.entrances[0].rp.RequireHuman // and to strangers
+	mux.Handle("/settings", s.humansOnly(person(http.HandlerFunc(s.settings))))
 	mux.Handle(agentsPath, s.humansOnly(grants.Handler(s.owners, s.entrances[0].rp)))
 
 	// The shop's own forms have to come from its own pages. The relying party's
@@ -158,8 +159,8 @@ func (e *entrance) mount(mux *http.ServeMux) {
 	// Anybody may look at the first page; it shows who is signed in.
 	mux.Handle("GET "+e.Path+"{$}", e.rp.Attach(http.HandlerFunc(e.overview)))
 
-	// Orders are a user's data. The guard lets in who may at least read them, and
-	// holds who may only read to GET and HEAD, but for what its owner has named.
+	// Orders are a user's data. The guard lets in the user, and agents that may at
+	// least read them; those are held to GET and HEAD, but for what their owner has named.
 	orders := e.rp.RequireAccess(authagent.AccessRead)
 	mux.Handle("GET "+e.Path+"orders", orders(http.HandlerFunc(e.listOrders)))
 	mux.Handle("POST "+e.Path+"orders", e.rp.RequireAction(placeOrders)(orders(http.HandlerFunc(e.placeOrder))))
@@ -185,23 +186,33 @@ func (e *entrance) overview(w http.ResponseWriter, r *http.Request) {
 func (e *entrance) listOrders(w http.ResponseWriter, r *http.Request) {
 	v := e.view(r)
 	e.site.mu.Lock()
-	v.Orders = slices.Clone(e.site.orders[v.Session.UserID])
+	v.Orders = slices.Clone(e.site.orders[v.UserID])
 	e.site.mu.Unlock()
 	write(w, r, "orders", v)
 }
 
 func (e *entrance) placeOrder(w http.ResponseWriter, r *http.Request) {
-	// The guard let the request through, so there is a session, and by its
-	// UserID the handler finds what belongs to the user, and to nobody else.
-	session, _ := authagent.FromContext(r.Context())
+	// The guard let the request through, so somebody acts, and by their account the
+	// handler finds what belongs to the user, and to nobody else.
+	userID := account(r)
 	item, ok := formText(w, r, "item")
 	if !ok {
 		return
 	}
 	e.site.mu.Lock()
-	e.site.orders[session.UserID] = append(e.site.orders[session.UserID], item)
+	e.site.orders[userID] = append(e.site.orders[userID], item)
 	e.site.mu.Unlock()
 	http.Redirect(w, r, e.Path+"orders", http.StatusSeeOther)
+}
+
+// account returns whose account a request is about: that of the agent's user, or of
+// the person who is signed in.
+func account(r *http.Request) (userID string) {
+	if session, ok := authagent.FromContext(r.Context()); ok {
+		return session.UserID
+	}
+	userID, _ = authagent.HumanFromContext(r.Context())
+	return userID
 }
 
 func (e *entrance) showProfile(w http.ResponseWriter, r *http.Request) {

@@ -15,7 +15,9 @@ import (
 	"github.com/alexedwards/scs/v2"
 	scsmemstore "github.com/alexedwards/scs/v2/memstore"
 	"github.com/gin-gonic/gin"
+	"github.com/go-chi/chi/v5"
 	"github.com/google/go-cmp/cmp"
+	"github.com/labstack/echo/v5"
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
@@ -122,6 +124,75 @@ func TestRouters(t *testing.T) {
 			}
 			if n := o.placed.Load(); n != 1 {
 				t.Errorf("%d orders were placed", n)
+			}
+		})
+	}
+}
+
+// TestOrder is GRD-10: with Attach around the whole router, what a route's
+// RequireAction would allow is refused, and the log says by whom and what to do.
+func TestOrder(t *testing.T) {
+	gin.SetMode(gin.ReleaseMode)
+	for name, mount := range map[string]func(*authagent.RelyingParty, routers.Orders) http.Handler{
+		"chi": routers.Chi, "gin": routers.Gin, "echo": routers.Echo,
+		"chi, Use": func(rp *authagent.RelyingParty, o routers.Orders) http.Handler {
+			r := chi.NewRouter()
+			r.Use(rp.Attach)
+			r.With(rp.RequireAction("orders:create")).Post("/orders", o.Place)
+			return r
+		},
+		"echo, Use": func(rp *authagent.RelyingParty, o routers.Orders) http.Handler {
+			e := echo.New()
+			e.Use(echo.WrapMiddleware(rp.Attach))
+			e.POST("/orders", echo.WrapHandler(http.HandlerFunc(o.Place)), echo.WrapMiddleware(rp.RequireAction("orders:create")))
+			return e
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			as := authagenttest.NewServer()
+			defer as.Close()
+			var site, inner http.Handler
+			web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { site.ServeHTTP(w, r) }))
+			defer web.Close()
+			client := as.AddClient(authagenttest.Client{ID: "site", RedirectURIs: []string{web.URL + "/auth/agent/callback"}})
+			users := &memstore.Users{}
+			users.Add("alice@example.com", "Alice")
+			var log strings.Builder
+			rp, err := authagent.New(authagent.Config{
+				Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: web.URL + "/auth/agent/callback",
+				SessionKeys: [][]byte{[]byte("0123456789abcdef0123456789ABCDEF")},
+				Scenario:    authagent.FullAccount(users, policy{}), Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			site = routers.Chi(rp, &orders{}) // to sign in
+			browser := as.NewBrowser()
+			agent := as.AddAgent(authagenttest.Agent{ID: "agent_buyer", Email: "alice@example.com"})
+			resp, err := agent.SignIn(t.Context(), browser, web.URL+"/auth/agent/login?return_to=/orders")
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp.Body.Close()
+
+			inner = mount(rp, &orders{})
+			site = rp.Attach(inner)
+			if got := do(t, browser, "POST", web.URL+"/orders"); got != "403 agent_read_only" {
+				t.Errorf("GRD-10: %s", got)
+			}
+			if !strings.Contains(log.String(), "Attach refused") || !strings.Contains(log.String(), "RequireAction or RequireApproval, put that outside of Attach") {
+				t.Errorf("GRD-10: the log has %s", log.String())
+			}
+			if strings.Contains(name, "Use") {
+				site = inner
+				if got := do(t, browser, "POST", web.URL+"/orders"); got != "403 agent_read_only" {
+					t.Errorf("GRD-10 %s", got)
+				}
+				return
+			}
+			site = inner // the guards of the route alone, in their order
+			if got := do(t, browser, "POST", web.URL+"/orders"); got != "200 placed, by agent_buyer for Alice" {
+				t.Errorf("GRD-10 without Attach around it: %s", got)
 			}
 		})
 	}

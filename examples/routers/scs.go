@@ -2,7 +2,6 @@ package routers
 
 import (
 	"encoding/json"
-	"errors"
 	"net/http"
 
 	"github.com/alexedwards/scs/v2"
@@ -37,7 +36,10 @@ func (m SCS) Start(_ http.ResponseWriter, r *http.Request, s *authagent.Session)
 	return nil
 }
 
-// Load returns the client's session, or authagent.ErrNoSession.
+// Load returns the client's session, authagent.ErrNoSession if there is none, or
+// authagent.ErrSessionEnded if what is there cannot be read: then the browser is
+// nobody's until somebody signs out. When scs itself ends the session, by its own
+// timeouts, it ends the human's with it.
 func (m SCS) Load(_ http.ResponseWriter, r *http.Request) (*authagent.Session, error) {
 	value := m.Manager.GetBytes(r.Context(), scsKey)
 	if value == nil {
@@ -45,7 +47,7 @@ func (m SCS) Load(_ http.ResponseWriter, r *http.Request) (*authagent.Session, e
 	}
 	var s authagent.Session
 	if err := json.Unmarshal(value, &s); err != nil {
-		return nil, errors.Join(errors.New("the agent's session cannot be read"), err)
+		return nil, authagent.ErrSessionEnded
 	}
 	return &s, nil
 }

@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -23,5 +24,19 @@ func Path(r *http.Request) string {
 	if decoded, err := url.PathUnescape(path); err == nil {
 		return decoded
 	}
+	return path
+}
+
+type backKey struct{}
+
+// WithBack returns r with the path where a page leads on to that refuses it, for
+// requests that cannot be sent again by a GET.
+func WithBack(r *http.Request, path string) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), backKey{}, path))
+}
+
+// Back returns the path of WithBack, or "".
+func Back(r *http.Request) string {
+	path, _ := r.Context().Value(backKey{}).(string)
 	return path
 }

@@ -3,8 +3,6 @@ package site
 import (
 	"errors"
 	"net/http"
-	"net/url"
-	"strings"
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/examples/shop/database"
@@ -73,59 +71,4 @@ func (s *Site) start(r *http.Request, u database.User) error {
 	s.humans.Put(ctx, "user", u.ID)
 	s.humans.Put(ctx, "changes", u.PasswordChanges)
 	return nil
-}
-
-// requireMember lets humans and agents through. Anybody else is told to sign in:
-// a browser on a page for both, a program as authagent does.
-func (s *Site) requireMember(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		a, err := s.actor(r)
-		switch {
-		case err != nil:
-			s.fail(w, r, err)
-		case a.User.ID != "":
-			next.ServeHTTP(w, r)
-		case wantsPage(r):
-			toSignIn(w, r)
-		default:
-			s.rp.ServeError(w, r, authagent.ErrNoSession)
-		}
-	})
-}
-
-// signInFirst has a human who opens a page for humans sign in, and come back.
-func (s *Site) signInFirst(next http.Handler) http.Handler {
-	check := s.rp.Attach(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if a, err := s.actor(r); err == nil && a.User.ID == "" {
-			toSignIn(w, r)
-			return
-		}
-		next.ServeHTTP(w, r) // which decides
-	}))
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet && wantsPage(r) {
-			check.ServeHTTP(w, r)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-func toSignIn(w http.ResponseWriter, r *http.Request) {
-	target := "/sign-in"
-	if r.Method == http.MethodGet {
-		target += "?return_to=" + url.QueryEscape(r.URL.RequestURI())
-	}
-	http.Redirect(w, r, target, http.StatusSeeOther)
-}
-
-// returnTo is where a human wanted to be: a path on this site, whoever wrote the
-// link.
-func returnTo(r *http.Request) string {
-	target := r.FormValue("return_to")
-	u, err := url.Parse(target)
-	if err != nil || u.Scheme != "" || u.Host != "" || !strings.HasPrefix(target, "/") || strings.HasPrefix(target, "//") || strings.Contains(target, `\`) {
-		return "/"
-	}
-	return target
 }

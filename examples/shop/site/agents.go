@@ -56,6 +56,7 @@ func (s *Site) admitAgents(ctx context.Context) (err error) {
 		SessionKeys:   s.config.SessionKeys,
 		Scenario:      grants.Enforce(s.store.Grants(), authagent.FullAccount(s.db, s.owners)),
 		DiscoveryPath: "/auth.md",
+		SignInPath:    "/sign-in",
 		Human:         s.human,
 		Audit:         s.owners.Record,
 		Revocations:   s.store.Revocations(),
@@ -73,7 +74,7 @@ func (s *Site) mountAgents(mux *http.ServeMux) {
 	mux.Handle("/auth/agent/login", s.rp.LoginHandler())
 	mux.Handle("/auth/agent/callback", s.rp.CallbackHandler())
 	mux.Handle("/auth/agent/logout", s.rp.LogoutHandler())
-	mux.Handle(agentsPath, s.signInFirst(grants.Handler(s.owners, s.rp)))
+	mux.Handle(agentsPath, grants.Handler(s.owners, s.rp))
 	for _, path := range []string{"/auth.md", "/auth.json", "/button.css"} {
 		mux.Handle(path, s.rp.DiscoveryHandler())
 	}

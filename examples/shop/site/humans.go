@@ -23,7 +23,7 @@ type signInForm struct {
 }
 
 func (s *Site) showSignIn(w http.ResponseWriter, r *http.Request) error {
-	return s.show(w, r, http.StatusOK, "sign-in", signInForm{ReturnTo: returnTo(r), Button: s.rp.Button(returnTo(r))})
+	return s.show(w, r, http.StatusOK, "sign-in", signInForm{ReturnTo: s.rp.ReturnTo(r), Button: s.rp.Button(s.rp.ReturnTo(r))})
 }
 
 // unknownHash is of a password that nobody has: whether an account exists must
@@ -53,13 +53,13 @@ func (s *Site) signIn(w http.ResponseWriter, r *http.Request) error {
 	case !ok || u.ID == "":
 		return s.show(w, r, http.StatusUnprocessableEntity, "sign-in", signInForm{
 			form: wrong("password", "This address and this password do not belong together."), Email: r.PostFormValue("email"),
-			ReturnTo: returnTo(r), Button: s.rp.Button(returnTo(r)),
+			ReturnTo: s.rp.ReturnTo(r), Button: s.rp.Button(s.rp.ReturnTo(r)),
 		})
 	}
 	if err := s.start(r, u); err != nil {
 		return err
 	}
-	http.Redirect(w, r, returnTo(r), http.StatusSeeOther)
+	http.Redirect(w, r, s.rp.ReturnTo(r), http.StatusSeeOther)
 	return nil
 }
 

@@ -104,8 +104,8 @@ func TestPages(t *testing.T) {
 		}{
 			{stranger, "/", "Add to cart"},
 			{stranger, "/sign-in?return_to=/orders", `data-auth-agent-button="true"`},
-			{stranger, "/sign-in?return_to=//evil.example", `name="return_to" value="/"`},
-			{stranger, "/orders", `name="return_to" value="/orders"`},
+			{stranger, "/sign-in?return_to=//evil.example", `action="/sign-in?return_to=%2f"`},
+			{stranger, "/orders", `action="/sign-in?return_to=%2forders"`},
 			{stranger, "/account/agents/", "You are an AI agent"},
 			{stranger, "/register", "Open an account"},
 			{stranger, "/nothing", "not_found"},

@@ -85,7 +85,8 @@ func (s *Site) routes() http.Handler {
 	// For whoever is signed in, and for agents that act for them. Agents that may
 	// only read are held to GET; what changes something has a name, by which
 	// owners can allow it.
-	member := func(h handlerFunc) http.Handler { return s.rp.Attach(s.requireMember(s.page(h))) }
+	read := s.rp.RequireAccess(authagent.AccessRead)
+	member := func(h handlerFunc) http.Handler { return read(s.page(h)) }
 	action := func(name string, h handlerFunc) http.Handler { return s.rp.RequireAction(name)(member(h)) }
 	mux.Handle("GET /cart", member(s.showCart))
 	mux.Handle("POST /cart", action(changeCart, s.addToCart))
@@ -109,7 +110,7 @@ func (s *Site) routes() http.Handler {
 	mux.Handle("POST /register", stranger(s.register))
 	mux.Handle("GET /confirm", stranger(s.showConfirm))
 	mux.Handle("POST /confirm", stranger(s.confirm))
-	human := func(h handlerFunc) http.Handler { return s.signInFirst(s.rp.RequireHuman(s.page(h))) }
+	human := func(h handlerFunc) http.Handler { return s.rp.RequireHuman(s.page(h)) }
 	mux.Handle("GET /account/activity", human(s.showActivity))
 	mux.Handle("GET /account/password", human(s.showPassword))
 	mux.Handle("POST /account/password", human(s.changePassword))
