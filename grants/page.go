@@ -133,6 +133,7 @@ func (h *pageHandler) serveOwner(w http.ResponseWriter, r *http.Request) {
 
 func (h *pageHandler) serve(w http.ResponseWriter, r *http.Request) error {
 	human, _ := authagent.HumanFromContext(r.Context())
+	h.policy.findHuman(r.Context(), h.rp, human)
 	name, below := strings.CutPrefix(r.URL.Path, h.policy.path())
 	change, known := h.changes[name]
 	switch {
