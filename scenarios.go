@@ -688,6 +688,30 @@ func (s *accounts) mayEnter(ctx context.Context, agent Agent, userID string) err
 	return nil
 }
 
+// FindUser returns the account with this ID, as the UserStore of Config.Scenario has
+// it, or ErrNotFound. It returns errors.ErrUnsupported where that store is no
+// [UserFinder], and for scenarios of a site's own that wrap none of this package.
+func (rp *RelyingParty) FindUser(ctx context.Context, id string) (User, error) {
+	s, ok := scenarioAs[interface{ finder() (UserFinder, bool) }](rp.config.Scenario)
+	if !ok {
+		return User{}, fmt.Errorf("authagent: find user: the scenario knows no accounts: %w", errors.ErrUnsupported)
+	}
+	finder, ok := s.finder()
+	if !ok {
+		return User{}, fmt.Errorf("authagent: find user: the UserStore is no UserFinder: %w", errors.ErrUnsupported)
+	}
+	user, err := finder.UserByID(ctx, id)
+	if err != nil {
+		return User{}, fmt.Errorf("authagent: find user: %w", err)
+	}
+	return user, nil
+}
+
+func (s *accounts) finder() (finder UserFinder, ok bool) {
+	finder, ok = s.users.(UserFinder)
+	return finder, ok
+}
+
 // Connect implements Connector where the link policy is an OwnerLinker.
 func (s *accounts) Connect(ctx context.Context, in *SignIn, userID string) error {
 	linker, ok := s.link.(OwnerLinker)

@@ -330,7 +330,7 @@ func TestApprovalsAreApart(t *testing.T) {
 	<-blocked
 	held := 0
 	for n := range 50 {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 		if errors.Is(ask(ctx, fmt.Sprint("user", n)), context.DeadlineExceeded) {
 			held++
 		}

@@ -2,6 +2,7 @@ package grants
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,6 +28,7 @@ const (
 	EventRules          authagent.EventName = "rules_changed"
 	EventPaused         authagent.EventName = "agents_paused" // the kill switch
 	EventResumed        authagent.EventName = "agents_resumed"
+	EventUnknownHuman   authagent.EventName = "human_unknown" // Config.Human returns an ID that the UserStore does not know
 )
 
 // A Notice is something that an owner should hear of.
@@ -126,6 +128,29 @@ func (p *Policy) dropped(ctx context.Context, r authagent.LinkRequest, why strin
 		e.UserID = r.User.ID
 	}
 	p.auditAside(ctx, e)
+}
+
+// findHuman leaves an event, once an hour, where the site's Human returns an ID that
+// its UserStore does not know: no agent's request could ever get to the page.
+func (p *Policy) findHuman(ctx context.Context, rp *authagent.RelyingParty, humanID string) {
+	if p.humans.Allow(humanID) > 0 {
+		return
+	}
+	ctx = context.WithoutCancel(ctx)
+	p.under.Go(func() {
+		p.do(ctx, func(ctx context.Context) error {
+			switch _, err := rp.FindUser(ctx, humanID); {
+			case errors.Is(err, authagent.ErrNotFound):
+				p.auditAside(ctx, authagent.Event{
+					Name: EventUnknownHuman, HumanID: humanID, Outcome: authagent.OutcomeFailed,
+					Detail: "Config.Human returns an ID that the UserStore does not know (UserByID); no agent can ask for an account with it",
+				})
+			case err != nil && !errors.Is(err, errors.ErrUnsupported):
+				return err
+			}
+			return nil
+		})
+	})
 }
 
 func (p *Policy) audit(ctx context.Context, e authagent.Event) {

@@ -205,6 +205,7 @@ type Policy struct {
 	touched  seen
 	moves    *limit.Limiter // notices of new networks, by grant
 	noes     *limit.Limiter // deeds that were refused, by grant
+	humans   *limit.Limiter // looks for the account of who sees the page
 }
 
 // EmailApproval names the agents that enter an account without being approved,
@@ -222,7 +223,7 @@ type EmailApproval struct {
 func OwnerApproval(store Store) *Policy {
 	p := &Policy{
 		store: store, filing: make(turn, 1), shadow: newShadow(),
-		moves: limit.New(maxMoves, time.Hour), noes: limit.New(maxNoes, time.Hour),
+		moves: limit.New(maxMoves, time.Hour), noes: limit.New(maxNoes, time.Hour), humans: limit.New(1, time.Hour),
 	}
 	p.post = newPost(p)
 	lost := func(why string) { p.logger().Error("grants: audit event lost", "why", why) }

@@ -294,3 +294,24 @@ func (c *countedGrants) CreateGrant(ctx context.Context, g grants.Grant) (grants
 	}
 	return have, created, err
 }
+
+// TestUnknownHuman is LNK-25: an owner's page of somebody whom the UserStore does not
+// know leaves an event, once an hour.
+func TestUnknownHuman(t *testing.T) {
+	var events log[authagent.Event]
+	s := newSite(t, func(s *site, _ *authagent.Config) {
+		s.owners.Audit = func(_ context.Context, e authagent.Event) { events.add(e) }
+	})
+	for range 3 {
+		for _, id := range []string{s.alice, "alice@example.com"} {
+			if got := s.do(s.human(id), "GET", agents, ""); got.StatusCode != http.StatusOK {
+				t.Errorf("%s: %d", id, got.StatusCode)
+			}
+		}
+	}
+	s.owners.Wait()
+	all := events.take()
+	if len(all) != 1 || all[0].Name != grants.EventUnknownHuman || all[0].HumanID != "alice@example.com" || all[0].Detail == "" {
+		t.Errorf("LNK-25: events %+v, want one about alice@example.com", all)
+	}
+}

@@ -141,6 +141,7 @@ func (h *pageHandler) serveOwner(w http.ResponseWriter, r *http.Request) {
 
 func (h *pageHandler) serve(w http.ResponseWriter, r *http.Request) error {
 	human, _ := authagent.HumanFromContext(r.Context())
+	h.policy.findHuman(r.Context(), h.rp, human)
 	name := strings.TrimPrefix(browser.Path(r), h.policy.path())
 	change, known := h.changes[name]
 	switch {
