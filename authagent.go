@@ -1011,7 +1011,14 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	if err != nil {
 		return err
 	}
-	in, err := rp.identify(ctx, token, login)
+	var in *SignIn
+	used := false
+	defer func() {
+		if !used {
+			rp.revokeUnused(token, in)
+		}
+	}()
+	in, err = rp.identify(ctx, token, login)
 	if err != nil {
 		return err
 	}
@@ -1031,6 +1038,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	if err := rp.start(w, r, session, in); err != nil {
 		return err
 	}
+	used = true
 	rp.record(r, EventLoginSucceeded, session, "", nil)
 	redirect(w, rp.returnTarget(login.ReturnTo))
 	return nil
@@ -1205,6 +1213,15 @@ func (rp *RelyingParty) Exchange(ctx context.Context, code string, l *Login) (*o
 		return nil, err
 	}
 	return publicToken(t), nil
+}
+
+// revokeUnused has the server revoke the tokens of a sign-in that came to nothing. Where
+// tokens are kept of users, other agents of one user may rest on the same grant.
+func (rp *RelyingParty) revokeUnused(token *wire.Token, in *SignIn) {
+	if in != nil {
+		token = in.token
+	}
+	rp.server.Discard(token, rp.tokens != nil && rp.config.SubjectIsUser)
 }
 
 func (rp *RelyingParty) exchange(ctx context.Context, code string, l *Login) (*wire.Token, error) {

@@ -131,7 +131,7 @@ func TestCheck(t *testing.T) {
 		{"secret, the code looked at first", []checkChange{quirksOff, secret, wrapped(authagenttest.PathToken, tokenError(400, "invalid_grant"))},
 			[]string{"ERROR ClientSecret: The server does not accept"}},
 		{"secret, the code looked at first, no refresh tokens", []checkChange{quirksOff, secret, wrapped(authagenttest.PathToken, codeFirst)},
-			[]string{"WARN ClientSecret: The token endpoint does not look at the secret"}},
+			[]string{"ERROR ClientSecret: The server does not accept"}},
 		{"no refresh tokens", []checkChange{quirksOff, wrapped(authagenttest.PathToken, codeFirst)}, nil},
 		{"redirect URI", []checkChange{elsewhere}, []string{"ERROR RedirectURL: The server refuses the redirect URI"}},
 		{"redirect URI, RFCs", []checkChange{quirksOff, elsewhere}, []string{"ERROR RedirectURL: The server refuses the redirect URI"}},
@@ -229,7 +229,7 @@ func answerGrant(grant string, mw func(http.Handler) http.Handler) func(http.Han
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
 			r.Body = io.NopCloser(bytes.NewReader(body))
-			if strings.Contains(string(body), grant) {
+			if strings.Contains(string(body), grant) && !asksForEncoding(body) {
 				own.ServeHTTP(w, r)
 				return
 			}

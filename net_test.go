@@ -705,12 +705,20 @@ func TestTokenAnswers_NET_8(t *testing.T) {
 		}
 	}
 	for _, token := range []any{
-		"absent", nil, "", 1, true, []string{"x"}, "a\r\nX-Evil: 1", "a b", "a\tb", "ä", "a,b", `a"b`, "\x00", strings.Repeat("a", 4097),
+		"absent", nil, "", 1, true, []string{"x"}, "a\r\nX-Evil: 1", "a b", "a\tb", "ä", "a,b", `a"b`, "\x00", "a!b", strings.Repeat("a", 16<<10+1),
 	} {
 		try("access_token", token, false)
 	}
-	for _, refresh := range []any{"a b", "a\n", 1, strings.Repeat("a", 4097)} {
+	for _, refresh := range []any{"a b", "a\n", "a\x7f", "\u00e4", 1, strings.Repeat("a", 16<<10+1)} {
 		try("refresh_token", refresh, false)
+	}
+	// NET-26, NET-27: what some servers do give.
+	visible := ""
+	for c := byte('!'); c <= '~'; c++ {
+		visible += string(c)
+	}
+	for _, refresh := range []string{"1//!*$", visible, strings.Repeat("!", 5000), strings.Repeat("~", 16<<10)} {
+		try("refresh_token", refresh, true)
 	}
 	try("refresh_token", "absent", true)
 	for _, kind := range []any{"absent", nil, "", "DPoP", "mac", "Bearer ", "Bearer,mac", 1, []string{"Bearer"}} {
@@ -735,6 +743,34 @@ func TestTokenAnswers_NET_8(t *testing.T) {
 		try("expires_in", lifetime, false)
 	}
 	try("anything_else", map[string]any{"access_token": "x"}, true)
+}
+
+// TestLongAccessToken: NET-27. An access token of 16 KiB, full of roles, signs in, is
+// kept, refreshed and sent on.
+func TestLongAccessToken(t *testing.T) {
+	roles := make([]string, 900)
+	for i := range roles {
+		roles[i] = fmt.Sprintf("role-%05d", i)
+	}
+	as := quickServer(t)
+	b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Tokens = &memstore.Tokens{} })
+	long := signedHS256(newKey(), nil, with(b.accessClaims(), members{"roles": roles}))
+	long = long[:strings.LastIndexByte(long, '.')+1] + strings.Repeat("A", 16<<10-strings.LastIndexByte(long, '.')-1)
+	if len(long) != 16<<10 {
+		t.Fatalf("the token has %d bytes", len(long))
+	}
+	b.says(members{"sub": "agent_alice", "email": "alice@example.com"})
+	b.gives(members{"access_token": long, "refresh_token": strings.Repeat("!", 16<<10)})
+	s := b.mustSignIn(b.browser(), b.agent)
+	token, err := b.rp.TokenSource(t.Context(), s).Token()
+	if err != nil || token.AccessToken != long {
+		t.Errorf("kept: %v", err)
+	}
+	for _, r := range as.Requests(authagenttest.PathUserInfo) {
+		if r.Header.Get("Authorization") != "Bearer "+long {
+			t.Error("userinfo was asked with another token")
+		}
+	}
 }
 
 // TestTLS_NET_11: NET-11. The chain, the name, the time and the version all count.

@@ -74,14 +74,18 @@ func TestSecondAddress(t *testing.T) {
 				b := newBenchOn(t, as)
 				b.mustSignIn(b.browser(), b.agent)
 			})
-			for name, second := range map[string]wrapper{
-				"second missing":                    authagenttest.Reply(404, "text/plain", "404"),
-				"second is another issuer's, too":   documentOf(with(good, members{"issuer": "https://evil.example"})),
-				"second is a fault of another kind": authagenttest.Reply(503, "text/html", "later"),
+			for name, second := range map[string]func(good members) wrapper{
+				"second missing": func(members) wrapper { return authagenttest.Reply(404, "text/plain", "404") },
+				"second is another issuer's, too": func(m members) wrapper {
+					return documentOf(with(m, members{"issuer": "https://evil.example"}))
+				},
+				"second is a fault of another kind": func(members) wrapper { return authagenttest.Reply(503, "text/html", "later") },
 			} {
 				t.Run(name, func(t *testing.T) {
-					as.Reset()
-					as.Wrap(authagenttest.PathDiscovery, second)
+					as := rfcServer(t)
+					good := metadataOf(t, as)
+					as.Wrap(authagenttest.PathMetadata, test.first(good))
+					as.Wrap(authagenttest.PathDiscovery, second(good))
 					b := newBenchOn(t, as)
 					resp := b.get(b.browser(), "/auth/agent/login")
 					if test.log == "" && name == "second missing" {

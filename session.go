@@ -785,6 +785,9 @@ func (rp *RelyingParty) Shutdown(ctx context.Context) error {
 	if rp.tokens != nil {
 		errs = append(errs, rp.tokens.Shutdown(ctx))
 	}
+	if err := rp.server.Settle(ctx); err != nil {
+		errs = append(errs, fmt.Errorf("wait for revocations: %w", err))
+	}
 	if err := rp.audit.Wait(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("wait for the audit trail: %w", err))
 	}

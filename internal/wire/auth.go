@@ -92,7 +92,8 @@ func (s *Server) learnAuth(ctx context.Context, m *Metadata) (Auth, error) {
 	if m.Revocation != "" && only(m.RevocationAuth) == AuthUnknown {
 		questions = append(questions, question{m.Revocation, fields{{"token", probePrefix + rand.Text()}}})
 	}
-	for i, q := range questions {
+	for i := 0; i < len(questions); i++ {
+		q := questions[i]
 		post, err := s.ask(ctx, q, AuthPost, secret)
 		if err != nil {
 			return AuthUnknown, err

@@ -23,7 +23,13 @@ func (s *Server) Reads(ctx context.Context) (Encoding, error) {
 	if err != nil {
 		return Unknown, err
 	}
-	return s.learn(ctx, m)
+	e, err := s.learn(ctx, m)
+	if err == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.learned.encoding = e
+	}
+	return e, err
 }
 
 // Takes asks the server how the client may prove itself by its secret, whatever is

@@ -129,10 +129,14 @@ func (c *Client) post(ctx context.Context, step, endpoint string, e Encoding, f 
 	return c.send(ctx, step, http.MethodPost, endpoint, header, body)
 }
 
-// validToken holds tokens to the characters of RFC 6750 section 2.1, so that one
-// can never break out of a header.
-func validToken(s string) bool {
-	if s == "" || len(s) > 4096 {
+// maxToken bounds a token, for the sake of headers and of stores that keep it. Access
+// tokens with many roles or groups in them get that long.
+const maxToken = 16 << 10
+
+// validAccess holds access tokens to the characters of RFC 6750 section 2.1, so that
+// one can never break out of a header.
+func validAccess(s string) bool {
+	if s == "" || len(s) > maxToken {
 		return false
 	}
 	for _, c := range []byte(s) {
@@ -143,4 +147,15 @@ func validToken(s string) bool {
 		}
 	}
 	return true
+}
+
+// validRefresh holds refresh tokens to the visible characters of RFC 6749 appendix
+// A.17. They travel in bodies alone.
+func validRefresh(s string) bool {
+	for _, c := range []byte(s) {
+		if c <= ' ' || c > '~' {
+			return false
+		}
+	}
+	return len(s) <= maxToken
 }

@@ -72,9 +72,9 @@ func readToken(o strictjson.Object) (*Token, error) {
 	switch err := errors.Join(errs[:]...); {
 	case err != nil:
 		return nil, err
-	case !validToken(t.Access):
+	case !validAccess(t.Access):
 		return nil, errors.New("access_token is missing or not a token")
-	case t.Refresh != "" && !validToken(t.Refresh):
+	case !validRefresh(t.Refresh):
 		return nil, errors.New("refresh_token is not a token")
 	case !strings.EqualFold(kind, "Bearer"):
 		return nil, errors.New("token_type is not Bearer")

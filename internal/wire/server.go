@@ -32,6 +32,7 @@ type Server struct {
 	paused   time.Time // until when Learn leaves the server alone
 
 	collisions collisions
+	discards   discards
 }
 
 // A Secret returns the client secret as it is now. It is called for each request.
@@ -42,7 +43,7 @@ var ErrSecret = errors.New("no client secret")
 
 // NewServer returns the server that source describes, for one client.
 func NewServer(client *Client, source *Source, r Registration) *Server {
-	return &Server{Source: source, Registration: r, client: client}
+	return &Server{Source: source, Registration: r, client: client, discards: discards{slots: make(chan struct{}, maxDiscards)}}
 }
 
 // HasSecret returns nil, or why the client secret cannot be had.
