@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/alexedwards/argon2id"
-
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/examples/shop/database"
 	"github.com/authagent-go/authagent/sqlstore"
@@ -53,8 +51,8 @@ func (s *Site) me(r *http.Request) (database.User, error) {
 
 // hasPassword reports whether the form has the human's password, which is wanted
 // once more before what matters.
-func hasPassword(r *http.Request, u database.User) (bool, error) {
-	return argon2id.ComparePasswordAndHash(r.PostFormValue("current"), u.PasswordHash)
+func (s *Site) hasPassword(r *http.Request, u database.User) (bool, error) {
+	return s.passwords.matches(r.Context(), r.PostFormValue("current"), u.PasswordHash)
 }
 
 const notYourPassword = "This is not your password."
@@ -70,7 +68,7 @@ func (s *Site) changePassword(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ok, err := hasPassword(r, u)
+	ok, err := s.hasPassword(r, u)
 	if err != nil {
 		return err
 	}
@@ -84,7 +82,7 @@ func (s *Site) changePassword(w http.ResponseWriter, r *http.Request) error {
 	if f.Field != "" {
 		return s.show(w, r, http.StatusUnprocessableEntity, "password", f)
 	}
-	hash, err := argon2id.CreateHash(password, argon2id.DefaultParams)
+	hash, err := s.passwords.hash(r.Context(), password)
 	if err != nil {
 		return err
 	}
@@ -117,7 +115,7 @@ func (s *Site) changeEmail(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ok, err := hasPassword(r, u)
+	ok, err := s.hasPassword(r, u)
 	if err != nil {
 		return err
 	}
@@ -151,7 +149,7 @@ func (s *Site) deleteAccount(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	switch ok, err := hasPassword(r, u); {
+	switch ok, err := s.hasPassword(r, u); {
 	case err != nil:
 		return err
 	case !ok:

@@ -46,7 +46,7 @@ func (s *Site) signIn(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	ok, err := argon2id.ComparePasswordAndHash(r.PostFormValue("password"), u.PasswordHash)
+	ok, err := s.passwords.matches(r.Context(), r.PostFormValue("password"), u.PasswordHash)
 	switch {
 	case err != nil:
 		return err
@@ -99,7 +99,7 @@ func (s *Site) register(w http.ResponseWriter, r *http.Request) error {
 	if f.Field != "" {
 		return s.show(w, r, http.StatusUnprocessableEntity, "register", f)
 	}
-	hash, err := argon2id.CreateHash(password, argon2id.DefaultParams)
+	hash, err := s.passwords.hash(r.Context(), password)
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (s *Site) confirm(w http.ResponseWriter, r *http.Request) error {
 		hash = u.PasswordHash
 	}
 	f := confirmForm{Token: token, Email: c.Email}
-	switch ok, err := argon2id.ComparePasswordAndHash(r.PostFormValue("password"), hash); {
+	switch ok, err := s.passwords.matches(r.Context(), r.PostFormValue("password"), hash); {
 	case err != nil:
 		return err
 	case !ok:

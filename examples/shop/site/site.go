@@ -33,19 +33,20 @@ type Config struct {
 
 // A Site is a shop. It is safe for concurrent use.
 type Site struct {
-	config  Config
-	db      *database.DB
-	logger  *slog.Logger
-	humans  *scs.SessionManager // sessions of humans; those of agents are authagent's
-	store   *sqlstore.Store     // what is known about agents
-	owners  *grants.Policy      // what owners let agents do
-	rp      *authagent.RelyingParty
-	handler http.Handler
+	config    Config
+	db        *database.DB
+	logger    *slog.Logger
+	humans    *scs.SessionManager // sessions of humans; those of agents are authagent's
+	passwords hasher
+	store     *sqlstore.Store // what is known about agents
+	owners    *grants.Policy  // what owners let agents do
+	rp        *authagent.RelyingParty
+	handler   http.Handler
 }
 
 // New returns a Site, and makes the tables that it needs.
 func New(ctx context.Context, c Config) (*Site, error) {
-	s := &Site{config: c, db: c.DB, logger: c.Logger}
+	s := &Site{config: c, db: c.DB, logger: c.Logger, passwords: newHasher()}
 	if s.logger == nil {
 		s.logger = slog.Default()
 	}
@@ -54,7 +55,9 @@ func New(ctx context.Context, c Config) (*Site, error) {
 	s.humans.Lifetime = 7 * 24 * time.Hour
 	s.humans.IdleTimeout = 24 * time.Hour
 	s.humans.Cookie.Name = "shop_session"
-	s.humans.Cookie.Secure = strings.HasPrefix(c.URL, "https:")
+	if s.humans.Cookie.Secure = strings.HasPrefix(c.URL, "https:"); s.humans.Cookie.Secure {
+		s.humans.Cookie.Name = "__Host-shop_session" // which no neighbouring host can set
+	}
 	s.humans.ErrorFunc = func(w http.ResponseWriter, r *http.Request, err error) {
 		if r.Context().Err() == nil { // the client is still there
 			s.fail(w, r, fmt.Errorf("human's session: %w", err))
