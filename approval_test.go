@@ -239,9 +239,9 @@ func TestRewrittenOutside(t *testing.T) {
 	}
 }
 
-// TestUnshown is APR-2: what would make something else of the request than its
+// TestUnshown_APR_2 is APR-2: what would make something else of the request than its
 // owner is shown is refused, whatever the access.
-func TestUnshown(t *testing.T) {
+func TestUnshown_APR_2(t *testing.T) {
 	b := newBench(t) // full access
 	c := b.browser()
 	b.mustSignIn(c, b.agent)
@@ -279,9 +279,9 @@ func TestUnshown(t *testing.T) {
 	}
 }
 
-// TestOverrides is APR-3: headers that claim another method or address, and those
+// TestOverrides_APR_3 is APR-3: headers that claim another method or address, and those
 // that CGI takes for others, do not reach the handler in any spelling.
-func TestOverrides(t *testing.T) {
+func TestOverrides_APR_3(t *testing.T) {
 	b := newBench(t)
 	c := b.browser()
 	b.mustSignIn(c, b.agent)
@@ -323,9 +323,9 @@ func (o *keptSession) Load(http.ResponseWriter, *http.Request) (*authagent.Sessi
 
 func (o *keptSession) End(http.ResponseWriter, *http.Request) error { o.Session = nil; return nil }
 
-// TestAnotherSessionMeanwhile is APR-8: a request that was begun in one session is
+// TestAnotherSessionMeanwhile_APR_8 is APR-8: a request that was begun in one session is
 // not put before an owner, or performed, in another one of the same client.
-func TestAnotherSessionMeanwhile(t *testing.T) {
+func TestAnotherSessionMeanwhile_APR_8(t *testing.T) {
 	kept := &keptSession{}
 	b := newBench(t, func(_ *bench, c *authagent.Config) { c.Sessions = kept })
 	b.signIn(b.browser(), b.agent)
@@ -399,9 +399,9 @@ func TestForms(t *testing.T) {
 	}
 }
 
-// TestLimitsOfApprovals is APR-6: to ask how a request stands uses up no budget, so
+// TestLimitsOfApprovals_APR_6 is APR-6: to ask how a request stands uses up no budget, so
 // that what was approved passes.
-func TestLimitsOfApprovals(t *testing.T) {
+func TestLimitsOfApprovals_APR_6(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := grants.NewMemory()
 		owners := grants.OwnerApproval(store)
@@ -461,9 +461,9 @@ func TestLimitsOfApprovals(t *testing.T) {
 	})
 }
 
-// TestUncountedActions is APR-6: an action that an Approver refuses after it was
+// TestUncountedActions_APR_6 is APR-6: an action that an Approver refuses after it was
 // counted does not count.
-func TestUncountedActions(t *testing.T) {
+func TestUncountedActions_APR_6(t *testing.T) {
 	k := newCluster(t, func(_ *bench, c *authagent.Config) {
 		c.Limits = authagent.Limits{Actions: map[string]authagent.Rate{"a:do": {N: 1, Per: time.Hour}}}
 	})

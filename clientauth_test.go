@@ -271,9 +271,9 @@ func TestClientAuthCheck(t *testing.T) {
 	}
 }
 
-// TestClientAuthRelearned: CAUTH-5. A client that is registered anew for the other
+// TestClientAuthRelearned_CAUTH_5: CAUTH-5. A client that is registered anew for the other
 // way costs one sign-in at most; and many first sign-ins at once learn once.
-func TestClientAuthRelearned(t *testing.T) {
+func TestClientAuthRelearned_CAUTH_5(t *testing.T) {
 	g := &registrar{method: "client_secret_basic"}
 	as := rfcServer(t)
 	g.guard(as)

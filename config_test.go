@@ -288,10 +288,10 @@ func TestHostIsASCII(t *testing.T) {
 	}
 }
 
-// TestNoVerbPrints is CFG-9 and CFG-10: what New keeps prints by no verb, wherever it
+// TestNoVerbPrints_CFG_9_CFG_10 is CFG-9 and CFG-10: what New keeps prints by no verb, wherever it
 // is and copied by value too; a Config and a Login print by none for which package
 // fmt calls their methods.
-func TestNoVerbPrints(t *testing.T) {
+func TestNoVerbPrints_CFG_9_CFG_10(t *testing.T) {
 	k := newKept(t, func(b *bench, c *authagent.Config) {
 		c.TokenKey = b.as.JWTSecret
 		c.Scenario = authagent.FreshProfile(b.profiles)

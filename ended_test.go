@@ -14,10 +14,10 @@ import (
 	"github.com/authagent-go/authagent/memstore"
 )
 
-// TestAnotherRelyingParty is SES-13 and SES-14: what began at a relying party of
+// TestAnotherRelyingParty_SES_14 is SES-13 and SES-14: what began at a relying party of
 // another scenario or redirect URL, with the same keys and client, is neither a
 // session nor a login here, and goes on there.
-func TestAnotherRelyingParty(t *testing.T) {
+func TestAnotherRelyingParty_SES_14(t *testing.T) {
 	for name, change := range map[string]func(b *bench, c *authagent.Config){
 		"scenario": func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.profiles) },
 		"redirect URL": func(_ *bench, c *authagent.Config) {
@@ -63,10 +63,10 @@ var ends = map[string]func(rp *authagent.RelyingParty, s *authagent.Session) err
 	},
 }
 
-// TestEndAcrossClocks is SES-15: sessions that began at an instance whose clock is
+// TestEndAcrossClocks_SES_15 is SES-15: sessions that began at an instance whose clock is
 // up to five minutes off end when another ends them, and an agent that is let in
 // anew is let in at once.
-func TestEndAcrossClocks(t *testing.T) {
+func TestEndAcrossClocks_SES_15(t *testing.T) {
 	for name, end := range ends {
 		for _, by := range []time.Duration{-5 * time.Minute, -time.Second, 0, time.Second, 5 * time.Minute} {
 			t.Run(name+" "+by.String(), func(t *testing.T) {
@@ -109,9 +109,9 @@ func (d *duringSignIn) SignIn(ctx context.Context, in *authagent.SignIn) (authag
 	return who, err
 }
 
-// TestEndDuringSignIn is SES-15 for a sign-in that is under way: what ends sessions
+// TestEndDuringSignIn_SES_15 is SES-15 for a sign-in that is under way: what ends sessions
 // after the scenario has looked at the account ends this one.
-func TestEndDuringSignIn(t *testing.T) {
+func TestEndDuringSignIn_SES_15(t *testing.T) {
 	for name, end := range ends {
 		if name == "EndSession" {
 			continue // nobody knows its ID yet
@@ -153,9 +153,9 @@ func (u *keepsUntil) Revoke(ctx context.Context, key, mark string, until time.Ti
 	return u.Revocations.Revoke(ctx, key, mark, until)
 }
 
-// TestRevocationsLast is SES-16: no mark goes before the last session that it ends
+// TestRevocationsLast_SES_16 is SES-16: no mark goes before the last session that it ends
 // is over by the slowest clock, and a session goes on when a mark is cleaned up.
-func TestRevocationsLast(t *testing.T) {
+func TestRevocationsLast_SES_16(t *testing.T) {
 	for name, end := range ends {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -179,9 +179,9 @@ func TestRevocationsLast(t *testing.T) {
 	}
 }
 
-// TestRevocationsWarning is SES-18: a site in production is told once that the
+// TestRevocationsWarning_SES_18 is SES-18: a site in production is told once that the
 // default forgets.
-func TestRevocationsWarning(t *testing.T) {
+func TestRevocationsWarning_SES_18(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(c *authagent.Config)
 		want   int

@@ -217,10 +217,10 @@ func TestGuardTable(t *testing.T) {
 	}
 }
 
-// TestEndedBesidePerson is GRD-2, GRD-3 and GRD-4: whatever ends an agent's session,
+// TestEndedBesidePerson_GRD_2 is GRD-2, GRD-3 and GRD-4: whatever ends an agent's session,
 // its browser is not the person's before somebody signs out, and the page that says
 // so has the form to do it.
-func TestEndedBesidePerson(t *testing.T) {
+func TestEndedBesidePerson_GRD_2(t *testing.T) {
 	read := authagent.Link{Access: authagent.AccessRead}
 	spoil := func(change func(value string) string) func(*guardSite, *http.Client) {
 		return func(s *guardSite, c *http.Client) {
@@ -297,10 +297,10 @@ func TestEndedBesidePerson(t *testing.T) {
 	}
 }
 
-// TestAnotherPartysCookie is GRD-2 and GRD-5: beside the session cookie of another
+// TestAnotherPartysCookie_GRD_2_GRD_5 is GRD-2 and GRD-5: beside the session cookie of another
 // relying party of the site, whether or not its session holds, no person is recognised;
 // what is not this one's to guard passes on. A login's cookie is no session's.
-func TestAnotherPartysCookie(t *testing.T) {
+func TestAnotherPartysCookie_GRD_2_GRD_5(t *testing.T) {
 	s := newGuardSite(t, authagent.Link{Access: authagent.AccessFull}, true)
 	other := s.instance("other", func(c *authagent.Config) { c.ClientID = "other" })
 	began := s.browser()
@@ -339,9 +339,9 @@ func TestAnotherPartysCookie(t *testing.T) {
 	s.expect("person, after the sign-out at this party", person, persons)
 }
 
-// TestSignOutRemovesAll is GRD-6: a sign-out takes away the cookies of all sessions,
+// TestSignOutRemovesAll_GRD_6 is GRD-6: a sign-out takes away the cookies of all sessions,
 // once each, and no other cookie.
-func TestSignOutRemovesAll(t *testing.T) {
+func TestSignOutRemovesAll_GRD_6(t *testing.T) {
 	s := newGuardSite(t, authagent.Link{Access: authagent.AccessFull}, true)
 	c := s.browser()
 	s.mustSignIn(c, s.agent)
@@ -372,9 +372,9 @@ func TestSignOutRemovesAll(t *testing.T) {
 	}
 }
 
-// TestDevelopmentCookies is GRD-6: in development, where browsers share the cookies
+// TestDevelopmentCookies_GRD_6 is GRD-6: in development, where browsers share the cookies
 // of all ports, a site takes no other one's for its own.
-func TestDevelopmentCookies(t *testing.T) {
+func TestDevelopmentCookies_GRD_6(t *testing.T) {
 	names := func(redirect string) (login, session string) {
 		rp, err := authagent.New(authagent.Config{
 			Issuer: "http://localhost:9000", ClientID: "c", ClientSecret: "s", RedirectURL: redirect, SessionKeys: [][]byte{newKey()},
@@ -405,10 +405,10 @@ func TestDevelopmentCookies(t *testing.T) {
 	}
 }
 
-// TestHumanInGuards is GRD-8: who is signed in is asked once, by the guard that wants
+// TestHumanInGuards_GRD_8 is GRD-8: who is signed in is asked once, by the guard that wants
 // to know; what cannot be found out refuses the request; and without Config.Human
 // nobody is recognised.
-func TestHumanInGuards(t *testing.T) {
+func TestHumanInGuards_GRD_8(t *testing.T) {
 	s := newGuardSite(t, authagent.Link{Access: authagent.AccessFull}, true)
 	seen := ""
 	inner := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen, _ = authagent.HumanFromContext(r.Context()) })

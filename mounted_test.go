@@ -13,9 +13,9 @@ import (
 // pageLoad are the headers of a browser that shows a page.
 var pageLoad = []string{"Accept", "text/html", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}
 
-// TestSignInPath is GRD-9: a stranger's browser is sent to the site's own sign-in
+// TestSignInPath_GRD_9 is GRD-9: a stranger's browser is sent to the site's own sign-in
 // page, which knows where to lead back; nobody else is redirected, and never in a loop.
-func TestSignInPath(t *testing.T) {
+func TestSignInPath_GRD_9(t *testing.T) {
 	s := newGuardSite(t, authagent.Link{Access: authagent.AccessRead}, true)
 	for _, test := range []struct{ method, target, want string }{
 		{"GET", "/access?a=1&b=%2F", "/access?a=1&b=%2F"},
@@ -92,10 +92,10 @@ func TestSignInPath(t *testing.T) {
 	}
 }
 
-// TestMiddlewareOrder is GRD-10: around a mux that has a guard for the route, Attach
+// TestMiddlewareOrder_GRD_10 is GRD-10: around a mux that has a guard for the route, Attach
 // leaves the decision to it. Anything else that refuses says to the operator who it
 // was, and in which order the middlewares go.
-func TestMiddlewareOrder(t *testing.T) {
+func TestMiddlewareOrder_GRD_10(t *testing.T) {
 	s := newGuardSite(t, authagent.Link{Access: authagent.AccessRead, Actions: []string{"orders:create"}}, true)
 	stranger, c := s.browser(), s.browser()
 	s.signIn(c, s.agent)
@@ -177,9 +177,9 @@ func TestMiddlewareOrder(t *testing.T) {
 	}
 }
 
-// TestMountedBelowPrefix is GRD-11: below a prefix that a router takes off, whatever
+// TestMountedBelowPrefix_GRD_11 is GRD-11: below a prefix that a router takes off, whatever
 // leads back leads to the address that the browser asked for.
-func TestMountedBelowPrefix(t *testing.T) {
+func TestMountedBelowPrefix_GRD_11(t *testing.T) {
 	s := newGuardSite(t, authagent.Link{Access: authagent.AccessRead}, true, func(_ *bench, c *authagent.Config) {
 		c.RedirectURL = "https://shop.example/app/auth/agent/callback"
 		c.SignInPath = "/app/sign-in"

@@ -745,9 +745,9 @@ func TestTokenAnswers_NET_8(t *testing.T) {
 	try("anything_else", map[string]any{"access_token": "x"}, true)
 }
 
-// TestLongAccessToken: NET-27. An access token of 16 KiB, full of roles, signs in, is
+// TestLongAccessToken_NET_27: NET-27. An access token of 16 KiB, full of roles, signs in, is
 // kept, refreshed and sent on.
-func TestLongAccessToken(t *testing.T) {
+func TestLongAccessToken_NET_27(t *testing.T) {
 	roles := make([]string, 900)
 	for i := range roles {
 		roles[i] = fmt.Sprintf("role-%05d", i)

@@ -34,10 +34,10 @@ func documentAs(contentType string, m members) wrapper {
 	return authagenttest.Reply(200, contentType, string(body))
 }
 
-// TestSecondAddress: NET-20. Whatever is at the first well-known address, a good
+// TestSecondAddress_NET_20: NET-20. Whatever is at the first well-known address, a good
 // document at the second one is found, and where there is none, the first error is
 // the one that is reported, and no path is guessed.
-func TestSecondAddress(t *testing.T) {
+func TestSecondAddress_NET_20(t *testing.T) {
 	evil, hits := newEvil(t)
 	for _, test := range []struct {
 		name  string

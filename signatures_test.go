@@ -109,9 +109,9 @@ func (b *bench) keySet(keys ...any) {
 	b.as.Wrap(authagenttest.PathJWKS, authagenttest.Reply(200, "application/json", string(body)))
 }
 
-// TestKeyThatCannotBeRead: KEY-1. One key of a set that cannot be read does not
+// TestKeyThatCannotBeRead_KEY_1: KEY-1. One key of a set that cannot be read does not
 // spoil the others, wherever in the set it is (RFC 7517 section 5).
-func TestKeyThatCannotBeRead(t *testing.T) {
+func TestKeyThatCannotBeRead_KEY_1(t *testing.T) {
 	b := newOIDCBench(t, signsES256)
 	es, ed, rs := newSigner(t, "odd", "ES256").jwk(), newSigner(t, "odd", "EdDSA").jwk(), newSigner(t, "odd", "RS256").jwk()
 	for name, odd := range map[string]any{
@@ -357,9 +357,9 @@ func TestUnverifiedAccessToken(t *testing.T) {
 	}
 }
 
-// TestExpiryLeeway: ID-21. The clocks may be apart by as much for an id_token as
+// TestExpiryLeeway_ID_21: ID-21. The clocks may be apart by as much for an id_token as
 // for an access token.
-func TestExpiryLeeway(t *testing.T) {
+func TestExpiryLeeway_ID_21(t *testing.T) {
 	b := newOIDCBench(t, signsES256)
 	key := newSigner(t, "k", "ES256")
 	b.keySet(key.jwk())
@@ -415,9 +415,9 @@ func TestSharedSecretIDToken(t *testing.T) {
 	}
 }
 
-// TestAlgorithmInTheLog: ID-23. The log names the algorithm that was refused, if it
+// TestAlgorithmInTheLog_ID_23: ID-23. The log names the algorithm that was refused, if it
 // is the name of one; anything else is a stranger's words.
-func TestAlgorithmInTheLog(t *testing.T) {
+func TestAlgorithmInTheLog_ID_23(t *testing.T) {
 	key := newSigner(t, "k", "ES256")
 	for alg, want := range map[string]string{
 		"HS256": "HS256", "HS512": "HS512", "ES256K": "ES256K", "none": "none", "Ed448": "Ed448", "ES384": "ES384",

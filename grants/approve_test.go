@@ -315,9 +315,9 @@ func TestRevokedApproval(t *testing.T) {
 	}
 }
 
-// TestApprovalsAreApart is LNK-24: what waits for the approvals of one account holds
+// TestApprovalsAreApart_LNK_24 is LNK-24: what waits for the approvals of one account holds
 // up no other.
-func TestApprovalsAreApart(t *testing.T) {
+func TestApprovalsAreApart_LNK_24(t *testing.T) {
 	block := make(chan struct{})
 	blocked := make(chan struct{})
 	p := grants.OwnerApproval(stuckApprovals{grants.NewMemory(), blocked, block})

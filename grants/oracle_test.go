@@ -159,11 +159,11 @@ func newOracle(t *testing.T, kind accountKind, change ...func(*grants.Policy)) (
 	return s, store, bobs
 }
 
-// TestSameTime is LNK-19: not one answer, of the sign-in or after it, takes a moment
+// TestSameTime_LNK_19 is LNK-19: not one answer, of the sign-in or after it, takes a moment
 // longer or shorter because an account has the address, with an Audit that takes 50
 // ms and a database that does one thing at a time. The clock is that of a bubble, so
 // the times are exact.
-func TestSameTime(t *testing.T) {
+func TestSameTime_LNK_19(t *testing.T) {
 	measure := func(kind accountKind, pause time.Duration) (times []time.Duration, calls []string) {
 		synctest.Test(t, func(t *testing.T) {
 			s, store, bobs := newOracle(t, kind)
@@ -208,8 +208,8 @@ func TestSameTime(t *testing.T) {
 	}
 }
 
-// TestNoWaitForBackground is LNK-19: no answer waits for what filing tells Audit.
-func TestNoWaitForBackground(t *testing.T) {
+// TestNoWaitForBackground_LNK_19 is LNK-19: no answer waits for what filing tells Audit.
+func TestNoWaitForBackground_LNK_19(t *testing.T) {
 	for _, email := range []string{"alice@example.com", "carol@example.com"} {
 		bubble(t, email, func(t *testing.T) {
 			s := newShop(t, options{policy: func(p *grants.Policy) {
@@ -229,9 +229,9 @@ func TestNoWaitForBackground(t *testing.T) {
 	}
 }
 
-// TestCause is LNK-21: each sign-in that ends with approval_needed leaves one event,
+// TestCause_LNK_21 is LNK-21: each sign-in that ends with approval_needed leaves one event,
 // which says what has become of the request, or why there is none.
-func TestCause(t *testing.T) {
+func TestCause_LNK_21(t *testing.T) {
 	check := func(t *testing.T, kind accountKind, change ...func(*grants.Policy)) {
 		s, _, _ := newOracle(t, kind, change...)
 		s.events.take()
@@ -264,9 +264,9 @@ func TestCause(t *testing.T) {
 	}
 }
 
-// TestNoShadowOfAddresses is LNK-22: whatever addresses are named, one grant more is in the
+// TestNoShadowOfAddresses_LNK_22 is LNK-22: whatever addresses are named, one grant more is in the
 // store, of nobody, and it has expired.
-func TestNoShadowOfAddresses(t *testing.T) {
+func TestNoShadowOfAddresses_LNK_22(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		created := &countedGrants{}
 		s := newShop(t, options{store: func(in grants.Store) grants.Store { created.Store = in; return created }})
@@ -295,9 +295,9 @@ func (c *countedGrants) CreateGrant(ctx context.Context, g grants.Grant) (grants
 	return have, created, err
 }
 
-// TestUnknownHuman is LNK-25: an owner's page of somebody whom the UserStore does not
+// TestUnknownHuman_LNK_25 is LNK-25: an owner's page of somebody whom the UserStore does not
 // know leaves an event, once an hour.
-func TestUnknownHuman(t *testing.T) {
+func TestUnknownHuman_LNK_25(t *testing.T) {
 	var events log[authagent.Event]
 	s := newSite(t, func(s *site, _ *authagent.Config) {
 		s.owners.Audit = func(_ context.Context, e authagent.Event) { events.add(e) }

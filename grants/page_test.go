@@ -1075,10 +1075,10 @@ func (s *site) serve(h http.Handler, c *http.Client, target string) *httptest.Re
 	return w
 }
 
-// TestPageMounted is GRD-11: the page works below a prefix that a router takes off,
+// TestPageMounted_GRD_11 is GRD-11: the page works below a prefix that a router takes off,
 // where Policy.Path has the prefix, and all its links keep it; mounted anywhere else,
 // it says so to the operator instead of leading nowhere.
-func TestPageMounted(t *testing.T) {
+func TestPageMounted_GRD_11(t *testing.T) {
 	s := newSite(t)
 	var log strings.Builder
 	config := authagent.Config{

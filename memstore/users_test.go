@@ -15,7 +15,7 @@ func (u *userTable) AddAccount(_ context.Context, email string, user authagent.U
 	return u.Put(memstore.Account{User: user, Email: email}), nil
 }
 
-// TestUsers runs the kit for a site's accounts: LNK-7, LNK-8, LNK-9, LNK-10, LNK-35.
-func TestUsers(t *testing.T) {
+// TestUsers_LNK_35 runs the kit for a site's accounts: LNK-7, LNK-8, LNK-9, LNK-10, LNK-35.
+func TestUsers_LNK_35(t *testing.T) {
 	storetest.Users(t, func() storetest.UserTable { return &userTable{} })
 }

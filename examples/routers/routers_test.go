@@ -129,9 +129,9 @@ func TestRouters(t *testing.T) {
 	}
 }
 
-// TestOrder is GRD-10: with Attach around the whole router, what a route's
+// TestOrder_GRD_10 is GRD-10: with Attach around the whole router, what a route's
 // RequireAction would allow is refused, and the log says by whom and what to do.
-func TestOrder(t *testing.T) {
+func TestOrder_GRD_10(t *testing.T) {
 	gin.SetMode(gin.ReleaseMode)
 	for name, mount := range map[string]func(*authagent.RelyingParty, routers.Orders) http.Handler{
 		"chi": routers.Chi, "gin": routers.Gin, "echo": routers.Echo,

@@ -219,9 +219,9 @@ func TestShow(t *testing.T) {
 	}
 }
 
-// TestBlank is ID-11: what has nothing to be seen is no name, and none of it is left
+// TestBlank_ID_11 is ID-11: what has nothing to be seen is no name, and none of it is left
 // in one that has.
-func TestBlank(t *testing.T) {
+func TestBlank_ID_11(t *testing.T) {
 	for _, r := range []rune{
 		' ', '\u00a0', '\u2003', '\u3000', '\u2028', '\u2029', '\u200b', '\u200e', '\u202e', '\u2060', '\ufeff', '\u0000', '\u001b', '\u007f',
 		'\u0085', '\u00ad', '\ue000', '\U00100000', '\u0378', '\u2800', '\u3164', '\u115f', '\u1160', '\uffa0', '\u034f', '\u180e', '\u180b',

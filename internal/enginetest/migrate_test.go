@@ -220,9 +220,9 @@ func describe(t *testing.T, d *database, db *sql.DB) (columns []string) {
 	return columns
 }
 
-// TestExpandedSchema is CMP-3: an instance goes on with a schema to which a newer
+// TestExpandedSchema_CMP_3 is CMP-3: an instance goes on with a schema to which a newer
 // version has only added, and refuses one from which it has taken something away.
-func TestExpandedSchema(t *testing.T) {
+func TestExpandedSchema_CMP_3(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
 		s, db := d.migrated(t)
 		migrations, err := sqlstore.Migrations(d.dialect, d.prefix)

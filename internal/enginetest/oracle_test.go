@@ -32,11 +32,11 @@ const (
 // has been asked often enough.
 var oracleKinds = []string{"unknown", "known", "flooded"}
 
-// TestSameTimeOnEngines is LNK-20: neither the answer to a sign-in nor the next ones
+// TestSameTimeOnEngines_LNK_20 is LNK-20: neither the answer to a sign-in nor the next ones
 // take longer because an account has the address. Kinds of addresses come in turn, at
 // random. The medians of two kinds differ by less than those of two halves of one
 // kind do, but for one in twenty of them.
-func TestSameTimeOnEngines(t *testing.T) {
+func TestSameTimeOnEngines_LNK_20(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it measures")
 	}

@@ -17,9 +17,9 @@ import (
 // on what it does not know, and its sessions name their redirect URL.
 const firstCompatible = "2d18cb777cf96fd4610e8931d57291e759b6a549"
 
-// TestSideBySide is CMP-4: the binaries of two commits, on one database and with one
+// TestSideBySide_CMP_4 is CMP-4: the binaries of two commits, on one database and with one
 // set of keys, are one site.
-func TestSideBySide(t *testing.T) {
+func TestSideBySide_CMP_4(t *testing.T) {
 	binaries := buildBoth(t)
 	for _, kept := range []string{"cookie", "sqlstore"} {
 		t.Run(kept, func(t *testing.T) {

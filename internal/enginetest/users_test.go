@@ -109,9 +109,9 @@ func (u *userTable) AddAccount(ctx context.Context, email string, user authagent
 	return id, err
 }
 
-// TestUsers runs the kit for a site's accounts on the documented statements, on each
+// TestUsers_LNK_35 runs the kit for a site's accounts on the documented statements, on each
 // engine and collation: LNK-7, LNK-8, LNK-9, LNK-35.
-func TestUsers(t *testing.T) {
+func TestUsers_LNK_35(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
 		for _, column := range userColumns[d.name] {
 			t.Run(column, func(t *testing.T) {
@@ -156,9 +156,9 @@ var userFaults = map[string]struct {
 		[]string{"Kelvin_sign", "trailing_space", "several"}},
 }
 
-// TestUserFaultsAreFound is LNK-35: the kit fails for each of the faults, each in a
+// TestUserFaultsAreFound_LNK_35 is LNK-35: the kit fails for each of the faults, each in a
 // process of its own.
-func TestUserFaultsAreFound(t *testing.T) {
+func TestUserFaultsAreFound_LNK_35(t *testing.T) {
 	for name, fault := range userFaults {
 		t.Run(name, func(t *testing.T) {
 			for _, e := range engines {
@@ -188,7 +188,7 @@ func failed(out, subtest string) bool {
 	return false
 }
 
-// TestUserFault is run by TestUserFaultsAreFound, and fails there.
+// TestUserFault is run by TestUserFaultsAreFound_LNK_35, and fails there.
 func TestUserFault(t *testing.T) {
 	fault, ok := userFaults[os.Getenv("ENGINETEST_FAULT")]
 	if !ok {

@@ -133,8 +133,8 @@ func TestFullStatesAreQuick(t *testing.T) {
 	}
 }
 
-// TestRevocations is SES-3, SES-11 and SES-16.
-func TestRevocations(t *testing.T) {
+// TestRevocations_SES_16 is SES-3, SES-11 and SES-16.
+func TestRevocations_SES_16(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s memory.Revocations
 		ctx := context.Background()

@@ -28,9 +28,9 @@ func (t userTable) AddAccount(ctx context.Context, email string, u authagent.Use
 	return t.AddUser(ctx, database.User{Email: email})
 }
 
-// TestUsers runs the kit for a site's accounts, LNK-35, in SQLite and, where there is
+// TestUsers_LNK_35 runs the kit for a site's accounts, LNK-35, in SQLite and, where there is
 // one, PostgreSQL.
-func TestUsers(t *testing.T) {
+func TestUsers_LNK_35(t *testing.T) {
 	t.Run("SQLite", func(t *testing.T) {
 		db, err := database.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "shop.db"))
 		if err != nil {
