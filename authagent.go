@@ -1490,21 +1490,31 @@ func (rp *RelyingParty) accountName(ctx context.Context, s *Session) (name strin
 // handler is what the handlers have in common: the headers, and what
 // becomes of an error.
 func (rp *RelyingParty) handler(failed EventName, serve func(http.ResponseWriter, *http.Request) error) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		answer.Protect(w.Header())
-		err := serve(w, r)
-		if err == nil {
-			return
-		}
-		e := asError(err)
-		e.RequestID = newRequestID()
-		rp.record(r, failed, nil, "", e)
-		if e.Reason == ErrNoAccount && rp.config.RegistrationURL != "" {
-			redirect(w, rp.config.RegistrationURL)
-			return
-		}
-		rp.answer(w, r, e)
-	})
+	return &endpoint{rp, failed, serve}
+}
+
+// An endpoint is one of the package's own handlers, which Attach knows by the type.
+type endpoint struct {
+	rp     *RelyingParty
+	failed EventName
+	serve  func(http.ResponseWriter, *http.Request) error
+}
+
+// ServeHTTP implements [http.Handler].
+func (h *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	answer.Protect(w.Header())
+	err := h.serve(w, r)
+	if err == nil {
+		return
+	}
+	e := asError(err)
+	e.RequestID = newRequestID()
+	h.rp.record(r, h.failed, nil, "", e)
+	if e.Reason == ErrNoAccount && h.rp.config.RegistrationURL != "" {
+		redirect(w, h.rp.config.RegistrationURL)
+		return
+	}
+	h.rp.answer(w, r, e)
 }
 
 // redirect sends a browser on with 303, after which it always sends GET and no

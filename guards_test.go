@@ -458,3 +458,41 @@ func TestHumanInGuards_GRD_8(t *testing.T) {
 		}
 	}
 }
+
+// TestPauseKeepsTokens is GRD-12: a pause takes neither a session nor its tokens
+// away, and who is signed in as an agent meanwhile can sign out.
+func TestPauseKeepsTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kept := &memstore.Tokens{}
+		s := newGuardSite(t, authagent.Link{Access: authagent.AccessRead}, true, func(_ *bench, c *authagent.Config) { c.Tokens = kept })
+		c, leaving := s.browser(), s.browser()
+		session := s.mustSignIn(c, s.agent)
+		time.Sleep(2 * time.Second)
+		s.mustSignIn(leaving, s.agent)
+		s.scenario.paused.Store(true)
+		for range 3 {
+			s.expect("paused", c, pausedAgents)
+			time.Sleep(time.Minute)
+		}
+		page := s.get(c, "/forbid", "Accept", "text/html")
+		if !strings.Contains(page.body, `action="/auth/agent/logout?`) {
+			t.Errorf("GRD-12: no form to sign out: %s", page.body)
+		}
+		if resp := s.do(leaving, "POST", "/auth/agent/logout"); resp.StatusCode != 303 {
+			t.Errorf("GRD-12: logout while agents are paused: %d %s", resp.StatusCode, resp.body)
+		}
+		s.scenario.paused.Store(false)
+		if _, err := kept.LoadTokens(t.Context(), session.ID); err != nil {
+			t.Errorf("GRD-12: tokens after the pause: %v", err)
+		}
+		if got := s.me(c); got == nil || got.ID != session.ID {
+			t.Errorf("GRD-12: session after the pause: %+v", got)
+		}
+		if s.me(leaving) != nil {
+			t.Error("GRD-12: who signed out is signed in")
+		}
+		if ended := s.events.named(authagent.EventSessionEnded); len(ended) != 1 {
+			t.Errorf("GRD-12: %+v", ended)
+		}
+	})
+}

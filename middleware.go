@@ -101,8 +101,8 @@ func HumanFromContext(ctx context.Context) (userID string, ok bool) {
 //
 // [RelyingParty.RequireAction] and [RelyingParty.RequireApproval] go outside of
 // Attach, as Attach would refuse what they allow. There is one exception: if next is
-// an [http.ServeMux] and what it has for the request is a middleware of this relying
-// party, Attach leaves the decision to that.
+// an [http.ServeMux] and what it has for the request is a middleware or handler of this
+// relying party, Attach leaves the decision to that.
 func (rp *RelyingParty) Attach(next http.Handler) http.Handler {
 	return &guard{rp: rp, name: "Attach", attaches: true, admits: everybody, next: next}
 }
@@ -501,16 +501,20 @@ func (rp *RelyingParty) another(r *http.Request) bool {
 	return rp.cookies.Carries(r)
 }
 
-// leaves reports whether Attach leaves what it would refuse to the middleware that
-// its mux has for the request, which knows more of the route.
+// leaves reports whether Attach leaves what it would refuse to the middleware or
+// handler of this relying party that its mux has for the request, which knows more.
 func (g *guard) leaves(r *http.Request, err error) bool {
 	mux, ok := g.next.(*http.ServeMux)
 	if !ok || !g.attaches || errors.Is(err, ErrLimited) || errors.Is(err, FaultSite) && !errors.Is(err, ErrPaused) {
 		return false
 	}
-	handler, _ := mux.Handler(r)
-	inner, ok := handler.(*guard)
-	return ok && inner.rp == g.rp
+	switch inner, _ := mux.Handler(r); inner := inner.(type) {
+	case *guard:
+		return inner.rp == g.rp
+	case *endpoint: // such as LoginHandler, where an agent whose session has ended signs in anew
+		return inner.rp == g.rp
+	}
+	return false
 }
 
 // limiters count what Limits bound.

@@ -159,6 +159,19 @@ func TestMiddlewareOrder_GRD_10(t *testing.T) {
 			t.Errorf("GRD-10 %s %s: log or answer", test.path, test.instance)
 		}
 	}
+	// Whose session has ended beside a person can sign in anew.
+	mux.Handle("/auth/agent/login", s.rp.LoginHandler())
+	mux.Handle("/auth/agent/callback", s.rp.CallbackHandler())
+	again := s.browser()
+	s.signIn(again, s.agent)
+	s.signInPerson(again, "alice")
+	s.rp.EndAllSessions(t.Context())
+	if got := s.get(again, "/auth/agent/login", "X-Instance", "mux"); got.StatusCode != 303 || s.get(again, "/plain", "X-Instance", "mux").StatusCode != 403 {
+		t.Errorf("GRD-10 GRD-3 login inside Attach: %d", got.StatusCode)
+	} else if back := s.get(again, s.authorize(s.agent, got.Header.Get("Location")), "X-Instance", "mux"); back.StatusCode != 303 {
+		t.Errorf("GRD-10 GRD-3 callback inside Attach: %d %s", back.StatusCode, back.body)
+	}
+	c = again
 	// What else Attach would refuse is the inner guard's to say, too.
 	s.scenario.paused.Store(true)
 	for path, want := range map[string]int{"/forbid": 403, "/read": 503, "/plain": 503} {
