@@ -186,7 +186,8 @@ type Config struct {
 	Endpoints Endpoints
 
 	// EndpointOrigins are the origins ("https://login.example") that the server's
-	// endpoints may have beside its issuer's.
+	// endpoints may have beside its issuer's. The case of the host, and a port that is
+	// the scheme's own, make no difference.
 	EndpointOrigins []string
 
 	// TokenEncoding pins how the bodies of requests to the server are written. By
@@ -204,7 +205,9 @@ type Config struct {
 	SubjectIsUser bool
 
 	// TokenKey is the secret with which the server signs access tokens (HS256),
-	// for a site that runs its own server. With it, the signature is verified.
+	// for a site that runs its own server. With it, the signature is verified. An
+	// id_token that is signed with HS256 is verified with it as well; most OpenID
+	// Connect providers sign those with the client secret. At least 32 bytes.
 	TokenKey []byte
 
 	// Introspect asks the server about each access token at sign-in, even where

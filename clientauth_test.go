@@ -311,22 +311,29 @@ func TestBlindServer(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		answer wrapper // to what is no form
+		chokes bool    // on a form with a grant type that it does not know
 	}{
-		{"unsupported_grant_type for anything else", authagenttest.Reply(400, "application/json", `{"error":"unsupported_grant_type"}`)},
-		{"invalid_request for anything else", authagenttest.Reply(400, "application/json", `{"error":"invalid_request"}`)},
-		{"415 for anything else", authagenttest.Reply(415, "text/plain", "")},
-		{"500 for anything else", authagenttest.Reply(500, "text/plain", "")},
-		{"invalid_client for anything else", authagenttest.Reply(401, "application/json", `{"error":"invalid_client"}`)},
+		{"unsupported_grant_type for anything else", authagenttest.Reply(400, "application/json", `{"error":"unsupported_grant_type"}`), false},
+		{"invalid_request for anything else", authagenttest.Reply(400, "application/json", `{"error":"invalid_request"}`), false},
+		{"415 for anything else", authagenttest.Reply(415, "text/plain", ""), false},
+		{"415 for anything else, 500 for an unknown grant type", authagenttest.Reply(415, "text/plain", ""), true},
+		{"500 for anything else", authagenttest.Reply(500, "text/plain", ""), false},
+		{"invalid_client for anything else", authagenttest.Reply(401, "application/json", `{"error":"invalid_client"}`), false},
 	} {
 		t.Run("NET-25 "+test.name, func(t *testing.T) {
 			as := rfcServer(t)
 			as.Wrap(authagenttest.PathToken, func(next http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					if !isForm(r) {
+					body, _ := io.ReadAll(r.Body)
+					r.Body = io.NopCloser(bytes.NewReader(body))
+					switch {
+					case !isForm(r):
 						test.answer(next).ServeHTTP(w, r)
-						return
+					case test.chokes && bytes.Contains(body, []byte("encoding-probe")):
+						w.WriteHeader(http.StatusInternalServerError)
+					default:
+						next.ServeHTTP(w, r)
 					}
-					next.ServeHTTP(w, r)
 				})
 			})
 			b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.TokenEncoding = authagent.EncodingForm })

@@ -7,14 +7,10 @@ package identity
 
 import (
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"crypto/sha512"
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -109,37 +105,6 @@ func (v *Verifier) idToken(ctx context.Context, m *wire.Metadata, t *wire.Token,
 	return v.principal(payload)
 }
 
-// accepts reports whether there is anything to verify an id_token of this
-// algorithm with.
-func (v *Verifier) accepts(m *wire.Metadata, alg string) error {
-	switch {
-	case alg == "HS256" && len(v.TokenKey) > 0:
-		return nil
-	case !slices.Contains(wire.Algorithms(), alg):
-		return mismatch("id_token is signed with %s, which is not accepted", named(alg))
-	case m.Keys == nil:
-		return mismatch("id_token cannot be verified: the server publishes no keys")
-	}
-	return nil
-}
-
-// hashes checks at_hash, for which go-oidc knows neither HS256 nor the newer name of EdDSA.
-func hashes(token *oidc.IDToken, alg, access string) bool {
-	var sum []byte
-	switch alg {
-	case "HS256":
-		full := sha256.Sum256([]byte(access))
-		sum = full[:]
-	case "Ed25519":
-		full := sha512.Sum512([]byte(access))
-		sum = full[:]
-	default:
-		return token.VerifyAccessToken(access) == nil
-	}
-	want := base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
-	return subtle.ConstantTimeCompare([]byte(token.AccessTokenHash), []byte(want)) == 1
-}
-
 // accessToken reads a JWT access token. It returns nil for a token that is not
 // one, does not say whom it is for, or cannot be verified: it is opaque to a client
 // (RFC 9068 section 6).
@@ -169,69 +134,6 @@ func (v *Verifier) accessToken(ctx context.Context, m *wire.Metadata, raw string
 		return nil, nil
 	}
 	return v.principal(payload)
-}
-
-// signature reports whether the claims of an access token can be believed: with
-// the shared secret where the site holds it, with the published keys where there
-// are any. The published Auth Agent server signs with a secret of its own and
-// publishes an empty set, so that its tokens rest on TLS and the client's
-// authentication alone. A token that nothing here can verify is opaque, if the
-// server can be asked about it; else it is refused.
-func (v *Verifier) signature(ctx context.Context, m *wire.Metadata, raw, alg string) (verified bool, err error) {
-	switch {
-	case alg == "" || strings.EqualFold(alg, "none"):
-		return false, mismatch("access token is not signed")
-	case len(v.TokenKey) > 0:
-		if alg != "HS256" || !validHS256(raw, v.TokenKey) {
-			return false, mismatch("access token is not signed with TokenKey")
-		}
-		return true, nil
-	case m.Keys == nil:
-		return true, nil // nothing is published
-	case slices.Contains(wire.Algorithms(), alg):
-		if _, err := m.Keys.VerifySignature(ctx, raw); err != nil {
-			return false, keyError("access token", alg, err)
-		}
-		return true, nil
-	}
-	published, err := m.Keys.Any(ctx)
-	switch {
-	case err == nil && !published && alg == "HS256":
-		return true, nil
-	case m.Introspection != "":
-		return false, nil
-	case err != nil:
-		return false, err
-	}
-	return false, mismatch("access token is signed with %s, which no published key verifies", named(alg))
-}
-
-// validHS256 verifies a JWT that says it is signed with HS256. Extensions that have
-// to be understood are not (RFC 7515 section 4.1.11).
-func validHS256(raw string, key []byte) bool {
-	first, _, _ := strings.Cut(raw, ".")
-	data, _ := base64.RawURLEncoding.DecodeString(first)
-	if header, err := strictjson.Parse(data); err != nil || header.Has("crit") {
-		return false
-	}
-	dot := strings.LastIndexByte(raw, '.')
-	signature, err := base64.RawURLEncoding.DecodeString(raw[dot+1:])
-	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte(raw[:dot]))
-	return err == nil && hmac.Equal(signature, mac.Sum(nil))
-}
-
-// named returns the name of an algorithm that IANA has registered. Anything else is
-// text that a stranger may have written.
-func named(alg string) string {
-	switch alg {
-	case "none", "HS256", "HS384", "HS512", "ES256K", "Ed448", "ML-DSA-44", "ML-DSA-65", "ML-DSA-87":
-		return alg
-	}
-	if slices.Contains(wire.Algorithms(), alg) {
-		return alg
-	}
-	return "an algorithm that is not known"
 }
 
 // parts returns the claims of a JWT and its algorithm, unverified.
@@ -375,38 +277,4 @@ func (v *Verifier) introspect(ctx context.Context, server *wire.Server, access s
 		return nil, mismatch("%v", err)
 	}
 	return v.identify(in.Subject, in.Actor, in.Actor != "", in.Model)
-}
-
-// keys verifies the signature of an id_token. It keeps the error, which go-oidc
-// would flatten into text.
-type keys struct {
-	verifier *Verifier
-	metadata *wire.Metadata
-	alg      string
-	err      *error
-}
-
-func (k keys) VerifySignature(ctx context.Context, jwt string) (payload []byte, err error) {
-	defer func() { *k.err = err }()
-	if k.alg != "HS256" { // accepts has seen to it that there are keys
-		return k.metadata.Keys.VerifySignature(ctx, jwt)
-	}
-	if !validHS256(jwt, k.verifier.TokenKey) {
-		return nil, wire.ErrSignature
-	}
-	_, body, _ := strings.Cut(jwt[:strings.LastIndexByte(jwt, '.')], ".")
-	return base64.RawURLEncoding.DecodeString(body)
-}
-
-// keyError tells keys that could not be had, which a retry may mend, from a token
-// that is not good. The library's own text may quote the token.
-func keyError(what, alg string, err error) error {
-	var request *wire.Error
-	switch {
-	case errors.As(err, &request):
-		return request
-	case errors.Is(err, wire.ErrSignature):
-		return mismatch("%s does not verify: its %s signature is by none of the keys", what, named(alg))
-	}
-	return mismatch("%s does not verify", what)
 }

@@ -1,5 +1,5 @@
-// Package oidctest signs in at an OpenID Connect provider that others wrote. It
-// is a module of its own, so that the provider is no dependency of authagent.
+// Package oidctest signs in at OpenID Connect providers that others wrote. It
+// is a module of its own, so that the providers are no dependencies of authagent.
 package oidctest
 
 import (
@@ -119,19 +119,25 @@ type site struct {
 
 func newSite(t *testing.T, basicOnly bool, change func(s *site, c *authagent.Config)) *site {
 	t.Helper()
+	return mount(t, func(s *site, redirectURL string) authagent.Config {
+		s.provider = newProvider(t, redirectURL, basicOnly)
+		config := authagent.Config{Issuer: s.provider.URL, ClientID: clientID, ClientSecret: secret, RedirectURL: redirectURL}
+		change(s, &config)
+		return config
+	})
+}
+
+// mount starts a site whose settings depend on its address.
+func mount(t *testing.T, configure func(s *site, redirectURL string) authagent.Config) *site {
+	t.Helper()
 	mux := http.NewServeMux()
 	s := &site{Server: httptest.NewServer(mux), t: t, users: &memstore.Users{}, profiles: &memstore.Profiles{}}
 	t.Cleanup(s.Close)
 	s.userID = s.users.Add(email, "Test User")
-	redirectURL := s.URL + "/auth/agent/callback"
-	s.provider = newProvider(t, redirectURL, basicOnly)
+	config := configure(s, s.URL+"/auth/agent/callback")
 	key := make([]byte, 32)
 	rand.Read(key)
-	config := authagent.Config{
-		Issuer: s.provider.URL, ClientID: clientID, ClientSecret: secret, RedirectURL: redirectURL,
-		SessionKeys: [][]byte{key}, Logger: slog.New(slog.NewTextHandler(t.Output(), nil)),
-	}
-	change(s, &config)
+	config.SessionKeys, config.Logger = [][]byte{key}, slog.New(slog.NewTextHandler(t.Output(), nil))
 	rp, err := authagent.New(config)
 	if err != nil {
 		t.Fatal(err)
@@ -274,7 +280,7 @@ func (s *site) checkTokenRequests(basicOnly bool) {
 	s.t.Helper()
 	redeemed := 0
 	for _, r := range s.provider.got("/oauth/token") {
-		if r.form.Get("grant_type") != "authorization_code" || strings.Contains(r.form.Get("code"), "encoding-probe") {
+		if r.form.Get("grant_type") != "authorization_code" || strings.HasPrefix(r.form.Get("code"), "authagent-probe-") || !r.form.Has("code") {
 			continue
 		}
 		redeemed++

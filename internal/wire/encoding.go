@@ -81,6 +81,8 @@ func (s *Server) learn(ctx context.Context, m *Metadata) (Encoding, error) {
 		return Form, nil
 	case asForm.status == http.StatusInternalServerError && asJSON.code != "" && !asJSON.later() && !blind:
 		return JSON, nil
+	case asForm.status == http.StatusInternalServerError && asJSON.code == "" && !asJSON.later():
+		return Form, nil // it chokes on what nobody sends it, and knows no JSON
 	case asForm.later():
 		return Unknown, &Error{Kind: Unavailable, Step: "encoding probe", Status: asForm.status}
 	}

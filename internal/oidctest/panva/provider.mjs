@@ -1,0 +1,78 @@
+// Runs panva's oidc-provider on a free loopback port, as its one argument, JSON,
+// says, and prints its issuer. It ends with its standard input.
+import { createServer } from 'node:http'
+import { generateKeyPairSync } from 'node:crypto'
+import { Provider } from 'oidc-provider'
+
+const settings = JSON.parse(process.argv[2])
+
+const kinds = {
+  RS256: ['rsa', { modulusLength: 2048 }],
+  PS256: ['rsa', { modulusLength: 2048 }],
+  ES256: ['ec', { namedCurve: 'P-256' }],
+  EdDSA: ['ed25519', {}],
+}
+
+// A key of each kind that is used, and an RSA key, which the library wants.
+const keys = [...new Set(['RS256', settings.idToken, settings.accessToken])]
+  .filter((alg) => kinds[alg])
+  .map((alg) => ({ ...generateKeyPairSync(...kinds[alg]).privateKey.export({ format: 'jwk' }), alg, use: 'sig', kid: alg }))
+
+const server = createServer()
+server.listen(0, '127.0.0.1', () => {
+  const issuer = `http://127.0.0.1:${server.address().port}${settings.path}`
+  const provider = new Provider(issuer, {
+    clients: [{
+      client_id: settings.client,
+      client_secret: settings.secret,
+      redirect_uris: [settings.redirect],
+      token_endpoint_auth_method: settings.auth,
+      id_token_signed_response_alg: settings.idToken,
+      grant_types: ['authorization_code', 'refresh_token'],
+    }],
+    jwks: { keys },
+    clientAuthMethods: settings.both ? ['client_secret_post', 'client_secret_basic'] : [settings.auth],
+    enabledJWA: {
+      idTokenSigningAlgValues: ['RS256', 'PS256', 'ES256', 'EdDSA', 'HS256'],
+    },
+    cookies: { keys: ['only for a test'] },
+    claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name'] },
+    scopes: ['openid', 'email', 'profile', 'offline_access'],
+    issueRefreshToken: () => true,
+    findAccount: (_, id) => ({
+      accountId: id,
+      claims: () => ({ sub: id, email: settings.email, email_verified: true, name: 'Test User' }),
+    }),
+    extraTokenClaims: () => (settings.actor ? { act: { sub: settings.actor } } : undefined),
+    features: {
+      devInteractions: { enabled: true },
+      introspection: { enabled: true },
+      revocation: { enabled: true },
+      resourceIndicators: {
+        enabled: Boolean(settings.accessToken),
+        defaultResource: () => 'urn:example:site',
+        useGrantedResource: () => true,
+        getResourceServerInfo: () => ({
+          scope: 'profile',
+          audience: 'urn:example:site',
+          accessTokenFormat: 'jwt',
+          jwt: { sign: { alg: settings.accessToken } },
+        }),
+      },
+    },
+  })
+  const handle = provider.callback()
+  server.on('request', (request, response) => {
+    if (!request.url.startsWith(`${settings.path}/`)) {
+      response.writeHead(404).end()
+      return
+    }
+    request.originalUrl = request.url
+    request.url = request.url.slice(settings.path.length)
+    handle(request, response)
+  })
+  console.log(issuer)
+})
+
+process.stdin.resume()
+process.stdin.on('end', () => process.exit(0))
