@@ -112,7 +112,7 @@ func TestActionMatrix(t *testing.T) {
 	var (
 		reading   = row{200, 200, 403, 403, 403, 403, 403, 403, 403, 403}
 		noUpgrade = row{200, 200, 200, 200, 200, 200, 200, 200, 200, 403}
-		approving = row{200, 200, 200, 200, 200, 200, 200, 200, 200, 400} // whatever the access
+		approving = row{200, 200, 200, 200, 200, 200, 200, 200, 200, 400} // an owner could not be shown what follows an upgrade
 		yes       = all(200)
 		no        = all(403)
 		signIn    = all(401)
@@ -131,17 +131,17 @@ func TestActionMatrix(t *testing.T) {
 		"read": {authagent.Link{Access: authagent.AccessRead}, []string{"FullAccount", "ContextualProfile"}, map[string]row{
 			"attach": reading, "agent": reading, "read": reading, "full": no, "forbid": no, "human": no,
 			"action": no, "other": no, "action(agent)": no, "action(read)": no, "action(full)": no, "action(human)": no, "agent(action)": no,
-			"action(other)": no, "approval": approving, "approval(agent)": approving,
+			"action(other)": no, "approval": noUpgrade, "approval(agent)": noUpgrade,
 		}},
 		"full, lowered": {authagent.Link{Access: authagent.AccessFull}, []string{"ContextualProfile"}, map[string]row{
 			"attach": reading, "agent": reading, "read": reading, "full": no, "forbid": no, "human": no,
 			"action": no, "other": no, "action(agent)": no, "action(read)": no, "action(full)": no, "action(human)": no, "agent(action)": no,
-			"action(other)": no, "approval": approving, "approval(agent)": approving,
+			"action(other)": no, "approval": noUpgrade, "approval(agent)": noUpgrade,
 		}},
 		"read and an action": {authagent.Link{Access: authagent.AccessRead, Actions: []string{"x", a}}, []string{"FullAccount", "ContextualProfile"}, map[string]row{
 			"attach": reading, "agent": reading, "read": reading, "full": no, "forbid": no, "human": no,
 			"action": noUpgrade, "other": no, "action(agent)": noUpgrade, "action(read)": noUpgrade, "action(full)": no, "action(human)": no, "agent(action)": reading,
-			"action(other)": no, "approval": approving, "approval(agent)": approving,
+			"action(other)": no, "approval": noUpgrade, "approval(agent)": noUpgrade,
 		}},
 		"none": {authagent.Link{}, []string{"FullAccount", "ContextualProfile"}, map[string]row{
 			"attach": reading, "agent": reading, "read": no, "full": no, "forbid": no, "human": no,

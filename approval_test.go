@@ -85,6 +85,7 @@ func TestReadOutside(t *testing.T) {
 			var log bytes.Buffer
 			k := newCluster(t, func(_ *bench, c *authagent.Config) {
 				c.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelError}))
+				c.Human = func(*http.Request) (string, error) { return "user_1", nil }
 			})
 			ran := 0
 			guarded := k.rp.RequireApproval("a:do", approverFunc(func(authagent.ActionRequest) (string, error) {

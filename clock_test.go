@@ -37,7 +37,7 @@ func TestSessionFromTheFuture(t *testing.T) {
 						r.AddCookie(c)
 					}
 					_, err := k.rp.Sessions().Load(httptest.NewRecorder(), r)
-					if good && err != nil || !good && !errors.Is(err, authagent.ErrNoSession) {
+					if good && err != nil || !good && !errors.Is(err, authagent.ErrSessionEnded) {
 						t.Errorf("%v ahead: %v", ahead, err)
 					}
 				}
@@ -50,7 +50,7 @@ func TestSessionFromTheFuture(t *testing.T) {
 // is far ahead: it would be good for longer than a login may take.
 func TestLoginFromTheFuture_TXN_5(t *testing.T) {
 	k := newCluster(t)
-	box, err := seal.NewBox(k.config.SessionKeys, "authagent", "login", k.config.Issuer, k.config.ClientID)
+	box, err := seal.NewBox(k.config.SessionKeys, "authagent", "login", k.config.Issuer, k.config.ClientID, k.config.RedirectURL, k.config.Scenario.Name())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,6 +32,7 @@ var known = map[string]string{
 	"config":      "var config authagent.Config",
 	"as":          "var as *authagenttest.Server",
 	"users":       "var users authagent.UserStore",
+	"table":       "var table storetest.UserTable",
 	"profiles":    "var profiles authagent.ProfileStore",
 	"policy":      "var policy authagent.LinkPolicy",
 	"revocations": "var revocations authagent.RevocationStore",

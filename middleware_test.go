@@ -229,7 +229,7 @@ func TestHooksFail(t *testing.T) {
 		{"Load", 500, 500, 500},
 		{"End", 200, 500, 303},
 		{"Revoke", 200, 500, 303},
-		{"Revoked", 500, 500, 303},
+		{"Marks", 500, 500, 500},
 		{"UseState", 200, 303, 500},
 		{"SaveTokens", 200, 303, 500},
 		{"LoadTokens", 200, 303, 303},

@@ -3,4 +3,4 @@
 
 ALTER TABLE authagent_approvals ADD COLUMN host TEXT NOT NULL DEFAULT '';
 
-INSERT INTO authagent_migrations (version) VALUES (4);
+INSERT INTO authagent_migrations (version) VALUES (5);

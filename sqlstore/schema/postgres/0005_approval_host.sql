@@ -3,4 +3,4 @@
 
 ALTER TABLE authagent_approvals ADD COLUMN host TEXT COLLATE "C" NOT NULL DEFAULT '';
 
-INSERT INTO authagent_migrations (version) VALUES (4);
+INSERT INTO authagent_migrations (version) VALUES (5);

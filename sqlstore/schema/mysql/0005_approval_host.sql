@@ -12,4 +12,4 @@ EXECUTE authagent_statement;
 
 DEALLOCATE PREPARE authagent_statement;
 
-INSERT IGNORE INTO authagent_migrations (version) VALUES (4);
+INSERT IGNORE INTO authagent_migrations (version) VALUES (5);
