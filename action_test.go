@@ -20,17 +20,19 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // linkAs lets every agent into alice's account like this.
-type linkAs authagent.Link
+type linkAs authagent.Principal
 
-func (l linkAs) Link(context.Context, authagent.LinkRequest) (authagent.Link, error) {
-	return authagent.Link(l), nil
+func (l linkAs) Link(context.Context, authagent.LinkRequest) (authagent.Principal, error) {
+	return authagent.Principal(l), nil
 }
 
 // An approverFunc is an Approver.
@@ -119,51 +121,51 @@ func TestActionMatrix(t *testing.T) {
 	)
 	const a = "a:do"
 	for kind, test := range map[string]struct {
-		link authagent.Link
+		link authagent.Principal
 		as   []string // the scenarios that have it
 		want map[string]row
 	}{
-		"full": {authagent.Link{Access: authagent.AccessFull}, []string{"FullAccount"}, map[string]row{
+		"full": {authagent.Principal{Access: authagent.AccessFull}, []string{"FullAccount"}, map[string]row{
 			"attach": yes, "agent": yes, "read": yes, "full": yes, "forbid": no, "human": no,
 			"action": yes, "other": yes, "action(agent)": yes, "action(read)": yes, "action(full)": yes, "action(human)": no, "agent(action)": yes,
 			"action(other)": yes, "approval": approving, "approval(agent)": approving,
 		}},
-		"read": {authagent.Link{Access: authagent.AccessRead}, []string{"FullAccount", "ContextualProfile"}, map[string]row{
+		"read": {authagent.Principal{Access: authagent.AccessRead}, []string{"FullAccount", "ContextualProfile"}, map[string]row{
 			"attach": reading, "agent": reading, "read": reading, "full": no, "forbid": no, "human": no,
 			"action": no, "other": no, "action(agent)": no, "action(read)": no, "action(full)": no, "action(human)": no, "agent(action)": no,
 			"action(other)": no, "approval": noUpgrade, "approval(agent)": noUpgrade,
 		}},
-		"full, lowered": {authagent.Link{Access: authagent.AccessFull}, []string{"ContextualProfile"}, map[string]row{
+		"full, lowered": {authagent.Principal{Access: authagent.AccessFull}, []string{"ContextualProfile"}, map[string]row{
 			"attach": reading, "agent": reading, "read": reading, "full": no, "forbid": no, "human": no,
 			"action": no, "other": no, "action(agent)": no, "action(read)": no, "action(full)": no, "action(human)": no, "agent(action)": no,
 			"action(other)": no, "approval": noUpgrade, "approval(agent)": noUpgrade,
 		}},
-		"read and an action": {authagent.Link{Access: authagent.AccessRead, Actions: []string{"x", a}}, []string{"FullAccount", "ContextualProfile"}, map[string]row{
+		"read and an action": {authagent.Principal{Access: authagent.AccessRead, Actions: []string{"x", a}}, []string{"FullAccount", "ContextualProfile"}, map[string]row{
 			"attach": reading, "agent": reading, "read": reading, "full": no, "forbid": no, "human": no,
 			"action": noUpgrade, "other": no, "action(agent)": noUpgrade, "action(read)": noUpgrade, "action(full)": no, "action(human)": no, "agent(action)": reading,
 			"action(other)": no, "approval": noUpgrade, "approval(agent)": noUpgrade,
 		}},
-		"none": {authagent.Link{}, []string{"FullAccount", "ContextualProfile"}, map[string]row{
+		"none": {authagent.Principal{}, []string{"FullAccount", "ContextualProfile"}, map[string]row{
 			"attach": reading, "agent": reading, "read": no, "full": no, "forbid": no, "human": no,
 			"action": no, "other": no, "action(agent)": no, "action(read)": no, "action(full)": no, "action(human)": no, "agent(action)": no,
 			"action(other)": no, "approval": no, "approval(agent)": no,
 		}},
-		"an action alone": {authagent.Link{Actions: []string{a}}, []string{"FullAccount", "ContextualProfile"}, map[string]row{
+		"an action alone": {authagent.Principal{Actions: []string{a}}, []string{"FullAccount", "ContextualProfile"}, map[string]row{
 			"attach": reading, "agent": reading, "read": no, "full": no, "forbid": no, "human": no,
 			"action": no, "other": no, "action(agent)": no, "action(read)": no, "action(full)": no, "action(human)": no, "agent(action)": no,
 			"action(other)": no, "approval": no, "approval(agent)": no,
 		}},
-		"profile": {authagent.Link{}, []string{"FreshProfile"}, map[string]row{
+		"profile": {authagent.Principal{}, []string{"FreshProfile"}, map[string]row{
 			"attach": yes, "agent": yes, "read": no, "full": no, "forbid": no, "human": no,
 			"action": no, "other": no, "action(agent)": no, "action(read)": no, "action(full)": no, "action(human)": no, "agent(action)": no,
 			"action(other)": no, "approval": no, "approval(agent)": no,
 		}},
-		"nobody": {authagent.Link{}, []string{"nobody"}, map[string]row{
+		"nobody": {authagent.Principal{}, []string{"nobody"}, map[string]row{
 			"attach": yes, "agent": signIn, "read": signIn, "full": signIn, "forbid": yes, "human": signIn,
 			"action": signIn, "other": signIn, "action(agent)": signIn, "action(read)": signIn, "action(full)": signIn, "action(human)": signIn, "agent(action)": signIn,
 			"action(other)": signIn, "approval": signIn, "approval(agent)": signIn,
 		}},
-		"a human": {authagent.Link{}, []string{"human"}, map[string]row{
+		"a human": {authagent.Principal{}, []string{"human"}, map[string]row{
 			"attach": yes, "agent": no, "read": yes, "full": yes, "forbid": yes, "human": yes,
 			"action": yes, "other": yes, "action(agent)": no, "action(read)": yes, "action(full)": yes, "action(human)": yes, "agent(action)": no,
 			"action(other)": yes, "approval": yes, "approval(agent)": no,
@@ -272,7 +274,7 @@ func TestRequireHuman(t *testing.T) {
 		_, agent := authagent.FromContext(r.Context())
 		seen = append(seen, fmt.Sprint(id, ok, agent))
 	})))
-	check := func(c *http.Client, what string, status int, reason authagent.Reason) *response {
+	check := func(c *http.Client, what string, status int, reason problem.Reason) *response {
 		t.Helper()
 		before := len(seen)
 		resp := k.get(c, "/owner")
@@ -281,7 +283,7 @@ func TestRequireHuman(t *testing.T) {
 		}
 		return resp
 	}
-	if got := check(k.browser(), "nobody", 401, authagent.ErrHuman).Header.Get("WWW-Authenticate"); got != "Human" {
+	if got := check(k.browser(), "nobody", 401, problem.HumanRequired).Header.Get("WWW-Authenticate"); got != "Human" {
 		t.Errorf("WWW-Authenticate %q", got)
 	}
 	human := k.browser()
@@ -292,21 +294,21 @@ func TestRequireHuman(t *testing.T) {
 	}
 	agent := k.browser()
 	k.mustSignIn(agent, k.agent)
-	check(agent, "an agent", 403, authagent.ErrAgentForbidden)
+	check(agent, "an agent", 403, problem.AgentForbidden)
 	k.setHuman(agent, "alice")
-	check(agent, "an agent in the human's browser", 403, authagent.ErrAgentForbidden)
+	check(agent, "an agent in the human's browser", 403, problem.AgentForbidden)
 	failure = errors.New("connection refused")
-	if resp := check(human, "an error", 500, authagent.ErrStore); strings.Contains(resp.body, "refused") {
+	if resp := check(human, "an error", 500, problem.StoreFailed); strings.Contains(resp.body, "refused") {
 		t.Errorf("the answer says why: %s", resp.body)
 	}
 	failure, panics = nil, true
-	check(human, "a panic", 500, authagent.ErrStore)
+	check(human, "a panic", 500, problem.StoreFailed)
 	panics = false
 	check(human, "a human again", 200, "")
 	if id, ok := authagent.HumanFromContext(context.Background()); ok || id != "" {
 		t.Errorf("HumanFromContext of nothing: %q", id)
 	}
-	if n := len(k.events.named(authagent.EventPermissionDenied)); n != 4 {
+	if n := len(k.events.named(audit.PermissionDenied)); n != 4 {
 		t.Errorf("LOG-3: %d events, want 4: two of the agent, an error and a panic", n)
 	}
 }
@@ -392,7 +394,7 @@ func TestApprovalRequest(t *testing.T) {
 	if overridden {
 		t.Error("the handler is told of another method than the owner was shown")
 	}
-	if resp := b.send(c, "POST", "/pay/x?to=bob&n=1", "amount=1", typ, "text/plain", "Content-Encoding", "x"); resp.StatusCode != 400 || resp.reason() != authagent.ErrRequest {
+	if resp := b.send(c, "POST", "/pay/x?to=bob&n=1", "amount=1", typ, "text/plain", "Content-Encoding", "x"); resp.StatusCode != 400 || resp.reason() != problem.InvalidRequest {
 		t.Errorf("an encoded body, of which the owner could not be shown what it means: %d %s", resp.StatusCode, resp.body)
 	}
 	add("host", digest(c, "POST", "/pay/x?to=bob&n=1", "amount=1", typ, "text/plain", "Host", "other.example", "Cookie", b.cookies(c)))
@@ -442,24 +444,24 @@ func TestRequireApproval(t *testing.T) {
 		name    string
 		answer  func(authagent.ActionRequest) (string, error)
 		status  int
-		reason  authagent.Reason
+		reason  problem.Reason
 		retry   string
-		event   authagent.EventName
+		event   audit.Name
 		outcome string
 	}{
-		{"approved", approveAll, 200, "", "", authagent.EventActionPerformed, "ok"},
-		{"pending", func(authagent.ActionRequest) (string, error) { return "/look/1", authagent.ErrActionPending }, 202, authagent.ErrActionPending, "5", authagent.EventActionPending, "pending"},
+		{"approved", approveAll, 200, "", "", audit.ActionPerformed, "ok"},
+		{"pending", func(authagent.ActionRequest) (string, error) { return "/look/1", problem.ApprovalPending }, 202, problem.ApprovalPending, "5", audit.ActionPending, "pending"},
 		{"pending, wrapped", func(authagent.ActionRequest) (string, error) {
-			return "/look/1", fmt.Errorf("x: %w", authagent.ErrActionPending)
-		}, 202, authagent.ErrActionPending, "5", authagent.EventActionPending, "pending"},
+			return "/look/1", fmt.Errorf("x: %w", problem.ApprovalPending)
+		}, 202, problem.ApprovalPending, "5", audit.ActionPending, "pending"},
 		{"pending for long", func(authagent.ActionRequest) (string, error) {
-			return "/look/1", &authagent.Error{Reason: authagent.ErrActionPending, RetryAfter: time.Minute}
-		}, 202, authagent.ErrActionPending, "60", authagent.EventActionPending, "pending"},
-		{"denied", func(authagent.ActionRequest) (string, error) { return "/look/1", authagent.ErrActionDenied }, 403, authagent.ErrActionDenied, "", authagent.EventPermissionDenied, "refused"},
-		{"used", func(authagent.ActionRequest) (string, error) { return "/look/1", authagent.ErrActionUsed }, 409, authagent.ErrActionUsed, "", authagent.EventPermissionDenied, "refused"},
-		{"too many", func(authagent.ActionRequest) (string, error) { return "", authagent.ErrLimited }, 429, authagent.ErrLimited, "5", authagent.EventPermissionDenied, "refused"},
-		{"error", func(authagent.ActionRequest) (string, error) { return "", errors.New("connection refused") }, 500, authagent.ErrStore, "5", authagent.EventPermissionDenied, "failed"},
-		{"panic", func(authagent.ActionRequest) (string, error) { panic("nil map") }, 500, authagent.ErrStore, "5", authagent.EventPermissionDenied, "failed"},
+			return "/look/1", &problem.Error{Reason: problem.ApprovalPending, RetryAfter: time.Minute}
+		}, 202, problem.ApprovalPending, "60", audit.ActionPending, "pending"},
+		{"denied", func(authagent.ActionRequest) (string, error) { return "/look/1", problem.ActionDenied }, 403, problem.ActionDenied, "", audit.PermissionDenied, "refused"},
+		{"used", func(authagent.ActionRequest) (string, error) { return "/look/1", problem.Reason("approval_used") }, 409, problem.Reason("approval_used"), "", audit.PermissionDenied, "refused"},
+		{"too many", func(authagent.ActionRequest) (string, error) { return "", problem.Limited }, 429, problem.Limited, "5", audit.PermissionDenied, "refused"},
+		{"error", func(authagent.ActionRequest) (string, error) { return "", errors.New("connection refused") }, 500, problem.StoreFailed, "5", audit.PermissionDenied, "failed"},
+		{"panic", func(authagent.ActionRequest) (string, error) { panic("nil map") }, 500, problem.StoreFailed, "5", audit.PermissionDenied, "failed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			k := newCluster(t)
@@ -474,7 +476,7 @@ func TestRequireApproval(t *testing.T) {
 			if wanted := map[bool]string{true: "/look/1"}[test.status == 202 || test.status == 403 || test.status == 409]; test.status != 200 {
 				var p struct {
 					Status           int
-					Error            authagent.Reason
+					Error            problem.Reason
 					Action, Approval string
 					Retry            bool
 					RequestID        string `json:"request_id"`
@@ -484,8 +486,8 @@ func TestRequireApproval(t *testing.T) {
 					t.Errorf("Location %q, problem %s", resp.Header.Get("Location"), resp.body)
 				}
 			}
-			var events []authagent.Event
-			for _, name := range []authagent.EventName{authagent.EventActionPerformed, authagent.EventActionPending, authagent.EventPermissionDenied} {
+			var events []audit.Event
+			for _, name := range []audit.Name{audit.ActionPerformed, audit.ActionPending, audit.PermissionDenied} {
 				events = append(events, k.events.named(name)...)
 			}
 			if len(events) != 1 || events[0].Name != test.event || events[0].Outcome != test.outcome || events[0].Action != "a:do" || events[0].Route != "POST /pay" ||
@@ -515,7 +517,7 @@ func TestRequireApproval(t *testing.T) {
 	f.handle("POST /pay", f.rp.RequireApproval("a:do", approverFunc(func(authagent.ActionRequest) (string, error) { t.Error("asked"); return "", nil })))
 	c = f.browser()
 	f.mustSignIn(c, f.agent)
-	if resp := f.send(c, "POST", "/pay", "x"); resp.StatusCode != 403 || resp.reason() != authagent.ErrAccess {
+	if resp := f.send(c, "POST", "/pay", "x"); resp.StatusCode != 403 || resp.reason() != problem.AccessTooLow {
 		t.Errorf("FreshProfile, which has no owner to ask: %d %s", resp.StatusCode, resp.body)
 	}
 }
@@ -579,7 +581,7 @@ func TestLimits(t *testing.T) {
 			switch {
 			case resp.StatusCode == 200 && k.handled.count() == before+1:
 				passed++
-			case resp.StatusCode != 429 || resp.reason() != authagent.ErrLimited || resp.Header.Get("Retry-After") == "" || k.handled.count() != before:
+			case resp.StatusCode != 429 || resp.reason() != problem.Limited || resp.Header.Get("Retry-After") == "" || k.handled.count() != before:
 				t.Fatalf("%s %s: %d %v %s", method, path, resp.StatusCode, resp.Header, resp.body)
 			}
 		}
@@ -758,7 +760,7 @@ func TestAttribution(t *testing.T) {
 		})
 		mux.Handle("POST /a/{id}", b.rp.RequireAction("a:do")(said))
 		mux.Handle("POST /b/{id}", b.rp.RequireAction("b:do")(said))
-		mux.Handle("POST /pay", b.rp.RequireApproval("c:do", approverFunc(func(authagent.ActionRequest) (string, error) { return "/look", authagent.ErrActionPending }))(said))
+		mux.Handle("POST /pay", b.rp.RequireApproval("c:do", approverFunc(func(authagent.ActionRequest) (string, error) { return "/look", problem.ApprovalPending }))(said))
 		c := b.browser()
 		if resp := b.signIn(c, b.agent); resp.StatusCode != 303 {
 			t.Fatalf("sign-in: %d %s", resp.StatusCode, resp.body)
@@ -769,10 +771,10 @@ func TestAttribution(t *testing.T) {
 		b.do(c, "POST", "/auth/agent/logout")
 		fmt.Fprintf(&out, "# %s\n\n%s\n", scenario.name, strings.ReplaceAll(randomIDs.ReplaceAllString(log.String(), `"$1":"…"`), b.as.URL, "AS"))
 		// The audit trail has the same.
-		count := make(map[authagent.EventName]int)
+		count := make(map[audit.Name]int)
 		for _, e := range b.events.all {
 			count[e.Name]++
-			if e.Name == authagent.EventLoginStarted {
+			if e.Name == audit.LoginStarted {
 				continue
 			}
 			if e.Agent.ID != b.agent.ID || e.Scenario != scenario.name || (e.UserID == b.aliceID) != (scenario.name != "FreshProfile") || e.Route == "" ||
@@ -780,14 +782,14 @@ func TestAttribution(t *testing.T) {
 				t.Errorf("LOG-3 incomplete: %+v", e)
 			}
 		}
-		want := map[authagent.EventName]int{
-			authagent.EventLoginStarted: 1, authagent.EventLoginSucceeded: 1, authagent.EventActionPerformed: 1, authagent.EventPermissionDenied: 1,
-			authagent.EventActionPending: 1, authagent.EventSessionEnded: 1,
+		want := map[audit.Name]int{
+			audit.LoginStarted: 1, audit.LoginSucceeded: 1, audit.ActionPerformed: 1, audit.PermissionDenied: 1,
+			audit.ActionPending: 1, audit.SessionEnded: 1,
 		}
 		if scenario.name == "FreshProfile" { // may do nothing, and nobody can be asked
-			delete(want, authagent.EventActionPerformed)
-			delete(want, authagent.EventActionPending)
-			want[authagent.EventPermissionDenied] = 3
+			delete(want, audit.ActionPerformed)
+			delete(want, audit.ActionPending)
+			want[audit.PermissionDenied] = 3
 		}
 		if diff := cmp.Diff(want, count); diff != "" {
 			t.Errorf("LOG-3 %s (-want +got):\n%s", scenario.name, diff)
@@ -819,7 +821,7 @@ func TestByline(t *testing.T) {
 func TestConnect(t *testing.T) {
 	for _, scenario := range emailScenarios {
 		t.Run("LNK-15 "+scenario.name, func(t *testing.T) {
-			store := grants.NewMemory()
+			store := &memstore.Grants{}
 			owners := grants.OwnerApproval(store)
 			owners.Logger = discardLog()
 			var human func(*http.Request) (string, error)
@@ -836,21 +838,21 @@ func TestConnect(t *testing.T) {
 				return all
 			}
 			alice := b.browser()
-			refused := func(c *http.Client, method string, status int, reason authagent.Reason, header ...string) {
+			refused := func(c *http.Client, method string, status int, reason problem.Reason, header ...string) {
 				t.Helper()
 				if resp := b.do(c, method, "/connect", header...); resp.StatusCode != status || resp.reason() != reason {
 					t.Errorf("%s: %d %q, want %d %q", method, resp.StatusCode, resp.reason(), status, reason)
 				}
 			}
-			refused(alice, "POST", 401, authagent.ErrHuman)
+			refused(alice, "POST", 401, problem.HumanRequired)
 			b.setHuman(alice, b.aliceID)
-			refused(alice, "GET", 405, authagent.ErrMethod)
-			refused(alice, "POST", 403, authagent.ErrCrossOrigin, "Sec-Fetch-Site", "cross-site")
-			refused(alice, "POST", 403, authagent.ErrCrossOrigin, "Origin", "https://evil.example")
+			refused(alice, "GET", 405, problem.Reason("method_not_allowed"))
+			refused(alice, "POST", 403, problem.Reason("cross_origin"), "Sec-Fetch-Site", "cross-site")
+			refused(alice, "POST", 403, problem.Reason("cross_origin"), "Origin", "https://evil.example")
 			human = func(*http.Request) (string, error) { return "", errors.New("connection refused") }
-			refused(alice, "POST", 500, authagent.ErrStore)
+			refused(alice, "POST", 500, problem.StoreFailed)
 			human = func(*http.Request) (string, error) { panic("nil map") }
-			refused(alice, "POST", 500, authagent.ErrStore)
+			refused(alice, "POST", 500, problem.StoreFailed)
 			human = humanCookie
 			if n := len(b.as.Requests(authagenttest.PathAuthorize)); n != 0 {
 				t.Errorf("%d logins began", n)
@@ -862,13 +864,13 @@ func TestConnect(t *testing.T) {
 			for name, set := range map[string]string{"bob": bob, "nobody": ""} {
 				b.setHuman(alice, set)
 				resp := b.get(alice, callback)
-				if resp.StatusCode != 401 || resp.reason() != authagent.ErrHuman || b.backChannel() != before {
+				if resp.StatusCode != 401 || resp.reason() != problem.HumanRequired || b.backChannel() != before {
 					t.Errorf("finished by %s: %d %s", name, resp.StatusCode, resp.body)
 				}
 			}
 			other := b.browser()
 			b.setHuman(other, b.aliceID)
-			if resp := b.get(other, callback); resp.reason() != authagent.ErrState {
+			if resp := b.get(other, callback); resp.reason() != problem.Reason("state_mismatch") {
 				t.Errorf("finished in another browser: %d %s", resp.StatusCode, resp.body)
 			}
 			if len(of(b.aliceID))+len(of(bob)) != 0 {
@@ -894,7 +896,7 @@ func TestConnect(t *testing.T) {
 			}
 			// Where an agent is signed in, no human is.
 			b.setHuman(c, b.aliceID)
-			refused(c, "POST", 403, authagent.ErrAgentForbidden)
+			refused(c, "POST", 403, problem.AgentForbidden)
 
 			second := b.as.AddAgent(authagenttest.Agent{ID: "agent_2", Email: "alice@example.com"})
 			begun = b.do(alice, "POST", "/connect")
@@ -902,10 +904,10 @@ func TestConnect(t *testing.T) {
 			a, _ := b.users.Get(b.aliceID)
 			a.Disabled = true
 			b.users.Put(a)
-			if resp := b.get(alice, callback); resp.StatusCode != 403 || resp.reason() != authagent.ErrNoAccount {
+			if resp := b.get(alice, callback); resp.StatusCode != 403 || resp.reason() != problem.NoAccount {
 				t.Errorf("a disabled account connects: %d %s", resp.StatusCode, resp.body)
 			}
-			if events := b.events.named(authagent.EventLoginFailed); events[len(events)-1].Agent.ID != "agent_2" {
+			if events := b.events.named(audit.LoginFailed); events[len(events)-1].Agent.ID != "agent_2" {
 				t.Errorf("LOG-3: %+v", events[len(events)-1])
 			}
 		})
@@ -915,7 +917,7 @@ func TestConnect(t *testing.T) {
 			"TrustEmail":   func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.TrustEmail) },
 			"FreshProfile": func(b *bench) authagent.Scenario { return authagent.FreshProfile(b.profiles) },
 			"Enforce": func(b *bench) authagent.Scenario {
-				return grants.Enforce(grants.NewMemory(), authagent.FreshProfile(b.profiles))
+				return grants.Enforce(&memstore.Grants{}, authagent.FreshProfile(b.profiles))
 			},
 		} {
 			b := newScenarioBench(t, make, func(_ *bench, c *authagent.Config) { c.Human = humanCookie })
@@ -948,22 +950,22 @@ func TestAnotherAccount(t *testing.T) {
 		name   string
 		users  func(b *bench) authagent.UserStore
 		status int
-		reason authagent.Reason
+		reason problem.Reason
 	}{
 		{"found", func(b *bench) authagent.UserStore { return b.users }, 303, ""},
-		{"no UserFinder", func(b *bench) authagent.UserStore { return struct{ authagent.UserStore }{b.users} }, 500, authagent.ErrStore},
+		{"no UserFinder", func(b *bench) authagent.UserStore { return struct{ authagent.UserStore }{b.users} }, 500, problem.StoreFailed},
 		{"gone", func(b *bench) authagent.UserStore {
 			return finder{b.users, func() (authagent.User, error) { return authagent.User{}, authagent.ErrNotFound }}
-		}, 403, authagent.ErrNoAccount},
+		}, 403, problem.NoAccount},
 		{"disabled", func(b *bench) authagent.UserStore {
 			return finder{b.users, func() (authagent.User, error) { return authagent.User{ID: "user_9", Disabled: true}, nil }}
-		}, 403, authagent.ErrNoAccount},
+		}, 403, problem.NoAccount},
 		{"error", func(b *bench) authagent.UserStore {
 			return finder{b.users, func() (authagent.User, error) { return authagent.User{}, errors.New("connection refused") }}
-		}, 500, authagent.ErrStore},
+		}, 500, problem.StoreFailed},
 		{"panic", func(b *bench) authagent.UserStore {
 			return finder{b.users, func() (authagent.User, error) { panic("nil map") }}
-		}, 500, authagent.ErrStore},
+		}, 500, problem.StoreFailed},
 	} {
 		for _, scenario := range emailScenarios {
 			t.Run("LNK-9 "+test.name+" "+scenario.name, func(t *testing.T) {
@@ -983,7 +985,7 @@ func TestAnotherAccount(t *testing.T) {
 		}
 	}
 	users := struct{ authagent.UserStore }{&memstore.Users{}}
-	_, err := authagent.New(authagent.Config{Scenario: authagent.FullAccount(users, grants.OwnerApproval(grants.NewMemory()))})
+	_, err := authagent.New(authagent.Config{Scenario: authagent.FullAccount(users, grants.OwnerApproval(&memstore.Grants{}))})
 	if err == nil || !strings.Contains(err.Error(), "UserFinder") {
 		t.Errorf("LNK-9: New with an OwnerLinker and no UserFinder: %v", err)
 	}

@@ -21,6 +21,8 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // A recordingApprover approves what it has filed when it is asked once more.
@@ -41,7 +43,7 @@ func (a *recordingApprover) Approve(_ context.Context, r authagent.ActionRequest
 		}
 		return r, "", nil
 	}
-	return r, "", authagent.ErrActionPending
+	return r, "", problem.ApprovalPending
 }
 
 // withCookies gives a request that was made by hand the cookies of a browser.
@@ -328,7 +330,7 @@ func (o *keptSession) End(http.ResponseWriter, *http.Request) error { o.Session 
 // not put before an owner, or performed, in another one of the same client.
 func TestAnotherSessionMeanwhile_APR_8(t *testing.T) {
 	kept := &keptSession{}
-	b := newBench(t, func(_ *bench, c *authagent.Config) { c.Sessions = kept })
+	b := newBench(t, func(_ *bench, c *authagent.Config) { c.Session.Own = kept })
 	b.signIn(b.browser(), b.agent)
 	ran, asked := 0, 0
 	guarded := b.rp.RequireApproval("a:do", approverFunc(func(authagent.ActionRequest) (string, error) { asked++; return "", nil }))(
@@ -404,12 +406,12 @@ func TestForms(t *testing.T) {
 // that what was approved passes.
 func TestLimitsOfApprovals_APR_6(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		store := grants.NewMemory()
+		store := &memstore.Grants{}
 		owners := grants.OwnerApproval(store)
 		owners.Logger = discardLog()
 		k := newCluster(t, func(_ *bench, c *authagent.Config) {
 			c.Limits = authagent.Limits{Actions: map[string]authagent.Rate{"a:do": {N: 2, Per: time.Hour}}}
-			c.SessionIdle, c.SessionLifetime = 99*time.Hour, 99*time.Hour
+			c.Session.Idle, c.Session.Lifetime = 99*time.Hour, 99*time.Hour
 		})
 		k.as.Configure(func(q *authagenttest.Quirks, _ *authagenttest.Features) { q.SameSecondTokens = false })
 		k.handle("/pay", k.rp.RequireApproval("a:do", owners))
@@ -468,7 +470,7 @@ func TestUncountedActions_APR_6(t *testing.T) {
 	k := newCluster(t, func(_ *bench, c *authagent.Config) {
 		c.Limits = authagent.Limits{Actions: map[string]authagent.Rate{"a:do": {N: 1, Per: time.Hour}}}
 	})
-	answer := authagent.ErrActionUsed
+	answer := problem.Reason("approval_used")
 	k.handle("/pay", k.rp.RequireApproval("a:do", approverFunc(func(r authagent.ActionRequest) (string, error) {
 		if err := errors.Join(r.CountPerforming(), r.CountPerforming()); err != nil || answer == "" {
 			return "", err

@@ -73,6 +73,7 @@ import (
 	"fmt"
 	"html/template"
 	"log/slog"
+	"maps"
 	"math"
 	mathrand "math/rand/v2"
 	"net/http"
@@ -83,9 +84,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gorilla/sessions"
-	"golang.org/x/oauth2"
-
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/answer"
 	"github.com/authagent-go/authagent/internal/browser"
 	"github.com/authagent-go/authagent/internal/checkup"
@@ -94,21 +93,19 @@ import (
 	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/logs"
 	"github.com/authagent-go/authagent/internal/memory"
+	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/returnpath"
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/signpost"
 	"github.com/authagent-go/authagent/internal/sink"
 	"github.com/authagent-go/authagent/internal/tokens"
 	"github.com/authagent-go/authagent/internal/wire"
+	"github.com/authagent-go/authagent/problem"
 )
 
-// DocumentedIssuer is the issuer that Auth Agent's documentation names. Its
-// owner has taken the server down, so it is no default: secrets would go to
-// whoever has the name next.
-const DocumentedIssuer = "https://api.auth-agent.com"
-
 // Config holds the settings of a [RelyingParty]. The zero values are safe
-// defaults; what is required says so.
+// defaults; what is required says so. What most sites set stands first, the rest in
+// groups.
 //
 // It prints, logs and marshals to JSON without its secrets. Package fmt calls no
 // method, and so prints them, by the verbs %p and %w and where a Config is in an unexported
@@ -123,28 +120,36 @@ type Config struct {
 	ClientID     string
 	ClientSecret string
 
-	// ClientSecretFunc replaces ClientSecret, for a secret that changes while the
-	// site runs. It is called for each request to the server, has to be quick, and
-	// is safe for concurrent use. An error fails what is being done, before
-	// anything is used up, as a fault of the site.
-	ClientSecretFunc func(context.Context) (string, error)
-
 	// RedirectURL is where CallbackHandler is mounted, as registered at the
 	// server: an absolute https URL without query, since the server appends
 	// "?code=". A host name that is not ASCII is written in its xn-- form. Required.
 	//
-	// With http on localhost, 127.0.0.1 or [::1] it means development: then, and
+	// With http on localhost, 127.0.0.0/8 or ::1 it means development: then, and
 	// only then, Issuer may be such a URL too, and cookies work without TLS.
 	RedirectURL string
 
 	// SessionKeys encrypt the cookies. Each is at least 32 random bytes. The
 	// first encrypts and all decrypt, so a key is replaced by putting the new one
-	// first and removing the old one when SessionLifetime has passed. All
+	// first and removing the old one when Session.Lifetime has passed. All
 	// instances have the same. Required.
 	SessionKeys [][]byte
 
 	// Scenario decides as whom an agent acts. Required.
 	Scenario Scenario
+
+	// Human says which human is signed in to the site in this request, by the
+	// site's own means: the ID of the account as the UserStore has it, or "" for
+	// nobody. The middlewares recognise people by it: where it is not set, those whose
+	// names begin with Require let no person through. RequireHuman and ConnectHandler
+	// need it. It is asked at most once in a request, and not where an agent is signed
+	// in. It is called concurrently; an error refuses the request.
+	Human func(*http.Request) (userID string, err error)
+
+	// SignInPath is the path of the site's own sign-in page, where people sign in and
+	// the agents' button is. A browser that shows a page, and in which nobody is signed
+	// in, is sent there with ?return_to=, of which ReturnTo makes the path to land
+	// on. By default it is sent to LoginHandler, where agents sign in.
+	SignInPath string
 
 	// ReturnTo is the path that an agent lands on after signing in or out, unless
 	// the request names another with ?return_to=. The default is "/".
@@ -158,25 +163,84 @@ type Config struct {
 	// none, if the UserStore is a UserCreator.
 	CreateUsers bool
 
-	// SignInPath is the path of the site's own sign-in page, where people sign in and
-	// the agents' button is. A browser that shows a page, and in which nobody is signed
-	// in, is sent there with ?return_to=, of which ReturnTo makes the path to land
-	// on. By default it is sent to LoginHandler, where agents sign in.
-	SignInPath string
-
-	// LoginPath and LogoutPath are where LoginHandler and LogoutHandler are
-	// mounted. The defaults are "login" and "logout" beside RedirectURL's path.
-	LoginPath  string
-	LogoutPath string
-
-	// DiscoveryPath is where DiscoveryHandler is mounted, as "/auth.md". Refusals
-	// then link to it, and each names its problem by an address there. By default
-	// they do not.
-	DiscoveryPath string
-
 	// RequirePOST makes LoginHandler take POST only, from this site's own pages.
 	// An agent is then not signed in by following a link that somebody planted.
 	RequirePOST bool
+
+	// Revocations remembers the sessions that were ended before their time, and
+	// States the logins that were finished. The defaults are in memory; several
+	// instances share one of each.
+	//
+	// With the default Revocations a restart undoes every logout and what
+	// EndSession, EndAgentSessions, EndUserSessions and EndAllSessions have ended:
+	// whoever has a copy of such a session's cookie can go on with it. New logs a
+	// warning where RedirectURL is https. Set a store that lasts.
+	Revocations RevocationStore
+	States      StateStore
+
+	// ClientAddr returns the address of the client that sent a request, for
+	// Limits, sessions and events. The default is the other end of the
+	// connection. Behind a proxy, read what that proxy, and nobody else, sets:
+	// an address that clients can write is no address. Port, brackets and zone are
+	// taken off; what is no IP address then counts as none.
+	ClientAddr func(*http.Request) string
+
+	// Logger gets what an operator wants to know; nil means slog.Default().
+	Logger *slog.Logger
+
+	// Audit gets every event. A slow or broken function does not hold up
+	// sign-ins, but loses events when 4096 are waiting.
+	Audit func(context.Context, audit.Event)
+
+	// Pages replaces pages of the package: the template "refused", which says why a
+	// request was refused, and "signed-out", which SignedOutHandler shows. Both are
+	// executed with a Page. One that is not there, or fails, is the package's own.
+	// They may use style sheets of the site, DiscoveryHandler's among them; an answer that has a
+	// Content-Security-Policy of the site's keeps it.
+	Pages *template.Template
+
+	// ErrorHandler answers refused requests in place of the page and the
+	// application/problem+json that they get by default, and reports whether it has: one
+	// that is about pages alone returns false for programs, with nothing written.
+	// Headers that the answer needs, such as Retry-After, are set already.
+	ErrorHandler func(http.ResponseWriter, *http.Request, *problem.Error) (answered bool)
+
+	// Paths are where the handlers are mounted, if not in the usual places.
+	Paths Paths
+
+	// Limits bound what clients, agents and owners may do in a time. Humans are
+	// not counted.
+	Limits Limits
+
+	// Session is how sessions are kept, and for how long.
+	Session SessionSettings
+
+	// Tokens has the tokens of sessions kept. By default none is.
+	Tokens TokenSettings
+
+	// Provider is what the authorization server needs that is not found out by itself.
+	Provider Provider
+}
+
+// Paths are where the handlers are mounted: paths on this site.
+type Paths struct {
+	// Login and Logout are those of LoginHandler and LogoutHandler. The defaults are
+	// "login" and "logout" beside RedirectURL's path.
+	Login, Logout string
+
+	// Discovery is that of DiscoveryHandler, as "/auth.md". Refusals then link to
+	// it, and each names its problem by an address there. By default they do not.
+	Discovery string
+}
+
+// Provider is how an authorization server is spoken to. With the zero value, that is
+// found out from its metadata, or learned without risking a code.
+type Provider struct {
+	// ClientSecretFunc replaces Config.ClientSecret, for a secret that changes while
+	// the site runs. It is called for each request to the server, has to be quick, and
+	// is safe for concurrent use. An error fails what is being done, before
+	// anything is used up, as a fault of the site.
+	ClientSecretFunc func(context.Context) (string, error)
 
 	// Scopes replaces the scopes that the scenario asks for.
 	Scopes []string
@@ -190,14 +254,16 @@ type Config struct {
 	// the scheme's own, make no difference.
 	EndpointOrigins []string
 
-	// TokenEncoding pins how the bodies of requests to the server are written. By
-	// default it is learned, without risking a code.
-	TokenEncoding TokenEncoding
+	// TokenEncoding pins how the bodies of requests to the server are written:
+	// "application/json", as the published Auth Agent server demands, or
+	// "application/x-www-form-urlencoded", as RFC 6749 demands. By default it is learned.
+	TokenEncoding string
 
-	// ClientAuth pins how the site proves itself to the server with ClientSecret. By
-	// default it is what the server's metadata offers; where that is both ways, it is
+	// ClientAuth pins how the site proves itself to the server with its secret:
+	// "client_secret_post" or "client_secret_basic" (RFC 7591 section 2). By default
+	// it is what the server's metadata offers; where that is both ways, it is
 	// learned with a code that was made up, before a real one is at stake.
-	ClientAuth ClientAuth
+	ClientAuth string
 
 	// SubjectIsUser says that the issuer's tokens follow RFC 8693: sub is the
 	// user and act.sub the agent. At Auth Agent sub is the agent. A token of the
@@ -221,91 +287,6 @@ type Config struct {
 	// http.Transport calls in a goroutine of its own, such as DialContext, cannot be
 	// recovered and ends the process.
 	HTTPClient *http.Client
-
-	// SessionStore keeps the sessions: any gorilla/sessions store. What it is
-	// given to keep is encrypted already. By default an encrypted cookie is all
-	// that keeps a session.
-	SessionStore sessions.Store
-
-	// Sessions replaces SessionStore, for a site that has sessions of its own.
-	Sessions Sessions
-
-	// SessionIdle ends a session that was not used for so long. The default is 30
-	// minutes. SessionLifetime ends it in any case; the default is 12 hours.
-	//
-	// What is ended before its time is remembered for SessionLifetime, so relying
-	// parties that share Revocations have the same.
-	SessionIdle     time.Duration
-	SessionLifetime time.Duration
-
-	// SessionEpoch is any text. Changing it ends all sessions that have begun, for
-	// good: they note it, so nothing has to be remembered. All instances have the
-	// same. The default is "".
-	SessionEpoch string
-
-	// Revocations remembers the sessions that were ended before their time, and
-	// States the logins that were finished. The defaults are in memory; several
-	// instances share one of each.
-	//
-	// With the default Revocations a restart undoes every logout and what
-	// EndSession, EndAgentSessions, EndUserSessions and EndAllSessions have ended:
-	// whoever has a copy of such a session's cookie can go on with it. New logs a
-	// warning where RedirectURL is https. Set a store that lasts.
-	Revocations RevocationStore
-	States      StateStore
-
-	// Tokens keeps the tokens of sessions, encrypted, so that a site can call an
-	// API as the agent and have long sessions confirmed. By default none is kept.
-	Tokens TokenStore
-
-	// Human says which human is signed in to the site in this request, by the
-	// site's own means: the ID of the account as the UserStore has it, or "" for
-	// nobody. The middlewares recognise people by it: where it is not set, those whose
-	// names begin with Require let no person through. RequireHuman and ConnectHandler
-	// need it. It is asked at most once in a request, and not where an agent is signed
-	// in. It is called concurrently; an error refuses the request.
-	Human func(*http.Request) (userID string, err error)
-
-	// Limits bound what clients, agents and owners may do in a time. Humans are
-	// not counted.
-	Limits Limits
-
-	// ClientAddr returns the address of the client that sent a request, for
-	// Limits, sessions and events. The default is the other end of the
-	// connection. Behind a proxy, read what that proxy, and nobody else, sets:
-	// an address that clients can write is no address. Port, brackets and zone are
-	// taken off; what is no IP address then counts as none.
-	ClientAddr func(*http.Request) string
-
-	// ConfirmEvery is how often the server is asked whether it still stands by a
-	// session whose tokens are kept. It is done in the background, when the session
-	// is used. Two answers that it does not, half a minute apart, end the session.
-	// The default is 15 minutes; never, if negative.
-	ConfirmEvery time.Duration
-
-	// ConfirmGrace ends a session that is to be confirmed and could not be for so
-	// long, because the server, or a store, gave no answer. By default such a
-	// session goes on.
-	ConfirmGrace time.Duration
-
-	// Logger gets what an operator wants to know; nil means slog.Default().
-	Logger *slog.Logger
-
-	// Audit gets every event. A slow or broken function does not hold up
-	// sign-ins, but loses events when 4096 are waiting.
-	Audit func(context.Context, Event)
-
-	// Pages replaces pages of the package: the template "refused", which says why a
-	// request was refused, and "signed-out", which SignedOutHandler shows. Both are
-	// executed with a Page. One that is not there, or fails, is the package's own.
-	// They may use style sheets of the site and ButtonStyle; an answer that has a
-	// Content-Security-Policy of the site's keeps it.
-	Pages *template.Template
-
-	// ErrorHandler answers refused requests in place of the page and the
-	// application/problem+json that they get by default. Headers that the answer
-	// needs, such as Retry-After, are set already.
-	ErrorHandler func(http.ResponseWriter, *http.Request, *Error)
 }
 
 // ConfigFromEnv returns the settings that are in the environment: Issuer,
@@ -328,7 +309,7 @@ func ConfigFromEnv() (Config, error) {
 		return Config{}, err
 	}
 	return Config{
-		Issuer: s.Issuer, ClientID: s.ClientID, ClientSecret: s.ClientSecret, ClientSecretFunc: s.SecretFile,
+		Issuer: s.Issuer, ClientID: s.ClientID, ClientSecret: s.ClientSecret, Provider: Provider{ClientSecretFunc: s.SecretFile},
 		RedirectURL: s.RedirectURL, SessionKeys: s.SessionKeys,
 	}, nil
 }
@@ -366,23 +347,14 @@ type Limits struct {
 	Actions map[string]Rate
 }
 
-// TokenEncoding is how the body of a request to the server is written.
-type TokenEncoding int32
+// tokenEncodings and clientAuths are the values of two settings of Provider.
+func tokenEncodings() map[string]wire.Encoding {
+	return map[string]wire.Encoding{"": wire.Unknown, "application/json": wire.JSON, "application/x-www-form-urlencoded": wire.Form}
+}
 
-const (
-	EncodingAuto = TokenEncoding(wire.Unknown) // learned from the server
-	EncodingJSON = TokenEncoding(wire.JSON)    // application/json, as the published Auth Agent server demands
-	EncodingForm = TokenEncoding(wire.Form)    // application/x-www-form-urlencoded, as RFC 6749 demands
-)
-
-// ClientAuth is how the client secret is sent (RFC 6749 section 2.3.1).
-type ClientAuth int32
-
-const (
-	AuthAuto  = ClientAuth(wire.AuthUnknown) // as the server's metadata says, or learned
-	AuthPost  = ClientAuth(wire.AuthPost)    // client_secret_post: in the body
-	AuthBasic = ClientAuth(wire.AuthBasic)   // client_secret_basic: by HTTP Basic
-)
+func clientAuths() map[string]wire.Auth {
+	return map[string]wire.Auth{"": wire.AuthUnknown, "client_secret_post": wire.AuthPost, "client_secret_basic": wire.AuthBasic}
+}
 
 // Format prints the settings without the secrets, whatever the verb.
 func (c Config) Format(f fmt.State, _ rune) {
@@ -440,12 +412,12 @@ func New(c Config) (*RelyingParty, error) {
 	if _, forgets := c.Revocations.(*memory.Revocations); forgets && !dev {
 		c.Logger.Warn("authagent: Config.Revocations is not set: a restart of this process undoes logouts and ended sessions")
 	}
-	client := wire.NewClient(c.HTTPClient, func(value any, stack []byte) { logPanic(c.Logger, "send request to server", value, stack) })
+	client := wire.NewClient(c.Provider.HTTPClient, func(value any, stack []byte) { logPanic(c.Logger, "send request to server", value, stack) })
 	source := wire.NewSource(client, wire.Settings{
-		Issuer: c.Issuer, Origins: c.EndpointOrigins, Dev: dev,
+		Issuer: c.Issuer, Origins: c.Provider.EndpointOrigins, Dev: dev,
 		Pins: wire.Metadata{
-			Authorization: c.Endpoints.Authorization, Token: c.Endpoints.Token, UserInfo: c.Endpoints.UserInfo,
-			Introspection: c.Endpoints.Introspection, Revocation: c.Endpoints.Revocation, JWKS: c.Endpoints.JWKS,
+			Authorization: c.Provider.Endpoints.Authorization, Token: c.Provider.Endpoints.Token, UserInfo: c.Provider.Endpoints.UserInfo,
+			Introspection: c.Provider.Endpoints.Introspection, Revocation: c.Provider.Endpoints.Revocation, JWKS: c.Provider.Endpoints.JWKS,
 		},
 	})
 	rp := &RelyingParty{&opaque{&relyingParty{
@@ -453,18 +425,18 @@ func New(c Config) (*RelyingParty, error) {
 		origin:   browser.Origin(redirectURL),
 		callback: redirectURL.Path,
 		identity: &identity.Verifier{
-			Issuer: c.Issuer, ClientID: c.ClientID, SubjectIsUser: c.SubjectIsUser, TokenKey: c.TokenKey, Introspect: c.Introspect,
+			Issuer: c.Issuer, ClientID: c.ClientID, SubjectIsUser: c.Provider.SubjectIsUser, TokenKey: c.Provider.TokenKey, Introspect: c.Provider.Introspect,
 		},
 		pages:  answer.NewPages(signpost.Style, c.Pages, c.formOrigins()...),
 		limits: newLimiters(c.Limits),
 	}}}
 	rp.server = wire.NewServer(client, source, wire.Registration{
 		ID: c.ClientID, Secret: rp.clientSecret, RedirectURL: c.RedirectURL,
-		Encoding: wire.Encoding(c.TokenEncoding), Auth: wire.Auth(c.ClientAuth),
+		Encoding: tokenEncodings()[c.Provider.TokenEncoding], Auth: clientAuths()[c.Provider.ClientAuth],
 	})
 	rp.signpost = rp.newSignpost()
 	rp.challenge, rp.links = rp.signpost.Challenge(), rp.signpost.Links()
-	rp.nobody = answer.Prepare((&Error{Reason: ErrNoSession, signpost: rp.signpost}).problem())
+	rp.nobody = answer.Prepare((&failure{cause: errNobody, signpost: rp.signpost}).problem())
 	rp.audit = sink.New(rp.deliver, func(why string) { rp.config.Logger.Error("authagent: audit event lost", "why", why) })
 	return rp, rp.openCookies(redirectURL)
 }
@@ -475,8 +447,8 @@ func (c Config) formOrigins() []string {
 	if !c.RequirePOST {
 		return nil
 	}
-	origins := slices.Clone(c.EndpointOrigins)
-	for _, address := range [...]string{c.Issuer, c.Endpoints.Authorization} {
+	origins := slices.Clone(c.Provider.EndpointOrigins)
+	for _, address := range [...]string{c.Issuer, c.Provider.Endpoints.Authorization} {
 		if u, err := url.Parse(address); err == nil && u.Host != "" {
 			origins = append(origins, wire.Origin(u))
 		}
@@ -485,11 +457,11 @@ func (c Config) formOrigins() []string {
 }
 
 func (rp *RelyingParty) clientSecret(ctx context.Context) (secret string, err error) {
-	if rp.config.ClientSecretFunc == nil {
+	if rp.config.Provider.ClientSecretFunc == nil {
 		return rp.config.ClientSecret, nil
 	}
 	err = rp.protect("client secret", func() error {
-		secret, err = rp.config.ClientSecretFunc(ctx)
+		secret, err = rp.config.Provider.ClientSecretFunc(ctx)
 		return err
 	})
 	return secret, err
@@ -520,11 +492,11 @@ func (rp *RelyingParty) openCookies(redirectURL *url.URL) error {
 		attributes: browser.Attributes(int(loginTTL/time.Second), !dev), deleted: rp.deleted,
 	}
 	rp.tokens = rp.newKeeper(boxes["tokens"])
-	rp.sessions = c.Sessions
+	rp.sessions = c.Session.Own
 	if rp.sessions == nil {
-		maxAge := int(math.Ceil(c.SessionLifetime.Seconds())) // as zero deletes
+		maxAge := int(math.Ceil(c.Session.Lifetime.Seconds())) // as zero deletes
 		rp.sessions = &storeSessions{
-			store: c.SessionStore, cookie: rp.cookies.Session, secure: !dev, box: boxes["session"], idle: c.SessionIdle, maxAge: maxAge,
+			store: c.Session.Store, cookie: rp.cookies.Session, secure: !dev, box: boxes["session"], idle: c.Session.Idle, maxAge: maxAge,
 			attributes: browser.Attributes(maxAge, !dev), deletion: rp.cookies.Session + "=" + rp.deleted,
 		}
 	}
@@ -532,36 +504,28 @@ func (rp *RelyingParty) openCookies(redirectURL *url.URL) error {
 }
 
 // Format prints the relying party without its secrets, whatever the verb.
-func (rp RelyingParty) Format(f fmt.State, _ rune) {
+func (rp *relyingParty) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "authagent.RelyingParty{%v}", rp.config)
 }
 
 func (c Config) withDefaults() Config {
-	c.SessionKeys, c.TokenKey = slices.Clone(c.SessionKeys), slices.Clone(c.TokenKey)
-	c.Scopes, c.EndpointOrigins = slices.Clone(c.Scopes), slices.Clone(c.EndpointOrigins)
+	c.SessionKeys, c.Provider.TokenKey = slices.Clone(c.SessionKeys), slices.Clone(c.Provider.TokenKey)
+	c.Provider.Scopes, c.Provider.EndpointOrigins = slices.Clone(c.Provider.Scopes), slices.Clone(c.Provider.EndpointOrigins)
 	if c.ReturnTo == "" {
 		c.ReturnTo = "/"
 	}
 	if u, err := url.Parse(c.RedirectURL); err == nil {
-		if c.LoginPath == "" {
-			c.LoginPath = path.Join("/", path.Dir(u.Path), "login")
+		if c.Paths.Login == "" {
+			c.Paths.Login = path.Join("/", path.Dir(u.Path), "login")
 		}
-		if c.LogoutPath == "" {
-			c.LogoutPath = path.Join("/", path.Dir(u.Path), "logout")
+		if c.Paths.Logout == "" {
+			c.Paths.Logout = path.Join("/", path.Dir(u.Path), "logout")
 		}
 	}
-	if c.Scopes == nil && c.Scenario != nil {
-		c.Scopes = slices.Clone(c.Scenario.Scopes())
+	if c.Provider.Scopes == nil && c.Scenario != nil {
+		c.Provider.Scopes = slices.Clone(c.Scenario.Scopes())
 	}
-	if c.SessionIdle == 0 {
-		c.SessionIdle = 30 * time.Minute
-	}
-	if c.SessionLifetime == 0 {
-		c.SessionLifetime = 12 * time.Hour
-	}
-	if c.ConfirmEvery == 0 {
-		c.ConfirmEvery = 15 * time.Minute
-	}
+	c.Session, c.Tokens = c.Session.withDefaults(), c.Tokens.withDefaults()
 	if c.Revocations == nil {
 		c.Revocations = &memory.Revocations{}
 	}
@@ -574,13 +538,19 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// check returns the parsed RedirectURL, or everything that is wrong with the settings.
+// bad is told what is wrong with a setting.
+type bad func(setting, format string, args ...any)
+
+// check returns the parsed RedirectURL, or everything that is wrong with the
+// settings, in their order.
 func (c Config) check() (*url.URL, error) {
 	var errs []error
-	bad := func(field, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("authagent: %s: "+format, append([]any{field}, args...)...))
-	}
+	bad := bad(func(setting, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("authagent: %s: "+format, append([]any{setting}, args...)...))
+	})
 	redirectURL, err := wire.CheckURL(c.RedirectURL, true)
+	dev := err == nil && redirectURL.Scheme == "http"
+	c.checkClient(bad, dev)
 	switch {
 	case c.RedirectURL == "":
 		bad("RedirectURL", "is required")
@@ -591,9 +561,41 @@ func (c Config) check() (*url.URL, error) {
 	case redirectURL.Path == "" || redirectURL.Path == "/":
 		bad("RedirectURL", "must have the path of CallbackHandler")
 	}
-	dev := err == nil && redirectURL.Scheme == "http"
-	c.checkServer(bad, dev)
-	c.checkPaths(bad, redirectURL)
+	c.checkKeys(bad)
+	c.checkScenario(bad)
+	callback := ""
+	if redirectURL != nil {
+		callback = redirectURL.Path
+	}
+	c.checkPages(bad, callback, dev)
+	c.Paths.check(bad, callback)
+	c.Limits.check(bad)
+	c.Session.check(bad)
+	c.Tokens.check(bad)
+	c.Provider.check(bad, dev)
+	return redirectURL, errors.Join(errs...)
+}
+
+func (c Config) checkClient(bad bad, dev bool) {
+	if u, err := wire.CheckURL(c.Issuer, dev); c.Issuer == "" {
+		bad("Issuer", "is required: the URL of your Auth Agent server")
+	} else if err != nil {
+		bad("Issuer", "%v", err)
+	} else if u.RawQuery != "" || u.ForceQuery {
+		bad("Issuer", "must not have a query")
+	}
+	if c.ClientID == "" {
+		bad("ClientID", "is required")
+	}
+	switch hasFunc := c.Provider.ClientSecretFunc != nil; {
+	case c.ClientSecret == "" && !hasFunc:
+		bad("ClientSecret", "is required")
+	case c.ClientSecret != "" && hasFunc:
+		bad("ClientSecret, Provider.ClientSecretFunc", "only one of them can be set")
+	}
+}
+
+func (c Config) checkKeys(bad bad) {
 	if len(c.SessionKeys) == 0 {
 		bad("SessionKeys", "is required: at least one key of 32 random bytes")
 	}
@@ -605,6 +607,9 @@ func (c Config) check() (*url.URL, error) {
 			bad("SessionKeys", "key %d is one byte repeated, not random", i)
 		}
 	}
+}
+
+func (c Config) checkScenario(bad bad) {
 	if c.Scenario == nil {
 		bad("Scenario", "is required: FullAccount, ContextualProfile, FreshProfile or one of your own")
 	}
@@ -613,127 +618,103 @@ func (c Config) check() (*url.URL, error) {
 			bad("Scenario", "%w", err)
 		}
 	}
-	if s, ok := scenarioAs[interface{ neededScope() string }](c.Scenario); ok && !slices.Contains(c.Scopes, s.neededScope()) {
-		bad("Scopes", "lacks %s, without which the scenario knows no user", s.neededScope())
-	}
-	if c.SessionIdle < 0 || c.SessionLifetime < 0 {
-		bad("SessionIdle, SessionLifetime", "must not be negative")
-	}
-	if c.ConfirmGrace < 0 {
-		bad("ConfirmGrace", "must not be negative")
-	}
-	if c.Pages != nil && c.Pages.Lookup(answer.Refused) == nil && c.Pages.Lookup(answer.SignedOut) == nil {
-		bad("Pages", "has neither the template %q nor %q", answer.Refused, answer.SignedOut)
-	}
-	if c.Sessions != nil && c.SessionStore != nil {
-		bad("Sessions, SessionStore", "only one of them can be set")
-	}
-	c.Limits.check(bad)
-	return redirectURL, errors.Join(errs...)
-}
-
-func (l Limits) check(bad func(field, format string, args ...any)) {
-	rates := map[string]Rate{"Logins": l.Logins, "Callbacks": l.Callbacks, "Agent": l.Agent, "Owner": l.Owner}
-	for name, rate := range l.Actions {
-		if !areActions([]string{name}) {
-			bad("Limits.Actions", "%q is not the name of an action", name)
-		}
-		rates["Actions["+name+"]"] = rate
-	}
-	for name, rate := range rates {
-		if rate.Per < 0 || rate.Per > 0 && rate.N == 0 {
-			bad("Limits."+name, "has to be a number of times in a period")
-		}
+	if s, ok := scenarioAs[interface{ neededScope() string }](c.Scenario); ok && !slices.Contains(c.Provider.Scopes, s.neededScope()) {
+		bad("Provider.Scopes", "lacks %s, without which the scenario knows no user", s.neededScope())
 	}
 }
 
-func (c Config) checkServer(bad func(field, format string, args ...any), dev bool) {
-	if u, err := wire.CheckURL(c.Issuer, dev); c.Issuer == "" {
-		bad("Issuer", "is required: the URL of your Auth Agent server")
-	} else if err != nil {
-		bad("Issuer", "%v", err)
-	} else if u.RawQuery != "" || u.ForceQuery {
-		bad("Issuer", "must not have a query")
-	}
-	if c.ClientID == "" {
-		bad("ClientID", "is required")
-	}
-	switch hasFunc := c.ClientSecretFunc != nil; {
-	case c.ClientSecret == "" && !hasFunc:
-		bad("ClientSecret", "is required")
-	case c.ClientSecret != "" && hasFunc:
-		bad("ClientSecret, ClientSecretFunc", "only one of them can be set")
-	}
-	for name, endpoint := range map[string]string{
-		"Authorization": c.Endpoints.Authorization, "Token": c.Endpoints.Token, "UserInfo": c.Endpoints.UserInfo,
-		"Introspection": c.Endpoints.Introspection, "Revocation": c.Endpoints.Revocation, "JWKS": c.Endpoints.JWKS,
-	} {
-		if _, err := wire.CheckURL(endpoint, dev); endpoint != "" && err != nil {
-			bad("Endpoints."+name, "%v", err)
-		}
-	}
-	for _, origin := range c.EndpointOrigins {
-		if u, err := wire.CheckURL(origin, dev); err != nil {
-			bad("EndpointOrigins", "%q is not an origin like https://login.example: it %w", origin, err)
-		} else if u.Path != "" || u.RawQuery != "" || u.ForceQuery {
-			bad("EndpointOrigins", "%q is not an origin like https://login.example", origin)
-		}
-	}
-	if len(c.TokenKey) > 0 && len(c.TokenKey) < 32 {
-		bad("TokenKey", "has %d bytes, at least 32 are needed", len(c.TokenKey))
-	}
-	if c.TokenEncoding < EncodingAuto || c.TokenEncoding > EncodingForm {
-		bad("TokenEncoding", "is none of EncodingAuto, EncodingJSON and EncodingForm")
-	}
-	switch {
-	case c.ClientAuth < AuthAuto || c.ClientAuth > AuthBasic:
-		bad("ClientAuth", "is none of AuthAuto, AuthPost and AuthBasic")
-	case c.ClientAuth == AuthBasic && c.TokenEncoding == EncodingJSON:
-		bad("ClientAuth", "is AuthBasic, which no server reads beside the bodies of EncodingJSON")
-	}
-	for _, scope := range c.Scopes {
-		if scope == "" || strings.ContainsAny(scope, " \t\r\n\"\\") {
-			bad("Scopes", "%q is not a scope", scope)
-		}
-	}
-}
-
-func (c Config) checkPaths(bad func(field, format string, args ...any), redirectURL *url.URL) {
-	callback := ""
-	if redirectURL != nil {
-		callback = redirectURL.Path
-	}
-	for field, p := range map[string]string{"LoginPath": c.LoginPath, "LogoutPath": c.LogoutPath} {
-		if err := returnpath.Check(p); err != nil {
-			bad(field, "%v", err)
-		} else if p == callback {
-			bad(field, "is the path of RedirectURL")
-		}
-	}
-	if c.LoginPath == c.LogoutPath {
-		bad("LogoutPath", "is LoginPath")
-	}
+// checkPages checks where browsers are sent, and what they are shown.
+func (c Config) checkPages(bad bad, callback string, dev bool) {
 	if c.SignInPath != "" {
-		if err := returnpath.Check(c.SignInPath, c.LoginPath, c.LogoutPath, callback); err != nil {
+		if err := returnpath.Check(c.SignInPath, c.Paths.Login, c.Paths.Logout, callback); err != nil {
 			bad("SignInPath", "%v", err)
 		} else if strings.ContainsAny(c.SignInPath, "?#") {
 			bad("SignInPath", "must be a path alone")
 		}
 	}
-	if err := returnpath.Check(c.ReturnTo, c.LoginPath, c.LogoutPath, callback, c.SignInPath); err != nil {
+	if err := returnpath.Check(c.ReturnTo, c.Paths.Login, c.Paths.Logout, callback, c.SignInPath); err != nil {
 		bad("ReturnTo", "%v", err)
 	}
-	if c.DiscoveryPath != "" {
-		if err := returnpath.Check(c.DiscoveryPath, c.LoginPath, c.LogoutPath, callback); err != nil {
-			bad("DiscoveryPath", "%v", err)
-		} else if strings.ContainsAny(c.DiscoveryPath, "?#") {
-			bad("DiscoveryPath", "must be a path alone")
-		}
-	}
 	if c.RegistrationURL != "" && returnpath.Check(c.RegistrationURL) != nil {
-		if _, err := wire.CheckURL(c.RegistrationURL, redirectURL != nil && redirectURL.Scheme == "http"); err != nil {
+		if _, err := wire.CheckURL(c.RegistrationURL, dev); err != nil {
 			bad("RegistrationURL", "is neither a path on this site nor an https URL: it %w", err)
 		}
+	}
+	if c.Pages != nil && c.Pages.Lookup(answer.Refused) == nil && c.Pages.Lookup(answer.SignedOut) == nil {
+		bad("Pages", "has neither the template %q nor %q", answer.Refused, answer.SignedOut)
+	}
+}
+
+func (p Paths) check(bad bad, callback string) {
+	for _, own := range [...]struct{ setting, path string }{{"Paths.Login", p.Login}, {"Paths.Logout", p.Logout}} {
+		if err := returnpath.Check(own.path); err != nil {
+			bad(own.setting, "%v", err)
+		} else if own.path == callback {
+			bad(own.setting, "is the path of RedirectURL")
+		}
+	}
+	if p.Login == p.Logout {
+		bad("Paths.Logout", "is Paths.Login")
+	}
+	if p.Discovery != "" {
+		if err := returnpath.Check(p.Discovery, p.Login, p.Logout, callback); err != nil {
+			bad("Paths.Discovery", "%v", err)
+		} else if strings.ContainsAny(p.Discovery, "?#") {
+			bad("Paths.Discovery", "must be a path alone")
+		}
+	}
+}
+
+func (l Limits) check(bad bad) {
+	rate := func(name string, r Rate) {
+		if r.Per < 0 || r.Per > 0 && r.N == 0 {
+			bad("Limits."+name, "has to be a number of times in a period")
+		}
+	}
+	rate("Logins", l.Logins)
+	rate("Callbacks", l.Callbacks)
+	rate("Agent", l.Agent)
+	rate("Owner", l.Owner)
+	for _, name := range slices.Sorted(maps.Keys(l.Actions)) {
+		if !areActions([]string{name}) {
+			bad("Limits.Actions", "%q is not the name of an action", name)
+		}
+		rate("Actions["+name+"]", l.Actions[name])
+	}
+}
+
+func (p Provider) check(bad bad, dev bool) {
+	for _, scope := range p.Scopes {
+		if scope == "" || strings.ContainsAny(scope, " \t\r\n\"\\") {
+			bad("Provider.Scopes", "%q is not a scope", scope)
+		}
+	}
+	for _, e := range [...]struct{ name, url string }{
+		{"Authorization", p.Endpoints.Authorization}, {"Token", p.Endpoints.Token}, {"UserInfo", p.Endpoints.UserInfo},
+		{"Introspection", p.Endpoints.Introspection}, {"Revocation", p.Endpoints.Revocation}, {"JWKS", p.Endpoints.JWKS},
+	} {
+		if _, err := wire.CheckURL(e.url, dev); e.url != "" && err != nil {
+			bad("Provider.Endpoints."+e.name, "%v", err)
+		}
+	}
+	for _, origin := range p.EndpointOrigins {
+		if u, err := wire.CheckURL(origin, dev); err != nil {
+			bad("Provider.EndpointOrigins", "%q is not an origin like https://login.example: it %w", origin, err)
+		} else if u.Path != "" || u.RawQuery != "" || u.ForceQuery {
+			bad("Provider.EndpointOrigins", "%q is not an origin like https://login.example", origin)
+		}
+	}
+	if _, ok := tokenEncodings()[p.TokenEncoding]; !ok {
+		bad("Provider.TokenEncoding", "is neither application/json nor application/x-www-form-urlencoded")
+	}
+	switch auth, ok := clientAuths()[p.ClientAuth]; {
+	case !ok:
+		bad("Provider.ClientAuth", "is neither client_secret_post nor client_secret_basic")
+	case auth == wire.AuthBasic && p.TokenEncoding == "application/json":
+		bad("Provider.ClientAuth", "is client_secret_basic, which no server reads beside bodies of application/json")
+	}
+	if len(p.TokenKey) > 0 && len(p.TokenKey) < 32 {
+		bad("Provider.TokenKey", "has %d bytes, at least 32 are needed", len(p.TokenKey))
 	}
 }
 
@@ -744,11 +725,6 @@ type Finding struct {
 	Severity slog.Level `json:"severity"` // slog.LevelError: sign-ins fail; slog.LevelWarn: look at it
 	Problem  string     `json:"problem"`  // what is wrong
 	Remedy   string     `json:"remedy"`   // how to mend it
-}
-
-// String returns all of it in one line.
-func (f Finding) String() string {
-	return f.Severity.String() + " " + f.Setting + ": " + f.Problem + " " + f.Remedy
 }
 
 // Check compares the settings with the server as it is now, and returns what is
@@ -765,14 +741,14 @@ func (f Finding) String() string {
 func (rp *RelyingParty) Check(ctx context.Context) []Finding {
 	found := checkup.Run(ctx, rp.server.Fresh(), checkup.Settings{
 		Issuer: rp.config.Issuer, ClientID: rp.config.ClientID, RedirectURL: rp.config.RedirectURL,
-		Encoding: wire.Encoding(rp.config.TokenEncoding), Auth: wire.Auth(rp.config.ClientAuth), Scopes: rp.config.Scopes,
-		NeedsUserInfo: slices.Contains(rp.config.Scopes, "email"), NeedsIntrospect: rp.config.Introspect,
+		Encoding: tokenEncodings()[rp.config.Provider.TokenEncoding], Auth: clientAuths()[rp.config.Provider.ClientAuth], Scopes: rp.config.Provider.Scopes,
+		NeedsUserInfo: slices.Contains(rp.config.Provider.Scopes, "email"), NeedsIntrospect: rp.config.Provider.Introspect,
 		AuthorizationURL: func(endpoint string) (string, error) {
 			request, err := rp.newAuthorizationRequest(&wire.Metadata{Authorization: endpoint})
 			if err != nil {
 				return "", err
 			}
-			return request.url(NewLogin("/")), nil
+			return request.url(newLogin("/")), nil
 		},
 	})
 	findings := make([]Finding, len(found))
@@ -801,21 +777,21 @@ func newRequestID() string {
 // sends it to the authorization server. ?return_to= names the path on this site
 // to land on; one that is not acceptable is replaced by Config.ReturnTo.
 func (rp *RelyingParty) LoginHandler() http.Handler {
-	return rp.handler(EventLoginFailed, rp.serveLogin)
+	return rp.handler(audit.LoginFailed, rp.serveLogin)
 }
 
 func (rp *RelyingParty) serveLogin(w http.ResponseWriter, r *http.Request) error {
 	if err := rp.mayStart(w, r); err != nil {
 		return err
 	}
-	return rp.startLogin(w, r, NewLogin(rp.ReturnTo(r)))
+	return rp.startLogin(w, r, newLogin(rp.ReturnTo(r)))
 }
 
-func (rp *RelyingParty) startLogin(w http.ResponseWriter, r *http.Request, login *Login) error {
+func (rp *RelyingParty) startLogin(w http.ResponseWriter, r *http.Request, login *login) error {
 	if err := rp.limits.logins.check("start login", rp.clientAddr(r)); err != nil {
 		return err
 	}
-	if checker, ok := scenarioAs[LoginChecker](rp.config.Scenario); ok {
+	if checker, ok := scenarioAs[loginChecker](rp.config.Scenario); ok {
 		if err := rp.protect("start login", func() error { return checker.CheckLogin(r.Context()) }); err != nil {
 			return siteError("start login", err)
 		}
@@ -825,7 +801,7 @@ func (rp *RelyingParty) startLogin(w http.ResponseWriter, r *http.Request, login
 		return err
 	}
 	rp.pending.put(w, r, login)
-	rp.record(r, EventLoginStarted, nil, "", nil)
+	rp.record(r, audit.LoginStarted, nil, "", nil)
 	rp.server.Learn(request.metadata) // while the agent is away at the server
 	redirect(w, request.url(login))
 	return nil
@@ -846,7 +822,7 @@ func (rp *RelyingParty) mayStart(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if browser.Prefetched(r) || browser.Embedded(r) && !browser.FetchedBySelf(r) {
-		return fail(ErrNotNavigation, "start login", "the request is a prefetch or for something embedded")
+		return fail(reasons.NotNavigation, "start login", "the request is a prefetch or for something embedded")
 	}
 	return nil
 }
@@ -859,7 +835,7 @@ func (rp *RelyingParty) mayPost(w http.ResponseWriter, r *http.Request) error {
 	return rp.CheckOrigin(r)
 }
 
-// CheckOrigin returns an [Error] with ErrCrossOrigin for a request that a page of
+// CheckOrigin returns a [problem.Error] for a request that a page of
 // another origin has a browser send, unless its method is GET, HEAD or OPTIONS. The
 // handlers of this package call it; it is for handlers of a site's own as well.
 //
@@ -870,7 +846,7 @@ func (rp *RelyingParty) mayPost(w http.ResponseWriter, r *http.Request) error {
 // Origin is a program's, and passes.
 func (rp *RelyingParty) CheckOrigin(r *http.Request) error {
 	if browser.CrossOrigin(r, rp.origin) {
-		return fail(ErrCrossOrigin, "check origin", "the request comes from another site's page")
+		return fail(reasons.CrossOrigin, "check origin", "the request comes from another site's page")
 	}
 	return nil
 }
@@ -880,7 +856,7 @@ func allow(w http.ResponseWriter, r *http.Request, methods ...string) error {
 		return nil
 	}
 	w.Header().Set("Allow", strings.Join(methods, ", "))
-	return fail(ErrMethod, "check method", "%s is not allowed", answer.Token(r.Method))
+	return fail(reasons.MethodNotAllowed, "check method", "%s is not allowed", answer.Token(r.Method))
 }
 
 func returnTo(r *http.Request) string {
@@ -902,7 +878,7 @@ func (rp *RelyingParty) ReturnTo(r *http.Request) string { return rp.returnTarge
 // returnTarget returns target if it is a path on this site to land on, and the
 // default if it is not.
 func (rp *RelyingParty) returnTarget(target string) string {
-	if target == "" || target == rp.config.ReturnTo || returnpath.Check(target, rp.config.LoginPath, rp.config.LogoutPath, rp.callback, rp.config.SignInPath) != nil {
+	if target == "" || target == rp.config.ReturnTo || returnpath.Check(target, rp.config.Paths.Login, rp.config.Paths.Logout, rp.callback, rp.config.SignInPath) != nil {
 		return rp.config.ReturnTo
 	}
 	return target
@@ -914,11 +890,11 @@ func (rp *RelyingParty) returnTarget(target string) string {
 // signed in by it; the agent signs in by itself from then on.
 //
 // It takes POST from this site's own pages, of a human whom Config.Human knows and
-// who is the same when the login comes back. The Scenario has to be a [Connector];
+// who is the same when the login comes back. The Scenario has to have the method Connect;
 // those of this package are with grants.OwnerApproval. A site with several relying
 // parties puts Attach of each of the others around it.
 func (rp *RelyingParty) ConnectHandler() http.Handler {
-	return rp.handler(EventLoginFailed, func(w http.ResponseWriter, r *http.Request) error {
+	return rp.handler(audit.LoginFailed, func(w http.ResponseWriter, r *http.Request) error {
 		if err := rp.mayPost(w, r); err != nil {
 			return err
 		}
@@ -926,20 +902,20 @@ func (rp *RelyingParty) ConnectHandler() http.Handler {
 		if err != nil {
 			return err
 		}
-		login := NewLogin(rp.ReturnTo(r))
+		login := newLogin(rp.ReturnTo(r))
 		login.HumanID = human
 		return rp.startLogin(w, r, login)
 	})
 }
 
 // connect finishes a login that a human began to connect an agent.
-func (rp *RelyingParty) connect(ctx context.Context, in *SignIn, login *Login) error {
-	connector, ok := scenarioAs[Connector](rp.config.Scenario)
+func (rp *RelyingParty) connect(ctx context.Context, in *SignIn, login *login) error {
+	scenario, ok := scenarioAs[connector](rp.config.Scenario)
 	if !ok {
-		return siteError("connect agent", errors.New("the scenario is no Connector"))
+		return siteError("connect agent", errors.New("the scenario has no method Connect"))
 	}
-	if err := rp.protect("connect agent", func() error { return connector.Connect(ctx, in, login.HumanID) }); err != nil {
-		e := asError(siteError("connect agent", err))
+	if err := rp.protect("connect agent", func() error { return scenario.Connect(ctx, in, login.HumanID) }); err != nil {
+		e := asFailure(siteError("connect agent", err))
 		e.agent = in.Agent
 		return e
 	}
@@ -948,7 +924,7 @@ func (rp *RelyingParty) connect(ctx context.Context, in *SignIn, login *Login) e
 
 // sameHuman makes sure that a login which a human began to connect an agent ends
 // in that human's session, and that no agent is at work in it.
-func (rp *RelyingParty) sameHuman(w http.ResponseWriter, r *http.Request, login *Login) error {
+func (rp *RelyingParty) sameHuman(w http.ResponseWriter, r *http.Request, login *login) error {
 	if login.HumanID == "" {
 		return nil
 	}
@@ -956,7 +932,7 @@ func (rp *RelyingParty) sameHuman(w http.ResponseWriter, r *http.Request, login 
 	case err != nil:
 		return err
 	case human != login.HumanID:
-		return fail(ErrHuman, "match human", "another human is signed in than the one who began")
+		return fail(problem.HumanRequired, "match human", "another human is signed in than the one who began")
 	}
 	return nil
 }
@@ -965,7 +941,7 @@ func (rp *RelyingParty) sameHuman(w http.ResponseWriter, r *http.Request, login 
 // browser here with a code. It starts the agent's session and sends it on to
 // where the login said.
 func (rp *RelyingParty) CallbackHandler() http.Handler {
-	return rp.handler(EventLoginFailed, rp.serveCallback)
+	return rp.handler(audit.LoginFailed, rp.serveCallback)
 }
 
 func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) error {
@@ -979,7 +955,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	}
 	response, err := wire.ParseResponse(r.URL.RawQuery)
 	if err != nil {
-		return fail(ErrRequest, "read response", "%w", err)
+		return fail(problem.InvalidRequest, "read response", "%w", err)
 	}
 	login, err := rp.pending.take(r, response.State)
 	if err != nil {
@@ -998,7 +974,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 		return err
 	}
 	err = rp.use(ctx, login, response.Code != "")
-	if err == nil || asError(err).RetryAfter == 0 { // who is told to come again needs the cookie for it
+	if err == nil || asFailure(err).RetryAfter == 0 { // who is told to come again needs the cookie for it
 		rp.pending.drop(w, login)
 	}
 	if err != nil {
@@ -1042,7 +1018,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 		return err
 	}
 	used = true
-	rp.record(r, EventLoginSucceeded, session, "", nil)
+	rp.record(r, audit.LoginSucceeded, session, "", nil)
 	redirect(w, rp.returnTarget(login.ReturnTo))
 	return nil
 }
@@ -1054,7 +1030,7 @@ func mayFinish(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if browser.Prefetched(r) || browser.Embedded(r) {
-		return fail(ErrNotNavigation, "finish login", "the request is a prefetch or for something embedded")
+		return fail(reasons.NotNavigation, "finish login", "the request is a prefetch or for something embedded")
 	}
 	return nil
 }
@@ -1066,11 +1042,11 @@ func reported(r *wire.Response) error {
 	case "":
 		return nil
 	case "access_denied":
-		return fail(ErrDenied, "read response", "the server reports access_denied")
+		return fail(reasons.AccessDenied, "read response", "the server reports access_denied")
 	case "temporarily_unavailable", "server_error":
-		return fail(ErrUnavailable, "read response", "the server reports %s", r.Error)
+		return fail(problem.Unavailable, "read response", "the server reports %s", r.Error)
 	}
-	return fail(ErrAuthorization, "read response", "the server reports an error")
+	return fail(reasons.AuthorizationFailed, "read response", "the server reports an error")
 }
 
 // ready returns the server's metadata, and makes sure that the server can be asked,
@@ -1090,19 +1066,19 @@ func (rp *RelyingParty) ready(ctx context.Context, r *wire.Response) (*wire.Meta
 func (rp *RelyingParty) checkIssuer(m *wire.Metadata, r *wire.Response) error {
 	switch {
 	case r.Issuer == nil && m.IssOnResponse:
-		return fail(ErrIssuer, "check issuer", "the response lacks the iss that the server announces")
+		return fail(reasons.IssuerMismatch, "check issuer", "the response lacks the iss that the server announces")
 	case r.Issuer != nil && *r.Issuer != rp.config.Issuer:
-		return fail(ErrIssuer, "check issuer", "iss is not the configured issuer")
+		return fail(reasons.IssuerMismatch, "check issuer", "iss is not the configured issuer")
 	}
 	return nil
 }
 
 // use makes a login usable once, in time. A response without a code can sign nobody
 // in: whoever floods the site with those takes no room from the others.
-func (rp *RelyingParty) use(ctx context.Context, l *Login, code bool) error {
+func (rp *RelyingParty) use(ctx context.Context, l *login, code bool) error {
 	until := l.StartedAt.Add(loginTTL)
 	if now := time.Now(); now.After(until) || l.StartedAt.After(now.Add(clockSkew)) {
-		return fail(ErrStateExpired, "use state", "the login began more than %v ago", loginTTL)
+		return fail(reasons.StateExpired, "use state", "the login began more than %v ago", loginTTL)
 	}
 	sum := sha256.Sum256([]byte(l.State)) // a store has no use for the state itself
 	id := base64.RawURLEncoding.EncodeToString(sum[:16])
@@ -1112,11 +1088,11 @@ func (rp *RelyingParty) use(ctx context.Context, l *Login, code bool) error {
 	}
 	switch {
 	case errors.Is(err, memory.ErrFull):
-		return fail(ErrOverloaded, "use state", "%w", err)
+		return fail(reasons.Overloaded, "use state", "%w", err)
 	case err != nil:
 		return siteError("use state", err)
 	case !first:
-		return fail(ErrStateUsed, "use state", "the login has been finished")
+		return fail(reasons.StateUsed, "use state", "the login has been finished")
 	}
 	return nil
 }
@@ -1155,10 +1131,10 @@ func (rp *RelyingParty) isFinished(r *http.Request, state string) bool {
 }
 
 // signIn asks the scenario as whom the agent acts.
-func (rp *RelyingParty) signIn(ctx context.Context, in *SignIn, l *Login) (*Session, error) {
+func (rp *RelyingParty) signIn(ctx context.Context, in *SignIn, l *login) (*Session, error) {
 	now := time.Now() // no later than the marks are read, which are kept for the session's lifetime
 	var who Principal
-	var under Marks
+	var under marks
 	err := rp.protect("sign in", func() (err error) {
 		who, under, err = rp.enter(ctx, in)
 		return err
@@ -1173,7 +1149,7 @@ func (rp *RelyingParty) signIn(ctx context.Context, in *SignIn, l *Login) (*Sess
 		err = errors.New("the scenario returned an action whose name is empty or has a space in it")
 	}
 	if err != nil {
-		e := asError(siteError("sign in", err))
+		e := asFailure(siteError("sign in", err))
 		e.agent = in.Agent
 		return nil, e
 	}
@@ -1183,8 +1159,8 @@ func (rp *RelyingParty) signIn(ctx context.Context, in *SignIn, l *Login) (*Sess
 	return &Session{
 		ID: newSessionID(), Agent: in.Agent, Model: in.Model, Scenario: rp.config.Scenario.Name(),
 		UserID: who.UserID, ProfileID: who.ProfileID, Access: who.Access, Actions: who.Actions, GrantID: who.GrantID,
-		RedirectURL: rp.config.RedirectURL, Marks: under, GrantEra: who.GrantEra, Epoch: rp.config.SessionEpoch,
-		StartedAt: now, ExpiresAt: now.Add(rp.config.SessionLifetime), loginID: l.ID(),
+		RedirectURL: rp.config.RedirectURL, SiteMark: under.site, AgentMark: under.agent, UserMark: under.user, GrantEra: who.GrantEra, Epoch: rp.config.Session.Epoch,
+		StartedAt: now, ExpiresAt: now.Add(rp.config.Session.Lifetime), loginID: l.ID(),
 	}, nil
 }
 
@@ -1208,40 +1184,28 @@ func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session
 	return siteError("start session", err)
 }
 
-// Exchange redeems the code that answers a login, sending one request whatever
-// comes back.
-func (rp *RelyingParty) Exchange(ctx context.Context, code string, l *Login) (*oauth2.Token, error) {
-	t, err := rp.exchange(ctx, code, l)
-	if err != nil {
-		return nil, err
-	}
-	return publicToken(t), nil
-}
-
 // revokeUnused has the server revoke the tokens of a sign-in that came to nothing. Where
 // tokens are kept of users, other agents of one user may rest on the same grant.
 func (rp *RelyingParty) revokeUnused(token *wire.Token, in *SignIn) {
 	if in != nil {
 		token = in.token
 	}
-	rp.server.Discard(token, rp.tokens != nil && rp.config.SubjectIsUser)
+	rp.server.Discard(token, rp.tokens != nil && rp.config.Provider.SubjectIsUser)
 }
 
-func (rp *RelyingParty) exchange(ctx context.Context, code string, l *Login) (*wire.Token, error) {
+// exchange redeems the code that answers a login, sending one request whatever
+// comes back.
+func (rp *RelyingParty) exchange(ctx context.Context, code string, l *login) (*wire.Token, error) {
 	t, err := rp.server.Exchange(ctx, code, l.Verifier, rp.config.RedirectURL)
 	return t, serverError("exchange code", err)
 }
 
-// Identify verifies whom a token that was just issued speaks of: by its
+// identify verifies whom a token that was just issued speaks of: by its
 // id_token, by its own claims, or by introspection. The login is the one whose
 // code was exchanged for it.
-func (rp *RelyingParty) Identify(ctx context.Context, t *oauth2.Token, l *Login) (*SignIn, error) {
-	return rp.identify(ctx, wireToken(t), l)
-}
-
-func (rp *RelyingParty) identify(ctx context.Context, issued *wire.Token, l *Login) (*SignIn, error) {
+func (rp *RelyingParty) identify(ctx context.Context, issued *wire.Token, l *login) (*SignIn, error) {
 	nonce := ""
-	if slices.Contains(rp.config.Scopes, "openid") {
+	if slices.Contains(rp.config.Provider.Scopes, "openid") {
 		nonce = l.Nonce
 	}
 	var id *identity.Identity
@@ -1258,25 +1222,6 @@ func (rp *RelyingParty) identify(ctx context.Context, issued *wire.Token, l *Log
 	}, nil
 }
 
-// publicToken and wireToken are each other's inverse.
-func publicToken(t *wire.Token) *oauth2.Token {
-	extra := map[string]any{}
-	if t.ScopeSaid {
-		extra["scope"] = t.Scope
-	}
-	if t.ID != "" {
-		extra["id_token"] = t.ID
-	}
-	token := &oauth2.Token{AccessToken: t.Access, TokenType: "Bearer", RefreshToken: t.Refresh, Expiry: t.Expires}
-	return token.WithExtra(extra)
-}
-
-func wireToken(t *oauth2.Token) *wire.Token {
-	id, _ := t.Extra("id_token").(string)
-	scope, said := t.Extra("scope").(string)
-	return &wire.Token{Access: t.AccessToken, Refresh: t.RefreshToken, ID: id, Expires: t.Expiry, Scope: scope, ScopeSaid: said}
-}
-
 // serverError says what an error of the back channel means for a sign-in.
 func serverError(step string, err error) error {
 	if err == nil {
@@ -1285,13 +1230,13 @@ func serverError(step string, err error) error {
 	var w *wire.Error
 	switch {
 	case errors.Is(err, wire.ErrSecret), errors.Is(err, wire.ErrPanic):
-		return &Error{Reason: ErrStore, Step: step, Err: err, RetryAfter: retryAfter}
+		return &problem.Error{Reason: problem.StoreFailed, Step: step, Err: err, RetryAfter: retryAfter}
 	case errors.Is(err, identity.ErrMismatch):
-		return fail(ErrIdentity, step, "%w", err)
+		return fail(reasons.IdentityMismatch, step, "%w", err)
 	case errors.Is(err, wire.ErrInactive):
-		return fail(ErrToken, step, "%w", err)
+		return fail(reasons.TokenRefused, step, "%w", err)
 	case !errors.As(err, &w):
-		return fail(ErrResponse, step, "%w", err)
+		return fail(reasons.InvalidResponse, step, "%w", err)
 	}
 	e := fail(reasonFor(w), step, "%w", err)
 	if w.RetryAfter > 0 {
@@ -1300,26 +1245,26 @@ func serverError(step string, err error) error {
 	return e
 }
 
-func reasonFor(w *wire.Error) Reason {
+func reasonFor(w *wire.Error) problem.Reason {
 	switch {
 	case errors.Is(w, wire.ErrKeys):
-		return ErrKeys
+		return reasons.KeysUnreadable
 	case w.Kind == wire.Overloaded:
-		return ErrOverloaded
+		return reasons.Overloaded
 	case w.Kind == wire.Unavailable && w.Timeout():
-		return ErrTimeout
+		return reasons.ServerTimeout
 	case w.Kind == wire.Unavailable:
-		return ErrUnavailable
+		return problem.Unavailable
 	case w.Kind == wire.Malformed:
-		return ErrResponse
+		return reasons.InvalidResponse
 	case w.Kind == wire.Invalid:
-		return ErrToken
+		return reasons.TokenRefused
 	case w.Code == "invalid_client" || w.Code == "unauthorized_client":
-		return ErrClient
+		return reasons.ClientRefused
 	case w.Code == "invalid_grant":
-		return ErrCode
+		return reasons.CodeRefused
 	}
-	return ErrToken
+	return reasons.TokenRefused
 }
 
 // LogoutHandler ends the agent's session, here and wherever a copy of its
@@ -1327,9 +1272,9 @@ func reasonFor(w *wire.Error) Reason {
 // removes the cookies of sessions that have ended, too, and those of other relying
 // parties of the site, so that afterwards the browser is a person's again. It takes
 // POST from this site's own pages, and programs. Every middleware that meets a POST
-// to Config.LogoutPath does the same.
+// to Config.Paths.Logout does the same.
 func (rp *RelyingParty) LogoutHandler() http.Handler {
-	return rp.handler(EventPermissionDenied, rp.serveLogout)
+	return rp.handler(audit.PermissionDenied, rp.serveLogout)
 }
 
 func (rp *RelyingParty) serveLogout(w http.ResponseWriter, r *http.Request) error {
@@ -1352,26 +1297,16 @@ func (rp *RelyingParty) serveLogout(w http.ResponseWriter, r *http.Request) erro
 	rp.cookies.Remove(w, r, rp.deleted)
 	if s != nil {
 		rp.revokeTokens(r.Context(), s)
-		rp.record(r, EventSessionEnded, s, "", nil)
+		rp.record(r, audit.SessionEnded, s, "", nil)
 	}
 	redirect(w, rp.ReturnTo(r))
 	return nil
 }
 
-// ButtonStyle is the style sheet of [RelyingParty.Button], for a style element or
-// a file of the site's; DiscoveryHandler serves it under any path that ends in
-// ".css". ButtonStyleHash allows the element in a Content-Security-Policy:
-//
-//	"style-src '" + authagent.ButtonStyleHash + "'"
-const (
-	ButtonStyle     = signpost.Style
-	ButtonStyleHash = signpost.StyleHash
-)
-
 // Button returns "Sign in with Auth Agent" for a page of the site: a link to
 // LoginHandler or, with RequirePOST, a form. It needs no script and has no inline
 // style, so it works under a strict Content-Security-Policy; agents know it by its
-// text and by its data attributes. Where the page's policy has a form-action, the
+// text and by its data attributes. DiscoveryHandler serves its style sheet. Where the page's policy has a form-action, the
 // form needs the authorization server's origin in it beside 'self', as Chromium
 // holds redirects to it too. returnTo is the path to land on; empty, or if
 // it is not one, that is Config.ReturnTo. In a template it is a function:
@@ -1388,22 +1323,23 @@ func (rp *RelyingParty) Button(returnTo string) template.HTML {
 
 // DiscoveryHandler tells agents how to sign in, and what they may do then. It can
 // be mounted at several paths and answers by their ending: ".md" and ".txt" are a
-// text for /auth.md or /llms.txt, ".css" is ButtonStyle, anything else is JSON. All
-// of it is made from the settings. Config.DiscoveryPath has refusals link to it.
+// text for /auth.md or /llms.txt, ".css" is the style sheet of Button, anything else is JSON. All
+// of it is made from the settings. Config.Paths.Discovery has refusals link to it.
 func (rp *RelyingParty) DiscoveryHandler() http.Handler { return rp.signpost }
 
 func (rp *RelyingParty) newSignpost() *signpost.Site {
 	c := rp.config
 	site := &signpost.Site{
-		Origin: rp.origin, LoginPath: c.LoginPath, LogoutPath: c.LogoutPath, Discovery: c.DiscoveryPath,
+		Origin: rp.origin, LoginPath: c.Paths.Login, LogoutPath: c.Paths.Logout, Discovery: c.Paths.Discovery,
 		POST: c.RequirePOST, Issuer: c.Issuer, Scenario: c.Scenario.Name(),
 	}
 	if s, ok := scenarioAs[interface{ access() Access }](c.Scenario); ok {
 		site.Access, site.Owner = s.access().String(), s.access() > AccessNone
 	}
-	for _, reason := range toldReasons {
-		o := reason.outcome()
-		site.Problems = append(site.Problems, signpost.Problem{Code: string(reason), Status: o.Status, Title: o.Title, Detail: o.Detail})
+	for _, row := range reasons.All() {
+		if row.Has(reasons.Told) {
+			site.Problems = append(site.Problems, signpost.Problem{Code: row.Code, Status: row.Status, Title: row.Title, Detail: row.Detail})
+		}
 	}
 	return site
 }
@@ -1431,7 +1367,7 @@ type Page struct {
 // whose account ([User.Name]), so that the agent and its owner can see that it is
 // the right one.
 func (rp *RelyingParty) SignedOutHandler() http.Handler {
-	return rp.handler(EventPermissionDenied, rp.serveSignedOut)
+	return rp.handler(audit.PermissionDenied, rp.serveSignedOut)
 }
 
 func (rp *RelyingParty) serveSignedOut(w http.ResponseWriter, r *http.Request) error {
@@ -1449,7 +1385,7 @@ func (rp *RelyingParty) serveSignedOut(w http.ResponseWriter, r *http.Request) e
 	}
 	if s != nil {
 		page.Title, page.Detail, page.Button = "Signed in", "An agent is signed in here.", ""
-		page.SignOut, page.Session = rp.config.LogoutPath+"?return_to="+url.QueryEscape(rp.returnTarget(browser.Path(r))), s
+		page.SignOut, page.Session = rp.config.Paths.Logout+"?return_to="+url.QueryEscape(rp.returnTarget(browser.Path(r))), s
 		if page.Account, err = rp.accountName(r.Context(), s); err != nil {
 			return err
 		}
@@ -1492,14 +1428,14 @@ func (rp *RelyingParty) accountName(ctx context.Context, s *Session) (name strin
 
 // handler is what the handlers have in common: the headers, and what
 // becomes of an error.
-func (rp *RelyingParty) handler(failed EventName, serve func(http.ResponseWriter, *http.Request) error) http.Handler {
+func (rp *RelyingParty) handler(failed audit.Name, serve func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return &endpoint{rp, failed, serve}
 }
 
 // An endpoint is one of the package's own handlers, which Attach knows by the type.
 type endpoint struct {
 	rp     *RelyingParty
-	failed EventName
+	failed audit.Name
 	serve  func(http.ResponseWriter, *http.Request) error
 }
 
@@ -1510,10 +1446,10 @@ func (h *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		return
 	}
-	e := asError(err)
+	e := asFailure(err)
 	e.RequestID = newRequestID()
 	h.rp.record(r, h.failed, nil, "", e)
-	if e.Reason == ErrNoAccount && h.rp.config.RegistrationURL != "" {
+	if e.Reason == problem.NoAccount && h.rp.config.RegistrationURL != "" {
 		redirect(w, h.rp.config.RegistrationURL)
 		return
 	}

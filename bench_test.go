@@ -32,7 +32,7 @@ const benchOrigin = "http://127.0.0.1:8080"
 func benchConfig(issuer string, transport http.RoundTripper, scenario authagent.Scenario, keys [][]byte) authagent.Config {
 	return authagent.Config{
 		Issuer: issuer, ClientID: "site", ClientSecret: "secret", RedirectURL: benchOrigin + "/auth/agent/callback",
-		SessionKeys: keys, Scenario: scenario, Logger: discardLog(), HTTPClient: &http.Client{Transport: transport},
+		SessionKeys: keys, Scenario: scenario, Logger: discardLog(), Provider: authagent.Provider{HTTPClient: &http.Client{Transport: transport}},
 	}
 }
 
@@ -80,7 +80,7 @@ func loopbackSite(b *testing.B, scenario authagent.Scenario) *benchSite {
 	server.Start()
 	b.Cleanup(server.Close)
 	c := benchConfig(issuer, nil, scenario, [][]byte{newKey()})
-	c.HTTPClient, c.TokenEncoding = nil, authagent.EncodingJSON
+	c.Provider.HTTPClient, c.Provider.TokenEncoding = nil, "application/json"
 	return newBenchSite(b, c)
 }
 
@@ -89,7 +89,7 @@ func directSite(b testing.TB, keys [][]byte, change ...func(*authagent.Config)) 
 	b.Helper()
 	const issuer = "https://as.example"
 	c := benchConfig(issuer, direct{benchServer(issuer)}, authagent.FreshProfile(&memstore.Profiles{}), keys)
-	c.TokenEncoding = authagent.EncodingJSON
+	c.Provider.TokenEncoding = "application/json"
 	for _, f := range change {
 		f(&c)
 	}
@@ -219,7 +219,7 @@ func BenchmarkCallback(b *testing.B) {
 func BenchmarkSession(b *testing.B) {
 	keys := [][]byte{newKey()}
 	s := directSite(b, keys)
-	expiring := directSite(b, keys, func(c *authagent.Config) { c.SessionIdle = 1 })
+	expiring := directSite(b, keys, func(c *authagent.Config) { c.Session.Idle = 1 })
 	cookie := s.signIn(b, newWriter())
 	page := orders("")
 	page.Header.Set("Accept", "text/html")

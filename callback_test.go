@@ -12,7 +12,9 @@ import (
 	"github.com/gorilla/sessions"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // TestCallbackMethod_CB_1: CB-1. Only GET finishes a login, and nothing else uses it up.
@@ -45,28 +47,28 @@ func TestCallbackMethod_CB_1(t *testing.T) {
 func TestCallbackQuery(t *testing.T) {
 	for _, test := range []struct {
 		name, query string
-		want        authagent.Reason // empty for a sign-in
+		want        problem.Reason // empty for a sign-in
 	}{
-		{"CB-2 code twice", "code=CODE&code=CODE&state=STATE", authagent.ErrRequest},
-		{"CB-2 state twice", "code=CODE&state=STATE&state=STATE", authagent.ErrRequest},
-		{"CB-2 iss twice", "code=CODE&state=STATE&iss=AS&iss=AS", authagent.ErrRequest},
-		{"CB-2 error twice", "error=a&error=b&state=STATE", authagent.ErrRequest},
+		{"CB-2 code twice", "code=CODE&code=CODE&state=STATE", problem.InvalidRequest},
+		{"CB-2 state twice", "code=CODE&state=STATE&state=STATE", problem.InvalidRequest},
+		{"CB-2 iss twice", "code=CODE&state=STATE&iss=AS&iss=AS", problem.InvalidRequest},
+		{"CB-2 error twice", "error=a&error=b&state=STATE", problem.InvalidRequest},
 		{"CB-2 unknown ones", "code=CODE&state=STATE&session_state=x&foo=bar&foo=baz", ""},
-		{"CB-3 semicolon", "code=CODE;state=STATE", authagent.ErrRequest},
-		{"CB-3 bad escape", "code=%zz&state=STATE", authagent.ErrRequest},
-		{"CB-3 bad escape elsewhere", "code=CODE&state=STATE&x=%", authagent.ErrRequest},
-		{"CB-3 16 KB", "code=CODE&state=STATE&x=" + strings.Repeat("a", 16<<10), authagent.ErrRequest},
-		{"CB-4 code and error", "code=CODE&error=access_denied&state=STATE", authagent.ErrRequest},
-		{"CB-4 code and empty error", "code=CODE&error=&state=STATE", authagent.ErrRequest},
-		{"CB-4 neither", "state=STATE", authagent.ErrRequest},
-		{"CB-4 empty code", "code=&state=STATE", authagent.ErrRequest},
-		{"CB-4 empty error", "error=&state=STATE", authagent.ErrRequest},
-		{"CB-4 line break", "code=a%0d%0ab&state=STATE", authagent.ErrRequest},
-		{"CB-4 NUL", "code=%00&state=STATE", authagent.ErrRequest},
-		{"CB-4 not ASCII", "code=%C3%A9&state=STATE", authagent.ErrRequest},
-		{"CB-4 long", "code=" + strings.Repeat("a", 2049) + "&state=STATE", authagent.ErrRequest},
-		{"CB-8 access_token", "access_token=X&state=STATE", authagent.ErrRequest},
-		{"CB-8 id_token", "id_token=X&state=STATE", authagent.ErrRequest},
+		{"CB-3 semicolon", "code=CODE;state=STATE", problem.InvalidRequest},
+		{"CB-3 bad escape", "code=%zz&state=STATE", problem.InvalidRequest},
+		{"CB-3 bad escape elsewhere", "code=CODE&state=STATE&x=%", problem.InvalidRequest},
+		{"CB-3 16 KB", "code=CODE&state=STATE&x=" + strings.Repeat("a", 16<<10), problem.InvalidRequest},
+		{"CB-4 code and error", "code=CODE&error=access_denied&state=STATE", problem.InvalidRequest},
+		{"CB-4 code and empty error", "code=CODE&error=&state=STATE", problem.InvalidRequest},
+		{"CB-4 neither", "state=STATE", problem.InvalidRequest},
+		{"CB-4 empty code", "code=&state=STATE", problem.InvalidRequest},
+		{"CB-4 empty error", "error=&state=STATE", problem.InvalidRequest},
+		{"CB-4 line break", "code=a%0d%0ab&state=STATE", problem.InvalidRequest},
+		{"CB-4 NUL", "code=%00&state=STATE", problem.InvalidRequest},
+		{"CB-4 not ASCII", "code=%C3%A9&state=STATE", problem.InvalidRequest},
+		{"CB-4 long", "code=" + strings.Repeat("a", 2049) + "&state=STATE", problem.InvalidRequest},
+		{"CB-8 access_token", "access_token=X&state=STATE", problem.InvalidRequest},
+		{"CB-8 id_token", "id_token=X&state=STATE", problem.InvalidRequest},
 		{"CB-8 code and access_token", "code=CODE&access_token=X&state=STATE", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -99,16 +101,16 @@ func TestIssuer(t *testing.T) {
 		name      string
 		announced bool
 		iss       string // "AS" for the right one, "-" for none
-		want      authagent.Reason
+		want      problem.Reason
 	}{
 		{"CB-5 right", false, "AS", ""},
-		{"CB-5 other", false, "https://evil.example", authagent.ErrIssuer},
-		{"CB-5 trailing slash", false, "AS/", authagent.ErrIssuer},
-		{"CB-5 empty", false, "", authagent.ErrIssuer},
+		{"CB-5 other", false, "https://evil.example", problem.Reason("issuer_mismatch")},
+		{"CB-5 trailing slash", false, "AS/", problem.Reason("issuer_mismatch")},
+		{"CB-5 empty", false, "", problem.Reason("issuer_mismatch")},
 		{"CB-6 absent, not announced", false, "-", ""},
-		{"CB-6 absent, announced", true, "-", authagent.ErrIssuer},
+		{"CB-6 absent, announced", true, "-", problem.Reason("issuer_mismatch")},
 		{"CB-6 right, announced", true, "AS", ""},
-		{"CB-6 other, announced", true, "https://evil.example", authagent.ErrIssuer},
+		{"CB-6 other, announced", true, "https://evil.example", problem.Reason("issuer_mismatch")},
 	} {
 		for _, kind := range []string{"code", "error"} {
 			t.Run(test.name+"/"+kind, func(t *testing.T) {
@@ -127,7 +129,7 @@ func TestIssuer(t *testing.T) {
 					q.Del("code")
 					q.Set("error", "access_denied")
 					if want == "" {
-						want = authagent.ErrDenied
+						want = problem.Reason("access_denied")
 					}
 				}
 				u.RawQuery = q.Encode()
@@ -146,18 +148,18 @@ func TestIssuer(t *testing.T) {
 func TestReportedError_CB_7_CB_12(t *testing.T) {
 	for code, want := range map[string]struct {
 		status int
-		reason authagent.Reason
+		reason problem.Reason
 	}{
-		"access_denied": {403, authagent.ErrDenied}, "server_error": {502, authagent.ErrUnavailable},
-		"temporarily_unavailable": {502, authagent.ErrUnavailable}, "invalid_scope": {400, authagent.ErrAuthorization},
-		"<script>alert(1)</script>": {400, authagent.ErrAuthorization},
+		"access_denied": {403, problem.Reason("access_denied")}, "server_error": {502, problem.Unavailable},
+		"temporarily_unavailable": {502, problem.Unavailable}, "invalid_scope": {400, problem.Reason("authorization_failed")},
+		"<script>alert(1)</script>": {400, problem.Reason("authorization_failed")},
 	} {
 		t.Run(code, func(t *testing.T) {
 			b := newBench(t)
 			c := b.browser()
 			state := mustParse(t, b.begin(c, "")).Query().Get("state")
 			query := "/auth/agent/callback?" + url.Values{"error": {code}, "error_description": {"Call this number"}}.Encode()
-			b.mustReject(c, query, authagent.ErrState)
+			b.mustReject(c, query, problem.Reason("state_mismatch"))
 			if resp := b.get(c, query, "Accept", "text/html"); strings.Contains(resp.body, "this number") {
 				t.Errorf("CB-7: the sender's text is shown: %s", resp.body)
 			}
@@ -178,10 +180,10 @@ func TestReportedError_CB_7_CB_12(t *testing.T) {
 				}
 			}
 			// With the state, an error uses the login up: here, and where its cookie was copied to.
-			if failed := b.events.named(authagent.EventLoginFailed); len(failed) != 4 || failed[2].Reason != want.reason || failed[3].Reason != authagent.ErrState {
+			if failed := b.events.named(audit.LoginFailed); len(failed) != 4 || failed[2].Reason != want.reason || failed[3].Reason != problem.Reason("state_mismatch") {
 				t.Errorf("events %+v", failed)
 			}
-			b.mustReject(replay, "/auth/agent/callback?code=a&state="+state, authagent.ErrStateUsed)
+			b.mustReject(replay, "/auth/agent/callback?code=a&state="+state, problem.Reason("state_used"))
 		})
 	}
 }
@@ -194,7 +196,7 @@ func TestCallbackNotOpened_CB_9(t *testing.T) {
 	for _, header := range [][]string{
 		{"Sec-Purpose", "prefetch;prerender"}, {"Purpose", "prefetch"}, {"Sec-Fetch-Dest", "iframe"}, {"Sec-Fetch-Dest", "image"}, {"Sec-Fetch-Dest", "empty"},
 	} {
-		b.mustReject(c, callback, authagent.ErrNotNavigation, header...)
+		b.mustReject(c, callback, problem.Reason("not_a_navigation"), header...)
 	}
 	if resp := b.get(c, callback, "Sec-Fetch-Dest", "document", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "cross-site"); resp.StatusCode != http.StatusSeeOther {
 		t.Errorf("opened: status %d %s", resp.StatusCode, resp.body)
@@ -273,17 +275,17 @@ func (verbose) FindOrCreateProfile(_ context.Context, p authagent.Profile) (auth
 // TestSessionNotSaved_CB_13: CB-13. Without a session there is no way on.
 func TestSessionNotSaved_CB_13(t *testing.T) {
 	for name, change := range map[string]func(*bench, *authagent.Config){
-		"Sessions": func(_ *bench, c *authagent.Config) { c.Sessions = brokenSessions{} },
-		"Store":    func(_ *bench, c *authagent.Config) { c.SessionStore = brokenStore{} },
+		"Sessions": func(_ *bench, c *authagent.Config) { c.Session.Own = brokenSessions{} },
+		"Store":    func(_ *bench, c *authagent.Config) { c.Session.Store = brokenStore{} },
 		"cookie":   func(_ *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(verbose{}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, change)
 			resp := b.signIn(b.browser(), b.agent)
-			if resp.StatusCode != http.StatusInternalServerError || resp.reason() != authagent.ErrStore || resp.Header.Get("Location") != "" {
+			if resp.StatusCode != http.StatusInternalServerError || resp.reason() != problem.StoreFailed || resp.Header.Get("Location") != "" {
 				t.Errorf("status %d, Location %q, body %s", resp.StatusCode, resp.Header.Get("Location"), resp.body)
 			}
-			if strings.Contains(resp.body, "disk full") || len(resp.sessionCookies()) != 0 || len(b.events.named(authagent.EventLoginSucceeded)) != 0 {
+			if strings.Contains(resp.body, "disk full") || len(resp.sessionCookies()) != 0 || len(b.events.named(audit.LoginSucceeded)) != 0 {
 				t.Errorf("body %s", resp.body)
 			}
 		})
@@ -305,7 +307,7 @@ func TestCallbackReloaded_TXN_4(t *testing.T) {
 	if is := b.me(c); is == nil || was == nil || is.ID != was.ID {
 		t.Errorf("session %+v, was %+v", is, was)
 	}
-	b.mustReject(b.browser(), callback, authagent.ErrState)
+	b.mustReject(b.browser(), callback, problem.Reason("state_mismatch"))
 }
 
 // forgetfulSessions keep what a site can see of a session.
@@ -326,12 +328,12 @@ func (s *forgetfulSessions) Start(w http.ResponseWriter, r *http.Request, sessio
 // TestCallbackReloadedOwnSessions: a site's own sessions do not know the login that
 // they came from, so that a reload is refused; the session goes on.
 func TestCallbackReloadedOwnSessions(t *testing.T) {
-	b := newBench(t, func(_ *bench, c *authagent.Config) { c.Sessions = &forgetfulSessions{} })
+	b := newBench(t, func(_ *bench, c *authagent.Config) { c.Session.Own = &forgetfulSessions{} })
 	c := b.browser()
 	callback := b.authorize(b.agent, b.begin(c, ""))
 	b.get(c, callback)
 	was, before := b.me(c), b.backChannel()
-	b.mustReject(c, callback, authagent.ErrState)
+	b.mustReject(c, callback, problem.Reason("state_mismatch"))
 	if is := b.me(c); is == nil || was == nil || is.ID != was.ID || b.backChannel() != before {
 		t.Errorf("session %+v, was %+v", is, was)
 	}

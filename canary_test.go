@@ -15,6 +15,7 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // canaries are secrets, and everything that a site let out.
@@ -162,8 +163,8 @@ func TestNoSecretGetsOut_LOG_4(t *testing.T) {
 	}{
 		{"FullAccount", func(*bench, *authagent.Config) {}},
 		{"FreshProfile", func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.profiles) }},
-		{"introspection", func(_ *bench, c *authagent.Config) { c.Introspect = true }},
-		{"token key", func(b *bench, c *authagent.Config) { c.TokenKey = b.as.JWTSecret }},
+		{"introspection", func(_ *bench, c *authagent.Config) { c.Provider.Introspect = true }},
+		{"token key", func(b *bench, c *authagent.Config) { c.Provider.TokenKey = b.as.JWTSecret }},
 		{"OpenID Connect", func(b *bench, _ *authagent.Config) {
 			b.as.Configure(func(q *authagenttest.Quirks, f *authagenttest.Features) {
 				*q = authagenttest.Quirks{}
@@ -176,17 +177,18 @@ func TestNoSecretGetsOut_LOG_4(t *testing.T) {
 			c := &canaries{all: make(map[string]string)}
 			c.add("the server's words", internal)
 			b := newBench(t, func(b *bench, config *authagent.Config) {
-				config.Tokens, config.States, config.Revocations = &memstore.Tokens{}, &memstore.States{}, &memstore.Revocations{}
+				config.Tokens.Store, config.States, config.Revocations = &memstore.Tokens{}, &memstore.States{}, &memstore.Revocations{}
 				if strings.HasPrefix(test.name, "F") { // the others give the package's own answers
-					config.ErrorHandler = func(w http.ResponseWriter, r *http.Request, e *authagent.Error) {
+					config.ErrorHandler = func(w http.ResponseWriter, r *http.Request, e *problem.Error) bool {
 						c.saw("error", fmt.Sprintf("%v %+v %#v", e, e, e.Err))
 						w.WriteHeader(e.Status())
+						return true
 					}
 				}
 				test.change(b, config)
 				c.add("client secret", config.ClientSecret)
 				c.add("session key", string(config.SessionKeys[0]))
-				c.add("token key", string(config.TokenKey))
+				c.add("token key", string(config.Provider.TokenKey))
 			})
 			b.as.Wrap("", c.tap)
 			c.everything(b)

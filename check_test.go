@@ -95,15 +95,15 @@ func TestCheck(t *testing.T) {
 		}), wrapped(authagenttest.PathAuthorize, promptKnown("login_required"))}, nil},
 		{"healthy, no metadata", []checkChange{wrapped(authagenttest.PathMetadata, notFound)}, nil},
 		{"healthy, pinned", []checkChange{func(b *bench, c *authagent.Config) {
-			c.Endpoints.Authorization, c.Endpoints.Token, c.Endpoints.UserInfo = b.as.URL+"/authorize", b.as.URL+"/token", b.as.URL+"/userinfo"
-			c.TokenEncoding = authagent.EncodingJSON
+			c.Provider.Endpoints.Authorization, c.Provider.Endpoints.Token, c.Provider.Endpoints.UserInfo = b.as.URL+"/authorize", b.as.URL+"/token", b.as.URL+"/userinfo"
+			c.Provider.TokenEncoding = "application/json"
 		}}, nil},
 
 		{"server down", []checkChange{func(b *bench, _ *authagent.Config) { b.as.Close() }}, []string{"ERROR Issuer: The server cannot be reached"}},
 		{"unknown host", []checkChange{func(_ *bench, c *authagent.Config) {
-			c.Issuer, c.HTTPClient = "https://as.invalid", &http.Client{Transport: noSuchHost{}}
+			c.Issuer, c.Provider.HTTPClient = "https://as.invalid", &http.Client{Transport: noSuchHost{}}
 		}}, []string{"ERROR Issuer: The server's host name is not known"}},
-		{"certificate", []checkChange{func(_ *bench, c *authagent.Config) { c.HTTPClient = nil }}, []string{"ERROR Issuer: The server's TLS certificate"}},
+		{"certificate", []checkChange{func(_ *bench, c *authagent.Config) { c.Provider.HTTPClient = nil }}, []string{"ERROR Issuer: The server's TLS certificate"}},
 		{"cut", []checkChange{wrapped(authagenttest.PathMetadata, authagenttest.Cut())}, []string{"ERROR Issuer: "}},
 		{"metadata 503", []checkChange{wrapped(authagenttest.PathMetadata, pages(503, "later"))}, []string{"ERROR Issuer: The server has a fault"}},
 		{"metadata redirects", []checkChange{wrapped(authagenttest.PathMetadata, authagenttest.RedirectTo(301, "https://other.example/"))},
@@ -117,7 +117,7 @@ func TestCheck(t *testing.T) {
 		{"PKCE unsaid", []checkChange{wrapped(authagenttest.PathMetadata, authagenttest.WithoutMember("code_challenge_methods_supported"))},
 			[]string{"WARN Issuer: The server's metadata does not say that it knows PKCE"}},
 		{"endpoint elsewhere", []checkChange{wrapped(authagenttest.PathMetadata, authagenttest.WithMember("token_endpoint", "https://other.example/token"))},
-			[]string{"ERROR EndpointOrigins: "}},
+			[]string{"ERROR Provider.EndpointOrigins: "}},
 		{"metadata is nonsense", []checkChange{wrapped(authagenttest.PathMetadata, authagenttest.Reply(200, "application/json", "[]"))},
 			[]string{"ERROR Issuer: What the server says of itself"}},
 		{"another site", []checkChange{wrapped("", notFound)}, []string{"ERROR Issuer: There is no authorization server"}},
@@ -145,7 +145,7 @@ func TestCheck(t *testing.T) {
 		{"database read-only", []checkChange{func(b *bench, _ *authagent.Config) { b.as.Outage(authagenttest.OutageInserts) }},
 			[]string{"ERROR Issuer: The authorization endpoint answers with status 500"}},
 
-		{"scope", []checkChange{wrapped(authagenttest.PathAuthorize, promptKnown("invalid_scope"))}, []string{`ERROR Scopes: `}},
+		{"scope", []checkChange{wrapped(authagenttest.PathAuthorize, promptKnown("invalid_scope"))}, []string{`ERROR Provider.Scopes: `}},
 		{"flow not allowed", []checkChange{wrapped(authagenttest.PathAuthorize, promptKnown("unauthorized_client"))}, []string{"ERROR ClientID: "}},
 		{"server error", []checkChange{wrapped(authagenttest.PathAuthorize, promptKnown("server_error"))}, []string{"WARN Issuer: "}},
 		{"grant not allowed", []checkChange{wrapped(authagenttest.PathToken, tokenError(400, "unauthorized_client"))}, []string{"ERROR ClientID: "}},
@@ -158,16 +158,16 @@ func TestCheck(t *testing.T) {
 		{"request refused", []checkChange{wrapped(authagenttest.PathAuthorize, promptKnown("invalid_request"))}, []string{"WARN Issuer: "}},
 		{"token endpoint down", []checkChange{wrapped(authagenttest.PathToken, pages(502, ""))}, []string{"ERROR Issuer: The token endpoint"}},
 		{"takes any code", []checkChange{wrapped(authagenttest.PathToken, tokenForAll)}, []string{"ERROR Issuer: The token endpoint gave a token"}},
-		{"form where JSON is read", []checkChange{func(_ *bench, c *authagent.Config) { c.TokenEncoding = authagent.EncodingForm }},
-			[]string{"ERROR TokenEncoding: The server reads JSON"}},
-		{"JSON where forms are read", []checkChange{quirksOff, func(_ *bench, c *authagent.Config) { c.TokenEncoding = authagent.EncodingJSON }},
-			[]string{"ERROR TokenEncoding: The server reads forms"}},
+		{"form where JSON is read", []checkChange{func(_ *bench, c *authagent.Config) { c.Provider.TokenEncoding = "application/x-www-form-urlencoded" }},
+			[]string{"ERROR Provider.TokenEncoding: The server reads JSON"}},
+		{"JSON where forms are read", []checkChange{quirksOff, func(_ *bench, c *authagent.Config) { c.Provider.TokenEncoding = "application/json" }},
+			[]string{"ERROR Provider.TokenEncoding: The server reads forms"}},
 
 		{"no userinfo", []checkChange{wrapped(authagenttest.PathMetadata, authagenttest.WithoutMember("userinfo_endpoint"))}, []string{"ERROR Scenario: "}},
 		{"no userinfo, not needed", []checkChange{wrapped(authagenttest.PathMetadata, authagenttest.WithoutMember("userinfo_endpoint")),
 			func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.profiles) }}, nil},
 		{"no introspection", []checkChange{wrapped(authagenttest.PathMetadata, authagenttest.WithoutMember("introspection_endpoint")),
-			func(_ *bench, c *authagent.Config) { c.Introspect = true }}, []string{"ERROR Introspect: "}},
+			func(_ *bench, c *authagent.Config) { c.Provider.Introspect = true }}, []string{"ERROR Provider.Introspect: "}},
 		{"keys missing", []checkChange{wrapped(authagenttest.PathJWKS, notFound)}, []string{"WARN Issuer: The keys"}},
 		{"clock a little ahead", []checkChange{wrapped(authagenttest.PathMetadata, dated(30*time.Second))}, []string{"WARN clock: The server's clock is"}},
 		{"clock behind", []checkChange{wrapped(authagenttest.PathMetadata, dated(-10*time.Minute))}, []string{"behind this machine's. Its tokens will seem expired"}},
@@ -182,15 +182,15 @@ func TestCheck(t *testing.T) {
 				t.Errorf("%d findings, want %d", len(findings), len(test.want))
 			}
 			for i, f := range findings {
-				if i < len(test.want) && !strings.Contains(f.String(), test.want[i]) {
+				if i < len(test.want) && !strings.Contains(lineOf(f), test.want[i]) {
 					t.Errorf("finding %q, want %q in it", f, test.want[i])
 				}
 				if f.Problem == "" || f.Remedy == "" {
 					t.Errorf("finding %q says too little", f)
 				}
-				noSecrets(t, "finding", f.String(), &b.config)
+				noSecrets(t, "finding", lineOf(f), &b.config)
 				for _, hostile := range []string{"\x1b", "ignore all"} {
-					if strings.Contains(f.String(), hostile) {
+					if strings.Contains(lineOf(f), hostile) {
 						t.Errorf("finding %q repeats the server's words", f)
 					}
 				}
@@ -302,7 +302,7 @@ func TestCheckAdmin(t *testing.T) {
 	hosts := authagenttest.Hosts{"agents.example": as}
 	b := newBench(t, func(b *bench, c *authagent.Config) {
 		client := as.AddClient(authagenttest.Client{ID: "site", RedirectURIs: []string{c.RedirectURL}})
-		c.Issuer, c.ClientSecret, c.HTTPClient = as.URL, client.Secret, &http.Client{Transport: hosts}
+		c.Issuer, c.ClientSecret, c.Provider.HTTPClient = as.URL, client.Secret, &http.Client{Transport: hosts}
 	})
 	findings := b.rp.Check(t.Context())
 	if len(findings) != 1 || findings[0].Severity != slog.LevelWarn || !strings.Contains(findings[0].Problem, "admin endpoints") {
@@ -340,4 +340,9 @@ func ExampleRelyingParty_Check() {
 	// ERROR RedirectURL
 	// The server refuses the redirect URI "http://127.0.0.1:8080/auth/agent/callback" for client "shop".
 	// Register exactly this URL at the server: scheme, host, port, path and last slash count.
+}
+
+// lineOf is all of a finding in one line.
+func lineOf(f authagent.Finding) string {
+	return f.Severity.String() + " " + f.Setting + ": " + f.Problem + " " + f.Remedy
 }

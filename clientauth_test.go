@@ -104,7 +104,7 @@ func TestClientAuthLearned(t *testing.T) {
 				g := &registrar{method: method, refusal: test.refusal, codeFirst: test.codeFirst, noRefresh: test.noRefresh}
 				as := rfcServer(t)
 				g.guard(as)
-				b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Introspect = true })
+				b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Provider.Introspect = true })
 				for range 3 {
 					b.mustSignIn(b.browser(), b.agent)
 				}
@@ -150,7 +150,7 @@ func TestClientAuthOutage(t *testing.T) {
 		t.Run("CAUTH-2 "+name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := &registrar{method: "client_secret_basic"}
-				b := newBubble(t, func(_ *bench, c *authagent.Config) { c.TokenEncoding = authagent.EncodingForm })
+				b := newBubble(t, func(_ *bench, c *authagent.Config) { c.Provider.TokenEncoding = "application/x-www-form-urlencoded" })
 				b.as.Quirks = authagenttest.Quirks{}
 				if g.broken.Store(outage == nil); outage == nil {
 					b.as.Wrap(authagenttest.PathToken, g.wrap)
@@ -193,19 +193,19 @@ func onBasic(basic bool, mw wrapper) wrapper {
 // nothing is asked.
 func TestClientAuthPinned(t *testing.T) {
 	for _, test := range []struct {
-		pin    authagent.ClientAuth
+		pin    string
 		says   []string
 		method string
 		ok     bool
 	}{
-		{authagent.AuthBasic, []string{"client_secret_post", "client_secret_basic"}, "client_secret_basic", true},
-		{authagent.AuthBasic, []string{"client_secret_post"}, "client_secret_basic", true},
-		{authagent.AuthBasic, []string{"private_key_jwt"}, "client_secret_basic", true},
-		{authagent.AuthPost, []string{"client_secret_basic"}, "client_secret_post", true},
-		{authagent.AuthPost, nil, "client_secret_post", true},
-		{authagent.AuthPost, []string{"client_secret_post", "client_secret_basic"}, "client_secret_basic", false},
-		{authagent.AuthAuto, []string{"client_secret_post"}, "client_secret_post", true},
-		{authagent.AuthAuto, nil, "client_secret_basic", true}, // RFC 8414 section 2
+		{"client_secret_basic", []string{"client_secret_post", "client_secret_basic"}, "client_secret_basic", true},
+		{"client_secret_basic", []string{"client_secret_post"}, "client_secret_basic", true},
+		{"client_secret_basic", []string{"private_key_jwt"}, "client_secret_basic", true},
+		{"client_secret_post", []string{"client_secret_basic"}, "client_secret_post", true},
+		{"client_secret_post", nil, "client_secret_post", true},
+		{"client_secret_post", []string{"client_secret_post", "client_secret_basic"}, "client_secret_basic", false},
+		{"", []string{"client_secret_post"}, "client_secret_post", true},
+		{"", nil, "client_secret_basic", true}, // RFC 8414 section 2
 	} {
 		t.Run(fmt.Sprint("CAUTH-3 ", test.pin, test.says, test.method), func(t *testing.T) {
 			g := &registrar{method: test.method}
@@ -216,7 +216,7 @@ func TestClientAuthPinned(t *testing.T) {
 					m[endpoint+"_endpoint_auth_methods_supported"] = test.says
 				}
 			}))
-			b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.ClientAuth, c.Introspect = test.pin, true })
+			b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Provider.ClientAuth, c.Provider.Introspect = test.pin, true })
 			resp := b.signIn(b.browser(), b.agent)
 			if (resp.StatusCode == http.StatusSeeOther) != test.ok {
 				t.Errorf("status %d %s", resp.StatusCode, resp.body)
@@ -229,14 +229,16 @@ func TestClientAuthPinned(t *testing.T) {
 		})
 	}
 	for _, bad := range []func(*authagent.Config){
-		func(c *authagent.Config) { c.ClientAuth = -1 },
-		func(c *authagent.Config) { c.ClientAuth = authagent.AuthBasic + 1 },
-		func(c *authagent.Config) { c.ClientAuth, c.TokenEncoding = authagent.AuthBasic, authagent.EncodingJSON },
+		func(c *authagent.Config) { c.Provider.ClientAuth = "CLIENT_SECRET_POST" },
+		func(c *authagent.Config) { c.Provider.ClientAuth = "private_key_jwt" },
+		func(c *authagent.Config) {
+			c.Provider.ClientAuth, c.Provider.TokenEncoding = "client_secret_basic", "application/json"
+		},
 	} {
 		c := validConfig()
 		bad(&c)
 		if _, err := authagent.New(c); err == nil || !strings.Contains(err.Error(), "ClientAuth") {
-			t.Errorf("CAUTH-3 %v %v: error %v", c.ClientAuth, c.TokenEncoding, err)
+			t.Errorf("CAUTH-3 %v %v: error %v", c.Provider.ClientAuth, c.Provider.TokenEncoding, err)
 		}
 	}
 }
@@ -245,26 +247,26 @@ func TestClientAuthPinned(t *testing.T) {
 // metadata is wrong about the client, or the pin is.
 func TestClientAuthCheck(t *testing.T) {
 	for _, test := range []struct {
-		pin    authagent.ClientAuth
+		pin    string
 		says   []string
 		method string
 		want   string // a part of the only finding
 	}{
-		{authagent.AuthAuto, []string{"client_secret_post", "client_secret_basic"}, "client_secret_basic", ""},
-		{authagent.AuthAuto, []string{"client_secret_post"}, "client_secret_basic", "Set ClientAuth to AuthBasic"},
-		{authagent.AuthAuto, nil, "client_secret_post", "Set ClientAuth to AuthPost"},
-		{authagent.AuthPost, []string{"client_secret_post", "client_secret_basic"}, "client_secret_basic", "Set ClientAuth to AuthBasic"},
-		{authagent.AuthBasic, []string{"client_secret_post"}, "client_secret_basic", ""},
-		{authagent.AuthAuto, []string{"client_secret_post", "client_secret_basic"}, "neither", "ERROR ClientSecret"},
+		{"", []string{"client_secret_post", "client_secret_basic"}, "client_secret_basic", ""},
+		{"", []string{"client_secret_post"}, "client_secret_basic", "Set Provider.ClientAuth to client_secret_basic"},
+		{"", nil, "client_secret_post", "Set Provider.ClientAuth to client_secret_post"},
+		{"client_secret_post", []string{"client_secret_post", "client_secret_basic"}, "client_secret_basic", "Set Provider.ClientAuth to client_secret_basic"},
+		{"client_secret_basic", []string{"client_secret_post"}, "client_secret_basic", ""},
+		{"", []string{"client_secret_post", "client_secret_basic"}, "neither", "ERROR ClientSecret"},
 	} {
 		t.Run(fmt.Sprint("CAUTH-4 ", test.pin, test.says, test.method), func(t *testing.T) {
 			g := &registrar{method: test.method}
 			as := rfcServer(t)
 			g.guard(as)
 			as.Wrap(authagenttest.PathMetadata, authagenttest.WithMember("token_endpoint_auth_methods_supported", test.says))
-			b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.ClientAuth = test.pin })
+			b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Provider.ClientAuth = test.pin })
 			findings := b.rp.Check(t.Context())
-			if test.want == "" && len(findings) > 0 || test.want != "" && (len(findings) != 1 || !strings.Contains(findings[0].String(), test.want)) {
+			if test.want == "" && len(findings) > 0 || test.want != "" && (len(findings) != 1 || !strings.Contains(lineOf(findings[0]), test.want)) {
 				t.Errorf("findings %v, want %q", findings, test.want)
 			}
 		})
@@ -336,7 +338,7 @@ func TestBlindServer(t *testing.T) {
 					}
 				})
 			})
-			b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.TokenEncoding = authagent.EncodingForm })
+			b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Provider.TokenEncoding = "application/x-www-form-urlencoded" })
 			if findings := b.rp.Check(t.Context()); len(findings) > 0 {
 				t.Errorf("findings where EncodingForm is set: %v", findings)
 			}

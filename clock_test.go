@@ -13,6 +13,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/internal/seal"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // TestSessionFromTheFuture is SES-5 for a session that began at an instance whose
@@ -21,7 +22,7 @@ func TestSessionFromTheFuture(t *testing.T) {
 	for name, store := range map[string]sessions.Store{"SES-5 cookie": nil, "SES-5 store": sessions.NewFilesystemStore(t.TempDir(), newKey())} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				k := newCluster(t, func(_ *bench, c *authagent.Config) { c.SessionStore = store })
+				k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Session.Store = store })
 				for ahead, good := range map[time.Duration]bool{0: true, 5 * time.Minute: true, 5*time.Minute + time.Second: false, 24 * time.Hour: false} {
 					start := time.Now().Add(ahead)
 					s := &authagent.Session{
@@ -72,7 +73,7 @@ func TestLoginFromTheFuture_TXN_5(t *testing.T) {
 			c.Jar.SetCookies(mustParse(t, k.site.URL), []*http.Cookie{{Name: cookie.Name, Value: box.Seal(value, cookie.Name), Path: "/", Secure: true}})
 		}
 		resp := k.get(c, callback)
-		if got := k.me(c) != nil; got != good || !good && resp.reason() != authagent.ErrStateExpired {
+		if got := k.me(c) != nil; got != good || !good && resp.reason() != problem.Reason("state_expired") {
 			t.Errorf("TXN-5: %v ahead: signed in %v, status %d %s", ahead, got, resp.StatusCode, resp.body)
 		}
 	}

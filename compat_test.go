@@ -36,20 +36,20 @@ func (k *cluster) recode(c *http.Client, change func([]byte) []byte) (name, valu
 		}
 		return box.Seal(change(slices.Clone(plain)), name)
 	}
-	if k.config.SessionStore == nil {
+	if k.config.Session.Store == nil {
 		value = reseal(value)
 		k.setCookie(c, name, value)
 		return name, value
 	}
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.AddCookie(&http.Cookie{Name: name, Value: value})
-	gs, err := k.config.SessionStore.New(r, name)
+	gs, err := k.config.Session.Store.New(r, name)
 	if err != nil {
 		k.t.Fatal(err)
 	}
 	gs.Values["authagent"] = reseal(gs.Values["authagent"].(string))
 	w := httptest.NewRecorder()
-	if err := k.config.SessionStore.Save(r, w, gs); err != nil {
+	if err := k.config.Session.Store.Save(r, w, gs); err != nil {
 		k.t.Fatal(err)
 	}
 	value = w.Result().Cookies()[0].Value

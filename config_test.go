@@ -107,23 +107,23 @@ func TestConfig(t *testing.T) {
 		{"no profiles", func(c *config) { c.Scenario = authagent.FreshProfile(nil) }, "Scenario"},
 		{"no profiles beside users", func(c *config) { c.Scenario = authagent.ContextualProfile(users, nil, authagent.TrustEmail) }, "Scenario"},
 		{"scopes without email", func(c *config) {
-			c.Scenario, c.Scopes = authagent.ContextualProfile(users, profiles, authagent.TrustEmail), []string{"profile"}
-		}, "Scopes"},
-		{"two scopes in one", func(c *config) { c.Scopes = []string{"profile email"} }, "Scopes"},
-		{"endpoint over http", func(c *config) { c.Endpoints.Token = "http://as.example/token" }, "Endpoints.Token"},
-		{"endpoint relative", func(c *config) { c.Endpoints.JWKS = "/keys" }, "Endpoints.JWKS"},
-		{"origin with path", func(c *config) { c.EndpointOrigins = []string{"https://login.example/"} }, "EndpointOrigins"},
-		{"origin over http", func(c *config) { c.EndpointOrigins = []string{"http://login.example"} }, "EndpointOrigins"},
-		{"origin", func(c *config) { c.EndpointOrigins = []string{"https://login.example"} }, ""},
-		{"short token key", func(c *config) { c.TokenKey = []byte("short") }, "TokenKey"},
-		{"unknown encoding", func(c *config) { c.TokenEncoding = 3 }, "TokenEncoding"},
+			c.Scenario, c.Provider.Scopes = authagent.ContextualProfile(users, profiles, authagent.TrustEmail), []string{"profile"}
+		}, "Provider.Scopes"},
+		{"two scopes in one", func(c *config) { c.Provider.Scopes = []string{"profile email"} }, "Provider.Scopes"},
+		{"endpoint over http", func(c *config) { c.Provider.Endpoints.Token = "http://as.example/token" }, "Provider.Endpoints.Token"},
+		{"endpoint relative", func(c *config) { c.Provider.Endpoints.JWKS = "/keys" }, "Provider.Endpoints.JWKS"},
+		{"origin with path", func(c *config) { c.Provider.EndpointOrigins = []string{"https://login.example/"} }, "Provider.EndpointOrigins"},
+		{"origin over http", func(c *config) { c.Provider.EndpointOrigins = []string{"http://login.example"} }, "Provider.EndpointOrigins"},
+		{"origin", func(c *config) { c.Provider.EndpointOrigins = []string{"https://login.example"} }, ""},
+		{"short token key", func(c *config) { c.Provider.TokenKey = []byte("short") }, "Provider.TokenKey"},
+		{"unknown encoding", func(c *config) { c.Provider.TokenEncoding = "json" }, "Provider.TokenEncoding"},
 		{"return to another site", func(c *config) { c.ReturnTo = "//evil.example" }, "ReturnTo"},
 		{"return to the callback", func(c *config) { c.ReturnTo = "/auth/agent/callback" }, "ReturnTo"},
-		{"logout at the login", func(c *config) { c.LoginPath, c.LogoutPath = "/auth/agent", "/auth/agent" }, "LogoutPath"},
-		{"login at the callback", func(c *config) { c.LoginPath = "/auth/agent/callback" }, "LoginPath"},
+		{"logout at the login", func(c *config) { c.Paths.Login, c.Paths.Logout = "/auth/agent", "/auth/agent" }, "Paths.Logout"},
+		{"login at the callback", func(c *config) { c.Paths.Login = "/auth/agent/callback" }, "Paths.Login"},
 		{"registration by script", func(c *config) { c.RegistrationURL = "javascript:alert(1)" }, "RegistrationURL"},
 		{"registration elsewhere", func(c *config) { c.RegistrationURL = "https://join.example/agents" }, ""},
-		{"negative idle time", func(c *config) { c.SessionIdle = -time.Second }, "SessionIdle"},
+		{"negative idle time", func(c *config) { c.Session.Idle = -time.Second }, "Session.Idle"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := validConfig()
@@ -173,12 +173,12 @@ func TestConfigIsCopied(t *testing.T) {
 	other := httptest.NewTLSServer(as)
 	defer other.Close()
 	b := newBenchOn(t, as, func(b *bench, c *authagent.Config) {
-		c.TokenKey, c.EndpointOrigins = bytes.Clone(as.JWTSecret), []string{other.URL}
-		c.Scopes = []string{"openid", "profile", "email"}
+		c.Provider.TokenKey, c.Provider.EndpointOrigins = bytes.Clone(as.JWTSecret), []string{other.URL}
+		c.Provider.Scopes = []string{"openid", "profile", "email"}
 	})
 	as.Wrap(authagenttest.PathMetadata, authagenttest.WithMember("token_endpoint", other.URL+authagenttest.PathToken))
-	b.config.TokenKey[0]++
-	b.config.Scopes[2], b.config.EndpointOrigins[0] = "profile", "https://login.example"
+	b.config.Provider.TokenKey[0]++
+	b.config.Provider.Scopes[2], b.config.Provider.EndpointOrigins[0] = "profile", "https://login.example"
 	if got := mustParse(t, b.begin(b.browser(), "")).Query().Get("scope"); got != "openid profile email" {
 		t.Errorf("asks for scope %q", got)
 	}
@@ -188,7 +188,7 @@ func TestConfigIsCopied(t *testing.T) {
 // TestNoSecretPrints: CFG-8.
 func TestNoSecretPrints(t *testing.T) {
 	c := validConfig()
-	c.TokenKey = []byte("token-key-token-key-token-key-token-key")
+	c.Provider.TokenKey = []byte("token-key-token-key-token-key-token-key")
 	rp, err := authagent.New(c)
 	if err != nil {
 		t.Fatal(err)
@@ -264,12 +264,12 @@ func TestHostIsASCII(t *testing.T) {
 	const form = "xn--mnchen-3ya.example"
 	for _, host := range []string{"münchen.example", "MÜNCHEN.example", "m%C3%BCnchen.example", "münchen。example", "münchen．example", "münchen.example:443"} {
 		for setting, set := range map[string]func(c *authagent.Config, address string){
-			"RedirectURL":     func(c *authagent.Config, a string) { c.RedirectURL = a + "/auth/agent/callback" },
-			"Issuer":          func(c *authagent.Config, a string) { c.Issuer = a },
-			"RegistrationURL": func(c *authagent.Config, a string) { c.RegistrationURL = a + "/join" },
-			"EndpointOrigins": func(c *authagent.Config, a string) { c.EndpointOrigins = []string{a} },
-			"Endpoints.Token": func(c *authagent.Config, a string) { c.Endpoints.Token = a + "/token" },
-			"Endpoints.JWKS":  func(c *authagent.Config, a string) { c.Endpoints.JWKS = a + "/jwks" },
+			"RedirectURL":              func(c *authagent.Config, a string) { c.RedirectURL = a + "/auth/agent/callback" },
+			"Issuer":                   func(c *authagent.Config, a string) { c.Issuer = a },
+			"RegistrationURL":          func(c *authagent.Config, a string) { c.RegistrationURL = a + "/join" },
+			"Provider.EndpointOrigins": func(c *authagent.Config, a string) { c.Provider.EndpointOrigins = []string{a} },
+			"Provider.Endpoints.Token": func(c *authagent.Config, a string) { c.Provider.Endpoints.Token = a + "/token" },
+			"Provider.Endpoints.JWKS":  func(c *authagent.Config, a string) { c.Provider.Endpoints.JWKS = a + "/jwks" },
 		} {
 			t.Run("CFG-11 "+setting+" "+host, func(t *testing.T) {
 				c := validConfig()
@@ -293,7 +293,7 @@ func TestHostIsASCII(t *testing.T) {
 // fmt calls their methods.
 func TestNoVerbPrints_CFG_9_CFG_10(t *testing.T) {
 	k := newKept(t, func(b *bench, c *authagent.Config) {
-		c.TokenKey = b.as.JWTSecret
+		c.Provider.TokenKey = b.as.JWTSecret
 		c.Scenario = authagent.FreshProfile(b.profiles)
 	})
 	c := k.browser()
@@ -335,7 +335,7 @@ func TestNoVerbPrints_CFG_9_CFG_10(t *testing.T) {
 // noSecrets checks that a text has no secret of c, in no encoding.
 func noSecrets(t *testing.T, what, text string, c *authagent.Config) {
 	t.Helper()
-	secrets := [][]byte{[]byte(c.ClientSecret), c.TokenKey}
+	secrets := [][]byte{[]byte(c.ClientSecret), c.Provider.TokenKey}
 	for _, key := range append(secrets, c.SessionKeys...) {
 		if len(key) < 5 {
 			continue

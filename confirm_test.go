@@ -14,11 +14,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // confirming has sessions confirmed as often as by default.
-func confirming(_ *bench, c *authagent.Config) { c.ConfirmEvery = 0 }
+func confirming(_ *bench, c *authagent.Config) { c.Tokens.ConfirmEvery = 0 }
 
 // use uses a session once a minute, at each instance in turn, and returns how long
 // it was good.
@@ -84,13 +86,13 @@ func TestConfirm(t *testing.T) {
 			time.AfterFunc(14*time.Minute, func() { k.as.Wrap("", abort) })
 			time.AfterFunc(104*time.Minute, func() { k.as.Wrap("", nil) })
 		}, from: alive, to: alive, events: []string{"refresh_failed:server_unavailable"}},
-		{name: "SES-12 server down, with grace", change: func(c *authagent.Config) { c.ConfirmGrace = 40 * time.Minute }, happens: func(k *kept) {
+		{name: "SES-12 server down, with grace", change: func(c *authagent.Config) { c.Tokens.ConfirmGrace = 40 * time.Minute }, happens: func(k *kept) {
 			k.as.Wrap("", abort)
 		}, from: 55 * time.Minute, to: 56 * time.Minute, events: []string{"session_ended:server_unavailable", "tokens_revoked:still live"}},
-		{name: "SES-12 server hangs, with grace", change: func(c *authagent.Config) { c.ConfirmGrace = 20 * time.Minute }, happens: func(k *kept) {
+		{name: "SES-12 server hangs, with grace", change: func(c *authagent.Config) { c.Tokens.ConfirmGrace = 20 * time.Minute }, happens: func(k *kept) {
 			k.as.Wrap(introspect, authagenttest.Hang())
 		}, from: 35 * time.Minute, to: 36 * time.Minute, events: []string{"session_ended:server_timeout", "tokens_revoked:requested"}},
-		{name: "SES-12 down for less than the grace", change: func(c *authagent.Config) { c.ConfirmGrace = 40 * time.Minute }, happens: func(k *kept) {
+		{name: "SES-12 down for less than the grace", change: func(c *authagent.Config) { c.Tokens.ConfirmGrace = 40 * time.Minute }, happens: func(k *kept) {
 			k.as.Wrap(introspect, abort)
 			time.AfterFunc(50*time.Minute, func() { k.as.Wrap(introspect, nil) })
 			time.AfterFunc(80*time.Minute, func() { k.as.Wrap(introspect, abort) })
@@ -123,7 +125,7 @@ func TestConfirm(t *testing.T) {
 		}, from: alive, to: alive},
 		{name: "REF-7 the server's clock is behind", happens: func(k *kept) { k.as.Wrap(introspect, authagenttest.WithMember("exp", 1)) },
 			from: alive, to: alive},
-		{name: "SES-12 never", change: func(c *authagent.Config) { c.ConfirmEvery = -1 }, happens: func(k *kept) {
+		{name: "SES-12 never", change: func(c *authagent.Config) { c.Tokens.ConfirmEvery = -1 }, happens: func(k *kept) {
 			k.as.Wrap(introspect, inactive())
 		}, from: alive, to: alive},
 	} {
@@ -154,8 +156,8 @@ func TestConfirm(t *testing.T) {
 					}
 					settle()
 					asked := k.as.Requests(introspect)
-					for _, e := range k.events.named(authagent.EventSessionEnded) {
-						if e.Reason == authagent.ErrNotConfirmed && e.Time.Sub(asked[0].Time) < 30*time.Second {
+					for _, e := range k.events.named(audit.SessionEnded) {
+						if e.Reason == problem.Reason("not_confirmed") && e.Time.Sub(asked[0].Time) < 30*time.Second {
 							t.Errorf("SES-12: ended %v after the first answer", e.Time.Sub(asked[0].Time))
 						}
 					}
@@ -199,7 +201,7 @@ func TestEndedWhileConfirmed(t *testing.T) {
 				})
 				k.use(c, time.Hour)
 				settle()
-				for _, e := range k.events.named(authagent.EventSessionEnded) {
+				for _, e := range k.events.named(audit.SessionEnded) {
 					if e.SessionID != "" {
 						t.Errorf("ended once more: %s", e.Reason)
 					}
@@ -223,7 +225,7 @@ func (k *kept) revokeAtServer() {
 
 // sessions are those that have begun.
 func (k *kept) sessions() (all []*authagent.Session) {
-	for _, e := range k.events.named(authagent.EventLoginSucceeded) {
+	for _, e := range k.events.named(audit.LoginSucceeded) {
 		all = append(all, &authagent.Session{ID: e.SessionID, Agent: e.Agent, StartedAt: e.Time, ExpiresAt: e.Time.Add(12 * time.Hour)})
 	}
 	return all

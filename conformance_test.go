@@ -19,6 +19,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // rsaKey is a signing key with the ID that it is published under, if any.
@@ -116,8 +117,8 @@ func (b *bench) accepts() {
 func (b *bench) rejectsAfter(path string) {
 	b.t.Helper()
 	resp := b.refused(b.browser(), b.agent)
-	if got := resp.reason(); got != authagent.ErrIdentity {
-		b.t.Errorf("reason %q, want %q", got, authagent.ErrIdentity)
+	if got := resp.reason(); got != problem.Reason("identity_mismatch") {
+		b.t.Errorf("reason %q, want %q", got, problem.Reason("identity_mismatch"))
 	}
 	time.Sleep(50 * time.Millisecond) // for what might be sent in the background
 	asked := false

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/internal/signpost"
 	"github.com/authagent-go/authagent/memstore"
 )
 
@@ -122,9 +123,9 @@ func TestButton(t *testing.T) {
 // sitePage is a page with the button, under the strictest policy that it can have.
 func sitePage(rp *authagent.RelyingParty) http.Handler {
 	page := template.Must(template.New("page").Funcs(template.FuncMap{"signInButton": rp.Button}).Parse(
-		`<!doctype html><title>Shop</title><style>` + authagent.ButtonStyle + `</style>{{signInButton "/me"}}`))
+		`<!doctype html><title>Shop</title><style>` + signpost.Style + `</style>{{signInButton "/me"}}`))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'none'; style-src '"+authagent.ButtonStyleHash+"'; form-action 'self'")
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; script-src 'none'; style-src '"+signpost.StyleHash+"'; form-action 'self'")
 		page.Execute(w, nil)
 	})
 }
@@ -185,7 +186,7 @@ func TestAgentFindsTheWay(t *testing.T) {
 
 // newDiscoveryBench is a site that tells agents the way.
 func newDiscoveryBench(t *testing.T, change ...func(*bench, *authagent.Config)) *bench {
-	b := newBench(t, append([]func(*bench, *authagent.Config){func(_ *bench, c *authagent.Config) { c.DiscoveryPath = "/auth.md" }}, change...)...)
+	b := newBench(t, append([]func(*bench, *authagent.Config){func(_ *bench, c *authagent.Config) { c.Paths.Discovery = "/auth.md" }}, change...)...)
 	mux := b.site.Config.Handler.(*http.ServeMux)
 	mux.Handle("/page", sitePage(b.rp))
 	for _, path := range []string{"/auth.md", "/llms.txt", "/agents.json", "/agents.css"} {
@@ -284,7 +285,7 @@ func TestDiscovery(t *testing.T) {
 	}{
 		"/auth.md":     {"text/markdown; charset=utf-8", []string{"Authorization server: " + b.as.URL, "GET " + b.site.URL + "/auth/agent/login", "with GET and HEAD", "## Your owner"}},
 		"/llms.txt":    {"text/plain; charset=utf-8", []string{"# Signing in as an agent"}},
-		"/agents.css":  {"text/css; charset=utf-8", []string{authagent.ButtonStyle}},
+		"/agents.css":  {"text/css; charset=utf-8", []string{signpost.Style}},
 		"/agents.json": {"application/json", []string{`"scenario": "ContextualProfile"`, `"access": "read"`, `"issuer": "` + b.as.URL + `"`, `"documentation": "` + b.site.URL + `/auth.md"`}},
 	} {
 		resp := b.get(b.browser(), path)
@@ -316,8 +317,8 @@ func TestDiscoveryPath(t *testing.T) {
 		"": true, "/auth.md": true, "auth.md": false, "https://evil.example/": false, "/auth.md?x": false, "/auth/agent/login": false,
 	} {
 		c := validConfig()
-		c.DiscoveryPath = path
-		if _, err := authagent.New(c); (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "DiscoveryPath") {
+		c.Paths.Discovery = path
+		if _, err := authagent.New(c); (err == nil) != ok || err != nil && !strings.Contains(err.Error(), "Paths.Discovery") {
 			t.Errorf("%q: %v", path, err)
 		}
 	}
@@ -338,13 +339,13 @@ func ExampleRelyingParty_Button() {
 	}
 	page := template.Must(template.New("sign-in").Funcs(template.FuncMap{
 		"signInButton": rp.Button,
-		"buttonStyle":  func() template.CSS { return authagent.ButtonStyle },
+		"buttonStyle":  func() template.CSS { return signpost.Style },
 	}).Parse(`<style>{{buttonStyle}}</style>
 <h1>Sign in</h1>
 {{signInButton "/orders"}}
 `))
 	http.HandleFunc("/sign-in", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src '"+authagent.ButtonStyleHash+"'")
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src '"+signpost.StyleHash+"'")
 		if err := page.Execute(w, nil); err != nil {
 			log.Print(err)
 		}
@@ -358,13 +359,13 @@ func ExampleRelyingParty_Button() {
 // What agents read about signing in.
 func ExampleRelyingParty_DiscoveryHandler() {
 	rp, err := authagent.New(authagent.Config{
-		Issuer:        "https://agents.example",
-		ClientID:      "shop",
-		ClientSecret:  "from your environment",
-		RedirectURL:   "https://shop.example/auth/agent/callback",
-		SessionKeys:   [][]byte{[]byte("32 random bytes, from your vault")},
-		Scenario:      authagent.FreshProfile(&memstore.Profiles{}),
-		DiscoveryPath: "/auth.md",
+		Issuer:       "https://agents.example",
+		ClientID:     "shop",
+		ClientSecret: "from your environment",
+		RedirectURL:  "https://shop.example/auth/agent/callback",
+		SessionKeys:  [][]byte{[]byte("32 random bytes, from your vault")},
+		Scenario:     authagent.FreshProfile(&memstore.Profiles{}),
+		Paths:        authagent.Paths{Discovery: "/auth.md"},
 	})
 	if err != nil {
 		log.Fatal(err)

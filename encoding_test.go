@@ -42,7 +42,7 @@ func (b *bench) tokenRequests() (probes, others []authagenttest.Request) {
 }
 
 // bodyOf decodes the body of a request.
-func bodyOf(t *testing.T, r authagenttest.Request) (encoding authagent.TokenEncoding, m map[string]string) {
+func bodyOf(t *testing.T, r authagenttest.Request) (encoding string, m map[string]string) {
 	t.Helper()
 	m = map[string]string{}
 	switch contentType := r.Header.Get("Content-Type"); contentType {
@@ -50,7 +50,7 @@ func bodyOf(t *testing.T, r authagenttest.Request) (encoding authagent.TokenEnco
 		if err := json.Unmarshal(r.Body, &m); err != nil {
 			t.Fatalf("body %q: %v", r.Body, err)
 		}
-		return authagent.EncodingJSON, m
+		return "application/json", m
 	case "application/x-www-form-urlencoded":
 		values, err := url.ParseQuery(string(r.Body))
 		if err != nil {
@@ -62,10 +62,10 @@ func bodyOf(t *testing.T, r authagenttest.Request) (encoding authagent.TokenEnco
 			}
 			m[name] = all[0]
 		}
-		return authagent.EncodingForm, m
+		return "application/x-www-form-urlencoded", m
 	default:
 		t.Fatalf("Content-Type %q", contentType)
-		return 0, nil
+		return "", nil
 	}
 }
 
@@ -74,20 +74,20 @@ type flavour struct {
 	name      string
 	configure func(*authagenttest.Quirks, *authagenttest.Features)
 	probes    int // at most
-	encoding  authagent.TokenEncoding
+	encoding  string
 	basic     bool
 }
 
 var flavours = []flavour{
-	{"published", func(*authagenttest.Quirks, *authagenttest.Features) {}, 2, authagent.EncodingJSON, false},
-	{"RFC forms", func(q *authagenttest.Quirks, _ *authagenttest.Features) { *q = authagenttest.Quirks{} }, 2, authagent.EncodingForm, false},
-	{"FormBodies", func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.FormBodies = true }, 2, authagent.EncodingJSON, false},
+	{"published", func(*authagenttest.Quirks, *authagenttest.Features) {}, 2, "application/json", false},
+	{"RFC forms", func(q *authagenttest.Quirks, _ *authagenttest.Features) { *q = authagenttest.Quirks{} }, 2, "application/x-www-form-urlencoded", false},
+	{"FormBodies", func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.FormBodies = true }, 2, "application/json", false},
 	{"RFC forms, client_secret_basic only", func(q *authagenttest.Quirks, f *authagenttest.Features) {
 		*q, f.AuthMethods = authagenttest.Quirks{}, []string{"client_secret_basic"}
-	}, 2, authagent.EncodingForm, true},
+	}, 2, "application/x-www-form-urlencoded", true},
 	{"RFC forms, client_secret_post only", func(q *authagenttest.Quirks, f *authagenttest.Features) {
 		*q, f.AuthMethods = authagenttest.Quirks{}, []string{"client_secret_post"}
-	}, 2, authagent.EncodingForm, false},
+	}, 2, "application/x-www-form-urlencoded", false},
 }
 
 // TestEncodingLearned: the encoding is learned once per process, by requests
@@ -165,18 +165,18 @@ func TestEncodingPinned(t *testing.T) {
 	for _, test := range []struct {
 		name      string
 		configure func(*authagenttest.Quirks, *authagenttest.Features)
-		pin       authagent.TokenEncoding
+		pin       string
 		works     bool
 	}{
-		{"published, JSON", flavours[0].configure, authagent.EncodingJSON, true},
-		{"published, form", flavours[0].configure, authagent.EncodingForm, false},
-		{"RFC forms, form", flavours[1].configure, authagent.EncodingForm, true},
-		{"RFC forms, JSON", flavours[1].configure, authagent.EncodingJSON, false},
-		{"FormBodies, form", flavours[2].configure, authagent.EncodingForm, true},
-		{"client_secret_basic, form", flavours[3].configure, authagent.EncodingForm, true},
+		{"published, JSON", flavours[0].configure, "application/json", true},
+		{"published, form", flavours[0].configure, "application/x-www-form-urlencoded", false},
+		{"RFC forms, form", flavours[1].configure, "application/x-www-form-urlencoded", true},
+		{"RFC forms, JSON", flavours[1].configure, "application/json", false},
+		{"FormBodies, form", flavours[2].configure, "application/x-www-form-urlencoded", true},
+		{"client_secret_basic, form", flavours[3].configure, "application/x-www-form-urlencoded", true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			b := newBench(t, func(_ *bench, c *authagent.Config) { c.TokenEncoding = test.pin })
+			b := newBench(t, func(_ *bench, c *authagent.Config) { c.Provider.TokenEncoding = test.pin })
 			b.as.Configure(test.configure)
 			c := b.browser()
 			if resp := b.signIn(c, b.agent); (resp.StatusCode == http.StatusSeeOther) != test.works {
@@ -336,8 +336,8 @@ func TestBasicEscapes(t *testing.T) {
 		w.Write([]byte(`{"error":"invalid_grant"}`))
 	})
 	c := validConfig()
-	c.ClientID, c.ClientSecret, c.TokenEncoding = id, secret, authagent.EncodingForm
-	c.HTTPClient = &http.Client{Transport: authagenttest.Hosts{"as.example": as}}
+	c.ClientID, c.ClientSecret, c.Provider.TokenEncoding = id, secret, "application/x-www-form-urlencoded"
+	c.Provider.HTTPClient = &http.Client{Transport: authagenttest.Hosts{"as.example": as}}
 	rp, err := authagent.New(c)
 	if err != nil {
 		t.Fatal(err)

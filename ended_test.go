@@ -12,6 +12,7 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // TestAnotherRelyingParty_SES_14 is SES-13 and SES-14: what began at a relying party of
@@ -30,7 +31,7 @@ func TestAnotherRelyingParty_SES_14(t *testing.T) {
 				c := k.browser()
 				callback := k.authorize(k.agent, k.begin(c, ""))
 				switch resp := k.get(c, callback, "X-Instance", "2"); {
-				case resp.reason() != authagent.ErrState || len(resp.Header["Set-Cookie"]) != 0:
+				case resp.reason() != problem.Reason("state_mismatch") || len(resp.Header["Set-Cookie"]) != 0:
 					t.Errorf("SES-14: the login gets %d %s, and sets %q", resp.StatusCode, resp.body, resp.Header["Set-Cookie"])
 				case k.get(c, callback).StatusCode != http.StatusSeeOther:
 					t.Error("SES-14: the login cannot be finished where it began")
@@ -72,7 +73,7 @@ func TestEndAcrossClocks_SES_15(t *testing.T) {
 			t.Run(name+" "+by.String(), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					k := newCluster(t, func(_ *bench, c *authagent.Config) {
-						c.Sessions, c.Revocations = &aheadSessions{by: by}, &memstore.Revocations{}
+						c.Session.Own, c.Revocations = &aheadSessions{by: by}, &memstore.Revocations{}
 					})
 					for range 2 { // the second time, there is a mark already
 						c := k.browser()
@@ -204,8 +205,8 @@ func TestRevocationsWarning_SES_18(t *testing.T) {
 func TestSessionEpoch(t *testing.T) {
 	for name, own := range map[string]authagent.Sessions{"cookie": nil, "the site's own": &mapSessions{}} {
 		t.Run(name, func(t *testing.T) {
-			k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Sessions = own })
-			k.instance("2", func(c *authagent.Config) { c.SessionEpoch = "2" })
+			k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Session.Own = own })
+			k.instance("2", func(c *authagent.Config) { c.Session.Epoch = "2" })
 			c := k.browser()
 			k.mustSignIn(c, k.agent)
 			saved := k.cookies(c)

@@ -20,6 +20,7 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 var envNames = []string{
@@ -139,7 +140,7 @@ func TestSecretInFile(t *testing.T) {
 	}
 	for _, want := range []string{"first", "second"} {
 		os.WriteFile(file, []byte(want+"\n"), 0o600)
-		if got, err := c.ClientSecretFunc(t.Context()); got != want || err != nil {
+		if got, err := c.Provider.ClientSecretFunc(t.Context()); got != want || err != nil {
 			t.Errorf("secret %q, %v, want %q", got, err, want)
 		}
 	}
@@ -175,7 +176,7 @@ func TestSecretRotates(t *testing.T) {
 			var secret rotating
 			b := newBench(t, test.change, func(_ *bench, c *authagent.Config) {
 				secret.Store(c.ClientSecret)
-				c.ClientSecret, c.ClientSecretFunc = "", secret.get
+				c.ClientSecret, c.Provider.ClientSecretFunc = "", secret.get
 			})
 			rotate := func(to string) {
 				b.as.AddClient(authagenttest.Client{ID: b.config.ClientID, Secret: to, RedirectURIs: []string{b.config.RedirectURL}})
@@ -209,7 +210,7 @@ func TestSecretMissing(t *testing.T) {
 			good := "cs_good"
 			b := newBench(t, func(b *bench, c *authagent.Config) {
 				b.as.AddClient(authagenttest.Client{ID: c.ClientID, Secret: good, RedirectURIs: []string{c.RedirectURL}})
-				c.ClientSecret, c.ClientSecretFunc = "", func(ctx context.Context) (string, error) {
+				c.ClientSecret, c.Provider.ClientSecretFunc = "", func(ctx context.Context) (string, error) {
 					return secret.Load().(func(context.Context) (string, error))(ctx)
 				}
 			})
@@ -223,11 +224,11 @@ func TestSecretMissing(t *testing.T) {
 			callback := b.authorize(b.agent, b.begin(c, ""))
 			before := b.backChannel()
 			resp := b.get(c, callback)
-			if reason := b.rejected(c, resp, before); reason != authagent.ErrStore || resp.StatusCode != 500 {
+			if reason := b.rejected(c, resp, before); reason != problem.StoreFailed || resp.StatusCode != 500 {
 				t.Errorf("reason %s, status %d", reason, resp.StatusCode)
 			}
 			findings := b.rp.Check(t.Context())
-			if len(findings) != 1 || findings[0].Setting != "ClientSecretFunc" {
+			if len(findings) != 1 || findings[0].Setting != "Provider.ClientSecretFunc" {
 				t.Errorf("Check: %v", findings)
 			}
 			set(good)
@@ -241,8 +242,8 @@ func TestSecretMissing(t *testing.T) {
 // TestSecretGivenOnce: CFG, one of the two settings.
 func TestSecretGivenOnce(t *testing.T) {
 	c := validConfig()
-	c.ClientSecretFunc = func(context.Context) (string, error) { return "x", nil }
-	if _, err := authagent.New(c); err == nil || !strings.Contains(err.Error(), "authagent: ClientSecret, ClientSecretFunc: ") {
+	c.Provider.ClientSecretFunc = func(context.Context) (string, error) { return "x", nil }
+	if _, err := authagent.New(c); err == nil || !strings.Contains(err.Error(), "authagent: ClientSecret, Provider.ClientSecretFunc: ") {
 		t.Errorf("both: %v", err)
 	}
 	c.ClientSecret = ""

@@ -12,16 +12,17 @@ import (
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // mayOrder lets agents read, and place orders.
 type mayOrder struct{}
 
-func (mayOrder) Link(_ context.Context, r authagent.LinkRequest) (authagent.Link, error) {
+func (mayOrder) Link(_ context.Context, r authagent.LinkRequest) (authagent.Principal, error) {
 	if r.User == nil {
-		return authagent.Link{}, authagent.ErrNoAccount
+		return authagent.Principal{}, problem.NoAccount
 	}
-	return authagent.Link{UserID: r.User.ID, Access: authagent.AccessRead, Actions: []string{"orders:create"}}, nil
+	return authagent.Principal{UserID: r.User.ID, Access: authagent.AccessRead, Actions: []string{"orders:create"}}, nil
 }
 
 // An agent that may read, and do one thing more by name.
@@ -100,7 +101,7 @@ func ExampleRelyingParty_ConnectHandler() {
 
 	users := &memstore.Users{} // your table of users
 	alice := users.Add("alice@example.com", "Alice")
-	owners := grants.OwnerApproval(grants.NewMemory())
+	owners := grants.OwnerApproval(&memstore.Grants{})
 	owners.Logger = discardLog()
 	rp, err := authagent.New(authagent.Config{
 		Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: site.URL + "/auth/agent/callback",

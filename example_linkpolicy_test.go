@@ -6,18 +6,19 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // connected lets an agent enter the account whose owner has connected it, on a
 // page where the owner is signed in. Whatever address the agent comes with
 // proves nothing, and decides nothing.
-type connected map[authagent.Agent]authagent.Link // a table, in real life
+type connected map[authagent.Agent]authagent.Principal // a table, in real life
 
-func (c connected) Link(_ context.Context, request authagent.LinkRequest) (authagent.Link, error) {
+func (c connected) Link(_ context.Context, request authagent.LinkRequest) (authagent.Principal, error) {
 	link, ok := c[request.Agent]
 	if !ok || request.User == nil || request.User.ID != link.UserID {
 		// One answer, whether there is such an account or not.
-		return authagent.Link{}, authagent.ErrLink
+		return authagent.Principal{}, problem.LinkRefused
 	}
 	return link, nil
 }

@@ -63,11 +63,11 @@ func (s *siteSessions) forget(r *http.Request) {
 	}
 }
 
-// A site that has sessions of its own sets Config.Sessions. The absolute limit
+// A site that has sessions of its own sets Config.Session.Own. The absolute limit
 // and revocations are checked by the relying party; the idle limit is the site's.
 func ExampleSessions() {
 	mine := &siteSessions{byToken: make(map[string]authagent.Session)}
-	_ = authagent.Config{Sessions: mine} // and the rest, as in the package's example
+	_ = authagent.Config{Session: authagent.SessionSettings{Own: mine}} // and the rest, as in the package's example
 
 	w := httptest.NewRecorder()
 	first := httptest.NewRequest("GET", "/auth/agent/callback", nil)

@@ -2,16 +2,15 @@ package authagent_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"html/template"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/memstore"
 )
@@ -84,7 +83,7 @@ func ExampleConfig_audit() {
 	defer site.Close()
 	client := as.AddClient(authagenttest.Client{RedirectURIs: []string{site.URL + "/auth/agent/callback"}})
 
-	trail := make(chan authagent.Event, 16) // events come after the answer, in order
+	trail := make(chan audit.Event, 16) // events come after the answer, in order
 	rp, err := authagent.New(authagent.Config{
 		Issuer:       as.URL,
 		ClientID:     client.ID,
@@ -92,7 +91,7 @@ func ExampleConfig_audit() {
 		RedirectURL:  site.URL + "/auth/agent/callback",
 		SessionKeys:  [][]byte{[]byte("32 random bytes, from your vault")},
 		Scenario:     authagent.FreshProfile(&memstore.Profiles{}),
-		Audit:        func(_ context.Context, e authagent.Event) { trail <- e },
+		Audit:        func(_ context.Context, e audit.Event) { trail <- e },
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -205,88 +204,6 @@ func ExampleRelyingParty_ForbidAgents() {
 	defer done()
 	fmt.Println(send("POST", "/password"))
 	// Output: 403 agent_forbidden
-}
-
-// A flow of the site's own, step by step: in a command-line tool, or in a
-// framework without net/http handlers.
-func ExampleRelyingParty_AuthorizationURL() {
-	as := authagenttest.NewServer()
-	defer as.Close()
-	const callback = "http://127.0.0.1:8080/callback"
-	client := as.AddClient(authagenttest.Client{RedirectURIs: []string{callback}})
-	agent := as.AddAgent(authagenttest.Agent{ID: "agent_1", Email: "alice@example.com"})
-	rp, err := authagent.New(authagent.Config{
-		Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: callback,
-		SessionKeys: [][]byte{[]byte("32 random bytes, from your vault")},
-		Scenario:    authagent.FullAccount(&memstore.Users{}, authagent.TrustEmail),
-	})
-	check := func(err error) {
-		if err != nil {
-			log.Fatal(err)
-		}
-	}
-	check(err)
-	ctx := context.Background()
-
-	login := authagent.NewLogin("/") // keep it where only this client's callback finds it
-	authorize, err := rp.AuthorizationURL(ctx, login)
-	check(err)
-	back, err := agent.Authorize(ctx, as.Client(), authorize) // the agent's part
-	check(err)
-
-	answer, err := url.Parse(back)
-	check(err)
-	if answer.Query().Get("state") != login.State {
-		log.Fatal("not the login that this client began")
-	}
-	token, err := rp.Exchange(ctx, answer.Query().Get("code"), login)
-	check(err)
-	in, err := rp.Identify(ctx, token, login)
-	check(err)
-	fmt.Println("agent:", in.Agent.ID)
-	info, err := in.UserInfo(ctx)
-	check(err)
-	fmt.Println("says that its owner is:", info.Email)
-
-	token, err = rp.Refresh(ctx, token)
-	check(err)
-	said, err := rp.Introspect(ctx, token)
-	check(err)
-	fmt.Println("active:", said.Active && said.ClientID == client.ID)
-	check(rp.Revoke(ctx, token))
-	said, err = rp.Introspect(ctx, token)
-	check(err)
-	fmt.Println("active:", said.Active)
-	// Output:
-	// agent: agent_1
-	// says that its owner is: alice@example.com
-	// active: true
-	// active: false
-}
-
-// What went wrong, and who can do something about it.
-func ExampleError() {
-	as := authagenttest.NewServer()
-	defer as.Close()
-	client := as.AddClient(authagenttest.Client{RedirectURIs: []string{"http://127.0.0.1:8080/callback"}})
-	rp, err := authagent.New(authagent.Config{
-		Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: "http://127.0.0.1:8080/callback",
-		SessionKeys: [][]byte{[]byte("32 random bytes, from your vault")},
-		Scenario:    authagent.FreshProfile(&memstore.Profiles{}),
-	})
-	if err != nil {
-		log.Fatal(err)
-	}
-
-	_, err = rp.Exchange(context.Background(), "a code that was used", authagent.NewLogin("/"))
-	fmt.Println(errors.Is(err, authagent.ErrCode), errors.Is(err, authagent.FaultAgent), errors.Is(err, authagent.FaultNetwork))
-	var e *authagent.Error
-	if errors.As(err, &e) {
-		fmt.Println(string(e.Reason), string(e.Fault()), e.Status())
-	}
-	// Output:
-	// true true false
-	// code_refused agent 400
 }
 
 // What is not a plain address is none.

@@ -54,7 +54,7 @@ func ExampleRelyingParty_Shutdown() {
 	defer as.Close()
 	rp, err := authagent.New(authagent.Config{
 		Issuer: as.URL, ClientID: "shop", ClientSecret: "secret", RedirectURL: "http://127.0.0.1:8080/auth/agent/callback",
-		SessionKeys: [][]byte{newKey()}, Scenario: authagent.FreshProfile(&memstore.Profiles{}), Tokens: &memstore.Tokens{},
+		SessionKeys: [][]byte{newKey()}, Scenario: authagent.FreshProfile(&memstore.Profiles{}), Tokens: authagent.TokenSettings{Store: &memstore.Tokens{}},
 	})
 	if err != nil {
 		fmt.Println(err)
@@ -82,8 +82,8 @@ func withTokens(orders func(*authagent.RelyingParty, *authagenttest.Server) http
 		Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: callback,
 		SessionKeys: [][]byte{newKey()},
 		Scenario:    authagent.FreshProfile(&memstore.Profiles{}),
-		Scopes:      []string{"openid", "email"},
-		Tokens:      &memstore.Tokens{}, // several instances share one
+		Provider:    authagent.Provider{Scopes: []string{"openid", "email"}},
+		Tokens:      authagent.TokenSettings{Store: &memstore.Tokens{}}, // several instances share one
 		Logger:      discardLog(),
 	})
 	if err != nil {

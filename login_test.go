@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 )
 
@@ -270,7 +271,7 @@ func TestScopes(t *testing.T) {
 		{"REQ-5 set by hand", func(b *bench) authagent.Scenario { return authagent.FreshProfile(b.profiles) }, []string{"profile", "orders:read"}, "profile orders:read"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			b := newBench(t, func(b *bench, c *authagent.Config) { c.Scenario, c.Scopes = test.scenario(b), test.scopes })
+			b := newBench(t, func(b *bench, c *authagent.Config) { c.Scenario, c.Provider.Scopes = test.scenario(b), test.scopes })
 			if rest := b.checkAuthorization(t, b.begin(b.browser(), ""), test.want); len(rest) != 0 {
 				t.Errorf("further parameters %v", rest)
 			}
@@ -357,7 +358,7 @@ func TestSpeculativeLogin(t *testing.T) {
 			if resp.StatusCode != http.StatusForbidden && resp.StatusCode != http.StatusServiceUnavailable {
 				t.Errorf("status %d", resp.StatusCode)
 			}
-			if len(b.events.named(authagent.EventLoginStarted)) != 0 {
+			if len(b.events.named(audit.LoginStarted)) != 0 {
 				t.Error("the login started")
 			}
 		})

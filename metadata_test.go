@@ -20,6 +20,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // notReady checks that a login was refused because the server is not known.
@@ -143,9 +144,9 @@ func TestEndpointOrigins(t *testing.T) {
 			b := newBench(t, func(b *bench, c *authagent.Config) {
 				as = b.as
 				if allowed {
-					c.EndpointOrigins = []string{other.URL}
+					c.Provider.EndpointOrigins = []string{other.URL}
 				} else {
-					c.EndpointOrigins = []string{"https://login.example"}
+					c.Provider.EndpointOrigins = []string{"https://login.example"}
 				}
 			})
 			b.as.Wrap(authagenttest.PathMetadata, authagenttest.WithMember("token_endpoint", other.URL+authagenttest.PathToken))
@@ -202,7 +203,7 @@ func TestWellKnown(t *testing.T) {
 					}),
 				}}
 				c := validConfig()
-				c.Issuer, c.TokenEncoding, c.HTTPClient = test.issuer, authagent.EncodingJSON, &http.Client{Transport: transport}
+				c.Issuer, c.Provider.TokenEncoding, c.Provider.HTTPClient = test.issuer, "application/json", &http.Client{Transport: transport}
 				rp, err := authagent.New(c)
 				if err != nil {
 					t.Fatal(err)
@@ -235,7 +236,7 @@ func TestWellKnown(t *testing.T) {
 func TestServerDown(t *testing.T) {
 	t.Run("REL-1 New needs no network", func(t *testing.T) {
 		c := validConfig()
-		c.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		c.Provider.HTTPClient = &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 			t.Errorf("New requests %s", r.URL)
 			return nil, errors.New("down")
 		})}
@@ -301,7 +302,7 @@ func TestServerComesUp(t *testing.T) {
 	as := authagenttest.NewUnstartedServer()
 	as.URL = "https://" + address
 	t.Cleanup(as.Close)
-	b := newBenchOn(t, as, func(b *bench, c *authagent.Config) { c.HTTPClient = b.site.Client() }) // it trusts both
+	b := newBenchOn(t, as, func(b *bench, c *authagent.Config) { c.Provider.HTTPClient = b.site.Client() }) // it trusts both
 	c := b.visitor()
 	c.Transport = b.site.Client().Transport
 	start := time.Now()
@@ -511,10 +512,10 @@ func TestKeysRenewed(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		renewal func(b *bench) // what the server does to its keys before the renewal
-		want    authagent.Reason
+		want    problem.Reason
 	}{
 		{"REL-2 same keys", func(*bench) {}, ""},
-		{"REL-2 key withdrawn", func(b *bench) { b.publish(other) }, authagent.ErrIdentity},
+		{"REL-2 key withdrawn", func(b *bench) { b.publish(other) }, problem.Reason("identity_mismatch")},
 		{"REL-2 keys fail", func(b *bench) { b.as.Wrap(authagenttest.PathJWKS, authagenttest.Reply(500, "", "")) }, ""},
 		{"REL-2 keys are junk", func(b *bench) {
 			b.as.Wrap(authagenttest.PathJWKS, authagenttest.Reply(200, "application/json", `{"keys":1}`))

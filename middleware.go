@@ -15,13 +15,14 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/answer"
 	"github.com/authagent-go/authagent/internal/approval"
 	"github.com/authagent-go/authagent/internal/browser"
-	"github.com/authagent-go/authagent/internal/claims"
 	"github.com/authagent-go/authagent/internal/limit"
+	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/signpost"
-	"github.com/authagent-go/authagent/internal/wire"
+	"github.com/authagent-go/authagent/problem"
 )
 
 type contextKey struct{}
@@ -116,7 +117,7 @@ func (rp *RelyingParty) RequireAgent(next http.Handler) http.Handler {
 
 // errNobody is why a request is refused that comes without a session, from an
 // agent that has not signed in yet or from anybody else.
-var errNobody = fail(ErrNoSession, "require sign-in", "nobody is signed in")
+var errNobody = fail(problem.NoSession, "require sign-in", "nobody is signed in")
 
 // RequireAccess returns a middleware that lets through the agents that have at
 // least this access to their user's data, and people who are signed in to the site
@@ -125,7 +126,7 @@ var errNobody = fail(ErrNoSession, "require sign-in", "nobody is signed in")
 func (rp *RelyingParty) RequireAccess(least Access) func(http.Handler) http.Handler {
 	return rp.require("RequireAccess", "", func(_ *http.Request, s *Session) error {
 		if s.Access < least || s.Access == AccessNone && s.UserID != "" {
-			return fail(ErrAccess, "require access", "the session's access is %s, %s is needed", s.Access, least)
+			return fail(problem.AccessTooLow, "require access", "the session's access is %s, %s is needed", s.Access, least)
 		}
 		return nil
 	})
@@ -152,7 +153,7 @@ func (rp *RelyingParty) ForbidAgents(next http.Handler) http.Handler {
 // says, and nobody else: no agent whatever its access, even in a browser where a
 // human is signed in as well. Put it in front of what a human must do in person:
 // changing e-mail address or password, payment, deletion, and managing agents. A
-// site with several relying parties that keep sessions of their own (Config.Sessions)
+// site with several relying parties that keep sessions of their own (Config.Session.Own)
 // puts Attach of each of the others around it. It panics if Config.Human is not set.
 func (rp *RelyingParty) RequireHuman(next http.Handler) http.Handler {
 	if rp.config.Human == nil {
@@ -191,9 +192,9 @@ func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handl
 	return rp.require("RequireAction", name, func(_ *http.Request, s *Session) error {
 		switch {
 		case s.Access == AccessNone:
-			return fail(ErrAccess, "perform action", "the session has no access to a user's data")
+			return fail(problem.AccessTooLow, "perform action", "the session has no access to a user's data")
 		case !s.May(name):
-			return fail(ErrAction, "perform action", "the session may not perform %s", name)
+			return fail(problem.ActionNotGranted, "perform action", "the session may not perform %s", name)
 		}
 		return rp.limits.action(s, name)
 	})
@@ -213,7 +214,7 @@ type Approver interface {
 	// approval's record. The handler gets these. What has another Digest is refused
 	// as the site's fault.
 	//
-	// Otherwise the error says why not, ErrActionPending where the owner has yet to
+	// Otherwise the error says why not, problem.ApprovalPending where the owner has yet to
 	// decide. path is where the agent can look at how it stands; empty for nowhere.
 	//
 	// An Approver calls CountFiling before it puts a new request before the owner,
@@ -238,23 +239,12 @@ type ActionRequest struct {
 	// but Content-Type is part of it.
 	Digest string
 
-	filing, performing func() error
-}
-
-// CountFiling counts a request that is new to its owner against
-// Config.Limits.Actions. It returns an error, and counts nothing, where the limit is
-// reached.
-func (r ActionRequest) CountFiling() error { return r.count(r.filing) }
-
-// CountPerforming counts an action that is about to be performed like CountFiling,
-// in a budget of its own. If Approve then returns an error, it does not count.
-func (r ActionRequest) CountPerforming() error { return r.count(r.performing) }
-
-func (r ActionRequest) count(f func() error) error {
-	if f == nil { // a request that was made by hand
-		return nil
-	}
-	return f()
+	// CountFiling counts a request that is new to its owner against
+	// Config.Limits.Actions. It returns an error, and counts nothing, where the limit is
+	// reached. CountPerforming counts an action that is about to be performed, in a budget
+	// of its own. If Approve then returns an error, it does not count. RequireApproval
+	// sets both.
+	CountFiling, CountPerforming func() error
 }
 
 // RequireApproval returns a middleware for a route that performs an action so
@@ -291,7 +281,7 @@ func (rp *RelyingParty) RequireApproval(action string, approver Approver, ignore
 	}
 	return rp.require("RequireApproval", action, func(r *http.Request, s *Session) error {
 		if s.Access == AccessNone {
-			return fail(ErrAccess, "ask for approval", "the session has no access to a user's data, and nobody to ask")
+			return fail(problem.AccessTooLow, "ask for approval", "the session has no access to a user's data, and nobody to ask")
 		}
 		return rp.approve(r, s, action, approver, ignored)
 	})
@@ -306,8 +296,8 @@ func (rp *RelyingParty) approve(r *http.Request, s *Session, action string, appr
 	}
 	// A body can take as long as the agent likes, and its session may have ended since.
 	switch now, err := rp.load(headerSink{}, r); {
-	case errors.Is(err, ErrNoSession), err == nil && now.ID != s.ID:
-		return fail(ErrNoSession, step, "the session has ended while the request was read")
+	case isAbsent(err), err == nil && now.ID != s.ID:
+		return fail(problem.NoSession, step, "the session has ended while the request was read")
 	case err != nil:
 		return siteError("load session", err)
 	}
@@ -317,7 +307,7 @@ func (rp *RelyingParty) approve(r *http.Request, s *Session, action string, appr
 	budget := rp.limits.budget(s, action)
 	request := ActionRequest{
 		Session: s, Action: action, Method: read.Method, Host: read.Host, Target: read.Target, ContentType: read.ContentType, Body: read.Body,
-		Digest: digest(read), filing: budget.file, performing: budget.perform,
+		Digest: digest(read), CountFiling: budget.file, CountPerforming: budget.perform,
 	}
 	var approved ActionRequest
 	var path string
@@ -326,7 +316,7 @@ func (rp *RelyingParty) approve(r *http.Request, s *Session, action string, appr
 		return err
 	})
 	if err = budget.settle(err); err != nil {
-		e := asError(siteError(step, err))
+		e := asFailure(siteError(step, err))
 		e.location = path
 		return e
 	}
@@ -342,7 +332,7 @@ func (rp *RelyingParty) approve(r *http.Request, s *Session, action string, appr
 func refusal(err error) error {
 	var r *approval.Refusal
 	if errors.As(err, &r) {
-		return fail(Reason(r.Code), "read request", "%s", r.Text)
+		return fail(problem.Reason(r.Code), "read request", "%s", r.Text)
 	}
 	return siteError("read request", err)
 }
@@ -377,7 +367,7 @@ const (
 
 // ServeHTTP implements [http.Handler].
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Method == http.MethodPost && browser.Path(r) == g.rp.config.LogoutPath {
+	if r.Method == http.MethodPost && browser.Path(r) == g.rp.config.Paths.Logout {
 		g.rp.LogoutHandler().ServeHTTP(w, r) // whoever may do nothing else may sign out
 		return
 	}
@@ -394,7 +384,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if v.session != nil && g.action != "" {
-		g.rp.record(r, EventActionPerformed, v.session, g.action, nil)
+		g.rp.record(r, audit.ActionPerformed, v.session, g.action, nil)
 	}
 	if before == nil || g.action != "" || v != had {
 		ctx := r.Context()
@@ -420,9 +410,9 @@ func (g *guard) admitAgent(r *http.Request, v visitor, before *attached) error {
 	}
 	switch {
 	case g.forbids:
-		return fail(ErrAgentForbidden, g.name, "an agent is signed in")
+		return fail(problem.AgentForbidden, g.name, "an agent is signed in")
 	case v.paused:
-		return fail(ErrPaused, g.name, "agents are paused")
+		return fail(problem.Paused, g.name, "agents are paused")
 	case g.check == nil:
 		return g.readOnly(r, v.session, before != nil && before.allowed)
 	case g.action == "":
@@ -459,11 +449,11 @@ func (g *guard) admitHuman(r *http.Request, v visitor) (visitor, error) {
 	case v.human == "":
 		return v, errNobody
 	case g.admits == agentsAlone && beside:
-		return v, &Error{Reason: ErrNoSession, Step: g.name, Err: errors.New("no agent is signed in any more"), stay: true}
+		return v, &failure{cause: fail(problem.NoSession, g.name, "no agent is signed in any more"), stay: true}
 	case g.admits == agentsAlone:
-		return v, fail(ErrAgentRequired, g.name, "a human is signed in, and no agent")
+		return v, fail(reasons.AgentRequired, g.name, "a human is signed in, and no agent")
 	case beside:
-		return v, fail(ErrAgentForbidden, g.name, "the browser has the cookie of an agent's session, which may have ended")
+		return v, fail(problem.AgentForbidden, g.name, "the browser has the cookie of an agent's session, which may have ended")
 	}
 	return v, nil
 }
@@ -471,9 +461,9 @@ func (g *guard) admitHuman(r *http.Request, v visitor) (visitor, error) {
 // noHuman is why a visitor does not pass who is nobody to Config.Human.
 func (g *guard) noHuman(r *http.Request) error {
 	if _, another := FromContext(r.Context()); another {
-		return fail(ErrAgentForbidden, g.name, "an agent of another relying party is signed in")
+		return fail(problem.AgentForbidden, g.name, "an agent of another relying party is signed in")
 	}
-	return fail(ErrHuman, g.name, "no human is signed in")
+	return fail(problem.HumanRequired, g.name, "no human is signed in")
 }
 
 // recognise asks who is signed in to the site, once in a request.
@@ -505,7 +495,7 @@ func (rp *RelyingParty) another(r *http.Request) bool {
 // handler of this relying party that its mux has for the request, which knows more.
 func (g *guard) leaves(r *http.Request, err error) bool {
 	mux, ok := g.next.(*http.ServeMux)
-	if !ok || !g.attaches || errors.Is(err, ErrLimited) || errors.Is(err, FaultSite) && !errors.Is(err, ErrPaused) {
+	if !ok || !g.attaches || errors.Is(err, problem.Limited) || errors.Is(err, problem.Site) && !errors.Is(err, problem.Paused) {
 		return false
 	}
 	switch inner, _ := mux.Handler(r); inner := inner.(type) {
@@ -625,7 +615,7 @@ func limited(step string, wait time.Duration) error {
 	if wait == 0 {
 		return nil
 	}
-	e := fail(ErrLimited, step, "the limit is reached")
+	e := fail(problem.Limited, step, "the limit is reached")
 	e.RetryAfter = wait
 	return e
 }
@@ -662,25 +652,29 @@ func (rp *RelyingParty) visitor(w http.ResponseWriter, r *http.Request) (v visit
 	switch {
 	case err == nil:
 		return visitor{session: s}, nil, nil
-	case err == error(errEnded):
-		return visitor{ended: true}, nil, nil
-	case errors.Is(err, ErrNoSession):
-		return visitor{}, nil, nil
-	case s != nil && errors.Is(err, ErrPaused):
+	case isAbsent(err):
+		return visitor{ended: err == error(errEnded)}, nil, nil
+	case s != nil && errors.Is(err, problem.Paused):
 		return visitor{session: s, paused: true}, nil, nil
 	}
 	return visitor{}, nil, siteError("load session", err)
 }
 
-// errEnded is ErrNoSession where there was a session, which has ended.
-var errEnded = fail(ErrNoSession, "load session", "the session has ended")
+// isAbsent reports whether load has found that there is no session. What the site's
+// code returns is neither of these two, whatever its name.
+func isAbsent(err error) bool { return err == error(errNobody) || err == error(errEnded) }
 
-// load returns a session that holds in every respect, or ErrNoSession. With
-// ErrPaused it returns the session as well.
+// errEnded is errNobody where there was a session, which has ended.
+var errEnded = fail(problem.NoSession, "load session", "the session has ended")
+
+// load returns a session that holds in every respect, or errNobody or errEnded. With
+// problem.Paused it returns the session as well.
 func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session, err error) {
 	defer rp.recovered("load session", &err)
 	s, err = rp.sessions.Load(w, r)
 	switch {
+	case errors.Is(err, ErrNoSession):
+		return nil, errNobody
 	case errors.Is(err, ErrSessionEnded):
 		return nil, errEnded
 	case err != nil:
@@ -693,7 +687,7 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session
 	if s.Scenario != rp.config.Scenario.Name() || s.RedirectURL != rp.config.RedirectURL {
 		return nil, errEnded // here; another relying party of this client may go on with it
 	}
-	if s.Epoch != rp.config.SessionEpoch {
+	if s.Epoch != rp.config.Session.Epoch {
 		return nil, rp.over(w, s)
 	}
 	switch ended, err := rp.revoked(ctx, s); {
@@ -702,7 +696,7 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session
 	case ended:
 		return nil, rp.over(w, s)
 	}
-	if rp.config.Sessions != nil {
+	if rp.config.Session.Own != nil {
 		own := *s // the site may have given others the same one
 		s = &own
 	}
@@ -718,7 +712,7 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session
 		rp.confirm(s)
 		return s, nil
 	}
-	if reason, ok := reasonOf(err); ok && reason != ErrPaused {
+	if reason, ok := reasonOf(err); ok && reason != problem.Paused {
 		return nil, rp.endRefused(w, r, s, reason)
 	}
 	return s, err
@@ -739,12 +733,12 @@ func (rp *RelyingParty) over(w http.ResponseWriter, s *Session) error {
 
 // endRefused ends a session that the scenario refuses, so that it stays ended even
 // if the scenario would have it again.
-func (rp *RelyingParty) endRefused(w http.ResponseWriter, r *http.Request, s *Session, why Reason) error {
+func (rp *RelyingParty) endRefused(w http.ResponseWriter, r *http.Request, s *Session, why problem.Reason) error {
 	if err := rp.EndSession(r.Context(), s.ID); err != nil {
 		return err
 	}
-	if why != ErrNoSession {
-		rp.record(r, EventSessionEnded, s, "", &Error{Reason: why, Step: "check session", RequestID: newRequestID()})
+	if why != problem.NoSession {
+		rp.record(r, audit.SessionEnded, s, "", &failure{cause: &problem.Error{Reason: why, Step: "check session", RequestID: newRequestID()}})
 	}
 	return rp.over(w, s)
 }
@@ -759,11 +753,11 @@ func (g *guard) readOnly(r *http.Request, s *Session, allowed bool) error {
 		return nil
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead && !allowed {
-		return fail(ErrReadOnly, step, "%s refused: the session may read, and %s is not GET or HEAD; "+
+		return fail(problem.ReadOnly, step, "%s refused: the session may read, and %s is not GET or HEAD; "+
 			"where the route has RequireAction or RequireApproval, put that outside of %[1]s", g.name, answer.Token(r.Method))
 	}
 	if len(r.Header["Upgrade"]) > 0 { // Get would see the first of several lines, and libraries read them all
-		return fail(ErrReadOnly, step, "%s refused: the session may read, and not upgrade the connection", g.name)
+		return fail(problem.ReadOnly, step, "%s refused: the session may read, and not upgrade the connection", g.name)
 	}
 	return nil
 }
@@ -773,18 +767,18 @@ func (rp *RelyingParty) refuse(w http.ResponseWriter, r *http.Request, s *Sessio
 	if rp.refuseNobody(w, r, err) {
 		return
 	}
-	e := asError(err)
+	e := asFailure(err)
 	if target := rp.signInPage(r, e); target != "" && isPageLoad(r) {
 		redirect(w, target)
 		return
 	}
 	e.RequestID, e.action = newRequestID(), action
 	switch e.Reason {
-	case ErrNoSession, ErrHuman, ErrAgentRequired: // no agent was there to be denied anything
-	case ErrActionPending:
-		rp.record(r, EventActionPending, s, action, e)
+	case problem.NoSession, problem.HumanRequired, reasons.AgentRequired: // no agent was there to be denied anything
+	case problem.ApprovalPending:
+		rp.record(r, audit.ActionPending, s, action, e)
 	default:
-		rp.record(r, EventPermissionDenied, s, action, e)
+		rp.record(r, audit.PermissionDenied, s, action, e)
 	}
 	rp.answer(w, r, e)
 }
@@ -792,8 +786,8 @@ func (rp *RelyingParty) refuse(w http.ResponseWriter, r *http.Request, s *Sessio
 // signInPage returns where a stranger signs in, and comes back from: the site's own
 // page if there is one, else LoginHandler for an agent. It is empty for whoever is
 // signed in already, and on the site's page itself.
-func (rp *RelyingParty) signInPage(r *http.Request, e *Error) string {
-	if _, human := HumanFromContext(r.Context()); human || e.stay || e.Reason != ErrNoSession && e.Reason != ErrHuman {
+func (rp *RelyingParty) signInPage(r *http.Request, e *failure) string {
+	if _, human := HumanFromContext(r.Context()); human || e.stay || e.Reason != problem.NoSession && e.Reason != problem.HumanRequired {
 		return ""
 	}
 	switch own := rp.config.SignInPath; {
@@ -801,18 +795,18 @@ func (rp *RelyingParty) signInPage(r *http.Request, e *Error) string {
 		return ""
 	case own != "":
 		return own + "?return_to=" + url.QueryEscape(rp.backFrom(r, e))
-	case e.Reason == ErrHuman || rp.config.RequirePOST:
+	case e.Reason == problem.HumanRequired || rp.config.RequirePOST:
 		return ""
 	}
 	if back := rp.returnFrom(r, e); back != "" {
-		return rp.config.LoginPath + "?return_to=" + url.QueryEscape(back)
+		return rp.config.Paths.Login + "?return_to=" + url.QueryEscape(back)
 	}
-	return rp.config.LoginPath
+	return rp.config.Paths.Login
 }
 
 // backFrom is where to land after what a refusal leads to: on the page that was
 // refused, if it can be shown by a GET.
-func (rp *RelyingParty) backFrom(r *http.Request, e *Error) string {
+func (rp *RelyingParty) backFrom(r *http.Request, e *failure) string {
 	if r.Method == http.MethodGet {
 		return rp.returnTarget(browser.Target(r))
 	}
@@ -882,7 +876,7 @@ func logPanic(l *slog.Logger, step string, value any, stack []byte) {
 // ServeError answers a request with an error as this package answers its own: a
 // page for a browser, application/problem+json for a program, or what
 // Config.ErrorHandler makes of it. It is for handlers of a site's own. An error
-// that is neither an [Error] nor a [Reason] is a fault of the site.
+// that is neither an [problem.Error] nor a [problem.Reason] is a fault of the site.
 func (rp *RelyingParty) ServeError(w http.ResponseWriter, r *http.Request, err error) {
 	answer.Protect(w.Header())
 	v, _, _ := rp.visitor(headerSink{}, r)
@@ -890,7 +884,7 @@ func (rp *RelyingParty) ServeError(w http.ResponseWriter, r *http.Request, err e
 }
 
 // answer answers a request that was refused, in one place for the whole package.
-func (rp *RelyingParty) answer(w http.ResponseWriter, r *http.Request, e *Error) {
+func (rp *RelyingParty) answer(w http.ResponseWriter, r *http.Request, e *failure) {
 	h := w.Header()
 	addVary(h, "Accept")
 	if e.RetryAfter > 0 {
@@ -900,27 +894,26 @@ func (rp *RelyingParty) answer(w http.ResponseWriter, r *http.Request, e *Error)
 		h.Set("Location", e.location)
 	}
 	switch status := e.Status(); {
-	case e.Reason == ErrHuman: // RFC 9110 section 15.5.2 demands a challenge, and no agent is to try
+	case e.Reason == problem.HumanRequired: // RFC 9110 section 15.5.2 demands a challenge, and no agent is to try
 		h.Set("WWW-Authenticate", "Human")
 	case status == http.StatusUnauthorized:
 		rp.demandSignIn(h)
 	case status == http.StatusForbidden:
 		h["Link"] = append(h["Link"], rp.links...)
 	}
-	if _, human := HumanFromContext(r.Context()); !human || e.Reason == ErrAgentRequired { // others who are signed in as a human are not to sign in as an agent
+	if _, human := HumanFromContext(r.Context()); !human || e.Reason == reasons.AgentRequired { // others who are signed in as a human are not to sign in as an agent
 		e.signpost = rp.signpost
 	}
 	switch {
-	case rp.config.ErrorHandler != nil:
-		rp.config.ErrorHandler(w, r, e)
+	case rp.config.ErrorHandler != nil && rp.config.ErrorHandler(w, r, e.cause):
 	case wantsPage(r):
 		rp.showPage(w, answer.Refused, rp.refusalPage(r, e))
 	default:
-		e.WriteProblem(w)
+		answer.WriteProblem(w, e.problem())
 	}
 }
 
-func (rp *RelyingParty) refusalPage(r *http.Request, e *Error) Page {
+func (rp *RelyingParty) refusalPage(r *http.Request, e *failure) Page {
 	p := Page{
 		Title: e.Title(), Detail: e.Detail(), Status: e.Status(), Code: string(e.Reason), RequestID: e.RequestID,
 		Retry: e.RetryAfter > 0, Home: cmp.Or(e.Back, browser.Back(r), rp.config.ReturnTo), Field: e.Field, SignOut: rp.signOut(r, e),
@@ -943,8 +936,8 @@ func (rp *RelyingParty) showPage(w http.ResponseWriter, name string, p Page) {
 
 // returnFrom is where to land after signing in from the page that a refusal is
 // answered with: where the agent wanted to be, if it can be there by a GET.
-func (rp *RelyingParty) returnFrom(r *http.Request, e *Error) string {
-	if e.Reason != ErrNoSession && e.Reason != ErrAgentRequired || r.Method != http.MethodGet {
+func (rp *RelyingParty) returnFrom(r *http.Request, e *failure) string {
+	if e.Reason != problem.NoSession && e.Reason != reasons.AgentRequired || r.Method != http.MethodGet {
 		return ""
 	}
 	if back := rp.returnTarget(browser.Target(r)); back != rp.config.ReturnTo {
@@ -956,129 +949,48 @@ func (rp *RelyingParty) returnFrom(r *http.Request, e *Error) string {
 // signOut returns where a person who meets an agent's session in their own
 // browser can end it, and come back as themselves; empty if that is not what is
 // in the way.
-func (rp *RelyingParty) signOut(r *http.Request, e *Error) string {
-	if e.Reason != ErrAgentForbidden {
+func (rp *RelyingParty) signOut(r *http.Request, e *failure) string {
+	if e.Reason != problem.AgentForbidden {
 		return ""
 	}
 	v, _, err := rp.visitor(headerSink{}, r)
 	if err != nil || v.session == nil && !v.ended && !rp.another(r) {
 		return ""
 	}
-	return rp.config.LogoutPath + "?return_to=" + url.QueryEscape(rp.backFrom(r, e))
-}
-
-// again reports whether starting a new sign-in is what to do next.
-func (r Reason) again() bool {
-	switch r {
-	case ErrState, ErrStateExpired, ErrStateUsed, ErrAuthorization, ErrCode, ErrToken, ErrRequest, ErrDenied,
-		ErrClient, ErrKeys, ErrNotReady, ErrUnavailable, ErrTimeout, ErrOverloaded, ErrApproval, ErrSuspended, ErrPaused, ErrAgentRequired:
-		return true
-	}
-	return false
-}
-
-// EventName names a kind of event. The names are stable.
-type EventName string
-
-// The events of this package. Package grants has further ones.
-const (
-	EventLoginStarted     EventName = "login_started"
-	EventLoginSucceeded   EventName = "login_succeeded"
-	EventLoginFailed      EventName = "login_failed"
-	EventSessionEnded     EventName = "session_ended"
-	EventActionPerformed  EventName = "action_performed" // an agent's request was let through to a route with an action
-	EventActionPending    EventName = "action_pending"   // it waits for its owner's approval
-	EventPermissionDenied EventName = "permission_denied"
-
-	// EventRefreshFailed: kept tokens could not be refreshed. One event stands for
-	// all attempts until one succeeds. With ErrNoTokens the server has refused them
-	// for good; with any other Reason they are kept, and it is tried again.
-	EventRefreshFailed EventName = "refresh_failed"
-
-	// EventTokensRevoked: the server was asked to revoke the tokens of a session
-	// that has ended. Outcome says what came of it.
-	EventTokensRevoked EventName = "tokens_revoked"
-
-	// EventSubjectMismatch: what the server says of a session's tokens is about
-	// somebody else than at sign-in. The session is ended.
-	EventSubjectMismatch EventName = "subject_mismatch"
-
-	// An operator has freed an agent, and the site has cleaned up after an account:
-	// see [RelyingParty.ForgetAgent] and [RelyingParty.ForgetUser].
-	EventAgentForgotten EventName = "agent_forgotten"
-	EventUserForgotten  EventName = "user_forgotten"
-)
-
-// The outcomes of events. The last two are those of EventTokensRevoked.
-const (
-	OutcomeOK        = "ok"
-	OutcomePending   = "pending"    // it waits for the owner's approval
-	OutcomeRefused   = "refused"    // as the agent is at fault
-	OutcomeFailed    = "failed"     // as the site, the server or the network is
-	OutcomeRequested = "requested"  // the server has taken the request, which at the published one proves nothing
-	OutcomeStillLive = "still live" // it has not, so that the tokens live until they expire
-)
-
-// An Event is something that an audit trail records.
-type Event struct {
-	Name       EventName
-	Time       time.Time // in UTC
-	RequestID  string    // the one that a refused client was given; empty otherwise
-	Method     string    // of the request; this and the following are empty for what happens in the background
-	Route      string    // the pattern of the site's http.ServeMux that the request matched; empty with other routers
-	RemoteAddr string    // the client's IP address, without port; empty where ClientAddr gives none
-	Issuer     string    // of the relying party
-	SessionID  string    // this and the following as far as they are known
-	Agent      Agent     // who acted, or whom a human decided about
-	UserID     string    // on whose behalf
-	HumanID    string    // the human who acted in person; empty where it was the agent
-	Scenario   string
-	ProfileID  string
-	GrantID    string
-	Access     Access
-	Action     string // the name of the action that the request was to perform; empty otherwise
-	Outcome    string // one of the Outcome constants
-	Reason     Reason // why it was refused or ended; empty otherwise
-	Detail     string // for people: the text of the error
-}
-
-// of fills in whose event it is.
-func (e *Event) of(s *Session) {
-	e.SessionID, e.Agent, e.UserID = s.ID, s.Agent, s.UserID
-	e.Scenario, e.ProfileID, e.GrantID, e.Access = s.Scenario, s.ProfileID, s.GrantID, s.Access
+	return rp.config.Paths.Logout + "?return_to=" + url.QueryEscape(rp.backFrom(r, e))
 }
 
 // record puts an event into the log and into the audit trail.
-func (rp *RelyingParty) record(r *http.Request, name EventName, s *Session, action string, e *Error) {
+func (rp *RelyingParty) record(r *http.Request, name audit.Name, s *Session, action string, e *failure) {
 	level := levelOf(name, e)
 	if rp.config.Audit == nil && !rp.config.Logger.Enabled(r.Context(), level) {
 		return // before what is nobody's to read is put together
 	}
 	human, _ := HumanFromContext(r.Context())
-	rp.emit(r.Context(), Event{
+	rp.emit(r.Context(), audit.Event{
 		Name: name, Method: answer.Token(r.Method), Route: r.Pattern, RemoteAddr: rp.clientAddr(r), HumanID: human, Action: action,
 	}, s, e)
 }
 
 // levelOf is the level at which an event is logged.
-func levelOf(name EventName, e *Error) slog.Level {
+func levelOf(name audit.Name, e *failure) slog.Level {
 	switch {
-	case name == EventLoginStarted:
+	case name == audit.LoginStarted:
 		return slog.LevelDebug
-	case e != nil && e.Fault() != FaultAgent && e.Reason != ErrPaused: // of agents at fault there are many, and a pause is what the site wants
+	case e != nil && e.Fault() != problem.Agent && e.Reason != problem.Paused: // of agents at fault there are many, and a pause is what the site wants
 		return slog.LevelError
 	}
 	return slog.LevelInfo
 }
 
 // emit is record for what need not belong to a request.
-func (rp *RelyingParty) emit(ctx context.Context, event Event, s *Session, e *Error) {
+func (rp *RelyingParty) emit(ctx context.Context, event audit.Event, s *Session, e *failure) {
 	event.Time, event.Issuer = time.Now().UTC(), rp.config.Issuer
 	if event.Outcome == "" {
 		event.Outcome = e.outcome()
 	}
 	if s != nil {
-		event.of(s)
+		event = withSession(event, s)
 	}
 	if e != nil {
 		event.RequestID, event.Reason, event.Detail = e.RequestID, e.Reason, e.Error()
@@ -1088,132 +1000,31 @@ func (rp *RelyingParty) emit(ctx context.Context, event Event, s *Session, e *Er
 	}
 	ctx = context.WithoutCancel(ctx)
 	if level := levelOf(event.Name, e); rp.config.Logger.Enabled(ctx, level) {
-		rp.config.Logger.LogAttrs(ctx, level, "authagent: "+string(event.Name), event.attributes()...)
+		rp.config.Logger.LogAttrs(ctx, level, "authagent: "+string(event.Name), event.LogValue().Group()...)
 	}
 	if rp.config.Audit != nil {
 		rp.audit.Deliver(delivery{ctx, event})
 	}
 }
 
-// LogValue gives what is not empty, under stable names, in one line each and with
-// what cannot be seen written out, as in "\u202e".
-func (e Event) LogValue() slog.Value { return slog.GroupValue(e.attributes()...) }
-
-func (e Event) attributes() []slog.Attr {
-	by, agent := e.Agent.ID, ""
-	if e.HumanID != "" {
-		by, agent = e.HumanID, e.Agent.ID
-	}
-	attributes := []slog.Attr{slog.String("issuer", e.Issuer)}
-	for _, a := range [...]struct{ key, value string }{
-		{"remote_addr", e.RemoteAddr}, {"request_id", e.RequestID}, {"agent_session", e.SessionID}, {"performed_by", by}, {"agent", agent},
-		{"on_behalf_of", e.UserID}, {"profile", e.ProfileID}, {"grant", e.GrantID}, {"scenario", e.Scenario}, {"route", e.Route},
-		{"action", e.Action}, {"outcome", e.Outcome}, {"reason", string(e.Reason)}, {"detail", e.Detail},
-	} {
-		if a.value != "" {
-			attributes = append(attributes, slog.String(a.key, claims.Escape(a.value)))
-		}
-	}
-	return attributes
+// withSession fills in whose event it is.
+func withSession(e audit.Event, s *Session) audit.Event {
+	e.SessionID, e.Agent, e.UserID = s.ID, s.Agent, s.UserID
+	e.Scenario, e.ProfileID, e.GrantID, e.Access = s.Scenario, s.ProfileID, s.GrantID, s.Access.String()
+	return e
 }
 
 // delivery is an event on its way to Config.Audit.
 type delivery struct {
 	ctx   context.Context
-	event Event
+	event audit.Event
 }
 
 func (rp *RelyingParty) deliver(d delivery) { rp.config.Audit(d.ctx, d.event) }
 
-// A Reason says in one word why something was refused or failed. Reasons are
-// stable, and are errors: errors.Is(err, authagent.ErrState). As errors they print
-// with the package's name before them; string(reason) is the bare code.
-type Reason string
-
-func (r Reason) Error() string { return "authagent: " + string(r) }
-
-// The reasons beside ErrNoSession.
-const (
-	ErrMethod         Reason = "method_not_allowed"   // the handler takes another HTTP method
-	ErrNotNavigation  Reason = "not_a_navigation"     // prefetched or embedded, not opened
-	ErrCrossOrigin    Reason = "cross_origin"         // sent by another site's page
-	ErrRequest        Reason = "invalid_request"      // parameters malformed, missing or repeated
-	ErrState          Reason = "state_mismatch"       // the response answers no login that this browser began
-	ErrStateExpired   Reason = "state_expired"        // the login began too long ago
-	ErrStateUsed      Reason = "state_used"           // the login has come to its end already
-	ErrIssuer         Reason = "issuer_mismatch"      // the response is of another authorization server
-	ErrDenied         Reason = "access_denied"        // the authorization server was told no
-	ErrAuthorization  Reason = "authorization_failed" // the authorization server reports another error
-	ErrCode           Reason = "code_refused"         // the code is not good (any more)
-	ErrClient         Reason = "client_refused"       // client ID and secret are refused, or the server's database is down
-	ErrToken          Reason = "token_refused"        // the server does not stand by the token it gave
-	ErrIdentity       Reason = "identity_mismatch"    // the token speaks of somebody or something else
-	ErrScope          Reason = "insufficient_scope"   // the server granted less than the scenario needs
-	ErrResponse       Reason = "invalid_response"     // the server's answer cannot be accepted
-	ErrKeys           Reason = "keys_unreadable"      // the keys that the server publishes cannot be read
-	ErrNotReady       Reason = "server_not_ready"     // what the server says of itself could not be had, or is not acceptable
-	ErrUnavailable    Reason = "server_unavailable"   // the server does not answer
-	ErrTimeout        Reason = "server_timeout"       // the server does not answer in time
-	ErrOverloaded     Reason = "overloaded"           // too many sign-ins at once
-	ErrNoAccount      Reason = "no_account"           // the agent's owner has no account here
-	ErrLink           Reason = "link_refused"         // the agent may not enter the account
-	ErrStore          Reason = "store_failed"         // a store or hook of the site failed
-	ErrAccess         Reason = "access_too_low"       // the session has less access than is needed
-	ErrNoTokens       Reason = "no_tokens"            // the session has no tokens that could be used
-	ErrNotConfirmed   Reason = "not_confirmed"        // the server does not stand by the session any more
-	ErrReadOnly       Reason = "agent_read_only"      // the session may only read
-	ErrAgentForbidden Reason = "agent_forbidden"      // no agent may do this
-	ErrHuman          Reason = "human_required"       // no human is signed in, or another one
-	ErrAgentRequired  Reason = "agent_required"       // a human is signed in, and this is for agents
-	ErrApproval       Reason = "approval_needed"      // the account's owner has not approved the agent
-	ErrSuspended      Reason = "link_suspended"       // the owner's approval is suspended
-	ErrBlocked        Reason = "agent_blocked"        // the site lets no such agent in
-	ErrPaused         Reason = "agents_paused"        // the site lets no agent in at the moment
-	ErrLimited        Reason = "rate_limited"         // too much in too short a time
-	ErrAction         Reason = "action_not_granted"   // the session may not perform this action
-	ErrActionPending  Reason = "approval_pending"     // the owner has yet to decide about this one action
-	ErrActionDenied   Reason = "action_denied"        // the owner has refused this one action
-	ErrActionUsed     Reason = "approval_used"        // the owner's approval of this one action has been used
-	ErrTooLong        Reason = "request_too_long"     // the request is longer than the owner could be shown
-	ErrMissing        Reason = "not_found"            // there is no such thing, or it is somebody else's
-	ErrConflict       Reason = "conflict"             // it has been changed since whoever changes it saw it; stores return it as well
-	ErrGone           Reason = "gone"                 // its time is over
-)
-
-// toldReasons are those that an agent may meet, and is told of beforehand.
-var toldReasons = [...]Reason{
-	ErrNoSession, ErrReadOnly, ErrAccess, ErrAction, ErrActionPending, ErrActionDenied, ErrActionUsed, ErrTooLong, ErrAgentForbidden,
-	ErrHuman, ErrAgentRequired, ErrNoAccount, ErrApproval, ErrSuspended, ErrLink, ErrBlocked, ErrPaused, ErrLimited, ErrDenied, ErrScope,
-	ErrState, ErrStateExpired, ErrStateUsed, ErrCode, ErrToken, ErrIdentity, ErrRequest, ErrMethod, ErrCrossOrigin, ErrNotNavigation,
-	ErrClient, ErrResponse, ErrKeys, ErrNotReady, ErrUnavailable, ErrTimeout, ErrOverloaded, ErrStore,
-}
-
-// A Fault says who has to do something about an error. Faults are errors:
-// errors.Is(err, authagent.FaultServer).
-type Fault string
-
-func (f Fault) Error() string { return "authagent: fault of the " + string(f) }
-
-// The faults.
-const (
-	FaultAgent   Fault = "agent"   // the agent, or whoever sent the request
-	FaultSite    Fault = "site"    // the site: its settings or its stores
-	FaultServer  Fault = "server"  // the authorization server
-	FaultNetwork Fault = "network" // what is in between; a retry may help
-)
-
-// An Error is why a request was refused or a step failed. Its text is for the
-// site's log. It contains no secret and nothing that a client or the server
-// wrote. errors.Is matches its Reason, its Fault and what it wraps.
-type Error struct {
-	Reason     Reason
-	Step       string        // what was being done
-	Err        error         // what went wrong; may be nil
-	RetryAfter time.Duration // when to try again, if that may help; zero otherwise
-	RequestID  string        // in the answer and in the log; empty outside of a request
-	Field      string        // the form field that it is about, as the site names it; empty for none
-	Back       string        // the path on this site where a page leads on to; empty means Config.ReturnTo
-
+// A failure is an error of a request and what answering it needs beside.
+type failure struct {
+	*cause
 	agent    Agent          // who it was, once that is established
 	signpost *signpost.Site // where to sign in, once the error is answered
 	action   string         // what was to be done
@@ -1221,97 +1032,61 @@ type Error struct {
 	stay     bool           // a human is signed in, whom the sign-in page would send straight back
 }
 
-func (e *Error) Error() string {
-	text := "authagent: " + e.Step + ": " + string(e.Reason)
-	if e.Err != nil {
-		text += ": " + e.Err.Error()
-	}
-	return text
-}
+type cause = problem.Error
 
-// Unwrap returns what went wrong.
-func (e *Error) Unwrap() error { return e.Err }
-
-// Is reports whether target is the error's Reason or Fault.
-func (e *Error) Is(target error) bool { return target == e.Reason || target == e.Fault() }
-
-// outcome is what the reason means to whom it is told.
-func (r Reason) outcome() answer.Outcome { return answer.OutcomeOf(string(r)) }
-
-// Fault returns whose fault the error is.
-func (e *Error) Fault() Fault {
-	var w *wire.Error
-	if errors.As(e.Err, &w) && w.Kind == wire.Unavailable {
-		if w.Status != 0 {
-			return FaultServer // it did answer
-		}
-		return FaultNetwork
-	}
-	return Fault(e.Reason.outcome().Fault)
-}
-
-// Status returns the HTTP status that the error is answered with.
-func (e *Error) Status() int { return e.Reason.outcome().Status }
-
-// Title says in a few words what happened, as clients are told: a constant text.
-func (e *Error) Title() string { return e.Reason.outcome().Title }
-
-// Detail says in a sentence or two what happened and what can be done.
-func (e *Error) Detail() string { return e.Reason.outcome().Detail }
-
-// WriteProblem answers with application/problem+json (RFC 9457), as a program
-// gets it. A Config.ErrorHandler that is about pages alone leaves programs to it.
-func (e *Error) WriteProblem(w http.ResponseWriter) { answer.WriteProblem(w, e.problem()) }
+// Unwrap returns the error that the site gets.
+func (f *failure) Unwrap() error { return f.cause }
 
 // outcome is what an event with this error has come to; nil is no error.
-func (e *Error) outcome() string {
+func (f *failure) outcome() string {
 	switch {
-	case e == nil:
-		return OutcomeOK
-	case e.Reason == ErrActionPending:
-		return OutcomePending
-	case e.Fault() == FaultAgent:
-		return OutcomeRefused
+	case f == nil:
+		return audit.OK
+	case f.Reason == problem.ApprovalPending:
+		return audit.Pending
+	case f.Fault() == problem.Agent:
+		return audit.Refused
 	}
-	return OutcomeFailed
+	return audit.Failed
 }
 
-func (e *Error) problem() answer.Problem {
-	o := e.Reason.outcome()
+// problem is what a program is told.
+func (f *failure) problem() answer.Problem {
+	row := reasons.Of(string(f.Reason))
 	p := answer.Problem{
-		Status: o.Status, Title: o.Title, Detail: o.Detail, Code: string(e.Reason), RequestID: e.RequestID,
-		Retry: e.RetryAfter > 0, Action: e.action, Approval: e.location, Field: e.Field,
+		Status: row.Status, Title: row.Title, Detail: row.Detail, Code: row.Code, RequestID: f.RequestID,
+		Retry: f.RetryAfter > 0, Action: f.action, Approval: f.location, Field: f.Field,
 	}
-	if e.Reason == ErrReadOnly {
+	if f.Reason == problem.ReadOnly {
 		p.Allowed = signpost.ReadMethods()
 	}
-	if e.signpost == nil {
+	if f.signpost == nil {
 		return p
 	}
-	p.Type = e.signpost.ProblemType(string(e.Reason))
-	if e.Reason == ErrHuman {
+	p.Type = f.signpost.ProblemType(row.Code)
+	if f.Reason == problem.HumanRequired {
 		return p
 	}
 	if p.Status == http.StatusUnauthorized {
-		p.Issuer = e.signpost.Issuer
+		p.Issuer = f.signpost.Issuer
 	}
-	if p.Status == http.StatusUnauthorized || e.Reason.again() {
-		p.SignIn = e.signpost.LoginURL()
-		if e.signpost.POST {
+	if p.Status == http.StatusUnauthorized || row.Has(reasons.Again) {
+		p.SignIn = f.signpost.LoginURL()
+		if f.signpost.POST {
 			p.SignInMethod = http.MethodPost
 		}
 	}
 	return p
 }
 
-func fail(reason Reason, step, format string, args ...any) *Error {
-	e := &Error{Reason: reason, Step: step}
+func fail(reason problem.Reason, step, format string, args ...any) *problem.Error {
+	e := &problem.Error{Reason: reason, Step: step}
 	if len(args) == 0 {
 		e.Err = errors.New(format)
 	} else {
 		e.Err = fmt.Errorf(format, args...)
 	}
-	if reason.outcome().Retry {
+	if reasons.Of(string(reason)).Has(reasons.Retry) {
 		e.RetryAfter = retryAfter
 	}
 	return e
@@ -1321,41 +1096,44 @@ func fail(reason Reason, step, format string, args ...any) *Error {
 const retryAfter = 5 * time.Second
 
 // siteError is the error of something that the site provides: what it says if it
-// is a reason, and a fault of the site if it is not.
+// is a reason, and a fault of the site if it is not. So is what a store says to this
+// package, such as ErrNotFound, wherever it gets to: a store decides nothing.
 func siteError(step string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var e *Error
+	var e *problem.Error
 	if errors.As(err, &e) {
 		return err
 	}
 	if reason, ok := reasonOf(err); ok {
-		e := &Error{Reason: reason, Step: step, Err: err}
-		if reason.outcome().Retry {
+		e := &problem.Error{Reason: reason, Step: step, Err: err}
+		if reasons.Of(string(reason)).Has(reasons.Retry) {
 			e.RetryAfter = retryAfter
 		}
 		return e
 	}
-	return &Error{Reason: ErrStore, Step: step, Err: err, RetryAfter: retryAfter}
+	return &problem.Error{Reason: problem.StoreFailed, Step: step, Err: err, RetryAfter: retryAfter}
 }
 
-func reasonOf(err error) (Reason, bool) {
-	var e *Error
+func reasonOf(err error) (problem.Reason, bool) {
+	var e *problem.Error
 	if errors.As(err, &e) {
-		return e.Reason, e.Fault() == FaultAgent
+		return e.Reason, e.Fault() == problem.Agent
 	}
-	var reason Reason
+	var reason problem.Reason
 	return reason, errors.As(err, &reason)
 }
 
-// asError returns err as an Error of this request alone: a site may return one
-// and the same from many.
-func asError(err error) *Error {
-	e, ok := err.(*Error)
-	if !ok && !errors.As(siteError("handle request", err), &e) {
-		return &Error{Reason: ErrStore, Step: "handle request"}
+// asFailure returns err as a failure of this request alone: a site may return one
+// and the same error from many.
+func asFailure(err error) *failure {
+	f := new(failure)
+	if !errors.As(err, &f) {
+		f = &failure{cause: &problem.Error{Reason: problem.StoreFailed, Step: "handle request"}}
+		errors.As(siteError("handle request", err), &f.cause)
 	}
-	own := *e
+	own, cause := *f, *f.cause
+	own.cause = &cause
 	return &own
 }

@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // scenariosOn returns the three scenarios, on the stores of b.
@@ -145,9 +147,9 @@ func (h *hooks) LinkAgent(ctx context.Context, a authagent.Agent, id string) (st
 	return h.Users.LinkAgent(ctx, a, id)
 }
 
-func (h *hooks) Link(ctx context.Context, r authagent.LinkRequest) (authagent.Link, error) {
+func (h *hooks) Link(ctx context.Context, r authagent.LinkRequest) (authagent.Principal, error) {
 	if err := h.at("Link"); err != nil {
-		return authagent.Link{}, err
+		return authagent.Principal{}, err
 	}
 	return authagent.TrustEmail.Link(ctx, r)
 }
@@ -242,7 +244,7 @@ func TestHooksFail(t *testing.T) {
 					k := newCluster(t, func(b *bench, c *authagent.Config) {
 						h.Users = b.users
 						c.Scenario = authagent.FullAccount(h, h)
-						c.Sessions, c.Revocations, c.States, c.Tokens = h, h, h, h
+						c.Session.Own, c.Revocations, c.States, c.Tokens.Store = h, h, h, h
 					})
 					in := k.browser()
 					k.mustSignIn(in, k.agent)
@@ -364,8 +366,8 @@ func (s *countingSessions) Load(w http.ResponseWriter, r *http.Request) (*authag
 // else put one there, for the signed-in and for others.
 func TestOneLoadPerRequest(t *testing.T) {
 	own := &countingSessions{}
-	k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Sessions = own })
-	other := k.instance("other", func(c *authagent.Config) { c.Sessions = &mapSessions{} })
+	k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Session.Own = own })
+	other := k.instance("other", func(c *authagent.Config) { c.Session.Own = &mapSessions{} })
 	leaf := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {})
 	k.instances[""].Handle("/stack", k.rp.Attach(other.Attach(k.rp.Attach(k.rp.RequireAgent(k.rp.RequireAccess(authagent.AccessRead)(leaf))))))
 	k.instances[""].Handle("/anyone", k.rp.Attach(k.rp.Attach(k.rp.ForbidAgents(leaf))))
@@ -390,7 +392,7 @@ func TestTwoRelyingParties_REL_7(t *testing.T) {
 	two := newCluster(t, func(b *bench, c *authagent.Config) {
 		b.as.URL = "https://as2.example"
 		c.Issuer = b.as.URL
-		c.HTTPClient = b.as.Client()
+		c.Provider.HTTPClient = b.as.Client()
 		c.Scenario = authagent.FreshProfile(b.profiles)
 	})
 	who := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -538,7 +540,7 @@ func TestSessionChecker(t *testing.T) {
 					}
 					return
 				}
-				if resp.StatusCode != http.StatusUnauthorized || resp.reason() != authagent.ErrNoSession {
+				if resp.StatusCode != http.StatusUnauthorized || resp.reason() != problem.NoSession {
 					t.Errorf("status %d %s", resp.StatusCode, resp.body)
 				}
 				if set := resp.sessionCookies(); len(set) != 0 {
@@ -547,7 +549,7 @@ func TestSessionChecker(t *testing.T) {
 				if again := k.get(c, "/me"); again.StatusCode != http.StatusUnauthorized {
 					t.Errorf("the next request: %d", again.StatusCode)
 				}
-				if ended := k.events.named(authagent.EventSessionEnded); len(ended) != 1 || ended[0].Reason != authagent.ErrNoAccount {
+				if ended := k.events.named(audit.SessionEnded); len(ended) != 1 || ended[0].Reason != problem.NoAccount {
 					t.Errorf("events %+v", ended)
 				}
 			})

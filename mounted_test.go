@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // pageLoad are the headers of a browser that shows a page.
@@ -16,7 +18,7 @@ var pageLoad = []string{"Accept", "text/html", "Sec-Fetch-Mode", "navigate", "Se
 // TestSignInPath_GRD_9 is GRD-9: a stranger's browser is sent to the site's own sign-in
 // page, which knows where to lead back; nobody else is redirected, and never in a loop.
 func TestSignInPath_GRD_9(t *testing.T) {
-	s := newGuardSite(t, authagent.Link{Access: authagent.AccessRead}, true)
+	s := newGuardSite(t, authagent.Principal{Access: authagent.AccessRead}, true)
 	for _, test := range []struct{ method, target, want string }{
 		{"GET", "/access?a=1&b=%2F", "/access?a=1&b=%2F"},
 		{"GET", "/human", "/human"},
@@ -63,18 +65,18 @@ func TestSignInPath_GRD_9(t *testing.T) {
 	if resp := s.get(person, "/agent", pageLoad...); resp.StatusCode != 403 || !strings.Contains(resp.body, `href="/auth/agent/login?return_to=%2Fagent"`) {
 		t.Errorf("GRD-9 a person at RequireAgent: %d %s", resp.StatusCode, resp.body)
 	}
-	if resp := s.get(person, "/agent"); resp.reason() != authagent.ErrAgentRequired || !strings.Contains(resp.body, `"sign_in":"https://shop.example/auth/agent/login"`) {
+	if resp := s.get(person, "/agent"); resp.reason() != problem.Reason("agent_required") || !strings.Contains(resp.body, `"sign_in":"https://shop.example/auth/agent/login"`) {
 		t.Errorf("GRD-9 a person's program at RequireAgent: %s", resp.body)
 	}
 	s.instances[""].HandleFunc("/own", func(w http.ResponseWriter, r *http.Request) {})
 	s.instances[""].Handle("/served", s.rp.RequireHuman(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.rp.ServeError(w, r, authagent.ErrNoSession)
+		s.rp.ServeError(w, r, problem.NoSession)
 	})))
 	if resp := s.get(person, "/served", pageLoad...); resp.StatusCode != 401 || resp.Header.Get("Location") != "" {
 		t.Errorf("GRD-9 a person at ServeError: %d %q", resp.StatusCode, resp.Header.Get("Location"))
 	}
 	// Without the setting agents are sent to LoginHandler, and nobody from RequireHuman.
-	old := newGuardSite(t, authagent.Link{}, true, func(_ *bench, c *authagent.Config) { c.SignInPath = "" })
+	old := newGuardSite(t, authagent.Principal{}, true, func(_ *bench, c *authagent.Config) { c.SignInPath = "" })
 	if resp := old.get(old.browser(), "/access", pageLoad...); resp.StatusCode != 303 || resp.Header.Get("Location") != "/auth/agent/login?return_to=%2Faccess" {
 		t.Errorf("WEB-6: %d %q", resp.StatusCode, resp.Header.Get("Location"))
 	}
@@ -96,7 +98,7 @@ func TestSignInPath_GRD_9(t *testing.T) {
 // leaves the decision to it. Anything else that refuses says to the operator who it
 // was, and in which order the middlewares go.
 func TestMiddlewareOrder_GRD_10(t *testing.T) {
-	s := newGuardSite(t, authagent.Link{Access: authagent.AccessRead, Actions: []string{"orders:create"}}, true)
+	s := newGuardSite(t, authagent.Principal{Access: authagent.AccessRead, Actions: []string{"orders:create"}}, true)
 	stranger, c := s.browser(), s.browser()
 	s.signIn(c, s.agent)
 	mux := http.NewServeMux()
@@ -135,24 +137,24 @@ func TestMiddlewareOrder_GRD_10(t *testing.T) {
 		{"around", "POST", "/orders", c, 403, "Attach"},
 		{"read", "POST", "/orders", c, 403, "RequireAccess"},
 	} {
-		before, events := s.handled.count(), len(s.events.named(authagent.EventPermissionDenied))
+		before, events := s.handled.count(), len(s.events.named(audit.PermissionDenied))
 		resp := s.do(test.c, test.method, test.path, "X-Instance", test.instance)
 		if ran := s.handled.count() > before; resp.StatusCode != test.want || ran != (test.want == 200) {
 			t.Errorf("GRD-10 %s %s at %s: %d, handler ran: %v", test.method, test.path, test.instance, resp.StatusCode, ran)
 		}
 		if test.guard == "" {
-			if resp.reason() == authagent.ErrReadOnly {
+			if resp.reason() == problem.ReadOnly {
 				t.Errorf("GRD-10 %s %s at %s: %s", test.method, test.path, test.instance, resp.body)
 			}
 			continue
 		}
-		denied := s.events.named(authagent.EventPermissionDenied)
+		denied := s.events.named(audit.PermissionDenied)
 		if len(denied) != events+1 {
 			t.Errorf("GRD-10 %s: %d events", test.path, len(denied)-events)
 			continue
 		}
 		detail := denied[events].Detail
-		if denied[events].Reason != authagent.ErrReadOnly || !strings.Contains(detail, test.guard+" refused") || !strings.Contains(detail, "put that outside of "+test.guard) {
+		if denied[events].Reason != problem.ReadOnly || !strings.Contains(detail, test.guard+" refused") || !strings.Contains(detail, "put that outside of "+test.guard) {
 			t.Errorf("GRD-10 %s %s: %s", test.path, test.instance, detail)
 		}
 		if !strings.Contains(s.log.String(), "put that outside of "+test.guard) || strings.Contains(resp.body, "outside") {
@@ -193,7 +195,7 @@ func TestMiddlewareOrder_GRD_10(t *testing.T) {
 // TestMountedBelowPrefix_GRD_11 is GRD-11: below a prefix that a router takes off, whatever
 // leads back leads to the address that the browser asked for.
 func TestMountedBelowPrefix_GRD_11(t *testing.T) {
-	s := newGuardSite(t, authagent.Link{Access: authagent.AccessRead}, true, func(_ *bench, c *authagent.Config) {
+	s := newGuardSite(t, authagent.Principal{Access: authagent.AccessRead}, true, func(_ *bench, c *authagent.Config) {
 		c.RedirectURL = "https://shop.example/app/auth/agent/callback"
 		c.SignInPath = "/app/sign-in"
 	})

@@ -28,8 +28,10 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 type wrapper = func(http.Handler) http.Handler
@@ -98,9 +100,9 @@ func newBubble(t testing.TB, change ...func(b *bench, c *authagent.Config)) *ben
 	b.config = authagent.Config{
 		Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret,
 		RedirectURL: b.site.URL + "/auth/agent/callback", SessionKeys: [][]byte{newKey()},
-		Scenario:   authagent.FullAccount(b.users, authagent.TrustEmail),
-		HTTPClient: &http.Client{Transport: authagenttest.Hosts{"127.0.0.1:9000": as}},
-		Logger:     discardLog(), Audit: b.events.add,
+		Scenario: authagent.FullAccount(b.users, authagent.TrustEmail),
+		Provider: authagent.Provider{HTTPClient: &http.Client{Transport: authagenttest.Hosts{"127.0.0.1:9000": as}}},
+		Logger:   discardLog(), Audit: b.events.add,
 	}
 	for _, f := range change {
 		f(b, &b.config)
@@ -148,7 +150,7 @@ func TestBackChannelRequests_NET_1(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			as := test.server(t)
 			as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.AuthMethods = test.methods })
-			b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Introspect, c.Tokens = true, &memstore.Tokens{} })
+			b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Provider.Introspect, c.Tokens.Store = true, &memstore.Tokens{} })
 			c := b.browser()
 			b.mustSignIn(c, b.agent)
 			b.do(c, http.MethodPost, "/auth/agent/logout")
@@ -188,7 +190,7 @@ func TestAuthenticationPerEndpoint_NET_1(t *testing.T) {
 		"introspection_endpoint_auth_methods_supported": []string{"client_secret_basic"},
 		"revocation_endpoint_auth_methods_supported":    nil,
 	}))
-	b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Introspect, c.Tokens = true, &memstore.Tokens{} })
+	b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Provider.Introspect, c.Tokens.Store = true, &memstore.Tokens{} })
 	c := b.browser()
 	b.mustSignIn(c, b.agent)
 	b.do(c, http.MethodPost, "/auth/agent/logout")
@@ -232,26 +234,26 @@ func TestCodeIsSentOnce_NET_2(t *testing.T) {
 		name  string
 		start func(testing.TB) *authagenttest.Server
 	}{{"JSON", quickServer}, {"form", rfcServer}} {
-		b := newBenchOn(t, server.start(t), func(_ *bench, c *authagent.Config) { c.HTTPClient.Timeout = time.Second })
+		b := newBenchOn(t, server.start(t), func(_ *bench, c *authagent.Config) { c.Provider.HTTPClient.Timeout = time.Second })
 		for _, test := range []struct {
 			name   string
 			mw     wrapper
 			status int
-			reason authagent.Reason
+			reason problem.Reason
 		}{
-			{"401", oauthError(401, "invalid_client"), 502, authagent.ErrClient},
-			{"400 invalid_grant", oauthError(400, "invalid_grant"), 400, authagent.ErrCode},
-			{"400 invalid_request", oauthError(400, "invalid_request"), 400, authagent.ErrToken},
-			{"400 unsupported_grant_type", oauthError(400, "unsupported_grant_type"), 400, authagent.ErrToken},
-			{"415", authagenttest.Reply(415, "text/plain", ""), 400, authagent.ErrToken},
-			{"429", oauthError(429, "temporarily_unavailable"), 502, authagent.ErrUnavailable},
-			{"500", oauthError(500, "server_error"), 502, authagent.ErrUnavailable},
-			{"503", authagenttest.Reply(503, "text/html", "<p>"), 502, authagent.ErrUnavailable},
-			{"200 HTML", authagenttest.Reply(200, "text/html", "<p>"), 502, authagent.ErrResponse},
-			{"307", authagenttest.RedirectTo(307, b.as.URL+authagenttest.PathToken), 502, authagent.ErrResponse},
-			{"closed", abort, 502, authagent.ErrUnavailable},
-			{"cut after the code was used", authagenttest.Cut(), 502, authagent.ErrUnavailable},
-			{"hang", authagenttest.Hang(), 504, authagent.ErrTimeout},
+			{"401", oauthError(401, "invalid_client"), 502, problem.Reason("client_refused")},
+			{"400 invalid_grant", oauthError(400, "invalid_grant"), 400, problem.Reason("code_refused")},
+			{"400 invalid_request", oauthError(400, "invalid_request"), 400, problem.Reason("token_refused")},
+			{"400 unsupported_grant_type", oauthError(400, "unsupported_grant_type"), 400, problem.Reason("token_refused")},
+			{"415", authagenttest.Reply(415, "text/plain", ""), 400, problem.Reason("token_refused")},
+			{"429", oauthError(429, "temporarily_unavailable"), 502, problem.Unavailable},
+			{"500", oauthError(500, "server_error"), 502, problem.Unavailable},
+			{"503", authagenttest.Reply(503, "text/html", "<p>"), 502, problem.Unavailable},
+			{"200 HTML", authagenttest.Reply(200, "text/html", "<p>"), 502, problem.Reason("invalid_response")},
+			{"307", authagenttest.RedirectTo(307, b.as.URL+authagenttest.PathToken), 502, problem.Reason("invalid_response")},
+			{"closed", abort, 502, problem.Unavailable},
+			{"cut after the code was used", authagenttest.Cut(), 502, problem.Unavailable},
+			{"hang", authagenttest.Hang(), 504, problem.Reason("server_timeout")},
 		} {
 			t.Run(server.name+"/"+test.name, func(t *testing.T) {
 				b.t = t
@@ -295,7 +297,7 @@ func TestRedirectsAreNotFollowed_NET_3(t *testing.T) {
 				jar, _ := cookiejar.New(nil)
 				follow := func(*http.Request, []*http.Request) error { hits.add(); return nil }
 				client := &http.Client{Transport: as.Client().Transport, Jar: jar, CheckRedirect: follow, Timeout: time.Minute}
-				b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.HTTPClient, c.Introspect = client, true })
+				b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Provider.HTTPClient, c.Provider.Introspect = client, true })
 				as.Wrap(endpoint.path, endpoint.mw(authagenttest.RedirectTo(status, evil.URL+"/x")))
 				if resp := b.refused(b.browser(), b.agent); resp.StatusCode != 502 {
 					t.Errorf("status %d %s", resp.StatusCode, resp.body)
@@ -310,7 +312,7 @@ func TestRedirectsAreNotFollowed_NET_3(t *testing.T) {
 		t.Run(fmt.Sprint("metadata", status), func(t *testing.T) {
 			client := &http.Client{}
 			b := newBench(t, func(b *bench, c *authagent.Config) {
-				client.Transport, c.HTTPClient = c.HTTPClient.Transport, client
+				client.Transport, c.Provider.HTTPClient = c.Provider.HTTPClient.Transport, client
 			})
 			b.as.Wrap(authagenttest.PathMetadata, authagenttest.RedirectTo(status, evil.URL+"/x"))
 			resp := b.get(b.browser(), "/auth/agent/login")
@@ -322,7 +324,7 @@ func TestRedirectsAreNotFollowed_NET_3(t *testing.T) {
 			}
 		})
 		t.Run(fmt.Sprint("revoke", status), func(t *testing.T) {
-			b := newBenchOn(t, quickServer(t), func(_ *bench, c *authagent.Config) { c.Tokens = &memstore.Tokens{} })
+			b := newBenchOn(t, quickServer(t), func(_ *bench, c *authagent.Config) { c.Tokens.Store = &memstore.Tokens{} })
 			b.as.Wrap(authagenttest.PathRevoke, authagenttest.RedirectTo(status, evil.URL+"/x"))
 			c := b.browser()
 			b.mustSignIn(c, b.agent)
@@ -377,7 +379,7 @@ func TestServersWordsStayOut(t *testing.T) {
 					as.Wrap(path, onCode(mw))
 				}
 				resp := b.refused(b.browser(), b.agent)
-				if all := resp.body + fmt.Sprint(b.events.named(authagent.EventLoginFailed)) + b.log.String(); strings.Contains(all, "ll555") {
+				if all := resp.body + fmt.Sprint(b.events.named(audit.LoginFailed)) + b.log.String(); strings.Contains(all, "ll555") {
 					t.Errorf("the server's words got through: %s", all)
 				}
 			})
@@ -462,12 +464,12 @@ func TestDeadlines_NET_4(t *testing.T) {
 				transport.DialContext = network.dial
 				network["127.0.0.1:9000"] = func(c net.Conn) { listener.conns <- c }
 				b := newBubble(t, func(b *bench, c *authagent.Config) {
-					c.HTTPClient.Transport = transport
-					c.Introspect = true
+					c.Provider.HTTPClient.Transport = transport
+					c.Provider.Introspect = true
 					b.as.Quirks.SameSecondTokens = false
 					b.as.Features.SignedTokens = "ES256"
 					if test.change != nil {
-						test.change(network, &c.Endpoints)
+						test.change(network, &c.Provider.Endpoints)
 					}
 				})
 				served := http.Server{Handler: b.as, ErrorLog: log.New(io.Discard, "", 0)}
@@ -556,7 +558,7 @@ func TestLongAnswers_NET_5(t *testing.T) {
 			t.Run(test.name+path, func(t *testing.T) {
 				as := quickServer(t)
 				as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.SignedTokens = "ES256" })
-				b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Introspect = true })
+				b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Provider.Introspect = true })
 				mw := test.mw
 				if path == authagenttest.PathToken {
 					mw = onCode(mw)
@@ -607,7 +609,7 @@ func heapGrowth(f func()) int64 {
 
 // TestStrictAnswers_NET_7: NET-6 and NET-7, at each endpoint that says who somebody is.
 func TestStrictAnswers_NET_7(t *testing.T) {
-	b, s := newSpyBench(t, full, authagent.TrustEmail, func(_ *bench, c *authagent.Config) { c.Introspect = true })
+	b, s := newSpyBench(t, full, authagent.TrustEmail, func(_ *bench, c *authagent.Config) { c.Provider.Introspect = true })
 	b.users.Add("victim@example.com", "Victim")
 	good := map[string]string{
 		authagenttest.PathToken:      `"access_token":"x","token_type":"Bearer"`,
@@ -753,7 +755,7 @@ func TestLongAccessToken_NET_27(t *testing.T) {
 		roles[i] = fmt.Sprintf("role-%05d", i)
 	}
 	as := quickServer(t)
-	b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Tokens = &memstore.Tokens{} })
+	b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Tokens.Store = &memstore.Tokens{} })
 	long := signedHS256(newKey(), nil, with(b.accessClaims(), members{"roles": roles}))
 	long = long[:strings.LastIndexByte(long, '.')+1] + strings.Repeat("A", 16<<10-strings.LastIndexByte(long, '.')-1)
 	if len(long) != 16<<10 {
@@ -809,10 +811,10 @@ func TestTLS_NET_11(t *testing.T) {
 			as.URL = server.URL
 			b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) {
 				// So that the login succeeds, and the callback is where TLS is needed.
-				c.Endpoints.Authorization, c.Endpoints.Token = as.URL+"/authorize", as.URL+"/token"
-				c.HTTPClient = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
+				c.Provider.Endpoints.Authorization, c.Provider.Endpoints.Token = as.URL+"/authorize", as.URL+"/token"
+				c.Provider.HTTPClient = &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}}
 				if test.own {
-					c.HTTPClient = nil
+					c.Provider.HTTPClient = nil
 				}
 			})
 			browser := b.site.Client()
@@ -821,15 +823,15 @@ func TestTLS_NET_11(t *testing.T) {
 			state := mustParse(t, b.begin(browser, "")).Query().Get("state")
 			resp := b.get(browser, "/auth/agent/callback?code=x&state="+state)
 			if test.ok {
-				if resp.reason() != authagent.ErrCode {
+				if resp.reason() != problem.Reason("code_refused") {
 					t.Errorf("status %d %s %s", resp.StatusCode, resp.body, b.log)
 				}
 				return
 			}
-			if resp.StatusCode != 502 || resp.reason() != authagent.ErrUnavailable || as.Count("") != 0 {
+			if resp.StatusCode != 502 || resp.reason() != problem.Unavailable || as.Count("") != 0 {
 				t.Errorf("status %d %s, %d requests", resp.StatusCode, resp.reason(), as.Count(""))
 			}
-			events := b.events.named(authagent.EventLoginFailed)
+			events := b.events.named(audit.LoginFailed)
 			if len(events) != 1 || !strings.Contains(events[0].Detail, "tls") {
 				t.Fatalf("events %+v", events)
 			}
@@ -901,7 +903,7 @@ func TestOnlyTheServerIsAsked_NET_12(t *testing.T) {
 		as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { *f = features })
 		sent := &outgoing{next: as.Client().Transport}
 		b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) {
-			c.HTTPClient, c.Tokens, c.Introspect = &http.Client{Transport: sent}, &memstore.Tokens{}, true
+			c.Provider.HTTPClient, c.Tokens.Store, c.Provider.Introspect = &http.Client{Transport: sent}, &memstore.Tokens{}, true
 		})
 		var mu sync.Mutex
 		var values []string // what must be in no address
@@ -966,7 +968,7 @@ func TestOnlyTheServerIsAsked_NET_12(t *testing.T) {
 func TestNothingIsShared_NET_13(t *testing.T) {
 	as := quickServer(t)
 	jar, _ := cookiejar.New(nil)
-	b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.HTTPClient.Jar = jar })
+	b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Provider.HTTPClient.Jar = jar })
 	as.Wrap("", func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			http.SetCookie(w, &http.Cookie{Name: "as", Value: "1", Path: "/"})

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/authagent-go/authagent"
+
+	"github.com/authagent-go/authagent/internal/signpost"
 )
 
 // TestSignedOutPage: it says how it is, and signing out leads to it.
@@ -140,7 +142,7 @@ func TestPages(t *testing.T) {
 		}
 	}
 	policy := resp.Header.Get("Content-Security-Policy")
-	if resp.StatusCode != 400 || !strings.Contains(policy, "default-src 'self'") || !strings.Contains(policy, authagent.ButtonStyleHash) {
+	if resp.StatusCode != 400 || !strings.Contains(policy, "default-src 'self'") || !strings.Contains(policy, signpost.StyleHash) {
 		t.Errorf("status %d, policy %q", resp.StatusCode, policy)
 	}
 	resp = b.get(c, "/own?code=a&state=b", "Accept", page)
@@ -197,10 +199,10 @@ func TestStyleIsAllowed_WEB_3(t *testing.T) {
 	mux := b.site.Config.Handler.(*http.ServeMux)
 	mux.Handle("/signed-out", b.rp.SignedOutHandler())
 	asFunction := template.Must(template.New("").Funcs(template.FuncMap{
-		"style": func() template.CSS { return authagent.ButtonStyle },
+		"style": func() template.CSS { return signpost.Style },
 	}).Parse(`<style>{{style}}</style>`))
 	mux.HandleFunc("/function", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Security-Policy", "style-src '"+authagent.ButtonStyleHash+"'")
+		w.Header().Set("Content-Security-Policy", "style-src '"+signpost.StyleHash+"'")
 		asFunction.Execute(w, nil)
 	})
 	for _, path := range []string{"/signed-out", "/auth/agent/callback", "/page", "/function"} {

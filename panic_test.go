@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // A panicky transport panics at one path of the server, or answers with a body that
@@ -77,7 +79,7 @@ func withIDToken(b *bench, c *authagent.Config) {
 		*q = authagenttest.Quirks{}
 		f.IDToken = true
 	})
-	c.Introspect = true
+	c.Provider.Introspect = true
 }
 
 // TestTransportPanics is NET-14: a panic of the site's Transport, whichever request
@@ -92,7 +94,7 @@ func TestTransportPanics(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					transport := &panicky{path: path, does: does, send: true}
 					k := newCluster(t, withIDToken, func(_ *bench, c *authagent.Config) {
-						transport.next, c.HTTPClient.Transport = c.HTTPClient.Transport, transport
+						transport.next, c.Provider.HTTPClient.Transport = c.Provider.HTTPClient.Transport, transport
 					})
 					transport.on.Store(true)
 					c := k.browser()
@@ -100,11 +102,11 @@ func TestTransportPanics(t *testing.T) {
 					if resp.StatusCode == http.StatusSeeOther {
 						resp = k.get(c, k.authorize(k.agent, resp.Header.Get("Location")))
 					}
-					if resp.StatusCode != http.StatusInternalServerError || resp.reason() != authagent.ErrStore {
+					if resp.StatusCode != http.StatusInternalServerError || resp.reason() != problem.StoreFailed {
 						t.Errorf("NET-14: status %d, %s", resp.StatusCode, resp.body)
 					}
-					failed := k.events.named(authagent.EventLoginFailed)
-					if len(failed) != 1 || failed[0].Outcome != authagent.OutcomeFailed {
+					failed := k.events.named(audit.LoginFailed)
+					if len(failed) != 1 || failed[0].Outcome != audit.Failed {
 						t.Errorf("NET-14: events %+v", failed)
 					}
 					for _, f := range k.rp.Check(context.Background()) {
@@ -127,7 +129,7 @@ func TestTransportCloses(t *testing.T) {
 			return r, nil
 		}}
 		k := newCluster(t, func(_ *bench, c *authagent.Config) {
-			transport.next, c.HTTPClient.Transport = c.HTTPClient.Transport, transport
+			transport.next, c.Provider.HTTPClient.Transport = c.Provider.HTTPClient.Transport, transport
 		})
 		transport.on.Store(true)
 		k.mustSignIn(k.browser(), k.agent)
@@ -156,14 +158,14 @@ func TestPanicsInBackground(t *testing.T) {
 					k := newKept(t, confirming, func(b *bench, c *authagent.Config) {
 						h.Users = b.users
 						secret := c.ClientSecret
-						c.ClientSecret, c.ClientSecretFunc = "", func(context.Context) (string, error) {
+						c.ClientSecret, c.Provider.ClientSecretFunc = "", func(context.Context) (string, error) {
 							fail("ClientSecretFunc")
 							return secret, nil
 						}
 						c.Scenario = authagent.FullAccount(h, h)
-						c.Tokens, c.Revocations = panickyTokens{c.Tokens, fail}, panickyRevocations{c.Revocations, fail}
-						transport.next, c.HTTPClient.Transport = c.HTTPClient.Transport, transport
-						c.SessionIdle = 4 * time.Hour
+						c.Tokens.Store, c.Revocations = panickyTokens{c.Tokens.Store, fail}, panickyRevocations{c.Revocations, fail}
+						transport.next, c.Provider.HTTPClient.Transport = c.Provider.HTTPClient.Transport, transport
+						c.Session.Idle = 4 * time.Hour
 					})
 					c := k.browser()
 					s := k.mustSignIn(c, k.agent)
@@ -253,17 +255,17 @@ func TestLoggerPanics(t *testing.T) {
 	for _, in := range []string{"Enabled", "Handle"} {
 		t.Run("NET-16 "+in, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				audited := make(chan authagent.EventName, 100)
+				audited := make(chan audit.Name, 100)
 				var broken atomic.Bool
 				k := newKept(t, confirming, func(_ *bench, c *authagent.Config) {
 					c.Logger = slog.New(panickyHandler{in})
-					c.SessionIdle = 4 * time.Hour
-					c.Tokens = panickyTokens{c.Tokens, func(string) {
+					c.Session.Idle = 4 * time.Hour
+					c.Tokens.Store = panickyTokens{c.Tokens.Store, func(string) {
 						if broken.Load() {
 							panic("nil map")
 						}
 					}}
-					c.Audit = func(_ context.Context, e authagent.Event) {
+					c.Audit = func(_ context.Context, e audit.Event) {
 						audited <- e.Name
 						panic("audit")
 					}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent/internal/browser"
+	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/wire"
 )
@@ -51,10 +52,10 @@ const (
 	challengeLength = (sha256.Size*8 + 5) / 6
 )
 
-// A Login holds the secrets of one login that is under way: made when it
+// A login holds the secrets of one login that is under way: made when it
 // starts, kept in the browser, checked when it comes back. It prints as its ID,
 // under the conditions of [Config].
-type Login struct {
+type login struct {
 	// State ties the authorization response to the browser that asked for it
 	// (RFC 6749 section 10.12): 256 random bits, in an alphabet that survives the
 	// Auth Agent server's redirect, which escapes nothing. Its first eight
@@ -81,9 +82,9 @@ type Login struct {
 	StartedAt time.Time
 }
 
-// NewLogin makes the secrets of a login that ends at returnTo, which the caller
+// newLogin makes the secrets of a login that ends at returnTo, which the caller
 // has checked.
-func NewLogin(returnTo string) *Login {
+func newLogin(returnTo string) *login {
 	var random [stateBytes + verifierBytes + nonceBytes]byte
 	rand.Read(random[:]) // never fails
 	var text [stateLength + verifierLength + nonceLength]byte
@@ -91,7 +92,7 @@ func NewLogin(returnTo string) *Login {
 	hex.Encode(text[stateLength:], random[stateBytes:stateBytes+verifierBytes])
 	base64.RawURLEncoding.Encode(text[stateLength+verifierLength:], random[stateBytes+verifierBytes:])
 	secrets := string(text[:])
-	return &Login{
+	return &login{
 		State:     secrets[:stateLength],
 		Verifier:  secrets[stateLength : stateLength+verifierLength],
 		Nonce:     secrets[stateLength+verifierLength:],
@@ -101,16 +102,11 @@ func NewLogin(returnTo string) *Login {
 }
 
 // ID names the login without giving its state away.
-func (l *Login) ID() string { return l.State[:loginIDLength] }
+func (l *login) ID() string { return l.State[:loginIDLength] }
 
-// Challenge returns the S256 code challenge, BASE64URL(SHA256(verifier)) without
+// challenge returns the S256 code challenge, BASE64URL(SHA256(verifier)) without
 // padding (RFC 7636 section 4.2).
-func (l *Login) Challenge() string {
-	challenge := l.challenge()
-	return string(challenge[:])
-}
-
-func (l *Login) challenge() (text [challengeLength]byte) {
+func (l *login) challenge() (text [challengeLength]byte) {
 	verifier := append(make([]byte, 0, verifierLength), l.Verifier...) // on the stack
 	sum := sha256.Sum256(verifier)
 	base64.RawURLEncoding.Encode(text[:], sum[:])
@@ -118,23 +114,13 @@ func (l *Login) challenge() (text [challengeLength]byte) {
 }
 
 // String returns the login's ID.
-func (l Login) String() string { return "login " + l.ID() }
+func (l login) String() string { return "login " + l.ID() }
 
 // Format prints the login's ID whatever the verb, so that no secret is logged.
-func (l Login) Format(f fmt.State, _ rune) { fmt.Fprint(f, l.String()) }
+func (l login) Format(f fmt.State, _ rune) { fmt.Fprint(f, l.String()) }
 
 // MarshalText gives the login's ID: a login is not to be stored in the clear.
-func (l Login) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
-
-// AuthorizationURL returns where to send the browser for a login. It needs the
-// server's metadata, which is fetched if it is not known yet.
-func (rp *RelyingParty) AuthorizationURL(ctx context.Context, l *Login) (string, error) {
-	request, err := rp.authorizationRequest(ctx)
-	if err != nil {
-		return "", err
-	}
-	return request.url(l), nil
-}
+func (l login) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
 // authorizationRequest is the part of the authorization request (RFC 6749
 // section 4.1.1, RFC 7636 section 4.3) that is the same for all logins.
@@ -151,7 +137,7 @@ func (rp *RelyingParty) authorizationRequest(ctx context.Context) (*authorizatio
 	case errors.Is(err, wire.ErrPanic):
 		return nil, serverError("read metadata", err)
 	case err != nil:
-		return nil, fail(ErrNotReady, "read metadata", "%w", err)
+		return nil, fail(reasons.ServerNotReady, "read metadata", "%w", err)
 	}
 	if have := rp.request.Load(); have != nil && have.metadata == m {
 		return have, nil
@@ -166,27 +152,27 @@ func (rp *RelyingParty) authorizationRequest(ctx context.Context) (*authorizatio
 func (rp *RelyingParty) newAuthorizationRequest(m *wire.Metadata) (*authorizationRequest, error) {
 	endpoint, err := url.Parse(m.Authorization)
 	if err != nil {
-		return nil, fail(ErrNotReady, "read metadata", "the authorization endpoint is not a URL")
+		return nil, fail(reasons.ServerNotReady, "read metadata", "the authorization endpoint is not a URL")
 	}
 	query := endpoint.Query() // RFC 6749 section 3.1: a query it has is kept
 	query.Set("response_type", "code")
 	query.Set("client_id", rp.config.ClientID)
 	query.Set("redirect_uri", rp.config.RedirectURL)
-	query.Set("scope", strings.Join(rp.config.Scopes, " "))
+	query.Set("scope", strings.Join(rp.config.Provider.Scopes, " "))
 	query.Set("code_challenge_method", "S256")
 	for _, own := range [...]string{"state", "code_challenge", "nonce"} {
 		query.Del(own)
 	}
 	endpoint.RawQuery = query.Encode()
 	request := &authorizationRequest{metadata: m, prefix: endpoint.String()}
-	if slices.Contains(rp.config.Scopes, "openid") {
+	if slices.Contains(rp.config.Provider.Scopes, "openid") {
 		request.nonce = "&nonce="
 	}
 	return request, nil
 }
 
 // url returns the request of one login. What it appends needs no escaping.
-func (a *authorizationRequest) url(l *Login) string {
+func (a *authorizationRequest) url(l *login) string {
 	challenge, nonce := l.challenge(), ""
 	if a.nonce != "" {
 		nonce = l.Nonce
@@ -218,7 +204,7 @@ type pendingLogins struct {
 }
 
 // put sets the cookie of l, and drops the oldest ones if that would be too many.
-func (p *pendingLogins) put(w http.ResponseWriter, r *http.Request, l *Login) {
+func (p *pendingLogins) put(w http.ResponseWriter, r *http.Request, l *login) {
 	name := p.prefix + l.ID()
 	size := len(l.State) + len(l.Verifier) + len(l.Nonce) + len(l.ReturnTo) + len(l.HumanID) + 24
 	value := make([]byte, 0, size+seal.Overhead+len(name))
@@ -262,51 +248,51 @@ func (p *pendingLogins) makeRoom(w http.ResponseWriter, r *http.Request, size in
 }
 
 // take returns the login that this browser began with this state.
-func (p *pendingLogins) take(r *http.Request, state string) (*Login, error) {
+func (p *pendingLogins) take(r *http.Request, state string) (*login, error) {
 	if len(state) != stateLength {
-		return nil, fail(ErrState, "match state", "state is missing or not one of ours")
+		return nil, fail(reasons.StateMismatch, "match state", "state is missing or not one of ours")
 	}
 	l, err := p.open(r, p.prefix+state[:loginIDLength])
 	if err != nil {
 		return nil, err
 	}
 	if subtle.ConstantTimeCompare([]byte(l.State), []byte(state)) != 1 {
-		return nil, fail(ErrState, "match state", "state is another than the one this browser was given")
+		return nil, fail(reasons.StateMismatch, "match state", "state is another than the one this browser was given")
 	}
 	return l, nil
 }
 
 // open opens the one login cookie of this name. A browser can be made to send a
 // second one by a neighbouring host (RFC 6265 section 8.6), so two are none.
-func (p *pendingLogins) open(r *http.Request, name string) (*Login, error) {
+func (p *pendingLogins) open(r *http.Request, name string) (*login, error) {
 	sealed, n := browser.Cookie(r, name)
 	if n != 1 {
-		return nil, fail(ErrState, "match state", "this browser has no pending login of that state")
+		return nil, fail(reasons.StateMismatch, "match state", "this browser has no pending login of that state")
 	}
 	return p.unseal(sealed, name)
 }
 
-func (p *pendingLogins) unseal(sealed, name string) (*Login, error) {
+func (p *pendingLogins) unseal(sealed, name string) (*login, error) {
 	value, err := p.box.Open(sealed, name)
 	if err != nil {
-		return nil, fail(ErrState, "match state", "the pending login does not open")
+		return nil, fail(reasons.StateMismatch, "match state", "the pending login does not open")
 	}
 	// A field is added at the end, which older instances do not read. A value that
 	// they cannot read begins with a negative number, and is left where it is.
 	fields := seal.NewReader(value)
 	began := fields.Int()
-	l := &Login{StartedAt: time.Unix(began, 0)}
+	l := &login{StartedAt: time.Unix(began, 0)}
 	for _, field := range [...]*string{&l.State, &l.Verifier, &l.Nonce, &l.ReturnTo, &l.HumanID} {
 		*field = fields.String()
 	}
 	if fields.Err() != nil || began < 0 || len(l.State) < loginIDLength {
-		return nil, fail(ErrState, "match state", "the pending login is of another version")
+		return nil, fail(reasons.StateMismatch, "match state", "the pending login is of another version")
 	}
 	return l, nil
 }
 
 // drop expires the cookie of a login that has come to its end.
-func (p *pendingLogins) drop(w http.ResponseWriter, l *Login) { p.dropNamed(w, p.prefix+l.ID()) }
+func (p *pendingLogins) drop(w http.ResponseWriter, l *login) { p.dropNamed(w, p.prefix+l.ID()) }
 
 func (p *pendingLogins) dropNamed(w http.ResponseWriter, name string) {
 	browser.AddCookie(w, name+"="+p.deleted)

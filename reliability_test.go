@@ -16,6 +16,7 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // hang has an endpoint of the server never answer; the returned function gives
@@ -209,7 +210,7 @@ func TestInstances_REL_6(t *testing.T) {
 		callback := k.authorize(k.agent, k.get(c, "/auth/agent/login?return_to=/me").Header.Get("Location"))
 
 		resp := k.get(c, callback, "X-Instance", "stranger")
-		if resp.StatusCode != http.StatusBadRequest || resp.reason() != authagent.ErrState {
+		if resp.StatusCode != http.StatusBadRequest || resp.reason() != problem.Reason("state_mismatch") {
 			t.Errorf("REL-6: an instance with other keys answers %d %s", resp.StatusCode, resp.body)
 		}
 		if resp := k.get(c, callback, "X-Instance", "2"); resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/me" {
@@ -349,9 +350,9 @@ func TestServerFailsUnderLoad(t *testing.T) {
 // away and comes back at the same address.
 func TestServerRefusesConnections(t *testing.T) {
 	b := newBench(t, func(b *bench, c *authagent.Config) {
-		c.HTTPClient = &http.Client{Transport: &flaky{RoundTripper: b.as.Client().Transport}}
+		c.Provider.HTTPClient = &http.Client{Transport: &flaky{RoundTripper: b.as.Client().Transport}}
 	})
-	down := &b.config.HTTPClient.Transport.(*flaky).down
+	down := &b.config.Provider.HTTPClient.Transport.(*flaky).down
 	b.mustSignIn(b.browser(), b.agent)
 	c := b.browser()
 	callback := b.authorize(b.agent, b.begin(c, ""))

@@ -13,6 +13,7 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // TestSameSecond: the published server gives the sign-ins of one agent within
@@ -23,7 +24,7 @@ func TestSameSecond(t *testing.T) {
 		for _, introspect := range []bool{false, true} {
 			t.Run(fmt.Sprint(n, introspect), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					b := newBubble(t, func(_ *bench, c *authagent.Config) { c.Introspect = introspect })
+					b := newBubble(t, func(_ *bench, c *authagent.Config) { c.Provider.Introspect = introspect })
 					b.together(n, b.visitor)
 					if took := time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)); took > time.Duration(n)*2*time.Second {
 						t.Errorf("took %v", took)
@@ -56,7 +57,7 @@ func TestSecondsEdge(t *testing.T) {
 			t.Run(fmt.Sprint("NET-28 ", test.name, introspect), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					kept := &memstore.Tokens{}
-					b := newBubble(t, func(_ *bench, c *authagent.Config) { c.Introspect, c.Tokens = introspect, kept })
+					b := newBubble(t, func(_ *bench, c *authagent.Config) { c.Provider.Introspect, c.Tokens.Store = introspect, kept })
 					// An answer takes a while, in which others sign in.
 					b.as.Wrap(authagenttest.PathToken, func(next http.Handler) http.Handler {
 						return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -116,11 +117,11 @@ func (b *bench) at(milliseconds []time.Duration) {
 // in the background, and never one that another sign-in may hold.
 func TestUnusedTokens(t *testing.T) {
 	refuse := false
-	link := policy(func(r authagent.LinkRequest) (authagent.Link, error) {
+	link := policy(func(r authagent.LinkRequest) (authagent.Principal, error) {
 		if refuse {
-			return authagent.Link{}, authagent.ErrApproval
+			return authagent.Principal{}, problem.ApprovalNeeded
 		}
-		return authagent.Link{UserID: r.User.ID, Access: authagent.AccessFull}, nil
+		return authagent.Principal{UserID: r.User.ID, Access: authagent.AccessFull}, nil
 	})
 	for _, test := range []struct {
 		name    string
@@ -139,7 +140,7 @@ func TestUnusedTokens(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				refuse = false
 				b := newBubble(t, func(b *bench, c *authagent.Config) {
-					c.Scenario, c.Tokens = authagent.FullAccount(b.users, link), &memstore.Tokens{}
+					c.Scenario, c.Tokens.Store = authagent.FullAccount(b.users, link), &memstore.Tokens{}
 				})
 				b.as.Quirks = test.quirks
 				if test.change != nil {
@@ -172,7 +173,7 @@ func TestUnusedTokens(t *testing.T) {
 					})(next)
 				}))
 				refuse = true
-				if resp := b.get(second, two); resp.reason() != authagent.ErrApproval {
+				if resp := b.get(second, two); resp.reason() != problem.ApprovalNeeded {
 					t.Fatalf("status %d %s", resp.StatusCode, resp.body)
 				}
 				if err := b.rp.Shutdown(t.Context()); err != nil { // waits for it
@@ -224,7 +225,7 @@ func TestSameSecondCrowd(t *testing.T) {
 				switch {
 				case resp.StatusCode == http.StatusSeeOther:
 					in.Add(1)
-				case resp.reason() != authagent.ErrOverloaded || resp.Header.Get("Retry-After") == "":
+				case resp.reason() != problem.Reason("overloaded") || resp.Header.Get("Retry-After") == "":
 					t.Errorf("sign-in %d: status %d %s", i, resp.StatusCode, resp.body)
 				}
 			})
@@ -279,7 +280,7 @@ func TestOutage(t *testing.T) {
 		for _, introspect := range []bool{false, true} {
 			t.Run(fmt.Sprint("token ", outage, introspect), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					b := newBubble(t, func(_ *bench, c *authagent.Config) { c.Introspect = introspect })
+					b := newBubble(t, func(_ *bench, c *authagent.Config) { c.Provider.Introspect = introspect })
 					b.recovers(b.visitor(), func() { b.as.Outage(outage) })
 				})
 			})
@@ -288,7 +289,7 @@ func TestOutage(t *testing.T) {
 	for _, path := range []string{authagenttest.PathUserInfo, authagenttest.PathIntrospect} {
 		t.Run("after the token "+path, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBubble(t, func(_ *bench, c *authagent.Config) { c.Introspect = path == authagenttest.PathIntrospect })
+				b := newBubble(t, func(_ *bench, c *authagent.Config) { c.Provider.Introspect = path == authagenttest.PathIntrospect })
 				b.recovers(b.visitor(), func() {
 					b.as.Wrap(path, func(next http.Handler) http.Handler {
 						b.as.Outage(authagenttest.OutageAll)

@@ -7,24 +7,32 @@ import (
 	"slices"
 	"strings"
 
-	"golang.org/x/oauth2"
-
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/claims"
+	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/wire"
+	"github.com/authagent-go/authagent/problem"
 )
 
-// An Agent is named by its issuer and its ID there, together: two issuers may
-// give the same ID to different agents. It can be compared and be a map key.
-type Agent struct {
-	Issuer string `json:"issuer"`
-	ID     string `json:"id"`
-}
+// An Agent is named by its issuer and its ID there, together. It can be compared and
+// be a map key.
+type Agent = audit.Agent
 
 // A Scenario decides as whom an agent that has proved its identity acts on the
 // site. [FullAccount], [ContextualProfile] and [FreshProfile] are the three that
 // Auth Agent describes; a site can write or wrap one.
 //
-// It may also be a [LoginChecker] and a [Connector]. One that wraps another and
+// It may also have one or both of these methods:
+//
+//	// CheckLogin is asked before a login starts. An error refuses it.
+//	CheckLogin(ctx context.Context) error
+//
+//	// Connect records that the human with this ID has connected the agent to their own
+//	// account, see RelyingParty.ConnectHandler. It is called in that human's own session.
+//	// An error refuses the connection and must leave nothing half-made.
+//	Connect(ctx context.Context, in *SignIn, userID string) error
+//
+// One that wraps another and
 // has a method Unwrap() Scenario is these, too, if the other is.
 type Scenario interface {
 	// Name is recorded in sessions and events.
@@ -35,7 +43,7 @@ type Scenario interface {
 
 	// SignIn returns as whom the agent acts. It is called once per sign-in, and
 	// possibly by many at once. An error refuses the sign-in and must leave
-	// nothing half-made; one that is a [Reason] or wraps one says why, any other
+	// nothing half-made; one that is a [problem.Reason] or wraps one says why, any other
 	// is taken for a failure of the site.
 	SignIn(ctx context.Context, in *SignIn) (Principal, error)
 
@@ -48,23 +56,16 @@ type Scenario interface {
 type SessionChecker interface {
 	// CheckSession returns nil if s may go on, and may change s.Access and
 	// s.Actions for this request; the three scenarios of this package never let
-	// it have more than they give. An error that is a [Reason] ends the session;
+	// it have more than they give. An error that is a [problem.Reason] ends the session;
 	// any other refuses only the request.
 	CheckSession(ctx context.Context, s *Session) error
 }
 
-// A LoginChecker is a Scenario that is asked before a login starts.
-type LoginChecker interface {
-	// CheckLogin returns nil if logins may start. An error refuses this one.
+type loginChecker interface {
 	CheckLogin(ctx context.Context) error
 }
 
-// A Connector is a Scenario in which a human can connect an agent to their own
-// account in person: see [RelyingParty.ConnectHandler].
-type Connector interface {
-	// Connect records that the human with this ID has connected the agent. It is
-	// called in that human's own session. An error refuses the connection and
-	// must leave nothing half-made.
+type connector interface {
 	Connect(ctx context.Context, in *SignIn, userID string) error
 }
 
@@ -90,7 +91,11 @@ type Principal struct {
 	Access    Access   // what it may do with the user's data
 	Actions   []string // the actions that it may perform beyond Access, see RelyingParty.RequireAction
 	GrantID   string   // the grant that this rests on; empty for none
-	GrantEra  int64    // see Link
+
+	// GrantEra is kept in the session as it is, for a CheckSession that ends the
+	// sessions of before a grant was given anew: by a number, since the clocks of
+	// two instances differ.
+	GrantEra int64
 }
 
 // A SignIn is an agent whose identity has been verified, and the means to learn
@@ -113,7 +118,7 @@ type SignIn struct {
 // of it is proof: at the Auth Agent server whoever registers an agent writes it.
 type UserInfo struct {
 	// Subject is whom the token speaks of: the agent, or its user where
-	// Config.SubjectIsUser is set.
+	// Config.Provider.SubjectIsUser is set.
 	Subject string
 
 	// Email is the owner's address with its ASCII letters in lower case, ready to
@@ -151,7 +156,7 @@ func (in *SignIn) UserInfo(ctx context.Context) (*UserInfo, error) {
 		return nil, serverError("ask userinfo", err)
 	}
 	if raw.Subject != in.identity {
-		return nil, fail(ErrIdentity, "compare subjects", "userinfo speaks of another subject than the token")
+		return nil, fail(reasons.IdentityMismatch, "compare subjects", "userinfo speaks of another subject than the token")
 	}
 	in.userinfo = newUserInfo(raw)
 	in.unverified = raw.Verified != nil && !*raw.Verified
@@ -167,27 +172,17 @@ func newUserInfo(raw *wire.UserInfo) *UserInfo {
 	return u
 }
 
-// UserInfo asks the server for the claims of a token. It is for flows of a
-// site's own; a Scenario uses [SignIn.UserInfo], which compares the subject.
-func (rp *RelyingParty) UserInfo(ctx context.Context, t *oauth2.Token) (*UserInfo, error) {
-	raw, err := rp.server.UserInfo(ctx, t.AccessToken)
-	if err != nil {
-		return nil, serverError("ask userinfo", err)
-	}
-	return newUserInfo(raw), nil
-}
-
 // ParseEmail returns address with its ASCII letters in lower case, and whether
 // it is a plain address: one @, a dotted domain, ASCII, no quotes, comments,
 // display name or white space, at most 254 bytes. Addresses that look or fold
 // alike are different people to it.
 func ParseEmail(address string) (normalized string, ok bool) { return claims.Email(address) }
 
-// HasScope reports whether the server granted a scope. A server that does not
+// hasScope reports whether the server granted a scope. A server that does not
 // say what it granted has granted what was asked for (RFC 6749 section 5.1).
-func (in *SignIn) HasScope(scope string) bool {
+func (in *SignIn) hasScope(scope string) bool {
 	if !in.token.ScopeSaid {
-		return slices.Contains(in.rp.config.Scopes, scope)
+		return slices.Contains(in.rp.config.Provider.Scopes, scope)
 	}
 	return slices.Contains(strings.Fields(in.token.Scope), scope)
 }
@@ -330,13 +325,22 @@ type ProfileStore interface {
 // A LinkPolicy decides whether an agent may enter an account, and with what
 // access. It has no default: each site decides in the open.
 //
-// It may also be an [OwnerLinker] and a [SessionChecker]. If it has a method
+// It may also be a [SessionChecker], and have the method through which an owner can
+// connect an agent in person, see [RelyingParty.ConnectHandler]:
+//
+//	// LinkByOwner records that request.User, who is signed in and asks for it, has
+//	// connected the agent. The agent's e-mail address plays no part in it.
+//	LinkByOwner(ctx context.Context, request LinkRequest) error
+//
+// If it has a method
 // Check() error, [New] calls it and reports what it returns.
 type LinkPolicy interface {
-	// Link returns the account that the agent enters, or an error that refuses
-	// the sign-in, a [Reason] for preference. ErrNoAccount says that there is no
+	// Link returns as whom the agent acts in the account that it enters: that of
+	// request.User, or another that a UserFinder finds. Access is lowered to what the
+	// scenario gives, if it is more, and ProfileID is the scenario's. An error refuses
+	// the sign-in: a [problem.Reason] for preference. problem.NoAccount says that there is no
 	// account to enter.
-	Link(ctx context.Context, request LinkRequest) (Link, error)
+	Link(ctx context.Context, request LinkRequest) (Principal, error)
 }
 
 // A LinkRequest is an agent that wants to enter an account.
@@ -353,24 +357,7 @@ type LinkRequest struct {
 	Access        Access // the most that the scenario gives
 }
 
-// A Link is the account that an agent enters.
-type Link struct {
-	UserID  string   // the account of LinkRequest.User, or another that a UserFinder finds
-	Access  Access   // lowered to what the scenario gives, if it is more
-	Actions []string // the actions that the agent may perform beyond Access, see RelyingParty.RequireAction
-	GrantID string   // the grant that this rests on; empty for none
-
-	// GrantEra is kept in the session as it is, for a CheckSession that ends the
-	// sessions of before a grant was given anew: by a number, since the clocks of
-	// two instances differ.
-	GrantEra int64
-}
-
-// An OwnerLinker is a LinkPolicy through which an owner can connect an agent in
-// person, see [RelyingParty.ConnectHandler].
-type OwnerLinker interface {
-	// LinkByOwner records that request.User, who is signed in and asks for it, has
-	// connected the agent. The agent's e-mail address plays no part in it.
+type ownerLinker interface {
 	LinkByOwner(ctx context.Context, request LinkRequest) error
 }
 
@@ -385,7 +372,7 @@ type OwnerLinker interface {
 // errors.ErrUnsupported where a store keeps something and is no [Forgetter]. A site
 // with several relying parties calls it on each.
 func (rp *RelyingParty) ForgetAgent(ctx context.Context, humanID string, agent Agent) error {
-	event := Event{Name: EventAgentForgotten, HumanID: humanID, Agent: agent}
+	event := audit.Event{Name: audit.AgentForgotten, HumanID: humanID, Agent: agent}
 	return rp.forget(ctx, event, func(f Forgetter) error { return f.ForgetAgent(ctx, humanID, agent) }, func() error {
 		return rp.EndAgentSessions(ctx, agent)
 	})
@@ -405,7 +392,7 @@ func (rp *RelyingParty) ForgetUser(ctx context.Context, humanID, userID string) 
 	if userID == "" {
 		return errors.New("authagent: forget user: the user ID is empty")
 	}
-	event := Event{Name: EventUserForgotten, HumanID: humanID, UserID: userID}
+	event := audit.Event{Name: audit.UserForgotten, HumanID: humanID, UserID: userID}
 	return rp.forget(ctx, event, func(f Forgetter) error { return f.ForgetUser(ctx, humanID, userID) }, func() error {
 		return rp.EndUserSessions(ctx, userID)
 	})
@@ -413,15 +400,15 @@ func (rp *RelyingParty) ForgetUser(ctx context.Context, humanID, userID string) 
 
 // forget has the scenario forget, and ends the sessions after it, so that none begins
 // in between.
-func (rp *RelyingParty) forget(ctx context.Context, event Event, from func(Forgetter) error, end func() error) error {
+func (rp *RelyingParty) forget(ctx context.Context, event audit.Event, from func(Forgetter) error, end func() error) error {
 	err := fmt.Errorf("the scenario is no Forgetter: %w", errors.ErrUnsupported)
 	if f, ok := scenarioAs[Forgetter](rp.config.Scenario); ok {
 		err = rp.protect("forget", func() error { return from(f) })
 	}
 	err = siteError("forget", errors.Join(err, end()))
-	var e *Error
+	var e *failure
 	if err != nil {
-		e = asError(err)
+		e = asFailure(err)
 		e.agent = event.Agent
 	}
 	rp.emit(ctx, event, nil, e)
@@ -441,11 +428,11 @@ type trustEmail string
 const TrustEmail trustEmail = "trust_email"
 
 // Link lets the agent enter the account that has the address.
-func (trustEmail) Link(_ context.Context, request LinkRequest) (Link, error) {
+func (trustEmail) Link(_ context.Context, request LinkRequest) (Principal, error) {
 	if request.User == nil {
-		return Link{}, ErrNoAccount
+		return Principal{}, problem.NoAccount
 	}
-	return Link{UserID: request.User.ID, Access: request.Access}, nil
+	return Principal{UserID: request.User.ID, Access: request.Access}, nil
 }
 
 // FullAccount lets an agent act as its owner, with all that the owner may do.
@@ -478,15 +465,8 @@ type fullAccount struct{ accounts }
 
 func (s *fullAccount) SignIn(ctx context.Context, in *SignIn) (Principal, error) {
 	link, _, err := s.enter(ctx, in, in.rp.config.CreateUsers)
-	if err != nil {
-		return Principal{}, err
-	}
-	return link.principal(""), nil
-}
-
-// principal is whom an agent acts as that enters the account, with this profile.
-func (l Link) principal(profileID string) Principal {
-	return Principal{UserID: l.UserID, ProfileID: profileID, Access: l.Access, Actions: l.Actions, GrantID: l.GrantID, GrantEra: l.GrantEra}
+	link.ProfileID = ""
+	return link, err
 }
 
 var errNoProfileID = errors.New("the profile store returned a profile without an ID")
@@ -513,9 +493,10 @@ func (s *contextualProfile) SignIn(ctx context.Context, in *SignIn) (Principal, 
 	// The link is the profile's, not the address's: an address that has changed
 	// at the server must not carry the agent over into another account.
 	if profile.UserID != link.UserID {
-		return Principal{}, fail(ErrLink, "find profile", "the agent's profile is linked to another account")
+		return Principal{}, fail(problem.LinkRefused, "find profile", "the agent's profile is linked to another account")
 	}
-	return link.principal(profile.ID), nil
+	link.ProfileID = profile.ID
+	return link, nil
 }
 
 // ForgetAgent implements Forgetter.
@@ -611,7 +592,7 @@ func (s *accounts) check() error {
 			return errors.New("its UserStore has LinkAgent and no LinkedUser, so that it is no AgentLinker")
 		}
 	}
-	if _, ok := s.link.(OwnerLinker); ok {
+	if _, ok := s.link.(ownerLinker); ok {
 		if _, ok := s.users.(UserFinder); !ok {
 			return errors.New("its UserStore has to be a UserFinder (UserByID), since owners can connect agents whatever their address")
 		}
@@ -623,39 +604,39 @@ func (s *accounts) check() error {
 }
 
 // enter returns the account that the agent may enter, and with what access.
-func (s *accounts) enter(ctx context.Context, in *SignIn, create bool) (Link, *UserInfo, error) {
-	if !in.HasScope("email") {
-		return Link{}, nil, fail(ErrScope, "read scope", "the server did not grant the email scope")
+func (s *accounts) enter(ctx context.Context, in *SignIn, create bool) (Principal, *UserInfo, error) {
+	if !in.hasScope("email") {
+		return Principal{}, nil, fail(reasons.InsufficientScope, "read scope", "the server did not grant the email scope")
 	}
 	owner, err := in.UserInfo(ctx)
 	if err != nil {
-		return Link{}, nil, err
+		return Principal{}, nil, err
 	}
 	if in.unverified {
-		return Link{}, nil, fail(ErrNoAccount, "find account", "the server says that the address is not verified")
+		return Principal{}, nil, fail(problem.NoAccount, "find account", "the server says that the address is not verified")
 	}
 	user, why, err := s.find(ctx, in.Agent, owner.Email)
 	if err != nil {
-		return Link{}, nil, err
+		return Principal{}, nil, err
 	}
 	request := s.request(in, owner, user)
 	request.NoUser = why
 	link, err := s.link.Link(ctx, request)
-	if creator, ok := s.users.(UserCreator); ok && create && why == addressFree && errors.Is(err, ErrNoAccount) {
+	if creator, ok := s.users.(UserCreator); ok && create && why == addressFree && errors.Is(err, problem.NoAccount) {
 		link, user, err = s.create(ctx, creator, request)
 	}
 	switch {
 	case err == nil && link.UserID == "":
 		err = errors.New("the link policy returned no account")
-	case user == nil && errors.Is(err, ErrNoAccount):
-		err = fail(ErrNoAccount, "find account", "%s", why)
+	case user == nil && errors.Is(err, problem.NoAccount):
+		err = fail(problem.NoAccount, "find account", "%s", why)
 	}
 	if err != nil {
-		return Link{}, nil, siteError("link agent to account", err)
+		return Principal{}, nil, siteError("link agent to account", err)
 	}
 	if user == nil || user.ID != link.UserID {
 		if err := s.mayEnter(ctx, in.Agent, link.UserID); err != nil {
-			return Link{}, nil, err
+			return Principal{}, nil, err
 		}
 	}
 	link.Access = min(link.Access, s.most)
@@ -679,11 +660,11 @@ func (s *accounts) mayEnter(ctx context.Context, agent Agent, userID string) err
 	user, err := finder.UserByID(ctx, userID)
 	switch {
 	case errors.Is(err, ErrNotFound):
-		return fail(ErrNoAccount, "find user", "the account that the agent is linked to is gone")
+		return fail(problem.NoAccount, "find user", "the account that the agent is linked to is gone")
 	case err != nil:
 		return siteError("find user", err)
 	case user.Disabled:
-		return fail(ErrNoAccount, "find user", "the account is disabled")
+		return fail(problem.NoAccount, "find user", "the account is disabled")
 	}
 	return nil
 }
@@ -712,11 +693,11 @@ func (s *accounts) finder() (finder UserFinder, ok bool) {
 	return finder, ok
 }
 
-// Connect implements Connector where the link policy is an OwnerLinker.
+// Connect connects an agent where the link policy can (LinkByOwner).
 func (s *accounts) Connect(ctx context.Context, in *SignIn, userID string) error {
-	linker, ok := s.link.(OwnerLinker)
+	linker, ok := s.link.(ownerLinker)
 	if !ok {
-		return siteError("connect agent", errors.New("the link policy is no OwnerLinker"))
+		return siteError("connect agent", errors.New("the link policy has no method LinkByOwner"))
 	}
 	if err := s.mayEnter(ctx, in.Agent, userID); err != nil {
 		return err
@@ -744,7 +725,7 @@ func (s *accounts) isFree(ctx context.Context, agent Agent, userID string) error
 	case err != nil:
 		return siteError("find linked user", err)
 	case linked != userID:
-		return fail(ErrLink, "connect agent", "the agent is linked to another account")
+		return fail(problem.LinkRefused, "connect agent", "the agent is linked to another account")
 	}
 	return nil
 }
@@ -774,7 +755,7 @@ func (s *accounts) ForgetUser(ctx context.Context, humanID, userID string) error
 
 // forget has all parts forget, the policy first, by which agents enter.
 func (s *accounts) forget(from func(Forgetter) error) error {
-	_, asks := s.link.(OwnerLinker)
+	_, asks := s.link.(ownerLinker)
 	_, remembers := s.users.(AgentLinker)
 	return errors.Join(forgetIn("LinkPolicy", s.link, asks, from), forgetIn("UserStore", s.users, remembers, from))
 }
@@ -805,7 +786,7 @@ func (s *accounts) remember(ctx context.Context, agent Agent, userID string) err
 	case linked == "":
 		return siteError("link agent", errors.New("the user store returned no account"))
 	case linked != userID:
-		return fail(ErrLink, "link agent", "the agent is linked to another account")
+		return fail(problem.LinkRefused, "link agent", "the agent is linked to another account")
 	}
 	return nil
 }
@@ -840,13 +821,13 @@ func (s *accounts) find(ctx context.Context, agent Agent, email string) (user *U
 }
 
 // create creates the account that request has not found, and returns it.
-func (s *accounts) create(ctx context.Context, creator UserCreator, request LinkRequest) (Link, *User, error) {
+func (s *accounts) create(ctx context.Context, creator UserCreator, request LinkRequest) (Principal, *User, error) {
 	user, err := creator.CreateUser(ctx, NewUser{Email: request.Email, Name: request.Name, CreatedBy: request.Agent})
 	if !errors.Is(err, ErrExists) {
 		if err == nil && user.ID == "" {
 			err = errors.New("the user store created a user without an ID")
 		}
-		return Link{UserID: user.ID, Access: request.Access}, &user, err
+		return Principal{UserID: user.ID, Access: request.Access}, &user, err
 	}
 	// The agent has entered another account, or somebody was faster: another
 	// sign-in of this agent, or a person. What is there now is entered, or not,
@@ -854,9 +835,9 @@ func (s *accounts) create(ctx context.Context, creator UserCreator, request Link
 	found, why, err := s.find(ctx, request.Agent, request.Email)
 	switch {
 	case err != nil:
-		return Link{}, nil, err
+		return Principal{}, nil, err
 	case found == nil:
-		return Link{}, nil, fail(ErrNoAccount, "create account", "%s", why)
+		return Principal{}, nil, fail(problem.NoAccount, "create account", "%s", why)
 	}
 	request.User, request.NoUser = found, ""
 	link, err := s.link.Link(ctx, request)

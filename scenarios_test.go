@@ -17,8 +17,10 @@ import (
 	"github.com/gorilla/sessions"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // The scenarios by name, over the stores of a bench.
@@ -80,7 +82,7 @@ func (b *bench) refused(c *http.Client, agent *authagenttest.Agent) *response {
 }
 
 // mustRefuse is refused with a status and a reason.
-func (b *bench) mustRefuse(agent *authagenttest.Agent, status int, reason authagent.Reason) {
+func (b *bench) mustRefuse(agent *authagenttest.Agent, status int, reason problem.Reason) {
 	b.t.Helper()
 	if resp := b.refused(b.browser(), agent); resp.StatusCode != status || resp.reason() != reason {
 		b.t.Errorf("refused with %d %q, want %d %q\nlog: %s", resp.StatusCode, resp.reason(), status, reason, b.log)
@@ -203,9 +205,11 @@ func createUsers(_ *bench, c *authagent.Config) { c.CreateUsers = true }
 type lookupOnly struct{ authagent.UserStore }
 
 // policy is a LinkPolicy.
-type policy func(authagent.LinkRequest) (authagent.Link, error)
+type policy func(authagent.LinkRequest) (authagent.Principal, error)
 
-func (p policy) Link(_ context.Context, r authagent.LinkRequest) (authagent.Link, error) { return p(r) }
+func (p policy) Link(_ context.Context, r authagent.LinkRequest) (authagent.Principal, error) {
+	return p(r)
+}
 
 // TestScenarioTable is the table of what each scenario means, row by row.
 func TestScenarioTable(t *testing.T) {
@@ -221,11 +225,11 @@ func TestScenarioTable(t *testing.T) {
 	} {
 		name := scenarios[i].name
 		t.Run(name, func(t *testing.T) {
-			events := make(chan authagent.Event, 16)
+			events := make(chan audit.Event, 16)
 			b := newScenarioBench(t, func(b *bench) authagent.Scenario {
 				return scenarios[i].make(b.users, b.profiles, authagent.TrustEmail)
 			}, func(_ *bench, c *authagent.Config) {
-				c.Audit = func(_ context.Context, e authagent.Event) { events <- e }
+				c.Audit = func(_ context.Context, e audit.Event) { events <- e }
 			})
 			c := b.browser()
 			start := b.begin(c, "")
@@ -280,10 +284,10 @@ func TestScenarioTable(t *testing.T) {
 				}
 			}
 			for e := range events {
-				if e.Name != authagent.EventLoginSucceeded {
+				if e.Name != audit.LoginSucceeded {
 					continue
 				}
-				if e.Agent != want.Agent || e.UserID != want.UserID || e.ProfileID != want.ProfileID || e.Scenario != name || e.Access != test.access {
+				if e.Agent != want.Agent || e.UserID != want.UserID || e.ProfileID != want.ProfileID || e.Scenario != name || e.Access != test.access.String() {
 					t.Errorf("recorded as %+v", e)
 				}
 				break
@@ -318,7 +322,7 @@ func TestMatrix(t *testing.T) {
 					t.Parallel()
 					b := newBenchOn(t, server.start(t), func(b *bench, c *authagent.Config) {
 						c.Scenario = scenario.make(b.users, b.profiles, authagent.TrustEmail)
-						c.SessionStore = store.make(t)
+						c.Session.Store = store.make(t)
 					})
 					c := b.browser()
 					if s := b.mustSignIn(c, b.agent); s.Scenario != scenario.name || s.Agent.ID != b.agent.ID {
@@ -367,7 +371,7 @@ func TestNoAccount(t *testing.T) {
 			if resp.StatusCode != test.status || resp.Header.Get("Location") != test.location {
 				t.Errorf("status %d, Location %q", resp.StatusCode, resp.Header.Get("Location"))
 			}
-			if test.status == 403 && resp.reason() != authagent.ErrNoAccount {
+			if test.status == 403 && resp.reason() != problem.NoAccount {
 				t.Errorf("reason %q", resp.reason())
 			}
 			all := b.users.All()
@@ -403,7 +407,7 @@ func TestCreatedAccount(t *testing.T) {
 			if again := b.mustSignIn(b.browser(), first).UserID; again != created {
 				t.Errorf("second sign-in enters %s, the first %s", again, created)
 			}
-			b.mustRefuse(second, 403, authagent.ErrNoAccount)
+			b.mustRefuse(second, 403, problem.NoAccount)
 			if all := b.users.All(); len(all) != 2 || all[1].EmailVerified {
 				t.Errorf("accounts %+v", all)
 			}
@@ -423,7 +427,7 @@ func TestCreatedByOfAnotherIssuer(t *testing.T) {
 	b.users.Put(memstore.Account{Email: "new@example.com", User: authagent.User{
 		ID: "theirs", CreatedBy: authagent.Agent{Issuer: "https://other.example", ID: "agent_new"},
 	}})
-	b.mustRefuse(b.as.AddAgent(authagenttest.Agent{ID: "agent_new", Email: "new@example.com"}), 403, authagent.ErrNoAccount)
+	b.mustRefuse(b.as.AddAgent(authagenttest.Agent{ID: "agent_new", Email: "new@example.com"}), 403, problem.NoAccount)
 	if len(s.created) != 0 {
 		t.Errorf("CreateUser was called for an address that is taken: %+v", s.created)
 	}
@@ -462,7 +466,7 @@ func TestAccountsNotEntered_LNK_11(t *testing.T) {
 				}
 				before := b.users.All()
 				resp := b.refused(b.browser(), bob)
-				if resp.StatusCode != 403 || resp.reason() != authagent.ErrNoAccount {
+				if resp.StatusCode != 403 || resp.reason() != problem.NoAccount {
 					t.Errorf("%s: %d %q", test.name, resp.StatusCode, resp.reason())
 				}
 				if diff := cmp.Diff(before, b.users.All()); diff != "" {
@@ -526,7 +530,7 @@ func TestDisabledAccount(t *testing.T) {
 			if b.me(c) != nil {
 				t.Error("the session of a disabled account goes on")
 			}
-			b.mustRefuse(b.agent, 403, authagent.ErrNoAccount)
+			b.mustRefuse(b.agent, 403, problem.NoAccount)
 			if got, _ := b.users.Get(b.aliceID); !got.Disabled {
 				t.Error("the account was enabled")
 			}
@@ -544,7 +548,7 @@ func TestDisabledAccount(t *testing.T) {
 			if heir == b.aliceID {
 				t.Fatal("an ID was given twice")
 			}
-			b.mustRefuse(b.agent, 403, authagent.ErrLink)
+			b.mustRefuse(b.agent, 403, problem.LinkRefused)
 		})
 	}
 }
@@ -558,8 +562,8 @@ func TestEmailChange(t *testing.T) {
 			b.users.Add("bob@example.com", "Bob")
 			b.mustSignIn(b.browser(), b.agent)
 			b.userinfo(map[string]any{"email": "bob@example.com"})
-			b.mustRefuse(b.agent, 403, authagent.ErrLink)
-			b.mustRefuse(b.agent, 403, authagent.ErrLink) // and not the second time either
+			b.mustRefuse(b.agent, 403, problem.LinkRefused)
+			b.mustRefuse(b.agent, 403, problem.LinkRefused) // and not the second time either
 			b.userinfo(nil)
 			if s := b.mustSignIn(b.browser(), b.agent); s.UserID != b.aliceID {
 				t.Errorf("session %+v", s)
@@ -582,7 +586,7 @@ func TestEmailChangeOfProfile(t *testing.T) {
 	b.users.Add("bob@example.com", "Bob")
 	b.mustSignIn(b.browser(), b.agent)
 	b.userinfo(map[string]any{"email": "bob@example.com"})
-	b.mustRefuse(b.agent, 403, authagent.ErrLink)
+	b.mustRefuse(b.agent, 403, problem.LinkRefused)
 	b.userinfo(nil)
 	if s := b.mustSignIn(b.browser(), b.agent); s.UserID != b.aliceID {
 		t.Errorf("session %+v", s)
@@ -610,7 +614,7 @@ func TestEmailChangeBetweenScenarios(t *testing.T) {
 		first.mustSignIn(first.browser(), second.agent)
 		second.as.AddClient(authagenttest.Client{ID: "site", Secret: second.config.ClientSecret, RedirectURIs: []string{second.config.RedirectURL}})
 		second.userinfo(map[string]any{"email": "bob@example.com"})
-		second.mustRefuse(second.agent, 403, authagent.ErrLink)
+		second.mustRefuse(second.agent, 403, problem.LinkRefused)
 		second.userinfo(nil)
 		if s := second.mustSignIn(second.browser(), second.agent); s.UserID != alice {
 			t.Errorf("session %+v", s)
@@ -650,7 +654,7 @@ func TestEmailClaims_ID_7_ID_8(t *testing.T) {
 	} {
 		s.lookups, s.created = nil, nil
 		b.userinfo(map[string]any{"email": claim})
-		b.mustRefuse(b.agent, 403, authagent.ErrNoAccount)
+		b.mustRefuse(b.agent, 403, problem.NoAccount)
 		if len(s.lookups)+len(s.created) != 0 {
 			t.Errorf("%q: looked up %q, created %+v", claim, s.lookups, s.created)
 		}
@@ -663,7 +667,7 @@ func TestEmailClaims_ID_7_ID_8(t *testing.T) {
 	}
 	for _, claim := range []string{"alice+agent@example.com", "a.lice@example.com"} { // other people
 		b.userinfo(map[string]any{"email": claim})
-		b.mustRefuse(b.agent, 403, authagent.ErrNoAccount) // nothing is created for who entered alice's account
+		b.mustRefuse(b.agent, 403, problem.NoAccount) // nothing is created for who entered alice's account
 	}
 }
 
@@ -674,17 +678,17 @@ func TestUnverified(t *testing.T) {
 	for i, scenario := range emailScenarios {
 		t.Run(scenario.name, func(t *testing.T) {
 			var asked []authagent.LinkRequest
-			b, s := newSpyBench(t, i, policy(func(r authagent.LinkRequest) (authagent.Link, error) {
+			b, s := newSpyBench(t, i, policy(func(r authagent.LinkRequest) (authagent.Principal, error) {
 				asked = append(asked, r)
-				return authagent.Link{UserID: "user_1", Access: authagent.AccessFull}, nil
+				return authagent.Principal{UserID: "user_1", Access: authagent.AccessFull}, nil
 			}), createUsers)
 			for _, claim := range []any{false, "false", "no", 0, []bool{true}} {
 				b.userinfo(map[string]any{"email_verified": claim})
-				b.mustRefuse(b.agent, 403, authagent.ErrNoAccount)
+				b.mustRefuse(b.agent, 403, problem.NoAccount)
 			}
 			b.userinfo(nil)
 			b.as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.EmailVerified = &no })
-			b.mustRefuse(b.agent, 403, authagent.ErrNoAccount)
+			b.mustRefuse(b.agent, 403, problem.NoAccount)
 			if len(asked) != 0 || len(s.lookups) != 0 || len(s.created) != 0 || len(b.profiles.All()) != 0 {
 				t.Errorf("asked %+v, looked up %q, created %+v", asked, s.lookups, s.created)
 			}
@@ -739,7 +743,7 @@ func TestGrantedScope_NET_10(t *testing.T) {
 				b.mustSignIn(b.browser(), b.agent)
 				continue
 			}
-			b.mustRefuse(b.agent, 403, authagent.ErrScope)
+			b.mustRefuse(b.agent, 403, problem.Reason("insufficient_scope"))
 			if n := b.as.Count(authagenttest.PathUserInfo); n != 0 || len(s.lookups)+len(s.created) != 0 {
 				t.Errorf("%s, scope %q: %d userinfo requests, looked up %q", scenario.name, test.scope, n, s.lookups)
 			}
@@ -923,7 +927,7 @@ func TestStoreFails(t *testing.T) {
 				fault.fail(s)
 				c := b.browser()
 				resp := b.refused(c, agent)
-				if resp.StatusCode != 500 || resp.reason() != authagent.ErrStore || resp.Header.Get("Retry-After") == "" {
+				if resp.StatusCode != 500 || resp.reason() != problem.StoreFailed || resp.Header.Get("Retry-After") == "" {
 					t.Errorf("status %d, reason %q, headers %v", resp.StatusCode, resp.reason(), resp.Header)
 				}
 				if strings.Contains(resp.body, "10.0.0.5") {
@@ -954,33 +958,33 @@ func TestStoreFails(t *testing.T) {
 func TestPolicyDecides(t *testing.T) {
 	for i, scenario := range emailScenarios {
 		t.Run(scenario.name, func(t *testing.T) {
-			var answer authagent.Link
+			var answer authagent.Principal
 			var refusal error
 			var asked []authagent.LinkRequest
-			b, s := newSpyBench(t, i, policy(func(r authagent.LinkRequest) (authagent.Link, error) {
+			b, s := newSpyBench(t, i, policy(func(r authagent.LinkRequest) (authagent.Principal, error) {
 				asked = append(asked, r)
 				return answer, refusal
 			}), createUsers)
 
-			const pending authagent.Reason = "ask_support" // the site's own
+			const pending problem.Reason = "ask_support" // the site's own
 			for _, test := range []struct {
 				err    error
 				status int
-				reason authagent.Reason
+				reason problem.Reason
 			}{
-				{authagent.ErrNoAccount, 403, authagent.ErrNoAccount}, // nor is one created: the address is taken
-				{fmt.Errorf("wrapped: %w", authagent.ErrNoAccount), 403, authagent.ErrNoAccount},
-				{authagent.ErrLink, 403, authagent.ErrLink},
+				{problem.NoAccount, 403, problem.NoAccount}, // nor is one created: the address is taken
+				{fmt.Errorf("wrapped: %w", problem.NoAccount), 403, problem.NoAccount},
+				{problem.LinkRefused, 403, problem.LinkRefused},
 				{pending, 403, pending},
-				{errors.New("database is down"), 500, authagent.ErrStore},
-				{context.DeadlineExceeded, 500, authagent.ErrStore},
-				{nil, 500, authagent.ErrStore}, // and no account either
+				{errors.New("database is down"), 500, problem.StoreFailed},
+				{context.DeadlineExceeded, 500, problem.StoreFailed},
+				{nil, 500, problem.StoreFailed}, // and no account either
 			} {
-				answer, refusal = authagent.Link{}, test.err
+				answer, refusal = authagent.Principal{}, test.err
 				b.mustRefuse(b.agent, test.status, test.reason)
 			}
-			answer, refusal = authagent.Link{UserID: b.aliceID, Access: authagent.AccessFull}, authagent.ErrNoAccount
-			b.mustRefuse(b.agent, 403, authagent.ErrNoAccount)
+			answer, refusal = authagent.Principal{UserID: b.aliceID, Access: authagent.AccessFull}, problem.NoAccount
+			b.mustRefuse(b.agent, 403, problem.NoAccount)
 			if len(s.created) != 0 || len(b.profiles.All()) != 0 {
 				t.Errorf("created %+v, profiles %+v", s.created, b.profiles.All())
 			}
@@ -1002,7 +1006,7 @@ func TestPolicyDecides(t *testing.T) {
 				t.Errorf("request (-want +got):\n%s", diff)
 			}
 			for _, access := range []authagent.Access{authagent.AccessNone, authagent.AccessRead, authagent.AccessFull, 100} {
-				answer, refusal = authagent.Link{UserID: b.aliceID, Access: access}, nil
+				answer, refusal = authagent.Principal{UserID: b.aliceID, Access: access}, nil
 				if got := b.mustSignIn(b.browser(), b.agent); got.Access != min(access, most) {
 					t.Errorf("policy gives %v, session has %v", access, got.Access)
 				}
@@ -1017,19 +1021,19 @@ func TestPolicyIsAskedAgain(t *testing.T) {
 	for i, scenario := range emailScenarios {
 		t.Run(scenario.name, func(t *testing.T) {
 			var asked []authagent.LinkRequest
-			b, s := newSpyBench(t, i, policy(func(r authagent.LinkRequest) (authagent.Link, error) {
+			b, s := newSpyBench(t, i, policy(func(r authagent.LinkRequest) (authagent.Principal, error) {
 				asked = append(asked, r)
 				if r.User == nil {
-					return authagent.Link{}, authagent.ErrNoAccount
+					return authagent.Principal{}, problem.NoAccount
 				}
-				return authagent.Link{}, authagent.ErrLink
+				return authagent.Principal{}, problem.LinkRefused
 			}), createUsers)
 			agent := b.as.AddAgent(authagenttest.Agent{ID: "agent_bob", Email: "bob@example.com"})
 			s.onCreate = func(n authagent.NewUser) (authagent.User, error) {
 				b.users.Add(n.Email, "Bob, who was faster")
 				return s.Users.CreateUser(t.Context(), n)
 			}
-			b.mustRefuse(agent, 403, authagent.ErrLink)
+			b.mustRefuse(agent, 403, problem.LinkRefused)
 			if len(asked) != 2 || asked[1].User == nil {
 				t.Errorf("asked %+v", asked)
 			}
@@ -1069,12 +1073,12 @@ func TestWrappedScenario(t *testing.T) {
 	if s := b.mustSignIn(c, b.agent); s.Scenario != "CheckedFullAccount" || s.UserID != b.aliceID || s.Access != authagent.AccessFull {
 		t.Errorf("session %+v", s)
 	}
-	own.refuse = authagent.Reason("not_on_sundays")
+	own.refuse = problem.Reason("not_on_sundays")
 	b.mustRefuse(b.agent, 403, "not_on_sundays")
-	own.refuse = fmt.Errorf("wrapped: %w", authagent.Reason("not_on_sundays"))
+	own.refuse = fmt.Errorf("wrapped: %w", problem.Reason("not_on_sundays"))
 	b.mustRefuse(b.agent, 403, "not_on_sundays")
 	own.refuse = errors.New("no idea")
-	b.mustRefuse(b.agent, 500, authagent.ErrStore)
+	b.mustRefuse(b.agent, 500, problem.StoreFailed)
 	own.refuse = nil
 
 	own.end = errors.New("no idea")
@@ -1135,7 +1139,7 @@ func TestOwnScenario(t *testing.T) {
 		t.Errorf("%d userinfo requests, want 1", n)
 	}
 	b.userinfo(map[string]any{"sub": "agent_bob"})
-	b.mustRefuse(b.agent, 400, authagent.ErrIdentity)
+	b.mustRefuse(b.agent, 400, problem.Reason("identity_mismatch"))
 }
 
 // TestOwnScenarioAccess: what is no access is not taken for the highest, and
@@ -1151,7 +1155,7 @@ func TestOwnScenarioAccess(t *testing.T) {
 		{UserID: "u", Actions: []string{""}}, {UserID: "u", Actions: []string{"a b"}}, {UserID: "u", Actions: []string{"a\nb"}},
 	} {
 		who = bad
-		b.mustRefuse(b.agent, 500, authagent.ErrStore)
+		b.mustRefuse(b.agent, 500, problem.StoreFailed)
 	}
 	for _, access := range []authagent.Access{authagent.AccessNone, authagent.AccessRead, authagent.AccessFull} {
 		who = authagent.Principal{UserID: "u", Access: access}
@@ -1180,8 +1184,8 @@ func (c ownCheck) CheckSession(ctx context.Context, s *authagent.Session) error 
 func TestCheckRaises(t *testing.T) {
 	for i, scenario := range scenarios {
 		t.Run(scenario.name, func(t *testing.T) {
-			b, _ := newSpyBench(t, i, policy(func(r authagent.LinkRequest) (authagent.Link, error) {
-				return authagent.Link{UserID: r.User.ID, Access: authagent.AccessRead}, nil
+			b, _ := newSpyBench(t, i, policy(func(r authagent.LinkRequest) (authagent.Principal, error) {
+				return authagent.Principal{UserID: r.User.ID, Access: authagent.AccessRead}, nil
 			}), func(_ *bench, c *authagent.Config) {
 				c.Scenario = ownCheck{func(s *authagent.Session) { s.Access, s.Actions = authagent.AccessFull, []string{"orders:create"} }, c.Scenario}
 			})
@@ -1198,7 +1202,7 @@ func TestOwnScenarioPanics(t *testing.T) {
 	b := newScenarioBench(t, func(*bench) authagent.Scenario {
 		return ownScenario{[]string{"profile"}, func(context.Context, *authagent.SignIn) (authagent.Principal, error) { panic("secret") }}
 	})
-	b.mustRefuse(b.agent, 500, authagent.ErrStore)
+	b.mustRefuse(b.agent, 500, problem.StoreFailed)
 }
 
 // TestNilParts: New refuses scenarios that would panic at the first sign-in.

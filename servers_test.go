@@ -263,9 +263,9 @@ func TestOrigins(t *testing.T) {
 			c := validConfig()
 			c.Issuer = test.issuer
 			if test.allowed != "" {
-				c.EndpointOrigins = []string{test.allowed}
+				c.Provider.EndpointOrigins = []string{test.allowed}
 			}
-			c.HTTPClient = &http.Client{Transport: authagenttest.Hosts{
+			c.Provider.HTTPClient = &http.Client{Transport: authagenttest.Hosts{
 				mustParse(t, test.issuer).Host: authagenttest.Reply(200, "application/json", string(body))(nil),
 			}}
 			rp, err := authagent.New(c)
@@ -283,7 +283,7 @@ func TestOrigins(t *testing.T) {
 		"https://u@login.example": false, "http://login.example": false, "login.example": false, "": false,
 	} {
 		c := validConfig()
-		c.EndpointOrigins = []string{origin}
+		c.Provider.EndpointOrigins = []string{origin}
 		if _, err := authagent.New(c); (err == nil) != ok {
 			t.Errorf("NET-24 EndpointOrigins %q: %v", origin, err)
 		}

@@ -16,12 +16,15 @@ import (
 	"github.com/gorilla/sessions"
 	"golang.org/x/oauth2"
 
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/browser"
 	"github.com/authagent-go/authagent/internal/identity"
 	"github.com/authagent-go/authagent/internal/memory"
+	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/tokens"
 	"github.com/authagent-go/authagent/internal/wire"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // Access is what a session may do with the data of the user it acts for.
@@ -60,6 +63,79 @@ func (a *Access) UnmarshalText(text []byte) error {
 	return errors.New("authagent: access is none of none, read and full")
 }
 
+// SessionSettings are how sessions are kept, and for how long.
+type SessionSettings struct {
+	// Store keeps the sessions: any gorilla/sessions store. What it is given to keep
+	// is encrypted already. By default an encrypted cookie is all that keeps a session.
+	Store sessions.Store
+
+	// Own replaces Store, for a site that has sessions of its own.
+	Own Sessions
+
+	// Idle ends a session that was not used for so long. The default is 30
+	// minutes. Lifetime ends it in any case; the default is 12 hours.
+	//
+	// What is ended before its time is remembered for Lifetime, so relying
+	// parties that share Config.Revocations have the same.
+	Idle     time.Duration
+	Lifetime time.Duration
+
+	// Epoch is any text. Changing it ends all sessions that have begun, for
+	// good: they note it, so nothing has to be remembered. All instances have the
+	// same. The default is "".
+	Epoch string
+}
+
+func (s SessionSettings) withDefaults() SessionSettings {
+	if s.Idle == 0 {
+		s.Idle = 30 * time.Minute
+	}
+	if s.Lifetime == 0 {
+		s.Lifetime = 12 * time.Hour
+	}
+	return s
+}
+
+func (s SessionSettings) check(bad bad) {
+	if s.Idle < 0 || s.Lifetime < 0 {
+		bad("Session.Idle, Session.Lifetime", "must not be negative")
+	}
+	if s.Own != nil && s.Store != nil {
+		bad("Session.Own, Session.Store", "only one of them can be set")
+	}
+}
+
+// TokenSettings have the tokens of sessions kept.
+type TokenSettings struct {
+	// Store keeps the tokens, encrypted, so that a site can call an API as the agent
+	// and have long sessions confirmed. By default none is kept.
+	Store TokenStore
+
+	// ConfirmEvery is how often the server is asked whether it still stands by a
+	// session whose tokens are kept. It is done in the background, when the session
+	// is used. Two answers that it does not, half a minute apart, end the session.
+	// The default is 15 minutes; never, if negative.
+	ConfirmEvery time.Duration
+
+	// ConfirmGrace ends a session that is to be confirmed and could not be for so
+	// long, because the server, or a store, gave no answer. By default such a
+	// session goes on.
+	ConfirmGrace time.Duration
+}
+
+func (t TokenSettings) withDefaults() TokenSettings {
+	if t.ConfirmEvery == 0 {
+		t.ConfirmEvery = 15 * time.Minute
+	}
+	return t
+}
+
+func (t TokenSettings) check(bad bad) {
+	if t.ConfirmGrace < 0 {
+		bad("Tokens.ConfirmGrace", "must not be negative")
+	}
+}
+
 // A Session says who acts in a request. Handlers get it from [FromContext] and
 // treat it as read-only.
 type Session struct {
@@ -81,9 +157,11 @@ type Session struct {
 
 	// What the relying party compares on each request: a session ends when one of
 	// these is another than it was when the agent signed in.
-	Marks    Marks  `json:"marks,omitzero"`      // of the RevocationStore
-	GrantEra int64  `json:"grant_era,omitempty"` // the link policy's, see Link
-	Epoch    string `json:"epoch,omitempty"`     // Config.SessionEpoch
+	SiteMark  string `json:"site_mark,omitempty"`  // of the RevocationStore: of the whole site,
+	AgentMark string `json:"agent_mark,omitempty"` // of the agent
+	UserMark  string `json:"user_mark,omitempty"`  // and of the user; each empty where there was none
+	GrantEra  int64  `json:"grant_era,omitempty"`  // the link policy's, see Principal
+	Epoch     string `json:"epoch,omitempty"`      // Config.Session.Epoch
 
 	// RemoteAddr is the client's IP address in this request, without port, by
 	// Config.ClientAddr; empty where that gives none. It is not kept.
@@ -94,13 +172,8 @@ type Session struct {
 	rest    string    // encoded fields of a later version, kept for the instances that know them
 }
 
-// Marks are those of a [RevocationStore] that a session began under, each empty
-// where there was none.
-type Marks struct {
-	All   string `json:"all,omitempty"`   // of the whole site
-	Agent string `json:"agent,omitempty"` // of the agent
-	User  string `json:"user,omitempty"`  // of the user
-}
+// marks are those of the RevocationStore that a session begins under.
+type marks struct{ site, agent, user string }
 
 // May reports whether the session may perform the action of this name: one with
 // AccessFull may perform any, one with AccessRead those in Actions, others none.
@@ -122,9 +195,7 @@ func (s *Session) Byline(owner string) string {
 // LogValue gives the names under which every event of this package is logged as
 // well: agent_session, performed_by, on_behalf_of and so on.
 func (s *Session) LogValue() slog.Value {
-	e := Event{Issuer: s.Agent.Issuer, RemoteAddr: s.RemoteAddr}
-	e.of(s)
-	return slog.GroupValue(e.attributes()...)
+	return withSession(audit.Event{Issuer: s.Agent.Issuer, RemoteAddr: s.RemoteAddr}, s).LogValue()
 }
 
 // Sessions is what keeps sessions between requests. A site that has sessions
@@ -136,7 +207,7 @@ func (s *Session) LogValue() slog.Value {
 //
 // All exported fields of a session are kept but RemoteAddr, times to the
 // millisecond at least and never rounded up. What is not exported may get lost: a
-// reload of the callback is then refused with ErrState, and the session goes on.
+// reload of the callback is then refused, and the session goes on.
 type Sessions interface {
 	// Start makes s the client's session, under an identifier that the client
 	// did not have before, and ends the agent session it had. It is called before
@@ -159,7 +230,7 @@ type Sessions interface {
 }
 
 // ErrNoSession is what Sessions.Load returns for a client that has no session.
-const ErrNoSession Reason = "no_session"
+var ErrNoSession = errors.New("authagent: no session")
 
 // ErrSessionEnded is what Sessions.Load returns for a client whose session has
 // ended: it is too old, was removed, or cannot be read.
@@ -186,6 +257,10 @@ type RevocationStore interface {
 	// else. It is called on each request of an agent; an error refuses the request.
 	Marks(ctx context.Context, keys []string) ([]string, error)
 }
+
+// ErrConflict is what a store returns that has changed nothing, since what it was to
+// change is not as its caller has seen it.
+var ErrConflict = errors.New("authagent: changed in the meantime")
 
 // A TokenStore keeps the tokens of sessions, and is shared by all instances of a
 // site. Without one, no token is kept. It never sees a token: a value is
@@ -424,7 +499,7 @@ func (s *Session) append(b []byte) []byte {
 
 // later are the fields that came after the first ones, which so may be missing.
 func (s *Session) later() [5]*string {
-	return [...]*string{&s.RedirectURL, &s.Marks.All, &s.Marks.Agent, &s.Marks.User, &s.Epoch}
+	return [...]*string{&s.RedirectURL, &s.SiteMark, &s.AgentMark, &s.UserMark, &s.Epoch}
 }
 
 func parseSession(value []byte) (*Session, error) {
@@ -479,7 +554,7 @@ func (rp *RelyingParty) EndUserSessions(ctx context.Context, userID string) erro
 }
 
 // EndAllSessions ends all agent sessions of the site that have begun, like
-// EndSession. To end them for good, change Config.SessionEpoch.
+// EndSession. To end them for good, change Config.Session.Epoch.
 func (rp *RelyingParty) EndAllSessions(ctx context.Context) error {
 	return rp.revoke(ctx, "all")
 }
@@ -492,7 +567,7 @@ const anyUser = "users"
 func (rp *RelyingParty) revoke(ctx context.Context, keys ...string) error {
 	// Until the last of them is over by every clock: that of the instance that
 	// started it, and that of the one which cleans up. The third is for the call.
-	until := time.Now().Add(rp.config.SessionLifetime + 3*clockSkew)
+	until := time.Now().Add(rp.config.Session.Lifetime + 3*clockSkew)
 	for _, key := range keys {
 		if err := rp.config.Revocations.Revoke(ctx, key, rand.Text(), until); err != nil {
 			return fmt.Errorf("authagent: record that sessions have ended: %w", err)
@@ -519,22 +594,22 @@ func (rp *RelyingParty) marks(ctx context.Context, keys ...string) ([]string, er
 // Those of the site and the agent are read before. So is the one of all users; where
 // it has changed since, the user's sessions may have been ended after the scenario
 // had looked at the account, and the session gets no mark of the user's that holds.
-func (rp *RelyingParty) enter(ctx context.Context, in *SignIn) (who Principal, under Marks, err error) {
+func (rp *RelyingParty) enter(ctx context.Context, in *SignIn) (who Principal, under marks, err error) {
 	before, err := rp.marks(ctx, "all", agentKey(in.Agent), anyUser)
 	if err != nil {
-		return Principal{}, Marks{}, err
+		return Principal{}, marks{}, err
 	}
 	if who, err = rp.config.Scenario.SignIn(ctx, in); err != nil {
-		return Principal{}, Marks{}, err
+		return Principal{}, marks{}, err
 	}
-	under = Marks{All: before[0], Agent: before[1]}
+	under = marks{site: before[0], agent: before[1]}
 	if who.UserID != "" {
 		after, err := rp.marks(ctx, anyUser, "user:"+who.UserID)
 		if err != nil {
-			return Principal{}, Marks{}, err
+			return Principal{}, marks{}, err
 		}
 		if after[0] == before[2] {
-			under.User = after[1]
+			under.user = after[1]
 		}
 	}
 	return who, under, nil
@@ -549,7 +624,7 @@ func (rp *RelyingParty) revoked(ctx context.Context, s *Session) (bool, error) {
 	if s.UserID != "" {
 		keys = append(keys, "user:"+s.UserID)
 	}
-	under := [...]string{"", s.Marks.Agent, s.Marks.All, s.Marks.User}
+	under := [...]string{"", s.AgentMark, s.SiteMark, s.UserMark}
 	marks, err := rp.marks(ctx, keys...)
 	for i, mark := range marks {
 		if mark != "" && mark != under[i] {
@@ -562,12 +637,12 @@ func (rp *RelyingParty) revoked(ctx context.Context, s *Session) (bool, error) {
 // newKeeper returns what keeps the tokens of sessions, or nil if the site wants
 // none kept.
 func (rp *RelyingParty) newKeeper(box *seal.Box) *tokens.Keeper {
-	if rp.config.Tokens == nil {
+	if rp.config.Tokens.Store == nil {
 		return nil
 	}
 	return &tokens.Keeper{
 		Store: guardedTokens{rp}, NotFound: ErrNotFound, Conflict: ErrConflict, Box: box,
-		Server: rp.server, Identity: rp.identity, Every: rp.config.ConfirmEvery, Grace: rp.config.ConfirmGrace,
+		Server: rp.server, Identity: rp.identity, Every: rp.config.Tokens.ConfirmEvery, Grace: rp.config.Tokens.ConfirmGrace,
 		Hooks: tokens.Hooks{Alive: rp.alive, End: rp.endUnconfirmed, Failed: rp.refreshFailed, Revoked: rp.tokensRevoked},
 	}
 }
@@ -577,19 +652,19 @@ func (rp *RelyingParty) newKeeper(box *seal.Box) *tokens.Keeper {
 type guardedTokens struct{ rp *RelyingParty }
 
 func (g guardedTokens) SaveTokens(ctx context.Context, sessionID string, old, sealed []byte, expires time.Time) error {
-	return g.rp.protect("save tokens", func() error { return g.rp.config.Tokens.SaveTokens(ctx, sessionID, old, sealed, expires) })
+	return g.rp.protect("save tokens", func() error { return g.rp.config.Tokens.Store.SaveTokens(ctx, sessionID, old, sealed, expires) })
 }
 
 func (g guardedTokens) LoadTokens(ctx context.Context, sessionID string) (value []byte, err error) {
 	err = g.rp.protect("load tokens", func() error {
-		value, err = g.rp.config.Tokens.LoadTokens(ctx, sessionID)
+		value, err = g.rp.config.Tokens.Store.LoadTokens(ctx, sessionID)
 		return err
 	})
 	return value, err
 }
 
 func (g guardedTokens) DeleteTokens(ctx context.Context, sessionID string) error {
-	return g.rp.protect("delete tokens", func() error { return g.rp.config.Tokens.DeleteTokens(ctx, sessionID) })
+	return g.rp.protect("delete tokens", func() error { return g.rp.config.Tokens.Store.DeleteTokens(ctx, sessionID) })
 }
 
 // keptFor is s as its tokens know it. The name binds their value to session and
@@ -616,7 +691,7 @@ func (rp *RelyingParty) alive(ctx context.Context, kept tokens.Session) (alive b
 		}
 		own := *sessionOf(kept) // which the scenario may change
 		err = rp.config.Scenario.CheckSession(ctx, &own)
-		if reason, ok := reasonOf(err); ok && reason != ErrPaused {
+		if reason, ok := reasonOf(err); ok && reason != problem.Paused {
 			return nil
 		}
 		alive = err == nil
@@ -631,24 +706,24 @@ func (rp *RelyingParty) endUnconfirmed(ctx context.Context, kept tokens.Session,
 	if err := rp.protect("end session", func() error { return rp.EndSession(ctx, s.ID) }); err != nil {
 		return err
 	}
-	e := asError(tokenError("confirm session", why))
+	e := asFailure(tokenError("confirm session", why))
 	if errors.Is(why, identity.ErrMismatch) {
-		rp.emit(ctx, Event{Name: EventSubjectMismatch}, s, e)
+		rp.emit(ctx, audit.Event{Name: audit.SubjectMismatch}, s, e)
 	}
-	rp.emit(ctx, Event{Name: EventSessionEnded}, s, e)
+	rp.emit(ctx, audit.Event{Name: audit.SessionEnded}, s, e)
 	return nil
 }
 
 func (rp *RelyingParty) refreshFailed(ctx context.Context, kept tokens.Session, why error) {
-	rp.emit(ctx, Event{Name: EventRefreshFailed}, sessionOf(kept), asError(tokenError("refresh tokens", why)))
+	rp.emit(ctx, audit.Event{Name: audit.RefreshFailed}, sessionOf(kept), asFailure(tokenError("refresh tokens", why)))
 }
 
 func (rp *RelyingParty) tokensRevoked(ctx context.Context, kept tokens.Session, err error) {
 	if err == nil {
-		rp.emit(ctx, Event{Name: EventTokensRevoked, Outcome: OutcomeRequested}, sessionOf(kept), nil)
+		rp.emit(ctx, audit.Event{Name: audit.TokensRevoked, Outcome: audit.Requested}, sessionOf(kept), nil)
 		return
 	}
-	rp.emit(ctx, Event{Name: EventTokensRevoked, Outcome: OutcomeStillLive}, sessionOf(kept), asError(tokenError("revoke tokens", err)))
+	rp.emit(ctx, audit.Event{Name: audit.TokensRevoked, Outcome: audit.StillLive}, sessionOf(kept), asFailure(tokenError("revoke tokens", err)))
 }
 
 // tokenError says what an error about kept tokens means to the site.
@@ -659,17 +734,17 @@ func tokenError(step string, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, tokens.ErrEnded):
-		return fail(ErrNoSession, step, "%w", err)
+		return fail(problem.NoSession, step, "%w", err)
 	case errors.Is(err, wire.ErrInactive):
-		return fail(ErrNotConfirmed, step, "%w", err)
+		return fail(reasons.NotConfirmed, step, "%w", err)
 	case errors.Is(err, tokens.ErrNone), errors.Is(err, tokens.ErrAltered):
-		return fail(ErrNoTokens, step, "%w", err)
+		return fail(reasons.NoTokens, step, "%w", err)
 	case errors.Is(err, tokens.ErrShutdown):
-		return fail(ErrUnavailable, step, "%w", err)
+		return fail(problem.Unavailable, step, "%w", err)
 	case errors.As(err, &pause):
-		e := fail(ErrUnavailable, step, "%w", err)
+		e := fail(problem.Unavailable, step, "%w", err)
 		if pause.Err != nil {
-			e = asError(serverError(step, pause.Err))
+			e = asFailure(serverError(step, pause.Err)).cause
 		}
 		e.RetryAfter = max(time.Until(pause.Until), time.Second)
 		return e
@@ -723,13 +798,13 @@ func (rp *RelyingParty) releaseTokens(s *Session) {
 }
 
 // TokenSource returns the access tokens of a session, for a site that calls an API
-// as the agent. Config.Tokens has to be set. A token is refreshed before it
+// as the agent. Config.Tokens.Store has to be set. A token is refreshed before it
 // expires, once however many ask and at however many instances; ctx bounds the
 // wait, and a refresh goes on when it ends. The tokens come without a refresh
 // token, which is for this package alone to use.
 //
-// Its errors are of type [*Error]: ErrNoTokens where none are kept or the server
-// has refused them, ErrNoSession where the session has ended, and whatever keeps
+// Its errors are of type *[problem.Error]: "no_tokens" where none are kept or the server
+// has refused them, problem.NoSession where the session has ended, and whatever keeps
 // the server from answering, with RetryAfter.
 func (rp *RelyingParty) TokenSource(ctx context.Context, s *Session) oauth2.TokenSource {
 	own := *s
@@ -748,7 +823,7 @@ func (t *tokenSource) Token() (*oauth2.Token, error) { return t.token(t.ctx, "")
 // token returns the token in use, or another one if that was refused.
 func (t *tokenSource) token(ctx context.Context, refused string) (*oauth2.Token, error) {
 	if t.rp.tokens == nil {
-		return nil, fail(ErrNoTokens, "use tokens", "Config.Tokens is not set")
+		return nil, fail(reasons.NoTokens, "use tokens", "Config.Tokens.Store is not set")
 	}
 	token, err := t.rp.tokens.Token(ctx, keptFor(t.session), refused)
 	if err != nil {
@@ -795,50 +870,6 @@ func (rp *RelyingParty) Shutdown(ctx context.Context) error {
 		return fmt.Errorf("authagent: %w", err)
 	}
 	return nil
-}
-
-// Refresh exchanges a refresh token for new tokens. The old ones are of no use
-// afterwards, unless the error is one of the network.
-func (rp *RelyingParty) Refresh(ctx context.Context, t *oauth2.Token) (*oauth2.Token, error) {
-	fresh, err := rp.server.Refresh(ctx, t.RefreshToken)
-	if err != nil {
-		return nil, serverError("refresh token", err)
-	}
-	fresh.ID = "" // nobody has verified it, and who it is was settled at sign-in
-	return publicToken(fresh), nil
-}
-
-// Revoke asks the server to revoke a token, refresh token first (RFC 7009).
-// Without an error the server has taken the request, which does not prove that it
-// did anything: the published one says yes to everything.
-func (rp *RelyingParty) Revoke(ctx context.Context, t *oauth2.Token) error {
-	if t.RefreshToken != "" {
-		return serverError("revoke token", rp.server.Revoke(ctx, t.RefreshToken, "refresh_token"))
-	}
-	return serverError("revoke token", rp.server.Revoke(ctx, t.AccessToken, "access_token"))
-}
-
-// An Introspection is what the server says of an access token (RFC 7662 section
-// 2.2). One that is not active has nothing else set. The published server also
-// calls a token inactive when its database is down.
-type Introspection struct {
-	Active    bool
-	Subject   string
-	ClientID  string // compare it: the published server answers for any client's token
-	Model     string // self-declared
-	Scope     string
-	ExpiresAt time.Time // zero if not said
-}
-
-// Introspect asks the server about an access token.
-func (rp *RelyingParty) Introspect(ctx context.Context, t *oauth2.Token) (*Introspection, error) {
-	in, err := rp.server.Introspect(ctx, t.AccessToken)
-	if err != nil {
-		return nil, serverError("introspect token", err)
-	}
-	return &Introspection{
-		Active: in.Active, Subject: in.Subject, ClientID: in.ClientID, Model: in.Model, Scope: in.Scope, ExpiresAt: in.Expires,
-	}, nil
 }
 
 // clockSkew is how far the clocks of two instances may be apart.

@@ -52,7 +52,7 @@ func newCluster(t testing.TB, change ...func(b *bench, c *authagent.Config)) *cl
 		RedirectURL: k.site.URL + "/auth/agent/callback",
 		SessionKeys: [][]byte{newKey()},
 		Scenario:    authagent.FullAccount(k.users, authagent.TrustEmail),
-		HTTPClient:  &http.Client{Transport: k.hosts},
+		Provider:    authagent.Provider{HTTPClient: &http.Client{Transport: k.hosts}},
 		Logger:      debugLog(k.log),
 		Audit:       k.events.add,
 	}
@@ -149,7 +149,7 @@ func eachStore(t *testing.T, f func(t *testing.T, k *cluster)) {
 			store := test.store(t)
 			synctest.Test(t, func(t *testing.T) {
 				f(t, newCluster(t, func(_ *bench, c *authagent.Config) {
-					c.SessionStore = store
+					c.Session.Store = store
 					c.Revocations = &memstore.Revocations{}
 				}))
 			})
@@ -200,7 +200,7 @@ func TestShortSession_SES_1(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newCluster(t, func(_ *bench, c *authagent.Config) {
-					c.SessionStore, c.SessionLifetime = store, 900*time.Millisecond
+					c.Session.Store, c.Session.Lifetime = store, 900*time.Millisecond
 				})
 				c := k.browser()
 				k.mustSignIn(c, k.agent)
@@ -248,7 +248,7 @@ func TestSessionIsNew(t *testing.T) {
 		name, ended := k.sessionCookie(first)
 		k.do(first, http.MethodPost, "/auth/agent/logout")
 		planted := map[string]string{"SES-2 client-chosen": "AAAAAAAAAAAAAAAA", "SES-2 of an ended session": ended}
-		if store := k.config.SessionStore; store != nil {
+		if store := k.config.Session.Store; store != nil {
 			// A session of the store that nobody is signed in to.
 			w := httptest.NewRecorder()
 			empty := sessions.NewSession(store, name)
@@ -340,7 +340,7 @@ func TestIdleLimitIsKept(t *testing.T) {
 	for _, idle := range []time.Duration{10 * time.Second, 5 * time.Minute, 24 * time.Hour} {
 		t.Run("SES-4 "+idle.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				k := newCluster(t, func(_ *bench, c *authagent.Config) { c.SessionIdle, c.SessionLifetime = idle, 100*time.Hour })
+				k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Session.Idle, c.Session.Lifetime = idle, 100*time.Hour })
 				c := k.browser()
 				k.mustSignIn(c, k.agent)
 				for range 3 {
@@ -395,8 +395,8 @@ func TestBadSessionCookie(t *testing.T) {
 		name, value := k.sessionCookie(c)
 		alien := newCluster(t, func(_ *bench, c *authagent.Config) {
 			c.ClientSecret = "another"
-			if _, cookies := k.config.SessionStore.(*sessions.CookieStore); cookies {
-				c.SessionStore = sessions.NewCookieStore(newKey())
+			if _, cookies := k.config.Session.Store.(*sessions.CookieStore); cookies {
+				c.Session.Store = sessions.NewCookieStore(newKey())
 			}
 		})
 		alien.config.ClientSecret = alien.as.AddClient(authagenttest.Client{
@@ -535,7 +535,7 @@ func TestNoTokenInCookies(t *testing.T) {
 		t.Run(fmt.Sprintf("SES-8 keep=%v", keep), func(t *testing.T) {
 			eachStore(t, func(t *testing.T, k *cluster) {
 				if keep {
-					k.instance("", func(c *authagent.Config) { c.Tokens = &memstore.Tokens{} })
+					k.instance("", func(c *authagent.Config) { c.Tokens.Store = &memstore.Tokens{} })
 				}
 				issued := k.watchTokens()
 				c := k.browser()
@@ -766,7 +766,7 @@ func (m *mapSessions) End(w http.ResponseWriter, r *http.Request) error {
 func TestOwnSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		own := &mapSessions{}
-		k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Sessions = own })
+		k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Session.Own = own })
 		c := k.browser()
 		first := k.mustSignIn(c, k.agent)
 		former := k.cookies(c)
@@ -831,7 +831,7 @@ func TestLogoutAcrossClocks(t *testing.T) {
 	for _, by := range []time.Duration{0, time.Second, 2 * time.Minute, 5 * time.Minute} {
 		t.Run("SES-3 "+by.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Sessions = &aheadSessions{by: by} })
+				k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Session.Own = &aheadSessions{by: by} })
 				c := k.browser()
 				k.mustSignIn(c, k.agent)
 				saved := k.cookies(c)
@@ -863,7 +863,7 @@ func (m *oneSession) Load(http.ResponseWriter, *http.Request) (*authagent.Sessio
 // relying parties in one place: neither takes those of the other.
 func TestSessionOfAnotherIssuer(t *testing.T) {
 	own := &oneSession{}
-	k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Sessions = own })
+	k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Session.Own = own })
 	good := authagent.Session{
 		ID: "s", Agent: authagent.Agent{Issuer: k.as.URL, ID: "agent_alice"}, UserID: k.aliceID,
 		Access: authagent.AccessFull, StartedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour),
@@ -900,7 +900,7 @@ func TestLoadedSessionIsCopied(t *testing.T) {
 	l := &lowering{}
 	own := &oneSession{session: &authagent.Session{ID: "s", Access: authagent.AccessFull, UserID: "user_1", ExpiresAt: time.Now().Add(time.Hour)}}
 	k := newCluster(t, func(b *bench, c *authagent.Config) {
-		l.Scenario, c.Scenario, c.Sessions = c.Scenario, l, own
+		l.Scenario, c.Scenario, c.Session.Own = c.Scenario, l, own
 		own.session.Agent = authagent.Agent{Issuer: c.Issuer, ID: "agent_alice"}
 		own.session.Scenario, own.session.RedirectURL = "FullAccount", c.RedirectURL
 	})

@@ -16,7 +16,7 @@ func TestSessionsKit(t *testing.T) {
 	own := func(store sessions.Store) func() authagent.Sessions {
 		config := authagent.Config{
 			Issuer: "https://as.example", ClientID: "c", ClientSecret: "s", RedirectURL: "https://site.example/auth/agent/callback",
-			SessionKeys: [][]byte{newKey()}, SessionStore: store, Scenario: authagent.FreshProfile(verbose{}),
+			SessionKeys: [][]byte{newKey()}, Session: authagent.SessionSettings{Store: store}, Scenario: authagent.FreshProfile(verbose{}),
 		}
 		return func() authagent.Sessions {
 			rp, err := authagent.New(config)

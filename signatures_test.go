@@ -20,6 +20,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // A signer has a key of one kind and signs with it by any algorithm of that kind.
@@ -178,21 +179,21 @@ func TestKeysThatCannotBeRead(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		answer wrapper
-		want   authagent.Reason
+		want   problem.Reason
 	}{
-		{"404", authagenttest.Reply(404, "text/plain", "404"), authagent.ErrKeys},
-		{"403", authagenttest.Reply(403, "text/html", "no"), authagent.ErrKeys},
-		{"page", authagenttest.Reply(200, "text/html", "<p>Welcome"), authagent.ErrKeys},
-		{"redirect", authagenttest.RedirectTo(302, "/elsewhere"), authagent.ErrKeys},
-		{"junk", authagenttest.Reply(200, "application/json", "{"), authagent.ErrKeys},
-		{"no keys", authagenttest.Reply(200, "application/json", "{}"), authagent.ErrKeys},
-		{"keys are null", authagenttest.Reply(200, "application/json", `{"keys":null}`), authagent.ErrKeys},
-		{"keys are an object", authagenttest.Reply(200, "application/json", `{"keys":{}}`), authagent.ErrKeys},
-		{"endless", authagenttest.Endless(), authagent.ErrKeys},
-		{"none that is known", set(with(es, members{"crv": "secp256k1"}), members{"kty": "oct", "k": "AAAA"}), authagent.ErrKeys},
-		{"empty", set(), authagent.ErrIdentity},
-		{"500", authagenttest.Reply(500, "", ""), authagent.ErrUnavailable},
-		{"cut", abort, authagent.ErrUnavailable},
+		{"404", authagenttest.Reply(404, "text/plain", "404"), problem.Reason("keys_unreadable")},
+		{"403", authagenttest.Reply(403, "text/html", "no"), problem.Reason("keys_unreadable")},
+		{"page", authagenttest.Reply(200, "text/html", "<p>Welcome"), problem.Reason("keys_unreadable")},
+		{"redirect", authagenttest.RedirectTo(302, "/elsewhere"), problem.Reason("keys_unreadable")},
+		{"junk", authagenttest.Reply(200, "application/json", "{"), problem.Reason("keys_unreadable")},
+		{"no keys", authagenttest.Reply(200, "application/json", "{}"), problem.Reason("keys_unreadable")},
+		{"keys are null", authagenttest.Reply(200, "application/json", `{"keys":null}`), problem.Reason("keys_unreadable")},
+		{"keys are an object", authagenttest.Reply(200, "application/json", `{"keys":{}}`), problem.Reason("keys_unreadable")},
+		{"endless", authagenttest.Endless(), problem.Reason("keys_unreadable")},
+		{"none that is known", set(with(es, members{"crv": "secp256k1"}), members{"kty": "oct", "k": "AAAA"}), problem.Reason("keys_unreadable")},
+		{"empty", set(), problem.Reason("identity_mismatch")},
+		{"500", authagenttest.Reply(500, "", ""), problem.Unavailable},
+		{"cut", abort, problem.Unavailable},
 		{"another media type", authagenttest.Reply(200, "text/plain", string(document)), ""},
 		{"key set", authagenttest.Reply(200, "application/jwk-set+json", string(document)), ""},
 	} {
@@ -205,10 +206,10 @@ func TestKeysThatCannotBeRead(t *testing.T) {
 				t.Errorf("status %d %s", resp.StatusCode, resp.body)
 			}
 			findings := fmt.Sprint(b.rp.Check(t.Context()))
-			if got := strings.Contains(findings, "ERROR Issuer: The keys"); got != (test.want == authagent.ErrKeys || test.want == authagent.ErrUnavailable) {
+			if got := strings.Contains(findings, "ERROR Issuer: The keys"); got != (test.want == problem.Reason("keys_unreadable") || test.want == problem.Unavailable) {
 				t.Errorf("findings %s", findings)
 			}
-			if test.want == authagent.ErrKeys && (resp.StatusCode != 502 || !strings.Contains(b.log.String(), "reason=keys_unreadable")) {
+			if test.want == problem.Reason("keys_unreadable") && (resp.StatusCode != 502 || !strings.Contains(b.log.String(), "reason=keys_unreadable")) {
 				t.Errorf("status %d, log %s", resp.StatusCode, b.log)
 			}
 		})
@@ -303,28 +304,28 @@ func TestUnverifiedAccessToken(t *testing.T) {
 		introspection bool
 		want          any // asks, a Reason, or "" for what the token says
 	}{
-		{"Ed25519", zeros("Ed25519"), nil, true, authagent.ErrIdentity},
-		{"EdDSA", zeros("EdDSA"), nil, true, authagent.ErrIdentity},
-		{"ES256", zeros("ES256"), nil, true, authagent.ErrIdentity},
-		{"none", zeros("none"), nil, true, authagent.ErrIdentity},
+		{"Ed25519", zeros("Ed25519"), nil, true, problem.Reason("identity_mismatch")},
+		{"EdDSA", zeros("EdDSA"), nil, true, problem.Reason("identity_mismatch")},
+		{"ES256", zeros("ES256"), nil, true, problem.Reason("identity_mismatch")},
+		{"none", zeros("none"), nil, true, problem.Reason("identity_mismatch")},
 		{"ES256K", zeros("ES256K"), nil, true, asks},
 		{"XYZ", zeros("XYZ"), nil, true, asks},
 		{"HS256", zeros("HS256"), nil, true, asks},
 		{"es256", zeros("es256"), nil, true, asks},
-		{"Ed25519, no introspection", zeros("Ed25519"), nil, false, authagent.ErrIdentity},
-		{"ES256K, no introspection", zeros("ES256K"), nil, false, authagent.ErrIdentity},
-		{"XYZ, no introspection", zeros("XYZ"), nil, false, authagent.ErrIdentity},
-		{"HS256, no introspection", zeros("HS256"), nil, false, authagent.ErrIdentity},
+		{"Ed25519, no introspection", zeros("Ed25519"), nil, false, problem.Reason("identity_mismatch")},
+		{"ES256K, no introspection", zeros("ES256K"), nil, false, problem.Reason("identity_mismatch")},
+		{"XYZ, no introspection", zeros("XYZ"), nil, false, problem.Reason("identity_mismatch")},
+		{"HS256, no introspection", zeros("HS256"), nil, false, problem.Reason("identity_mismatch")},
 		{"HS256 of the client secret, no introspection", func(b *bench) string {
 			return signedHS256([]byte(b.config.ClientSecret), nil, b.accessClaims())
-		}, nil, false, authagent.ErrIdentity},
-		{"HS256, empty set", zeros("HS256"), none, false, authagent.Reason("")},
-		{"XYZ, empty set", zeros("XYZ"), none, false, authagent.ErrIdentity},
-		{"ES256, empty set", zeros("ES256"), none, false, authagent.ErrIdentity},
-		{"HS256, keys unreadable", zeros("HS256"), authagenttest.Reply(404, "", ""), false, authagent.ErrKeys},
-		{"HS256, keys down", zeros("HS256"), authagenttest.Reply(503, "", ""), false, authagent.ErrUnavailable},
+		}, nil, false, problem.Reason("identity_mismatch")},
+		{"HS256, empty set", zeros("HS256"), none, false, problem.Reason("")},
+		{"XYZ, empty set", zeros("XYZ"), none, false, problem.Reason("identity_mismatch")},
+		{"ES256, empty set", zeros("ES256"), none, false, problem.Reason("identity_mismatch")},
+		{"HS256, keys unreadable", zeros("HS256"), authagenttest.Reply(404, "", ""), false, problem.Reason("keys_unreadable")},
+		{"HS256, keys down", zeros("HS256"), authagenttest.Reply(503, "", ""), false, problem.Unavailable},
 		{"HS256, keys down, introspection", zeros("HS256"), authagenttest.Reply(503, "", ""), true, asks},
-		{"good", func(b *bench) string { return key.sign("ES256", nil, b.accessClaims()) }, nil, false, authagent.Reason("")},
+		{"good", func(b *bench) string { return key.sign("ES256", nil, b.accessClaims()) }, nil, false, problem.Reason("")},
 	} {
 		t.Run("ID-20 "+test.name, func(t *testing.T) {
 			b := newBenchOn(t, quickServer(t), func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.profiles) })
@@ -346,7 +347,7 @@ func TestUnverifiedAccessToken(t *testing.T) {
 				if s == nil || s.Agent.ID != "agent_as_the_server_says" {
 					t.Errorf("status %d %s, session %+v\n%s", resp.StatusCode, resp.body, s, b.log)
 				}
-			case test.want == authagent.Reason(""):
+			case test.want == problem.Reason(""):
 				if s == nil || s.Agent.ID != "agent_alice" {
 					t.Errorf("status %d %s, session %+v\n%s", resp.StatusCode, resp.body, s, b.log)
 				}
@@ -403,7 +404,7 @@ func TestSharedSecretIDToken(t *testing.T) {
 				if !keys {
 					as.Wrap(authagenttest.PathMetadata, authagenttest.WithoutMember("jwks_uri"))
 				}
-				b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.TokenKey = test.tokenKey })
+				b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Provider.TokenKey = test.tokenKey })
 				b.keySet(key.jwk())
 				b.forges(test.sign)
 				want := test.ok && (keys || !strings.Contains(test.name, "published"))
@@ -426,7 +427,7 @@ func TestAlgorithmInTheLog_ID_23(t *testing.T) {
 		b := newOIDCBench(t, signsES256)
 		b.keySet(key.jwk())
 		b.forges(func(c members) string { return unsigned(members{"alg": alg, "kid": "k"}, c) + "AAAA" })
-		if got := b.refused(b.browser(), b.agent).reason(); got != authagent.ErrIdentity {
+		if got := b.refused(b.browser(), b.agent).reason(); got != problem.Reason("identity_mismatch") {
 			t.Errorf("ID-23 %s: reason %s", alg, got)
 		}
 		if log := b.log.String(); !strings.Contains(log, want) || strings.Contains(log, "ignore all") {

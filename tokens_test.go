@@ -22,8 +22,10 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // A kept is a cluster that keeps tokens, and an API, https://api.example, that
@@ -39,8 +41,8 @@ func newKept(t *testing.T, change ...func(b *bench, c *authagent.Config)) *kept 
 	t.Helper()
 	store := &spyTokens{TokenStore: &memstore.Tokens{}}
 	setup := func(b *bench, c *authagent.Config) {
-		c.Tokens, c.Revocations, c.States = store, &memstore.Revocations{}, &memstore.States{}
-		c.Scenario, c.ConfirmEvery = authagent.FreshProfile(b.profiles), -1
+		c.Tokens.Store, c.Revocations, c.States = store, &memstore.Revocations{}, &memstore.States{}
+		c.Scenario, c.Tokens.ConfirmEvery = authagent.FreshProfile(b.profiles), -1
 	}
 	k := &kept{cluster: newCluster(t, append([]func(*bench, *authagent.Config){setup}, change...)...), store: store}
 	k.api = &apiServer{as: k.as}
@@ -82,7 +84,7 @@ func (k *kept) eventNames() (names []string) {
 			continue
 		}
 		name := string(e.Name)
-		if e.Name == authagent.EventTokensRevoked {
+		if e.Name == audit.TokensRevoked {
 			name += ":" + e.Outcome
 		} else if e.Reason != "" {
 			name += ":" + string(e.Reason)
@@ -300,9 +302,9 @@ func TestInstanceDies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKept(t)
 		other := k.instance("2", func(c *authagent.Config) {
-			c.HTTPClient = &http.Client{Transport: authagenttest.Hosts{}} // the network has gone
-			c.Endpoints = authagent.Endpoints{Authorization: k.as.URL + "/authorize", Token: k.as.URL + "/token", UserInfo: k.as.URL + "/userinfo"}
-			c.TokenEncoding = authagent.EncodingJSON
+			c.Provider.HTTPClient = &http.Client{Transport: authagenttest.Hosts{}} // the network has gone
+			c.Provider.Endpoints = authagent.Endpoints{Authorization: k.as.URL + "/authorize", Token: k.as.URL + "/token", UserInfo: k.as.URL + "/userinfo"}
+			c.Provider.TokenEncoding = "application/json"
 		})
 		s := k.mustSignIn(k.browser(), k.agent)
 		time.Sleep(2 * time.Hour)
@@ -312,7 +314,7 @@ func TestInstanceDies(t *testing.T) {
 			}
 			return nil
 		})
-		if _, err := k.call(other, s); !errors.Is(err, authagent.FaultNetwork) {
+		if _, err := k.call(other, s); !errors.Is(err, problem.Network) {
 			t.Errorf("REF-2: err %v", err)
 		}
 		k.store.failing(nil)
@@ -432,9 +434,9 @@ func TestRefreshSaved(t *testing.T) {
 		err   error
 		want  []string
 	}{
-		{"REF-3 always", func(n int) bool { return n >= 2 }, authagent.ErrStore, []string{"refresh_failed:store_failed", "tokens_revoked:requested"}},
+		{"REF-3 always", func(n int) bool { return n >= 2 }, problem.StoreFailed, []string{"refresh_failed:store_failed", "tokens_revoked:requested"}},
 		{"REF-3 three times", func(n int) bool { return n >= 2 && n <= 4 }, nil, nil},
-		{"REF-3 the claim", func(n int) bool { return n == 1 }, authagent.ErrStore, nil},
+		{"REF-3 the claim", func(n int) bool { return n == 1 }, problem.StoreFailed, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -469,9 +471,9 @@ func TestRefreshSaved(t *testing.T) {
 // taken for that of another instance.
 func TestSaveSeemsToFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := newKept(t, func(_ *bench, c *authagent.Config) { c.Tokens = &liar{TokenStore: c.Tokens} })
+		k := newKept(t, func(_ *bench, c *authagent.Config) { c.Tokens.Store = &liar{TokenStore: c.Tokens.Store} })
 		s := k.mustSignIn(k.browser(), k.agent)
-		lies := &k.config.Tokens.(*liar).lies
+		lies := &k.config.Tokens.Store.(*liar).lies
 		time.Sleep(2 * time.Hour)
 		lies.Store(2) // the claim is the first
 		k.mustCall(k.rp, s)
@@ -559,9 +561,9 @@ func TestRefreshGoesOn(t *testing.T) {
 // afterwards nothing is refreshed that could be cut off.
 func TestShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		seen := make(chan authagent.EventName, 10)
+		seen := make(chan audit.Name, 10)
 		k := newKept(t, func(_ *bench, c *authagent.Config) {
-			c.Audit = func(_ context.Context, e authagent.Event) { time.Sleep(10 * time.Second); seen <- e.Name }
+			c.Audit = func(_ context.Context, e audit.Event) { time.Sleep(10 * time.Second); seen <- e.Name }
 		})
 		s := k.mustSignIn(k.browser(), k.agent)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -574,7 +576,7 @@ func TestShutdown(t *testing.T) {
 		}
 		k.mustCall(k.rp, s) // a token that is good still is
 		time.Sleep(2 * time.Hour)
-		if _, err := k.call(k.rp, s); !errors.Is(err, authagent.ErrUnavailable) || k.refreshes() != 0 {
+		if _, err := k.call(k.rp, s); !errors.Is(err, problem.Unavailable) || k.refreshes() != 0 {
 			t.Errorf("REF-4: err %v, %d refreshes after shutdown", err, k.refreshes())
 		}
 	})
@@ -591,7 +593,7 @@ func TestRefreshRefused(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newKept(t, func(_ *bench, c *authagent.Config) {
 					if confirmed {
-						c.ConfirmEvery = 3 * time.Hour
+						c.Tokens.ConfirmEvery = 3 * time.Hour
 					}
 				})
 				c := k.browser()
@@ -605,7 +607,7 @@ func TestRefreshRefused(t *testing.T) {
 					var group sync.WaitGroup
 					for range 50 {
 						group.Go(func() {
-							if _, err := k.call(k.rp, s); !errors.Is(err, authagent.ErrNoTokens) {
+							if _, err := k.call(k.rp, s); !errors.Is(err, problem.Reason("no_tokens")) {
 								t.Errorf("REF-5: err %v", err)
 							}
 							if k.me(c) == nil {
@@ -640,12 +642,15 @@ func TestRefreshRefused(t *testing.T) {
 // published server refuse a refresh token that is good (protocol notes, 13).
 func TestRefusedForAMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := newKept(t, func(_ *bench, c *authagent.Config) { c.ConfirmEvery = 3 * time.Hour; c.SessionIdle = 6 * time.Hour })
+		k := newKept(t, func(_ *bench, c *authagent.Config) {
+			c.Tokens.ConfirmEvery = 3 * time.Hour
+			c.Session.Idle = 6 * time.Hour
+		})
 		c := k.browser()
 		s := k.mustSignIn(c, k.agent)
 		time.Sleep(2 * time.Hour)
 		k.as.Wrap(authagenttest.PathToken, authagenttest.Reply(400, "application/json", `{"error":"invalid_grant"}`))
-		if _, err := k.call(k.rp, s); !errors.Is(err, authagent.ErrNoTokens) {
+		if _, err := k.call(k.rp, s); !errors.Is(err, problem.Reason("no_tokens")) {
 			t.Errorf("err %v", err)
 		}
 		k.as.Wrap(authagenttest.PathToken, nil)
@@ -680,7 +685,7 @@ func TestRefreshTrouble(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				k := newKept(t, func(_ *bench, c *authagent.Config) { c.SessionIdle = 4 * time.Hour })
+				k := newKept(t, func(_ *bench, c *authagent.Config) { c.Session.Idle = 4 * time.Hour })
 				c := k.browser()
 				s := k.mustSignIn(c, k.agent)
 				time.Sleep(2 * time.Hour)
@@ -688,8 +693,8 @@ func TestRefreshTrouble(t *testing.T) {
 				for _, trouble := range test.trouble {
 					trouble(k)
 					for start := time.Now(); time.Since(start) < 2*time.Minute; time.Sleep(time.Second) {
-						var e *authagent.Error
-						if _, err := k.call(k.rp, s); !errors.As(err, &e) || e.Fault() == authagent.FaultAgent || e.RetryAfter <= 0 {
+						var e *problem.Error
+						if _, err := k.call(k.rp, s); !errors.As(err, &e) || e.Fault() == problem.Agent || e.RetryAfter <= 0 {
 							t.Fatalf("REF-6: err %v", err)
 						}
 						if k.me(c) == nil {
@@ -700,7 +705,7 @@ func TestRefreshTrouble(t *testing.T) {
 				if n := k.as.Count(authagenttest.PathToken); n > 6 {
 					t.Errorf("REF-6: %d requests", n)
 				}
-				if events := k.events.named(authagent.EventRefreshFailed); len(events) != 1 {
+				if events := k.events.named(audit.RefreshFailed); len(events) != 1 {
 					t.Errorf("REF-6: %d events", len(events))
 				}
 				k.as.Wrap(authagenttest.PathToken, nil)
@@ -711,7 +716,7 @@ func TestRefreshTrouble(t *testing.T) {
 				}
 				time.Sleep(3 * time.Minute)
 				k.mustCall(k.rp, s)
-				if n := len(k.events.named(authagent.EventRefreshFailed)); n != 1 {
+				if n := len(k.events.named(audit.RefreshFailed)); n != 1 {
 					t.Errorf("REF-6: %d events in the end", n)
 				}
 			})
@@ -819,7 +824,7 @@ func TestEarlyRefresh(t *testing.T) {
 // TestRefreshDoesNotLengthen: REF-7. A session ends when it ends, tokens and all.
 func TestRefreshDoesNotLengthen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := newKept(t, func(_ *bench, c *authagent.Config) { c.SessionLifetime, c.SessionIdle = 3*time.Hour, 3*time.Hour })
+		k := newKept(t, func(_ *bench, c *authagent.Config) { c.Session.Lifetime, c.Session.Idle = 3*time.Hour, 3*time.Hour })
 		c := k.browser()
 		s := k.mustSignIn(c, k.agent)
 		source := k.rp.TokenSource(context.Background(), s)
@@ -829,7 +834,7 @@ func TestRefreshDoesNotLengthen(t *testing.T) {
 				t.Fatalf("REF-7: err %v after %v", err, time.Since(start))
 			}
 		}
-		if _, err := source.Token(); !errors.Is(err, authagent.ErrNoSession) || k.me(c) != nil {
+		if _, err := source.Token(); !errors.Is(err, problem.NoSession) || k.me(c) != nil {
 			t.Errorf("REF-7: err %v after the session's end", err)
 		}
 	})
@@ -857,7 +862,7 @@ func TestLogoutRacesRefresh(t *testing.T) {
 		for name, configure := range eachServer {
 			t.Run(test.name+" "+name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					k := newKept(t, func(_ *bench, c *authagent.Config) { c.SessionIdle = 4 * time.Hour })
+					k := newKept(t, func(_ *bench, c *authagent.Config) { c.Session.Idle = 4 * time.Hour })
 					k.as.Configure(configure)
 					k.instance("2")
 					c := k.browser()
@@ -870,7 +875,7 @@ func TestLogoutRacesRefresh(t *testing.T) {
 					}))
 					var group sync.WaitGroup
 					group.Go(func() {
-						if _, err := k.call(k.rp, s); !errors.Is(err, authagent.ErrNoSession) {
+						if _, err := k.call(k.rp, s); !errors.Is(err, problem.NoSession) {
 							t.Errorf("REF-8: err %v", err)
 						}
 					})
@@ -910,10 +915,10 @@ func TestLogoutAtTheLastMoment(t *testing.T) {
 				store := &spyTokens{TokenStore: &memstore.Tokens{}}
 				var end atomic.Pointer[func()]
 				k := newKept(t, func(_ *bench, c *authagent.Config) {
-					c.SessionIdle, c.Tokens = 4*time.Hour, &endingTokens{store, test.after, &end}
+					c.Session.Idle, c.Tokens.Store = 4*time.Hour, &endingTokens{store, test.after, &end}
 				})
 				k.store = store
-				k.instance("2", func(c *authagent.Config) { c.Tokens = store })
+				k.instance("2", func(c *authagent.Config) { c.Tokens.Store = store })
 				c := k.browser()
 				s := k.mustSignIn(c, k.agent)
 				time.Sleep(2 * time.Hour)
@@ -926,7 +931,7 @@ func TestLogoutAtTheLastMoment(t *testing.T) {
 					k.do(c, http.MethodPost, "/auth/agent/logout", "X-Instance", "2")
 				}
 				end.Store(&logout)
-				if _, err := k.call(k.rp, s); !errors.Is(err, authagent.ErrNoSession) {
+				if _, err := k.call(k.rp, s); !errors.Is(err, problem.NoSession) {
 					t.Errorf("REF-8: err %v", err)
 				}
 				if len(*fresh) != 1 || !slices.Contains(k.revokedTokens(), (*fresh)[0].Refresh) {
@@ -990,7 +995,7 @@ func TestLogoutRevokes(t *testing.T) {
 					t.Error("REF-9: still signed in")
 				}
 				k.wantEvents("tokens_revoked:"+test.outcome, "session_ended")
-				if events := k.events.named(authagent.EventTokensRevoked); events[0].SessionID != s.ID || events[0].Agent != s.Agent {
+				if events := k.events.named(audit.TokensRevoked); events[0].SessionID != s.ID || events[0].Agent != s.Agent {
 					t.Errorf("REF-9: event %+v", events[0])
 				}
 				r := k.as.Requests(authagenttest.PathRevoke)
@@ -1032,7 +1037,7 @@ func TestEndedSessionsRevoke(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				k := newKept(t, func(_ *bench, c *authagent.Config) { c.SessionIdle, c.SessionLifetime = 8*time.Hour, 4*time.Hour })
+				k := newKept(t, func(_ *bench, c *authagent.Config) { c.Session.Idle, c.Session.Lifetime = 8*time.Hour, 4*time.Hour })
 				given := k.watch(nil)
 				c := k.browser()
 				s := k.mustSignIn(c, k.agent)
@@ -1051,7 +1056,7 @@ func TestEndedSessionsRevoke(t *testing.T) {
 func TestTokensAreSealed_REF_10(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		old, young := newKey(), newKey()
-		k := newKept(t, func(_ *bench, c *authagent.Config) { c.SessionKeys, c.SessionIdle = [][]byte{old}, 4*time.Hour })
+		k := newKept(t, func(_ *bench, c *authagent.Config) { c.SessionKeys, c.Session.Idle = [][]byte{old}, 4*time.Hour })
 		given := k.watch(nil)
 		alice, bob := k.browser(), k.browser()
 		a := k.mustSignIn(alice, k.agent)
@@ -1086,7 +1091,7 @@ func TestTokensAreSealed_REF_10(t *testing.T) {
 			c *http.Client
 			s *authagent.Session
 		}{{alice, a}, {bob, b}} {
-			if _, err := k.call(both, test.s); !errors.Is(err, authagent.ErrNoTokens) {
+			if _, err := k.call(both, test.s); !errors.Is(err, problem.Reason("no_tokens")) {
 				t.Errorf("REF-10: err %v with another session's tokens", err)
 			}
 			if k.get(k.bare(), "/me", "Cookie", k.cookies(test.c), "X-Instance", "2").StatusCode != http.StatusUnauthorized {
@@ -1132,13 +1137,13 @@ func TestRefreshedSubject(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				k := newKept(t, func(_ *bench, c *authagent.Config) { c.SessionIdle = 4 * time.Hour })
+				k := newKept(t, func(_ *bench, c *authagent.Config) { c.Session.Idle = 4 * time.Hour })
 				c := k.browser()
 				s := k.mustSignIn(c, k.agent)
 				time.Sleep(2 * time.Hour)
 				fresh := k.watch(test.wrap)
 				_, err := k.call(k.rp, s)
-				if errors.Is(err, authagent.ErrIdentity) != test.ends || (k.me(c) == nil) != test.ends {
+				if errors.Is(err, problem.Reason("identity_mismatch")) != test.ends || (k.me(c) == nil) != test.ends {
 					t.Errorf("err %v, session %v", err, k.me(c))
 				}
 				if !test.ends {
@@ -1169,7 +1174,7 @@ func TestRefreshedActor(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				k := newKept(t, func(_ *bench, c *authagent.Config) { c.SessionIdle, c.SubjectIsUser = 4*time.Hour, true })
+				k := newKept(t, func(_ *bench, c *authagent.Config) { c.Session.Idle, c.Provider.SubjectIsUser = 4*time.Hour, true })
 				k.as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.ActorClaim = true })
 				c := k.browser()
 				s := k.mustSignIn(c, k.as.AddAgent(authagenttest.Agent{ID: "agent_x", UserID: "owner_y", Email: "alice@example.com"}))
@@ -1181,7 +1186,7 @@ func TestRefreshedActor(t *testing.T) {
 					}, test.change))
 				}))
 				_, err := k.call(k.rp, s)
-				if errors.Is(err, authagent.ErrIdentity) != test.ends || (k.me(c) == nil) != test.ends {
+				if errors.Is(err, problem.Reason("identity_mismatch")) != test.ends || (k.me(c) == nil) != test.ends {
 					t.Errorf("err %v, session %v", err, k.me(c))
 				}
 				if test.ends && k.api.used((*fresh)[0].Access) {
@@ -1226,12 +1231,12 @@ func TestHalfRefresh(t *testing.T) {
 		k.mustCall(k.rp, s)
 		time.Sleep(2 * time.Hour)
 		k.as.Outage(authagenttest.OutageInserts) // the old pair dies, and there is no new one
-		if _, err := k.call(k.rp, s); !errors.Is(err, authagent.FaultServer) {
+		if _, err := k.call(k.rp, s); !errors.Is(err, problem.Server) {
 			t.Errorf("err %v", err)
 		}
 		k.as.Outage(authagenttest.OutageNone)
 		time.Sleep(5 * time.Minute)
-		if _, err := k.call(k.rp, s); !errors.Is(err, authagent.ErrNoTokens) {
+		if _, err := k.call(k.rp, s); !errors.Is(err, problem.Reason("no_tokens")) {
 			t.Errorf("err %v", err)
 		}
 		k.wantEvents("refresh_failed:server_unavailable", "refresh_failed:no_tokens")
@@ -1341,11 +1346,11 @@ func TestTokenSource(t *testing.T) {
 		if err != nil || !token.Valid() || token.RefreshToken != "" || token.Type() != "Bearer" || time.Until(token.Expiry) > time.Hour {
 			t.Errorf("token %+v, %v", token, err)
 		}
-		if _, err := newCluster(t).rp.TokenSource(context.Background(), s).Token(); !errors.Is(err, authagent.ErrNoTokens) {
+		if _, err := newCluster(t).rp.TokenSource(context.Background(), s).Token(); !errors.Is(err, problem.Reason("no_tokens")) {
 			t.Errorf("err %v where no tokens are kept", err)
 		}
 		k.do(c, http.MethodPost, "/auth/agent/logout")
-		if _, err := source.Token(); !errors.Is(err, authagent.ErrNoSession) {
+		if _, err := source.Token(); !errors.Is(err, problem.NoSession) {
 			t.Errorf("err %v after logout", err)
 		}
 	})
@@ -1359,9 +1364,9 @@ func TestTokensOfRefusedSession(t *testing.T) {
 		says, want error
 		kept       bool
 	}{
-		{authagent.ErrLink, authagent.ErrNoSession, false},
-		{authagent.ErrPaused, authagent.ErrPaused, true},
-		{errors.New("connection refused"), authagent.ErrStore, true},
+		{problem.LinkRefused, problem.NoSession, false},
+		{problem.Paused, problem.Paused, true},
+		{errors.New("connection refused"), problem.StoreFailed, true},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			checker := &sayingScenario{}
@@ -1406,7 +1411,7 @@ func TestTokensStayOut(t *testing.T) {
 		for _, path := range []string{authagenttest.PathToken, authagenttest.PathIntrospect, authagenttest.PathRevoke} {
 			t.Run("LOG-1 "+name+" at "+path, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					k := newKept(t, confirming, func(_ *bench, c *authagent.Config) { c.SessionIdle = 4 * time.Hour })
+					k := newKept(t, confirming, func(_ *bench, c *authagent.Config) { c.Session.Idle = 4 * time.Hour })
 					given := k.watch(nil)
 					c := k.browser()
 					s := k.mustSignIn(c, k.agent)

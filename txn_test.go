@@ -19,8 +19,10 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // loginCookies returns the pending logins that a browser holds, by name.
@@ -54,14 +56,14 @@ func withQuery(t testing.TB, address string, change map[string]string) string {
 
 // mustReject checks a refused callback, with the reason that it must have and
 // the one event.
-func (b *bench) mustReject(c *http.Client, callback string, want authagent.Reason, header ...string) *response {
+func (b *bench) mustReject(c *http.Client, callback string, want problem.Reason, header ...string) *response {
 	b.t.Helper()
-	before, events := b.backChannel(), len(b.events.named(authagent.EventLoginFailed))
+	before, events := b.backChannel(), len(b.events.named(audit.LoginFailed))
 	resp := b.get(c, callback, header...)
 	if got := b.rejected(c, resp, before); got != want {
 		b.t.Errorf("reason %q, want %q", got, want)
 	}
-	failed := b.events.named(authagent.EventLoginFailed)[events:]
+	failed := b.events.named(audit.LoginFailed)[events:]
 	if len(failed) != 1 || failed[0].Reason != want {
 		b.t.Errorf("events %+v, want one with reason %q", failed, want)
 	}
@@ -74,9 +76,9 @@ func TestOtherBrowser_TXN_1_TXN_2(t *testing.T) {
 	b := newBench(t)
 	attacker, victim := b.browser(), b.browser()
 	callback := b.authorize(b.agent, b.begin(attacker, ""))
-	b.mustReject(victim, callback, authagent.ErrState) // TXN-1: an empty jar
+	b.mustReject(victim, callback, problem.Reason("state_mismatch")) // TXN-1: an empty jar
 	own := b.begin(victim, "")
-	resp := b.mustReject(victim, callback, authagent.ErrState) // TXN-2
+	resp := b.mustReject(victim, callback, problem.Reason("state_mismatch")) // TXN-2
 	if len(resp.Cookies()) != 0 {
 		t.Errorf("cookies %v after a foreign state, want none (TXN-13)", resp.Cookies())
 	}
@@ -109,12 +111,12 @@ func TestAlteredState_TXN_3(t *testing.T) {
 		for browser, client := range map[string]*http.Client{"own": c, "empty": b.browser()} {
 			t.Run(name+"/"+browser, func(t *testing.T) {
 				b.t = t
-				b.mustReject(client, withQuery(t, callback, map[string]string{"state": altered}), authagent.ErrState)
+				b.mustReject(client, withQuery(t, callback, map[string]string{"state": altered}), problem.Reason("state_mismatch"))
 			})
 		}
 	}
 	b.t = t
-	b.mustReject(c, callback+"&x=1&state=", authagent.ErrRequest)
+	b.mustReject(c, callback+"&x=1&state=", problem.InvalidRequest)
 	if resp := b.get(c, callback); resp.StatusCode != http.StatusSeeOther {
 		t.Errorf("the state itself: status %d %s", resp.StatusCode, resp.body)
 	}
@@ -138,7 +140,7 @@ func TestReplay_TXN_4(t *testing.T) {
 	for name, value := range before {
 		b.setCookie(replay, name, value)
 	}
-	b.mustReject(replay, callback, authagent.ErrStateUsed)
+	b.mustReject(replay, callback, problem.Reason("state_used"))
 	if b.me(replay) != nil {
 		t.Error("the replay is signed in")
 	}
@@ -178,8 +180,8 @@ func TestReplayElsewhere_TXN_4(t *testing.T) {
 func TestExpiry_TXN_5(t *testing.T) {
 	for _, test := range []struct {
 		after time.Duration
-		want  authagent.Reason // empty for a sign-in
-	}{{150 * time.Second, ""}, {9*time.Minute + 50*time.Second, ""}, {10*time.Minute + 2*time.Second, authagent.ErrStateExpired}, {16 * time.Minute, authagent.ErrStateExpired}} {
+		want  problem.Reason // empty for a sign-in
+	}{{150 * time.Second, ""}, {9*time.Minute + 50*time.Second, ""}, {10*time.Minute + 2*time.Second, problem.Reason("state_expired")}, {16 * time.Minute, problem.Reason("state_expired")}} {
 		t.Run(test.after.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				as := authagenttest.NewUnstartedServer()
@@ -190,7 +192,7 @@ func TestExpiry_TXN_5(t *testing.T) {
 				rp, err := authagent.New(authagent.Config{
 					Issuer: as.URL, ClientID: "site", ClientSecret: "secret", RedirectURL: fuzzOrigin + "/auth/agent/callback",
 					SessionKeys: [][]byte{newKey()}, Scenario: authagent.FreshProfile(&memstore.Profiles{}),
-					HTTPClient: &http.Client{Transport: hosts}, Logger: discardLog(),
+					Provider: authagent.Provider{HTTPClient: &http.Client{Transport: hosts}}, Logger: discardLog(),
 				})
 				if err != nil {
 					t.Fatal(err)
@@ -299,7 +301,7 @@ func TestCodeInjection_TXN_9(t *testing.T) {
 	callback := b.authorize(b.agent, b.begin(c, ""))
 	before := b.backChannel()
 	resp := b.get(c, withQuery(t, callback, map[string]string{"code": stolen}))
-	if resp.StatusCode != http.StatusBadRequest || resp.reason() != authagent.ErrCode {
+	if resp.StatusCode != http.StatusBadRequest || resp.reason() != problem.Reason("code_refused") {
 		t.Errorf("status %d %s", resp.StatusCode, resp.body)
 	}
 	if n := b.backChannel() - before; n != 1 {
@@ -485,13 +487,13 @@ func TestStateStoreFails(t *testing.T) {
 		fails            int32
 		recorded, panics bool
 		again            string // the instance of the second try
-		want             authagent.Reason
+		want             problem.Reason
 	}{
 		{"TXN-15 once", 1, false, false, "", ""},
 		{"TXN-15 a panic", 1, false, true, "", ""},
 		{"TXN-15 three times", 3, false, false, "", ""},
 		{"TXN-15 once, then at another instance", 1, false, false, "b", ""},
-		{"TXN-15 once, and recorded it all the same", 1, true, false, "", authagent.ErrStateUsed},
+		{"TXN-15 once, and recorded it all the same", 1, true, false, "", problem.Reason("state_used")},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			states := &failingStates{StateStore: &memstore.States{}, recorded: test.recorded, panics: test.panics}
@@ -502,7 +504,7 @@ func TestStateStoreFails(t *testing.T) {
 			states.fails.Store(test.fails)
 			for range test.fails {
 				resp := k.get(c, callback)
-				if resp.reason() != authagent.ErrStore || !strings.Contains(resp.body, `"retry":true`) || len(k.loginCookies(c)) != 1 {
+				if resp.reason() != problem.StoreFailed || !strings.Contains(resp.body, `"retry":true`) || len(k.loginCookies(c)) != 1 {
 					t.Fatalf("TXN-15: status %d %s, cookies %v", resp.StatusCode, resp.body, k.loginCookies(c))
 				}
 			}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 )
 
@@ -137,7 +138,7 @@ func TestLogoutOfNobody(t *testing.T) {
 	if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/" || len(resp.Cookies()) != 0 {
 		t.Errorf("status %d, Location %q, cookies %v", resp.StatusCode, resp.Header.Get("Location"), resp.Cookies())
 	}
-	if n := len(k.events.named(authagent.EventSessionEnded)); n != 0 {
+	if n := len(k.events.named(audit.SessionEnded)); n != 0 {
 		t.Errorf("%d events", n)
 	}
 }

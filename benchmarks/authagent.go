@@ -9,6 +9,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/memstore"
 )
 
 // users is a UserStore that costs nothing.
@@ -29,7 +30,7 @@ func (users) UserByID(context.Context, string) (authagent.User, error) {
 // owner's approval and the site's rules, in memory, limits, and the audit trail.
 func ownersSite() *site {
 	return authagentSite(func(c *authagent.Config) {
-		store, ctx := grants.NewMemory(), context.Background()
+		store, ctx := &memstore.Grants{}, context.Background()
 		agent := authagent.Agent{Issuer: c.Issuer, ID: agentID}
 		_, _, err := store.CreateGrant(ctx, grants.Grant{
 			ID: "grant_1", Version: 1, Agent: agent, Scenario: "FullAccount", UserID: "user_1", State: grants.Approved,

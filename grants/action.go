@@ -8,6 +8,9 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/internal/reasons"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // Used is the state of an approval whose action was let through, once. Grants do
@@ -56,7 +59,7 @@ const actionRetry = 15 * time.Second
 // owner has approved it, and once only. What the handler gets is the approval's.
 //
 // An approval rests on the grant of the session. It is denied, and
-// authagent.ErrNoSession returned, if the grant is not in force any more.
+// problem.NoSession returned, if the grant is not in force any more.
 func (p *Policy) Approve(ctx context.Context, r authagent.ActionRequest) (approved authagent.ActionRequest, path string, err error) {
 	want := p.newApproval(r)
 	asking := p.asking.of(want.UserID)
@@ -87,9 +90,9 @@ func (p *Policy) Approve(ctx context.Context, r authagent.ActionRequest) (approv
 				return r, path, nil
 			}
 		case state == Denied:
-			return approved, path, authagent.ErrActionDenied
+			return approved, path, problem.ActionDenied
 		case state == Used:
-			return approved, path, authagent.ErrActionUsed
+			return approved, path, problem.Reason(reasons.ApprovalUsed)
 		default:
 			return approved, path, pending()
 		}
@@ -97,7 +100,7 @@ func (p *Policy) Approve(ctx context.Context, r authagent.ActionRequest) (approv
 			return approved, path, fmt.Errorf("grants: use approval: %w", err)
 		}
 	}
-	return approved, "", fmt.Errorf("grants: use approval: %w", authagent.ErrConflict)
+	return approved, "", fmt.Errorf("grants: use approval: %w", problem.Conflict)
 }
 
 func (p *Policy) newApproval(r authagent.ActionRequest) Approval {
@@ -110,12 +113,20 @@ func (p *Policy) newApproval(r authagent.ActionRequest) Approval {
 	}
 }
 
+// count calls what counts. A request that was made by hand has nothing that does.
+func count(f func() error) error {
+	if f == nil {
+		return nil
+	}
+	return f()
+}
+
 // use uses an approval up.
 func (p *Policy) use(ctx context.Context, r authagent.ActionRequest, a Approval) error {
 	if err := p.stands(ctx, a); err != nil {
 		return err
 	}
-	if err := r.CountPerforming(); err != nil {
+	if err := count(r.CountPerforming); err != nil {
 		return err
 	}
 	a.State, a.ExpiresAt = Used, time.Now().Add(remembered)
@@ -134,7 +145,7 @@ func (p *Policy) stands(ctx context.Context, a Approval) error {
 	if _, err := p.applyAction(ctx, a, "", false); err != nil && !errors.Is(err, authagent.ErrConflict) { // or somebody else has
 		return err
 	}
-	return authagent.ErrNoSession
+	return problem.NoSession
 }
 
 // rests reports whether the grant that an approval was asked under is in force.
@@ -166,8 +177,8 @@ func (p *Policy) asked(ctx context.Context, a Approval) error {
 }
 
 func pending() error {
-	return &authagent.Error{
-		Reason: authagent.ErrActionPending, Step: "ask for approval", RetryAfter: actionRetry,
+	return &problem.Error{
+		Reason: problem.ApprovalPending, Step: "ask for approval", RetryAfter: actionRetry,
 		Err: errors.New("the owner has yet to decide"),
 	}
 }
@@ -190,12 +201,12 @@ func (p *Policy) mayAsk(ctx context.Context, r authagent.ActionRequest, want App
 		}
 	}
 	if waiting >= or(p.MaxActions, 20) {
-		return &authagent.Error{
-			Reason: authagent.ErrLimited, Step: "ask for approval", RetryAfter: time.Hour,
+		return &problem.Error{
+			Reason: problem.Limited, Step: "ask for approval", RetryAfter: time.Hour,
 			Err: fmt.Errorf("%d actions wait for the owner or were denied lately", waiting),
 		}
 	}
-	return r.CountFiling()
+	return count(r.CountFiling)
 }
 
 // DecideAction records an owner's decision about a single action that is pending
@@ -216,7 +227,7 @@ func (p *Policy) DecideAction(ctx context.Context, userID, id string, version in
 	}
 	if approve {
 		switch err := p.stands(ctx, a); {
-		case errors.Is(err, authagent.ErrNoSession):
+		case errors.Is(err, problem.NoSession):
 			return a, authagent.ErrConflict
 		case err != nil:
 			return a, err
@@ -237,7 +248,7 @@ func (p *Policy) applyAction(ctx context.Context, a Approval, humanID string, ap
 	if a, err = p.store.UpdateApproval(ctx, a); err != nil {
 		return a, fmt.Errorf("grants: decide action: %w", err)
 	}
-	p.audit(ctx, authagent.Event{
+	p.audit(ctx, audit.Event{
 		Name: event, Issuer: a.Agent.Issuer, Agent: a.Agent, UserID: a.UserID, HumanID: humanID, GrantID: a.GrantID, Action: a.Action, Method: a.Method,
 	})
 	return a, nil

@@ -14,6 +14,8 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // pay asks for a payout and returns the status.
@@ -47,7 +49,7 @@ func TestApprove(t *testing.T) {
 		s.told()
 		for range 3 {
 			resp := s.do(c, "POST", "/payouts?to=bob", "amount=1")
-			if resp.StatusCode != 202 || resp.reason() != authagent.ErrActionPending || resp.Header.Get("Retry-After") == "" ||
+			if resp.StatusCode != 202 || resp.reason() != problem.ApprovalPending || resp.Header.Get("Retry-After") == "" ||
 				resp.Header.Get("Location") != "/account/agents/approvals/"+s.overview(s.alice).Approvals[0].ID {
 				t.Errorf("asked: %d %v %s", resp.StatusCode, resp.Header, resp.body)
 			}
@@ -94,7 +96,7 @@ func TestApprove(t *testing.T) {
 		}
 	})
 	bubble(t, "expired and renewed", func(t *testing.T) {
-		s := newShop(t, options{config: func(_ *shop, c *authagent.Config) { c.SessionIdle, c.SessionLifetime = 999*time.Hour, 999*time.Hour }})
+		s := newShop(t, options{config: func(_ *shop, c *authagent.Config) { c.Session.Idle, c.Session.Lifetime = 999*time.Hour, 999*time.Hour }})
 		_, c := s.approved("agent_1")
 		s.told()
 		s.pay(c, "amount=1")
@@ -320,7 +322,7 @@ func TestRevokedApproval(t *testing.T) {
 func TestApprovalsAreApart_LNK_24(t *testing.T) {
 	block := make(chan struct{})
 	blocked := make(chan struct{})
-	p := grants.OwnerApproval(stuckApprovals{grants.NewMemory(), blocked, block})
+	p := grants.OwnerApproval(stuckApprovals{&memstore.Grants{}, blocked, block})
 	ask := func(ctx context.Context, user string) error {
 		_, _, err := p.Approve(ctx, authagent.ActionRequest{Session: &authagent.Session{UserID: user}, Digest: "x"})
 		return err

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // ErrExpired says that what was to be decided has expired.
@@ -36,7 +38,7 @@ type Decision struct {
 //
 // It returns authagent.ErrNotFound for a grant of another account,
 // authagent.ErrConflict where the grant is not, or no longer, what the owner has
-// seen, ErrExpired for a request that has expired, authagent.ErrLink where the
+// seen, ErrExpired for a request that has expired, problem.LinkRefused where the
 // agent acts for another account or this one may have no further agent, and
 // ErrDecision.
 //
@@ -86,7 +88,7 @@ func (p *Policy) Decide(ctx context.Context, userID string, d Decision) (Grant, 
 }
 
 // apply changes g as d says and returns what happened to it.
-func (p *Policy) apply(g *Grant, d Decision) (authagent.EventName, error) {
+func (p *Policy) apply(g *Grant, d Decision) (audit.Name, error) {
 	from := g.Now()
 	g.DecidedAt = time.Now()
 	switch {
@@ -105,7 +107,7 @@ func (p *Policy) apply(g *Grant, d Decision) (authagent.EventName, error) {
 	return "", fmt.Errorf("%w: from %s to %q", ErrDecision, from, d.State)
 }
 
-func (p *Policy) applyApproval(g *Grant, d Decision, from State) (authagent.EventName, error) {
+func (p *Policy) applyApproval(g *Grant, d Decision, from State) (audit.Name, error) {
 	if d.Access != authagent.AccessRead && d.Access != authagent.AccessFull {
 		return "", fmt.Errorf("%w: access %v", ErrDecision, d.Access)
 	}
@@ -140,7 +142,7 @@ func (p *Policy) mayApprove(ctx context.Context, g Grant) error {
 	case err != nil:
 		return err
 	case refusal != "":
-		return fmt.Errorf("grants: %s: %w", refusal, authagent.ErrLink)
+		return fmt.Errorf("grants: %s: %w", refusal, problem.LinkRefused)
 	}
 	return nil
 }
@@ -155,7 +157,7 @@ func (p *Policy) forgetActions(ctx context.Context, g Grant) error {
 	return nil
 }
 
-var errElsewhere = fmt.Errorf("grants: the agent acts for another account: %w", authagent.ErrLink)
+var errElsewhere = fmt.Errorf("grants: the agent acts for another account: %w", problem.LinkRefused)
 
 // inForceElsewhere reports whether the agent of g enters another account in the
 // scenario of g.
@@ -222,7 +224,7 @@ func (p *Policy) revoke(ctx context.Context, humanID string, g Grant) error {
 
 // end revokes a grant, or denies one that was asked for, whatever happens to it in
 // the meantime, and returns which of both it was; nothing if it is over already.
-func (p *Policy) end(ctx context.Context, g Grant) (ended Grant, event authagent.EventName, err error) {
+func (p *Policy) end(ctx context.Context, g Grant) (ended Grant, event audit.Name, err error) {
 	for {
 		to := Revoked
 		switch g.Now() {

@@ -6,23 +6,25 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/memstore"
 )
 
 // TestRefusalsHideNothing: an agent cannot push what it did out of its owner's
 // sight by asking for what it is refused. LOG-3
 func TestRefusalsHideNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := grants.OwnerApproval(grants.NewMemory())
-		event := func(name authagent.EventName, action, outcome string) {
-			p.Record(t.Context(), authagent.Event{
+		p := grants.OwnerApproval(&memstore.Grants{})
+		event := func(name audit.Name, action, outcome string) {
+			p.Record(t.Context(), audit.Event{
 				Name: name, Time: time.Now(), UserID: "alice", GrantID: "g", Action: action, Outcome: outcome,
 			})
 		}
-		event(authagent.EventActionPerformed, "orders:create", authagent.OutcomeOK)
+		event(audit.ActionPerformed, "orders:create", audit.OK)
 		for range 1000 {
-			event(authagent.EventPermissionDenied, "orders:cancel", authagent.OutcomeRefused)
-			event(authagent.EventActionPending, "payouts:create", authagent.OutcomePending)
+			event(audit.PermissionDenied, "orders:cancel", audit.Refused)
+			event(audit.ActionPending, "payouts:create", audit.Pending)
 		}
 		o, err := p.Overview(t.Context(), "alice")
 		if err != nil {
@@ -32,7 +34,7 @@ func TestRefusalsHideNothing(t *testing.T) {
 			t.Errorf("%d deeds, the oldest %+v", n, o.Deeds[n-1])
 		}
 		time.Sleep(time.Hour)
-		event(authagent.EventPermissionDenied, "later", authagent.OutcomeRefused)
+		event(audit.PermissionDenied, "later", audit.Refused)
 		if o, _ := p.Overview(t.Context(), "alice"); o.Deeds[0].Action != "later" {
 			t.Errorf("the latest deed is %+v", o.Deeds[0])
 		}
@@ -42,7 +44,7 @@ func TestRefusalsHideNothing(t *testing.T) {
 // TestConnectedAgain: to connect an agent that is approved changes nothing that
 // its owner has chosen.
 func TestConnectedAgain(t *testing.T) {
-	p := grants.OwnerApproval(grants.NewMemory())
+	p := grants.OwnerApproval(&memstore.Grants{})
 	request := authagent.LinkRequest{
 		Agent: authagent.Agent{Issuer: "https://as.example", ID: "agent"}, Scenario: "FullAccount", User: &authagent.User{ID: "alice"},
 	}

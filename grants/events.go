@@ -9,36 +9,37 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 )
 
 // The events of this package, for Policy.Audit, and the kinds of notices.
 const (
-	EventPending        authagent.EventName = "link_pending"   // an agent asks to enter an account
-	EventDropped        authagent.EventName = "link_dropped"   // and the owner is not asked: Detail says why, for the operator alone
-	EventApproved       authagent.EventName = "link_approved"  // the owner lets it in
-	EventChanged        authagent.EventName = "link_changed"   // and lets it do something else
-	EventDenied         authagent.EventName = "link_denied"    // the owner does not let it in
-	EventSuspended      authagent.EventName = "link_suspended" // its e-mail address has changed, or the owner wants it to stop
-	EventRevoked        authagent.EventName = "link_revoked"   // the owner no longer lets it in
-	EventActionAsked    authagent.EventName = "action_asked"   // it wants to do something that the owner has to approve
-	EventActionApproved authagent.EventName = "action_approved"
-	EventActionDenied   authagent.EventName = "action_denied"
-	EventFirstUse       authagent.EventName = "link_first_used"  // it acts for the first time
-	EventNewNetwork     authagent.EventName = "link_new_network" // it acts from a network that it has not used before
-	EventRules          authagent.EventName = "rules_changed"
-	EventPaused         authagent.EventName = "agents_paused" // the kill switch
-	EventResumed        authagent.EventName = "agents_resumed"
-	EventUnknownHuman   authagent.EventName = "human_unknown" // Config.Human returns an ID that the UserStore does not know
+	EventPending        audit.Name = "link_pending"   // an agent asks to enter an account
+	EventDropped        audit.Name = "link_dropped"   // and the owner is not asked: Detail says why, for the operator alone
+	EventApproved       audit.Name = "link_approved"  // the owner lets it in
+	EventChanged        audit.Name = "link_changed"   // and lets it do something else
+	EventDenied         audit.Name = "link_denied"    // the owner does not let it in
+	EventSuspended      audit.Name = "link_suspended" // its e-mail address has changed, or the owner wants it to stop
+	EventRevoked        audit.Name = "link_revoked"   // the owner no longer lets it in
+	EventActionAsked    audit.Name = "action_asked"   // it wants to do something that the owner has to approve
+	EventActionApproved audit.Name = "action_approved"
+	EventActionDenied   audit.Name = "action_denied"
+	EventFirstUse       audit.Name = "link_first_used"  // it acts for the first time
+	EventNewNetwork     audit.Name = "link_new_network" // it acts from a network that it has not used before
+	EventRules          audit.Name = "rules_changed"
+	EventPaused         audit.Name = "agents_paused" // the kill switch
+	EventResumed        audit.Name = "agents_resumed"
+	EventUnknownHuman   audit.Name = "human_unknown" // Config.Human returns an ID that the UserStore does not know
 )
 
 // A Notice is something that an owner should hear of.
 type Notice struct {
-	Kind     authagent.EventName // EventPending, EventApproved, EventSuspended, EventActionAsked and so on
-	UserID   string              // whom to tell
-	Grant    *Grant              // what it is about, or
-	Approval *Approval           // the single action
-	Action   string              // what Policy.Approvals or Policy.Actions says of it; empty if they say nothing
-	Path     string              // where on the site to see and decide it, signed in
+	Kind     audit.Name // EventPending, EventApproved, EventSuspended, EventActionAsked and so on
+	UserID   string     // whom to tell
+	Grant    *Grant     // what it is about, or
+	Approval *Approval  // the single action
+	Action   string     // what Policy.Approvals or Policy.Actions says of it; empty if they say nothing
+	Path     string     // where on the site to see and decide it, signed in
 
 	// Count is how many of its kind it tells of. Of several, Grant or Approval is the
 	// first; the page has all.
@@ -106,23 +107,23 @@ func named(id string) string {
 
 // changed tells everybody that a grant has changed. humanID is who did it, empty
 // for the package itself.
-func (p *Policy) changed(ctx context.Context, event authagent.EventName, g Grant, humanID string) {
+func (p *Policy) changed(ctx context.Context, event audit.Name, g Grant, humanID string) {
 	p.audit(ctx, eventOf(event, g, humanID))
 	p.notify(ctx, Notice{Kind: event, UserID: g.UserID, Grant: &g})
 }
 
-func eventOf(name authagent.EventName, g Grant, humanID string) authagent.Event {
-	return authagent.Event{
+func eventOf(name audit.Name, g Grant, humanID string) audit.Event {
+	return audit.Event{
 		Name: name, Issuer: g.Agent.Issuer, Agent: g.Agent, UserID: g.UserID, HumanID: humanID, GrantID: g.ID, Scenario: g.Scenario,
-		Access: g.Access, RemoteAddr: g.RequestedFrom,
+		Access: g.Access.String(), RemoteAddr: g.RequestedFrom,
 	}
 }
 
 // dropped records a request that no owner will hear of.
 func (p *Policy) dropped(ctx context.Context, r authagent.LinkRequest, why string) {
-	e := authagent.Event{
+	e := audit.Event{
 		Name: EventDropped, Issuer: r.Agent.Issuer, Agent: r.Agent, Scenario: r.Scenario, RemoteAddr: r.RemoteAddr,
-		Outcome: authagent.OutcomeRefused, Detail: why,
+		Outcome: audit.Refused, Detail: why,
 	}
 	if r.User != nil {
 		e.UserID = r.User.ID
@@ -141,8 +142,8 @@ func (p *Policy) findHuman(ctx context.Context, rp *authagent.RelyingParty, huma
 		p.do(ctx, func(ctx context.Context) error {
 			switch _, err := rp.FindUser(ctx, humanID); {
 			case errors.Is(err, authagent.ErrNotFound):
-				p.auditAside(ctx, authagent.Event{
-					Name: EventUnknownHuman, HumanID: humanID, Outcome: authagent.OutcomeFailed,
+				p.auditAside(ctx, audit.Event{
+					Name: EventUnknownHuman, HumanID: humanID, Outcome: audit.Failed,
 					Detail: "Config.Human returns an ID that the UserStore does not know (UserByID); no agent can ask for an account with it",
 				})
 			case err != nil && !errors.Is(err, errors.ErrUnsupported):
@@ -153,28 +154,28 @@ func (p *Policy) findHuman(ctx context.Context, rp *authagent.RelyingParty, huma
 	})
 }
 
-func (p *Policy) audit(ctx context.Context, e authagent.Event) {
+func (p *Policy) audit(ctx context.Context, e audit.Event) {
 	p.pass(context.WithoutCancel(ctx), p.log(ctx, e))
 }
 
 // auditAside is audit for what happens in the background. It waits for nobody, and
 // nobody waits for it.
-func (p *Policy) auditAside(ctx context.Context, e authagent.Event) {
+func (p *Policy) auditAside(ctx context.Context, e audit.Event) {
 	e = p.log(ctx, e)
 	if p.Audit != nil {
 		p.aside.Add(delivery{context.WithoutCancel(ctx), e})
 	}
 }
 
-func (p *Policy) log(ctx context.Context, e authagent.Event) authagent.Event {
+func (p *Policy) log(ctx context.Context, e audit.Event) audit.Event {
 	e.Time = time.Now().UTC()
-	e.Outcome = or(e.Outcome, authagent.OutcomeOK)
+	e.Outcome = or(e.Outcome, audit.OK)
 	p.logger().InfoContext(ctx, "grants: "+string(e.Name), "event", e)
 	return e
 }
 
 // pass passes an event on to Audit, and starts nothing where nobody reads it.
-func (p *Policy) pass(ctx context.Context, e authagent.Event) {
+func (p *Policy) pass(ctx context.Context, e audit.Event) {
 	if p.Audit != nil {
 		p.trail.Deliver(delivery{ctx, e})
 	}
@@ -183,27 +184,27 @@ func (p *Policy) pass(ctx context.Context, e authagent.Event) {
 // delivery is an event on its way to Audit.
 type delivery struct {
 	ctx   context.Context
-	event authagent.Event
+	event audit.Event
 }
 
 func (p *Policy) deliver(d delivery) { p.Audit(d.ctx, d.event) }
 
 // Record keeps what agents do, for their owners to see, and passes every event on
 // to Audit. It is made for [authagent.Config.Audit].
-func (p *Policy) Record(ctx context.Context, e authagent.Event) {
+func (p *Policy) Record(ctx context.Context, e audit.Event) {
 	if err := p.record(ctx, e); err != nil {
 		p.logger().Warn("grants: could not record what an agent did", "event", e.Name, "err", err)
 	}
 	p.pass(ctx, e)
 }
 
-func (p *Policy) record(ctx context.Context, e authagent.Event) error {
-	if e.Name == authagent.EventSessionEnded {
+func (p *Policy) record(ctx context.Context, e audit.Event) error {
+	if e.Name == audit.SessionEnded {
 		if err := p.store.EndActivity(ctx, e.SessionID); err != nil {
 			return err
 		}
 	}
-	if e.UserID == "" || e.GrantID == "" || e.Outcome != authagent.OutcomeOK && p.noes.Allow(e.GrantID) > 0 {
+	if e.UserID == "" || e.GrantID == "" || e.Outcome != audit.OK && p.noes.Allow(e.GrantID) > 0 {
 		return nil
 	}
 	return p.store.AddDeed(ctx, Deed{

@@ -61,7 +61,7 @@ func exampleSite(scenario func(users *memstore.Users) authagent.Scenario, routes
 // the account's owner has said yes, on the page that Handler serves, and nothing
 // afterwards but what was said yes to.
 func ExampleOwnerApproval() {
-	store := grants.NewMemory() // or a shared one
+	store := &memstore.Grants{} // or a shared one
 	owners := grants.OwnerApproval(store)
 	owners.Logger = quiet
 	owners.Notify = func(_ context.Context, n grants.Notice) {
@@ -97,7 +97,7 @@ func ExampleOwnerApproval() {
 // later nothing any more. A decision is about the version that was seen.
 func ExamplePolicy_Decide() {
 	ctx := context.Background()
-	owners := grants.OwnerApproval(grants.NewMemory())
+	owners := grants.OwnerApproval(&memstore.Grants{})
 	owners.Logger = quiet
 	owners.Actions = map[string]string{"orders:create": "Place orders"}
 
@@ -128,7 +128,7 @@ func ExamplePolicy_Decide() {
 	// Output:
 	// approved read [orders:create] <nil>
 	// 200
-	// authagent: conflict
+	// authagent: changed in the meantime
 	// revoked <nil>
 	// 401 no_session
 }
@@ -137,7 +137,7 @@ func ExamplePolicy_Decide() {
 // that keeps all agents out.
 func ExampleEnforce() {
 	ctx := context.Background()
-	store := grants.NewMemory()
+	store := &memstore.Grants{}
 	owners := grants.OwnerApproval(store)
 	owners.Logger = quiet
 
@@ -169,7 +169,7 @@ func ExampleEnforce() {
 // through once.
 func ExamplePolicy_Approve() {
 	ctx := context.Background()
-	owners := grants.OwnerApproval(grants.NewMemory())
+	owners := grants.OwnerApproval(&memstore.Grants{})
 	owners.Approvals = map[string]string{"payouts:create": "Pay out money"} // as its owner reads it
 	owners.Logger = quiet
 

@@ -14,7 +14,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // broken is a store one method of which fails, once it is told to.
@@ -201,7 +204,7 @@ func TestStoreFails(t *testing.T) {
 			s.pay(in, "amount=1")
 			s.decideAction(s.alice, true)
 			s.pay(in, "amount=2")
-			s.wantSignIn(s.browser(), s.agent("waiting", "alice@example.com"), 403, authagent.ErrApproval)
+			s.wantSignIn(s.browser(), s.agent("waiting", "alice@example.com"), 403, problem.ApprovalNeeded)
 			waiting, action := s.grants(s.alice)["waiting"], grants.Approval{}
 			for _, a := range s.overview(s.alice).Approvals {
 				if a.State == grants.Pending {
@@ -308,7 +311,7 @@ func TestStorePanics(t *testing.T) {
 				t.Errorf("request: %d, handlers ran %d times", request.StatusCode, s.ran.Load()-before)
 			}
 			s.want(c, "GET", "/me", 200, "")
-			s.wantSignIn(s.browser(), s.agent("agent_2", "alice@example.com"), 403, authagent.ErrApproval)
+			s.wantSignIn(s.browser(), s.agent("agent_2", "alice@example.com"), 403, problem.ApprovalNeeded)
 			if g := s.grants(s.alice)["agent_2"]; g.State != grants.Pending {
 				t.Errorf("afterwards the owner is not asked: %q", g.State)
 			}
@@ -331,13 +334,13 @@ func TestHooksDoNotHoldUp(t *testing.T) {
 					if where == "Notify" {
 						p.Notify = func(context.Context, grants.Notice) { hook() }
 					} else {
-						p.Audit = func(context.Context, authagent.Event) { hook() }
+						p.Audit = func(context.Context, audit.Event) { hook() }
 					}
 				}})
 				start := time.Now()
 				for _, id := range []string{"agent_1", "agent_2"} {
 					c := s.browser()
-					if resp := s.get(c, s.callback(c, s.agent(id, "alice@example.com"))); resp.reason() != authagent.ErrApproval {
+					if resp := s.get(c, s.callback(c, s.agent(id, "alice@example.com"))); resp.reason() != problem.ApprovalNeeded {
 						t.Errorf("sign-in: %d %s", resp.StatusCode, resp.body)
 					}
 				}
@@ -352,7 +355,7 @@ func TestHooksDoNotHoldUp(t *testing.T) {
 				}
 				s.want(c, "GET", "/me", 200, "")
 				c = s.browser()
-				if resp := s.get(c, s.callback(c, s.agent("agent_1", "other@example.com"))); resp.reason() != authagent.ErrSuspended {
+				if resp := s.get(c, s.callback(c, s.agent("agent_1", "other@example.com"))); resp.reason() != problem.Suspended {
 					t.Errorf("suspended: %d %s", resp.StatusCode, resp.body)
 				}
 				if took := time.Since(start); took > 4*time.Second {
@@ -379,9 +382,9 @@ func TestLoggerPanics(t *testing.T) {
 		s := newShop(t, options{policy: func(p *grants.Policy) {
 			p.Logger = slog.New(panickyHandler{})
 			p.Notify = func(context.Context, grants.Notice) { told++; panic("mail server") }
-			p.Audit = func(context.Context, authagent.Event) { panic("audit") }
+			p.Audit = func(context.Context, audit.Event) { panic("audit") }
 		}})
-		s.wantSignIn(s.browser(), s.agent("agent_1", "alice@example.com"), 403, authagent.ErrApproval)
+		s.wantSignIn(s.browser(), s.agent("agent_1", "alice@example.com"), 403, problem.ApprovalNeeded)
 		s.wait()
 		if told != 1 || s.grants(s.alice)["agent_1"].State != grants.Pending {
 			t.Errorf("NET-16: Notify was called %d times", told)
@@ -394,13 +397,13 @@ func TestLoggerPanics(t *testing.T) {
 func TestWaitForAudit(t *testing.T) {
 	bubble(t, "LOG-3 slow", func(t *testing.T) {
 		var taken atomic.Int32
-		p := grants.OwnerApproval(grants.NewMemory())
-		p.Logger, p.Audit = quiet, func(context.Context, authagent.Event) {
+		p := grants.OwnerApproval(&memstore.Grants{})
+		p.Logger, p.Audit = quiet, func(context.Context, audit.Event) {
 			time.Sleep(time.Second)
 			taken.Add(1)
 		}
 		for range 5 {
-			p.Record(t.Context(), authagent.Event{Name: authagent.EventLoginSucceeded})
+			p.Record(t.Context(), audit.Event{Name: audit.LoginSucceeded})
 		}
 		p.Wait()
 		if n := taken.Load(); n != 5 {
@@ -410,9 +413,9 @@ func TestWaitForAudit(t *testing.T) {
 	bubble(t, "LOG-3 blocks", func(t *testing.T) {
 		block := make(chan struct{})
 		defer close(block)
-		p := grants.OwnerApproval(grants.NewMemory())
-		p.Logger, p.Audit = quiet, func(context.Context, authagent.Event) { <-block }
-		p.Record(t.Context(), authagent.Event{Name: authagent.EventLoginSucceeded})
+		p := grants.OwnerApproval(&memstore.Grants{})
+		p.Logger, p.Audit = quiet, func(context.Context, audit.Event) { <-block }
+		p.Record(t.Context(), audit.Event{Name: audit.LoginSucceeded})
 		start := time.Now()
 		p.Wait()
 		if took := time.Since(start); took > 10*time.Second {
@@ -499,19 +502,19 @@ func TestEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t, options{})
 		agent, c := s.approved("agent_1")
-		s.want(c, "POST", "/orders", 403, authagent.ErrAction)
+		s.want(c, "POST", "/orders", 403, problem.ActionNotGranted)
 		s.decide(s.alice, "agent_1", grants.Approved, withFullAccess)
 		s.want(c, "POST", "/orders", 200, "")
 		s.pay(c, "amount=1")
 		s.decide(s.alice, "agent_1", grants.Suspended)
-		s.want(c, "GET", "/me", 401, authagent.ErrNoSession)
-		s.wantSignIn(s.browser(), agent, 403, authagent.ErrSuspended)
+		s.want(c, "GET", "/me", 401, problem.NoSession)
+		s.wantSignIn(s.browser(), agent, 403, problem.Suspended)
 		s.decide(s.alice, "agent_1", grants.Revoked)
-		s.wantSignIn(s.browser(), s.agent("agent_2", "alice@example.com"), 403, authagent.ErrApproval)
+		s.wantSignIn(s.browser(), s.agent("agent_2", "alice@example.com"), 403, problem.ApprovalNeeded)
 		s.decide(s.alice, "agent_2", grants.Denied)
 		g := s.grants(s.alice)["agent_1"]
 		type line struct {
-			Name                            authagent.EventName
+			Name                            audit.Name
 			Agent, User, Human, Grant, What string
 		}
 		var got []line
@@ -525,25 +528,25 @@ func TestEvents(t *testing.T) {
 			} else if grant != "" {
 				grant = "second"
 			}
-			if e.Name != authagent.EventLoginStarted {
+			if e.Name != audit.LoginStarted {
 				got = append(got, line{e.Name, e.Agent.ID, e.UserID, e.HumanID, grant, strings.TrimSpace(e.Outcome + " " + e.Action + " " + string(e.Reason))})
 			}
 		}
 		want := []line{
-			{authagent.EventLoginFailed, "agent_1", "", "", "", "refused  approval_needed"},
+			{audit.LoginFailed, "agent_1", "", "", "", "refused  approval_needed"},
 			{grants.EventPending, "agent_1", s.alice, "", "first", "ok"},
 			{grants.EventApproved, "agent_1", s.alice, s.alice, "first", "ok"},
-			{authagent.EventLoginSucceeded, "agent_1", s.alice, "", "first", "ok"},
-			{authagent.EventPermissionDenied, "agent_1", s.alice, "", "first", "refused orders:create action_not_granted"},
+			{audit.LoginSucceeded, "agent_1", s.alice, "", "first", "ok"},
+			{audit.PermissionDenied, "agent_1", s.alice, "", "first", "refused orders:create action_not_granted"},
 			{grants.EventChanged, "agent_1", s.alice, s.alice, "first", "ok"},
-			{authagent.EventActionPerformed, "agent_1", s.alice, "", "first", "ok orders:create"},
-			{authagent.EventActionPending, "agent_1", s.alice, "", "first", "pending payouts:create approval_pending"},
+			{audit.ActionPerformed, "agent_1", s.alice, "", "first", "ok orders:create"},
+			{audit.ActionPending, "agent_1", s.alice, "", "first", "pending payouts:create approval_pending"},
 			{grants.EventActionDenied, "agent_1", s.alice, s.alice, "first", "ok payouts:create"},
 			{grants.EventSuspended, "agent_1", s.alice, s.alice, "first", "ok"},
-			{authagent.EventSessionEnded, "agent_1", s.alice, "", "first", "refused  link_suspended"},
-			{authagent.EventLoginFailed, "agent_1", "", "", "", "refused  link_suspended"},
+			{audit.SessionEnded, "agent_1", s.alice, "", "first", "refused  link_suspended"},
+			{audit.LoginFailed, "agent_1", "", "", "", "refused  link_suspended"},
 			{grants.EventRevoked, "agent_1", s.alice, s.alice, "first", "ok"},
-			{authagent.EventLoginFailed, "agent_2", "", "", "", "refused  approval_needed"},
+			{audit.LoginFailed, "agent_2", "", "", "", "refused  approval_needed"},
 			{grants.EventPending, "agent_2", s.alice, "", "second", "ok"},
 			{grants.EventDenied, "agent_2", s.alice, s.alice, "second", "ok"},
 		}

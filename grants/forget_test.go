@@ -14,9 +14,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // connect is a human who connects an agent, or has lured it into answering.
@@ -33,7 +35,7 @@ func (s *shop) connect(human string, agent *authagenttest.Agent, header ...strin
 	return resp
 }
 
-func (s *shop) wantConnect(human string, agent *authagenttest.Agent, status int, reason authagent.Reason) {
+func (s *shop) wantConnect(human string, agent *authagenttest.Agent, status int, reason problem.Reason) {
 	s.t.Helper()
 	if resp := s.connect(human, agent); resp.StatusCode != status || resp.reason() != reason {
 		s.t.Errorf("%s connects %s: %d %s, want %d %q", human, agent.ID, resp.StatusCode, resp.body, status, reason)
@@ -101,7 +103,7 @@ func TestConnectMovesNobody(t *testing.T) {
 			before := s.overview(s.alice).Grants
 			s.told()
 			s.happened()
-			s.wantConnect(s.bob, agent, 403, authagent.ErrLink)
+			s.wantConnect(s.bob, agent, 403, problem.LinkRefused)
 			if diff := cmp.Diff(before, s.overview(s.alice).Grants); diff != "" || len(before) != 1 {
 				t.Errorf("alice's grant (-want +got):\n%s", diff)
 			}
@@ -126,14 +128,14 @@ func TestFirstCome(t *testing.T) {
 	bubble(t, "asked for, and connected by a stranger", func(t *testing.T) {
 		s := newShop(t, options{})
 		agent := s.agent("agent_1", "alice@example.com")
-		s.wantSignIn(s.browser(), agent, 403, authagent.ErrApproval)
+		s.wantSignIn(s.browser(), agent, 403, problem.ApprovalNeeded)
 		s.wantConnect(s.bob, agent, 303, "")
 		if user, _ := s.actsFor(agent); user != s.bob {
 			t.Errorf("the agent acts for %q", user)
 		}
 		g := s.grants(s.alice)["agent_1"]
 		d := grants.Decision{GrantID: g.ID, Version: g.Version, State: grants.Approved, Access: authagent.AccessRead}
-		if _, err := s.owners.Decide(context.Background(), s.alice, d); !errors.Is(err, authagent.ErrLink) {
+		if _, err := s.owners.Decide(context.Background(), s.alice, d); !errors.Is(err, problem.LinkRefused) {
 			t.Errorf("LNK-30 alice approves: %v", err)
 		}
 		if diff := cmp.Diff(g, s.grants(s.alice)["agent_1"]); diff != "" {
@@ -154,7 +156,7 @@ func TestFirstCome(t *testing.T) {
 	bubble(t, "approved, and connected by a stranger", func(t *testing.T) {
 		s := newShop(t, options{})
 		agent, c := s.approved("agent_1")
-		s.wantConnect(s.bob, agent, 403, authagent.ErrLink)
+		s.wantConnect(s.bob, agent, 403, problem.LinkRefused)
 		s.want(c, "GET", "/me", 200, "")
 		if user, _ := s.actsFor(agent); user != s.alice {
 			t.Errorf("LNK-30 the agent acts for %q", user)
@@ -195,7 +197,7 @@ func TestConnectedAtOnce(t *testing.T) {
 	}
 	for _, how := range []string{"connects", "approves"} {
 		synctest.Test(t, func(t *testing.T) {
-			memory := grants.NewMemory()
+			memory := &memstore.Grants{}
 			slow := &overtaking{Store: memory}
 			bobs, alices := grants.OwnerApproval(slow), grants.OwnerApproval(memory)
 			bobs.Logger, alices.Logger = quiet, quiet
@@ -216,7 +218,7 @@ func TestConnectedAtOnce(t *testing.T) {
 				all, _ := memory.OwnerGrants(ctx, "bob")
 				_, err = bobs.Decide(ctx, "bob", grants.Decision{GrantID: all[0].ID, Version: all[0].Version, State: grants.Approved, Access: authagent.AccessRead})
 			}
-			if !errors.Is(err, authagent.ErrLink) {
+			if !errors.Is(err, problem.LinkRefused) {
 				t.Errorf("LNK-30 bob %s: %v", how, err)
 			}
 			if link, err := alices.Link(ctx, request("alice")); err != nil || link.UserID != "alice" {
@@ -239,7 +241,7 @@ func TestForgetAgent(t *testing.T) {
 			s.wantConnect(s.bob, agent, 303, "")
 			s.wantSignIn(c, agent, 303, "")
 			_, squatted := s.actsFor(agent)
-			s.wantConnect(s.alice, agent, 403, authagent.ErrLink)
+			s.wantConnect(s.alice, agent, 403, problem.LinkRefused)
 			_, other := s.approved("agent_2")
 			s.events.take()
 			rp := s.instances[""].rp
@@ -247,7 +249,7 @@ func TestForgetAgent(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.wait()
-			var names []authagent.EventName
+			var names []audit.Name
 			for _, e := range s.events.take() {
 				names = append(names, e.Name)
 				if e.HumanID != "op" || e.Agent != s.named("agent_1") {
@@ -255,13 +257,13 @@ func TestForgetAgent(t *testing.T) {
 				}
 			}
 			slices.Sort(names)
-			if diff := cmp.Diff([]authagent.EventName{authagent.EventAgentForgotten, grants.EventRevoked}, names); diff != "" {
+			if diff := cmp.Diff([]audit.Name{audit.AgentForgotten, grants.EventRevoked}, names); diff != "" {
 				t.Errorf("LOG-3 events (-want +got):\n%s", diff)
 			}
 			if g := s.grants(s.bob)["agent_1"]; g.State != grants.Revoked {
 				t.Errorf("bob's grant: %+v", g)
 			}
-			s.want(c, "GET", "/me", 401, authagent.ErrNoSession)
+			s.want(c, "GET", "/me", 401, problem.NoSession)
 			s.want(other, "GET", "/me", 200, "")
 			time.Sleep(time.Second)
 			s.wantConnect(s.alice, agent, 303, "")
@@ -280,20 +282,22 @@ func TestForgetAgent(t *testing.T) {
 // as the agent, is not connected.
 func TestConnectNeedsAgent(t *testing.T) {
 	for name, test := range map[string]struct {
-		user        bool // Config.SubjectIsUser
+		user        bool // Config.Provider.SubjectIsUser
 		introspects bool
 		agent       authagenttest.Agent
-		reason      authagent.Reason
+		reason      problem.Reason
 	}{
 		"an agent in act":               {true, false, authagenttest.Agent{ID: "agent_1", UserID: "alice"}, ""},
-		"a person":                      {true, false, authagenttest.Agent{ID: "alice"}, authagent.ErrIdentity},
-		"a person, by introspection":    {true, true, authagenttest.Agent{ID: "alice"}, authagent.ErrIdentity},
-		"acting for itself":             {true, false, authagenttest.Agent{ID: "alice", UserID: "alice"}, authagent.ErrIdentity},
-		"acting for itself, asked":      {true, true, authagenttest.Agent{ID: "alice", UserID: "alice"}, authagent.ErrIdentity},
-		"a person of an agents' issuer": {false, false, authagenttest.Agent{ID: "agent_1", UserID: "alice"}, authagent.ErrIdentity},
+		"a person":                      {true, false, authagenttest.Agent{ID: "alice"}, problem.Reason("identity_mismatch")},
+		"a person, by introspection":    {true, true, authagenttest.Agent{ID: "alice"}, problem.Reason("identity_mismatch")},
+		"acting for itself":             {true, false, authagenttest.Agent{ID: "alice", UserID: "alice"}, problem.Reason("identity_mismatch")},
+		"acting for itself, asked":      {true, true, authagenttest.Agent{ID: "alice", UserID: "alice"}, problem.Reason("identity_mismatch")},
+		"a person of an agents' issuer": {false, false, authagenttest.Agent{ID: "agent_1", UserID: "alice"}, problem.Reason("identity_mismatch")},
 	} {
 		bubble(t, "LNK-32 "+name, func(t *testing.T) {
-			s := newShop(t, options{config: func(_ *shop, c *authagent.Config) { c.SubjectIsUser, c.Introspect = test.user, test.introspects }})
+			s := newShop(t, options{config: func(_ *shop, c *authagent.Config) {
+				c.Provider.SubjectIsUser, c.Provider.Introspect = test.user, test.introspects
+			}})
 			s.as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) {
 				f.ActorClaim, f.OpaqueTokens = test.agent.UserID != "", test.introspects
 			})
@@ -325,7 +329,7 @@ func TestForgetUser(t *testing.T) {
 				s := newShop(t, options{scenario: scenario, store: store})
 				agent, c := s.approved("agent_1")
 				s.pay(c, "amount=1")
-				s.wantSignIn(s.browser(), s.agent("agent_2", "alice@example.com"), 403, authagent.ErrApproval)
+				s.wantSignIn(s.browser(), s.agent("agent_2", "alice@example.com"), 403, problem.ApprovalNeeded)
 				bobs, bob := s.agent("agent_b", "bob@example.com"), s.browser()
 				s.wantConnect(s.bob, bobs, 303, "")
 				s.wantSignIn(bob, bobs, 303, "")
@@ -363,8 +367,8 @@ func TestForgetUser(t *testing.T) {
 					}
 				}
 				s.users.Put(memberOf(s.alice, "alice@example.com")) // as no site must
-				s.want(c, "GET", "/me", 401, authagent.ErrNoSession)
-				s.wantSignIn(s.browser(), agent, 403, authagent.ErrApproval)
+				s.want(c, "GET", "/me", 401, problem.NoSession)
+				s.wantSignIn(s.browser(), agent, 403, problem.ApprovalNeeded)
 				s.want(bob, "GET", "/me", 200, "")
 				s.wantConnect(s.bob, agent, 303, "")
 				if user, profile := s.actsFor(agent); user != s.bob || (scenario == "ContextualProfile") != (profile != "") {
@@ -377,7 +381,7 @@ func TestForgetUser(t *testing.T) {
 
 // stubborn is a store that fails to erase.
 type stubborn struct {
-	*grants.Memory
+	*memstore.Grants
 	fail bool
 }
 
@@ -385,7 +389,7 @@ func (s *stubborn) EraseUser(ctx context.Context, id string) error {
 	if s.fail {
 		return errors.New("connection refused")
 	}
-	return s.Memory.EraseUser(ctx, id)
+	return s.Grants.EraseUser(ctx, id)
 }
 
 // noForgetter hides that a store can forget.
@@ -396,7 +400,7 @@ type noForgetter struct{ authagent.ProfileStore }
 func TestForgetFails(t *testing.T) {
 	ctx := context.Background()
 	bubble(t, "LNK-34 a store fails", func(t *testing.T) {
-		store := &stubborn{grants.NewMemory(), true}
+		store := &stubborn{&memstore.Grants{}, true}
 		s := newShop(t, options{scenario: "ContextualProfile", store: func(grants.Store) grants.Store { return store }})
 		agent, c := s.approved("agent_1")
 		s.users.Remove(s.alice)
@@ -406,8 +410,8 @@ func TestForgetFails(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 		s.wait()
-		said := slices.ContainsFunc(s.events.take(), func(e authagent.Event) bool {
-			return e.Name == authagent.EventUserForgotten && e.Outcome == authagent.OutcomeFailed
+		said := slices.ContainsFunc(s.events.take(), func(e audit.Event) bool {
+			return e.Name == audit.UserForgotten && e.Outcome == audit.Failed
 		})
 		if !said {
 			t.Error("LOG-3: no event says that it has failed")
@@ -415,7 +419,7 @@ func TestForgetFails(t *testing.T) {
 		if g := s.grants(s.alice)["agent_1"]; g.State != grants.Revoked || len(s.profiles.All()) != 0 {
 			t.Errorf("grant %+v, profiles %v", g, s.profiles.All())
 		}
-		s.want(c, "GET", "/me", 401, authagent.ErrNoSession)
+		s.want(c, "GET", "/me", 401, problem.NoSession)
 		store.fail = false
 		if err := rp.ForgetUser(ctx, "op", s.alice); err != nil || len(s.overview(s.alice).Grants) != 0 {
 			t.Errorf("once more: %v, %v", err, s.overview(s.alice).Grants)

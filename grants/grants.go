@@ -7,7 +7,7 @@
 // an agent in person. Nothing opens until the owner has said yes, and an e-mail
 // address decides nothing but whom to ask.
 //
-//	store := grants.NewMemory() // or a shared one
+//	store := &memstore.Grants{} // or a shared one
 //	owners := grants.OwnerApproval(store)
 //	owners.Actions = map[string]string{"orders:create": "Place orders"}
 //	owners.Approvals = map[string]string{"payouts:create": "Pay out money"}
@@ -46,9 +46,11 @@ import (
 	"unicode"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/logs"
 	"github.com/authagent-go/authagent/internal/sink"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // State is how a grant stands.
@@ -135,7 +137,7 @@ type Policy struct {
 	// goroutines call it: one with the events of the background, so that no answer
 	// waits for those. A slow or broken function does not hold up anybody, but
 	// loses events when 4096 of a goroutine are waiting. By default nobody does.
-	Audit func(context.Context, authagent.Event)
+	Audit func(context.Context, audit.Event)
 
 	// Logger gets what an operator wants to know; nil means slog.Default().
 	Logger *slog.Logger
@@ -314,14 +316,14 @@ func or[T comparable](value, otherwise T) T {
 }
 
 // Link implements [authagent.LinkPolicy]. An agent that has no approved grant gets
-// authagent.ErrApproval, whether the account exists or not and whatever its owner
+// problem.ApprovalNeeded, whether the account exists or not and whatever its owner
 // decided. What there is to do for the owner is done in the background. The same
 // work is done where there is nothing to do, so that not even the time of this
 // answer or of the next one tells.
-func (p *Policy) Link(ctx context.Context, r authagent.LinkRequest) (authagent.Link, error) {
+func (p *Policy) Link(ctx context.Context, r authagent.LinkRequest) (authagent.Principal, error) {
 	link, err := p.linked(ctx, r)
 	switch {
-	case err != authagent.ErrApproval:
+	case err != problem.ApprovalNeeded:
 	case r.User != nil && !p.OwnerStartedOnly && p.DangerouslyApproveByEmail.covers(r):
 		return p.approveByEmail(ctx, r)
 	default:
@@ -332,23 +334,23 @@ func (p *Policy) Link(ctx context.Context, r authagent.LinkRequest) (authagent.L
 
 // linked returns the link by which the agent enters, and ErrApproval if no owner
 // has given it one.
-func (p *Policy) linked(ctx context.Context, r authagent.LinkRequest) (authagent.Link, error) {
+func (p *Policy) linked(ctx context.Context, r authagent.LinkRequest) (authagent.Principal, error) {
 	all, err := p.store.AgentGrants(ctx, r.Agent)
 	if err != nil {
-		return authagent.Link{}, fmt.Errorf("grants: find grants of agent: %w", err)
+		return authagent.Principal{}, fmt.Errorf("grants: find grants of agent: %w", err)
 	}
 	switch g, found := inForce(all, r.Scenario); {
 	case !found:
-		return authagent.Link{}, authagent.ErrApproval
+		return authagent.Principal{}, problem.ApprovalNeeded
 	case g.State == Suspended:
-		return authagent.Link{}, authagent.ErrSuspended
+		return authagent.Principal{}, problem.Suspended
 	case g.Email != r.Email:
-		return authagent.Link{}, p.suspend(ctx, g, r.Email)
+		return authagent.Principal{}, p.suspend(ctx, g, r.Email)
 	default:
 		if privileged, err := p.isPrivileged(ctx, g.UserID); err != nil {
-			return authagent.Link{}, err
+			return authagent.Principal{}, err
 		} else if privileged {
-			return authagent.Link{}, authagent.ErrLink
+			return authagent.Principal{}, problem.LinkRefused
 		}
 		return g.link(), nil
 	}
@@ -365,8 +367,8 @@ func (p *Policy) isPrivileged(ctx context.Context, userID string) (bool, error) 
 	return privileged, nil
 }
 
-func (g Grant) link() authagent.Link {
-	return authagent.Link{UserID: g.UserID, Access: g.Access, Actions: g.Actions, GrantID: g.ID, GrantEra: g.Era}
+func (g Grant) link() authagent.Principal {
+	return authagent.Principal{UserID: g.UserID, Access: g.Access, Actions: g.Actions, GrantID: g.ID, GrantEra: g.Era}
 }
 
 // inForce returns the grant by which an agent enters: the approved one, or the
@@ -390,14 +392,14 @@ func (p *Policy) suspend(ctx context.Context, g Grant, email string) error {
 	g.State, g.Email = Suspended, email // the owner who approves it anew does so with the new address
 	g, err := p.store.UpdateGrant(ctx, g)
 	if errors.Is(err, authagent.ErrConflict) {
-		return authagent.ErrSuspended // somebody was faster; the next sign-in sees what they did
+		return problem.Suspended // somebody was faster; the next sign-in sees what they did
 	}
 	if err != nil {
 		return fmt.Errorf("grants: suspend grant: %w", err)
 	}
 	p.stopActions(ctx, g, "")
 	p.changed(ctx, EventSuspended, g, "")
-	return authagent.ErrSuspended
+	return problem.Suspended
 }
 
 func (e *EmailApproval) covers(r authagent.LinkRequest) bool {
@@ -422,38 +424,38 @@ func lowerASCII(s string) string {
 	}, s)
 }
 
-func (p *Policy) approveByEmail(ctx context.Context, r authagent.LinkRequest) (authagent.Link, error) {
+func (p *Policy) approveByEmail(ctx context.Context, r authagent.LinkRequest) (authagent.Principal, error) {
 	if err := p.filing.take(ctx); err != nil {
-		return authagent.Link{}, err
+		return authagent.Principal{}, err
 	}
 	defer p.filing.give()
-	if link, err := p.linked(ctx, r); err != authagent.ErrApproval {
+	if link, err := p.linked(ctx, r); err != problem.ApprovalNeeded {
 		return link, err // another sign-in of the agent was faster
 	}
 	switch stopped, err := p.stopped(ctx, r); {
 	case err != nil:
-		return authagent.Link{}, err
+		return authagent.Principal{}, err
 	case stopped:
 		p.ask(ctx, r)
-		return authagent.Link{}, authagent.ErrApproval
+		return authagent.Principal{}, problem.ApprovalNeeded
 	}
 	switch refusal, err := p.mayHaveAnother(ctx, r.User.ID); {
 	case err != nil:
-		return authagent.Link{}, err
+		return authagent.Principal{}, err
 	case refusal != "":
 		p.dropped(ctx, r, refusal)
-		return authagent.Link{}, authagent.ErrApproval
+		return authagent.Principal{}, problem.ApprovalNeeded
 	}
 	want := p.newGrant(r, Approved, p.approvedFor())
 	g, created, err := p.store.CreateGrant(ctx, want)
 	switch {
 	case err != nil:
-		return authagent.Link{}, fmt.Errorf("grants: create grant: %w", err)
+		return authagent.Principal{}, fmt.Errorf("grants: create grant: %w", err)
 	case !created && g.Now() == Approved && g.Email == r.Email: // another instance was faster
 		return g.link(), nil
 	case !created: // it was denied, revoked or has expired: from then on its owner is asked
 		p.ask(ctx, r)
-		return authagent.Link{}, authagent.ErrApproval
+		return authagent.Principal{}, problem.ApprovalNeeded
 	}
 	p.changed(ctx, EventApproved, g, "")
 	return g.link(), nil
@@ -515,12 +517,12 @@ func (p *Policy) hasEnough(all []Grant) (refusal string) {
 	return ""
 }
 
-// LinkByOwner implements [authagent.OwnerLinker]: a human who is signed in has
+// LinkByOwner is for [authagent.RelyingParty.ConnectHandler]: a human who is signed in has
 // connected the agent to their own account. The grant lets it read; more is a
 // choice of its own.
 //
 // No connection moves an agent. One that the owner of another account has let in,
-// and has not revoked, is refused with authagent.ErrLink, and nothing changes; so
+// and has not revoked, is refused with problem.LinkRefused, and nothing changes; so
 // whoever connects or approves an agent first has it. [Policy.ForgetAgent] frees an
 // agent that a stranger has connected.
 func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error {
@@ -549,7 +551,7 @@ func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error
 		case err != nil:
 			return err
 		case refusal != "":
-			return fmt.Errorf("grants: %s: %w", refusal, authagent.ErrLink)
+			return fmt.Errorf("grants: %s: %w", refusal, problem.LinkRefused)
 		}
 	}
 	if have >= 0 && all[have].Now() != Approved {
@@ -564,6 +566,9 @@ func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error
 		if want, created, err = p.store.CreateGrant(ctx, want); err == nil && !created {
 			err = authagent.ErrConflict
 		}
+	}
+	if errors.Is(err, authagent.ErrConflict) {
+		err = problem.Conflict // for the human, who can try again
 	}
 	if err != nil {
 		return fmt.Errorf("grants: connect agent: %w", err)
@@ -582,14 +587,14 @@ func (p *Policy) CheckSession(ctx context.Context, s *authagent.Session) error {
 	now := time.Now()
 	switch state := g.at(now); {
 	case errors.Is(err, authagent.ErrNotFound):
-		return authagent.ErrLink
+		return problem.LinkRefused
 	case err != nil:
 		return fmt.Errorf("grants: find grant of session: %w", err)
 	case state == Suspended:
-		return authagent.ErrSuspended
+		return problem.Suspended
 	case state != Approved || g.Agent != s.Agent || g.UserID != s.UserID || g.Scenario != s.Scenario,
 		s.GrantEra != g.Era:
-		return authagent.ErrLink
+		return problem.LinkRefused
 	}
 	s.Access, s.Actions = g.Access, g.Actions
 	if p.touched.first(s.ID, now) {

@@ -19,9 +19,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // bubble runs a test on a clock of its own.
@@ -38,7 +40,7 @@ func TestFirstEntry(t *testing.T) {
 			s := newShop(t, options{scenario: scenario})
 			c := s.browser()
 			resp := s.signIn(c, s.agent("agent_1", "alice@example.com"))
-			if resp.StatusCode != http.StatusForbidden || resp.reason() != authagent.ErrApproval {
+			if resp.StatusCode != http.StatusForbidden || resp.reason() != problem.ApprovalNeeded {
 				t.Errorf("sign-in: %d %s", resp.StatusCode, resp.body)
 			}
 			for _, secret := range []string{s.alice, "Alice", "alice@"} {
@@ -46,7 +48,7 @@ func TestFirstEntry(t *testing.T) {
 					t.Errorf("the answer says %q: %s", secret, resp.body)
 				}
 			}
-			s.want(c, "GET", "/me", 401, authagent.ErrNoSession)
+			s.want(c, "GET", "/me", 401, problem.NoSession)
 			g := s.grants(s.alice)["agent_1"]
 			want := grants.Grant{
 				ID: g.ID, Version: 1, Agent: s.named("agent_1"), Scenario: scenario, UserID: s.alice, State: grants.Pending, Access: authagent.AccessRead,
@@ -96,7 +98,7 @@ func TestWhatApprovalGives(t *testing.T) {
 			time.Sleep(time.Hour - time.Minute)
 			s.wantSignIn(c, s.agent("agent_1", "alice@example.com"), 303, "")
 			time.Sleep(time.Minute)
-			s.want(c, "GET", "/me", 401, authagent.ErrNoSession)
+			s.want(c, "GET", "/me", 401, problem.NoSession)
 		})
 	}
 }
@@ -108,7 +110,7 @@ func TestApprovalIsBound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t, options{})
 		a := s.agent("agent_a", "alice@example.com")
-		s.wantSignIn(s.browser(), a, 403, authagent.ErrApproval)
+		s.wantSignIn(s.browser(), a, 403, problem.ApprovalNeeded)
 		g := s.grants(s.alice)["agent_a"]
 		good := grants.Decision{GrantID: g.ID, Version: g.Version, State: grants.Approved, Access: authagent.AccessRead, Actions: []string{"orders:create", "orders:create"}}
 		for _, test := range []struct {
@@ -152,12 +154,12 @@ func TestApprovalIsBound(t *testing.T) {
 		if _, err := s.owners.Decide(ctx, s.alice, good); !errors.Is(err, authagent.ErrConflict) {
 			t.Errorf("LNK-4 approve twice: %v", err)
 		}
-		if diff := cmp.Diff([]authagent.EventName{grants.EventApproved}, s.happened()); diff != "" {
+		if diff := cmp.Diff([]audit.Name{grants.EventApproved}, s.happened()); diff != "" {
 			t.Errorf("LOG-3 events (-want +got):\n%s", diff)
 		}
 		s.wantSignIn(s.browser(), a, 303, "")
-		s.wantSignIn(s.browser(), s.agent("agent_b", "alice@example.com"), 403, authagent.ErrApproval) // the same address, name and model
-		s.wantSignIn(s.browser(), s.agent("Agent_a", "alice@example.com"), 403, authagent.ErrApproval)
+		s.wantSignIn(s.browser(), s.agent("agent_b", "alice@example.com"), 403, problem.ApprovalNeeded) // the same address, name and model
+		s.wantSignIn(s.browser(), s.agent("Agent_a", "alice@example.com"), 403, problem.ApprovalNeeded)
 
 		b := s.grants(s.alice)["agent_b"]
 		time.Sleep(24 * time.Hour)
@@ -178,7 +180,7 @@ func TestScenariosAreApart(t *testing.T) {
 		agent, c := s.approved("agent_1")
 		s.options.scenario = "ContextualProfile"
 		s.instance("contextual")
-		if resp := s.signIn(s.browser(), agent, "X-Instance", "contextual"); resp.reason() != authagent.ErrApproval {
+		if resp := s.signIn(s.browser(), agent, "X-Instance", "contextual"); resp.reason() != problem.ApprovalNeeded {
 			t.Errorf("LNK-4 in another scenario: %d %s", resp.StatusCode, resp.body)
 		}
 		s.want(c, "GET", "/me", 200, "")
@@ -198,19 +200,19 @@ func TestEmailChange(t *testing.T) {
 			s.told()
 			s.happened()
 			agent := s.agent("agent_1", email)
-			s.wantSignIn(s.browser(), agent, 403, authagent.ErrSuspended)
+			s.wantSignIn(s.browser(), agent, 403, problem.Suspended)
 			if diff := cmp.Diff([]string{"link_suspended " + s.alice}, s.told()); diff != "" {
 				t.Errorf("LNK-6 notices (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff([]authagent.EventName{grants.EventSuspended}, s.happened()); diff != "" {
+			if diff := cmp.Diff([]audit.Name{grants.EventSuspended}, s.happened()); diff != "" {
 				t.Errorf("LNK-6 events (-want +got):\n%s", diff)
 			}
-			s.want(c, "GET", "/me", 401, authagent.ErrNoSession) // the session that it had has ended
+			s.want(c, "GET", "/me", 401, problem.NoSession) // the session that it had has ended
 			if all := s.grants(s.bob); len(all) != 0 {
 				t.Errorf("LNK-5: bob has %v", all)
 			}
-			s.wantSignIn(s.browser(), agent, 403, authagent.ErrSuspended)
-			s.wantSignIn(s.browser(), s.agent("agent_1", "alice@example.com"), 403, authagent.ErrSuspended) // the old one again
+			s.wantSignIn(s.browser(), agent, 403, problem.Suspended)
+			s.wantSignIn(s.browser(), s.agent("agent_1", "alice@example.com"), 403, problem.Suspended) // the old one again
 			if told := s.told(); len(told) != 0 {
 				t.Errorf("LNK-6: told again: %v", told)
 			}
@@ -253,7 +255,7 @@ func TestNobodyIsAsked(t *testing.T) {
 			})
 			prepare(s)
 			before := s.users.All()
-			s.wantSignIn(s.browser(), s.agent("agent_1", "carol@example.com"), 403, authagent.ErrApproval)
+			s.wantSignIn(s.browser(), s.agent("agent_1", "carol@example.com"), 403, problem.ApprovalNeeded)
 			if all, _ := s.store.AgentGrants(context.Background(), s.named("agent_1")); len(all) != 0 {
 				t.Errorf("grants: %v", all)
 			}
@@ -289,9 +291,9 @@ func TestOwnerIsGone(t *testing.T) {
 				agent, c := s.approved("agent_1", withFullAccess)
 				change(s)
 				before := s.users.All()
-				s.want(c, "GET", "/me", 401, authagent.ErrNoSession)
-				s.wantSignIn(c, agent, 403, authagent.ErrNoAccount)
-				s.want(c, "GET", "/me", 401, authagent.ErrNoSession)
+				s.want(c, "GET", "/me", 401, problem.NoSession)
+				s.wantSignIn(c, agent, 403, problem.NoAccount)
+				s.want(c, "GET", "/me", 401, problem.NoSession)
 				if diff := cmp.Diff(before, s.users.All()); diff != "" {
 					t.Errorf("accounts (-before +after):\n%s", diff)
 				}
@@ -382,7 +384,7 @@ func TestSameAnswer_LNK_11(t *testing.T) {
 			},
 		}
 		denied := s.agent("denied", "alice@example.com")
-		s.wantSignIn(s.browser(), denied, 403, authagent.ErrApproval)
+		s.wantSignIn(s.browser(), denied, 403, problem.ApprovalNeeded)
 		s.decide(s.alice, "denied", grants.Denied)
 		agents := map[string]func(try int) *authagenttest.Agent{"denied": func(int) *authagenttest.Agent { return denied }}
 		for kind, email := range kinds {
@@ -489,7 +491,7 @@ func (s *shop) signInAtOnce(agent *authagenttest.Agent) (n int) {
 			defer mu.Unlock()
 			if resp.StatusCode == http.StatusSeeOther {
 				n++
-			} else if resp.reason() != authagent.ErrApproval {
+			} else if resp.reason() != problem.ApprovalNeeded {
 				s.t.Errorf("sign-in: %d %s", resp.StatusCode, resp.body)
 			}
 		})
@@ -506,7 +508,7 @@ func TestFlood(t *testing.T) {
 		s := newShop(t, options{})
 		agent := s.agent("agent_1", "alice@example.com")
 		for range 100 {
-			s.wantSignIn(s.browser(), agent, 403, authagent.ErrApproval)
+			s.wantSignIn(s.browser(), agent, 403, problem.ApprovalNeeded)
 		}
 		if n := len(s.overview(s.alice).Grants); n != 1 {
 			t.Errorf("%d grants, want 1", n)
@@ -514,7 +516,7 @@ func TestFlood(t *testing.T) {
 		if diff := cmp.Diff([]string{"link_pending " + s.alice}, s.told()); diff != "" {
 			t.Errorf("notices (-want +got):\n%s", diff)
 		}
-		want := append([]authagent.EventName{grants.EventPending}, slices.Repeat([]authagent.EventName{grants.EventDropped}, 99)...)
+		want := append([]audit.Name{grants.EventPending}, slices.Repeat([]audit.Name{grants.EventDropped}, 99)...)
 		if diff := cmp.Diff(want, s.happened()); diff != "" {
 			t.Errorf("events (-want +got):\n%s", diff)
 		}
@@ -527,17 +529,17 @@ func TestFlood(t *testing.T) {
 			flood := func(prefix string) {
 				t.Helper()
 				for n := range 100 {
-					s.wantSignIn(s.browser(), s.agent(fmt.Sprint(prefix, n), "alice@example.com"), 403, authagent.ErrApproval)
+					s.wantSignIn(s.browser(), s.agent(fmt.Sprint(prefix, n), "alice@example.com"), 403, problem.ApprovalNeeded)
 					time.Sleep(36*time.Second - time.Millisecond)
 				}
 				if n := len(s.told()); n != test.want {
 					t.Errorf("%d notices within the hour, want %d", n, test.want)
 				}
-				count := make(map[authagent.EventName]int)
+				count := make(map[audit.Name]int)
 				for _, name := range s.happened() {
 					count[name]++
 				}
-				if diff := cmp.Diff(map[authagent.EventName]int{grants.EventPending: test.want, grants.EventDropped: 100 - test.want}, count); diff != "" {
+				if diff := cmp.Diff(map[audit.Name]int{grants.EventPending: test.want, grants.EventDropped: 100 - test.want}, count); diff != "" {
 					t.Errorf("events (-want +got):\n%s", diff)
 				}
 			}
@@ -546,12 +548,12 @@ func TestFlood(t *testing.T) {
 				s.decide(s.alice, id, grants.Denied)
 			}
 			s.told()
-			s.wantSignIn(s.browser(), s.agent("a_further_one", "alice@example.com"), 403, authagent.ErrApproval)
+			s.wantSignIn(s.browser(), s.agent("a_further_one", "alice@example.com"), 403, problem.ApprovalNeeded)
 			if told := s.told(); len(told) != 0 {
 				t.Errorf("told of a further one after denying all: %v", told)
 			}
 			s.happened()
-			s.wantSignIn(s.browser(), s.agent("bobs", "bob@example.com"), 403, authagent.ErrApproval)
+			s.wantSignIn(s.browser(), s.agent("bobs", "bob@example.com"), 403, problem.ApprovalNeeded)
 			if diff := cmp.Diff([]string{"link_pending " + s.bob}, s.told()); diff != "" {
 				t.Errorf("another owner's notices (-want +got):\n%s", diff)
 			}
@@ -586,7 +588,7 @@ func TestPatientFlood(t *testing.T) {
 			}})
 			c := s.browser()
 			for n := range 3 * int(day/test.every) {
-				s.wantSignIn(c, s.agent(fmt.Sprint("a", n%test.agents), "alice@example.com"), 403, authagent.ErrApproval)
+				s.wantSignIn(c, s.agent(fmt.Sprint("a", n%test.agents), "alice@example.com"), 403, problem.ApprovalNeeded)
 				time.Sleep(test.every)
 			}
 			if len(told) != 3*test.want {
@@ -602,7 +604,7 @@ func TestPatientFlood(t *testing.T) {
 					t.Errorf("%d notices within %v", test.want/4+1, within)
 				}
 			}
-			s.wantSignIn(c, s.agent("bobs", "bob@example.com"), 403, authagent.ErrApproval)
+			s.wantSignIn(c, s.agent("bobs", "bob@example.com"), 403, problem.ApprovalNeeded)
 			if len(told) != 3*test.want+1 {
 				t.Error("another owner is not asked")
 			}
@@ -625,7 +627,7 @@ func TestPatientFlood(t *testing.T) {
 			time.Sleep(time.Minute)
 		}
 		s.told()
-		s.wantSignIn(s.browser(), s.agent("agent_1", "alice@example.com"), 403, authagent.ErrApproval)
+		s.wantSignIn(s.browser(), s.agent("agent_1", "alice@example.com"), 403, problem.ApprovalNeeded)
 		if diff := cmp.Diff([]string{"link_pending " + s.alice}, s.told()); diff != "" {
 			t.Errorf("notices (-want +got):\n%s", diff)
 		}
@@ -633,7 +635,7 @@ func TestPatientFlood(t *testing.T) {
 	bubble(t, "LNK-14 no bound to speak of", func(t *testing.T) {
 		s := newShop(t, options{policy: func(p *grants.Policy) { p.MaxNotices = math.MaxInt }})
 		for n := range 5 {
-			s.wantSignIn(s.browser(), s.agent(fmt.Sprint("a", n), "alice@example.com"), 403, authagent.ErrApproval)
+			s.wantSignIn(s.browser(), s.agent(fmt.Sprint("a", n), "alice@example.com"), 403, problem.ApprovalNeeded)
 		}
 		if n := len(s.told()); n != 5 {
 			t.Errorf("%d notices, want 5", n)
@@ -644,7 +646,7 @@ func TestPatientFlood(t *testing.T) {
 		s.instance("b")
 		for n := range 24 * 6 {
 			resp := s.signIn(s.browser(), s.agent(fmt.Sprint("a", n), "alice@example.com"), "X-Instance", []string{"", "b"}[n%2])
-			if resp.reason() != authagent.ErrApproval {
+			if resp.reason() != problem.ApprovalNeeded {
 				t.Errorf("sign-in: %d %s", resp.StatusCode, resp.body)
 			}
 			time.Sleep(10 * time.Minute)
@@ -663,7 +665,7 @@ func TestOwnerConnects(t *testing.T) {
 		bubble(t, "LNK-15 "+email, func(t *testing.T) {
 			s := newShop(t, options{policy: func(p *grants.Policy) { p.OwnerStartedOnly = true }})
 			agent := s.agent("agent_1", or(email, "x"))
-			s.wantSignIn(s.browser(), agent, 403, authagent.ErrApproval)
+			s.wantSignIn(s.browser(), agent, 403, problem.ApprovalNeeded)
 			if all, _ := s.store.AgentGrants(ctx, s.named("agent_1")); len(all) != 0 {
 				t.Errorf("OwnerStartedOnly: the agent asked: %v", all)
 			}
@@ -680,7 +682,7 @@ func TestOwnerConnects(t *testing.T) {
 				t.Errorf("notices (-want +got):\n%s", diff)
 			}
 			request.User = &authagent.User{ID: s.bob}
-			if err := s.owners.LinkByOwner(ctx, request); !errors.Is(err, authagent.ErrLink) {
+			if err := s.owners.LinkByOwner(ctx, request); !errors.Is(err, problem.LinkRefused) {
 				t.Errorf("bob connects alice's agent: %v", err)
 			}
 			if all := s.grants(s.bob); len(all) != 0 {
@@ -729,7 +731,7 @@ func TestApproveByEmail(t *testing.T) {
 		{Issuers: []string{issuer}, Domains: []string{"*"}}, {Issuers: []string{issuer}, Domains: []string{"*.example.com"}},
 		{Issuers: []string{issuer}, Domains: []string{"example.com", ""}},
 	} {
-		p := grants.OwnerApproval(grants.NewMemory())
+		p := grants.OwnerApproval(&memstore.Grants{})
 		p.Logger, p.DangerouslyApproveByEmail = slog.New(slog.DiscardHandler), &e
 		_, err := authagent.New(authagent.Config{Scenario: authagent.FullAccount(&memstore.Users{}, p)})
 		if err == nil || !strings.Contains(err.Error(), "DangerouslyApproveByEmail") {
@@ -780,17 +782,17 @@ func TestApproveByEmail(t *testing.T) {
 			if test.want != 303 {
 				return
 			}
-			s.want(c, "POST", "/me", 403, authagent.ErrReadOnly)
+			s.want(c, "POST", "/me", 403, problem.ReadOnly)
 			// What the owner decides stands, and what has expired is asked for.
 			time.Sleep(91 * 24 * time.Hour)
-			s.wantSignIn(c, agent, 403, authagent.ErrApproval)
+			s.wantSignIn(c, agent, 403, problem.ApprovalNeeded)
 			if g := s.grants("carol")["agent_1"]; g.State != grants.Pending {
 				t.Errorf("after it expired: %s", g.State)
 			}
 			s.decide("carol", "agent_1", grants.Approved)
 			s.wantSignIn(c, agent, 303, "")
 			s.decide("carol", "agent_1", grants.Revoked)
-			s.wantSignIn(c, agent, 403, authagent.ErrApproval)
+			s.wantSignIn(c, agent, 403, problem.ApprovalNeeded)
 			if g := s.grants("carol")["agent_1"]; g.State != grants.Revoked {
 				t.Errorf("after it was revoked: %s", g.State)
 			}
@@ -810,7 +812,7 @@ func TestApproveByEmailAfterNo(t *testing.T) {
 		_, err := s.owners.Link(context.Background(), authagent.LinkRequest{
 			Agent: s.named("agent_1"), Email: "alice@example.com", Scenario: "ContextualProfile", User: &authagent.User{ID: s.alice, EmailVerified: true},
 		})
-		if stopped := state != grants.Approved; stopped != errors.Is(err, authagent.ErrApproval) || !stopped && err != nil {
+		if stopped := state != grants.Approved; stopped != errors.Is(err, problem.ApprovalNeeded) || !stopped && err != nil {
 			t.Errorf("LNK-16 %s in another scenario: %v", state, err)
 		}
 		s.wait()
@@ -863,46 +865,46 @@ func TestSafeLimits(t *testing.T) {
 			p.Privileged = func(context.Context, string) (bool, error) { return privileged, nil }
 		}})
 		before, c := s.approved("agent_0")
-		s.wantSignIn(s.browser(), s.agent("agent_1", "alice@example.com"), 403, authagent.ErrApproval)
+		s.wantSignIn(s.browser(), s.agent("agent_1", "alice@example.com"), 403, problem.ApprovalNeeded)
 		privileged = true
-		s.wantSignIn(s.browser(), before, 403, authagent.ErrLink)
+		s.wantSignIn(s.browser(), before, 403, problem.LinkRefused)
 		if err := s.owners.RevokeAll(ctx, s.alice); err != nil {
 			t.Error(err)
 		}
-		s.want(c, "GET", "/me", 401, authagent.ErrNoSession)
+		s.want(c, "GET", "/me", 401, problem.NoSession)
 		g := s.grants(s.alice)["agent_1"]
 		_, err := s.owners.Decide(ctx, s.alice, grants.Decision{GrantID: g.ID, Version: g.Version, State: grants.Approved, Access: authagent.AccessRead})
-		if !errors.Is(err, authagent.ErrLink) {
+		if !errors.Is(err, problem.LinkRefused) {
 			t.Errorf("approve: %v", err)
 		}
 		err = s.owners.LinkByOwner(ctx, authagent.LinkRequest{Agent: s.named("agent_2"), Scenario: "FullAccount", User: &authagent.User{ID: s.alice}})
-		if !errors.Is(err, authagent.ErrLink) {
+		if !errors.Is(err, problem.LinkRefused) {
 			t.Errorf("connect: %v", err)
 		}
 	})
 	for _, test := range []struct{ set, want int }{{0, 10}, {2, 2}} {
 		bubble(t, fmt.Sprintf("LNK-18 MaxAgents %d", test.set), func(t *testing.T) {
 			s := newShop(t, options{policy: func(p *grants.Policy) { p.MaxAgents, p.MaxNotices = test.set, 100 }})
-			s.wantSignIn(s.browser(), s.agent("early", "alice@example.com"), 403, authagent.ErrApproval)
+			s.wantSignIn(s.browser(), s.agent("early", "alice@example.com"), 403, problem.ApprovalNeeded)
 			for n := range test.want {
 				s.approved(fmt.Sprint("agent_", n))
 			}
 			s.happened()
 			s.told()
-			s.wantSignIn(s.browser(), s.agent("late", "alice@example.com"), 403, authagent.ErrApproval)
+			s.wantSignIn(s.browser(), s.agent("late", "alice@example.com"), 403, problem.ApprovalNeeded)
 			if _, asked := s.grants(s.alice)["late"]; asked || len(s.told()) != 0 {
 				t.Error("one agent too many was put before the owner")
 			}
-			if diff := cmp.Diff([]authagent.EventName{grants.EventDropped}, s.happened()); diff != "" {
+			if diff := cmp.Diff([]audit.Name{grants.EventDropped}, s.happened()); diff != "" {
 				t.Errorf("events (-want +got):\n%s", diff)
 			}
 			early := s.grants(s.alice)["early"]
 			d := grants.Decision{GrantID: early.ID, Version: early.Version, State: grants.Approved, Access: authagent.AccessRead}
-			if _, err := s.owners.Decide(ctx, s.alice, d); !errors.Is(err, authagent.ErrLink) {
+			if _, err := s.owners.Decide(ctx, s.alice, d); !errors.Is(err, problem.LinkRefused) {
 				t.Errorf("approve one too many: %v", err)
 			}
 			request := authagent.LinkRequest{Agent: s.named("x"), Scenario: "FullAccount", User: &authagent.User{ID: s.alice}}
-			if err := s.owners.LinkByOwner(ctx, request); !errors.Is(err, authagent.ErrLink) {
+			if err := s.owners.LinkByOwner(ctx, request); !errors.Is(err, problem.LinkRefused) {
 				t.Errorf("connect one too many: %v", err)
 			}
 			s.decide(s.alice, "agent_0", grants.Approved, withFullAccess) // to change one is not to add one
@@ -915,7 +917,7 @@ func TestSafeLimits(t *testing.T) {
 	bubble(t, "LNK-18 approvals at once", func(t *testing.T) {
 		s := newShop(t, options{policy: func(p *grants.Policy) { p.MaxAgents, p.MaxNotices = 1, 100 }, store: func(in grants.Store) grants.Store { return slowStore{Store: in} }})
 		for n := range 20 {
-			s.wantSignIn(s.browser(), s.agent(fmt.Sprint("agent_", n), "alice@example.com"), 403, authagent.ErrApproval)
+			s.wantSignIn(s.browser(), s.agent(fmt.Sprint("agent_", n), "alice@example.com"), 403, problem.ApprovalNeeded)
 		}
 		var wg sync.WaitGroup
 		for _, g := range s.grants(s.alice) {
@@ -940,13 +942,13 @@ func TestSafeLimits(t *testing.T) {
 		time.Sleep(89 * 24 * time.Hour)
 		s.wantSignIn(c, agent, 303, "")
 		time.Sleep(24 * time.Hour)
-		s.want(c, "GET", "/me", 401, authagent.ErrNoSession)
+		s.want(c, "GET", "/me", 401, problem.NoSession)
 		if state := s.grants(s.alice)["agent_1"].State; state != grants.Expired {
 			t.Errorf("state %s", state)
 		}
 		time.Sleep(24 * time.Hour)
 		s.told()
-		s.wantSignIn(c, agent, 403, authagent.ErrApproval)
+		s.wantSignIn(c, agent, 403, problem.ApprovalNeeded)
 		g := s.grants(s.alice)["agent_1"]
 		if g.State != grants.Pending || g.Access != authagent.AccessRead || len(g.Actions) != 0 || !g.DecidedAt.IsZero() {
 			t.Errorf("grant: %+v", g)
@@ -961,23 +963,23 @@ func TestSafeLimits(t *testing.T) {
 func TestOneAccount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t, options{})
-		s.wantSignIn(s.browser(), s.agent("agent_1", "bob@example.com"), 403, authagent.ErrApproval)
+		s.wantSignIn(s.browser(), s.agent("agent_1", "bob@example.com"), 403, problem.ApprovalNeeded)
 		agent, _ := s.approved("agent_1")
 		g := s.grants(s.bob)["agent_1"]
 		d := grants.Decision{GrantID: g.ID, Version: g.Version, State: grants.Approved, Access: authagent.AccessRead}
 		for _, state := range []grants.State{grants.Approved, grants.Suspended} {
 			s.decide(s.alice, "agent_1", state)
-			if _, err := s.owners.Decide(context.Background(), s.bob, d); !errors.Is(err, authagent.ErrLink) {
+			if _, err := s.owners.Decide(context.Background(), s.bob, d); !errors.Is(err, problem.LinkRefused) {
 				t.Errorf("LNK-5 bob approves an agent that alice has %s: %v", state, err)
 			}
 		}
-		s.wantSignIn(s.browser(), agent, 403, authagent.ErrSuspended)
+		s.wantSignIn(s.browser(), agent, 403, problem.Suspended)
 		s.decide(s.alice, "agent_1", grants.Revoked)
 		if _, err := s.owners.Decide(context.Background(), s.bob, d); err != nil {
 			t.Errorf("bob approves an agent that alice has revoked: %v", err)
 		}
 		// The user store still knows whose it was (AgentLinker).
-		s.wantSignIn(s.browser(), s.agent("agent_1", "bob@example.com"), 403, authagent.ErrLink)
+		s.wantSignIn(s.browser(), s.agent("agent_1", "bob@example.com"), 403, problem.LinkRefused)
 	})
 }
 
@@ -1010,7 +1012,7 @@ func TestPolicyCheck(t *testing.T) {
 		}, "Approvals: \"b\" is in Actions too"},
 		{func(p *grants.Policy) { *p = *grants.OwnerApproval(nil) }, "Store"},
 	} {
-		p := grants.OwnerApproval(grants.NewMemory())
+		p := grants.OwnerApproval(&memstore.Grants{})
 		test.change(p)
 		switch err := p.Check(); {
 		case test.want == "" && err != nil:
@@ -1035,7 +1037,7 @@ func TestTransitions(t *testing.T) {
 		for i, to := range all {
 			bubble(t, fmt.Sprintf("LNK-4 %s to %s", from, to), func(t *testing.T) {
 				s := newShop(t, options{})
-				s.wantSignIn(s.browser(), s.agent("agent_1", "alice@example.com"), 403, authagent.ErrApproval)
+				s.wantSignIn(s.browser(), s.agent("agent_1", "alice@example.com"), 403, problem.ApprovalNeeded)
 				switch from {
 				case grants.Pending:
 				case grants.Denied:
@@ -1081,7 +1083,7 @@ func TestLetInAnew(t *testing.T) {
 	expire := func(*shop) { time.Sleep(10 * time.Minute) }
 	askAgain := func(s *shop) {
 		expire(s)
-		s.wantSignIn(s.browser(), s.agent("agent_1", "alice@example.com"), 403, authagent.ErrApproval)
+		s.wantSignIn(s.browser(), s.agent("agent_1", "alice@example.com"), 403, problem.ApprovalNeeded)
 	}
 	for _, test := range []struct {
 		name       string
@@ -1134,7 +1136,7 @@ func TestLetInAnewAcrossClocks(t *testing.T) {
 		after := session()
 		for _, by := range []time.Duration{-5 * time.Minute, 0, 5 * time.Minute} {
 			before.StartedAt, after.StartedAt = time.Now().Add(by), time.Now().Add(-by)
-			if err := s.owners.CheckSession(t.Context(), before); !errors.Is(err, authagent.ErrLink) {
+			if err := s.owners.CheckSession(t.Context(), before); !errors.Is(err, problem.LinkRefused) {
 				t.Errorf("SES-17: a session of before, %v: %v", by, err)
 			}
 			if err := s.owners.CheckSession(t.Context(), after); err != nil {

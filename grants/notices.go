@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/limit"
 )
 
@@ -40,7 +40,7 @@ type post struct {
 
 type slot struct {
 	userID string
-	kind   authagent.EventName
+	kind   audit.Name
 }
 
 type letter struct {

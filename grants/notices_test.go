@@ -14,6 +14,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/memstore"
 )
 
 // A mailbox has what owners were told, as kind, owner, and count if it is more than one.
@@ -256,7 +257,7 @@ func (s *shop) decide2(owner, id string, state grants.State) {
 func TestFullPost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &mailbox{block: make(chan struct{})}
-		store := &countedGrants{Store: noLists{grants.NewMemory()}}
+		store := &countedGrants{Store: noLists{&memstore.Grants{}}}
 		p := grants.OwnerApproval(store)
 		p.Logger, p.Notify = quiet, m.notify
 		connect := func(user, agent string) grants.Grant {

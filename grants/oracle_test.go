@@ -14,8 +14,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // serialStore is a database that does one thing after the other, each in serialTime,
@@ -133,8 +135,8 @@ func newOracle(t *testing.T, kind accountKind, change ...func(*grants.Policy)) (
 	s = newShop(t, options{
 		store: func(in grants.Store) grants.Store { store = newSerialStore(in); return store },
 		policy: func(p *grants.Policy) {
-			audit := p.Audit
-			p.Audit = func(ctx context.Context, e authagent.Event) { time.Sleep(50 * time.Millisecond); audit(ctx, e) }
+			record := p.Audit
+			p.Audit = func(ctx context.Context, e audit.Event) { time.Sleep(50 * time.Millisecond); record(ctx, e) }
 			p.Notify = func(context.Context, grants.Notice) { time.Sleep(time.Second) }
 			p.Privileged = func(_ context.Context, id string) (bool, error) {
 				time.Sleep(serialTime)
@@ -213,8 +215,8 @@ func TestNoWaitForBackground_LNK_19(t *testing.T) {
 	for _, email := range []string{"alice@example.com", "carol@example.com"} {
 		bubble(t, email, func(t *testing.T) {
 			s := newShop(t, options{policy: func(p *grants.Policy) {
-				audit := p.Audit
-				p.Audit = func(ctx context.Context, e authagent.Event) { time.Sleep(50 * time.Millisecond); audit(ctx, e) }
+				record := p.Audit
+				p.Audit = func(ctx context.Context, e audit.Event) { time.Sleep(50 * time.Millisecond); record(ctx, e) }
 			}})
 			for n := range 20 {
 				c := s.browser()
@@ -237,13 +239,13 @@ func TestCause_LNK_21(t *testing.T) {
 		s.events.take()
 		c := s.browser()
 		resp := s.signIn(c, s.agent("asks", kind.email))
-		if resp.reason() != authagent.ErrApproval {
+		if resp.reason() != problem.ApprovalNeeded {
 			t.Errorf("answer: %s", resp.body)
 		}
 		if kind.cause != "" && strings.Contains(resp.body, kind.cause) {
 			t.Errorf("LNK-21: the agent learns the cause: %s", resp.body)
 		}
-		var got []authagent.Event
+		var got []audit.Event
 		for _, e := range s.events.take() {
 			if e.Name == grants.EventDropped || e.Name == grants.EventPending {
 				got = append(got, e)
@@ -271,7 +273,7 @@ func TestNoShadowOfAddresses_LNK_22(t *testing.T) {
 		created := &countedGrants{}
 		s := newShop(t, options{store: func(in grants.Store) grants.Store { created.Store = in; return created }})
 		for n := range 50 {
-			s.wantSignIn(s.browser(), s.agent(fmt.Sprint("a", n), fmt.Sprintf("u%d@example.com", n)), 403, authagent.ErrApproval)
+			s.wantSignIn(s.browser(), s.agent(fmt.Sprint("a", n), fmt.Sprintf("u%d@example.com", n)), 403, problem.ApprovalNeeded)
 		}
 		if len(created.all) != 1 {
 			t.Fatalf("LNK-22: %d grants for addresses that no account has, want 1", len(created.all))
@@ -298,9 +300,9 @@ func (c *countedGrants) CreateGrant(ctx context.Context, g grants.Grant) (grants
 // TestUnknownHuman_LNK_25 is LNK-25: an owner's page of somebody whom the UserStore does not
 // know leaves an event, once an hour.
 func TestUnknownHuman_LNK_25(t *testing.T) {
-	var events log[authagent.Event]
+	var events log[audit.Event]
 	s := newSite(t, func(s *site, _ *authagent.Config) {
-		s.owners.Audit = func(_ context.Context, e authagent.Event) { events.add(e) }
+		s.owners.Audit = func(_ context.Context, e audit.Event) { events.add(e) }
 	})
 	for range 3 {
 		for _, id := range []string{s.alice, "alice@example.com"} {

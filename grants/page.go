@@ -15,8 +15,10 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/answer"
 	"github.com/authagent-go/authagent/internal/browser"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // Handler returns the page on which a human who is signed in sees the agents
@@ -81,7 +83,7 @@ func Handler(p *Policy, rp *authagent.RelyingParty) http.Handler {
 		case !strings.HasPrefix(path, p.path()):
 			h.refuse(w, r, fmt.Errorf("grants: Handler is not mounted at Policy.Path: browsers ask for another path than %q", p.path()))
 		case rp.CheckOrigin(r) != nil:
-			h.refuse(w, r, authagent.ErrCrossOrigin)
+			h.refuse(w, r, problem.Reason("cross_origin"))
 		case h.approvalID(r) != "":
 			agents.ServeHTTP(w, r)
 		default:
@@ -150,7 +152,7 @@ func (h *pageHandler) serve(w http.ResponseWriter, r *http.Request) error {
 	case name == "connect":
 		return h.connect(w, r)
 	case !known:
-		return authagent.ErrMissing
+		return problem.NotFound
 	}
 	if err := allow(w, r, http.MethodPost); err != nil {
 		return err
@@ -252,15 +254,15 @@ func redirect(w http.ResponseWriter, target string) {
 
 // refuse answers with an error, from which a page leads back to this one.
 func (h *pageHandler) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	e := &authagent.Error{Reason: reason(err), Step: "serve connected agents", Err: err}
-	var known *authagent.Error
+	e := &problem.Error{Reason: reason(err), Step: "serve connected agents", Err: err}
+	var known *problem.Error
 	switch {
 	case errors.As(err, &known):
 		*e = *known // of this request alone
 	case err == e.Reason:
 		e.Err = nil // which has nothing to add
 	}
-	if e.Reason == authagent.ErrStore {
+	if e.Reason == problem.StoreFailed {
 		e.RetryAfter = 5 * time.Second
 	}
 	e.Back = h.policy.path()
@@ -268,18 +270,18 @@ func (h *pageHandler) refuse(w http.ResponseWriter, r *http.Request, err error) 
 }
 
 // reason returns how an error of this package is answered.
-func reason(err error) (reason authagent.Reason) {
+func reason(err error) (reason problem.Reason) {
 	switch {
 	case errors.As(err, &reason):
 		return reason
 	case errors.Is(err, authagent.ErrNotFound):
-		return authagent.ErrMissing
+		return problem.NotFound
 	case errors.Is(err, authagent.ErrConflict), errors.Is(err, ErrDecision):
-		return authagent.ErrConflict
+		return problem.Conflict
 	case errors.Is(err, ErrExpired):
-		return authagent.ErrGone
+		return problem.Gone
 	}
-	return authagent.ErrStore
+	return problem.StoreFailed
 }
 
 func allow(w http.ResponseWriter, r *http.Request, methods ...string) error {
@@ -287,7 +289,7 @@ func allow(w http.ResponseWriter, r *http.Request, methods ...string) error {
 		return nil
 	}
 	w.Header().Set("Allow", strings.Join(methods, ", "))
-	return authagent.ErrMethod
+	return problem.Reason("method_not_allowed")
 }
 
 // decide returns the change that decides about a grant.
@@ -376,12 +378,12 @@ func (p *Policy) EndSession(ctx context.Context, rp *authagent.RelyingParty, use
 	if err := p.store.EndActivity(ctx, sessionID); err != nil {
 		return fmt.Errorf("grants: forget session: %w", err)
 	}
-	e := authagent.Event{
-		Name: authagent.EventSessionEnded, SessionID: sessionID, UserID: userID, HumanID: userID, GrantID: all[i].GrantID,
+	e := audit.Event{
+		Name: audit.SessionEnded, SessionID: sessionID, UserID: userID, HumanID: userID, GrantID: all[i].GrantID,
 		RemoteAddr: all[i].RemoteAddr,
 	}
 	if g, err := p.store.Grant(ctx, all[i].GrantID); err == nil {
-		e.Issuer, e.Agent, e.Scenario, e.Access = g.Agent.Issuer, g.Agent, g.Scenario, g.Access
+		e.Issuer, e.Agent, e.Scenario, e.Access = g.Agent.Issuer, g.Agent, g.Scenario, g.Access.String()
 	}
 	p.audit(ctx, e)
 	return nil
@@ -434,8 +436,8 @@ func seenVersion(r *http.Request) (id string, version int64, err error) {
 }
 
 func malformed(field string) error {
-	return &authagent.Error{
-		Reason: authagent.ErrRequest, Step: "read form", Field: field, Err: errors.New("the field is missing, repeated or malformed"),
+	return &problem.Error{
+		Reason: problem.InvalidRequest, Step: "read form", Field: field, Err: errors.New("the field is missing, repeated or malformed"),
 	}
 }
 
@@ -466,7 +468,7 @@ func (h *pageHandler) serveApproval(w http.ResponseWriter, r *http.Request) erro
 		redirect(w, h.policy.path())
 		return nil
 	case !signedIn:
-		return authagent.ErrNoSession
+		return problem.NoSession
 	}
 	a, err := h.policy.store.Approval(r.Context(), h.approvalID(r))
 	switch {

@@ -21,9 +21,11 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 const (
@@ -39,9 +41,9 @@ type answered struct {
 
 // reason returns the code of a refusal that was answered as JSON, and the field
 // that it names.
-func (a *answered) reason() (authagent.Reason, string) {
+func (a *answered) reason() (problem.Reason, string) {
 	var p struct {
-		Error authagent.Reason
+		Error problem.Reason
 		Field string
 	}
 	json.Unmarshal([]byte(a.body), &p)
@@ -308,32 +310,32 @@ func TestDecisionIsBound(t *testing.T) {
 		path   string
 		form   []string
 		want   int
-		reason authagent.Reason
+		reason problem.Reason
 		field  string
 	}{
-		{"LNK-4 after expiry", over, "approve", []string{"id", "g1", "version", "1"}, 410, authagent.ErrGone, ""},
-		{"LNK-4 denied after expiry", over, "deny", []string{"id", "g1", "version", "1"}, 410, authagent.ErrGone, ""},
-		{"LNK-4 other version", pending, "approve", []string{"id", "g1", "version", "2"}, 409, authagent.ErrConflict, ""},
-		{"LNK-4 other id", pending, "approve", []string{"id", "g2", "version", "1"}, 404, authagent.ErrMissing, ""},
-		{"LNK-4 deny what is approved", nil, "deny", []string{"id", "g1", "version", "1"}, 409, authagent.ErrConflict, ""},
-		{"LNK-4 suspend what waits", pending, "suspend", []string{"id", "g1", "version", "1"}, 409, authagent.ErrConflict, ""},
-		{"no id", pending, "approve", []string{"version", "1"}, 400, authagent.ErrRequest, "id"},
-		{"two ids", pending, "approve", []string{"id", "g1", "id", "g1", "version", "1"}, 400, authagent.ErrRequest, "id"},
-		{"no version", pending, "approve", []string{"id", "g1"}, 400, authagent.ErrRequest, "version"},
-		{"malformed version", pending, "deny", []string{"id", "g1", "version", "one"}, 400, authagent.ErrRequest, "version"},
-		{"negative version", pending, "deny", []string{"id", "g1", "version", "-1"}, 400, authagent.ErrRequest, "version"},
-		{"unknown access", pending, "approve", []string{"id", "g1", "version", "1", "access", "root"}, 400, authagent.ErrRequest, "access"},
-		{"access none", pending, "approve", []string{"id", "g1", "version", "1", "access", "none"}, 400, authagent.ErrRequest, "access"},
-		{"two accesses", pending, "approve", []string{"id", "g1", "version", "1", "access", "read", "access", "full"}, 400, authagent.ErrRequest, "access"},
-		{"empty access", pending, "approve", []string{"id", "g1", "version", "1", "access", ""}, 400, authagent.ErrRequest, "access"},
-		{"action not offered", pending, "approve", []string{"id", "g1", "version", "1", "action", "users:delete"}, 400, authagent.ErrRequest, "action"},
-		{"days not offered", pending, "approve", []string{"id", "g1", "version", "1", "days", "91"}, 400, authagent.ErrRequest, "days"},
-		{"negative days", pending, "approve", []string{"id", "g1", "version", "1", "days", "-1"}, 400, authagent.ErrRequest, "days"},
-		{"too long", pending, "approve", []string{"id", strings.Repeat("g", 70_000), "version", "1"}, 400, authagent.ErrRequest, ""},
-		{"no session", nil, "end-session", nil, 400, authagent.ErrRequest, "session"},
-		{"unknown session", nil, "end-session", []string{"session", "x"}, 404, authagent.ErrMissing, ""},
-		{"unknown change", nil, "promote", []string{"id", "g1", "version", "1"}, 404, authagent.ErrMissing, ""},
-		{"unknown approval", nil, "approvals/approve", []string{"id", "x", "version", "1"}, 404, authagent.ErrMissing, ""},
+		{"LNK-4 after expiry", over, "approve", []string{"id", "g1", "version", "1"}, 410, problem.Gone, ""},
+		{"LNK-4 denied after expiry", over, "deny", []string{"id", "g1", "version", "1"}, 410, problem.Gone, ""},
+		{"LNK-4 other version", pending, "approve", []string{"id", "g1", "version", "2"}, 409, problem.Conflict, ""},
+		{"LNK-4 other id", pending, "approve", []string{"id", "g2", "version", "1"}, 404, problem.NotFound, ""},
+		{"LNK-4 deny what is approved", nil, "deny", []string{"id", "g1", "version", "1"}, 409, problem.Conflict, ""},
+		{"LNK-4 suspend what waits", pending, "suspend", []string{"id", "g1", "version", "1"}, 409, problem.Conflict, ""},
+		{"no id", pending, "approve", []string{"version", "1"}, 400, problem.InvalidRequest, "id"},
+		{"two ids", pending, "approve", []string{"id", "g1", "id", "g1", "version", "1"}, 400, problem.InvalidRequest, "id"},
+		{"no version", pending, "approve", []string{"id", "g1"}, 400, problem.InvalidRequest, "version"},
+		{"malformed version", pending, "deny", []string{"id", "g1", "version", "one"}, 400, problem.InvalidRequest, "version"},
+		{"negative version", pending, "deny", []string{"id", "g1", "version", "-1"}, 400, problem.InvalidRequest, "version"},
+		{"unknown access", pending, "approve", []string{"id", "g1", "version", "1", "access", "root"}, 400, problem.InvalidRequest, "access"},
+		{"access none", pending, "approve", []string{"id", "g1", "version", "1", "access", "none"}, 400, problem.InvalidRequest, "access"},
+		{"two accesses", pending, "approve", []string{"id", "g1", "version", "1", "access", "read", "access", "full"}, 400, problem.InvalidRequest, "access"},
+		{"empty access", pending, "approve", []string{"id", "g1", "version", "1", "access", ""}, 400, problem.InvalidRequest, "access"},
+		{"action not offered", pending, "approve", []string{"id", "g1", "version", "1", "action", "users:delete"}, 400, problem.InvalidRequest, "action"},
+		{"days not offered", pending, "approve", []string{"id", "g1", "version", "1", "days", "91"}, 400, problem.InvalidRequest, "days"},
+		{"negative days", pending, "approve", []string{"id", "g1", "version", "1", "days", "-1"}, 400, problem.InvalidRequest, "days"},
+		{"too long", pending, "approve", []string{"id", strings.Repeat("g", 70_000), "version", "1"}, 400, problem.InvalidRequest, ""},
+		{"no session", nil, "end-session", nil, 400, problem.InvalidRequest, "session"},
+		{"unknown session", nil, "end-session", []string{"session", "x"}, 404, problem.NotFound, ""},
+		{"unknown change", nil, "promote", []string{"id", "g1", "version", "1"}, 404, problem.NotFound, ""},
+		{"unknown approval", nil, "approvals/approve", []string{"id", "x", "version", "1"}, 404, problem.NotFound, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newSite(t)
@@ -412,7 +414,7 @@ func TestRefusedApprovals(t *testing.T) {
 			g := s.grant(pending)
 			test.setUp(s)
 			resp := s.do(s.human(s.alice), "POST", agents+"approve", form(versionOf(g)...))
-			if reason, _ := resp.reason(); resp.StatusCode != 403 || reason != authagent.ErrLink {
+			if reason, _ := resp.reason(); resp.StatusCode != 403 || reason != problem.LinkRefused {
 				t.Errorf("%d %s", resp.StatusCode, resp.body)
 			}
 			if s.now(g.ID).State != grants.Pending {
@@ -465,9 +467,9 @@ func TestOwnAgentsOnly(t *testing.T) {
 // TestEndSession ends one session of two, on its next request.
 func TestEndSession(t *testing.T) {
 	s := newSite(t)
-	var ended []authagent.Event
-	s.owners.Audit = func(_ context.Context, e authagent.Event) {
-		if e.Name == authagent.EventSessionEnded {
+	var ended []audit.Event
+	s.owners.Audit = func(_ context.Context, e audit.Event) {
+		if e.Name == audit.SessionEnded {
 			ended = append(ended, e)
 		}
 	}
@@ -532,15 +534,15 @@ func TestConnect(t *testing.T) {
 		name   string
 		before func(s *site, c *http.Client) // between start and callback
 		want   int
-		reason authagent.Reason
+		reason problem.Reason
 	}{
 		{"as alice", func(*site, *http.Client) {}, 303, ""},
-		{"as bob", func(s *site, c *http.Client) { s.signInHuman(c, s.bob) }, 401, authagent.ErrHuman},
-		{"as nobody", func(s *site, c *http.Client) { s.signInHuman(c, "") }, 401, authagent.ErrHuman},
+		{"as bob", func(s *site, c *http.Client) { s.signInHuman(c, s.bob) }, 401, problem.HumanRequired},
+		{"as nobody", func(s *site, c *http.Client) { s.signInHuman(c, "") }, 401, problem.HumanRequired},
 		{"with an agent in the browser", func(s *site, c *http.Client) {
 			s.grant(func(g *grants.Grant) { g.ID, g.Agent.ID = "g2", "agent_2" })
 			s.signInAgent(c, "agent_2")
-		}, 403, authagent.ErrAgentForbidden},
+		}, 403, problem.AgentForbidden},
 	} {
 		t.Run("LNK-15 "+test.name, func(t *testing.T) {
 			s := newSite(t)
@@ -846,7 +848,7 @@ func TestHostileAgent_WEB_4(t *testing.T) {
 	}
 	s.store.Touch(ctx, grants.Activity{SessionID: "s1", GrantID: "approved", UserID: s.alice, RemoteAddr: hostile, SeenAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)})
 	for range 7 {
-		s.store.AddDeed(ctx, grants.Deed{GrantID: "approved", UserID: s.alice, Event: authagent.EventName(sites), Action: sites, Route: sites, Reason: authagent.Reason(sites)})
+		s.store.AddDeed(ctx, grants.Deed{GrantID: "approved", UserID: s.alice, Event: audit.Name(sites), Action: sites, Route: sites, Reason: problem.Reason(sites)})
 	}
 	for i, contentType := range []string{"application/x-www-form-urlencoded", "application/json", "text/plain", hostile} {
 		body := `{"a":` + strconv.Quote(hostile) + `}`
@@ -1261,7 +1263,7 @@ func TestWordsForApprovals(t *testing.T) {
 	g = s.now(g.ID)
 	for name := range s.owners.Approvals {
 		resp := s.do(alice, "POST", agents+"change", form(append(versionOf(g), "action", name)...))
-		if reason, field := resp.reason(); resp.StatusCode != 400 || reason != authagent.ErrRequest || field != "action" {
+		if reason, field := resp.reason(); resp.StatusCode != 400 || reason != problem.InvalidRequest || field != "action" {
 			t.Errorf("LNK-4 allow %s for good: %d %s", name, resp.StatusCode, resp.body)
 		}
 		d := grants.Decision{GrantID: g.ID, Version: g.Version, State: grants.Approved, Access: authagent.AccessRead, Actions: []string{name}}
@@ -1406,18 +1408,18 @@ func TestBrokenTemplate(t *testing.T) {
 // TestRefusalNamesTheHuman is LOG-3: who was refused is in the audit trail.
 func TestRefusalNamesTheHuman(t *testing.T) {
 	s := newSite(t)
-	refused := make(chan authagent.Event, 10)
-	s.owners.Audit = func(_ context.Context, e authagent.Event) { refused <- e }
+	refused := make(chan audit.Event, 10)
+	s.owners.Audit = func(_ context.Context, e audit.Event) { refused <- e }
 	s.grant(func(g *grants.Grant) { g.UserID = s.bob })
 	s.do(s.human(s.alice), "POST", agents+"revoke", form("id", "g1", "version", "1"))
 	e := <-refused
-	if e.Name != authagent.EventPermissionDenied || e.HumanID != s.alice || e.Reason != authagent.ErrMissing || e.Agent.ID != "" {
+	if e.Name != audit.PermissionDenied || e.HumanID != s.alice || e.Reason != problem.NotFound || e.Agent.ID != "" {
 		t.Errorf("event %+v", e)
 	}
 }
 
 // brokenStore fails wherever an owner's page looks.
-type brokenStore struct{ *grants.Memory }
+type brokenStore struct{ *memstore.Grants }
 
 func (brokenStore) OwnerGrants(context.Context, string) ([]grants.Grant, error) {
 	return nil, errors.New("connection refused")
@@ -1437,7 +1439,7 @@ func TestPageStoreFails(t *testing.T) {
 	for _, resp := range []*answered{
 		s.do(alice, "GET", agents, ""), s.do(alice, "POST", agents+"revoke-all", ""), s.do(alice, "POST", agents+"end-session", form("session", "x")),
 	} {
-		if reason, _ := resp.reason(); resp.StatusCode != 500 || reason != authagent.ErrStore || resp.Header.Get("Retry-After") == "" || strings.Contains(resp.body, "connection") {
+		if reason, _ := resp.reason(); resp.StatusCode != 500 || reason != problem.StoreFailed || resp.Header.Get("Retry-After") == "" || strings.Contains(resp.body, "connection") {
 			t.Errorf("%d %s", resp.StatusCode, resp.body)
 		}
 	}
@@ -1461,7 +1463,7 @@ func TestOtherPath(t *testing.T) {
 func ExampleHandler() {
 	users := &memstore.Users{}
 	alice := users.Add("alice@example.com", "Alice")
-	owners := grants.OwnerApproval(grants.NewMemory())
+	owners := grants.OwnerApproval(&memstore.Grants{})
 	rp, err := authagent.New(authagent.Config{
 		Issuer: "https://agents.example", ClientID: "shop", ClientSecret: "secret",
 		RedirectURL: "https://shop.example/auth/agent/callback",

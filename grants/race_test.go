@@ -9,6 +9,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // A betweenStore does something right before an approval is written, where a store
@@ -62,8 +63,10 @@ func TestStoppedWhileAsking(t *testing.T) {
 			bubble(t, "APR-5 "+name+map[bool]string{true: ", renewed"}[renewed], func(t *testing.T) {
 				store := &betweenStore{}
 				s := newShop(t, options{
-					store:  func(in grants.Store) grants.Store { store.Store = in; return store },
-					config: func(_ *shop, c *authagent.Config) { c.SessionIdle, c.SessionLifetime = 9999*time.Hour, 9999*time.Hour },
+					store: func(in grants.Store) grants.Store { store.Store = in; return store },
+					config: func(_ *shop, c *authagent.Config) {
+						c.Session.Idle, c.Session.Lifetime = 9999*time.Hour, 9999*time.Hour
+					},
 				})
 				_, c := s.approved("agent_1")
 				if renewed { // the request takes the place of one that has expired
@@ -117,7 +120,9 @@ func TestStoppedBeforeUse(t *testing.T) {
 // let in anew.
 func TestApproveForStopped(t *testing.T) {
 	ctx := context.Background()
-	long := func(_ *shop, c *authagent.Config) { c.SessionIdle, c.SessionLifetime = 9999*time.Hour, 9999*time.Hour }
+	long := func(_ *shop, c *authagent.Config) {
+		c.Session.Idle, c.Session.Lifetime = 9999*time.Hour, 9999*time.Hour
+	}
 	week := func(p *grants.Policy) {
 		p.PendingFor, p.ApprovedFor, p.ActionFor = 7*24*time.Hour, 24*time.Hour, 7*24*time.Hour
 	}
@@ -162,12 +167,14 @@ func TestDeniedAnew(t *testing.T) {
 	bubble(t, "APR-5", func(t *testing.T) {
 		s := newShop(t, options{
 			policy: func(p *grants.Policy) { p.PendingFor, p.ApprovedFor = 7*24*time.Hour, 24*time.Hour },
-			config: func(_ *shop, c *authagent.Config) { c.SessionIdle, c.SessionLifetime = 9999*time.Hour, 9999*time.Hour },
+			config: func(_ *shop, c *authagent.Config) {
+				c.Session.Idle, c.Session.Lifetime = 9999*time.Hour, 9999*time.Hour
+			},
 		})
 		agent, c := s.approved("agent_1")
 		s.pay(c, "amount=1")
 		time.Sleep(25 * time.Hour)
-		s.wantSignIn(s.browser(), agent, 403, authagent.ErrApproval)
+		s.wantSignIn(s.browser(), agent, 403, problem.ApprovalNeeded)
 		s.decide(s.alice, "agent_1", grants.Denied)
 		if all := s.overview(s.alice).Approvals; len(all) != 1 || all[0].State != grants.Denied {
 			t.Errorf("approvals: %+v", all)

@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // Rules are what a site lays down for all agents. The zero value lets everybody
@@ -32,18 +34,18 @@ type Rules struct {
 func (r Rules) admitAgent(agent authagent.Agent) error {
 	switch {
 	case r.Paused:
-		return authagent.ErrPaused
+		return problem.Paused
 	case slices.Contains(r.DenyIssuers, agent.Issuer), slices.Contains(r.DenyAgents, agent),
 		len(r.AllowIssuers) > 0 && !slices.Contains(r.AllowIssuers, agent.Issuer),
 		len(r.AllowAgents) > 0 && !slices.Contains(r.AllowAgents, agent):
-		return authagent.ErrBlocked
+		return problem.Blocked
 	}
 	return nil
 }
 
 func (r Rules) admitEmail(email string) error {
 	if hasDomain(r.DenyDomains, email) || len(r.AllowDomains) > 0 && !hasDomain(r.AllowDomains, email) {
-		return authagent.ErrBlocked
+		return problem.Blocked
 	}
 	return nil
 }
@@ -70,14 +72,14 @@ func (e *enforced) read(ctx context.Context) (Rules, error) {
 	return rules, nil
 }
 
-// CheckLogin implements [authagent.LoginChecker].
+// CheckLogin is asked before a login starts.
 func (e *enforced) CheckLogin(ctx context.Context) error {
 	rules, err := e.read(ctx)
-	switch checker, ok := as[authagent.LoginChecker](e.Scenario); {
+	switch checker, ok := as[interface{ CheckLogin(context.Context) error }](e.Scenario); {
 	case err != nil:
 		return err
 	case rules.Paused:
-		return authagent.ErrPaused
+		return problem.Paused
 	case ok:
 		return checker.CheckLogin(ctx)
 	}
@@ -108,9 +110,11 @@ func (e *enforced) SignIn(ctx context.Context, in *authagent.SignIn) (authagent.
 	return e.Scenario.SignIn(ctx, in)
 }
 
-// Connect implements [authagent.Connector].
+// Connect passes on what the scenario can.
 func (e *enforced) Connect(ctx context.Context, in *authagent.SignIn, userID string) error {
-	connector, ok := as[authagent.Connector](e.Scenario)
+	connector, ok := as[interface {
+		Connect(ctx context.Context, in *authagent.SignIn, userID string) error
+	}](e.Scenario)
 	if !ok {
 		return fmt.Errorf("grants: scenario %s cannot connect agents", e.Name())
 	}
@@ -167,6 +171,6 @@ func (p *Policy) SetRules(ctx context.Context, humanID string, r Rules) error {
 	case before.Paused && !r.Paused:
 		event = EventResumed
 	}
-	p.audit(ctx, authagent.Event{Name: event, HumanID: humanID})
+	p.audit(ctx, audit.Event{Name: event, HumanID: humanID})
 	return nil
 }

@@ -11,8 +11,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 var allScenarios = []string{"FullAccount", "ContextualProfile", "FreshProfile"}
@@ -50,14 +53,14 @@ func TestKillSwitch(t *testing.T) {
 			s.happened()
 			s.setRules(grants.Rules{Paused: true})
 			for _, name := range []string{"", "b"} {
-				s.want(c, "GET", "/me", 503, authagent.ErrPaused, "X-Instance", name)
+				s.want(c, "GET", "/me", 503, problem.Paused, "X-Instance", name)
 				resp := s.get(s.browser(), "/auth/agent/login", "X-Instance", name)
-				if resp.StatusCode != 503 || resp.reason() != authagent.ErrPaused || resp.Header.Get("Retry-After") == "" {
+				if resp.StatusCode != 503 || resp.reason() != problem.Paused || resp.Header.Get("Retry-After") == "" {
 					t.Errorf("login at %q: %d %s", name, resp.StatusCode, resp.body)
 				}
 				s.want(human, "GET", "/humans", 200, "", "X-Instance", name)
 			}
-			if resp := s.get(begun, callback, "X-Instance", "b"); resp.StatusCode != 503 || resp.reason() != authagent.ErrPaused {
+			if resp := s.get(begun, callback, "X-Instance", "b"); resp.StatusCode != 503 || resp.reason() != problem.Paused {
 				t.Errorf("callback of a login that had begun: %d %s", resp.StatusCode, resp.body)
 			}
 			s.setRules(grants.Rules{})
@@ -65,7 +68,7 @@ func TestKillSwitch(t *testing.T) {
 			s.want(c, "GET", "/me", 200, "")
 			s.wantSignIn(c, agent, 303, "")
 			s.want(c, "GET", "/me", 200, "", "X-Instance", "b")
-			var names []authagent.EventName
+			var names []audit.Name
 			for _, e := range s.events.take() {
 				if e.Name == grants.EventPaused || e.Name == grants.EventResumed {
 					names = append(names, e.Name)
@@ -74,7 +77,7 @@ func TestKillSwitch(t *testing.T) {
 					}
 				}
 			}
-			if diff := cmp.Diff([]authagent.EventName{grants.EventPaused, grants.EventResumed}, names); diff != "" {
+			if diff := cmp.Diff([]audit.Name{grants.EventPaused, grants.EventResumed}, names); diff != "" {
 				t.Errorf("LOG-3 events (-want +got):\n%s", diff)
 			}
 		})
@@ -137,8 +140,8 @@ func TestRules(t *testing.T) {
 					s.wantSignIn(c, agent, 303, "")
 					s.want(c, "GET", "/me", 200, "")
 				} else {
-					s.wantSignIn(c, agent, 403, authagent.ErrBlocked)
-					s.want(c, "GET", "/me", 401, authagent.ErrNoSession)
+					s.wantSignIn(c, agent, 403, problem.Blocked)
+					s.want(c, "GET", "/me", 401, problem.NoSession)
 				}
 				if n := len(s.as.Requests(authagenttest.PathUserInfo)); scenario == "FreshProfile" && n != 0 {
 					t.Errorf("FreshProfile: %d requests for userinfo", n)
@@ -151,8 +154,8 @@ func TestRules(t *testing.T) {
 // anybody lets every agent into the first account.
 type anybody struct{}
 
-func (anybody) Link(context.Context, authagent.LinkRequest) (authagent.Link, error) {
-	return authagent.Link{UserID: "user_1", Access: authagent.AccessRead}, nil
+func (anybody) Link(context.Context, authagent.LinkRequest) (authagent.Principal, error) {
+	return authagent.Principal{UserID: "user_1", Access: authagent.AccessRead}, nil
 }
 
 // TestRulesCountAtOnce is MW-6 and SES-11: what the rules say of an agent or an
@@ -171,14 +174,14 @@ func TestRulesCountAtOnce(t *testing.T) {
 				_, other := s.in("agent_2")
 				s.happened()
 				s.setRules(rules)
-				s.want(c, "GET", "/me", 401, authagent.ErrNoSession, "X-Instance", "b")
-				s.want(c, "GET", "/me", 401, authagent.ErrNoSession)
-				status, reason := 200, authagent.Reason("")
+				s.want(c, "GET", "/me", 401, problem.NoSession, "X-Instance", "b")
+				s.want(c, "GET", "/me", 401, problem.NoSession)
+				status, reason := 200, problem.Reason("")
 				if name == "issuer denied" {
-					status, reason = 401, authagent.ErrNoSession
+					status, reason = 401, problem.NoSession
 				}
 				s.want(other, "GET", "/me", status, reason)
-				if events := s.events.take(); events[0].Name != grants.EventRules || events[1].Name != authagent.EventSessionEnded || events[1].Reason != authagent.ErrBlocked {
+				if events := s.events.take(); events[0].Name != grants.EventRules || events[1].Name != audit.SessionEnded || events[1].Reason != problem.Blocked {
 					t.Errorf("LOG-3 events: %+v", events)
 				}
 			})
@@ -195,7 +198,7 @@ func (w wrapper) Unwrap() authagent.Scenario { return w.Scenario }
 // TestEnforceWraps: what is enforced is otherwise like what it wraps, however deep.
 func TestEnforceWraps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		inner := grants.NewMemory()
+		inner := &memstore.Grants{}
 		s := newShop(t, options{config: func(s *shop, c *authagent.Config) {
 			c.Scenario = grants.Enforce(s.store, wrapper{grants.Enforce(inner, wrapper{c.Scenario})})
 		}})
@@ -220,7 +223,7 @@ func TestEnforceWraps(t *testing.T) {
 		if callback, err = other.Authorize(context.Background(), &http.Client{Transport: s.hosts}, begun.Header.Get("Location")); err != nil {
 			t.Fatal(err)
 		}
-		if resp := s.get(human, callback); resp.StatusCode != 403 || resp.reason() != authagent.ErrBlocked {
+		if resp := s.get(human, callback); resp.StatusCode != 403 || resp.reason() != problem.Blocked {
 			t.Errorf("LNK-17 connect an agent that is denied: %d %s", resp.StatusCode, resp.body)
 		}
 	})
@@ -250,27 +253,27 @@ func TestDecisionsCountAtOnce(t *testing.T) {
 				if err := end(s); err != nil {
 					t.Fatal(err)
 				}
-				s.want(c, "GET", "/me", 401, authagent.ErrNoSession, "X-Instance", "b")
-				s.want(copy, "GET", "/me", 401, authagent.ErrNoSession)
+				s.want(c, "GET", "/me", 401, problem.NoSession, "X-Instance", "b")
+				s.want(copy, "GET", "/me", 401, problem.NoSession)
 			})
 		}
 		bubble(t, "MW-6 "+scenario, func(t *testing.T) {
 			s := newShop(t, options{scenario: scenario})
 			s.instance("b")
 			_, c := s.approved("agent_1")
-			s.want(c, "POST", "/orders", 403, authagent.ErrAction, "X-Instance", "b")
+			s.want(c, "POST", "/orders", 403, problem.ActionNotGranted, "X-Instance", "b")
 			s.decide(s.alice, "agent_1", grants.Approved, func(d *grants.Decision) { d.Actions = []string{"orders:create"} })
 			s.want(c, "POST", "/orders", 200, "", "X-Instance", "b")
-			s.want(c, "DELETE", "/orders/1", 403, authagent.ErrAction)
-			s.want(c, "POST", "/me", 403, authagent.ErrReadOnly)
+			s.want(c, "DELETE", "/orders/1", 403, problem.ActionNotGranted)
+			s.want(c, "POST", "/me", 403, problem.ReadOnly)
 			s.decide(s.alice, "agent_1", grants.Approved)
-			s.want(c, "POST", "/orders", 403, authagent.ErrAction, "X-Instance", "b")
+			s.want(c, "POST", "/orders", 403, problem.ActionNotGranted, "X-Instance", "b")
 			if scenario == "FullAccount" {
 				s.decide(s.alice, "agent_1", grants.Approved, withFullAccess)
 				s.want(c, "POST", "/me", 200, "", "X-Instance", "b")
 				s.decide(s.alice, "agent_1", grants.Approved)
 			}
-			s.want(c, "POST", "/me", 403, authagent.ErrReadOnly, "X-Instance", "b")
+			s.want(c, "POST", "/me", 403, problem.ReadOnly, "X-Instance", "b")
 		})
 	}
 }
@@ -280,16 +283,16 @@ func TestDecisionsCountAtOnce(t *testing.T) {
 func TestRevokeAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newShop(t, options{policy: func(p *grants.Policy) { p.MaxNotices = 100 }})
-		s.wantSignIn(s.browser(), s.agent("expired", "alice@example.com"), 403, authagent.ErrApproval)
+		s.wantSignIn(s.browser(), s.agent("expired", "alice@example.com"), 403, problem.ApprovalNeeded)
 		time.Sleep(24 * time.Hour) // without a decision
 		s.approved("approved")
 		s.approved("suspended")
 		s.decide(s.alice, "suspended", grants.Suspended)
-		s.wantSignIn(s.browser(), s.agent("pending", "alice@example.com"), 403, authagent.ErrApproval)
-		s.wantSignIn(s.browser(), s.agent("denied", "alice@example.com"), 403, authagent.ErrApproval)
+		s.wantSignIn(s.browser(), s.agent("pending", "alice@example.com"), 403, problem.ApprovalNeeded)
+		s.wantSignIn(s.browser(), s.agent("denied", "alice@example.com"), 403, problem.ApprovalNeeded)
 		s.decide(s.alice, "denied", grants.Denied)
 		s.approved("short", func(d *grants.Decision) { d.For = time.Minute })
-		s.wantSignIn(s.browser(), s.agent("bobs", "bob@example.com"), 403, authagent.ErrApproval)
+		s.wantSignIn(s.browser(), s.agent("bobs", "bob@example.com"), 403, problem.ApprovalNeeded)
 		s.decide(s.bob, "bobs", grants.Approved)
 		time.Sleep(time.Minute)
 		if err := s.owners.RevokeAll(context.Background(), s.alice); err != nil {
@@ -328,12 +331,12 @@ func TestForeignSession(t *testing.T) {
 			want   error
 		}{
 			"good":             {func(*authagent.Session) {}, nil},
-			"no grant":         {func(s *authagent.Session) { s.GrantID = "" }, authagent.ErrLink},
-			"unknown grant":    {func(s *authagent.Session) { s.GrantID = "x" }, authagent.ErrLink},
-			"another agent":    {func(s *authagent.Session) { s.Agent.ID = "agent_2" }, authagent.ErrLink},
-			"another issuer":   {func(s *authagent.Session) { s.Agent.Issuer = "https://x.example" }, authagent.ErrLink},
-			"another account":  {func(session *authagent.Session) { session.UserID = s.bob }, authagent.ErrLink},
-			"another scenario": {func(s *authagent.Session) { s.Scenario = "ContextualProfile" }, authagent.ErrLink},
+			"no grant":         {func(s *authagent.Session) { s.GrantID = "" }, problem.LinkRefused},
+			"unknown grant":    {func(s *authagent.Session) { s.GrantID = "x" }, problem.LinkRefused},
+			"another agent":    {func(s *authagent.Session) { s.Agent.ID = "agent_2" }, problem.LinkRefused},
+			"another issuer":   {func(s *authagent.Session) { s.Agent.Issuer = "https://x.example" }, problem.LinkRefused},
+			"another account":  {func(session *authagent.Session) { session.UserID = s.bob }, problem.LinkRefused},
+			"another scenario": {func(s *authagent.Session) { s.Scenario = "ContextualProfile" }, problem.LinkRefused},
 		} {
 			session := good
 			test.change(&session)

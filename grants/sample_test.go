@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // look serves the page with samples, to be looked at in a browser:
@@ -100,13 +102,13 @@ func sample(t testing.TB) *site {
 		s.store.Touch(context.Background(), a)
 	}
 	for i, d := range []grants.Deed{
-		{Event: authagent.EventLoginSucceeded, Route: "/auth/agent/callback"},
-		{Event: authagent.EventSessionEnded, Route: "/auth/agent/logout"},
-		{Event: authagent.EventLoginSucceeded, Route: "/auth/agent/callback"},
-		{Event: authagent.EventActionPerformed, Action: "orders:create", Route: "POST /orders"},
-		{Event: authagent.EventPermissionDenied, Route: "POST /account/password", Outcome: "refused", Reason: authagent.ErrAgentForbidden},
-		{Event: authagent.EventPermissionDenied, Action: "orders:cancel", Route: "POST /orders/{id}/cancel", Outcome: "refused", Reason: authagent.ErrAction},
-		{Event: authagent.EventActionPending, Action: "payouts:create", Route: "POST /payouts", Outcome: "pending", Reason: authagent.ErrActionPending},
+		{Event: audit.LoginSucceeded, Route: "/auth/agent/callback"},
+		{Event: audit.SessionEnded, Route: "/auth/agent/logout"},
+		{Event: audit.LoginSucceeded, Route: "/auth/agent/callback"},
+		{Event: audit.ActionPerformed, Action: "orders:create", Route: "POST /orders"},
+		{Event: audit.PermissionDenied, Route: "POST /account/password", Outcome: "refused", Reason: problem.AgentForbidden},
+		{Event: audit.PermissionDenied, Action: "orders:cancel", Route: "POST /orders/{id}/cancel", Outcome: "refused", Reason: problem.ActionNotGranted},
+		{Event: audit.ActionPending, Action: "payouts:create", Route: "POST /payouts", Outcome: "pending", Reason: problem.ApprovalPending},
 	} {
 		d.UserID, d.GrantID, d.At = s.alice, "g2", now.Add(time.Duration(i-8)*20*time.Minute)
 		s.store.AddDeed(context.Background(), d)

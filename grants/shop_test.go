@@ -15,9 +15,11 @@ import (
 	"testing"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // A shop is a site without a network, of any number of instances that share all
@@ -36,7 +38,7 @@ type shop struct {
 	owners    *grants.Policy // of the instance ""
 	instances map[string]*instance
 	notices   log[grants.Notice]
-	events    log[authagent.Event]
+	events    log[audit.Event]
 	ran       atomic.Int32 // requests that reached a handler
 }
 
@@ -58,7 +60,7 @@ type options struct {
 func newShop(t testing.TB, o options) *shop {
 	t.Helper()
 	s := &shop{
-		t: t, options: o, as: authagenttest.NewUnstartedServer(), store: grants.NewMemory(),
+		t: t, options: o, as: authagenttest.NewUnstartedServer(), store: &memstore.Grants{},
 		users: &memstore.Users{}, profiles: &memstore.Profiles{}, instances: make(map[string]*instance),
 	}
 	s.as.URL = "https://as.example"
@@ -71,7 +73,7 @@ func newShop(t testing.TB, o options) *shop {
 	}
 	s.config = authagent.Config{
 		Issuer: s.as.URL, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: "https://shop.example/auth/agent/callback",
-		SessionKeys: [][]byte{[]byte("0123456789abcdef0123456789ABCDEF")}, HTTPClient: &http.Client{Transport: s.hosts},
+		SessionKeys: [][]byte{[]byte("0123456789abcdef0123456789ABCDEF")}, Provider: authagent.Provider{HTTPClient: &http.Client{Transport: s.hosts}},
 		Human: signedIn, Logger: slog.New(slog.DiscardHandler), Revocations: &memstore.Revocations{},
 	}
 	s.owners = s.instance("").owners
@@ -85,7 +87,7 @@ func (s *shop) instance(name string) *instance {
 	i.owners.Actions = map[string]string{"orders:create": "Place orders", "orders:delete": "Cancel orders"}
 	i.owners.Logger = slog.New(slog.DiscardHandler)
 	i.owners.Notify = func(_ context.Context, n grants.Notice) { s.notices.add(n) }
-	i.owners.Audit = func(_ context.Context, e authagent.Event) { s.events.add(e) }
+	i.owners.Audit = func(_ context.Context, e audit.Event) { s.events.add(e) }
 	if s.options.policy != nil {
 		s.options.policy(i.owners)
 	}
@@ -181,8 +183,8 @@ var quiet = slog.New(slog.DiscardHandler)
 
 var hello = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") })
 
-func (r *response) reason() authagent.Reason {
-	var p struct{ Error authagent.Reason }
+func (r *response) reason() problem.Reason {
+	var p struct{ Error problem.Reason }
 	json.Unmarshal([]byte(r.body), &p)
 	return p.Error
 }
@@ -249,7 +251,7 @@ func (s *shop) callback(c *http.Client, agent *authagenttest.Agent, header ...st
 }
 
 // wantSignIn signs an agent in, to be answered with this status and reason.
-func (s *shop) wantSignIn(c *http.Client, agent *authagenttest.Agent, status int, reason authagent.Reason) {
+func (s *shop) wantSignIn(c *http.Client, agent *authagenttest.Agent, status int, reason problem.Reason) {
 	s.t.Helper()
 	if resp := s.signIn(c, agent); resp.StatusCode != status || resp.reason() != reason {
 		s.t.Errorf("sign-in of %s: %d %q, want %d %q", agent.ID, resp.StatusCode, resp.reason(), status, reason)
@@ -257,7 +259,7 @@ func (s *shop) wantSignIn(c *http.Client, agent *authagenttest.Agent, status int
 }
 
 // want sends a request, to be answered with this status and reason.
-func (s *shop) want(c *http.Client, method, path string, status int, reason authagent.Reason, header ...string) {
+func (s *shop) want(c *http.Client, method, path string, status int, reason problem.Reason, header ...string) {
 	s.t.Helper()
 	before := s.ran.Load()
 	resp := s.do(c, method, path, "", header...)
@@ -314,7 +316,7 @@ func (s *shop) decide(user, agent string, state grants.State, change ...func(*gr
 func (s *shop) approved(id string, change ...func(*grants.Decision)) (*authagenttest.Agent, *http.Client) {
 	s.t.Helper()
 	agent, c := s.agent(id, "alice@example.com"), s.browser()
-	s.wantSignIn(c, agent, http.StatusForbidden, authagent.ErrApproval)
+	s.wantSignIn(c, agent, http.StatusForbidden, problem.ApprovalNeeded)
 	s.decide(s.alice, id, grants.Approved, change...)
 	s.wantSignIn(c, agent, http.StatusSeeOther, "")
 	return agent, c
@@ -353,7 +355,7 @@ func (s *shop) told() (told []string) {
 }
 
 // happened returns the names of events of this package, and empties the log.
-func (s *shop) happened() (names []authagent.EventName) {
+func (s *shop) happened() (names []audit.Name) {
 	s.wait()
 	for _, e := range s.events.take() {
 		if !strings.HasPrefix(string(e.Name), "login_") {

@@ -5,11 +5,13 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // A Store keeps everything of this package. Implementations are safe for
 // concurrent use, at any number of instances; uniqueness and versions are theirs
-// to keep, not to be checked before a write. [NewMemory] returns one for a single
+// to keep, not to be checked before a write. Package memstore has one for a single
 // process.
 type Store interface {
 	GrantStore
@@ -91,14 +93,14 @@ type LastUse struct {
 
 // A Deed is something that an agent did, or was refused.
 type Deed struct {
-	GrantID string              `json:"grant"`
-	UserID  string              `json:"-"`
-	At      time.Time           `json:"at"`
-	Event   authagent.EventName `json:"event"`
-	Action  string              `json:"action,omitempty"` // as the site names it
-	Route   string              `json:"route,omitempty"`
-	Outcome string              `json:"outcome"`
-	Reason  authagent.Reason    `json:"reason,omitempty"`
+	GrantID string         `json:"grant"`
+	UserID  string         `json:"-"`
+	At      time.Time      `json:"at"`
+	Event   audit.Name     `json:"event"`
+	Action  string         `json:"action,omitempty"` // as the site names it
+	Route   string         `json:"route,omitempty"`
+	Outcome string         `json:"outcome"`
+	Reason  problem.Reason `json:"reason,omitempty"`
 }
 
 // An ActivityStore keeps what owners see of what their agents do. It is not the

@@ -15,9 +15,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // A site is a shop with an authorization server, both on TLS, at which owners
@@ -28,7 +30,7 @@ type site struct {
 	server *httptest.Server
 	rp     *authagent.RelyingParty
 	owners *grants.Policy
-	store  *grants.Memory
+	store  *memstore.Grants
 	users  *memstore.Users
 	alice  string
 	bob    string
@@ -36,7 +38,7 @@ type site struct {
 
 func newSite(t testing.TB, change ...func(*site, *authagent.Config)) *site {
 	t.Helper()
-	s := &site{t: t, as: authagenttest.NewTLSServer(), store: grants.NewMemory(), users: &memstore.Users{}}
+	s := &site{t: t, as: authagenttest.NewTLSServer(), store: &memstore.Grants{}, users: &memstore.Users{}}
 	t.Cleanup(s.as.Close)
 	mux := http.NewServeMux()
 	s.server = httptest.NewTLSServer(mux)
@@ -48,7 +50,7 @@ func newSite(t testing.TB, change ...func(*site, *authagent.Config)) *site {
 	s.owners.Logger = slog.New(slog.DiscardHandler)
 	c := authagent.Config{
 		Issuer: s.as.URL, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: s.server.URL + "/auth/agent/callback",
-		SessionKeys: [][]byte{[]byte("0123456789abcdef0123456789ABCDEF")}, HTTPClient: s.as.Client(),
+		SessionKeys: [][]byte{[]byte("0123456789abcdef0123456789ABCDEF")}, Provider: authagent.Provider{HTTPClient: s.as.Client()},
 		Scenario: grants.Enforce(s.store, authagent.FullAccount(s.users, s.owners)),
 		Human:    signedIn, Audit: s.owners.Record, Logger: slog.New(slog.DiscardHandler),
 	}
@@ -120,13 +122,13 @@ func (s *site) get(browser *http.Client, url string) (status int, body string) {
 // owner can give it and take away, and what is written down about it.
 func TestStory(t *testing.T) {
 	ctx := context.Background()
-	var trail log[authagent.Event]
+	var trail log[audit.Event]
 	var notices log[grants.Notice]
 	var second *authagent.RelyingParty
 	var orders, payouts atomic.Int32
 	s := newSite(t, func(s *site, c *authagent.Config) {
 		s.as.Configure(func(q *authagenttest.Quirks, _ *authagenttest.Features) { q.SameSecondTokens = false }) // which would make it wait
-		s.owners.Audit = func(_ context.Context, e authagent.Event) { trail.add(e) }
+		s.owners.Audit = func(_ context.Context, e audit.Event) { trail.add(e) }
 		s.owners.Notify = func(_ context.Context, n grants.Notice) { notices.add(n) }
 		another := *c // another instance, with the same keys and stores
 		c.Revocations = &memstore.Revocations{}
@@ -143,7 +145,7 @@ func TestStory(t *testing.T) {
 	mux.Handle("POST /story/connect", s.rp.ConnectHandler())
 	elsewhere := httptest.NewTLSServer(second.RequireAgent(counting(&orders)))
 	t.Cleanup(elsewhere.Close)
-	ask := func(browser *http.Client, url string, want int, reason authagent.Reason) {
+	ask := func(browser *http.Client, url string, want int, reason problem.Reason) {
 		t.Helper()
 		switch status, body := s.get(browser, url); {
 		case status != want || !strings.Contains(body, string(reason)):
@@ -179,7 +181,7 @@ func TestStory(t *testing.T) {
 	if got := s.signIn(mallory, stranger); got != 403 {
 		t.Fatalf("a stranger's sign-in: %d", got)
 	}
-	ask(stranger, s.server.URL+"/me", 401, authagent.ErrNoSession)
+	ask(stranger, s.server.URL+"/me", 401, problem.NoSession)
 	o := mine()
 	if len(o.Grants) != 1 || o.Grants[0].State != grants.Pending || o.Grants[0].Agent.ID != "mallory" || len(notices.take()) != 1 {
 		t.Fatalf("alice sees %+v", o)
@@ -190,7 +192,7 @@ func TestStory(t *testing.T) {
 			t.Errorf("a stranger's sign-in after it was denied: %d", got)
 		}
 	}
-	ask(stranger, s.server.URL+"/me", 401, authagent.ErrNoSession)
+	ask(stranger, s.server.URL+"/me", 401, problem.NoSession)
 	if o = mine(); len(o.Grants) != 1 || o.Grants[0].State != grants.Denied {
 		t.Errorf("alice sees %+v", o)
 	}
@@ -263,8 +265,8 @@ func TestStory(t *testing.T) {
 			decide(g, grants.Revoked)
 		}
 	}
-	ask(browser, elsewhere.URL, 401, authagent.ErrNoSession)
-	ask(browser, s.server.URL+"/me", 401, authagent.ErrNoSession)
+	ask(browser, elsewhere.URL, 401, problem.NoSession)
+	ask(browser, s.server.URL+"/me", 401, problem.NoSession)
 	if got := s.signIn(shopper, browser); got != 403 {
 		t.Errorf("sign-in after it was revoked: %d", got)
 	}
@@ -282,7 +284,7 @@ func TestStory(t *testing.T) {
 		t.Errorf("alice was told (-want +got):\n%s", diff)
 	}
 	events := trail.take()
-	isDropped := func(e authagent.Event) bool { return e.Name == grants.EventDropped } // they come when they come
+	isDropped := func(e audit.Event) bool { return e.Name == grants.EventDropped } // they come when they come
 	all := len(events)
 	events = slices.DeleteFunc(events, isDropped)
 	if n := all - len(events); n != 4 { // as many as login_failed, but for the one that was filed
@@ -322,14 +324,14 @@ login_failed shopper: refused approval_needed
 `
 
 // tell writes events as lines.
-func tell(events []authagent.Event) string {
+func tell(events []audit.Event) string {
 	var lines strings.Builder
 	for i, e := range events {
-		if i+1 < len(events) && e.Name == grants.EventPending && events[i+1].Name == authagent.EventLoginFailed {
+		if i+1 < len(events) && e.Name == grants.EventPending && events[i+1].Name == audit.LoginFailed {
 			events[i], events[i+1] = events[i+1], e // the request is filed while the sign-in is answered
 			e = events[i]
 		}
-		if e.Name == authagent.EventLoginStarted {
+		if e.Name == audit.LoginStarted {
 			continue
 		}
 		line := string(e.Name) + " " + e.Agent.ID

@@ -97,7 +97,7 @@ func (p PagePeriod) duration() time.Duration { return time.Duration(p.Days) * 24
 type PageDeed struct {
 	Deed
 	Text    string // what Policy.Actions or Policy.Approvals says of its action; empty for none
-	Refused string // why, as authagent.Reason has it; empty if it was not
+	Refused string // why, as problem.Reason has it; empty if it was not
 }
 
 // A PageApproval is a single action with all that would be done.

@@ -16,6 +16,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/internal/memory"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // An Account is a user of the site and what belongs to it.
@@ -205,7 +206,7 @@ func (u *Users) CheckSession(_ context.Context, s *authagent.Session) error {
 		return nil
 	}
 	if a, ok := u.Get(s.UserID); !ok || a.Disabled {
-		return authagent.ErrNoAccount
+		return problem.NoAccount
 	}
 	return nil
 }

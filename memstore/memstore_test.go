@@ -13,6 +13,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // The interfaces that each store is documented to implement.
@@ -183,13 +184,13 @@ func TestCheckSession(t *testing.T) {
 	if err := errors.Join(check(id), check("")); err != nil {
 		t.Error(err)
 	}
-	if err := check("gone"); !errors.Is(err, authagent.ErrNoAccount) {
+	if err := check("gone"); !errors.Is(err, problem.NoAccount) {
 		t.Errorf("err %v for an account that is gone", err)
 	}
 	account, _ := users.Get(id)
 	account.Disabled = true
 	users.Put(account)
-	if err := check(id); !errors.Is(err, authagent.ErrNoAccount) {
+	if err := check(id); !errors.Is(err, problem.NoAccount) {
 		t.Errorf("err %v for a disabled account", err)
 	}
 }

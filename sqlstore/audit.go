@@ -1,7 +1,6 @@
 package sqlstore
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 )
 
 const eventColumns = `happened_at, name, request_id, method, route, remote_addr, issuer, session_id, agent_issuer, agent_id, user_id,
@@ -27,7 +27,7 @@ const insertEvent = `INSERT INTO authagent_events (agent_key, ` + eventColumns +
 // The trail is append-only: nothing in this package changes an event, and
 // nothing but [Store.DeleteEvents] removes one. A site that wants the database to
 // see to it grants its user SELECT and INSERT on the table of events, and no more.
-func (s *Store) Audit(ctx context.Context, e authagent.Event) {
+func (s *Store) Audit(ctx context.Context, e audit.Event) {
 	if err := s.record(ctx, "store audit event", insertEvent, eventValues(e)...); err != nil {
 		s.logger.LogAttrs(ctx, slog.LevelError, "sqlstore: audit event lost", slog.String("event", string(e.Name)),
 			slog.String("request_id", e.RequestID), slog.String("agent_session", e.SessionID), slog.Any("err", err))
@@ -66,7 +66,7 @@ func (s *Store) record(ctx context.Context, step, query string, args ...any) err
 }
 
 // eventValues are in the order of insertEvent.
-func eventValues(e authagent.Event) []any {
+func eventValues(e audit.Event) []any {
 	var agent any // null
 	if e.Agent != (authagent.Agent{}) {
 		agent = agentKey(e.Agent)
@@ -75,7 +75,7 @@ func eventValues(e authagent.Event) []any {
 	return []any{
 		agent, nanos(e.Time), id(string(e.Name)), id(e.RequestID), id(e.Method), id(e.Route), id(e.RemoteAddr),
 		clean(e.Issuer, maxIssuer), id(e.SessionID), clean(e.Agent.Issuer, maxIssuer), id(e.Agent.ID), id(e.UserID),
-		id(e.HumanID), id(e.Scenario), id(e.ProfileID), id(e.GrantID), e.Access.String(), id(e.Action), id(e.Outcome),
+		id(e.HumanID), id(e.Scenario), id(e.ProfileID), id(e.GrantID), id(e.Access), id(e.Action), id(e.Outcome),
 		id(string(e.Reason)), clean(e.Detail, maxText),
 	}
 }
@@ -98,7 +98,7 @@ const (
 // put into After for the next page, which is empty after the last. Events that
 // are stored while somebody reads page by page are on none of the later pages,
 // and move nothing from one page to another.
-func (s *Store) Events(ctx context.Context, q EventQuery) (page []authagent.Event, next string, err error) {
+func (s *Store) Events(ctx context.Context, q EventQuery) (page []audit.Event, next string, err error) {
 	query, args, limit, err := q.sql()
 	if err != nil {
 		return nil, "", err
@@ -146,7 +146,7 @@ func (q EventQuery) sql() (query string, args []any, limit int, err error) {
 	return query, append(args, limit+1), limit, nil
 }
 
-func (s *Store) events(ctx context.Context, query string, args []any, limit int) (page []authagent.Event, next string, err error) {
+func (s *Store) events(ctx context.Context, query string, args []any, limit int) (page []audit.Event, next string, err error) {
 	rows, err := s.db.QueryContext(ctx, s.query(query), args...)
 	if err != nil {
 		return nil, "", err
@@ -157,15 +157,11 @@ func (s *Store) events(ctx context.Context, query string, args []any, limit int)
 			next = cursor
 			break
 		}
-		var e authagent.Event
+		var e audit.Event
 		var id, at int64
-		var access []byte
 		err := rows.Scan(&id, &at, &e.Name, &e.RequestID, &e.Method, &e.Route, &e.RemoteAddr, &e.Issuer, &e.SessionID,
-			&e.Agent.Issuer, &e.Agent.ID, &e.UserID, &e.HumanID, &e.Scenario, &e.ProfileID, &e.GrantID, &access, &e.Action,
+			&e.Agent.Issuer, &e.Agent.ID, &e.UserID, &e.HumanID, &e.Scenario, &e.ProfileID, &e.GrantID, &e.Access, &e.Action,
 			&e.Outcome, &e.Reason, &e.Detail)
-		if err == nil && !bytes.HasPrefix(access, []byte("access(")) { // a value that authagent has no name for
-			err = e.Access.UnmarshalText(access)
-		}
 		if err != nil {
 			return nil, "", err
 		}

@@ -35,10 +35,10 @@ func Example() {
 		RedirectURL:  "https://shop.example/auth/agent/callback",
 		SessionKeys:  [][]byte{[]byte("32 random bytes, from your vault")},
 		Scenario:     authagent.FreshProfile(store.Profiles()),
-		SessionStore: store.Sessions(),
+		Session:      authagent.SessionSettings{Store: store.Sessions()},
 		Revocations:  store.Revocations(),
 		States:       store.States(),
-		Tokens:       store.Tokens(),
+		Tokens:       authagent.TokenSettings{Store: store.Tokens()},
 		Audit:        store.Audit,
 	})
 	fmt.Println(rp, err)

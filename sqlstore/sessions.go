@@ -11,7 +11,7 @@ import (
 )
 
 // Sessions is a [sessions.Store] that keeps sessions on the server, for
-// [authagent.Config.SessionStore]. The client has a random ID of 130 bits and
+// Config.Session.Store. The client has a random ID of 130 bits and
 // the database its SHA-256, so that who reads the database can enter no session.
 //
 // It keeps values whose keys and values are strings, as those of authagent are,

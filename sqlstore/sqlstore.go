@@ -17,10 +17,10 @@
 //	rp, err := authagent.New(authagent.Config{
 //		// Issuer, ClientID, ClientSecret, RedirectURL, SessionKeys …
 //		Scenario:     authagent.FreshProfile(store.Profiles()),
-//		SessionStore: store.Sessions(), // or leave it out: sessions are in cookies then
+//		Session:      authagent.SessionSettings{Store: store.Sessions()}, // or leave it out: sessions are in cookies then
 //		Revocations:  store.Revocations(),
 //		States:       store.States(),
-//		Tokens:       store.Tokens(),
+//		Tokens:       authagent.TokenSettings{Store: store.Tokens()},
 //		Audit:        store.Audit,
 //	})
 //

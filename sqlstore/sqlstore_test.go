@@ -16,6 +16,7 @@ import (
 	"github.com/gorilla/sessions"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/sqlstore"
 )
 
@@ -29,7 +30,7 @@ var (
 	_ authagent.TokenStore      = (*sqlstore.Tokens)(nil)
 	_ sessions.Store            = (*sqlstore.Sessions)(nil)
 
-	_ func(context.Context, authagent.Event) = (*sqlstore.Store)(nil).Audit
+	_ func(context.Context, audit.Event) = (*sqlstore.Store)(nil).Audit
 )
 
 // unreachable is a database whose driver is not one of those that are known, and
@@ -116,12 +117,12 @@ func TestAuditWaits(t *testing.T) {
 				t.Fatal(err)
 			}
 			start := time.Now()
-			s.Audit(t.Context(), authagent.Event{RequestID: "first"})
+			s.Audit(t.Context(), audit.Event{RequestID: "first"})
 			if took := time.Since(start); took != test.want {
 				t.Errorf("%s: Audit took %v, want %v", test.name, took, test.want)
 			}
 			start = time.Now()
-			s.Audit(t.Context(), authagent.Event{RequestID: "second"})
+			s.Audit(t.Context(), audit.Event{RequestID: "second"})
 			if took := time.Since(start); took != 0 {
 				t.Errorf("%s: the second event took %v", test.name, took)
 			}

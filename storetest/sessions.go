@@ -13,7 +13,7 @@ import (
 )
 
 // SessionStore checks a gorilla/sessions Store that keeps sessions on the
-// server, for Config.SessionStore. CookieStore is none: a cookie that was copied
+// server, for Config.Session.Store. CookieStore is none: a cookie that was copied
 // goes on working after the session has ended there.
 func SessionStore(t *testing.T, open func() sessions.Store) {
 	t.Run("SES-2 a new session", func(t *testing.T) {

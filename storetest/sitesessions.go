@@ -18,7 +18,7 @@ import (
 	"github.com/authagent-go/authagent"
 )
 
-// Sessions checks an implementation of authagent.Sessions, for Config.Sessions.
+// Sessions checks an implementation of authagent.Sessions, for Config.Session.Own.
 // open returns it over the same store each time, as another instance of the site
 // would have it.
 //
@@ -505,7 +505,7 @@ func sampleSession() *authagent.Session {
 		ID: rand.Text(), Agent: newAgent(), Model: "model-1", Scenario: "ContextualProfile", UserID: "u_" + rand.Text(),
 		ProfileID: "p_" + rand.Text(), Access: authagent.AccessRead, Actions: []string{"orders:create", "orders:cancel"},
 		GrantID: "g_" + rand.Text(), RedirectURL: "https://site.example/auth/agent/callback",
-		Marks:    authagent.Marks{All: rand.Text(), Agent: rand.Text(), User: rand.Text()},
+		SiteMark: rand.Text(), AgentMark: rand.Text(), UserMark: rand.Text(),
 		GrantEra: math.MaxInt64, Epoch: "e_" + rand.Text(),
 	}
 	s.StartedAt, s.ExpiresAt = sampleTimes()

@@ -11,6 +11,8 @@
 // every time. A subtest that stands for a requirement of authagent's has its ID in
 // its name.
 //
+// [Grants] is for the store of package grants: it gets one that is empty each time.
+//
 // What a store does with text that a database may not take, such as invalid
 // UTF-8, is its own affair, as long as it does not take it for another text.
 package storetest

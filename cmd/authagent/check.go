@@ -111,7 +111,7 @@ func severity(f authagent.Finding) string {
 func settingNamed(field string) string {
 	variables := map[string]string{
 		"Issuer": "AUTH_AGENT_ISSUER", "ClientID": "AUTH_AGENT_CLIENT_ID", "ClientSecret": "AUTH_AGENT_CLIENT_SECRET",
-		"ClientSecretFunc": "AUTH_AGENT_CLIENT_SECRET_FILE", "RedirectURL": "AUTH_AGENT_REDIRECT_URL",
+		"Provider.ClientSecretFunc": "AUTH_AGENT_CLIENT_SECRET_FILE", "RedirectURL": "AUTH_AGENT_REDIRECT_URL",
 	}
 	if name, ok := variables[field]; ok {
 		return name

@@ -23,7 +23,7 @@ type settings struct {
 	internalAddr string         // for whoever runs the site
 	proxies      []netip.Prefix // whose X-Forwarded-For is believed
 	drain        time.Duration  // between not being ready and not listening
-	confirmEvery time.Duration  // see authagent.Config.ConfirmEvery
+	confirmEvery time.Duration  // see authagent.Config.Tokens.ConfirmEvery
 }
 
 // settingsFromEnv names all that is missing or wrong at once.

@@ -36,8 +36,8 @@ func newSite(settings settings, stores *stores) (*site, error) {
 	config.Scenario = grants.Enforce(stores.sql.Grants(), authagent.ContextualProfile(accounts, stores.sql.Profiles(), owners))
 	config.Human = humans.human
 	config.Audit = owners.Record
-	config.ConfirmEvery = settings.confirmEvery
-	config.DiscoveryPath = "/auth.md"
+	config.Tokens.ConfirmEvery = settings.confirmEvery
+	config.Paths.Discovery = "/auth.md"
 	config.ClientAddr = clientAddr(settings.proxies)
 	config.Limits = authagent.Limits{ // each instance counts for itself
 		Agent:   authagent.Rate{N: 600, Per: time.Minute},
@@ -59,6 +59,7 @@ func (s *site) routes(shop *shop, humans *people) http.Handler {
 	mux.Handle("/auth/agent/callback", s.rp.CallbackHandler())
 	mux.Handle("/auth/agent/logout", s.rp.LogoutHandler())
 	mux.Handle("/auth.md", s.rp.DiscoveryHandler())
+	mux.Handle("/agents.css", s.rp.DiscoveryHandler())
 	mux.Handle("/account/agents/", grants.Handler(s.owners, s.rp))
 
 	read := s.rp.RequireAccess(authagent.AccessRead)
@@ -74,13 +75,13 @@ func (s *site) routes(shop *shop, humans *people) http.Handler {
 	return mux
 }
 
-var homePage = template.Must(template.New("home").Parse(`<!doctype html><title>Fleet</title><style>{{.Style}}</style>
+var homePage = template.Must(template.New("home").Parse(`<!doctype html><title>Fleet</title><link rel="stylesheet" href="/agents.css">
 <p>{{.Button}}</p><p><a href="/account/agents/">Your agents</a> (<a href="/sign-in">sign in</a> first)</p>
 `))
 
 func (s *site) home(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_ = homePage.Execute(w, map[string]any{"Style": template.CSS(authagent.ButtonStyle), "Button": s.rp.Button("/orders")})
+	_ = homePage.Execute(w, map[string]any{"Button": s.rp.Button("/orders")})
 }
 
 // tellOwner stands for the mail that your site sends.

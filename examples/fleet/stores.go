@@ -103,12 +103,12 @@ func (s *stores) migrateShop(ctx context.Context) error {
 
 // share has the relying party keep in the shared stores all that it keeps.
 func (s *stores) share(c *authagent.Config) {
-	c.SessionStore, c.States, c.Revocations = s.sql.Sessions(), s.sql.States(), s.sql.Revocations()
-	c.Tokens = s.sql.Tokens()
+	c.Session.Store, c.States, c.Revocations = s.sql.Sessions(), s.sql.States(), s.sql.Revocations()
+	c.Tokens.Store = s.sql.Tokens()
 	if s.redis == nil {
 		return
 	}
-	c.SessionStore = &redisstore.Sessions{Client: s.redis}
+	c.Session.Store = &redisstore.Sessions{Client: s.redis}
 	c.States = &redisstore.States{Client: s.redis}
 	c.Revocations = &redisstore.Revocations{Client: s.redis}
 }

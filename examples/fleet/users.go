@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/problem"
 	"github.com/authagent-go/authagent/sqlstore"
 )
 
@@ -61,11 +62,11 @@ func (u *users) UserByID(ctx context.Context, id string) (authagent.User, error)
 func (u *users) CheckSession(ctx context.Context, s *authagent.Session) error {
 	switch user, err := u.UserByID(ctx, s.UserID); {
 	case errors.Is(err, authagent.ErrNotFound):
-		return authagent.ErrNoAccount
+		return problem.NoAccount
 	case err != nil:
 		return err
 	case user.Disabled:
-		return authagent.ErrNoAccount
+		return problem.NoAccount
 	}
 	return nil
 }

@@ -6,20 +6,20 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 )
 
 // Audit returns the function for authagent.Config.Audit: it counts events as
 // authagent.events, and passes them on to next, which may be nil, as
 // grants.Policy.Record. The attributes have few values each; who it was is in the
 // audit trail.
-func Audit(metrics metric.MeterProvider, next func(context.Context, authagent.Event)) (func(context.Context, authagent.Event), error) {
+func Audit(metrics metric.MeterProvider, next func(context.Context, audit.Event)) (func(context.Context, audit.Event), error) {
 	events, err := metrics.Meter("authagent").Int64Counter("authagent.events",
 		metric.WithDescription("What agents did, or were refused."), metric.WithUnit("{event}"))
 	if err != nil {
 		return nil, err
 	}
-	return func(ctx context.Context, e authagent.Event) {
+	return func(ctx context.Context, e audit.Event) {
 		attributes := []attribute.KeyValue{attribute.String("event", string(e.Name)), attribute.String("outcome", e.Outcome)}
 		if e.Reason != "" {
 			attributes = append(attributes, attribute.String("reason", string(e.Reason)))

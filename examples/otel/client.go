@@ -1,5 +1,5 @@
 // Package otel shows OpenTelemetry through the seams of authagent: spans of the
-// requests to the authorization server (Client, for Config.HTTPClient), a counter of
+// requests to the authorization server (Client, for Config.Provider.HTTPClient), a counter of
 // what happens (Audit, for Config.Audit), and who acts on the spans of the site's
 // own requests (Annotate). authagent itself knows nothing of it.
 package otel
@@ -12,7 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Client returns the client for authagent.Config.HTTPClient: each request to the
+// Client returns the client for authagent.Config.Provider.HTTPClient: each request to the
 // authorization server is a span, of the sign-in that it belongs to. What is secret
 // is in bodies and in the header Authorization, neither of which is recorded.
 func Client(traces trace.TracerProvider, metrics metric.MeterProvider) *http.Client {

@@ -22,6 +22,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/examples/otel"
 	"github.com/authagent-go/authagent/memstore"
@@ -34,7 +35,7 @@ func TestTelemetry(t *testing.T) {
 	traces := trace.NewTracerProvider(trace.WithSyncer(exporter))
 	metrics := metric.NewMeterProvider(metric.WithReader(reader))
 	var passedOn atomic.Int32
-	audit, err := otel.Audit(metrics, func(context.Context, authagent.Event) { passedOn.Add(1) })
+	audit, err := otel.Audit(metrics, func(context.Context, audit.Event) { passedOn.Add(1) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +52,7 @@ func TestTelemetry(t *testing.T) {
 	rp, err := authagent.New(authagent.Config{
 		Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: web.URL + "/auth/agent/callback",
 		SessionKeys: [][]byte{[]byte("0123456789abcdef0123456789ABCDEF")}, Scenario: authagent.FullAccount(users, authagent.TrustEmail),
-		HTTPClient: otel.Client(traces, metrics), Audit: audit, Logger: slog.New(slog.DiscardHandler),
+		Provider: authagent.Provider{HTTPClient: otel.Client(traces, metrics)}, Audit: audit, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -49,7 +49,7 @@ func newSite(url string, register registerFunc) (*site, error) {
 	s := &site{
 		users:    &memstore.Users{},
 		profiles: &memstore.Profiles{},
-		owners:   grants.OwnerApproval(grants.NewMemory()),
+		owners:   grants.OwnerApproval(&memstore.Grants{}),
 		notes:    make(map[string][]string),
 		signedIn: rand.Text(),
 	}

@@ -13,9 +13,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/problem"
 )
 
 const (
@@ -76,7 +76,7 @@ func (t *tour) fullAccount(agent *authagenttest.Agent) {
 	t.see("GET", "/full/orders", nil, "shows Alice's orders", "Coffee beans", "Teapot")
 	t.see("POST", "/full/orders", url.Values{"item": {"Tea towel"}}, "places an order; now there are",
 		"Coffee beans", "Teapot", "Tea towel")
-	t.refused("GET", "/settings", nil, "the account's settings are for Alice in person", authagent.ErrAgentForbidden)
+	t.refused("GET", "/settings", nil, "the account's settings are for Alice in person", problem.AgentForbidden)
 	t.signOut("/full/")
 }
 
@@ -90,16 +90,16 @@ func (t *tour) contextualProfile(agent *authagenttest.Agent) {
 	}
 	t.who(s, "agent agent_alice, user Alice, own profile: yes, access read")
 	t.see("GET", "/contextual/orders", nil, "shows Alice's orders", "Coffee beans", "Teapot", "Tea towel")
-	t.refused("POST", "/contextual/profile", url.Values{"note": {"Hello"}}, "it may only read", authagent.ErrReadOnly)
-	t.refused("POST", "/contextual/orders", url.Values{"item": {"Spoon"}}, "nor order", authagent.ErrAction)
+	t.refused("POST", "/contextual/profile", url.Values{"note": {"Hello"}}, "it may only read", problem.ReadOnly)
+	t.refused("POST", "/contextual/orders", url.Values{"item": {"Spoon"}}, "nor order", problem.ActionNotGranted)
 	t.decides("change", "ContextualProfile", "allows it to place orders as well, and no more", url.Values{"action": {placeOrders}})
 	t.see("POST", "/contextual/orders", url.Values{"item": {"Spoon"}}, "works now; there are",
 		"Coffee beans", "Teapot", "Tea towel", "Spoon")
-	t.refused("POST", "/contextual/profile", url.Values{"note": {"Hello"}}, "other things do not", authagent.ErrReadOnly)
+	t.refused("POST", "/contextual/profile", url.Values{"note": {"Hello"}}, "other things do not", problem.ReadOnly)
 	t.signOut("/contextual/")
 	t.again(agent, "/contextual/", s)
 	t.decides("revoke", "ContextualProfile", "revokes it", nil)
-	t.refused("GET", "/contextual/orders", nil, "from the next request on", authagent.ErrNoSession)
+	t.refused("GET", "/contextual/orders", nil, "from the next request on", problem.NoSession)
 }
 
 func (t *tour) freshProfile(agent *authagenttest.Agent) {
@@ -109,8 +109,8 @@ func (t *tour) freshProfile(agent *authagenttest.Agent) {
 		return
 	}
 	t.who(s, "agent agent_alice, user nobody, own profile: yes, access none")
-	t.refused("GET", "/fresh/orders", nil, "nobody's orders are its business", authagent.ErrAccess)
-	t.refused("POST", "/fresh/orders", url.Values{"item": {"Spoon"}}, "nor may it place one", authagent.ErrAccess)
+	t.refused("GET", "/fresh/orders", nil, "nobody's orders are its business", problem.AccessTooLow)
+	t.refused("POST", "/fresh/orders", url.Values{"item": {"Spoon"}}, "nor may it place one", problem.AccessTooLow)
 	t.see("POST", "/fresh/profile", url.Values{"note": {"I was here"}}, "posts a note under its own profile", "I was here")
 	t.signOut("/fresh/")
 	t.again(agent, "/fresh/", s)
@@ -132,7 +132,7 @@ func (t *tour) asks(agent *authagenttest.Agent, entrance string) {
 	}
 	a := read(resp)
 	t.check(fmt.Sprintf("%-23s %d %s: nothing opens", agent.ID+" at "+entrance, a.status, a.reason),
-		a.outcome(), "403 "+string(authagent.ErrApproval))
+		a.outcome(), "403 "+string(problem.ApprovalNeeded))
 }
 
 // approves has Alice approve the one request that waits for her. It gets there in
@@ -219,7 +219,7 @@ func (t *tour) signOut(entrance string) {
 	a := t.do("POST", entrance+"logout", url.Values{})
 	t.check("it signs out at "+entrance, fmt.Sprintf("%s, signed in: %t", a.outcome(), a.Session != nil), "200, signed in: false")
 	t.browser.Jar.SetCookies(root, before)
-	t.refused("GET", entrance+"profile", nil, "the old cookie opens nothing", authagent.ErrNoSession)
+	t.refused("GET", entrance+"profile", nil, "the old cookie opens nothing", problem.NoSession)
 }
 
 // see requests a page and checks that these, and no others, are its orders or notes.
@@ -230,9 +230,9 @@ func (t *tour) see(method, path string, form url.Values, what string, want ...st
 }
 
 // refused requests a page and checks that it is refused for this reason.
-func (t *tour) refused(method, path string, form url.Values, what string, reason authagent.Reason) {
+func (t *tour) refused(method, path string, form url.Values, what string, reason problem.Reason) {
 	a := t.do(method, path, form)
-	status := (&authagent.Error{Reason: reason}).Status()
+	status := (&problem.Error{Reason: reason}).Status()
 	t.check(fmt.Sprintf("%-23s %d %s: %s", method+" "+path, a.status, a.reason, what),
 		a.outcome(), fmt.Sprintf("%d %s", status, string(reason)))
 }

@@ -21,7 +21,7 @@ func Example() {
 		RedirectURL:  "https://shop.example/auth/agent/callback",
 		SessionKeys:  [][]byte{[]byte("32 random bytes, from your vault")},
 		Scenario:     authagent.FreshProfile(&memstore.Profiles{}), // yours
-		SessionStore: &redisstore.Sessions{Client: client},
+		Session:      authagent.SessionSettings{Store: &redisstore.Sessions{Client: client}},
 		Revocations:  &redisstore.Revocations{Client: client},
 		States:       &redisstore.States{Client: client},
 	})

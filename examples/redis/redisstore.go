@@ -5,7 +5,7 @@
 //	client := redis.NewClient(&redis.Options{Addr: "redis.example:6379"})
 //	rp, err := authagent.New(authagent.Config{
 //		// …
-//		SessionStore: &redisstore.Sessions{Client: client},
+//		Session: authagent.SessionSettings{Store: &redisstore.Sessions{Client: client}},
 //		Revocations:  &redisstore.Revocations{Client: client},
 //		States:       &redisstore.States{Client: client},
 //	})

@@ -141,10 +141,10 @@ func TestSignIn(t *testing.T) {
 		rp, err := authagent.New(authagent.Config{
 			Issuer: as.URL, ClientID: registered.ID, ClientSecret: registered.Secret,
 			RedirectURL: site.URL + "/auth/agent/callback", SessionKeys: [][]byte{[]byte("a key of thirty-two bytes or more")},
-			Scenario:     authagent.FreshProfile(profiles),
-			SessionStore: &redisstore.Sessions{Client: client},
-			Revocations:  &redisstore.Revocations{Client: client},
-			States:       &redisstore.States{Client: client},
+			Scenario:    authagent.FreshProfile(profiles),
+			Session:     authagent.SessionSettings{Store: &redisstore.Sessions{Client: client}},
+			Revocations: &redisstore.Revocations{Client: client},
+			States:      &redisstore.States{Client: client},
 		})
 		if err != nil {
 			t.Fatal(err)

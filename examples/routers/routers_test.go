@@ -23,6 +23,7 @@ import (
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/examples/routers"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 	"github.com/authagent-go/authagent/storetest"
 )
 
@@ -48,11 +49,11 @@ func by(r *http.Request) string {
 // package grants.
 type policy struct{}
 
-func (policy) Link(_ context.Context, r authagent.LinkRequest) (authagent.Link, error) {
+func (policy) Link(_ context.Context, r authagent.LinkRequest) (authagent.Principal, error) {
 	if r.User == nil {
-		return authagent.Link{}, authagent.ErrNoAccount
+		return authagent.Principal{}, problem.NoAccount
 	}
-	link := authagent.Link{UserID: r.User.ID, Access: authagent.AccessRead}
+	link := authagent.Principal{UserID: r.User.ID, Access: authagent.AccessRead}
 	if r.Agent.ID == "agent_buyer" {
 		link.Actions = []string{"orders:create"}
 	}
@@ -86,7 +87,7 @@ func TestRouters(t *testing.T) {
 			users.Add("alice@example.com", "Alice")
 			rp, err := authagent.New(authagent.Config{
 				Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: web.URL + "/auth/agent/callback",
-				SessionKeys: [][]byte{[]byte("0123456789abcdef0123456789ABCDEF")}, Sessions: router.sessions,
+				SessionKeys: [][]byte{[]byte("0123456789abcdef0123456789ABCDEF")}, Session: authagent.SessionSettings{Own: router.sessions},
 				Scenario: authagent.FullAccount(users, policy{}), Logger: slog.New(slog.DiscardHandler),
 			})
 			if err != nil {

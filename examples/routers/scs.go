@@ -10,7 +10,7 @@ import (
 )
 
 // SCS keeps the sessions of agents in those that a site has with scs already: it
-// is an authagent.Sessions, for authagent.Config.Sessions. The site's own
+// is an authagent.Sessions, for authagent.Config.Session.Own. The site's own
 // LoadAndSave has to be around everything, and its idle timeout counts.
 //
 // An agent and a human then share one session. That ends the human's in a browser
@@ -61,7 +61,7 @@ func (m SCS) End(_ http.ResponseWriter, r *http.Request) error {
 }
 
 // WithSCS is net/http's own router, with the site's sessions around it. The
-// relying party's Config.Sessions is SCS{manager}.
+// relying party's Config.Session.Own is SCS{manager}.
 func WithSCS(rp *authagent.RelyingParty, orders Orders, manager *scs.SessionManager) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/auth/agent/login", rp.LoginHandler())

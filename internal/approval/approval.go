@@ -38,7 +38,7 @@ type Request struct {
 
 // A Refusal is why a request cannot be put before an owner.
 type Refusal struct {
-	Code string // an authagent.Reason
+	Code string // an problem.Reason
 	Text string
 }
 

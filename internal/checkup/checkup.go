@@ -104,7 +104,7 @@ func (e *exam) unreachable(err error) {
 	case errors.Is(err, wire.ErrNoS256):
 		e.fault(setting, "The server offers PKCE, but not with S256.", "Switch S256 on at the server, or use a server that has it.")
 	case errors.Is(err, wire.ErrOtherOrigin):
-		e.fault("EndpointOrigins", "The server's metadata names an endpoint on another origin than the issuer's: "+err.Error()+".",
+		e.fault("Provider.EndpointOrigins", "The server's metadata names an endpoint on another origin than the issuer's: "+err.Error()+".",
 			"If that origin is the server's too, add it to EndpointOrigins. If you do not know it, do not.")
 	case errors.Is(err, wire.ErrPanic):
 		e.fault("HTTPClient", "Its Transport panicked, so that no request could be sent.", "Mend it; the log has the stack.")
@@ -129,7 +129,7 @@ func (e *exam) unreachable(err error) {
 			"See whether it runs, whether Issuer has the right port, and whether this machine may connect to it (firewall, HTTPS_PROXY).")
 	default:
 		e.fault(setting, "What the server says of itself cannot be accepted: "+err.Error()+".",
-			"Correct the server's metadata, or pin Endpoints.")
+			"Correct the server's metadata, or pin Provider.Endpoints.")
 	}
 }
 
@@ -170,14 +170,14 @@ func (e *exam) encoding(ctx context.Context) bool {
 	switch {
 	case errors.As(err, &w) && w.Status != 0:
 		e.fault("Issuer", "The token endpoint answers every request with an error: "+err.Error()+".",
-			"Look into the server's log. If Endpoints is set, see that Endpoints.Token is right.")
+			"Look into the server's log. If Provider.Endpoints is set, see that Provider.Endpoints.Token is right.")
 	case err != nil:
 		e.fault("Issuer", "The token endpoint cannot be reached: "+err.Error()+".",
 			"See whether the server runs, and whether this machine may connect to it.")
 	case e.Encoding == wire.JSON && reads == wire.Form:
-		e.fault("TokenEncoding", "The server reads forms, and EncodingJSON is set.", "Remove the setting: it is learned.")
+		e.fault("Provider.TokenEncoding", "The server reads forms, and application/json is set.", "Remove the setting: it is learned.")
 	case e.Encoding == wire.Form && reads == wire.JSON:
-		e.fault("TokenEncoding", "The server reads JSON, and EncodingForm is set.", "Remove the setting: it is learned.")
+		e.fault("Provider.TokenEncoding", "The server reads JSON, and application/x-www-form-urlencoded is set.", "Remove the setting: it is learned.")
 	}
 	return err == nil && (e.Encoding == wire.Unknown || e.Encoding == reads)
 }
@@ -232,7 +232,7 @@ func (e *exam) client(ctx context.Context) {
 	case forbidden:
 		e.fault("ClientID", fmt.Sprintf("Client %q may not use the authorization code grant.", e.ClientID), "Allow it at the server.")
 	case noSecret:
-		e.fault("ClientSecretFunc", "The client secret cannot be had: "+said+".", "See that the function, or the file that it reads, works.")
+		e.fault("Provider.ClientSecretFunc", "The client secret cannot be had: "+said+".", "See that the function, or the file that it reads, works.")
 	case doubted:
 		e.warn("ClientSecret", fmt.Sprintf("The token endpoint does not look at the secret of client %q before the code, and the revocation endpoint refuses it.", e.ClientID),
 			"See that it is the secret in the server's console.")
@@ -254,15 +254,15 @@ func (e *exam) otherAuth(ctx context.Context) bool {
 	if err != nil || takes == e.Auth {
 		return false
 	}
-	setting, remedy := "AuthPost", "client_secret_post"
+	remedy := "client_secret_post"
 	if takes == wire.AuthBasic {
-		setting, remedy = "AuthBasic", "client_secret_basic"
+		remedy = "client_secret_basic"
 	}
 	problem := fmt.Sprintf("The server takes the secret of client %q by %s alone, and its metadata does not say so.", e.ClientID, remedy)
 	if e.Auth != wire.AuthUnknown {
 		problem = fmt.Sprintf("The server takes the secret of client %q by %s, and another way is set.", e.ClientID, remedy)
 	}
-	e.fault("ClientAuth", problem, "Set ClientAuth to "+setting+".")
+	e.fault("Provider.ClientAuth", problem, "Set Provider.ClientAuth to "+remedy+".")
 	return true
 }
 
@@ -283,7 +283,7 @@ func (e *exam) authorize(ctx context.Context) opinion {
 	switch {
 	case err != nil:
 		e.fault("Issuer", "The authorization endpoint cannot be reached: "+err.Error()+".",
-			"See whether the server runs. If Endpoints is set, see that Endpoints.Authorization is right.")
+			"See whether the server runs. If Provider.Endpoints is set, see that Provider.Endpoints.Authorization is right.")
 		return unclear
 	case page.Status >= 500:
 		e.fault("Issuer", fmt.Sprintf("The authorization endpoint answers with status %d.", page.Status),
@@ -343,8 +343,8 @@ func (e *exam) sentOn(location string) opinion {
 func (e *exam) reported(code string) {
 	switch code {
 	case "invalid_scope":
-		e.fault("Scopes", fmt.Sprintf("The server does not know the scopes %q, or does not grant them to the client.", strings.Join(e.Scopes, " ")),
-			"Allow the client these scopes at the server, or set Scopes to those that it has.")
+		e.fault("Provider.Scopes", fmt.Sprintf("The server does not know the scopes %q, or does not grant them to the client.", strings.Join(e.Scopes, " ")),
+			"Allow the client these scopes at the server, or set Provider.Scopes to those that it has.")
 	case "unauthorized_client", "unsupported_response_type":
 		e.fault("ClientID", fmt.Sprintf("Client %q may not use the authorization code flow.", e.ClientID), "Allow it at the server.")
 	case "server_error", "temporarily_unavailable":
@@ -418,10 +418,10 @@ func (e *exam) abilities(ctx context.Context) {
 	m := e.metadata
 	if e.NeedsUserInfo && m.UserInfo == "" {
 		e.fault("Scenario", "The scenario asks for the agent's owner, and the server has no userinfo endpoint.",
-			"Use FreshProfile, or a server that has one, or pin Endpoints.UserInfo.")
+			"Use FreshProfile, or a server that has one, or pin Provider.Endpoints.UserInfo.")
 	}
 	if e.NeedsIntrospect && m.Introspection == "" {
-		e.fault("Introspect", "Introspect is set, and the server has no introspection endpoint.", "Remove the setting, or pin Endpoints.Introspection.")
+		e.fault("Provider.Introspect", "Provider.Introspect is set, and the server has no introspection endpoint.", "Remove the setting, or pin Provider.Endpoints.Introspection.")
 	}
 	if m.Published && !m.SaysPKCE {
 		e.warn("Issuer", "The server's metadata does not say that it knows PKCE.",

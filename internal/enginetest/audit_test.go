@@ -13,10 +13,12 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/problem"
 	"github.com/authagent-go/authagent/sqlstore"
 )
 
-func sameEvents(t *testing.T, want, got []authagent.Event) {
+func sameEvents(t *testing.T, want, got []audit.Event) {
 	t.Helper()
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
@@ -30,18 +32,18 @@ func TestEvents(t *testing.T) {
 		at := time.Date(2026, 2, 3, 4, 5, 6, 123456789, time.UTC)
 		agents := []authagent.Agent{{Issuer: "https://as.example", ID: "a"}, {Issuer: "https://as.example", ID: "A"}, {}}
 		users := []string{"u", "U", "u ", ""}
-		var all []authagent.Event // the newest first
+		var all []audit.Event // the newest first
 		for i := range 60 {
-			e := authagent.Event{
-				Name: authagent.EventLoginSucceeded, Time: at.Add(time.Duration(i/3) * time.Nanosecond), // three at a time
+			e := audit.Event{
+				Name: audit.LoginSucceeded, Time: at.Add(time.Duration(i/3) * time.Nanosecond), // three at a time
 				RequestID: fmt.Sprint("r", i), Method: "GET", Route: "GET /{$}", RemoteAddr: "[::1]:1", Issuer: "https://as.example",
 				SessionID: fmt.Sprint("s", i), Agent: agents[i%len(agents)], Scenario: "FreshProfile", UserID: users[i%len(users)], HumanID: "h",
-				ProfileID: "p", GrantID: "g", Access: authagent.Access(i % 3), Action: "orders:create", Outcome: "o", Reason: authagent.ErrState, Detail: "\u00e9\U0001F916'\"\\",
+				ProfileID: "p", GrantID: "g", Access: authagent.Access(i % 3).String(), Action: "orders:create", Outcome: "o", Reason: problem.Reason("state_mismatch"), Detail: "\u00e9\U0001F916'\"\\",
 			}
 			s.Audit(t.Context(), e)
-			all = append([]authagent.Event{e}, all...)
+			all = append([]audit.Event{e}, all...)
 		}
-		only := func(keep func(authagent.Event) bool) (kept []authagent.Event) {
+		only := func(keep func(audit.Event) bool) (kept []audit.Event) {
 			for _, e := range all {
 				if keep(e) {
 					kept = append(kept, e)
@@ -52,17 +54,17 @@ func TestEvents(t *testing.T) {
 		middle := at.Add(10)
 		for name, test := range map[string]struct {
 			query sqlstore.EventQuery
-			want  []authagent.Event
+			want  []audit.Event
 		}{
 			"all":    {sqlstore.EventQuery{}, all},
-			"user":   {sqlstore.EventQuery{UserID: "u"}, only(func(e authagent.Event) bool { return e.UserID == "u" })},
-			"agent":  {sqlstore.EventQuery{Agent: agents[1]}, only(func(e authagent.Event) bool { return e.Agent == agents[1] })},
+			"user":   {sqlstore.EventQuery{UserID: "u"}, only(func(e audit.Event) bool { return e.UserID == "u" })},
+			"agent":  {sqlstore.EventQuery{Agent: agents[1]}, only(func(e audit.Event) bool { return e.Agent == agents[1] })},
 			"nobody": {sqlstore.EventQuery{Agent: authagent.Agent{Issuer: "https://as.example"}}, nil},
-			"from":   {sqlstore.EventQuery{From: middle}, only(func(e authagent.Event) bool { return !e.Time.Before(middle) })},
-			"to":     {sqlstore.EventQuery{To: middle}, only(func(e authagent.Event) bool { return e.Time.Before(middle) })},
+			"from":   {sqlstore.EventQuery{From: middle}, only(func(e audit.Event) bool { return !e.Time.Before(middle) })},
+			"to":     {sqlstore.EventQuery{To: middle}, only(func(e audit.Event) bool { return e.Time.Before(middle) })},
 			"all together": {
 				sqlstore.EventQuery{UserID: "U", Agent: agents[0], From: at.Add(5), To: at.Add(15)},
-				only(func(e authagent.Event) bool {
+				only(func(e audit.Event) bool {
 					return e.UserID == "U" && e.Agent == agents[0] && !e.Time.Before(at.Add(5)) && e.Time.Before(at.Add(15))
 				}),
 			},
@@ -72,7 +74,7 @@ func TestEvents(t *testing.T) {
 					t.Fatal("the test tests nothing")
 				}
 				for _, limit := range []int{0, 1, 7, 60, 5000} {
-					var got []authagent.Event
+					var got []audit.Event
 					q := test.query
 					q.Limit = limit
 					for {
@@ -97,7 +99,7 @@ func TestEvents(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			s.Audit(t.Context(), authagent.Event{Name: "new", Time: at.Add(time.Hour)})
+			s.Audit(t.Context(), audit.Event{Name: "new", Time: at.Add(time.Hour)})
 			got, _, err := s.Events(t.Context(), sqlstore.EventQuery{Limit: 10, After: next})
 			if err != nil {
 				t.Fatal(err)
@@ -130,10 +132,10 @@ func TestHostileEvents(t *testing.T) {
 				"", "a\x00b", "\xff\xfe", "\xc3", "\u2028\u202e\r\n", "'); DROP TABLE x; --", strings.Repeat("\U0001F916", 5000), strings.Repeat("x", 1<<20),
 				"x\xed\xa0\x80y", strings.Repeat("\xff", 3000),
 			} {
-				e := authagent.Event{
+				e := audit.Event{
 					Name: "hostile", Time: time.Unix(int64(i), 0), RequestID: text, Method: text, Route: text, RemoteAddr: text, Issuer: text,
 					SessionID: text, Agent: authagent.Agent{Issuer: text, ID: "a" + text}, UserID: "u" + text, HumanID: text, Scenario: text, ProfileID: text,
-					GrantID: text, Access: 77, Action: text, Outcome: text, Reason: authagent.Reason(text), Detail: text,
+					GrantID: text, Access: text, Action: text, Outcome: text, Reason: problem.Reason(text), Detail: text,
 				}
 				s.Audit(t.Context(), e)
 				for what, q := range map[string]sqlstore.EventQuery{"user": {UserID: e.UserID}, "agent": {Agent: e.Agent}, "time": {From: e.Time, To: e.Time.Add(1)}} {
@@ -154,7 +156,7 @@ func TestEventTimes(t *testing.T) {
 		s, _ := d.migrated(t)
 		times := []time.Time{{}, time.Unix(-9e9, 1), time.Unix(0, -1), time.Unix(0, 0), time.Now(), time.Unix(9e9, 999999999)}
 		for _, at := range times {
-			s.Audit(t.Context(), authagent.Event{Name: "x", Time: at})
+			s.Audit(t.Context(), audit.Event{Name: "x", Time: at})
 		}
 		got, _, err := s.Events(t.Context(), sqlstore.EventQuery{})
 		if err != nil || len(got) != len(times) {
@@ -177,7 +179,7 @@ func TestAuditFails(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.Audit(t.Context(), authagent.Event{Name: authagent.EventSessionEnded, RequestID: "r1", SessionID: "s1"})
+		s.Audit(t.Context(), audit.Event{Name: audit.SessionEnded, RequestID: "r1", SessionID: "s1"})
 		for _, want := range []string{"level=ERROR", "session_ended", "r1", "s1", "run Migrate"} {
 			if !strings.Contains(log.String(), want) {
 				t.Errorf("the log lacks %q: %s", want, log.String())

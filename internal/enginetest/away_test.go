@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/sqlstore"
 )
 
@@ -45,7 +45,7 @@ func TestAway(t *testing.T) {
 		go func() {
 			defer close(done)
 			for i := range events {
-				s.Audit(t.Context(), authagent.Event{Name: "x", Time: time.Now(), RequestID: fmt.Sprint(i)})
+				s.Audit(t.Context(), audit.Event{Name: "x", Time: time.Now(), RequestID: fmt.Sprint(i)})
 			}
 		}()
 		select {

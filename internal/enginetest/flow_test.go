@@ -9,8 +9,10 @@ import (
 	"testing"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 	"github.com/authagent-go/authagent/sqlstore"
 )
 
@@ -85,7 +87,7 @@ func TestSignIn(t *testing.T) {
 func TestLogoutWithCookies(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
 		s, _ := d.migrated(t)
-		b := newSite(t, s, func(c *authagent.Config, _ *sqlstore.Store, _ *memstore.Users) { c.SessionStore = nil })
+		b := newSite(t, s, func(c *authagent.Config, _ *sqlstore.Store, _ *memstore.Users) { c.Session.Store = nil })
 		b.alsoUse(t, d.open(t, d.connect(t)))
 		cookies := b.signIn(t, b.browser(t))
 		if resp := b.get(t, "/me", cookies, "X-Instance", "2"); resp.StatusCode != http.StatusOK {
@@ -108,7 +110,7 @@ func TestStateAtTwoInstances(t *testing.T) {
 		}
 		before := b.exchanges()
 		resp := b.get(t, started.callback, started.cookies, "X-Instance", "2")
-		if resp.StatusCode < 400 || resp.reason() != authagent.ErrStateUsed {
+		if resp.StatusCode < 400 || resp.reason() != problem.Reason("state_used") {
 			t.Errorf("TXN-4: at the second instance: %d %s", resp.StatusCode, resp.body)
 		}
 		if n := b.exchanges() - before; n != 0 {
@@ -158,13 +160,13 @@ func TestAuditTrail(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
 		s, _ := d.migrated(t)
 		var mu sync.Mutex
-		var seen []authagent.Event
+		var seen []audit.Event
 		b := newSite(t, s, func(c *authagent.Config, s *sqlstore.Store, _ *memstore.Users) {
-			c.Audit = func(ctx context.Context, e authagent.Event) {
+			c.Audit = func(ctx context.Context, e audit.Event) {
 				s.Audit(ctx, e)
 				mu.Lock()
 				defer mu.Unlock()
-				seen = append([]authagent.Event{e}, seen...)
+				seen = append([]audit.Event{e}, seen...)
 			}
 		})
 		c := b.browser(t)

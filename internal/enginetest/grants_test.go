@@ -16,9 +16,10 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/grants"
-	"github.com/authagent-go/authagent/grants/grantstest"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 	"github.com/authagent-go/authagent/sqlstore"
+	"github.com/authagent-go/authagent/storetest"
 )
 
 // TestGrants runs the kit for stores of grants on each engine, and on each as in
@@ -27,7 +28,7 @@ func TestGrants(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
 		for _, setting := range settings[d.name] {
 			t.Run(setting, func(t *testing.T) {
-				grantstest.Store(t, func(t *testing.T) grants.Store {
+				storetest.Grants(t, func(t *testing.T) grants.Store {
 					s, _ := newDatabase(t, d.engine).migrated(t, setting) // has to be empty
 					return s.Grants()
 				})
@@ -273,7 +274,7 @@ func TestOneRequest(t *testing.T) {
 			User: &authagent.User{ID: "alice", EmailVerified: true}, Access: authagent.AccessFull,
 		}
 		atOnce(owners, 100, func(p *grants.Policy) {
-			if _, err := p.Link(t.Context(), r); !errors.Is(err, authagent.ErrApproval) {
+			if _, err := p.Link(t.Context(), r); !errors.Is(err, problem.ApprovalNeeded) {
 				t.Errorf("Link: %v", err)
 			}
 		})
@@ -312,7 +313,7 @@ func TestApprovedOnce(t *testing.T) {
 		send := func(p *grants.Policy) {
 			_, _, err := p.Approve(t.Context(), r)
 			answer := "passed"
-			for _, reason := range []authagent.Reason{authagent.ErrActionPending, authagent.ErrActionUsed} {
+			for _, reason := range []problem.Reason{problem.ApprovalPending, problem.Reason("approval_used")} {
 				if errors.Is(err, reason) {
 					answer, err = string(reason), nil
 				}
@@ -336,7 +337,7 @@ func TestApprovedOnce(t *testing.T) {
 		if n := told.Load(); n != 1 {
 			t.Errorf("the owner was asked %d times", n)
 		}
-		want := map[string]int{string(authagent.ErrActionPending): 50, "passed": 1, string(authagent.ErrActionUsed): 49}
+		want := map[string]int{string(problem.ApprovalPending): 50, "passed": 1, string(problem.Reason("approval_used")): 49}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("answers (-want +got):\n%s", diff)
 		}
@@ -403,7 +404,7 @@ func TestOwnersDecision(t *testing.T) {
 		}
 		pause(true)
 		see("paused", cookies, 401, "", second...)
-		if resp := site.get(t, "/auth/agent/login", "", second...); resp.StatusCode != 503 || resp.reason() != authagent.ErrPaused {
+		if resp := site.get(t, "/auth/agent/login", "", second...); resp.StatusCode != 503 || resp.reason() != problem.Paused {
 			t.Errorf("a login while agents are paused: %d %s", resp.StatusCode, resp.body)
 		}
 		pause(false)

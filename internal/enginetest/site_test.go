@@ -17,6 +17,7 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 	"github.com/authagent-go/authagent/sqlstore"
 )
 
@@ -96,16 +97,16 @@ func (b *site) instance(t testing.TB, s *sqlstore.Store) (*http.ServeMux, *autha
 	t.Helper()
 	c := authagent.Config{
 		Issuer: b.as.URL, ClientID: b.client.ID, ClientSecret: b.client.Secret,
-		RedirectURL:  b.server.URL + "/auth/agent/callback",
-		SessionKeys:  [][]byte{b.key},
-		Scenario:     authagent.FullAccount(users{b.users, s.Links()}, authagent.TrustEmail),
-		SessionStore: s.Sessions(),
-		Revocations:  s.Revocations(),
-		States:       s.States(),
-		Tokens:       s.Tokens(),
-		Audit:        s.Audit,
-		HTTPClient:   b.as.Client(),
-		Logger:       slog.New(slog.DiscardHandler),
+		RedirectURL: b.server.URL + "/auth/agent/callback",
+		SessionKeys: [][]byte{b.key},
+		Scenario:    authagent.FullAccount(users{b.users, s.Links()}, authagent.TrustEmail),
+		Session:     authagent.SessionSettings{Store: s.Sessions()},
+		Revocations: s.Revocations(),
+		States:      s.States(),
+		Tokens:      authagent.TokenSettings{Store: s.Tokens()},
+		Audit:       s.Audit,
+		Provider:    authagent.Provider{HTTPClient: b.as.Client()},
+		Logger:      slog.New(slog.DiscardHandler),
 	}
 	if b.change != nil {
 		b.change(&c, s, b.users)
@@ -183,8 +184,8 @@ type response struct {
 	body string
 }
 
-func (r *response) reason() authagent.Reason {
-	var p struct{ Error authagent.Reason }
+func (r *response) reason() problem.Reason {
+	var p struct{ Error problem.Reason }
 	json.Unmarshal([]byte(r.body), &p)
 	return p.Error
 }
@@ -251,7 +252,7 @@ func (b *site) refuses(t testing.TB, cookies string, started callback) {
 		"callback": b.get(t, started.callback, started.cookies),
 		"logout":   b.post(t, "/auth/agent/logout", cookies),
 	} {
-		if resp.StatusCode < 500 || resp.reason() != authagent.ErrStore {
+		if resp.StatusCode < 500 || resp.reason() != problem.StoreFailed {
 			t.Errorf("%s: %d %s", what, resp.StatusCode, resp.body)
 		}
 		for _, cookie := range resp.Cookies() {

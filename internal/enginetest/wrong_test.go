@@ -17,6 +17,7 @@ import (
 	"github.com/gorilla/sessions"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/problem"
 	"github.com/authagent-go/authagent/sqlstore"
 )
 
@@ -203,7 +204,7 @@ func TestReadOnly(t *testing.T) {
 		if status := site.get(t, "/me", cookies).StatusCode; status != http.StatusOK {
 			t.Errorf("/me: %d", status)
 		}
-		if resp := site.get(t, started.callback, started.cookies); resp.StatusCode < 500 || resp.reason() != authagent.ErrStore {
+		if resp := site.get(t, started.callback, started.cookies); resp.StatusCode < 500 || resp.reason() != problem.StoreFailed {
 			t.Errorf("callback: %d %s", resp.StatusCode, resp.body)
 		}
 		if status := site.post(t, "/auth/agent/logout", cookies).StatusCode; status < 500 {

@@ -234,10 +234,10 @@ func TestSignIn(t *testing.T) {
 		{"FullAccount, client_secret_basic", true, fullAccount, "/authorize", true},
 		{"FullAccount, asked about the token as well", false, func(s *site, c *authagent.Config) {
 			fullAccount(s, c)
-			c.Introspect = true
+			c.Provider.Introspect = true
 		}, "/auth", true},
 		{"FreshProfile", false, func(s *site, c *authagent.Config) {
-			c.Scenario, c.Scopes = authagent.FreshProfile(s.profiles), []string{"openid"}
+			c.Scenario, c.Provider.Scopes = authagent.FreshProfile(s.profiles), []string{"openid"}
 		}, "/auth", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -337,7 +337,7 @@ func TestCheck(t *testing.T) {
 		{"secret", func(_ *site, c *authagent.Config) { c.ClientSecret = "wrong" }, []string{"ClientSecret"}},
 		{"redirect URL", func(_ *site, c *authagent.Config) { c.RedirectURL += "/" }, []string{"RedirectURL"}},
 		{"issuer", func(_ *site, c *authagent.Config) { c.Issuer += "/" }, []string{"Issuer"}},
-		{"encoding", func(_ *site, c *authagent.Config) { c.TokenEncoding = authagent.EncodingJSON }, []string{"TokenEncoding"}},
+		{"encoding", func(_ *site, c *authagent.Config) { c.Provider.TokenEncoding = "application/json" }, []string{"Provider.TokenEncoding"}},
 	} {
 		for _, basicOnly := range []bool{false, true} {
 			s := newSite(t, basicOnly, func(s *site, c *authagent.Config) {

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // panvaSecret has the length that a TokenKey must have, and what has to be escaped.
@@ -85,7 +86,7 @@ func atPanva(t *testing.T, p panva, change func(s *site, c *authagent.Config)) *
 		gate.Server = &httptest.Server{URL: issuer}
 		c := authagent.Config{
 			Issuer: issuer, ClientID: clientID, ClientSecret: panvaSecret, RedirectURL: redirectURL,
-			HTTPClient: &http.Client{Transport: gate},
+			Provider: authagent.Provider{HTTPClient: &http.Client{Transport: gate}},
 		}
 		change(s, &c)
 		return c
@@ -136,7 +137,9 @@ func (s *site) signInAtPanva() (status int, location, body string) {
 // TestPanva: an agent signs in at panva's oidc-provider, however it is set up.
 func TestPanva(t *testing.T) {
 	fresh := func(scopes ...string) func(*site, *authagent.Config) {
-		return func(s *site, c *authagent.Config) { c.Scenario, c.Scopes = authagent.FreshProfile(s.profiles), scopes }
+		return func(s *site, c *authagent.Config) {
+			c.Scenario, c.Provider.Scopes = authagent.FreshProfile(s.profiles), scopes
+		}
 	}
 	for _, test := range []struct {
 		name    string
@@ -151,11 +154,11 @@ func TestPanva(t *testing.T) {
 		{"post or Basic", panva{Both: true, Auth: "client_secret_post", IDToken: "RS256"}, fullAccount, "agent-7", true, true},
 		{"Basic, pinned", panva{Both: true, Auth: "client_secret_basic", IDToken: "RS256"}, func(s *site, c *authagent.Config) {
 			fullAccount(s, c)
-			c.ClientAuth, c.TokenEncoding = authagent.AuthBasic, authagent.EncodingForm
+			c.Provider.ClientAuth, c.Provider.TokenEncoding = "client_secret_basic", "application/x-www-form-urlencoded"
 		}, "agent-7", true, true},
 		{"asked about the token as well", panva{Auth: "client_secret_basic", IDToken: "RS256"}, func(s *site, c *authagent.Config) {
 			fullAccount(s, c)
-			c.Introspect = true
+			c.Provider.Introspect = true
 		}, "agent-7", true, true},
 		{"issuer with a path", panva{Path: "/tenants/one", Auth: "client_secret_basic", IDToken: "RS256"}, fullAccount, "agent-7", true, true},
 		{"id_token ES256", panva{Auth: "client_secret_post", IDToken: "ES256"}, fullAccount, "agent-7", true, true},
@@ -163,7 +166,7 @@ func TestPanva(t *testing.T) {
 		{"id_token EdDSA", panva{Auth: "client_secret_basic", IDToken: "EdDSA"}, fullAccount, "agent-7", true, true},
 		{"id_token HS256 with the client's secret", panva{Auth: "client_secret_basic", IDToken: "HS256"}, func(s *site, c *authagent.Config) {
 			fullAccount(s, c)
-			c.TokenKey = []byte(panvaSecret)
+			c.Provider.TokenKey = []byte(panvaSecret)
 		}, "agent-7", false, true},
 		{"opaque tokens, no id_token", panva{Auth: "client_secret_basic", IDToken: "RS256"}, fresh("profile"), "agent-7", false, true},
 		{"JWT RS256, no id_token", panva{Auth: "client_secret_basic", IDToken: "RS256", AccessToken: "RS256"}, fresh("profile"), "agent-7", true, true},
@@ -172,7 +175,7 @@ func TestPanva(t *testing.T) {
 		{"JWT EdDSA, no id_token", panva{Auth: "client_secret_basic", IDToken: "RS256", AccessToken: "EdDSA"}, fresh("profile"), "agent-7", true, true},
 		{"JWT ES256, with an actor", panva{Auth: "client_secret_basic", IDToken: "RS256", AccessToken: "ES256", Actor: "agent-of-7"}, func(s *site, c *authagent.Config) {
 			fresh("profile")(s, c)
-			c.SubjectIsUser = true
+			c.Provider.SubjectIsUser = true
 		}, "agent-of-7", true, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -220,18 +223,18 @@ func TestPanvaRefused(t *testing.T) {
 		name    string
 		at      panva
 		change  func(*site, *authagent.Config)
-		reason  authagent.Reason
+		reason  problem.Reason
 		finding string
 	}{
 		{"wrong secret", panva{Auth: "client_secret_basic", IDToken: "RS256"}, func(s *site, c *authagent.Config) {
 			fullAccount(s, c)
 			c.ClientSecret = "wrong"
-		}, authagent.ErrClient, "ClientSecret"},
+		}, problem.Reason("client_refused"), "ClientSecret"},
 		{"pinned the other way", panva{Auth: "client_secret_basic", IDToken: "RS256"}, func(s *site, c *authagent.Config) {
 			fullAccount(s, c)
-			c.ClientAuth = authagent.AuthPost
-		}, authagent.ErrClient, "ClientAuth"},
-		{"HS256 without TokenKey", panva{Auth: "client_secret_basic", IDToken: "HS256"}, fullAccount, authagent.ErrIdentity, ""},
+			c.Provider.ClientAuth = "client_secret_post"
+		}, problem.Reason("client_refused"), "Provider.ClientAuth"},
+		{"HS256 without TokenKey", panva{Auth: "client_secret_basic", IDToken: "HS256"}, fullAccount, problem.Reason("identity_mismatch"), ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

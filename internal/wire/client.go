@@ -78,6 +78,10 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// Unreachable reports whether the server could not be used, and whether it answered
+// all the same.
+func (e *Error) Unreachable() (answered, ok bool) { return e.Status != 0, e.Kind == Unavailable }
+
 // Timeout reports whether the request ran out of time.
 func (e *Error) Timeout() bool {
 	var t interface{ Timeout() bool }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -271,10 +272,10 @@ func CheckURL(s string, dev bool) (*url.URL, error) {
 		return nil, errors.New("is not a URL")
 	case u.Scheme == "http" && Loopback(u.Hostname()):
 		if !dev {
-			return nil, errors.New("may use http only in development, with an http RedirectURL on a loopback host")
+			return nil, errors.New("must use https (http only beside an http RedirectURL, on localhost, 127.0.0.0/8 and ::1)")
 		}
 	case u.Scheme != "https":
-		return nil, errors.New("must use https")
+		return nil, errors.New("must use https (http only on localhost, 127.0.0.0/8 and ::1)")
 	}
 	switch {
 	case u.Hostname() == "" || u.Opaque != "":
@@ -296,8 +297,9 @@ func checkHost(host string) error {
 	return nil
 }
 
-// Loopback reports whether host is this machine by definition. Only the three
-// spellings that the Auth Agent server takes count.
+// Loopback reports whether host is this machine by definition: localhost, 127.0.0.0/8
+// and ::1.
 func Loopback(host string) bool {
-	return host == "localhost" || host == "127.0.0.1" || host == "::1"
+	address, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && address.Zone() == "" && !address.Is4In6() && address.IsLoopback()
 }

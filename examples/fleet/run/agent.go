@@ -18,6 +18,7 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // An agent of this run, with the account of its owner, who is played here as well.
@@ -172,7 +173,7 @@ func signInOutcome(a *answer) string {
 	switch {
 	case a.err != nil:
 		return noAnswer
-	case a.problem.Error == string(authagent.ErrApproval):
+	case a.problem.Error == string(problem.ApprovalNeeded):
 		return needsOwner
 	case a.again():
 		return toldAgain

@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/sqlstore"
@@ -196,7 +196,7 @@ func (f *fleet) verifyEvents(ctx context.Context, last int) {
 			return
 		}
 		for _, e := range page {
-			if e.Name == authagent.EventLoginSucceeded {
+			if e.Name == audit.LoginSucceeded {
 				recorded[e.SessionID] = true
 			}
 		}

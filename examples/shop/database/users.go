@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // A User is a human with an account.
@@ -96,7 +97,7 @@ func forAgents(u User, err error) (authagent.User, error) {
 func (db *DB) CheckSession(ctx context.Context, s *authagent.Session) error {
 	_, err := db.User(ctx, s.UserID)
 	if errors.Is(err, ErrNotFound) {
-		return authagent.ErrNoAccount
+		return problem.NoAccount
 	}
 	return err
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/examples/shop/database"
+	"github.com/authagent-go/authagent/problem"
 	"github.com/authagent-go/authagent/storetest"
 )
 
@@ -86,7 +87,7 @@ func TestCheckSession(t *testing.T) {
 	if err := db.DeleteUser(t.Context(), id); err != nil {
 		t.Fatal(err)
 	}
-	if err := db.CheckSession(t.Context(), s); !errors.Is(err, authagent.ErrNoAccount) {
+	if err := db.CheckSession(t.Context(), s); !errors.Is(err, problem.NoAccount) {
 		t.Errorf("once it is gone: %v", err)
 	}
 }

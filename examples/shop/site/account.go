@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/examples/shop/database"
 	"github.com/authagent-go/authagent/sqlstore"
 )
@@ -28,7 +29,7 @@ func (s *Site) showAccount(w http.ResponseWriter, r *http.Request) error {
 }
 
 type activityView struct {
-	Events []authagent.Event
+	Events []audit.Event
 	Next   string // names the page after this one
 }
 

@@ -3,7 +3,7 @@ package site
 import (
 	"cmp"
 
-	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/grants"
 )
 
@@ -12,17 +12,17 @@ func inWords(action string) string {
 }
 
 // told says in words what an event of the audit trail is.
-func told(e authagent.Event) string {
+func told(e audit.Event) string {
 	switch e.Name {
-	case authagent.EventLoginSucceeded:
+	case audit.LoginSucceeded:
 		return "signed in"
-	case authagent.EventSessionEnded:
+	case audit.SessionEnded:
 		return "left: its session has ended"
-	case authagent.EventActionPerformed:
+	case audit.ActionPerformed:
 		return "did this: " + inWords(e.Action)
-	case authagent.EventActionPending:
+	case audit.ActionPending:
 		return "asks to do this: " + inWords(e.Action)
-	case authagent.EventPermissionDenied:
+	case audit.PermissionDenied:
 		if e.Action != "" {
 			return "was refused this: " + inWords(e.Action)
 		}

@@ -49,21 +49,21 @@ func (s *Site) admitAgents(ctx context.Context) (err error) {
 	s.owners.Actions = offered
 	s.owners.Approvals = approvedEach
 	s.rp, err = authagent.New(authagent.Config{
-		Issuer:        s.config.Issuer,
-		ClientID:      s.config.ClientID,
-		ClientSecret:  s.config.Secret,
-		RedirectURL:   s.config.URL + "/auth/agent/callback",
-		SessionKeys:   s.config.SessionKeys,
-		Scenario:      grants.Enforce(s.store.Grants(), authagent.FullAccount(s.db, s.owners)),
-		DiscoveryPath: "/auth.md",
-		SignInPath:    "/sign-in",
-		Human:         s.human,
-		Audit:         s.owners.Record,
-		Revocations:   s.store.Revocations(),
-		States:        s.store.States(),
-		Tokens:        s.store.Tokens(),
-		Pages:         refusalPages(),
-		Logger:        s.logger,
+		Issuer:       s.config.Issuer,
+		ClientID:     s.config.ClientID,
+		ClientSecret: s.config.Secret,
+		RedirectURL:  s.config.URL + "/auth/agent/callback",
+		SessionKeys:  s.config.SessionKeys,
+		Scenario:     grants.Enforce(s.store.Grants(), authagent.FullAccount(s.db, s.owners)),
+		Paths:        authagent.Paths{Discovery: "/auth.md"},
+		SignInPath:   "/sign-in",
+		Human:        s.human,
+		Audit:        s.owners.Record,
+		Revocations:  s.store.Revocations(),
+		States:       s.store.States(),
+		Tokens:       authagent.TokenSettings{Store: s.store.Tokens()},
+		Pages:        refusalPages(),
+		Logger:       s.logger,
 	})
 	return err
 }

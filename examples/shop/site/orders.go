@@ -7,6 +7,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/examples/shop/database"
+	"github.com/authagent-go/authagent/problem"
 )
 
 type catalogueView struct {
@@ -201,5 +202,5 @@ func moved(err error, step, orderID string) error {
 }
 
 func conflict(step string, err error, back string) error {
-	return &authagent.Error{Reason: authagent.ErrConflict, Step: step, Err: err, Back: back}
+	return &problem.Error{Reason: problem.Conflict, Step: step, Err: err, Back: back}
 }

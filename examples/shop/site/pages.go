@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/examples/shop/database"
+	"github.com/authagent-go/authagent/problem"
 )
 
 //go:embed pages
@@ -34,7 +34,7 @@ var functions = template.FuncMap{
 	"day":   func(t time.Time) string { return t.UTC().Format("2 January 2006") },
 	"when":  func(t time.Time) string { return t.UTC().Format("2 January 2006, 15:04 UTC") },
 	"told":  told,
-	"code":  func(r authagent.Reason) string { return string(r) },
+	"code":  func(r problem.Reason) string { return string(r) },
 }
 
 // A view is what a page is executed with.
@@ -84,7 +84,7 @@ func (s *Site) show(w http.ResponseWriter, r *http.Request, status int, name str
 
 func (s *Site) showJSON(w http.ResponseWriter, r *http.Request, status int, data any) error {
 	if f, ok := data.(interface{ problem() form }); ok && f.problem().Field != "" {
-		return &authagent.Error{Reason: authagent.ErrRequest, Step: "read form", Field: f.problem().Field, Err: errors.New(f.problem().Text)}
+		return &problem.Error{Reason: problem.InvalidRequest, Step: "read form", Field: f.problem().Field, Err: errors.New(f.problem().Text)}
 	}
 	body, err := json.Marshal(data)
 	if err != nil {
@@ -112,10 +112,10 @@ func (s *Site) page(h handlerFunc) http.Handler {
 // fail answers with an error as authagent does: one page, and one form of
 // problem, for the whole site.
 func (s *Site) fail(w http.ResponseWriter, r *http.Request, err error) {
-	var known *authagent.Error
+	var known *problem.Error
 	switch {
 	case errors.Is(err, database.ErrNotFound):
-		err = authagent.ErrMissing
+		err = problem.NotFound
 	case !errors.As(err, &known):
 		s.logger.Error("shop: request failed", "route", r.Pattern, "err", err)
 	}

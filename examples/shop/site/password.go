@@ -6,7 +6,7 @@ import (
 
 	"github.com/alexedwards/argon2id"
 
-	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // A hasher hashes passwords, a few at once: each takes 64 MiB and every core, and
@@ -26,7 +26,7 @@ func (h hasher) do(ctx context.Context, f func() error) error {
 	select {
 	case h.queue <- struct{}{}:
 	default:
-		return authagent.ErrOverloaded
+		return problem.Reason("overloaded")
 	}
 	defer func() { <-h.queue }()
 	select {

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // TestHasherIsBounded: a flood of passwords takes the memory of a few at once, and
@@ -25,7 +25,7 @@ func TestHasherIsBounded(t *testing.T) {
 		if len(running) != cap(h.turn) {
 			t.Errorf("%d are hashed at once, want %d", len(running), cap(h.turn))
 		}
-		if err := h.do(context.Background(), func() error { return nil }); !errors.Is(err, authagent.ErrOverloaded) {
+		if err := h.do(context.Background(), func() error { return nil }); !errors.Is(err, problem.Reason("overloaded")) {
 			t.Errorf("one too many: %v", err)
 		}
 		close(block)

@@ -63,10 +63,10 @@ func relyingParty() (*authagent.RelyingParty, error) {
 		Scenario:    authagent.FullAccount(users, authagent.TrustEmail),
 		Revocations: store.Revocations(),
 		States:      store.States(),
-		Tokens:      store.Tokens(),
+		Tokens:      authagent.TokenSettings{Store: store.Tokens()},
 	}
 	if os.Getenv("SITE_SESSIONS") == "sqlstore" {
-		c.SessionStore = store.Sessions()
+		c.Session.Store = store.Sessions()
 	}
 	return authagent.New(c)
 }

@@ -1,10 +1,4 @@
-// Package grantstest tests implementations of [grants.Store], as testing/fstest
-// tests file systems.
-//
-//	func TestStore(t *testing.T) {
-//		grantstest.Store(t, func(t *testing.T) grants.Store { return openStore(t) })
-//	}
-package grantstest
+package storetest
 
 import (
 	"bytes"
@@ -20,47 +14,49 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/problem"
 )
 
-// Store tests everything that the interfaces in package grants promise of a
+// Grants tests everything that the interfaces in package grants promise of a
 // store, in subtests. Each of them opens a store, which has to be empty. A store
 // may round times, by less than a millisecond.
-func Store(t *testing.T, open func(t *testing.T) grants.Store) {
-	for name, test := range map[string]func(*kit){
-		"empty":                      (*kit).empty,
-		"grants":                     (*kit).grants,
-		"grants exact":               (*kit).grantsExact,
-		"grants updated":             (*kit).grantsUpdated,
-		"grants at once":             (*kit).grantsAtOnce,
-		"approvals":                  (*kit).approvals,
-		"approvals exact":            (*kit).approvalsExact,
-		"approvals updated":          (*kit).approvalsUpdated,
-		"approvals expired":          (*kit).approvalsExpired,
-		"approvals at once":          (*kit).approvalsAtOnce,
-		"activity":                   (*kit).activity,
-		"activity of several":        (*kit).activityOfSeveral,
-		"activity at once":           (*kit).activityAtOnce,
-		"deeds":                      (*kit).deeds,
-		"erased":                     (*kit).erased,
-		"rules":                      (*kit).rules,
-		"what is returned is a copy": (*kit).copies,
+func Grants(t *testing.T, open func(t *testing.T) grants.Store) {
+	for name, test := range map[string]func(*grantKit){
+		"empty":                      (*grantKit).empty,
+		"grants":                     (*grantKit).grants,
+		"grants exact":               (*grantKit).grantsExact,
+		"grants updated":             (*grantKit).grantsUpdated,
+		"grants at once":             (*grantKit).grantsAtOnce,
+		"approvals":                  (*grantKit).approvals,
+		"approvals exact":            (*grantKit).approvalsExact,
+		"approvals updated":          (*grantKit).approvalsUpdated,
+		"approvals expired":          (*grantKit).approvalsExpired,
+		"approvals at once":          (*grantKit).approvalsAtOnce,
+		"activity":                   (*grantKit).activity,
+		"activity of several":        (*grantKit).activityOfSeveral,
+		"activity at once":           (*grantKit).activityAtOnce,
+		"deeds":                      (*grantKit).deeds,
+		"erased":                     (*grantKit).erased,
+		"rules":                      (*grantKit).rules,
+		"what is returned is a copy": (*grantKit).copies,
 	} {
 		t.Run(name, func(t *testing.T) {
-			test(&kit{T: t, Store: open(t), now: time.Now().UTC().Truncate(time.Millisecond)})
+			test(&grantKit{T: t, Store: open(t), now: time.Now().UTC().Truncate(time.Millisecond)})
 		})
 	}
 }
 
-// A kit is one subtest.
-type kit struct {
+// A grantKit is one subtest.
+type grantKit struct {
 	*testing.T
 	grants.Store
 	now time.Time
 }
 
-// alike compares what went into a store with what comes out.
-var alike = cmp.Options{
+// equalGrants compares what went into a store with what comes out.
+var equalGrants = cmp.Options{
 	cmpopts.EquateEmpty(),
 	cmp.Comparer(func(a, b time.Time) bool {
 		return a.IsZero() == b.IsZero() && a.Sub(b).Abs() < time.Millisecond
@@ -73,15 +69,15 @@ var alike = cmp.Options{
 	cmpopts.SortSlices(func(a, b grants.LastUse) bool { return a.GrantID < b.GrantID }),
 }
 
-func (k *kit) same(what string, want, got any) {
+func (k *grantKit) same(what string, want, got any) {
 	k.Helper()
-	if diff := cmp.Diff(want, got, alike); diff != "" {
+	if diff := cmp.Diff(want, got, equalGrants); diff != "" {
 		k.Errorf("%s (-want +got):\n%s", what, diff)
 	}
 }
 
 // must takes a value that has to come without an error.
-func must[T any](k *kit, what string) func(T, error) T {
+func must[T any](k *grantKit, what string) func(T, error) T {
 	return func(v T, err error) T {
 		k.Helper()
 		if err != nil {
@@ -91,7 +87,7 @@ func must[T any](k *kit, what string) func(T, error) T {
 	}
 }
 
-func (k *kit) wantErr(what string, err, want error) {
+func (k *grantKit) wantErr(what string, err, want error) {
 	k.Helper()
 	if !errors.Is(err, want) {
 		k.Errorf("%s: error %v, want %v", what, err, want)
@@ -101,13 +97,13 @@ func (k *kit) wantErr(what string, err, want error) {
 // agent is one whose ID a careless column would fold, trim or cut off.
 var agent = authagent.Agent{Issuer: "https://as.example/Tenant", ID: "Agent_1-" + strings.Repeat("x", 240)}
 
-// lookalikes are other strings than s, which some comparisons take for it.
-func lookalikes(s string) []string {
+// mistakable are other strings than s, which some comparisons take for it.
+func mistakable(s string) []string {
 	all := []string{strings.ToUpper(s), strings.ToLower(s), s + " ", " " + s, s + "\t", strings.Replace(s, "a", "ä", 1), s[:len(s)-1]}
 	return slices.DeleteFunc(all, func(other string) bool { return other == s })
 }
 
-func (k *kit) grant(id string, change ...func(*grants.Grant)) grants.Grant {
+func (k *grantKit) grant(id string, change ...func(*grants.Grant)) grants.Grant {
 	g := grants.Grant{
 		ID: id, Version: 1, Agent: agent, Scenario: "FullAccount", UserID: "User_1", State: grants.Approved, Access: authagent.AccessFull,
 		Actions: []string{"orders:create", "orders:delete"}, Name: "Ünïcödé 名 🤖 'quoted\" \\ %", Model: strings.Repeat("m", 256),
@@ -122,7 +118,7 @@ func (k *kit) grant(id string, change ...func(*grants.Grant)) grants.Grant {
 }
 
 // create adds a grant that must not be there.
-func (k *kit) create(g grants.Grant) grants.Grant {
+func (k *grantKit) create(g grants.Grant) grants.Grant {
 	k.Helper()
 	have, created, err := k.CreateGrant(k.Context(), g)
 	if err != nil || !created {
@@ -132,7 +128,7 @@ func (k *kit) create(g grants.Grant) grants.Grant {
 }
 
 // empty: a store without anything says so, and does not fail.
-func (k *kit) empty() {
+func (k *grantKit) empty() {
 	ctx := k.Context()
 	_, err := k.Grant(ctx, "none")
 	k.wantErr("Grant", err, authagent.ErrNotFound)
@@ -158,7 +154,7 @@ func (k *kit) empty() {
 
 // grants: what was created is found, by each way, with all its fields, and is
 // there once.
-func (k *kit) grants() {
+func (k *grantKit) grants() {
 	ctx := k.Context()
 	first := k.create(k.grant("g1"))
 	k.same("created", k.grant("g1"), first)
@@ -186,24 +182,24 @@ func (k *kit) grants() {
 	k.same("Grant afterwards", first, must[grants.Grant](k, "Grant")(k.Grant(ctx, "g1")))
 }
 
-// grantsExact: an agent or account is never taken for one whose name looks alike.
-func (k *kit) grantsExact() {
+// grantsExact: an agent or account is never taken for one whose name looks equalGrants.
+func (k *grantKit) grantsExact() {
 	ctx := k.Context()
 	k.create(k.grant("Grant_1"))
-	for _, id := range lookalikes("Grant_1") {
+	for _, id := range mistakable("Grant_1") {
 		_, err := k.Grant(ctx, id)
 		k.wantErr("Grant "+id, err, authagent.ErrNotFound)
 	}
 	none := []grants.Grant{}
-	for _, other := range lookalikes(agent.ID) {
+	for _, other := range mistakable(agent.ID) {
 		a := authagent.Agent{Issuer: agent.Issuer, ID: other}
 		k.same("AgentGrants of agent "+other, none, must[[]grants.Grant](k, "AgentGrants")(k.AgentGrants(ctx, a)))
 	}
-	for _, other := range append(lookalikes(agent.Issuer), agent.Issuer+"/") {
+	for _, other := range append(mistakable(agent.Issuer), agent.Issuer+"/") {
 		a := authagent.Agent{Issuer: other, ID: agent.ID}
 		k.same("AgentGrants of issuer "+other, none, must[[]grants.Grant](k, "AgentGrants")(k.AgentGrants(ctx, a)))
 	}
-	for _, other := range lookalikes("User_1") {
+	for _, other := range mistakable("User_1") {
 		k.same("OwnerGrants of "+other, none, must[[]grants.Grant](k, "OwnerGrants")(k.OwnerGrants(ctx, other)))
 	}
 	k.create(k.grant("g2", func(g *grants.Grant) { g.Agent.ID = strings.ToLower(agent.ID) }))
@@ -219,7 +215,7 @@ func (k *kit) grantsExact() {
 }
 
 // grantsUpdated: an update needs the version that is there, and changes all of it.
-func (k *kit) grantsUpdated() {
+func (k *grantKit) grantsUpdated() {
 	ctx := k.Context()
 	before := k.create(k.grant("g1"))
 	bystander := k.create(k.grant("g2", func(g *grants.Grant) { g.UserID = "User_2" }))
@@ -247,13 +243,13 @@ func (k *kit) grantsUpdated() {
 	}
 }
 
-const atOnce = 50
+const callers = 50
 
 // all calls f so many times at once.
-func (k *kit) all(f func(n int)) {
+func (k *grantKit) all(f func(n int)) {
 	var wg sync.WaitGroup
 	start := make(chan struct{})
-	for n := range atOnce {
+	for n := range callers {
 		wg.Go(func() { <-start; f(n) })
 	}
 	close(start)
@@ -280,7 +276,7 @@ func (c *tally) add(what, value string) {
 func name(n int) string { return "id-" + string(rune('a'+n/26)) + string(rune('a'+n%26)) }
 
 // grantsAtOnce: of many that create one creates, of many that update one wins.
-func (k *kit) grantsAtOnce() {
+func (k *grantKit) grantsAtOnce() {
 	ctx := context.WithoutCancel(k.Context())
 	var creates, updates tally
 	k.all(func(n int) {
@@ -295,7 +291,7 @@ func (k *kit) grantsAtOnce() {
 		}
 	})
 	if creates.counts["created"] != 1 || len(slices.Compact(slices.Sorted(slices.Values(creates.values)))) != 1 {
-		k.Fatalf("CreateGrant %d times at once: %v, IDs %v", atOnce, creates.counts, creates.values)
+		k.Fatalf("CreateGrant %d times at once: %v, IDs %v", callers, creates.counts, creates.values)
 	}
 	have := must[grants.Grant](k, "Grant")(k.Grant(ctx, creates.values[0]))
 	k.all(func(n int) {
@@ -310,11 +306,11 @@ func (k *kit) grantsAtOnce() {
 	})
 	got := must[grants.Grant](k, "Grant")(k.Grant(ctx, have.ID))
 	if updates.counts["won"] != 1 || got.Name != updates.values[0] || got.Version != have.Version+1 {
-		k.Errorf("UpdateGrant %d times at once: %v won, and version %d of %q is there", atOnce, updates.values, got.Version, got.Name)
+		k.Errorf("UpdateGrant %d times at once: %v won, and version %d of %q is there", callers, updates.values, got.Version, got.Name)
 	}
 }
 
-func (k *kit) approval(id string, change ...func(*grants.Approval)) grants.Approval {
+func (k *grantKit) approval(id string, change ...func(*grants.Approval)) grants.Approval {
 	a := grants.Approval{
 		ID: id, Version: 1, UserID: "User_1", GrantID: "g1", Agent: agent, Action: "payouts:create",
 		Digest: "AbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE", State: grants.Pending,
@@ -327,7 +323,7 @@ func (k *kit) approval(id string, change ...func(*grants.Approval)) grants.Appro
 	return a
 }
 
-func (k *kit) createApproval(a grants.Approval) grants.Approval {
+func (k *grantKit) createApproval(a grants.Approval) grants.Approval {
 	k.Helper()
 	have, created, err := k.CreateApproval(k.Context(), a)
 	if err != nil || !created {
@@ -338,7 +334,7 @@ func (k *kit) createApproval(a grants.Approval) grants.Approval {
 
 // approvals: what was created is found, byte for byte, and is there once for each
 // account and digest.
-func (k *kit) approvals() {
+func (k *grantKit) approvals() {
 	ctx := k.Context()
 	first := k.createApproval(k.approval("a1"))
 	k.same("created", k.approval("a1"), first)
@@ -361,14 +357,14 @@ func (k *kit) approvals() {
 }
 
 // approvalsExact: base64 is told apart by case.
-func (k *kit) approvalsExact() {
+func (k *grantKit) approvalsExact() {
 	ctx := k.Context()
 	first := k.createApproval(k.approval("Approval_1"))
-	for _, id := range lookalikes("Approval_1") {
+	for _, id := range mistakable("Approval_1") {
 		_, err := k.Approval(ctx, id)
 		k.wantErr("Approval "+id, err, authagent.ErrNotFound)
 	}
-	for _, user := range lookalikes("User_1") {
+	for _, user := range mistakable("User_1") {
 		k.same("OwnerApprovals of "+user, []grants.Approval{}, must[[]grants.Approval](k, "OwnerApprovals")(k.OwnerApprovals(ctx, user)))
 	}
 	k.createApproval(k.approval("a2", func(a *grants.Approval) { a.Digest = strings.ToLower(first.Digest) }))
@@ -376,7 +372,7 @@ func (k *kit) approvalsExact() {
 }
 
 // approvalsUpdated is like grantsUpdated.
-func (k *kit) approvalsUpdated() {
+func (k *grantKit) approvalsUpdated() {
 	ctx := k.Context()
 	before := k.createApproval(k.approval("a1"))
 	want := before
@@ -396,7 +392,7 @@ func (k *kit) approvalsUpdated() {
 
 // approvalsExpired: one that has expired is not listed, and is still the one of
 // its digest.
-func (k *kit) approvalsExpired() {
+func (k *grantKit) approvalsExpired() {
 	ctx := k.Context()
 	expired := k.createApproval(k.approval("a1", func(a *grants.Approval) { a.ExpiresAt = k.now.Add(-time.Second) }))
 	k.same("OwnerApprovals", []grants.Approval{}, must[[]grants.Approval](k, "OwnerApprovals")(k.OwnerApprovals(ctx, "User_1")))
@@ -411,7 +407,7 @@ func (k *kit) approvalsExpired() {
 }
 
 // approvalsAtOnce: one is created, and one use of it wins.
-func (k *kit) approvalsAtOnce() {
+func (k *grantKit) approvalsAtOnce() {
 	ctx := context.WithoutCancel(k.Context())
 	var creates, updates tally
 	k.all(func(n int) {
@@ -426,7 +422,7 @@ func (k *kit) approvalsAtOnce() {
 		}
 	})
 	if creates.counts["created"] != 1 || len(slices.Compact(slices.Sorted(slices.Values(creates.values)))) != 1 {
-		k.Fatalf("CreateApproval %d times at once: %v, IDs %v", atOnce, creates.counts, creates.values)
+		k.Fatalf("CreateApproval %d times at once: %v, IDs %v", callers, creates.counts, creates.values)
 	}
 	have := must[grants.Approval](k, "Approval")(k.Approval(ctx, creates.values[0]))
 	k.all(func(int) {
@@ -440,18 +436,18 @@ func (k *kit) approvalsAtOnce() {
 		}
 	})
 	if updates.counts["won"] != 1 {
-		k.Errorf("UpdateApproval %d times at once: %d won", atOnce, updates.counts["won"])
+		k.Errorf("UpdateApproval %d times at once: %d won", callers, updates.counts["won"])
 	}
 }
 
-func (k *kit) seen(session, grant, network string, after time.Duration) grants.Activity {
+func (k *grantKit) seen(session, grant, network string, after time.Duration) grants.Activity {
 	return grants.Activity{
 		SessionID: session, GrantID: grant, UserID: "User_1", RemoteAddr: network + ":1", Network: network,
 		StartedAt: k.now, SeenAt: k.now.Add(after), ExpiresAt: k.now.Add(12 * time.Hour),
 	}
 }
 
-func (k *kit) touch(a grants.Activity, want grants.Use) {
+func (k *grantKit) touch(a grants.Activity, want grants.Use) {
 	k.Helper()
 	use, err := k.Touch(k.Context(), a)
 	if err != nil || use != want {
@@ -461,7 +457,7 @@ func (k *kit) touch(a grants.Activity, want grants.Use) {
 
 // activity: a session is there once, as it was seen last, until it ends; what is
 // known of its grant stays.
-func (k *kit) activity() {
+func (k *grantKit) activity() {
 	ctx := k.Context()
 	k.create(k.grant("g1"))
 	k.touch(k.seen("s1", "g1", "203.0.113.1", 0), grants.FirstUse)
@@ -489,7 +485,7 @@ func (k *kit) activity() {
 
 // activityOfSeveral: grants, accounts and sessions are apart, and a session that
 // has expired is over.
-func (k *kit) activityOfSeveral() {
+func (k *grantKit) activityOfSeveral() {
 	ctx := k.Context()
 	k.create(k.grant("g1"))
 	k.create(k.grant("g2", func(g *grants.Grant) { g.Agent.ID = "agent_2" }))
@@ -514,7 +510,7 @@ func (k *kit) activityOfSeveral() {
 }
 
 // activityAtOnce: one of many calls is told what is new.
-func (k *kit) activityAtOnce() {
+func (k *grantKit) activityAtOnce() {
 	ctx := context.WithoutCancel(k.Context())
 	k.create(k.grant("g1"))
 	for _, round := range []struct {
@@ -534,22 +530,22 @@ func (k *kit) activityAtOnce() {
 			}
 		})
 		if uses.counts["new"] != 1 || uses.counts["other"] != 0 {
-			k.Errorf("Touch %d times at once from %s: %v, want one new", atOnce, round.network, uses.counts)
+			k.Errorf("Touch %d times at once from %s: %v, want one new", callers, round.network, uses.counts)
 		}
 	}
 }
 
 // deeds: those of the account, the latest first, no more than asked for.
-func (k *kit) deeds() {
+func (k *grantKit) deeds() {
 	ctx := k.Context()
 	var want []grants.Deed
 	for n := range 30 {
 		d := grants.Deed{
-			GrantID: "g1", UserID: "User_1", At: k.now.Add(time.Duration(n) * time.Second), Event: authagent.EventPermissionDenied,
-			Action: "orders:create", Route: "POST /orders/{" + name(n) + "}", Outcome: "refused", Reason: authagent.ErrAction,
+			GrantID: "g1", UserID: "User_1", At: k.now.Add(time.Duration(n) * time.Second), Event: audit.PermissionDenied,
+			Action: "orders:create", Route: "POST /orders/{" + name(n) + "}", Outcome: "refused", Reason: problem.ActionNotGranted,
 		}
 		if n%2 == 0 {
-			d = grants.Deed{GrantID: "g2", UserID: "User_1", At: d.At, Event: authagent.EventActionPerformed, Outcome: "ok"}
+			d = grants.Deed{GrantID: "g2", UserID: "User_1", At: d.At, Event: audit.ActionPerformed, Outcome: "ok"}
 		}
 		bobs := d
 		bobs.UserID = "user_1"
@@ -566,7 +562,7 @@ func (k *kit) deeds() {
 }
 
 // rules: what was set last, all of it.
-func (k *kit) rules() {
+func (k *grantKit) rules() {
 	ctx := k.Context()
 	want := grants.Rules{
 		Paused: true, AllowIssuers: []string{"https://a.example", "https://A.example/"}, AllowAgents: []authagent.Agent{agent, {Issuer: "i", ID: "🤖 "}},
@@ -583,7 +579,7 @@ func (k *kit) rules() {
 
 // copies: a caller that changes what it gave or was given changes nothing in the
 // store.
-func (k *kit) copies() {
+func (k *grantKit) copies() {
 	ctx := k.Context()
 	g, a := k.grant("g1"), k.approval("a1")
 	k.create(g)
@@ -614,7 +610,7 @@ func (k *kit) copies() {
 }
 
 // erased is for a [grants.UserEraser]: all of one account goes, and nothing else.
-func (k *kit) erased() {
+func (k *grantKit) erased() {
 	eraser, ok := k.Store.(grants.UserEraser)
 	if !ok {
 		k.Skip("the store is no UserEraser")
@@ -640,7 +636,7 @@ func (k *kit) erased() {
 		}
 	}
 	fill("g", user)
-	others := append(lookalikes(user), "other")
+	others := append(mistakable(user), "other")
 	for i, other := range others {
 		fill("g"+string(rune('a'+i)), other)
 	}

@@ -1,0 +1,104 @@
+// Package audit has what an audit trail records: an [Event], whose [Name] says what has
+// happened and whose outcome what came of it. A site gets the events from
+// authagent.Config.Audit; package sqlstore has a trail that keeps them.
+package audit
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/authagent-go/authagent/internal/claims"
+	"github.com/authagent-go/authagent/problem"
+)
+
+// An Agent is named by its issuer and its ID there, together: two issuers may
+// give the same ID to different agents. It can be compared and be a map key.
+type Agent struct {
+	Issuer string `json:"issuer"`
+	ID     string `json:"id"`
+}
+
+// A Name says what kind of event it is. The names are stable.
+type Name string
+
+// The events of package authagent. Package grants has further ones.
+const (
+	LoginStarted     Name = "login_started"
+	LoginSucceeded   Name = "login_succeeded"
+	LoginFailed      Name = "login_failed"
+	SessionEnded     Name = "session_ended"
+	ActionPerformed  Name = "action_performed" // an agent's request was let through to a route with an action
+	ActionPending    Name = "action_pending"   // it waits for its owner's approval
+	PermissionDenied Name = "permission_denied"
+
+	// RefreshFailed: kept tokens could not be refreshed. One event stands for
+	// all attempts until one succeeds. With the reason no_tokens the server has refused them
+	// for good; with any other Reason they are kept, and it is tried again.
+	RefreshFailed Name = "refresh_failed"
+
+	// TokensRevoked: the server was asked to revoke the tokens of a session
+	// that has ended. Outcome says what came of it.
+	TokensRevoked Name = "tokens_revoked"
+
+	// SubjectMismatch: what the server says of a session's tokens is about
+	// somebody else than at sign-in. The session is ended.
+	SubjectMismatch Name = "subject_mismatch"
+
+	// An operator has freed an agent, and the site has cleaned up after an account:
+	// ForgetAgent and ForgetUser of authagent.RelyingParty.
+	AgentForgotten Name = "agent_forgotten"
+	UserForgotten  Name = "user_forgotten"
+)
+
+// The outcomes of events. The last two are those of TokensRevoked.
+const (
+	OK        = "ok"
+	Pending   = "pending"    // it waits for the owner's approval
+	Refused   = "refused"    // as the agent is at fault
+	Failed    = "failed"     // as the site, the server or the network is
+	Requested = "requested"  // the server has taken the request, which at the published one proves nothing
+	StillLive = "still live" // it has not, so that the tokens live until they expire
+)
+
+// An Event is something that an audit trail records.
+type Event struct {
+	Name       Name
+	Time       time.Time // in UTC
+	RequestID  string    // the one that a refused client was given; empty otherwise
+	Method     string    // of the request; this and the following are empty for what happens in the background
+	Route      string    // the pattern of the site's http.ServeMux that the request matched; empty with other routers
+	RemoteAddr string    // the client's IP address, without port; empty where ClientAddr gives none
+	Issuer     string    // of the relying party
+	SessionID  string    // this and the following as far as they are known
+	Agent      Agent     // who acted, or whom a human decided about
+	UserID     string    // on whose behalf
+	HumanID    string    // the human who acted in person; empty where it was the agent
+	Scenario   string
+	ProfileID  string
+	GrantID    string
+	Access     string         // of the session or grant: "none", "read" or "full"; empty where there is neither
+	Action     string         // the name of the action that the request was to perform; empty otherwise
+	Outcome    string         // one of the outcomes above
+	Reason     problem.Reason // why it was refused or ended; empty otherwise
+	Detail     string         // for people: the text of the error
+}
+
+// LogValue gives what is not empty, under stable names, in one line each and with
+// what cannot be seen written out, as in "\u202e".
+func (e Event) LogValue() slog.Value {
+	by, agent := e.Agent.ID, ""
+	if e.HumanID != "" {
+		by, agent = e.HumanID, e.Agent.ID
+	}
+	attributes := []slog.Attr{slog.String("issuer", e.Issuer)}
+	for _, a := range [...]struct{ key, value string }{
+		{"remote_addr", e.RemoteAddr}, {"request_id", e.RequestID}, {"agent_session", e.SessionID}, {"performed_by", by}, {"agent", agent},
+		{"on_behalf_of", e.UserID}, {"profile", e.ProfileID}, {"grant", e.GrantID}, {"scenario", e.Scenario}, {"route", e.Route},
+		{"action", e.Action}, {"outcome", e.Outcome}, {"reason", string(e.Reason)}, {"detail", e.Detail},
+	} {
+		if a.value != "" {
+			attributes = append(attributes, slog.String(a.key, claims.Escape(a.value)))
+		}
+	}
+	return slog.GroupValue(attributes...)
+}

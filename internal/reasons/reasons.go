@@ -1,0 +1,136 @@
+// Package reasons is the table of all that requests are refused for. A reason is one
+// row of it: adding one is adding a row, and a constant where code names it, here or
+// in package problem. What answers, tells and explains refusals goes by the rows.
+package reasons
+
+// Who has to do something about a refusal.
+const (
+	Agent   = "agent"
+	Site    = "site"
+	Server  = "server"
+	Network = "network"
+)
+
+// The reasons that only this package's own code names. Those that a site's code
+// returns or asks about are constants of package problem.
+const (
+	RequestTooLong      = "request_too_long"     // the request is longer than the owner could be shown
+	AgentRequired       = "agent_required"       // a human is signed in, and this is for agents
+	AccessDenied        = "access_denied"        // the authorization server was told no
+	InsufficientScope   = "insufficient_scope"   // the server granted less than the scenario needs
+	StateMismatch       = "state_mismatch"       // the response answers no login that this browser began
+	StateExpired        = "state_expired"        // the login began too long ago
+	StateUsed           = "state_used"           // the login has come to its end already
+	CodeRefused         = "code_refused"         // the code is not good (any more)
+	TokenRefused        = "token_refused"        // the server does not stand by the token it gave
+	IdentityMismatch    = "identity_mismatch"    // the token speaks of somebody or something else
+	MethodNotAllowed    = "method_not_allowed"   // the handler takes another HTTP method
+	CrossOrigin         = "cross_origin"         // sent by another site's page
+	NotNavigation       = "not_a_navigation"     // prefetched or embedded, not opened
+	ClientRefused       = "client_refused"       // client ID and secret are refused, or the server's database is down
+	InvalidResponse     = "invalid_response"     // the server's answer cannot be accepted
+	KeysUnreadable      = "keys_unreadable"      // the keys that the server publishes cannot be read
+	ServerNotReady      = "server_not_ready"     // what the server says of itself could not be had, or is not acceptable
+	ServerTimeout       = "server_timeout"       // the server does not answer in time
+	Overloaded          = "overloaded"           // too many sign-ins at once
+	IssuerMismatch      = "issuer_mismatch"      // the response is of another authorization server
+	AuthorizationFailed = "authorization_failed" // the authorization server reports another error
+	NoTokens            = "no_tokens"            // the session has no tokens that could be used
+	ApprovalUsed        = "approval_used"        // the owner's approval of this one action has been used
+	NotConfirmed        = "not_confirmed"        // the server does not stand by the session any more
+)
+
+// A Row is what a reason means to whom it is told.
+type Row struct {
+	Code   string
+	Status int    // of the answer
+	Fault  string // who has to do something about it
+	Flags  Flags
+
+	// Title and Detail are constant: an agent takes what it reads for an instruction,
+	// so nobody else's words may be in them.
+	Title, Detail string
+}
+
+// Flags say what is so of a reason.
+type Flags uint8
+
+const (
+	Told  Flags = 1 << iota // an agent may meet it, and is told of it beforehand
+	Retry                   // asking anew, later, may succeed
+	Again                   // starting a new sign-in is what to do next
+)
+
+// Has reports whether all of flags are set.
+func (r Row) Has(flags Flags) bool { return r.Flags&flags == flags }
+
+// Of returns the row of a code. One that is not in the table is a reason of the
+// site's own, from its scenario, policy or session check.
+func Of(code string) Row {
+	if i, ok := index[code]; ok {
+		return table[i]
+	}
+	return Row{code, 403, Agent, 0, "Refused", "This site refuses the request."}
+}
+
+// All returns the rows, in the order in which agents are told of them.
+func All() []Row { return append([]Row(nil), table[:]...) }
+
+// index finds the rows. Nothing changes it.
+var index = func() map[string]int {
+	found := make(map[string]int, len(table))
+	for i, row := range table {
+		found[row.Code] = i
+	}
+	return found
+}()
+
+// table is in the order in which agents are told of the reasons, those that they are
+// not told of last.
+var table = [...]Row{
+	{"no_session", 401, Agent, Told, "Sign-in required", "No agent is signed in. Sign in and ask again."},
+	{"agent_read_only", 403, Agent, Told, "Read-only", "The agent may only read, so nothing was changed. GET and HEAD are allowed."},
+	{"access_too_low", 403, Agent, Told, "Access too low", "The agent's access to its user's data is not enough for this."},
+	{"action_not_granted", 403, Agent, Told, "Action not granted", "The agent may not perform this action. The account's owner can allow it, on the page of connected agents; then ask again."},
+	{"approval_pending", 202, Agent, Told | Retry, "Approval pending", "Nothing was done yet. The account's owner has been asked to approve this one request. Send the same request again once it is approved."},
+	{"action_denied", 403, Agent, Told, "Action denied", "The account's owner has refused this request. Nothing was done."},
+	{"approval_used", 409, Agent, Told, "Approval used", "This request was approved once and has been let through once. To do the same again, send it with another Idempotency-Key."},
+	{"request_too_long", 413, Agent, Told, "Request too long", "The account's owner has to be shown the whole request, and it is too long for that."},
+	{"agent_forbidden", 403, Agent, Told, "Not for agents", "No agent may do this. It is for the account's owner in person."},
+	{"human_required", 401, Agent, Told, "Sign-in required", "This is for people. Sign in to the site as yourself."},
+	{"agent_required", 403, Agent, Told | Again, "For agents", "A person is signed in in this browser, and this is for agents. An agent signs in first."},
+	{"no_account", 403, Agent, Told, "No account", "The agent's owner has no account here that the agent may enter."},
+	{"approval_needed", 403, Agent, Told | Again, "Approval needed", "The owner of the account has to approve this agent. If there is such an account, its owner finds the request on its page of connected agents. Sign in again afterwards."},
+	{"link_suspended", 403, Agent, Told | Again, "Approval suspended", "The account's owner has to approve this agent anew, on the page of connected agents. Sign in again afterwards."},
+	{"link_refused", 403, Agent, Told, "Not linked", "The agent may not enter the account: it acts for another one, the account has as many agents as it may have, or no agent may enter it."},
+	{"agent_blocked", 403, Agent, Told, "Agent not admitted", "This site does not let this agent in."},
+	{"agents_paused", 503, Site, Told | Retry | Again, "Agents paused", "This site lets no agent in at the moment. Try again later."},
+	{"rate_limited", 429, Agent, Told | Retry, "Too many requests", "Too much was asked in too short a time. Wait as long as Retry-After says."},
+	{"access_denied", 403, Agent, Told | Again, "Sign-in refused", "The authorization server was told to refuse this sign-in."},
+	{"insufficient_scope", 403, Agent, Told, "Too little granted", "The authorization server granted less than this site needs."},
+	{"state_mismatch", 400, Agent, Told | Again, "No such sign-in", "This browser has no sign-in under way that this response belongs to. Start again."},
+	{"state_expired", 400, Agent, Told | Again, "Sign-in expired", "The sign-in took too long. Start again."},
+	{"state_used", 400, Agent, Told | Again, "Sign-in already finished", "This response has been used. Start again."},
+	{"code_refused", 400, Agent, Told | Again, "Sign-in not accepted", "The authorization server does not accept the code. Start again."},
+	{"token_refused", 400, Server, Told | Retry | Again, "Sign-in not confirmed", "The authorization server did not confirm the sign-in. Start again."},
+	{"identity_mismatch", 400, Server, Told, "Identity not confirmed", "What the authorization server says of the agent does not fit together."},
+	{"invalid_request", 400, Agent, Told | Again, "Malformed request", "The parameters are malformed, missing or repeated."},
+	{"method_not_allowed", 405, Agent, Told, "Method not allowed", "This address takes another HTTP method."},
+	{"cross_origin", 403, Agent, Told, "Sent by another site", "The request was sent by a page of another site."},
+	{"not_a_navigation", 403, Agent, Told, "Not opened", "This address is to be opened, not loaded in advance or inside something else."},
+	{"client_refused", 502, Server, Told | Retry | Again, "Authorization server refused", "The authorization server refused this site. Start again later."},
+	{"invalid_response", 502, Server, Told, "Authorization server failed", "The authorization server gave an answer that this site does not accept."},
+	{"keys_unreadable", 502, Server, Told | Retry | Again, "Authorization server's keys unreadable", "The keys that the authorization server publishes cannot be read, so that nothing it signs can be verified. Start again later."},
+	{"server_not_ready", 503, Server, Told | Retry | Again, "Sign-in unavailable", "The authorization server cannot be used at the moment. Start again later."},
+	{"server_unavailable", 502, Network, Told | Retry | Again, "Authorization server unavailable", "The authorization server does not answer. Start again later."},
+	{"server_timeout", 504, Network, Told | Retry | Again, "Authorization server unavailable", "The authorization server does not answer in time. Start again later."},
+	{"overloaded", 503, Site, Told | Retry | Again, "Too many sign-ins", "Too many sign-ins are under way. Start again later."},
+	{"store_failed", 500, Site, Told | Retry, "Site error", "Something went wrong at this site. Try again later."},
+	{"issuer_mismatch", 400, Agent, 0, "Another server", "The response does not come from the authorization server that was asked."},
+	{"authorization_failed", 400, Server, Again, "Sign-in failed", "The authorization server reports an error. Start again."},
+	{"no_tokens", 401, Agent, 0, "Sign-in needed again", "This needs the authorization server, where the sign-in does not count any more. Sign in again."},
+	{"not_confirmed", 401, Agent, 0, "Sign-in needed again", "The authorization server does not confirm the sign-in any more. Sign in again."},
+	{"not_found", 404, Agent, 0, "Not found", "There is nothing at this address, or nothing of that name, for whoever is signed in."},
+	{"conflict", 409, Agent, 0, "Changed in the meantime", "It has been decided or changed since it was shown, or cannot be decided that way. Nothing was done. Look at it again."},
+	{"gone", 410, Agent, 0, "Too late", "The time to decide this is over. Nothing was done. The agent can ask again."},
+}

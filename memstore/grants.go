@@ -1,0 +1,296 @@
+package memstore
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/grants"
+)
+
+// Grants is a [grants.Store]. It can erase an account ([grants.UserEraser]).
+type Grants struct {
+	mu        sync.RWMutex
+	grants    map[string]grants.Grant // by ID; what is in it is never changed, only replaced
+	approvals map[string]grants.Approval
+	sessions  map[string]grants.Activity
+	networks  map[string]map[string]grants.LastUse // by grant and network
+	deeds     map[string][]grants.Deed             // by account, oldest first
+	swept     time.Time
+	rules     grants.Rules
+}
+
+// put sets m[key], and makes the map if there is none.
+func put[V any](m *map[string]V, key string, value V) {
+	if *m == nil {
+		*m = make(map[string]V)
+	}
+	(*m)[key] = value
+}
+
+// Grant implements [grants.GrantStore].
+func (m *Grants) Grant(_ context.Context, id string) (grants.Grant, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if g, ok := m.grants[id]; ok {
+		return cloneGrant(g), nil
+	}
+	return grants.Grant{}, authagent.ErrNotFound
+}
+
+// AgentGrants implements [grants.GrantStore].
+func (m *Grants) AgentGrants(_ context.Context, agent authagent.Agent) ([]grants.Grant, error) {
+	return m.grantsOf(func(g grants.Grant) bool { return g.Agent == agent }), nil
+}
+
+// OwnerGrants implements [grants.GrantStore].
+func (m *Grants) OwnerGrants(_ context.Context, userID string) ([]grants.Grant, error) {
+	return m.grantsOf(func(g grants.Grant) bool { return g.UserID == userID }), nil
+}
+
+func (m *Grants) grantsOf(match func(grants.Grant) bool) []grants.Grant {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return pick(m.grants, match, cloneGrant)
+}
+
+// cloneGrant returns g with nothing that a caller could change in the store.
+func cloneGrant(g grants.Grant) grants.Grant {
+	g.Actions = slices.Clone(g.Actions)
+	return g
+}
+
+// pick returns a copy of each of all that matches.
+func pick[T any](all map[string]T, match func(T) bool, clone func(T) T) []T {
+	var found []T
+	for _, v := range all {
+		if match(v) {
+			found = append(found, clone(v))
+		}
+	}
+	return found
+}
+
+// CreateGrant implements [grants.GrantStore].
+func (m *Grants) CreateGrant(_ context.Context, g grants.Grant) (have grants.Grant, created bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, have := range m.grants {
+		if have.Agent == g.Agent && have.Scenario == g.Scenario && have.UserID == g.UserID {
+			return cloneGrant(have), false, nil
+		}
+	}
+	put(&m.grants, g.ID, cloneGrant(g))
+	return g, true, nil
+}
+
+// UpdateGrant implements [grants.GrantStore].
+func (m *Grants) UpdateGrant(_ context.Context, g grants.Grant) (grants.Grant, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if have, ok := m.grants[g.ID]; !ok || have.Version != g.Version {
+		return grants.Grant{}, authagent.ErrConflict
+	}
+	g.Version++
+	put(&m.grants, g.ID, cloneGrant(g))
+	return g, nil
+}
+
+// cloneApproval is like cloneGrant.
+func cloneApproval(a grants.Approval) grants.Approval {
+	a.Body = slices.Clone(a.Body)
+	return a
+}
+
+// Approval implements [grants.ApprovalStore].
+func (m *Grants) Approval(_ context.Context, id string) (grants.Approval, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if a, ok := m.approvals[id]; ok {
+		return cloneApproval(a), nil
+	}
+	return grants.Approval{}, authagent.ErrNotFound
+}
+
+// OwnerApprovals implements [grants.ApprovalStore].
+func (m *Grants) OwnerApprovals(_ context.Context, userID string) ([]grants.Approval, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return pick(m.approvals, func(a grants.Approval) bool { return a.UserID == userID && a.Now() != grants.Expired }, cloneApproval), nil
+}
+
+// CreateApproval implements [grants.ApprovalStore].
+func (m *Grants) CreateApproval(_ context.Context, a grants.Approval) (have grants.Approval, created bool, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id, have := range m.approvals {
+		switch {
+		case have.UserID == a.UserID && have.Digest == a.Digest:
+			return cloneApproval(have), false, nil
+		case have.Now() == grants.Expired:
+			delete(m.approvals, id)
+		}
+	}
+	put(&m.approvals, a.ID, cloneApproval(a))
+	return a, true, nil
+}
+
+// UpdateApproval implements [grants.ApprovalStore].
+func (m *Grants) UpdateApproval(_ context.Context, a grants.Approval) (grants.Approval, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if have, ok := m.approvals[a.ID]; !ok || have.Version != a.Version {
+		return grants.Approval{}, authagent.ErrConflict
+	}
+	a.Version++
+	put(&m.approvals, a.ID, cloneApproval(a))
+	return a, nil
+}
+
+// maxNetworks bounds how many networks are remembered for one grant.
+const maxNetworks = 100
+
+// Touch implements [grants.ActivityStore].
+func (m *Grants) Touch(_ context.Context, a grants.Activity) (grants.Use, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if a.SeenAt.Sub(m.swept) > time.Minute {
+		for id, s := range m.sessions {
+			if !a.SeenAt.Before(s.ExpiresAt) {
+				delete(m.sessions, id)
+			}
+		}
+		m.swept = a.SeenAt
+	}
+	put(&m.sessions, a.SessionID, a)
+	known := m.networks[a.GrantID]
+	if known == nil {
+		known = make(map[string]grants.LastUse)
+		put(&m.networks, a.GrantID, known)
+	}
+	use := grants.KnownUse
+	switch _, seen := known[a.Network]; {
+	case len(known) == 0:
+		use = grants.FirstUse
+	case !seen:
+		use = grants.NewNetwork
+		if len(known) >= maxNetworks {
+			forgetOldest(known)
+		}
+	}
+	known[a.Network] = grants.LastUse{GrantID: a.GrantID, RemoteAddr: a.RemoteAddr, SeenAt: a.SeenAt}
+	return use, nil
+}
+
+func forgetOldest(known map[string]grants.LastUse) {
+	oldest := ""
+	for network, use := range known {
+		if oldest == "" || use.SeenAt.Before(known[oldest].SeenAt) {
+			oldest = network
+		}
+	}
+	delete(known, oldest)
+}
+
+// EndActivity implements [grants.ActivityStore].
+func (m *Grants) EndActivity(_ context.Context, sessionID string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.sessions, sessionID)
+	return nil
+}
+
+// OwnerActivity implements [grants.ActivityStore].
+func (m *Grants) OwnerActivity(_ context.Context, userID string) ([]grants.Activity, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	now := time.Now()
+	return pick(m.sessions, func(a grants.Activity) bool { return a.UserID == userID && now.Before(a.ExpiresAt) }, same), nil
+}
+
+// OwnerUses implements [grants.ActivityStore].
+func (m *Grants) OwnerUses(_ context.Context, userID string) ([]grants.LastUse, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	var uses []grants.LastUse
+	for id, networks := range m.networks {
+		if m.grants[id].UserID != userID {
+			continue
+		}
+		var last grants.LastUse
+		for _, use := range networks {
+			if use.SeenAt.After(last.SeenAt) {
+				last = use
+			}
+		}
+		uses = append(uses, last)
+	}
+	return uses, nil
+}
+
+func same[T any](v T) T { return v }
+
+// keptDeeds is how many deeds are kept for each account.
+const keptDeeds = 200
+
+// AddDeed implements [grants.ActivityStore].
+func (m *Grants) AddDeed(_ context.Context, d grants.Deed) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := append(m.deeds[d.UserID], d)
+	if len(all) > 2*keptDeeds {
+		all = slices.Clone(all[keptDeeds:])
+	}
+	put(&m.deeds, d.UserID, all)
+	return nil
+}
+
+// OwnerDeeds implements [grants.ActivityStore].
+func (m *Grants) OwnerDeeds(_ context.Context, userID string, n int) ([]grants.Deed, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	all := m.deeds[userID]
+	latest := slices.Clone(all[max(0, len(all)-n):])
+	slices.Reverse(latest)
+	return latest, nil
+}
+
+// EraseUser implements [grants.UserEraser].
+func (m *Grants) EraseUser(_ context.Context, userID string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id, g := range m.grants {
+		if g.UserID == userID {
+			delete(m.grants, id)
+			delete(m.networks, id)
+		}
+	}
+	maps.DeleteFunc(m.approvals, func(_ string, a grants.Approval) bool { return a.UserID == userID })
+	maps.DeleteFunc(m.sessions, func(_ string, a grants.Activity) bool { return a.UserID == userID })
+	delete(m.deeds, userID)
+	return nil
+}
+
+// Rules implements [grants.RuleStore].
+func (m *Grants) Rules(context.Context) (grants.Rules, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return cloneRules(m.rules), nil
+}
+
+func cloneRules(r grants.Rules) grants.Rules {
+	r.AllowIssuers, r.AllowAgents, r.AllowDomains = slices.Clone(r.AllowIssuers), slices.Clone(r.AllowAgents), slices.Clone(r.AllowDomains)
+	r.DenyIssuers, r.DenyAgents, r.DenyDomains = slices.Clone(r.DenyIssuers), slices.Clone(r.DenyAgents), slices.Clone(r.DenyDomains)
+	return r
+}
+
+// SetRules implements [grants.RuleStore].
+func (m *Grants) SetRules(_ context.Context, r grants.Rules) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rules = cloneRules(r)
+	return nil
+}
