@@ -473,6 +473,7 @@ func TestDeadlines_NET_4(t *testing.T) {
 				served := http.Server{Handler: b.as, ErrorLog: log.New(io.Discard, "", 0)}
 				go served.Serve(listener)
 				defer func() {
+					b.rp.Shutdown(context.Background()) // tokens that nobody will use are revoked in the background
 					transport.CloseIdleConnections()
 					served.Close()
 				}()
