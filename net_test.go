@@ -681,8 +681,8 @@ func TestStrictAnswers_NET_7(t *testing.T) {
 	}
 }
 
-// TestTokenAnswers_NET_8: NET-8, NET-9.
-func TestTokenAnswers_NET_8(t *testing.T) {
+// TestTokenAnswers_NET_8_NET_26: NET-8, NET-9, and NET-26, what a refresh token may have.
+func TestTokenAnswers_NET_8_NET_26(t *testing.T) {
 	b := newBenchOn(t, quickServer(t))
 	try := func(name string, value any, ok bool) {
 		t.Helper()
