@@ -410,6 +410,15 @@ func newPipeListener() *pipeListener {
 	return &pipeListener{make(chan net.Conn), make(chan struct{})}
 }
 
+// take has a connection accepted, or refuses it once the listener is closed.
+func (l *pipeListener) take(c net.Conn) {
+	select {
+	case l.conns <- c:
+	case <-l.closed:
+		c.Close()
+	}
+}
+
 func (l *pipeListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.conns:
@@ -460,7 +469,7 @@ func TestDeadlines_NET_4(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				listener, network, transport := newPipeListener(), pipeNet{}, &http.Transport{}
 				transport.DialContext = network.dial
-				network["127.0.0.1:9000"] = func(c net.Conn) { listener.conns <- c }
+				network["127.0.0.1:9000"] = listener.take
 				b := newBubble(t, func(b *bench, c *authagent.Config) {
 					c.HTTPClient.Transport = transport
 					c.Introspect = true
@@ -473,6 +482,7 @@ func TestDeadlines_NET_4(t *testing.T) {
 				served := http.Server{Handler: b.as, ErrorLog: log.New(io.Discard, "", 0)}
 				go served.Serve(listener)
 				defer func() {
+					b.rp.Shutdown(t.Context()) // what it still does in the background would dial a listener that is gone
 					transport.CloseIdleConnections()
 					served.Close()
 				}()
