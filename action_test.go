@@ -306,8 +306,8 @@ func TestRequireHuman(t *testing.T) {
 	if id, ok := authagent.HumanFromContext(context.Background()); ok || id != "" {
 		t.Errorf("HumanFromContext of nothing: %q", id)
 	}
-	if n := len(k.events.named(authagent.EventPermissionDenied)); n != 4 {
-		t.Errorf("LOG-3: %d events, want 4: two of the agent, an error and a panic", n)
+	if n := len(k.logged(authagent.EventPermissionDenied)); n != 4 {
+		t.Errorf("LOG-3: %d in the log, want 4: two of the agent, an error and a panic", n)
 	}
 }
 

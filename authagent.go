@@ -98,6 +98,7 @@ import (
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/signpost"
 	"github.com/authagent-go/authagent/internal/sink"
+	"github.com/authagent-go/authagent/internal/tally"
 	"github.com/authagent-go/authagent/internal/tokens"
 	"github.com/authagent-go/authagent/internal/wire"
 )
@@ -291,8 +292,15 @@ type Config struct {
 	// Logger gets what an operator wants to know; nil means slog.Default().
 	Logger *slog.Logger
 
-	// Audit gets every event. A slow or broken function does not hold up
-	// sign-ins, but loses events when 4096 are waiting.
+	// Audit gets the events, one after the other. A slow or broken function does not
+	// hold up sign-ins, but loses events when 4096 are waiting.
+	//
+	// Refused requests are counted, so that a client cannot flood the trail: the first
+	// of a kind is passed on at once, and those of the next minute together, as one
+	// event with their number in Count and a context of no request. The context of any
+	// other event is the request's, and does not end with it. What was done, what
+	// waits for an owner, and sign-ins and sessions that ended are never counted
+	// together. Logger gets each refusal, with its request ID. See [Event].
 	Audit func(context.Context, Event)
 
 	// Pages replaces pages of the package: the template "refused", which says why a
@@ -418,6 +426,7 @@ type relyingParty struct {
 	server    *wire.Server
 	identity  *identity.Verifier
 	audit     *sink.Sink[delivery]
+	refusals  *tally.Tally[Event, Event] // on their way to audit
 	pages     *answer.Pages
 	signpost  *signpost.Site
 	challenge string          // the signpost's
@@ -466,6 +475,7 @@ func New(c Config) (*RelyingParty, error) {
 	rp.challenge, rp.links = rp.signpost.Challenge(), rp.signpost.Links()
 	rp.nobody = answer.Prepare((&Error{Reason: ErrNoSession, signpost: rp.signpost}).problem())
 	rp.audit = sink.New(rp.deliver, func(why string) { rp.config.Logger.Error("authagent: audit event lost", "why", why) })
+	rp.refusals = tally.New[Event](time.Minute, rp.deliverCounted)
 	return rp, rp.openCookies(redirectURL)
 }
 

@@ -178,7 +178,7 @@ func TestReportedError_CB_7_CB_12(t *testing.T) {
 				}
 			}
 			// With the state, an error uses the login up: here, and where its cookie was copied to.
-			if failed := b.events.named(authagent.EventLoginFailed); len(failed) != 4 || failed[2].Reason != want.reason || failed[3].Reason != authagent.ErrState {
+			if failed := b.logged(authagent.EventLoginFailed); len(failed) != 4 || failed[2].Reason != want.reason || failed[3].Reason != authagent.ErrState {
 				t.Errorf("events %+v", failed)
 			}
 			b.mustReject(replay, "/auth/agent/callback?code=a&state="+state, authagent.ErrStateUsed)

@@ -459,9 +459,9 @@ func TestHumanInGuards_GRD_8(t *testing.T) {
 	}
 }
 
-// TestPauseKeepsTokens is GRD-12: a pause takes neither a session nor its tokens
+// TestPauseKeepsTokens_GRD_12 is GRD-12: a pause takes neither a session nor its tokens
 // away, and who is signed in as an agent meanwhile can sign out.
-func TestPauseKeepsTokens(t *testing.T) {
+func TestPauseKeepsTokens_GRD_12(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		kept := &memstore.Tokens{}
 		s := newGuardSite(t, authagent.Link{Access: authagent.AccessRead}, true, func(_ *bench, c *authagent.Config) { c.Tokens = kept })

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -305,6 +307,30 @@ func (l *eventLog) named(name authagent.EventName) (found []authagent.Event) {
 	}
 	return found
 }
+
+// logged returns what the log has of the events of one name. It has each refusal,
+// and the trail counts those of a kind together.
+func (b *bench) logged(name authagent.EventName) (found []authagent.Event) {
+	for line := range strings.Lines(b.log.String()) {
+		if !strings.Contains(line, ` msg="authagent: `+string(name)+`" `) {
+			continue
+		}
+		has := make(map[string]string)
+		for _, m := range logAttribute.FindAllStringSubmatch(line, -1) {
+			value, err := strconv.Unquote(m[2])
+			if err != nil {
+				value = m[2] // it has no quotes
+			}
+			has[m[1]] = value
+		}
+		found = append(found, authagent.Event{
+			Name: name, RequestID: has["request_id"], Outcome: has["outcome"], Reason: authagent.Reason(has["reason"]), Detail: has["detail"],
+		})
+	}
+	return found
+}
+
+var logAttribute = regexp.MustCompile(`(\w+)=("(?:[^"\\]|\\.)*"|\S*)`)
 
 // lockedBuffer is a log.
 type lockedBuffer struct {

@@ -1020,6 +1020,13 @@ const (
 )
 
 // An Event is something that an audit trail records.
+//
+// One event may stand for several refused requests, EventLoginFailed or
+// EventPermissionDenied: see Count. They are those of one kind and one source within
+// a minute: of the same Name, Reason, Route and Action, the same UserID, HumanID,
+// GrantID and Scenario, and the same Agent, or, where no agent is known, from the same
+// address or IPv6 /64 network. The other fields are those of the last one; Time is
+// when they were counted up.
 type Event struct {
 	Name       EventName
 	Time       time.Time // in UTC
@@ -1040,6 +1047,7 @@ type Event struct {
 	Outcome    string // one of the Outcome constants
 	Reason     Reason // why it was refused or ended; empty otherwise
 	Detail     string // for people: the text of the error
+	Count      int    // 1, or how many refused requests the event stands for
 }
 
 // of fills in whose event it is.
@@ -1073,7 +1081,7 @@ func levelOf(name EventName, e *Error) slog.Level {
 
 // emit is record for what need not belong to a request.
 func (rp *RelyingParty) emit(ctx context.Context, event Event, s *Session, e *Error) {
-	event.Time, event.Issuer = time.Now().UTC(), rp.config.Issuer
+	event.Time, event.Issuer, event.Count = time.Now().UTC(), rp.config.Issuer, 1
 	if event.Outcome == "" {
 		event.Outcome = e.outcome()
 	}
@@ -1090,9 +1098,34 @@ func (rp *RelyingParty) emit(ctx context.Context, event Event, s *Session, e *Er
 	if level := levelOf(event.Name, e); rp.config.Logger.Enabled(ctx, level) {
 		rp.config.Logger.LogAttrs(ctx, level, "authagent: "+string(event.Name), event.attributes()...)
 	}
-	if rp.config.Audit != nil {
-		rp.audit.Deliver(delivery{ctx, event})
+	if rp.config.Audit == nil || event.isRefusal() && rp.refusals.Count(event.kind(), event) {
+		return
 	}
+	rp.audit.Deliver(delivery{ctx, event})
+}
+
+// isRefusal reports whether e is one of the events of which a client can cause as
+// many as it sends requests.
+func (e Event) isRefusal() bool {
+	return (e.Name == EventLoginFailed || e.Name == EventPermissionDenied) && (e.Outcome == OutcomeRefused || e.Outcome == OutcomeFailed)
+}
+
+// kind has the fields that refusals have in common which are counted together.
+func (e Event) kind() Event {
+	kind := Event{
+		Name: e.Name, Reason: e.Reason, Route: e.Route, Action: e.Action,
+		Agent: e.Agent, UserID: e.UserID, HumanID: e.HumanID, GrantID: e.GrantID, Scenario: e.Scenario,
+	}
+	if e.Agent == (Agent{}) {
+		kind.RemoteAddr = limit.Network(e.RemoteAddr)
+	}
+	return kind
+}
+
+// deliverCounted passes on n refusals of a kind as one event.
+func (rp *RelyingParty) deliverCounted(last Event, n int) {
+	last.Time, last.Count = time.Now().UTC(), n
+	rp.audit.Add(delivery{context.Background(), last})
 }
 
 // LogValue gives what is not empty, under stable names, in one line each and with
@@ -1113,6 +1146,9 @@ func (e Event) attributes() []slog.Attr {
 		if a.value != "" {
 			attributes = append(attributes, slog.String(a.key, claims.Escape(a.value)))
 		}
+	}
+	if e.Count > 1 {
+		attributes = append(attributes, slog.Int("count", e.Count))
 	}
 	return attributes
 }

@@ -135,7 +135,7 @@ func TestMiddlewareOrder_GRD_10(t *testing.T) {
 		{"around", "POST", "/orders", c, 403, "Attach"},
 		{"read", "POST", "/orders", c, 403, "RequireAccess"},
 	} {
-		before, events := s.handled.count(), len(s.events.named(authagent.EventPermissionDenied))
+		before, events := s.handled.count(), len(s.logged(authagent.EventPermissionDenied))
 		resp := s.do(test.c, test.method, test.path, "X-Instance", test.instance)
 		if ran := s.handled.count() > before; resp.StatusCode != test.want || ran != (test.want == 200) {
 			t.Errorf("GRD-10 %s %s at %s: %d, handler ran: %v", test.method, test.path, test.instance, resp.StatusCode, ran)
@@ -146,7 +146,7 @@ func TestMiddlewareOrder_GRD_10(t *testing.T) {
 			}
 			continue
 		}
-		denied := s.events.named(authagent.EventPermissionDenied)
+		denied := s.logged(authagent.EventPermissionDenied)
 		if len(denied) != events+1 {
 			t.Errorf("GRD-10 %s: %d events", test.path, len(denied)-events)
 			continue

@@ -410,6 +410,15 @@ func newPipeListener() *pipeListener {
 	return &pipeListener{make(chan net.Conn), make(chan struct{})}
 }
 
+// take has a connection accepted, or refuses it once the listener is closed.
+func (l *pipeListener) take(c net.Conn) {
+	select {
+	case l.conns <- c:
+	case <-l.closed:
+		c.Close()
+	}
+}
+
 func (l *pipeListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.conns:
@@ -460,7 +469,7 @@ func TestDeadlines_NET_4(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				listener, network, transport := newPipeListener(), pipeNet{}, &http.Transport{}
 				transport.DialContext = network.dial
-				network["127.0.0.1:9000"] = func(c net.Conn) { listener.conns <- c }
+				network["127.0.0.1:9000"] = listener.take
 				b := newBubble(t, func(b *bench, c *authagent.Config) {
 					c.HTTPClient.Transport = transport
 					c.Introspect = true
@@ -682,8 +691,8 @@ func TestStrictAnswers_NET_7(t *testing.T) {
 	}
 }
 
-// TestTokenAnswers_NET_8: NET-8, NET-9.
-func TestTokenAnswers_NET_8(t *testing.T) {
+// TestTokenAnswers_NET_8_NET_26: NET-8, NET-9, and NET-26, what a refresh token may have.
+func TestTokenAnswers_NET_8_NET_26(t *testing.T) {
 	b := newBenchOn(t, quickServer(t))
 	try := func(name string, value any, ok bool) {
 		t.Helper()

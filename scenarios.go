@@ -414,6 +414,7 @@ func (rp *RelyingParty) ForgetUser(ctx context.Context, humanID, userID string) 
 // forget has the scenario forget, and ends the sessions after it, so that none begins
 // in between.
 func (rp *RelyingParty) forget(ctx context.Context, event Event, from func(Forgetter) error, end func() error) error {
+	rp.refusals.Flush() // lest Audit hears of who is forgotten a minute from now
 	err := fmt.Errorf("the scenario is no Forgetter: %w", errors.ErrUnsupported)
 	if f, ok := scenarioAs[Forgetter](rp.config.Scenario); ok {
 		err = rp.protect("forget", func() error { return from(f) })

@@ -56,12 +56,12 @@ func withQuery(t testing.TB, address string, change map[string]string) string {
 // the one event.
 func (b *bench) mustReject(c *http.Client, callback string, want authagent.Reason, header ...string) *response {
 	b.t.Helper()
-	before, events := b.backChannel(), len(b.events.named(authagent.EventLoginFailed))
+	before, events := b.backChannel(), len(b.logged(authagent.EventLoginFailed))
 	resp := b.get(c, callback, header...)
 	if got := b.rejected(c, resp, before); got != want {
 		b.t.Errorf("reason %q, want %q", got, want)
 	}
-	failed := b.events.named(authagent.EventLoginFailed)[events:]
+	failed := b.logged(authagent.EventLoginFailed)[events:]
 	if len(failed) != 1 || failed[0].Reason != want {
 		b.t.Errorf("events %+v, want one with reason %q", failed, want)
 	}

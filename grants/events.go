@@ -167,7 +167,7 @@ func (p *Policy) auditAside(ctx context.Context, e authagent.Event) {
 }
 
 func (p *Policy) log(ctx context.Context, e authagent.Event) authagent.Event {
-	e.Time = time.Now().UTC()
+	e.Time, e.Count = time.Now().UTC(), 1
 	e.Outcome = or(e.Outcome, authagent.OutcomeOK)
 	p.logger().InfoContext(ctx, "grants: "+string(e.Name), "event", e)
 	return e

@@ -13,7 +13,7 @@ import (
 )
 
 // newest is the number of the last migration.
-const newest = 5
+const newest = 6
 
 // schema has a directory per dialect, and in each a file per migration,
 // NNNN_name.sql: the same numbers and names in all. A statement ends with a

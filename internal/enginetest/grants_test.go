@@ -402,12 +402,11 @@ func TestOwnersDecision(t *testing.T) {
 			}
 		}
 		pause(true)
-		see("paused", cookies, 401, "", second...)
+		see("paused", cookies, 503, "agents_paused", second...)
 		if resp := site.get(t, "/auth/agent/login", "", second...); resp.StatusCode != 503 || resp.reason() != authagent.ErrPaused {
 			t.Errorf("a login while agents are paused: %d %s", resp.StatusCode, resp.body)
 		}
-		pause(false)
-		cookies = site.signIn(t, site.browser(t))
+		pause(false) // which has taken no session away
 		see("no longer paused", cookies, 200, `"access":"full"`, second...)
 
 		o, err := owners[1].Overview(ctx, alice)
