@@ -90,8 +90,10 @@ func (s *shop) instance(name string) *instance {
 		s.options.policy(i.owners)
 	}
 	c := s.config
-	c.Audit = i.owners.Record
-	c.Scenario = grants.Enforce(s.store, s.scenario(i.owners))
+	c.Scenario = s.scenario(i.owners)
+	if s.options.link != nil || s.options.scenario == "FreshProfile" {
+		c.Rules = i.owners // no policy has them
+	}
 	if s.options.config != nil {
 		s.options.config(s, &c)
 	}
