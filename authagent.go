@@ -808,8 +808,8 @@ func (f Finding) String() string {
 // Check compares the settings with the server as it is now, and returns what is
 // wrong: that the server cannot be reached, calls itself something else or lacks
 // what is needed, refuses client ID, secret or redirect URI, or that the clocks
-// are apart. It names the actions as well that routes are guarded by and no owner could
-// ever allow, which are logged when such a route gets its first request. It is for a
+// are apart. It also names actions that routes are guarded by and that do not fit what
+// owners can allow; these are logged as well, at the first request. It is for a
 // deployment's check, a health page or the command
 // authagent; sign-ins neither need it nor notice it. It takes a few requests, each
 // bounded like those of a sign-in.

@@ -429,9 +429,9 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.next.ServeHTTP(w, r)
 }
 
-// warn tells the operator of an action that no owner can allow.
+// warn tells the operator of an action that does not fit what owners can allow.
 func (g *guard) warn(err error) {
-	g.rp.config.Logger.Warn("authagent: a route is guarded by an action that no owner can allow", "guard", g.name, "action", g.action, "why", err)
+	g.rp.config.Logger.Warn("authagent: the action of a route does not fit what owners can allow", "guard", g.name, "action", g.action, "why", err)
 }
 
 // admit checks whether the visitor may pass. It may find out more about it.

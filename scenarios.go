@@ -430,10 +430,10 @@ type ProfileStore interface {
 // looked for as well:
 //
 //   - Check() error: [New] calls it and reports what it returns.
-//   - CheckAction(name string, each bool) error says why no owner could ever allow
-//     the action of this name that a route is guarded by: for good (RequireAction) or,
-//     with each, one request at a time (RequireApproval, whose [Approver] is asked).
-//     It returns nil if they could. See [RelyingParty.Check].
+//   - CheckAction(name string, each bool) error says what is wrong with the name of an
+//     action that a route is guarded by, such as that no owner could ever allow it: for
+//     good (RequireAction) or, with each, one request at a time (RequireApproval, whose
+//     [Approver] is asked). It returns nil if nothing is. See [RelyingParty.Check].
 //   - Observer(audit func(context.Context, Event)) func(context.Context, Event): New
 //     calls it with Config.Audit, which may be nil, and what it returns gets every
 //     event of the relying party. Config.Rules is asked for it as well.

@@ -302,8 +302,9 @@ func (p *Policy) Check() error {
 	return errors.Join(errs...)
 }
 
-// CheckAction says why no owner could ever allow the action of this name, for good
-// or, with each, one request at a time. See [authagent.LinkPolicy].
+// CheckAction says what is wrong with the name of an action that a route is guarded by
+// (RequireAction or, with each, RequireApproval), such as that no owner could ever allow
+// it. See [authagent.LinkPolicy].
 func (p *Policy) CheckAction(name string, each bool) error {
 	_, offered := p.Actions[name]
 	_, approved := p.Approvals[name]
