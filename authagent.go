@@ -767,6 +767,7 @@ func (rp *RelyingParty) Check(ctx context.Context) []Finding {
 		Issuer: rp.config.Issuer, ClientID: rp.config.ClientID, RedirectURL: rp.config.RedirectURL,
 		Encoding: wire.Encoding(rp.config.TokenEncoding), Auth: wire.Auth(rp.config.ClientAuth), Scopes: rp.config.Scopes,
 		NeedsUserInfo: slices.Contains(rp.config.Scopes, "email"), NeedsIntrospect: rp.config.Introspect,
+		ReadsTokens: len(rp.config.TokenKey) > 0,
 		AuthorizationURL: func(endpoint string) (string, error) {
 			request, err := rp.newAuthorizationRequest(&wire.Metadata{Authorization: endpoint})
 			if err != nil {
