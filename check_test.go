@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/memstore"
 )
 
@@ -458,6 +460,138 @@ func TestCheckAdmin(t *testing.T) {
 	as.Wrap(authagenttest.PathAdminClients, authagenttest.Reply(401, "text/plain", "no"))
 	if findings := b.rp.Check(t.Context()); len(findings) > 0 {
 		t.Errorf("gated: findings %v", findings)
+	}
+}
+
+// mounts is a site with every handler where the settings say, at the methods that
+// the documentation says.
+func mounts(rp *authagent.RelyingParty, owners *grants.Policy) *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.Handle("GET /auth/agent/login", rp.LoginHandler())
+	mux.Handle("GET /auth/agent/callback", rp.CallbackHandler())
+	mux.Handle("POST /auth/agent/logout", rp.LogoutHandler())
+	mux.Handle("GET /auth.md", rp.DiscoveryHandler())
+	mux.Handle("/account/agents/", grants.Handler(owners, rp))
+	return mux
+}
+
+// TestCheckSite_CHK_8: CHK-8. A handler that is not where it belongs is found, behind
+// what sites put in front, and nothing comes of the requests.
+func TestCheckSite_CHK_8(t *testing.T) {
+	type site = func(rp *authagent.RelyingParty, owners *grants.Policy) http.Handler
+	good := func(rp *authagent.RelyingParty, owners *grants.Policy) http.Handler { return mounts(rp, owners) }
+	fixed := func(status int, body string) site {
+		return func(*authagent.RelyingParty, *grants.Policy) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(status)
+				io.WriteString(w, body)
+			})
+		}
+	}
+	all := []string{"ERROR LoginPath: ", "ERROR RedirectURL: ", "ERROR LogoutPath: ", "ERROR DiscoveryPath: ", "ERROR Policy.Path: "}
+	warnings := make([]string, len(all))
+	for i := range all {
+		warnings[i] = strings.Replace(all[i], "ERROR", "WARN", 1)
+	}
+	instead := func(path string, handler func(*authagent.RelyingParty) http.Handler) site {
+		return func(rp *authagent.RelyingParty, owners *grants.Policy) http.Handler {
+			right := mounts(rp, owners)
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == path {
+					handler(rp).ServeHTTP(w, r)
+					return
+				}
+				right.ServeHTTP(w, r)
+			})
+		}
+	}
+	for _, test := range []struct {
+		name   string
+		site   site
+		change func(*authagent.Config)
+		want   []string
+	}{
+		{"all", good, nil, nil},
+		{"all, for any method", func(rp *authagent.RelyingParty, owners *grants.Policy) http.Handler {
+			mux := http.NewServeMux()
+			mux.Handle("/auth/agent/login", rp.LoginHandler())
+			mux.Handle("/auth/agent/callback", rp.CallbackHandler())
+			mux.Handle("/auth/agent/logout", rp.LogoutHandler())
+			mux.Handle("/auth.md", rp.DiscoveryHandler())
+			mux.Handle("/", grants.Handler(owners, rp))
+			return mux
+		}, nil, nil},
+		{"all, with RequirePOST", func(rp *authagent.RelyingParty, owners *grants.Policy) http.Handler {
+			mux := mounts(rp, owners)
+			mux.Handle("POST /auth/agent/login", rp.LoginHandler())
+			return mux
+		}, func(c *authagent.Config) { c.RequirePOST = true }, nil},
+		{"all, with CrossOriginProtection in front", func(rp *authagent.RelyingParty, owners *grants.Policy) http.Handler {
+			return http.NewCrossOriginProtection().Handler(mounts(rp, owners))
+		}, nil, nil},
+		{"all, with Attach in front", func(rp *authagent.RelyingParty, owners *grants.Policy) http.Handler {
+			return rp.Attach(mounts(rp, owners))
+		}, nil, nil},
+		{"all, with answers of the site's own", good, func(c *authagent.Config) {
+			c.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, e *authagent.Error) { http.Error(w, "no", e.Status()) }
+		}, nil},
+		{"none", fixed(404, "404 page not found"), nil, all},
+		{"a page for everything", fixed(200, "<div id=app>"), nil, all},
+		{"a redirect for everything", fixed(302, ""), nil, all},
+		{"a gateway that refuses", fixed(403, "forbidden"), nil, warnings},
+		{"down", fixed(503, ""), nil, warnings},
+		{"no login", instead("/auth/agent/login", func(*authagent.RelyingParty) http.Handler { return http.NotFoundHandler() }), nil, all[:1]},
+		{"no callback", instead("/auth/agent/callback", func(*authagent.RelyingParty) http.Handler { return http.NotFoundHandler() }), nil, all[1:2]},
+		{"no logout", instead("/auth/agent/logout", func(*authagent.RelyingParty) http.Handler { return http.NotFoundHandler() }), nil, all[2:3]},
+		{"no discovery", instead("/auth.md", func(*authagent.RelyingParty) http.Handler { return http.NotFoundHandler() }), nil, all[3:4]},
+		{"no owners' page", instead("/account/agents/", func(*authagent.RelyingParty) http.Handler { return http.NotFoundHandler() }), nil, all[4:]},
+		{"the callback at the login", instead("/auth/agent/login", (*authagent.RelyingParty).CallbackHandler), nil, all[:1]},
+		{"the login at the callback", instead("/auth/agent/callback", (*authagent.RelyingParty).LoginHandler), nil, all[1:2]},
+		{"a guard in front of the login", instead("/auth/agent/login", func(rp *authagent.RelyingParty) http.Handler { return rp.RequireHuman(rp.LoginHandler()) }),
+			nil, []string{`ERROR LoginPath: Something of this package answers`}},
+		{"a guard at the owners' page", instead("/account/agents/", func(rp *authagent.RelyingParty) http.Handler { return rp.RequireAgent(http.NotFoundHandler()) }), nil, all[4:]},
+		{"the owners' page at another path", instead("/account/agents/", func(rp *authagent.RelyingParty) http.Handler {
+			owners := grants.OwnerApproval(grants.NewMemory())
+			owners.Path = "/konto/"
+			return grants.Handler(owners, rp)
+		}), nil, []string{"ERROR Policy.Path: Something of this package answers"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, func(b *bench, c *authagent.Config) {
+				c.DiscoveryPath = "/auth.md"
+				c.Human = func(*http.Request) (string, error) { return "", nil }
+				if test.change != nil {
+					test.change(c)
+				}
+			})
+			var asked []string
+			handler := test.site(b.rp, grants.OwnerApproval(grants.NewMemory()))
+			site := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				handler.ServeHTTP(w, r)
+				if w.Header().Get("Set-Cookie") != "" {
+					asked = append(asked, r.Method+" "+r.URL.Path)
+				}
+			}))
+			b.as.Reset()
+			findings := b.rp.CheckSite(t.Context(), site.URL, "/account/agents/")
+			site.Close()
+			findingsAre(t, b, findings, test.want)
+			if len(asked) > 0 || len(b.as.Requests("")) > 0 {
+				t.Errorf("cookies were set by %v, and the server was asked %d times", asked, len(b.as.Requests("")))
+			}
+			for _, name := range []authagent.EventName{authagent.EventLoginStarted, authagent.EventSessionEnded} {
+				if n := len(b.events.named(name)); n > 0 {
+					t.Errorf("%d events %s", n, name)
+				}
+			}
+		})
+	}
+	b := newBench(t)
+	for _, address := range []string{"", "shop.example", "ftp://shop.example", "https://u@shop.example", "https://shop.example/path", "https://127.0.0.1:1"} {
+		if findings := b.rp.CheckSite(t.Context(), address); len(findings) != 1 || findings[0].Setting != "site" {
+			t.Errorf("%q: %v", address, findings)
+		}
 	}
 }
 

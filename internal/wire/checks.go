@@ -115,11 +115,12 @@ type Page struct {
 // Open gets an address of the front channel as a browser does, and goes no
 // further. What is in the page is for the caller to look at, and not to pass on.
 func (s *Server) Open(ctx context.Context, step, address string) (*Page, error) {
-	return s.client.Visit(ctx, step, http.MethodGet, address, http.Header{"Accept": {"text/html"}})
+	return s.Visit(ctx, step, http.MethodGet, address, http.Header{"Accept": {"text/html"}})
 }
 
 // Visit sends a request without a body and follows no redirect.
-func (c *Client) Visit(ctx context.Context, step, method, address string, header http.Header) (*Page, error) {
+func (s *Server) Visit(ctx context.Context, step, method, address string, header http.Header) (*Page, error) {
+	c := s.client
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, &Error{Kind: Invalid, Step: step, Err: errors.New("address is not a URL")}
