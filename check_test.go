@@ -218,20 +218,14 @@ func TestCheckServers(t *testing.T) {
 	openID := feature(func(f *authagenttest.Features) {
 		f.NoOAuthMetadata, f.OpenIDConfiguration, f.IDToken, f.SignedTokens = true, true, true, "RS256"
 	})
-	says := func(name string, value any) checkChange {
+	metadata := func(mw func(http.Handler) http.Handler) checkChange {
 		return func(b *bench, _ *authagent.Config) {
-			for _, path := range []string{authagenttest.PathMetadata, authagenttest.PathDiscovery} {
-				b.as.Wrap(path, authagenttest.WithMember(name, value))
-			}
+			b.as.Wrap(authagenttest.PathMetadata, mw)
+			b.as.Wrap(authagenttest.PathDiscovery, mw)
 		}
 	}
-	lacks := func(name string) checkChange {
-		return func(b *bench, _ *authagent.Config) {
-			for _, path := range []string{authagenttest.PathMetadata, authagenttest.PathDiscovery} {
-				b.as.Wrap(path, authagenttest.WithoutMember(name))
-			}
-		}
-	}
+	says := func(name string, value any) checkChange { return metadata(authagenttest.WithMember(name, value)) }
+	lacks := func(name string) checkChange { return metadata(authagenttest.WithoutMember(name)) }
 	pin := func(auth authagent.ClientAuth) checkChange {
 		return func(_ *bench, c *authagent.Config) { c.ClientAuth = auth }
 	}
@@ -266,7 +260,7 @@ func TestCheckServers(t *testing.T) {
 		{"CHK-2 nobody is signed in", []checkChange{quirksOff, ownPage("/error?error=login_required")}, nil},
 
 		{"CHK-3 pushed requests", []checkChange{quirksOff, says("require_pushed_authorization_requests", true)}, []string{"ERROR Issuer: The server takes pushed"}},
-		{"CHK-3 pushed requests offered", []checkChange{quirksOff, says("pushed_authorization_request_endpoint", "https://as.example/par"), says("require_pushed_authorization_requests", false)}, nil},
+		{"CHK-3 pushed requests offered", []checkChange{quirksOff, says("pushed_authorization_request_endpoint", "https://as.example/par")}, nil},
 		{"CHK-3 pushed requests of this client, at the redirect URI", []checkChange{quirksOff, openID,
 			wrapped(authagenttest.PathAuthorize, promptKnown("invalid_request&error_description=Pushed+Authorization+Request+is+required"))},
 			[]string{"ERROR Issuer: The server takes pushed"}},
@@ -276,6 +270,12 @@ func TestCheckServers(t *testing.T) {
 		{"CHK-3 pushed requests, said twice", []checkChange{quirksOff, says("require_pushed_authorization_requests", true), ownPage("/error?error_description=pushed+authorization+request+required")},
 			[]string{"ERROR Issuer: The server takes pushed"}},
 		{"CHK-3 signed requests", []checkChange{quirksOff, says("require_signed_request_object", true)}, []string{"ERROR Issuer: The server takes signed"}},
+		{"CHK-3 no response type code", []checkChange{quirksOff, says("response_types_supported", []string{"token", "code id_token"})}, []string{"ERROR Issuer: The server's metadata does not offer"}},
+		{"CHK-3 no grant type of codes", []checkChange{quirksOff, says("grant_types_supported", []string{"client_credentials"})}, []string{"ERROR Issuer: The server's metadata does not offer"}},
+		{"CHK-3 types unsaid", []checkChange{quirksOff, metadata(authagenttest.Rewrite(func(m members) {
+			delete(m, "grant_types_supported")
+			delete(m, "response_types_supported")
+		}))}, nil},
 
 		{"CHK-4 opaque tokens, no introspection, OpenID Connect", []checkChange{quirksOff, openID, fresh, lacks("introspection_endpoint")}, []string{`ERROR Scopes: `}},
 		{"CHK-4 the remedy", []checkChange{quirksOff, openID, fresh, lacks("introspection_endpoint"), wrapped(authagenttest.PathAuthorize, promptKnown("login_required")),

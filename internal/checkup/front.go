@@ -85,4 +85,8 @@ func (e *exam) requests() {
 		e.fault("Issuer", "The server takes signed authorization requests only (RFC 9101), and this package signs none.",
 			"Have the server take plain authorization requests from this client.")
 	}
+	if e.metadata.NoCodeFlow {
+		e.fault("Issuer", "The server's metadata does not offer the authorization code flow (response_types_supported, grant_types_supported).",
+			"Switch it on at the server, or use a server that has it.")
+	}
 }
