@@ -827,12 +827,14 @@ func (f Finding) String() string {
 // It risks no code: it sends an authorization request whose secrets it throws
 // away, which a published Auth Agent server keeps for two minutes, and a code and
 // a refresh token that it made up. A server is free to refuse these without having
-// looked at the secret; then a wrong secret goes unnoticed.
+// looked at the secret; then its revocation or introspection endpoint is asked, and
+// without those a wrong secret goes unnoticed. CheckSite looks at the site.
 func (rp *RelyingParty) Check(ctx context.Context) []Finding {
 	found := checkup.Run(ctx, rp.server.Fresh(), checkup.Settings{
 		Issuer: rp.config.Issuer, ClientID: rp.config.ClientID, RedirectURL: rp.config.RedirectURL,
 		Encoding: wire.Encoding(rp.config.TokenEncoding), Auth: wire.Auth(rp.config.ClientAuth), Scopes: rp.config.Scopes,
 		NeedsUserInfo: slices.Contains(rp.config.Scopes, "email"), NeedsIntrospect: rp.config.Introspect,
+		ReadsTokens: len(rp.config.TokenKey) > 0,
 		AuthorizationURL: func(endpoint string) (string, error) {
 			request, err := rp.newAuthorizationRequest(&wire.Metadata{Authorization: endpoint})
 			if err != nil {
@@ -841,10 +843,7 @@ func (rp *RelyingParty) Check(ctx context.Context) []Finding {
 			return request.url(NewLogin("/")), nil
 		},
 	})
-	findings := make([]Finding, len(found))
-	for i, f := range found {
-		findings[i] = Finding(f)
-	}
+	findings := asFindings(found)
 	rp.actions.Each(func(a *wiring.Action) {
 		if err := a.Err(); err != nil {
 			findings = append(findings, Finding{
@@ -853,6 +852,32 @@ func (rp *RelyingParty) Check(ctx context.Context) []Finding {
 			})
 		}
 	})
+	return findings
+}
+
+// CheckSite asks the site itself, at an address like "https://shop.example" or one
+// behind its proxy, and returns which handler is not mounted where the settings say:
+// LoginHandler, CallbackHandler, LogoutHandler, DiscoveryHandler if DiscoveryPath is
+// set, and grants.Handler at each of ownersPages, which are values of Policy.Path.
+// Settings that are no fields of Config are called "Policy.Path" and "site".
+//
+// Each request is one that the handler refuses before it does anything, so that no
+// login is started and no session ended. The refusals are in the log and the audit
+// trail. Requests are sent by Config.HTTPClient.
+func (rp *RelyingParty) CheckSite(ctx context.Context, address string, ownersPages ...string) []Finding {
+	c := rp.config
+	return asFindings(checkup.RunSite(ctx, rp.server, checkup.Site{
+		Address: address, Login: c.LoginPath, Callback: rp.callback, Logout: c.LogoutPath, Discovery: c.DiscoveryPath, Owners: ownersPages,
+		NotNavigation: string(ErrNotNavigation), Method: string(ErrMethod), CrossOrigin: string(ErrCrossOrigin),
+		OwnAnswers: c.ErrorHandler != nil,
+	}))
+}
+
+func asFindings(found []checkup.Finding) []Finding {
+	findings := make([]Finding, len(found))
+	for i, f := range found {
+		findings[i] = Finding(f)
+	}
 	return findings
 }
 

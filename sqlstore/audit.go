@@ -103,8 +103,9 @@ func (s *Store) Events(ctx context.Context, q EventQuery) (page []authagent.Even
 	if err != nil {
 		return nil, "", err
 	}
-	err = s.run(ctx, "read audit trail", func(ctx context.Context) error {
-		page, next, err = s.events(ctx, query, args, limit)
+	query, args = s.bind(query, args)
+	err = s.run(ctx, "read audit trail", func(ctx context.Context, db querier) error {
+		page, next, err = s.events(ctx, db, query, args, limit)
 		return err
 	})
 	return page, next, err
@@ -141,13 +142,13 @@ func (q EventQuery) sql() (query string, args []any, limit int, err error) {
 		// The first condition is the one that an index is good for.
 		where, args = append(where, "happened_at <= ?", "(happened_at < ? OR id < ?)"), append(args, at, at, id)
 	}
-	query = `SELECT id, ` + eventColumns + ` FROM authagent_events WHERE ` + strings.Join(where, " AND ") +
+	query = `SELECT id, ` + reading(eventColumns, "detail") + ` FROM authagent_events WHERE ` + strings.Join(where, " AND ") +
 		` ORDER BY happened_at DESC, id DESC LIMIT ?`
 	return query, append(args, limit+1), limit, nil
 }
 
-func (s *Store) events(ctx context.Context, query string, args []any, limit int) (page []authagent.Event, next string, err error) {
-	rows, err := s.db.QueryContext(ctx, s.query(query), args...)
+func (s *Store) events(ctx context.Context, db querier, query string, args []any, limit int) (page []authagent.Event, next string, err error) {
+	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, "", err
 	}
