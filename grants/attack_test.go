@@ -372,3 +372,79 @@ var (
 	_ = io.EOF
 	_ = httptest.NewRecorder
 )
+
+// TestAttackForgetUndone: an operator frees an agent that a stranger has connected
+// (ForgetAgent). The stranger has a Revoked grant left, and approves it on their own page:
+// the agent is theirs again, without the agent's doing anything, and its owner is shut out.
+func TestAttackForgetUndone(t *testing.T) {
+	bubble(t, "at once", func(t *testing.T) {
+		s := newShop(t, options{})
+		agent := s.agent("agent_1", "alice@example.com")
+		s.wantSignIn(s.browser(), agent, 403, authagent.ErrApproval) // alice is asked
+		s.wantConnect(s.bob, agent, 303, "")                         // the stranger
+		if err := s.instances[""].rp.ForgetAgent(context.Background(), "op", s.named("agent_1")); err != nil {
+			t.Fatal(err)
+		}
+		g := s.grants(s.bob)["agent_1"]
+		if _, err := s.owners.Decide(context.Background(), s.bob, grants.Decision{GrantID: g.ID, Version: g.Version, State: grants.Approved, Access: authagent.AccessFull}); err == nil {
+			t.Error("bob has approved the agent that the operator has freed from him")
+			g := s.grants(s.alice)["agent_1"]
+			_, err := s.owners.Decide(context.Background(), s.alice, grants.Decision{GrantID: g.ID, Version: g.Version, State: grants.Approved, Access: authagent.AccessRead})
+			t.Errorf("alice approves her own agent: %v", err)
+			user, _ := s.actsFor(agent)
+			t.Errorf("it acts for bob: %v", user == s.bob)
+		}
+	})
+	bubble(t, "when its owner's approval runs out", func(t *testing.T) {
+		var p *grants.Policy
+		s := newShop(t, options{
+			policy: func(own *grants.Policy) { p = own },
+			config: func(s *shop, c *authagent.Config) {
+				c.Scenario = grants.Enforce(s.store, authagent.FullAccount(usersWithoutLinks{s.users, s.users}, p))
+			},
+		})
+		agent := s.agent("agent_1", "alice@example.com")
+		s.wantSignIn(s.browser(), agent, 403, authagent.ErrApproval)
+		s.wantConnect(s.bob, agent, 303, "")
+		if err := s.owners.ForgetAgent(context.Background(), "op", s.named("agent_1")); err != nil {
+			t.Fatal(err)
+		}
+		s.decide(s.alice, "agent_1", grants.Approved)
+		if user, _ := s.actsFor(agent); user != s.alice {
+			t.Fatal("not alice's")
+		}
+		g := s.grants(s.bob)["agent_1"]
+		d := grants.Decision{GrantID: g.ID, Version: g.Version, State: grants.Approved, Access: authagent.AccessRead}
+		if _, err := s.owners.Decide(context.Background(), s.bob, d); err == nil {
+			t.Error("approved while alice has it")
+		}
+		time.Sleep(90 * 24 * time.Hour)
+		s.wantConnect(s.bob, agent, 403, authagent.ErrLink) // to connect it is refused
+		if _, err := s.owners.Decide(context.Background(), s.bob, d); err == nil {
+			t.Error("and to approve it is not: bob has the agent the moment alice's approval has run out")
+			user, _ := s.actsFor(agent)
+			t.Errorf("it acts for bob: %v", user == s.bob)
+		}
+	})
+}
+
+// TestAttackPageFlood: what waits for an owner is bounded in bytes, and so is the page's
+// share of JSON (maxIndented); of forms it is not: two bytes make a row of a table.
+func TestAttackPageFlood(t *testing.T) {
+	s := newSite(t)
+	s.grant(nil)
+	c := s.signedInAgent("agent_1")
+	sent := 0
+	for i := range 20 {
+		target, body := "/payouts?"+strings.Repeat("\x7f&", 4000)[:1]+strings.Repeat("a&", 3900)+fmt.Sprint(i), strings.Repeat("a&", 8000)+fmt.Sprint(i)
+		target = strings.Replace(target, "\x7f", "", 1)
+		if resp := s.do(c, "POST", target, body); resp.StatusCode != 202 {
+			t.Fatalf("%d %s", resp.StatusCode, resp.body)
+		}
+		sent += len(target) + len(body)
+	}
+	page := s.page(s.human(s.alice))
+	if rows := strings.Count(page, "<tr>"); rows > 50_000 {
+		t.Errorf("%d bytes that the agent has sent make a page of %d bytes with %d rows of tables", sent, len(page), rows)
+	}
+}
