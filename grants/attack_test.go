@@ -448,3 +448,36 @@ func TestAttackPageFlood(t *testing.T) {
 		t.Errorf("%d bytes that the agent has sent make a page of %d bytes with %d rows of tables", sent, len(page), rows)
 	}
 }
+
+// TestAttackAnotherUsersAgent: with Config.SubjectIsUser, a token says for which user of
+// the server an agent acts (sub) beside which agent it is (act.sub). A grant keeps the
+// agent alone, so that what one user's owner has approved is open to every user of the
+// same agent who claims the address, and any other one stops it.
+func TestAttackAnotherUsersAgent(t *testing.T) {
+	bubble(t, "enters", func(t *testing.T) {
+		s := newShop(t, options{config: func(_ *shop, c *authagent.Config) { c.SubjectIsUser = true }})
+		s.as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.ActorClaim = true })
+		alices := authagenttest.Agent{ID: "assistant", UserID: "as-user-1", Email: "alice@example.com"}
+		c := s.browser()
+		s.wantSignIn(c, s.as.AddAgent(alices), 403, authagent.ErrApproval)
+		s.decide(s.alice, "assistant", grants.Approved, withFullAccess)
+		s.wantSignIn(c, s.as.AddAgent(alices), 303, "")
+		mallory, thief := s.as.AddAgent(authagenttest.Agent{ID: "assistant", UserID: "as-user-2", Email: "alice@example.com"}), s.browser()
+		if resp := s.signIn(thief, mallory); resp.StatusCode == 303 {
+			t.Errorf("another user (sub) of the server is in alice's account, unasked: GET /full is %d", s.get(thief, "/full").StatusCode)
+		}
+	})
+	bubble(t, "stops", func(t *testing.T) {
+		s := newShop(t, options{config: func(_ *shop, c *authagent.Config) { c.SubjectIsUser = true }})
+		s.as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.ActorClaim = true })
+		alices := authagenttest.Agent{ID: "assistant", UserID: "as-user-1", Email: "alice@example.com"}
+		c := s.browser()
+		s.wantSignIn(c, s.as.AddAgent(alices), 403, authagent.ErrApproval)
+		s.decide(s.alice, "assistant", grants.Approved)
+		s.wantSignIn(c, s.as.AddAgent(alices), 303, "")
+		s.signIn(s.browser(), s.as.AddAgent(authagenttest.Agent{ID: "assistant", UserID: "as-user-2", Email: "mallory@evil.example"}))
+		if state := s.grants(s.alice)["assistant"].State; state != grants.Approved {
+			t.Errorf("a sign-in for another user has made alice's grant %s", state)
+		}
+	})
+}
