@@ -364,7 +364,6 @@ func TestAttackOtherHost(t *testing.T) {
 	})
 }
 
-
 // TestAttackForgetUndone: an operator frees an agent that a stranger has connected
 // (ForgetAgent). The stranger has a Revoked grant left, and approves it on their own page:
 // the agent is theirs again, without the agent's doing anything, and its owner is shut out.
@@ -584,5 +583,31 @@ func TestAttackMailText(t *testing.T) {
 		if text := n.Text(); strings.Contains(text, id) {
 			t.Errorf("an owner gets, in the site's name: %s", text)
 		}
+	}
+}
+
+// TestAttackWaitsForCookie: the browser of an agent keeps the cookie of a session that has
+// ended, since without it the browser would be the person's again who is signed in there
+// (RelyingParty.over). The cookie lives as long as a session may. An agent that signs
+// nobody out, and waits for that long, is its owner.
+func TestAttackWaitsForCookie(t *testing.T) {
+	for _, lifetime := range []time.Duration{time.Hour, 12 * time.Hour} {
+		bubble(t, lifetime.String(), func(t *testing.T) {
+			s := newShop(t, options{config: func(_ *shop, c *authagent.Config) { c.SessionLifetime = lifetime }})
+			i := s.instances[""]
+			i.mux.Handle(agents, grants.Handler(i.owners, i.rp))
+			_, c := s.approved("agent_1")
+			u, _ := url.Parse("https://shop.example/")
+			c.Jar.SetCookies(u, []*http.Cookie{{Name: "human", Value: s.alice, Secure: true, MaxAge: 7 * 24 * 3600}})
+			s.want(c, "GET", "/humans", 403, authagent.ErrAgentForbidden)
+			time.Sleep(lifetime - time.Minute)
+			s.want(c, "GET", "/humans", 403, authagent.ErrAgentForbidden) // idle for long, and still no person
+			time.Sleep(lifetime + time.Minute)
+			g := s.grants(s.alice)["agent_1"]
+			resp := s.do(c, "POST", agents+"change", form(append(versionOf(g), "access", "full")...), "Sec-Fetch-Site", "same-origin")
+			if resp.StatusCode < 400 {
+				t.Errorf("the agent has given itself more, without having signed out: %d, access is %v", resp.StatusCode, s.grants(s.alice)["agent_1"].Access)
+			}
+		})
 	}
 }
