@@ -611,3 +611,47 @@ func TestAttackWaitsForCookie(t *testing.T) {
 		})
 	}
 }
+
+// rowCost is a store for which each row that it reads takes its time, as for a database.
+type rowCost struct{ grants.Store }
+
+func (r rowCost) AgentGrants(ctx context.Context, a authagent.Agent) ([]grants.Grant, error) {
+	all, err := r.Store.AgentGrants(ctx, a)
+	time.Sleep(time.Duration(len(all)) * time.Millisecond)
+	return all, err
+}
+
+// TestAttackRowOracle: an agent is told the same whether there is an account or not, and
+// "not even the time of this answer or of the next one tells" (Policy.Link). The request
+// that was filed is a row of the agent's, which each further sign-in of it reads before it
+// is answered; where there is no account, there is none.
+func TestAttackRowOracle(t *testing.T) {
+	bubble(t, "the next answer", func(t *testing.T) {
+		s := newShop(t, options{store: func(in grants.Store) grants.Store { return rowCost{in} }})
+		next := func(id, email string) time.Duration {
+			agent := s.agent(id, email)
+			s.wantSignIn(s.browser(), agent, 403, authagent.ErrApproval)
+			c := s.browser()
+			callback := s.callback(c, agent)
+			start := time.Now()
+			s.get(c, callback)
+			took := time.Since(start)
+			s.wait()
+			return took
+		}
+		if there, not := next("agent_1", "alice@example.com"), next("agent_2", "nobody@example.com"); there != not {
+			t.Errorf("the second answer takes %v where there is an account, and %v where there is none", there, not)
+		}
+	})
+}
+
+// TestAttackLookalike: the page tells its owner to compare the agent's ID. One with a
+// letter that only looks the same, or another space, is shown as it is.
+func TestAttackLookalike(t *testing.T) {
+	s := newSite(t)
+	s.grant(func(g *grants.Grant) { pending(g); g.Agent.ID = "\u0430gent_7f3a9c52e1" }) // a Cyrillic a
+	page := s.page(s.human(s.alice))
+	if strings.Contains(page, "<bdi>\u0430gent_7f3a9c52e1</bdi>") {
+		t.Error("the page shows an agent ID that no eye can tell from agent_7f3a9c52e1")
+	}
+}
