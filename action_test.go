@@ -318,11 +318,11 @@ func TestApprovalRequest(t *testing.T) {
 	var asked []authagent.ActionRequest
 	approver := approverFunc(func(r authagent.ActionRequest) (string, error) { asked = append(asked, r); return "", nil })
 	b := newBenchOn(t, as, func(b *bench, c *authagent.Config) {
-		c.Scenario = authagent.FullAccount(struct{ authagent.UserStore }{b.users}, authagent.TrustEmail) // which links no agent
+		c.Scenario = authagent.FullAccount(struct{ authagent.UserStore }{b.users}, authagent.InsecureTrustEmail) // which links no agent
 	})
 	other, err := authagent.New(func() authagent.Config {
 		c := b.config
-		c.Scenario = authagent.ContextualProfile(struct{ authagent.UserStore }{b.users}, b.profiles, authagent.TrustEmail)
+		c.Scenario = authagent.ContextualProfile(struct{ authagent.UserStore }{b.users}, b.profiles, authagent.InsecureTrustEmail)
 		return c
 	}())
 	if err != nil {
@@ -912,13 +912,16 @@ func TestConnect(t *testing.T) {
 	}
 	t.Run("LNK-15 without a Connector", func(t *testing.T) {
 		for name, make := range map[string]func(b *bench) authagent.Scenario{
-			"TrustEmail":   func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.TrustEmail) },
-			"FreshProfile": func(b *bench) authagent.Scenario { return authagent.FreshProfile(b.profiles) },
-			"Enforce": func(b *bench) authagent.Scenario {
-				return grants.Enforce(grants.NewMemory(), authagent.FreshProfile(b.profiles))
-			},
+			"InsecureTrustEmail": func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.InsecureTrustEmail) },
+			"FreshProfile":       func(b *bench) authagent.Scenario { return authagent.FreshProfile(b.profiles) },
+			"rules":              func(b *bench) authagent.Scenario { return authagent.FreshProfile(b.profiles) },
 		} {
-			b := newScenarioBench(t, make, func(_ *bench, c *authagent.Config) { c.Human = humanCookie })
+			b := newScenarioBench(t, make, func(_ *bench, c *authagent.Config) {
+				c.Human = humanCookie
+				if name == "rules" {
+					c.Rules = grants.OwnerApproval(grants.NewMemory())
+				}
+			})
 			b.site.Config.Handler.(*http.ServeMux).Handle("/connect", b.rp.ConnectHandler())
 			c := b.browser()
 			b.setHuman(c, b.aliceID)

@@ -100,6 +100,7 @@ import (
 	"github.com/authagent-go/authagent/internal/sink"
 	"github.com/authagent-go/authagent/internal/tokens"
 	"github.com/authagent-go/authagent/internal/wire"
+	"github.com/authagent-go/authagent/internal/wiring"
 )
 
 // DocumentedIssuer is the issuer that Auth Agent's documentation names. Its
@@ -258,6 +259,11 @@ type Config struct {
 	// API as the agent and have long sessions confirmed. By default none is kept.
 	Tokens TokenStore
 
+	// Rules hold all agents, for a scenario whose LinkPolicy has no rules of its own,
+	// such as FreshProfile: grants.OwnerApproval(store) reads those of the store, the
+	// kill switch included. By default a LinkPolicy that is Rules is asked, if any.
+	Rules Rules
+
 	// Human says which human is signed in to the site in this request, by the
 	// site's own means: the ID of the account as the UserStore has it, or "" for
 	// nobody. The middlewares recognise people by it: where it is not set, those whose
@@ -291,8 +297,9 @@ type Config struct {
 	// Logger gets what an operator wants to know; nil means slog.Default().
 	Logger *slog.Logger
 
-	// Audit gets every event. A slow or broken function does not hold up
-	// sign-ins, but loses events when 4096 are waiting.
+	// Audit gets every event, and those of grants.Policy where Policy.Audit is not set.
+	// It is safe for concurrent use. A slow or broken function does not hold up
+	// sign-ins, but loses events when 4096 are waiting. The default is Policy.Audit.
 	Audit func(context.Context, Event)
 
 	// Pages replaces pages of the package: the template "refused", which says why a
@@ -417,6 +424,7 @@ type relyingParty struct {
 	tokens    *tokens.Keeper // nil if none are kept
 	server    *wire.Server
 	identity  *identity.Verifier
+	actions   wiring.Actions // that routes are guarded by
 	audit     *sink.Sink[delivery]
 	pages     *answer.Pages
 	signpost  *signpost.Site
@@ -436,6 +444,7 @@ func New(c Config) (*RelyingParty, error) {
 	if err != nil {
 		return nil, err
 	}
+	c = c.joined()
 	dev := redirectURL.Scheme == "http"
 	if _, forgets := c.Revocations.(*memory.Revocations); forgets && !dev {
 		c.Logger.Warn("authagent: Config.Revocations is not set: a restart of this process undoes logouts and ended sessions")
@@ -467,6 +476,37 @@ func New(c Config) (*RelyingParty, error) {
 	rp.nobody = answer.Prepare((&Error{Reason: ErrNoSession, signpost: rp.signpost}).problem())
 	rp.audit = sink.New(rp.deliver, func(why string) { rp.config.Logger.Error("authagent: audit event lost", "why", why) })
 	return rp, rp.openCookies(redirectURL)
+}
+
+// joined has the scenario obey Config.Rules, and the link policy or those rules get
+// the events.
+func (c Config) joined() Config {
+	for _, part := range [...]any{linkPolicy(c.Scenario), c.Rules} {
+		observed, ok := part.(interface {
+			Observer(audit func(context.Context, Event)) func(context.Context, Event)
+		})
+		if !ok {
+			continue
+		}
+		audit, observe := c.Audit, observed.Observer(c.Audit)
+		c.Audit = func(ctx context.Context, e Event) {
+			defer observe(ctx, e) // even if the site's function panics
+			if audit != nil {
+				audit(ctx, e)
+			}
+		}
+	}
+	c.Scenario = obeying(c.Rules, c.Scenario)
+	return c
+}
+
+// linkPolicy returns the LinkPolicy of a scenario, or nil if it is not known to
+// have one.
+func linkPolicy(s Scenario) LinkPolicy {
+	if s, ok := scenarioAs[interface{ policy() LinkPolicy }](s); ok {
+		return s.policy()
+	}
+	return nil
 }
 
 // formOrigins are where the form of RequirePOST leads by redirect: browsers on
@@ -613,6 +653,7 @@ func (c Config) check() (*url.URL, error) {
 			bad("Scenario", "%w", err)
 		}
 	}
+	c.checkRules(bad)
 	if s, ok := scenarioAs[interface{ neededScope() string }](c.Scenario); ok && !slices.Contains(c.Scopes, s.neededScope()) {
 		bad("Scopes", "lacks %s, without which the scenario knows no user", s.neededScope())
 	}
@@ -630,6 +671,19 @@ func (c Config) check() (*url.URL, error) {
 	}
 	c.Limits.check(bad)
 	return redirectURL, errors.Join(errs...)
+}
+
+func (c Config) checkRules(bad func(field, format string, args ...any)) {
+	if c.Rules == nil {
+		return
+	}
+	if _, has := linkPolicy(c.Scenario).(Rules); has {
+		bad("Rules", "the scenario's LinkPolicy has rules, which count without this setting: leave it out")
+	} else if checker, ok := c.Rules.(interface{ Check() error }); ok {
+		if err := checker.Check(); err != nil {
+			bad("Rules", "%w", err)
+		}
+	}
 }
 
 func (l Limits) check(bad func(field, format string, args ...any)) {
@@ -740,7 +794,7 @@ func (c Config) checkPaths(bad func(field, format string, args ...any), redirect
 // A Finding is one thing that [RelyingParty.Check] found wrong. Its texts are for
 // whoever runs the site, and contain no secret.
 type Finding struct {
-	Setting  string     `json:"setting"`  // the field of Config that it is about, or "clock"
+	Setting  string     `json:"setting"`  // the field of Config that it is about, "clock", or a guard: "RequireAction"
 	Severity slog.Level `json:"severity"` // slog.LevelError: sign-ins fail; slog.LevelWarn: look at it
 	Problem  string     `json:"problem"`  // what is wrong
 	Remedy   string     `json:"remedy"`   // how to mend it
@@ -754,7 +808,9 @@ func (f Finding) String() string {
 // Check compares the settings with the server as it is now, and returns what is
 // wrong: that the server cannot be reached, calls itself something else or lacks
 // what is needed, refuses client ID, secret or redirect URI, or that the clocks
-// are apart. It is for a deployment's check, a health page or the command
+// are apart. It names the actions as well that routes are guarded by and no owner could
+// ever allow, which are logged when such a route gets its first request. It is for a
+// deployment's check, a health page or the command
 // authagent; sign-ins neither need it nor notice it. It takes a few requests, each
 // bounded like those of a sign-in.
 //
@@ -779,6 +835,14 @@ func (rp *RelyingParty) Check(ctx context.Context) []Finding {
 	for i, f := range found {
 		findings[i] = Finding(f)
 	}
+	rp.actions.Each(func(a *wiring.Action) {
+		if err := a.Err(); err != nil {
+			findings = append(findings, Finding{
+				Setting: a.Guard, Severity: slog.LevelWarn, Problem: fmt.Sprintf("%q: %v.", a.Name, err),
+				Remedy: "Correct the name at the route, or in the settings of what asks the owner.",
+			})
+		}
+	})
 	return findings
 }
 
@@ -936,7 +1000,7 @@ func (rp *RelyingParty) ConnectHandler() http.Handler {
 func (rp *RelyingParty) connect(ctx context.Context, in *SignIn, login *Login) error {
 	connector, ok := scenarioAs[Connector](rp.config.Scenario)
 	if !ok {
-		return siteError("connect agent", errors.New("the scenario is no Connector"))
+		return siteError("connect agent", errNoConnector)
 	}
 	if err := rp.protect("connect agent", func() error { return connector.Connect(ctx, in, login.HumanID) }); err != nil {
 		e := asError(siteError("connect agent", err))

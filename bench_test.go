@@ -173,8 +173,8 @@ func benchScenarios() map[string]authagent.Scenario {
 	users, profiles := &memstore.Users{}, &memstore.Profiles{}
 	users.Add("alice@example.com", "Alice")
 	return map[string]authagent.Scenario{
-		"FullAccount":       authagent.FullAccount(users, authagent.TrustEmail),
-		"ContextualProfile": authagent.ContextualProfile(users, profiles, authagent.TrustEmail),
+		"FullAccount":       authagent.FullAccount(users, authagent.InsecureTrustEmail),
+		"ContextualProfile": authagent.ContextualProfile(users, profiles, authagent.InsecureTrustEmail),
 		"FreshProfile":      authagent.FreshProfile(profiles),
 	}
 }

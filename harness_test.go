@@ -38,7 +38,7 @@ type bench struct {
 }
 
 // newBench starts server and site. The configuration is complete, with
-// FullAccount and TrustEmail; change alters it before it is used. b.site.URL,
+// FullAccount and InsecureTrustEmail; change alters it before it is used. b.site.URL,
 // b.users and b.profiles are set by then.
 func newBench(t testing.TB, change ...func(b *bench, c *authagent.Config)) *bench {
 	t.Helper()
@@ -64,7 +64,7 @@ func newBenchOn(t testing.TB, as *authagenttest.Server, change ...func(b *bench,
 		Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret,
 		RedirectURL: b.site.URL + "/auth/agent/callback",
 		SessionKeys: [][]byte{newKey()},
-		Scenario:    authagent.FullAccount(b.users, authagent.TrustEmail),
+		Scenario:    authagent.FullAccount(b.users, authagent.InsecureTrustEmail),
 		HTTPClient:  as.Client(),
 		Logger:      slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Audit:       b.events.add,

@@ -22,6 +22,7 @@ import (
 	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/signpost"
 	"github.com/authagent-go/authagent/internal/wire"
+	"github.com/authagent-go/authagent/internal/wiring"
 )
 
 type contextKey struct{}
@@ -123,7 +124,7 @@ var errNobody = fail(ErrNoSession, "require sign-in", "nobody is signed in")
 // (Config.Human). Strangers are refused. It is what belongs in front of anything
 // that shows or changes such data: an agent without a user has none.
 func (rp *RelyingParty) RequireAccess(least Access) func(http.Handler) http.Handler {
-	return rp.require("RequireAccess", "", func(_ *http.Request, s *Session) error {
+	return rp.require("RequireAccess", nil, func(_ *http.Request, s *Session) error {
 		if s.Access < least || s.Access == AccessNone && s.UserID != "" {
 			return fail(ErrAccess, "require access", "the session's access is %s, %s is needed", s.Access, least)
 		}
@@ -131,10 +132,15 @@ func (rp *RelyingParty) RequireAccess(least Access) func(http.Handler) http.Hand
 	})
 }
 
-// require returns a middleware that lets people through, and the agents that pass check.
-func (rp *RelyingParty) require(name, action string, check func(*http.Request, *Session) error) func(http.Handler) http.Handler {
+// require returns a middleware that lets people through, and the agents that pass
+// check. performs is the action of the route; nil for none.
+func (rp *RelyingParty) require(name string, performs *wiring.Action, check func(*http.Request, *Session) error) func(http.Handler) http.Handler {
+	action := ""
+	if performs != nil {
+		action = performs.Name
+	}
 	return func(next http.Handler) http.Handler {
-		return &guard{rp: rp, name: name, action: action, admits: people, check: check, next: next}
+		return &guard{rp: rp, name: name, action: action, performs: performs, admits: people, check: check, next: next}
 	}
 }
 
@@ -188,11 +194,20 @@ func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handl
 	if !areActions([]string{name}) {
 		panic("authagent: " + strconv.Quote(name) + " is not the name of an action")
 	}
-	return rp.require("RequireAction", name, func(_ *http.Request, s *Session) error {
+	wired := rp.actions.Add("RequireAction", name, func() error {
+		if s, ok := scenarioAs[interface{ checkAction(name string) error }](rp.config.Scenario); ok {
+			return s.checkAction(name)
+		}
+		return nil
+	})
+	return rp.require("RequireAction", wired, func(_ *http.Request, s *Session) error {
 		switch {
 		case s.Access == AccessNone:
 			return fail(ErrAccess, "perform action", "the session has no access to a user's data")
 		case !s.May(name):
+			if err := wired.Err(); err != nil { // the agent is not sent to its owner, who could do nothing
+				return fail(ErrAccess, "perform action", "no owner can allow %s: %w", name, err)
+			}
 			return fail(ErrAction, "perform action", "the session may not perform %s", name)
 		}
 		return rp.limits.action(s, name)
@@ -289,7 +304,13 @@ func (rp *RelyingParty) RequireApproval(action string, approver Approver, ignore
 	if !areActions([]string{action}) || approver == nil {
 		panic("authagent: RequireApproval needs the name of an action and an Approver")
 	}
-	return rp.require("RequireApproval", action, func(r *http.Request, s *Session) error {
+	wired := rp.actions.Add("RequireApproval", action, func() error {
+		if checker, ok := approver.(actionChecker); ok {
+			return checker.CheckAction(action, true)
+		}
+		return nil
+	})
+	return rp.require("RequireApproval", wired, func(r *http.Request, s *Session) error {
 		if s.Access == AccessNone {
 			return fail(ErrAccess, "ask for approval", "the session has no access to a user's data, and nobody to ask")
 		}
@@ -359,8 +380,9 @@ type guard struct {
 	rp       *RelyingParty
 	name     string // of the method that made it, for the operator
 	action   string // that the route performs; empty for none
-	attaches bool   // it is Attach
-	forbids  bool   // no agent passes
+	performs *wiring.Action
+	attaches bool // it is Attach
+	forbids  bool // no agent passes
 	admits   audience
 	check    func(*http.Request, *Session) error // what an agent has to pass beyond that; nil for nothing
 	next     http.Handler
@@ -380,6 +402,9 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost && browser.Path(r) == g.rp.config.LogoutPath {
 		g.rp.LogoutHandler().ServeHTTP(w, r) // whoever may do nothing else may sign out
 		return
+	}
+	if g.performs != nil {
+		g.performs.First(g.warn)
 	}
 	keepPrivate(w.Header())
 	had, before, err := g.rp.visitor(w, r)
@@ -402,6 +427,11 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r = r.WithContext(&attached{ctx, g.rp, attachedTo(ctx), v, allowed})
 	}
 	g.next.ServeHTTP(w, r)
+}
+
+// warn tells the operator of an action that no owner can allow.
+func (g *guard) warn(err error) {
+	g.rp.config.Logger.Warn("authagent: a route is guarded by an action that no owner can allow", "guard", g.name, "action", g.action, "why", err)
 }
 
 // admit checks whether the visitor may pass. It may find out more about it.

@@ -98,7 +98,7 @@ func newBubble(t testing.TB, change ...func(b *bench, c *authagent.Config)) *ben
 	b.config = authagent.Config{
 		Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret,
 		RedirectURL: b.site.URL + "/auth/agent/callback", SessionKeys: [][]byte{newKey()},
-		Scenario:   authagent.FullAccount(b.users, authagent.TrustEmail),
+		Scenario:   authagent.FullAccount(b.users, authagent.InsecureTrustEmail),
 		HTTPClient: &http.Client{Transport: authagenttest.Hosts{"127.0.0.1:9000": as}},
 		Logger:     discardLog(), Audit: b.events.add,
 	}
@@ -608,7 +608,7 @@ func heapGrowth(f func()) int64 {
 
 // TestStrictAnswers_NET_7: NET-6 and NET-7, at each endpoint that says who somebody is.
 func TestStrictAnswers_NET_7(t *testing.T) {
-	b, s := newSpyBench(t, full, authagent.TrustEmail, func(_ *bench, c *authagent.Config) { c.Introspect = true })
+	b, s := newSpyBench(t, full, authagent.InsecureTrustEmail, func(_ *bench, c *authagent.Config) { c.Introspect = true })
 	b.users.Add("victim@example.com", "Victim")
 	good := map[string]string{
 		authagenttest.PathToken:      `"access_token":"x","token_type":"Bearer"`,

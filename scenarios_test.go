@@ -223,7 +223,7 @@ func TestScenarioTable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			events := make(chan authagent.Event, 16)
 			b := newScenarioBench(t, func(b *bench) authagent.Scenario {
-				return scenarios[i].make(b.users, b.profiles, authagent.TrustEmail)
+				return scenarios[i].make(b.users, b.profiles, authagent.InsecureTrustEmail)
 			}, func(_ *bench, c *authagent.Config) {
 				c.Audit = func(_ context.Context, e authagent.Event) { events <- e }
 			})
@@ -317,7 +317,7 @@ func TestMatrix(t *testing.T) {
 				t.Run(server.name+"/"+store.name+"/"+scenario.name, func(t *testing.T) {
 					t.Parallel()
 					b := newBenchOn(t, server.start(t), func(b *bench, c *authagent.Config) {
-						c.Scenario = scenario.make(b.users, b.profiles, authagent.TrustEmail)
+						c.Scenario = scenario.make(b.users, b.profiles, authagent.InsecureTrustEmail)
 						c.SessionStore = store.make(t)
 					})
 					c := b.browser()
@@ -357,9 +357,9 @@ func TestNoAccount(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			b := newScenarioBench(t, func(b *bench) authagent.Scenario {
 				if test.able {
-					return authagent.FullAccount(b.users, authagent.TrustEmail)
+					return authagent.FullAccount(b.users, authagent.InsecureTrustEmail)
 				}
-				return authagent.FullAccount(lookupOnly{b.users}, authagent.TrustEmail)
+				return authagent.FullAccount(lookupOnly{b.users}, authagent.InsecureTrustEmail)
 			}, func(_ *bench, c *authagent.Config) { c.CreateUsers, c.RegistrationURL = test.create, test.registration })
 			stranger := b.as.AddAgent(authagenttest.Agent{ID: "agent_new", Email: "new@example.com", Name: "New"})
 			c := b.browser()
@@ -396,7 +396,7 @@ func TestNoAccount(t *testing.T) {
 func TestCreatedAccount(t *testing.T) {
 	for i, scenario := range emailScenarios {
 		t.Run(scenario.name, func(t *testing.T) {
-			b, _ := newSpyBench(t, i, authagent.TrustEmail, createUsers)
+			b, _ := newSpyBench(t, i, authagent.InsecureTrustEmail, createUsers)
 			first := b.as.AddAgent(authagenttest.Agent{ID: "first", Email: "new@example.com"})
 			second := b.as.AddAgent(authagenttest.Agent{ID: "second", Email: "new@example.com"})
 			created := b.mustSignIn(b.browser(), first).UserID
@@ -419,7 +419,7 @@ func TestCreatedAccount(t *testing.T) {
 
 // TestCreatedByOfAnotherIssuer: the same ID at another issuer is another agent.
 func TestCreatedByOfAnotherIssuer(t *testing.T) {
-	b, s := newSpyBench(t, full, authagent.TrustEmail, createUsers)
+	b, s := newSpyBench(t, full, authagent.InsecureTrustEmail, createUsers)
 	b.users.Put(memstore.Account{Email: "new@example.com", User: authagent.User{
 		ID: "theirs", CreatedBy: authagent.Agent{Issuer: "https://other.example", ID: "agent_new"},
 	}})
@@ -449,7 +449,7 @@ func TestAccountsNotEntered_LNK_11(t *testing.T) {
 				}},
 				{"disabled, the agent's own", []memstore.Account{{Email: "bob@example.com", User: authagent.User{Disabled: true}}}},
 			} {
-				b, s := newSpyBench(t, i, authagent.TrustEmail, createUsers)
+				b, s := newSpyBench(t, i, authagent.InsecureTrustEmail, createUsers)
 				bob := b.as.AddAgent(authagenttest.Agent{ID: "agent_bob", Email: "bob@example.com"})
 				for _, account := range test.put {
 					if test.name == "disabled, the agent's own" {
@@ -516,7 +516,7 @@ func neutral(t *testing.T, resp *response, site string) string {
 func TestDisabledAccount(t *testing.T) {
 	for i, scenario := range emailScenarios {
 		t.Run(scenario.name, func(t *testing.T) {
-			b, _ := newSpyBench(t, i, authagent.TrustEmail)
+			b, _ := newSpyBench(t, i, authagent.InsecureTrustEmail)
 			c := b.browser()
 			b.mustSignIn(c, b.agent)
 			alice, _ := b.users.Get(b.aliceID)
@@ -554,7 +554,7 @@ func TestDisabledAccount(t *testing.T) {
 func TestEmailChange(t *testing.T) {
 	for i, scenario := range emailScenarios {
 		t.Run(scenario.name, func(t *testing.T) {
-			b, _ := newSpyBench(t, i, authagent.TrustEmail)
+			b, _ := newSpyBench(t, i, authagent.InsecureTrustEmail)
 			b.users.Add("bob@example.com", "Bob")
 			b.mustSignIn(b.browser(), b.agent)
 			b.userinfo(map[string]any{"email": "bob@example.com"})
@@ -577,7 +577,7 @@ func TestEmailChange(t *testing.T) {
 // (AgentLinker): the profile is linked to the account that it was created for.
 func TestEmailChangeOfProfile(t *testing.T) {
 	b := newScenarioBench(t, func(b *bench) authagent.Scenario {
-		return authagent.ContextualProfile(lookupOnly{b.users}, b.profiles, authagent.TrustEmail)
+		return authagent.ContextualProfile(lookupOnly{b.users}, b.profiles, authagent.InsecureTrustEmail)
 	})
 	b.users.Add("bob@example.com", "Bob")
 	b.mustSignIn(b.browser(), b.agent)
@@ -602,7 +602,7 @@ func TestEmailChangeBetweenScenarios(t *testing.T) {
 		var benches [2]*bench
 		for i, scenario := range order {
 			benches[i] = newBenchOn(t, as, func(_ *bench, c *authagent.Config) {
-				c.Scenario = scenarios[scenario].make(users, profiles, authagent.TrustEmail)
+				c.Scenario = scenarios[scenario].make(users, profiles, authagent.InsecureTrustEmail)
 			})
 		}
 		first, second := benches[0], benches[1]
@@ -620,7 +620,7 @@ func TestEmailChangeBetweenScenarios(t *testing.T) {
 
 // TestEmailChangeOfSession: what /userinfo says later is nothing to a session.
 func TestEmailChangeOfSession(t *testing.T) {
-	b, _ := newSpyBench(t, full, authagent.TrustEmail)
+	b, _ := newSpyBench(t, full, authagent.InsecureTrustEmail)
 	b.users.Add("bob@example.com", "Bob")
 	c := b.browser()
 	b.mustSignIn(c, b.agent)
@@ -637,7 +637,7 @@ func TestEmailChangeOfSession(t *testing.T) {
 // up, not created. What is one is compared in ASCII, letter case aside.
 func TestEmailClaims_ID_7_ID_8(t *testing.T) {
 	long := strings.Repeat("a", 250) + "@example.com"
-	b, s := newSpyBench(t, contextual, authagent.TrustEmail)
+	b, s := newSpyBench(t, contextual, authagent.InsecureTrustEmail)
 	b.users.Put(memstore.Account{User: authagent.User{ID: "nobody", EmailVerified: true}}) // address ""
 	b.users.Add("alice@kite.example", "Alice of Kite")
 	for _, claim := range []any{
@@ -709,7 +709,7 @@ func TestUnverified(t *testing.T) {
 // TestUnknownClaims_ID_9: ID-9. What else a server or an agent's owner writes into
 // the claims reaches no store.
 func TestUnknownClaims_ID_9(t *testing.T) {
-	b, s := newSpyBench(t, contextual, authagent.TrustEmail)
+	b, s := newSpyBench(t, contextual, authagent.InsecureTrustEmail)
 	b.userinfo(map[string]any{
 		"email": "new@example.com", "name": "New\u202e\n<b>", "role": "admin", "id": b.aliceID, "user_id": b.aliceID, "groups": []string{"root"},
 		"ID": b.aliceID, "UserID": b.aliceID, "CreatedBy": "x", "disabled": false,
@@ -733,7 +733,7 @@ func TestGrantedScope_NET_10(t *testing.T) {
 		ok    bool
 	}{{"profile", false}, {"openid profile", false}, {"", false}, {"emails email.read", false}, {"email", true}, {"openid profile email", true}, {nil, true}} {
 		for i, scenario := range scenarios {
-			b, s := newSpyBench(t, i, authagent.TrustEmail, createUsers)
+			b, s := newSpyBench(t, i, authagent.InsecureTrustEmail, createUsers)
 			b.as.Wrap(authagenttest.PathToken, rewrite(map[string]any{"scope": test.scope}))
 			if test.ok || i == fresh {
 				b.mustSignIn(b.browser(), b.agent)
@@ -751,7 +751,7 @@ func TestGrantedScope_NET_10(t *testing.T) {
 func TestOneProfile(t *testing.T) {
 	for _, i := range []int{contextual, fresh} {
 		t.Run(scenarios[i].name, func(t *testing.T) {
-			b, _ := newSpyBench(t, i, authagent.TrustEmail)
+			b, _ := newSpyBench(t, i, authagent.InsecureTrustEmail)
 			agent := b.as.AddAgent(authagenttest.Agent{ID: "agent_new", Email: "new@example.com"})
 			first := b.mustSignIn(b.browser(), agent)
 			agent.Model = "model-2"
@@ -807,7 +807,7 @@ func TestScenariosSideBySide(t *testing.T) {
 	var ids []string
 	for _, i := range []int{contextual, fresh} {
 		b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) {
-			c.Scenario = scenarios[i].make(users, profiles, authagent.TrustEmail)
+			c.Scenario = scenarios[i].make(users, profiles, authagent.InsecureTrustEmail)
 		})
 		ids = append(ids, b.mustSignIn(b.browser(), b.agent).ProfileID)
 	}
@@ -825,7 +825,7 @@ func TestAtOnce(t *testing.T) {
 		quirks   bool
 	}{{"FullAccount", full, false}, {"ContextualProfile", contextual, false}, {"FreshProfile", fresh, false}, {"FreshProfile, published server", fresh, true}} {
 		t.Run(test.name, func(t *testing.T) {
-			b, _ := newSpyBench(t, test.scenario, authagent.TrustEmail, createUsers)
+			b, _ := newSpyBench(t, test.scenario, authagent.InsecureTrustEmail, createUsers)
 			if test.quirks {
 				b.as.Configure(func(q *authagenttest.Quirks, _ *authagenttest.Features) { *q = authagenttest.PublishedQuirks() })
 			}
@@ -918,7 +918,7 @@ func TestStoreFails(t *testing.T) {
 	} {
 		for _, fault := range all {
 			t.Run(scenarios[i].name+"/"+fault.name, func(t *testing.T) {
-				b, s := newSpyBench(t, i, authagent.TrustEmail, createUsers)
+				b, s := newSpyBench(t, i, authagent.InsecureTrustEmail, createUsers)
 				agent := b.as.AddAgent(authagenttest.Agent{ID: "agent_new", Email: "new@example.com"})
 				fault.fail(s)
 				c := b.browser()
@@ -1058,7 +1058,7 @@ func (s *checkedScenario) CheckSession(ctx context.Context, session *authagent.S
 func TestWrappedScenario(t *testing.T) {
 	own := &checkedScenario{}
 	b := newScenarioBench(t, func(b *bench) authagent.Scenario {
-		own.Scenario = authagent.FullAccount(b.users, authagent.TrustEmail)
+		own.Scenario = authagent.FullAccount(b.users, authagent.InsecureTrustEmail)
 		return own
 	})
 	c := b.browser()
@@ -1202,10 +1202,10 @@ func TestNilParts(t *testing.T) {
 	users, profiles := &memstore.Users{}, &memstore.Profiles{}
 	for name, scenario := range map[string]authagent.Scenario{
 		"Scenario: is required":              nil,
-		"Scenario: its UserStore is nil":     authagent.FullAccount(nil, authagent.TrustEmail),
+		"Scenario: its UserStore is nil":     authagent.FullAccount(nil, authagent.InsecureTrustEmail),
 		"Scenario: its LinkPolicy is nil":    authagent.FullAccount(users, nil),
-		"Scenario: its UserStore is nil ":    authagent.ContextualProfile(nil, profiles, authagent.TrustEmail),
-		"Scenario: its ProfileStore is nil":  authagent.ContextualProfile(users, nil, authagent.TrustEmail),
+		"Scenario: its UserStore is nil ":    authagent.ContextualProfile(nil, profiles, authagent.InsecureTrustEmail),
+		"Scenario: its ProfileStore is nil":  authagent.ContextualProfile(users, nil, authagent.InsecureTrustEmail),
 		"Scenario: its LinkPolicy is nil ":   authagent.ContextualProfile(users, profiles, nil),
 		"Scenario: its ProfileStore is nil ": authagent.FreshProfile(nil),
 	} {
@@ -1229,7 +1229,7 @@ func TestForgottenSessions(t *testing.T) {
 		"user": func(b *bench) error { return b.rp.ForgetUser(t.Context(), "op", "user_1") },
 	} {
 		t.Run("LNK-31 LNK-34 "+name, func(t *testing.T) {
-			b := newScenarioBench(t, func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.TrustEmail) })
+			b := newScenarioBench(t, func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.InsecureTrustEmail) })
 			b.users.Add("bob@example.com", "Bob")
 			c, other := b.browser(), b.browser()
 			b.mustSignIn(c, b.agent)
@@ -1261,7 +1261,7 @@ func (halfLinker) LinkAgent(_ context.Context, _ authagent.Agent, userID string)
 // is a mistake that New finds.
 func TestHalfLinker(t *testing.T) {
 	c := newBench(t).config
-	c.Scenario = authagent.FullAccount(halfLinker{&memstore.Users{}}, authagent.TrustEmail)
+	c.Scenario = authagent.FullAccount(halfLinker{&memstore.Users{}}, authagent.InsecureTrustEmail)
 	if _, err := authagent.New(c); err == nil || !strings.Contains(err.Error(), "LinkedUser") {
 		t.Errorf("LNK-30 New: %v", err)
 	}

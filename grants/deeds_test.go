@@ -14,8 +14,9 @@ import (
 func TestRefusalsHideNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := grants.OwnerApproval(grants.NewMemory())
+		record := p.Observer(nil)
 		event := func(name authagent.EventName, action, outcome string) {
-			p.Record(t.Context(), authagent.Event{
+			record(t.Context(), authagent.Event{
 				Name: name, Time: time.Now(), UserID: "alice", GrantID: "g", Action: action, Outcome: outcome,
 			})
 		}

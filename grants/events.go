@@ -161,7 +161,7 @@ func (p *Policy) audit(ctx context.Context, e authagent.Event) {
 // nobody waits for it.
 func (p *Policy) auditAside(ctx context.Context, e authagent.Event) {
 	e = p.log(ctx, e)
-	if p.Audit != nil {
+	if p.auditFunc() != nil {
 		p.aside.Add(delivery{context.WithoutCancel(ctx), e})
 	}
 }
@@ -173,28 +173,50 @@ func (p *Policy) log(ctx context.Context, e authagent.Event) authagent.Event {
 	return e
 }
 
-// pass passes an event on to Audit, and starts nothing where nobody reads it.
+// pass passes an event on to the audit trail, and starts nothing where there is none.
 func (p *Policy) pass(ctx context.Context, e authagent.Event) {
-	if p.Audit != nil {
+	if p.auditFunc() != nil {
 		p.trail.Deliver(delivery{ctx, e})
 	}
 }
 
-// delivery is an event on its way to Audit.
+// auditFunc is Policy.Audit or, without it, the Config.Audit of the first relying party
+// that has one.
+func (p *Policy) auditFunc() func(context.Context, authagent.Event) {
+	if p.Audit != nil {
+		return p.Audit
+	}
+	if first := p.fallback.Load(); first != nil {
+		return *first
+	}
+	return nil
+}
+
+// delivery is an event on its way to the audit trail.
 type delivery struct {
 	ctx   context.Context
 	event authagent.Event
 }
 
-func (p *Policy) deliver(d delivery) { p.Audit(d.ctx, d.event) }
+func (p *Policy) deliver(d delivery) { p.auditFunc()(d.ctx, d.event) }
 
-// Record keeps what agents do, for their owners to see, and passes every event on
-// to Audit. It is made for [authagent.Config.Audit].
-func (p *Policy) Record(ctx context.Context, e authagent.Event) {
-	if err := p.record(ctx, e); err != nil {
-		p.logger().Warn("grants: could not record what an agent did", "event", e.Name, "err", err)
+// Observer is for [authagent.New], which calls it: see [authagent.LinkPolicy]. What it
+// returns keeps what agents do, for their owners to see. No event reaches one audit
+// function twice: those of the relying party go to its Config.Audit, here audit, and to
+// Policy.Audit where that is not set; those of the Policy the other way round.
+func (p *Policy) Observer(audit func(context.Context, authagent.Event)) func(context.Context, authagent.Event) {
+	p.obeyed.Store(true)
+	if audit != nil {
+		p.fallback.CompareAndSwap(nil, &audit)
 	}
-	p.pass(ctx, e)
+	return func(ctx context.Context, e authagent.Event) {
+		if err := protect(func() error { return p.record(ctx, e) }); err != nil {
+			p.logger().Warn("grants: could not record what an agent did", "event", e.Name, "err", err)
+		}
+		if audit == nil {
+			p.pass(ctx, e)
+		}
+	}
 }
 
 func (p *Policy) record(ctx context.Context, e authagent.Event) error {

@@ -400,7 +400,7 @@ func TestWaitForAudit(t *testing.T) {
 			taken.Add(1)
 		}
 		for range 5 {
-			p.Record(t.Context(), authagent.Event{Name: authagent.EventLoginSucceeded})
+			p.Observer(nil)(t.Context(), authagent.Event{Name: authagent.EventLoginSucceeded})
 		}
 		p.Wait()
 		if n := taken.Load(); n != 5 {
@@ -412,7 +412,7 @@ func TestWaitForAudit(t *testing.T) {
 		defer close(block)
 		p := grants.OwnerApproval(grants.NewMemory())
 		p.Logger, p.Audit = quiet, func(context.Context, authagent.Event) { <-block }
-		p.Record(t.Context(), authagent.Event{Name: authagent.EventLoginSucceeded})
+		p.Observer(nil)(t.Context(), authagent.Event{Name: authagent.EventLoginSucceeded})
 		start := time.Now()
 		p.Wait()
 		if took := time.Since(start); took > 10*time.Second {

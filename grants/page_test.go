@@ -1470,7 +1470,6 @@ func ExampleHandler() {
 		Human: func(r *http.Request) (string, error) { // the site's own sign-in of people
 			return r.Header.Get("X-Test-User"), nil
 		},
-		Audit: owners.Record,
 	})
 	if err != nil {
 		panic(err)

@@ -49,8 +49,8 @@ func newSite(t testing.TB, change ...func(*site, *authagent.Config)) *site {
 	c := authagent.Config{
 		Issuer: s.as.URL, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: s.server.URL + "/auth/agent/callback",
 		SessionKeys: [][]byte{[]byte("0123456789abcdef0123456789ABCDEF")}, HTTPClient: s.as.Client(),
-		Scenario: grants.Enforce(s.store, authagent.FullAccount(s.users, s.owners)),
-		Human:    signedIn, Audit: s.owners.Record, Logger: slog.New(slog.DiscardHandler),
+		Scenario: authagent.FullAccount(s.users, s.owners),
+		Human:    signedIn, Logger: slog.New(slog.DiscardHandler),
 	}
 	for _, f := range change {
 		f(s, &c)
@@ -127,6 +127,7 @@ func TestStory(t *testing.T) {
 	s := newSite(t, func(s *site, c *authagent.Config) {
 		s.as.Configure(func(q *authagenttest.Quirks, _ *authagenttest.Features) { q.SameSecondTokens = false }) // which would make it wait
 		s.owners.Audit = func(_ context.Context, e authagent.Event) { trail.add(e) }
+		s.owners.Actions["orders:cancel"] = "Cancel orders"
 		s.owners.Notify = func(_ context.Context, n grants.Notice) { notices.add(n) }
 		another := *c // another instance, with the same keys and stores
 		c.Revocations = &memstore.Revocations{}

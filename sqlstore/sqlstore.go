@@ -31,7 +31,7 @@
 //
 //	owners := grants.OwnerApproval(store.Grants())
 //	// ...
-//	Scenario: grants.Enforce(store.Grants(), authagent.FullAccount(users, owners)),
+//	Scenario: authagent.FullAccount(users, owners),
 //
 // # The database
 //

@@ -81,9 +81,9 @@ func scenarioNamed(name string) (authagent.Scenario, error) {
 	users, profiles := &memstore.Users{}, &memstore.Profiles{}
 	switch name {
 	case "full":
-		return authagent.FullAccount(users, authagent.TrustEmail), nil
+		return authagent.FullAccount(users, authagent.InsecureTrustEmail), nil
 	case "contextual":
-		return authagent.ContextualProfile(users, profiles, authagent.TrustEmail), nil
+		return authagent.ContextualProfile(users, profiles, authagent.InsecureTrustEmail), nil
 	case "fresh":
 		return authagent.FreshProfile(profiles), nil
 	}

@@ -66,7 +66,7 @@ func site(t *testing.T, issuer, secret string, redirect func(siteURL string)) *h
 	rp, err := authagent.New(authagent.Config{
 		Issuer: issuer, ClientID: "site", ClientSecret: secret, RedirectURL: s.URL + "/auth/agent/callback",
 		SessionKeys: [][]byte{[]byte("32 random bytes, from your vault")},
-		Scenario:    authagent.FullAccount(users, authagent.TrustEmail),
+		Scenario:    authagent.FullAccount(users, authagent.InsecureTrustEmail),
 	})
 	if err != nil {
 		t.Fatal(err)

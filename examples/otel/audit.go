@@ -10,8 +10,7 @@ import (
 )
 
 // Audit returns the function for authagent.Config.Audit: it counts events as
-// authagent.events, and passes them on to next, which may be nil, as
-// grants.Policy.Record. The attributes have few values each; who it was is in the
+// authagent.events, and passes them on to next, which may be nil. The attributes have few values each; who it was is in the
 // audit trail.
 func Audit(metrics metric.MeterProvider, next func(context.Context, authagent.Event)) (func(context.Context, authagent.Event), error) {
 	events, err := metrics.Meter("authagent").Int64Counter("authagent.events",

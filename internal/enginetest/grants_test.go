@@ -351,9 +351,9 @@ func TestOwnersDecision(t *testing.T) {
 		var owners []*grants.Policy
 		site := newSite(t, s, func(c *authagent.Config, s *sqlstore.Store, users *memstore.Users) {
 			p := grants.OwnerApproval(s.Grants())
-			p.Logger, p.Audit = slog.New(slog.DiscardHandler), s.Audit
+			p.Logger = slog.New(slog.DiscardHandler)
 			owners = append(owners, p)
-			c.Scenario, c.Audit = grants.Enforce(s.Grants(), authagent.FullAccount(users, p)), p.Record
+			c.Scenario = authagent.FullAccount(users, p)
 		})
 		site.alsoUse(t, d.open(t, d.connect(t)))
 		ctx, alice := t.Context(), site.users.All()[0].ID
