@@ -7,7 +7,7 @@ import (
 	"encoding/json"
 	"html/template"
 	"maps"
-	"mime"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -103,12 +103,13 @@ type PageDeed struct {
 // A PageApproval is a single action with all that would be done.
 type PageApproval struct {
 	Approval
-	Path   string
-	Text   string      // what Policy.Approvals or Policy.Actions says of its action
-	Query  []PageField // of Target
-	Fields []PageField // the body of a form, in its order; or else
-	Body   string      // the body as it is: JSON is indented, and what is no text is dumped in hexadecimal
-	Binary bool        // it is no text
+	Path      string
+	Text      string      // what Policy.Approvals or Policy.Actions says of its action
+	PlainPath string      // the path of Target without its escapes; empty if it has none
+	Query     []PageField // of Target
+	Fields    []PageField // the body of a form, in its order; or else
+	Body      string      // the body as it is: JSON is indented and without its escapes, and what is no text is dumped in hexadecimal
+	Binary    bool        // it is no text
 }
 
 // A PageField is a field of a form or query.
@@ -194,10 +195,12 @@ func (p *Policy) newPageApproval(a Approval) PageApproval {
 	view := PageApproval{Approval: a, Path: p.path(), Text: p.actionText(a.Action)}
 	view.State, view.Agent = a.Now(), showAgent(a.Agent)
 	view.Target, view.ContentType, view.Method, view.Host = claims.Show(a.Target), claims.Show(a.ContentType), claims.Show(a.Method), claims.Show(a.Host)
-	if _, query, ok := strings.Cut(a.Target, "?"); ok {
-		all, _ := approval.Query(query)
-		view.Query = showFields(all)
+	path, query, _ := strings.Cut(a.Target, "?")
+	if plain, err := url.PathUnescape(path); err == nil && plain != path {
+		view.PlainPath = claims.Show(plain)
 	}
+	all, _ := approval.Query(query)
+	view.Query = showFields(all)
 	view.showBody(a)
 	return view
 }
@@ -205,9 +208,8 @@ func (p *Policy) newPageApproval(a Approval) PageApproval {
 // showBody shows all of a body, in the form that a human can judge best, and as it
 // is wherever it is not exactly what it says it is.
 func (v *PageApproval) showBody(a Approval) {
-	media, _, _ := mime.ParseMediaType(a.ContentType)
-	isJSON := media == "application/json" || strings.HasSuffix(media, "+json")
 	var indented bytes.Buffer
+	decoded, isJSON := approval.JSON(a.Body)
 	parsed, isForm := approval.Fields(a.ContentType, a.Body)
 	hasMore := slices.ContainsFunc(parsed, func(f approval.Field) bool { return f.HasMore })
 	switch {
@@ -216,8 +218,10 @@ func (v *PageApproval) showBody(a Approval) {
 		v.Body, v.Binary = hex.Dump(a.Body), true
 	case isForm && !hasMore:
 		v.Fields = showFields(parsed)
-	case isJSON && indents(a.Body) && json.Indent(&indented, a.Body, "", "  ") == nil:
+	case isJSON && indents(decoded) && json.Indent(&indented, decoded, "", "  ") == nil:
 		v.Body = claims.Show(indented.String())
+	case isJSON:
+		v.Body = claims.Show(string(decoded))
 	default:
 		v.Body = claims.Show(string(a.Body))
 	}
