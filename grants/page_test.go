@@ -1687,3 +1687,61 @@ func TestLargeRequests(t *testing.T) {
 		t.Errorf("APR-12: the owner's page has %d bytes", len(page))
 	}
 }
+
+// TestManySessions_WEB_10: the owner's page shows the latest sessions of an agent and how
+// many more there are, and each can be ended.
+func TestManySessions_WEB_10(t *testing.T) {
+	s := newSite(t)
+	g := s.grant(nil)
+	other := s.grant(func(g *grants.Grant) { g.ID, g.Agent.ID = "g2", "agent_2" })
+	start := time.Now().Add(-time.Hour)
+	touch := func(grant, session string, seen time.Time) {
+		t.Helper()
+		if _, err := s.store.Touch(t.Context(), grants.Activity{
+			SessionID: session, GrantID: grant, UserID: s.alice, RemoteAddr: "192.0.2.1", StartedAt: start, SeenAt: seen, ExpiresAt: time.Now().Add(time.Hour),
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	touch(other.ID, "other", start)
+	for i := range 300 {
+		touch(g.ID, fmt.Sprint("session-", i, "."), start.Add(time.Duration(i)*time.Second))
+	}
+	alice := s.human(s.alice)
+	page := s.page(alice)
+	if n := strings.Count(page, `name="session"`); n != 51 || !strings.Contains(page, "And 250 more.") {
+		t.Errorf("the page has %d sessions", n)
+	}
+	if !strings.Contains(page, "session-299.") || strings.Contains(page, "session-249.") {
+		t.Error("the page has not the latest sessions")
+	}
+	if resp := s.do(alice, "GET", agents, ""); !strings.Contains(resp.body, `"more_sessions":{"`+g.ID+`":250}`) {
+		t.Error("JSON does not say how many more there are")
+	}
+	if resp := s.do(alice, "POST", agents+"end-session", form("session", "session-0.")); resp.StatusCode != 200 {
+		t.Errorf("end a session that is not shown: %d %s", resp.StatusCode, resp.body)
+	}
+}
+
+// TestLookalikes_WEB_12: the page tells its owner to compare the agent's ID, and writes out
+// what only looks like something else.
+func TestLookalikes_WEB_12(t *testing.T) {
+	for id, want := range map[string]string{
+		"agent_7f3a":        "agent_7f3a",
+		"\u0430gent_7f3a":   `\u0430gent_7f3a`, // a Cyrillic a
+		`\u0430gent_7f3a`:   `\\u0430gent_7f3a`,
+		"\\\u0430gent_7f3a": `\\\u0430gent_7f3a`,
+		"an agent":          "an agent",
+		"an  agent":         `an \u0020agent`,
+		"an\u00a0agent":     `an\u00a0agent`,
+		"an\u200bagent":     `an\u200bagent`,
+		"\U0001d41agent":    `\U0001d41agent`,
+	} {
+		s := newSite(t)
+		g := s.grant(func(g *grants.Grant) { pending(g); g.Agent.ID = id })
+		page := s.page(s.human(s.alice))
+		if !strings.Contains(page, "<bdi>"+want+"</bdi>") {
+			t.Errorf("the page does not show %q as %s", g.Agent.ID, want)
+		}
+	}
+}

@@ -57,13 +57,14 @@ type Page struct {
 // A PageAgent is one grant and all that there is about it.
 type PageAgent struct {
 	Grant
-	Path     string
-	Used     *LastUse     // nil if the grant was never used
-	Sessions []Activity   // live ones
-	Deeds    []PageDeed   // the latest first
-	Allowed  []PageAction // what Grant.Actions names
-	Offered  []PageAction // what an owner can allow
-	Periods  []PagePeriod // how long an owner can allow it for
+	Path         string
+	Used         *LastUse     // nil if the grant was never used
+	Sessions     []Activity   // live ones, the latest seen first
+	MoreSessions int          // live sessions that are not in Sessions
+	Deeds        []PageDeed   // the latest first
+	Allowed      []PageAction // what Grant.Actions names
+	Offered      []PageAction // what an owner can allow
+	Periods      []PagePeriod // how long an owner can allow it for
 }
 
 // MayHaveFull reports whether AccessFull would mean anything: some scenarios
@@ -152,7 +153,7 @@ func (p *Policy) newPage(o Overview) Page {
 
 func (p *Policy) newPageAgent(g Grant, o Overview) PageAgent {
 	g.Agent, g.Name, g.Model, g.RequestedFrom = showAgent(g.Agent), claims.Show(g.Name), claims.Show(g.Model), claims.Show(g.RequestedFrom)
-	a := PageAgent{Grant: g, Path: p.path(), Periods: p.periods()}
+	a := PageAgent{Grant: g, Path: p.path(), Periods: p.periods(), MoreSessions: o.MoreSessions[g.ID]}
 	for _, use := range o.Uses {
 		if use.GrantID == g.ID {
 			use.RemoteAddr = claims.Show(use.RemoteAddr)
@@ -179,8 +180,9 @@ func (p *Policy) newPageAgent(g Grant, o Overview) PageAgent {
 	return a
 }
 
+// showAgent writes an agent so that an owner who compares it sees each difference.
 func showAgent(a authagent.Agent) authagent.Agent {
-	return authagent.Agent{Issuer: claims.Show(a.Issuer), ID: claims.Show(a.ID)}
+	return authagent.Agent{Issuer: claims.Spell(a.Issuer), ID: claims.Spell(a.ID)}
 }
 
 func (p *Policy) newPageDeed(d Deed) PageDeed {
@@ -267,6 +269,7 @@ type overviewJSON struct {
 	Sessions  []Activity     `json:"sessions"`
 	Uses      []LastUse      `json:"uses"`
 	Deeds     []Deed         `json:"deeds"`
+	More      map[string]int `json:"more_sessions,omitempty"`
 }
 
 type approvalJSON struct {
@@ -280,7 +283,7 @@ func (p *Policy) newApprovalJSON(a Approval) approvalJSON {
 }
 
 func (p *Policy) newOverviewJSON(o Overview) overviewJSON {
-	out := overviewJSON{Grants: list(o.Grants), Approvals: []approvalJSON{}, Sessions: list(o.Sessions), Uses: list(o.Uses), Deeds: list(o.Deeds)}
+	out := overviewJSON{Grants: list(o.Grants), Approvals: []approvalJSON{}, Sessions: list(o.Sessions), Uses: list(o.Uses), Deeds: list(o.Deeds), More: o.MoreSessions}
 	for _, a := range o.Approvals {
 		out.Approvals = append(out.Approvals, p.newApprovalJSON(a))
 	}
