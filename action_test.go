@@ -404,7 +404,7 @@ func TestApprovalRequest(t *testing.T) {
 		}
 	}
 	add("no query", digest(c, "POST", "/pay/x", "amount=1", typ, "text/plain"))
-	add("content type", digest(c, "POST", "/pay/x?to=bob&n=1", "amount=1", typ, "application/json"))
+	add("content type", digest(c, "POST", "/pay/x?to=bob&n=1", "amount=1", typ, "text/csv"))
 	add("key", digest(c, "POST", "/pay/x?to=bob&n=1", "amount=1", typ, "text/plain", "Idempotency-Key", "1"))
 	add("another key", digest(c, "POST", "/pay/x?to=bob&n=1", "amount=1", typ, "text/plain", "Idempotency-Key", "2"))
 	add("body", digest(c, "POST", "/pay/x?to=bob&n=1", "amount=2", typ, "text/plain"))

@@ -32,7 +32,8 @@
 // A guard whose name begins with Require lets nobody through whom it has not
 // recognised: agents by their session, people by Config.Human. Where a browser has the
 // cookie of an agent's session, even of one that has ended, nobody in it is a person
-// until somebody signs out. The table is in docs/guards.md.
+// until somebody signs out, an agent signs in, or the cookie's Max-Age is over. The table is
+// in docs/guards.md.
 //
 // # Who is who
 //

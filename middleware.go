@@ -295,7 +295,9 @@ func (r ActionRequest) count(f func() error) error {
 //
 // Refused are requests with a body of more than 16 KiB or an address of more than 8
 // KiB, since the owner sees all of it; with a Content-Encoding, a Content-Range, several
-// Content-Types or an Upgrade, since the owner would not see what they mean. Whatever
+// Content-Types or an Upgrade, since the owner would not see what they mean; and with
+// a query, form or JSON that is malformed or that programs read in different ways: a
+// semicolon in a form, a name twice in JSON. docs/owner-approval.md has all of it. Whatever
 // parses forms or reads bodies (CSRF check, method override, logger) goes inside: where
 // it has done so outside, agents get status 500, and the log says why.
 //
@@ -755,8 +757,9 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session
 }
 
 // over says that a session does not hold any more. The client keeps its cookie, as
-// one of a session that has ended, until somebody signs out or an agent signs in:
-// without it the browser would be the person's again who is signed in there.
+// one of a session that has ended, until somebody signs out, an agent signs in, or the
+// cookie's Max-Age is over: without it the browser would be the person's again who is
+// signed in there.
 func (rp *RelyingParty) over(w http.ResponseWriter, s *Session) error {
 	if own, ok := rp.sessions.(*storeSessions); ok {
 		own.unset(w) // no fresh cookie for a session that has ended

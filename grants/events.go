@@ -3,12 +3,14 @@ package grants
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/internal/limit"
 )
 
 // The events of this package, for Policy.Audit, and the kinds of notices.
@@ -47,7 +49,7 @@ type Notice struct {
 
 // Text says in plain English what has happened. All of it is the site's and
 // constant but for the agent's ID, which whoever registered the agent has chosen: one that is not a
-// plain word, and could have a text or an address of its own in it, is left out.
+// short plain word, and could have a text or an address of its own in it, is left out.
 func (n Notice) Text() string {
 	switch {
 	case n.Count == 2:
@@ -92,13 +94,17 @@ func (n Notice) text() string {
 	return "There is news about the " + agent + "."
 }
 
-// named is "agent" and its ID, if that is nothing but a word: a mail that says
-// "agent Win at evil.example asks ..." would be an attacker's, in the site's name.
+// maxNamed is how long an ID may be that is named in a mail.
+const maxNamed = 24
+
+// named is "agent" and its ID, if that is nothing but a short word, or two: a mail that
+// says "agent Win_at_evil_example asks ..." would be an attacker's, in the site's name.
 func named(id string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_'
 	}
-	if id == "" || len(id) > 64 || strings.ContainsFunc(id, func(r rune) bool { return !plain(r) }) {
+	parts := strings.FieldsFunc(id, func(r rune) bool { return r == '-' || r == '_' })
+	if len(id) > maxNamed || len(parts) < 1 || len(parts) > 2 || strings.ContainsFunc(id, func(r rune) bool { return !plain(r) }) {
 		return "agent"
 	}
 	return "agent " + id
@@ -228,21 +234,55 @@ func (p *Policy) record(ctx context.Context, e authagent.Event) error {
 	if e.UserID == "" || e.GrantID == "" || e.Outcome != authagent.OutcomeOK && p.noes.Allow(e.GrantID) > 0 {
 		return nil
 	}
-	return p.store.AddDeed(ctx, Deed{
+	d := Deed{
 		GrantID: e.GrantID, UserID: e.UserID, At: e.Time, Event: e.Name, Action: e.Action, Route: e.Route, Outcome: e.Outcome, Reason: e.Reason,
-	})
+	}
+	if p.repeats(e).Allow(strings.Join([]string{d.GrantID, string(d.Event), d.Action, d.Route, d.Outcome}, "\x00")) > 0 {
+		return nil
+	}
+	return p.store.AddDeed(ctx, d)
 }
 
-// seen remembers which sessions were recorded within the last minute, so that a
-// request costs a write now and then only. The zero value is ready.
+// repeats bounds how often the same deed is recorded.
+func (p *Policy) repeats(e authagent.Event) *limit.Limiter {
+	reads := e.Method == http.MethodGet || e.Method == http.MethodHead
+	if e.Name == authagent.EventActionPerformed && e.Outcome == authagent.OutcomeOK && !reads {
+		return p.changes
+	}
+	return p.routine
+}
+
+// kind is the same for deeds that are the same to an owner, but for their time.
+func (d Deed) kind() Deed {
+	d.At, d.UserID, d.Reason = time.Time{}, "", ""
+	return d
+}
+
+// shownDeeds returns what an owner is shown of deeds, the latest first. Of each grant
+// each kind is there, whatever else the agent does, and however much others do.
+func shownDeeds(all []Deed) (shown []Deed) {
+	of, same := make(map[string]int), make(map[Deed]int)
+	for _, d := range all {
+		same[d.kind()]++
+		if n := same[d.kind()]; n == 1 || n <= maxSame && of[d.GrantID] < maxDeeds {
+			of[d.GrantID]++
+			shown = append(shown, d)
+		}
+	}
+	return shown
+}
+
+// seen remembers which sessions were recorded from which network within the last
+// minute, so that a request costs a write now and then only. The zero value is ready.
 type seen struct {
 	mu    sync.Mutex
 	at    map[string]time.Time
 	swept time.Time
 }
 
-// first reports whether a session is seen for the first time in a minute.
-func (s *seen) first(id string, now time.Time) bool {
+// first reports whether a session is seen from a network for the first time in a minute.
+func (s *seen) first(session, network string, now time.Time) bool {
+	id := session + " " + network
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.at == nil {
@@ -259,6 +299,6 @@ func (s *seen) first(id string, now time.Time) bool {
 		}
 		s.swept = now
 	}
-	s.at[strings.Clone(id)] = now // lest it holds on to all of the session that it is a part of
+	s.at[id] = now
 	return true
 }

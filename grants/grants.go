@@ -213,6 +213,8 @@ type Policy struct {
 	fallback atomic.Pointer[func(context.Context, authagent.Event)] // for events, without Audit
 	moves    *limit.Limiter                                         // notices of new networks, by grant
 	noes     *limit.Limiter                                         // deeds that were refused, by grant
+	changes  *limit.Limiter                                         // deeds that changed something, by kind
+	routine  *limit.Limiter                                         // other deeds, by kind
 	humans   *limit.Limiter                                         // looks for the account of who sees the page
 }
 
@@ -231,7 +233,8 @@ type EmailApproval struct {
 func OwnerApproval(store Store) *Policy {
 	p := &Policy{
 		store: store, filing: make(turn, 1), shadow: newShadow(),
-		moves: limit.New(maxMoves, time.Hour), noes: limit.New(maxNoes, time.Hour), humans: limit.New(1, time.Hour),
+		moves: limit.New(maxMoves, time.Hour), noes: limit.New(maxNoes, time.Hour),
+		changes: limit.New(maxChanges, 24*time.Hour), routine: limit.New(maxRoutine, 24*time.Hour), humans: limit.New(1, time.Hour),
 	}
 	p.post = newPost(p)
 	lost := func(why string) { p.logger().Error("grants: audit event lost", "why", why) }
@@ -252,6 +255,13 @@ const (
 	// maxNoes is how many refused or waiting requests of an agent its owner is shown
 	// in an hour: with a flood of them an agent could hide what it did.
 	maxNoes = 20
+
+	// maxChanges is how many equal changes by an agent are recorded in 24 hours, and
+	// maxRoutine how many equal sign-ins, reads and refusals: so few that readDeeds
+	// reach back for days. Of equal ones an owner is shown maxSame.
+	maxChanges = 20
+	maxRoutine = 5
+	maxSame    = 5
 
 	// maxMoves is how many notices of new networks an owner gets in an hour about
 	// one agent, which may have as many networks as it likes.
@@ -627,17 +637,18 @@ func (p *Policy) CheckSession(ctx context.Context, s *authagent.Session) error {
 		return authagent.ErrLink
 	}
 	s.Access, s.Actions = g.Access, g.Actions
-	if p.touched.first(s.ID, now) {
-		p.touch(ctx, s, g, now)
+	network := or(limit.Network(s.RemoteAddr), s.RemoteAddr)
+	if p.touched.first(s.ID, network, now) {
+		p.touch(ctx, s, g, network, now)
 	}
 	return nil
 }
 
 // touch records that a grant is used. It is for owners to see, and no reason to
 // refuse a request.
-func (p *Policy) touch(ctx context.Context, s *authagent.Session, g Grant, now time.Time) {
+func (p *Policy) touch(ctx context.Context, s *authagent.Session, g Grant, network string, now time.Time) {
 	use, err := p.store.Touch(ctx, Activity{
-		SessionID: s.ID, GrantID: s.GrantID, UserID: s.UserID, RemoteAddr: s.RemoteAddr, Network: or(limit.Network(s.RemoteAddr), s.RemoteAddr),
+		SessionID: s.ID, GrantID: s.GrantID, UserID: s.UserID, RemoteAddr: s.RemoteAddr, Network: network,
 		StartedAt: s.StartedAt, SeenAt: now, ExpiresAt: s.ExpiresAt,
 	})
 	switch {

@@ -240,7 +240,7 @@ func (m *Memory) OwnerUses(_ context.Context, userID string) ([]LastUse, error) 
 }
 
 // keptDeeds is how many deeds are kept for each account.
-const keptDeeds = 200
+const keptDeeds = readDeeds
 
 // AddDeed implements [ActivityStore].
 func (m *Memory) AddDeed(_ context.Context, d Deed) error {

@@ -112,7 +112,7 @@ func signsIn(t *testing.T, s *sqlstore.Store, name string) {
 func namedSite(t *testing.T, s *sqlstore.Store, name string) *site {
 	t.Helper()
 	site := newSite(t, s, func(c *authagent.Config, s *sqlstore.Store, users *memstore.Users) {
-		c.Scenario = authagent.ContextualProfile(users, s.Profiles(), authagent.TrustEmail)
+		c.Scenario = authagent.ContextualProfile(users, s.Profiles(), authagent.InsecureTrustEmail)
 	})
 	site.agent = site.as.AddAgent(authagenttest.Agent{ID: "agent_named", Email: "alice@example.com", Name: name, Model: name})
 	return site
