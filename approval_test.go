@@ -282,6 +282,90 @@ func TestUnshown_APR_2(t *testing.T) {
 	}
 }
 
+// TestOneMeaning: a request that programs read in different ways, or that is larger
+// than an owner's page or a store can take, is not put before an owner.
+func TestOneMeaning(t *testing.T) {
+	b := newBench(t)
+	c := b.browser()
+	b.mustSignIn(c, b.agent)
+	asked := 0
+	guarded := b.rp.RequireApproval("a:do", approverFunc(func(authagent.ActionRequest) (string, error) { asked++; return "", nil }), "csrf")(
+		http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	const multi, json, xml = "multipart/form-data; boundary=b", "application/json", "application/xml"
+	part := func(header string) string { return "--b\r\n" + header + "\r\n\r\nx\r\n--b--\r\n" }
+	for _, test := range []struct {
+		name, method, target, contentType, body string
+		status                                  int
+	}{
+		{"APR-9 form", "", "", formType, "a=1+2&b=%20&&a", 200},
+		{"APR-9 form, nothing", "", "", formType, "", 200},
+		{"APR-9 form, semicolon", "", "", formType, "a=b;c=d", 400},
+		{"APR-9 form, only a semicolon", "", "", formType, "a=b&;", 400},
+		{"APR-9 form, escape", "", "", formType, "a=%zz", 400},
+		{"APR-9 form, half an escape", "", "", formType, "a=%4", 400},
+		{"APR-9 form, not UTF-8", "", "", formType, "a=\xff", 400},
+		{"APR-9 form, escaped, not UTF-8", "", "", formType, "a=%ff", 400},
+		{"APR-9 form, type has a tail", "", "", formType + "; x", "a=b", 400},
+		{"APR-9 form, two types in one", "", "", formType + ", " + json, "a=b", 400},
+		{"APR-9 form, ends with a semicolon", "", "", formType + ";", "a=b", 200},
+		{"APR-9 form, charset", "", "", formType + "; charset=UTF-8", "a=b", 200},
+		{"APR-9 form, another charset", "", "", formType + "; charset=ibm037", "a=b", 400},
+		{"APR-9 form that is JSON", "", "", formType, `{"a":"b"}`, 400},
+		{"APR-9 form that is JSON but for what is ignored", "", "", formType, `csrf=1&{"a":"b"}`, 400},
+		{"APR-9 multipart", "", "", multi, part(`Content-Disposition: form-data; name="a"`), 200},
+		{"APR-9 multipart, the type first", "", "", multi, part("Content-Type: text/plain\r\nContent-Disposition: form-data; name=a"), 200},
+		{"APR-9 multipart, file", "", "", multi, part(`Content-Disposition: form-data; name="a"; filename="x"`), 200},
+		{"APR-9 multipart, no boundary", "", "", "multipart/form-data", part(`Content-Disposition: form-data; name="a"`), 400},
+		{"APR-9 multipart, something before", "", "", multi, "hidden\r\n" + part(`Content-Disposition: form-data; name="a"`), 400},
+		{"APR-9 multipart, malformed disposition", "", "", multi, part(`Content-Disposition: form-data; name="a"; x`), 400},
+		{"APR-9 multipart, name of the file in another way", "", "", multi, part(`Content-Disposition: form-data; name="a"; filename*=utf-8''%61`), 400},
+		{"APR-9 multipart, encoded", "", "", multi, part("Content-Disposition: form-data; name=a\r\nContent-Transfer-Encoding: quoted-printable"), 400},
+		{"APR-9 parts of another kind", "", "", "multipart/mixed; boundary=b", part("Content-Disposition: form-data; name=a"), 400},
+		{"APR-9 JSON", "", "", json, ` {"a":[{"a":"\u00e4"},{"a":null}],"b":1e3} `, 200},
+		{"APR-9 JSON, cut off", "", "", json, `{"a":`, 400},
+		{"APR-9 JSON, something after", "", "", json, `{"a":1} x`, 400},
+		{"APR-9 JSON, another after", "", "", json, `{"a":1}{"a":2}`, 400},
+		{"APR-9 JSON, another type", "", "", "text/plain", `{"a":1,"\u0061":2}`, 400},
+		{"APR-9 JSON, no type, something after", "", "", "", `{"a":1} x`, 400},
+		{"APR-9 JSON, a mark before", "", "", "text/plain", "\ufeff{\"a\":1}", 400},
+		{"APR-9 JSON, by the line", "", "", "application/x-ndjson", "{\"a\":1}\n{\"a\":2}\n", 200},
+		{"APR-9 JSON, a name twice", "", "", json, `{"a":1,"b":{"c":1},"\u0061":2}`, 400},
+		{"APR-9 JSON, a name twice but for its case", "", "", "application/merge-patch+json", `{"id":1,"ID":2}`, 400},
+		{"APR-9 JSON, a name twice to Unicode", "", "", json, `{"kind":1,"\u212aind":2}`, 400},
+		{"APR-9 JSON, half a character", "", "", json, `{"a":"\ud800"}`, 400},
+		{"APR-9 JSON, not UTF-8", "", "", json, "{\"a\":\"\xff\"}", 400},
+		{"APR-9 text", "", "", "text/plain", "[1: a note", 200},
+		{"APR-9 XML", "", "", xml, `<?xml version="1.0" encoding="UTF-8"?><a b="c">d &amp; e</a>`, 200},
+		{"APR-9 XML, references", "", "", xml, "<a>&#109;</a>", 400},
+		{"APR-9 XML, comment", "", "", "image/svg+xml", "<a>b<!-- --></a>", 400},
+		{"APR-9 XML, another encoding", "", "", "text/plain", `<?xml version="1.0" encoding="utf-7"?><a/>`, 400},
+		{"APR-9 XML, not UTF-8", "", "", xml, "\xfe\xff\x00<", 400},
+		{"APR-9 query", "", "?a=b&a=%2B", "", "", 200},
+		{"APR-9 query, semicolon", "", "?a=b&;", "", "", 400},
+		{"APR-9 query, not UTF-8", "", "?a=%ff", "", "", 400},
+		{"APR-9 path, not UTF-8", "", "/%ff", "", "", 400},
+		{"APR-11 method", strings.Repeat("A", 32), "", "", "", 200},
+		{"APR-11 long method", strings.Repeat("A", 33), "", "", "", 413},
+		{"APR-11 long content type", "", "", "text/plain; a=" + strings.Repeat("x", 4096), "x", 413},
+		{"APR-12 fields", "", "?" + strings.Repeat("a&", 250), formType, strings.Repeat("a&", 250), 200},
+		{"APR-12 too many fields", "", "?" + strings.Repeat("a&", 250), formType, strings.Repeat("a&", 251), 413},
+		{"APR-12 too many fields that are ignored", "", "", formType, strings.Repeat("csrf&", 501), 413},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			asked = 0
+			r := b.withCookies(c, httptest.NewRequest(or(test.method, "POST"), "/pay"+test.target, strings.NewReader(test.body)))
+			if test.contentType != "" {
+				r.Header.Set("Content-Type", test.contentType)
+			}
+			w := httptest.NewRecorder()
+			guarded.ServeHTTP(w, r)
+			if want := map[bool]int{true: 1}[test.status == 200]; w.Code != test.status || asked != want {
+				t.Errorf("%d, want %d; asked %d times: %s", w.Code, test.status, asked, w.Body)
+			}
+		})
+	}
+}
+
 // TestOverrides_APR_3 is APR-3: headers that claim another method or address, and those
 // that CGI takes for others, do not reach the handler in any spelling.
 func TestOverrides_APR_3(t *testing.T) {
@@ -366,13 +450,11 @@ func TestForms(t *testing.T) {
 		"multipart, a part inside the token": {[2]string{multi("one"), twoFields("one", "1", "t1")},
 			[2]string{multi("two"), twoFields("two", "1", "x\r\n--one\r\nContent-Disposition: form-data; name=\"amount\"\r\n\r\n9")}, 200, "",
 			"[1]", "[x\r\n--one\r\nContent-Disposition: form-data; name=\"amount\"\r\n\r\n9]"},
-		"urlencoded":                      {[2]string{formType, "csrf=t1&amount=1"}, [2]string{formType, "amount=1&csrf=t2"}, 200, "amount=1", "[1]", "[t2]"},
-		"urlencoded, another order":       {[2]string{formType, "amount=1&amount=2"}, [2]string{formType, "amount=2&amount=1"}, 202, "", "", ""},
-		"urlencoded, escaped":             {[2]string{formType, "amount=1+2&csrf=x"}, [2]string{formType, "amount=%31%202"}, 200, "amount=1+2", "[1 2]", "[]"},
-		"urlencoded, a name split":        {[2]string{formType, "amount=1&b=2"}, [2]string{formType, "amount=1%26b=2"}, 202, "", "", ""},
-		"another kind of form":            {[2]string{multi("one"), twoFields("one", "1", "")}, [2]string{formType, "amount=1&csrf="}, 202, "", "", ""},
-		"no form that all read alike":     {[2]string{formType, "amount=1;csrf=1"}, [2]string{formType, "amount=1;csrf=2"}, 202, "", "", ""},
-		"multipart with something before": {[2]string{multi("one"), "hidden\r\n" + twoFields("one", "1", "t1")}, [2]string{multi("one"), twoFields("one", "1", "t1")}, 202, "", "", ""},
+		"urlencoded":                {[2]string{formType, "csrf=t1&amount=1"}, [2]string{formType, "amount=1&csrf=t2"}, 200, "amount=1", "[1]", "[t2]"},
+		"urlencoded, another order": {[2]string{formType, "amount=1&amount=2"}, [2]string{formType, "amount=2&amount=1"}, 202, "", "", ""},
+		"urlencoded, escaped":       {[2]string{formType, "amount=1+2&csrf=x"}, [2]string{formType, "amount=%31%202"}, 200, "amount=1+2", "[1 2]", "[]"},
+		"urlencoded, a name split":  {[2]string{formType, "amount=1&b=2"}, [2]string{formType, "amount=1%26b=2"}, 202, "", "", ""},
+		"another kind of form":      {[2]string{multi("one"), twoFields("one", "1", "")}, [2]string{formType, "amount=1&csrf="}, 202, "", "", ""},
 		"a file of that name": {
 			[2]string{multi("b"), strings.Replace(twoFields("b", "1", "t1"), `name="csrf"`, `name="csrf"; filename="x"`, 1)},
 			[2]string{multi("b"), strings.Replace(twoFields("b", "1", "t2"), `name="csrf"`, `name="csrf"; filename="x"`, 1)}, 202, "", "", ""},

@@ -32,7 +32,8 @@
 // A guard whose name begins with Require lets nobody through whom it has not
 // recognised: agents by their session, people by Config.Human. Where a browser has the
 // cookie of an agent's session, even of one that has ended, nobody in it is a person
-// until somebody signs out. The table is in docs/guards.md.
+// until somebody signs out, an agent signs in, or the cookie's Max-Age is over. The table is
+// in docs/guards.md.
 //
 // # Who is who
 //
@@ -98,8 +99,10 @@ import (
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/signpost"
 	"github.com/authagent-go/authagent/internal/sink"
+	"github.com/authagent-go/authagent/internal/tally"
 	"github.com/authagent-go/authagent/internal/tokens"
 	"github.com/authagent-go/authagent/internal/wire"
+	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -188,8 +191,21 @@ type Config struct {
 	// Logger gets what an operator wants to know; nil means slog.Default().
 	Logger *slog.Logger
 
-	// Audit gets every event. A slow or broken function does not hold up
-	// sign-ins, but loses events when 4096 are waiting.
+	// Rules hold all agents, for a scenario whose LinkPolicy has no rules of its own,
+	// such as FreshProfile: grants.OwnerApproval(store) reads those of the store, the
+	// kill switch included. By default a LinkPolicy that is Rules is asked, if any.
+	Rules Rules
+
+	// Audit gets every event, and those of grants.Policy where Policy.Audit is not set.
+	// The default is Policy.Audit. It is safe for concurrent use. A slow or broken
+	// function does not hold up sign-ins, but loses events when 4096 are waiting.
+	//
+	// Refused requests are counted, so that a client cannot flood the trail: the first
+	// of a kind is passed on at once, and those of the next minute together, as one
+	// event with their number in Count and a context of no request. The context of any
+	// other event is the request's, and does not end with it. What was done, what
+	// waits for an owner, and sign-ins and sessions that ended are never counted
+	// together. Logger gets each refusal, with its request ID. See [audit.Event].
 	Audit func(context.Context, audit.Event)
 
 	// Pages replaces pages of the package: the template "refused", which says why a
@@ -389,7 +405,9 @@ type relyingParty struct {
 	tokens    *tokens.Keeper // nil if none are kept
 	server    *wire.Server
 	identity  *identity.Verifier
+	actions   wiring.Actions // that routes are guarded by
 	audit     *sink.Sink[delivery]
+	refusals  *tally.Tally[audit.Event, audit.Event] // on their way to audit
 	pages     *answer.Pages
 	signpost  *signpost.Site
 	challenge string          // the signpost's
@@ -408,6 +426,7 @@ func New(c Config) (*RelyingParty, error) {
 	if err != nil {
 		return nil, err
 	}
+	c = c.joined()
 	dev := redirectURL.Scheme == "http"
 	if _, forgets := c.Revocations.(*memory.Revocations); forgets && !dev {
 		c.Logger.Warn("authagent: Config.Revocations is not set: a restart of this process undoes logouts and ended sessions")
@@ -438,7 +457,39 @@ func New(c Config) (*RelyingParty, error) {
 	rp.challenge, rp.links = rp.signpost.Challenge(), rp.signpost.Links()
 	rp.nobody = answer.Prepare((&failure{cause: errNobody, signpost: rp.signpost}).problem())
 	rp.audit = sink.New(rp.deliver, func(why string) { rp.config.Logger.Error("authagent: audit event lost", "why", why) })
+	rp.refusals = tally.New[audit.Event](time.Minute, rp.deliverCounted)
 	return rp, rp.openCookies(redirectURL)
+}
+
+// joined has the scenario obey Config.Rules, and the link policy or those rules get
+// the events.
+func (c Config) joined() Config {
+	for _, part := range [...]any{linkPolicy(c.Scenario), c.Rules} {
+		observed, ok := part.(interface {
+			Observer(audit func(context.Context, audit.Event)) func(context.Context, audit.Event)
+		})
+		if !ok {
+			continue
+		}
+		site, observe := c.Audit, observed.Observer(c.Audit)
+		c.Audit = func(ctx context.Context, e audit.Event) {
+			defer observe(ctx, e) // even if the site's function panics
+			if site != nil {
+				site(ctx, e)
+			}
+		}
+	}
+	c.Scenario = obeying(c.Rules, c.Scenario)
+	return c
+}
+
+// linkPolicy returns the LinkPolicy of a scenario, or nil if it is not known to
+// have one.
+func linkPolicy(s Scenario) LinkPolicy {
+	if s, ok := scenarioAs[interface{ policy() LinkPolicy }](s); ok {
+		return s.policy()
+	}
+	return nil
 }
 
 // formOrigins are where the form of RequirePOST leads by redirect: browsers on
@@ -567,6 +618,7 @@ func (c Config) check() (*url.URL, error) {
 	if redirectURL != nil {
 		callback = redirectURL.Path
 	}
+	c.checkRules(bad)
 	c.checkPages(bad, callback, dev)
 	c.Paths.check(bad, callback)
 	c.Limits.check(bad)
@@ -642,6 +694,19 @@ func (c Config) checkPages(bad bad, callback string, dev bool) {
 	}
 	if c.Pages != nil && c.Pages.Lookup(answer.Refused) == nil && c.Pages.Lookup(answer.SignedOut) == nil {
 		bad("Pages", "has neither the template %q nor %q", answer.Refused, answer.SignedOut)
+	}
+}
+
+func (c Config) checkRules(bad bad) {
+	if c.Rules == nil {
+		return
+	}
+	if _, has := linkPolicy(c.Scenario).(Rules); has {
+		bad("Rules", "the scenario's LinkPolicy has rules, which count without this setting: leave it out")
+	} else if checker, ok := c.Rules.(interface{ Check() error }); ok {
+		if err := checker.Check(); err != nil {
+			bad("Rules", "%w", err)
+		}
 	}
 }
 
@@ -721,7 +786,7 @@ func (p Provider) check(bad bad, dev bool) {
 // A Finding is one thing that [RelyingParty.Check] found wrong. Its texts are for
 // whoever runs the site, and contain no secret.
 type Finding struct {
-	Setting  string     `json:"setting"`  // the field of Config that it is about, or "clock"
+	Setting  string     `json:"setting"`  // the field of Config that it is about, "clock", or a guard: "RequireAction"
 	Severity slog.Level `json:"severity"` // slog.LevelError: sign-ins fail; slog.LevelWarn: look at it
 	Problem  string     `json:"problem"`  // what is wrong
 	Remedy   string     `json:"remedy"`   // how to mend it
@@ -730,19 +795,23 @@ type Finding struct {
 // Check compares the settings with the server as it is now, and returns what is
 // wrong: that the server cannot be reached, calls itself something else or lacks
 // what is needed, refuses client ID, secret or redirect URI, or that the clocks
-// are apart. It is for a deployment's check, a health page or the command
+// are apart. It also names actions that routes are guarded by and that do not fit what
+// owners can allow; these are logged as well, at the first request. It is for a
+// deployment's check, a health page or the command
 // authagent; sign-ins neither need it nor notice it. It takes a few requests, each
 // bounded like those of a sign-in.
 //
 // It risks no code: it sends an authorization request whose secrets it throws
 // away, which a published Auth Agent server keeps for two minutes, and a code and
 // a refresh token that it made up. A server is free to refuse these without having
-// looked at the secret; then a wrong secret goes unnoticed.
+// looked at the secret; then its revocation or introspection endpoint is asked, and
+// without those a wrong secret goes unnoticed. CheckSite looks at the site.
 func (rp *RelyingParty) Check(ctx context.Context) []Finding {
 	found := checkup.Run(ctx, rp.server.Fresh(), checkup.Settings{
 		Issuer: rp.config.Issuer, ClientID: rp.config.ClientID, RedirectURL: rp.config.RedirectURL,
 		Encoding: tokenEncodings()[rp.config.Provider.TokenEncoding], Auth: clientAuths()[rp.config.Provider.ClientAuth], Scopes: rp.config.Provider.Scopes,
 		NeedsUserInfo: slices.Contains(rp.config.Provider.Scopes, "email"), NeedsIntrospect: rp.config.Provider.Introspect,
+		ReadsTokens: len(rp.config.Provider.TokenKey) > 0,
 		AuthorizationURL: func(endpoint string) (string, error) {
 			request, err := rp.newAuthorizationRequest(&wire.Metadata{Authorization: endpoint})
 			if err != nil {
@@ -751,6 +820,37 @@ func (rp *RelyingParty) Check(ctx context.Context) []Finding {
 			return request.url(newLogin("/")), nil
 		},
 	})
+	findings := asFindings(found)
+	rp.actions.Each(func(a *wiring.Action) {
+		if err := a.Err(); err != nil {
+			findings = append(findings, Finding{
+				Setting: a.Guard, Severity: slog.LevelWarn, Problem: fmt.Sprintf("%q: %v.", a.Name, err),
+				Remedy: "Correct the name at the route, or in the settings of what asks the owner.",
+			})
+		}
+	})
+	return findings
+}
+
+// CheckSite asks the site itself, at an address like "https://shop.example" or one
+// behind its proxy, and returns which handler is not mounted where the settings say:
+// LoginHandler, CallbackHandler, LogoutHandler, DiscoveryHandler if DiscoveryPath is
+// set, and grants.Handler at each of ownersPages, which are values of Policy.Path.
+// Settings that are no fields of Config are called "Policy.Path" and "site".
+//
+// Each request is one that the handler refuses before it does anything, so that no
+// login is started and no session ended. The refusals are in the log and the audit
+// trail. Requests are sent by Config.Provider.HTTPClient.
+func (rp *RelyingParty) CheckSite(ctx context.Context, address string, ownersPages ...string) []Finding {
+	c := rp.config
+	return asFindings(checkup.RunSite(ctx, rp.server, checkup.Site{
+		Address: address, Login: c.Paths.Login, Callback: rp.callback, Logout: c.Paths.Logout, Discovery: c.Paths.Discovery, Owners: ownersPages,
+		NotNavigation: string(reasons.NotNavigation), Method: string(reasons.MethodNotAllowed), CrossOrigin: string(reasons.CrossOrigin),
+		OwnAnswers: c.ErrorHandler != nil,
+	}))
+}
+
+func asFindings(found []checkup.Finding) []Finding {
 	findings := make([]Finding, len(found))
 	for i, f := range found {
 		findings[i] = Finding(f)
@@ -912,7 +1012,7 @@ func (rp *RelyingParty) ConnectHandler() http.Handler {
 func (rp *RelyingParty) connect(ctx context.Context, in *SignIn, login *login) error {
 	scenario, ok := scenarioAs[connector](rp.config.Scenario)
 	if !ok {
-		return siteError("connect agent", errors.New("the scenario has no method Connect"))
+		return siteError("connect agent", errNoConnector)
 	}
 	if err := rp.protect("connect agent", func() error { return scenario.Connect(ctx, in, login.HumanID) }); err != nil {
 		e := asFailure(siteError("connect agent", err))

@@ -180,7 +180,7 @@ func TestReportedError_CB_7_CB_12(t *testing.T) {
 				}
 			}
 			// With the state, an error uses the login up: here, and where its cookie was copied to.
-			if failed := b.events.named(audit.LoginFailed); len(failed) != 4 || failed[2].Reason != want.reason || failed[3].Reason != problem.Reason("state_mismatch") {
+			if failed := b.logged(audit.LoginFailed); len(failed) != 4 || failed[2].Reason != want.reason || failed[3].Reason != problem.Reason("state_mismatch") {
 				t.Errorf("events %+v", failed)
 			}
 			b.mustReject(replay, "/auth/agent/callback?code=a&state="+state, problem.Reason("state_used"))

@@ -102,12 +102,12 @@ func TestConfig(t *testing.T) {
 		{"no client ID", func(c *config) { c.ClientID = "" }, "ClientID"},
 		{"no client secret", func(c *config) { c.ClientSecret = "" }, "ClientSecret"},
 		{"no scenario", func(c *config) { c.Scenario = nil }, "Scenario"},
-		{"no users", func(c *config) { c.Scenario = authagent.FullAccount(nil, authagent.TrustEmail) }, "Scenario"},
+		{"no users", func(c *config) { c.Scenario = authagent.FullAccount(nil, authagent.InsecureTrustEmail) }, "Scenario"},
 		{"no link policy", func(c *config) { c.Scenario = authagent.FullAccount(users, nil) }, "Scenario"},
 		{"no profiles", func(c *config) { c.Scenario = authagent.FreshProfile(nil) }, "Scenario"},
-		{"no profiles beside users", func(c *config) { c.Scenario = authagent.ContextualProfile(users, nil, authagent.TrustEmail) }, "Scenario"},
+		{"no profiles beside users", func(c *config) { c.Scenario = authagent.ContextualProfile(users, nil, authagent.InsecureTrustEmail) }, "Scenario"},
 		{"scopes without email", func(c *config) {
-			c.Scenario, c.Provider.Scopes = authagent.ContextualProfile(users, profiles, authagent.TrustEmail), []string{"profile"}
+			c.Scenario, c.Provider.Scopes = authagent.ContextualProfile(users, profiles, authagent.InsecureTrustEmail), []string{"profile"}
 		}, "Provider.Scopes"},
 		{"two scopes in one", func(c *config) { c.Provider.Scopes = []string{"profile email"} }, "Provider.Scopes"},
 		{"endpoint over http", func(c *config) { c.Provider.Endpoints.Token = "http://as.example/token" }, "Provider.Endpoints.Token"},

@@ -222,7 +222,7 @@ func TestSignInByPOST(t *testing.T) {
 // TestRefusalsPointTheWay: what comes with a refusal.
 func TestRefusalsPointTheWay(t *testing.T) {
 	b := newDiscoveryBench(t, func(b *bench, c *authagent.Config) {
-		c.Scenario = authagent.ContextualProfile(b.users, b.profiles, authagent.TrustEmail)
+		c.Scenario = authagent.ContextualProfile(b.users, b.profiles, authagent.InsecureTrustEmail)
 	})
 	reader := b.browser()
 	b.mustSignIn(reader, b.agent)
@@ -277,7 +277,7 @@ func TestRefusalsPointTheWay(t *testing.T) {
 // TestDiscovery: each form of the document.
 func TestDiscovery(t *testing.T) {
 	b := newDiscoveryBench(t, func(b *bench, c *authagent.Config) {
-		c.Scenario = authagent.ContextualProfile(b.users, b.profiles, authagent.TrustEmail)
+		c.Scenario = authagent.ContextualProfile(b.users, b.profiles, authagent.InsecureTrustEmail)
 	})
 	for path, want := range map[string]struct {
 		media string

@@ -362,10 +362,10 @@ func TestRequestsPerSignIn(t *testing.T) {
 		scenario func(b *bench) authagent.Scenario
 		want     []string
 	}{
-		{"FullAccount", func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.TrustEmail) },
+		{"FullAccount", func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.InsecureTrustEmail) },
 			[]string{authagenttest.PathToken, authagenttest.PathUserInfo}},
 		{"ContextualProfile", func(b *bench) authagent.Scenario {
-			return authagent.ContextualProfile(b.users, b.profiles, authagent.TrustEmail)
+			return authagent.ContextualProfile(b.users, b.profiles, authagent.InsecureTrustEmail)
 		}, []string{authagenttest.PathToken, authagenttest.PathUserInfo}},
 		{"FreshProfile", func(b *bench) authagent.Scenario { return authagent.FreshProfile(b.profiles) },
 			[]string{authagenttest.PathToken}},

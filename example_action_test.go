@@ -161,7 +161,7 @@ func ExampleLimits() {
 	rp, err := authagent.New(authagent.Config{
 		Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: site.URL + "/auth/agent/callback",
 		SessionKeys: [][]byte{[]byte("32 random bytes, from your vault")}, Logger: discardLog(),
-		Scenario: authagent.FullAccount(users, authagent.TrustEmail),
+		Scenario: authagent.FullAccount(users, authagent.InsecureTrustEmail),
 		Limits: authagent.Limits{
 			Agent:   authagent.Rate{N: 60},
 			Owner:   authagent.Rate{N: 300},

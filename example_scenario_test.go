@@ -34,7 +34,7 @@ func ExampleScenario() {
 	users.Add("alice@example.com", "Alice")
 	day := time.Friday
 	scenario := quietWeekends{
-		Scenario: authagent.FullAccount(users, authagent.TrustEmail),
+		Scenario: authagent.FullAccount(users, authagent.InsecureTrustEmail),
 		today:    func() time.Weekday { return day }, // time.Now().Weekday()
 	}
 	order := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "ordered") })

@@ -34,7 +34,7 @@ func Example() {
 		ClientSecret: client.Secret,
 		RedirectURL:  site.URL + "/auth/agent/callback",
 		SessionKeys:  [][]byte{[]byte("32 random bytes, from your vault")},
-		Scenario:     authagent.FullAccount(users, authagent.TrustEmail),
+		Scenario:     authagent.FullAccount(users, authagent.InsecureTrustEmail),
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -118,7 +118,7 @@ func ExampleConfig_audit() {
 func ExampleFullAccount() {
 	users := &memstore.Users{} // your table of users
 	users.Add("alice@example.com", "Alice")
-	scenario := authagent.FullAccount(users, authagent.TrustEmail)
+	scenario := authagent.FullAccount(users, authagent.InsecureTrustEmail)
 
 	s := signIn(scenario, "alice@example.com") // what the package's example does
 	fmt.Printf("user %q, profile %q, access %s\n", s.UserID, s.ProfileID, s.Access)
@@ -129,7 +129,7 @@ func ExampleFullAccount() {
 // without an account gets one, where the store can create it.
 func ExampleContextualProfile() {
 	users, profiles := &memstore.Users{}, &memstore.Profiles{}
-	scenario := authagent.ContextualProfile(users, profiles, authagent.TrustEmail)
+	scenario := authagent.ContextualProfile(users, profiles, authagent.InsecureTrustEmail)
 
 	s := signIn(scenario, "new@example.com")
 	fmt.Printf("user %q, profile %q, access %s\n", s.UserID, s.ProfileID, s.Access)
@@ -171,7 +171,7 @@ func ExampleFromContext() {
 func ExampleRelyingParty_RequireAccess() {
 	users := &memstore.Users{}
 	users.Add("alice@example.com", "Alice")
-	scenario := authagent.ContextualProfile(users, &memstore.Profiles{}, authagent.TrustEmail)
+	scenario := authagent.ContextualProfile(users, &memstore.Profiles{}, authagent.InsecureTrustEmail)
 	orders := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "two books") })
 
 	send, done := withAgent(scenario, func(rp *authagent.RelyingParty) http.Handler {
@@ -195,7 +195,7 @@ func ExampleRelyingParty_RequireAccess() {
 func ExampleRelyingParty_ForbidAgents() {
 	users := &memstore.Users{}
 	users.Add("alice@example.com", "Alice")
-	scenario := authagent.FullAccount(users, authagent.TrustEmail)
+	scenario := authagent.FullAccount(users, authagent.InsecureTrustEmail)
 	password := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "changed") })
 
 	send, done := withAgent(scenario, func(rp *authagent.RelyingParty) http.Handler {

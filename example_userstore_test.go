@@ -80,7 +80,7 @@ func ExampleUserStore() {
 	users := sqlUsers{func(_ context.Context, _ string, args ...any) (rows, error) {
 		return &addressRows{all: table[args[0]]}, nil
 	}}
-	var _ authagent.Scenario = authagent.FullAccount(users, authagent.TrustEmail)
+	var _ authagent.Scenario = authagent.FullAccount(users, authagent.InsecureTrustEmail)
 
 	for _, email := range []string{"alice@example.com", "bob@example.com", "kate@example.com", "twin@example.com"} {
 		user, err := users.UserByEmail(context.Background(), email)

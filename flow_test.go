@@ -15,9 +15,9 @@ func TestSignIn(t *testing.T) {
 		access        authagent.Access
 		user, profile bool
 	}{
-		{"FullAccount", func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.TrustEmail) }, authagent.AccessFull, true, false},
+		{"FullAccount", func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.InsecureTrustEmail) }, authagent.AccessFull, true, false},
 		{"ContextualProfile", func(b *bench) authagent.Scenario {
-			return authagent.ContextualProfile(b.users, b.profiles, authagent.TrustEmail)
+			return authagent.ContextualProfile(b.users, b.profiles, authagent.InsecureTrustEmail)
 		}, authagent.AccessRead, true, true},
 		{"FreshProfile", func(b *bench) authagent.Scenario { return authagent.FreshProfile(b.profiles) }, authagent.AccessNone, false, true},
 	} {

@@ -461,9 +461,9 @@ func TestHumanInGuards_GRD_8(t *testing.T) {
 	}
 }
 
-// TestPauseKeepsTokens is GRD-12: a pause takes neither a session nor its tokens
+// TestPauseKeepsTokens_GRD_12 is GRD-12: a pause takes neither a session nor its tokens
 // away, and who is signed in as an agent meanwhile can sign out.
-func TestPauseKeepsTokens(t *testing.T) {
+func TestPauseKeepsTokens_GRD_12(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		kept := &memstore.Tokens{}
 		s := newGuardSite(t, authagent.Principal{Access: authagent.AccessRead}, true, func(_ *bench, c *authagent.Config) { c.Tokens.Store = kept })
@@ -497,4 +497,26 @@ func TestPauseKeepsTokens(t *testing.T) {
 			t.Errorf("GRD-12: %+v", ended)
 		}
 	})
+}
+
+// TestFrozenSession is GRD-13: a session whose access is taken away, of an account that
+// is frozen for example, has no actions left either.
+func TestFrozenSession(t *testing.T) {
+	l := &lowering{}
+	l.to.Store(int32(authagent.AccessFull))
+	k := newCluster(t, func(b *bench, c *authagent.Config) {
+		l.Scenario = authagent.FullAccount(b.users, linkAs{UserID: b.aliceID, Access: authagent.AccessRead, Actions: []string{"a:do"}})
+		c.Scenario = l
+	})
+	c := k.browser()
+	if s := k.mustSignIn(c, k.agent); !s.May("a:do") {
+		t.Fatalf("session %+v", s)
+	}
+	l.to.Store(int32(authagent.AccessNone))
+	if s := k.me(c); s == nil || len(s.Actions) != 0 || s.May("a:do") {
+		t.Errorf("GRD-13: session %+v", s)
+	}
+	if s := (&authagent.Session{UserID: k.aliceID, Actions: []string{"a:do"}}); s.May("a:do") {
+		t.Error("GRD-13: a session without access may perform an action")
+	}
 }

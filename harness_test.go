@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -40,7 +42,7 @@ type bench struct {
 }
 
 // newBench starts server and site. The configuration is complete, with
-// FullAccount and TrustEmail; change alters it before it is used. b.site.URL,
+// FullAccount and InsecureTrustEmail; change alters it before it is used. b.site.URL,
 // b.users and b.profiles are set by then.
 func newBench(t testing.TB, change ...func(b *bench, c *authagent.Config)) *bench {
 	t.Helper()
@@ -66,7 +68,7 @@ func newBenchOn(t testing.TB, as *authagenttest.Server, change ...func(b *bench,
 		Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret,
 		RedirectURL: b.site.URL + "/auth/agent/callback",
 		SessionKeys: [][]byte{newKey()},
-		Scenario:    authagent.FullAccount(b.users, authagent.TrustEmail),
+		Scenario:    authagent.FullAccount(b.users, authagent.InsecureTrustEmail),
 		Provider:    authagent.Provider{HTTPClient: as.Client()},
 		Logger:      slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Audit:       b.events.add,
@@ -307,6 +309,30 @@ func (l *eventLog) named(name audit.Name) (found []audit.Event) {
 	}
 	return found
 }
+
+// logged returns what the log has of the events of one name. It has each refusal,
+// and the trail counts those of a kind together.
+func (b *bench) logged(name audit.Name) (found []audit.Event) {
+	for line := range strings.Lines(b.log.String()) {
+		if !strings.Contains(line, ` msg="authagent: `+string(name)+`" `) {
+			continue
+		}
+		has := make(map[string]string)
+		for _, m := range logAttribute.FindAllStringSubmatch(line, -1) {
+			value, err := strconv.Unquote(m[2])
+			if err != nil {
+				value = m[2] // it has no quotes
+			}
+			has[m[1]] = value
+		}
+		found = append(found, audit.Event{
+			Name: name, RequestID: has["request_id"], Outcome: has["outcome"], Reason: problem.Reason(has["reason"]), Detail: has["detail"],
+		})
+	}
+	return found
+}
+
+var logAttribute = regexp.MustCompile(`(\w+)=("(?:[^"\\]|\\.)*"|\S*)`)
 
 // lockedBuffer is a log.
 type lockedBuffer struct {

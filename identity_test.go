@@ -92,7 +92,7 @@ func (b *bench) accessClaims() members {
 // TestForgedAccessToken_ID_1: ID-1. What a JWT says is never enough to be somebody
 // else than userinfo says, and the claims have to fit this site.
 func TestForgedAccessToken_ID_1(t *testing.T) {
-	b, s := newSpyBench(t, full, authagent.TrustEmail)
+	b, s := newSpyBench(t, full, authagent.InsecureTrustEmail)
 	b.users.Add("victim@example.com", "Victim")
 	b.says(members{"sub": "agent_alice", "email": "alice@example.com"})
 	key := newKey()
@@ -144,7 +144,7 @@ func TestOpaqueAccessToken_ID_1_ID_4(t *testing.T) {
 		"asked for": func(_ *bench, c *authagent.Config) { c.Provider.Introspect = true },
 	} {
 		t.Run(name, func(t *testing.T) {
-			b, s := newSpyBench(t, full, authagent.TrustEmail, change)
+			b, s := newSpyBench(t, full, authagent.InsecureTrustEmail, change)
 			b.mustSignIn(b.browser(), b.agent)
 			good := members{"active": true, "client_id": "site", "sub": "agent_alice", "exp": time.Now().Add(time.Hour).Unix()}
 			try := func(change members, ok bool) {
@@ -203,7 +203,7 @@ func TestIntrospectionDisagrees_ID_4(t *testing.T) {
 // TestSubjects: ID-2, wherever a subject comes from.
 func TestSubjects(t *testing.T) {
 	for i, scenario := range scenarios {
-		b, s := newSpyBench(t, i, authagent.TrustEmail, createUsers)
+		b, s := newSpyBench(t, i, authagent.InsecureTrustEmail, createUsers)
 		for _, sub := range []any{nil, 1, true, []string{"a"}, members{}, "", strings.Repeat("a", 256), "a\x00b", "a\nb", "a\x7f", "\u0085a", " a", "a ", "\ufffd"} {
 			claims := with(b.accessClaims(), members{"sub": sub})
 			b.gives(members{"access_token": signedHS256(newKey(), nil, claims), "refresh_token": nil})
@@ -321,7 +321,7 @@ func TestSubjectAfterRefresh(t *testing.T) {
 
 // TestFreeText: ID-10.
 func TestFreeText(t *testing.T) {
-	b, s := newSpyBench(t, contextual, authagent.TrustEmail)
+	b, s := newSpyBench(t, contextual, authagent.InsecureTrustEmail)
 	for i, test := range []struct{ name, want string }{
 		{strings.Repeat("n", 1e6), strings.Repeat("n", 256)},
 		{"\u202egnp.exe", "gnp.exe"},
@@ -483,7 +483,7 @@ func TestIDTokenWithoutKeys_ID_1(t *testing.T) {
 
 // TestIDToken_ID_1: ID-1 and OpenID Connect Core 3.1.3.7, as the conformance suite tests it.
 func TestIDToken_ID_1(t *testing.T) {
-	b, s := newSpyBench(t, full, authagent.TrustEmail)
+	b, s := newSpyBench(t, full, authagent.InsecureTrustEmail)
 	b.says(members{"sub": "agent_alice", "email": "alice@example.com"})
 	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	stranger, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -558,7 +558,7 @@ func TestIDToken_ID_1(t *testing.T) {
 // TestIDTokenNotAskedFor: without the openid scope no nonce is sent, so that nothing
 // ties an id_token to the login: one that comes all the same is refused.
 func TestIDTokenNotAskedFor(t *testing.T) {
-	b, s := newSpyBench(t, full, authagent.TrustEmail, func(_ *bench, c *authagent.Config) { c.Provider.Scopes = []string{"profile", "email"} })
+	b, s := newSpyBench(t, full, authagent.InsecureTrustEmail, func(_ *bench, c *authagent.Config) { c.Provider.Scopes = []string{"profile", "email"} })
 	b.says(members{"sub": "agent_alice", "email": "alice@example.com"})
 	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	b.publish(key)
@@ -595,7 +595,7 @@ func TestActor(t *testing.T) {
 		for _, actor := range []bool{false, true} {
 			for _, setting := range []bool{false, true} {
 				t.Run(fmt.Sprint(kind.name, actor, setting), func(t *testing.T) {
-					b, s := newSpyBench(t, contextual, authagent.TrustEmail, func(b *bench, c *authagent.Config) {
+					b, s := newSpyBench(t, contextual, authagent.InsecureTrustEmail, func(b *bench, c *authagent.Config) {
 						c.Provider.SubjectIsUser = setting
 						if kind.change != nil {
 							kind.change(c)

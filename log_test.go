@@ -253,7 +253,7 @@ func TestAnswer_LOG_4(t *testing.T) {
 		c := k.browser()
 		callback := k.authorize(k.agent, k.begin(c, ""))
 		resp := k.get(c, callback, "Accept", accept)
-		failed := k.events.named(audit.LoginFailed)
+		failed := k.logged(audit.LoginFailed)
 		id := failed[len(failed)-1].RequestID
 		if !strings.Contains(resp.body, id) || !strings.Contains(k.log.String(), "request_id="+id) {
 			t.Errorf("LOG-4 %s: request ID %q is not in %s", accept, id, resp.body)

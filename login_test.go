@@ -263,9 +263,9 @@ func TestScopes(t *testing.T) {
 		scopes   []string
 		want     string
 	}{
-		{"REQ-5 FullAccount", func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.TrustEmail) }, nil, "openid profile email"},
+		{"REQ-5 FullAccount", func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.InsecureTrustEmail) }, nil, "openid profile email"},
 		{"REQ-5 ContextualProfile", func(b *bench) authagent.Scenario {
-			return authagent.ContextualProfile(b.users, b.profiles, authagent.TrustEmail)
+			return authagent.ContextualProfile(b.users, b.profiles, authagent.InsecureTrustEmail)
 		}, nil, "openid profile email"},
 		{"REQ-5 FreshProfile", func(b *bench) authagent.Scenario { return authagent.FreshProfile(b.profiles) }, nil, "profile"},
 		{"REQ-5 set by hand", func(b *bench) authagent.Scenario { return authagent.FreshProfile(b.profiles) }, []string{"profile", "orders:read"}, "profile orders:read"},

@@ -22,6 +22,7 @@ import (
 	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/signpost"
+	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -124,7 +125,7 @@ var errNobody = fail(problem.NoSession, "require sign-in", "nobody is signed in"
 // (Config.Human). Strangers are refused. It is what belongs in front of anything
 // that shows or changes such data: an agent without a user has none.
 func (rp *RelyingParty) RequireAccess(least Access) func(http.Handler) http.Handler {
-	return rp.require("RequireAccess", "", func(_ *http.Request, s *Session) error {
+	return rp.require("RequireAccess", nil, func(_ *http.Request, s *Session) error {
 		if s.Access < least || s.Access == AccessNone && s.UserID != "" {
 			return fail(problem.AccessTooLow, "require access", "the session's access is %s, %s is needed", s.Access, least)
 		}
@@ -132,10 +133,15 @@ func (rp *RelyingParty) RequireAccess(least Access) func(http.Handler) http.Hand
 	})
 }
 
-// require returns a middleware that lets people through, and the agents that pass check.
-func (rp *RelyingParty) require(name, action string, check func(*http.Request, *Session) error) func(http.Handler) http.Handler {
+// require returns a middleware that lets people through, and the agents that pass
+// check. performs is the action of the route; nil for none.
+func (rp *RelyingParty) require(name string, performs *wiring.Action, check func(*http.Request, *Session) error) func(http.Handler) http.Handler {
+	action := ""
+	if performs != nil {
+		action = performs.Name
+	}
 	return func(next http.Handler) http.Handler {
-		return &guard{rp: rp, name: name, action: action, admits: people, check: check, next: next}
+		return &guard{rp: rp, name: name, action: action, performs: performs, admits: people, check: check, next: next}
 	}
 }
 
@@ -189,11 +195,20 @@ func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handl
 	if !areActions([]string{name}) {
 		panic("authagent: " + strconv.Quote(name) + " is not the name of an action")
 	}
-	return rp.require("RequireAction", name, func(_ *http.Request, s *Session) error {
+	wired := rp.actions.Add("RequireAction", name, func() error {
+		if s, ok := scenarioAs[interface{ checkAction(name string) error }](rp.config.Scenario); ok {
+			return s.checkAction(name)
+		}
+		return nil
+	})
+	return rp.require("RequireAction", wired, func(_ *http.Request, s *Session) error {
 		switch {
 		case s.Access == AccessNone:
 			return fail(problem.AccessTooLow, "perform action", "the session has no access to a user's data")
 		case !s.May(name):
+			if err := wired.Err(); err != nil { // the agent is not sent to its owner, who could do nothing
+				return fail(problem.AccessTooLow, "perform action", "no owner can allow %s: %w", name, err)
+			}
 			return fail(problem.ActionNotGranted, "perform action", "the session may not perform %s", name)
 		}
 		return rp.limits.action(s, name)
@@ -270,7 +285,9 @@ type ActionRequest struct {
 //
 // Refused are requests with a body of more than 16 KiB or an address of more than 8
 // KiB, since the owner sees all of it; with a Content-Encoding, a Content-Range, several
-// Content-Types or an Upgrade, since the owner would not see what they mean. Whatever
+// Content-Types or an Upgrade, since the owner would not see what they mean; and with
+// a query, form or JSON that is malformed or that programs read in different ways: a
+// semicolon in a form, a name twice in JSON. docs/owner-approval.md has all of it. Whatever
 // parses forms or reads bodies (CSRF check, method override, logger) goes inside: where
 // it has done so outside, agents get status 500, and the log says why.
 //
@@ -279,7 +296,13 @@ func (rp *RelyingParty) RequireApproval(action string, approver Approver, ignore
 	if !areActions([]string{action}) || approver == nil {
 		panic("authagent: RequireApproval needs the name of an action and an Approver")
 	}
-	return rp.require("RequireApproval", action, func(r *http.Request, s *Session) error {
+	wired := rp.actions.Add("RequireApproval", action, func() error {
+		if checker, ok := approver.(actionChecker); ok {
+			return checker.CheckAction(action, true)
+		}
+		return nil
+	})
+	return rp.require("RequireApproval", wired, func(r *http.Request, s *Session) error {
 		if s.Access == AccessNone {
 			return fail(problem.AccessTooLow, "ask for approval", "the session has no access to a user's data, and nobody to ask")
 		}
@@ -349,8 +372,9 @@ type guard struct {
 	rp       *RelyingParty
 	name     string // of the method that made it, for the operator
 	action   string // that the route performs; empty for none
-	attaches bool   // it is Attach
-	forbids  bool   // no agent passes
+	performs *wiring.Action
+	attaches bool // it is Attach
+	forbids  bool // no agent passes
 	admits   audience
 	check    func(*http.Request, *Session) error // what an agent has to pass beyond that; nil for nothing
 	next     http.Handler
@@ -370,6 +394,9 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost && browser.Path(r) == g.rp.config.Paths.Logout {
 		g.rp.LogoutHandler().ServeHTTP(w, r) // whoever may do nothing else may sign out
 		return
+	}
+	if g.performs != nil {
+		g.performs.First(g.warn)
 	}
 	keepPrivate(w.Header())
 	had, before, err := g.rp.visitor(w, r)
@@ -392,6 +419,11 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r = r.WithContext(&attached{ctx, g.rp, attachedTo(ctx), v, allowed})
 	}
 	g.next.ServeHTTP(w, r)
+}
+
+// warn tells the operator of an action that does not fit what owners can allow.
+func (g *guard) warn(err error) {
+	g.rp.config.Logger.Warn("authagent: the action of a route does not fit what owners can allow", "guard", g.name, "action", g.action, "why", err)
 }
 
 // admit checks whether the visitor may pass. It may find out more about it.
@@ -719,8 +751,9 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session
 }
 
 // over says that a session does not hold any more. The client keeps its cookie, as
-// one of a session that has ended, until somebody signs out or an agent signs in:
-// without it the browser would be the person's again who is signed in there.
+// one of a session that has ended, until somebody signs out, an agent signs in, or the
+// cookie's Max-Age is over: without it the browser would be the person's again who is
+// signed in there.
 func (rp *RelyingParty) over(w http.ResponseWriter, s *Session) error {
 	if own, ok := rp.sessions.(*storeSessions); ok {
 		own.unset(w) // no fresh cookie for a session that has ended
@@ -985,7 +1018,7 @@ func levelOf(name audit.Name, e *failure) slog.Level {
 
 // emit is record for what need not belong to a request.
 func (rp *RelyingParty) emit(ctx context.Context, event audit.Event, s *Session, e *failure) {
-	event.Time, event.Issuer = time.Now().UTC(), rp.config.Issuer
+	event.Time, event.Issuer, event.Count = time.Now().UTC(), rp.config.Issuer, 1
 	if event.Outcome == "" {
 		event.Outcome = e.outcome()
 	}
@@ -1002,9 +1035,34 @@ func (rp *RelyingParty) emit(ctx context.Context, event audit.Event, s *Session,
 	if level := levelOf(event.Name, e); rp.config.Logger.Enabled(ctx, level) {
 		rp.config.Logger.LogAttrs(ctx, level, "authagent: "+string(event.Name), event.LogValue().Group()...)
 	}
-	if rp.config.Audit != nil {
-		rp.audit.Deliver(delivery{ctx, event})
+	if rp.config.Audit == nil || isRefusal(event) && rp.refusals.Count(kindOf(event), event) {
+		return
 	}
+	rp.audit.Deliver(delivery{ctx, event})
+}
+
+// isRefusal reports whether e is one of the events of which a client can cause as
+// many as it sends requests.
+func isRefusal(e audit.Event) bool {
+	return (e.Name == audit.LoginFailed || e.Name == audit.PermissionDenied) && (e.Outcome == audit.Refused || e.Outcome == audit.Failed)
+}
+
+// kindOf has the fields that refusals have in common which are counted together.
+func kindOf(e audit.Event) audit.Event {
+	kind := audit.Event{
+		Name: e.Name, Reason: e.Reason, Route: e.Route, Action: e.Action,
+		Agent: e.Agent, UserID: e.UserID, HumanID: e.HumanID, GrantID: e.GrantID, Scenario: e.Scenario,
+	}
+	if e.Agent == (Agent{}) {
+		kind.RemoteAddr = limit.Network(e.RemoteAddr)
+	}
+	return kind
+}
+
+// deliverCounted passes on n refusals of a kind as one event.
+func (rp *RelyingParty) deliverCounted(last audit.Event, n int) {
+	last.Time, last.Count = time.Now().UTC(), n
+	rp.audit.Add(delivery{context.Background(), last})
 }
 
 // withSession fills in whose event it is.

@@ -23,8 +23,8 @@ import (
 // scenariosOn returns the three scenarios, on the stores of b.
 func scenariosOn(b *bench) map[string]authagent.Scenario {
 	return map[string]authagent.Scenario{
-		"FullAccount":       authagent.FullAccount(b.users, authagent.TrustEmail),
-		"ContextualProfile": authagent.ContextualProfile(b.users, b.profiles, authagent.TrustEmail),
+		"FullAccount":       authagent.FullAccount(b.users, authagent.InsecureTrustEmail),
+		"ContextualProfile": authagent.ContextualProfile(b.users, b.profiles, authagent.InsecureTrustEmail),
 		"FreshProfile":      authagent.FreshProfile(b.profiles),
 	}
 }
@@ -151,7 +151,7 @@ func (h *hooks) Link(ctx context.Context, r authagent.LinkRequest) (authagent.Pr
 	if err := h.at("Link"); err != nil {
 		return authagent.Principal{}, err
 	}
-	return authagent.TrustEmail.Link(ctx, r)
+	return authagent.InsecureTrustEmail.Link(ctx, r)
 }
 
 func (h *hooks) CheckSession(ctx context.Context, s *authagent.Session) error {

@@ -137,7 +137,7 @@ func TestMiddlewareOrder_GRD_10(t *testing.T) {
 		{"around", "POST", "/orders", c, 403, "Attach"},
 		{"read", "POST", "/orders", c, 403, "RequireAccess"},
 	} {
-		before, events := s.handled.count(), len(s.events.named(audit.PermissionDenied))
+		before, events := s.handled.count(), len(s.logged(audit.PermissionDenied))
 		resp := s.do(test.c, test.method, test.path, "X-Instance", test.instance)
 		if ran := s.handled.count() > before; resp.StatusCode != test.want || ran != (test.want == 200) {
 			t.Errorf("GRD-10 %s %s at %s: %d, handler ran: %v", test.method, test.path, test.instance, resp.StatusCode, ran)
@@ -148,7 +148,7 @@ func TestMiddlewareOrder_GRD_10(t *testing.T) {
 			}
 			continue
 		}
-		denied := s.events.named(audit.PermissionDenied)
+		denied := s.logged(audit.PermissionDenied)
 		if len(denied) != events+1 {
 			t.Errorf("GRD-10 %s: %d events", test.path, len(denied)-events)
 			continue

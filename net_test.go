@@ -100,7 +100,7 @@ func newBubble(t testing.TB, change ...func(b *bench, c *authagent.Config)) *ben
 	b.config = authagent.Config{
 		Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret,
 		RedirectURL: b.site.URL + "/auth/agent/callback", SessionKeys: [][]byte{newKey()},
-		Scenario: authagent.FullAccount(b.users, authagent.TrustEmail),
+		Scenario: authagent.FullAccount(b.users, authagent.InsecureTrustEmail),
 		Provider: authagent.Provider{HTTPClient: &http.Client{Transport: authagenttest.Hosts{"127.0.0.1:9000": as}}},
 		Logger:   discardLog(), Audit: b.events.add,
 	}
@@ -412,6 +412,15 @@ func newPipeListener() *pipeListener {
 	return &pipeListener{make(chan net.Conn), make(chan struct{})}
 }
 
+// take has a connection accepted, or refuses it once the listener is closed.
+func (l *pipeListener) take(c net.Conn) {
+	select {
+	case l.conns <- c:
+	case <-l.closed:
+		c.Close()
+	}
+}
+
 func (l *pipeListener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.conns:
@@ -462,7 +471,7 @@ func TestDeadlines_NET_4(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				listener, network, transport := newPipeListener(), pipeNet{}, &http.Transport{}
 				transport.DialContext = network.dial
-				network["127.0.0.1:9000"] = func(c net.Conn) { listener.conns <- c }
+				network["127.0.0.1:9000"] = listener.take
 				b := newBubble(t, func(b *bench, c *authagent.Config) {
 					c.Provider.HTTPClient.Transport = transport
 					c.Provider.Introspect = true
@@ -475,6 +484,7 @@ func TestDeadlines_NET_4(t *testing.T) {
 				served := http.Server{Handler: b.as, ErrorLog: log.New(io.Discard, "", 0)}
 				go served.Serve(listener)
 				defer func() {
+					b.rp.Shutdown(t.Context()) // waits for what the refused sign-in has revoked
 					transport.CloseIdleConnections()
 					served.Close()
 				}()
@@ -609,7 +619,7 @@ func heapGrowth(f func()) int64 {
 
 // TestStrictAnswers_NET_7: NET-6 and NET-7, at each endpoint that says who somebody is.
 func TestStrictAnswers_NET_7(t *testing.T) {
-	b, s := newSpyBench(t, full, authagent.TrustEmail, func(_ *bench, c *authagent.Config) { c.Provider.Introspect = true })
+	b, s := newSpyBench(t, full, authagent.InsecureTrustEmail, func(_ *bench, c *authagent.Config) { c.Provider.Introspect = true })
 	b.users.Add("victim@example.com", "Victim")
 	good := map[string]string{
 		authagenttest.PathToken:      `"access_token":"x","token_type":"Bearer"`,
@@ -683,8 +693,8 @@ func TestStrictAnswers_NET_7(t *testing.T) {
 	}
 }
 
-// TestTokenAnswers_NET_8: NET-8, NET-9.
-func TestTokenAnswers_NET_8(t *testing.T) {
+// TestTokenAnswers_NET_8_NET_26: NET-8, NET-9, and NET-26, what a refresh token may have.
+func TestTokenAnswers_NET_8_NET_26(t *testing.T) {
 	b := newBenchOn(t, quickServer(t))
 	try := func(name string, value any, ok bool) {
 		t.Helper()

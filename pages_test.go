@@ -70,14 +70,14 @@ func TestAccountIsNamed(t *testing.T) {
 		want     []string
 		not      string
 	}{
-		"a name": {func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.TrustEmail) }, "mallory@example.com",
+		"a name": {func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.InsecureTrustEmail) }, "mallory@example.com",
 			[]string{`"account":"mallory@example.com"`, `"user_id":"user_1"`, `"agent":{"issuer":"`, `"id":"agent_alice"`}, ""},
-		"behind Enforce": {func(b *bench) authagent.Scenario {
-			return unwrapped{authagent.FullAccount(b.users, authagent.TrustEmail)}
+		"behind a wrapper": {func(b *bench) authagent.Scenario {
+			return unwrapped{authagent.FullAccount(b.users, authagent.InsecureTrustEmail)}
 		}, "mallory@example.com", []string{`"account":"mallory@example.com"`}, ""},
-		"no name": {func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.TrustEmail) }, "",
+		"no name": {func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.InsecureTrustEmail) }, "",
 			[]string{`"account":"user_1"`}, ""},
-		"markup": {func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.TrustEmail) }, "<b>x\x1b[1m",
+		"markup": {func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.InsecureTrustEmail) }, "<b>x\x1b[1m",
 			[]string{"x[1m"}, "<b>x"},
 		"no account": {func(b *bench) authagent.Scenario { return authagent.FreshProfile(b.profiles) }, "Alice",
 			[]string{`"agent":{`}, "account"},

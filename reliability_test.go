@@ -162,7 +162,7 @@ func TestNoGoroutineLeft_REL_5(t *testing.T) {
 // TestManySignIns_REL_5 is REL-5: 200 agents at once, each several times.
 func TestManySignIns_REL_5(t *testing.T) {
 	k := newCluster(t, func(b *bench, c *authagent.Config) {
-		c.Scenario = authagent.ContextualProfile(b.users, b.profiles, authagent.TrustEmail)
+		c.Scenario = authagent.ContextualProfile(b.users, b.profiles, authagent.InsecureTrustEmail)
 		c.Logger = discardLog()
 	})
 	k.as.Configure(func(q *authagenttest.Quirks, _ *authagenttest.Features) { q.SameSecondTokens = false })
@@ -293,7 +293,7 @@ func TestServerFailsUnderLoad(t *testing.T) {
 			t.Run(test.name+" at "+path, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					k := newCluster(t, func(b *bench, c *authagent.Config) {
-						c.Scenario = authagent.ContextualProfile(b.users, b.profiles, authagent.TrustEmail)
+						c.Scenario = authagent.ContextualProfile(b.users, b.profiles, authagent.InsecureTrustEmail)
 						c.Logger = discardLog()
 					})
 					k.as.Configure(func(q *authagenttest.Quirks, _ *authagenttest.Features) { q.SameSecondTokens = false })

@@ -69,6 +69,95 @@ type connector interface {
 	Connect(ctx context.Context, in *SignIn, userID string) error
 }
 
+// Rules are what a site lays down for all agents, such as a switch that keeps all of
+// them out. A [LinkPolicy] may be Rules, as grants.Policy is: its scenario then obeys
+// them without a further setting. Config.Rules is for scenarios without such a policy.
+// Implementations are safe for concurrent use.
+type Rules interface {
+	// Admit returns nil if agent may be let in or go on. It is asked before a login
+	// starts, with the zero Agent, since nobody is known yet; at each sign-in, and
+	// when a human connects an agent; and on each request of an agent, then with a
+	// nil email.
+	//
+	// email asks the server for the address of the agent's owner. It returns "" where
+	// the scenario asks for none; return its error as it is.
+	//
+	// problem.Paused makes the agent wait, and its session stays. Another error that is a
+	// [problem.Reason] refuses the sign-in or ends the session. Any other refuses only what
+	// is being done.
+	Admit(ctx context.Context, agent Agent, email func() (string, error)) error
+}
+
+// obeying returns a scenario that obeys the rules in part, if it has any.
+func obeying(part any, s Scenario) Scenario {
+	if rules, ok := part.(Rules); ok {
+		return &ruled{s, rules}
+	}
+	return s
+}
+
+// ruled holds every sign-in and every request of an agent to rules, before the
+// scenario is asked.
+type ruled struct {
+	Scenario
+	rules Rules
+}
+
+// Unwrap returns the scenario that is held to the rules.
+func (s *ruled) Unwrap() Scenario { return s.Scenario }
+
+// CheckLogin asks the rules, and then what is held to them.
+func (s *ruled) CheckLogin(ctx context.Context) error {
+	if err := s.rules.Admit(ctx, Agent{}, nil); err != nil {
+		return err
+	}
+	if checker, ok := scenarioAs[loginChecker](s.Scenario); ok {
+		return checker.CheckLogin(ctx)
+	}
+	return nil
+}
+
+func (s *ruled) SignIn(ctx context.Context, in *SignIn) (Principal, error) {
+	if err := s.admit(ctx, in); err != nil {
+		return Principal{}, err
+	}
+	return s.Scenario.SignIn(ctx, in)
+}
+
+// Connect does nothing for an agent that the rules do not let in.
+func (s *ruled) Connect(ctx context.Context, in *SignIn, userID string) error {
+	scenario, ok := scenarioAs[connector](s.Scenario)
+	if !ok {
+		return errNoConnector
+	}
+	if err := s.admit(ctx, in); err != nil {
+		return err
+	}
+	return scenario.Connect(ctx, in, userID)
+}
+
+var errNoConnector = errors.New("the scenario has no method Connect")
+
+func (s *ruled) admit(ctx context.Context, in *SignIn) error {
+	return s.rules.Admit(ctx, in.Agent, func() (string, error) {
+		if !slices.Contains(s.Scopes(), "email") { // it is not asked for, so it must not be seen either
+			return "", nil
+		}
+		owner, err := in.UserInfo(ctx)
+		if err != nil {
+			return "", err
+		}
+		return owner.Email, nil
+	})
+}
+
+func (s *ruled) CheckSession(ctx context.Context, session *Session) error {
+	if err := s.rules.Admit(ctx, session.Agent, nil); err != nil {
+		return err
+	}
+	return s.Scenario.CheckSession(ctx, session)
+}
+
 // scenarioAs returns the first of s and those that it wraps that is a T.
 func scenarioAs[T any](s Scenario) (found T, ok bool) {
 	for s != nil {
@@ -231,6 +320,11 @@ type User struct {
 //
 // It may also be a [UserFinder], a [UserCreator], an [AgentLinker], a
 // [SessionChecker] and a [Forgetter]. storetest.Users tests one.
+//
+// Where it is a UserFinder, an account that is disabled or gone ends the sessions of
+// its agents on their next request: UserByID is called on each. A UserStore that is a
+// SessionChecker is asked that instead. A UserStore that is neither is not asked
+// after the sign-in; call [RelyingParty.EndUserSessions] then.
 type UserStore interface {
 	// UserByEmail returns the account with this address, which is a plain one with
 	// its ASCII letters in lower case. It returns ErrNotFound if there is none, and
@@ -246,7 +340,9 @@ type UserStore interface {
 // lets an agent into an account for another reason than its e-mail address, as
 // grants.OwnerApproval does, needs one.
 type UserFinder interface {
-	// UserByID returns the account with this ID, or ErrNotFound.
+	// UserByID returns the account with this ID, or ErrNotFound. It is called on each
+	// request of an agent, unless the UserStore is a SessionChecker. ErrNotFound ends
+	// the session; any other error refuses only the request.
 	UserByID(ctx context.Context, id string) (User, error)
 }
 
@@ -332,8 +428,16 @@ type ProfileStore interface {
 //	// connected the agent. The agent's e-mail address plays no part in it.
 //	LinkByOwner(ctx context.Context, request LinkRequest) error
 //
-// If it has a method
-// Check() error, [New] calls it and reports what it returns.
+// It may also be [Rules]. Three methods are looked for as well:
+//
+//   - Check() error: [New] calls it and reports what it returns.
+//   - CheckAction(name string, each bool) error says what is wrong with the name of an
+//     action that a route is guarded by, such as that no owner could ever allow it: for
+//     good (RequireAction) or, with each, one request at a time (RequireApproval, whose
+//     [Approver] is asked). It returns nil if nothing is. See [RelyingParty.Check].
+//   - Observer(audit func(context.Context, audit.Event)) func(context.Context, audit.Event): New
+//     calls it with Config.Audit, which may be nil, and what it returns gets every
+//     event of the relying party. Config.Rules is asked for it as well.
 type LinkPolicy interface {
 	// Link returns as whom the agent acts in the account that it enters: that of
 	// request.User, or another that a UserFinder finds. Access is lowered to what the
@@ -401,6 +505,7 @@ func (rp *RelyingParty) ForgetUser(ctx context.Context, humanID, userID string) 
 // forget has the scenario forget, and ends the sessions after it, so that none begins
 // in between.
 func (rp *RelyingParty) forget(ctx context.Context, event audit.Event, from func(Forgetter) error, end func() error) error {
+	rp.refusals.Flush() // lest Audit hears of who is forgotten a minute from now
 	err := fmt.Errorf("the scenario is no Forgetter: %w", errors.ErrUnsupported)
 	if f, ok := scenarioAs[Forgetter](rp.config.Scenario); ok {
 		err = rp.protect("forget", func() error { return from(f) })
@@ -417,15 +522,16 @@ func (rp *RelyingParty) forget(ctx context.Context, event audit.Event, from func
 
 type trustEmail string
 
-// TrustEmail is the LinkPolicy that takes the authorization server's word for
+// InsecureTrustEmail is the LinkPolicy that takes the authorization server's word for
 // the e-mail address of an agent's owner, as Auth Agent's own guide does: the
-// agent enters the account that has that address, at once.
+// agent enters the account that has that address, at once. It is insecure because
+// whoever can write an address at the server so enters that account.
 //
 // Use it only where everybody who can register an agent at the server may enter
 // every account. The published Auth Agent server verifies no address and lets
-// whoever registers an agent write any; with it, TrustEmail means that anybody
+// whoever registers an agent write any; with it, InsecureTrustEmail means that anybody
 // can enter any account whose address they know.
-const TrustEmail trustEmail = "trust_email"
+const InsecureTrustEmail trustEmail = "trust_email"
 
 // Link lets the agent enter the account that has the address.
 func (trustEmail) Link(_ context.Context, request LinkRequest) (Principal, error) {
@@ -442,7 +548,7 @@ func (trustEmail) Link(_ context.Context, request LinkRequest) (Principal, error
 // refused, or sent to Config.RegistrationURL; where Config.CreateUsers is set and
 // users is a [UserCreator], an account is created.
 func FullAccount(users UserStore, link LinkPolicy) Scenario {
-	return &fullAccount{accounts{users, link, "FullAccount", AccessFull}}
+	return obeying(link, &fullAccount{accounts{users, link, "FullAccount", AccessFull}})
 }
 
 // ContextualProfile lets an agent act under a profile of its own that is linked
@@ -454,7 +560,7 @@ func FullAccount(users UserStore, link LinkPolicy) Scenario {
 // prove; link decides what that is worth. Where users is a [UserCreator], an
 // account is created for an owner who has none.
 func ContextualProfile(users UserStore, profiles ProfileStore, link LinkPolicy) Scenario {
-	return &contextualProfile{accounts{users, link, "ContextualProfile", AccessRead}, profiles}
+	return obeying(link, &contextualProfile{accounts{users, link, "ContextualProfile", AccessRead}, profiles})
 }
 
 // FreshProfile lets an agent act under a profile of its own that is linked to
@@ -657,16 +763,7 @@ func (s *accounts) mayEnter(ctx context.Context, agent Agent, userID string) err
 	if !ok {
 		return siteError("find user", errors.New("the link policy named another account, and the user store is no UserFinder"))
 	}
-	user, err := finder.UserByID(ctx, userID)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return fail(problem.NoAccount, "find user", "the account that the agent is linked to is gone")
-	case err != nil:
-		return siteError("find user", err)
-	case user.Disabled:
-		return fail(problem.NoAccount, "find user", "the account is disabled")
-	}
-	return nil
+	return isOpen(ctx, finder, userID)
 }
 
 // FindUser returns the account with this ID, as the UserStore of Config.Scenario has
@@ -844,15 +941,58 @@ func (s *accounts) create(ctx context.Context, creator UserCreator, request Link
 	return link, found, err
 }
 
-// CheckSession passes the question on to those who may know.
+// CheckSession asks whether the account is still there, and passes the question on to
+// those who may know.
 func (s *accounts) CheckSession(ctx context.Context, session *Session) error {
 	defer func() { session.Access = min(session.Access, s.most) }()
-	for _, part := range [...]any{s.users, s.link} {
-		if checker, ok := part.(SessionChecker); ok {
-			if err := checker.CheckSession(ctx, session); err != nil {
-				return err
-			}
-		}
+	var err error
+	switch users := s.users.(type) {
+	case SessionChecker: // it knows better what to look at
+		err = users.CheckSession(ctx, session)
+	case UserFinder:
+		err = isOpen(ctx, users, session.UserID)
+	}
+	if checker, ok := s.link.(SessionChecker); ok && err == nil {
+		err = checker.CheckSession(ctx, session)
+	}
+	return err
+}
+
+// isOpen refuses an account that is gone or disabled. A store that fails says nothing
+// about the account, whatever its error is.
+func isOpen(ctx context.Context, users UserFinder, userID string) error {
+	user, err := users.UserByID(ctx, userID)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return errAccountGone
+	case err != nil:
+		return &problem.Error{Reason: problem.StoreFailed, Step: "find user", Err: err, RetryAfter: retryAfter}
+	case user.Disabled:
+		return errAccountDisabled
 	}
 	return nil
+}
+
+var (
+	errAccountGone     = fail(problem.NoAccount, "find user", "the account that the agent acts for is gone")
+	errAccountDisabled = fail(problem.NoAccount, "find user", "the account is disabled")
+)
+
+// policy is the LinkPolicy, for whoever has something to tell it.
+func (s *accounts) policy() LinkPolicy { return s.link }
+
+// checkAction says why no owner could ever allow an action by name.
+func (s *accounts) checkAction(name string) error {
+	if checker, ok := s.link.(actionChecker); ok {
+		return checker.CheckAction(name, false)
+	}
+	if s.link == LinkPolicy(InsecureTrustEmail) && s.most < AccessFull {
+		return errors.New("InsecureTrustEmail allows no action by name, and " + s.name + " gives no full access")
+	}
+	return nil
+}
+
+// An actionChecker knows which actions owners can allow, see LinkPolicy.
+type actionChecker interface {
+	CheckAction(name string, each bool) error
 }

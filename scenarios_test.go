@@ -227,7 +227,7 @@ func TestScenarioTable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			events := make(chan audit.Event, 16)
 			b := newScenarioBench(t, func(b *bench) authagent.Scenario {
-				return scenarios[i].make(b.users, b.profiles, authagent.TrustEmail)
+				return scenarios[i].make(b.users, b.profiles, authagent.InsecureTrustEmail)
 			}, func(_ *bench, c *authagent.Config) {
 				c.Audit = func(_ context.Context, e audit.Event) { events <- e }
 			})
@@ -321,7 +321,7 @@ func TestMatrix(t *testing.T) {
 				t.Run(server.name+"/"+store.name+"/"+scenario.name, func(t *testing.T) {
 					t.Parallel()
 					b := newBenchOn(t, server.start(t), func(b *bench, c *authagent.Config) {
-						c.Scenario = scenario.make(b.users, b.profiles, authagent.TrustEmail)
+						c.Scenario = scenario.make(b.users, b.profiles, authagent.InsecureTrustEmail)
 						c.Session.Store = store.make(t)
 					})
 					c := b.browser()
@@ -361,9 +361,9 @@ func TestNoAccount(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			b := newScenarioBench(t, func(b *bench) authagent.Scenario {
 				if test.able {
-					return authagent.FullAccount(b.users, authagent.TrustEmail)
+					return authagent.FullAccount(b.users, authagent.InsecureTrustEmail)
 				}
-				return authagent.FullAccount(lookupOnly{b.users}, authagent.TrustEmail)
+				return authagent.FullAccount(lookupOnly{b.users}, authagent.InsecureTrustEmail)
 			}, func(_ *bench, c *authagent.Config) { c.CreateUsers, c.RegistrationURL = test.create, test.registration })
 			stranger := b.as.AddAgent(authagenttest.Agent{ID: "agent_new", Email: "new@example.com", Name: "New"})
 			c := b.browser()
@@ -400,7 +400,7 @@ func TestNoAccount(t *testing.T) {
 func TestCreatedAccount(t *testing.T) {
 	for i, scenario := range emailScenarios {
 		t.Run(scenario.name, func(t *testing.T) {
-			b, _ := newSpyBench(t, i, authagent.TrustEmail, createUsers)
+			b, _ := newSpyBench(t, i, authagent.InsecureTrustEmail, createUsers)
 			first := b.as.AddAgent(authagenttest.Agent{ID: "first", Email: "new@example.com"})
 			second := b.as.AddAgent(authagenttest.Agent{ID: "second", Email: "new@example.com"})
 			created := b.mustSignIn(b.browser(), first).UserID
@@ -423,7 +423,7 @@ func TestCreatedAccount(t *testing.T) {
 
 // TestCreatedByOfAnotherIssuer: the same ID at another issuer is another agent.
 func TestCreatedByOfAnotherIssuer(t *testing.T) {
-	b, s := newSpyBench(t, full, authagent.TrustEmail, createUsers)
+	b, s := newSpyBench(t, full, authagent.InsecureTrustEmail, createUsers)
 	b.users.Put(memstore.Account{Email: "new@example.com", User: authagent.User{
 		ID: "theirs", CreatedBy: authagent.Agent{Issuer: "https://other.example", ID: "agent_new"},
 	}})
@@ -453,7 +453,7 @@ func TestAccountsNotEntered_LNK_11(t *testing.T) {
 				}},
 				{"disabled, the agent's own", []memstore.Account{{Email: "bob@example.com", User: authagent.User{Disabled: true}}}},
 			} {
-				b, s := newSpyBench(t, i, authagent.TrustEmail, createUsers)
+				b, s := newSpyBench(t, i, authagent.InsecureTrustEmail, createUsers)
 				bob := b.as.AddAgent(authagenttest.Agent{ID: "agent_bob", Email: "bob@example.com"})
 				for _, account := range test.put {
 					if test.name == "disabled, the agent's own" {
@@ -520,7 +520,7 @@ func neutral(t *testing.T, resp *response, site string) string {
 func TestDisabledAccount(t *testing.T) {
 	for i, scenario := range emailScenarios {
 		t.Run(scenario.name, func(t *testing.T) {
-			b, _ := newSpyBench(t, i, authagent.TrustEmail)
+			b, _ := newSpyBench(t, i, authagent.InsecureTrustEmail)
 			c := b.browser()
 			b.mustSignIn(c, b.agent)
 			alice, _ := b.users.Get(b.aliceID)
@@ -558,7 +558,7 @@ func TestDisabledAccount(t *testing.T) {
 func TestEmailChange(t *testing.T) {
 	for i, scenario := range emailScenarios {
 		t.Run(scenario.name, func(t *testing.T) {
-			b, _ := newSpyBench(t, i, authagent.TrustEmail)
+			b, _ := newSpyBench(t, i, authagent.InsecureTrustEmail)
 			b.users.Add("bob@example.com", "Bob")
 			b.mustSignIn(b.browser(), b.agent)
 			b.userinfo(map[string]any{"email": "bob@example.com"})
@@ -581,7 +581,7 @@ func TestEmailChange(t *testing.T) {
 // (AgentLinker): the profile is linked to the account that it was created for.
 func TestEmailChangeOfProfile(t *testing.T) {
 	b := newScenarioBench(t, func(b *bench) authagent.Scenario {
-		return authagent.ContextualProfile(lookupOnly{b.users}, b.profiles, authagent.TrustEmail)
+		return authagent.ContextualProfile(lookupOnly{b.users}, b.profiles, authagent.InsecureTrustEmail)
 	})
 	b.users.Add("bob@example.com", "Bob")
 	b.mustSignIn(b.browser(), b.agent)
@@ -606,7 +606,7 @@ func TestEmailChangeBetweenScenarios(t *testing.T) {
 		var benches [2]*bench
 		for i, scenario := range order {
 			benches[i] = newBenchOn(t, as, func(_ *bench, c *authagent.Config) {
-				c.Scenario = scenarios[scenario].make(users, profiles, authagent.TrustEmail)
+				c.Scenario = scenarios[scenario].make(users, profiles, authagent.InsecureTrustEmail)
 			})
 		}
 		first, second := benches[0], benches[1]
@@ -624,7 +624,7 @@ func TestEmailChangeBetweenScenarios(t *testing.T) {
 
 // TestEmailChangeOfSession: what /userinfo says later is nothing to a session.
 func TestEmailChangeOfSession(t *testing.T) {
-	b, _ := newSpyBench(t, full, authagent.TrustEmail)
+	b, _ := newSpyBench(t, full, authagent.InsecureTrustEmail)
 	b.users.Add("bob@example.com", "Bob")
 	c := b.browser()
 	b.mustSignIn(c, b.agent)
@@ -641,7 +641,7 @@ func TestEmailChangeOfSession(t *testing.T) {
 // up, not created. What is one is compared in ASCII, letter case aside.
 func TestEmailClaims_ID_7_ID_8(t *testing.T) {
 	long := strings.Repeat("a", 250) + "@example.com"
-	b, s := newSpyBench(t, contextual, authagent.TrustEmail)
+	b, s := newSpyBench(t, contextual, authagent.InsecureTrustEmail)
 	b.users.Put(memstore.Account{User: authagent.User{ID: "nobody", EmailVerified: true}}) // address ""
 	b.users.Add("alice@kite.example", "Alice of Kite")
 	for _, claim := range []any{
@@ -713,7 +713,7 @@ func TestUnverified(t *testing.T) {
 // TestUnknownClaims_ID_9: ID-9. What else a server or an agent's owner writes into
 // the claims reaches no store.
 func TestUnknownClaims_ID_9(t *testing.T) {
-	b, s := newSpyBench(t, contextual, authagent.TrustEmail)
+	b, s := newSpyBench(t, contextual, authagent.InsecureTrustEmail)
 	b.userinfo(map[string]any{
 		"email": "new@example.com", "name": "New\u202e\n<b>", "role": "admin", "id": b.aliceID, "user_id": b.aliceID, "groups": []string{"root"},
 		"ID": b.aliceID, "UserID": b.aliceID, "CreatedBy": "x", "disabled": false,
@@ -737,7 +737,7 @@ func TestGrantedScope_NET_10(t *testing.T) {
 		ok    bool
 	}{{"profile", false}, {"openid profile", false}, {"", false}, {"emails email.read", false}, {"email", true}, {"openid profile email", true}, {nil, true}} {
 		for i, scenario := range scenarios {
-			b, s := newSpyBench(t, i, authagent.TrustEmail, createUsers)
+			b, s := newSpyBench(t, i, authagent.InsecureTrustEmail, createUsers)
 			b.as.Wrap(authagenttest.PathToken, rewrite(map[string]any{"scope": test.scope}))
 			if test.ok || i == fresh {
 				b.mustSignIn(b.browser(), b.agent)
@@ -755,7 +755,7 @@ func TestGrantedScope_NET_10(t *testing.T) {
 func TestOneProfile(t *testing.T) {
 	for _, i := range []int{contextual, fresh} {
 		t.Run(scenarios[i].name, func(t *testing.T) {
-			b, _ := newSpyBench(t, i, authagent.TrustEmail)
+			b, _ := newSpyBench(t, i, authagent.InsecureTrustEmail)
 			agent := b.as.AddAgent(authagenttest.Agent{ID: "agent_new", Email: "new@example.com"})
 			first := b.mustSignIn(b.browser(), agent)
 			agent.Model = "model-2"
@@ -811,7 +811,7 @@ func TestScenariosSideBySide(t *testing.T) {
 	var ids []string
 	for _, i := range []int{contextual, fresh} {
 		b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) {
-			c.Scenario = scenarios[i].make(users, profiles, authagent.TrustEmail)
+			c.Scenario = scenarios[i].make(users, profiles, authagent.InsecureTrustEmail)
 		})
 		ids = append(ids, b.mustSignIn(b.browser(), b.agent).ProfileID)
 	}
@@ -829,7 +829,7 @@ func TestAtOnce(t *testing.T) {
 		quirks   bool
 	}{{"FullAccount", full, false}, {"ContextualProfile", contextual, false}, {"FreshProfile", fresh, false}, {"FreshProfile, published server", fresh, true}} {
 		t.Run(test.name, func(t *testing.T) {
-			b, _ := newSpyBench(t, test.scenario, authagent.TrustEmail, createUsers)
+			b, _ := newSpyBench(t, test.scenario, authagent.InsecureTrustEmail, createUsers)
 			if test.quirks {
 				b.as.Configure(func(q *authagenttest.Quirks, _ *authagenttest.Features) { *q = authagenttest.PublishedQuirks() })
 			}
@@ -922,7 +922,7 @@ func TestStoreFails(t *testing.T) {
 	} {
 		for _, fault := range all {
 			t.Run(scenarios[i].name+"/"+fault.name, func(t *testing.T) {
-				b, s := newSpyBench(t, i, authagent.TrustEmail, createUsers)
+				b, s := newSpyBench(t, i, authagent.InsecureTrustEmail, createUsers)
 				agent := b.as.AddAgent(authagenttest.Agent{ID: "agent_new", Email: "new@example.com"})
 				fault.fail(s)
 				c := b.browser()
@@ -996,11 +996,7 @@ func TestPolicyDecides(t *testing.T) {
 			agent := authagent.Agent{Issuer: b.as.URL, ID: b.agent.ID}
 			want := authagent.LinkRequest{
 				Agent: agent, Model: "model-1", Name: "Alice", Email: "alice@example.com", Scenario: scenario.name,
-				User: &authagent.User{ID: b.aliceID, EmailVerified: true}, Access: most,
-			}
-			want.RemoteAddr = asked[0].RemoteAddr
-			if !strings.HasPrefix(want.RemoteAddr, "127.0.0.1:") {
-				t.Errorf("RemoteAddr %q, want the connection's", want.RemoteAddr)
+				User: &authagent.User{ID: b.aliceID, EmailVerified: true}, Access: most, RemoteAddr: "127.0.0.1",
 			}
 			if diff := cmp.Diff(want, asked[0]); diff != "" {
 				t.Errorf("request (-want +got):\n%s", diff)
@@ -1066,7 +1062,7 @@ func (s *checkedScenario) CheckSession(ctx context.Context, session *authagent.S
 func TestWrappedScenario(t *testing.T) {
 	own := &checkedScenario{}
 	b := newScenarioBench(t, func(b *bench) authagent.Scenario {
-		own.Scenario = authagent.FullAccount(b.users, authagent.TrustEmail)
+		own.Scenario = authagent.FullAccount(b.users, authagent.InsecureTrustEmail)
 		return own
 	})
 	c := b.browser()
@@ -1210,10 +1206,10 @@ func TestNilParts(t *testing.T) {
 	users, profiles := &memstore.Users{}, &memstore.Profiles{}
 	for name, scenario := range map[string]authagent.Scenario{
 		"Scenario: is required":              nil,
-		"Scenario: its UserStore is nil":     authagent.FullAccount(nil, authagent.TrustEmail),
+		"Scenario: its UserStore is nil":     authagent.FullAccount(nil, authagent.InsecureTrustEmail),
 		"Scenario: its LinkPolicy is nil":    authagent.FullAccount(users, nil),
-		"Scenario: its UserStore is nil ":    authagent.ContextualProfile(nil, profiles, authagent.TrustEmail),
-		"Scenario: its ProfileStore is nil":  authagent.ContextualProfile(users, nil, authagent.TrustEmail),
+		"Scenario: its UserStore is nil ":    authagent.ContextualProfile(nil, profiles, authagent.InsecureTrustEmail),
+		"Scenario: its ProfileStore is nil":  authagent.ContextualProfile(users, nil, authagent.InsecureTrustEmail),
 		"Scenario: its LinkPolicy is nil ":   authagent.ContextualProfile(users, profiles, nil),
 		"Scenario: its ProfileStore is nil ": authagent.FreshProfile(nil),
 	} {
@@ -1237,7 +1233,7 @@ func TestForgottenSessions(t *testing.T) {
 		"user": func(b *bench) error { return b.rp.ForgetUser(t.Context(), "op", "user_1") },
 	} {
 		t.Run("LNK-31 LNK-34 "+name, func(t *testing.T) {
-			b := newScenarioBench(t, func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.TrustEmail) })
+			b := newScenarioBench(t, func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.InsecureTrustEmail) })
 			b.users.Add("bob@example.com", "Bob")
 			c, other := b.browser(), b.browser()
 			b.mustSignIn(c, b.agent)
@@ -1269,7 +1265,7 @@ func (halfLinker) LinkAgent(_ context.Context, _ authagent.Agent, userID string)
 // is a mistake that New finds.
 func TestHalfLinker(t *testing.T) {
 	c := newBench(t).config
-	c.Scenario = authagent.FullAccount(halfLinker{&memstore.Users{}}, authagent.TrustEmail)
+	c.Scenario = authagent.FullAccount(halfLinker{&memstore.Users{}}, authagent.InsecureTrustEmail)
 	if _, err := authagent.New(c); err == nil || !strings.Contains(err.Error(), "LinkedUser") {
 		t.Errorf("LNK-30 New: %v", err)
 	}

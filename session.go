@@ -852,7 +852,8 @@ func (rp *RelyingParty) Client(ctx context.Context, s *Session) *http.Client {
 
 // Shutdown waits for what is under way in the background: refreshes, which cost a
 // session its tokens if they are cut off, confirmations, revocations, and the
-// events on their way to Config.Audit. None of the first three is started any
+// events on their way to Config.Audit, with the refusals that have been counted so
+// far; those that come later are not counted. None of the first three is started any
 // more, so call it after [http.Server.Shutdown]. It returns an error if ctx ends
 // before.
 func (rp *RelyingParty) Shutdown(ctx context.Context) error {
@@ -863,6 +864,7 @@ func (rp *RelyingParty) Shutdown(ctx context.Context) error {
 	if err := rp.server.Settle(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("wait for revocations: %w", err))
 	}
+	rp.refusals.Close()
 	if err := rp.audit.Wait(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("wait for the audit trail: %w", err))
 	}

@@ -51,7 +51,7 @@ func newCluster(t testing.TB, change ...func(b *bench, c *authagent.Config)) *cl
 		Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret,
 		RedirectURL: k.site.URL + "/auth/agent/callback",
 		SessionKeys: [][]byte{newKey()},
-		Scenario:    authagent.FullAccount(k.users, authagent.TrustEmail),
+		Scenario:    authagent.FullAccount(k.users, authagent.InsecureTrustEmail),
 		Provider:    authagent.Provider{HTTPClient: &http.Client{Transport: k.hosts}},
 		Logger:      debugLog(k.log),
 		Audit:       k.events.add,
@@ -601,8 +601,8 @@ func TestLargeClaims_SES_9(t *testing.T) {
 		k.as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.OpaqueTokens = true })
 		k.users.Add(email, "")
 		for name, scenario := range map[string]authagent.Scenario{
-			"FullAccount":       authagent.FullAccount(k.users, authagent.TrustEmail),
-			"ContextualProfile": authagent.ContextualProfile(k.users, k.profiles, authagent.TrustEmail),
+			"FullAccount":       authagent.FullAccount(k.users, authagent.InsecureTrustEmail),
+			"ContextualProfile": authagent.ContextualProfile(k.users, k.profiles, authagent.InsecureTrustEmail),
 			"FreshProfile":      authagent.FreshProfile(k.profiles),
 		} {
 			k.instance("", func(c *authagent.Config) { c.Scenario = scenario })

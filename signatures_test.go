@@ -205,7 +205,10 @@ func TestKeysThatCannotBeRead(t *testing.T) {
 			if resp.reason() != test.want || (resp.StatusCode == http.StatusSeeOther) != (test.want == "") {
 				t.Errorf("status %d %s", resp.StatusCode, resp.body)
 			}
-			findings := fmt.Sprint(b.rp.Check(t.Context()))
+			findings := ""
+			for _, f := range b.rp.Check(t.Context()) {
+				findings += lineOf(f) + "\n"
+			}
 			if got := strings.Contains(findings, "ERROR Issuer: The keys"); got != (test.want == problem.Reason("keys_unreadable") || test.want == problem.Unavailable) {
 				t.Errorf("findings %s", findings)
 			}

@@ -33,7 +33,7 @@ func (s *answering) Link(ctx context.Context, r authagent.LinkRequest) (authagen
 	if s.err != nil {
 		return authagent.Principal{}, s.err
 	}
-	return authagent.TrustEmail.Link(ctx, r)
+	return authagent.InsecureTrustEmail.Link(ctx, r)
 }
 
 // sentinels are what stores say to this package.

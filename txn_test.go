@@ -58,12 +58,12 @@ func withQuery(t testing.TB, address string, change map[string]string) string {
 // the one event.
 func (b *bench) mustReject(c *http.Client, callback string, want problem.Reason, header ...string) *response {
 	b.t.Helper()
-	before, events := b.backChannel(), len(b.events.named(audit.LoginFailed))
+	before, events := b.backChannel(), len(b.logged(audit.LoginFailed))
 	resp := b.get(c, callback, header...)
 	if got := b.rejected(c, resp, before); got != want {
 		b.t.Errorf("reason %q, want %q", got, want)
 	}
-	failed := b.events.named(audit.LoginFailed)[events:]
+	failed := b.logged(audit.LoginFailed)[events:]
 	if len(failed) != 1 || failed[0].Reason != want {
 		b.t.Errorf("events %+v, want one with reason %q", failed, want)
 	}

@@ -61,6 +61,13 @@ const (
 )
 
 // An Event is something that an audit trail records.
+//
+// One event may stand for several refused requests, LoginFailed or
+// PermissionDenied: see Count. They are those of one kind and one source within
+// a minute: of the same Name, Reason, Route and Action, the same UserID, HumanID,
+// GrantID and Scenario, and the same Agent, or, where no agent is known, from the same
+// address or IPv6 /64 network. The other fields are those of the last one; Time is
+// when they were counted up.
 type Event struct {
 	Name       Name
 	Time       time.Time // in UTC
@@ -81,6 +88,7 @@ type Event struct {
 	Outcome    string         // one of the outcomes above
 	Reason     problem.Reason // why it was refused or ended; empty otherwise
 	Detail     string         // for people: the text of the error
+	Count      int            // 1, or how many refused requests the event stands for
 }
 
 // LogValue gives what is not empty, under stable names, in one line each and with
@@ -99,6 +107,9 @@ func (e Event) LogValue() slog.Value {
 		if a.value != "" {
 			attributes = append(attributes, slog.String(a.key, claims.Escape(a.value)))
 		}
+	}
+	if e.Count > 1 {
+		attributes = append(attributes, slog.Int("count", e.Count))
 	}
 	return slog.GroupValue(attributes...)
 }

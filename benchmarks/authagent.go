@@ -41,9 +41,8 @@ func ownersSite() *site {
 		owners := grants.OwnerApproval(store)
 		owners.Logger = c.Logger
 		often := authagent.Rate{N: 1e9}
-		c.Scenario = grants.Enforce(store, authagent.FullAccount(users{}, owners))
+		c.Scenario = authagent.FullAccount(users{}, owners)
 		c.Limits = authagent.Limits{Agent: often, Owner: often, Actions: map[string]authagent.Rate{action: often}}
-		c.Audit = owners.Record
 	})
 }
 
@@ -52,7 +51,7 @@ func authagentSite(change ...func(*authagent.Config)) *site {
 	config := authagent.Config{
 		Issuer: p.URL, ClientID: clientID, ClientSecret: clientSecret,
 		RedirectURL: origin + callbackPath, SessionKeys: [][]byte{key()},
-		Scenario: authagent.FullAccount(users{}, authagent.TrustEmail),
+		Scenario: authagent.FullAccount(users{}, authagent.InsecureTrustEmail),
 		Logger:   slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError})),
 	}
 	for _, f := range change {

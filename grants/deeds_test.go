@@ -1,12 +1,14 @@
 package grants_test
 
 import (
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/memstore"
 )
@@ -16,8 +18,9 @@ import (
 func TestRefusalsHideNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := grants.OwnerApproval(&memstore.Grants{})
+		record := p.Observer(nil)
 		event := func(name audit.Name, action, outcome string) {
-			p.Record(t.Context(), audit.Event{
+			record(t.Context(), audit.Event{
 				Name: name, Time: time.Now(), UserID: "alice", GrantID: "g", Action: action, Outcome: outcome,
 			})
 		}
@@ -37,6 +40,83 @@ func TestRefusalsHideNothing(t *testing.T) {
 		event(audit.PermissionDenied, "later", audit.Refused)
 		if o, _ := p.Overview(t.Context(), "alice"); o.Deeds[0].Action != "later" {
 			t.Errorf("the latest deed is %+v", o.Deeds[0])
+		}
+	})
+}
+
+// TestNothingHidesChanges_WEB_11: no agent pushes a change out of its owner's sight by what
+// it does often, nor what another agent did.
+func TestNothingHidesChanges_WEB_11(t *testing.T) {
+	for name, flood := range map[string]func(s *shop, agent *authagenttest.Agent, c *http.Client){
+		"by sign-ins": func(s *shop, agent *authagenttest.Agent, _ *http.Client) { s.signIn(s.browser(), agent) },
+		"by reading":  func(s *shop, _ *authagenttest.Agent, c *http.Client) { s.want(c, "GET", "/orders", 200, "") },
+		"by changes":  func(s *shop, _ *authagenttest.Agent, c *http.Client) { s.want(c, "POST", "/orders", 200, "") },
+	} {
+		bubble(t, name, func(t *testing.T) {
+			s := newShop(t, options{})
+			agent, c := s.approved("agent_1", func(d *grants.Decision) { d.Actions = []string{"orders:create", "orders:delete"} })
+			s.want(c, "DELETE", "/orders/1", 200, "")
+			did := func() bool {
+				for _, d := range s.overview(s.alice).Deeds {
+					if d.Action == "orders:delete" {
+						return true
+					}
+				}
+				return false
+			}
+			if !did() {
+				t.Fatal("it is not shown at all")
+			}
+			for range 24 {
+				for range 10 {
+					flood(s, agent, c)
+				}
+				time.Sleep(time.Hour)
+				c = s.browser()
+				s.wantSignIn(c, agent, 303, "")
+			}
+			if !did() {
+				t.Error("the owner is not shown any more that the agent has deleted an order")
+			}
+			if n := len(s.overview(s.alice).Deeds); n > 30 {
+				t.Errorf("%d deeds", n)
+			}
+		})
+	}
+}
+
+// TestDeedsOfEach_WEB_11: an owner is shown what each agent did lately, however much another
+// one does, and all kinds of it.
+func TestDeedsOfEach_WEB_11(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := grants.OwnerApproval(&memstore.Grants{})
+		record := p.Observer(nil)
+		event := func(grant, action string) {
+			record(t.Context(), audit.Event{
+				Name: audit.ActionPerformed, Time: time.Now(), UserID: "alice", GrantID: grant, Action: action, Method: "POST", Outcome: audit.OK,
+			})
+		}
+		event("quiet", "orders:delete")
+		event("loud", "orders:delete")
+		for hour := range 24 {
+			for i := range 60 {
+				event("loud", "orders:"+string(rune('a'+i%30)))
+			}
+			event("loud", "hour:"+string(rune('A'+hour)))
+			time.Sleep(time.Hour)
+		}
+		o, err := p.Overview(t.Context(), "alice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		deletes := 0
+		for _, d := range o.Deeds {
+			if d.Action == "orders:delete" {
+				deletes++
+			}
+		}
+		if n := len(o.Deeds); n > 100 || deletes == 0 {
+			t.Errorf("%d deeds, %d times orders:delete", n, deletes)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package grants
 import (
 	"context"
 	"errors"
+	"net/http"
 	"strconv"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/internal/limit"
 )
 
 // The events of this package, for Policy.Audit, and the kinds of notices.
@@ -48,7 +50,7 @@ type Notice struct {
 
 // Text says in plain English what has happened. All of it is the site's and
 // constant but for the agent's ID, which whoever registered the agent has chosen: one that is not a
-// plain word, and could have a text or an address of its own in it, is left out.
+// short plain word, and could have a text or an address of its own in it, is left out.
 func (n Notice) Text() string {
 	switch {
 	case n.Count == 2:
@@ -93,13 +95,17 @@ func (n Notice) text() string {
 	return "There is news about the " + agent + "."
 }
 
-// named is "agent" and its ID, if that is nothing but a word: a mail that says
-// "agent Win at evil.example asks ..." would be an attacker's, in the site's name.
+// maxNamed is how long an ID may be that is named in a mail.
+const maxNamed = 24
+
+// named is "agent" and its ID, if that is nothing but a short word, or two: a mail that
+// says "agent Win_at_evil_example asks ..." would be an attacker's, in the site's name.
 func named(id string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_'
 	}
-	if id == "" || len(id) > 64 || strings.ContainsFunc(id, func(r rune) bool { return !plain(r) }) {
+	parts := strings.FieldsFunc(id, func(r rune) bool { return r == '-' || r == '_' })
+	if len(id) > maxNamed || len(parts) < 1 || len(parts) > 2 || strings.ContainsFunc(id, func(r rune) bool { return !plain(r) }) {
 		return "agent"
 	}
 	return "agent " + id
@@ -162,40 +168,62 @@ func (p *Policy) audit(ctx context.Context, e audit.Event) {
 // nobody waits for it.
 func (p *Policy) auditAside(ctx context.Context, e audit.Event) {
 	e = p.log(ctx, e)
-	if p.Audit != nil {
+	if p.auditFunc() != nil {
 		p.aside.Add(delivery{context.WithoutCancel(ctx), e})
 	}
 }
 
 func (p *Policy) log(ctx context.Context, e audit.Event) audit.Event {
-	e.Time = time.Now().UTC()
+	e.Time, e.Count = time.Now().UTC(), 1
 	e.Outcome = or(e.Outcome, audit.OK)
 	p.logger().InfoContext(ctx, "grants: "+string(e.Name), "event", e)
 	return e
 }
 
-// pass passes an event on to Audit, and starts nothing where nobody reads it.
+// pass passes an event on to the audit trail, and starts nothing where there is none.
 func (p *Policy) pass(ctx context.Context, e audit.Event) {
-	if p.Audit != nil {
+	if p.auditFunc() != nil {
 		p.trail.Deliver(delivery{ctx, e})
 	}
 }
 
-// delivery is an event on its way to Audit.
+// auditFunc is Policy.Audit or, without it, the Config.Audit of the first relying party
+// that has one.
+func (p *Policy) auditFunc() func(context.Context, audit.Event) {
+	if p.Audit != nil {
+		return p.Audit
+	}
+	if first := p.fallback.Load(); first != nil {
+		return *first
+	}
+	return nil
+}
+
+// delivery is an event on its way to the audit trail.
 type delivery struct {
 	ctx   context.Context
 	event audit.Event
 }
 
-func (p *Policy) deliver(d delivery) { p.Audit(d.ctx, d.event) }
+func (p *Policy) deliver(d delivery) { p.auditFunc()(d.ctx, d.event) }
 
-// Record keeps what agents do, for their owners to see, and passes every event on
-// to Audit. It is made for [authagent.Config.Audit].
-func (p *Policy) Record(ctx context.Context, e audit.Event) {
-	if err := p.record(ctx, e); err != nil {
-		p.logger().Warn("grants: could not record what an agent did", "event", e.Name, "err", err)
+// Observer is for [authagent.New], which calls it: see [authagent.LinkPolicy]. What it
+// returns keeps what agents do, for their owners to see. No event reaches one audit
+// function twice: those of the relying party go to its Config.Audit, here site, and to
+// Policy.Audit where that is not set; those of the Policy the other way round.
+func (p *Policy) Observer(site func(context.Context, audit.Event)) func(context.Context, audit.Event) {
+	p.obeyed.Store(true)
+	if site != nil {
+		p.fallback.CompareAndSwap(nil, &site)
 	}
-	p.pass(ctx, e)
+	return func(ctx context.Context, e audit.Event) {
+		if err := protect(func() error { return p.record(ctx, e) }); err != nil {
+			p.logger().Warn("grants: could not record what an agent did", "event", e.Name, "err", err)
+		}
+		if site == nil {
+			p.pass(ctx, e)
+		}
+	}
 }
 
 func (p *Policy) record(ctx context.Context, e audit.Event) error {
@@ -207,21 +235,55 @@ func (p *Policy) record(ctx context.Context, e audit.Event) error {
 	if e.UserID == "" || e.GrantID == "" || e.Outcome != audit.OK && p.noes.Allow(e.GrantID) > 0 {
 		return nil
 	}
-	return p.store.AddDeed(ctx, Deed{
+	d := Deed{
 		GrantID: e.GrantID, UserID: e.UserID, At: e.Time, Event: e.Name, Action: e.Action, Route: e.Route, Outcome: e.Outcome, Reason: e.Reason,
-	})
+	}
+	if p.repeats(e).Allow(strings.Join([]string{d.GrantID, string(d.Event), d.Action, d.Route, d.Outcome}, "\x00")) > 0 {
+		return nil
+	}
+	return p.store.AddDeed(ctx, d)
 }
 
-// seen remembers which sessions were recorded within the last minute, so that a
-// request costs a write now and then only. The zero value is ready.
+// repeats bounds how often the same deed is recorded.
+func (p *Policy) repeats(e audit.Event) *limit.Limiter {
+	reads := e.Method == http.MethodGet || e.Method == http.MethodHead
+	if e.Name == audit.ActionPerformed && e.Outcome == audit.OK && !reads {
+		return p.changes
+	}
+	return p.routine
+}
+
+// kind is the same for deeds that are the same to an owner, but for their time.
+func (d Deed) kind() Deed {
+	d.At, d.UserID, d.Reason = time.Time{}, "", ""
+	return d
+}
+
+// shownDeeds returns what an owner is shown of deeds, the latest first. Of each grant
+// each kind is there, whatever else the agent does, and however much others do.
+func shownDeeds(all []Deed) (shown []Deed) {
+	of, same := make(map[string]int), make(map[Deed]int)
+	for _, d := range all {
+		same[d.kind()]++
+		if n := same[d.kind()]; n == 1 || n <= maxSame && of[d.GrantID] < maxDeeds {
+			of[d.GrantID]++
+			shown = append(shown, d)
+		}
+	}
+	return shown
+}
+
+// seen remembers which sessions were recorded from which network within the last
+// minute, so that a request costs a write now and then only. The zero value is ready.
 type seen struct {
 	mu    sync.Mutex
 	at    map[string]time.Time
 	swept time.Time
 }
 
-// first reports whether a session is seen for the first time in a minute.
-func (s *seen) first(id string, now time.Time) bool {
+// first reports whether a session is seen from a network for the first time in a minute.
+func (s *seen) first(session, network string, now time.Time) bool {
+	id := session + " " + network
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.at == nil {
@@ -238,6 +300,6 @@ func (s *seen) first(id string, now time.Time) bool {
 		}
 		s.swept = now
 	}
-	s.at[strings.Clone(id)] = now // lest it holds on to all of the session that it is a part of
+	s.at[id] = now
 	return true
 }

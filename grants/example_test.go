@@ -135,19 +135,20 @@ func ExamplePolicy_Decide() {
 
 // The site's own rules, above what owners approve: whom it lets in, and a switch
 // that keeps all agents out.
-func ExampleEnforce() {
+func ExamplePolicy_SetRules() {
 	ctx := context.Background()
-	store := &memstore.Grants{}
-	owners := grants.OwnerApproval(store)
+	owners := grants.OwnerApproval(&memstore.Grants{})
 	owners.Logger = quiet
 
 	signIn, send, done := exampleSite(
-		func(*memstore.Users) authagent.Scenario {
-			return grants.Enforce(store, authagent.FreshProfile(&memstore.Profiles{}))
-		},
+		func(users *memstore.Users) authagent.Scenario { return authagent.FullAccount(users, owners) },
 		func(mux *http.ServeMux, rp *authagent.RelyingParty) { mux.Handle("/hello", rp.RequireAgent(hello)) },
 	)
 	defer done()
+	signIn()
+	owners.Wait()
+	overview, _ := owners.Overview(ctx, "user_1")
+	owners.Decide(ctx, "user_1", grants.Decision{GrantID: overview.Grants[0].ID, Version: 1, State: grants.Approved, Access: authagent.AccessRead})
 	fmt.Println("sign-in:", signIn())
 	if err := owners.SetRules(ctx, "staff_7", grants.Rules{Paused: true}); err != nil {
 		panic(err)

@@ -403,7 +403,7 @@ func TestWaitForAudit(t *testing.T) {
 			taken.Add(1)
 		}
 		for range 5 {
-			p.Record(t.Context(), audit.Event{Name: audit.LoginSucceeded})
+			p.Observer(nil)(t.Context(), audit.Event{Name: audit.LoginSucceeded})
 		}
 		p.Wait()
 		if n := taken.Load(); n != 5 {
@@ -415,7 +415,7 @@ func TestWaitForAudit(t *testing.T) {
 		defer close(block)
 		p := grants.OwnerApproval(&memstore.Grants{})
 		p.Logger, p.Audit = quiet, func(context.Context, audit.Event) { <-block }
-		p.Record(t.Context(), audit.Event{Name: audit.LoginSucceeded})
+		p.Observer(nil)(t.Context(), audit.Event{Name: audit.LoginSucceeded})
 		start := time.Now()
 		p.Wait()
 		if took := time.Since(start); took > 10*time.Second {
@@ -568,23 +568,29 @@ func TestEvents(t *testing.T) {
 	})
 }
 
-// TestNoticeText: a mail to an owner has no words of a stranger's in it.
-func TestNoticeText(t *testing.T) {
+// TestNoticeText_NTC_6_WEB_4: a mail to an owner has no words of a stranger's in it.
+func TestNoticeText_NTC_6_WEB_4(t *testing.T) {
 	for id, want := range map[string]string{
-		"agent_0F-9":                        "The agent agent_0F-9 was refused.",
-		"":                                  "The agent was refused.",
-		"evil.example":                      "The agent was refused.",
-		"https://evil.example/":             "The agent was refused.",
-		"of your bank will close tomorrow.": "The agent was refused.",
-		"a\u202eb":                          "The agent was refused.",
-		strings.Repeat("a", 65):             "The agent was refused.",
+		"agent_0F9":                 "The agent agent_0F9 was refused.",
+		"Shopping-Assistant012345":  "The agent Shopping-Assistant012345 was refused.",
+		"Shopping-Assistant0123456": "The agent was refused.",
+		"call_0900_now":             "The agent was refused.",
+		"we_closed_your_account_call_0900-555-0199_today_to_get_it_back": "The agent was refused.",
+		"Security-Team_of_this_shop":                                     "The agent was refused.",
+		"-_":                                                             "The agent was refused.",
+		"":                                                               "The agent was refused.",
+		"evil.example":                                                   "The agent was refused.",
+		"https://evil.example/":                                          "The agent was refused.",
+		"of your bank will close tomorrow.":                              "The agent was refused.",
+		"a\u202eb":                                                       "The agent was refused.",
+		strings.Repeat("a", 25):                                          "The agent was refused.",
 	} {
 		agent := authagent.Agent{Issuer: "https://as.example", ID: id}
 		for _, n := range []grants.Notice{
 			{Kind: grants.EventDenied, Grant: &grants.Grant{Agent: agent}}, {Kind: grants.EventDenied, Approval: &grants.Approval{Agent: agent}},
 		} {
 			if got := n.Text(); got != want {
-				t.Errorf("WEB-4 %q: %s", id, got)
+				t.Errorf("NTC-6 %q: %s", id, got)
 			}
 		}
 	}

@@ -12,17 +12,19 @@
 //	owners.Actions = map[string]string{"orders:create": "Place orders"}
 //	owners.Approvals = map[string]string{"payouts:create": "Pay out money"}
 //	owners.Notify = sendMail
-//	owners.Audit = audit
 //
 //	rp, err := authagent.New(authagent.Config{
 //		// ...
-//		Scenario: grants.Enforce(store, authagent.FullAccount(users, owners)),
+//		Scenario: authagent.FullAccount(users, owners),
 //		Human:    signedInUser,
-//		Audit:    owners.Record,
 //	})
 //	mux.Handle("/account/agents/", grants.Handler(owners, rp))
 //	mux.Handle("POST /orders", rp.RequireAction("orders:create")(orders))
 //	mux.Handle("POST /payouts", rp.RequireApproval("payouts:create", owners)(payouts))
+//
+// The relying party obeys the rules of the store ([Policy.SetRules]), and gives the
+// Policy the events that its page shows. One whose scenario has no LinkPolicy is given
+// the rules as its Config.Rules.
 //
 // [Handler] is the page on which owners see and decide all of it. [Policy] has the
 // same as methods, for a site that draws its own.
@@ -42,6 +44,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode"
 
@@ -132,11 +135,14 @@ type Policy struct {
 	// in an hour. By default nobody is told.
 	Notify func(context.Context, Notice)
 
-	// Audit gets an event for each change of a grant or approval, for each request
-	// of an agent that was not let in, and every event that Record is given. Two
+	// Audit gets an event for each change of a grant or approval, and for each request
+	// of an agent that was not let in. Where Config.Audit of a relying party is not
+	// set, it gets the events of that as well. With the same function in both places
+	// each event comes once. Two
 	// goroutines call it: one with the events of the background, so that no answer
 	// waits for those. A slow or broken function does not hold up anybody, but
-	// loses events when 4096 of a goroutine are waiting. By default nobody does.
+	// loses events when 4096 of a goroutine are waiting. The default is Config.Audit
+	// of the first relying party that has one.
 	Audit func(context.Context, audit.Event)
 
 	// Logger gets what an operator wants to know; nil means slog.Default().
@@ -205,9 +211,13 @@ type Policy struct {
 	trail    *sink.Sink[delivery]
 	aside    *sink.Sink[delivery] // for events of the background: no answer waits for them
 	touched  seen
-	moves    *limit.Limiter // notices of new networks, by grant
-	noes     *limit.Limiter // deeds that were refused, by grant
-	humans   *limit.Limiter // looks for the account of who sees the page
+	obeyed   atomic.Bool                                        // a relying party of this process reads the rules
+	fallback atomic.Pointer[func(context.Context, audit.Event)] // for events, without Audit
+	moves    *limit.Limiter                                     // notices of new networks, by grant
+	noes     *limit.Limiter                                     // deeds that were refused, by grant
+	changes  *limit.Limiter                                     // deeds that changed something, by kind
+	routine  *limit.Limiter                                     // other deeds, by kind
+	humans   *limit.Limiter                                     // looks for the account of who sees the page
 }
 
 // EmailApproval names the agents that enter an account without being approved,
@@ -225,7 +235,8 @@ type EmailApproval struct {
 func OwnerApproval(store Store) *Policy {
 	p := &Policy{
 		store: store, filing: make(turn, 1), shadow: newShadow(),
-		moves: limit.New(maxMoves, time.Hour), noes: limit.New(maxNoes, time.Hour), humans: limit.New(1, time.Hour),
+		moves: limit.New(maxMoves, time.Hour), noes: limit.New(maxNoes, time.Hour),
+		changes: limit.New(maxChanges, 24*time.Hour), routine: limit.New(maxRoutine, 24*time.Hour), humans: limit.New(1, time.Hour),
 	}
 	p.post = newPost(p)
 	lost := func(why string) { p.logger().Error("grants: audit event lost", "why", why) }
@@ -246,6 +257,13 @@ const (
 	// maxNoes is how many refused or waiting requests of an agent its owner is shown
 	// in an hour: with a flood of them an agent could hide what it did.
 	maxNoes = 20
+
+	// maxChanges is how many equal changes by an agent are recorded in 24 hours, and
+	// maxRoutine how many equal sign-ins, reads and refusals: so few that readDeeds
+	// reach back for days. Of equal ones an owner is shown maxSame.
+	maxChanges = 20
+	maxRoutine = 5
+	maxSame    = 5
 
 	// maxMoves is how many notices of new networks an owner gets in an hour about
 	// one agent, which may have as many networks as it likes.
@@ -296,6 +314,25 @@ func (p *Policy) Check() error {
 	return errors.Join(errs...)
 }
 
+// CheckAction says what is wrong with the name of an action that a route is guarded by
+// (RequireAction or, with each, RequireApproval), such as that no owner could ever allow
+// it. See [authagent.LinkPolicy].
+func (p *Policy) CheckAction(name string, each bool) error {
+	_, offered := p.Actions[name]
+	_, approved := p.Approvals[name]
+	switch {
+	case each && offered:
+		return errors.New("it is in Policy.Actions: an owner who allows it there would be asked all the same; move it to Policy.Approvals")
+	case each && !approved:
+		return errors.New("it is not in Policy.Approvals: owners would be shown a bare name")
+	case !each && approved:
+		return errors.New("it is in Policy.Approvals, which owners approve one at a time: guard the route by RequireApproval")
+	case !each && !offered:
+		return errors.New("it is not in Policy.Actions, so that no owner can allow it by name")
+	}
+	return nil
+}
+
 func isAction(name string) bool { return name != "" && !strings.ContainsFunc(name, unicode.IsSpace) }
 
 func (p *Policy) logger() *slog.Logger { return logs.Safe(or(p.Logger, slog.Default())) }
@@ -339,7 +376,9 @@ func (p *Policy) linked(ctx context.Context, r authagent.LinkRequest) (authagent
 	if err != nil {
 		return authagent.Principal{}, fmt.Errorf("grants: find grants of agent: %w", err)
 	}
-	switch g, found := inForce(all, r.Scenario); {
+	switch g, found, err := inForce(all, r.Scenario); {
+	case err != nil:
+		return authagent.Principal{}, err
 	case !found:
 		return authagent.Principal{}, problem.ApprovalNeeded
 	case g.State == Suspended:
@@ -372,18 +411,20 @@ func (g Grant) link() authagent.Principal {
 }
 
 // inForce returns the grant by which an agent enters: the approved one, or the
-// one that would be if it were not suspended. Of several accounts whose owners
-// have approved the agent, the first has it; that never changes with an address.
-func inForce(all []Grant, scenario string) (first Grant, found bool) {
+// one that would be if it were not suspended. Where two instances have let the agent
+// into two accounts at the same moment, there are two until one of them has taken its
+// own back (alone), and the agent enters neither: no clock could say which was first.
+func inForce(all []Grant, scenario string) (only Grant, found bool, err error) {
 	for _, g := range all {
 		if state := g.Now(); g.Scenario != scenario || state != Approved && state != Suspended {
 			continue
 		}
-		if c := g.DecidedAt.Compare(first.DecidedAt); !found || c < 0 || c == 0 && g.ID < first.ID {
-			first, found = g, true
+		if found && g.UserID != only.UserID {
+			return Grant{}, false, errElsewhere
 		}
+		only, found = g, true
 	}
-	return first, found
+	return only, found, nil
 }
 
 // suspend stops a grant whose agent has got another owner's address: the agent ID
@@ -457,18 +498,22 @@ func (p *Policy) approveByEmail(ctx context.Context, r authagent.LinkRequest) (a
 		p.ask(ctx, r)
 		return authagent.Principal{}, problem.ApprovalNeeded
 	}
+	if err := p.alone(ctx, g, heldElsewhere); err != nil {
+		return authagent.Principal{}, err
+	}
 	p.changed(ctx, EventApproved, g, "")
 	return g.link(), nil
 }
 
 // stopped reports whether the account's owner has said no to the agent before, in
-// whatever scenario.
+// whatever scenario, or the owner of another account has let it in: then no address
+// lets it into this one.
 func (p *Policy) stopped(ctx context.Context, r authagent.LinkRequest) (bool, error) {
 	all, err := p.store.AgentGrants(ctx, r.Agent)
 	if err != nil {
 		return false, fmt.Errorf("grants: find grants of agent: %w", err)
 	}
-	return slices.ContainsFunc(all, func(g Grant) bool {
+	return heldElsewhere(all, Grant{UserID: r.User.ID}) || slices.ContainsFunc(all, func(g Grant) bool {
 		return g.UserID == r.User.ID && (g.State == Denied || g.State == Revoked || g.State == Suspended)
 	}), nil
 }
@@ -597,17 +642,18 @@ func (p *Policy) CheckSession(ctx context.Context, s *authagent.Session) error {
 		return problem.LinkRefused
 	}
 	s.Access, s.Actions = g.Access, g.Actions
-	if p.touched.first(s.ID, now) {
-		p.touch(ctx, s, g, now)
+	network := or(limit.Network(s.RemoteAddr), s.RemoteAddr)
+	if p.touched.first(s.ID, network, now) {
+		p.touch(ctx, s, g, network, now)
 	}
 	return nil
 }
 
 // touch records that a grant is used. It is for owners to see, and no reason to
 // refuse a request.
-func (p *Policy) touch(ctx context.Context, s *authagent.Session, g Grant, now time.Time) {
+func (p *Policy) touch(ctx context.Context, s *authagent.Session, g Grant, network string, now time.Time) {
 	use, err := p.store.Touch(ctx, Activity{
-		SessionID: s.ID, GrantID: s.GrantID, UserID: s.UserID, RemoteAddr: s.RemoteAddr, Network: or(limit.Network(s.RemoteAddr), s.RemoteAddr),
+		SessionID: s.ID, GrantID: s.GrantID, UserID: s.UserID, RemoteAddr: s.RemoteAddr, Network: network,
 		StartedAt: s.StartedAt, SeenAt: now, ExpiresAt: s.ExpiresAt,
 	})
 	switch {

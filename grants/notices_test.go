@@ -307,3 +307,31 @@ func (noLists) AgentGrants(context.Context, authagent.Agent) ([]grants.Grant, er
 func (noLists) OwnerGrants(context.Context, string) ([]grants.Grant, error) { return nil, nil }
 
 func (noLists) OwnerApprovals(context.Context, string) ([]grants.Approval, error) { return nil, nil }
+
+// TestNetworkWithinTheMinute_NTC_7: an owner is told of a new network also where whoever
+// has a copy of an agent's cookie acts within a minute of the agent's own request.
+func TestNetworkWithinTheMinute_NTC_7(t *testing.T) {
+	bubble(t, "stolen cookie", func(t *testing.T) {
+		s := newShop(t, options{config: func(_ *shop, c *authagent.Config) {
+			c.ClientAddr = func(r *http.Request) string { return r.Header.Get("X-Addr") }
+		}})
+		agent, c := s.agent("agent_1", "alice@example.com"), s.browser()
+		s.signIn(c, agent, "X-Addr", "198.51.100.1")
+		s.decide(s.alice, "agent_1", grants.Approved, withFullAccess)
+		s.signIn(c, agent, "X-Addr", "198.51.100.1")
+		s.get(c, "/me", "X-Addr", "198.51.100.1")
+		s.told()
+		for range 20 { // the agent goes on working, and so does the thief
+			time.Sleep(61 * time.Second)
+			s.get(c, "/me", "X-Addr", "198.51.100.1")
+			time.Sleep(50 * time.Second)
+			if resp := s.do(c, "POST", "/orders", "", "X-Addr", "203.0.113.66"); resp.StatusCode != 200 {
+				t.Fatalf("%d %s", resp.StatusCode, resp.body)
+			}
+			time.Sleep(9 * time.Second) // within the minute
+		}
+		if told := fmt.Sprint(s.told()); strings.Count(told, string(grants.EventNewNetwork)) != 1 {
+			t.Errorf("20 orders from another network: the owner is told %s", told)
+		}
+	})
+}

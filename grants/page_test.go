@@ -8,6 +8,7 @@ import (
 	"html"
 	"html/template"
 	"log/slog"
+	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -894,14 +895,17 @@ func TestBodyIsShown(t *testing.T) {
 			`<th scope="row"><bdi>to</bdi></th><td><bdi>mallory</bdi></td>`, `<bdi>amount</bdi></th><td><bdi>10</bdi>`, `<bdi>amount</bdi></th><td><bdi>1000</bdi>`, "<bdi>a\nb</bdi>",
 		}, "<pre>"},
 		{"form with charset", formType + "; charset=utf-8", "a=b", []string{`<bdi>a</bdi></th><td><bdi>b</bdi></td>`}, "<pre>"},
-		{"form that is none", formType, "a=%zz", []string{"<pre><bdi>a=%zz</bdi></pre>"}, "<tbody>"},
-		{"form that not all read alike", formType, "a=b;c=d", []string{"<pre><bdi>a=b;c=d</bdi></pre>"}, "<tbody>"},
-		{"JSON", "application/json", `{"to":"mallory","n":1e3,"n":2}`, []string{"<pre><bdi>{\n  &#34;to&#34;: &#34;mallory&#34;,\n  &#34;n&#34;: 1e3,\n  &#34;n&#34;: 2\n}</bdi></pre>"}, "<tbody>"},
+		{"JSON", "application/json", `{"to":"mallory","n":1e3,"m":2}`, []string{"<pre><bdi>{\n  &#34;to&#34;: &#34;mallory&#34;,\n  &#34;n&#34;: 1e3,\n  &#34;m&#34;: 2\n}</bdi></pre>"}, "<tbody>"},
 		{"JSON by suffix", "application/merge-patch+json", `{"a":1}`, []string{"{\n  &#34;a&#34;: 1\n}"}, "<tbody>"},
-		{"JSON that is none", "application/json", `{"a":`, []string{"<pre><bdi>{&#34;a&#34;:</bdi></pre>"}, "<tbody>"},
 		{"text", "text/plain", "pay <b>mallory</b>", []string{"<pre><bdi>pay &lt;b&gt;mallory&lt;/b&gt;</bdi></pre>"}, "<tbody>"},
 		{"form called text", "text/plain", "a=b", []string{"<pre><bdi>a=b</bdi></pre>"}, "<tbody>"},
 		{"no type", "", "a=b", []string{"<pre><bdi>a=b</bdi></pre>"}, "<tbody>"},
+		{"JSON, escaped", "application/json", `{"t\u006f":"\u006dallory\u003c","q":"a\",\"to\":\"b\\u0063"}`, []string{
+			"&#34;to&#34;: &#34;mallory&lt;&#34;", `&#34;q&#34;: &#34;a\&#34;,\&#34;to\&#34;:\&#34;b\\u0063&#34;`,
+		}, "<tbody>"},
+		{"JSON, escaped, called text", "text/plain", `["\u006dallory"]`, []string{"&#34;mallory&#34;"}, "<tbody>"},
+		{"JSON by the line", "application/x-ndjson", "{\"to\":\"\\u006dallory\"}\n{\"to\":\"b\"}", []string{"{&#34;to&#34;:&#34;mallory&#34;}\n{"}, "<tbody>"},
+		{"JSON, what is hidden is escaped", "application/json", `{"a":"\u202e\u0000"}`, []string{`‹U+202E›\u0000`}, "\u202e"},
 		{"reversed", "text/plain", "10 \u202e0001", []string{"10 ‹U+202E›0001"}, "\u202e"},
 		{"reversed field", formType, "amount=10\u202e0001", []string{"10‹U+202E›0001"}, "\u202e"},
 		{"reversed JSON", "application/json", "{\"a\":\"10\u202e0001\"}", []string{"10‹U+202E›0001"}, "\u202e"},
@@ -914,7 +918,6 @@ func TestBodyIsShown(t *testing.T) {
 		}, "<pre>"},
 		{"file", multi, part(`form-data; name="a"; filename="b.txt"`, "c") + "--b--\r\n", []string{"filename=&#34;b.txt&#34;"}, "<tbody>"},
 		{"part with a type", multi, part("form-data; name=\"a\"\r\nContent-Type: text/html", "c") + "--b--\r\n", []string{"Content-Type: text/html"}, "<tbody>"},
-		{"multipart form with more than its parts", multi, "hidden\r\n" + part(`form-data; name="a"`, "c") + "--b--\r\n", []string{"<pre><bdi>hidden"}, "<tbody>"},
 	} {
 		t.Run("APR-4 "+test.name, func(t *testing.T) {
 			s := newSite(t)
@@ -1472,7 +1475,6 @@ func ExampleHandler() {
 		Human: func(r *http.Request) (string, error) { // the site's own sign-in of people
 			return r.Header.Get("X-Test-User"), nil
 		},
-		Audit: owners.Record,
 	})
 	if err != nil {
 		panic(err)
@@ -1499,7 +1501,7 @@ func TestDeepBodyIsShown(t *testing.T) {
 		"arrays":  strings.Repeat("[", 8000) + strings.Repeat("]", 8000),
 		"objects": strings.Repeat(`{"":`, 3000) + "1" + strings.Repeat("}", 3000),
 		"commas":  strings.Repeat("[", 1000) + strings.Repeat("1,", 6000) + "1" + strings.Repeat("]", 1000),
-		"hidden":  strings.Repeat("\x01", 16<<10),
+		"hidden":  `["` + strings.Repeat("\u202e", 5000) + `"]`,
 	} {
 		s := newShop(t, options{})
 		s.instances[""].mux.Handle("/account/agents/", grants.Handler(s.owners, s.instances[""].rp))
@@ -1513,6 +1515,235 @@ func TestDeepBodyIsShown(t *testing.T) {
 		}
 		if name == "arrays" && !strings.Contains(page.body, body) {
 			t.Errorf("%s: the body is not shown as it is", name)
+		}
+	}
+}
+
+// shown is the owner's page as its reader sees it, without tags and escapes.
+func (s *site) shown() string {
+	s.t.Helper()
+	page := s.page(s.human(s.alice))
+	if i := strings.Index(page, "<body>"); i >= 0 {
+		page = page[i:]
+	}
+	return html.UnescapeString(page)
+}
+
+func (s *site) overviewOf() grants.Overview {
+	s.t.Helper()
+	o, err := s.owners.Overview(context.Background(), s.alice)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return o
+}
+
+// TestMeaningIsShown_APR_9: what a usual handler reads, its owner could read on the page,
+// however the agent has written it; or the request is refused.
+func TestMeaningIsShown_APR_9(t *testing.T) {
+	escaped := func(format, s string) (out string) {
+		for _, c := range []byte(s) {
+			out += fmt.Sprintf(format, c)
+		}
+		return out
+	}
+	for name, test := range map[string]struct {
+		target, contentType, body string
+		read                      func(r *http.Request) string
+		status                    int
+	}{
+		"JSON, a name twice, and the one that counts is escaped": {
+			"/transfer/x", "application/json", `{"to":"alice-savings","` + escaped(`\u%04x`, "to") + `":"` + escaped(`\u%04x`, "mallory") + `"}`,
+			func(r *http.Request) string {
+				var order struct{ To string }
+				if err := json.NewDecoder(r.Body).Decode(&order); err != nil {
+					return err.Error()
+				}
+				return order.To
+			}, 400,
+		},
+		"JSON, all is escaped": {
+			"/transfer/x", "application/json", `{"of":"alice-savings","` + escaped(`\u%04x`, "to") + `":"` + escaped(`\u%04x`, "mallory") + `"}`,
+			func(r *http.Request) string {
+				var order struct{ To string }
+				if err := json.NewDecoder(r.Body).Decode(&order); err != nil {
+					return err.Error()
+				}
+				return order.To
+			}, 202,
+		},
+		"a form with a pair that url.ParseQuery skips": {
+			"/transfer/x", "application/x-www-form-urlencoded", "to" + "=" + escaped("%%%02x", "mallory") + "&to=alice-savings&;",
+			func(r *http.Request) string { return r.FormValue("to") }, 400,
+		},
+		"a form in hexadecimal": {
+			"/transfer/x", "application/x-www-form-urlencoded", "to=" + escaped("%%%02x", "mallory") + "&note=\xff",
+			func(r *http.Request) string { return r.FormValue("to") }, 400,
+		},
+		"a form with a parameter that mime does not know": {
+			"/transfer/x", "application/x-www-form-urlencoded; x", "to=" + escaped("%%%02x", "mallory"),
+			func(r *http.Request) string { return r.FormValue("to") }, 400,
+		},
+		"a path": {
+			"/transfer/" + escaped("%%%02x", "mallory"), "application/x-www-form-urlencoded", "amount=1",
+			func(r *http.Request) string { return r.PathValue("to") }, 202,
+		},
+		"a query": {
+			"/transfer/x?to=" + escaped("%%%02x", "mallory") + "&;", "application/x-www-form-urlencoded", "amount=1",
+			func(r *http.Request) string { return r.URL.Query().Get("to") }, 400,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.grant(nil)
+			c := s.signedInAgent("agent_1")
+			got := ""
+			s.server.Config.Handler.(*http.ServeMux).Handle("POST /transfer/{to}", s.rp.RequireApproval("transfer", s.owners)(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				got = test.read(r)
+			})))
+			send := func() *answered {
+				return s.do(c, "POST", test.target, test.body, "Content-Type", test.contentType)
+			}
+			if resp := send(); resp.StatusCode != test.status {
+				t.Fatalf("%d %s", resp.StatusCode, resp.body)
+			}
+			if test.status == 400 {
+				return
+			}
+			shown := s.shown()
+			a := s.overviewOf().Approvals[0]
+			if _, err := s.owners.DecideAction(context.Background(), s.alice, a.ID, a.Version, true); err != nil {
+				t.Fatal(err)
+			}
+			if resp := send(); resp.StatusCode != 200 {
+				t.Fatalf("%d %s", resp.StatusCode, resp.body)
+			}
+			if got != "mallory" || !strings.Contains(shown, "mallory") {
+				i := strings.Index(shown, "<dt>Request</dt>")
+				t.Errorf("the handler reads to=%q, which the owner was not shown anywhere:\n%s", got, shown[i:min(len(shown), i+900)])
+			}
+		})
+	}
+}
+
+// TestFilenameIsShown_APR_10: a part of a multipart form is shown by its name and value
+// unless it says more. One with a filename and no name says more: a handler that goes by
+// FileName stores it.
+func TestFilenameIsShown_APR_10(t *testing.T) {
+	for name, disposition := range map[string]string{
+		"a filename, no name": `form-data; filename="authorized_keys"`,
+		"of another kind":     `attachment; name="authorized_keys"`,
+		"both":                `form-data; name="a"; filename="authorized_keys"`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.grant(nil)
+			c := s.signedInAgent("agent_1")
+			var stored []string
+			s.server.Config.Handler.(*http.ServeMux).Handle("POST /upload", s.rp.RequireApproval("upload", s.owners)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				parts, err := r.MultipartReader()
+				for err == nil {
+					var part *multipart.Part
+					if part, err = parts.NextPart(); err == nil {
+						stored = append(stored, part.FileName())
+					}
+				}
+			})))
+			body := "--b\r\nContent-Disposition: " + disposition + "\r\n\r\nssh-rsa AAAA\r\n--b--\r\n"
+			if resp := s.do(c, "POST", "/upload", body, "Content-Type", "multipart/form-data; boundary=b"); resp.StatusCode != 202 {
+				t.Fatalf("%d %s", resp.StatusCode, resp.body)
+			}
+			shown := s.shown()
+			a := s.overviewOf().Approvals[0]
+			if _, err := s.owners.DecideAction(context.Background(), s.alice, a.ID, a.Version, true); err != nil {
+				t.Fatal(err)
+			}
+			s.do(c, "POST", "/upload", body, "Content-Type", "multipart/form-data; boundary=b")
+			if len(stored) != 1 || !strings.Contains(shown, "authorized_keys") {
+				t.Errorf("the handler stores %q, and the owner was not shown the name", stored)
+			}
+		})
+	}
+}
+
+// TestLargeRequests: no agent makes its owner's page large by what is no body.
+func TestLargeRequests(t *testing.T) {
+	s := newSite(t)
+	s.grant(nil)
+	c := s.signedInAgent("agent_1")
+	s.server.Config.Handler.(*http.ServeMux).Handle("/any", s.rp.RequireApproval("any", s.owners)(http.NotFoundHandler()))
+	for i := range 20 {
+		for _, test := range [][3]string{
+			{"APR-11", strings.Repeat("A", 100<<10) + string(rune('A'+i)), "/any"},
+			{"APR-12", "POST", "/payouts?" + strings.Repeat("a&", 3900) + fmt.Sprint(i)},
+		} {
+			if resp := s.do(c, test[1], test[2], strings.Repeat("a&", 8000)); resp.StatusCode != 413 {
+				t.Fatalf("%s: %d %s", test[0], resp.StatusCode, resp.body)
+			}
+		}
+		if resp := s.do(c, "POST", "/payouts?"+strings.Repeat("a&", 249)+fmt.Sprint(i), strings.Repeat("a&", 250)); resp.StatusCode != 202 {
+			t.Fatalf("%d %s", resp.StatusCode, resp.body)
+		}
+	}
+	if page := s.page(s.human(s.alice)); len(page) > 2<<20 {
+		t.Errorf("APR-12: the owner's page has %d bytes", len(page))
+	}
+}
+
+// TestManySessions_WEB_10: the owner's page shows the latest sessions of an agent and how
+// many more there are, and each can be ended.
+func TestManySessions_WEB_10(t *testing.T) {
+	s := newSite(t)
+	g := s.grant(nil)
+	other := s.grant(func(g *grants.Grant) { g.ID, g.Agent.ID = "g2", "agent_2" })
+	start := time.Now().Add(-time.Hour)
+	touch := func(grant, session string, seen time.Time) {
+		t.Helper()
+		if _, err := s.store.Touch(t.Context(), grants.Activity{
+			SessionID: session, GrantID: grant, UserID: s.alice, RemoteAddr: "192.0.2.1", StartedAt: start, SeenAt: seen, ExpiresAt: time.Now().Add(time.Hour),
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	touch(other.ID, "other", start)
+	for i := range 300 {
+		touch(g.ID, fmt.Sprint("session-", i, "."), start.Add(time.Duration(i)*time.Second))
+	}
+	alice := s.human(s.alice)
+	page := s.page(alice)
+	if n := strings.Count(page, `name="session"`); n != 51 || !strings.Contains(page, "And 250 more.") {
+		t.Errorf("the page has %d sessions", n)
+	}
+	if !strings.Contains(page, "session-299.") || strings.Contains(page, "session-249.") {
+		t.Error("the page has not the latest sessions")
+	}
+	if resp := s.do(alice, "GET", agents, ""); !strings.Contains(resp.body, `"more_sessions":{"`+g.ID+`":250}`) {
+		t.Error("JSON does not say how many more there are")
+	}
+	if resp := s.do(alice, "POST", agents+"end-session", form("session", "session-0.")); resp.StatusCode != 200 {
+		t.Errorf("end a session that is not shown: %d %s", resp.StatusCode, resp.body)
+	}
+}
+
+// TestLookalikes_WEB_12: the page tells its owner to compare the agent's ID, and writes out
+// what only looks like something else.
+func TestLookalikes_WEB_12(t *testing.T) {
+	for id, want := range map[string]string{
+		"agent_7f3a":        "agent_7f3a",
+		"\u0430gent_7f3a":   `\u0430gent_7f3a`, // a Cyrillic a
+		`\u0430gent_7f3a`:   `\\u0430gent_7f3a`,
+		"\\\u0430gent_7f3a": `\\\u0430gent_7f3a`,
+		"an agent":          "an agent",
+		"an  agent":         `an \u0020agent`,
+		"an\u00a0agent":     `an\u00a0agent`,
+		"an\u200bagent":     `an\u200bagent`,
+		"\U0001d41agent":    `\U0001d41agent`,
+	} {
+		s := newSite(t)
+		g := s.grant(func(g *grants.Grant) { pending(g); g.Agent.ID = id })
+		page := s.page(s.human(s.alice))
+		if !strings.Contains(page, "<bdi>"+want+"</bdi>") {
+			t.Errorf("the page does not show %q as %s", g.Agent.ID, want)
 		}
 	}
 }

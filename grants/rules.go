@@ -33,8 +33,6 @@ type Rules struct {
 
 func (r Rules) admitAgent(agent authagent.Agent) error {
 	switch {
-	case r.Paused:
-		return problem.Paused
 	case slices.Contains(r.DenyIssuers, agent.Issuer), slices.Contains(r.DenyAgents, agent),
 		len(r.AllowIssuers) > 0 && !slices.Contains(r.AllowIssuers, agent.Issuer),
 		len(r.AllowAgents) > 0 && !slices.Contains(r.AllowAgents, agent):
@@ -50,112 +48,39 @@ func (r Rules) admitEmail(email string) error {
 	return nil
 }
 
-// Enforce returns a scenario that holds every sign-in and every request of an
-// agent to the rules in rules, and is otherwise like s. What the rules say of
-// agents and issuers, and the kill switch, counts on the next request at every
-// instance; what they say of domains, on the next sign-in.
-func Enforce(rules RuleStore, s authagent.Scenario) authagent.Scenario { return &enforced{s, rules} }
-
-type enforced struct {
-	authagent.Scenario
-	rules RuleStore
-}
-
-// Unwrap returns the scenario that is held to the rules.
-func (e *enforced) Unwrap() authagent.Scenario { return e.Scenario }
-
-func (e *enforced) read(ctx context.Context) (Rules, error) {
-	rules, err := e.rules.Rules(ctx)
-	if err != nil {
-		return Rules{}, fmt.Errorf("grants: read rules: %w", err)
-	}
-	return rules, nil
-}
-
-// CheckLogin is asked before a login starts.
-func (e *enforced) CheckLogin(ctx context.Context) error {
-	rules, err := e.read(ctx)
-	switch checker, ok := as[interface{ CheckLogin(context.Context) error }](e.Scenario); {
+// Admit implements [authagent.Rules]: it holds every sign-in and every request of an
+// agent to the rules in the Store. What they say of agents and issuers, and the kill
+// switch, counts on the next request at every instance; what they say of domains, on
+// the next sign-in.
+func (p *Policy) Admit(ctx context.Context, agent authagent.Agent, email func() (string, error)) error {
+	p.obeyed.Store(true)
+	rules, err := p.store.Rules(ctx)
+	switch {
 	case err != nil:
-		return err
+		return fmt.Errorf("grants: read rules: %w", err)
 	case rules.Paused:
 		return problem.Paused
-	case ok:
-		return checker.CheckLogin(ctx)
+	case agent == authagent.Agent{}: // nobody is known yet
+		return nil
 	}
-	return nil
-}
-
-// as returns the first of s and those that it wraps that is a T: a method of a
-// wrapper hides that of what it wraps.
-func as[T any](s authagent.Scenario) (found T, ok bool) {
-	for s != nil {
-		if found, ok = s.(T); ok {
-			return found, true
-		}
-		wrapper, wraps := s.(interface{ Unwrap() authagent.Scenario })
-		if !wraps {
-			break
-		}
-		s = wrapper.Unwrap()
-	}
-	return found, false
-}
-
-// SignIn implements [authagent.Scenario].
-func (e *enforced) SignIn(ctx context.Context, in *authagent.SignIn) (authagent.Principal, error) {
-	if err := e.admit(ctx, in); err != nil {
-		return authagent.Principal{}, err
-	}
-	return e.Scenario.SignIn(ctx, in)
-}
-
-// Connect passes on what the scenario can.
-func (e *enforced) Connect(ctx context.Context, in *authagent.SignIn, userID string) error {
-	connector, ok := as[interface {
-		Connect(ctx context.Context, in *authagent.SignIn, userID string) error
-	}](e.Scenario)
-	if !ok {
-		return fmt.Errorf("grants: scenario %s cannot connect agents", e.Name())
-	}
-	if err := e.admit(ctx, in); err != nil {
+	err = rules.admitAgent(agent)
+	if err != nil || email == nil || len(rules.AllowDomains) == 0 && len(rules.DenyDomains) == 0 {
 		return err
 	}
-	return connector.Connect(ctx, in, userID)
-}
-
-func (e *enforced) admit(ctx context.Context, in *authagent.SignIn) error {
-	rules, err := e.read(ctx)
-	if err == nil {
-		err = rules.admitAgent(in.Agent)
-	}
-	if err != nil || len(rules.AllowDomains) == 0 && len(rules.DenyDomains) == 0 {
-		return err
-	}
-	if !slices.Contains(e.Scopes(), "email") { // it is not asked for, so it must not be seen either
-		return rules.admitEmail("")
-	}
-	owner, err := in.UserInfo(ctx)
+	address, err := email()
 	if err != nil {
 		return err
 	}
-	return rules.admitEmail(owner.Email)
-}
-
-// CheckSession implements [authagent.SessionChecker].
-func (e *enforced) CheckSession(ctx context.Context, s *authagent.Session) error {
-	rules, err := e.read(ctx)
-	if err == nil {
-		err = rules.admitAgent(s.Agent)
-	}
-	if err != nil {
-		return err
-	}
-	return e.Scenario.CheckSession(ctx, s)
+	return rules.admitEmail(address)
 }
 
 // SetRules replaces the rules of the site and records who did. It is for the
 // site's own administration, whose access control it leaves to the site.
+//
+// It works without a relying party in the same process, as in a tool: all that read
+// the Store obey the rules on the next request. Since nothing in such a process does,
+// it logs a warning. A relying party reads them whose scenario has p as its LinkPolicy,
+// or whose Config.Rules is p.
 func (p *Policy) SetRules(ctx context.Context, humanID string, r Rules) error {
 	before, err := p.store.Rules(ctx)
 	if err == nil {
@@ -172,5 +97,9 @@ func (p *Policy) SetRules(ctx context.Context, humanID string, r Rules) error {
 		event = EventResumed
 	}
 	p.audit(ctx, audit.Event{Name: event, HumanID: humanID})
+	if !p.obeyed.Load() {
+		p.logger().WarnContext(ctx, "grants: the rules are stored, and no relying party of this process reads them: "+
+			"make this Policy the LinkPolicy of its scenario or its Config.Rules, unless they are read elsewhere")
+	}
 	return nil
 }

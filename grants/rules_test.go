@@ -14,7 +14,6 @@ import (
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
-	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -195,18 +194,16 @@ type wrapper struct{ authagent.Scenario }
 
 func (w wrapper) Unwrap() authagent.Scenario { return w.Scenario }
 
-// TestEnforceWraps: what is enforced is otherwise like what it wraps, however deep.
-func TestEnforceWraps(t *testing.T) {
+// TestRulesThroughWrappers: the scenario of a policy with rules is otherwise like any, however
+// deep a site has wrapped it.
+func TestRulesThroughWrappers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		inner := &memstore.Grants{}
-		s := newShop(t, options{config: func(s *shop, c *authagent.Config) {
-			c.Scenario = grants.Enforce(s.store, wrapper{grants.Enforce(inner, wrapper{c.Scenario})})
-		}})
-		inner.SetRules(context.Background(), grants.Rules{Paused: true})
+		s := newShop(t, options{config: func(s *shop, c *authagent.Config) { c.Scenario = wrapper{wrapper{c.Scenario}} }})
+		s.setRules(grants.Rules{Paused: true})
 		if resp := s.get(s.browser(), "/auth/agent/login"); resp.StatusCode != 503 {
-			t.Errorf("login while the inner rules pause: %d %s", resp.StatusCode, resp.body)
+			t.Errorf("login while the rules pause: %d %s", resp.StatusCode, resp.body)
 		}
-		inner.SetRules(context.Background(), grants.Rules{})
+		s.setRules(grants.Rules{})
 		human, agent := s.human(s.alice), s.agent("agent_1", "whoever@example.com")
 		begun := s.do(human, "POST", "/connect", "")
 		callback, err := agent.Authorize(context.Background(), &http.Client{Transport: s.hosts}, begun.Header.Get("Location"))

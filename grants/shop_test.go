@@ -55,6 +55,7 @@ type options struct {
 	policy   func(*grants.Policy)
 	config   func(*shop, *authagent.Config)
 	link     func(*grants.Policy) authagent.LinkPolicy // in place of the policy
+	users    func(*shop) authagent.UserStore           // in place of the users in memory
 }
 
 func newShop(t testing.TB, o options) *shop {
@@ -92,8 +93,10 @@ func (s *shop) instance(name string) *instance {
 		s.options.policy(i.owners)
 	}
 	c := s.config
-	c.Audit = i.owners.Record
-	c.Scenario = grants.Enforce(s.store, s.scenario(i.owners))
+	c.Scenario = s.scenario(i.owners)
+	if s.options.link != nil || s.options.scenario == "FreshProfile" {
+		c.Rules = i.owners // no policy has them
+	}
 	if s.options.config != nil {
 		s.options.config(s, &c)
 	}
@@ -128,13 +131,17 @@ func (s *shop) scenario(p *grants.Policy) authagent.Scenario {
 	if s.options.link != nil {
 		link = s.options.link(p)
 	}
+	var users authagent.UserStore = s.users
+	if s.options.users != nil {
+		users = s.options.users(s)
+	}
 	switch s.options.scenario {
 	case "ContextualProfile":
-		return authagent.ContextualProfile(s.users, s.profiles, link)
+		return authagent.ContextualProfile(users, s.profiles, link)
 	case "FreshProfile":
 		return authagent.FreshProfile(s.profiles)
 	}
-	return authagent.FullAccount(s.users, link)
+	return authagent.FullAccount(users, link)
 }
 
 // balance is the load balancer.

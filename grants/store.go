@@ -91,7 +91,9 @@ type LastUse struct {
 	SeenAt     time.Time `json:"seen_at"` // accurate to a minute
 }
 
-// A Deed is something that an agent did, or was refused.
+// A Deed is something that an agent did, or was refused. One that was refused may
+// stand for several of its kind within a minute: owners see that it came again, and
+// the audit trail how often.
 type Deed struct {
 	GrantID string         `json:"grant"`
 	UserID  string         `json:"-"`

@@ -7,7 +7,7 @@ import (
 	"encoding/json"
 	"html/template"
 	"maps"
-	"mime"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -57,13 +57,14 @@ type Page struct {
 // A PageAgent is one grant and all that there is about it.
 type PageAgent struct {
 	Grant
-	Path     string
-	Used     *LastUse     // nil if the grant was never used
-	Sessions []Activity   // live ones
-	Deeds    []PageDeed   // the latest first
-	Allowed  []PageAction // what Grant.Actions names
-	Offered  []PageAction // what an owner can allow
-	Periods  []PagePeriod // how long an owner can allow it for
+	Path         string
+	Used         *LastUse     // nil if the grant was never used
+	Sessions     []Activity   // live ones, the latest seen first
+	MoreSessions int          // live sessions that are not in Sessions
+	Deeds        []PageDeed   // the latest first
+	Allowed      []PageAction // what Grant.Actions names
+	Offered      []PageAction // what an owner can allow
+	Periods      []PagePeriod // how long an owner can allow it for
 }
 
 // MayHaveFull reports whether AccessFull would mean anything: some scenarios
@@ -103,12 +104,13 @@ type PageDeed struct {
 // A PageApproval is a single action with all that would be done.
 type PageApproval struct {
 	Approval
-	Path   string
-	Text   string      // what Policy.Approvals or Policy.Actions says of its action
-	Query  []PageField // of Target
-	Fields []PageField // the body of a form, in its order; or else
-	Body   string      // the body as it is: JSON is indented, and what is no text is dumped in hexadecimal
-	Binary bool        // it is no text
+	Path      string
+	Text      string      // what Policy.Approvals or Policy.Actions says of its action
+	PlainPath string      // the path of Target without its escapes; empty if it has none
+	Query     []PageField // of Target
+	Fields    []PageField // the body of a form, in its order; or else
+	Body      string      // the body as it is: JSON is indented and without its escapes, and what is no text is dumped in hexadecimal
+	Binary    bool        // it is no text
 }
 
 // A PageField is a field of a form or query.
@@ -151,7 +153,7 @@ func (p *Policy) newPage(o Overview) Page {
 
 func (p *Policy) newPageAgent(g Grant, o Overview) PageAgent {
 	g.Agent, g.Name, g.Model, g.RequestedFrom = showAgent(g.Agent), claims.Show(g.Name), claims.Show(g.Model), claims.Show(g.RequestedFrom)
-	a := PageAgent{Grant: g, Path: p.path(), Periods: p.periods()}
+	a := PageAgent{Grant: g, Path: p.path(), Periods: p.periods(), MoreSessions: o.MoreSessions[g.ID]}
 	for _, use := range o.Uses {
 		if use.GrantID == g.ID {
 			use.RemoteAddr = claims.Show(use.RemoteAddr)
@@ -178,8 +180,9 @@ func (p *Policy) newPageAgent(g Grant, o Overview) PageAgent {
 	return a
 }
 
+// showAgent writes an agent so that an owner who compares it sees each difference.
 func showAgent(a authagent.Agent) authagent.Agent {
-	return authagent.Agent{Issuer: claims.Show(a.Issuer), ID: claims.Show(a.ID)}
+	return authagent.Agent{Issuer: claims.Spell(a.Issuer), ID: claims.Spell(a.ID)}
 }
 
 func (p *Policy) newPageDeed(d Deed) PageDeed {
@@ -194,10 +197,12 @@ func (p *Policy) newPageApproval(a Approval) PageApproval {
 	view := PageApproval{Approval: a, Path: p.path(), Text: p.actionText(a.Action)}
 	view.State, view.Agent = a.Now(), showAgent(a.Agent)
 	view.Target, view.ContentType, view.Method, view.Host = claims.Show(a.Target), claims.Show(a.ContentType), claims.Show(a.Method), claims.Show(a.Host)
-	if _, query, ok := strings.Cut(a.Target, "?"); ok {
-		all, _ := approval.Query(query)
-		view.Query = showFields(all)
+	path, query, _ := strings.Cut(a.Target, "?")
+	if plain, err := url.PathUnescape(path); err == nil && plain != path {
+		view.PlainPath = claims.Show(plain)
 	}
+	all, _ := approval.Query(query)
+	view.Query = showFields(all)
 	view.showBody(a)
 	return view
 }
@@ -205,9 +210,8 @@ func (p *Policy) newPageApproval(a Approval) PageApproval {
 // showBody shows all of a body, in the form that a human can judge best, and as it
 // is wherever it is not exactly what it says it is.
 func (v *PageApproval) showBody(a Approval) {
-	media, _, _ := mime.ParseMediaType(a.ContentType)
-	isJSON := media == "application/json" || strings.HasSuffix(media, "+json")
 	var indented bytes.Buffer
+	decoded, isJSON := approval.JSON(a.Body)
 	parsed, isForm := approval.Fields(a.ContentType, a.Body)
 	hasMore := slices.ContainsFunc(parsed, func(f approval.Field) bool { return f.HasMore })
 	switch {
@@ -216,8 +220,10 @@ func (v *PageApproval) showBody(a Approval) {
 		v.Body, v.Binary = hex.Dump(a.Body), true
 	case isForm && !hasMore:
 		v.Fields = showFields(parsed)
-	case isJSON && indents(a.Body) && json.Indent(&indented, a.Body, "", "  ") == nil:
+	case isJSON && indents(decoded) && json.Indent(&indented, decoded, "", "  ") == nil:
 		v.Body = claims.Show(indented.String())
+	case isJSON:
+		v.Body = claims.Show(string(decoded))
 	default:
 		v.Body = claims.Show(string(a.Body))
 	}
@@ -263,6 +269,7 @@ type overviewJSON struct {
 	Sessions  []Activity     `json:"sessions"`
 	Uses      []LastUse      `json:"uses"`
 	Deeds     []Deed         `json:"deeds"`
+	More      map[string]int `json:"more_sessions,omitempty"`
 }
 
 type approvalJSON struct {
@@ -276,7 +283,7 @@ func (p *Policy) newApprovalJSON(a Approval) approvalJSON {
 }
 
 func (p *Policy) newOverviewJSON(o Overview) overviewJSON {
-	out := overviewJSON{Grants: list(o.Grants), Approvals: []approvalJSON{}, Sessions: list(o.Sessions), Uses: list(o.Uses), Deeds: list(o.Deeds)}
+	out := overviewJSON{Grants: list(o.Grants), Approvals: []approvalJSON{}, Sessions: list(o.Sessions), Uses: list(o.Uses), Deeds: list(o.Deeds), More: o.MoreSessions}
 	for _, a := range o.Approvals {
 		out.Approvals = append(out.Approvals, p.newApprovalJSON(a))
 	}

@@ -19,7 +19,7 @@ func Example() {
 		ClientSecret: "development",
 		RedirectURL:  "http://127.0.0.1:8080/auth/agent/callback",
 		SessionKeys:  [][]byte{[]byte("32 random bytes, from your vault")},
-		Scenario:     authagent.ContextualProfile(users, profiles, authagent.TrustEmail),
+		Scenario:     authagent.ContextualProfile(users, profiles, authagent.InsecureTrustEmail),
 	})
 	fmt.Println(rp != nil, err)
 	// Output: true <nil>

@@ -233,8 +233,9 @@ func (m *Grants) OwnerUses(_ context.Context, userID string) ([]grants.LastUse, 
 
 func same[T any](v T) T { return v }
 
-// keptDeeds is how many deeds are kept for each account.
-const keptDeeds = 200
+// keptDeeds is how many deeds are kept for each account: as many as package grants
+// looks at.
+const keptDeeds = 2000
 
 // AddDeed implements [grants.ActivityStore].
 func (m *Grants) AddDeed(_ context.Context, d grants.Deed) error {

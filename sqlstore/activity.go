@@ -21,13 +21,12 @@ const (
 	deleteUses = `DELETE FROM authagent_uses WHERE grant_id = ? AND seen_at <= ? AND COALESCE(first_of, '') = ''`
 
 	deedColumns = `grant_id, user_id, happened_at, event, action, route, outcome, reason`
-
-	deedsUser = `SELECT ` + deedColumns + ` FROM authagent_deeds WHERE user_id = ? ORDER BY happened_at DESC, id DESC LIMIT ?`
 )
 
 var (
 	insertActivity = insertInto("authagent_activity", activityColumns)
 	insertUse      = insertInto("authagent_uses", "first_of, use_key, grant_id, user_id, remote_addr, seen_at")
+	deedsUser      = `SELECT ` + reading(deedColumns, "route") + ` FROM authagent_deeds WHERE user_id = ? ORDER BY happened_at DESC, id DESC LIMIT ?`
 	insertDeed     = insertInto("authagent_deeds", deedColumns)
 )
 

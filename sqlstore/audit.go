@@ -13,16 +13,16 @@ import (
 )
 
 const eventColumns = `happened_at, name, request_id, method, route, remote_addr, issuer, session_id, agent_issuer, agent_id, user_id,
-	human_id, scenario, profile_id, grant_id, access, action, outcome, reason, detail`
+	human_id, scenario, profile_id, grant_id, access, action, outcome, reason, detail, count`
 
 const insertEvent = `INSERT INTO authagent_events (agent_key, ` + eventColumns + `)
-	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
+	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 // Audit appends an event to the audit trail; it is for [authagent.Config.Audit].
 // While the database cannot be reached, as when it restarts, it waits up to 30
 // seconds. An event that cannot be stored goes to Config.Logger. Text that is longer than its
 // column (255 bytes for most) is cut, and what is not text in it replaced, rather
-// than the event lost.
+// than the event lost. A Count below 1 is stored as 1.
 //
 // The trail is append-only: nothing in this package changes an event, and
 // nothing but [Store.DeleteEvents] removes one. A site that wants the database to
@@ -76,7 +76,7 @@ func eventValues(e audit.Event) []any {
 		agent, nanos(e.Time), id(string(e.Name)), id(e.RequestID), id(e.Method), id(e.Route), id(e.RemoteAddr),
 		clean(e.Issuer, maxIssuer), id(e.SessionID), clean(e.Agent.Issuer, maxIssuer), id(e.Agent.ID), id(e.UserID),
 		id(e.HumanID), id(e.Scenario), id(e.ProfileID), id(e.GrantID), id(e.Access), id(e.Action), id(e.Outcome),
-		id(string(e.Reason)), clean(e.Detail, maxText),
+		id(string(e.Reason)), clean(e.Detail, maxText), max(1, e.Count),
 	}
 }
 
@@ -103,8 +103,9 @@ func (s *Store) Events(ctx context.Context, q EventQuery) (page []audit.Event, n
 	if err != nil {
 		return nil, "", err
 	}
-	err = s.run(ctx, "read audit trail", func(ctx context.Context) error {
-		page, next, err = s.events(ctx, query, args, limit)
+	query, args = s.bind(query, args)
+	err = s.run(ctx, "read audit trail", func(ctx context.Context, db querier) error {
+		page, next, err = s.events(ctx, db, query, args, limit)
 		return err
 	})
 	return page, next, err
@@ -141,13 +142,13 @@ func (q EventQuery) sql() (query string, args []any, limit int, err error) {
 		// The first condition is the one that an index is good for.
 		where, args = append(where, "happened_at <= ?", "(happened_at < ? OR id < ?)"), append(args, at, at, id)
 	}
-	query = `SELECT id, ` + eventColumns + ` FROM authagent_events WHERE ` + strings.Join(where, " AND ") +
+	query = `SELECT id, ` + reading(eventColumns, "detail") + ` FROM authagent_events WHERE ` + strings.Join(where, " AND ") +
 		` ORDER BY happened_at DESC, id DESC LIMIT ?`
 	return query, append(args, limit+1), limit, nil
 }
 
-func (s *Store) events(ctx context.Context, query string, args []any, limit int) (page []audit.Event, next string, err error) {
-	rows, err := s.db.QueryContext(ctx, s.query(query), args...)
+func (s *Store) events(ctx context.Context, db querier, query string, args []any, limit int) (page []audit.Event, next string, err error) {
+	rows, err := db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, "", err
 	}
@@ -161,7 +162,7 @@ func (s *Store) events(ctx context.Context, query string, args []any, limit int)
 		var id, at int64
 		err := rows.Scan(&id, &at, &e.Name, &e.RequestID, &e.Method, &e.Route, &e.RemoteAddr, &e.Issuer, &e.SessionID,
 			&e.Agent.Issuer, &e.Agent.ID, &e.UserID, &e.HumanID, &e.Scenario, &e.ProfileID, &e.GrantID, &e.Access, &e.Action,
-			&e.Outcome, &e.Reason, &e.Detail)
+			&e.Outcome, &e.Reason, &e.Detail, &e.Count)
 		if err != nil {
 			return nil, "", err
 		}

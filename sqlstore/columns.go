@@ -15,9 +15,10 @@ import (
 
 // list reads all rows. dest returns where the columns of one go.
 func list[T any](ctx context.Context, s *Store, step, query string, args []any, dest func(*T) []any) (all []T, err error) {
-	err = s.run(ctx, step, func(ctx context.Context) error {
+	query, args = s.bind(query, args)
+	err = s.run(ctx, step, func(ctx context.Context, q querier) error {
 		all = nil // of an attempt that was given up half-way
-		rows, err := s.db.QueryContext(ctx, s.query(query), args...)
+		rows, err := q.QueryContext(ctx, query, args...)
 		if err != nil {
 			return err
 		}

@@ -192,6 +192,8 @@ func (d Dialect) meaning(err error) error {
 			return ErrReadOnlyDatabase
 		case "53300": // too_many_connections
 			return ErrNoConnection
+		case "22P05": // untranslatable_character
+			return ErrEncoding
 		}
 	case MySQL:
 		switch code {
@@ -199,6 +201,8 @@ func (d Dialect) meaning(err error) error {
 			return ErrReadOnlyDatabase
 		case "1040", "1203", "1226": // too many: of all, of the user, by the user's limit
 			return ErrNoConnection
+		case "1366", "3854", "1300": // incorrect string value, cannot convert string, invalid character string
+			return ErrEncoding
 		}
 	case SQLite:
 		if code == "8" { // SQLITE_READONLY

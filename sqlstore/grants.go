@@ -23,15 +23,19 @@ const (
 	grantColumns = `id, issuer, agent_id, scenario, user_id, version, state, access, actions, name, model, email,
 	requested_at, requested_from, decided_at, expires_at, sessions_from`
 
-	grantByID    = `SELECT ` + grantColumns + ` FROM authagent_grants WHERE id = ?`
-	grantByKey   = `SELECT ` + grantColumns + ` FROM authagent_grants WHERE grant_key = ?`
-	grantsAgent  = `SELECT ` + grantColumns + ` FROM authagent_grants WHERE agent_key = ?`
-	grantsUser   = `SELECT ` + grantColumns + ` FROM authagent_grants WHERE user_id = ?`
 	replaceGrant = `UPDATE authagent_grants SET version = version + 1, state = ?, access = ?, actions = ?, name = ?, model = ?, email = ?,
 	requested_at = ?, requested_from = ?, decided_at = ?, expires_at = ?, sessions_from = ? WHERE id = ? AND version = ?`
 )
 
-var insertGrant = insertInto("authagent_grants", "grant_key, agent_key, "+grantColumns)
+var (
+	insertGrant = insertInto("authagent_grants", "grant_key, agent_key, "+grantColumns)
+
+	selectGrant = `SELECT ` + reading(grantColumns, "name", "model") + ` FROM authagent_grants WHERE `
+	grantByID   = selectGrant + `id = ?`
+	grantByKey  = selectGrant + `grant_key = ?`
+	grantsAgent = selectGrant + `agent_key = ?`
+	grantsUser  = selectGrant + `user_id = ?`
+)
 
 // grantDest is in the order of grantColumns.
 func grantDest(g *grants.Grant) []any {

@@ -3,7 +3,6 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"embed"
 	"encoding/hex"
 	"fmt"
@@ -13,7 +12,7 @@ import (
 )
 
 // newest is the number of the last migration.
-const newest = 5
+const newest = 6
 
 // schema has a directory per dialect, and in each a file per migration,
 // NNNN_name.sql: the same numbers and names in all. A statement ends with a
@@ -86,23 +85,32 @@ func (m Migration) statements() []string {
 // What fails half-way is undone on PostgreSQL and SQLite. On MySQL it is not,
 // and finished by the next call.
 func (s *Store) Migrate(ctx context.Context) error {
-	conn, err := s.connect(ctx)
-	if err != nil {
-		return err
+	for left := s.db.Stats().OpenConnections; ; left-- {
+		conn, err := s.connect(ctx)
+		if err != nil {
+			return err
+		}
+		err = s.migrateOn(ctx, conn)
+		if left > 0 && s.demoted(err) {
+			discard(conn)
+			continue
+		}
+		conn.Close()
+		if err != nil {
+			return s.failed(ctx, "migrate", err)
+		}
+		return nil
 	}
-	defer conn.Close()
+}
+
+func (s *Store) migrateOn(ctx context.Context, conn *sql.Conn) error {
 	switch s.dialect {
 	case Postgres:
-		err = s.migratePostgres(ctx, conn)
+		return s.migratePostgres(ctx, conn)
 	case MySQL:
-		err = s.migrateMySQL(ctx, conn)
-	default:
-		err = s.migrateSQLite(ctx, conn)
+		return s.migrateMySQL(ctx, conn)
 	}
-	if err != nil {
-		return s.failed(ctx, "migrate", err)
-	}
-	return nil
+	return s.migrateSQLite(ctx, conn)
 }
 
 // connect takes a connection out of the pool.
@@ -217,6 +225,6 @@ func finish(ctx context.Context, conn *sql.Conn, statement string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	if _, err := conn.ExecContext(ctx, statement); err != nil {
-		_ = conn.Raw(func(any) error { return driver.ErrBadConn })
+		discard(conn)
 	}
 }

@@ -19,8 +19,11 @@ const (
 	profileColumns = `id, issuer, agent_id, scenario, user_id, model, name`
 
 	insertProfile = `INSERT INTO authagent_profiles (profile_key, ` + profileColumns + `, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`
-	profileByKey  = `SELECT ` + profileColumns + ` FROM authagent_profiles WHERE profile_key = ?`
-	profileByID   = `SELECT ` + profileColumns + ` FROM authagent_profiles WHERE id = ?`
+)
+
+var (
+	profileByKey = `SELECT ` + reading(profileColumns, "model", "name") + ` FROM authagent_profiles WHERE profile_key = ?`
+	profileByID  = `SELECT ` + reading(profileColumns, "model", "name") + ` FROM authagent_profiles WHERE id = ?`
 )
 
 // FindOrCreateProfile implements [authagent.ProfileStore].

@@ -31,7 +31,7 @@
 //
 //	owners := grants.OwnerApproval(store.Grants())
 //	// ...
-//	Scenario: grants.Enforce(store.Grants(), authagent.FullAccount(users, owners)),
+//	Scenario: authagent.FullAccount(users, owners),
 //
 // # The database
 //
@@ -52,8 +52,10 @@
 //
 // A database that was not migrated ([ErrNotMigrated]), lacks what a newer version of
 // this package has taken away ([ErrNewerSchema]), is read-only
-// ([ErrReadOnlyDatabase]) or has no connection left ([ErrNoConnection]) refuses
-// each request that needs it. One to which a newer version has only added goes on. The version is looked at before the first use and
+// ([ErrReadOnlyDatabase]), cannot hold a text ([ErrEncoding]) or has no connection left
+// ([ErrNoConnection]) refuses each request that needs it. After a failover,
+// connections to what is no primary any more are closed, and the statement is sent
+// again. One to which a newer version has only added goes on. The version is looked at before the first use and
 // once a minute, so that a running instance does not go on with tables that it
 // does not know.
 //
@@ -130,6 +132,7 @@ var (
 	ErrNewerSchema      = errors.New("the database was migrated by a newer version of this package, and lacks what this program needs")
 	ErrReadOnlyDatabase = errors.New("the database is read-only: a replica, a read-only user or file, or a setting of the connection")
 	ErrNoConnection     = errors.New("the database has no connection left")
+	ErrEncoding         = errors.New("the database cannot hold every text: it needs the encoding UTF8, at MySQL and MariaDB utf8mb4")
 )
 
 // A Store is a database with the tables of this package. It is safe for
@@ -143,6 +146,7 @@ type Store struct {
 	queries sync.Map     // text as it is written here -> as the engine gets it
 	checked atomic.Int64 // when the schema was last found to be right, in nanoseconds
 
+	emptied   atomic.Int64 // when all connections of the pool were last found to be read-only, in nanoseconds
 	awaySince atomic.Int64 // when the database began to be out of reach of record, in nanoseconds; 0 if it is not
 }
 
@@ -199,7 +203,7 @@ func checkPrefix(prefix string) error {
 
 // Check reports everything that would keep the database from serving: it cannot
 // be reached, is of another engine than Dialect says, lacks the migrations or
-// has newer ones, or cannot be read or written. Call it when the site starts,
+// has newer ones, cannot be read or written, or cannot hold every text. Call it when the site starts,
 // and behind its health check.
 func (s *Store) Check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
@@ -212,6 +216,7 @@ func (s *Store) Check(ctx context.Context) error {
 		{"check that the engine is " + s.dialect.String(), s.checkEngine},
 		{"check schema", s.checkSchema},
 		{"check that the database can be written", s.checkWritable},
+		{"check that the database can hold every text", s.checkEncoding},
 	}
 	for _, step := range steps {
 		if err := s.again(ctx, func() error { return step.check(ctx) }); err != nil {
@@ -245,8 +250,10 @@ func (s *Store) checkEngine(ctx context.Context) error {
 // checkWritable deletes nothing, since nothing has an empty ID. An engine that
 // takes no writes refuses this one too.
 func (s *Store) checkWritable(ctx context.Context) error {
-	_, err := s.db.ExecContext(ctx, s.query(`DELETE FROM authagent_states WHERE id = ''`))
-	return err
+	return s.onPrimary(ctx, func(q querier) error {
+		_, err := q.ExecContext(ctx, s.query(`DELETE FROM authagent_states WHERE id = ''`))
+		return err
+	})
 }
 
 func (s *Store) checkTable(ctx context.Context, table string) error {
@@ -301,6 +308,7 @@ func (s *Store) checkNewer(ctx context.Context, q querier, have int) error {
 // querier is a *sql.DB, *sql.Conn or *sql.Tx.
 type querier interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
@@ -319,8 +327,9 @@ func (s *Store) version(ctx context.Context, q querier) (int, error) {
 // exec runs one statement that is a transaction of its own, and returns how many
 // rows it has changed.
 func (s *Store) exec(ctx context.Context, step, query string, args ...any) (changed int64, err error) {
-	err = s.run(ctx, step, func(ctx context.Context) error {
-		result, err := s.db.ExecContext(ctx, s.query(query), args...)
+	query, args = s.bind(query, args)
+	err = s.run(ctx, step, func(ctx context.Context, q querier) error {
+		result, err := q.ExecContext(ctx, query, args...)
 		if err == nil {
 			changed, err = result.RowsAffected()
 		}
@@ -331,8 +340,9 @@ func (s *Store) exec(ctx context.Context, step, query string, args ...any) (chan
 
 // row reads one row into dest, and reports whether there is one.
 func (s *Store) row(ctx context.Context, step, query string, args []any, dest ...any) (found bool, err error) {
-	err = s.run(ctx, step, func(ctx context.Context) error {
-		err := s.db.QueryRowContext(ctx, s.query(query), args...).Scan(dest...)
+	query, args = s.bind(query, args)
+	err = s.run(ctx, step, func(ctx context.Context, q querier) error {
+		err := q.QueryRowContext(ctx, query, args...).Scan(dest...)
 		found = err == nil
 		if errors.Is(err, sql.ErrNoRows) {
 			return nil
@@ -344,14 +354,14 @@ func (s *Store) row(ctx context.Context, step, query string, args []any, dest ..
 
 // run runs one statement within the time it may take, again where the engine
 // has given it up in favour of another.
-func (s *Store) run(ctx context.Context, step string, statement func(context.Context) error) error {
+func (s *Store) run(ctx context.Context, step string, statement func(context.Context, querier) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	err := s.again(ctx, func() error {
 		if err := s.ready(ctx); err != nil {
 			return err
 		}
-		return statement(ctx)
+		return s.onPrimary(ctx, func(q querier) error { return statement(ctx, q) })
 	})
 	if err != nil {
 		return s.failed(ctx, step, s.suspect(ctx, err))
@@ -415,7 +425,7 @@ func (s *Store) query(text string) string {
 	if done, ok := s.queries.Load(text); ok {
 		return done.(string)
 	}
-	done := s.dialect.rebind(strings.ReplaceAll(text, defaultPrefix, s.prefix))
+	done := s.dialect.rebind(s.dialect.readText(strings.ReplaceAll(text, defaultPrefix, s.prefix)))
 	s.queries.Store(text, done)
 	return done
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/authagent-go/authagent"
@@ -28,6 +30,9 @@ authagent.ConfigFromEnv reads:
 or files, named by the same variables with _FILE appended. No code is risked. A
 published Auth Agent server keeps one authorization request for two minutes.
 
+With -site it also asks the site itself whether its handlers are mounted where the
+settings say. No login is started; the site's log and audit trail get the refusals.
+
 Exit status: 0 if sign-ins can work, with or without warnings; 1 if they cannot;
 2 if the settings could not be read.
 `
@@ -36,6 +41,7 @@ Exit status: 0 if sign-ins can work, with or without warnings; 1 if they cannot;
 func check(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("check", flag.ContinueOnError)
 	scenario := flags.String("scenario", "contextual", "the site's `scenario`, which decides what is asked for: full, contextual or fresh")
+	site := siteFlags(flags)
 	asJSON := flags.Bool("json", false, "print a JSON array of findings")
 	timeout := flags.Duration("timeout", 30*time.Second, "give up after this `time`")
 	if err := parse(flags, args, checkHelp); err != nil {
@@ -56,13 +62,17 @@ func check(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	config.Scenario = asked
+	if err := site.check(); err != nil {
+		return err
+	}
+	config.Paths.Login, config.Paths.Logout, config.Paths.Discovery = site.login, site.logout, site.discovery
 	rp, err := authagent.New(config)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()
-	findings := rp.Check(ctx)
+	findings := append(rp.Check(ctx), site.findings(ctx, rp)...)
 	if *asJSON {
 		err = json.NewEncoder(out).Encode(findings)
 	} else {
@@ -76,14 +86,50 @@ func check(ctx context.Context, args []string, out io.Writer) error {
 	return err
 }
 
+// siteToAsk is the site, and its paths, which are no variables of the environment.
+type siteToAsk struct{ address, login, logout, discovery, owners string }
+
+func siteFlags(flags *flag.FlagSet) *siteToAsk {
+	s := &siteToAsk{}
+	flags.StringVar(&s.address, "site", "", "also ask the site at this `URL`, like https://shop.example, for its handlers")
+	flags.StringVar(&s.login, "login", "", "with -site: LoginHandler is at this `path` (default login, beside the callback)")
+	flags.StringVar(&s.logout, "logout", "", "with -site: LogoutHandler is at this `path` (default logout, beside the callback)")
+	flags.StringVar(&s.discovery, "discovery", "", "with -site: DiscoveryHandler is at this `path` (default: is not asked for)")
+	flags.StringVar(&s.owners, "owners", "", "with -site: grants.Handler is at this `path` (default: is not asked for)")
+	return s
+}
+
+func (s *siteToAsk) check() error {
+	u, err := url.Parse(s.address)
+	switch {
+	case s.address == "" && *s != (siteToAsk{}):
+		return fmt.Errorf("flags -login, -logout, -discovery and -owners are for -site")
+	case s.address != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || strings.Trim(u.Path, "/") != ""):
+		return fmt.Errorf("invalid value %q for flag -site: is not an http or https URL without a path", s.address)
+	case s.owners != "" && (!strings.HasPrefix(s.owners, "/") || !strings.HasSuffix(s.owners, "/")):
+		return fmt.Errorf("invalid value %q for flag -owners: does not begin and end with a slash", s.owners)
+	}
+	return nil
+}
+
+func (s *siteToAsk) findings(ctx context.Context, rp *authagent.RelyingParty) []authagent.Finding {
+	switch {
+	case s.address == "":
+		return nil
+	case s.owners == "":
+		return rp.CheckSite(ctx, s.address)
+	}
+	return rp.CheckSite(ctx, s.address, s.owners)
+}
+
 // scenarioNamed returns a scenario to ask a server with. Nobody signs in by it.
 func scenarioNamed(name string) (authagent.Scenario, error) {
 	users, profiles := &memstore.Users{}, &memstore.Profiles{}
 	switch name {
 	case "full":
-		return authagent.FullAccount(users, authagent.TrustEmail), nil
+		return authagent.FullAccount(users, authagent.InsecureTrustEmail), nil
 	case "contextual":
-		return authagent.ContextualProfile(users, profiles, authagent.TrustEmail), nil
+		return authagent.ContextualProfile(users, profiles, authagent.InsecureTrustEmail), nil
 	case "fresh":
 		return authagent.FreshProfile(profiles), nil
 	}

@@ -66,7 +66,7 @@ func site(t *testing.T, issuer, secret string, redirect func(siteURL string)) *h
 	rp, err := authagent.New(authagent.Config{
 		Issuer: issuer, ClientID: "site", ClientSecret: secret, RedirectURL: s.URL + "/auth/agent/callback",
 		SessionKeys: [][]byte{[]byte("32 random bytes, from your vault")},
-		Scenario:    authagent.FullAccount(users, authagent.TrustEmail),
+		Scenario:    authagent.FullAccount(users, authagent.InsecureTrustEmail),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -128,6 +128,42 @@ func TestCheck(t *testing.T) {
 				t.Errorf("the output has the secret:\n%s%s", out, errs)
 			}
 		})
+	}
+}
+
+// TestCheckSite: -site asks the site, at the paths that the flags say. (CHK-8)
+func TestCheckSite_CHK_8(t *testing.T) {
+	as := authagenttest.NewServer()
+	defer as.Close()
+	var callback string
+	s := site(t, as.URL, "cs_secret", func(url string) { callback = url; registered(as)(url) })
+	env := []string{
+		"AUTH_AGENT_ISSUER=" + as.URL, "AUTH_AGENT_CLIENT_ID=site", "AUTH_AGENT_CLIENT_SECRET=cs_secret",
+		"AUTH_AGENT_REDIRECT_URL=" + callback, sessionKeys,
+	}
+	for _, test := range []struct {
+		args      string
+		status    int
+		out, errs string
+	}{
+		{"", 0, "ok: agents can sign in", ""},
+		{"-site " + s.URL, 1, "error: LogoutPath\n  LogoutHandler is not mounted at /auth/agent/logout", ""},
+		{"-site " + s.URL + " -logout /bye", 1, "not mounted at /bye", ""},
+		{"-site " + s.URL + " -login /in", 1, "error: LoginPath\n", ""},
+		{"-site " + s.URL + " -discovery /auth.md", 1, "error: DiscoveryPath\n", ""},
+		{"-site " + s.URL + " -owners /account/agents/", 1, "error: Policy.Path\n", ""},
+		{"-site http://127.0.0.1:1", 1, "error: site\n  The site cannot be reached", ""},
+		{"-site shop.example", 2, "", "flag -site"},
+		{"-site " + s.URL + " -owners agents", 2, "", "flag -owners"},
+		{"-login /in", 2, "", "are for -site"},
+	} {
+		status, out, errs := runMain(t, env, append([]string{"check"}, strings.Fields(test.args)...)...)
+		if status != test.status || !strings.Contains(out, test.out) || !strings.Contains(errs, test.errs) {
+			t.Errorf("%s: status %d, want %d\n%s%s", test.args, status, test.status, out, errs)
+		}
+		if strings.Contains(out, "error: RedirectURL") || strings.Contains(out, "LoginHandler is not mounted at /auth/agent/login") {
+			t.Errorf("%s: what is mounted is not found:\n%s", test.args, out)
+		}
 	}
 }
 

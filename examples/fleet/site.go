@@ -28,14 +28,13 @@ func newSite(settings settings, stores *stores) (*site, error) {
 	owners.Actions = map[string]string{"orders:create": "Place orders"}
 	owners.Approvals = map[string]string{"payouts:create": "Pay out money"}
 	owners.Notify = tellOwner
-	owners.Audit = stores.sql.Audit
 
 	config := settings.agents
 	stores.share(&config)
 	accounts := &users{Links: stores.sql.Links(), db: stores.db}
-	config.Scenario = grants.Enforce(stores.sql.Grants(), authagent.ContextualProfile(accounts, stores.sql.Profiles(), owners))
+	config.Scenario = authagent.ContextualProfile(accounts, stores.sql.Profiles(), owners)
 	config.Human = humans.human
-	config.Audit = owners.Record
+	config.Audit = stores.sql.Audit
 	config.Tokens.ConfirmEvery = settings.confirmEvery
 	config.Paths.Discovery = "/auth.md"
 	config.ClientAddr = clientAddr(settings.proxies)

@@ -10,8 +10,8 @@ import (
 )
 
 // Audit returns the function for authagent.Config.Audit: it counts events as
-// authagent.events, and passes them on to next, which may be nil, as
-// grants.Policy.Record. The attributes have few values each; who it was is in the
+// authagent.events, refusals by their Count, and passes them on to next, which may be
+// nil. The attributes have few values each; who it was is in the
 // audit trail.
 func Audit(metrics metric.MeterProvider, next func(context.Context, audit.Event)) (func(context.Context, audit.Event), error) {
 	events, err := metrics.Meter("authagent").Int64Counter("authagent.events",
@@ -27,7 +27,7 @@ func Audit(metrics metric.MeterProvider, next func(context.Context, audit.Event)
 		if e.Action != "" {
 			attributes = append(attributes, attribute.String("action", e.Action))
 		}
-		events.Add(ctx, 1, metric.WithAttributes(attributes...))
+		events.Add(ctx, int64(e.Count), metric.WithAttributes(attributes...))
 		if next != nil {
 			next(ctx, e)
 		}

@@ -51,7 +51,7 @@ func TestTelemetry(t *testing.T) {
 	alice := users.Add("alice@example.com", "Alice")
 	rp, err := authagent.New(authagent.Config{
 		Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: web.URL + "/auth/agent/callback",
-		SessionKeys: [][]byte{[]byte("0123456789abcdef0123456789ABCDEF")}, Scenario: authagent.FullAccount(users, authagent.TrustEmail),
+		SessionKeys: [][]byte{[]byte("0123456789abcdef0123456789ABCDEF")}, Scenario: authagent.FullAccount(users, authagent.InsecureTrustEmail),
 		Provider: authagent.Provider{HTTPClient: otel.Client(traces, metrics)}, Audit: audit, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

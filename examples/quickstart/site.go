@@ -64,13 +64,14 @@ func newSite(url string, register registerFunc) (*site, error) {
 	for _, e := range []struct {
 		path, summary string
 		scenario      authagent.Scenario
+		rules         authagent.Rules
 	}{
 		{"/full/", "The agent acts as its owner and may do what its owner lets it do.",
-			authagent.FullAccount(s.users, s.owners)},
+			authagent.FullAccount(s.users, s.owners), nil},
 		{"/contextual/", "The agent has a profile of its own. It may read its owner’s data, and change only what its owner names.",
-			authagent.ContextualProfile(s.users, s.profiles, s.owners)},
+			authagent.ContextualProfile(s.users, s.profiles, s.owners), nil},
 		{"/fresh/", "The agent has a profile of its own and sees nobody’s data.",
-			authagent.FreshProfile(s.profiles)},
+			authagent.FreshProfile(s.profiles), s.owners}, // which no policy keeps to the site's rules
 	} {
 		redirectURL := url + e.path + "callback"
 		// Each relying party has a client of its own, which keeps their cookies apart.
@@ -85,7 +86,7 @@ func newSite(url string, register registerFunc) (*site, error) {
 			ReturnTo:     e.path,
 			Human:        s.human,
 			Revocations:  ended,
-			Audit:        s.owners.Record,
+			Rules:        e.rules,
 		})
 		if err != nil {
 			return nil, fmt.Errorf("entrance %s: %w", e.path, err)

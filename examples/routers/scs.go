@@ -38,8 +38,8 @@ func (m SCS) Start(_ http.ResponseWriter, r *http.Request, s *authagent.Session)
 
 // Load returns the client's session, authagent.ErrNoSession if there is none, or
 // authagent.ErrSessionEnded if what is there cannot be read: then the browser is
-// nobody's until somebody signs out. When scs itself ends the session, by its own
-// timeouts, it ends the human's with it.
+// nobody's until somebody signs out, or the cookie's Max-Age is over. When scs itself
+// ends the session, by its own timeouts, it ends the human's with it.
 func (m SCS) Load(_ http.ResponseWriter, r *http.Request) (*authagent.Session, error) {
 	value := m.Manager.GetBytes(r.Context(), scsKey)
 	if value == nil {

@@ -86,6 +86,9 @@ func Read(r *http.Request, ignored []string) (Request, error) {
 	case len(q.Target)+len(q.ContentType)+len(strings.Join(keys, "")) > MaxAddress:
 		return Request{}, tooLong("the address is longer than %d bytes", MaxAddress)
 	}
+	if err := q.checkClear(body); err != nil {
+		return Request{}, err
+	}
 	// The router and the handler go by these. The site may have changed them since
 	// the client sent the target.
 	q.bound = append([]string{r.URL.EscapedPath(), r.URL.RawQuery}, pathValues(r)...)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/rand"
 	"io"
-	"maps"
 	"mime"
 	"mime/multipart"
 	"net/textproto"
@@ -59,6 +58,12 @@ func parse(contentType string, body []byte) (form, bool) {
 
 // Query returns the fields of a query or of a form that is urlencoded, like Fields.
 func Query(encoded string) (fields []Field, ok bool) {
+	fields, ok = pairs(encoded)
+	return fields, ok && len(fields) > 0
+}
+
+// pairs is Query, with true for no fields.
+func pairs(encoded string) (fields []Field, ok bool) {
 	for pair := range strings.SplitSeq(encoded, "&") {
 		name, value, _ := strings.Cut(pair, "=")
 		name, nameErr := url.QueryUnescape(name)
@@ -70,7 +75,7 @@ func Query(encoded string) (fields []Field, ok bool) {
 			fields = append(fields, Field{Name: name, Value: value, raw: pair})
 		}
 	}
-	return fields, len(fields) > 0
+	return fields, true
 }
 
 // parseMultipart refuses a body that is not exactly what its parts make when they
@@ -93,12 +98,22 @@ func parseMultipart(body []byte, boundary string) (fields []Field, ok bool) {
 		if err != nil || !oneDisposition(part.Header) {
 			return nil, false
 		}
-		_, params, _ := mime.ParseMediaType(part.Header.Get("Content-Disposition"))
-		more := len(part.Header) > 1 || len(params) > 1
+		disposition := part.Header.Get("Content-Disposition")
+		kind, params, err := mime.ParseMediaType(disposition)
+		if err != nil || strings.Contains(disposition, "*=") { // which RFC 7578 section 4.2 forbids, and programs differ about
+			return nil, false
+		}
+		_, hasName := params["name"]
+		more := len(part.Header) > 1 || kind != "form-data" || len(params) != 1 || !hasName
 		fields = append(fields, Field{Name: part.FormName(), Value: string(value), HasMore: more, header: part.Header})
 	}
-	whole := strings.TrimSuffix(string(assemble(fields, boundary)), "\r\n") // which not every program adds
-	return fields, len(fields) > 0 && strings.EqualFold(whole, strings.TrimSuffix(string(body), "\r\n"))
+	return fields, len(fields) > 0 && (isWhole(body, assemble(fields, boundary, "Content-Disposition", "Content-Type")) ||
+		isWhole(body, assemble(fields, boundary, "Content-Type", "Content-Disposition"))) // as some programs write them
+}
+
+func isWhole(body, assembled []byte) bool {
+	end := []byte("\r\n") // which not every program adds
+	return bytes.EqualFold(bytes.TrimSuffix(assembled, end), bytes.TrimSuffix(body, end))
 }
 
 // oneDisposition reports whether a part has the headers that browsers give it
@@ -112,13 +127,15 @@ func oneDisposition(header textproto.MIMEHeader) bool {
 	return header.Get("Content-Disposition") != ""
 }
 
-// assemble writes the parts as browsers do.
-func assemble(fields []Field, boundary string) []byte {
+// assemble writes the parts as browsers do, with the headers in this order.
+func assemble(fields []Field, boundary string, names ...string) []byte {
 	var body bytes.Buffer
 	for _, f := range fields {
 		body.WriteString("--" + boundary + "\r\n")
-		for _, name := range slices.Sorted(maps.Keys(f.header)) {
-			body.WriteString(name + ": " + f.header.Get(name) + "\r\n")
+		for _, name := range names {
+			if value := f.header.Get(name); value != "" {
+				body.WriteString(name + ": " + value + "\r\n")
+			}
 		}
 		body.WriteString("\r\n" + f.Value + "\r\n")
 	}
@@ -128,7 +145,7 @@ func assemble(fields []Field, boundary string) []byte {
 
 func (f form) body() []byte {
 	if f.media == multipartForm {
-		return assemble(f.fields, f.boundary)
+		return assemble(f.fields, f.boundary, "Content-Disposition", "Content-Type")
 	}
 	pairs := make([]string, len(f.fields))
 	for i, field := range f.fields {

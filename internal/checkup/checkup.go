@@ -45,6 +45,7 @@ type Settings struct {
 	Scopes          []string
 	NeedsUserInfo   bool
 	NeedsIntrospect bool
+	ReadsTokens     bool // the key is set with which access tokens are signed
 
 	// AuthorizationURL returns the authorization request of a login that nobody
 	// will finish, for this authorization endpoint.
@@ -107,7 +108,7 @@ func (e *exam) unreachable(err error) {
 		e.fault("Provider.EndpointOrigins", "The server's metadata names an endpoint on another origin than the issuer's: "+err.Error()+".",
 			"If that origin is the server's too, add it to EndpointOrigins. If you do not know it, do not.")
 	case errors.Is(err, wire.ErrPanic):
-		e.fault("HTTPClient", "Its Transport panicked, so that no request could be sent.", "Mend it; the log has the stack.")
+		e.fault("Provider.HTTPClient", "Its Transport panicked, so that no request could be sent.", "Mend it; the log has the stack.")
 	case errors.Is(err, wire.ErrRedirect):
 		e.fault(setting, "The server answers with a redirect, which is not followed: "+err.Error()+".",
 			"Set Issuer to the address at which the server itself answers, as the server spells it.")
@@ -148,18 +149,27 @@ func (e *exam) clock(ctx context.Context) {
 	if !ok || ahead.Abs() <= exact+10*time.Second {
 		return
 	}
-	where := "ahead of"
+	where, problem := "ahead of", "The server's clock is %v %s this machine's."
 	if ahead < 0 {
 		where = "behind"
 	}
-	problem := fmt.Sprintf("The server's clock is %v %s this machine's.", ahead.Abs().Round(time.Second), where)
+	problem = fmt.Sprintf(problem, ahead.Abs().Round(time.Second), where)
 	const remedy = "Set both by NTP."
-	if ahead.Abs() > exact+identity.Skew {
-		e.fault("clock", problem+" Its tokens will seem expired, or not valid yet.", remedy)
-		return
+	switch {
+	case -ahead > exact+identity.Skew+usualLife:
+		e.fault("clock", problem+" Its tokens will seem expired.", remedy)
+	case -ahead > exact+identity.Skew:
+		e.warn("clock", problem+" Tokens that live shorter than that will seem expired.", remedy)
+	case ahead > exact+identity.Skew:
+		e.warn("clock", problem+" Tokens with a time from which they are valid will seem not valid yet.", remedy)
+	default:
+		e.warn("clock", problem, remedy)
 	}
-	e.warn("clock", problem, remedy)
 }
+
+// usualLife is how long tokens live at most at most servers. How long they do at
+// this one is not known before one has been given.
+const usualLife = time.Hour
 
 // encoding finds out how bodies are read, and reports whether it makes sense to
 // go on.
@@ -233,9 +243,10 @@ func (e *exam) client(ctx context.Context) {
 		e.fault("ClientID", fmt.Sprintf("Client %q may not use the authorization code grant.", e.ClientID), "Allow it at the server.")
 	case noSecret:
 		e.fault("Provider.ClientSecretFunc", "The client secret cannot be had: "+said+".", "See that the function, or the file that it reads, works.")
+	case known:
+		e.method(ctx)
 	case doubted:
-		e.warn("ClientSecret", fmt.Sprintf("The token endpoint does not look at the secret of client %q before the code, and the revocation endpoint refuses it.", e.ClientID),
-			"See that it is the secret in the server's console.")
+		e.doubt(ctx)
 	case untold:
 		e.warn("ClientSecret", "Whether the server accepts the secret cannot be told: "+said+".",
 			"Check again when the server is well.")
@@ -277,7 +288,7 @@ func (e *exam) authorize(ctx context.Context) opinion {
 		return unclear
 	}
 	if slices.Contains(e.Scopes, "openid") {
-		address += "&prompt=none"
+		address = promptNone(address)
 	}
 	page, err := e.server.Open(ctx, "authorization request", address)
 	switch {
@@ -291,6 +302,9 @@ func (e *exam) authorize(ctx context.Context) opinion {
 		return unclear
 	case page.Status == http.StatusNotFound || page.Status == http.StatusMethodNotAllowed:
 		e.nothingThere()
+		return unclear
+	case page.Status >= 400 && wantsPushed(string(page.Body)):
+		e.pushedOnly()
 		return unclear
 	case page.Status >= 400:
 		return complaint(page.Body)
@@ -335,12 +349,17 @@ func complaint(page []byte) opinion {
 func (e *exam) sentOn(location string) opinion {
 	if rest, ok := strings.CutPrefix(location, e.RedirectURL+"?"); ok {
 		values, _ := url.ParseQuery(rest)
-		e.reported(values.Get("error"))
+		e.reported(values.Get("error"), values.Get("error_description"))
+		return accepted
 	}
-	return accepted
+	return e.ownPage(location)
 }
 
-func (e *exam) reported(code string) {
+func (e *exam) reported(code, description string) {
+	if wantsPushed(description) {
+		e.pushedOnly()
+		return
+	}
 	switch code {
 	case "invalid_scope":
 		e.fault("Provider.Scopes", fmt.Sprintf("The server does not know the scopes %q, or does not grant them to the client.", strings.Join(e.Scopes, " ")),
@@ -364,14 +383,14 @@ const (
 	untold                   // something else is wrong
 	careless                 // it accepts anything
 	foreign                  // it is no token endpoint
-	doubted                  // the revocation endpoint refuses the client, and the token endpoint has not said
+	doubted                  // another endpoint refuses the client, and the token endpoint has not said
 	noSecret                 // it was not asked
 )
 
 // redeem sends a code that cannot be good, and a refresh token that cannot
 // either. The published server looks at client and secret first, so that what is
 // refused tells what is right. Others look at the code before them (zitadel's
-// library does), and mostly not at the refresh token.
+// library does), and some at the refresh token too; then another endpoint tells.
 func (e *exam) redeem(ctx context.Context) (v verdict, said string) {
 	_, err := e.server.Exchange(ctx, "authagent-check-"+rand.Text(), rand.Text()+rand.Text(), e.RedirectURL)
 	v, said = e.judge(err)
@@ -380,14 +399,15 @@ func (e *exam) redeem(ctx context.Context) (v verdict, said string) {
 	}
 	_, err = e.server.Refresh(ctx, "authagent-check-"+rand.Text())
 	switch again, _ := e.judge(err); again {
-	case known, rejected, careless:
+	case rejected, careless:
 		return again, ""
-	}
-	// It has no refresh tokens. RFC 7009 section 2.1 has the client looked at here.
-	if err = e.server.Revoke(ctx, "authagent-check-"+rand.Text(), "access_token"); err != nil {
-		if again, _ := e.judge(err); again == rejected {
-			return doubted, ""
+	case known:
+		if e.reads == wire.JSON {
+			return known, ""
 		}
+	}
+	if e.elsewhereRefused(ctx) {
+		return doubted, ""
 	}
 	return known, ""
 }
@@ -427,6 +447,8 @@ func (e *exam) abilities(ctx context.Context) {
 		e.warn("Issuer", "The server's metadata does not say that it knows PKCE.",
 			"See that it does; without it, a stolen code is worth something.")
 	}
+	e.requests()
+	e.names()
 	e.keys(ctx)
 }
 

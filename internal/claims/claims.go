@@ -238,6 +238,29 @@ func Escape(s string) string {
 	return b.String()
 }
 
+// Spell returns an identifier for a person to compare. All that is not ASCII or cannot be
+// seen is written out as in a Go string, and so are backslashes and each space that
+// follows another, which pages show as one: a letter that only looks like another one is
+// seen.
+func Spell(s string) string {
+	var b strings.Builder
+	for i, r := range s {
+		switch {
+		case r == utf8.RuneError && !strings.HasPrefix(s[i:], "\ufffd"): // a byte that is no UTF-8
+			fmt.Fprintf(&b, `\x%02x`, s[i])
+		case r == '\\':
+			b.WriteString(`\\`)
+		case r > 0xffff:
+			fmt.Fprintf(&b, `\U%08x`, r)
+		case r > unicode.MaxASCII, !isVisible(r), r == ' ' && i > 0 && s[i-1] == ' ':
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
 // beginsEscape reports whether a backslash before s would read as an escape.
 func beginsEscape(s string) bool {
 	next, n := utf8.DecodeRuneInString(s)

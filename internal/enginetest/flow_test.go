@@ -20,7 +20,7 @@ import (
 var scenarios = map[string]func(*authagent.Config, *sqlstore.Store, *memstore.Users){
 	"FullAccount": func(*authagent.Config, *sqlstore.Store, *memstore.Users) {},
 	"ContextualProfile": func(c *authagent.Config, s *sqlstore.Store, u *memstore.Users) {
-		c.Scenario = authagent.ContextualProfile(users{u, s.Links()}, s.Profiles(), authagent.TrustEmail)
+		c.Scenario = authagent.ContextualProfile(users{u, s.Links()}, s.Profiles(), authagent.InsecureTrustEmail)
 	},
 	"FreshProfile": func(c *authagent.Config, s *sqlstore.Store, _ *memstore.Users) {
 		c.Scenario = authagent.FreshProfile(s.Profiles())

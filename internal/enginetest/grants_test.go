@@ -352,9 +352,9 @@ func TestOwnersDecision(t *testing.T) {
 		var owners []*grants.Policy
 		site := newSite(t, s, func(c *authagent.Config, s *sqlstore.Store, users *memstore.Users) {
 			p := grants.OwnerApproval(s.Grants())
-			p.Logger, p.Audit = slog.New(slog.DiscardHandler), s.Audit
+			p.Logger = slog.New(slog.DiscardHandler)
 			owners = append(owners, p)
-			c.Scenario, c.Audit = grants.Enforce(s.Grants(), authagent.FullAccount(users, p)), p.Record
+			c.Scenario = authagent.FullAccount(users, p)
 		})
 		site.alsoUse(t, d.open(t, d.connect(t)))
 		ctx, alice := t.Context(), site.users.All()[0].ID
@@ -403,12 +403,11 @@ func TestOwnersDecision(t *testing.T) {
 			}
 		}
 		pause(true)
-		see("paused", cookies, 401, "", second...)
+		see("paused", cookies, 503, "agents_paused", second...)
 		if resp := site.get(t, "/auth/agent/login", "", second...); resp.StatusCode != 503 || resp.reason() != problem.Paused {
 			t.Errorf("a login while agents are paused: %d %s", resp.StatusCode, resp.body)
 		}
-		pause(false)
-		cookies = site.signIn(t, site.browser(t))
+		pause(false) // which has taken no session away
 		see("no longer paused", cookies, 200, `"access":"full"`, second...)
 
 		o, err := owners[1].Overview(ctx, alice)

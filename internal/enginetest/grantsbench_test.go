@@ -28,7 +28,7 @@ func benchmarkCheckSession(b *testing.B, d *database, n int) {
 	}
 	owners := grants.OwnerApproval(s.Grants())
 	owners.Logger = slog.New(slog.DiscardHandler)
-	scenario := grants.Enforce(s.Grants(), authagent.FullAccount(struct{ authagent.UserStore }{&memstore.Users{}}, owners))
+	scenario := authagent.FullAccount(struct{ authagent.UserStore }{&memstore.Users{}}, owners)
 	approved := func() int { return 1 + 3*(n/6+rand.IntN(n/6)) } // and for longer than this takes
 	if n == 1 {
 		d.must(b, db, `UPDATE authagent_grants SET expires_at = expires_at + 3600000000000`)

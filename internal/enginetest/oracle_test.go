@@ -70,8 +70,8 @@ func newOracleSite(t *testing.T, d *database) *oracleSite {
 	o := &oracleSite{}
 	o.site = newSite(t, s, func(c *authagent.Config, s *sqlstore.Store, users *memstore.Users) {
 		p := grants.OwnerApproval(s.Grants())
-		p.Logger, p.Audit = slog.New(slog.DiscardHandler), s.Audit
-		c.Scenario, c.Audit = grants.Enforce(s.Grants(), authagent.FullAccount(users, p)), p.Record
+		p.Logger = slog.New(slog.DiscardHandler)
+		c.Scenario = authagent.FullAccount(users, p)
 		o.owners = p
 	})
 	o.users.Add("flooded@example.com", "")

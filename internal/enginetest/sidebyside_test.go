@@ -13,9 +13,10 @@ import (
 	"testing"
 )
 
-// firstCompatible is the first commit beside which every later one works: it passes
-// on what it does not know, and its sessions name their redirect URL.
-const firstCompatible = "2d18cb777cf96fd4610e8931d57291e759b6a549"
+// firstCompatible is the first commit beside which every later one works: it passes on
+// what it does not know, its sessions name their redirect URL, and its cookies are
+// named after the relying party.
+const firstCompatible = "d78a6c547bd3ae2081d9f46ec1e0d78e2eed811c"
 
 // TestSideBySide_CMP_4 is CMP-4: the binaries of two commits, on one database and with one
 // set of keys, are one site.

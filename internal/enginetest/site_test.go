@@ -99,7 +99,7 @@ func (b *site) instance(t testing.TB, s *sqlstore.Store) (*http.ServeMux, *autha
 		Issuer: b.as.URL, ClientID: b.client.ID, ClientSecret: b.client.Secret,
 		RedirectURL: b.server.URL + "/auth/agent/callback",
 		SessionKeys: [][]byte{b.key},
-		Scenario:    authagent.FullAccount(users{b.users, s.Links()}, authagent.TrustEmail),
+		Scenario:    authagent.FullAccount(users{b.users, s.Links()}, authagent.InsecureTrustEmail),
 		Session:     authagent.SessionSettings{Store: s.Sessions()},
 		Revocations: s.Revocations(),
 		States:      s.States(),

@@ -192,7 +192,7 @@ func TestReadOnly(t *testing.T) {
 		isReadOnly("Check", s.Check(t.Context()))
 		for what, use := range uses(s) {
 			switch err := use(t.Context()); {
-			case slices.Contains(strings.Fields("LoadTokens Profiles.Get LinkedUser Revoked Events Sessions.New "+grantReads), what):
+			case slices.Contains(strings.Fields("LoadTokens Profiles.Get LinkedUser Marks Events Sessions.New "+grantReads), what):
 				if err != nil && !errors.Is(err, authagent.ErrNotFound) {
 					t.Errorf("%s: %v", what, err)
 				}

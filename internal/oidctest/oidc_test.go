@@ -219,7 +219,7 @@ func (s *site) session() *authagent.Session {
 }
 
 func fullAccount(s *site, c *authagent.Config) {
-	c.Scenario = authagent.FullAccount(s.users, authagent.TrustEmail)
+	c.Scenario = authagent.FullAccount(s.users, authagent.InsecureTrustEmail)
 }
 
 func TestSignIn(t *testing.T) {

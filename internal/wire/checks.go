@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
 	"net/http"
@@ -42,6 +43,35 @@ func (s *Server) Takes(ctx context.Context) (Auth, error) {
 	return s.learnAuth(ctx, m)
 }
 
+// InUse returns how the client proves itself at the token endpoint.
+func (s *Server) InUse(ctx context.Context) (Auth, error) {
+	m, err := s.Get(ctx)
+	if err != nil {
+		return AuthUnknown, err
+	}
+	known, err := s.manner(ctx, m)
+	return s.authAt(known, m.TokenAuth), err
+}
+
+// RefusesClient reports whether endpoint refuses the client that proves itself in
+// this way. The request asks for a token that was made up.
+func (s *Server) RefusesClient(ctx context.Context, endpoint string, auth Auth) (bool, error) {
+	secret, err := s.currentSecret(ctx)
+	if err != nil {
+		return false, err
+	}
+	made := probePrefix + rand.Text()
+	f := fields{{"token", made}}
+	m, err := s.Get(ctx)
+	if err == nil && endpoint == m.Token {
+		f = fields{
+			{"grant_type", "authorization_code"}, {"code", made}, {"redirect_uri", s.RedirectURL}, {"code_verifier", rand.Text() + rand.Text()},
+		}
+	}
+	p, err := s.ask(ctx, question{endpoint, f}, auth, secret)
+	return p.refusesClient(true), err
+}
+
 // Skew returns how far the server's clock is ahead of this one, by the Date of
 // an answer, and how exact that is. ok is false where there is no Date.
 func (s *Source) Skew(ctx context.Context) (ahead, exact time.Duration, ok bool) {
@@ -78,27 +108,33 @@ func (s *Server) KeysReadable(ctx context.Context) error {
 type Page struct {
 	Status   int
 	Location string // where it is sent on to, as an absolute URL; empty for nowhere
+	Header   http.Header
 	Body     []byte
 }
 
 // Open gets an address of the front channel as a browser does, and goes no
 // further. What is in the page is for the caller to look at, and not to pass on.
 func (s *Server) Open(ctx context.Context, step, address string) (*Page, error) {
+	return s.Visit(ctx, step, http.MethodGet, address, http.Header{"Accept": {"text/html"}})
+}
+
+// Visit sends a request without a body and follows no redirect.
+func (s *Server) Visit(ctx context.Context, step, method, address string, header http.Header) (*Page, error) {
+	c := s.client
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, &Error{Kind: Invalid, Step: step, Err: errors.New("address is not a URL")}
 	}
-	if err := s.client.acquire(ctx, step); err != nil {
+	if err := c.acquire(ctx, step); err != nil {
 		return nil, err
 	}
-	defer func() { <-s.client.slots }()
+	defer func() { <-c.slots }()
 	ctx, cancel := context.WithTimeout(ctx, Timeout)
 	defer cancel()
-	req := (&http.Request{Method: http.MethodGet, URL: u, Host: u.Host, Header: http.Header{}}).WithContext(ctx)
-	req.Header.Set("Accept", "text/html")
+	req := (&http.Request{Method: method, URL: u, Host: u.Host, Header: header}).WithContext(ctx)
 	// The transport itself follows nothing, keeps no cookie, and leaves the
 	// Location that bounded takes away.
-	resp, err := s.client.transport.next.RoundTrip(req)
+	resp, err := c.transport.next.RoundTrip(req)
 	if err != nil {
 		return nil, &Error{Kind: Unavailable, Step: step, Err: connectionError(err)}
 	}
@@ -107,7 +143,7 @@ func (s *Server) Open(ctx context.Context, step, address string) (*Page, error) 
 	if err != nil {
 		return nil, &Error{Kind: Unavailable, Step: step, Status: resp.StatusCode, Err: connectionError(err)}
 	}
-	p := &Page{Status: resp.StatusCode, Body: body}
+	p := &Page{Status: resp.StatusCode, Header: resp.Header, Body: body}
 	if to, err := resp.Location(); err == nil {
 		p.Location = to.String()
 	}

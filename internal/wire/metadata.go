@@ -29,6 +29,9 @@ type Metadata struct {
 	Published     bool // there is a document, or the endpoints are set by hand
 	SaysPKCE      bool // code_challenge_methods_supported is there, and has S256
 	SignsIDTokens bool // id_token_signing_alg_values_supported is there
+	PushedOnly    bool // RFC 9126: authorization requests have to be pushed
+	SignedOnly    bool // RFC 9101: authorization requests have to be signed
+	NoCodeFlow    bool // the server says what it offers, and the authorization code flow is not among it
 
 	Keys *Keys // the published keys; nil where none are published
 }
@@ -153,6 +156,12 @@ func (s *Source) read(a *answer) (Metadata, error) {
 	}
 	m.Published = true
 	_, m.SignsIDTokens, _ = o.Strings("id_token_signing_alg_values_supported")
+	m.PushedOnly, _, _ = o.Bool("require_pushed_authorization_requests")
+	m.SignedOnly, _, _ = o.Bool("require_signed_request_object")
+	types, said, err := o.Strings("response_types_supported")
+	m.NoCodeFlow = said && err == nil && !slices.Contains(types, "code")
+	grants, said, err := o.Strings("grant_types_supported")
+	m.NoCodeFlow = m.NoCodeFlow || said && err == nil && !slices.Contains(grants, "authorization_code")
 	for name, into := range map[string]*string{
 		"authorization_endpoint": &m.Authorization, "token_endpoint": &m.Token, "userinfo_endpoint": &m.UserInfo,
 		"introspection_endpoint": &m.Introspection, "revocation_endpoint": &m.Revocation, "jwks_uri": &m.JWKS,

@@ -44,7 +44,6 @@ func (s *Site) admitAgents(ctx context.Context) (err error) {
 	s.owners.Path = agentsPath
 	s.owners.Logger = s.logger
 	s.owners.Notify = s.tellOwner
-	s.owners.Audit = s.store.Audit
 	s.owners.Template = agentsPage()
 	s.owners.Actions = offered
 	s.owners.Approvals = approvedEach
@@ -54,11 +53,11 @@ func (s *Site) admitAgents(ctx context.Context) (err error) {
 		ClientSecret: s.config.Secret,
 		RedirectURL:  s.config.URL + "/auth/agent/callback",
 		SessionKeys:  s.config.SessionKeys,
-		Scenario:     grants.Enforce(s.store.Grants(), authagent.FullAccount(s.db, s.owners)),
+		Scenario:     authagent.FullAccount(s.db, s.owners),
 		Paths:        authagent.Paths{Discovery: "/auth.md"},
 		SignInPath:   "/sign-in",
 		Human:        s.human,
-		Audit:        s.owners.Record,
+		Audit:        s.store.Audit,
 		Revocations:  s.store.Revocations(),
 		States:       s.store.States(),
 		Tokens:       authagent.TokenSettings{Store: s.store.Tokens()},

@@ -60,7 +60,7 @@ func relyingParty() (*authagent.RelyingParty, error) {
 		Issuer: os.Getenv("SITE_ISSUER"), ClientID: os.Getenv("SITE_CLIENT"), ClientSecret: os.Getenv("SITE_SECRET"),
 		RedirectURL: os.Getenv("SITE_REDIRECT"),
 		SessionKeys: [][]byte{key},
-		Scenario:    authagent.FullAccount(users, authagent.TrustEmail),
+		Scenario:    authagent.FullAccount(users, authagent.InsecureTrustEmail),
 		Revocations: store.Revocations(),
 		States:      store.States(),
 		Tokens:      authagent.TokenSettings{Store: store.Tokens()},

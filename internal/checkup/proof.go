@@ -1,0 +1,110 @@
+package checkup
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/authagent-go/authagent/internal/wire"
+)
+
+// elsewhereRefused asks an endpoint that has no code to look at first, and so looks
+// at the client: revocation (RFC 7009 section 2.1), or introspection where there is
+// none (RFC 7662 section 2.1).
+func (e *exam) elsewhereRefused(ctx context.Context) bool {
+	made := "authagent-check-" + rand.Text()
+	var err error
+	switch {
+	case e.metadata.Revocation != "":
+		err = e.server.Revoke(ctx, made, "access_token")
+	case e.metadata.Introspection != "":
+		_, err = e.server.Introspect(ctx, made)
+	}
+	if err == nil {
+		return false
+	}
+	v, _ := e.judge(err)
+	return v == rejected
+}
+
+// doubt says what it means that another endpoint refuses the client.
+func (e *exam) doubt(ctx context.Context) {
+	endpoint, name := e.metadata.Revocation, "revocation"
+	if endpoint == "" {
+		endpoint, name = e.metadata.Introspection, "introspection"
+	}
+	if e.reads != wire.JSON {
+		for _, auth := range [...]wire.Auth{wire.AuthPost, wire.AuthBasic} {
+			if refused, err := e.server.RefusesClient(ctx, endpoint, auth); err == nil && !refused {
+				e.fault("Provider.ClientAuth", fmt.Sprintf("The server's %s endpoint takes the secret of client %q by %s, and another way is in use.", name, e.ClientID, method(auth)),
+					"Set ClientAuth to "+setting(auth)+".")
+				return
+			}
+		}
+	}
+	say := e.fault
+	if name == "introspection" { // which a client may be forbidden to use
+		say = e.warn
+	}
+	say("ClientSecret", fmt.Sprintf("The token endpoint does not look at the secret of client %q before the code, and the %s endpoint refuses it.", e.ClientID, name),
+		"See that it is the secret in the server's console.")
+}
+
+func method(auth wire.Auth) string {
+	if auth == wire.AuthBasic {
+		return "client_secret_basic"
+	}
+	return "client_secret_post"
+}
+
+func setting(auth wire.Auth) string {
+	if auth == wire.AuthBasic {
+		return "AuthBasic"
+	}
+	return "AuthPost"
+}
+
+// method compares the way in which the client proves itself with those that the
+// server's metadata offers. One that is not offered is good all the same where the
+// server refuses the other one: then it has looked.
+func (e *exam) method(ctx context.Context) {
+	offers := e.metadata.TokenAuth
+	if offers == nil || e.reads == wire.JSON { // the published server's metadata is about something else
+		return
+	}
+	used, err := e.server.InUse(ctx)
+	if err != nil || slices.Contains(offers, method(used)) {
+		return
+	}
+	other := wire.AuthPost
+	if used == wire.AuthPost {
+		other = wire.AuthBasic
+	}
+	if refused, err := e.server.RefusesClient(ctx, e.metadata.Token, other); err == nil && refused {
+		return
+	}
+	if !slices.Contains(offers, "client_secret_post") && !slices.Contains(offers, "client_secret_basic") {
+		e.fault("Provider.ClientAuth", "The server's metadata offers no way for a client to prove itself with a secret.",
+			"Register the client at the server for client_secret_basic or client_secret_post, and set ClientAuth to AuthBasic or AuthPost.")
+		return
+	}
+	e.fault("Provider.ClientAuth", fmt.Sprintf("The client proves itself by %s, which the server's metadata does not offer.", method(used)),
+		"Remove the setting: what the metadata offers is used then.")
+}
+
+// names sees whether the server can be expected to say who an agent is. Without an
+// id_token or introspection, that has to be in the access token, which at most
+// servers is nothing that a client can read (RFC 9068 section 6).
+func (e *exam) names() {
+	if e.metadata.Introspection != "" || e.NeedsIntrospect || e.ReadsTokens || e.reads == wire.JSON || slices.Contains(e.Scopes, "openid") {
+		return
+	}
+	const problem = "The server has no introspection endpoint, and no id_token is asked for: who an agent is can be learned only if access tokens are JWTs with iss, sub, client_id and exp."
+	if e.metadata.SignsIDTokens {
+		e.fault("Provider.Scopes", problem, fmt.Sprintf("Set Scopes to %q: then the server gives an id_token.", strings.Join(append([]string{"openid"}, e.Scopes...), " ")))
+		return
+	}
+	e.warn("Provider.Scopes", problem, "See that they are, or pin Endpoints.Introspection.")
+}
