@@ -97,7 +97,7 @@ func TestDeedsOfEach_WEB_11(t *testing.T) {
 		event("quiet", "orders:delete")
 		event("loud", "orders:delete")
 		for hour := range 24 {
-			for i := range 60 {
+			for i := range 120 {
 				event("loud", "orders:"+string(rune('a'+i%30)))
 			}
 			event("loud", "hour:"+string(rune('A'+hour)))

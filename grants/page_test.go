@@ -1671,11 +1671,11 @@ func TestLargeRequests(t *testing.T) {
 	c := s.signedInAgent("agent_1")
 	s.server.Config.Handler.(*http.ServeMux).Handle("/any", s.rp.RequireApproval("any", s.owners)(http.NotFoundHandler()))
 	for i := range 20 {
-		for _, test := range [][3]string{
-			{"APR-11", strings.Repeat("A", 100<<10) + string(rune('A'+i)), "/any"},
-			{"APR-12", "POST", "/payouts?" + strings.Repeat("a&", 3900) + fmt.Sprint(i)},
+		for _, test := range [][4]string{
+			{"APR-11", strings.Repeat("A", 100<<10) + string(rune('A'+i)), "/any", ""},
+			{"APR-12", "POST", "/payouts?" + strings.Repeat("a&", 3900) + fmt.Sprint(i), strings.Repeat("a&", 8000)},
 		} {
-			if resp := s.do(c, test[1], test[2], strings.Repeat("a&", 8000)); resp.StatusCode != 413 {
+			if resp := s.do(c, test[1], test[2], test[3]); resp.StatusCode != 413 {
 				t.Fatalf("%s: %d %s", test[0], resp.StatusCode, resp.body)
 			}
 		}
