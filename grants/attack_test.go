@@ -2,7 +2,6 @@ package grants_test
 
 import (
 	"context"
-	"strings"
 	"testing"
 	"time"
 
@@ -53,62 +52,6 @@ func TestAttackTakenAfterRenewal(t *testing.T) {
 			t.Errorf("alice approves it anew: %v", err)
 		}
 	})
-}
-
-// TestAttackSuspendedForgotten: with DangerouslyApproveByEmail, an agent that its owner
-// has suspended is asked about in every scenario (Policy.stopped). When the suspended
-// grant's time is over, the agent's sign-in turns the owner's no into a request, and the
-// agent walks in in another scenario without anybody being asked.
-func TestAttackSuspendedForgotten(t *testing.T) {
-	bubble(t, "suspended", func(t *testing.T) {
-		s := newShop(t, options{policy: func(p *grants.Policy) {
-			p.DangerouslyApproveByEmail = &grants.EmailApproval{Issuers: []string{"https://as.example"}, Domains: []string{"example.com"}}
-		}})
-		s.options.scenario = "ContextualProfile"
-		s.instance("contextual")
-		agent := s.agent("agent_1", "alice@example.com")
-		s.wantSignIn(s.browser(), agent, 303, "")
-		s.decide(s.alice, "agent_1", grants.Suspended)
-		time.Sleep(90 * 24 * time.Hour)
-		s.wantSignIn(s.browser(), agent, 403, authagent.ErrApproval)
-		for _, g := range s.overview(s.alice).Grants {
-			t.Logf("%s %s", g.Scenario, g.State)
-		}
-		c := s.browser()
-		resp := s.signIn(c, agent, "X-Instance", "contextual")
-		if resp.StatusCode == 303 {
-			t.Errorf("an agent that its owner suspended is let in, unasked: GET /me is %d", s.get(c, "/me", "X-Instance", "contextual").StatusCode)
-		}
-	})
-	bubble(t, "suspended, and only one sign-in in the other scenario", func(t *testing.T) {
-		s := newShop(t, options{policy: func(p *grants.Policy) {
-			p.DangerouslyApproveByEmail = &grants.EmailApproval{Issuers: []string{"https://as.example"}, Domains: []string{"example.com"}}
-		}})
-		s.options.scenario = "ContextualProfile"
-		s.instance("contextual")
-		agent := s.agent("agent_1", "alice@example.com")
-		s.wantSignIn(s.browser(), agent, 303, "")
-		s.decide(s.alice, "agent_1", grants.Suspended)
-		time.Sleep(90 * 24 * time.Hour)
-		if resp := s.signIn(s.browser(), agent, "X-Instance", "contextual"); resp.StatusCode != 403 {
-			t.Errorf("let in: %d", resp.StatusCode)
-		}
-	})
-}
-
-// TestAttackSuspendedShownAsExpired: an agent whose owner's address has changed is
-// stopped, since its ID may be somebody else's by now. Once its time is over, the page
-// says that it has expired, and nothing of the address.
-func TestAttackSuspendedShownAsExpired(t *testing.T) {
-	s := newSite(t)
-	s.grant(func(g *grants.Grant) {
-		g.State, g.Email, g.ExpiresAt = grants.Suspended, "mallory@evil.example", time.Now().Add(-time.Hour)
-	})
-	page := s.page(s.human(s.alice))
-	if !strings.Contains(page, "Suspended: you stopped it, or the e-mail address that it gives has changed") {
-		i := strings.Index(page, "<dt>State</dt>")
-		t.Errorf("the page does not say that it was suspended: %s", page[i:i+160])
-	}
 }
 
 // TestAttackForgetUndone: an operator frees an agent that a stranger has connected

@@ -109,12 +109,12 @@ func (g Grant) anew() int64 {
 	return max(g.Era+1, time.Now().UnixNano())
 }
 
-// Now returns the grant's state at this moment: a pending, approved or suspended
-// grant whose time is over is Expired.
+// Now returns the grant's state at this moment: a pending or approved grant whose time
+// is over is Expired. A suspended one stays Suspended: its owner's no has no end.
 func (g Grant) Now() State { return g.at(time.Now()) }
 
 func (g Grant) at(now time.Time) State {
-	if g.State != Denied && g.State != Revoked && !now.Before(g.ExpiresAt) {
+	if (g.State == Pending || g.State == Approved) && !now.Before(g.ExpiresAt) {
 		return Expired
 	}
 	return g.State

@@ -817,6 +817,41 @@ func TestApproveByEmailAfterNo(t *testing.T) {
 	}
 }
 
+// TestSuspendedForGood_LNK_40: an agent that its owner has suspended stays out, in
+// every scenario, also after the time for which the grant was given.
+func TestSuspendedForGood_LNK_40(t *testing.T) {
+	bubble(t, "LNK-40 by its address", func(t *testing.T) {
+		s := newShop(t, options{policy: func(p *grants.Policy) {
+			p.DangerouslyApproveByEmail = &grants.EmailApproval{Issuers: []string{"https://as.example"}, Domains: []string{"example.com"}}
+		}})
+		s.options.scenario = "ContextualProfile"
+		s.instance("contextual")
+		agent := s.agent("agent_1", "alice@example.com")
+		s.wantSignIn(s.browser(), agent, 303, "")
+		s.decide(s.alice, "agent_1", grants.Suspended)
+		time.Sleep(90 * 24 * time.Hour)
+		s.wantSignIn(s.browser(), agent, 403, authagent.ErrSuspended)
+		if resp := s.signIn(s.browser(), agent, "X-Instance", "contextual"); resp.StatusCode != 403 || resp.reason() != authagent.ErrApproval {
+			t.Errorf("in another scenario: %d %q", resp.StatusCode, resp.reason())
+		}
+		for _, g := range s.overview(s.alice).Grants {
+			if g.Scenario == "FullAccount" && g.State != grants.Suspended {
+				t.Errorf("the grant is %s", g.State)
+			}
+		}
+		s.wantConnect(s.bob, agent, 403, authagent.ErrLink)
+	})
+	t.Run("LNK-40 its owner sees why", func(t *testing.T) {
+		s := newSite(t)
+		s.grant(func(g *grants.Grant) {
+			g.State, g.Email, g.ExpiresAt = grants.Suspended, "mallory@evil.example", time.Now().Add(-time.Hour)
+		})
+		if page := s.page(s.human(s.alice)); !strings.Contains(page, "Suspended: you stopped it, or the e-mail address that it gives has changed") {
+			t.Error("the page does not say that the agent was suspended")
+		}
+	})
+}
+
 // TestManyNetworks: an agent that comes from ever new networks does not flood its
 // owner with notices.
 func TestManyNetworks(t *testing.T) {
