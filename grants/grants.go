@@ -475,18 +475,26 @@ func (p *Policy) approveByEmail(ctx context.Context, r authagent.LinkRequest) (a
 		return authagent.Link{}, authagent.ErrApproval
 	}
 	want := p.newGrant(r, Approved, p.approvedFor())
-	g, created, err := p.store.CreateGrant(ctx, want)
+	g, created, err := p.claimNew(ctx, want)
 	switch {
 	case err != nil:
-		return authagent.Link{}, fmt.Errorf("grants: create grant: %w", err)
+		return authagent.Link{}, err
 	case !created && g.Now() == Approved && g.Email == r.Email: // another instance was faster
 		return g.link(), nil
+	case !created && g.claimed() && g.Version == 1 && g.Email == r.Email: // another instance is about to; one of the two does
+		if err := p.alone(ctx, g); err != nil {
+			return authagent.Link{}, err
+		}
 	case !created: // it was denied, revoked or has expired: from then on its owner is asked
 		p.ask(ctx, r)
 		return authagent.Link{}, authagent.ErrApproval
 	}
-	if err := p.alone(ctx, g, heldElsewhere); err != nil {
-		return authagent.Link{}, err
+	want.ID, want.Version = g.ID, g.Version
+	switch g, err = p.store.UpdateGrant(ctx, want); {
+	case errors.Is(err, authagent.ErrConflict):
+		return p.linked(ctx, r)
+	case err != nil:
+		return authagent.Link{}, fmt.Errorf("grants: approve agent: %w", err)
 	}
 	p.changed(ctx, EventApproved, g, "")
 	return g.link(), nil
@@ -591,19 +599,21 @@ func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error
 			return err
 		}
 	}
+	var claimed Grant
 	if have >= 0 {
-		want, err = p.store.UpdateGrant(ctx, want)
+		claimed, err = p.claim(ctx, all[have])
 	} else {
 		var created bool
-		if want, created, err = p.store.CreateGrant(ctx, want); err == nil && !created {
+		if claimed, created, err = p.claimNew(ctx, want); err == nil && !created {
 			err = authagent.ErrConflict
 		}
 	}
+	if err == nil {
+		want.Version = claimed.Version
+		want, err = p.store.UpdateGrant(ctx, want)
+	}
 	if err != nil {
 		return fmt.Errorf("grants: connect agent: %w", err)
-	}
-	if err := p.alone(ctx, want, heldElsewhere); err != nil {
-		return err
 	}
 	p.changed(ctx, EventApproved, want, r.User.ID)
 	return nil
