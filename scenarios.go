@@ -79,7 +79,9 @@ type Rules interface {
 	// nil email.
 	//
 	// email asks the server for the address of the agent's owner. It returns "" where
-	// the scenario asks for none; return its error as it is.
+	// the scenario asks for none, and ErrBlocked where the server gives none that is
+	// plain (see [ParseEmail]), of which no rule could say anything; return its error as
+	// it is.
 	//
 	// ErrPaused makes the agent wait, and its session stays. Another error that is a
 	// [Reason] refuses the sign-in or ends the session. Any other refuses only what
@@ -143,8 +145,11 @@ func (s *ruled) admit(ctx context.Context, in *SignIn) error {
 			return "", nil
 		}
 		owner, err := in.UserInfo(ctx)
-		if err != nil {
+		switch {
+		case err != nil:
 			return "", err
+		case owner.Email == "":
+			return "", fail(ErrBlocked, "read e-mail address", "the server gives no plain address of which rules could say whether its domain is let in")
 		}
 		return owner.Email, nil
 	})
