@@ -452,6 +452,7 @@ type LinkPolicy interface {
 // A LinkRequest is an agent that wants to enter an account.
 type LinkRequest struct {
 	Agent         Agent
+	Subject       string // the user of the server for whom the agent acts, with Config.SubjectIsUser; otherwise empty
 	Model         string // self-declared
 	Name          string // self-declared
 	Email         string // the owner's address as the server has it; a claim, not a proof
@@ -774,10 +775,14 @@ func (s *accounts) enter(ctx context.Context, in *SignIn, create bool) (Link, *U
 }
 
 func (s *accounts) request(in *SignIn, owner *UserInfo, user *User) LinkRequest {
-	return LinkRequest{
+	r := LinkRequest{
 		Agent: in.Agent, Model: in.Model, Name: owner.Name, Email: owner.Email, EmailVerified: owner.EmailVerified,
 		RemoteAddr: in.RemoteAddr, Scenario: s.name, User: user, Access: s.most,
 	}
+	if owner.Subject != in.Agent.ID { // they are one and the same without SubjectIsUser, and never with it
+		r.Subject = owner.Subject
+	}
+	return r
 }
 
 // mayEnter checks an account that the link policy named and the address did not

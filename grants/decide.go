@@ -160,9 +160,12 @@ func (p *Policy) forgetActions(ctx context.Context, g Grant) error {
 var errElsewhere = fmt.Errorf("grants: the agent acts for another account: %w", authagent.ErrLink)
 
 // heldElsewhere reports whether the owner of another account has let the agent of g
-// in, in whatever scenario, and has not ended that.
+// in, in whatever scenario, and has not ended that. One that acts for another user of
+// the server is another agent to it; a grant from when that was not kept may be for any.
 func heldElsewhere(all []Grant, g Grant) bool {
-	return slices.ContainsFunc(all, func(other Grant) bool { return other.UserID != g.UserID && other.holds() })
+	return slices.ContainsFunc(all, func(other Grant) bool {
+		return other.UserID != g.UserID && (other.Subject == g.Subject || other.Subject == "" || g.Subject == "") && other.holds()
+	})
 }
 
 const (

@@ -111,7 +111,7 @@ func (p *Policy) file(ctx context.Context, r authagent.LinkRequest) error {
 
 // same finds the grant that r would have.
 func same(r authagent.LinkRequest) func(Grant) bool {
-	return func(g Grant) bool { return g.Agent == r.Agent && g.Scenario == r.Scenario }
+	return func(g Grant) bool { return g.Agent == r.Agent && g.Subject == r.Subject && g.Scenario == r.Scenario }
 }
 
 // refusal says why a request is not put before the owner of the account, which has
