@@ -87,7 +87,7 @@ func (m *Memory) CreateGrant(_ context.Context, g Grant) (have Grant, created bo
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, have := range m.grants {
-		if have.Agent == g.Agent && have.Scenario == g.Scenario && have.UserID == g.UserID {
+		if have.Agent == g.Agent && have.Subject == g.Subject && have.Scenario == g.Scenario && have.UserID == g.UserID {
 			return have.clone(), false, nil
 		}
 	}

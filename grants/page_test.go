@@ -289,7 +289,7 @@ func TestPermissionIsExplicit(t *testing.T) {
 			if err := json.Unmarshal([]byte(resp.body), &got); err != nil {
 				t.Fatal(err)
 			}
-			if got.State != grants.Approved || got.Access != test.access || !cmp.Equal(got.Actions, test.actions) || got.Version != 2 {
+			if got.State != grants.Approved || got.Access != test.access || !cmp.Equal(got.Actions, test.actions) || got.Version != 3 {
 				t.Errorf("grant %+v", got)
 			}
 			if lasts := time.Until(got.ExpiresAt); lasts > test.lasts || lasts < test.lasts-time.Minute {
