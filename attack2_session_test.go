@@ -1,0 +1,171 @@
+package authagent_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gorilla/sessions"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/internal/seal"
+	"github.com/authagent-go/authagent/memstore"
+)
+
+// asPerson is a site's own handler: it goes by the site's cookie of a person.
+func asPerson(w http.ResponseWriter, r *http.Request) {
+	_, agent := authagent.FromContext(r.Context())
+	human, _ := humanCookie(r)
+	json.NewEncoder(w).Encode(map[string]any{"agent": agent, "acts_as": human})
+}
+
+// sessionCookie returns the session cookie of a browser.
+func sessionCookieOf(t *testing.T, b *bench, c *http.Client) *http.Cookie {
+	t.Helper()
+	for _, cookie := range c.Jar.Cookies(mustParse(t, b.site.URL)) {
+		if isSessionCookie(cookie.Name) {
+			return cookie
+		}
+	}
+	return nil
+}
+
+// In a rolling deployment the session of a newer version is "no session" at the
+// older instances, and not an ended one. So Attach and ForbidAgents let the agent pass
+// there as the person in whose browser it works.
+func TestAttack2OtherVersionIsThePerson(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Human = humanCookie })
+		h := http.HandlerFunc(asPerson)
+		k.instances[""].Handle("/forbid2", k.rp.ForbidAgents(h))
+		k.instances[""].Handle("/attach2", k.rp.Attach(h))
+		c := k.browser()
+		k.mustSignIn(c, k.agent)
+		k.signInPerson(c, "alice")
+
+		// What the newer instance would have set.
+		own := sessionCookieOf(t, k.bench, c)
+		box, err := seal.NewBox(k.config.SessionKeys, "authagent", "session", k.config.Issuer, k.config.ClientID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		value, err := box.Open(own.Value, own.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		value[0]++ // sessionVersion
+		newer := box.Seal(value, own.Name)
+
+		for _, path := range []string{"/forbid2", "/attach2"} {
+			for cookie, what := range map[string]string{newer: "newer version", "unreadable": "(control) unreadable"} {
+				req := httptest.NewRequest(http.MethodPost, k.site.URL+path, nil)
+				req.Header.Set("Cookie", own.Name+"="+cookie+"; human=alice")
+				w := httptest.NewRecorder()
+				k.instances[""].ServeHTTP(w, req)
+				if w.Code == http.StatusOK {
+					t.Errorf("%s, session of a %s: status %d, %s", path, what, w.Code, w.Body)
+				}
+			}
+		}
+	})
+}
+
+// The same after the site got another client ID (or issuer): the agent's cookie is
+// that of no relying party any more, none of whose guards decide.
+func TestAttack2FormerClientIsThePerson(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Human = humanCookie })
+		rp := k.instance("2", func(c *authagent.Config) { c.ClientID = "site-2" })
+		k.instances["2"].Handle("/forbid2", rp.ForbidAgents(http.HandlerFunc(asPerson)))
+		c := k.browser()
+		k.mustSignIn(c, k.agent)
+		k.signInPerson(c, "alice")
+		if resp := k.do(c, http.MethodPost, "/forbid2", "X-Instance", "2"); resp.StatusCode == http.StatusOK {
+			t.Errorf("ForbidAgents beside an agent's cookie: %d %s", resp.StatusCode, resp.body)
+		}
+	})
+}
+
+// A browser forgets the session's cookie at the moment when the session ends by its
+// absolute limit, so that there the session never "has ended": without anybody
+// signing out, the agent is the person.
+func TestAttack2ExpiredAgentBecomesThePerson(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Human = humanCookie })
+		k.instances[""].Handle("/human2", k.rp.RequireHuman(http.HandlerFunc(asPerson)))
+		c := k.browser()
+		k.mustSignIn(c, k.agent)
+		k.signInPerson(c, "alice")
+		for _, after := range []time.Duration{time.Minute / 2, 2 * time.Hour, 10*time.Hour + time.Minute} {
+			time.Sleep(after)
+			resp := k.do(c, http.MethodPost, "/human2")
+			t.Logf("after a further %v: %d %s", after, resp.StatusCode, resp.reason())
+			if resp.StatusCode == http.StatusOK {
+				t.Errorf("the agent, which never signed out, passes RequireHuman: %s", resp.body)
+			}
+		}
+	})
+}
+
+// What was ended is remembered for SessionLifetime as it is now. Sessions that began
+// when it was longer come back when that is over.
+func TestAttack2ShorterLifetimeRevivesEndedSessions(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		k := newCluster(t, func(_ *bench, c *authagent.Config) {
+			c.Revocations = &memstore.Revocations{}
+			c.SessionStore = sessions.NewFilesystemStore(dir, newKey())
+		})
+		c := k.browser()
+		s := k.mustSignIn(c, k.agent) // for 12 hours
+		// The site is restarted with a lifetime of one hour; its stores last.
+		rp := k.instance("", func(c *authagent.Config) { c.SessionLifetime = time.Hour })
+		if err := rp.EndSession(t.Context(), s.ID); err != nil {
+			t.Fatal(err)
+		}
+		if k.me(c) != nil {
+			t.Fatal("not ended")
+		}
+		for i := range 12 { // the agent goes on asking, which keeps its session from growing idle
+			time.Sleep(10 * time.Minute)
+			_ = rp.EndSession(t.Context(), "another") // other agents sign out, and the store is swept
+			if k.me(c) != nil {
+				t.Fatalf("the ended session is back after %d minutes", 10*(i+1))
+			}
+		}
+	})
+}
+
+// A read-only session may not upgrade the connection, whatever route: "an upgraded
+// connection could carry anything". CONNECT, which HTTP/2 upgrades by (RFC 8441) and
+// HTTP/1.1 opens a tunnel with, passes where an action is allowed.
+func TestAttack2ConnectIsAnUpgrade(t *testing.T) {
+	b := newBench(t, func(b *bench, c *authagent.Config) {
+		c.Scenario = authagent.FullAccount(b.users, linkAs(authagent.Link{UserID: b.aliceID, Access: authagent.AccessRead, Actions: []string{"orders:create"}}))
+	})
+	c := b.browser()
+	b.mustSignIn(c, b.agent)
+	cookie := sessionCookieOf(t, b, c)
+	tunnel := b.rp.RequireAction("orders:create")(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "tunnel") }))
+	for _, test := range []struct {
+		name, method, header, value string
+	}{
+		{"control: HTTP/1.1 upgrade", http.MethodGet, "Upgrade", "websocket"},
+		{"extended CONNECT of HTTP/2", http.MethodConnect, ":protocol", "websocket"},
+		{"CONNECT", http.MethodConnect, "X-None", ""},
+	} {
+		req := httptest.NewRequest(test.method, b.site.URL+"/chat", nil)
+		req.Header[test.header] = []string{test.value}
+		req.AddCookie(cookie)
+		w := httptest.NewRecorder()
+		tunnel.ServeHTTP(w, req)
+		t.Logf("%s: %d", test.name, w.Code)
+		if w.Code == http.StatusOK {
+			t.Errorf("%s: a session that may read and create orders gets a connection that carries anything", test.name)
+		}
+	}
+}
