@@ -3,8 +3,10 @@ package authagent_test
 import (
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -140,9 +142,53 @@ func TestAttack2ShorterLifetimeRevivesEndedSessions(t *testing.T) {
 	})
 }
 
+// So it is with a session that its owner has ended.
+func TestAttack2EndedAgentBecomesThePerson(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Human = humanCookie })
+		k.instances[""].Handle("/human2", k.rp.RequireHuman(http.HandlerFunc(asPerson)))
+		c := k.browser()
+		s := k.mustSignIn(c, k.agent)
+		k.signInPerson(c, "alice")
+		if err := k.rp.EndAgentSessions(t.Context(), s.Agent); err != nil {
+			t.Fatal(err)
+		}
+		for hour := range 14 {
+			if resp := k.do(c, http.MethodPost, "/human2"); resp.StatusCode == http.StatusOK {
+				t.Fatalf("%d hours after its sessions were ended, the agent passes RequireHuman: %s", hour, resp.body)
+			}
+			time.Sleep(time.Hour)
+		}
+	})
+}
+
+// Two relying parties, each with its ForbidAgents in front, as the documentation asks for.
+// Only one knows people. The session of the other's agent has ended: that one sees an
+// ended session and knows no person, the one that knows the person does not look.
+func TestAttack2ForbidAgentsOfBoth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newCluster(t) // Config.Human is not set
+		people := k.instance("2", func(c *authagent.Config) { c.ClientID, c.Human = "site-2", humanCookie })
+		both := people.ForbidAgents(http.HandlerFunc(asPerson))
+		k.instances[""].Handle("/both", k.rp.ForbidAgents(both))
+		c := k.browser()
+		s := k.mustSignIn(c, k.agent)
+		k.signInPerson(c, "alice")
+		if resp := k.do(c, http.MethodPost, "/both"); resp.StatusCode != http.StatusForbidden {
+			t.Fatalf("before: %d", resp.StatusCode)
+		}
+		if err := k.rp.EndAgentSessions(t.Context(), s.Agent); err != nil {
+			t.Fatal(err)
+		}
+		if resp := k.do(c, http.MethodPost, "/both"); resp.StatusCode == http.StatusOK {
+			t.Errorf("ended, the agent passes both: %s", resp.body)
+		}
+	})
+}
+
 // A read-only session may not upgrade the connection, whatever route: "an upgraded
-// connection could carry anything". CONNECT, which HTTP/2 upgrades by (RFC 8441) and
-// HTTP/1.1 opens a tunnel with, passes where an action is allowed.
+// connection could carry anything". CONNECT, by which HTTP/1.1 opens a tunnel (net/rpc
+// does so at a path) and HTTP/2 upgrades (RFC 8441), passes where an action is allowed.
 func TestAttack2ConnectIsAnUpgrade(t *testing.T) {
 	b := newBench(t, func(b *bench, c *authagent.Config) {
 		c.Scenario = authagent.FullAccount(b.users, linkAs(authagent.Link{UserID: b.aliceID, Access: authagent.AccessRead, Actions: []string{"orders:create"}}))
@@ -150,22 +196,34 @@ func TestAttack2ConnectIsAnUpgrade(t *testing.T) {
 	c := b.browser()
 	b.mustSignIn(c, b.agent)
 	cookie := sessionCookieOf(t, b, c)
-	tunnel := b.rp.RequireAction("orders:create")(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "tunnel") }))
-	for _, test := range []struct {
-		name, method, header, value string
-	}{
-		{"control: HTTP/1.1 upgrade", http.MethodGet, "Upgrade", "websocket"},
-		{"extended CONNECT of HTTP/2", http.MethodConnect, ":protocol", "websocket"},
-		{"CONNECT", http.MethodConnect, "X-None", ""},
+	mux := http.NewServeMux()
+	mux.Handle("/chat", b.rp.RequireAction("orders:create")(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		conn, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		io.WriteString(conn, "HTTP/1.1 200 Connected\r\n\r\n")
+		line, _ := rw.ReadString('\n')
+		io.WriteString(conn, "echo "+line)
+	})))
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	for name, head := range map[string]string{
+		"(control) upgrade": "GET /chat HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n",
+		"CONNECT":           "CONNECT /chat HTTP/1.1\r\nHost: x\r\n",
 	} {
-		req := httptest.NewRequest(test.method, b.site.URL+"/chat", nil)
-		req.Header[test.header] = []string{test.value}
-		req.AddCookie(cookie)
-		w := httptest.NewRecorder()
-		tunnel.ServeHTTP(w, req)
-		t.Logf("%s: %d", test.name, w.Code)
-		if w.Code == http.StatusOK {
-			t.Errorf("%s: a session that may read and create orders gets a connection that carries anything", test.name)
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(5 * time.Second))
+		io.WriteString(conn, head+"Cookie: "+cookie.Name+"="+cookie.Value+"\r\n\r\nanything at all\n")
+		answer := make([]byte, 4096)
+		n, _ := io.ReadAtLeast(conn, answer, 45)
+		if got := string(answer[:n]); strings.Contains(got, "echo anything at all") {
+			t.Errorf("%s: a session that may read and create orders has a connection that carries anything", name)
 		}
 	}
 }
