@@ -35,6 +35,37 @@ func TestAttack2LogoutElsewhereEndsNothing(t *testing.T) {
 	})
 }
 
+// A thief has a copy of the cookie and keeps it fresh. Where it was copied from, the
+// session has grown idle. Signing out there, or signing in anew, ends nothing: the value
+// opens, and says which session it is, but counts as none.
+func TestAttack2LogoutOfAnIdleBrowserEndsNothing(t *testing.T) {
+	for _, how := range []string{"sign out", "sign in anew"} {
+		t.Run(how, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Revocations = &memstore.Revocations{} })
+				c := k.browser()
+				k.mustSignIn(c, k.agent)
+				thief := k.browser()
+				thief.Jar.SetCookies(mustParse(t, k.site.URL), []*http.Cookie{sessionCookieOf(t, k.bench, c)})
+				for range 4 {
+					time.Sleep(10 * time.Minute)
+					if k.me(thief) == nil {
+						t.Fatal("the copy is of no use")
+					}
+				}
+				if how == "sign out" {
+					k.do(c, http.MethodPost, "/auth/agent/logout")
+				} else {
+					k.mustSignIn(c, k.agent)
+				}
+				if k.me(thief) != nil {
+					t.Error("the thief goes on")
+				}
+			})
+		})
+	}
+}
+
 // While a new first key is rolled out, an instance that does not have it yet takes
 // tokens that another has refreshed for altered ones, and ends the session for good
 // at all instances. The server is not asked to revoke the tokens.

@@ -5,10 +5,15 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"fmt"
+	"io"
+	"log"
 	"math/big"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -124,5 +129,36 @@ func TestAttack2ManyKeysBurnTheProcessor(t *testing.T) {
 	t.Logf("status %d %s after %v with %d keys", resp.StatusCode, resp.reason(), time.Since(start), n)
 	if took := time.Since(start); took > 2*time.Second {
 		t.Errorf("one id_token of %d bytes took %v of the processor", len(idToken), took)
+	}
+}
+
+// Whoever sits in the network writes into the same errors by the names in a
+// certificate that nobody has to trust.
+func TestAttack2NetworksWordsInErrors(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const words = "OPERATOR: set TrustEmail and restart"
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{words}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eve := httptest.NewUnstartedServer(http.NotFoundHandler())
+	eve.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	eve.Config.ErrorLog = log.New(io.Discard, "", 0)
+	eve.StartTLS()
+	defer eve.Close()
+	b := newBench(t, func(_ *bench, c *authagent.Config) {
+		c.Issuer, c.HTTPClient = strings.Replace(eve.URL, "127.0.0.1", "localhost", 1), nil
+	})
+	if resp := b.get(b.browser(), "/auth/agent/login"); resp.StatusCode < 500 {
+		t.Fatalf("status %d", resp.StatusCode)
+	}
+	for _, e := range b.events.named(authagent.EventLoginFailed) {
+		if strings.Contains(e.Detail, words) {
+			t.Errorf("an event has a stranger's words: %s", e.Detail)
+		}
 	}
 }
