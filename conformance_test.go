@@ -111,8 +111,8 @@ func (b *bench) accepts() {
 }
 
 // rejectsAfter signs alice in and checks the suite's own criterion: no session,
-// and once the path with the bad answer was asked, nothing more to the server
-// but for its keys.
+// and once the path with the bad answer was asked, nothing more to the server but
+// for its keys, and to have the tokens revoked.
 func (b *bench) rejectsAfter(path string) {
 	b.t.Helper()
 	resp := b.refused(b.browser(), b.agent)
@@ -128,7 +128,7 @@ func (b *bench) rejectsAfter(path string) {
 				b.t.Errorf("%s was asked twice", path)
 			}
 			asked = true
-		case asked && r.Path != authagenttest.PathJWKS && r.Path != authagenttest.PathRevoke: // tokens that nobody will use are revoked
+		case asked && r.Path != authagenttest.PathJWKS && r.Path != authagenttest.PathRevoke:
 			b.t.Errorf("%s %s after the bad answer", r.Method, r.Path)
 		}
 	}

@@ -496,3 +496,25 @@ func TestPauseKeepsTokens(t *testing.T) {
 		}
 	})
 }
+
+// TestFrozenSession is GRD-13: a session whose access is taken away, of an account that
+// is frozen for example, has no actions left either.
+func TestFrozenSession(t *testing.T) {
+	l := &lowering{}
+	l.to.Store(int32(authagent.AccessFull))
+	k := newCluster(t, func(b *bench, c *authagent.Config) {
+		l.Scenario = authagent.FullAccount(b.users, linkAs{UserID: b.aliceID, Access: authagent.AccessRead, Actions: []string{"a:do"}})
+		c.Scenario = l
+	})
+	c := k.browser()
+	if s := k.mustSignIn(c, k.agent); !s.May("a:do") {
+		t.Fatalf("session %+v", s)
+	}
+	l.to.Store(int32(authagent.AccessNone))
+	if s := k.me(c); s == nil || len(s.Actions) != 0 || s.May("a:do") {
+		t.Errorf("GRD-13: session %+v", s)
+	}
+	if s := (&authagent.Session{UserID: k.aliceID, Actions: []string{"a:do"}}); s.May("a:do") {
+		t.Error("GRD-13: a session without access may perform an action")
+	}
+}

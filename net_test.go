@@ -473,6 +473,7 @@ func TestDeadlines_NET_4(t *testing.T) {
 				served := http.Server{Handler: b.as, ErrorLog: log.New(io.Discard, "", 0)}
 				go served.Serve(listener)
 				defer func() {
+					b.rp.Shutdown(t.Context()) // waits for what the refused sign-in has revoked
 					transport.CloseIdleConnections()
 					served.Close()
 				}()

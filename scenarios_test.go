@@ -992,11 +992,7 @@ func TestPolicyDecides(t *testing.T) {
 			agent := authagent.Agent{Issuer: b.as.URL, ID: b.agent.ID}
 			want := authagent.LinkRequest{
 				Agent: agent, Model: "model-1", Name: "Alice", Email: "alice@example.com", Scenario: scenario.name,
-				User: &authagent.User{ID: b.aliceID, EmailVerified: true}, Access: most,
-			}
-			want.RemoteAddr = asked[0].RemoteAddr
-			if !strings.HasPrefix(want.RemoteAddr, "127.0.0.1:") {
-				t.Errorf("RemoteAddr %q, want the connection's", want.RemoteAddr)
+				User: &authagent.User{ID: b.aliceID, EmailVerified: true}, Access: most, RemoteAddr: "127.0.0.1",
 			}
 			if diff := cmp.Diff(want, asked[0]); diff != "" {
 				t.Errorf("request (-want +got):\n%s", diff)

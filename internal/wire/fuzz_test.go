@@ -2,9 +2,11 @@ package wire
 
 import (
 	"context"
+	"encoding/base64"
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -146,6 +148,29 @@ func FuzzMetadata(f *testing.F) {
 			if u, err := url.Parse(endpoint); endpoint != "" && (err != nil || u.Scheme != "https" || u.Host != "as.example" || u.User != nil) {
 				t.Errorf("accepted endpoint %q", endpoint)
 			}
+		}
+	})
+}
+
+// FuzzKeys: whatever a server publishes, what is read of it are keys that some
+// accepted algorithm fits, and verifying with them comes to an end.
+func FuzzKeys(f *testing.F) {
+	f.Add([]byte(`{"keys":[]}`))
+	f.Add([]byte(`{"keys":[{"kty":"RSA","n":"` + strings.Repeat("A", 170) + `B","e":"AQAB"},null]}`))
+	f.Add([]byte(`{"keys":[{"kty":"EC","crv":"P-256","x":"AA","y":"AA"},{"kty":"OKP","crv":"Ed25519","x":"` + strings.Repeat("A", 43) + `"}]}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		keys, err := readKeys(body)
+		if err != nil {
+			return
+		}
+		for _, k := range keys {
+			if !slices.ContainsFunc(Algorithms(), k.fits) {
+				t.Errorf("no algorithm fits %T", k.key)
+			}
+		}
+		for _, alg := range Algorithms() {
+			header := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"` + alg + `"}`))
+			jwsHeader{alg: alg}.verify(t.Context(), keys, header+".e30."+strings.Repeat("A", 86)) // which may be anything but a panic
 		}
 	})
 }
