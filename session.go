@@ -568,7 +568,9 @@ func (rp *RelyingParty) newKeeper(box *seal.Box) *tokens.Keeper {
 	return &tokens.Keeper{
 		Store: guardedTokens{rp}, NotFound: ErrNotFound, Conflict: ErrConflict, Box: box,
 		Server: rp.server, Identity: rp.identity, Every: rp.config.ConfirmEvery, Grace: rp.config.ConfirmGrace,
-		Hooks: tokens.Hooks{Alive: rp.alive, End: rp.endUnconfirmed, Failed: rp.refreshFailed, Revoked: rp.tokensRevoked},
+		Hooks: tokens.Hooks{
+			Alive: rp.alive, End: rp.endUnconfirmed, Failed: rp.refreshFailed, Revoked: rp.tokensRevoked, Panicked: rp.tokensPanicked,
+		},
 	}
 }
 
@@ -637,6 +639,10 @@ func (rp *RelyingParty) endUnconfirmed(ctx context.Context, kept tokens.Session,
 	}
 	rp.emit(ctx, Event{Name: EventSessionEnded}, s, e)
 	return nil
+}
+
+func (rp *RelyingParty) tokensPanicked(step string, value any, stack []byte) {
+	logPanic(rp.config.Logger, step, value, stack)
 }
 
 func (rp *RelyingParty) refreshFailed(ctx context.Context, kept tokens.Session, why error) {

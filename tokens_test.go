@@ -424,6 +424,23 @@ func (k *kept) revokedTokens() (tokens []string) {
 	return tokens
 }
 
+// TestTokenThatIsOver_REF_11: a server that says "expires_in":0 makes nothing panic. It
+// needs a clock that goes on by itself.
+func TestTokenThatIsOver_REF_11(t *testing.T) {
+	b := newBench(t, func(_ *bench, c *authagent.Config) { c.Tokens = &memstore.Tokens{} })
+	b.as.Wrap(authagenttest.PathToken, authagenttest.WithMember("expires_in", 0))
+	c := b.browser()
+	s := b.mustSignIn(c, b.agent)
+	for range 2 { // the second is a refresh, in the background
+		if _, err := b.rp.TokenSource(context.Background(), s).Token(); err != nil {
+			t.Log(err) // which token is of use is the server's business
+		}
+	}
+	if b.me(c) == nil {
+		t.Error("nobody is signed in")
+	}
+}
+
 // TestRefreshSaved: REF-3. New tokens are saved before they are used.
 func TestRefreshSaved(t *testing.T) {
 	for _, test := range []struct {

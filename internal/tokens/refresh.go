@@ -57,7 +57,10 @@ func (k *Keeper) fly(ctx context.Context, s Session, refused string, again bool)
 		defer k.group.done()
 		defer cancel()
 		r := &refresher{Keeper: k, session: s, refused: refused, again: again}
-		f.token, f.err = r.run(ctx)
+		f.err = k.protect("refresh tokens", func() (err error) {
+			f.token, err = r.run(ctx)
+			return err
+		})
 		k.mu.Lock()
 		delete(k.flights, s.ID)
 		k.mu.Unlock()

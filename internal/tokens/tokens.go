@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -31,6 +32,9 @@ var (
 
 	// ErrAltered says that the store gave a value that is not this session's.
 	ErrAltered = errors.New("tokens: stored value does not open")
+
+	// ErrPanic says that something panicked. In a goroutine that would end the process.
+	ErrPanic = errors.New("tokens: panic")
 
 	// ErrShutdown says that no refresh is started any more.
 	ErrShutdown = errors.New("tokens: shutting down")
@@ -86,6 +90,9 @@ type Hooks struct {
 	// the time being, for the first that fails for good (ErrNone), and for each
 	// whose outcome was lost.
 	Failed func(context.Context, Session, error)
+
+	// Panicked is told of a panic in the background. It may be nil.
+	Panicked func(step string, value any, stack []byte)
 
 	// Revoked says how it went when the server was asked to revoke tokens.
 	Revoked func(context.Context, Session, error)
@@ -238,9 +245,21 @@ func (k *Keeper) background(f func()) bool {
 			defer k.mu.Unlock()
 			k.running--
 		}()
-		f()
+		k.protect("work in the background", func() error { f(); return nil })
 	}()
 	return true
+}
+
+// protect calls f, and turns a panic into an error.
+func (k *Keeper) protect(step string, f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			if err = ErrPanic; k.Hooks.Panicked != nil {
+				k.Hooks.Panicked(step, p, debug.Stack())
+			}
+		}
+	}()
+	return f()
 }
 
 // maxRunning bounds what is done in the background at once; who finds no place
