@@ -1192,7 +1192,7 @@ func (rp *RelyingParty) signIn(ctx context.Context, in *SignIn, l *Login) (*Sess
 // browser had ends wherever a copy of its cookie may be.
 func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session, in *SignIn) error {
 	v, _, err := rp.visitor(headerSink{}, r)
-	former := v.session
+	former := cmp.Or(v.session, v.former)
 	if err == nil && former != nil {
 		err = rp.protect("end former session", func() error { return rp.EndSession(r.Context(), former.ID) })
 	}
@@ -1340,7 +1340,7 @@ func (rp *RelyingParty) serveLogout(w http.ResponseWriter, r *http.Request) erro
 	if err != nil {
 		return err
 	}
-	s := v.session
+	s := cmp.Or(v.session, v.former)
 	if s != nil {
 		if err := rp.protect("end session", func() error { return rp.EndSession(r.Context(), s.ID) }); err != nil {
 			return siteError("end session", err)

@@ -44,6 +44,7 @@ type visitor struct {
 	human   string   // whom Config.Human named, whatever else the browser has
 	asked   bool     // whether Config.Human was asked
 	ended   bool     // the browser has the cookie of a session that has ended
+	former  *Session // that session, where it may go on elsewhere: with a copy of the cookie, or at another relying party
 	paused  bool     // the agent's session waits until agents are let in again
 }
 
@@ -663,7 +664,7 @@ func (rp *RelyingParty) visitor(w http.ResponseWriter, r *http.Request) (v visit
 	case err == nil:
 		return visitor{session: s}, nil, nil
 	case err == error(errEnded):
-		return visitor{ended: true}, nil, nil
+		return visitor{ended: true, former: s}, nil, nil
 	case errors.Is(err, ErrNoSession):
 		return visitor{}, nil, nil
 	case s != nil && errors.Is(err, ErrPaused):
@@ -676,13 +677,17 @@ func (rp *RelyingParty) visitor(w http.ResponseWriter, r *http.Request) (v visit
 var errEnded = fail(ErrNoSession, "load session", "the session has ended")
 
 // load returns a session that holds in every respect, or ErrNoSession. With
-// ErrPaused it returns the session as well.
+// ErrPaused it returns the session as well, and so it does with errEnded where the
+// session may go on elsewhere.
 func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session, err error) {
 	defer rp.recovered("load session", &err)
 	s, err = rp.sessions.Load(w, r)
 	switch {
 	case errors.Is(err, ErrSessionEnded):
-		return nil, errEnded
+		if s != nil && (s.ID == "" || s.Agent.Issuer != rp.config.Issuer) {
+			s = nil
+		}
+		return s, errEnded
 	case err != nil:
 		return nil, err
 	}
@@ -691,7 +696,7 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session
 		return nil, rp.over(w, s)
 	}
 	if s.Scenario != rp.config.Scenario.Name() || s.RedirectURL != rp.config.RedirectURL {
-		return nil, errEnded // here; another relying party of this client may go on with it
+		return s, errEnded // here; another relying party of this client may go on with it
 	}
 	if s.Epoch != rp.config.SessionEpoch {
 		return nil, rp.over(w, s)

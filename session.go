@@ -150,7 +150,9 @@ type Sessions interface {
 	//
 	// It keeps to ErrSessionEnded, for as long as it can tell, until Start or End:
 	// where a person is signed in in the same browser, an agent would be taken for
-	// that person as soon as its own session has ended.
+	// that person as soon as its own session has ended. It may return the session with
+	// ErrSessionEnded. A sign-out or a new sign-in then ends that session wherever a
+	// copy of its cookie may be, where it may not be idle.
 	Load(w http.ResponseWriter, r *http.Request) (*Session, error)
 
 	// End is a sign-out. It ends the client's session, or forgets one that has ended:
@@ -297,8 +299,11 @@ func (m *storeSessions) Load(w http.ResponseWriter, r *http.Request) (*Session, 
 		return nil, ErrNoSession // the instance that made it goes on with it
 	}
 	now := time.Now()
-	if err != nil || now.Sub(s.seenAt) > m.idle || s.seenAt.After(now.Add(clockSkew)) || s.StartedAt.After(now.Add(clockSkew)) {
+	if err != nil {
 		return nil, ErrSessionEnded
+	}
+	if now.Sub(s.seenAt) > m.idle || s.seenAt.After(now.Add(clockSkew)) || s.StartedAt.After(now.Add(clockSkew)) {
+		return s, ErrSessionEnded
 	}
 	if now.Sub(s.seenAt) >= m.touchEvery() {
 		if err := m.save(w, r, gs, s); err != nil {
