@@ -14,24 +14,6 @@ import (
 	"github.com/authagent-go/authagent/memstore"
 )
 
-// Config.SessionEpoch "ends all sessions that have begun, for good". Whoever has the
-// session elsewhere than in a cookie, such as a job that calls an API as the agent,
-// goes on with its tokens.
-func TestAttack2EpochDoesNotEndTokens(t *testing.T) {
-	store := &memstore.Tokens{}
-	b := newBench(t, func(_ *bench, c *authagent.Config) { c.Tokens = store })
-	s := b.mustSignIn(b.browser(), b.agent)
-	config := b.config
-	config.SessionEpoch = "2"
-	anew, err := authagent.New(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if token, err := anew.TokenSource(context.Background(), s).Token(); err == nil {
-		t.Errorf("an ended session still gets a token (%d characters)", len(token.AccessToken))
-	}
-}
-
 // failingMarks is a RevocationStore that can be told to fail.
 type failingMarks struct {
 	authagent.RevocationStore

@@ -234,7 +234,9 @@ type Config struct {
 	// minutes. SessionLifetime ends it in any case; the default is 12 hours.
 	//
 	// What is ended before its time is remembered for SessionLifetime, so relying
-	// parties that share Revocations have the same.
+	// parties that share Revocations have the same. A shorter one also ends the
+	// sessions that have begun and are older. Do not make it longer again before the
+	// former one has passed, or change SessionEpoch as well.
 	SessionIdle     time.Duration
 	SessionLifetime time.Duration
 

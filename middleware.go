@@ -692,14 +692,11 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session
 		return nil, err
 	}
 	ctx := r.Context()
-	if s == nil || !time.Now().Before(s.ExpiresAt) || s.Agent.Issuer != rp.config.Issuer || s.Agent.ID == "" {
+	switch rp.standing(s) {
+	case isOver:
 		return nil, rp.over(w, s)
-	}
-	if s.Scenario != rp.config.Scenario.Name() || s.RedirectURL != rp.config.RedirectURL {
-		return s, errEnded // here; another relying party of this client may go on with it
-	}
-	if s.Epoch != rp.config.SessionEpoch {
-		return nil, rp.over(w, s)
+	case isElsewhere:
+		return s, errEnded
 	}
 	switch ended, err := rp.revoked(ctx, s); {
 	case err != nil:

@@ -295,13 +295,10 @@ func (m *storeSessions) Load(w http.ResponseWriter, r *http.Request) (*Session, 
 		return nil, ErrSessionEnded
 	}
 	s, err := parseSession(value)
-	if errors.Is(err, errVersion) {
-		return nil, ErrNoSession // the instance that made it goes on with it
+	if err != nil {
+		return nil, ErrSessionEnded // also of another version: the instance that made it goes on with it
 	}
 	now := time.Now()
-	if err != nil {
-		return nil, ErrSessionEnded
-	}
 	if now.Sub(s.seenAt) > m.idle || s.seenAt.After(now.Add(clockSkew)) || s.StartedAt.After(now.Add(clockSkew)) {
 		return s, ErrSessionEnded
 	}
@@ -402,8 +399,8 @@ func (headerSink) WriteHeader(int)             {}
 
 // sessionVersion is the first byte of an encoded session. A field is added at the
 // end, and an instance that does not know it passes it on. The version changes only
-// when that will not do: older instances take a value of another version for no
-// session, and leave it where it is.
+// when that will not do: older instances take a value of another version for an
+// ended session, and leave it where it is.
 const sessionVersion = 2
 
 var errVersion = errors.New("session is of another version")
@@ -610,10 +607,35 @@ func keptFor(s *Session) tokens.Session {
 
 func sessionOf(s tokens.Session) *Session { return s.Of.(*Session) }
 
+// A standing says whether a session holds, as far as time and settings say.
+type standing int8
+
+const (
+	holds       standing = iota
+	isElsewhere          // it has ended here; another relying party of this client may go on with it
+	isOver               // it has ended
+)
+
+// standing is what requests and tokens of a session both go by. A session that began
+// under a longer SessionLifetime does not outlast today's: so long is remembered what
+// was ended.
+func (rp *RelyingParty) standing(s *Session) standing {
+	now := time.Now()
+	switch {
+	case s == nil, !now.Before(s.ExpiresAt), s.Agent.Issuer != rp.config.Issuer, s.Agent.ID == "":
+		return isOver
+	case s.Scenario != rp.config.Scenario.Name(), s.RedirectURL != rp.config.RedirectURL:
+		return isElsewhere
+	case s.Epoch != rp.config.SessionEpoch, !now.Before(s.StartedAt.Add(rp.config.SessionLifetime)):
+		return isOver
+	}
+	return holds
+}
+
 // alive reports whether a session has neither ended nor been ended, and whether
 // the scenario lets it go on: a request of the agent may be long in coming.
 func (rp *RelyingParty) alive(ctx context.Context, kept tokens.Session) (alive bool, err error) {
-	if !time.Now().Before(kept.Expires) {
+	if rp.standing(sessionOf(kept)) != holds {
 		return false, nil
 	}
 	err = rp.protect("check session", func() error {

@@ -424,6 +424,37 @@ func (k *kept) revokedTokens() (tokens []string) {
 	return tokens
 }
 
+// TestTokensOfEndedSession_REF_13: whatever ends a session at a request ends its tokens,
+// too, for whoever has the session elsewhere than in a cookie, such as a job.
+func TestTokensOfEndedSession_REF_13(t *testing.T) {
+	for name, change := range map[string]func(*kept, *authagent.Config){
+		"REF-13 (none)": nil,
+		"REF-13 epoch":  func(_ *kept, c *authagent.Config) { c.SessionEpoch = "2" },
+		"REF-13 scenario": func(k *kept, c *authagent.Config) {
+			c.Scenario = authagent.FullAccount(k.users, linkAs(authagent.Link{}))
+		},
+		"REF-13 redirect URL": func(_ *kept, c *authagent.Config) { c.RedirectURL = "https://staging.example/auth/agent/callback" },
+		"REF-13 lifetime":     func(_ *kept, c *authagent.Config) { c.SessionLifetime = time.Minute },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := newKept(t)
+				s := k.mustSignIn(k.browser(), k.agent)
+				rp := k.instance("2", func(c *authagent.Config) {
+					if change != nil {
+						change(k, c)
+					}
+				})
+				time.Sleep(5 * time.Minute)
+				token, err := rp.TokenSource(context.Background(), s).Token()
+				if ended := errors.Is(err, authagent.ErrNoSession); ended != (change != nil) || ended != (token == nil) {
+					t.Errorf("%s: %t, %v", name, token != nil, err)
+				}
+			})
+		})
+	}
+}
+
 // TestTokenThatIsOver_REF_11: a server that says "expires_in":0 makes nothing panic. It
 // needs a clock that goes on by itself.
 func TestTokenThatIsOver_REF_11(t *testing.T) {
