@@ -695,7 +695,7 @@ func tokenError(step string, err error) error {
 		return fail(ErrNoSession, step, "%w", err)
 	case errors.Is(err, wire.ErrInactive):
 		return fail(ErrNotConfirmed, step, "%w", err)
-	case errors.Is(err, tokens.ErrNone), errors.Is(err, tokens.ErrAltered):
+	case errors.Is(err, tokens.ErrNone):
 		return fail(ErrNoTokens, step, "%w", err)
 	case errors.Is(err, tokens.ErrShutdown):
 		return fail(ErrUnavailable, step, "%w", err)
@@ -756,14 +756,16 @@ func (rp *RelyingParty) releaseTokens(s *Session) {
 }
 
 // TokenSource returns the access tokens of a session, for a site that calls an API
-// as the agent. Config.Tokens has to be set. A token is refreshed before it
+// as the agent. Config.Tokens has to be set, and s has to be whole, as FromContext
+// returns it or Sessions keeps it. A token is refreshed before it
 // expires, once however many ask and at however many instances; ctx bounds the
 // wait, and a refresh goes on when it ends. The tokens come without a refresh
 // token, which is for this package alone to use.
 //
 // Its errors are of type [*Error]: ErrNoTokens where none are kept or the server
-// has refused them, ErrNoSession where the session has ended, and whatever keeps
-// the server from answering, with RetryAfter.
+// has refused them, ErrNoSession where the session has ended, ErrStore where what is
+// kept cannot be read, which may be for want of a new key of Config.SessionKeys, and
+// whatever keeps the server from answering. The last two come with RetryAfter.
 func (rp *RelyingParty) TokenSource(ctx context.Context, s *Session) oauth2.TokenSource {
 	own := *s
 	return &tokenSource{rp, ctx, &own}

@@ -274,7 +274,7 @@ func (k *Keeper) ends(c *check, err error) bool {
 		return false
 	case errors.Is(err, wire.ErrInactive):
 		return c.doubt
-	case errors.Is(err, identity.ErrMismatch), errors.Is(err, ErrAltered):
+	case errors.Is(err, identity.ErrMismatch):
 		return true
 	}
 	return k.Grace > 0 && !c.since.IsZero() && time.Since(c.since) >= k.Grace
@@ -296,7 +296,7 @@ func (k *Keeper) finish(ctx context.Context, s Session, raw []byte, why error) e
 			return err
 		}
 	}
-	if errors.Is(why, wire.ErrInactive) || errors.Is(why, ErrAltered) {
+	if errors.Is(why, wire.ErrInactive) {
 		return k.end(ctx, s, why)
 	}
 	if err := k.Hooks.End(ctx, s, why); err != nil {

@@ -295,7 +295,10 @@ func (f *refresher) succeeded(ctx context.Context, raw []byte, r *record, t *wir
 	}
 	// Whoever ended the session before this moment may not have seen the new
 	// tokens; whoever ends it from now on sees them.
-	if alive, err := f.Hooks.Alive(ctx, f.session); err == nil && !alive {
+	switch alive, err := f.Hooks.Alive(ctx, f.session); {
+	case err != nil: // the tokens are kept, for when it is known again
+		return Token{}, err
+	case !alive:
 		f.release(ctx, f.session)
 		return Token{}, ErrEnded
 	}

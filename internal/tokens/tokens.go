@@ -30,7 +30,9 @@ var (
 	// ErrEnded says that the session has ended.
 	ErrEnded = errors.New("tokens: session has ended")
 
-	// ErrAltered says that the store gave a value that is not this session's.
+	// ErrAltered says that the store gave a value that does not open as this session's.
+	// It may have been altered, or be sealed with a key that this instance does not have
+	// yet, so nothing is done about it but to refuse.
 	ErrAltered = errors.New("tokens: stored value does not open")
 
 	// ErrPanic says that something panicked. In a goroutine that would end the process.
@@ -137,8 +139,6 @@ func (k *Keeper) Token(ctx context.Context, s Session, refused string) (Token, e
 	}
 	_, r, err := k.load(ctx, s)
 	switch {
-	case errors.Is(err, ErrAltered):
-		return Token{}, errors.Join(err, k.end(context.WithoutCancel(ctx), s, err))
 	case err != nil:
 		return Token{}, err
 	case r.Refused.IsZero() && !r.due(time.Now(), refused):
