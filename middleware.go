@@ -444,10 +444,10 @@ func (g *guard) admitAgent(r *http.Request, v visitor, before *attached) error {
 // there gets a page from which to sign the agent out, and no redirect, since the
 // site's sign-in page would send them straight back.
 func (g *guard) admitHuman(r *http.Request, v visitor) (visitor, error) {
-	if g.admits == everybody && !v.ended {
+	if g.admits == everybody && !v.ended && !g.rp.endedElsewhere(r) {
 		return v, nil // also beside the session of another relying party, whose guards decide
 	}
-	v, err := g.rp.recognise(r, v)
+	v, err := g.knowsPeople(r, v).recognise(r, v)
 	if err != nil {
 		return v, err
 	}
@@ -500,6 +500,31 @@ func (rp *RelyingParty) another(r *http.Request) bool {
 		}
 	}
 	return rp.cookies.Carries(r)
+}
+
+// endedElsewhere reports whether a relying party whose middleware is outside of this
+// one has seen a session that has ended. It may know nobody, and have let it pass.
+func (rp *RelyingParty) endedElsewhere(r *http.Request) bool {
+	for a := attachedTo(r.Context()); a != nil; a = a.before {
+		if a.rp != rp && a.visitor.ended {
+			return true
+		}
+	}
+	return false
+}
+
+// knowsPeople returns the relying party to ask who is signed in: the guard's own. Where
+// a session has ended and it knows nobody, one whose middleware is outside may.
+func (g *guard) knowsPeople(r *http.Request, v visitor) *RelyingParty {
+	if g.admits != everybody || !v.ended {
+		return g.rp
+	}
+	for a := attachedTo(r.Context()); g.rp.config.Human == nil && a != nil; a = a.before {
+		if a.rp.config.Human != nil {
+			return a.rp
+		}
+	}
+	return g.rp
 }
 
 // leaves reports whether Attach leaves what it would refuse to the middleware or
@@ -754,7 +779,8 @@ func (rp *RelyingParty) endRefused(w http.ResponseWriter, r *http.Request, s *Se
 // readOnly refuses what a session with less than AccessFull to its user's data may
 // not do, unless the request performs an action that it is allowed by name. The
 // method is the request's own: headers and fields that claim another one are not
-// looked at. An upgraded connection could carry anything.
+// looked at. An upgraded connection could carry anything, and so could a tunnel, which
+// CONNECT opens in HTTP/1.1 and an upgrade is in HTTP/2 (RFC 8441).
 func (g *guard) readOnly(r *http.Request, s *Session, allowed bool) error {
 	const step = "enforce read-only access"
 	if s.UserID == "" || s.Access == AccessFull {
@@ -764,7 +790,7 @@ func (g *guard) readOnly(r *http.Request, s *Session, allowed bool) error {
 		return fail(ErrReadOnly, step, "%s refused: the session may read, and %s is not GET or HEAD; "+
 			"where the route has RequireAction or RequireApproval, put that outside of %[1]s", g.name, answer.Token(r.Method))
 	}
-	if len(r.Header["Upgrade"]) > 0 { // Get would see the first of several lines, and libraries read them all
+	if len(r.Header["Upgrade"]) > 0 || r.Method == http.MethodConnect { // Get would see the first of several lines, and libraries read them all
 		return fail(ErrReadOnly, step, "%s refused: the session may read, and not upgrade the connection", g.name)
 	}
 	return nil
