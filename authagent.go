@@ -32,7 +32,8 @@
 // A guard whose name begins with Require lets nobody through whom it has not
 // recognised: agents by their session, people by Config.Human. Where a browser has the
 // cookie of an agent's session, even of one that has ended, nobody in it is a person
-// until somebody signs out. The table is in docs/guards.md.
+// until somebody signs out, an agent signs in, or the cookie's Max-Age is over. The
+// table is in docs/guards.md.
 //
 // # Who is who
 //
@@ -137,10 +138,14 @@ type Config struct {
 	// only then, Issuer may be such a URL too, and cookies work without TLS.
 	RedirectURL string
 
-	// SessionKeys encrypt the cookies. Each is at least 32 random bytes. The
-	// first encrypts and all decrypt, so a key is replaced by putting the new one
-	// first and removing the old one when SessionLifetime has passed. All
-	// instances have the same. Required.
+	// SessionKeys encrypt the cookies and the tokens that are kept. Each is at least
+	// 32 random bytes. The first encrypts and all decrypt. All instances have the
+	// same. Required.
+	//
+	// A key is replaced in three steps, each at all instances before the next: put
+	// the new one last; put it first; remove the old one when SessionLifetime has
+	// passed. An instance that does not have the key yet that others encrypt with takes
+	// their sessions for ended ones, and cannot use their tokens.
 	SessionKeys [][]byte
 
 	// Scenario decides as whom an agent acts. Required.

@@ -752,7 +752,8 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session
 }
 
 // over says that a session does not hold any more. The client keeps its cookie, as
-// one of a session that has ended, until somebody signs out or an agent signs in:
+// one of a session that has ended, until somebody signs out, an agent signs in, or the
+// cookie's Max-Age is over:
 // without it the browser would be the person's again who is signed in there.
 func (rp *RelyingParty) over(w http.ResponseWriter, s *Session) error {
 	if own, ok := rp.sessions.(*storeSessions); ok {
