@@ -140,10 +140,14 @@ type Config struct {
 	// only then, Issuer may be such a URL too, and cookies work without TLS.
 	RedirectURL string
 
-	// SessionKeys encrypt the cookies. Each is at least 32 random bytes. The
-	// first encrypts and all decrypt, so a key is replaced by putting the new one
-	// first and removing the old one when SessionLifetime has passed. All
-	// instances have the same. Required.
+	// SessionKeys encrypt the cookies and the tokens that are kept. Each is at least
+	// 32 random bytes. The first encrypts and all decrypt. All instances have the
+	// same. Required.
+	//
+	// A key is replaced in three steps, each at all instances before the next: put
+	// the new one last; put it first; remove the old one when SessionLifetime has
+	// passed. An instance that does not have the key yet that others encrypt with takes
+	// their sessions for ended ones, and cannot use their tokens.
 	SessionKeys [][]byte
 
 	// Scenario decides as whom an agent acts. Required.
@@ -237,7 +241,9 @@ type Config struct {
 	// minutes. SessionLifetime ends it in any case; the default is 12 hours.
 	//
 	// What is ended before its time is remembered for SessionLifetime, so relying
-	// parties that share Revocations have the same.
+	// parties that share Revocations have the same. A shorter one also ends the
+	// sessions that have begun and are older. Do not make it longer again before the
+	// former one has passed, or change SessionEpoch as well.
 	SessionIdle     time.Duration
 	SessionLifetime time.Duration
 
@@ -1292,7 +1298,7 @@ func (rp *RelyingParty) signIn(ctx context.Context, in *SignIn, l *Login) (*Sess
 // browser had ends wherever a copy of its cookie may be.
 func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session, in *SignIn) error {
 	v, _, err := rp.visitor(headerSink{}, r)
-	former := v.session
+	former := cmp.Or(v.session, v.former)
 	if err == nil && former != nil {
 		err = rp.protect("end former session", func() error { return rp.EndSession(r.Context(), former.ID) })
 	}
@@ -1440,7 +1446,7 @@ func (rp *RelyingParty) serveLogout(w http.ResponseWriter, r *http.Request) erro
 	if err != nil {
 		return err
 	}
-	s := v.session
+	s := cmp.Or(v.session, v.former)
 	if s != nil {
 		if err := rp.protect("end session", func() error { return rp.EndSession(r.Context(), s.ID) }); err != nil {
 			return siteError("end session", err)
