@@ -28,6 +28,45 @@ import (
 	"github.com/authagent-go/authagent/problem"
 )
 
+// TestConnectIsAnUpgrade_MW_9: where an action is allowed, a session that may otherwise
+// read may open no tunnel either, by which anything could be sent: CONNECT does so in
+// HTTP/1.1, and upgrades in HTTP/2 (RFC 8441).
+func TestConnectIsAnUpgrade_MW_9(t *testing.T) {
+	b := newBench(t, func(b *bench, c *authagent.Config) {
+		c.Scenario = authagent.FullAccount(b.users, linkAs(authagent.Principal{UserID: b.aliceID, Access: authagent.AccessRead, Actions: []string{"orders:create"}}))
+	})
+	c := b.browser()
+	b.mustSignIn(c, b.agent)
+	name, value := b.sessionCookie(c)
+	reached := false
+	h := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true })
+	action := b.rp.RequireAction("orders:create")
+	for _, test := range []struct {
+		name, method, upgrade string
+		guard                 http.Handler
+		want                  int
+	}{
+		{"MW-9 (an action)", "POST", "", action(h), 200},
+		{"MW-9 upgrade", "GET", "websocket", action(h), 403},
+		{"MW-9 CONNECT", "CONNECT", "", action(h), 403},
+		{"MW-9 CONNECT inside", "CONNECT", "", action(b.rp.Attach(h)), 403},
+		{"MW-9 CONNECT, upgrade", "CONNECT", "websocket", action(h), 403},
+		{"MW-9 CONNECT, no action", "CONNECT", "", b.rp.RequireAgent(h), 403},
+	} {
+		reached = false
+		r := httptest.NewRequest(test.method, "/chat", nil)
+		r.AddCookie(&http.Cookie{Name: name, Value: value})
+		if test.upgrade != "" {
+			r.Header.Set("Upgrade", test.upgrade)
+		}
+		w := httptest.NewRecorder()
+		test.guard.ServeHTTP(w, r)
+		if w.Code != test.want || reached != (test.want == 200) {
+			t.Errorf("%s: %d, reached %t", test.name, w.Code, reached)
+		}
+	}
+}
+
 // linkAs lets every agent into alice's account like this.
 type linkAs authagent.Principal
 

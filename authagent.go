@@ -131,10 +131,14 @@ type Config struct {
 	// only then, Issuer may be such a URL too, and cookies work without TLS.
 	RedirectURL string
 
-	// SessionKeys encrypt the cookies. Each is at least 32 random bytes. The
-	// first encrypts and all decrypt, so a key is replaced by putting the new one
-	// first and removing the old one when Session.Lifetime has passed. All
-	// instances have the same. Required.
+	// SessionKeys encrypt the cookies and the tokens that are kept. Each is at least
+	// 32 random bytes. The first encrypts and all decrypt. All instances have the
+	// same. Required.
+	//
+	// A key is replaced in three steps, each at all instances before the next: put
+	// the new one last; put it first; remove the old one when Session.Lifetime has
+	// passed. An instance that does not have the key yet that others encrypt with takes
+	// their sessions for ended ones, and cannot use their tokens.
 	SessionKeys [][]byte
 
 	// Scenario decides as whom an agent acts. Required.
@@ -1268,7 +1272,7 @@ func (rp *RelyingParty) signIn(ctx context.Context, in *SignIn, l *login) (*Sess
 // browser had ends wherever a copy of its cookie may be.
 func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session, in *SignIn) error {
 	v, _, err := rp.visitor(headerSink{}, r)
-	former := v.session
+	former := cmp.Or(v.session, v.former)
 	if err == nil && former != nil {
 		err = rp.protect("end former session", func() error { return rp.EndSession(r.Context(), former.ID) })
 	}
@@ -1385,7 +1389,7 @@ func (rp *RelyingParty) serveLogout(w http.ResponseWriter, r *http.Request) erro
 	if err != nil {
 		return err
 	}
-	s := v.session
+	s := cmp.Or(v.session, v.former)
 	if s != nil {
 		if err := rp.protect("end session", func() error { return rp.EndSession(r.Context(), s.ID) }); err != nil {
 			return siteError("end session", err)

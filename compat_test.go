@@ -105,6 +105,30 @@ func TestLaterVersion(t *testing.T) {
 	})
 }
 
+// TestLaterVersionIsNoPerson_SES_22: in a rolling deployment the session of a newer
+// version has ended at the older instances. So the agent does not pass there as the
+// person in whose browser it works.
+func TestLaterVersionIsNoPerson_SES_22(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Human = humanCookie })
+		reached := 0
+		h := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached++ })
+		site := k.instances[""]
+		site.Handle("/forbids", k.rp.ForbidAgents(h))
+		site.Handle("/attaches", k.rp.Attach(h))
+		site.Handle("/human", k.rp.RequireHuman(h))
+		c := k.browser()
+		k.mustSignIn(c, k.agent)
+		k.signInPerson(c, "alice")
+		k.recode(c, func(plain []byte) []byte { plain[0]++; return plain })
+		for _, path := range []string{"/forbids", "/attaches", "/human"} {
+			if resp := k.do(c, http.MethodPost, path); resp.StatusCode != http.StatusForbidden || reached != 0 {
+				t.Errorf("SES-22 %s: %d, reached %d times", path, resp.StatusCode, reached)
+			}
+		}
+	})
+}
+
 // TestLaterLogin is CMP-1 and CMP-2 for a login that is under way.
 func TestLaterLogin(t *testing.T) {
 	for name, test := range map[string]struct {

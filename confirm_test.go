@@ -226,7 +226,9 @@ func (k *kept) revokeAtServer() {
 // sessions are those that have begun.
 func (k *kept) sessions() (all []*authagent.Session) {
 	for _, e := range k.events.named(audit.LoginSucceeded) {
-		all = append(all, &authagent.Session{ID: e.SessionID, Agent: e.Agent, StartedAt: e.Time, ExpiresAt: e.Time.Add(12 * time.Hour)})
+		all = append(all, &authagent.Session{
+			ID: e.SessionID, Agent: e.Agent, Scenario: e.Scenario, RedirectURL: k.config.RedirectURL, StartedAt: e.Time, ExpiresAt: e.Time.Add(12 * time.Hour),
+		})
 	}
 	return all
 }

@@ -219,3 +219,30 @@ func TestSessionEpoch(t *testing.T) {
 		})
 	}
 }
+
+// TestShorterLifetime_SES_21: sessions that began under a longer SessionLifetime end
+// with the new one, as what was ended is not remembered for longer. Before that, one
+// that was ended came back.
+func TestShorterLifetime_SES_21(t *testing.T) {
+	eachStore(t, func(t *testing.T, k *cluster) {
+		c, other := k.browser(), k.browser()
+		s := k.mustSignIn(c, k.agent) // for 12 hours
+		time.Sleep(2 * time.Second)
+		k.mustSignIn(other, k.agent)
+		// The site is restarted with a lifetime of one hour; its stores last.
+		rp := k.instance("", func(c *authagent.Config) { c.Session.Lifetime = time.Hour })
+		if err := rp.EndSession(t.Context(), s.ID); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 12 { // the agents go on asking, which keeps their sessions from growing idle
+			if k.me(c) != nil {
+				t.Fatalf("SES-21: the ended session is back after %d minutes", 10*i)
+			}
+			if lives := k.me(other) != nil; lives != (i < 6) {
+				t.Errorf("SES-21: after %d minutes another session lives: %t", 10*i, lives)
+			}
+			time.Sleep(10 * time.Minute)
+			_ = rp.EndSession(t.Context(), "another") // others sign out, and the store is swept
+		}
+	})
+}

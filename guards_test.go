@@ -341,6 +341,51 @@ func TestAnotherPartysCookie_GRD_2_GRD_5(t *testing.T) {
 	s.expect("person, after the sign-out at this party", person, persons)
 }
 
+// TestGuardsOfBoth_MW_10: of two relying parties one knows people. Where the session of
+// the other's agent has ended, the agent passes the guards of both as a person in no
+// order, and a browser in which nobody is signed in passes.
+func TestGuardsOfBoth_MW_10(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newCluster(t) // Config.Human is not set
+		people := k.instance("2", func(c *authagent.Config) { c.ClientID, c.Human = "site-2", humanCookie })
+		reached := 0
+		h := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached++ })
+		site := k.instances[""]
+		guards := map[string]http.Handler{
+			"/forbid-people":         k.rp.ForbidAgents(people.ForbidAgents(h)),
+			"/people-forbid":         people.ForbidAgents(k.rp.ForbidAgents(h)),
+			"/attach-people":         k.rp.Attach(people.ForbidAgents(h)),
+			"/people-attach":         people.ForbidAgents(k.rp.Attach(h)),
+			"/forbid-people-attach":  k.rp.ForbidAgents(people.Attach(h)),
+			"/people-attach-outside": people.Attach(k.rp.ForbidAgents(h)),
+		}
+		for path, guard := range guards {
+			site.Handle(path, guard)
+		}
+		c := k.browser()
+		s := k.mustSignIn(c, k.agent)
+		k.signInPerson(c, "alice")
+		if err := k.rp.EndAgentSessions(t.Context(), s.Agent); err != nil {
+			t.Fatal(err)
+		}
+		alone := k.browser()
+		time.Sleep(2 * time.Second)
+		s = k.mustSignIn(alone, k.agent)
+		if err := k.rp.EndSession(t.Context(), s.ID); err != nil {
+			t.Fatal(err)
+		}
+		for path := range guards {
+			reached = 0
+			if resp := k.do(c, http.MethodPost, path); resp.StatusCode != http.StatusForbidden || reached != 0 {
+				t.Errorf("MW-10 %s: ended, the agent gets %d, reached %d times", path, resp.StatusCode, reached)
+			}
+			if resp := k.do(alone, http.MethodPost, path); resp.StatusCode != http.StatusOK || reached != 1 {
+				t.Errorf("MW-10 %s: where nobody is signed in: %d, reached %d times", path, resp.StatusCode, reached)
+			}
+		}
+	})
+}
+
 // TestSignOutRemovesAll_GRD_6 is GRD-6: a sign-out takes away the cookies of all sessions,
 // once each, and no other cookie.
 func TestSignOutRemovesAll_GRD_6(t *testing.T) {

@@ -46,6 +46,7 @@ type visitor struct {
 	human   string   // whom Config.Human named, whatever else the browser has
 	asked   bool     // whether Config.Human was asked
 	ended   bool     // the browser has the cookie of a session that has ended
+	former  *Session // that session, where it may go on elsewhere: with a copy of the cookie, or at another relying party
 	paused  bool     // the agent's session waits until agents are let in again
 }
 
@@ -465,10 +466,10 @@ func (g *guard) admitAgent(r *http.Request, v visitor, before *attached) error {
 // there gets a page from which to sign the agent out, and no redirect, since the
 // site's sign-in page would send them straight back.
 func (g *guard) admitHuman(r *http.Request, v visitor) (visitor, error) {
-	if g.admits == everybody && !v.ended {
+	if g.admits == everybody && !v.ended && !g.rp.endedElsewhere(r) {
 		return v, nil // also beside the session of another relying party, whose guards decide
 	}
-	v, err := g.rp.recognise(r, v)
+	v, err := g.knowsPeople(r, v).recognise(r, v)
 	if err != nil {
 		return v, err
 	}
@@ -521,6 +522,31 @@ func (rp *RelyingParty) another(r *http.Request) bool {
 		}
 	}
 	return rp.cookies.Carries(r)
+}
+
+// endedElsewhere reports whether a relying party whose middleware is outside of this
+// one has seen a session that has ended. It may know nobody, and have let it pass.
+func (rp *RelyingParty) endedElsewhere(r *http.Request) bool {
+	for a := attachedTo(r.Context()); a != nil; a = a.before {
+		if a.rp != rp && a.visitor.ended {
+			return true
+		}
+	}
+	return false
+}
+
+// knowsPeople returns the relying party to ask who is signed in: the guard's own. Where
+// a session has ended and it knows nobody, one whose middleware is outside may.
+func (g *guard) knowsPeople(r *http.Request, v visitor) *RelyingParty {
+	if g.admits != everybody || !v.ended {
+		return g.rp
+	}
+	for a := attachedTo(r.Context()); g.rp.config.Human == nil && a != nil; a = a.before {
+		if a.rp.config.Human != nil {
+			return a.rp
+		}
+	}
+	return g.rp
 }
 
 // leaves reports whether Attach leaves what it would refuse to the middleware or
@@ -684,8 +710,10 @@ func (rp *RelyingParty) visitor(w http.ResponseWriter, r *http.Request) (v visit
 	switch {
 	case err == nil:
 		return visitor{session: s}, nil, nil
+	case err == error(errEnded):
+		return visitor{ended: true, former: s}, nil, nil
 	case isAbsent(err):
-		return visitor{ended: err == error(errEnded)}, nil, nil
+		return visitor{}, nil, nil
 	case s != nil && errors.Is(err, problem.Paused):
 		return visitor{session: s, paused: true}, nil, nil
 	}
@@ -700,7 +728,8 @@ func isAbsent(err error) bool { return err == error(errNobody) || err == error(e
 var errEnded = fail(problem.NoSession, "load session", "the session has ended")
 
 // load returns a session that holds in every respect, or errNobody or errEnded. With
-// problem.Paused it returns the session as well.
+// problem.Paused it returns the session as well, and so it does with errEnded where the
+// session may go on elsewhere.
 func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session, err error) {
 	defer rp.recovered("load session", &err)
 	s, err = rp.sessions.Load(w, r)
@@ -708,19 +737,19 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session
 	case errors.Is(err, ErrNoSession):
 		return nil, errNobody
 	case errors.Is(err, ErrSessionEnded):
-		return nil, errEnded
+		if s != nil && (s.ID == "" || s.Agent.Issuer != rp.config.Issuer) {
+			s = nil
+		}
+		return s, errEnded
 	case err != nil:
 		return nil, err
 	}
 	ctx := r.Context()
-	if s == nil || !time.Now().Before(s.ExpiresAt) || s.Agent.Issuer != rp.config.Issuer || s.Agent.ID == "" {
+	switch rp.standing(s) {
+	case isOver:
 		return nil, rp.over(w, s)
-	}
-	if s.Scenario != rp.config.Scenario.Name() || s.RedirectURL != rp.config.RedirectURL {
-		return nil, errEnded // here; another relying party of this client may go on with it
-	}
-	if s.Epoch != rp.config.Session.Epoch {
-		return nil, rp.over(w, s)
+	case isElsewhere:
+		return s, errEnded
 	}
 	switch ended, err := rp.revoked(ctx, s); {
 	case err != nil:
@@ -779,7 +808,8 @@ func (rp *RelyingParty) endRefused(w http.ResponseWriter, r *http.Request, s *Se
 // readOnly refuses what a session with less than AccessFull to its user's data may
 // not do, unless the request performs an action that it is allowed by name. The
 // method is the request's own: headers and fields that claim another one are not
-// looked at. An upgraded connection could carry anything.
+// looked at. An upgraded connection could carry anything, and so could a tunnel, which
+// CONNECT opens in HTTP/1.1 and an upgrade is in HTTP/2 (RFC 8441).
 func (g *guard) readOnly(r *http.Request, s *Session, allowed bool) error {
 	const step = "enforce read-only access"
 	if s.UserID == "" || s.Access == AccessFull {
@@ -789,7 +819,7 @@ func (g *guard) readOnly(r *http.Request, s *Session, allowed bool) error {
 		return fail(problem.ReadOnly, step, "%s refused: the session may read, and %s is not GET or HEAD; "+
 			"where the route has RequireAction or RequireApproval, put that outside of %[1]s", g.name, answer.Token(r.Method))
 	}
-	if len(r.Header["Upgrade"]) > 0 { // Get would see the first of several lines, and libraries read them all
+	if len(r.Header["Upgrade"]) > 0 || r.Method == http.MethodConnect { // Get would see the first of several lines, and libraries read them all
 		return fail(problem.ReadOnly, step, "%s refused: the session may read, and not upgrade the connection", g.name)
 	}
 	return nil

@@ -80,7 +80,9 @@ type Rules interface {
 	// nil email.
 	//
 	// email asks the server for the address of the agent's owner. It returns "" where
-	// the scenario asks for none; return its error as it is.
+	// the scenario asks for none, and ErrBlocked where the server gives none that is
+	// plain (see [ParseEmail]), of which no rule could say anything; return its error as
+	// it is.
 	//
 	// problem.Paused makes the agent wait, and its session stays. Another error that is a
 	// [problem.Reason] refuses the sign-in or ends the session. Any other refuses only what
@@ -144,8 +146,11 @@ func (s *ruled) admit(ctx context.Context, in *SignIn) error {
 			return "", nil
 		}
 		owner, err := in.UserInfo(ctx)
-		if err != nil {
+		switch {
+		case err != nil:
 			return "", err
+		case owner.Email == "":
+			return "", fail(problem.Blocked, "read e-mail address", "the server gives no plain address of which rules could say whether its domain is let in")
 		}
 		return owner.Email, nil
 	})
@@ -450,6 +455,7 @@ type LinkPolicy interface {
 // A LinkRequest is an agent that wants to enter an account.
 type LinkRequest struct {
 	Agent         Agent
+	Subject       string // the user of the server for whom the agent acts, with Config.Provider.SubjectIsUser; otherwise empty
 	Model         string // self-declared
 	Name          string // self-declared
 	Email         string // the owner's address as the server has it; a claim, not a proof
@@ -750,10 +756,14 @@ func (s *accounts) enter(ctx context.Context, in *SignIn, create bool) (Principa
 }
 
 func (s *accounts) request(in *SignIn, owner *UserInfo, user *User) LinkRequest {
-	return LinkRequest{
+	r := LinkRequest{
 		Agent: in.Agent, Model: in.Model, Name: owner.Name, Email: owner.Email, EmailVerified: owner.EmailVerified,
 		RemoteAddr: in.RemoteAddr, Scenario: s.name, User: user, Access: s.most,
 	}
+	if owner.Subject != in.Agent.ID { // they are one and the same without SubjectIsUser, and never with it
+		r.Subject = owner.Subject
+	}
+	return r
 }
 
 // mayEnter checks an account that the link policy named and the address did not

@@ -221,7 +221,9 @@ type Sessions interface {
 	//
 	// It keeps to ErrSessionEnded, for as long as it can tell, until Start or End:
 	// where a person is signed in in the same browser, an agent would be taken for
-	// that person as soon as its own session has ended.
+	// that person as soon as its own session has ended. It may return the session with
+	// ErrSessionEnded. A sign-out or a new sign-in then ends that session wherever a
+	// copy of its cookie may be, where it may not be idle.
 	Load(w http.ResponseWriter, r *http.Request) (*Session, error)
 
 	// End is a sign-out. It ends the client's session, or forgets one that has ended:
@@ -368,12 +370,12 @@ func (m *storeSessions) Load(w http.ResponseWriter, r *http.Request) (*Session, 
 		return nil, ErrSessionEnded
 	}
 	s, err := parseSession(value)
-	if errors.Is(err, errVersion) {
-		return nil, ErrNoSession // the instance that made it goes on with it
+	if err != nil {
+		return nil, ErrSessionEnded // also of another version: the instance that made it goes on with it
 	}
 	now := time.Now()
-	if err != nil || now.Sub(s.seenAt) > m.idle || s.seenAt.After(now.Add(clockSkew)) || s.StartedAt.After(now.Add(clockSkew)) {
-		return nil, ErrSessionEnded
+	if now.Sub(s.seenAt) > m.idle || s.seenAt.After(now.Add(clockSkew)) || s.StartedAt.After(now.Add(clockSkew)) {
+		return s, ErrSessionEnded
 	}
 	if now.Sub(s.seenAt) >= m.touchEvery() {
 		if err := m.save(w, r, gs, s); err != nil {
@@ -472,8 +474,8 @@ func (headerSink) WriteHeader(int)             {}
 
 // sessionVersion is the first byte of an encoded session. A field is added at the
 // end, and an instance that does not know it passes it on. The version changes only
-// when that will not do: older instances take a value of another version for no
-// session, and leave it where it is.
+// when that will not do: older instances take a value of another version for an
+// ended session, and leave it where it is.
 const sessionVersion = 2
 
 var errVersion = errors.New("session is of another version")
@@ -643,7 +645,9 @@ func (rp *RelyingParty) newKeeper(box *seal.Box) *tokens.Keeper {
 	return &tokens.Keeper{
 		Store: guardedTokens{rp}, NotFound: ErrNotFound, Conflict: ErrConflict, Box: box,
 		Server: rp.server, Identity: rp.identity, Every: rp.config.Tokens.ConfirmEvery, Grace: rp.config.Tokens.ConfirmGrace,
-		Hooks: tokens.Hooks{Alive: rp.alive, End: rp.endUnconfirmed, Failed: rp.refreshFailed, Revoked: rp.tokensRevoked},
+		Hooks: tokens.Hooks{
+			Alive: rp.alive, End: rp.endUnconfirmed, Failed: rp.refreshFailed, Revoked: rp.tokensRevoked, Panicked: rp.tokensPanicked,
+		},
 	}
 }
 
@@ -678,10 +682,35 @@ func keptFor(s *Session) tokens.Session {
 
 func sessionOf(s tokens.Session) *Session { return s.Of.(*Session) }
 
+// A standing says whether a session holds, as far as time and settings say.
+type standing int8
+
+const (
+	holds       standing = iota
+	isElsewhere          // it has ended here; another relying party of this client may go on with it
+	isOver               // it has ended
+)
+
+// standing is what requests and tokens of a session both go by. A session that began
+// under a longer SessionLifetime does not outlast today's: so long is remembered what
+// was ended.
+func (rp *RelyingParty) standing(s *Session) standing {
+	now := time.Now()
+	switch {
+	case s == nil, !now.Before(s.ExpiresAt), s.Agent.Issuer != rp.config.Issuer, s.Agent.ID == "":
+		return isOver
+	case s.Scenario != rp.config.Scenario.Name(), s.RedirectURL != rp.config.RedirectURL:
+		return isElsewhere
+	case s.Epoch != rp.config.Session.Epoch, !now.Before(s.StartedAt.Add(rp.config.Session.Lifetime)):
+		return isOver
+	}
+	return holds
+}
+
 // alive reports whether a session has neither ended nor been ended, and whether
 // the scenario lets it go on: a request of the agent may be long in coming.
 func (rp *RelyingParty) alive(ctx context.Context, kept tokens.Session) (alive bool, err error) {
-	if !time.Now().Before(kept.Expires) {
+	if rp.standing(sessionOf(kept)) != holds {
 		return false, nil
 	}
 	err = rp.protect("check session", func() error {
@@ -714,6 +743,10 @@ func (rp *RelyingParty) endUnconfirmed(ctx context.Context, kept tokens.Session,
 	return nil
 }
 
+func (rp *RelyingParty) tokensPanicked(step string, value any, stack []byte) {
+	logPanic(rp.config.Logger, step, value, stack)
+}
+
 func (rp *RelyingParty) refreshFailed(ctx context.Context, kept tokens.Session, why error) {
 	rp.emit(ctx, audit.Event{Name: audit.RefreshFailed}, sessionOf(kept), asFailure(tokenError("refresh tokens", why)))
 }
@@ -737,7 +770,7 @@ func tokenError(step string, err error) error {
 		return fail(problem.NoSession, step, "%w", err)
 	case errors.Is(err, wire.ErrInactive):
 		return fail(reasons.NotConfirmed, step, "%w", err)
-	case errors.Is(err, tokens.ErrNone), errors.Is(err, tokens.ErrAltered):
+	case errors.Is(err, tokens.ErrNone):
 		return fail(reasons.NoTokens, step, "%w", err)
 	case errors.Is(err, tokens.ErrShutdown):
 		return fail(problem.Unavailable, step, "%w", err)
@@ -798,14 +831,17 @@ func (rp *RelyingParty) releaseTokens(s *Session) {
 }
 
 // TokenSource returns the access tokens of a session, for a site that calls an API
-// as the agent. Config.Tokens.Store has to be set. A token is refreshed before it
+// as the agent. Config.Tokens.Store has to be set, and s has to be whole, as FromContext
+// returns it or Sessions keeps it. A token is refreshed before it
 // expires, once however many ask and at however many instances; ctx bounds the
 // wait, and a refresh goes on when it ends. The tokens come without a refresh
 // token, which is for this package alone to use.
 //
 // Its errors are of type *[problem.Error]: "no_tokens" where none are kept or the server
-// has refused them, problem.NoSession where the session has ended, and whatever keeps
-// the server from answering, with RetryAfter.
+// has refused them, problem.NoSession where the session has ended, problem.StoreFailed
+// where what is kept cannot be read, which may be for want of a new key of
+// Config.SessionKeys, and whatever keeps the server from answering. The last two come
+// with RetryAfter.
 func (rp *RelyingParty) TokenSource(ctx context.Context, s *Session) oauth2.TokenSource {
 	own := *s
 	return &tokenSource{rp, ctx, &own}

@@ -884,6 +884,7 @@ func TestSessionOfAnotherIssuer(t *testing.T) {
 		{"SES-13 no redirect URL", func(s *authagent.Session) { s.RedirectURL = "" }, 401},
 		{"SES-19 another epoch", func(s *authagent.Session) { s.Epoch = "2" }, 401},
 		{"no end", func(s *authagent.Session) { s.ExpiresAt = time.Time{} }, 401},
+		{"SES-21 no start", func(s *authagent.Session) { s.StartedAt = time.Time{} }, 401},
 	} {
 		s := good
 		test.change(&s)
@@ -898,7 +899,7 @@ func TestSessionOfAnotherIssuer(t *testing.T) {
 // written into a session that the site keeps, which other requests read.
 func TestLoadedSessionIsCopied(t *testing.T) {
 	l := &lowering{}
-	own := &oneSession{session: &authagent.Session{ID: "s", Access: authagent.AccessFull, UserID: "user_1", ExpiresAt: time.Now().Add(time.Hour)}}
+	own := &oneSession{session: &authagent.Session{ID: "s", Access: authagent.AccessFull, UserID: "user_1", StartedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}}
 	k := newCluster(t, func(b *bench, c *authagent.Config) {
 		l.Scenario, c.Scenario, c.Session.Own = c.Scenario, l, own
 		own.session.Agent = authagent.Agent{Issuer: c.Issuer, ID: "agent_alice"}

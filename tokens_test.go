@@ -426,6 +426,54 @@ func (k *kept) revokedTokens() (tokens []string) {
 	return tokens
 }
 
+// TestTokensOfEndedSession_REF_13: whatever ends a session at a request ends its tokens,
+// too, for whoever has the session elsewhere than in a cookie, such as a job.
+func TestTokensOfEndedSession_REF_13(t *testing.T) {
+	for name, change := range map[string]func(*kept, *authagent.Config){
+		"REF-13 (none)": nil,
+		"REF-13 epoch":  func(_ *kept, c *authagent.Config) { c.Session.Epoch = "2" },
+		"REF-13 scenario": func(k *kept, c *authagent.Config) {
+			c.Scenario = authagent.FullAccount(k.users, linkAs(authagent.Principal{}))
+		},
+		"REF-13 redirect URL": func(_ *kept, c *authagent.Config) { c.RedirectURL = "https://staging.example/auth/agent/callback" },
+		"REF-13 lifetime":     func(_ *kept, c *authagent.Config) { c.Session.Lifetime = time.Minute },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				k := newKept(t)
+				s := k.mustSignIn(k.browser(), k.agent)
+				rp := k.instance("2", func(c *authagent.Config) {
+					if change != nil {
+						change(k, c)
+					}
+				})
+				time.Sleep(5 * time.Minute)
+				token, err := rp.TokenSource(context.Background(), s).Token()
+				if ended := errors.Is(err, authagent.ErrNoSession); ended != (change != nil) || ended != (token == nil) {
+					t.Errorf("%s: %t, %v", name, token != nil, err)
+				}
+			})
+		})
+	}
+}
+
+// TestTokenThatIsOver_REF_11: a server that says "expires_in":0 makes nothing panic. It
+// needs a clock that goes on by itself.
+func TestTokenThatIsOver_REF_11(t *testing.T) {
+	b := newBench(t, func(_ *bench, c *authagent.Config) { c.Tokens.Store = &memstore.Tokens{} })
+	b.as.Wrap(authagenttest.PathToken, authagenttest.WithMember("expires_in", 0))
+	c := b.browser()
+	s := b.mustSignIn(c, b.agent)
+	for range 2 { // the second is a refresh, in the background
+		if _, err := b.rp.TokenSource(context.Background(), s).Token(); err != nil {
+			t.Log(err) // which token is of use is the server's business
+		}
+	}
+	if b.me(c) == nil {
+		t.Error("nobody is signed in")
+	}
+}
+
 // TestRefreshSaved: REF-3. New tokens are saved before they are used.
 func TestRefreshSaved(t *testing.T) {
 	for _, test := range []struct {
@@ -1091,18 +1139,99 @@ func TestTokensAreSealed_REF_10(t *testing.T) {
 			c *http.Client
 			s *authagent.Session
 		}{{alice, a}, {bob, b}} {
-			if _, err := k.call(both, test.s); !errors.Is(err, problem.Reason("no_tokens")) {
+			if _, err := k.call(both, test.s); !errors.Is(err, problem.StoreFailed) {
 				t.Errorf("REF-10: err %v with another session's tokens", err)
 			}
-			if k.get(k.bare(), "/me", "Cookie", k.cookies(test.c), "X-Instance", "2").StatusCode != http.StatusUnauthorized {
-				t.Error("REF-10: the session goes on")
+			if k.get(k.bare(), "/me", "Cookie", k.cookies(test.c), "X-Instance", "2").StatusCode != http.StatusOK {
+				t.Error("REF-10: the session has ended, though the value may be sealed with a newer key")
 			}
 		}
 		if k.api.count() != before {
 			t.Error("REF-10: another session's tokens were used")
 		}
-		k.wantEvents("session_ended:no_tokens", "session_ended:no_tokens")
+		k.wantEvents()
 	})
+}
+
+// TestNewFirstKey_REF_15: while a new first key is rolled out, an instance that does not
+// have it yet cannot open the tokens that another has refreshed. It refuses that call,
+// or confirmation, and leaves session and tokens alone.
+func TestNewFirstKey_REF_15(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKept(t, func(_ *bench, c *authagent.Config) {
+			c.Session.Idle, c.Session.Lifetime, c.Tokens.ConfirmEvery = 8*time.Hour, 8*time.Hour, 2*time.Hour
+		})
+		anew := k.instance("2", func(c *authagent.Config) { c.SessionKeys = [][]byte{newKey(), c.SessionKeys[0]} })
+		c := k.browser()
+		s := k.mustSignIn(c, k.agent)
+		time.Sleep(59*time.Minute + 30*time.Second)
+		if _, err := anew.TokenSource(context.Background(), s).Token(); err != nil || k.refreshes() != 1 {
+			t.Fatalf("%v, %d refreshes", err, k.refreshes())
+		}
+		var e *problem.Error
+		if _, err := k.rp.TokenSource(context.Background(), s).Token(); !errors.Is(err, problem.StoreFailed) || !errors.As(err, &e) || e.RetryAfter == 0 {
+			t.Errorf("REF-15: at the instance without the new key: %v", err)
+		}
+		for range 3 { // the last one is to be confirmed
+			time.Sleep(35 * time.Minute)
+			if k.me(c) == nil {
+				t.Fatal("REF-15: the session has ended")
+			}
+		}
+		time.Sleep(10 * time.Minute)
+		if k.me(c) == nil {
+			t.Error("REF-15: the session has ended after a confirmation")
+		}
+		if _, err := anew.TokenSource(context.Background(), s).Token(); err != nil {
+			t.Errorf("REF-15: at the instance with the new key: %v", err)
+		}
+	})
+}
+
+// failingMarks is a RevocationStore that can be told to fail.
+type failingMarks struct {
+	authagent.RevocationStore
+	fails atomic.Bool
+}
+
+func (f *failingMarks) Marks(ctx context.Context, keys []string) ([]string, error) {
+	if f.fails.Load() {
+		return nil, errors.New("the database is gone")
+	}
+	return f.RevocationStore.Marks(ctx, keys)
+}
+
+// TestStoreFailsDuringRefresh_REF_14: where it cannot be known after a refresh whether
+// the session holds, nobody gets the fresh token. It is kept, for when it is known again.
+func TestStoreFailsDuringRefresh_REF_14(t *testing.T) {
+	for _, ends := range []bool{true, false} {
+		t.Run(fmt.Sprint("REF-14 ends: ", ends), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				marks := &failingMarks{RevocationStore: &memstore.Revocations{}}
+				k := newKept(t, func(_ *bench, c *authagent.Config) { c.Revocations = marks })
+				s := k.mustSignIn(k.browser(), k.agent)
+				time.Sleep(time.Hour - 20*time.Second)
+				k.as.Wrap(authagenttest.PathToken, func(next http.Handler) http.Handler {
+					return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						if ends {
+							if err := k.rp.EndSession(context.Background(), s.ID); err != nil {
+								t.Error(err)
+							}
+						}
+						marks.fails.Store(true)
+						next.ServeHTTP(w, r)
+					})
+				})
+				if token, err := k.rp.TokenSource(context.Background(), s).Token(); token != nil || !errors.Is(err, problem.StoreFailed) {
+					t.Errorf("REF-14: token %t, %v, as the store failed", token != nil, err)
+				}
+				marks.fails.Store(false)
+				if token, err := k.rp.TokenSource(context.Background(), s).Token(); (err == nil) == ends || k.refreshes() != 1 {
+					t.Errorf("REF-14: token %t, %v, with the store back; %d refreshes", token != nil, err, k.refreshes())
+				}
+			})
+		})
+	}
 }
 
 // TestRefreshedSubject: ID-6.

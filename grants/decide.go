@@ -53,9 +53,10 @@ func (p *Policy) Decide(ctx context.Context, userID string, d Decision) (Grant, 
 		return Grant{}, fmt.Errorf("grants: find grant: %w", authagent.ErrNotFound)
 	case g.Version != d.Version:
 		return g, authagent.ErrConflict
-	case g.State == Pending && g.Now() == Expired:
+	case g.State == Pending && g.Now() == Expired && !(d.State == Revoked && g.holds()):
 		return g, ErrExpired
 	}
+	have := g
 	event, err := p.apply(&g, d)
 	if err != nil {
 		return g, err
@@ -72,13 +73,14 @@ func (p *Policy) Decide(ctx context.Context, userID string, d Decision) (Grant, 
 			return g, err
 		}
 	}
-	if g, err = p.store.UpdateGrant(ctx, g); err != nil {
-		return g, fmt.Errorf("grants: decide: %w", err)
-	}
 	if event == EventApproved {
-		if err := p.alone(ctx, g, inForceElsewhere); err != nil {
+		if have, err = p.claim(ctx, have); err != nil {
 			return g, err
 		}
+		g.Version = have.Version
+	}
+	if g, err = p.store.UpdateGrant(ctx, g); err != nil {
+		return g, fmt.Errorf("grants: decide: %w", err)
 	}
 	if event != EventApproved && event != EventChanged {
 		p.stopActions(ctx, g, userID)
@@ -135,7 +137,7 @@ func (p *Policy) mayApprove(ctx context.Context, g Grant) error {
 	if err != nil {
 		return fmt.Errorf("grants: find grants of agent: %w", err)
 	}
-	if inForceElsewhere(all, g) {
+	if heldElsewhere(all, g) {
 		return errElsewhere
 	}
 	switch refusal, err := p.mayHaveAnother(ctx, g.UserID); {
@@ -159,41 +161,106 @@ func (p *Policy) forgetActions(ctx context.Context, g Grant) error {
 
 var errElsewhere = fmt.Errorf("grants: the agent acts for another account: %w", problem.LinkRefused)
 
-// inForceElsewhere reports whether the agent of g enters another account in the
-// scenario of g.
-func inForceElsewhere(all []Grant, g Grant) bool {
-	return slices.ContainsFunc(all, func(other Grant) bool {
-		state := other.Now()
-		return other.UserID != g.UserID && other.Scenario == g.Scenario && (state == Approved || state == Suspended)
-	})
-}
-
 // heldElsewhere reports whether the owner of another account has let the agent of g
-// in, in whatever scenario, and has not ended that. An approval that has run out
-// holds the agent too: otherwise a stranger would have to wait for that moment only.
+// in, in whatever scenario, and has not ended that. One that acts for another user of
+// the server is another agent to it; a grant from when that was not kept may be for any.
 func heldElsewhere(all []Grant, g Grant) bool {
 	return slices.ContainsFunc(all, func(other Grant) bool {
-		return other.UserID != g.UserID && (other.State == Approved || other.State == Suspended)
+		return other.UserID != g.UserID && (other.Subject == g.Subject || other.Subject == "" || g.Subject == "") && other.holds()
 	})
 }
 
-// alone makes sure that no other instance has let the agent of g, which has just
-// been approved, into another account at the same time. Where one has, g is denied.
-// Each of the two looks after it has written, so that at least one sees the other,
-// whatever their clocks say.
-func (p *Policy) alone(ctx context.Context, g Grant, elsewhere func([]Grant, Grant) bool) error {
+const (
+	// renewedFor is how long an approval that has run out holds its agent after the
+	// agent has asked for it anew: a stranger would else have to wait for that moment
+	// only. It is bounded, as the store forgets requests. sqlstore has the same.
+	renewedFor = 365 * 24 * time.Hour
+
+	// claimedFor is how long a claim holds an agent. It takes a moment; this is for
+	// clocks that differ.
+	claimedFor = time.Hour
+)
+
+// holds reports whether g keeps its agent from every other account: its owner has let
+// the agent in, also if that has run out, or is about to.
+func (g Grant) holds() bool {
+	return g.letIn() && (g.State != Pending || time.Since(g.ExpiresAt) < renewedFor) || g.claimed()
+}
+
+// letIn reports whether the owner has let the agent in and has not ended it. A request
+// in the place of an approval that has run out keeps the time of that, which is before
+// its own.
+func (g Grant) letIn() bool {
+	return g.State == Approved || g.State == Suspended ||
+		g.State == Pending && !g.DecidedAt.IsZero() && g.DecidedAt.Before(g.RequestedAt)
+}
+
+// claimed reports whether the owner is letting the agent in at this moment: see claim.
+func (g Grant) claimed() bool {
+	return g.State == Pending && !g.DecidedAt.IsZero() && !g.DecidedAt.Before(g.RequestedAt) && time.Since(g.DecidedAt) < claimedFor
+}
+
+// claim makes g, which is in the store and about to be approved, hold its agent, and
+// returns it if no other account does. Of two instances that let an agent into two
+// accounts at once, each looks after it has written, so that at least one sees the
+// other. Nothing is in force until both has been done: whatever fails lets nobody in.
+func (p *Policy) claim(ctx context.Context, g Grant) (_ Grant, err error) {
+	if g.holds() { // as it is
+		return g, p.alone(ctx, g)
+	}
+	if g, err = p.store.UpdateGrant(ctx, g.claim()); err != nil {
+		return g, fmt.Errorf("grants: claim agent: %w", err)
+	}
+	return g, p.unclaim(ctx, g, p.alone(ctx, g))
+}
+
+// claimNew is claim for a grant that is not in the store, unless it is by now.
+func (p *Policy) claimNew(ctx context.Context, g Grant) (have Grant, created bool, err error) {
+	g.State, g.ExpiresAt = Pending, g.RequestedAt
+	have, created, err = p.store.CreateGrant(ctx, g)
+	switch {
+	case err != nil:
+		return have, false, fmt.Errorf("grants: create grant: %w", err)
+	case !created:
+		return have, false, nil
+	}
+	return have, true, p.unclaim(ctx, have, p.alone(ctx, have))
+}
+
+// claim is g as a claim: a request that its owner has decided. One that waits for the
+// owner goes on waiting if nothing comes of it.
+func (g Grant) claim() Grant {
+	now := time.Now()
+	if g.Now() != Pending {
+		g.ExpiresAt = now
+	}
+	if g.RequestedAt.After(now) { // by the clock of another instance
+		g.RequestedAt = now
+	}
+	g.State, g.DecidedAt = Pending, now
+	return g
+}
+
+// alone returns an error if another account holds the agent of g.
+func (p *Policy) alone(ctx context.Context, g Grant) error {
 	all, err := p.store.AgentGrants(ctx, g.Agent)
 	switch {
 	case err != nil:
-		err = fmt.Errorf("grants: find grants of agent: %w", err)
-	case elsewhere(all, g):
-		err = errElsewhere
-	default:
+		return fmt.Errorf("grants: find grants of agent: %w", err)
+	case heldElsewhere(all, g):
+		return errElsewhere
+	}
+	return nil
+}
+
+// unclaim denies a claim that has failed, and returns why it has.
+func (p *Policy) unclaim(ctx context.Context, g Grant, err error) error {
+	if err == nil {
 		return nil
 	}
 	g.State = Denied
 	if _, undo := p.store.UpdateGrant(context.WithoutCancel(ctx), g); undo != nil {
-		return errors.Join(err, fmt.Errorf("grants: take approval back: %w", undo))
+		return errors.Join(err, fmt.Errorf("grants: take claim back: %w", undo))
 	}
 	return err
 }
@@ -215,35 +282,51 @@ func (p *Policy) RevokeAll(ctx context.Context, userID string) error {
 // revoke ends a grant in the name of a human, and tells its owner.
 func (p *Policy) revoke(ctx context.Context, humanID string, g Grant) error {
 	g, event, err := p.end(ctx, g)
+	p.ended(ctx, event, g, humanID)
+	return err
+}
+
+// ended does what follows the end of a grant, and nothing without an event.
+func (p *Policy) ended(ctx context.Context, event audit.Name, g Grant, humanID string) {
 	if event != "" {
 		p.stopActions(ctx, g, humanID)
 		p.changed(ctx, event, g, humanID)
 	}
-	return err
 }
 
 // end revokes a grant, or denies one that was asked for, whatever happens to it in
 // the meantime, and returns which of both it was; nothing if it is over already.
 func (p *Policy) end(ctx context.Context, g Grant) (ended Grant, event audit.Name, err error) {
-	for {
+	return p.change(ctx, g, func(g *Grant) (audit.Name, bool, error) {
 		to := Revoked
 		switch g.Now() {
 		case Pending:
 			to = Denied
 		case Denied, Revoked:
-			return g, "", nil
+			return "", false, nil
 		case Expired:
-			if g.State == Pending {
-				return g, "", nil
+			if g.State == Pending && !g.holds() {
+				return "", false, nil
 			}
 		}
-		if event, err = p.apply(&g, Decision{State: to}); err != nil {
+		event, err := p.apply(g, Decision{State: to})
+		return event, err == nil, err
+	})
+}
+
+// change changes a grant as by says, whatever happens to it in the meantime, and
+// returns what by says has happened; nothing if there is nothing to change.
+func (p *Policy) change(ctx context.Context, g Grant, by func(*Grant) (audit.Name, bool, error)) (Grant, audit.Name, error) {
+	for {
+		event, changes, err := by(&g)
+		if err != nil || !changes {
 			return g, "", err
 		}
-		if ended, err = p.store.UpdateGrant(ctx, g); err == nil {
-			return ended, event, nil
-		}
-		if !errors.Is(err, authagent.ErrConflict) {
+		changed, err := p.store.UpdateGrant(ctx, g)
+		switch {
+		case err == nil:
+			return changed, event, nil
+		case !errors.Is(err, authagent.ErrConflict):
 			return g, "", fmt.Errorf("grants: revoke grant: %w", err)
 		}
 		switch g, err = p.store.Grant(ctx, g.ID); { // changed in the meantime: look again
@@ -290,6 +373,9 @@ func (p *Policy) Overview(ctx context.Context, userID string) (o Overview, err e
 	approved := make(map[string]bool)
 	for i, g := range o.Grants {
 		o.Grants[i].State = g.Now()
+		if g.State == Pending { // what was decided before is no decision about it
+			o.Grants[i].DecidedAt = time.Time{}
+		}
 		approved[g.ID] = g.Now() == Approved
 	}
 	sessions = slices.DeleteFunc(sessions, func(s Activity) bool { return !approved[s.GrantID] })

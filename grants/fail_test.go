@@ -176,7 +176,7 @@ func TestStoreFails(t *testing.T) {
 		{"AgentGrants", 303, 500, 500, 200, 202, 200, no, no, yes},
 		{"OwnerGrants", 303, 303, 500, 200, 202, 200, no, no, yes},
 		{"CreateGrant", 303, 303, 500, 200, 202, 200, yes, no, yes},
-		{"UpdateGrant", 303, 303, 303, 200, 202, 200, no, yes, yes},
+		{"UpdateGrant", 303, 303, 500, 200, 202, 200, no, no, yes},
 		{"Approval", 303, 303, 303, 200, 202, 200, yes, yes, no},
 		{"OwnerApprovals", 303, 303, 303, 200, 500, 500, no, yes, yes},
 		{"CreateApproval", 303, 303, 303, 200, 500, 500, yes, yes, yes},

@@ -84,6 +84,9 @@ func (p *Policy) file(ctx context.Context, r authagent.LinkRequest) error {
 		if i := slices.IndexFunc(all, same(r)); i >= 0 {
 			have = all[i]
 			want.Era = have.anew()
+			if have.letIn() {
+				want.DecidedAt = have.DecidedAt // so that it goes on holding the agent
+			}
 		}
 	}
 	g, err2 := p.write(ctx, want, have)
@@ -108,7 +111,7 @@ func (p *Policy) file(ctx context.Context, r authagent.LinkRequest) error {
 
 // same finds the grant that r would have.
 func same(r authagent.LinkRequest) func(Grant) bool {
-	return func(g Grant) bool { return g.Agent == r.Agent && g.Scenario == r.Scenario }
+	return func(g Grant) bool { return g.Agent == r.Agent && g.Subject == r.Subject && g.Scenario == r.Scenario }
 }
 
 // refusal says why a request is not put before the owner of the account, which has
@@ -124,6 +127,8 @@ func (p *Policy) refusal(r authagent.LinkRequest, all []Grant, privileged, faile
 		return "the store or Privileged failed"
 	case have >= 0 && all[have].Now() == Pending:
 		return "the request waits for the owner already"
+	case have >= 0 && all[have].claimed():
+		return "the owner is letting the agent in"
 	case have >= 0 && all[have].Now() != Expired:
 		return "the owner has decided already: " + string(all[have].Now())
 	case privileged:
@@ -187,7 +192,7 @@ func (p *Policy) mayBeAsked(userID string, all []Grant) (refusal string) {
 
 // asked reports whether the agent asked for the grant: otherwise the owner
 // connected it, or it was admitted unasked.
-func (g Grant) asked() bool { return g.DecidedAt.IsZero() || g.DecidedAt.After(g.RequestedAt) }
+func (g Grant) asked() bool { return !g.DecidedAt.Equal(g.RequestedAt) }
 
 // renewals are the requests of the last 24 hours whose place another one of
 // the same agent has taken in the store, as it may when they have expired: an agent

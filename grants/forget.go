@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 )
 
 // A UserEraser is a [Store] that can delete what it has of an account.
@@ -16,10 +18,11 @@ type UserEraser interface {
 	EraseUser(ctx context.Context, userID string) error
 }
 
-// ForgetAgent implements [authagent.Forgetter]: it revokes every grant that lets the
-// agent into an account, or would once it is renewed, and tells their owners. The
-// requests of the agent that wait stay, and their owners may then approve them.
-// humanID is the operator who does it.
+// ForgetAgent implements [authagent.Forgetter]: it takes the agent from every account
+// whose owner has let it in, also if that is over, and tells those who had it. What is
+// left of such a grant has expired, and nobody can approve it: the agent has to ask anew
+// or be connected. The requests of the agent that wait stay, and their owners may then
+// approve them; so do those that were denied. humanID is the operator who does it.
 //
 // [authagent.RelyingParty.ForgetAgent] calls it, and frees the agent elsewhere too.
 func (p *Policy) ForgetAgent(ctx context.Context, humanID string, agent authagent.Agent) error {
@@ -29,11 +32,27 @@ func (p *Policy) ForgetAgent(ctx context.Context, humanID string, agent authagen
 	}
 	var errs []error
 	for _, g := range all {
-		if g.State != Pending {
-			errs = append(errs, p.revoke(ctx, humanID, g))
-		}
+		g, event, err := p.change(ctx, g, forgotten)
+		p.ended(ctx, event, g, humanID)
+		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// forgotten makes a request that has expired of a grant whose owner has let the agent
+// in, or had. One that was revoked or denied is as bad, in a stranger's hands: its owner
+// could approve it. What the agent has asked for, and its owner has yet to decide or
+// has denied, stays. See Policy.change.
+func forgotten(g *Grant) (event audit.Name, changes bool, err error) {
+	switch {
+	case g.holds():
+		event = EventRevoked
+	case g.State == Pending, g.State == Denied && g.asked():
+		return "", false, nil
+	}
+	g.Era = g.anew() // by the state that g still has
+	g.State, g.Actions, g.ExpiresAt, g.DecidedAt = Pending, nil, time.Now(), time.Time{}
+	return event, true, nil
 }
 
 // ForgetUser implements [authagent.Forgetter] for an account that is gone: it ends

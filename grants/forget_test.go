@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -164,68 +165,283 @@ func TestFirstCome(t *testing.T) {
 	})
 }
 
-// overtaking is a store in which somebody is faster: before its first grant is
-// created, other happens.
+// overtaking is a store in which somebody is faster: before its write of this number,
+// from 0, other happens.
 type overtaking struct {
 	grants.Store
-	other func()
+	before int
+	other  func()
+}
+
+func (o *overtaking) overtake() {
+	if o.before--; o.before == -1 {
+		o.other()
+	}
 }
 
 func (o *overtaking) CreateGrant(ctx context.Context, g grants.Grant) (grants.Grant, bool, error) {
-	if other := o.other; other != nil {
-		o.other = nil
-		other()
-	}
+	o.overtake()
 	return o.Store.CreateGrant(ctx, g)
 }
 
 func (o *overtaking) UpdateGrant(ctx context.Context, g grants.Grant) (grants.Grant, error) {
-	if other := o.other; other != nil && g.State == grants.Approved {
-		o.other = nil
-		other()
-	}
+	o.overtake()
 	return o.Store.UpdateGrant(ctx, g)
 }
 
-// TestConnectedAtOnce is LNK-30 at two instances, whose clocks nothing rests on:
-// of two owners who let an agent in at once, one at most has it.
+// TestConnectedAtOnce is LNK-30 at two instances, whose clocks nothing rests on: of
+// two owners who let an agent in at once, whichever is faster at whatever moment, one
+// has it, and the other has been refused.
 func TestConnectedAtOnce(t *testing.T) {
 	ctx := context.Background()
 	agent := authagent.Agent{Issuer: "https://as.example", ID: "agent_1"}
 	request := func(user string) authagent.LinkRequest {
 		return authagent.LinkRequest{Agent: agent, Scenario: "S", Email: user + "@example.com", User: &authagent.User{ID: user}}
 	}
-	for _, how := range []string{"connects", "approves"} {
-		synctest.Test(t, func(t *testing.T) {
+	for _, test := range []struct {
+		how    string
+		before int // which write of bob's
+		who    string
+	}{{"connects", 0, "alice"}, {"connects", 1, "bob"}, {"approves", 0, "alice"}, {"approves", 1, "bob"}} {
+		bubble(t, fmt.Sprint("LNK-30 bob ", test.how, ", before write ", test.before), func(t *testing.T) {
 			memory := &memstore.Grants{}
-			slow := &overtaking{Store: memory}
+			slow := &overtaking{Store: memory, before: test.before}
 			bobs, alices := grants.OwnerApproval(slow), grants.OwnerApproval(memory)
 			bobs.Logger, alices.Logger = quiet, quiet
-			faster := func() {
+			var faster, slower error
+			slow.other = func() {
 				time.Sleep(time.Second) // so that bob's is the earlier one, by the clock
-				if err := alices.LinkByOwner(ctx, request("alice")); err != nil {
-					t.Errorf("alice connects: %v", err)
-				}
+				faster = alices.LinkByOwner(ctx, request("alice"))
 			}
-			var err error
-			if how == "connects" {
-				slow.other = faster
-				err = bobs.LinkByOwner(ctx, request("bob"))
+			if test.how == "connects" {
+				slower = bobs.LinkByOwner(ctx, request("bob"))
 			} else {
+				slow.before += 2 // of the request
 				bobs.Link(ctx, request("bob"))
 				bobs.Wait()
-				slow.other = faster
 				all, _ := memory.OwnerGrants(ctx, "bob")
-				_, err = bobs.Decide(ctx, "bob", grants.Decision{GrantID: all[0].ID, Version: all[0].Version, State: grants.Approved, Access: authagent.AccessRead})
+				_, slower = bobs.Decide(ctx, "bob", grants.Decision{GrantID: all[0].ID, Version: all[0].Version, State: grants.Approved, Access: authagent.AccessRead})
 			}
-			if !errors.Is(err, problem.LinkRefused) {
-				t.Errorf("LNK-30 bob %s: %v", how, err)
+			has, refused := faster, slower
+			if test.who == "bob" {
+				has, refused = slower, faster
 			}
-			if link, err := alices.Link(ctx, request("alice")); err != nil || link.UserID != "alice" {
-				t.Errorf("LNK-30 bob %s: the agent enters %q, %v", how, link.UserID, err)
+			if has != nil || !errors.Is(refused, problem.LinkRefused) {
+				t.Errorf("alice: %v; bob: %v", faster, slower)
+			}
+			if link, err := alices.Link(ctx, request(test.who)); err != nil || link.UserID != test.who {
+				t.Errorf("the agent enters %q, %v", link.UserID, err)
 			}
 			bobs.Wait()
 			alices.Wait()
+		})
+	}
+}
+
+// cutOff is a store that is out of reach as soon as a grant has been written; before
+// that, somebody else is faster.
+type cutOff struct {
+	grants.Store
+	faster func()
+	away   bool
+}
+
+func (c *cutOff) overtake() {
+	if !c.away {
+		c.faster()
+	}
+}
+
+func (c *cutOff) CreateGrant(ctx context.Context, g grants.Grant) (grants.Grant, bool, error) {
+	c.overtake()
+	c.away = true
+	return c.Store.CreateGrant(ctx, g)
+}
+
+func (c *cutOff) AgentGrants(ctx context.Context, a authagent.Agent) ([]grants.Grant, error) {
+	if c.away {
+		return nil, context.DeadlineExceeded
+	}
+	return c.Store.AgentGrants(ctx, a)
+}
+
+func (c *cutOff) UpdateGrant(ctx context.Context, g grants.Grant) (grants.Grant, error) {
+	if c.away {
+		return grants.Grant{}, context.DeadlineExceeded
+	}
+	c.overtake()
+	c.away = true
+	return c.Store.UpdateGrant(ctx, g)
+}
+
+// TestRefusedWhenCutOff_LNK_43: an agent that is let in while the store goes away is in
+// no account by it, whoever has let it in and however.
+func TestRefusedWhenCutOff_LNK_43(t *testing.T) {
+	agent := authagent.Agent{Issuer: "https://as.example", ID: "agent_1"}
+	request := func(user string) authagent.LinkRequest {
+		return authagent.LinkRequest{Agent: agent, Scenario: "S", Email: user + "@example.com", User: &authagent.User{ID: user, EmailVerified: true}}
+	}
+	for how, letIn := range map[string]func(ctx context.Context, p *grants.Policy) error{
+		"LNK-43 connects": func(ctx context.Context, p *grants.Policy) error { return p.LinkByOwner(ctx, request("bob")) },
+		"LNK-43 approves": func(ctx context.Context, p *grants.Policy) error {
+			o, err := p.Overview(ctx, "bob")
+			if err != nil {
+				return nil
+			}
+			_, err = p.Decide(ctx, "bob", grants.Decision{GrantID: o.Grants[0].ID, Version: o.Grants[0].Version, State: grants.Approved, Access: authagent.AccessRead})
+			return err
+		},
+		"LNK-43 by address": func(ctx context.Context, p *grants.Policy) error {
+			p.DangerouslyApproveByEmail = &grants.EmailApproval{Issuers: []string{agent.Issuer}, Domains: []string{"example.com"}}
+			_, err := p.Link(ctx, request("bob"))
+			return err
+		},
+	} {
+		for _, alice := range []bool{true, false} { // connects it at the same time
+			bubble(t, fmt.Sprint(how, ", alice as well: ", alice), func(t *testing.T) {
+				ctx := context.Background()
+				memory := &memstore.Grants{}
+				alices := grants.OwnerApproval(memory)
+				alices.Logger = quiet
+				if how == "LNK-43 approves" {
+					alices.Link(ctx, request("bob")) // asks bob
+					alices.Wait()
+				}
+				bobs := grants.OwnerApproval(&cutOff{Store: memory, faster: func() {
+					if !alice {
+						return
+					}
+					time.Sleep(time.Second)
+					if err := alices.LinkByOwner(ctx, request("alice")); err != nil {
+						t.Fatal(err)
+					}
+				}})
+				bobs.Logger = quiet
+				bobs.Audit = func(_ context.Context, e audit.Event) { t.Errorf("event %+v", e) }
+				if err := letIn(ctx, bobs); err == nil {
+					t.Fatal("no error")
+				}
+				bobs.Wait()
+				want, user, reason := "", "bob", error(problem.ApprovalNeeded)
+				if alice {
+					want, user, reason = "alice", "alice", nil
+				}
+				if link, err := alices.Link(ctx, request(user)); link.UserID != want || !errors.Is(err, reason) {
+					t.Errorf("the agent enters %q, %v", link.UserID, err)
+				}
+				alices.Wait()
+			})
+		}
+	}
+}
+
+// TestClaimIsForgotten_LNK_43: what is left of a connection that the store cut off
+// keeps the agent's owner out for an hour, and for no longer.
+func TestClaimIsForgotten_LNK_43(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx := context.Background()
+		request := func(user string) authagent.LinkRequest {
+			return authagent.LinkRequest{Agent: authagent.Agent{Issuer: "i", ID: "agent_1"}, Scenario: "S", User: &authagent.User{ID: user}}
+		}
+		memory := &memstore.Grants{}
+		bobs, alices := grants.OwnerApproval(&cutOff{Store: memory, faster: func() {}}), grants.OwnerApproval(memory)
+		bobs.Logger, alices.Logger = quiet, quiet
+		if err := bobs.LinkByOwner(ctx, request("bob")); err == nil {
+			t.Fatal("no error")
+		}
+		if err := alices.LinkByOwner(ctx, request("alice")); !errors.Is(err, problem.LinkRefused) {
+			t.Errorf("at once: %v", err)
+		}
+		g := overviewOf(t, alices, "bob").Grants[0]
+		if _, err := alices.Decide(ctx, "bob", grants.Decision{GrantID: g.ID, Version: g.Version, State: grants.Approved, Access: authagent.AccessRead}); !errors.Is(err, grants.ErrExpired) {
+			t.Errorf("bob approves what was cut off: %v", err)
+		}
+		time.Sleep(time.Hour)
+		if err := alices.LinkByOwner(ctx, request("alice")); err != nil {
+			t.Errorf("an hour later: %v", err)
+		}
+		alices.Wait()
+	})
+}
+
+func overviewOf(t *testing.T, p *grants.Policy, user string) grants.Overview {
+	t.Helper()
+	o, err := p.Overview(t.Context(), user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// usersWithoutLinks is a UserStore and UserFinder, and no AgentLinker.
+type usersWithoutLinks struct {
+	authagent.UserStore
+	authagent.UserFinder
+}
+
+// TestHeldAfterRenewal_LNK_42: an approval that has run out holds its agent, also once
+// the agent asks anew, for a year. Its owner can let go of it.
+func TestHeldAfterRenewal_LNK_42(t *testing.T) {
+	for name, used := range map[string]bool{"LNK-42 connected, never used": false, "LNK-42 acted for alice": true} {
+		bubble(t, name, func(t *testing.T) {
+			s := newShop(t, options{users: func(s *shop) authagent.UserStore { return usersWithoutLinks{s.users, s.users} }})
+			agent := s.agent("agent_1", "alice@example.com")
+			if used {
+				agent, _ = s.approved("agent_1")
+			} else {
+				s.wantConnect(s.alice, agent, 303, "")
+			}
+			wantHeld := func(when string) {
+				t.Helper()
+				s.wantConnect(s.bob, agent, 403, problem.LinkRefused)
+				if all := s.grants(s.bob); len(all) != 0 {
+					t.Errorf("%s: bob has alice's agent: %+v", when, all)
+				}
+			}
+			wantHeld("approved")
+			time.Sleep(90 * 24 * time.Hour)
+			wantHeld("run out")
+			for range 2 { // the second request is in the place of the first
+				s.wantSignIn(s.browser(), agent, 403, problem.ApprovalNeeded)
+				wantHeld("asked for anew")
+				if g := s.grants(s.alice)["agent_1"]; g.State != grants.Pending || !g.DecidedAt.IsZero() {
+					t.Errorf("alice sees %+v", g)
+				}
+				time.Sleep(25 * time.Hour)
+				wantHeld("not decided")
+			}
+			s.wantSignIn(s.browser(), agent, 403, problem.ApprovalNeeded)
+			s.decide(s.alice, "agent_1", grants.Approved)
+			time.Sleep(90 * 24 * time.Hour)
+			s.wantSignIn(s.browser(), agent, 403, problem.ApprovalNeeded)
+			time.Sleep(364 * 24 * time.Hour)
+			wantHeld("not decided for a year")
+			time.Sleep(2 * 24 * time.Hour)
+			s.wantConnect(s.bob, agent, 303, "")
+		})
+	}
+	for name, let := range map[string]func(s *shop) error{
+		"LNK-42 denied": func(s *shop) error { s.decide(s.alice, "agent_1", grants.Denied); return nil },
+		"LNK-42 revoked when it is over": func(s *shop) error {
+			time.Sleep(25 * time.Hour)
+			s.decide(s.alice, "agent_1", grants.Revoked)
+			return nil
+		},
+		"LNK-42 all revoked when it is over": func(s *shop) error {
+			time.Sleep(25 * time.Hour)
+			return s.owners.RevokeAll(context.Background(), s.alice)
+		},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			s := newShop(t, options{})
+			agent := s.agent("agent_1", "alice@example.com")
+			s.wantConnect(s.alice, agent, 303, "")
+			time.Sleep(90 * 24 * time.Hour)
+			s.wantSignIn(s.browser(), agent, 403, problem.ApprovalNeeded)
+			if err := let(s); err != nil {
+				t.Fatal(err)
+			}
+			s.wantConnect(s.bob, agent, 303, "")
 		})
 	}
 }
@@ -260,7 +476,7 @@ func TestForgetAgent(t *testing.T) {
 			if diff := cmp.Diff([]audit.Name{audit.AgentForgotten, grants.EventRevoked}, names); diff != "" {
 				t.Errorf("LOG-3 events (-want +got):\n%s", diff)
 			}
-			if g := s.grants(s.bob)["agent_1"]; g.State != grants.Revoked {
+			if g := s.grants(s.bob)["agent_1"]; g.State != grants.Expired {
 				t.Errorf("bob's grant: %+v", g)
 			}
 			s.want(c, "GET", "/me", 401, problem.NoSession)
@@ -276,6 +492,86 @@ func TestForgetAgent(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestForgottenAsksAnew_LNK_41: what ForgetAgent leaves to a stranger lets nobody in.
+// The agent has to ask anew, or be connected.
+func TestForgottenAsksAnew_LNK_41(t *testing.T) {
+	ctx := context.Background()
+	for name, stranger := range map[string]func(s *shop){ // who has connected the agent
+		"LNK-41 connected": func(*shop) {},
+		"LNK-41 suspended": func(s *shop) { s.decide(s.bob, "agent_1", grants.Suspended) },
+		"LNK-41 revoked":   func(s *shop) { s.decide(s.bob, "agent_1", grants.Revoked) },
+		"LNK-41 run out":   func(*shop) { time.Sleep(90 * 24 * time.Hour) },
+	} {
+		bubble(t, name, func(t *testing.T) {
+			s := newShop(t, options{users: func(s *shop) authagent.UserStore { return usersWithoutLinks{s.users, s.users} }})
+			agent := s.agent("agent_1", "alice@example.com")
+			s.wantConnect(s.bob, agent, 303, "")
+			c := s.browser()
+			s.wantSignIn(c, agent, 303, "")
+			stranger(s)
+			s.wantSignIn(s.browser(), s.agent("agent_2", "alice@example.com"), 403, problem.ApprovalNeeded)
+			wantShutOut := func(when string) {
+				t.Helper()
+				for _, state := range []grants.State{grants.Approved, grants.Revoked, grants.Denied, grants.Suspended} {
+					g := s.grants(s.bob)["agent_1"]
+					d := grants.Decision{GrantID: g.ID, Version: g.Version, State: state, Access: authagent.AccessFull}
+					if _, err := s.owners.Decide(ctx, s.bob, d); !errors.Is(err, grants.ErrExpired) {
+						t.Errorf("%s: bob decides %s: %v", when, state, err)
+					}
+				}
+			}
+			if err := s.owners.ForgetAgent(ctx, "op", s.named("agent_1")); err != nil {
+				t.Fatal(err)
+			}
+			wantShutOut("at once")
+			s.want(c, "GET", "/me", 401, problem.NoSession)
+			s.wantSignIn(s.browser(), agent, 403, problem.ApprovalNeeded)
+			s.decide(s.alice, "agent_1", grants.Approved)
+			if user, _ := s.actsFor(agent); user != s.alice {
+				t.Errorf("the agent acts for %q", user)
+			}
+			wantShutOut("while alice has it")
+			time.Sleep(90 * 24 * time.Hour)
+			wantShutOut("when alice's approval has run out")
+			s.decide(s.alice, "agent_1", grants.Revoked)
+			wantShutOut("when alice has let go of it")
+			agent.Email = "bob@example.com" // it is his, after all
+			agent = s.as.AddAgent(*agent)
+			s.wantSignIn(c, agent, 403, problem.ApprovalNeeded)
+			s.decide(s.bob, "agent_1", grants.Approved)
+			s.want(c, "GET", "/me", 401, problem.NoSession) // the session from before stays ended
+			if user, _ := s.actsFor(agent); user != s.bob {
+				t.Errorf("the agent acts for %q", user)
+			}
+		})
+	}
+	bubble(t, "LNK-41 renewed", func(t *testing.T) { // the agent gives bob's address, and bob has it
+		s := newShop(t, options{})
+		agent := s.agent("agent_1", "bob@example.com")
+		s.wantConnect(s.bob, agent, 303, "")
+		time.Sleep(90 * 24 * time.Hour)
+		s.wantSignIn(s.browser(), agent, 403, problem.ApprovalNeeded)
+		s.wantConnect(s.alice, agent, 403, problem.LinkRefused)
+		if err := s.instances[""].rp.ForgetAgent(ctx, "op", s.named("agent_1")); err != nil {
+			t.Fatal(err)
+		}
+		s.wantConnect(s.alice, agent, 303, "")
+	})
+	bubble(t, "LNK-41 a no stays", func(t *testing.T) {
+		s := newShop(t, options{})
+		agent := s.agent("agent_1", "alice@example.com")
+		s.wantSignIn(s.browser(), agent, 403, problem.ApprovalNeeded)
+		time.Sleep(time.Second)
+		s.decide(s.alice, "agent_1", grants.Denied)
+		if err := s.owners.ForgetAgent(ctx, "op", s.named("agent_1")); err != nil {
+			t.Fatal(err)
+		}
+		if g := s.grants(s.alice)["agent_1"]; g.State != grants.Denied {
+			t.Errorf("what alice has denied is %s", g.State)
+		}
+	})
 }
 
 // TestConnectNeedsAgent is LNK-32: what comes back and names no agent, or the person

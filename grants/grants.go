@@ -86,6 +86,12 @@ type Grant struct {
 	Name  string `json:"name,omitempty"`
 	Model string `json:"model,omitempty"`
 
+	// Subject is the user of the authorization server for whom the agent acts, where
+	// Config.Provider.SubjectIsUser is set. The grant is for this one alone: the same agent acts
+	// for others too. It is empty where the agent has no user but its owner, as at Auth
+	// Agent.
+	Subject string `json:"subject,omitempty"`
+
 	// Email is the owner's address as the authorization server had it when the
 	// grant was asked for or approved. One that has changed suspends the grant.
 	Email string `json:"-"`
@@ -111,12 +117,12 @@ func (g Grant) anew() int64 {
 	return max(g.Era+1, time.Now().UnixNano())
 }
 
-// Now returns the grant's state at this moment: a pending, approved or suspended
-// grant whose time is over is Expired.
+// Now returns the grant's state at this moment: a pending or approved grant whose time
+// is over is Expired. A suspended one stays Suspended: its owner's no has no end.
 func (g Grant) Now() State { return g.at(time.Now()) }
 
 func (g Grant) at(now time.Time) State {
-	if g.State != Denied && g.State != Revoked && !now.Before(g.ExpiresAt) {
+	if (g.State == Pending || g.State == Approved) && !now.Before(g.ExpiresAt) {
 		return Expired
 	}
 	return g.State
@@ -376,7 +382,7 @@ func (p *Policy) linked(ctx context.Context, r authagent.LinkRequest) (authagent
 	if err != nil {
 		return authagent.Principal{}, fmt.Errorf("grants: find grants of agent: %w", err)
 	}
-	switch g, found, err := inForce(all, r.Scenario); {
+	switch g, found, err := inForce(all, r); {
 	case err != nil:
 		return authagent.Principal{}, err
 	case !found:
@@ -414,9 +420,10 @@ func (g Grant) link() authagent.Principal {
 // one that would be if it were not suspended. Where two instances have let the agent
 // into two accounts at the same moment, there are two until one of them has taken its
 // own back (alone), and the agent enters neither: no clock could say which was first.
-func inForce(all []Grant, scenario string) (only Grant, found bool, err error) {
+// A grant for another user of the server, or from when that was not kept, is none.
+func inForce(all []Grant, r authagent.LinkRequest) (only Grant, found bool, err error) {
 	for _, g := range all {
-		if state := g.Now(); g.Scenario != scenario || state != Approved && state != Suspended {
+		if state := g.Now(); g.Scenario != r.Scenario || g.Subject != r.Subject || state != Approved && state != Suspended {
 			continue
 		}
 		if found && g.UserID != only.UserID {
@@ -488,18 +495,26 @@ func (p *Policy) approveByEmail(ctx context.Context, r authagent.LinkRequest) (a
 		return authagent.Principal{}, problem.ApprovalNeeded
 	}
 	want := p.newGrant(r, Approved, p.approvedFor())
-	g, created, err := p.store.CreateGrant(ctx, want)
+	g, created, err := p.claimNew(ctx, want)
 	switch {
 	case err != nil:
-		return authagent.Principal{}, fmt.Errorf("grants: create grant: %w", err)
+		return authagent.Principal{}, err
 	case !created && g.Now() == Approved && g.Email == r.Email: // another instance was faster
 		return g.link(), nil
+	case !created && g.claimed() && g.Version == 1 && g.Email == r.Email: // another instance is about to; one of the two does
+		if err := p.alone(ctx, g); err != nil {
+			return authagent.Principal{}, err
+		}
 	case !created: // it was denied, revoked or has expired: from then on its owner is asked
 		p.ask(ctx, r)
 		return authagent.Principal{}, problem.ApprovalNeeded
 	}
-	if err := p.alone(ctx, g, heldElsewhere); err != nil {
-		return authagent.Principal{}, err
+	want.ID, want.Version = g.ID, g.Version
+	switch g, err = p.store.UpdateGrant(ctx, want); {
+	case errors.Is(err, authagent.ErrConflict):
+		return p.linked(ctx, r)
+	case err != nil:
+		return authagent.Principal{}, fmt.Errorf("grants: approve agent: %w", err)
 	}
 	p.changed(ctx, EventApproved, g, "")
 	return g.link(), nil
@@ -513,7 +528,7 @@ func (p *Policy) stopped(ctx context.Context, r authagent.LinkRequest) (bool, er
 	if err != nil {
 		return false, fmt.Errorf("grants: find grants of agent: %w", err)
 	}
-	return heldElsewhere(all, Grant{UserID: r.User.ID}) || slices.ContainsFunc(all, func(g Grant) bool {
+	return heldElsewhere(all, Grant{UserID: r.User.ID, Subject: r.Subject}) || slices.ContainsFunc(all, func(g Grant) bool {
 		return g.UserID == r.User.ID && (g.State == Denied || g.State == Revoked || g.State == Suspended)
 	}), nil
 }
@@ -521,7 +536,7 @@ func (p *Policy) stopped(ctx context.Context, r authagent.LinkRequest) (bool, er
 func (p *Policy) newGrant(r authagent.LinkRequest, state State, lifetime time.Duration) Grant {
 	now := time.Now()
 	g := Grant{
-		ID: newID(), Version: 1, Agent: r.Agent, Scenario: r.Scenario, UserID: r.User.ID, State: state, Access: authagent.AccessRead,
+		ID: newID(), Version: 1, Agent: r.Agent, Subject: r.Subject, Scenario: r.Scenario, UserID: r.User.ID, State: state, Access: authagent.AccessRead,
 		Name: r.Name, Model: r.Model, Email: r.Email, RequestedAt: now, RequestedFrom: r.RemoteAddr, ExpiresAt: now.Add(lifetime),
 	}
 	if state == Approved {
@@ -579,19 +594,20 @@ func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error
 	if err != nil {
 		return fmt.Errorf("grants: find grants of agent: %w", err)
 	}
-	have := slices.IndexFunc(all, func(g Grant) bool { return g.UserID == r.User.ID && g.Scenario == r.Scenario })
+	have := slices.IndexFunc(all, func(g Grant) bool { return g.UserID == r.User.ID && same(r)(g) })
 	want := p.newGrant(r, Approved, p.approvedFor())
 	if heldElsewhere(all, want) {
 		return errElsewhere
 	}
+	approved := have >= 0 && all[have].Now() == Approved
 	if have >= 0 {
 		want.ID, want.Version, want.RequestedAt = all[have].ID, all[have].Version, all[have].RequestedAt
 		want.Era = all[have].anew()
-		if all[have].Now() == Approved { // to connect it once more changes nothing that the owner has chosen
+		if approved { // to connect it once more changes nothing that the owner has chosen
 			want.Access, want.Actions, want.ExpiresAt = all[have].Access, all[have].Actions, all[have].ExpiresAt
 		}
 	}
-	if have < 0 || all[have].Now() != Approved {
+	if !approved {
 		switch refusal, err := p.mayHaveAnother(ctx, r.User.ID); {
 		case err != nil:
 			return err
@@ -599,27 +615,29 @@ func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error
 			return fmt.Errorf("grants: %s: %w", refusal, problem.LinkRefused)
 		}
 	}
-	if have >= 0 && all[have].Now() != Approved {
+	if have >= 0 && !approved {
 		if err := p.forgetActions(ctx, want); err != nil {
 			return err
 		}
 	}
+	var claimed Grant
 	if have >= 0 {
-		want, err = p.store.UpdateGrant(ctx, want)
+		claimed, err = p.claim(ctx, all[have])
 	} else {
 		var created bool
-		if want, created, err = p.store.CreateGrant(ctx, want); err == nil && !created {
+		if claimed, created, err = p.claimNew(ctx, want); err == nil && !created {
 			err = authagent.ErrConflict
 		}
+	}
+	if err == nil {
+		want.Version = claimed.Version
+		want, err = p.store.UpdateGrant(ctx, want)
 	}
 	if errors.Is(err, authagent.ErrConflict) {
 		err = problem.Conflict // for the human, who can try again
 	}
 	if err != nil {
 		return fmt.Errorf("grants: connect agent: %w", err)
-	}
-	if err := p.alone(ctx, want, heldElsewhere); err != nil {
-		return err
 	}
 	p.changed(ctx, EventApproved, want, r.User.ID)
 	return nil

@@ -819,6 +819,151 @@ func TestApproveByEmailAfterNo(t *testing.T) {
 	}
 }
 
+// TestSuspendedForGood_LNK_40: an agent that its owner has suspended stays out, in
+// every scenario, also after the time for which the grant was given.
+func TestSuspendedForGood_LNK_40(t *testing.T) {
+	bubble(t, "LNK-40 by its address", func(t *testing.T) {
+		s := newShop(t, options{policy: func(p *grants.Policy) {
+			p.DangerouslyApproveByEmail = &grants.EmailApproval{Issuers: []string{"https://as.example"}, Domains: []string{"example.com"}}
+		}})
+		s.options.scenario = "ContextualProfile"
+		s.instance("contextual")
+		agent := s.agent("agent_1", "alice@example.com")
+		s.wantSignIn(s.browser(), agent, 303, "")
+		s.decide(s.alice, "agent_1", grants.Suspended)
+		time.Sleep(90 * 24 * time.Hour)
+		s.wantSignIn(s.browser(), agent, 403, problem.Suspended)
+		if resp := s.signIn(s.browser(), agent, "X-Instance", "contextual"); resp.StatusCode != 403 || resp.reason() != problem.ApprovalNeeded {
+			t.Errorf("in another scenario: %d %q", resp.StatusCode, resp.reason())
+		}
+		for _, g := range s.overview(s.alice).Grants {
+			if g.Scenario == "FullAccount" && g.State != grants.Suspended {
+				t.Errorf("the grant is %s", g.State)
+			}
+		}
+		s.wantConnect(s.bob, agent, 403, problem.LinkRefused)
+	})
+	t.Run("LNK-40 its owner sees why", func(t *testing.T) {
+		s := newSite(t)
+		s.grant(func(g *grants.Grant) {
+			g.State, g.Email, g.ExpiresAt = grants.Suspended, "mallory@evil.example", time.Now().Add(-time.Hour)
+		})
+		if page := s.page(s.human(s.alice)); !strings.Contains(page, "Suspended: you stopped it, or the e-mail address that it gives has changed") {
+			t.Error("the page does not say that the agent was suspended")
+		}
+	})
+}
+
+// TestSubjects_LNK_45: with Config.Provider.SubjectIsUser a token says for which user of the server
+// an agent acts. A grant is for this one alone.
+func TestSubjects_LNK_45(t *testing.T) {
+	open := func(t *testing.T, change ...func(*grants.Policy)) *shop {
+		s := newShop(t, options{
+			users:  func(s *shop) authagent.UserStore { return usersWithoutLinks{s.users, s.users} },
+			config: func(_ *shop, c *authagent.Config) { c.Provider.SubjectIsUser = true },
+			policy: func(p *grants.Policy) {
+				for _, f := range change {
+					f(p)
+				}
+			},
+		})
+		s.as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.ActorClaim = true })
+		return s
+	}
+	agentOf := func(s *shop, user, email string) *authagenttest.Agent {
+		return s.as.AddAgent(authagenttest.Agent{ID: "assistant", UserID: user, Email: email})
+	}
+	of := func(s *shop, owner, subject string) (found grants.Grant) {
+		for _, g := range s.overview(owner).Grants {
+			if g.Subject == subject {
+				found = g
+			}
+		}
+		return found
+	}
+	approve := func(s *shop, owner, subject string) {
+		s.t.Helper()
+		g := of(s, owner, subject)
+		d := grants.Decision{GrantID: g.ID, Version: g.Version, State: grants.Approved, Access: authagent.AccessRead}
+		if _, err := s.owners.Decide(context.Background(), owner, d); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	bubble(t, "LNK-45 another user of the server, with the same address", func(t *testing.T) {
+		s := open(t)
+		s.wantSignIn(s.browser(), agentOf(s, "user-1", "alice@example.com"), 403, problem.ApprovalNeeded)
+		approve(s, s.alice, "user-1")
+		mallory := agentOf(s, "user-2", "alice@example.com")
+		s.wantSignIn(s.browser(), mallory, 403, problem.ApprovalNeeded)
+		if g := of(s, s.alice, "user-2"); g.State != grants.Pending {
+			t.Errorf("alice is not asked about another user: %+v", g)
+		}
+		s.wantSignIn(s.browser(), mallory, 403, problem.ApprovalNeeded)
+		s.wantSignIn(s.browser(), agentOf(s, "user-1", "alice@example.com"), 303, "")
+	})
+	bubble(t, "LNK-45 another user stops nothing", func(t *testing.T) {
+		s := open(t)
+		s.wantSignIn(s.browser(), agentOf(s, "user-1", "alice@example.com"), 403, problem.ApprovalNeeded)
+		approve(s, s.alice, "user-1")
+		s.wantSignIn(s.browser(), agentOf(s, "user-2", "mallory@evil.example"), 403, problem.ApprovalNeeded)
+		if g := of(s, s.alice, "user-1"); g.State != grants.Approved {
+			t.Errorf("alice's grant: %s", g.State)
+		}
+	})
+	bubble(t, "LNK-45 each user has their own", func(t *testing.T) {
+		s := open(t)
+		s.wantConnect(s.alice, agentOf(s, "user-1", "x@example.com"), 303, "")
+		s.wantConnect(s.bob, agentOf(s, "user-2", "y@example.com"), 303, "")
+		s.wantConnect(s.bob, agentOf(s, "user-1", "x@example.com"), 403, problem.LinkRefused)
+		for owner, user := range map[string]string{s.alice: "user-1 x", s.bob: "user-2 y"} {
+			subject, name, _ := strings.Cut(user, " ")
+			if got, _ := s.actsFor(agentOf(s, subject, name+"@example.com")); got != owner {
+				t.Errorf("%s acts for %q, want %q", user, got, owner)
+			}
+		}
+	})
+	bubble(t, "LNK-45 by its address", func(t *testing.T) {
+		s := open(t, func(p *grants.Policy) {
+			p.DangerouslyApproveByEmail = &grants.EmailApproval{Issuers: []string{"https://as.example"}, Domains: []string{"example.com"}}
+		})
+		s.wantSignIn(s.browser(), agentOf(s, "user-1", "alice@example.com"), 303, "")
+		if g := of(s, s.alice, "user-1"); g.State != grants.Approved {
+			t.Errorf("%+v", g)
+		}
+	})
+	bubble(t, "LNK-45 from before subjects were kept", func(t *testing.T) {
+		s := open(t)
+		_, _, err := s.store.CreateGrant(context.Background(), grants.Grant{
+			ID: "old", Version: 1, Agent: s.named("assistant"), Scenario: "FullAccount", UserID: s.alice, State: grants.Approved, Access: authagent.AccessFull,
+			Email: "alice@example.com", ExpiresAt: time.Now().Add(time.Hour),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		agent := agentOf(s, "user-1", "alice@example.com")
+		s.wantSignIn(s.browser(), agent, 403, problem.ApprovalNeeded)
+		s.wantConnect(s.bob, agent, 403, problem.LinkRefused) // it may be alice's
+		approve(s, s.alice, "user-1")
+		if user, _ := s.actsFor(agent); user != s.alice {
+			t.Errorf("it acts for %q", user)
+		}
+	})
+	bubble(t, "LNK-45 at Auth Agent there is none", func(t *testing.T) {
+		s := newShop(t, options{})
+		s.approved("agent_1")
+		if g := s.grants(s.alice)["agent_1"]; g.Subject != "" {
+			t.Errorf("subject %q", g.Subject)
+		}
+	})
+	t.Run("LNK-45 its owner sees the user", func(t *testing.T) {
+		s := newSite(t)
+		s.grant(func(g *grants.Grant) { pending(g); g.Subject = "user-<1>\u202e" })
+		if page := s.page(s.human(s.alice)); !strings.Contains(page, "<dt>Acts there for the user</dt><dd><code><bdi>user-&lt;1&gt;‹U&#43;202E›</bdi>") {
+			t.Errorf("the page does not show it: %s", page[strings.Index(page, "Known at"):])
+		}
+	})
+}
+
 // TestManyNetworks: an agent that comes from ever new networks does not flood its
 // owner with notices.
 func TestManyNetworks(t *testing.T) {

@@ -266,7 +266,11 @@ func TestFullPost(t *testing.T) {
 			if err := p.LinkByOwner(t.Context(), r); err != nil {
 				t.Fatal(err)
 			}
-			return store.all[len(store.all)-1]
+			g, err := store.Grant(t.Context(), store.all[len(store.all)-1].ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return g
 		}
 		use := func(g grants.Grant) {
 			p.CheckSession(t.Context(), &authagent.Session{ID: g.ID, GrantID: g.ID, UserID: g.UserID, Agent: g.Agent, Scenario: g.Scenario, StartedAt: time.Now()})

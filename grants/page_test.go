@@ -291,7 +291,7 @@ func TestPermissionIsExplicit(t *testing.T) {
 			if err := json.Unmarshal([]byte(resp.body), &got); err != nil {
 				t.Fatal(err)
 			}
-			if got.State != grants.Approved || got.Access != test.access || !cmp.Equal(got.Actions, test.actions) || got.Version != 2 {
+			if got.State != grants.Approved || got.Access != test.access || !cmp.Equal(got.Actions, test.actions) || got.Version != 3 {
 				t.Errorf("grant %+v", got)
 			}
 			if lasts := time.Until(got.ExpiresAt); lasts > test.lasts || lasts < test.lasts-time.Minute {
@@ -1673,11 +1673,11 @@ func TestLargeRequests(t *testing.T) {
 	c := s.signedInAgent("agent_1")
 	s.server.Config.Handler.(*http.ServeMux).Handle("/any", s.rp.RequireApproval("any", s.owners)(http.NotFoundHandler()))
 	for i := range 20 {
-		for _, test := range [][3]string{
-			{"APR-11", strings.Repeat("A", 100<<10) + string(rune('A'+i)), "/any"},
-			{"APR-12", "POST", "/payouts?" + strings.Repeat("a&", 3900) + fmt.Sprint(i)},
+		for _, test := range [][4]string{
+			{"APR-11", strings.Repeat("A", 100<<10) + string(rune('A'+i)), "/any", ""},
+			{"APR-12", "POST", "/payouts?" + strings.Repeat("a&", 3900) + fmt.Sprint(i), strings.Repeat("a&", 8000)},
 		} {
-			if resp := s.do(c, test[1], test[2], strings.Repeat("a&", 8000)); resp.StatusCode != 413 {
+			if resp := s.do(c, test[1], test[2], test[3]); resp.StatusCode != 413 {
 				t.Fatalf("%s: %d %s", test[0], resp.StatusCode, resp.body)
 			}
 		}

@@ -25,7 +25,9 @@ type Rules struct {
 	AllowAgents  []authagent.Agent `json:"allow_agents,omitempty"`
 	AllowDomains []string          `json:"allow_domains,omitempty"`
 
-	// DenyIssuers, DenyAgents and DenyDomains keep out what they name.
+	// DenyIssuers, DenyAgents and DenyDomains keep out what they name. While
+	// DenyDomains names any, a scenario that asks for the address lets nobody in whose
+	// address is not a plain one (see [authagent.ParseEmail]): its domain is not certain.
 	DenyIssuers []string          `json:"deny_issuers,omitempty"`
 	DenyAgents  []authagent.Agent `json:"deny_agents,omitempty"`
 	DenyDomains []string          `json:"deny_domains,omitempty"`

@@ -123,6 +123,11 @@ func TestRules(t *testing.T) {
 		{"domain denied", grants.Rules{DenyDomains: []string{"Example.com"}}, "a@example.com", false, true},
 		{"domain denied in capitals", grants.Rules{DenyDomains: []string{"example.com"}}, "a@EXAMPLE.com", false, true},
 		{"another domain denied", grants.Rules{DenyDomains: []string{"sub.example.com", "xample.com", "com", ""}}, "a@example.com", true, true},
+		{"LNK-44 no address while a domain is denied", grants.Rules{DenyDomains: []string{"evil.example"}}, "nobody", false, true},
+		{"LNK-44 denied domain with a dot", grants.Rules{DenyDomains: []string{"evil.example"}}, "eve@evil.example.", false, true},
+		{"LNK-44 denied domain after a name", grants.Rules{DenyDomains: []string{"evil.example"}}, "Eve <eve@evil.example>", false, true},
+		{"LNK-44 denied domain, quoted", grants.Rules{DenyDomains: []string{"evil.example"}}, `"eve"@evil.example`, false, true},
+		{"LNK-44 odd address, no rule of domains", grants.Rules{DenyIssuers: []string{"https://x.example"}}, `"eve"@evil.example`, true, true},
 		{"domain on both", grants.Rules{AllowDomains: []string{"example.com"}, DenyDomains: []string{"example.com"}}, "a@example.com", false, false},
 	} {
 		for _, scenario := range allScenarios {
@@ -147,6 +152,18 @@ func TestRules(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestDeniedDomainConnects_LNK_44: a person cannot connect an agent whose address is
+// written so that rules could not tell its domain.
+func TestDeniedDomainConnects_LNK_44(t *testing.T) {
+	for _, email := range []string{"eve@evil.example", "eve@evil.example.", "Eve <eve@evil.example>", `"eve"@evil.example`, "nobody"} {
+		bubble(t, "LNK-44 "+email, func(t *testing.T) {
+			s := newShop(t, options{})
+			s.setRules(grants.Rules{DenyDomains: []string{"evil.example"}})
+			s.wantConnect(s.bob, s.agent("agent_1", email), 403, problem.Blocked)
+		})
 	}
 }
 

@@ -33,13 +33,14 @@ type GrantStore interface {
 	OwnerGrants(ctx context.Context, userID string) ([]Grant, error)
 
 	// CreateGrant adds g with its ID and version and returns it, unless there is
-	// one with its Agent, Scenario and UserID: then it returns that one, and false.
-	// Of any number of calls at once one creates.
+	// one with its Agent, Subject, Scenario and UserID: then it returns that one, and
+	// false. Of any number of calls at once one creates.
 	CreateGrant(ctx context.Context, g Grant) (have Grant, created bool, err error)
 
 	// UpdateGrant replaces the grant that has g's ID and Version, and returns g
 	// with a Version that is higher by one. If there is none it changes nothing
-	// and returns authagent.ErrConflict. ID, Agent, Scenario and UserID never change.
+	// and returns authagent.ErrConflict. ID, Agent, Subject, Scenario and
+	// UserID never change.
 	UpdateGrant(ctx context.Context, g Grant) (Grant, error)
 }
 

@@ -153,6 +153,7 @@ func (p *Policy) newPage(o Overview) Page {
 
 func (p *Policy) newPageAgent(g Grant, o Overview) PageAgent {
 	g.Agent, g.Name, g.Model, g.RequestedFrom = showAgent(g.Agent), claims.Show(g.Name), claims.Show(g.Model), claims.Show(g.RequestedFrom)
+	g.Subject = claims.Show(g.Subject)
 	a := PageAgent{Grant: g, Path: p.path(), Periods: p.periods(), MoreSessions: o.MoreSessions[g.ID]}
 	for _, use := range o.Uses {
 		if use.GrantID == g.ID {

@@ -79,7 +79,7 @@ func (m *Grants) CreateGrant(_ context.Context, g grants.Grant) (have grants.Gra
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, have := range m.grants {
-		if have.Agent == g.Agent && have.Scenario == g.Scenario && have.UserID == g.UserID {
+		if have.Agent == g.Agent && have.Subject == g.Subject && have.Scenario == g.Scenario && have.UserID == g.UserID {
 			return cloneGrant(have), false, nil
 		}
 	}

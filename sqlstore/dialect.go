@@ -165,11 +165,15 @@ func (d Dialect) proposed(column string) string {
 }
 
 // deleteBatch deletes rows before a time, the oldest first, at most so many. If
-// state is not empty, only those in that state.
-func (d Dialect) deleteBatch(table, key, state, time string) string {
+// state is not empty, only those in that state, and with a condition, those for which
+// it holds.
+func (d Dialect) deleteBatch(table, key, state, time, and string) string {
 	where, order := time+` < ?`, time
 	if state != "" { // in the order of the index, or MySQL sorts
 		where, order = `state = '`+state+`' AND `+where, `state, `+order
+	}
+	if and != "" {
+		where += ` AND ` + and
 	}
 	oldest := ` WHERE ` + where + ` ORDER BY ` + order + ` LIMIT ?`
 	chosen := `(SELECT ` + key + ` FROM ` + table + oldest

@@ -21,7 +21,7 @@ func (s *Store) Grants() *Grants { return &Grants{s} }
 
 const (
 	grantColumns = `id, issuer, agent_id, scenario, user_id, version, state, access, actions, name, model, email,
-	requested_at, requested_from, decided_at, expires_at, sessions_from`
+	requested_at, requested_from, decided_at, expires_at, sessions_from, subject`
 
 	replaceGrant = `UPDATE authagent_grants SET version = version + 1, state = ?, access = ?, actions = ?, name = ?, model = ?, email = ?,
 	requested_at = ?, requested_from = ?, decided_at = ?, expires_at = ?, sessions_from = ? WHERE id = ? AND version = ?`
@@ -42,15 +42,16 @@ func grantDest(g *grants.Grant) []any {
 	return []any{
 		&g.ID, &g.Agent.Issuer, &g.Agent.ID, &g.Scenario, &g.UserID, &g.Version, &g.State, word{&g.Access}, document[[]string]{&g.Actions},
 		&g.Name, &g.Model, &g.Email, instant{&g.RequestedAt}, &g.RequestedFrom, instant{&g.DecidedAt}, instant{&g.ExpiresAt},
-		era{&g.Era},
+		era{&g.Era}, &g.Subject,
 	}
 }
 
-// grantValues are the columns from state on, in the order of grantColumns. Text
+// grantValues are the columns from state to sessions_from, in their order. Text
 // for display is made to fit.
 func grantValues(step string, g *grants.Grant) ([]any, error) {
 	fields := append(agentFields(g.Agent), field{"grant ID", g.ID, maxID}, field{"scenario", g.Scenario, maxID}, field{"user ID", g.UserID, maxID},
-		field{"state", string(g.State), maxID}, field{"e-mail address", g.Email, maxText})
+		field{"state", string(g.State), maxID}, field{"e-mail address", g.Email, maxText},
+		field{"subject", g.Subject, maxID})
 	for _, action := range g.Actions {
 		fields = append(fields, field{"action", action, maxID})
 	}
@@ -95,8 +96,12 @@ func (t *Grants) CreateGrant(ctx context.Context, g grants.Grant) (have grants.G
 		return grants.Grant{}, false, err
 	}
 	k := key(g.Agent.Issuer, g.Agent.ID, g.Scenario, g.UserID)
+	if g.Subject != "" { // or as earlier versions have it
+		k = key(g.Agent.Issuer, g.Agent.ID, g.Scenario, g.UserID, g.Subject)
+	}
 	find := func() (grants.Grant, error) { return one(ctx, t.s, step, grantByKey, k, grantDest) }
 	values = append([]any{k, agentKey(g.Agent), g.ID, g.Agent.Issuer, g.Agent.ID, g.Scenario, g.UserID, g.Version}, values...)
+	values = append(values, g.Subject)
 	return create(ctx, t.s, step, g, find, insertGrant, values)
 }
 

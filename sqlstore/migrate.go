@@ -12,7 +12,7 @@ import (
 )
 
 // newest is the number of the last migration.
-const newest = 6
+const newest = 7
 
 // schema has a directory per dialect, and in each a file per migration,
 // NNNN_name.sql: the same numbers and names in all. A statement ends with a

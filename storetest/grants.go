@@ -105,7 +105,7 @@ func mistakable(s string) []string {
 
 func (k *grantKit) grant(id string, change ...func(*grants.Grant)) grants.Grant {
 	g := grants.Grant{
-		ID: id, Version: 1, Agent: agent, Scenario: "FullAccount", UserID: "User_1", State: grants.Approved, Access: authagent.AccessFull,
+		ID: id, Version: 1, Agent: agent, Subject: "User of 名 🤖 ", Scenario: "FullAccount", UserID: "User_1", State: grants.Approved, Access: authagent.AccessFull,
 		Actions: []string{"orders:create", "orders:delete"}, Name: "Ünïcödé 名 🤖 'quoted\" \\ %", Model: strings.Repeat("m", 256),
 		Email: strings.Repeat("a", 64) + "@" + strings.Repeat("b", 180) + ".example", RequestedAt: k.now.Add(-time.Hour), RequestedFrom: "[2001:db8::1]:4711",
 		DecidedAt: k.now.Add(-time.Minute), ExpiresAt: k.now.Add(90 * 24 * time.Hour),
@@ -166,11 +166,12 @@ func (k *grantKit) grants() {
 	}))
 	other := k.create(k.grant("g3", func(g *grants.Grant) { g.UserID = "User_2" }))
 	stranger := k.create(k.grant("g4", func(g *grants.Grant) { g.Agent.ID = "agent_2" }))
-	for _, want := range []grants.Grant{first, pending, other, stranger} {
+	apart := k.create(k.grant("g6", func(g *grants.Grant) { g.Subject = "another user" }))
+	for _, want := range []grants.Grant{first, pending, other, stranger, apart} {
 		k.same("Grant", want, must[grants.Grant](k, "Grant")(k.Grant(ctx, want.ID)))
 	}
-	k.same("AgentGrants", []grants.Grant{first, pending, other}, must[[]grants.Grant](k, "AgentGrants")(k.AgentGrants(ctx, agent)))
-	k.same("OwnerGrants", []grants.Grant{first, pending, stranger}, must[[]grants.Grant](k, "OwnerGrants")(k.OwnerGrants(ctx, "User_1")))
+	k.same("AgentGrants", []grants.Grant{first, pending, other, apart}, must[[]grants.Grant](k, "AgentGrants")(k.AgentGrants(ctx, agent)))
+	k.same("OwnerGrants", []grants.Grant{first, pending, stranger, apart}, must[[]grants.Grant](k, "OwnerGrants")(k.OwnerGrants(ctx, "User_1")))
 
 	have, created, err := k.CreateGrant(ctx, k.grant("g5", func(g *grants.Grant) { g.State, g.Access = grants.Denied, authagent.AccessNone }))
 	if err != nil || created {

@@ -12,7 +12,7 @@ import (
 const keyHelp = `Usage: authagent key
 
 Prints a new session key: 32 random bytes as base64, for Config.SessionKeys. In
-AUTH_AGENT_SESSION_KEYS keys stand with commas between them, the newest first.
+AUTH_AGENT_SESSION_KEYS keys stand with commas between them; the first encrypts.
 `
 
 // key makes a session key.

@@ -427,7 +427,7 @@ func TestOwnersDecision(t *testing.T) {
 }
 
 // TestGrantsDeleted: DeleteExpired takes what has expired, in batches, and leaves
-// what an owner has decided.
+// what an owner has decided, and LNK-42 what holds its agent.
 func TestGrantsDeleted(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
 		s, db := d.migrated(t)
@@ -446,6 +446,15 @@ func TestGrantsDeleted(t *testing.T) {
 			})
 			must(err)
 		}
+		renewed := func(id string, asked time.Time) { // in the place of an approval that has run out
+			_, _, err := g.CreateGrant(ctx, grants.Grant{
+				ID: id, Version: 1, Agent: authagent.Agent{Issuer: "i", ID: id}, Scenario: "S", UserID: "u", State: grants.Pending,
+				RequestedAt: asked, DecidedAt: asked.Add(-90 * 24 * time.Hour), ExpiresAt: asked.Add(24 * time.Hour),
+			})
+			must(err)
+		}
+		renewed("renewed", now.Add(-365*24*time.Hour))
+		renewed("old, renewed", long)
 		for _, state := range []grants.State{grants.Approved, grants.Suspended, grants.Denied, grants.Revoked} {
 			grant(string(state), state, long)
 		}
@@ -464,14 +473,14 @@ func TestGrantsDeleted(t *testing.T) {
 		}
 		must(g.SetRules(ctx, grants.Rules{Paused: true}))
 		deleted, err := s.DeleteExpired(ctx, 2)
-		if err != nil || deleted != 20 {
+		if err != nil || deleted != 21 {
 			t.Errorf("deleted %d, %v", deleted, err)
 		}
 		left := make(map[string]int)
 		for _, table := range []string{"grants", "approvals", "activity", "uses", "deeds", "rules"} {
 			left[table] = d.count(t, db, `SELECT COUNT(*) FROM authagent_`+table)
 		}
-		want := map[string]int{"grants": 5, "approvals": 5, "activity": 5, "uses": 5, "deeds": 5, "rules": 1}
+		want := map[string]int{"grants": 6, "approvals": 5, "activity": 5, "uses": 5, "deeds": 5, "rules": 1}
 		if diff := cmp.Diff(want, left); diff != "" {
 			t.Errorf("left (-want +got):\n%s", diff)
 		}

@@ -224,7 +224,7 @@ func describe(t *testing.T, d *database, db *sql.DB) (columns []string) {
 // version has only added, and refuses one from which it has taken something away.
 func TestExpandedSchema_CMP_3(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
-		s, db := d.migrated(t)
+		_, db := d.migrated(t)
 		migrations, err := sqlstore.Migrations(d.dialect, d.prefix)
 		if err != nil {
 			t.Fatal(err)
@@ -233,7 +233,7 @@ func TestExpandedSchema_CMP_3(t *testing.T) {
 		d.must(t, db, `ALTER TABLE authagent_links ADD COLUMN later INTEGER NOT NULL DEFAULT 0`)
 		d.must(t, db, fmt.Sprintf(`INSERT INTO authagent_migrations (version) VALUES (%d)`, newest+1))
 		d.must(t, db, fmt.Sprintf(`INSERT INTO authagent_migrations (version, oldest) VALUES (%d, %d)`, newest+2, newest))
-		s = d.open(t, db) // which has not looked at the schema yet
+		s := d.open(t, db) // which has not looked at the schema yet
 		if err := errors.Join(s.Check(t.Context()), s.Migrate(t.Context())); err != nil {
 			t.Fatalf("CMP-3: expanded: %v", err)
 		}

@@ -117,7 +117,11 @@ func (k *Keeper) begin(s Session, c *check) bool {
 	c.busy = k.background(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
 		defer cancel()
-		seen, err := k.look(ctx, s)
+		var seen sight
+		err := k.protect("confirm session", func() (err error) {
+			seen, err = k.look(ctx, s)
+			return err
+		})
 		k.settle(ctx, s, c, seen, err)
 	})
 	return c.busy
@@ -235,7 +239,7 @@ func (k *Keeper) confirmed(ctx context.Context, s Session, at time.Time) error {
 // settle draws the conclusion from a look.
 func (k *Keeper) settle(ctx context.Context, s Session, c *check, seen sight, err error) {
 	if k.ends(c, err) {
-		if failed := k.finish(ctx, s, seen.raw, err); failed == nil {
+		if failed := k.protect("end session", func() error { return k.finish(ctx, s, seen.raw, err) }); failed == nil {
 			err = ErrEnded
 		}
 	}
@@ -270,7 +274,7 @@ func (k *Keeper) ends(c *check, err error) bool {
 		return false
 	case errors.Is(err, wire.ErrInactive):
 		return c.doubt
-	case errors.Is(err, identity.ErrMismatch), errors.Is(err, ErrAltered):
+	case errors.Is(err, identity.ErrMismatch):
 		return true
 	}
 	return k.Grace > 0 && !c.since.IsZero() && time.Since(c.since) >= k.Grace
@@ -292,7 +296,7 @@ func (k *Keeper) finish(ctx context.Context, s Session, raw []byte, why error) e
 			return err
 		}
 	}
-	if errors.Is(why, wire.ErrInactive) || errors.Is(why, ErrAltered) {
+	if errors.Is(why, wire.ErrInactive) {
 		return k.end(ctx, s, why)
 	}
 	if err := k.Hooks.End(ctx, s, why); err != nil {

@@ -42,7 +42,8 @@ func newRecord(t *wire.Token, subject string) *record {
 	now := time.Now()
 	r := &record{Access: t.Access, Refresh: t.Refresh, Subject: subject, Issued: now, Expires: t.Expires, Confirmed: now}
 	if !t.Expires.IsZero() {
-		early := min(margin, t.Expires.Sub(now)/4) // of a token that lives for a minute, most is to be used
+		// Of a token that lives for a minute, most is to be used. One may be over already.
+		early := max(0, min(margin, t.Expires.Sub(now)/4))
 		r.RefreshAt = t.Expires.Add(-early - rand.N(early/10+1))
 	}
 	return r

@@ -57,7 +57,10 @@ func (k *Keeper) fly(ctx context.Context, s Session, refused string, again bool)
 		defer k.group.done()
 		defer cancel()
 		r := &refresher{Keeper: k, session: s, refused: refused, again: again}
-		f.token, f.err = r.run(ctx)
+		f.err = k.protect("refresh tokens", func() (err error) {
+			f.token, err = r.run(ctx)
+			return err
+		})
 		k.mu.Lock()
 		delete(k.flights, s.ID)
 		k.mu.Unlock()
@@ -292,7 +295,10 @@ func (f *refresher) succeeded(ctx context.Context, raw []byte, r *record, t *wir
 	}
 	// Whoever ended the session before this moment may not have seen the new
 	// tokens; whoever ends it from now on sees them.
-	if alive, err := f.Hooks.Alive(ctx, f.session); err == nil && !alive {
+	switch alive, err := f.Hooks.Alive(ctx, f.session); {
+	case err != nil: // the tokens are kept, for when it is known again
+		return Token{}, err
+	case !alive:
 		f.release(ctx, f.session)
 		return Token{}, ErrEnded
 	}

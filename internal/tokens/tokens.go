@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -29,8 +30,13 @@ var (
 	// ErrEnded says that the session has ended.
 	ErrEnded = errors.New("tokens: session has ended")
 
-	// ErrAltered says that the store gave a value that is not this session's.
+	// ErrAltered says that the store gave a value that does not open as this session's.
+	// It may have been altered, or be sealed with a key that this instance does not have
+	// yet, so nothing is done about it but to refuse.
 	ErrAltered = errors.New("tokens: stored value does not open")
+
+	// ErrPanic says that something panicked. In a goroutine that would end the process.
+	ErrPanic = errors.New("tokens: panic")
 
 	// ErrShutdown says that no refresh is started any more.
 	ErrShutdown = errors.New("tokens: shutting down")
@@ -87,6 +93,9 @@ type Hooks struct {
 	// whose outcome was lost.
 	Failed func(context.Context, Session, error)
 
+	// Panicked is told of a panic in the background. It may be nil.
+	Panicked func(step string, value any, stack []byte)
+
 	// Revoked says how it went when the server was asked to revoke tokens.
 	Revoked func(context.Context, Session, error)
 }
@@ -130,8 +139,6 @@ func (k *Keeper) Token(ctx context.Context, s Session, refused string) (Token, e
 	}
 	_, r, err := k.load(ctx, s)
 	switch {
-	case errors.Is(err, ErrAltered):
-		return Token{}, errors.Join(err, k.end(context.WithoutCancel(ctx), s, err))
 	case err != nil:
 		return Token{}, err
 	case r.Refused.IsZero() && !r.due(time.Now(), refused):
@@ -238,9 +245,21 @@ func (k *Keeper) background(f func()) bool {
 			defer k.mu.Unlock()
 			k.running--
 		}()
-		f()
+		k.protect("work in the background", func() error { f(); return nil })
 	}()
 	return true
+}
+
+// protect calls f, and turns a panic into an error.
+func (k *Keeper) protect(step string, f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			if err = ErrPanic; k.Hooks.Panicked != nil {
+				k.Hooks.Panicked(step, p, debug.Stack())
+			}
+		}
+	}()
+	return f()
 }
 
 // maxRunning bounds what is done in the background at once; who finds no place

@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/wire"
 )
 
@@ -70,6 +71,67 @@ func TestRefreshAt(t *testing.T) {
 	if r := newRecord(&wire.Token{}, ""); !r.RefreshAt.IsZero() || !r.live(time.Now()) {
 		t.Error("REF-7: a token of which no end is said has one")
 	}
+}
+
+// TestTokenThatIsOver_REF_11: a token that is over when it comes is due at once.
+func TestTokenThatIsOver_REF_11(t *testing.T) {
+	for _, ago := range []time.Duration{1, time.Minute, 1 << 62} {
+		if r := newRecord(&wire.Token{Expires: time.Now().Add(-ago)}, ""); !r.due(time.Now(), "none") {
+			t.Errorf("a token that ended %v ago is not due", ago)
+		}
+	}
+}
+
+// A panickyStore has a value that is due, which can be loaded so many times before it panics.
+type panickyStore struct {
+	noStore
+	value []byte
+	loads *int
+}
+
+func (s panickyStore) LoadTokens(context.Context, string) ([]byte, error) {
+	if *s.loads--; *s.loads < 0 {
+		panic("store")
+	}
+	return s.value, nil
+}
+
+// TestPanics_REF_12: no panic in a goroutine of the keeper ends the process, whatever
+// panics there. Who waits for it gets an error, and the session is looked at again.
+func TestPanics_REF_12(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		box, err := seal.NewBox([][]byte{make([]byte, 32)}, "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		panics, loads := 0, 1
+		due := newRecord(&wire.Token{Access: "a", Refresh: "r", Expires: time.Now()}, "")
+		k := &Keeper{
+			Store: panickyStore{value: []byte(box.Seal(due.encode(), "name")), loads: &loads}, NotFound: errNone, Conflict: errNone, Box: box, Every: time.Minute,
+			Hooks: Hooks{
+				Alive:    func(context.Context, Session) (bool, error) { return true, nil },
+				Panicked: func(string, any, []byte) { panics++ },
+			},
+		}
+		s := Session{ID: "s", Name: "name", Expires: time.Now().Add(time.Hour)}
+		if token, err := k.Token(t.Context(), s, ""); !errors.Is(err, ErrPanic) || token.Access != "" {
+			t.Errorf("in a refresh: %q, %v", token.Access, err)
+		}
+		k.Release(s)
+		synctest.Wait()
+		k.Check(s)
+		synctest.Wait()
+		if panics != 3 {
+			t.Errorf("%d panics of 3 are told of", panics)
+		}
+		time.Sleep(2 * time.Minute)
+		if panics < 4 || k.running != 0 || len(k.flights) != 0 {
+			t.Errorf("%d panics after two minutes, %d under way, %d flights", panics, k.running, len(k.flights))
+		}
+		if err := k.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // TestBackoff: REF-6. At most six attempts in two minutes.

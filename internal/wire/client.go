@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -239,7 +240,7 @@ func readBody(resp *http.Response) ([]byte, error) {
 
 // connectionError returns err without the words of the other side: net/http
 // quotes what it cannot read as HTTP, which may be anything, a token included.
-// What the machine itself says of an address or a certificate is kept.
+// What the machine itself says of an address is kept.
 func connectionError(err error) error {
 	var (
 		timeout     net.Error
@@ -252,16 +253,37 @@ func connectionError(err error) error {
 		return err
 	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, context.Canceled):
 		return err
+	case errors.As(err, &certificate): // of a proxy, too
+		return &tls.CertificateVerificationError{Err: certificateFault(certificate.Err)}
 	case errors.As(err, &network):
 		return network
 	case errors.As(err, &name):
 		return name
-	case errors.As(err, &certificate):
-		return certificate
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return io.ErrUnexpectedEOF
 	}
 	return fmt.Errorf("no complete HTTP answer (%T)", err)
+}
+
+// certificateFault is what is wrong with a certificate, without the names in it,
+// which whoever sits in the network may have written.
+func certificateFault(err error) error {
+	var (
+		host      x509.HostnameError
+		authority x509.UnknownAuthorityError
+		invalid   x509.CertificateInvalidError
+	)
+	switch {
+	case errors.As(err, &host):
+		return errors.New("it is for another host")
+	case errors.As(err, &authority):
+		return errors.New("it is signed by an authority that this machine does not trust")
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return errors.New("it has expired or is not yet valid, or the clock of this machine is wrong")
+	case errors.As(err, &invalid):
+		return fmt.Errorf("it is not valid (x509 reason %d)", invalid.Reason)
+	}
+	return fmt.Errorf("it cannot be verified (%T)", err)
 }
 
 func (c *Client) acquire(ctx context.Context, step string) error {

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"math/big"
 	"slices"
@@ -44,6 +45,15 @@ func (k publicKey) fits(alg string) bool {
 	return false
 }
 
+const (
+	// maxKeys bounds a set: each key is tried for a token that names none.
+	maxKeys = 100
+
+	// maxRSA is the longest modulus that is taken, in bits. The work grows with its
+	// square, and nothing cuts it off.
+	maxRSA = 8192
+)
+
 // readKeys reads a JWK Set (RFC 7517 section 5). Keys that are not for signatures,
 // or cannot be read, are left out: of a kind that is not known, on a curve that is
 // not, without a member that they need. Members that are not needed are not read,
@@ -57,6 +67,9 @@ func readKeys(body []byte) ([]publicKey, error) {
 	var members []json.RawMessage
 	if json.Unmarshal(raw, &members) != nil || members == nil {
 		return nil, errors.New("keys is not an array")
+	}
+	if len(members) > maxKeys {
+		return nil, fmt.Errorf("there are more than %d keys", maxKeys)
 	}
 	var keys []publicKey
 	unread := false
@@ -126,7 +139,7 @@ func readRSA(o strictjson.Object) (*rsa.PublicKey, error) {
 		return nil, errKey
 	}
 	key := &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(exponent.Int64())}
-	if key.N.BitLen() < 1024 { // crypto/rsa takes none that is shorter
+	if bits := key.N.BitLen(); bits < 1024 || bits > maxRSA { // crypto/rsa takes none that is shorter
 		return nil, errKey
 	}
 	return key, nil

@@ -245,7 +245,7 @@ func (s *Source) complete(m Metadata) (*Metadata, error) {
 // checkEndpoint keeps metadata from pointing the back channel, and the secret
 // with it, at hosts that the site did not choose.
 func (s *Source) checkEndpoint(endpoint string) error {
-	u, err := CheckURL(endpoint, s.settings.Dev)
+	u, err := checkURL(endpoint, s.settings.Dev)
 	if err != nil {
 		return err
 	}
@@ -272,9 +272,20 @@ func Origin(u *url.URL) string {
 	return scheme + "://" + host + ":" + port
 }
 
-// CheckURL parses an absolute https URL without user name and fragment. Where
-// dev is set, http on a loopback host will do.
+// CheckURL parses an absolute https URL of the settings, without user name and
+// fragment. Where dev is set, http on a loopback host will do. The error may repeat
+// the host name.
 func CheckURL(s string, dev bool) (*url.URL, error) {
+	u, err := checkURL(s, dev)
+	if errors.Is(err, errHost) {
+		err = fmt.Errorf("%w: write it as %q", err, punycode.Host(u.Hostname()))
+	}
+	return u, err
+}
+
+// checkURL is CheckURL for what the server wrote: none of it is in the error, and
+// no time is spent on it.
+func checkURL(s string, dev bool) (*url.URL, error) {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil:
@@ -297,11 +308,19 @@ func CheckURL(s string, dev bool) (*url.URL, error) {
 	return u, checkHost(u.Hostname())
 }
 
+var errHost = errors.New("has a host name that is not ASCII")
+
+// maxHost is the longest host name that there can be (RFC 1035 section 2.3.4).
+const maxHost = 253
+
 // checkHost refuses a name that is not ASCII: browsers, servers and headers have it
 // in another form, and compare that one.
 func checkHost(host string) error {
+	if len(host) > maxHost {
+		return fmt.Errorf("has a host name of more than %d bytes", maxHost)
+	}
 	if strings.ContainsFunc(host, func(r rune) bool { return r >= utf8.RuneSelf }) {
-		return fmt.Errorf("has a host name that is not ASCII: write it as %q", punycode.Host(host))
+		return errHost
 	}
 	return nil
 }
