@@ -838,7 +838,7 @@ func (rp *RelyingParty) Check(ctx context.Context) []Finding {
 
 // CheckSite asks the site itself, at an address like "https://shop.example" or one
 // behind its proxy, and returns which handler is not mounted where the settings say:
-// LoginHandler, CallbackHandler, LogoutHandler, DiscoveryHandler if DiscoveryPath is
+// LoginHandler, CallbackHandler, LogoutHandler, DiscoveryHandler if Paths.Discovery is
 // set, and grants.Handler at each of ownersPages, which are values of Policy.Path.
 // Settings that are no fields of Config are called "Policy.Path" and "site".
 //

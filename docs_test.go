@@ -37,6 +37,7 @@ var known = map[string]string{
 	"policy":      "var policy authagent.LinkPolicy",
 	"revocations": "var revocations authagent.RevocationStore",
 	"states":      "var states authagent.StateStore",
+	"record":      "func record(context.Context, audit.Event) {}",
 	"trail":       "var trail interface{ Append(context.Context, audit.Event) }",
 	"key":         "var key []byte",
 	"secret":      "var secret, issuer, userID string",

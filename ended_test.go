@@ -220,7 +220,7 @@ func TestSessionEpoch(t *testing.T) {
 	}
 }
 
-// TestShorterLifetime_SES_21: sessions that began under a longer SessionLifetime end
+// TestShorterLifetime_SES_21: sessions that began under a longer Session.Lifetime end
 // with the new one, as what was ended is not remembered for longer. Before that, one
 // that was ended came back.
 func TestShorterLifetime_SES_21(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"github.com/authagent-go/authagent/internal/wire"
 )
 
-// Sessions returns those of the site, or the ones on its SessionStore, or in
+// Sessions returns those of the site, or the ones on its Session.Store, or in
 // cookies: the kit in package storetest is for all three.
 func (rp *RelyingParty) Sessions() Sessions { return rp.sessions }
 

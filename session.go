@@ -692,7 +692,7 @@ const (
 )
 
 // standing is what requests and tokens of a session both go by. A session that began
-// under a longer SessionLifetime does not outlast today's: so long is remembered what
+// under a longer Session.Lifetime does not outlast today's: so long is remembered what
 // was ended.
 func (rp *RelyingParty) standing(s *Session) standing {
 	now := time.Now()

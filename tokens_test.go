@@ -449,7 +449,7 @@ func TestTokensOfEndedSession_REF_13(t *testing.T) {
 				})
 				time.Sleep(5 * time.Minute)
 				token, err := rp.TokenSource(context.Background(), s).Token()
-				if ended := errors.Is(err, authagent.ErrNoSession); ended != (change != nil) || ended != (token == nil) {
+				if ended := errors.Is(err, problem.NoSession); ended != (change != nil) || ended != (token == nil) {
 					t.Errorf("%s: %t, %v", name, token != nil, err)
 				}
 			})

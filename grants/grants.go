@@ -375,7 +375,7 @@ func (p *Policy) Link(ctx context.Context, r authagent.LinkRequest) (authagent.P
 	return link, err
 }
 
-// linked returns the link by which the agent enters, and ErrApproval if no owner
+// linked returns the link by which the agent enters, and problem.ApprovalNeeded if no owner
 // has given it one.
 func (p *Policy) linked(ctx context.Context, r authagent.LinkRequest) (authagent.Principal, error) {
 	all, err := p.store.AgentGrants(ctx, r.Agent)

@@ -147,10 +147,10 @@ func TestCheckSite_CHK_8(t *testing.T) {
 		out, errs string
 	}{
 		{"", 0, "ok: agents can sign in", ""},
-		{"-site " + s.URL, 1, "error: LogoutPath\n  LogoutHandler is not mounted at /auth/agent/logout", ""},
+		{"-site " + s.URL, 1, "error: Paths.Logout\n  LogoutHandler is not mounted at /auth/agent/logout", ""},
 		{"-site " + s.URL + " -logout /bye", 1, "not mounted at /bye", ""},
-		{"-site " + s.URL + " -login /in", 1, "error: LoginPath\n", ""},
-		{"-site " + s.URL + " -discovery /auth.md", 1, "error: DiscoveryPath\n", ""},
+		{"-site " + s.URL + " -login /in", 1, "error: Paths.Login\n", ""},
+		{"-site " + s.URL + " -discovery /auth.md", 1, "error: Paths.Discovery\n", ""},
 		{"-site " + s.URL + " -owners /account/agents/", 1, "error: Policy.Path\n", ""},
 		{"-site http://127.0.0.1:1", 1, "error: site\n  The site cannot be reached", ""},
 		{"-site shop.example", 2, "", "flag -site"},
