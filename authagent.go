@@ -1148,7 +1148,7 @@ func reported(r *wire.Response) error {
 	case "access_denied":
 		return fail(reasons.AccessDenied, "read response", "the server reports access_denied")
 	case "temporarily_unavailable", "server_error":
-		return fail(problem.Unavailable, "read response", "the server reports %s", r.Error)
+		return fail(reasons.Unavailable, "read response", "the server reports %s", r.Error)
 	}
 	return fail(reasons.AuthorizationFailed, "read response", "the server reports an error")
 }
@@ -1358,7 +1358,7 @@ func reasonFor(w *wire.Error) problem.Reason {
 	case w.Kind == wire.Unavailable && w.Timeout():
 		return reasons.ServerTimeout
 	case w.Kind == wire.Unavailable:
-		return problem.Unavailable
+		return reasons.Unavailable
 	case w.Kind == wire.Malformed:
 		return reasons.InvalidResponse
 	case w.Kind == wire.Invalid:

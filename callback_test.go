@@ -150,8 +150,8 @@ func TestReportedError_CB_7_CB_12(t *testing.T) {
 		status int
 		reason problem.Reason
 	}{
-		"access_denied": {403, problem.Reason("access_denied")}, "server_error": {502, problem.Unavailable},
-		"temporarily_unavailable": {502, problem.Unavailable}, "invalid_scope": {400, problem.Reason("authorization_failed")},
+		"access_denied": {403, problem.Reason("access_denied")}, "server_error": {502, problem.Reason("server_unavailable")},
+		"temporarily_unavailable": {502, problem.Reason("server_unavailable")}, "invalid_scope": {400, problem.Reason("authorization_failed")},
 		"<script>alert(1)</script>": {400, problem.Reason("authorization_failed")},
 	} {
 		t.Run(code, func(t *testing.T) {

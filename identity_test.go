@@ -399,7 +399,7 @@ func TestPublishedKeys(t *testing.T) {
 		as.RotateKeys()
 		b.soon(problem.Reason("identity_mismatch"))
 		as.Wrap(authagenttest.PathJWKS, authagenttest.Reply(500, "", ""))
-		b.soon(problem.Unavailable)
+		b.soon(problem.Reason("server_unavailable"))
 		as.Wrap(authagenttest.PathJWKS, nil)
 		b.soon("")
 	}

@@ -317,7 +317,7 @@ func TestErrors(t *testing.T) {
 		{func(c *http.Client) {
 			k.reply(authagenttest.PathToken, 503, "text/plain", "down")
 			k.signIn(c, k.agent)
-		}, problem.Unavailable, problem.Server, 502},
+		}, problem.Reason("server_unavailable"), problem.Server, 502},
 	} {
 		t.Run("LOG-5 "+string(test.reason), func(t *testing.T) {
 			got = nil

@@ -246,13 +246,13 @@ func TestCodeIsSentOnce_NET_2(t *testing.T) {
 			{"400 invalid_request", oauthError(400, "invalid_request"), 400, problem.Reason("token_refused")},
 			{"400 unsupported_grant_type", oauthError(400, "unsupported_grant_type"), 400, problem.Reason("token_refused")},
 			{"415", authagenttest.Reply(415, "text/plain", ""), 400, problem.Reason("token_refused")},
-			{"429", oauthError(429, "temporarily_unavailable"), 502, problem.Unavailable},
-			{"500", oauthError(500, "server_error"), 502, problem.Unavailable},
-			{"503", authagenttest.Reply(503, "text/html", "<p>"), 502, problem.Unavailable},
+			{"429", oauthError(429, "temporarily_unavailable"), 502, problem.Reason("server_unavailable")},
+			{"500", oauthError(500, "server_error"), 502, problem.Reason("server_unavailable")},
+			{"503", authagenttest.Reply(503, "text/html", "<p>"), 502, problem.Reason("server_unavailable")},
 			{"200 HTML", authagenttest.Reply(200, "text/html", "<p>"), 502, problem.Reason("invalid_response")},
 			{"307", authagenttest.RedirectTo(307, b.as.URL+authagenttest.PathToken), 502, problem.Reason("invalid_response")},
-			{"closed", abort, 502, problem.Unavailable},
-			{"cut after the code was used", authagenttest.Cut(), 502, problem.Unavailable},
+			{"closed", abort, 502, problem.Reason("server_unavailable")},
+			{"cut after the code was used", authagenttest.Cut(), 502, problem.Reason("server_unavailable")},
 			{"hang", authagenttest.Hang(), 504, problem.Reason("server_timeout")},
 		} {
 			t.Run(server.name+"/"+test.name, func(t *testing.T) {
@@ -838,7 +838,7 @@ func TestTLS_NET_11(t *testing.T) {
 				}
 				return
 			}
-			if resp.StatusCode != 502 || resp.reason() != problem.Unavailable || as.Count("") != 0 {
+			if resp.StatusCode != 502 || resp.reason() != problem.Reason("server_unavailable") || as.Count("") != 0 {
 				t.Errorf("status %d %s, %d requests", resp.StatusCode, resp.reason(), as.Count(""))
 			}
 			events := b.events.named(audit.LoginFailed)

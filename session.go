@@ -773,9 +773,9 @@ func tokenError(step string, err error) error {
 	case errors.Is(err, tokens.ErrNone):
 		return fail(reasons.NoTokens, step, "%w", err)
 	case errors.Is(err, tokens.ErrShutdown):
-		return fail(problem.Unavailable, step, "%w", err)
+		return fail(reasons.Unavailable, step, "%w", err)
 	case errors.As(err, &pause):
-		e := fail(problem.Unavailable, step, "%w", err)
+		e := fail(reasons.Unavailable, step, "%w", err)
 		if pause.Err != nil {
 			e = asFailure(serverError(step, pause.Err)).cause
 		}

@@ -192,8 +192,8 @@ func TestKeysThatCannotBeRead(t *testing.T) {
 		{"endless", authagenttest.Endless(), problem.Reason("keys_unreadable")},
 		{"none that is known", set(with(es, members{"crv": "secp256k1"}), members{"kty": "oct", "k": "AAAA"}), problem.Reason("keys_unreadable")},
 		{"empty", set(), problem.Reason("identity_mismatch")},
-		{"500", authagenttest.Reply(500, "", ""), problem.Unavailable},
-		{"cut", abort, problem.Unavailable},
+		{"500", authagenttest.Reply(500, "", ""), problem.Reason("server_unavailable")},
+		{"cut", abort, problem.Reason("server_unavailable")},
 		{"another media type", authagenttest.Reply(200, "text/plain", string(document)), ""},
 		{"key set", authagenttest.Reply(200, "application/jwk-set+json", string(document)), ""},
 	} {
@@ -209,7 +209,7 @@ func TestKeysThatCannotBeRead(t *testing.T) {
 			for _, f := range b.rp.Check(t.Context()) {
 				findings += lineOf(f) + "\n"
 			}
-			if got := strings.Contains(findings, "ERROR Issuer: The keys"); got != (test.want == problem.Reason("keys_unreadable") || test.want == problem.Unavailable) {
+			if got := strings.Contains(findings, "ERROR Issuer: The keys"); got != (test.want == problem.Reason("keys_unreadable") || test.want == problem.Reason("server_unavailable")) {
 				t.Errorf("findings %s", findings)
 			}
 			if test.want == problem.Reason("keys_unreadable") && (resp.StatusCode != 502 || !strings.Contains(b.log.String(), "reason=keys_unreadable")) {
@@ -326,7 +326,7 @@ func TestUnverifiedAccessToken(t *testing.T) {
 		{"XYZ, empty set", zeros("XYZ"), none, false, problem.Reason("identity_mismatch")},
 		{"ES256, empty set", zeros("ES256"), none, false, problem.Reason("identity_mismatch")},
 		{"HS256, keys unreadable", zeros("HS256"), authagenttest.Reply(404, "", ""), false, problem.Reason("keys_unreadable")},
-		{"HS256, keys down", zeros("HS256"), authagenttest.Reply(503, "", ""), false, problem.Unavailable},
+		{"HS256, keys down", zeros("HS256"), authagenttest.Reply(503, "", ""), false, problem.Reason("server_unavailable")},
 		{"HS256, keys down, introspection", zeros("HS256"), authagenttest.Reply(503, "", ""), true, asks},
 		{"good", func(b *bench) string { return key.sign("ES256", nil, b.accessClaims()) }, nil, false, problem.Reason("")},
 	} {

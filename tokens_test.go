@@ -624,7 +624,7 @@ func TestShutdown(t *testing.T) {
 		}
 		k.mustCall(k.rp, s) // a token that is good still is
 		time.Sleep(2 * time.Hour)
-		if _, err := k.call(k.rp, s); !errors.Is(err, problem.Unavailable) || k.refreshes() != 0 {
+		if _, err := k.call(k.rp, s); !errors.Is(err, problem.Reason("server_unavailable")) || k.refreshes() != 0 {
 			t.Errorf("REF-4: err %v, %d refreshes after shutdown", err, k.refreshes())
 		}
 	})

@@ -18,6 +18,7 @@ import (
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/answer"
 	"github.com/authagent-go/authagent/internal/browser"
+	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -279,7 +280,7 @@ func reason(err error) (reason problem.Reason) {
 	case errors.Is(err, authagent.ErrConflict), errors.Is(err, ErrDecision):
 		return problem.Conflict
 	case errors.Is(err, ErrExpired):
-		return problem.Gone
+		return problem.Reason(reasons.Gone)
 	}
 	return problem.StoreFailed
 }

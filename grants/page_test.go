@@ -314,8 +314,8 @@ func TestDecisionIsBound(t *testing.T) {
 		reason problem.Reason
 		field  string
 	}{
-		{"LNK-4 after expiry", over, "approve", []string{"id", "g1", "version", "1"}, 410, problem.Gone, ""},
-		{"LNK-4 denied after expiry", over, "deny", []string{"id", "g1", "version", "1"}, 410, problem.Gone, ""},
+		{"LNK-4 after expiry", over, "approve", []string{"id", "g1", "version", "1"}, 410, problem.Reason("gone"), ""},
+		{"LNK-4 denied after expiry", over, "deny", []string{"id", "g1", "version", "1"}, 410, problem.Reason("gone"), ""},
 		{"LNK-4 other version", pending, "approve", []string{"id", "g1", "version", "2"}, 409, problem.Conflict, ""},
 		{"LNK-4 other id", pending, "approve", []string{"id", "g2", "version", "1"}, 404, problem.NotFound, ""},
 		{"LNK-4 deny what is approved", nil, "deny", []string{"id", "g1", "version", "1"}, 409, problem.Conflict, ""},

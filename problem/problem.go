@@ -46,12 +46,10 @@ const (
 	ApprovalPending  Reason = "approval_pending"   // the owner has yet to decide about this one action
 	ActionDenied     Reason = "action_denied"      // the owner has refused this one action
 
-	InvalidRequest Reason = "invalid_request"    // parameters malformed, missing or repeated
-	NotFound       Reason = "not_found"          // there is no such thing, or it is somebody else's
-	Conflict       Reason = "conflict"           // it has been changed since whoever changes it saw it
-	Gone           Reason = "gone"               // its time is over
-	Unavailable    Reason = "server_unavailable" // the authorization server does not answer
-	StoreFailed    Reason = "store_failed"       // a store or hook of the site failed
+	InvalidRequest Reason = "invalid_request" // parameters malformed, missing or repeated
+	NotFound       Reason = "not_found"       // there is no such thing, or it is somebody else's
+	Conflict       Reason = "conflict"        // it has been changed since whoever changes it saw it
+	StoreFailed    Reason = "store_failed"    // a store or hook of the site failed
 )
 
 // A Fault says who has to do something about an error.

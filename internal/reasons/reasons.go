@@ -31,12 +31,14 @@ const (
 	InvalidResponse     = "invalid_response"     // the server's answer cannot be accepted
 	KeysUnreadable      = "keys_unreadable"      // the keys that the server publishes cannot be read
 	ServerNotReady      = "server_not_ready"     // what the server says of itself could not be had, or is not acceptable
+	Unavailable         = "server_unavailable"   // the server does not answer
 	ServerTimeout       = "server_timeout"       // the server does not answer in time
 	Overloaded          = "overloaded"           // too many sign-ins at once
 	IssuerMismatch      = "issuer_mismatch"      // the response is of another authorization server
 	AuthorizationFailed = "authorization_failed" // the authorization server reports another error
 	NoTokens            = "no_tokens"            // the session has no tokens that could be used
 	ApprovalUsed        = "approval_used"        // the owner's approval of this one action has been used
+	Gone                = "gone"                 // its time is over
 	NotConfirmed        = "not_confirmed"        // the server does not stand by the session any more
 )
 
