@@ -378,7 +378,7 @@ func (p *Policy) Link(ctx context.Context, r authagent.LinkRequest) (authagent.P
 // linked returns the link by which the agent enters, and problem.ApprovalNeeded if no owner
 // has given it one.
 func (p *Policy) linked(ctx context.Context, r authagent.LinkRequest) (authagent.Principal, error) {
-	all, err := p.store.AgentGrants(ctx, r.Agent)
+	all, err := p.entries(ctx, r.Agent)
 	if err != nil {
 		return authagent.Principal{}, fmt.Errorf("grants: find grants of agent: %w", err)
 	}
@@ -399,6 +399,14 @@ func (p *Policy) linked(ctx context.Context, r authagent.LinkRequest) (authagent
 		}
 		return g.link(), nil
 	}
+}
+
+// entries returns the grants by which an agent may be able to enter.
+func (p *Policy) entries(ctx context.Context, agent authagent.Agent) ([]Grant, error) {
+	if finder, ok := p.store.(EntryFinder); ok {
+		return finder.Entries(ctx, agent)
+	}
+	return p.store.AgentGrants(ctx, agent)
 }
 
 func (p *Policy) isPrivileged(ctx context.Context, userID string) (bool, error) {

@@ -317,3 +317,41 @@ func TestUnknownHuman_LNK_25(t *testing.T) {
 		t.Errorf("LNK-25: events %+v, want one about alice@example.com", all)
 	}
 }
+
+// rowCost is a store for which each row that it reads takes its time, as for a database.
+type rowCost struct{ *memstore.Grants }
+
+func (r rowCost) AgentGrants(ctx context.Context, a authagent.Agent) ([]grants.Grant, error) {
+	all, err := r.Grants.AgentGrants(ctx, a)
+	time.Sleep(time.Duration(len(all)) * time.Millisecond)
+	return all, err
+}
+
+func (r rowCost) Entries(ctx context.Context, a authagent.Agent) ([]grants.Grant, error) {
+	all, err := r.Grants.Entries(ctx, a)
+	time.Sleep(time.Duration(len(all)) * time.Millisecond)
+	return all, err
+}
+
+// TestNextAnswer_LNK_46: the request that an agent has filed is a row of the store. A
+// further sign-in of that agent does not read it before it is answered, so the answer
+// takes as long as where there is no account.
+func TestNextAnswer_LNK_46(t *testing.T) {
+	bubble(t, "LNK-46", func(t *testing.T) {
+		s := newShop(t, options{store: func(grants.Store) grants.Store { return rowCost{&memstore.Grants{}} }})
+		next := func(id, email string) time.Duration {
+			agent := s.agent(id, email)
+			s.wantSignIn(s.browser(), agent, 403, problem.ApprovalNeeded)
+			c := s.browser()
+			callback := s.callback(c, agent)
+			start := time.Now()
+			s.get(c, callback)
+			took := time.Since(start)
+			s.wait()
+			return took
+		}
+		if there, not := next("agent_1", "alice@example.com"), next("agent_2", "nobody@example.com"); there != not {
+			t.Errorf("the second answer takes %v where there is an account, and %v where there is none", there, not)
+		}
+	})
+}

@@ -20,7 +20,17 @@ type Store interface {
 	RuleStore
 }
 
-// A GrantStore keeps grants.
+// An EntryFinder is a [GrantStore] that finds the grants by which an agent may enter,
+// and reads no others. A policy asks it when an agent signs in, in place of AgentGrants:
+// the request that an agent has filed is a grant too, and reading it would make the
+// answer slower where there is an account than where there is none.
+type EntryFinder interface {
+	// Entries returns the agent's grants in the states Approved and Suspended, in no
+	// order, also those whose time is over.
+	Entries(ctx context.Context, agent authagent.Agent) ([]Grant, error)
+}
+
+// A GrantStore keeps grants. It may be an [EntryFinder].
 type GrantStore interface {
 	// Grant returns the grant with this ID, or authagent.ErrNotFound. It is called
 	// on each request of an agent.

@@ -46,6 +46,13 @@ func (m *Grants) AgentGrants(_ context.Context, agent authagent.Agent) ([]grants
 	return m.grantsOf(func(g grants.Grant) bool { return g.Agent == agent }), nil
 }
 
+// Entries implements [grants.EntryFinder].
+func (m *Grants) Entries(_ context.Context, agent authagent.Agent) ([]grants.Grant, error) {
+	return m.grantsOf(func(g grants.Grant) bool {
+		return g.Agent == agent && (g.State == grants.Approved || g.State == grants.Suspended)
+	}), nil
+}
+
 // OwnerGrants implements [grants.GrantStore].
 func (m *Grants) OwnerGrants(_ context.Context, userID string) ([]grants.Grant, error) {
 	return m.grantsOf(func(g grants.Grant) bool { return g.UserID == userID }), nil

@@ -34,6 +34,7 @@ var (
 	grantByID   = selectGrant + `id = ?`
 	grantByKey  = selectGrant + `grant_key = ?`
 	grantsAgent = selectGrant + `agent_key = ?`
+	entriesOf   = selectGrant + `agent_key = ? AND state IN ('approved', 'suspended')`
 	grantsUser  = selectGrant + `user_id = ?`
 )
 
@@ -81,6 +82,11 @@ func (t *Grants) Grant(ctx context.Context, id string) (grants.Grant, error) {
 // AgentGrants implements [grants.GrantStore].
 func (t *Grants) AgentGrants(ctx context.Context, agent authagent.Agent) ([]grants.Grant, error) {
 	return list(ctx, t.s, "find grants of agent", grantsAgent, []any{agentKey(agent)}, grantDest)
+}
+
+// Entries implements [grants.EntryFinder].
+func (t *Grants) Entries(ctx context.Context, agent authagent.Agent) ([]grants.Grant, error) {
+	return list(ctx, t.s, "find grants of agent", entriesOf, []any{agentKey(agent)}, grantDest)
 }
 
 // OwnerGrants implements [grants.GrantStore].

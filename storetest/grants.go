@@ -171,6 +171,9 @@ func (k *grantKit) grants() {
 		k.same("Grant", want, must[grants.Grant](k, "Grant")(k.Grant(ctx, want.ID)))
 	}
 	k.same("AgentGrants", []grants.Grant{first, pending, other, apart}, must[[]grants.Grant](k, "AgentGrants")(k.AgentGrants(ctx, agent)))
+	if finder, ok := k.Store.(grants.EntryFinder); ok {
+		k.same("Entries", []grants.Grant{first, other, apart}, must[[]grants.Grant](k, "Entries")(finder.Entries(ctx, agent)))
+	}
 	k.same("OwnerGrants", []grants.Grant{first, pending, stranger, apart}, must[[]grants.Grant](k, "OwnerGrants")(k.OwnerGrants(ctx, "User_1")))
 
 	have, created, err := k.CreateGrant(ctx, k.grant("g5", func(g *grants.Grant) { g.State, g.Access = grants.Denied, authagent.AccessNone }))
