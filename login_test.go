@@ -342,6 +342,8 @@ func TestSpeculativeLogin(t *testing.T) {
 		{"REQ-7 script", []string{"Sec-Fetch-Dest", "script", "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors"}, false},
 		{"REQ-7 no Fetch Metadata", nil, true},
 		{"REQ-7 typed address", []string{"Sec-Fetch-Dest", "document", "Sec-Fetch-Site", "none", "Sec-Fetch-Mode", "navigate"}, true},
+		{"REQ-7 fetch by a page of the site", []string{"Sec-Fetch-Dest", "empty", "Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "cors"}, true},
+		{"REQ-7 fetch by a neighbour", []string{"Sec-Fetch-Dest", "empty", "Sec-Fetch-Site", "same-site", "Sec-Fetch-Mode", "cors"}, false},
 		{"REQ-7 link here", []string{"Sec-Fetch-Dest", "document", "Sec-Fetch-Site", "same-origin", "Sec-Fetch-Mode", "navigate"}, true},
 		{"REQ-7 link elsewhere", []string{"Sec-Fetch-Dest", "document", "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate"}, true},
 	} {
