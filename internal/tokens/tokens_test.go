@@ -125,6 +125,7 @@ func TestPanics_REF_12(t *testing.T) {
 			t.Errorf("%d panics of 3 are told of", panics)
 		}
 		time.Sleep(2 * time.Minute)
+		synctest.Wait()
 		if panics < 4 || k.running != 0 || len(k.flights) != 0 {
 			t.Errorf("%d panics after two minutes, %d under way, %d flights", panics, k.running, len(k.flights))
 		}
