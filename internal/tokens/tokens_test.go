@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,11 +87,11 @@ func TestTokenThatIsOver_REF_11(t *testing.T) {
 type panickyStore struct {
 	noStore
 	value []byte
-	loads *int
+	loads *atomic.Int32
 }
 
 func (s panickyStore) LoadTokens(context.Context, string) ([]byte, error) {
-	if *s.loads--; *s.loads < 0 {
+	if s.loads.Add(-1) < 0 {
 		panic("store")
 	}
 	return s.value, nil
@@ -104,13 +105,14 @@ func TestPanics_REF_12(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		panics, loads := 0, 1
+		var panics, loads atomic.Int32
+		loads.Store(1)
 		due := newRecord(&wire.Token{Access: "a", Refresh: "r", Expires: time.Now()}, "")
 		k := &Keeper{
 			Store: panickyStore{value: []byte(box.Seal(due.encode(), "name")), loads: &loads}, NotFound: errNone, Conflict: errNone, Box: box, Every: time.Minute,
 			Hooks: Hooks{
 				Alive:    func(context.Context, Session) (bool, error) { return true, nil },
-				Panicked: func(string, any, []byte) { panics++ },
+				Panicked: func(string, any, []byte) { panics.Add(1) },
 			},
 		}
 		s := Session{ID: "s", Name: "name", Expires: time.Now().Add(time.Hour)}
@@ -121,13 +123,13 @@ func TestPanics_REF_12(t *testing.T) {
 		synctest.Wait()
 		k.Check(s)
 		synctest.Wait()
-		if panics != 3 {
-			t.Errorf("%d panics of 3 are told of", panics)
+		if n := panics.Load(); n != 3 {
+			t.Errorf("%d panics of 3 are told of", n)
 		}
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		if panics < 4 || k.running != 0 || len(k.flights) != 0 {
-			t.Errorf("%d panics after two minutes, %d under way, %d flights", panics, k.running, len(k.flights))
+		if panics.Load() < 4 || k.running != 0 || len(k.flights) != 0 {
+			t.Errorf("%d panics after two minutes, %d under way, %d flights", panics.Load(), k.running, len(k.flights))
 		}
 		if err := k.Shutdown(t.Context()); err != nil {
 			t.Error(err)
