@@ -54,10 +54,10 @@ var wrong = []struct {
 	{
 		"newer",
 		func(t *testing.T, d *database, db *sql.DB) *sql.DB {
-			d.must(t, db, `INSERT INTO authagent_migrations (version, oldest) VALUES (7, 7)`)
+			d.must(t, db, `INSERT INTO authagent_migrations (version, oldest) VALUES (1000, 1000)`)
 			return db
 		},
-		sqlstore.ErrNewerSchema, "version 7", false,
+		sqlstore.ErrNewerSchema, "version 1000", false,
 	},
 	{
 		"no connection left in the pool",
@@ -276,7 +276,7 @@ func TestSchemaChangesUnderneath(t *testing.T) {
 		if err := use["FindOrCreateProfile"](t.Context()); err != nil {
 			t.Errorf("after Migrate: %v", err)
 		}
-		d.must(t, db, `INSERT INTO authagent_migrations (version, oldest) VALUES (7, 7)`)
+		d.must(t, db, `INSERT INTO authagent_migrations (version, oldest) VALUES (1000, 1000)`)
 		d.must(t, db, `ALTER TABLE authagent_profiles RENAME COLUMN model TO modell`)
 		if err := use["Profiles.Get"](t.Context()); !errors.Is(err, sqlstore.ErrNewerSchema) {
 			t.Errorf("with tables that are newer: %v", err)
