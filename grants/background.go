@@ -172,7 +172,8 @@ func protect(f func() error) (err error) {
 // filing requests, notifying owners, also of what would be told together later, and
 // the events on their way to Audit. For an
 // Audit that blocks it waits ten seconds. A site calls it after its HTTP server and
-// the relying party have shut down.
+// the relying party have shut down. A test calls it after a refused sign-in, before it
+// looks for the request.
 func (p *Policy) Wait() {
 	defer p.post.hurry()()
 	p.under.Wait()
