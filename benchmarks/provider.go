@@ -55,7 +55,11 @@ func newProvider() *provider {
 	if err != nil {
 		panic(err)
 	}
-	mux.HandleFunc("/.well-known/oauth-authorization-server", constant(p.metadata()))
+	// As the published Auth Agent server, which has no key that anybody could verify its
+	// access tokens with.
+	keyless := p.metadata()
+	delete(keyless, "jwks_uri")
+	mux.HandleFunc("/.well-known/oauth-authorization-server", constant(keyless))
 	mux.HandleFunc("/.well-known/openid-configuration", constant(p.metadata()))
 	mux.HandleFunc("/jwks", constant(keySet(key)))
 	mux.HandleFunc("/userinfo", constant(object{"sub": agentID, "email": email, "name": "Alice", "model": "model-1"}))

@@ -251,7 +251,8 @@ func (u *users) byID() {
 func (u *users) created() {
 	creator, ok := u.UserTable.(authagent.UserCreator)
 	if !ok {
-		u.Skip("the store is no UserCreator")
+		u.Log("the store is no UserCreator, so there is nothing to check")
+		return
 	}
 	wanted := authagent.NewUser{Email: u.address("%s@example.com"), Name: "Alice", CreatedBy: newAgent()}
 	made, err := creator.CreateUser(u.Context(), wanted)

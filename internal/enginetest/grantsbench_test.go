@@ -38,7 +38,7 @@ func benchmarkCheckSession(b *testing.B, d *database, n int) {
 		i := approved()
 		return scenario.CheckSession(b.Context(), &authagent.Session{
 			ID: "s", Agent: authagent.Agent{Issuer: "https://as.example", ID: fmt.Sprint("agent_", i)}, Scenario: "S",
-			UserID: fmt.Sprint("user ", i), GrantID: fmt.Sprint("name ", i), StartedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour),
+			UserID: fmt.Sprint("user ", i), GrantID: fmt.Sprint("name ", i), GrantEra: 1, StartedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour),
 		})
 	}
 	for range 100 { // the first of a session is written down
