@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/authagent-go/authagent/internal/browser"
 	"github.com/authagent-go/authagent/internal/seal"
 )
 
@@ -73,10 +74,7 @@ func Read(r *http.Request, ignored []string) (Request, error) {
 		return Request{}, err
 	}
 	q := Request{
-		Method: r.Method, Host: r.Host, Target: r.URL.RequestURI(), ContentType: r.Header.Get("Content-Type"),
-	}
-	if strings.HasPrefix(r.RequestURI, "/") { // before http.StripPrefix and the like
-		q.Target = r.RequestURI
+		Method: r.Method, Host: r.Host, Target: browser.Target(r), ContentType: r.Header.Get("Content-Type"),
 	}
 	q.Body, q.fresh = split(q.ContentType, body, ignored)
 	keys := r.Header["Idempotency-Key"]
