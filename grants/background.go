@@ -5,7 +5,11 @@ import (
 	"fmt"
 	"runtime/debug"
 	"sync"
+	"time"
 )
+
+// backgroundTimeout bounds each piece of work in the background.
+const backgroundTimeout = 10 * time.Second
 
 // A turn is a lock for which nobody waits longer than their request lasts.
 type turn chan struct{}

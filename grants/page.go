@@ -102,40 +102,6 @@ type pageHandler struct {
 	changes      map[string]change  // by path below the page's
 }
 
-// A change is something that a human has posted a form for. It returns the code
-// of what was done, for Page.Done, and what has become of it.
-type change func(r *http.Request, human string) (done string, result any, err error)
-
-func (h *pageHandler) allChanges() map[string]change {
-	return map[string]change{
-		"approve":           h.decide(Approved, "approved"),
-		"change":            h.decide(Approved, "changed"),
-		"deny":              h.decide(Denied, "denied"),
-		"suspend":           h.decide(Suspended, "suspended"),
-		"revoke":            h.decide(Revoked, "revoked"),
-		"revoke-all":        h.revokeAll,
-		"end-session":       h.endSession,
-		"approvals/approve": h.decideAction(true, "action-approved"),
-		"approvals/deny":    h.decideAction(false, "action-denied"),
-	}
-}
-
-const doneConnected = "connected"
-
-// doneCode returns what the query says was done, if it is something that can be:
-// anybody can write a link with anything.
-func doneCode(r *http.Request) string {
-	code := r.URL.Query().Get("done")
-	known := []string{
-		"approved", "changed", "denied", "suspended", "revoked", "revoked-all", "session-ended", "action-approved", "action-denied",
-		doneConnected,
-	}
-	if slices.Contains(known, code) {
-		return code
-	}
-	return ""
-}
-
 func (h *pageHandler) serveOwner(w http.ResponseWriter, r *http.Request) {
 	if err := h.serve(w, r); err != nil {
 		h.refuse(w, r, err)
@@ -188,6 +154,29 @@ func (h *pageHandler) serveOverview(w http.ResponseWriter, r *http.Request, huma
 	return h.show(w, h.page, page)
 }
 
+// findHuman leaves an event, once an hour, where the site's Human returns an ID that
+// its UserStore does not know: no agent's request could ever get to the page.
+func (p *Policy) findHuman(ctx context.Context, rp *authagent.RelyingParty, humanID string) {
+	if p.humans.Allow(humanID) > 0 {
+		return
+	}
+	ctx = context.WithoutCancel(ctx)
+	p.under.Go(func() {
+		p.do(ctx, func(ctx context.Context) error {
+			switch _, err := rp.FindUser(ctx, humanID); {
+			case errors.Is(err, authagent.ErrNotFound):
+				p.auditAside(ctx, audit.Event{
+					Name: EventUnknownHuman, HumanID: humanID, Outcome: audit.Failed,
+					Detail: "Config.Human returns an ID that the UserStore does not know (UserByID); no agent can ask for an account with it",
+				})
+			case err != nil && !errors.Is(err, errors.ErrUnsupported):
+				return err
+			}
+			return nil
+		})
+	})
+}
+
 // connect sends the human to the authorization server by way of a page: browsers
 // hold the redirect that answers a form to the form-action of the page with the
 // form (CSP level 3, section 6.4.1), and the server is another site.
@@ -222,223 +211,6 @@ func (w *leaveByPage) WriteHeader(status int) {
 	if err := w.h.show(w.ResponseWriter, template, target); err != nil {
 		w.h.policy.logger().Error("grants: the page to connect an agent could not be made", "err", err)
 		w.ResponseWriter.WriteHeader(http.StatusInternalServerError)
-	}
-}
-
-// show answers with a page, made before anything is written.
-func (h *pageHandler) show(w http.ResponseWriter, t *template.Template, data any) error {
-	var body bytes.Buffer
-	if err := t.Execute(&body, data); err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", h.security)
-	_, _ = w.Write(body.Bytes()) // an error means that the client has gone
-	return nil
-}
-
-func writeJSON(w http.ResponseWriter, v any) error {
-	body, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(append(body, '\n'))
-	return nil
-}
-
-// redirect sends a browser on with 303, after which it always sends GET.
-func redirect(w http.ResponseWriter, target string) {
-	w.Header().Set("Location", target)
-	w.WriteHeader(http.StatusSeeOther)
-}
-
-// refuse answers with an error, from which a page leads back to this one.
-func (h *pageHandler) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	e := &problem.Error{Reason: reason(err), Step: "serve connected agents", Err: err}
-	var known *problem.Error
-	switch {
-	case errors.As(err, &known):
-		*e = *known // of this request alone
-	case err == e.Reason:
-		e.Err = nil // which has nothing to add
-	}
-	if e.Reason == problem.StoreFailed {
-		e.RetryAfter = 5 * time.Second
-	}
-	e.Back = h.policy.path()
-	h.rp.ServeError(w, r, e)
-}
-
-// reason returns how an error of this package is answered.
-func reason(err error) (reason problem.Reason) {
-	switch {
-	case errors.As(err, &reason):
-		return reason
-	case errors.Is(err, authagent.ErrNotFound):
-		return problem.NotFound
-	case errors.Is(err, authagent.ErrConflict), errors.Is(err, ErrDecision):
-		return problem.Conflict
-	case errors.Is(err, ErrExpired):
-		return problem.Reason(reasons.Gone)
-	}
-	return problem.StoreFailed
-}
-
-func allow(w http.ResponseWriter, r *http.Request, methods ...string) error {
-	if slices.Contains(methods, r.Method) {
-		return nil
-	}
-	w.Header().Set("Allow", strings.Join(methods, ", "))
-	return problem.Reason("method_not_allowed")
-}
-
-// decide returns the change that decides about a grant.
-func (h *pageHandler) decide(state State, done string) change {
-	return func(r *http.Request, human string) (string, any, error) {
-		d := Decision{State: state}
-		var err error
-		if d.GrantID, d.Version, err = seenVersion(r); err != nil {
-			return "", nil, err
-		}
-		if state == Approved {
-			if err := h.readPermission(r, &d); err != nil {
-				return "", nil, err
-			}
-		}
-		g, err := h.policy.Decide(r.Context(), human, d)
-		return done, g, err
-	}
-}
-
-// readPermission reads what an agent is to be allowed. More than reading has to
-// be said in so many words.
-func (h *pageHandler) readPermission(r *http.Request, d *Decision) error {
-	switch access, err := field(r, "access"); {
-	case !r.PostForm.Has("access"), err == nil && access == authagent.AccessRead.String():
-		d.Access = authagent.AccessRead
-	case err == nil && access == authagent.AccessFull.String():
-		d.Access = authagent.AccessFull
-	default:
-		return malformed("access")
-	}
-	d.Actions = r.PostForm["action"]
-	for _, name := range d.Actions {
-		if _, offered := h.policy.Actions[name]; !offered {
-			return malformed("action")
-		}
-	}
-	if !r.PostForm.Has("days") {
-		return nil
-	}
-	days, err := field(r, "days")
-	i := slices.IndexFunc(h.policy.periods(), func(p PagePeriod) bool { return days == strconv.Itoa(p.Days) })
-	if err != nil || i < 0 {
-		return malformed("days")
-	}
-	d.For = h.policy.periods()[i].duration()
-	return nil
-}
-
-func (h *pageHandler) revokeAll(r *http.Request, human string) (string, any, error) {
-	if err := h.policy.RevokeAll(r.Context(), human); err != nil {
-		return "", nil, err
-	}
-	overview, err := h.policy.Overview(r.Context(), human)
-	return "revoked-all", h.policy.newOverviewJSON(overview), err
-}
-
-func (h *pageHandler) endSession(r *http.Request, human string) (string, any, error) {
-	id, err := field(r, "session")
-	if err != nil {
-		return "", nil, err
-	}
-	if err := h.policy.EndSession(r.Context(), h.rp, human, id); err != nil {
-		return "", nil, err
-	}
-	overview, err := h.policy.Overview(r.Context(), human)
-	return "session-ended", h.policy.newOverviewJSON(overview), err
-}
-
-// EndSession ends one session of an agent in an account, on its next request. It
-// returns authagent.ErrNotFound for one of another account, and for one that has
-// ended. The relying party is the one at which the agent has signed in, or shares
-// its authagent.RevocationStore.
-func (p *Policy) EndSession(ctx context.Context, rp *authagent.RelyingParty, userID, sessionID string) error {
-	all, err := p.store.OwnerActivity(ctx, userID)
-	if err != nil {
-		return fmt.Errorf("grants: find sessions of account: %w", err)
-	}
-	i := slices.IndexFunc(all, func(a Activity) bool { return a.SessionID == sessionID })
-	if i < 0 {
-		return fmt.Errorf("grants: find session: %w", authagent.ErrNotFound)
-	}
-	if err := rp.EndSession(ctx, sessionID); err != nil {
-		return err
-	}
-	if err := p.store.EndActivity(ctx, sessionID); err != nil {
-		return fmt.Errorf("grants: forget session: %w", err)
-	}
-	e := audit.Event{
-		Name: audit.SessionEnded, SessionID: sessionID, UserID: userID, HumanID: userID, GrantID: all[i].GrantID,
-		RemoteAddr: all[i].RemoteAddr,
-	}
-	if g, err := p.store.Grant(ctx, all[i].GrantID); err == nil {
-		e.Issuer, e.Agent, e.Scenario, e.Access = g.Agent.Issuer, g.Agent, g.Scenario, g.Access.String()
-	}
-	p.audit(ctx, e)
-	return nil
-}
-
-func (h *pageHandler) decideAction(approve bool, done string) change {
-	return func(r *http.Request, human string) (string, any, error) {
-		id, version, err := seenVersion(r)
-		if err != nil {
-			return "", nil, err
-		}
-		a, err := h.policy.DecideAction(r.Context(), human, id, version, approve)
-		return done, h.policy.newApprovalJSON(a), err
-	}
-}
-
-// maxForm bounds what is read of a form.
-const maxForm = 64 << 10
-
-func readForm(w http.ResponseWriter, r *http.Request) error {
-	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-	if r.ParseForm() != nil {
-		return malformed("")
-	}
-	return nil
-}
-
-// field returns a field that the form has once.
-func field(r *http.Request, name string) (string, error) {
-	if all := r.PostForm[name]; len(all) == 1 && all[0] != "" {
-		return all[0], nil
-	}
-	return "", malformed(name)
-}
-
-// seenVersion returns what was decided about, in the version that the human has
-// seen.
-func seenVersion(r *http.Request) (id string, version int64, err error) {
-	if id, err = field(r, "id"); err != nil {
-		return "", 0, err
-	}
-	text, err := field(r, "version")
-	if err != nil {
-		return "", 0, err
-	}
-	if version, err = strconv.ParseInt(text, 10, 64); err != nil || version < 1 {
-		return "", 0, malformed("version")
-	}
-	return id, version, nil
-}
-
-func malformed(field string) error {
-	return &problem.Error{
-		Reason: problem.InvalidRequest, Step: "read form", Field: field, Err: errors.New("the field is missing, repeated or malformed"),
 	}
 }
 
@@ -483,4 +255,72 @@ func (h *pageHandler) serveApproval(w http.ResponseWriter, r *http.Request) erro
 		w.Header().Set("Retry-After", strconv.Itoa(int(actionRetry/time.Second)))
 	}
 	return writeJSON(w, standing)
+}
+
+// show answers with a page, made before anything is written.
+func (h *pageHandler) show(w http.ResponseWriter, t *template.Template, data any) error {
+	var body bytes.Buffer
+	if err := t.Execute(&body, data); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Content-Security-Policy", h.security)
+	_, _ = w.Write(body.Bytes()) // an error means that the client has gone
+	return nil
+}
+
+func writeJSON(w http.ResponseWriter, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(append(body, '\n'))
+	return nil
+}
+
+// redirect sends a browser on with 303, after which it always sends GET.
+func redirect(w http.ResponseWriter, target string) {
+	w.Header().Set("Location", target)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+func allow(w http.ResponseWriter, r *http.Request, methods ...string) error {
+	if slices.Contains(methods, r.Method) {
+		return nil
+	}
+	w.Header().Set("Allow", strings.Join(methods, ", "))
+	return problem.Reason("method_not_allowed")
+}
+
+// refuse answers with an error, from which a page leads back to this one.
+func (h *pageHandler) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	e := &problem.Error{Reason: reason(err), Step: "serve connected agents", Err: err}
+	var known *problem.Error
+	switch {
+	case errors.As(err, &known):
+		*e = *known // of this request alone
+	case err == e.Reason:
+		e.Err = nil // which has nothing to add
+	}
+	if e.Reason == problem.StoreFailed {
+		e.RetryAfter = 5 * time.Second
+	}
+	e.Back = h.policy.path()
+	h.rp.ServeError(w, r, e)
+}
+
+// reason returns how an error of this package is answered.
+func reason(err error) (reason problem.Reason) {
+	switch {
+	case errors.As(err, &reason):
+		return reason
+	case errors.Is(err, authagent.ErrNotFound):
+		return problem.NotFound
+	case errors.Is(err, authagent.ErrConflict), errors.Is(err, ErrDecision):
+		return problem.Conflict
+	case errors.Is(err, ErrExpired):
+		return problem.Reason(reasons.Gone)
+	}
+	return problem.StoreFailed
 }

@@ -1,20 +1,13 @@
 package grants
 
 import (
-	"bytes"
 	"embed"
-	"encoding/hex"
-	"encoding/json"
 	"html/template"
 	"maps"
-	"net/url"
 	"slices"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/authagent-go/authagent"
-	"github.com/authagent-go/authagent/internal/approval"
 	"github.com/authagent-go/authagent/internal/claims"
 )
 
@@ -101,21 +94,6 @@ type PageDeed struct {
 	Refused string // why, as problem.Reason has it; empty if it was not
 }
 
-// A PageApproval is a single action with all that would be done.
-type PageApproval struct {
-	Approval
-	Path      string
-	Text      string      // what Policy.Approvals or Policy.Actions says of its action
-	PlainPath string      // the path of Target without its escapes; empty if it has none
-	Query     []PageField // of Target
-	Fields    []PageField // the body of a form, in its order; or else
-	Body      string      // the body as it is: JSON is indented and without its escapes, and what is no text is dumped in hexadecimal
-	Binary    bool        // it is no text
-}
-
-// A PageField is a field of a form or query.
-type PageField struct{ Name, Value string }
-
 // periods are what an owner can choose from, up to Policy.ApprovedFor.
 func (p *Policy) periods() (all []PagePeriod) {
 	longest := p.approvedFor()
@@ -192,137 +170,4 @@ func (p *Policy) newPageDeed(d Deed) PageDeed {
 		deed.Text = p.actionText(d.Action)
 	}
 	return deed
-}
-
-func (p *Policy) newPageApproval(a Approval) PageApproval {
-	view := PageApproval{Approval: a, Path: p.path(), Text: p.actionText(a.Action)}
-	view.State, view.Agent = a.Now(), showAgent(a.Agent)
-	view.Target, view.ContentType, view.Method, view.Host = claims.Show(a.Target), claims.Show(a.ContentType), claims.Show(a.Method), claims.Show(a.Host)
-	path, query, _ := strings.Cut(a.Target, "?")
-	if plain, err := url.PathUnescape(path); err == nil && plain != path {
-		view.PlainPath = claims.Show(plain)
-	}
-	all, _ := approval.Query(query)
-	view.Query = showFields(all)
-	view.showBody(a)
-	return view
-}
-
-// showBody shows all of a body, in the form that a human can judge best, and as it
-// is wherever it is not exactly what it says it is.
-func (v *PageApproval) showBody(a Approval) {
-	var indented bytes.Buffer
-	decoded, isJSON := approval.JSON(a.Body)
-	parsed, isForm := approval.Fields(a.ContentType, a.Body)
-	hasMore := slices.ContainsFunc(parsed, func(f approval.Field) bool { return f.HasMore })
-	switch {
-	case len(a.Body) == 0:
-	case !utf8.Valid(a.Body):
-		v.Body, v.Binary = hex.Dump(a.Body), true
-	case isForm && !hasMore:
-		v.Fields = showFields(parsed)
-	case isJSON && indents(decoded) && json.Indent(&indented, decoded, "", "  ") == nil:
-		v.Body = claims.Show(indented.String())
-	case isJSON:
-		v.Body = claims.Show(string(decoded))
-	default:
-		v.Body = claims.Show(string(a.Body))
-	}
-}
-
-// maxIndented bounds what is added to a body to indent it.
-const maxIndented = 64 << 10
-
-// indents reports whether a body stays small when it is indented: one that is
-// nested deeply, "[[[[", would grow by the square of its length.
-func indents(body []byte) bool {
-	added, depth := 0, 0
-	for _, c := range body {
-		switch c {
-		case '{', '[':
-			depth++
-		case '}', ']':
-			depth--
-		case ',':
-		default:
-			continue
-		}
-		if added += 1 + 2*max(depth, 0); added > maxIndented { // in a string it adds nothing, and errs on the safe side
-			return false
-		}
-	}
-	return true
-}
-
-func showFields(fields []approval.Field) []PageField {
-	all := make([]PageField, len(fields))
-	for i, f := range fields {
-		all[i] = PageField{claims.Show(f.Name), claims.Show(f.Value)}
-	}
-	return all
-}
-
-// overviewJSON is what a program gets in place of the page: an Overview with the
-// bodies of what is to be approved, in base64, and what it is in words.
-type overviewJSON struct {
-	Grants    []Grant        `json:"grants"`
-	Approvals []approvalJSON `json:"approvals"`
-	Sessions  []Activity     `json:"sessions"`
-	Uses      []LastUse      `json:"uses"`
-	Deeds     []Deed         `json:"deeds"`
-	More      map[string]int `json:"more_sessions,omitempty"`
-}
-
-type approvalJSON struct {
-	Approval
-	Text string `json:"text"`
-	Body []byte `json:"body,omitempty"`
-}
-
-func (p *Policy) newApprovalJSON(a Approval) approvalJSON {
-	return approvalJSON{a, p.actionText(a.Action), a.Body}
-}
-
-func (p *Policy) newOverviewJSON(o Overview) overviewJSON {
-	out := overviewJSON{Grants: list(o.Grants), Approvals: []approvalJSON{}, Sessions: list(o.Sessions), Uses: list(o.Uses), Deeds: list(o.Deeds), More: o.MoreSessions}
-	for _, a := range o.Approvals {
-		out.Approvals = append(out.Approvals, p.newApprovalJSON(a))
-	}
-	return out
-}
-
-// list returns s as an empty list where it is nil, which JSON has as null.
-func list[T any](s []T) []T { return append([]T{}, s...) }
-
-// A standing is how an approval stands, as its agent is told. Its texts are
-// constant, like everything that an agent reads.
-type standing struct {
-	ID          string    `json:"id"`
-	State       State     `json:"state"`
-	Detail      string    `json:"detail"`
-	Retry       bool      `json:"retry"` // whether to send the request again, sooner or later
-	Action      string    `json:"action"`
-	Method      string    `json:"method"`
-	Target      string    `json:"target"`
-	RequestedAt time.Time `json:"requested_at"`
-	ExpiresAt   time.Time `json:"expires_at"`
-}
-
-func newStanding(a Approval) standing {
-	s := standing{
-		ID: a.ID, State: a.Now(), Action: a.Action, Method: a.Method, Target: a.Target, RequestedAt: a.RequestedAt, ExpiresAt: a.ExpiresAt,
-	}
-	switch s.State {
-	case Pending:
-		s.Detail, s.Retry = "The account's owner has yet to decide. Look again after the time that Retry-After says.", true
-	case Approved:
-		s.Detail, s.Retry = "The account's owner has approved this request. Send the same request again: it is let through once.", true
-	case Denied:
-		s.Detail = "The account's owner has refused this request. Nothing was done."
-	case Used:
-		s.Detail = "This request was approved once and has been let through once."
-	default:
-		s.Detail = "The time is over. Nothing was done. The same request, sent again, is put before the account's owner anew."
-	}
-	return s
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 )
 
 // What an agent is told does not depend on whether there is an account, and the
@@ -109,6 +110,18 @@ func (p *Policy) file(ctx context.Context, r authagent.LinkRequest) error {
 	return nil
 }
 
+func (p *Policy) newGrant(r authagent.LinkRequest, state State, lifetime time.Duration) Grant {
+	now := time.Now()
+	g := Grant{
+		ID: newID(), Version: 1, Agent: r.Agent, Subject: r.Subject, Scenario: r.Scenario, UserID: r.User.ID, State: state, Access: authagent.AccessRead,
+		Name: r.Name, Model: r.Model, Email: r.Email, RequestedAt: now, RequestedFrom: r.RemoteAddr, ExpiresAt: now.Add(lifetime),
+	}
+	if state == Approved {
+		g.DecidedAt = now
+	}
+	return g
+}
+
 // same finds the grant that r would have.
 func same(r authagent.LinkRequest) func(Grant) bool {
 	return func(g Grant) bool { return g.Agent == r.Agent && g.Subject == r.Subject && g.Scenario == r.Scenario }
@@ -164,59 +177,14 @@ func (p *Policy) write(ctx context.Context, g, expired Grant) (Grant, error) {
 	return changed, nil
 }
 
-// mayBeAsked says why the owner of an account, which has all these grants, is not
-// to be asked about a further agent for now, if so.
-func (p *Policy) mayBeAsked(userID string, all []Grant) (refusal string) {
-	times := slices.Clone(p.renewed.at[userID])
-	for _, g := range all {
-		if g.asked() {
-			times = append(times, g.RequestedAt)
-		}
+// dropped records a request that no owner will hear of.
+func (p *Policy) dropped(ctx context.Context, r authagent.LinkRequest, why string) {
+	e := audit.Event{
+		Name: EventDropped, Issuer: r.Agent.Issuer, Agent: r.Agent, Scenario: r.Scenario, RemoteAddr: r.RemoteAddr,
+		Outcome: audit.Refused, Detail: why,
 	}
-	within := func(period time.Duration) (n int) {
-		for _, at := range times {
-			if time.Since(at) < period {
-				n++
-			}
-		}
-		return n
+	if r.User != nil {
+		e.UserID = r.User.ID
 	}
-	switch most := or(p.MaxNotices, 3); {
-	case within(time.Hour) >= most:
-		return "the owner has been asked often enough for now (MaxNotices)"
-	case within(askedFor)/askedTimes >= most: // a product could overflow
-		return "the owner has been asked often enough for a day (MaxNotices)"
-	}
-	return ""
+	p.auditAside(ctx, e)
 }
-
-// asked reports whether the agent asked for the grant: otherwise the owner
-// connected it, or it was admitted unasked.
-func (g Grant) asked() bool { return !g.DecidedAt.Equal(g.RequestedAt) }
-
-// renewals are the requests of the last 24 hours whose place another one of
-// the same agent has taken in the store, as it may when they have expired: an agent
-// could else ask ever again, and count once. The zero value is ready.
-type renewals struct {
-	at    map[string][]time.Time // by account
-	swept time.Time
-}
-
-func (l *renewals) add(userID string, at time.Time) {
-	if l.at == nil {
-		l.at = make(map[string][]time.Time)
-	}
-	if time.Since(l.swept) > time.Hour {
-		for id := range l.at {
-			if l.at[id] = slices.DeleteFunc(l.at[id], isOver); len(l.at[id]) == 0 {
-				delete(l.at, id)
-			}
-		}
-		l.swept = time.Now()
-	}
-	if !isOver(at) {
-		l.at[userID] = append(l.at[userID], at)
-	}
-}
-
-func isOver(at time.Time) bool { return time.Since(at) >= askedFor }

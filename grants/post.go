@@ -23,6 +23,17 @@ const (
 	maxLetters = 4096
 )
 
+// notify tells the owner in the background: mail takes its time.
+func (p *Policy) notify(ctx context.Context, n Notice) {
+	if p.Notify == nil {
+		return
+	}
+	n.Path, n.Count = p.path(), 1
+	if !p.post.add(context.WithoutCancel(ctx), n) {
+		p.logger().Error("grants: too many notices wait; an owner is not told", "kind", n.Kind, "user", n.UserID)
+	}
+}
+
 // A post has the notices that wait to be told. Of one kind, an owner has one that
 // waits; further ones are counted in it.
 type post struct {
@@ -63,29 +74,6 @@ func newPost(p *Policy) *post {
 	return &post{
 		policy: p, pause: limit.New(1, gatherFor), often: limit.New(toldOften, toldPeriod),
 		waiting: make(map[slot]*letter), owners: make(map[string]int),
-	}
-}
-
-// rank says in which order notices are told: first what has changed in an account,
-// then what waits for its owner, then the rest.
-func (n Notice) rank() int {
-	switch n.Kind {
-	case EventApproved, EventChanged, EventSuspended, EventRevoked:
-		return 0
-	case EventPending, EventActionAsked:
-		return 1
-	}
-	return 2
-}
-
-// notify tells the owner in the background: mail takes its time.
-func (p *Policy) notify(ctx context.Context, n Notice) {
-	if p.Notify == nil {
-		return
-	}
-	n.Path, n.Count = p.path(), 1
-	if !p.post.add(context.WithoutCancel(ctx), n) {
-		p.logger().Error("grants: too many notices wait; an owner is not told", "kind", n.Kind, "user", n.UserID)
 	}
 }
 

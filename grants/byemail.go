@@ -1,0 +1,87 @@
+package grants
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/problem"
+)
+
+// EmailApproval names the agents that enter an account without being approved,
+// because an authorization server says that its owner's e-mail address is the
+// account's. That is the way accounts are taken over: whoever can write that
+// address at the server is in. Both lists are needed and match exactly. The
+// account's owner is told, gets a grant that can be revoked, and has to have
+// verified the address at the site.
+type EmailApproval struct {
+	Issuers []string // exactly as in Config.Issuer
+	Domains []string // of the address, in ASCII; case does not matter
+}
+
+func (e *EmailApproval) covers(r authagent.LinkRequest) bool {
+	return e != nil && r.User.EmailVerified && slices.Contains(e.Issuers, r.Agent.Issuer) && hasDomain(e.Domains, r.Email)
+}
+
+func (p *Policy) approveByEmail(ctx context.Context, r authagent.LinkRequest) (authagent.Principal, error) {
+	if err := p.filing.take(ctx); err != nil {
+		return authagent.Principal{}, err
+	}
+	defer p.filing.give()
+	if link, err := p.linked(ctx, r); err != problem.ApprovalNeeded {
+		return link, err // another sign-in of the agent was faster
+	}
+	switch stopped, err := p.stopped(ctx, r); {
+	case err != nil:
+		return authagent.Principal{}, err
+	case stopped:
+		p.ask(ctx, r)
+		return authagent.Principal{}, problem.ApprovalNeeded
+	}
+	switch refusal, err := p.mayHaveAnother(ctx, r.User.ID); {
+	case err != nil:
+		return authagent.Principal{}, err
+	case refusal != "":
+		p.dropped(ctx, r, refusal)
+		return authagent.Principal{}, problem.ApprovalNeeded
+	}
+	want := p.newGrant(r, Approved, p.approvedFor())
+	g, created, err := p.claimNew(ctx, want)
+	switch {
+	case err != nil:
+		return authagent.Principal{}, err
+	case !created && g.Now() == Approved && g.Email == r.Email: // another instance was faster
+		return g.link(), nil
+	case !created && g.claimed() && g.Version == 1 && g.Email == r.Email: // another instance is about to; one of the two does
+		if err := p.alone(ctx, g); err != nil {
+			return authagent.Principal{}, err
+		}
+	case !created: // it was denied, revoked or has expired: from then on its owner is asked
+		p.ask(ctx, r)
+		return authagent.Principal{}, problem.ApprovalNeeded
+	}
+	want.ID, want.Version = g.ID, g.Version
+	switch g, err = p.store.UpdateGrant(ctx, want); {
+	case errors.Is(err, authagent.ErrConflict):
+		return p.linked(ctx, r)
+	case err != nil:
+		return authagent.Principal{}, fmt.Errorf("grants: approve agent: %w", err)
+	}
+	p.changed(ctx, EventApproved, g, "")
+	return g.link(), nil
+}
+
+// stopped reports whether the account's owner has said no to the agent before, in
+// whatever scenario, or the owner of another account has let it in: then no address
+// lets it into this one.
+func (p *Policy) stopped(ctx context.Context, r authagent.LinkRequest) (bool, error) {
+	all, err := p.store.AgentGrants(ctx, r.Agent)
+	if err != nil {
+		return false, fmt.Errorf("grants: find grants of agent: %w", err)
+	}
+	return heldElsewhere(all, Grant{UserID: r.User.ID, Subject: r.Subject}) || slices.ContainsFunc(all, func(g Grant) bool {
+		return g.UserID == r.User.ID && (g.State == Denied || g.State == Revoked || g.State == Suspended)
+	}), nil
+}

@@ -1,0 +1,69 @@
+package grants
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/internal/limit"
+)
+
+const (
+	// maxNoes is how many refused or waiting requests of an agent its owner is shown
+	// in an hour: with a flood of them an agent could hide what it did.
+	maxNoes = 20
+
+	// maxChanges is how many equal changes by an agent are recorded in 24 hours, and
+	// maxRoutine how many equal sign-ins, reads and refusals: so few that readDeeds
+	// reach back for days. Of equal ones an owner is shown maxSame.
+	maxChanges = 20
+	maxRoutine = 5
+	maxSame    = 5
+)
+
+// Observer is for [authagent.New], which calls it: see [authagent.LinkPolicy]. What it
+// returns keeps what agents do, for their owners to see. No event reaches one audit
+// function twice: those of the relying party go to its Config.Audit, here site, and to
+// Policy.Audit where that is not set; those of the Policy the other way round.
+func (p *Policy) Observer(site func(context.Context, audit.Event)) func(context.Context, audit.Event) {
+	p.obeyed.Store(true)
+	if site != nil {
+		p.fallback.CompareAndSwap(nil, &site)
+	}
+	return func(ctx context.Context, e audit.Event) {
+		if err := protect(func() error { return p.record(ctx, e) }); err != nil {
+			p.logger().Warn("grants: could not record what an agent did", "event", e.Name, "err", err)
+		}
+		if site == nil {
+			p.pass(ctx, e)
+		}
+	}
+}
+
+func (p *Policy) record(ctx context.Context, e audit.Event) error {
+	if e.Name == audit.SessionEnded {
+		if err := p.store.EndActivity(ctx, e.SessionID); err != nil {
+			return err
+		}
+	}
+	if e.UserID == "" || e.GrantID == "" || e.Outcome != audit.OK && p.noes.Allow(e.GrantID) > 0 {
+		return nil
+	}
+	d := Deed{
+		GrantID: e.GrantID, UserID: e.UserID, At: e.Time, Event: e.Name, Action: e.Action, Route: e.Route, Outcome: e.Outcome, Reason: e.Reason,
+	}
+	if p.repeats(e).Allow(strings.Join([]string{d.GrantID, string(d.Event), d.Action, d.Route, d.Outcome}, "\x00")) > 0 {
+		return nil
+	}
+	return p.store.AddDeed(ctx, d)
+}
+
+// repeats bounds how often the same deed is recorded.
+func (p *Policy) repeats(e audit.Event) *limit.Limiter {
+	reads := e.Method == http.MethodGet || e.Method == http.MethodHead
+	if e.Name == audit.ActionPerformed && e.Outcome == audit.OK && !reads {
+		return p.changes
+	}
+	return p.routine
+}

@@ -1,0 +1,135 @@
+package grants
+
+import (
+	"crypto/rand"
+	"strings"
+	"time"
+
+	"github.com/authagent-go/authagent"
+)
+
+// State is how a grant stands.
+type State string
+
+// The states of a grant. A grant whose time is over is Expired, whatever the
+// store has: see [Grant.Now].
+const (
+	Pending   State = "pending"   // the agent has asked, the owner has yet to decide
+	Approved  State = "approved"  // the agent may act
+	Suspended State = "suspended" // it may not, until the owner approves it anew
+	Denied    State = "denied"    // the owner said no
+	Revoked   State = "revoked"   // the owner said yes, and then no
+	Expired   State = "expired"   // nobody decided in time, or the approval has run out
+)
+
+// A Grant is what one agent may do in one account.
+type Grant struct {
+	ID       string           `json:"id"`
+	Version  int64            `json:"version"` // grows with each change
+	Agent    authagent.Agent  `json:"agent"`
+	Scenario string           `json:"scenario"`
+	UserID   string           `json:"user_id"`
+	State    State            `json:"state"`
+	Access   authagent.Access `json:"access"`
+	Actions  []string         `json:"actions,omitempty"` // beyond Access, by name
+
+	// Name and Model are what the agent says of itself. They are for display, and
+	// to be marked as such.
+	Name  string `json:"name,omitempty"`
+	Model string `json:"model,omitempty"`
+
+	// Subject is the user of the authorization server for whom the agent acts, where
+	// Config.Provider.SubjectIsUser is set. The grant is for this one alone: the same agent acts
+	// for others too. It is empty where the agent has no user but its owner, as at Auth
+	// Agent.
+	Subject string `json:"subject,omitempty"`
+
+	// Email is the owner's address as the authorization server had it when the
+	// grant was asked for or approved. One that has changed suspends the grant.
+	Email string `json:"-"`
+
+	RequestedAt   time.Time `json:"requested_at"`
+	RequestedFrom string    `json:"requested_from,omitempty"` // the client's address
+	DecidedAt     time.Time `json:"decided_at,omitzero"`
+	ExpiresAt     time.Time `json:"expires_at"`
+
+	// Era grows when the agent is let in anew, or asks anew, after it had been
+	// stopped or its time was over; 0 until then. Sessions of another era have
+	// ended, whether or not they were used in between. It is no time: see anew.
+	Era int64 `json:"era,omitempty"`
+}
+
+// Now returns the grant's state at this moment: a pending or approved grant whose time
+// is over is Expired. A suspended one stays Suspended: its owner's no has no end.
+func (g Grant) Now() State { return g.at(time.Now()) }
+
+func (g Grant) at(now time.Time) State {
+	if (g.State == Pending || g.State == Approved) && !now.Before(g.ExpiresAt) {
+		return Expired
+	}
+	return g.State
+}
+
+// anew is what Era is to be if the agent asks or is let in now. It only has to grow;
+// that it is as great as a time is for the oldest instances, which take it for the
+// time before which sessions have ended.
+func (g Grant) anew() int64 {
+	if g.State == Pending || g.State == Denied || g.Now() == Approved { // no session has ended with it
+		return g.Era
+	}
+	return max(g.Era+1, time.Now().UnixNano())
+}
+
+// asked reports whether the agent asked for the grant: otherwise the owner
+// connected it, or it was admitted unasked.
+func (g Grant) asked() bool { return !g.DecidedAt.Equal(g.RequestedAt) }
+
+const (
+	// renewedFor is how long an approval that has run out holds its agent after the
+	// agent has asked for it anew: a stranger would else have to wait for that moment
+	// only. It is bounded, as the store forgets requests. sqlstore has the same.
+	renewedFor = 365 * 24 * time.Hour
+
+	// claimedFor is how long a claim holds an agent. It takes a moment; this is for
+	// clocks that differ.
+	claimedFor = time.Hour
+)
+
+// holds reports whether g keeps its agent from every other account: its owner has let
+// the agent in, also if that has run out, or is about to.
+func (g Grant) holds() bool {
+	return g.letIn() && (g.State != Pending || time.Since(g.ExpiresAt) < renewedFor) || g.claimed()
+}
+
+// letIn reports whether the owner has let the agent in and has not ended it. A request
+// in the place of an approval that has run out keeps the time of that, which is before
+// its own.
+func (g Grant) letIn() bool {
+	return g.State == Approved || g.State == Suspended ||
+		g.State == Pending && !g.DecidedAt.IsZero() && g.DecidedAt.Before(g.RequestedAt)
+}
+
+// claimed reports whether the owner is letting the agent in at this moment: see claim.
+func (g Grant) claimed() bool {
+	return g.State == Pending && !g.DecidedAt.IsZero() && !g.DecidedAt.Before(g.RequestedAt) && time.Since(g.DecidedAt) < claimedFor
+}
+
+// claim is g as a claim: a request that its owner has decided. One that waits for the
+// owner goes on waiting if nothing comes of it.
+func (g Grant) claim() Grant {
+	now := time.Now()
+	if g.Now() != Pending {
+		g.ExpiresAt = now
+	}
+	if g.RequestedAt.After(now) { // by the clock of another instance
+		g.RequestedAt = now
+	}
+	g.State, g.DecidedAt = Pending, now
+	return g
+}
+
+func (g Grant) link() authagent.Principal {
+	return authagent.Principal{UserID: g.UserID, Access: g.Access, Actions: g.Actions, GrantID: g.ID, GrantEra: g.Era}
+}
+
+func newID() string { return strings.ToLower(rand.Text()) }

@@ -1,0 +1,126 @@
+package grants
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/problem"
+)
+
+// Link implements [authagent.LinkPolicy]. An agent that has no approved grant gets
+// problem.ApprovalNeeded, whether the account exists or not and whatever its owner
+// decided. What there is to do for the owner is done in the background. The same
+// work is done where there is nothing to do, so that not even the time of this
+// answer or of the next one tells.
+func (p *Policy) Link(ctx context.Context, r authagent.LinkRequest) (authagent.Principal, error) {
+	link, err := p.linked(ctx, r)
+	switch {
+	case err != problem.ApprovalNeeded:
+	case r.User != nil && !p.OwnerStartedOnly && p.DangerouslyApproveByEmail.covers(r):
+		return p.approveByEmail(ctx, r)
+	default:
+		p.ask(ctx, r)
+	}
+	return link, err
+}
+
+// linked returns the link by which the agent enters, and problem.ApprovalNeeded if no owner
+// has given it one.
+func (p *Policy) linked(ctx context.Context, r authagent.LinkRequest) (authagent.Principal, error) {
+	all, err := p.entries(ctx, r.Agent)
+	if err != nil {
+		return authagent.Principal{}, fmt.Errorf("grants: find grants of agent: %w", err)
+	}
+	switch g, found, err := inForce(all, r); {
+	case err != nil:
+		return authagent.Principal{}, err
+	case !found:
+		return authagent.Principal{}, problem.ApprovalNeeded
+	case g.State == Suspended:
+		return authagent.Principal{}, problem.Suspended
+	case g.Email != r.Email:
+		return authagent.Principal{}, p.suspend(ctx, g, r.Email)
+	default:
+		if privileged, err := p.isPrivileged(ctx, g.UserID); err != nil {
+			return authagent.Principal{}, err
+		} else if privileged {
+			return authagent.Principal{}, problem.LinkRefused
+		}
+		return g.link(), nil
+	}
+}
+
+// entries returns the grants by which an agent may be able to enter.
+func (p *Policy) entries(ctx context.Context, agent authagent.Agent) ([]Grant, error) {
+	if finder, ok := p.store.(EntryFinder); ok {
+		return finder.Entries(ctx, agent)
+	}
+	return p.store.AgentGrants(ctx, agent)
+}
+
+func (p *Policy) isPrivileged(ctx context.Context, userID string) (bool, error) {
+	if p.Privileged == nil {
+		return false, nil
+	}
+	privileged, err := p.Privileged(ctx, userID)
+	if err != nil {
+		return false, fmt.Errorf("grants: ask whether account is privileged: %w", err)
+	}
+	return privileged, nil
+}
+
+// inForce returns the grant by which an agent enters: the approved one, or the
+// one that would be if it were not suspended. Where two instances have let the agent
+// into two accounts at the same moment, there are two until one of them has taken its
+// own back (alone), and the agent enters neither: no clock could say which was first.
+// A grant for another user of the server, or from when that was not kept, is none.
+func inForce(all []Grant, r authagent.LinkRequest) (only Grant, found bool, err error) {
+	for _, g := range all {
+		if state := g.Now(); g.Scenario != r.Scenario || g.Subject != r.Subject || state != Approved && state != Suspended {
+			continue
+		}
+		if found && g.UserID != only.UserID {
+			return Grant{}, false, errElsewhere
+		}
+		only, found = g, true
+	}
+	return only, found, nil
+}
+
+// suspend stops a grant whose agent has got another owner's address: the agent ID
+// may have been given anew, to somebody else.
+func (p *Policy) suspend(ctx context.Context, g Grant, email string) error {
+	g.State, g.Email = Suspended, email // the owner who approves it anew does so with the new address
+	g, err := p.store.UpdateGrant(ctx, g)
+	if errors.Is(err, authagent.ErrConflict) {
+		return problem.Suspended // somebody was faster; the next sign-in sees what they did
+	}
+	if err != nil {
+		return fmt.Errorf("grants: suspend grant: %w", err)
+	}
+	p.stopActions(ctx, g, "")
+	p.changed(ctx, EventSuspended, g, "")
+	return problem.Suspended
+}
+
+// hasDomain reports whether one of domains is exactly the domain of a plain
+// address in lower case.
+func hasDomain(domains []string, email string) bool {
+	_, domain, _ := strings.Cut(email, "@")
+	return domain != "" && slices.ContainsFunc(domains, func(d string) bool { return lowerASCII(d) == domain })
+}
+
+// lowerASCII lowers ASCII letters and leaves all others alone: some fold into
+// ASCII ones.
+func lowerASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
+}

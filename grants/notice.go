@@ -1,0 +1,97 @@
+package grants
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/authagent-go/authagent/audit"
+)
+
+// A Notice is something that an owner should hear of.
+type Notice struct {
+	Kind     audit.Name // EventPending, EventApproved, EventSuspended, EventActionAsked and so on
+	UserID   string     // whom to tell
+	Grant    *Grant     // what it is about, or
+	Approval *Approval  // the single action
+	Action   string     // what Policy.Approvals or Policy.Actions says of it; empty if they say nothing
+	Path     string     // where on the site to see and decide it, signed in
+
+	// Count is how many of its kind it tells of. Of several, Grant or Approval is the
+	// first; the page has all.
+	Count int
+}
+
+// Text says in plain English what has happened. All of it is the site's and
+// constant but for the agent's ID, which whoever registered the agent has chosen: one that is not a
+// short plain word, and could have a text or an address of its own in it, is left out.
+func (n Notice) Text() string {
+	switch {
+	case n.Count == 2:
+		return n.text() + " There is one more notice of this kind."
+	case n.Count > 2:
+		return n.text() + " There are " + strconv.Itoa(n.Count-1) + " more notices of this kind."
+	}
+	return n.text()
+}
+
+func (n Notice) text() string {
+	agent := "agent"
+	switch {
+	case n.Grant != nil:
+		agent = named(n.Grant.Agent.ID)
+	case n.Approval != nil:
+		agent = named(n.Approval.Agent.ID)
+	}
+	switch n.Kind {
+	case EventPending:
+		return "The " + agent + " asks to act in your account. Nothing is open to it unless you approve it."
+	case EventApproved:
+		return "The " + agent + " may now act in your account."
+	case EventChanged:
+		return "What the " + agent + " may do in your account has been changed."
+	case EventDenied:
+		return "The " + agent + " was refused."
+	case EventSuspended:
+		return "The " + agent + " has been stopped: its owner's e-mail address has changed, or you suspended it. Approve it anew if it is still yours."
+	case EventRevoked:
+		return "The " + agent + " may no longer act in your account."
+	case EventActionAsked:
+		if n.Action != "" {
+			return "The " + agent + " wants to do something that needs your approval: " + n.Action + "."
+		}
+		return "The " + agent + " wants to do something that needs your approval."
+	case EventFirstUse:
+		return "The " + agent + " acts in your account for the first time."
+	case EventNewNetwork:
+		return "The " + agent + " acts in your account from a new network address."
+	}
+	return "There is news about the " + agent + "."
+}
+
+// maxNamed is how long an ID may be that is named in a mail.
+const maxNamed = 24
+
+// named is "agent" and its ID, if that is nothing but a short word, or two: a mail that
+// says "agent Win_at_evil_example asks ..." would be an attacker's, in the site's name.
+func named(id string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_'
+	}
+	parts := strings.FieldsFunc(id, func(r rune) bool { return r == '-' || r == '_' })
+	if len(id) > maxNamed || len(parts) < 1 || len(parts) > 2 || strings.ContainsFunc(id, func(r rune) bool { return !plain(r) }) {
+		return "agent"
+	}
+	return "agent " + id
+}
+
+// rank says in which order notices are told: first what has changed in an account,
+// then what waits for its owner, then the rest.
+func (n Notice) rank() int {
+	switch n.Kind {
+	case EventApproved, EventChanged, EventSuspended, EventRevoked:
+		return 0
+	case EventPending, EventActionAsked:
+		return 1
+	}
+	return 2
+}

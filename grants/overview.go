@@ -1,0 +1,104 @@
+package grants
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Overview is what an owner sees.
+type Overview struct {
+	Grants    []Grant    `json:"grants"`    // those that wait first, then the latest decided
+	Approvals []Approval `json:"approvals"` // the oldest first
+	Sessions  []Activity `json:"sessions"`  // of agents that may act, the latest seen first, of each grant at most 50
+	Uses      []LastUse  `json:"uses"`      // of each grant that was used
+	Deeds     []Deed     `json:"deeds"`     // the latest first; of what was done often, not each time
+
+	// MoreSessions is how many live sessions are not in Sessions, by the grant's ID. All
+	// end when the grant is revoked or suspended.
+	MoreSessions map[string]int `json:"more_sessions,omitempty"`
+}
+
+const (
+	maxSessions = 50   // sessions of a grant that an owner is shown
+	maxDeeds    = 50   // deeds of a grant, and beyond them one of each kind
+	readDeeds   = 2000 // deeds of an account that are looked at for that
+)
+
+// Overview returns all that there is about the agents of an account.
+func (p *Policy) Overview(ctx context.Context, userID string) (o Overview, err error) {
+	var errs [5]error
+	var sessions []Activity
+	o.Grants, errs[0] = p.store.OwnerGrants(ctx, userID)
+	o.Approvals, errs[1] = p.store.OwnerApprovals(ctx, userID)
+	sessions, errs[2] = p.store.OwnerActivity(ctx, userID)
+	o.Uses, errs[3] = p.store.OwnerUses(ctx, userID)
+	o.Deeds, errs[4] = p.store.OwnerDeeds(ctx, userID, readDeeds)
+	if err := errors.Join(errs[:]...); err != nil {
+		return Overview{}, fmt.Errorf("grants: read overview: %w", err)
+	}
+	o.Deeds = shownDeeds(o.Deeds)
+	approved := make(map[string]bool)
+	for i, g := range o.Grants {
+		o.Grants[i].State = g.Now()
+		if g.State == Pending { // what was decided before is no decision about it
+			o.Grants[i].DecidedAt = time.Time{}
+		}
+		approved[g.ID] = g.Now() == Approved
+	}
+	sessions = slices.DeleteFunc(sessions, func(s Activity) bool { return !approved[s.GrantID] })
+	slices.SortFunc(sessions, func(a, b Activity) int { return b.SeenAt.Compare(a.SeenAt) })
+	o.Sessions, o.MoreSessions = shownSessions(sessions)
+	slices.SortFunc(o.Grants, func(a, b Grant) int {
+		if (a.State == Pending) != (b.State == Pending) {
+			if a.State == Pending {
+				return -1
+			}
+			return 1
+		}
+		if c := b.DecidedAt.Compare(a.DecidedAt); c != 0 {
+			return c
+		}
+		return b.RequestedAt.Compare(a.RequestedAt)
+	})
+	slices.SortFunc(o.Approvals, func(a, b Approval) int { return a.RequestedAt.Compare(b.RequestedAt) })
+	return o, nil
+}
+
+// shownSessions returns the first sessions of each grant, and how many more there are.
+func shownSessions(all []Activity) (shown []Activity, more map[string]int) {
+	of := make(map[string]int)
+	for _, s := range all {
+		if of[s.GrantID]++; of[s.GrantID] <= maxSessions {
+			shown = append(shown, s)
+			continue
+		}
+		if more == nil {
+			more = make(map[string]int)
+		}
+		more[s.GrantID]++
+	}
+	return shown, more
+}
+
+// shownDeeds returns what an owner is shown of deeds, the latest first. Of each grant
+// each kind is there, whatever else the agent does, and however much others do.
+func shownDeeds(all []Deed) (shown []Deed) {
+	of, same := make(map[string]int), make(map[Deed]int)
+	for _, d := range all {
+		same[d.kind()]++
+		if n := same[d.kind()]; n == 1 || n <= maxSame && of[d.GrantID] < maxDeeds {
+			of[d.GrantID]++
+			shown = append(shown, d)
+		}
+	}
+	return shown
+}
+
+// kind is the same for deeds that are the same to an owner, but for their time.
+func (d Deed) kind() Deed {
+	d.At, d.UserID, d.Reason = time.Time{}, "", ""
+	return d
+}

@@ -1,0 +1,224 @@
+package grants
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode"
+
+	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/internal/limit"
+	"github.com/authagent-go/authagent/internal/logs"
+	"github.com/authagent-go/authagent/internal/sink"
+)
+
+// A Policy is the [authagent.LinkPolicy] that asks the owner. Make one with
+// [OwnerApproval] and set its fields before it is used; their zero values are the
+// safe defaults. Its methods are safe for concurrent use.
+type Policy struct {
+	// Notify tells an owner, by mail or otherwise, that there is something to see
+	// or to decide. It is called in the background, one at a time: first for what
+	// matters most, and for the owners in turn. Of each kind an owner gets one
+	// notice in a minute and, after three, one in ten minutes; what comes in between
+	// is told together, see [Notice.Count]. Do not put a link that decides into the
+	// message: the owner decides on the page, signed in. Of the networks that an agent comes from, an owner is told of three
+	// in an hour. By default nobody is told.
+	Notify func(context.Context, Notice)
+
+	// Audit gets an event for each change of a grant or approval, and for each request
+	// of an agent that was not let in. Where Config.Audit of a relying party is not
+	// set, it gets the events of that as well. With the same function in both places
+	// each event comes once. Two
+	// goroutines call it: one with the events of the background, so that no answer
+	// waits for those. A slow or broken function does not hold up anybody, but
+	// loses events when 4096 of a goroutine are waiting. The default is Config.Audit
+	// of the first relying party that has one.
+	Audit func(context.Context, audit.Event)
+
+	// Logger gets what an operator wants to know; nil means slog.Default().
+	Logger *slog.Logger
+
+	// Path is where Handler is mounted, as browsers ask for it, with a slash at its
+	// end. The default is "/account/agents/".
+	Path string
+
+	// Actions are the actions that an owner can allow by name, each with a few
+	// words that say to a human what it is: "orders:create": "Place orders".
+	Actions map[string]string
+
+	// Approvals are the actions that are approved one at a time, see
+	// [authagent.RelyingParty.RequireApproval], each with a few words that say to a
+	// human what it is: "payouts:create": "Pay out money". No owner can allow one
+	// for good, so that New refuses a name that is in Actions too. An action
+	// without words is shown by its name.
+	Approvals map[string]string
+
+	// Template replaces the page of Handler, to give it the site's own looks or
+	// another language. It is executed with a [Page], and may define "leave.html",
+	// the short page from which a human who connects an agent goes on to the
+	// address that it is executed with. Its pages may use style sheets, images and
+	// fonts of the site's own origin, and no scripts. Nil means [PageTemplate].
+	Template *template.Template
+
+	// OwnerStartedOnly lets owners connect agents, and no agent ask.
+	OwnerStartedOnly bool
+
+	// PendingFor is how long a request waits for the owner. The default is 24
+	// hours, and more than 7 days are refused by New. ApprovedFor is how long an
+	// approved agent may act before its owner is asked again; the default is 90
+	// days. ActionFor is how long an approved action waits for the agent to
+	// perform it; the default is an hour.
+	PendingFor, ApprovedFor, ActionFor time.Duration
+
+	// MaxAgents is how many agents an account may have; the default is 10.
+	// MaxNotices is how many requests an account is asked about in an hour, and at
+	// most four times as many in 24 hours, so that nobody can flood its owner, at
+	// once or with patience; the default is 3, and so 12 in 24 hours. Further ones
+	// are dropped. MaxActions is how many single actions may wait for one owner; the
+	// default is 20.
+	MaxAgents, MaxNotices, MaxActions int
+
+	// Privileged reports accounts that no agent may ever enter, such as those of
+	// the site's staff. It is asked at each sign-in of an approved agent as well;
+	// RevokeAll ends the sessions that there are when an account becomes one. Where
+	// no account has an agent's address, it is asked about an ID that no account has,
+	// so that the time it takes tells nobody; its answer does not count then. By
+	// default there is none.
+	Privileged func(ctx context.Context, userID string) (bool, error)
+
+	// DangerouslyApproveByEmail admits agents without asking the owner first. See
+	// there.
+	DangerouslyApproveByEmail *EmailApproval
+
+	store    Store
+	filing   turn           // of filing a request or giving a grant: one at a time, so that limits hold
+	requests fair[request]  // to be filed
+	shadow   Grant          // is written where there is no request to file
+	renewed  renewals       // in the turn of filing
+	post     *post          // the notices on their way to owners
+	asking   turns          // one action is put before its owner at a time, so that MaxActions holds
+	under    sync.WaitGroup // the work in the background
+	trail    *sink.Sink[delivery]
+	aside    *sink.Sink[delivery] // for events of the background: no answer waits for them
+	touched  seen
+	obeyed   atomic.Bool                                        // a relying party of this process reads the rules
+	fallback atomic.Pointer[func(context.Context, audit.Event)] // for events, without Audit
+	moves    *limit.Limiter                                     // notices of new networks, by grant
+	noes     *limit.Limiter                                     // deeds that were refused, by grant
+	changes  *limit.Limiter                                     // deeds that changed something, by kind
+	routine  *limit.Limiter                                     // other deeds, by kind
+	humans   *limit.Limiter                                     // looks for the account of who sees the page
+}
+
+// OwnerApproval returns a Policy that keeps grants in store.
+func OwnerApproval(store Store) *Policy {
+	p := &Policy{
+		store: store, filing: make(turn, 1), shadow: newShadow(),
+		moves: limit.New(maxMoves, time.Hour), noes: limit.New(maxNoes, time.Hour),
+		changes: limit.New(maxChanges, 24*time.Hour), routine: limit.New(maxRoutine, 24*time.Hour), humans: limit.New(1, time.Hour),
+	}
+	p.post = newPost(p)
+	lost := func(why string) { p.logger().Error("grants: audit event lost", "why", why) }
+	p.trail, p.aside = sink.New(p.deliver, lost), sink.New(p.deliver, lost)
+	return p
+}
+
+// maxPendingFor is the most that PendingFor can be.
+const maxPendingFor = 7 * 24 * time.Hour
+
+// Check reports every setting that is wrong. [authagent.New] calls it.
+func (p *Policy) Check() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("grants: "+format, args...)) }
+	if p.store == nil {
+		bad("OwnerApproval: the Store is nil")
+	}
+	if p.PendingFor < 0 || p.PendingFor > maxPendingFor {
+		bad("PendingFor: %v is not between 0 and %v", p.PendingFor, maxPendingFor)
+	}
+	if p.ApprovedFor < 0 || p.ActionFor < 0 {
+		bad("ApprovedFor, ActionFor: must not be negative")
+	}
+	if p.MaxAgents < 0 || p.MaxNotices < 0 || p.MaxActions < 0 {
+		bad("MaxAgents, MaxNotices, MaxActions: must not be negative")
+	}
+	if p.Path != "" && (!strings.HasPrefix(p.Path, "/") || !strings.HasSuffix(p.Path, "/") || strings.HasPrefix(p.Path, "//")) {
+		bad("Path: %q does not begin and end with one slash", p.Path)
+	}
+	for name := range p.Actions {
+		if !isAction(name) {
+			bad("Actions: %q is not the name of an action", name)
+		}
+	}
+	for name := range p.Approvals {
+		if !isAction(name) {
+			bad("Approvals: %q is not the name of an action", name)
+		}
+		if _, offered := p.Actions[name]; offered {
+			bad("Approvals: %q is in Actions too, which an owner can allow for good", name)
+		}
+	}
+	if e := p.DangerouslyApproveByEmail; e != nil {
+		for name, list := range map[string][]string{"Issuers": e.Issuers, "Domains": e.Domains} {
+			if len(list) == 0 || slices.ContainsFunc(list, func(s string) bool { return s == "" || strings.Contains(s, "*") }) {
+				bad("DangerouslyApproveByEmail: %s has to be a list of exact names", name)
+			}
+		}
+		p.logger().Warn("grants: agents are admitted by their owner's e-mail address alone (DangerouslyApproveByEmail)",
+			"issuers", e.Issuers, "domains", e.Domains)
+	}
+	return errors.Join(errs...)
+}
+
+// CheckAction says what is wrong with the name of an action that a route is guarded by
+// (RequireAction or, with each, RequireApproval), such as that no owner could ever allow
+// it. See [authagent.LinkPolicy].
+func (p *Policy) CheckAction(name string, each bool) error {
+	_, offered := p.Actions[name]
+	_, approved := p.Approvals[name]
+	switch {
+	case each && offered:
+		return errors.New("it is in Policy.Actions: an owner who allows it there would be asked all the same; move it to Policy.Approvals")
+	case each && !approved:
+		return errors.New("it is not in Policy.Approvals: owners would be shown a bare name")
+	case !each && approved:
+		return errors.New("it is in Policy.Approvals, which owners approve one at a time: guard the route by RequireApproval")
+	case !each && !offered:
+		return errors.New("it is not in Policy.Actions, so that no owner can allow it by name")
+	}
+	return nil
+}
+
+func isAction(name string) bool { return name != "" && !strings.ContainsFunc(name, unicode.IsSpace) }
+
+func (p *Policy) logger() *slog.Logger { return logs.Safe(or(p.Logger, slog.Default())) }
+
+func (p *Policy) path() string { return or(p.Path, "/account/agents/") }
+
+func (p *Policy) pendingFor() time.Duration { return or(p.PendingFor, 24*time.Hour) }
+
+func (p *Policy) approvedFor() time.Duration { return or(p.ApprovedFor, 90*24*time.Hour) }
+
+// actionText is what a human is told that an action is.
+func (p *Policy) actionText(name string) string {
+	return or(p.words(name), strings.ReplaceAll(name, ":", ": "))
+}
+
+// words are those that the site has for an action, if it has any.
+func (p *Policy) words(name string) string { return or(p.Actions[name], p.Approvals[name]) }
+
+// or returns value, or otherwise where value is zero.
+func or[T comparable](value, otherwise T) T {
+	var zero T
+	if value == zero {
+		return otherwise
+	}
+	return value
+}

@@ -1,0 +1,97 @@
+package grants
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/authagent-go/authagent/internal/approval"
+	"github.com/authagent-go/authagent/internal/claims"
+)
+
+// A PageApproval is a single action with all that would be done.
+type PageApproval struct {
+	Approval
+	Path      string
+	Text      string      // what Policy.Approvals or Policy.Actions says of its action
+	PlainPath string      // the path of Target without its escapes; empty if it has none
+	Query     []PageField // of Target
+	Fields    []PageField // the body of a form, in its order; or else
+	Body      string      // the body as it is: JSON is indented and without its escapes, and what is no text is dumped in hexadecimal
+	Binary    bool        // it is no text
+}
+
+// A PageField is a field of a form or query.
+type PageField struct{ Name, Value string }
+
+func (p *Policy) newPageApproval(a Approval) PageApproval {
+	view := PageApproval{Approval: a, Path: p.path(), Text: p.actionText(a.Action)}
+	view.State, view.Agent = a.Now(), showAgent(a.Agent)
+	view.Target, view.ContentType, view.Method, view.Host = claims.Show(a.Target), claims.Show(a.ContentType), claims.Show(a.Method), claims.Show(a.Host)
+	path, query, _ := strings.Cut(a.Target, "?")
+	if plain, err := url.PathUnescape(path); err == nil && plain != path {
+		view.PlainPath = claims.Show(plain)
+	}
+	all, _ := approval.Query(query)
+	view.Query = showFields(all)
+	view.showBody(a)
+	return view
+}
+
+// showBody shows all of a body, in the form that a human can judge best, and as it
+// is wherever it is not exactly what it says it is.
+func (v *PageApproval) showBody(a Approval) {
+	var indented bytes.Buffer
+	decoded, isJSON := approval.JSON(a.Body)
+	parsed, isForm := approval.Fields(a.ContentType, a.Body)
+	hasMore := slices.ContainsFunc(parsed, func(f approval.Field) bool { return f.HasMore })
+	switch {
+	case len(a.Body) == 0:
+	case !utf8.Valid(a.Body):
+		v.Body, v.Binary = hex.Dump(a.Body), true
+	case isForm && !hasMore:
+		v.Fields = showFields(parsed)
+	case isJSON && indents(decoded) && json.Indent(&indented, decoded, "", "  ") == nil:
+		v.Body = claims.Show(indented.String())
+	case isJSON:
+		v.Body = claims.Show(string(decoded))
+	default:
+		v.Body = claims.Show(string(a.Body))
+	}
+}
+
+// maxIndented bounds what is added to a body to indent it.
+const maxIndented = 64 << 10
+
+// indents reports whether a body stays small when it is indented: one that is
+// nested deeply, "[[[[", would grow by the square of its length.
+func indents(body []byte) bool {
+	added, depth := 0, 0
+	for _, c := range body {
+		switch c {
+		case '{', '[':
+			depth++
+		case '}', ']':
+			depth--
+		case ',':
+		default:
+			continue
+		}
+		if added += 1 + 2*max(depth, 0); added > maxIndented { // in a string it adds nothing, and errs on the safe side
+			return false
+		}
+	}
+	return true
+}
+
+func showFields(fields []approval.Field) []PageField {
+	all := make([]PageField, len(fields))
+	for i, f := range fields {
+		all[i] = PageField{claims.Show(f.Name), claims.Show(f.Value)}
+	}
+	return all
+}
