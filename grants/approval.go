@@ -199,7 +199,7 @@ func (p *Policy) mayAsk(ctx context.Context, r authagent.ActionRequest, want App
 			waiting++
 		}
 	}
-	if waiting >= or(p.MaxActions, 20) {
+	if waiting >= p.maxActions() {
 		return &problem.Error{
 			Reason: problem.Limited, Step: "ask for approval", RetryAfter: time.Hour,
 			Err: fmt.Errorf("%d actions wait for the owner or were denied lately", waiting),

@@ -3,9 +3,10 @@ package grants
 import (
 	"context"
 	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
+
+	"github.com/authagent-go/authagent/internal/panics"
 )
 
 // backgroundTimeout bounds each piece of work in the background.
@@ -156,20 +157,9 @@ func (q *fair[T]) next() (v T, ok bool) {
 func (p *Policy) do(ctx context.Context, work func(context.Context) error) {
 	ctx, cancel := context.WithTimeout(ctx, backgroundTimeout)
 	defer cancel()
-	if err := protect(func() error { return work(ctx) }); err != nil {
+	if err := panics.Catch(func() error { return work(ctx) }); err != nil {
 		p.logger().Error("grants: work in the background failed", "err", err)
 	}
-}
-
-// protect turns a panic of the site's code into an error: outside of a request it
-// would end the process.
-func protect(f func() error) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = fmt.Errorf("panic: %T\n%s", v, debug.Stack())
-		}
-	}()
-	return f()
 }
 
 // Wait returns when the work that requests have left in the background is done:

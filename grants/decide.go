@@ -1,6 +1,7 @@
 package grants
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -117,7 +118,7 @@ func (p *Policy) applyApproval(g *Grant, d Decision, from State) (audit.Name, er
 			return "", fmt.Errorf("%w: an action that is not offered", ErrDecision)
 		}
 	}
-	lifetime := or(d.For, p.approvedFor())
+	lifetime := cmp.Or(d.For, p.approvedFor())
 	if lifetime < 0 {
 		return "", fmt.Errorf("%w: for %v", ErrDecision, d.For)
 	}

@@ -45,7 +45,7 @@ func (p *Policy) applyAction(ctx context.Context, a Approval, humanID string, ap
 	a.State, a.ExpiresAt = Denied, time.Now().Add(remembered)
 	if approve {
 		event = EventActionApproved
-		a.State, a.ExpiresAt = Approved, time.Now().Add(or(p.ActionFor, time.Hour))
+		a.State, a.ExpiresAt = Approved, time.Now().Add(p.actionFor())
 	}
 	if a, err = p.store.UpdateApproval(ctx, a); err != nil {
 		return a, fmt.Errorf("grants: decide action: %w", err)

@@ -1,6 +1,7 @@
 package grants
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -56,7 +57,7 @@ func (p *Policy) auditAside(ctx context.Context, e audit.Event) {
 
 func (p *Policy) log(ctx context.Context, e audit.Event) audit.Event {
 	e.Time, e.Count = time.Now().UTC(), 1
-	e.Outcome = or(e.Outcome, audit.OK)
+	e.Outcome = cmp.Or(e.Outcome, audit.OK)
 	p.logger().InfoContext(ctx, "grants: "+string(e.Name), "event", e)
 	return e
 }

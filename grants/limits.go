@@ -39,7 +39,7 @@ func (p *Policy) hasEnough(all []Grant) (refusal string) {
 			agents[g.Agent] = true
 		}
 	}
-	if len(agents) >= or(p.MaxAgents, 10) {
+	if len(agents) >= p.maxAgents() {
 		return "the account has as many agents as it may have"
 	}
 	return ""
@@ -62,7 +62,7 @@ func (p *Policy) mayBeAsked(userID string, all []Grant) (refusal string) {
 		}
 		return n
 	}
-	switch most := or(p.MaxNotices, 3); {
+	switch most := p.maxNotices(); {
 	case within(time.Hour) >= most:
 		return "the owner has been asked often enough for now (MaxNotices)"
 	case within(askedFor)/askedTimes >= most: // a product could overflow

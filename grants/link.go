@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/internal/claims"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -111,16 +112,5 @@ func (p *Policy) suspend(ctx context.Context, g Grant, email string) error {
 // address in lower case.
 func hasDomain(domains []string, email string) bool {
 	_, domain, _ := strings.Cut(email, "@")
-	return domain != "" && slices.ContainsFunc(domains, func(d string) bool { return lowerASCII(d) == domain })
-}
-
-// lowerASCII lowers ASCII letters and leaves all others alone: some fold into
-// ASCII ones.
-func lowerASCII(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= 'A' && r <= 'Z' {
-			return r + 'a' - 'A'
-		}
-		return r
-	}, s)
+	return domain != "" && slices.ContainsFunc(domains, func(d string) bool { return claims.LowerASCII(d) == domain })
 }

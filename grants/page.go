@@ -3,13 +3,11 @@ package grants
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
 	"net/url"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -75,16 +73,15 @@ func Handler(p *Policy, rp *authagent.RelyingParty) http.Handler {
 	owners, agents := rp.RequireHuman(http.HandlerFunc(h.serveOwner)), rp.Attach(http.HandlerFunc(h.serveAgent))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer.Protect(w.Header())
-		w.Header().Add("Vary", "Cookie")
-		w.Header().Add("Vary", "Accept")
+		answer.AddVary(w.Header(), "Cookie", "Accept")
 		r = browser.WithBack(r, p.path())
 		switch path := browser.Path(r); {
 		case path+"/" == p.path():
-			redirect(w, p.path())
+			answer.Redirect(w, p.path())
 		case !strings.HasPrefix(path, p.path()):
 			h.refuse(w, r, fmt.Errorf("grants: Handler is not mounted at Policy.Path: browsers ask for another path than %q", p.path()))
 		case rp.CheckOrigin(r) != nil:
-			h.refuse(w, r, problem.Reason("cross_origin"))
+			h.refuse(w, r, problem.Reason(reasons.CrossOrigin))
 		case h.approvalID(r) != "":
 			agents.ServeHTTP(w, r)
 		default:
@@ -121,8 +118,8 @@ func (h *pageHandler) serve(w http.ResponseWriter, r *http.Request) error {
 	case !known:
 		return problem.NotFound
 	}
-	if err := allow(w, r, http.MethodPost); err != nil {
-		return err
+	if !answer.Allow(w, r, http.MethodPost) {
+		return problem.Reason(reasons.MethodNotAllowed)
 	}
 	if err := readForm(w, r); err != nil {
 		return err
@@ -132,22 +129,22 @@ func (h *pageHandler) serve(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if answer.WantsHTML(r.Header["Accept"]) {
-		redirect(w, h.policy.path()+"?done="+done)
+		answer.Redirect(w, h.policy.path()+"?done="+done)
 		return nil
 	}
-	return writeJSON(w, result)
+	return answer.WriteJSON(w, result)
 }
 
 func (h *pageHandler) serveOverview(w http.ResponseWriter, r *http.Request, human string) error {
-	if err := allow(w, r, http.MethodGet, http.MethodHead); err != nil {
-		return err
+	if !answer.Allow(w, r, http.MethodGet, http.MethodHead) {
+		return problem.Reason(reasons.MethodNotAllowed)
 	}
 	overview, err := h.policy.Overview(r.Context(), human)
 	if err != nil {
 		return err
 	}
 	if !answer.WantsHTML(r.Header["Accept"]) {
-		return writeJSON(w, h.policy.newOverviewJSON(overview))
+		return answer.WriteJSON(w, h.policy.newOverviewJSON(overview))
 	}
 	page := h.policy.newPage(overview)
 	page.Done = doneCode(r)
@@ -232,13 +229,13 @@ func (h *pageHandler) serveAgent(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *pageHandler) serveApproval(w http.ResponseWriter, r *http.Request) error {
-	if err := allow(w, r, http.MethodGet, http.MethodHead); err != nil {
-		return err
+	if !answer.Allow(w, r, http.MethodGet, http.MethodHead) {
+		return problem.Reason(reasons.MethodNotAllowed)
 	}
 	s, signedIn := authagent.FromContext(r.Context())
 	switch {
 	case !signedIn && answer.WantsHTML(r.Header["Accept"]):
-		redirect(w, h.policy.path())
+		answer.Redirect(w, h.policy.path())
 		return nil
 	case !signedIn:
 		return problem.NoSession
@@ -254,7 +251,7 @@ func (h *pageHandler) serveApproval(w http.ResponseWriter, r *http.Request) erro
 	if standing.State == Pending {
 		w.Header().Set("Retry-After", strconv.Itoa(int(actionRetry/time.Second)))
 	}
-	return writeJSON(w, standing)
+	return answer.WriteJSON(w, standing)
 }
 
 // show answers with a page, made before anything is written.
@@ -267,30 +264,6 @@ func (h *pageHandler) show(w http.ResponseWriter, t *template.Template, data any
 	w.Header().Set("Content-Security-Policy", h.security)
 	_, _ = w.Write(body.Bytes()) // an error means that the client has gone
 	return nil
-}
-
-func writeJSON(w http.ResponseWriter, v any) error {
-	body, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = w.Write(append(body, '\n'))
-	return nil
-}
-
-// redirect sends a browser on with 303, after which it always sends GET.
-func redirect(w http.ResponseWriter, target string) {
-	w.Header().Set("Location", target)
-	w.WriteHeader(http.StatusSeeOther)
-}
-
-func allow(w http.ResponseWriter, r *http.Request, methods ...string) error {
-	if slices.Contains(methods, r.Method) {
-		return nil
-	}
-	w.Header().Set("Allow", strings.Join(methods, ", "))
-	return problem.Reason("method_not_allowed")
 }
 
 // refuse answers with an error, from which a page leads back to this one.

@@ -1,6 +1,7 @@
 package grants
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,12 +12,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode"
 
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/logs"
 	"github.com/authagent-go/authagent/internal/sink"
+	"github.com/authagent-go/authagent/internal/wiring"
 )
 
 // A Policy is the [authagent.LinkPolicy] that asks the owner. Make one with
@@ -153,12 +154,12 @@ func (p *Policy) Check() error {
 		bad("Path: %q does not begin and end with one slash", p.Path)
 	}
 	for name := range p.Actions {
-		if !isAction(name) {
+		if !wiring.IsAction(name) {
 			bad("Actions: %q is not the name of an action", name)
 		}
 	}
 	for name := range p.Approvals {
-		if !isAction(name) {
+		if !wiring.IsAction(name) {
 			bad("Approvals: %q is not the name of an action", name)
 		}
 		if _, offered := p.Actions[name]; offered {
@@ -196,29 +197,26 @@ func (p *Policy) CheckAction(name string, each bool) error {
 	return nil
 }
 
-func isAction(name string) bool { return name != "" && !strings.ContainsFunc(name, unicode.IsSpace) }
+func (p *Policy) logger() *slog.Logger { return logs.Safe(cmp.Or(p.Logger, slog.Default())) }
 
-func (p *Policy) logger() *slog.Logger { return logs.Safe(or(p.Logger, slog.Default())) }
+func (p *Policy) path() string { return cmp.Or(p.Path, "/account/agents/") }
 
-func (p *Policy) path() string { return or(p.Path, "/account/agents/") }
+func (p *Policy) pendingFor() time.Duration { return cmp.Or(p.PendingFor, 24*time.Hour) }
 
-func (p *Policy) pendingFor() time.Duration { return or(p.PendingFor, 24*time.Hour) }
+func (p *Policy) approvedFor() time.Duration { return cmp.Or(p.ApprovedFor, 90*24*time.Hour) }
 
-func (p *Policy) approvedFor() time.Duration { return or(p.ApprovedFor, 90*24*time.Hour) }
+func (p *Policy) actionFor() time.Duration { return cmp.Or(p.ActionFor, time.Hour) }
+
+func (p *Policy) maxAgents() int { return cmp.Or(p.MaxAgents, 10) }
+
+func (p *Policy) maxNotices() int { return cmp.Or(p.MaxNotices, 3) }
+
+func (p *Policy) maxActions() int { return cmp.Or(p.MaxActions, 20) }
 
 // actionText is what a human is told that an action is.
 func (p *Policy) actionText(name string) string {
-	return or(p.words(name), strings.ReplaceAll(name, ":", ": "))
+	return cmp.Or(p.words(name), strings.ReplaceAll(name, ":", ": "))
 }
 
 // words are those that the site has for an action, if it has any.
-func (p *Policy) words(name string) string { return or(p.Actions[name], p.Approvals[name]) }
-
-// or returns value, or otherwise where value is zero.
-func or[T comparable](value, otherwise T) T {
-	var zero T
-	if value == zero {
-		return otherwise
-	}
-	return value
-}
+func (p *Policy) words(name string) string { return cmp.Or(p.Actions[name], p.Approvals[name]) }

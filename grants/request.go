@@ -1,6 +1,7 @@
 package grants
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/internal/panics"
 )
 
 // What an agent is told does not depend on whether there is an account, and the
@@ -73,7 +75,7 @@ func (p *Policy) file(ctx context.Context, r authagent.LinkRequest) error {
 		err = fmt.Errorf("find grants of account: %w", err)
 	}
 	var privileged bool
-	failed := protect(func() (err error) { privileged, err = p.isPrivileged(ctx, userID); return err })
+	failed := panics.Catch(func() (err error) { privileged, err = p.isPrivileged(ctx, userID); return err })
 	if r.User != nil {
 		err = errors.Join(err, failed)
 	}
@@ -135,7 +137,7 @@ func (p *Policy) refusal(r authagent.LinkRequest, all []Grant, privileged, faile
 	case p.OwnerStartedOnly:
 		return "only an owner may connect an agent (OwnerStartedOnly)"
 	case r.User == nil:
-		return or(r.NoUser, "there is no account to enter")
+		return cmp.Or(r.NoUser, "there is no account to enter")
 	case failed:
 		return "the store or Privileged failed"
 	case have >= 0 && all[have].Now() == Pending:
@@ -147,7 +149,7 @@ func (p *Policy) refusal(r authagent.LinkRequest, all []Grant, privileged, faile
 	case privileged:
 		return "the account is privileged"
 	}
-	return or(p.hasEnough(all), p.mayBeAsked(r.User.ID, all))
+	return cmp.Or(p.hasEnough(all), p.mayBeAsked(r.User.ID, all))
 }
 
 // write stores g, in the place of an expired request of the same agent, if there is
@@ -165,7 +167,7 @@ func (p *Policy) write(ctx context.Context, g, expired Grant) (Grant, error) {
 	case g.UserID == p.shadow.UserID:
 		change.ID, change.Version = have.ID, have.Version
 	default: // without an expired one, another instance was faster: a conflict
-		change.ID, change.Version = or(expired.ID, p.shadow.Agent.ID), expired.Version
+		change.ID, change.Version = cmp.Or(expired.ID, p.shadow.Agent.ID), expired.Version
 	}
 	changed, err := p.store.UpdateGrant(ctx, change)
 	switch {

@@ -1,6 +1,7 @@
 package grants
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,7 +36,7 @@ func (p *Policy) CheckSession(ctx context.Context, s *authagent.Session) error {
 		return problem.LinkRefused
 	}
 	s.Access, s.Actions = g.Access, g.Actions
-	network := or(limit.Network(s.RemoteAddr), s.RemoteAddr)
+	network := cmp.Or(limit.Network(s.RemoteAddr), s.RemoteAddr)
 	if p.touched.first(s.ID, network, now) {
 		p.touch(ctx, s, g, network, now)
 	}

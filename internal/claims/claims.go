@@ -46,7 +46,7 @@ func Email(s string) (normalized string, ok bool) {
 	if !found || !isLocal(local) || !isDomain(domain) {
 		return "", false
 	}
-	return lowerASCII(s), true
+	return LowerASCII(s), true
 }
 
 func isLocal(s string) bool {
@@ -90,7 +90,8 @@ func isAlnum(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
-func lowerASCII(s string) string {
+// LowerASCII lowers ASCII letters and leaves all others alone: some fold into ASCII ones.
+func LowerASCII(s string) string {
 	i := 0
 	for i < len(s) && (s[i] < 'A' || s[i] > 'Z') {
 		i++

@@ -12,6 +12,8 @@ import (
 	"path"
 	"strconv"
 	"strings"
+
+	"github.com/authagent-go/authagent/internal/answer"
 )
 
 // Label is what agents are told to look for.
@@ -212,8 +214,7 @@ func (s *Site) permission() string {
 func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("X-Content-Type-Options", "nosniff")
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		h.Set("Allow", "GET, HEAD")
+	if !answer.Allow(w, r, http.MethodGet, http.MethodHead) {
 		http.Error(w, "Method not allowed", http.StatusMethodNotAllowed)
 		return
 	}

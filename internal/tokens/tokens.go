@@ -13,11 +13,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"sync"
 	"time"
 
 	"github.com/authagent-go/authagent/internal/identity"
+	"github.com/authagent-go/authagent/internal/panics"
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/wire"
 )
@@ -251,15 +251,16 @@ func (k *Keeper) background(f func()) bool {
 }
 
 // protect calls f, and turns a panic into an error.
-func (k *Keeper) protect(step string, f func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			if err = ErrPanic; k.Hooks.Panicked != nil {
-				k.Hooks.Panicked(step, p, debug.Stack())
-			}
-		}
-	}()
-	return f()
+func (k *Keeper) protect(step string, f func() error) error {
+	err := panics.Catch(f)
+	caught, panicked := err.(*panics.Error)
+	if !panicked {
+		return err
+	}
+	if k.Hooks.Panicked != nil {
+		k.Hooks.Panicked(step, caught.Value, caught.Stack)
+	}
+	return ErrPanic
 }
 
 // maxRunning bounds what is done in the background at once; who finds no place

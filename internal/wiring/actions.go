@@ -1,11 +1,16 @@
-// Package wiring remembers which actions the routes of a site are guarded by, so
-// that a name which nobody can ever allow is found.
+// Package wiring knows the names of actions, and remembers which of them the routes of
+// a site are guarded by, so that a name which nobody can ever allow is found.
 package wiring
 
 import (
 	"errors"
+	"strings"
 	"sync"
+	"unicode"
 )
+
+// IsAction reports whether name can name an action.
+func IsAction(name string) bool { return name != "" && !strings.ContainsFunc(name, unicode.IsSpace) }
 
 // maxActions bounds what is remembered for a site that makes guards at run time.
 const maxActions = 4096
