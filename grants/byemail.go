@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/problem"
@@ -21,10 +22,26 @@ type EmailApproval struct {
 	Domains []string // of the address, in ASCII; case does not matter
 }
 
+// check reports every setting that is wrong.
+func (e *EmailApproval) check() error {
+	var errs []error
+	for _, setting := range [...]struct {
+		name string
+		list []string
+	}{{"Issuers", e.Issuers}, {"Domains", e.Domains}} {
+		if len(setting.list) == 0 || slices.ContainsFunc(setting.list, func(s string) bool { return s == "" || strings.Contains(s, "*") }) {
+			errs = append(errs, fmt.Errorf("grants: DangerouslyApproveByEmail: %s has to be a list of exact names", setting.name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// covers reports whether r is let in without its owner, whose account r.User is.
 func (e *EmailApproval) covers(r authagent.LinkRequest) bool {
 	return e != nil && r.User.EmailVerified && slices.Contains(e.Issuers, r.Agent.Issuer) && hasDomain(e.Domains, r.Email)
 }
 
+// approveByEmail lets an agent in without its owner, or has the owner asked.
 func (p *Policy) approveByEmail(ctx context.Context, r authagent.LinkRequest) (authagent.Principal, error) {
 	if err := p.filing.take(ctx); err != nil {
 		return authagent.Principal{}, err
@@ -47,7 +64,12 @@ func (p *Policy) approveByEmail(ctx context.Context, r authagent.LinkRequest) (a
 		p.dropped(ctx, r, refusal)
 		return authagent.Principal{}, problem.ApprovalNeeded
 	}
-	want := p.newGrant(r, Approved, p.approvedFor())
+	return p.giveByEmail(ctx, r)
+}
+
+// giveByEmail lets an agent in for which nothing speaks against it.
+func (p *Policy) giveByEmail(ctx context.Context, r authagent.LinkRequest) (authagent.Principal, error) {
+	want := newGrant(r, Approved, p.approvedFor())
 	g, created, err := p.claimNew(ctx, want)
 	switch {
 	case err != nil:
@@ -77,11 +99,11 @@ func (p *Policy) approveByEmail(ctx context.Context, r authagent.LinkRequest) (a
 // whatever scenario, or the owner of another account has let it in: then no address
 // lets it into this one.
 func (p *Policy) stopped(ctx context.Context, r authagent.LinkRequest) (bool, error) {
-	all, err := p.store.AgentGrants(ctx, r.Agent)
+	all, err := p.agentGrants(ctx, r.Agent)
 	if err != nil {
-		return false, fmt.Errorf("grants: find grants of agent: %w", err)
+		return false, err
 	}
 	return heldElsewhere(all, Grant{UserID: r.User.ID, Subject: r.Subject}) || slices.ContainsFunc(all, func(g Grant) bool {
-		return g.UserID == r.User.ID && (g.State == Denied || g.State == Revoked || g.State == Suspended)
+		return g.UserID == r.User.ID && g.State.isNo()
 	}), nil
 }

@@ -38,10 +38,10 @@ func (p *Policy) claimNew(ctx context.Context, g Grant) (have Grant, created boo
 
 // alone returns an error if another account holds the agent of g.
 func (p *Policy) alone(ctx context.Context, g Grant) error {
-	all, err := p.store.AgentGrants(ctx, g.Agent)
+	all, err := p.agentGrants(ctx, g.Agent)
 	switch {
 	case err != nil:
-		return fmt.Errorf("grants: find grants of agent: %w", err)
+		return err
 	case heldElsewhere(all, g):
 		return errElsewhere
 	}

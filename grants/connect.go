@@ -23,50 +23,28 @@ func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error
 		return err
 	}
 	defer p.filing.give()
-	all, err := p.store.AgentGrants(ctx, r.Agent)
+	all, err := p.agentGrants(ctx, r.Agent)
 	if err != nil {
-		return fmt.Errorf("grants: find grants of agent: %w", err)
+		return err
 	}
-	have := slices.IndexFunc(all, func(g Grant) bool { return g.UserID == r.User.ID && same(r)(g) })
-	want := p.newGrant(r, Approved, p.approvedFor())
+	want := newGrant(r, Approved, p.approvedFor())
 	if heldElsewhere(all, want) {
 		return errElsewhere
 	}
-	approved := have >= 0 && all[have].Now() == Approved
-	if have >= 0 {
-		want.ID, want.Version, want.RequestedAt = all[have].ID, all[have].Version, all[have].RequestedAt
-		want.Era = all[have].anew()
-		if approved { // to connect it once more changes nothing that the owner has chosen
-			want.Access, want.Actions, want.ExpiresAt = all[have].Access, all[have].Actions, all[have].ExpiresAt
-		}
+	var have Grant // of the same agent in the same account, if there is one
+	if i := slices.IndexFunc(all, func(g Grant) bool { return g.UserID == r.User.ID && same(r)(g) }); i >= 0 {
+		have = all[i]
+	}
+	approved := have.Now() == Approved
+	if have.ID != "" {
+		want = have.connected(want, approved)
 	}
 	if !approved {
-		switch refusal, err := p.mayHaveAnother(ctx, r.User.ID); {
-		case err != nil:
-			return err
-		case refusal != "":
-			return fmt.Errorf("grants: %s: %w", refusal, problem.LinkRefused)
-		}
-	}
-	if have >= 0 && !approved {
-		if err := p.forgetActions(ctx, want); err != nil {
+		if err := p.mayConnect(ctx, have, want); err != nil {
 			return err
 		}
 	}
-	var claimed Grant
-	if have >= 0 {
-		claimed, err = p.claim(ctx, all[have])
-	} else {
-		var created bool
-		if claimed, created, err = p.claimNew(ctx, want); err == nil && !created {
-			err = authagent.ErrConflict
-		}
-	}
-	if err == nil {
-		want.Version = claimed.Version
-		want, err = p.store.UpdateGrant(ctx, want)
-	}
-	if errors.Is(err, authagent.ErrConflict) {
+	if want, err = p.connect(ctx, have, want); errors.Is(err, authagent.ErrConflict) {
 		err = problem.Conflict // for the human, who can try again
 	}
 	if err != nil {
@@ -74,4 +52,41 @@ func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error
 	}
 	p.changed(ctx, EventApproved, want, r.User.ID)
 	return nil
+}
+
+// connected is the new grant in the place of g. To connect an agent once more that is
+// approved changes nothing that the owner has chosen.
+func (g Grant) connected(anew Grant, approved bool) Grant {
+	anew.ID, anew.Version, anew.RequestedAt, anew.Era = g.ID, g.Version, g.RequestedAt, g.anew()
+	if approved {
+		anew.Access, anew.Actions, anew.ExpiresAt = g.Access, g.Actions, g.ExpiresAt
+	}
+	return anew
+}
+
+// mayConnect refuses an agent for which there is no room, and forgets what it asked for
+// when it was let in before.
+func (p *Policy) mayConnect(ctx context.Context, have, want Grant) error {
+	if err := p.mayLetIn(ctx, want.UserID); err != nil || have.ID == "" {
+		return err
+	}
+	return p.forgetActions(ctx, want)
+}
+
+// connect claims the agent and stores want, in the place of have if there is one.
+func (p *Policy) connect(ctx context.Context, have, want Grant) (_ Grant, err error) {
+	claimed, created := have, true
+	if have.ID != "" {
+		claimed, err = p.claim(ctx, have)
+	} else {
+		claimed, created, err = p.claimNew(ctx, want)
+	}
+	switch {
+	case err != nil:
+		return want, err
+	case !created:
+		return want, authagent.ErrConflict
+	}
+	want.Version = claimed.Version
+	return p.store.UpdateGrant(ctx, want)
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/audit"
-	"github.com/authagent-go/authagent/problem"
 )
 
 // ErrExpired says that what was to be decided has expired.
@@ -72,8 +71,6 @@ func (p *Policy) Decide(ctx context.Context, userID string, d Decision) (Grant, 
 		if err := p.forgetActions(ctx, g); err != nil {
 			return g, err
 		}
-	}
-	if event == EventApproved {
 		if have, err = p.claim(ctx, have); err != nil {
 			return g, err
 		}
@@ -133,18 +130,8 @@ func (p *Policy) applyApproval(g *Grant, d Decision, from State) (audit.Name, er
 
 // mayApprove refuses what has come to be impossible since the agent asked.
 func (p *Policy) mayApprove(ctx context.Context, g Grant) error {
-	all, err := p.store.AgentGrants(ctx, g.Agent)
-	if err != nil {
-		return fmt.Errorf("grants: find grants of agent: %w", err)
-	}
-	if heldElsewhere(all, g) {
-		return errElsewhere
-	}
-	switch refusal, err := p.mayHaveAnother(ctx, g.UserID); {
-	case err != nil:
+	if err := p.alone(ctx, g); err != nil {
 		return err
-	case refusal != "":
-		return fmt.Errorf("grants: %s: %w", refusal, problem.LinkRefused)
 	}
-	return nil
+	return p.mayLetIn(ctx, g.UserID)
 }

@@ -12,9 +12,9 @@ import (
 // RevokeAll revokes every grant of an account that could let an agent in, now or
 // later, and denies every request. It goes on after an error, and returns all.
 func (p *Policy) RevokeAll(ctx context.Context, userID string) error {
-	all, err := p.store.OwnerGrants(ctx, userID)
+	all, err := p.ownerGrants(ctx, userID)
 	if err != nil {
-		return fmt.Errorf("grants: find grants of account: %w", err)
+		return err
 	}
 	var errs []error
 	for _, g := range all {

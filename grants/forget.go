@@ -26,9 +26,9 @@ type UserEraser interface {
 //
 // [authagent.RelyingParty.ForgetAgent] calls it, and frees the agent elsewhere too.
 func (p *Policy) ForgetAgent(ctx context.Context, humanID string, agent authagent.Agent) error {
-	all, err := p.store.AgentGrants(ctx, agent)
+	all, err := p.agentGrants(ctx, agent)
 	if err != nil {
-		return fmt.Errorf("grants: find grants of agent: %w", err)
+		return err
 	}
 	var errs []error
 	for _, g := range all {
@@ -70,9 +70,9 @@ func (p *Policy) ForgetUser(ctx context.Context, humanID, userID string) error {
 		return err
 	}
 	defer p.filing.give()
-	all, err := p.store.OwnerGrants(ctx, userID)
+	all, err := p.ownerGrants(ctx, userID)
 	if err != nil {
-		return fmt.Errorf("grants: find grants of account: %w", err)
+		return err
 	}
 	var errs []error
 	for _, g := range all {

@@ -59,6 +59,16 @@ type Grant struct {
 	Era int64 `json:"era,omitempty"`
 }
 
+// What a state means is in the methods below. How one leads to another is in Policy.apply,
+// and what owners read of it is in the page's template.
+
+// enters reports whether an agent enters by a grant in state s, or would if its owner had
+// not suspended it. See EntryFinder.
+func (s State) enters() bool { return s == Approved || s == Suspended }
+
+// isNo reports whether the owner has said no, for now or for good.
+func (s State) isNo() bool { return s == Denied || s == Revoked || s == Suspended }
+
 // Now returns the grant's state at this moment: a pending or approved grant whose time
 // is over is Expired. A suspended one stays Suspended: its owner's no has no end.
 func (g Grant) Now() State { return g.at(time.Now()) }
@@ -105,7 +115,7 @@ func (g Grant) holds() bool {
 // in the place of an approval that has run out keeps the time of that, which is before
 // its own.
 func (g Grant) letIn() bool {
-	return g.State == Approved || g.State == Suspended ||
+	return g.State.enters() ||
 		g.State == Pending && !g.DecidedAt.IsZero() && g.DecidedAt.Before(g.RequestedAt)
 }
 
@@ -130,6 +140,24 @@ func (g Grant) claim() Grant {
 
 func (g Grant) link() authagent.Principal {
 	return authagent.Principal{UserID: g.UserID, Access: g.Access, Actions: g.Actions, GrantID: g.ID, GrantEra: g.Era}
+}
+
+// newGrant is the grant of the agent that r is about, for the account r.User.
+func newGrant(r authagent.LinkRequest, state State, lifetime time.Duration) Grant {
+	now := time.Now()
+	g := Grant{
+		ID: newID(), Version: 1, Agent: r.Agent, Subject: r.Subject, Scenario: r.Scenario, UserID: r.User.ID, State: state, Access: authagent.AccessRead,
+		Name: r.Name, Model: r.Model, Email: r.Email, RequestedAt: now, RequestedFrom: r.RemoteAddr, ExpiresAt: now.Add(lifetime),
+	}
+	if state == Approved {
+		g.DecidedAt = now
+	}
+	return g
+}
+
+// same finds the grant that r would have.
+func same(r authagent.LinkRequest) func(Grant) bool {
+	return func(g Grant) bool { return g.Agent == r.Agent && g.Subject == r.Subject && g.Scenario == r.Scenario }
 }
 
 func newID() string { return strings.ToLower(rand.Text()) }

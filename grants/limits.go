@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // In askedFor, an owner is asked at most askedTimes as often as MaxNotices says.
@@ -23,11 +24,22 @@ func (p *Policy) mayHaveAnother(ctx context.Context, userID string) (refusal str
 	case privileged:
 		return "the account is privileged", nil
 	}
-	all, err := p.store.OwnerGrants(ctx, userID)
+	all, err := p.ownerGrants(ctx, userID)
 	if err != nil {
-		return "", fmt.Errorf("grants: find grants of account: %w", err)
+		return "", err
 	}
 	return p.hasEnough(all), nil
+}
+
+// mayLetIn refuses what mayHaveAnother says something against.
+func (p *Policy) mayLetIn(ctx context.Context, userID string) error {
+	switch refusal, err := p.mayHaveAnother(ctx, userID); {
+	case err != nil:
+		return err
+	case refusal != "":
+		return fmt.Errorf("grants: %s: %w", refusal, problem.LinkRefused)
+	}
+	return nil
 }
 
 // hasEnough says why an account that has all these grants may have no further

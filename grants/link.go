@@ -34,7 +34,7 @@ func (p *Policy) Link(ctx context.Context, r authagent.LinkRequest) (authagent.P
 func (p *Policy) linked(ctx context.Context, r authagent.LinkRequest) (authagent.Principal, error) {
 	all, err := p.entries(ctx, r.Agent)
 	if err != nil {
-		return authagent.Principal{}, fmt.Errorf("grants: find grants of agent: %w", err)
+		return authagent.Principal{}, err
 	}
 	switch g, found, err := inForce(all, r); {
 	case err != nil:
@@ -55,14 +55,6 @@ func (p *Policy) linked(ctx context.Context, r authagent.LinkRequest) (authagent
 	}
 }
 
-// entries returns the grants by which an agent may be able to enter.
-func (p *Policy) entries(ctx context.Context, agent authagent.Agent) ([]Grant, error) {
-	if finder, ok := p.store.(EntryFinder); ok {
-		return finder.Entries(ctx, agent)
-	}
-	return p.store.AgentGrants(ctx, agent)
-}
-
 func (p *Policy) isPrivileged(ctx context.Context, userID string) (bool, error) {
 	if p.Privileged == nil {
 		return false, nil
@@ -81,7 +73,7 @@ func (p *Policy) isPrivileged(ctx context.Context, userID string) (bool, error) 
 // A grant for another user of the server, or from when that was not kept, is none.
 func inForce(all []Grant, r authagent.LinkRequest) (only Grant, found bool, err error) {
 	for _, g := range all {
-		if state := g.Now(); g.Scenario != r.Scenario || g.Subject != r.Subject || state != Approved && state != Suspended {
+		if g.Scenario != r.Scenario || g.Subject != r.Subject || !g.Now().enters() {
 			continue
 		}
 		if found && g.UserID != only.UserID {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"html/template"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -153,12 +154,12 @@ func (p *Policy) Check() error {
 	if p.Path != "" && (!strings.HasPrefix(p.Path, "/") || !strings.HasSuffix(p.Path, "/") || strings.HasPrefix(p.Path, "//")) {
 		bad("Path: %q does not begin and end with one slash", p.Path)
 	}
-	for name := range p.Actions {
+	for _, name := range slices.Sorted(maps.Keys(p.Actions)) {
 		if !wiring.IsAction(name) {
 			bad("Actions: %q is not the name of an action", name)
 		}
 	}
-	for name := range p.Approvals {
+	for _, name := range slices.Sorted(maps.Keys(p.Approvals)) {
 		if !wiring.IsAction(name) {
 			bad("Approvals: %q is not the name of an action", name)
 		}
@@ -167,11 +168,7 @@ func (p *Policy) Check() error {
 		}
 	}
 	if e := p.DangerouslyApproveByEmail; e != nil {
-		for name, list := range map[string][]string{"Issuers": e.Issuers, "Domains": e.Domains} {
-			if len(list) == 0 || slices.ContainsFunc(list, func(s string) bool { return s == "" || strings.Contains(s, "*") }) {
-				bad("DangerouslyApproveByEmail: %s has to be a list of exact names", name)
-			}
-		}
+		errs = append(errs, e.check())
 		p.logger().Warn("grants: agents are admitted by their owner's e-mail address alone (DangerouslyApproveByEmail)",
 			"issuers", e.Issuers, "domains", e.Domains)
 	}

@@ -66,34 +66,15 @@ func (p *Policy) fileAll() {
 // agent and within limits, or does the same work in vain. The caller has the turn
 // of p.filing.
 func (p *Policy) file(ctx context.Context, r authagent.LinkRequest) error {
-	userID := p.shadow.UserID
-	if r.User != nil {
-		userID = r.User.ID
-	}
-	all, err := p.store.OwnerGrants(ctx, userID)
-	if err != nil {
-		err = fmt.Errorf("find grants of account: %w", err)
-	}
-	var privileged bool
-	failed := panics.Catch(func() (err error) { privileged, err = p.isPrivileged(ctx, userID); return err })
-	if r.User != nil {
-		err = errors.Join(err, failed)
-	}
+	all, privileged, err := p.look(ctx, r)
 	refusal := p.refusal(r, all, privileged, err != nil)
 	want, have := p.shadow, Grant{}
 	want.RequestedAt, want.ExpiresAt = time.Now(), time.Now()
 	if refusal == "" {
-		want = p.newGrant(r, Pending, p.pendingFor())
-		if i := slices.IndexFunc(all, same(r)); i >= 0 {
-			have = all[i]
-			want.Era = have.anew()
-			if have.letIn() {
-				want.DecidedAt = have.DecidedAt // so that it goes on holding the agent
-			}
-		}
+		want, have = p.asFiled(r, all)
 	}
-	g, err2 := p.write(ctx, want, have)
-	switch err = errors.Join(err, err2); {
+	g, failed := p.write(ctx, want, have)
+	switch err = errors.Join(err, failed); {
 	case refusal != "":
 	case errors.Is(err, authagent.ErrConflict):
 		refusal, err = "another instance has filed it", nil
@@ -112,21 +93,36 @@ func (p *Policy) file(ctx context.Context, r authagent.LinkRequest) error {
 	return nil
 }
 
-func (p *Policy) newGrant(r authagent.LinkRequest, state State, lifetime time.Duration) Grant {
-	now := time.Now()
-	g := Grant{
-		ID: newID(), Version: 1, Agent: r.Agent, Subject: r.Subject, Scenario: r.Scenario, UserID: r.User.ID, State: state, Access: authagent.AccessRead,
-		Name: r.Name, Model: r.Model, Email: r.Email, RequestedAt: now, RequestedFrom: r.RemoteAddr, ExpiresAt: now.Add(lifetime),
+// look returns all grants for the account that a request is for, and whether it is
+// privileged. Without an account it looks at the shadow's, which tells nothing.
+func (p *Policy) look(ctx context.Context, r authagent.LinkRequest) (all []Grant, privileged bool, err error) {
+	userID := p.shadow.UserID
+	if r.User != nil {
+		userID = r.User.ID
 	}
-	if state == Approved {
-		g.DecidedAt = now
+	all, err = p.store.OwnerGrants(ctx, userID)
+	if err != nil {
+		err = fmt.Errorf("find grants of account: %w", err)
 	}
-	return g
+	failed := panics.Catch(func() (err error) { privileged, err = p.isPrivileged(ctx, userID); return err })
+	if r.User != nil {
+		err = errors.Join(err, failed)
+	}
+	return all, privileged, err
 }
 
-// same finds the grant that r would have.
-func same(r authagent.LinkRequest) func(Grant) bool {
-	return func(g Grant) bool { return g.Agent == r.Agent && g.Subject == r.Subject && g.Scenario == r.Scenario }
+// asFiled is the grant that a request is filed as, and the one whose place it takes, if
+// any.
+func (p *Policy) asFiled(r authagent.LinkRequest, all []Grant) (want, have Grant) {
+	want = newGrant(r, Pending, p.pendingFor())
+	if i := slices.IndexFunc(all, same(r)); i >= 0 {
+		have = all[i]
+		want.Era = have.anew()
+		if have.letIn() {
+			want.DecidedAt = have.DecidedAt // so that it goes on holding the agent
+		}
+	}
+	return want, have
 }
 
 // refusal says why a request is not put before the owner of the account, which has

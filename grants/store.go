@@ -2,6 +2,7 @@ package grants
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/authagent-go/authagent"
@@ -148,4 +149,35 @@ type RuleStore interface {
 
 	// SetRules replaces the rules.
 	SetRules(ctx context.Context, r Rules) error
+}
+
+// agentGrants returns all grants of an agent.
+func (p *Policy) agentGrants(ctx context.Context, agent authagent.Agent) ([]Grant, error) {
+	all, err := p.store.AgentGrants(ctx, agent)
+	if err != nil {
+		return nil, fmt.Errorf("grants: find grants of agent: %w", err)
+	}
+	return all, nil
+}
+
+// entries returns the grants by which an agent may be able to enter.
+func (p *Policy) entries(ctx context.Context, agent authagent.Agent) ([]Grant, error) {
+	finder, ok := p.store.(EntryFinder)
+	if !ok {
+		return p.agentGrants(ctx, agent)
+	}
+	all, err := finder.Entries(ctx, agent)
+	if err != nil {
+		return nil, fmt.Errorf("grants: find grants of agent: %w", err)
+	}
+	return all, nil
+}
+
+// ownerGrants returns all grants for an account.
+func (p *Policy) ownerGrants(ctx context.Context, userID string) ([]Grant, error) {
+	all, err := p.store.OwnerGrants(ctx, userID)
+	if err != nil {
+		return nil, fmt.Errorf("grants: find grants of account: %w", err)
+	}
+	return all, nil
 }
