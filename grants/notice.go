@@ -42,30 +42,52 @@ func (n Notice) text() string {
 	case n.Approval != nil:
 		agent = named(n.Approval.Agent.ID)
 	}
-	switch n.Kind {
-	case EventPending:
-		return "The " + agent + " asks to act in your account. Nothing is open to it unless you approve it."
-	case EventApproved:
-		return "The " + agent + " may now act in your account."
-	case EventChanged:
-		return "What the " + agent + " may do in your account has been changed."
-	case EventDenied:
-		return "The " + agent + " was refused."
-	case EventSuspended:
-		return "The " + agent + " has been stopped: its owner's e-mail address has changed, or you suspended it. Approve it anew if it is still yours."
-	case EventRevoked:
-		return "The " + agent + " may no longer act in your account."
-	case EventActionAsked:
-		if n.Action != "" {
-			return "The " + agent + " wants to do something that needs your approval: " + n.Action + "."
-		}
-		return "The " + agent + " wants to do something that needs your approval."
-	case EventFirstUse:
-		return "The " + agent + " acts in your account for the first time."
-	case EventNewNetwork:
-		return "The " + agent + " acts in your account from a new network address."
+	_, text := telling(n.Kind)
+	text = strings.Replace(text, "AGENT", agent, 1)
+	if n.Kind == EventActionAsked && n.Action != "" {
+		text = strings.TrimSuffix(text, ".") + ": " + n.Action + "."
 	}
-	return "There is news about the " + agent + "."
+	return text
+}
+
+// A rank says in which order notices are told.
+type rank int
+
+const (
+	rankChange rank = iota // something has changed in the account
+	rankWaits              // something waits for its owner
+	rankNews
+)
+
+func (n Notice) rank() rank {
+	r, _ := telling(n.Kind)
+	return r
+}
+
+// telling says how an owner is told of a kind of event: when, and in which words. AGENT
+// stands for the agent.
+func telling(kind audit.Name) (rank, string) {
+	switch kind {
+	case EventPending:
+		return rankWaits, "The AGENT asks to act in your account. Nothing is open to it unless you approve it."
+	case EventApproved:
+		return rankChange, "The AGENT may now act in your account."
+	case EventChanged:
+		return rankChange, "What the AGENT may do in your account has been changed."
+	case EventDenied:
+		return rankNews, "The AGENT was refused."
+	case EventSuspended:
+		return rankChange, "The AGENT has been stopped: its owner's e-mail address has changed, or you suspended it. Approve it anew if it is still yours."
+	case EventRevoked:
+		return rankChange, "The AGENT may no longer act in your account."
+	case EventActionAsked:
+		return rankWaits, "The AGENT wants to do something that needs your approval."
+	case EventFirstUse:
+		return rankNews, "The AGENT acts in your account for the first time."
+	case EventNewNetwork:
+		return rankNews, "The AGENT acts in your account from a new network address."
+	}
+	return rankNews, "There is news about the AGENT."
 }
 
 // maxNamed is how long an ID may be that is named in a mail.
@@ -82,16 +104,4 @@ func named(id string) string {
 		return "agent"
 	}
 	return "agent " + id
-}
-
-// rank says in which order notices are told: first what has changed in an account,
-// then what waits for its owner, then the rest.
-func (n Notice) rank() int {
-	switch n.Kind {
-	case EventApproved, EventChanged, EventSuspended, EventRevoked:
-		return 0
-	case EventPending, EventActionAsked:
-		return 1
-	}
-	return 2
 }

@@ -1,6 +1,7 @@
 package grants
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,22 +50,33 @@ func (p *Policy) Overview(ctx context.Context, userID string) (o Overview, err e
 		approved[g.ID] = g.Now() == Approved
 	}
 	sessions = slices.DeleteFunc(sessions, func(s Activity) bool { return !approved[s.GrantID] })
-	slices.SortFunc(sessions, func(a, b Activity) int { return b.SeenAt.Compare(a.SeenAt) })
+	slices.SortFunc(sessions, laterSeen)
 	o.Sessions, o.MoreSessions = shownSessions(sessions)
-	slices.SortFunc(o.Grants, func(a, b Grant) int {
-		if (a.State == Pending) != (b.State == Pending) {
-			if a.State == Pending {
-				return -1
-			}
-			return 1
-		}
-		if c := b.DecidedAt.Compare(a.DecidedAt); c != 0 {
-			return c
-		}
-		return b.RequestedAt.Compare(a.RequestedAt)
-	})
-	slices.SortFunc(o.Approvals, func(a, b Approval) int { return a.RequestedAt.Compare(b.RequestedAt) })
+	o.sort()
 	return o, nil
+}
+
+// sort puts what stores return in no order into one that is the same each time.
+func (o *Overview) sort() {
+	slices.SortFunc(o.Grants, func(a, b Grant) int {
+		return cmp.Or(
+			cmp.Compare(a.place(), b.place()), b.DecidedAt.Compare(a.DecidedAt), b.RequestedAt.Compare(a.RequestedAt), cmp.Compare(a.ID, b.ID),
+		)
+	})
+	slices.SortFunc(o.Approvals, func(a, b Approval) int { return cmp.Or(a.RequestedAt.Compare(b.RequestedAt), cmp.Compare(a.ID, b.ID)) })
+	slices.SortFunc(o.Uses, func(a, b LastUse) int { return cmp.Or(b.SeenAt.Compare(a.SeenAt), cmp.Compare(a.GrantID, b.GrantID)) })
+}
+
+// place puts those that wait first.
+func (g Grant) place() int {
+	if g.State == Pending {
+		return 0
+	}
+	return 1
+}
+
+func laterSeen(a, b Activity) int {
+	return cmp.Or(b.SeenAt.Compare(a.SeenAt), cmp.Compare(a.SessionID, b.SessionID))
 }
 
 // shownSessions returns the first sessions of each grant, and how many more there are.

@@ -1,6 +1,7 @@
 package memstore
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -70,13 +71,18 @@ func cloneGrant(g grants.Grant) grants.Grant {
 	return g
 }
 
-// pick returns a copy of each of all that matches.
+// pick returns a copy of each of all that matches, in the order of their keys.
 func pick[T any](all map[string]T, match func(T) bool, clone func(T) T) []T {
-	var found []T
-	for _, v := range all {
+	var keys []string
+	for key, v := range all {
 		if match(v) {
-			found = append(found, clone(v))
+			keys = append(keys, key)
 		}
+	}
+	slices.Sort(keys)
+	var found []T
+	for _, key := range keys {
+		found = append(found, clone(all[key]))
 	}
 	return found
 }
@@ -224,18 +230,17 @@ func (m *Grants) OwnerUses(_ context.Context, userID string) ([]grants.LastUse, 
 	defer m.mu.RUnlock()
 	var uses []grants.LastUse
 	for id, networks := range m.networks {
-		if m.grants[id].UserID != userID {
-			continue
+		if m.grants[id].UserID == userID {
+			uses = append(uses, slices.MaxFunc(slices.Collect(maps.Values(networks)), earlier))
 		}
-		var last grants.LastUse
-		for _, use := range networks {
-			if use.SeenAt.After(last.SeenAt) {
-				last = use
-			}
-		}
-		uses = append(uses, last)
 	}
+	slices.SortFunc(uses, func(a, b grants.LastUse) int { return cmp.Compare(a.GrantID, b.GrantID) })
 	return uses, nil
+}
+
+// earlier compares uses by time, and those of one moment by address.
+func earlier(a, b grants.LastUse) int {
+	return cmp.Or(a.SeenAt.Compare(b.SeenAt), cmp.Compare(a.RemoteAddr, b.RemoteAddr))
 }
 
 func same[T any](v T) T { return v }
