@@ -164,7 +164,7 @@ func (p *Policy) rests(ctx context.Context, a Approval) (bool, error) {
 }
 
 // approvalPath is where an agent can look at how an approval stands.
-func (p *Policy) approvalPath(id string) string { return p.path() + "approvals/" + id }
+func (p *Policy) approvalPath(id string) string { return p.path() + approvalsPath + id }
 
 // asked tells the owner of an approval that is new.
 func (p *Policy) asked(ctx context.Context, a Approval) error {

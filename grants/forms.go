@@ -10,55 +10,72 @@ import (
 	"github.com/authagent-go/authagent/problem"
 )
 
-// A change is something that a human has posted a form for. It returns the code
-// of what was done, for Page.Done, and what has become of it.
-type change func(r *http.Request, human string) (done string, result any, err error)
+// A form is a change that the page has a button for.
+type form struct {
+	path string // below the page's, as the button's form or formaction has it
+	done string // what was done then, for Page.Done
+	post posted // nil where something else than this file serves the path
+}
 
-func (h *pageHandler) allChanges() map[string]change {
-	return map[string]change{
-		"approve":           h.decide(Approved, "approved"),
-		"change":            h.decide(Approved, "changed"),
-		"deny":              h.decide(Denied, "denied"),
-		"suspend":           h.decide(Suspended, "suspended"),
-		"revoke":            h.decide(Revoked, "revoked"),
-		"revoke-all":        h.revokeAll,
-		"end-session":       h.endSession,
-		"approvals/approve": h.decideAction(true, "action-approved"),
-		"approvals/deny":    h.decideAction(false, "action-denied"),
+// A posted form does what a human has decided, and returns what has become of it.
+type posted func(r *http.Request, human string) (result any, err error)
+
+// allForms are all that a human can post. What each needs stands in the comment of
+// Handler, and what the page says when it is done in its template, by the code.
+func (h *pageHandler) allForms() []form {
+	return []form{
+		{"approve", "approved", h.decide(Approved)},
+		{"change", "changed", h.decide(Approved)},
+		{"deny", "denied", h.decide(Denied)},
+		{"suspend", "suspended", h.decide(Suspended)},
+		{"revoke", "revoked", h.decide(Revoked)},
+		{"revoke-all", "revoked-all", h.revokeAll},
+		{"end-session", "session-ended", h.endSession},
+		{connectPath, doneConnected, nil},
+		{approvalsPath + "approve", "action-approved", h.decideAction(true)},
+		{approvalsPath + "deny", "action-denied", h.decideAction(false)},
 	}
 }
 
-const doneConnected = "connected"
+const (
+	connectPath   = "connect"    // see pageHandler.connect
+	approvalsPath = "approvals/" // also of how an approval stands, see pageHandler.approvalID
+	doneConnected = "connected"
+)
 
-// doneCode returns what the query says was done, if it is something that can be:
-// anybody can write a link with anything.
-func doneCode(r *http.Request) string {
-	code := r.URL.Query().Get("done")
-	known := []string{
-		"approved", "changed", "denied", "suspended", "revoked", "revoked-all", "session-ended", "action-approved", "action-denied",
-		doneConnected,
+// form returns the form that is posted to a path below the page's.
+func (h *pageHandler) form(path string) (form, bool) {
+	i := slices.IndexFunc(h.forms, func(f form) bool { return f.path == path })
+	if i < 0 {
+		return form{}, false
 	}
-	if slices.Contains(known, code) {
+	return h.forms[i], true
+}
+
+// done returns what the query says was done, if it is something that can be: anybody
+// can write a link with anything.
+func (h *pageHandler) done(r *http.Request) string {
+	code := r.URL.Query().Get("done")
+	if slices.ContainsFunc(h.forms, func(f form) bool { return f.done == code }) {
 		return code
 	}
 	return ""
 }
 
-// decide returns the change that decides about a grant.
-func (h *pageHandler) decide(state State, done string) change {
-	return func(r *http.Request, human string) (string, any, error) {
+// decide returns the form that decides about a grant.
+func (h *pageHandler) decide(state State) posted {
+	return func(r *http.Request, human string) (any, error) {
 		d := Decision{State: state}
 		var err error
 		if d.GrantID, d.Version, err = seenVersion(r); err != nil {
-			return "", nil, err
+			return nil, err
 		}
 		if state == Approved {
 			if err := h.readPermission(r, &d); err != nil {
-				return "", nil, err
+				return nil, err
 			}
 		}
-		g, err := h.policy.Decide(r.Context(), human, d)
-		return done, g, err
+		return h.policy.Decide(r.Context(), human, d)
 	}
 }
 
@@ -91,34 +108,39 @@ func (h *pageHandler) readPermission(r *http.Request, d *Decision) error {
 	return nil
 }
 
-func (h *pageHandler) revokeAll(r *http.Request, human string) (string, any, error) {
+func (h *pageHandler) revokeAll(r *http.Request, human string) (any, error) {
 	if err := h.policy.RevokeAll(r.Context(), human); err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	overview, err := h.policy.Overview(r.Context(), human)
-	return "revoked-all", h.policy.newOverviewJSON(overview), err
+	return h.overview(r, human)
 }
 
-func (h *pageHandler) endSession(r *http.Request, human string) (string, any, error) {
+// overview is what has become of all, for a form that is not about one grant.
+func (h *pageHandler) overview(r *http.Request, human string) (any, error) {
+	overview, err := h.policy.Overview(r.Context(), human)
+	return h.policy.newOverviewJSON(overview), err
+}
+
+func (h *pageHandler) endSession(r *http.Request, human string) (any, error) {
 	id, err := field(r, "session")
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
 	if err := h.policy.EndSession(r.Context(), h.rp, human, id); err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	overview, err := h.policy.Overview(r.Context(), human)
-	return "session-ended", h.policy.newOverviewJSON(overview), err
+	return h.overview(r, human)
 }
 
-func (h *pageHandler) decideAction(approve bool, done string) change {
-	return func(r *http.Request, human string) (string, any, error) {
+// decideAction returns the form that decides about a single action.
+func (h *pageHandler) decideAction(approve bool) posted {
+	return func(r *http.Request, human string) (any, error) {
 		id, version, err := seenVersion(r)
 		if err != nil {
-			return "", nil, err
+			return nil, err
 		}
 		a, err := h.policy.DecideAction(r.Context(), human, id, version, approve)
-		return done, h.policy.newApprovalJSON(a), err
+		return h.policy.newApprovalJSON(a), err
 	}
 }
 

@@ -69,7 +69,7 @@ func Handler(p *Policy, rp *authagent.RelyingParty) http.Handler {
 	} else {
 		h.security = answer.Policy(sources + " 'self'; img-src 'self'; font-src 'self'")
 	}
-	h.changes = h.allChanges()
+	h.forms = h.allForms()
 	owners, agents := rp.RequireHuman(http.HandlerFunc(h.serveOwner)), rp.Attach(http.HandlerFunc(h.serveAgent))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer.Protect(w.Header())
@@ -96,7 +96,7 @@ type pageHandler struct {
 	connectAgent http.Handler
 	page, own    *template.Template // what is shown, and what this package has
 	security     string             // the Content-Security-Policy
-	changes      map[string]change  // by path below the page's
+	forms        []form
 }
 
 func (h *pageHandler) serveOwner(w http.ResponseWriter, r *http.Request) {
@@ -109,27 +109,26 @@ func (h *pageHandler) serve(w http.ResponseWriter, r *http.Request) error {
 	human, _ := authagent.HumanFromContext(r.Context())
 	h.policy.findHuman(r.Context(), h.rp, human)
 	name := strings.TrimPrefix(browser.Path(r), h.policy.path())
-	change, known := h.changes[name]
+	form, known := h.form(name)
 	switch {
 	case name == "":
 		return h.serveOverview(w, r, human)
-	case name == "connect":
+	case name == connectPath:
 		return h.connect(w, r)
 	case !known:
 		return problem.NotFound
-	}
-	if !answer.Allow(w, r, http.MethodPost) {
+	case !answer.Allow(w, r, http.MethodPost):
 		return problem.Reason(reasons.MethodNotAllowed)
 	}
 	if err := readForm(w, r); err != nil {
 		return err
 	}
-	done, result, err := change(r, human)
+	result, err := form.post(r, human)
 	if err != nil {
 		return err
 	}
 	if answer.WantsHTML(r.Header["Accept"]) {
-		answer.Redirect(w, h.policy.path()+"?done="+done)
+		answer.Redirect(w, h.policy.path()+"?done="+form.done)
 		return nil
 	}
 	return answer.WriteJSON(w, result)
@@ -147,7 +146,7 @@ func (h *pageHandler) serveOverview(w http.ResponseWriter, r *http.Request, huma
 		return answer.WriteJSON(w, h.policy.newOverviewJSON(overview))
 	}
 	page := h.policy.newPage(overview)
-	page.Done = doneCode(r)
+	page.Done = h.done(r)
 	return h.show(w, h.page, page)
 }
 
@@ -213,8 +212,8 @@ func (w *leaveByPage) WriteHeader(status int) {
 
 // approvalID returns the ID of the approval that a request asks for, or "".
 func (h *pageHandler) approvalID(r *http.Request) string {
-	id, below := strings.CutPrefix(browser.Path(r), h.policy.path()+"approvals/")
-	if _, decides := h.changes["approvals/"+id]; !below || decides || strings.Contains(id, "/") {
+	id, below := strings.CutPrefix(browser.Path(r), h.policy.path()+approvalsPath)
+	if _, decides := h.form(approvalsPath + id); !below || decides || strings.Contains(id, "/") {
 		return ""
 	}
 	return id

@@ -9,6 +9,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/internal/claims"
+	"github.com/authagent-go/authagent/internal/scenario"
 )
 
 //go:embed pages
@@ -62,9 +63,7 @@ type PageAgent struct {
 
 // MayHaveFull reports whether AccessFull would mean anything: some scenarios
 // give no more than AccessRead.
-func (a PageAgent) MayHaveFull() bool { return a.Scenario != readOnlyScenario }
-
-const readOnlyScenario = "ContextualProfile" // see authagent.ContextualProfile
+func (a PageAgent) MayHaveFull() bool { return scenario.MayHaveFull(a.Scenario) }
 
 // MayApprove reports whether an agent can be let in after all. One whose request
 // was not decided in time has to ask again.
