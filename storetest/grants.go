@@ -20,27 +20,30 @@ import (
 // store, in subtests. Each of them opens a store, which has to be empty. A store
 // may round times, by less than a millisecond.
 func Grants(t *testing.T, open func(t *testing.T) grants.Store) {
-	for name, test := range map[string]func(*grantKit){
-		"empty":                      (*grantKit).empty,
-		"grants":                     (*grantKit).grants,
-		"grants exact":               (*grantKit).grantsExact,
-		"grants updated":             (*grantKit).grantsUpdated,
-		"grants at once":             (*grantKit).grantsAtOnce,
-		"approvals":                  (*grantKit).approvals,
-		"approvals exact":            (*grantKit).approvalsExact,
-		"approvals updated":          (*grantKit).approvalsUpdated,
-		"approvals expired":          (*grantKit).approvalsExpired,
-		"approvals at once":          (*grantKit).approvalsAtOnce,
-		"activity":                   (*grantKit).activity,
-		"activity of several":        (*grantKit).activityOfSeveral,
-		"activity at once":           (*grantKit).activityAtOnce,
-		"deeds":                      (*grantKit).deeds,
-		"erased":                     (*grantKit).erased,
-		"rules":                      (*grantKit).rules,
-		"what is returned is a copy": (*grantKit).copies,
+	for _, test := range []struct {
+		name string
+		run  func(*grantKit)
+	}{
+		{"empty", (*grantKit).empty},
+		{"grants", (*grantKit).grants},
+		{"grants exact", (*grantKit).grantsExact},
+		{"grants updated", (*grantKit).grantsUpdated},
+		{"grants at once", (*grantKit).grantsAtOnce},
+		{"approvals", (*grantKit).approvals},
+		{"approvals exact", (*grantKit).approvalsExact},
+		{"approvals updated", (*grantKit).approvalsUpdated},
+		{"approvals expired", (*grantKit).approvalsExpired},
+		{"approvals at once", (*grantKit).approvalsAtOnce},
+		{"activity", (*grantKit).activity},
+		{"activity of several", (*grantKit).activityOfSeveral},
+		{"activity at once", (*grantKit).activityAtOnce},
+		{"deeds", (*grantKit).deeds},
+		{"erased", (*grantKit).erased},
+		{"rules", (*grantKit).rules},
+		{"what is returned is a copy", (*grantKit).copies},
 	} {
-		t.Run(name, func(t *testing.T) {
-			test(&grantKit{T: t, Store: open(t), now: time.Now().UTC().Truncate(time.Millisecond)})
+		t.Run(test.name, func(t *testing.T) {
+			test.run(&grantKit{T: t, Store: open(t), now: time.Now().UTC().Truncate(time.Millisecond)})
 		})
 	}
 }

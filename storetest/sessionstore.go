@@ -16,102 +16,110 @@ import (
 // server, for Config.Session.Store. CookieStore is none: a cookie that was copied
 // goes on working after the session has ended there.
 func SessionStore(t *testing.T, open func() sessions.Store) {
-	t.Run("SES-2 a new session", func(t *testing.T) {
-		s := open()
-		gs, err := s.New(request(""), cookieName)
-		if err != nil || !gs.IsNew || len(gs.Values) != 0 {
-			t.Fatalf("New without a cookie: %+v, %v", gs, err)
+	t.Run("SES-2 a new session", func(t *testing.T) { newSession(t, open()) })
+	t.Run("loaded", func(t *testing.T) { loaded(t, open()) })
+	t.Run("saved again", func(t *testing.T) { savedAgain(t, open()) })
+	t.Run("SES-3 ended", func(t *testing.T) { endedSession(t, open()) })
+	t.Run("SES-3 a late save does not bring it back", func(t *testing.T) { lateSave(t, open()) })
+	t.Run("SES-2 SES-6 a cookie that names no session", func(t *testing.T) { unknownCookie(t, open()) })
+	t.Run("other values are refused or kept", func(t *testing.T) { otherValues(t, open()) })
+	t.Run("many at once", func(t *testing.T) { manyAtOnce(t, open()) })
+}
+
+func newSession(t *testing.T, s sessions.Store) {
+	gs, err := s.New(request(""), cookieName)
+	if err != nil || !gs.IsNew || len(gs.Values) != 0 {
+		t.Fatalf("New without a cookie: %+v, %v", gs, err)
+	}
+	one, other := start(t, s, "x"), start(t, s, "x")
+	if one == other || len(one) < 16 || strings.Contains(one, "sealed value") {
+		t.Errorf("cookies %q and %q", one, other)
+	}
+}
+
+func loaded(t *testing.T, s sessions.Store) {
+	for _, value := range []string{"sealed value", "", "\u00e9\U0001F916 '\"\\%", strings.Repeat("x", 8<<10)} {
+		gs := load(t, s, start(t, s, value))
+		if gs.IsNew || gs.Values[valueKey] != value || gs.Name() != cookieName {
+			t.Errorf("loaded %v, want %.20q", gs.Values, value)
 		}
-		one, other := start(t, s, "x"), start(t, s, "x")
-		if one == other || len(one) < 16 || strings.Contains(one, "sealed value") {
-			t.Errorf("cookies %q and %q", one, other)
-		}
-	})
-	t.Run("loaded", func(t *testing.T) {
-		s := open()
-		for _, value := range []string{"sealed value", "", "\u00e9\U0001F916 '\"\\%", strings.Repeat("x", 8<<10)} {
-			gs := load(t, s, start(t, s, value))
-			if gs.IsNew || gs.Values[valueKey] != value || gs.Name() != cookieName {
-				t.Errorf("loaded %v, want %.20q", gs.Values, value)
-			}
-		}
-	})
-	t.Run("saved again", func(t *testing.T) {
-		s := open()
-		cookie := start(t, s, "first")
-		gs := load(t, s, cookie)
-		gs.Values[valueKey] = "second"
-		if again := save(t, s, gs, 3600); again != cookie {
-			t.Errorf("the cookie changed from %q to %q", cookie, again)
-		}
-		if got := load(t, s, cookie).Values[valueKey]; got != "second" {
-			t.Errorf("loaded %q", got)
-		}
-	})
-	t.Run("SES-3 ended", func(t *testing.T) {
-		s := open()
-		cookie, other := start(t, s, "x"), start(t, s, "y")
-		end(t, s, cookie)
+	}
+}
+
+func savedAgain(t *testing.T, s sessions.Store) {
+	cookie := start(t, s, "first")
+	gs := load(t, s, cookie)
+	gs.Values[valueKey] = "second"
+	if again := save(t, s, gs, 3600); again != cookie {
+		t.Errorf("the cookie changed from %q to %q", cookie, again)
+	}
+	if got := load(t, s, cookie).Values[valueKey]; got != "second" {
+		t.Errorf("loaded %q", got)
+	}
+}
+
+func endedSession(t *testing.T, s sessions.Store) {
+	cookie, other := start(t, s, "x"), start(t, s, "y")
+	end(t, s, cookie)
+	absent(t, s, cookie)
+	if load(t, s, other).IsNew {
+		t.Error("another session ended too")
+	}
+}
+
+func lateSave(t *testing.T, s sessions.Store) {
+	cookie := start(t, s, "x")
+	late := load(t, s, cookie)
+	end(t, s, cookie)
+	late.Options = &sessions.Options{MaxAge: 3600}
+	_ = s.Save(request(cookie), httptest.NewRecorder(), late)
+	absent(t, s, cookie)
+}
+
+func unknownCookie(t *testing.T, s sessions.Store) {
+	known := start(t, s, "x")
+	otherCase := strings.ToLower(known)
+	if otherCase == known {
+		otherCase = strings.ToUpper(known)
+	}
+	for _, cookie := range []string{rand.Text(), "x", otherCase, known + "x", known[1:], strings.Repeat("x", 4000), "'--", "%00", "../x"} {
 		absent(t, s, cookie)
-		if load(t, s, other).IsNew {
-			t.Error("another session ended too")
+	}
+	planted := rand.Text()
+	gs, err := s.New(request(planted), cookieName)
+	if err != nil && !badCookie(err) {
+		t.Fatal(err)
+	}
+	gs.Values[valueKey] = "x"
+	if got := save(t, s, gs, 3600); got == planted {
+		t.Error("the store took the ID that the client brought along")
+	}
+}
+
+func otherValues(t *testing.T, s sessions.Store) {
+	gs := sessions.NewSession(s, cookieName)
+	gs.IsNew, gs.Options = true, &sessions.Options{MaxAge: 3600}
+	gs.Values["n"] = 42
+	w := httptest.NewRecorder()
+	if err := s.Save(request(""), w, gs); err != nil {
+		return
+	}
+	if got := load(t, s, w.Result().Cookies()[0].Value).Values["n"]; got != 42 {
+		t.Errorf("saved 42, loaded %v", got)
+	}
+}
+
+func manyAtOnce(t *testing.T, s sessions.Store) {
+	seen := make(map[string]bool)
+	for _, cookie := range together(func(int) string { return start(t, s, "x") }) {
+		if seen[cookie] {
+			t.Fatalf("cookie %q twice", cookie)
 		}
-	})
-	t.Run("SES-3 a late save does not bring it back", func(t *testing.T) {
-		s := open()
-		cookie := start(t, s, "x")
-		late := load(t, s, cookie)
-		end(t, s, cookie)
-		late.Options = &sessions.Options{MaxAge: 3600}
-		_ = s.Save(request(cookie), httptest.NewRecorder(), late)
-		absent(t, s, cookie)
-	})
-	t.Run("SES-2 SES-6 a cookie that names no session", func(t *testing.T) {
-		s := open()
-		known := start(t, s, "x")
-		otherCase := strings.ToLower(known)
-		if otherCase == known {
-			otherCase = strings.ToUpper(known)
+		seen[cookie] = true
+		if load(t, s, cookie).IsNew {
+			t.Errorf("session %q is lost", cookie)
 		}
-		for _, cookie := range []string{rand.Text(), "x", otherCase, known + "x", known[1:], strings.Repeat("x", 4000), "'--", "%00", "../x"} {
-			absent(t, s, cookie)
-		}
-		planted := rand.Text()
-		gs, err := s.New(request(planted), cookieName)
-		if err != nil && !badCookie(err) {
-			t.Fatal(err)
-		}
-		gs.Values[valueKey] = "x"
-		if got := save(t, s, gs, 3600); got == planted {
-			t.Error("the store took the ID that the client brought along")
-		}
-	})
-	t.Run("other values are refused or kept", func(t *testing.T) {
-		s := open()
-		gs := sessions.NewSession(s, cookieName)
-		gs.IsNew, gs.Options = true, &sessions.Options{MaxAge: 3600}
-		gs.Values["n"] = 42
-		w := httptest.NewRecorder()
-		if err := s.Save(request(""), w, gs); err != nil {
-			return
-		}
-		if got := load(t, s, w.Result().Cookies()[0].Value).Values["n"]; got != 42 {
-			t.Errorf("saved 42, loaded %v", got)
-		}
-	})
-	t.Run("many at once", func(t *testing.T) {
-		s := open()
-		seen := make(map[string]bool)
-		for _, cookie := range together(func(int) string { return start(t, s, "x") }) {
-			if seen[cookie] {
-				t.Fatalf("cookie %q twice", cookie)
-			}
-			seen[cookie] = true
-			if load(t, s, cookie).IsNew {
-				t.Errorf("session %q is lost", cookie)
-			}
-		}
-	})
+	}
 }
 
 const (

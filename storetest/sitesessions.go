@@ -40,92 +40,104 @@ func Sessions(t *testing.T, open func() authagent.Sessions) {
 		})
 	}
 	t.Run("SES-2 a new identifier", func(t *testing.T) { newIdentifier(t, open(), open()) })
-	t.Run("SES-2 the ID opens nothing", func(t *testing.T) {
-		s, session := open(), sampleSession()
-		c := signedIn(t, s, session)
-		c.changed(func(string) string { return session.ID }).expect("by a cookie that holds its ID", s, nil)
-	})
-	t.Run("SES-2 it cannot be guessed", func(t *testing.T) {
-		s, session := open(), sampleSession()
-		one, other := signedIn(t, s, session).values(), signedIn(t, s, session).values()
-		differ := 0
-		for i := range min(len(one), len(other)) {
-			if one[i] != other[i] {
-				differ++
-			}
-		}
-		if len(one) < 16 || differ < 8 {
-			t.Errorf("one client has cookie %q, the next %q", one, other)
-		}
-	})
+	t.Run("SES-2 the ID opens nothing", func(t *testing.T) { idOpensNothing(t, open()) })
+	t.Run("SES-2 it cannot be guessed", func(t *testing.T) { notGuessed(t, open()) })
 	t.Run("SES-3 ended", func(t *testing.T) { ended(t, open(), open()) })
 	t.Run("SES-6 no session", func(t *testing.T) { noSession(t, open()) })
-	t.Run("SES-6 nonsense bars nobody", func(t *testing.T) {
-		s := open()
-		c := signedIn(t, s, sampleSession())
-		for _, value := range append(nonsense(), c.values()+"x") {
-			odd, session := c.changed(func(string) string { return value }), sampleSession()
-			odd.copied().end(s)
-			odd.start(s, session)
-			odd.expect(fmt.Sprintf("started over cookie %.40q", value), s, session)
+	t.Run("SES-6 nonsense bars nobody", func(t *testing.T) { nonsenseBarsNobody(t, open()) })
+	t.Run("started where another was ended", func(t *testing.T) { startedOverEnded(t, open()) })
+	t.Run("kept apart from the caller's", func(t *testing.T) { keptApart(t, open()) })
+	t.Run("many clients at once", func(t *testing.T) { manyClients(t, open(), open()) })
+	t.Run("many requests of one client at once", func(t *testing.T) { manyRequests(t, open(), open()) })
+}
+
+func idOpensNothing(t *testing.T, s authagent.Sessions) {
+	session := sampleSession()
+	c := signedIn(t, s, session)
+	c.changed(func(string) string { return session.ID }).expect("by a cookie that holds its ID", s, nil)
+}
+
+func notGuessed(t *testing.T, s authagent.Sessions) {
+	session := sampleSession()
+	one, other := signedIn(t, s, session).values(), signedIn(t, s, session).values()
+	differ := 0
+	for i := range min(len(one), len(other)) {
+		if one[i] != other[i] {
+			differ++
+		}
+	}
+	if len(one) < 16 || differ < 8 {
+		t.Errorf("one client has cookie %q, the next %q", one, other)
+	}
+}
+
+func nonsenseBarsNobody(t *testing.T, s authagent.Sessions) {
+	c := signedIn(t, s, sampleSession())
+	for _, value := range append(nonsense(), c.values()+"x") {
+		odd, session := c.changed(func(string) string { return value }), sampleSession()
+		odd.copied().end(s)
+		odd.start(s, session)
+		odd.expect(fmt.Sprintf("started over cookie %.40q", value), s, session)
+	}
+}
+
+func startedOverEnded(t *testing.T, s authagent.Sessions) {
+	session := sampleSession()
+	c := signedIn(t, s, sampleSession())
+	copied := c.copied()
+	// The relying party ends a session that was revoked when it meets it, which
+	// may be in the callback.
+	c.visit(s, callbackPath, func(w http.ResponseWriter, r *http.Request) {
+		if err := s.End(httptest.NewRecorder(), r); err != nil {
+			t.Errorf("End: %v", err)
+		}
+		if err := s.Start(w, r, clone(session)); err != nil {
+			t.Errorf("Start: %v", err)
 		}
 	})
-	t.Run("started where another was ended", func(t *testing.T) {
-		s, session := open(), sampleSession()
-		c := signedIn(t, s, sampleSession())
+	c.expect("started in one request with the end of another", s, session)
+	if got := copied.load(s); got != nil && got.ID == session.ID {
+		t.Error("the cookie from before opens it")
+	}
+}
+
+func keptApart(t *testing.T, s authagent.Sessions) {
+	session := sampleSession()
+	given := clone(session)
+	c := signedIn(t, s, given)
+	scribble(given)
+	c.expect("after the caller has changed what it gave to Start", s, session)
+	scribble(c.load(s))
+	c.expect("after the caller has changed what Load returned", s, session)
+}
+
+func manyClients(t *testing.T, one, other authagent.Sessions) {
+	together(func(int) error {
+		c, session := newClient(t), sampleSession()
+		c.expect("without a cookie", one, nil)
+		c.start(one, session)
+		c.expect("among many clients", one, session)
+		c.expect("among many clients, at another instance", other, session)
+		c.end(other)
+		c.expect("ended among many clients", one, nil)
+		return nil
+	})
+}
+
+func manyRequests(t *testing.T, one, other authagent.Sessions) {
+	session := sampleSession()
+	c := signedIn(t, one, session)
+	together(func(i int) error {
+		at := one
+		if i%2 > 0 {
+			at = other
+		}
 		copied := c.copied()
-		// The relying party ends a session that was revoked when it meets it, which
-		// may be in the callback.
-		c.visit(s, callbackPath, func(w http.ResponseWriter, r *http.Request) {
-			if err := s.End(httptest.NewRecorder(), r); err != nil {
-				t.Errorf("End: %v", err)
-			}
-			if err := s.Start(w, r, clone(session)); err != nil {
-				t.Errorf("Start: %v", err)
-			}
-		})
-		c.expect("started in one request with the end of another", s, session)
-		if got := copied.load(s); got != nil && got.ID == session.ID {
-			t.Error("the cookie from before opens it")
-		}
+		copied.expect("in one of many requests", at, session)
+		scribble(copied.load(at))
+		return nil
 	})
-	t.Run("kept apart from the caller's", func(t *testing.T) {
-		s, session := open(), sampleSession()
-		given := clone(session)
-		c := signedIn(t, s, given)
-		scribble(given)
-		c.expect("after the caller has changed what it gave to Start", s, session)
-		scribble(c.load(s))
-		c.expect("after the caller has changed what Load returned", s, session)
-	})
-	t.Run("many clients at once", func(t *testing.T) {
-		one, other := open(), open()
-		together(func(int) error {
-			c, session := newClient(t), sampleSession()
-			c.expect("without a cookie", one, nil)
-			c.start(one, session)
-			c.expect("among many clients", one, session)
-			c.expect("among many clients, at another instance", other, session)
-			c.end(other)
-			c.expect("ended among many clients", one, nil)
-			return nil
-		})
-	})
-	t.Run("many requests of one client at once", func(t *testing.T) {
-		one, other, session := open(), open(), sampleSession()
-		c := signedIn(t, one, session)
-		together(func(i int) error {
-			at := one
-			if i%2 > 0 {
-				at = other
-			}
-			copied := c.copied()
-			copied.expect("in one of many requests", at, session)
-			scribble(copied.load(at))
-			return nil
-		})
-		c.expect("after many requests", one, session)
-	})
+	c.expect("after many requests", one, session)
 }
 
 // newIdentifier checks that no cookie from before a sign-in opens what it started.

@@ -63,23 +63,32 @@ var alike = []struct{ what, one, other string }{
 	{"quote", `%s''`, `%s'`},
 }
 
+// twoAgents are different, and alike in some way.
+type twoAgents struct {
+	what       string
+	one, other authagent.Agent
+}
+
 // agents returns pairs of different agents. All issuers and IDs are as long as
 // they can be or shorter.
-func agents() map[string][2]authagent.Agent {
+func agents() []twoAgents {
 	issuer := "https://" + strings.ToLower(rand.Text()) + ".example"
-	pairs := map[string][2]authagent.Agent{
-		"same ID at two issuers": {{Issuer: issuer, ID: "a"}, {Issuer: issuer + "2", ID: "a"}},
-		"slash at the issuer":    {{Issuer: issuer, ID: "a"}, {Issuer: issuer + "/", ID: "a"}},
-		"same text together":     {{Issuer: issuer + "/x", ID: "y"}, {Issuer: issuer + "/", ID: "xy"}},
-		"same text with a space": {{Issuer: issuer, ID: "x y"}, {Issuer: issuer + " x", ID: "y"}},
-		"issuers of 2048 bytes": {
-			{Issuer: issuer + "/" + strings.Repeat("x", 2047-len(issuer)), ID: "a"},
-			{Issuer: issuer + "/" + strings.Repeat("x", 2046-len(issuer)) + "y", ID: "a"},
+	pairs := []twoAgents{
+		{"same ID at two issuers", authagent.Agent{Issuer: issuer, ID: "a"}, authagent.Agent{Issuer: issuer + "2", ID: "a"}},
+		{"slash at the issuer", authagent.Agent{Issuer: issuer, ID: "a"}, authagent.Agent{Issuer: issuer + "/", ID: "a"}},
+		{"same text together", authagent.Agent{Issuer: issuer + "/x", ID: "y"}, authagent.Agent{Issuer: issuer + "/", ID: "xy"}},
+		{"same text with a space", authagent.Agent{Issuer: issuer, ID: "x y"}, authagent.Agent{Issuer: issuer + " x", ID: "y"}},
+		{
+			"issuers of 2048 bytes",
+			authagent.Agent{Issuer: issuer + "/" + strings.Repeat("x", 2047-len(issuer)), ID: "a"},
+			authagent.Agent{Issuer: issuer + "/" + strings.Repeat("x", 2046-len(issuer)) + "y", ID: "a"},
 		},
 	}
 	for _, a := range alike {
 		random := rand.Text()
-		pairs[a.what] = [2]authagent.Agent{{Issuer: issuer, ID: fmt.Sprintf(a.one, random)}, {Issuer: issuer, ID: fmt.Sprintf(a.other, random)}}
+		pairs = append(pairs, twoAgents{
+			a.what, authagent.Agent{Issuer: issuer, ID: fmt.Sprintf(a.one, random)}, authagent.Agent{Issuer: issuer, ID: fmt.Sprintf(a.other, random)},
+		})
 	}
 	return pairs
 }

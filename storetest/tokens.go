@@ -15,113 +15,138 @@ import (
 // session (REF-10) is authagent's work; the store's is to give back what it was
 // given, and to let one of several replace it.
 func Tokens(t *testing.T, open func() authagent.TokenStore) {
-	expires := time.Now().Add(time.Hour)
-	save := func(t *testing.T, s authagent.TokenStore, id, old, sealed string, want error) {
-		t.Helper()
-		if err := s.SaveTokens(t.Context(), id, []byte(old), []byte(sealed), expires); !errors.Is(err, want) {
-			t.Errorf("SaveTokens(%q, %.20q, %.20q): %v, want %v", id, old, sealed, err, want)
-		}
-	}
-	expect := func(t *testing.T, s authagent.TokenStore, id, want string) {
-		t.Helper()
-		got, err := s.LoadTokens(t.Context(), id)
-		switch {
-		case want == "" && !errors.Is(err, authagent.ErrNotFound):
-			t.Errorf("LoadTokens(%q) = %q, %v; want ErrNotFound", id, got, err)
-		case want != "" && (err != nil || string(got) != want):
-			t.Errorf("LoadTokens(%q) = %.20q (%d bytes), %v; want %.20q (%d bytes)", id, got, len(got), err, want, len(want))
-		}
-	}
-	t.Run("REF-10 as they are", func(t *testing.T) {
-		s := open()
-		every := make([]byte, 256)
-		for i := range every {
-			every[i] = byte(i)
-		}
-		for _, sealed := range []string{"sealed", string(every), strings.Repeat(string(every), 256), " ", "\x00"} {
-			id := rand.Text()
-			save(t, s, id, "", sealed, nil)
-			expect(t, s, id, sealed)
-			save(t, s, id, sealed, sealed+sealed, nil)
-			expect(t, s, id, sealed+sealed)
-		}
-	})
+	start := func(t *testing.T) *tokens { return &tokens{t, open(), time.Now().Add(time.Hour)} }
+	t.Run("REF-10 as they are", func(t *testing.T) { start(t).kept() })
 	for _, a := range alike {
-		t.Run("REF-10 not another's: "+a.what, func(t *testing.T) {
-			s, random := open(), rand.Text()
-			one, other := fmt.Sprintf(a.one, random), fmt.Sprintf(a.other, random)
-			save(t, s, one, "", "one", nil)
-			expect(t, s, other, "")
-			save(t, s, other, "", "other", nil)
-			expect(t, s, one, "one")
-		})
-		t.Run("REF-2 the value is compared exactly: "+a.what, func(t *testing.T) {
-			s, id, random := open(), rand.Text(), rand.Text()
-			one, other := fmt.Sprintf(a.one, random), fmt.Sprintf(a.other, random)
-			save(t, s, id, "", one, nil)
-			save(t, s, id, other, "new", authagent.ErrConflict)
-			expect(t, s, id, one)
-		})
+		random := rand.Text()
+		one, other := fmt.Sprintf(a.one, random), fmt.Sprintf(a.other, random)
+		t.Run("REF-10 not another's: "+a.what, func(t *testing.T) { start(t).apart(one, other) })
+		t.Run("REF-2 the value is compared exactly: "+a.what, func(t *testing.T) { start(t).exact(one, other) })
 	}
-	t.Run("REF-2 REF-3 compared and replaced", func(t *testing.T) {
-		s, id := open(), rand.Text()
-		save(t, s, id, "a", "b", authagent.ErrConflict) // there is none
-		expect(t, s, id, "")
-		save(t, s, id, "", "a", nil)
-		save(t, s, id, "", "b", authagent.ErrConflict) // there is one
-		expect(t, s, id, "a")
-		save(t, s, id, "a", "b", nil)
-		save(t, s, id, "a", "c", authagent.ErrConflict) // it is another by now
-		expect(t, s, id, "b")
-	})
-	t.Run("REF-2 one of many at once", func(t *testing.T) {
-		s, id := open(), rand.Text()
-		for _, old := range []string{"", "first"} {
-			won := -1
-			for i, err := range together(func(i int) error {
-				return s.SaveTokens(t.Context(), id, []byte(old), fmt.Append(nil, old, i), expires)
-			}) {
-				switch {
-				case err == nil && won < 0:
-					won = i
-				case !errors.Is(err, authagent.ErrConflict):
-					t.Errorf("in the place of %q, after %d had won: %v", old, won, err)
-				}
+	t.Run("REF-2 REF-3 compared and replaced", func(t *testing.T) { start(t).replaced() })
+	t.Run("REF-2 one of many at once", func(t *testing.T) { start(t).replacedAtOnce() })
+	t.Run("REF-8 deleted", func(t *testing.T) { start(t).deleted() })
+	t.Run("not found", func(t *testing.T) { start(t).expect(rand.Text(), "") })
+	t.Run("kept apart from the caller's", func(t *testing.T) { start(t).copied() })
+	t.Run("many sessions at once", func(t *testing.T) { start(t).manyAtOnce() })
+}
+
+// tokens is one subtest.
+type tokens struct {
+	*testing.T
+	store   authagent.TokenStore
+	expires time.Time
+}
+
+func (k *tokens) save(id, old, sealed string, want error) {
+	k.Helper()
+	if err := k.store.SaveTokens(k.Context(), id, []byte(old), []byte(sealed), k.expires); !errors.Is(err, want) {
+		k.Errorf("SaveTokens(%q, %.20q, %.20q): %v, want %v", id, old, sealed, err, want)
+	}
+}
+
+func (k *tokens) expect(id, want string) {
+	k.Helper()
+	got, err := k.store.LoadTokens(k.Context(), id)
+	switch {
+	case want == "" && !errors.Is(err, authagent.ErrNotFound):
+		k.Errorf("LoadTokens(%q) = %q, %v; want ErrNotFound", id, got, err)
+	case want != "" && (err != nil || string(got) != want):
+		k.Errorf("LoadTokens(%q) = %.20q (%d bytes), %v; want %.20q (%d bytes)", id, got, len(got), err, want, len(want))
+	}
+}
+
+func (k *tokens) kept() {
+	every := make([]byte, 256)
+	for i := range every {
+		every[i] = byte(i)
+	}
+	for _, sealed := range []string{"sealed", string(every), strings.Repeat(string(every), 256), " ", "\x00"} {
+		id := rand.Text()
+		k.save(id, "", sealed, nil)
+		k.expect(id, sealed)
+		k.save(id, sealed, sealed+sealed, nil)
+		k.expect(id, sealed+sealed)
+	}
+}
+
+// apart: two sessions have tokens of their own.
+func (k *tokens) apart(one, other string) {
+	k.save(one, "", "one", nil)
+	k.expect(other, "")
+	k.save(other, "", "other", nil)
+	k.expect(one, "one")
+}
+
+// exact: a value is not taken for another one.
+func (k *tokens) exact(one, other string) {
+	id := rand.Text()
+	k.save(id, "", one, nil)
+	k.save(id, other, "new", authagent.ErrConflict)
+	k.expect(id, one)
+}
+
+func (k *tokens) replaced() {
+	id := rand.Text()
+	k.save(id, "a", "b", authagent.ErrConflict) // there is none
+	k.expect(id, "")
+	k.save(id, "", "a", nil)
+	k.save(id, "", "b", authagent.ErrConflict) // there is one
+	k.expect(id, "a")
+	k.save(id, "a", "b", nil)
+	k.save(id, "a", "c", authagent.ErrConflict) // it is another by now
+	k.expect(id, "b")
+}
+
+func (k *tokens) replacedAtOnce() {
+	id := rand.Text()
+	for _, old := range []string{"", "first"} {
+		won := -1
+		for i, err := range together(func(i int) error {
+			return k.store.SaveTokens(k.Context(), id, []byte(old), fmt.Append(nil, old, i), k.expires)
+		}) {
+			switch {
+			case err == nil && won < 0:
+				won = i
+			case !errors.Is(err, authagent.ErrConflict):
+				k.Errorf("in the place of %q, after %d had won: %v", old, won, err)
 			}
-			expect(t, s, id, fmt.Sprint(old, won))
-			save(t, s, id, fmt.Sprint(old, won), "first", nil)
 		}
-	})
-	t.Run("REF-8 deleted", func(t *testing.T) {
-		s, id := open(), rand.Text()
-		save(t, s, id, "", "a", nil)
-		for range 2 { // the second time there is nothing to delete
-			if err := s.DeleteTokens(t.Context(), id); err != nil {
-				t.Error(err)
-			}
-			expect(t, s, id, "")
+		k.expect(id, fmt.Sprint(old, won))
+		k.save(id, fmt.Sprint(old, won), "first", nil)
+	}
+}
+
+func (k *tokens) deleted() {
+	id := rand.Text()
+	k.save(id, "", "a", nil)
+	for range 2 { // the second time there is nothing to delete
+		if err := k.store.DeleteTokens(k.Context(), id); err != nil {
+			k.Error(err)
 		}
-		save(t, s, id, "a", "b", authagent.ErrConflict)
-		expect(t, s, id, "")
-	})
-	t.Run("not found", func(t *testing.T) { expect(t, open(), rand.Text(), "") })
-	t.Run("kept apart from the caller's", func(t *testing.T) {
-		s, id, value := open(), rand.Text(), []byte("sealed")
-		if err := s.SaveTokens(t.Context(), id, nil, value, expires); err != nil {
-			t.Error(err)
-		}
-		copy(value, "XXXXXX")
-		got, _ := s.LoadTokens(t.Context(), id)
-		copy(got, "YYYYYY")
-		expect(t, s, id, "sealed")
-	})
-	t.Run("many sessions at once", func(t *testing.T) {
-		s := open()
-		together(func(int) error {
-			id := rand.Text()
-			save(t, s, id, "", id, nil)
-			expect(t, s, id, id)
-			return s.DeleteTokens(t.Context(), id)
-		})
+		k.expect(id, "")
+	}
+	k.save(id, "a", "b", authagent.ErrConflict)
+	k.expect(id, "")
+}
+
+// copied: who changes what they gave or were given changes nothing in the store.
+func (k *tokens) copied() {
+	id, value := rand.Text(), []byte("sealed")
+	if err := k.store.SaveTokens(k.Context(), id, nil, value, k.expires); err != nil {
+		k.Error(err)
+	}
+	copy(value, "XXXXXX")
+	got, _ := k.store.LoadTokens(k.Context(), id)
+	copy(got, "YYYYYY")
+	k.expect(id, "sealed")
+}
+
+func (k *tokens) manyAtOnce() {
+	together(func(int) error {
+		id := rand.Text()
+		k.save(id, "", id, nil)
+		k.expect(id, id)
+		return k.store.DeleteTokens(k.Context(), id)
 	})
 }
