@@ -8,6 +8,9 @@ import (
 	"github.com/authagent-go/authagent/audit"
 )
 
+// How owners are told of an event is in telling, and what the page says of what an agent
+// has done, in its template ("deed").
+
 // The events of this package, for Policy.Audit, and the kinds of notices.
 const (
 	EventPending        audit.Name = "link_pending"   // an agent asks to enter an account

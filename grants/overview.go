@@ -114,3 +114,35 @@ func (d Deed) kind() Deed {
 	d.At, d.UserID, d.Reason = time.Time{}, "", ""
 	return d
 }
+
+// overviewJSON is what a program gets in place of the page: an Overview with the
+// bodies of what is to be approved, in base64, and what it is in words.
+type overviewJSON struct {
+	Grants    []Grant        `json:"grants"`
+	Approvals []approvalJSON `json:"approvals"`
+	Sessions  []Activity     `json:"sessions"`
+	Uses      []LastUse      `json:"uses"`
+	Deeds     []Deed         `json:"deeds"`
+	More      map[string]int `json:"more_sessions,omitempty"`
+}
+
+type approvalJSON struct {
+	Approval
+	Text string `json:"text"`
+	Body []byte `json:"body,omitempty"`
+}
+
+func (p *Policy) newApprovalJSON(a Approval) approvalJSON {
+	return approvalJSON{a, p.actionText(a.Action), a.Body}
+}
+
+func (p *Policy) newOverviewJSON(o Overview) overviewJSON {
+	out := overviewJSON{Grants: list(o.Grants), Approvals: []approvalJSON{}, Sessions: list(o.Sessions), Uses: list(o.Uses), Deeds: list(o.Deeds), More: o.MoreSessions}
+	for _, a := range o.Approvals {
+		out.Approvals = append(out.Approvals, p.newApprovalJSON(a))
+	}
+	return out
+}
+
+// list returns s as an empty list where it is nil, which JSON has as null.
+func list[T any](s []T) []T { return append([]T{}, s...) }

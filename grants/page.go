@@ -8,7 +8,6 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -109,7 +108,7 @@ func (h *pageHandler) serve(w http.ResponseWriter, r *http.Request) error {
 	human, _ := authagent.HumanFromContext(r.Context())
 	h.policy.findHuman(r.Context(), h.rp, human)
 	name := strings.TrimPrefix(browser.Path(r), h.policy.path())
-	form, known := h.form(name)
+	f, known := h.form(name)
 	switch {
 	case name == "":
 		return h.serveOverview(w, r, human)
@@ -123,12 +122,12 @@ func (h *pageHandler) serve(w http.ResponseWriter, r *http.Request) error {
 	if err := readForm(w, r); err != nil {
 		return err
 	}
-	result, err := form.post(r, human)
+	result, err := f.post(r, human)
 	if err != nil {
 		return err
 	}
 	if answer.WantsHTML(r.Header["Accept"]) {
-		answer.Redirect(w, h.policy.path()+"?done="+form.done)
+		answer.Redirect(w, h.policy.path()+"?done="+f.done)
 		return nil
 	}
 	return answer.WriteJSON(w, result)
@@ -208,49 +207,6 @@ func (w *leaveByPage) WriteHeader(status int) {
 		w.h.policy.logger().Error("grants: the page to connect an agent could not be made", "err", err)
 		w.ResponseWriter.WriteHeader(http.StatusInternalServerError)
 	}
-}
-
-// approvalID returns the ID of the approval that a request asks for, or "".
-func (h *pageHandler) approvalID(r *http.Request) string {
-	id, below := strings.CutPrefix(browser.Path(r), h.policy.path()+approvalsPath)
-	if _, decides := h.form(approvalsPath + id); !below || decides || strings.Contains(id, "/") {
-		return ""
-	}
-	return id
-}
-
-// serveAgent tells an agent how a request of its own stands. A browser in which
-// no agent is signed in is sent to the page.
-func (h *pageHandler) serveAgent(w http.ResponseWriter, r *http.Request) {
-	if err := h.serveApproval(w, r); err != nil {
-		h.refuse(w, r, err)
-	}
-}
-
-func (h *pageHandler) serveApproval(w http.ResponseWriter, r *http.Request) error {
-	if !answer.Allow(w, r, http.MethodGet, http.MethodHead) {
-		return problem.Reason(reasons.MethodNotAllowed)
-	}
-	s, signedIn := authagent.FromContext(r.Context())
-	switch {
-	case !signedIn && answer.WantsHTML(r.Header["Accept"]):
-		answer.Redirect(w, h.policy.path())
-		return nil
-	case !signedIn:
-		return problem.NoSession
-	}
-	a, err := h.policy.store.Approval(r.Context(), h.approvalID(r))
-	switch {
-	case err != nil:
-		return err
-	case a.Agent != s.Agent || a.UserID != s.UserID || a.GrantID != s.GrantID:
-		return authagent.ErrNotFound
-	}
-	standing := newStanding(a)
-	if standing.State == Pending {
-		w.Header().Set("Retry-After", strconv.Itoa(int(actionRetry/time.Second)))
-	}
-	return answer.WriteJSON(w, standing)
 }
 
 // show answers with a page, made before anything is written.

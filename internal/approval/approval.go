@@ -14,7 +14,9 @@ import (
 	"strings"
 
 	"github.com/authagent-go/authagent/internal/browser"
+	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/seal"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // The longest body, address and host that an owner is shown. The address counts
@@ -39,24 +41,24 @@ type Request struct {
 
 // A Refusal is why a request cannot be put before an owner.
 type Refusal struct {
-	Code string // an problem.Reason
+	Code problem.Reason
 	Text string
 }
 
 func (r *Refusal) Error() string { return r.Text }
 
 func malformed(format string, args ...any) error {
-	return &Refusal{"invalid_request", fmt.Sprintf(format, args...)}
+	return &Refusal{problem.InvalidRequest, fmt.Sprintf(format, args...)}
 }
 
 func tooLong(format string, args ...any) error {
-	return &Refusal{"request_too_long", fmt.Sprintf(format, args...)}
+	return &Refusal{reasons.RequestTooLong, fmt.Sprintf(format, args...)}
 }
 
 // misplaced is a fault of the site: something outside of RequireApproval has read
 // the request.
 func misplaced(what string) error {
-	return &Refusal{"store_failed", what + " outside of RequireApproval, so that the handler would not see what the owner approves: " +
+	return &Refusal{problem.StoreFailed, what + " outside of RequireApproval, so that the handler would not see what the owner approves: " +
 		"move what reads forms or bodies (CSRF check, method override, logger, decompression) inside of RequireApproval"}
 }
 
