@@ -133,6 +133,27 @@ func (c *tally) add(what, value string) {
 	c.values = append(c.values, value)
 }
 
+// oneCreates: of many calls at once that create the same, one creates, and all others
+// find that one, whose ID it returns.
+func (k *grantKit) oneCreates(what string, create func(id string) (have string, created bool, err error)) string {
+	k.Helper()
+	var creates tally
+	k.all(func(n int) {
+		switch have, created, err := create(name(n)); {
+		case err != nil:
+			k.Errorf("%s: %v", what, err)
+		case created:
+			creates.add("created", have)
+		default:
+			creates.add("found", have)
+		}
+	})
+	if creates.counts["created"] != 1 || len(slices.Compact(slices.Sorted(slices.Values(creates.values)))) != 1 {
+		k.Fatalf("%s %d times at once: %v, IDs %v", what, callers, creates.counts, creates.values)
+	}
+	return creates.values[0]
+}
+
 func name(n int) string { return "id-" + string(rune('a'+n/26)) + string(rune('a'+n%26)) }
 
 // empty: a store without anything says so, and does not fail.
