@@ -16,6 +16,18 @@ const (
 	askedTimes = 4
 )
 
+// isPrivileged reports whether no agent may ever enter an account.
+func (p *Policy) isPrivileged(ctx context.Context, userID string) (bool, error) {
+	if p.Privileged == nil {
+		return false, nil
+	}
+	privileged, err := p.Privileged(ctx, userID)
+	if err != nil {
+		return false, fmt.Errorf("grants: ask whether account is privileged: %w", err)
+	}
+	return privileged, nil
+}
+
 // mayHaveAnother says why an account may have no further agent, if so.
 func (p *Policy) mayHaveAnother(ctx context.Context, userID string) (refusal string, err error) {
 	switch privileged, err := p.isPrivileged(ctx, userID); {

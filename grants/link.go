@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
 	"github.com/authagent-go/authagent"
-	"github.com/authagent-go/authagent/internal/claims"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -55,17 +52,6 @@ func (p *Policy) linked(ctx context.Context, r authagent.LinkRequest) (authagent
 	}
 }
 
-func (p *Policy) isPrivileged(ctx context.Context, userID string) (bool, error) {
-	if p.Privileged == nil {
-		return false, nil
-	}
-	privileged, err := p.Privileged(ctx, userID)
-	if err != nil {
-		return false, fmt.Errorf("grants: ask whether account is privileged: %w", err)
-	}
-	return privileged, nil
-}
-
 // inForce returns the grant by which an agent enters: the approved one, or the
 // one that would be if it were not suspended. Where two instances have let the agent
 // into two accounts at the same moment, there are two until one of them has taken its
@@ -98,11 +84,4 @@ func (p *Policy) suspend(ctx context.Context, g Grant, email string) error {
 	p.stopActions(ctx, g, "")
 	p.changed(ctx, EventSuspended, g, "")
 	return problem.Suspended
-}
-
-// hasDomain reports whether one of domains is exactly the domain of a plain
-// address in lower case.
-func hasDomain(domains []string, email string) bool {
-	_, domain, _ := strings.Cut(email, "@")
-	return domain != "" && slices.ContainsFunc(domains, func(d string) bool { return claims.LowerASCII(d) == domain })
 }

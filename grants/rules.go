@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/internal/claims"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -48,6 +50,13 @@ func (r Rules) admitEmail(email string) error {
 		return problem.Blocked
 	}
 	return nil
+}
+
+// hasDomain reports whether one of domains is exactly the domain of a plain
+// address in lower case.
+func hasDomain(domains []string, email string) bool {
+	_, domain, _ := strings.Cut(email, "@")
+	return domain != "" && slices.ContainsFunc(domains, func(d string) bool { return claims.LowerASCII(d) == domain })
 }
 
 // Admit implements [authagent.Rules]: it holds every sign-in and every request of an

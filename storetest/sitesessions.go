@@ -29,7 +29,7 @@ import (
 // and idle limits are not checked. A client without a session, also after End, gets
 // ErrNoSession; for one whose session cannot be had any more ErrSessionEnded is as good.
 func Sessions(t *testing.T, open func() authagent.Sessions) {
-	for what, session := range sampleSessions() {
+	for what, session := range inOrder(sampleSessions()) {
 		t.Run("loaded as started: "+what, func(t *testing.T) {
 			one, other := open(), open()
 			c := signedIn(t, one, session)
@@ -155,7 +155,7 @@ func newIdentifier(t *testing.T, one, other authagent.Sessions) {
 	c.expect("the second session of a client", one, last)
 	copied.expectOver("the first session of a client, after its second has started", one, session, held)
 
-	for what, plant := range map[string]func(*client) *client{
+	for what, plant := range inOrder(map[string]func(*client) *client{
 		"that was made up":   func(c *client) *client { return c.changed(func(string) string { return rand.Text() }) },
 		"that looks right":   func(c *client) *client { return c.changed(func(v string) string { return v[1:] + v[:1] }) },
 		"of another session": func(c *client) *client { return c },
@@ -164,7 +164,7 @@ func newIdentifier(t *testing.T, one, other authagent.Sessions) {
 			c.end(other)
 			return copied
 		},
-	} {
+	}) {
 		theirs, mine := sampleSession(), sampleSession()
 		attacker := plant(signedIn(t, one, theirs))
 		victim := attacker.copied()
@@ -202,7 +202,7 @@ func noSession(t *testing.T, s authagent.Sessions) {
 	for _, value := range nonsense() {
 		c.changed(func(string) string { return value }).expect(fmt.Sprintf("with cookie %.40q", value), s, nil)
 	}
-	for what, change := range map[string]func(v string) string{
+	for what, change := range inOrder(map[string]func(v string) string{
 		"doubled":             func(v string) string { return v + v },
 		"with more after it":  func(v string) string { return v + "xxxx" },
 		"with more before it": func(v string) string { return "xxxx" + v },
@@ -210,7 +210,7 @@ func noSession(t *testing.T, s authagent.Sessions) {
 		"cut at the start":    func(v string) string { return v[min(4, len(v)):] },
 		"cut to a half":       func(v string) string { return v[:len(v)/2] },
 		"cut to another half": func(v string) string { return v[len(v)/2:] },
-	} {
+	}) {
 		c.changed(change).expect("with its cookie "+what, s, nil)
 	}
 	// A character that means nothing may be another one, such as that of a version.
@@ -222,9 +222,9 @@ func noSession(t *testing.T, s authagent.Sessions) {
 	}
 	// Which of two with one name is taken is left open.
 	other := sampleSession()
-	for what, planted := range map[string]*client{
+	for what, planted := range inOrder(map[string]*client{
 		"another client's": signedIn(t, s, other), "nonsense": c.changed(func(string) string { return rand.Text() }),
-	} {
+	}) {
 		twice := c.copied()
 		for _, cookie := range planted.cookies(pagePath) {
 			cookie.Path = pagePath

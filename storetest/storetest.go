@@ -20,6 +20,9 @@ package storetest
 import (
 	"crypto/rand"
 	"fmt"
+	"iter"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -44,6 +47,17 @@ func together[T any](f func(i int) T) []T {
 	close(start)
 	wg.Wait()
 	return results
+}
+
+// inOrder visits what is in a map in the order of the names.
+func inOrder[T any](all map[string]T) iter.Seq2[string, T] {
+	return func(yield func(string, T) bool) {
+		for _, name := range slices.Sorted(maps.Keys(all)) {
+			if !yield(name, all[name]) {
+				return
+			}
+		}
+	}
 }
 
 // alike are pairs of names that are different, and that databases and careless
