@@ -1,5 +1,6 @@
 // Package answer writes the answers to requests that are refused: a page for a
-// browser, application/problem+json (RFC 9457) for a program.
+// browser, application/problem+json (RFC 9457) for a program. It also has what the
+// handlers of several packages answer alike.
 package answer
 
 import (
