@@ -1,0 +1,99 @@
+package once_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authagent-go/authagent/internal/once"
+)
+
+func TestDo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, calls := once.New[int](time.Minute), 0
+		slow := func() (int, bool) { calls++; time.Sleep(time.Second); return calls, true }
+		var wg sync.WaitGroup
+		var outcomes, agains int
+		var mu sync.Mutex
+		for range 5 {
+			wg.Go(func() {
+				outcome, again, err := g.Do(t.Context(), "a", slow)
+				mu.Lock()
+				defer mu.Unlock()
+				outcomes += outcome
+				if again {
+					agains++
+				}
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if calls != 1 || outcomes != 5 || agains != 4 {
+			t.Errorf("called %d times; outcomes %d, of which %d again", calls, outcomes, agains)
+		}
+		if outcome, again, _ := g.Do(t.Context(), "b", slow); outcome != 2 || again {
+			t.Error("another key: not done for itself")
+		}
+		time.Sleep(58 * time.Second)
+		if _, again, _ := g.Do(t.Context(), "a", slow); !again || calls != 2 {
+			t.Error("forgotten before its time")
+		}
+		time.Sleep(2 * time.Second)
+		if _, again, _ := g.Do(t.Context(), "a", slow); again || calls != 3 {
+			t.Error("kept after its time")
+		}
+	})
+}
+
+// TestDoesNotLast: an outcome that is nobody else's is done again, also for who has waited.
+func TestDoesNotLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, calls := once.New[int](time.Minute), 0
+		f := func() (int, bool) { calls++; time.Sleep(time.Second); return calls, calls > 1 }
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() { g.Do(t.Context(), "a", f) })
+		}
+		wg.Wait()
+		if calls != 2 {
+			t.Errorf("called %d times", calls)
+		}
+	})
+}
+
+// TestWaitEnds: who has lost patience gets an error, and the work goes on.
+func TestWaitEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := once.New[int](time.Minute)
+		go g.Do(t.Context(), "a", func() (int, bool) { time.Sleep(time.Second); return 7, true })
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if _, _, err := g.Do(ctx, "a", nil); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+		if outcome, again, err := g.Do(t.Context(), "a", nil); outcome != 7 || !again || err != nil {
+			t.Error(outcome, again, err)
+		}
+		time.Sleep(time.Minute) // its timer ends with the bubble
+	})
+}
+
+// TestPanic: a panic leaves nobody waiting.
+func TestPanic(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := once.New[int](time.Minute)
+		func() {
+			defer func() { recover() }()
+			g.Do(t.Context(), "a", func() (int, bool) { panic("no") })
+		}()
+		if outcome, again, err := g.Do(t.Context(), "a", func() (int, bool) { return 1, false }); outcome != 1 || again || err != nil {
+			t.Error(outcome, again, err)
+		}
+	})
+}
