@@ -42,8 +42,8 @@ func (t *Grants) Touch(ctx context.Context, a grants.Activity) (grants.Use, erro
 		return grants.KnownUse, err
 	}
 	address, seen := clean(a.RemoteAddr, maxID), nanos(a.SeenAt)
-	upsert := t.s.dialect.upsert(insertActivity, "session_id", "grant_id", "user_id", "remote_addr", "network", "started_at", "seen_at", "expires_at")
-	_, err = t.s.exec(ctx, step, upsert, a.SessionID, a.GrantID, a.UserID, address, clean(a.Network, maxID), nanos(a.StartedAt), seen, nanos(a.ExpiresAt))
+	replace := upsert(t.s.engine, insertActivity, "session_id", "grant_id", "user_id", "remote_addr", "network", "started_at", "seen_at", "expires_at")
+	_, err = t.s.exec(ctx, step, replace, a.SessionID, a.GrantID, a.UserID, address, clean(a.Network, maxID), nanos(a.StartedAt), seen, nanos(a.ExpiresAt))
 	if err != nil {
 		return grants.KnownUse, err
 	}
@@ -59,7 +59,7 @@ func (t *Grants) Touch(ctx context.Context, a grants.Activity) (grants.Use, erro
 // what each is told: a grant has one row that is its first use, and one for each
 // network.
 func (t *Grants) firstUse(ctx context.Context, step, grantID string, row []any) (grants.Use, error) {
-	insert := t.s.dialect.insertNew(insertUse)
+	insert := t.s.engine.insertNew(insertUse)
 	inserted, err := t.s.exec(ctx, step, insert, append([]any{grantID}, row...)...)
 	switch {
 	case err != nil:

@@ -48,7 +48,7 @@ const (
 func (s *Store) record(ctx context.Context, step, query string, args ...any) error {
 	for {
 		_, err := s.exec(ctx, step, query, args...)
-		if err == nil || !s.dialect.unreached(err) { // in any other case it may have been stored
+		if err == nil || !unreached(s.engine, err) { // in any other case it may have been stored
 			s.awaySince.Store(0)
 			return err
 		}

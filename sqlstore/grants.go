@@ -41,7 +41,7 @@ var (
 // grantDest is in the order of grantColumns.
 func grantDest(g *grants.Grant) []any {
 	return []any{
-		&g.ID, &g.Agent.Issuer, &g.Agent.ID, &g.Scenario, &g.UserID, &g.Version, &g.State, word{&g.Access}, document[[]string]{&g.Actions},
+		&g.ID, &g.Agent.Issuer, &g.Agent.ID, &g.Scenario, &g.UserID, &g.Version, &g.State, access{&g.Access}, document[[]string]{&g.Actions},
 		&g.Name, &g.Model, &g.Email, instant{&g.RequestedAt}, &g.RequestedFrom, instant{&g.DecidedAt}, instant{&g.ExpiresAt},
 		era{&g.Era}, &g.Subject,
 	}
@@ -156,7 +156,7 @@ func (t *Grants) SetRules(ctx context.Context, r grants.Rules) error {
 	case len(text) > maxBlob:
 		return fmt.Errorf("sqlstore: %s: they have %d bytes, at most %d can be stored", step, len(text), maxBlob)
 	}
-	_, err = t.s.exec(ctx, step, t.s.dialect.upsert(insertRules, "id", "rules"), string(text))
+	_, err = t.s.exec(ctx, step, upsert(t.s.engine, insertRules, "id", "rules"), string(text))
 	return err
 }
 

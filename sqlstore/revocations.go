@@ -25,9 +25,8 @@ func (v *Revocations) Revoke(ctx context.Context, subject, mark string, until ti
 	if err := checkFields(step, field{"mark", mark, maxMark}); err != nil {
 		return err
 	}
-	d := v.s.dialect
 	// The time is what programs before version 4 of the schema go by.
-	replace := d.raise(insertRevocation, "authagent_revocations", "revocation_key", "revoked_at", "expires_at") + ", mark = " + d.proposed("mark")
+	replace := raise(v.s.engine, insertRevocation, "authagent_revocations", "revocation_key", "revoked_at", "expires_at") + ", mark = " + v.s.engine.proposed("mark")
 	_, err := v.s.exec(ctx, step, replace, key(subject), clean(subject, maxText), nanos(time.Now()), nanos(until), mark)
 	return err
 }

@@ -29,7 +29,7 @@ func (t *Tokens) SaveTokens(ctx context.Context, sessionID string, old, sealed [
 	var saved int64
 	var err error
 	if len(old) == 0 {
-		saved, err = t.s.exec(ctx, step, t.s.dialect.insertNew(insertTokens), sessionID, sealed, nanos(expires))
+		saved, err = t.s.exec(ctx, step, t.s.engine.insertNew(insertTokens), sessionID, sealed, nanos(expires))
 	} else {
 		saved, err = t.s.exec(ctx, step, replaceTokens, sealed, nanos(expires), sessionID, old)
 	}
