@@ -130,7 +130,7 @@ func TestEvents(t *testing.T) {
 // TestHostileEvents: LOG-2, LOG-3. No text keeps an event out of the trail.
 func TestHostileEvents(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
-		for _, setting := range map[string][]string{"SQLite": {wal}, "PostgreSQL": {"application_name=x"}, "MySQL": {"charset=utf8mb4", "sql_mode=''"}}[d.name] {
+		for _, setting := range d.hostile {
 			d := newDatabase(t, d.engine)
 			s, _ := d.migrated(t, setting)
 			for i, text := range []string{

@@ -26,7 +26,7 @@ import (
 // TestStores: LNK-1, LNK-3, LNK-12, LNK-15.
 func TestGrants(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
-		for _, setting := range settings[d.name] {
+		for _, setting := range d.settings {
 			t.Run(setting, func(t *testing.T) {
 				storetest.Grants(t, func(t *testing.T) grants.Store {
 					s, _ := newDatabase(t, d.engine).migrated(t, setting) // has to be empty

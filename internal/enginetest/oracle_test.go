@@ -62,11 +62,7 @@ type oracleSite struct {
 }
 
 func newOracleSite(t *testing.T, d *database) *oracleSite {
-	settings := d.usual
-	if d.name == "PostgreSQL" {
-		settings = []string{"synchronous_commit=off"} // to wait for the disk would hide what else takes time
-	}
-	s, _ := d.migrated(t, settings...)
+	s, _ := d.migrated(t, d.fast...)
 	o := &oracleSite{}
 	o.site = newSite(t, s, func(c *authagent.Config, s *sqlstore.Store, users *memstore.Users) {
 		p := grants.OwnerApproval(s.Grants())
