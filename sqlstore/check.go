@@ -10,8 +10,8 @@ import (
 
 // Check reports everything that would keep the database from serving: it cannot
 // be reached, is of another engine than Dialect says, lacks the migrations or
-// has newer ones, cannot be read or written, or cannot hold every text. Call it when the site starts,
-// and behind its health check.
+// has newer ones, cannot be read or written, or cannot hold every text. Call it when
+// the site starts, and in its health check.
 func (s *Store) Check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()

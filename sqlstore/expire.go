@@ -44,18 +44,20 @@ func (e expiry) deleteBatch(on engine) string {
 	return on.deleteOldest(e.table, e.key, ` WHERE `+where+` ORDER BY `+order+` LIMIT ?`)
 }
 
-// DeleteExpired removes what has expired: used states, revocations, tokens,
-// sessions, approvals of single actions, and what was recorded of agents'
-// sessions; also deeds after 90 days, and requests for a grant that nobody has
-// decided a day after they have expired, which is when no limit counts them any
-// more. It returns how many rows that were.
+// DeleteExpired removes rows that have expired, and returns how many:
 //
-// A grant that an owner has decided about stays, in whatever state and however
-// old: one that was denied or revoked would be asked for anew if it were
-// forgotten, and which approval has run out is for its owner to see. One that the agent
-// has asked for anew since stays for 366 days more: for a year it keeps its agent from
-// other accounts. The networks that a grant was used from stay, without which the next
-// use would seem to be its first. Rules stay as well.
+//   - used states, revocations, tokens, sessions, approvals of single actions, and the
+//     activity of agents' sessions;
+//   - deeds after 90 days;
+//   - a request for a grant that its owner has not decided, one day after it has expired.
+//     Until then it counts against the limits on requests;
+//   - such a request for a grant that its owner has decided before, 366 days after it has
+//     expired. For a year, it keeps its agent from other accounts.
+//
+// A grant that its owner has decided stays, in every state: if a denied or revoked grant
+// were forgotten, its agent would ask again, and owners see which of their approvals have
+// expired. The networks that a grant was used from stay; without them, the next use would
+// be reported as the first. Rules stay.
 //
 // It removes at most batch rows in one statement, so that requests are never held
 // up for long; 0 means 1000. Call it every few minutes, at one instance or at all.
@@ -70,8 +72,8 @@ func (s *Store) DeleteExpired(ctx context.Context, batch int) (deleted int64, er
 	return deleted, nil
 }
 
-// DeleteEvents removes the events of the audit trail that happened before a
-// time, for a site that may not keep them for ever, as DeleteExpired does.
+// DeleteEvents removes the events of the audit trail that happened before a time, in
+// batches as DeleteExpired does. It is for a site that may not keep them forever.
 func (s *Store) DeleteEvents(ctx context.Context, before time.Time, batch int) (deleted int64, err error) {
 	events := expiry{table: "authagent_events", key: "id", time: "happened_at"}
 	return s.deleteBefore(ctx, events.deleteBatch(s.engine), before, batch)

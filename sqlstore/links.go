@@ -38,7 +38,7 @@ func (l *Links) LinkAgent(ctx context.Context, agent authagent.Agent, userID str
 	if err != nil {
 		return "", err
 	}
-	return l.LinkedUser(ctx, agent) // this one, or of whoever was faster
+	return l.LinkedUser(ctx, agent) // another call may have linked it first
 }
 
 // LinkedUser returns the account that agent entered first, or

@@ -106,12 +106,12 @@ func (m Migration) statements() []string {
 }
 
 // Migrate brings the database up to the newest migration. Any number of
-// instances may call it at once: the database's own lock lets one work and the
-// others wait, until ctx ends. A database that is newer than this package is left
-// alone; if this version cannot use it, ErrNewerSchema is returned.
+// instances may call it at once: one works under a lock of the database, and the others
+// wait until ctx ends. Migrate changes nothing in a database that is newer than this
+// package; if this version cannot use it, it returns ErrNewerSchema.
 //
-// What fails half-way is undone on PostgreSQL and SQLite. On MySQL it is not,
-// and finished by the next call.
+// PostgreSQL and SQLite undo a migration that fails. MySQL does not, and the next call
+// finishes it.
 func (s *Store) Migrate(ctx context.Context) error {
 	for left := s.db.Stats().OpenConnections; ; left-- {
 		conn, err := s.connect(ctx)

@@ -44,7 +44,7 @@ func (p *Profiles) FindOrCreateProfile(ctx context.Context, want authagent.Profi
 	if err != nil {
 		return authagent.Profile{}, err
 	}
-	return p.find(ctx, step, profileByKey, k) // this one, or of whoever was faster
+	return p.find(ctx, step, profileByKey, k) // another call may have created it first
 }
 
 // Get returns the profile with this ID, or authagent.ErrNotFound.

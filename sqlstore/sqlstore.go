@@ -35,29 +35,28 @@
 //
 // # The database
 //
-// The tables are made by [Store.Migrate], which any number of instances may call
-// at once, or by a site's own tool from what [Migrations] returns. They are the
-// same on all engines. [Store.Check] says what is wrong with a database.
+// [Store.Migrate] makes the tables; any number of instances may call it at once. A site's
+// own tool can make them as well, from what [Migrations] returns. They are the same on
+// all engines. [Store.Check] says what is wrong with a database.
 //
-// IDs are compared byte for byte, whatever the database's collation. That an
-// agent has one profile, and that a state is used once, is a primary key's
-// doing, and holds for any number of instances. A call that has returned
-// without an error has been committed.
+// IDs are compared byte for byte, whatever the database's collation. Primary keys ensure
+// that an agent has one profile and that a state is used once, for any number of
+// instances. A call that has returned without an error has been committed.
 //
-// Times are whole nanoseconds since 1970 UTC, in BIGINT columns: no engine
-// rounds them, so that a session which started a moment after a revocation is
-// told from one that started a moment before. They are the times of the instance
-// that writes; instances whose clocks are apart by minutes expire each other's
-// rows early or late by as much.
+// Times are whole nanoseconds since 1970 UTC, in BIGINT columns. No engine rounds them,
+// so a session that started a moment after a revocation differs from one that started a
+// moment before. The time in a row is that of the instance that wrote it. If the clocks
+// of two instances are minutes apart, each expires the other's rows that much early or
+// late.
 //
-// A database that was not migrated ([ErrNotMigrated]), lacks what a newer version of
-// this package has taken away ([ErrNewerSchema]), is read-only
-// ([ErrReadOnlyDatabase]), cannot hold a text ([ErrEncoding]) or has no connection left
-// ([ErrNoConnection]) refuses each request that needs it. After a failover,
-// connections to what is no primary any more are closed, and the statement is sent
-// again. One to which a newer version has only added goes on. The version is looked at before the first use and
-// once a minute, so that a running instance does not go on with tables that it
-// does not know.
+// Every call fails if the database was not migrated ([ErrNotMigrated]), lacks what a
+// newer version of this package has removed ([ErrNewerSchema]), or has no connection left
+// ([ErrNoConnection]); calls that write fail if it is read-only ([ErrReadOnlyDatabase]) or
+// cannot hold the text ([ErrEncoding]). The request that needs the call is refused. A
+// schema to which a newer version has only added works. After a failover, connections to
+// the former primary are closed, and the statement is sent again. The version of the
+// schema is read before the first use and once a minute, so that a running instance does
+// not go on with tables that it does not know.
 //
 // # Grants
 //
@@ -66,22 +65,23 @@
 // rows by primary key, its grant and the site's rules. About once a minute,
 // each session writes two more, for its owner to see when and from where it acts.
 //
-// That an agent has one grant for an account, and an action one approval, are
-// unique indexes; and a decision is one UPDATE of the version that was seen, which
-// changes nothing if another came first. So an approved action passes once,
-// however many instances it is sent to at once. Rules, or an access, that this
-// version of the package does not know are an error, and let nobody in.
+// Unique indexes ensure that an agent has one grant for an account, and an action one
+// approval. A decision is one UPDATE of the version that was read, which changes nothing
+// if another decision came first. So an approved action passes once, however many
+// instances it is sent to at once. A rule or an access that this version of the package
+// does not know is an error, and nobody is let in.
 //
-// [Store.DeleteExpired] says what of it is removed, and what is kept for good.
+// [Store.DeleteExpired] says which of these rows it removes, and which stay forever.
 //
 // # What is left to the site
 //
-// On SQLite, to let writers wait for each other in the engine and not here: with
-// modernc.org/sqlite, "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)".
-// A SQLite database in memory is one per connection; use a file, or
-// db.SetMaxOpenConns(1). On MySQL, "interpolateParams=true" saves two round trips
-// of each call. Everywhere, to have no proxy in between that answers from a
-// replica: what was written a moment ago must be seen by all.
+//   - SQLite: let writers wait for each other in the engine and not here. With
+//     modernc.org/sqlite, that is "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)".
+//     A database in memory belongs to one connection; use a file, or
+//     db.SetMaxOpenConns(1).
+//   - MySQL: "interpolateParams=true" saves two round trips of each call.
+//   - Everywhere: have no proxy in between that answers from a replica. All instances must
+//     see a row as soon as it is written.
 package sqlstore
 
 import (
@@ -97,8 +97,8 @@ import (
 
 // Config holds the settings of a [Store]. The zero value is a good one.
 type Config struct {
-	// Dialect is the kind of the database. By default it is known from the
-	// driver; a driver that is wrapped in another one hides it.
+	// Dialect is the kind of the database. The default follows from the driver. A
+	// driver that wraps another one hides it; set Dialect then.
 	Dialect Dialect
 
 	// Prefix begins the names of all tables and indexes. It is made of a-z, 0-9
@@ -106,10 +106,9 @@ type Config struct {
 	// default is "authagent_".
 	Prefix string
 
-	// Timeout bounds each call beside its context: the wait for a connection,
-	// the statement, and its repetition where the engine asks for that. The
-	// default is 5 seconds. Of Migrate it bounds the wait for a connection; the
-	// rest has no bound but the context.
+	// Timeout bounds each call, as its context does: the wait for a connection, the
+	// statement, and its repetition if the engine asks for that. The default is 5
+	// seconds. Of Migrate it bounds only the wait for a connection.
 	Timeout time.Duration
 
 	// Logger gets the audit events that could not be stored; nil means
@@ -179,7 +178,7 @@ const (
 	// defaultPrefix is also what names begin with in the SQL of this package.
 	defaultPrefix = "authagent_"
 
-	// maxPrefix leaves the longest name within PostgreSQL's 63 bytes.
+	// maxPrefix keeps the longest name within PostgreSQL's 63 bytes.
 	maxPrefix = 32
 )
 
