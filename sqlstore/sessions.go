@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-
 	"time"
 
 	"github.com/gorilla/sessions"
@@ -14,7 +13,7 @@ import (
 
 // Sessions is a [sessions.Store] that keeps sessions on the server, for
 // Config.Session.Store. The client has a random ID of 130 bits and
-// the database its SHA-256, so that nobody can enter a session who reads the database.
+// the database its SHA-256, so that a reader of the database cannot enter a session.
 //
 // It keeps values whose keys and values are strings, as those of authagent are,
 // and refuses to save others. A session whose Options say MaxAge 0 lasts as
