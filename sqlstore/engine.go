@@ -3,8 +3,8 @@ package sqlstore
 import (
 	"context"
 	"database/sql"
+	"encoding/hex"
 	"errors"
-	"fmt"
 	"net"
 	"reflect"
 	"strconv"
@@ -129,17 +129,17 @@ func plainText(query string) string {
 	return strings.NewReplacer("{", "", "}", "").Replace(query)
 }
 
-// version returns the answer to a query that other engines do not understand, or
-// answer otherwise.
-func version(ctx context.Context, q querier, query string) (version string, err error) {
+// versionBy returns the answer to a query for the engine's version. Other engines do not
+// understand the query, or answer in another form.
+func versionBy(ctx context.Context, q querier, query string) (version string, err error) {
 	err = q.QueryRowContext(ctx, query).Scan(&version)
 	return version, err
 }
 
-// migrationLock returns the name of the lock for the tables of a prefix, of so many
-// bytes.
-func migrationLock(database, prefix string, bytes int) string {
-	return fmt.Sprintf("%x", key("authagent", database, prefix)[:bytes])
+// migrationLock returns the name of the lock for the tables of a prefix: so many bytes, in
+// hexadecimal.
+func migrationLock(database, prefix string, length int) string {
+	return hex.EncodeToString(key("authagent", database, prefix)[:length])
 }
 
 // number returns the masked value of an integer field of the first error in the

@@ -20,7 +20,7 @@ func (mysql) drivers() []string { return []string{"github.com/go-sql-driver/mysq
 func (mysql) directory() string { return "mysql" }
 
 func (mysql) identify(ctx context.Context, q querier) error {
-	_, err := version(ctx, q, `SELECT @@version`)
+	_, err := versionBy(ctx, q, `SELECT @@version`)
 	return err
 }
 

@@ -17,7 +17,7 @@ func (postgres) drivers() []string { return []string{"github.com/jackc/pgx", "gi
 func (postgres) directory() string { return "postgres" }
 
 func (postgres) identify(ctx context.Context, q querier) error {
-	v, err := version(ctx, q, `SELECT version()`)
+	v, err := versionBy(ctx, q, `SELECT version()`)
 	if err == nil && !strings.HasPrefix(v, "PostgreSQL ") { // MySQL answers it too
 		err = fmt.Errorf("it calls itself %q", v)
 	}

@@ -19,7 +19,7 @@ func (sqlite) drivers() []string {
 func (sqlite) directory() string { return "sqlite" }
 
 func (sqlite) identify(ctx context.Context, q querier) error {
-	_, err := version(ctx, q, `SELECT sqlite_version()`)
+	_, err := versionBy(ctx, q, `SELECT sqlite_version()`)
 	return err
 }
 

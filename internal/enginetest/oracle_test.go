@@ -48,7 +48,7 @@ func TestSameTimeOnEngines_LNK_20(t *testing.T) {
 			found := o.differences(t, run)
 			maps.DeleteFunc(always, func(what, _ string) bool { return found[what] == "" })
 		}
-		for what, difference := range always {
+		for what, difference := range inOrder(always) {
 			t.Errorf("LNK-20: an agent can tell by time whether an account has an address, in each of %d runs: %s: %s", oracleRuns, what, difference)
 		}
 	})

@@ -133,7 +133,7 @@ var userFaults = map[string]struct {
 // TestUserFaultsAreFound_LNK_35 is LNK-35: the kit fails for each of the faults, each in a
 // process of its own.
 func TestUserFaultsAreFound_LNK_35(t *testing.T) {
-	for name, fault := range userFaults {
+	for name, fault := range inOrder(userFaults) {
 		t.Run(name, func(t *testing.T) {
 			newDatabase(t, fault.engine) // skips where there is none
 			child := exec.Command(os.Args[0], "-test.run=^TestUserFault$")
@@ -171,7 +171,7 @@ func TestUserFault(t *testing.T) {
 // TestDocumentedStatements: what the documentation tells sites to copy is what is
 // tested here.
 func TestDocumentedStatements(t *testing.T) {
-	for file, copied := range map[string][]engine{"../../docs/database.md": engines, "../../README.md": {postgres}} {
+	for file, copied := range inOrder(map[string][]engine{"../../docs/database.md": engines, "../../README.md": {postgres}}) {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

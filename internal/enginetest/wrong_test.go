@@ -275,6 +275,22 @@ func TestSchemaChangesUnderneath(t *testing.T) {
 	})
 }
 
+// TestEveryDialect: each dialect has a row in engines.
+func TestEveryDialect(t *testing.T) {
+	var without []sqlstore.Dialect
+	for d := sqlstore.Dialect(1); ; d++ {
+		if _, err := sqlstore.Migrations(d, ""); err != nil {
+			break
+		}
+		if !slices.ContainsFunc(engines, func(e engine) bool { return e.dialect == d }) {
+			without = append(without, d)
+		}
+	}
+	if len(without) > 0 {
+		t.Errorf("%v is not tested", without)
+	}
+}
+
 // TestWrongDialect: Check tells another engine from the one that was named.
 func TestWrongDialect(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
