@@ -10,14 +10,15 @@ import (
 const (
 	activityColumns = `session_id, grant_id, user_id, remote_addr, network, started_at, seen_at, expires_at`
 
-	activityUser   = `SELECT ` + activityColumns + ` FROM authagent_activity WHERE user_id = ? AND expires_at > ?`
+	activityOfUser = `SELECT ` + activityColumns + ` FROM authagent_activity WHERE user_id = ? AND expires_at > ?`
 	deleteActivity = `DELETE FROM authagent_activity WHERE session_id = ?`
 
-	updateUse = `UPDATE authagent_uses SET remote_addr = ?, seen_at = ? WHERE use_key = ?`
-	usesUser  = `SELECT grant_id, remote_addr, seen_at FROM authagent_uses WHERE user_id = ?`
-	oldestUse = `SELECT seen_at FROM authagent_uses WHERE grant_id = ? ORDER BY seen_at DESC LIMIT 1 OFFSET ?`
+	updateUse  = `UPDATE authagent_uses SET remote_addr = ?, seen_at = ? WHERE use_key = ?`
+	usesOfUser = `SELECT grant_id, remote_addr, seen_at FROM authagent_uses WHERE user_id = ?`
+	oldestUse  = `SELECT seen_at FROM authagent_uses WHERE grant_id = ? ORDER BY seen_at DESC LIMIT 1 OFFSET ?`
 
-	// deleteUses keeps the index of first_of, where most are null, out of it.
+	// deleteUses compares first_of within a function, so that no engine uses its index, in
+	// which most rows are null.
 	deleteUses = `DELETE FROM authagent_uses WHERE grant_id = ? AND seen_at <= ? AND COALESCE(first_of, '') = ''`
 
 	deedColumns = `grant_id, user_id, happened_at, event, action, route, outcome, reason`
@@ -26,11 +27,11 @@ const (
 var (
 	insertActivity = insertInto("authagent_activity", activityColumns)
 	insertUse      = insertInto("authagent_uses", "first_of, use_key, grant_id, user_id, remote_addr, seen_at")
-	deedsUser      = `SELECT ` + reading(deedColumns, "route") + ` FROM authagent_deeds WHERE user_id = ? ORDER BY happened_at DESC, id DESC LIMIT ?`
+	deedsOfUser    = `SELECT ` + reading(deedColumns, "route") + ` FROM authagent_deeds WHERE user_id = ? ORDER BY happened_at DESC, id DESC LIMIT ?`
 	insertDeed     = insertInto("authagent_deeds", deedColumns)
 )
 
-// maxNetworks is how many networks are remembered of one grant.
+// maxNetworks is how many networks of one grant are remembered.
 const maxNetworks = 100
 
 // Touch implements [grants.ActivityStore]. Of each grant, the networks that were
@@ -42,8 +43,8 @@ func (t *Grants) Touch(ctx context.Context, a grants.Activity) (grants.Use, erro
 		return grants.KnownUse, err
 	}
 	address, seen := clean(a.RemoteAddr, maxID), nanos(a.SeenAt)
-	upsert := t.s.dialect.upsert(insertActivity, "session_id", "grant_id", "user_id", "remote_addr", "network", "started_at", "seen_at", "expires_at")
-	_, err = t.s.exec(ctx, step, upsert, a.SessionID, a.GrantID, a.UserID, address, clean(a.Network, maxID), nanos(a.StartedAt), seen, nanos(a.ExpiresAt))
+	replace := upsert(t.s.engine, insertActivity, "session_id", "grant_id", "user_id", "remote_addr", "network", "started_at", "seen_at", "expires_at")
+	_, err = t.s.exec(ctx, step, replace, a.SessionID, a.GrantID, a.UserID, address, clean(a.Network, maxID), nanos(a.StartedAt), seen, nanos(a.ExpiresAt))
 	if err != nil {
 		return grants.KnownUse, err
 	}
@@ -54,12 +55,11 @@ func (t *Grants) Touch(ctx context.Context, a grants.Activity) (grants.Use, erro
 	return t.firstUse(ctx, step, a.GrantID, []any{k, a.GrantID, a.UserID, address, seen})
 }
 
-// firstUse records the use of a grant from a network of which no use seems to be
-// recorded. Two constraints decide between several that are here at once, and say
-// what each is told: a grant has one row that is its first use, and one for each
-// network.
+// firstUse records the use of a grant from a network that has no row yet. A grant has one
+// row that is its first use, and one row for each network. These two constraints decide
+// what each of several concurrent calls returns.
 func (t *Grants) firstUse(ctx context.Context, step, grantID string, row []any) (grants.Use, error) {
-	insert := t.s.dialect.insertNew(insertUse)
+	insert := t.s.engine.insertNew(insertUse)
 	inserted, err := t.s.exec(ctx, step, insert, append([]any{grantID}, row...)...)
 	switch {
 	case err != nil:
@@ -67,7 +67,7 @@ func (t *Grants) firstUse(ctx context.Context, step, grantID string, row []any) 
 	case inserted == 1:
 		return grants.FirstUse, nil
 	}
-	// Before the new one, so that nothing can go wrong once that is recorded.
+	// Before the INSERT, so that no error can follow once it has succeeded.
 	if err := t.forgetNetworks(ctx, step, grantID); err != nil {
 		return grants.KnownUse, err
 	}
@@ -78,8 +78,8 @@ func (t *Grants) firstUse(ctx context.Context, step, grantID string, row []any) 
 	return grants.KnownUse, err
 }
 
-// forgetNetworks makes room for one more network of a grant. The one of its first
-// use stays, or the next would be told to be the first.
+// forgetNetworks makes room for one more network of a grant. The row of the first use
+// stays; without it, the next use would be reported as the first.
 func (t *Grants) forgetNetworks(ctx context.Context, step, grantID string) error {
 	var oldest int64
 	full, err := t.s.row(ctx, step, oldestUse, []any{grantID, maxNetworks - 2}, &oldest)
@@ -97,7 +97,7 @@ func (t *Grants) EndActivity(ctx context.Context, sessionID string) error {
 
 // OwnerActivity implements [grants.ActivityStore].
 func (t *Grants) OwnerActivity(ctx context.Context, userID string) ([]grants.Activity, error) {
-	return list(ctx, t.s, "find activity in account", activityUser, []any{userID, nanos(time.Now())}, func(a *grants.Activity) []any {
+	return list(ctx, t.s, "find activity in account", activityOfUser, []any{userID, nanos(time.Now())}, func(a *grants.Activity) []any {
 		return []any{
 			&a.SessionID, &a.GrantID, &a.UserID, &a.RemoteAddr, &a.Network, instant{&a.StartedAt}, instant{&a.SeenAt}, instant{&a.ExpiresAt},
 		}
@@ -106,7 +106,7 @@ func (t *Grants) OwnerActivity(ctx context.Context, userID string) ([]grants.Act
 
 // OwnerUses implements [grants.ActivityStore].
 func (t *Grants) OwnerUses(ctx context.Context, userID string) ([]grants.LastUse, error) {
-	all, err := list(ctx, t.s, "find uses in account", usesUser, []any{userID}, func(u *grants.LastUse) []any {
+	all, err := list(ctx, t.s, "find uses in account", usesOfUser, []any{userID}, func(u *grants.LastUse) []any {
 		return []any{&u.GrantID, &u.RemoteAddr, instant{&u.SeenAt}}
 	})
 	var uses []grants.LastUse
@@ -138,9 +138,9 @@ func (t *Grants) AddDeed(ctx context.Context, d grants.Deed) error {
 // OwnerDeeds implements [grants.ActivityStore].
 func (t *Grants) OwnerDeeds(ctx context.Context, userID string, n int) ([]grants.Deed, error) {
 	if n <= 0 {
-		return nil, nil // a limit that is negative is none to SQLite
+		return nil, nil // SQLite takes a negative LIMIT for none
 	}
-	return list(ctx, t.s, "find deeds in account", deedsUser, []any{userID, n}, func(d *grants.Deed) []any {
+	return list(ctx, t.s, "find deeds in account", deedsOfUser, []any{userID, n}, func(d *grants.Deed) []any {
 		return []any{&d.GrantID, &d.UserID, instant{&d.At}, &d.Event, &d.Action, &d.Route, &d.Outcome, &d.Reason}
 	})
 }

@@ -15,7 +15,7 @@ const (
 
 	approvalByID    = `SELECT ` + approvalColumns + ` FROM authagent_approvals WHERE id = ?`
 	approvalByKey   = `SELECT ` + approvalColumns + ` FROM authagent_approvals WHERE approval_key = ?`
-	approvalsUser   = `SELECT ` + approvalColumns + ` FROM authagent_approvals WHERE user_id = ? AND expires_at > ?`
+	approvalsOfUser = `SELECT ` + approvalColumns + ` FROM authagent_approvals WHERE user_id = ? AND expires_at > ?`
 	replaceApproval = `UPDATE authagent_approvals SET version = version + 1, grant_id = ?, issuer = ?, agent_id = ?, action = ?, state = ?,
 	method = ?, target = ?, content_type = ?, body = ?, requested_at = ?, expires_at = ?, host = ? WHERE id = ? AND version = ?`
 )
@@ -57,7 +57,7 @@ func (t *Grants) Approval(ctx context.Context, id string) (grants.Approval, erro
 
 // OwnerApprovals implements [grants.ApprovalStore].
 func (t *Grants) OwnerApprovals(ctx context.Context, userID string) ([]grants.Approval, error) {
-	return list(ctx, t.s, "find approvals of account", approvalsUser, []any{userID, nanos(time.Now())}, approvalDest)
+	return list(ctx, t.s, "find approvals of account", approvalsOfUser, []any{userID, nanos(time.Now())}, approvalDest)
 }
 
 // CreateApproval implements [grants.ApprovalStore].

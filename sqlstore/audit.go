@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -19,14 +20,14 @@ const insertEvent = `INSERT INTO authagent_events (agent_key, ` + eventColumns +
 	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
 // Audit appends an event to the audit trail; it is for [authagent.Config.Audit].
-// While the database cannot be reached, as when it restarts, it waits up to 30
-// seconds. An event that cannot be stored goes to Config.Logger. Text that is longer than its
-// column (255 bytes for most) is cut, and what is not text in it replaced, rather
-// than the event lost. A Count below 1 is stored as 1.
+// While the database cannot be reached, such as during a restart, it waits up to 30
+// seconds. An event that cannot be stored goes to Config.Logger. So that no event is
+// lost for its text, a text that is longer than its column (255 bytes for most) is cut,
+// and bytes in it that are not text are replaced. A Count below 1 is stored as 1.
 //
 // The trail is append-only: nothing in this package changes an event, and
 // nothing but [Store.DeleteEvents] removes one. A site that wants the database to
-// see to it grants its user SELECT and INSERT on the table of events, and no more.
+// enforce this grants its user only SELECT and INSERT on the table of events.
 func (s *Store) Audit(ctx context.Context, e audit.Event) {
 	if err := s.record(ctx, "store audit event", insertEvent, eventValues(e)...); err != nil {
 		s.logger.LogAttrs(ctx, slog.LevelError, "sqlstore: audit event lost", slog.String("event", string(e.Name)),
@@ -35,20 +36,20 @@ func (s *Store) Audit(ctx context.Context, e audit.Event) {
 }
 
 const (
-	// awaited is how long a database that cannot be reached is waited for, and
-	// retryPause is between two tries.
+	// awaited is how long record waits for a database that cannot be reached, and
+	// retryPause how long it waits between two attempts.
 	awaited    = 30 * time.Second
 	retryPause = 250 * time.Millisecond
 )
 
-// record is exec for what is recorded in the background, where nobody waits for
-// an answer: it waits for a database that cannot be reached. After awaited it
-// waits no more, until the database has been back, so that those who come after
-// are not held up as well.
+// record is exec for statements that nobody waits for: while the database cannot be
+// reached, it waits and sends the statement again. Once it has waited in vain, no call
+// waits until the database has been reached again, so that a long outage does not hold
+// up each of them.
 func (s *Store) record(ctx context.Context, step, query string, args ...any) error {
 	for {
 		_, err := s.exec(ctx, step, query, args...)
-		if err == nil || !s.dialect.unreached(err) { // in any other case it may have been stored
+		if err == nil || !unreached(s.engine, err) { // in any other case it may have been stored
 			s.awaySince.Store(0)
 			return err
 		}
@@ -86,7 +87,7 @@ type EventQuery struct {
 	Agent    authagent.Agent // only of this agent
 	From, To time.Time       // not before From, and before To
 	Limit    int             // events a page; 100 by default, and 1000 at most
-	After    string          // what the page before returned as next
+	After    string          // the next that the page before returned
 }
 
 const (
@@ -94,10 +95,10 @@ const (
 	maxPage     = 1000
 )
 
-// Events returns a page of the audit trail, the newest event first, and what to
-// put into After for the next page, which is empty after the last. Events that
-// are stored while somebody reads page by page are on none of the later pages,
-// and move nothing from one page to another.
+// Events returns a page of the audit trail, the newest event first, and the value of
+// After for the next page, which is empty after the last page. Events that are stored
+// between the reading of two pages appear on none of the later pages, and move no other
+// event from one page to another.
 func (s *Store) Events(ctx context.Context, q EventQuery) (page []audit.Event, next string, err error) {
 	query, args, limit, err := q.sql()
 	if err != nil {
@@ -111,16 +112,13 @@ func (s *Store) Events(ctx context.Context, q EventQuery) (page []audit.Event, n
 	return page, next, err
 }
 
-// sql returns a query for one event more than limit, which tells whether there
-// is a next page.
+// sql returns a query for limit events and one more, which tells whether there is a next
+// page.
 func (q EventQuery) sql() (query string, args []any, limit int, err error) {
-	switch {
-	case q.Limit < 0:
+	if q.Limit < 0 {
 		return "", nil, 0, fmt.Errorf("sqlstore: read audit trail: Limit %d is negative", q.Limit)
-	case q.Limit == 0:
-		q.Limit = defaultPage
 	}
-	limit = min(q.Limit, maxPage)
+	limit = min(cmp.Or(q.Limit, defaultPage), maxPage)
 	where := []string{"1 = 1"}
 	if !q.From.IsZero() {
 		where, args = append(where, "happened_at >= ?"), append(args, nanos(q.From))
@@ -139,7 +137,7 @@ func (q EventQuery) sql() (query string, args []any, limit int, err error) {
 		if err != nil {
 			return "", nil, 0, err
 		}
-		// The first condition is the one that an index is good for.
+		// An index finds the rows of the first condition.
 		where, args = append(where, "happened_at <= ?", "(happened_at < ? OR id < ?)"), append(args, at, at, id)
 	}
 	query = `SELECT id, ` + reading(eventColumns, "detail") + ` FROM authagent_events WHERE ` + strings.Join(where, " AND ") +

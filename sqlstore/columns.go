@@ -1,91 +1,93 @@
 package sqlstore
 
 import (
-	"context"
+	"crypto/rand"
+	"crypto/sha256"
 	"database/sql"
+	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/authagent-go/authagent"
 )
 
-// list reads all rows. dest returns where the columns of one go.
-func list[T any](ctx context.Context, s *Store, step, query string, args []any, dest func(*T) []any) (all []T, err error) {
-	query, args = s.bind(query, args)
-	err = s.run(ctx, step, func(ctx context.Context, q querier) error {
-		all = nil // of an attempt that was given up half-way
-		rows, err := q.QueryContext(ctx, query, args...)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var one T
-			if err := rows.Scan(dest(&one)...); err != nil {
-				return err
-			}
-			all = append(all, one)
-		}
-		return rows.Err()
-	})
-	if err != nil {
-		return nil, err
+// newID makes an opaque ID of 130 random bits.
+func newID() string { return rand.Text() }
+
+// key returns the SHA-256 of parts, for columns that are too long for an index. The
+// length of each part goes before it, so that no two lists of parts have the same key.
+func key(parts ...string) []byte {
+	h := sha256.New()
+	var length [8]byte
+	for _, part := range parts {
+		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
+		h.Write(length[:])
+		h.Write([]byte(part))
 	}
-	return all, nil
+	return h.Sum(nil)
 }
 
-// byID is one for an ID that comes from a client. What cannot be stored is not
-// there.
-func byID[T any](ctx context.Context, s *Store, step, query, id string, dest func(*T) []any) (T, error) {
-	if checkFields(step, field{"ID", id, maxID}) != nil {
-		var none T
-		return none, authagent.ErrNotFound
-	}
-	return one(ctx, s, step, query, id, dest)
+// The lengths of columns, in bytes.
+const (
+	maxID     = 255 // also OpenID Connect Core section 2: sub has at most 255
+	maxIssuer = 2048
+	maxText   = 4096
+	maxBlob   = 1 << 20
+)
+
+// A field is a value that goes into a column.
+type field struct {
+	name, value string
+	most        int
 }
 
-// one reads the row whose only condition is by, or returns authagent.ErrNotFound.
-func one[T any](ctx context.Context, s *Store, step, query string, by any, dest func(*T) []any) (T, error) {
-	var row, none T
-	found, err := s.row(ctx, step, query, []any{by}, dest(&row)...)
-	switch {
-	case err != nil:
-		return none, err
-	case !found:
-		return none, authagent.ErrNotFound
-	}
-	return row, nil
-}
-
-// create inserts want, unless find finds what stands in its way. A unique
-// constraint decides between those that find nothing at once.
-func create[T any](ctx context.Context, s *Store, step string, want T, find func() (T, error), insert string, args []any) (have T, created bool, err error) {
-	for range 3 { // each further time because what stood in the way has been deleted in between
-		if have, err = find(); !errors.Is(err, authagent.ErrNotFound) {
-			return have, false, err
-		}
-		inserted, err := s.exec(ctx, step, s.dialect.insertNew(insert), args...)
+// checkFields refuses values that some engine would cut or alter. A name that is stored
+// as another name could be somebody else's.
+func checkFields(step string, fields ...field) error {
+	for _, f := range fields {
 		switch {
-		case err != nil:
-			return have, false, err
-		case inserted == 1:
-			return want, true, nil
+		case len(f.value) > f.most:
+			return fmt.Errorf("sqlstore: %s: %s has %d bytes, at most %d can be stored", step, f.name, len(f.value), f.most)
+		case !utf8.ValidString(f.value) || strings.Contains(f.value, "\x00"):
+			return fmt.Errorf("sqlstore: %s: %s %q is not text", step, f.name, f.value)
 		}
 	}
-	return have, false, fmt.Errorf("sqlstore: %s: the ID is taken", step)
+	return nil
 }
 
-// insertInto returns the statement that inserts a row. columns are separated by
-// commas.
-func insertInto(table, columns string) string {
-	return `INSERT INTO ` + table + ` (` + columns + `) VALUES (?` + strings.Repeat(`, ?`, strings.Count(columns, ",")) + `)`
+func agentFields(a authagent.Agent) []field {
+	return []field{{"issuer", a.Issuer, maxIssuer}, {"agent ID", a.ID, maxID}}
 }
 
-// instant reads what nanos has made of a time.
+// clean returns s as valid text of at most so many bytes. It is for text that people
+// read, which is better altered than lost.
+func clean(s string, most int) string {
+	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
+	if len(s) <= most {
+		return s
+	}
+	for !utf8.RuneStart(s[most]) {
+		most--
+	}
+	return s[:most]
+}
+
+// nanos returns t as it is stored. A time that does not fit becomes the nearest that does.
+func nanos(t time.Time) int64 {
+	switch {
+	case t.Unix() <= math.MinInt64/int64(time.Second):
+		return math.MinInt64
+	case t.Unix() >= math.MaxInt64/int64(time.Second):
+		return math.MaxInt64
+	}
+	return t.UnixNano()
+}
+
+// instant reads a time that nanos has written.
 type instant struct{ *time.Time }
 
 // Scan implements [sql.Scanner].
@@ -102,8 +104,8 @@ func (i instant) Scan(src any) error {
 	return nil
 }
 
-// era reads the Era of a grant from the column of the time that older programs have
-// in its place, where never is the least number.
+// era reads the Era of a grant. Older programs keep a time in the column, whose least
+// number means never.
 type era struct{ *int64 }
 
 // Scan implements [sql.Scanner].
@@ -116,7 +118,7 @@ func (e era) Scan(src any) error {
 	return err
 }
 
-// storedEra is what era reads.
+// storedEra returns the number that era reads.
 func storedEra(era int64) int64 {
 	if era == 0 {
 		return math.MinInt64
@@ -124,17 +126,17 @@ func storedEra(era int64) int64 {
 	return era
 }
 
-// word reads an Access by its name. Any other name is an error, and lets nobody
-// in.
-type word struct{ *authagent.Access }
+// access reads an Access by its name. A name that is not known is an error, so that it
+// lets nobody in.
+type access struct{ *authagent.Access }
 
 // Scan implements [sql.Scanner].
-func (w word) Scan(src any) error {
+func (a access) Scan(src any) error {
 	var name sql.NullString
 	if err := name.Scan(src); err != nil {
 		return err
 	}
-	return w.UnmarshalText([]byte(name.String))
+	return a.UnmarshalText([]byte(name.String))
 }
 
 // document reads JSON. A field that is not known is an error: it may have been

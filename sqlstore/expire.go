@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -8,42 +9,61 @@ import (
 	"github.com/authagent-go/authagent/grants"
 )
 
-// expiring are the tables whose rows go some time after the one in a column, those of a
-// state and for which a condition holds.
-var expiring = [...]struct {
-	table, key, state, time string
-	kept                    time.Duration
-	and                     string
-}{
-	{"authagent_states", "id", "", "expires_at", 0, ""},
-	{"authagent_revocations", "revocation_key", "", "expires_at", 0, ""},
-	{"authagent_tokens", "session_id", "", "expires_at", 0, ""},
-	{"authagent_sessions", "session_key", "", "expires_at", 0, ""},
-	{"authagent_approvals", "id", "", "expires_at", 0, ""},
-	{"authagent_activity", "session_id", "", "expires_at", 0, ""},
-	{"authagent_deeds", "id", "", "happened_at", 90 * 24 * time.Hour, ""},
-	{"authagent_grants", "id", string(grants.Pending), "expires_at", 24 * time.Hour, "decided_at < 0"}, // never
-	{"authagent_grants", "id", string(grants.Pending), "expires_at", 366 * 24 * time.Hour, ""},
+// An expiry names rows of a table that are deleted some time after the one in a column.
+type expiry struct {
+	table, key string
+	state      string        // only rows in this state; empty for any
+	time       string        // the column
+	kept       time.Duration // after the time in it
+	and        string        // only rows for which this holds; empty for all
 }
 
-// DeleteExpired removes what has expired: used states, revocations, tokens,
-// sessions, approvals of single actions, and what was recorded of agents'
-// sessions; also deeds after 90 days, and requests for a grant that nobody has
-// decided a day after they have expired, which is when no limit counts them any
-// more. It returns how many rows that were.
+var expiries = [...]expiry{
+	{table: "authagent_states", key: "id", time: "expires_at"},
+	{table: "authagent_revocations", key: "revocation_key", time: "expires_at"},
+	{table: "authagent_tokens", key: "session_id", time: "expires_at"},
+	{table: "authagent_sessions", key: "session_key", time: "expires_at"},
+	{table: "authagent_approvals", key: "id", time: "expires_at"},
+	{table: "authagent_activity", key: "session_id", time: "expires_at"},
+	{table: "authagent_deeds", key: "id", time: "happened_at", kept: 90 * 24 * time.Hour},
+	// Requests that were never decided, and those that followed a decision.
+	{table: "authagent_grants", key: "id", state: string(grants.Pending), time: "expires_at", kept: 24 * time.Hour, and: "decided_at < 0"},
+	{table: "authagent_grants", key: "id", state: string(grants.Pending), time: "expires_at", kept: 366 * 24 * time.Hour},
+}
+
+// deleteBatch returns the statement that deletes rows whose time is before its first
+// argument: the oldest, and at most as many as its second argument.
+func (e expiry) deleteBatch(on engine) string {
+	where, order := e.time+` < ?`, e.time
+	if e.state != "" { // in the order of the index, or MySQL sorts
+		where, order = `state = '`+e.state+`' AND `+where, `state, `+order
+	}
+	if e.and != "" {
+		where += ` AND ` + e.and
+	}
+	return on.deleteOldest(e.table, e.key, ` WHERE `+where+` ORDER BY `+order+` LIMIT ?`)
+}
+
+// DeleteExpired removes rows that have expired, and returns how many:
 //
-// A grant that an owner has decided about stays, in whatever state and however
-// old: one that was denied or revoked would be asked for anew if it were
-// forgotten, and which approval has run out is for its owner to see. One that the agent
-// has asked for anew since stays for 366 days more: for a year it keeps its agent from
-// other accounts. The networks that a grant was used from stay, without which the next
-// use would seem to be its first. Rules stay as well.
+//   - used states, revocations, tokens, sessions, approvals of single actions, and the
+//     activity of agents' sessions;
+//   - deeds after 90 days;
+//   - a request for a grant that its owner has not decided, one day after it has expired.
+//     Until then it counts against the limits on requests;
+//   - such a request for a grant that its owner has decided before, 366 days after it has
+//     expired. For a year, it keeps its agent from other accounts.
+//
+// A grant that its owner has decided stays, in every state: if a denied or revoked grant
+// were forgotten, its agent would ask again, and owners see which of their approvals have
+// expired. The networks that a grant was used from stay; without them, the next use would
+// be reported as the first. Rules stay.
 //
 // It removes at most batch rows in one statement, so that requests are never held
 // up for long; 0 means 1000. Call it every few minutes, at one instance or at all.
 func (s *Store) DeleteExpired(ctx context.Context, batch int) (deleted int64, err error) {
-	for _, e := range expiring {
-		n, err := s.deleteBefore(ctx, s.dialect.deleteBatch(e.table, e.key, e.state, e.time, e.and), time.Now().Add(-e.kept), batch)
+	for _, e := range expiries {
+		n, err := s.deleteBefore(ctx, e.deleteBatch(s.engine), time.Now().Add(-e.kept), batch)
 		deleted += n
 		if err != nil {
 			return deleted, err
@@ -52,19 +72,18 @@ func (s *Store) DeleteExpired(ctx context.Context, batch int) (deleted int64, er
 	return deleted, nil
 }
 
-// DeleteEvents removes the events of the audit trail that happened before a
-// time, for a site that may not keep them for ever, as DeleteExpired does.
+// DeleteEvents removes the events of the audit trail that happened before a time, in
+// batches as DeleteExpired does. It is for a site that may not keep them forever.
 func (s *Store) DeleteEvents(ctx context.Context, before time.Time, batch int) (deleted int64, err error) {
-	return s.deleteBefore(ctx, s.dialect.deleteBatch("authagent_events", "id", "", "happened_at", ""), before, batch)
+	events := expiry{table: "authagent_events", key: "id", time: "happened_at"}
+	return s.deleteBefore(ctx, events.deleteBatch(s.engine), before, batch)
 }
 
 func (s *Store) deleteBefore(ctx context.Context, query string, before time.Time, batch int) (deleted int64, err error) {
 	if batch < 0 {
 		return 0, fmt.Errorf("sqlstore: delete expired rows: batch %d is negative", batch)
 	}
-	if batch == 0 {
-		batch = 1000
-	}
+	batch = cmp.Or(batch, 1000)
 	for {
 		n, err := s.exec(ctx, "delete expired rows", query, nanos(before), batch)
 		deleted += n

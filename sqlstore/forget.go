@@ -7,18 +7,19 @@ import (
 	"github.com/authagent-go/authagent"
 )
 
-// Neither table has an index for these: they are for once in a while. What is found
-// is deleted by its key, so that nothing is locked while the table is read.
+// These run rarely, so no index serves them. The rows that they find are deleted by key,
+// so that no row is locked while the whole table is read.
 const (
-	linksUser  = `SELECT agent_key FROM authagent_links WHERE user_id = ?`
-	deleteLink = `DELETE FROM authagent_links WHERE agent_key = ?`
+	linksOfUser = `SELECT agent_key FROM authagent_links WHERE user_id = ?`
+	deleteLink  = `DELETE FROM authagent_links WHERE agent_key = ?`
 
-	// deleteLinkTo leaves one that was made anew in the meantime.
-	deleteLinkTo = `DELETE FROM authagent_links WHERE agent_key = ? AND user_id = ?`
-	profilesUser = `SELECT id FROM authagent_profiles WHERE user_id = ?`
-	linkedAgent  = `SELECT id FROM authagent_profiles WHERE agent_id = ? AND issuer = ? AND user_id <> ''`
+	// deleteLinkTo keeps a link that the agent has made to another account since.
+	deleteLinkTo   = `DELETE FROM authagent_links WHERE agent_key = ? AND user_id = ?`
+	profilesOfUser = `SELECT id FROM authagent_profiles WHERE user_id = ?`
+	linkedProfiles = `SELECT id FROM authagent_profiles WHERE agent_id = ? AND issuer = ? AND user_id <> ''`
 
-	// deleteProfile leaves one that somebody else has deleted and made anew.
+	// deleteProfile goes by the ID and not by the key, to keep a profile that was deleted
+	// and created again since.
 	deleteProfile = `DELETE FROM authagent_profiles WHERE id = ?`
 )
 
@@ -34,7 +35,7 @@ func (l *Links) ForgetUser(ctx context.Context, _, userID string) error {
 	if err := checkUser(step, userID); err != nil {
 		return err
 	}
-	keys, err := list(ctx, l.s, step, linksUser, []any{userID}, func(k *[]byte) []any { return []any{k} })
+	keys, err := list(ctx, l.s, step, linksOfUser, []any{userID}, func(k *[]byte) []any { return []any{k} })
 	for _, k := range keys {
 		if err == nil {
 			_, err = l.s.exec(ctx, step, deleteLinkTo, k, userID)
@@ -45,7 +46,7 @@ func (l *Links) ForgetUser(ctx context.Context, _, userID string) error {
 
 // ForgetAgent implements [authagent.Forgetter].
 func (p *Profiles) ForgetAgent(ctx context.Context, _ string, agent authagent.Agent) error {
-	return p.remove(ctx, "forget agent", linkedAgent, agent.ID, agent.Issuer)
+	return p.remove(ctx, "forget agent", linkedProfiles, agent.ID, agent.Issuer)
 }
 
 // ForgetUser implements [authagent.Forgetter].
@@ -54,7 +55,7 @@ func (p *Profiles) ForgetUser(ctx context.Context, _, userID string) error {
 	if err := checkUser(step, userID); err != nil {
 		return err
 	}
-	return p.remove(ctx, step, profilesUser, userID)
+	return p.remove(ctx, step, profilesOfUser, userID)
 }
 
 func (p *Profiles) remove(ctx context.Context, step, find string, by ...any) error {
@@ -67,8 +68,7 @@ func (p *Profiles) remove(ctx context.Context, step, find string, by ...any) err
 	return err
 }
 
-// checkUser refuses what stands for no account: profiles that are linked to none
-// have it.
+// checkUser refuses the empty user ID, which profiles without an account have.
 func checkUser(step, userID string) error {
 	if userID == "" {
 		return fmt.Errorf("sqlstore: %s: user ID is empty", step)
@@ -76,7 +76,7 @@ func checkUser(step, userID string) error {
 	return nil
 }
 
-// eraseUser deletes the grants last: what is left after an error is found by them.
+// eraseUser deletes the grants last, so that after an error they still lead to the rest.
 var eraseUser = [...]string{
 	`DELETE FROM authagent_approvals WHERE user_id = ?`,
 	`DELETE FROM authagent_activity WHERE user_id = ?`,

@@ -9,11 +9,11 @@ import (
 	"github.com/authagent-go/authagent/grants"
 )
 
-// Grants is a [grants.Store]. What decides, and what an owner is shown of a
-// request to approve, is kept as it is or refused: an issuer has at most 2048
-// bytes, an e-mail address 4096, the target and the body of a request 1 MiB each,
-// and IDs, states, digests and the names of scenarios and actions 255. What is for
-// display only, such as an agent's name, is cut rather than refused.
+// Grants is a [grants.Store]. It refuses values that are too long if they decide
+// something, or are part of a request that an owner approves: an issuer has at most 2048
+// bytes, an e-mail address 4096, the target and the body of a request 1 MiB each, and
+// IDs, states, digests and the names of scenarios and actions 255. It cuts values that
+// are for display only, such as an agent's name.
 type Grants struct{ s *Store }
 
 // Grants returns the store of grants, approvals, activity and rules.
@@ -30,25 +30,25 @@ const (
 var (
 	insertGrant = insertInto("authagent_grants", "grant_key, agent_key, "+grantColumns)
 
-	selectGrant = `SELECT ` + reading(grantColumns, "name", "model") + ` FROM authagent_grants WHERE `
-	grantByID   = selectGrant + `id = ?`
-	grantByKey  = selectGrant + `grant_key = ?`
-	grantsAgent = selectGrant + `agent_key = ?`
-	entriesOf   = selectGrant + `agent_key = ? AND state IN ('approved', 'suspended')`
-	grantsUser  = selectGrant + `user_id = ?`
+	selectGrant    = `SELECT ` + reading(grantColumns, "name", "model") + ` FROM authagent_grants WHERE `
+	grantByID      = selectGrant + `id = ?`
+	grantByKey     = selectGrant + `grant_key = ?`
+	grantsOfAgent  = selectGrant + `agent_key = ?`
+	entriesOfAgent = selectGrant + `agent_key = ? AND state IN ('approved', 'suspended')`
+	grantsOfUser   = selectGrant + `user_id = ?`
 )
 
 // grantDest is in the order of grantColumns.
 func grantDest(g *grants.Grant) []any {
 	return []any{
-		&g.ID, &g.Agent.Issuer, &g.Agent.ID, &g.Scenario, &g.UserID, &g.Version, &g.State, word{&g.Access}, document[[]string]{&g.Actions},
+		&g.ID, &g.Agent.Issuer, &g.Agent.ID, &g.Scenario, &g.UserID, &g.Version, &g.State, access{&g.Access}, document[[]string]{&g.Actions},
 		&g.Name, &g.Model, &g.Email, instant{&g.RequestedAt}, &g.RequestedFrom, instant{&g.DecidedAt}, instant{&g.ExpiresAt},
 		era{&g.Era}, &g.Subject,
 	}
 }
 
-// grantValues are the columns from state to sessions_from, in their order. Text
-// for display is made to fit.
+// grantValues returns the values of the columns from state to sessions_from, in their
+// order. It cuts text for display that is too long.
 func grantValues(step string, g *grants.Grant) ([]any, error) {
 	fields := append(agentFields(g.Agent), field{"grant ID", g.ID, maxID}, field{"scenario", g.Scenario, maxID}, field{"user ID", g.UserID, maxID},
 		field{"state", string(g.State), maxID}, field{"e-mail address", g.Email, maxText},
@@ -81,17 +81,17 @@ func (t *Grants) Grant(ctx context.Context, id string) (grants.Grant, error) {
 
 // AgentGrants implements [grants.GrantStore].
 func (t *Grants) AgentGrants(ctx context.Context, agent authagent.Agent) ([]grants.Grant, error) {
-	return list(ctx, t.s, "find grants of agent", grantsAgent, []any{agentKey(agent)}, grantDest)
+	return list(ctx, t.s, "find grants of agent", grantsOfAgent, []any{agentKey(agent)}, grantDest)
 }
 
 // Entries implements [grants.EntryFinder].
 func (t *Grants) Entries(ctx context.Context, agent authagent.Agent) ([]grants.Grant, error) {
-	return list(ctx, t.s, "find grants of agent", entriesOf, []any{agentKey(agent)}, grantDest)
+	return list(ctx, t.s, "find grants of agent", entriesOfAgent, []any{agentKey(agent)}, grantDest)
 }
 
 // OwnerGrants implements [grants.GrantStore].
 func (t *Grants) OwnerGrants(ctx context.Context, userID string) ([]grants.Grant, error) {
-	return list(ctx, t.s, "find grants of account", grantsUser, []any{userID}, grantDest)
+	return list(ctx, t.s, "find grants of account", grantsOfUser, []any{userID}, grantDest)
 }
 
 // CreateGrant implements [grants.GrantStore].
@@ -102,7 +102,7 @@ func (t *Grants) CreateGrant(ctx context.Context, g grants.Grant) (have grants.G
 		return grants.Grant{}, false, err
 	}
 	k := key(g.Agent.Issuer, g.Agent.ID, g.Scenario, g.UserID)
-	if g.Subject != "" { // or as earlier versions have it
+	if g.Subject != "" { // without one, the key is that of earlier versions
 		k = key(g.Agent.Issuer, g.Agent.ID, g.Scenario, g.UserID, g.Subject)
 	}
 	find := func() (grants.Grant, error) { return one(ctx, t.s, step, grantByKey, k, grantDest) }
@@ -156,11 +156,11 @@ func (t *Grants) SetRules(ctx context.Context, r grants.Rules) error {
 	case len(text) > maxBlob:
 		return fmt.Errorf("sqlstore: %s: they have %d bytes, at most %d can be stored", step, len(text), maxBlob)
 	}
-	_, err = t.s.exec(ctx, step, t.s.dialect.upsert(insertRules, "id", "rules"), string(text))
+	_, err = t.s.exec(ctx, step, upsert(t.s.engine, insertRules, "id", "rules"), string(text))
 	return err
 }
 
-// ruleFields are all names in r: JSON would make another name of what is no text.
+// ruleFields returns all names in r. JSON would change a name that is not valid text.
 func ruleFields(r grants.Rules) (fields []field) {
 	for _, names := range [...][]string{r.AllowIssuers, r.DenyIssuers, r.AllowDomains, r.DenyDomains} {
 		for _, name := range names {

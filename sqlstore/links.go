@@ -33,12 +33,12 @@ func (l *Links) LinkAgent(ctx context.Context, agent authagent.Agent, userID str
 	if userID == "" {
 		return "", fmt.Errorf("sqlstore: %s: user ID is empty", step)
 	}
-	_, err = l.s.exec(ctx, step, l.s.dialect.insertNew(insertLink),
+	_, err = l.s.exec(ctx, step, l.s.engine.insertNew(insertLink),
 		agentKey(agent), agent.Issuer, agent.ID, userID, time.Now().UnixNano())
 	if err != nil {
 		return "", err
 	}
-	return l.LinkedUser(ctx, agent) // this one, or of whoever was faster
+	return l.LinkedUser(ctx, agent) // another call may have linked it first
 }
 
 // LinkedUser returns the account that agent entered first, or

@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// emptyPause is how long a database that is read-only by every connection is not
-// connected to anew for that reason.
+// emptyPause is how long a pool whose connections were all read-only is not emptied
+// again.
 const emptyPause = time.Second
 
-// onPrimary calls f with the pool, and where that is told that the database is
-// read-only, with its connections one by one. A pool keeps connections to a server
-// that was the primary when they were made; after a failover they are good for
-// nothing, and nothing but a use tells. What is refused as read-only has done
-// nothing, so it can be sent again.
+// onPrimary calls f with the pool. If the database answers that it is read-only, it
+// closes the pool's connections one by one until f succeeds with one: after a failover,
+// a pool still has connections to the server that was the primary, which only a write
+// finds out. A statement that was refused as read-only has done nothing, so it can be
+// sent again.
 func (s *Store) onPrimary(ctx context.Context, f func(querier) error) error {
 	refused := f(s.db)
 	if !s.demoted(refused) {
@@ -41,10 +41,9 @@ func (s *Store) onPrimary(ctx context.Context, f func(querier) error) error {
 	return refused
 }
 
-// demoted reports whether an error says that the connection is to a server, or in a
-// state, that takes no writes.
+// demoted reports whether an error says that the connection takes no writes.
 func (s *Store) demoted(err error) bool {
-	return err != nil && s.dialect.meaning(err) == ErrReadOnlyDatabase
+	return err != nil && s.engine.fault(err) == readOnly
 }
 
 // discard closes a connection instead of giving it back to the pool.

@@ -39,12 +39,12 @@ func (p *Profiles) FindOrCreateProfile(ctx context.Context, want authagent.Profi
 		return have, err
 	}
 	want.ID = newID()
-	_, err := p.s.exec(ctx, step, p.s.dialect.insertNew(insertProfile),
+	_, err := p.s.exec(ctx, step, p.s.engine.insertNew(insertProfile),
 		k, want.ID, want.Agent.Issuer, want.Agent.ID, want.Scenario, want.UserID, want.Model, want.Name, time.Now().UnixNano())
 	if err != nil {
 		return authagent.Profile{}, err
 	}
-	return p.find(ctx, step, profileByKey, k) // this one, or of whoever was faster
+	return p.find(ctx, step, profileByKey, k) // another call may have created it first
 }
 
 // Get returns the profile with this ID, or authagent.ErrNotFound.

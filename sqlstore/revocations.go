@@ -11,7 +11,7 @@ import (
 // Revocations is an [authagent.RevocationStore]. Keys may be of any length.
 type Revocations struct{ s *Store }
 
-// Revocations returns the store of what was ended before its time.
+// Revocations returns the store of sessions that were ended before they expired.
 func (s *Store) Revocations() *Revocations { return &Revocations{s} }
 
 const (
@@ -25,14 +25,13 @@ func (v *Revocations) Revoke(ctx context.Context, subject, mark string, until ti
 	if err := checkFields(step, field{"mark", mark, maxMark}); err != nil {
 		return err
 	}
-	d := v.s.dialect
-	// The time is what programs before version 4 of the schema go by.
-	replace := d.raise(insertRevocation, "authagent_revocations", "revocation_key", "revoked_at", "expires_at") + ", mark = " + d.proposed("mark")
+	// Programs before version 4 of the schema decide by the time alone.
+	replace := raise(v.s.engine, insertRevocation, "authagent_revocations", "revocation_key", "revoked_at", "expires_at") + ", mark = " + v.s.engine.proposed("mark")
 	_, err := v.s.exec(ctx, step, replace, key(subject), clean(subject, maxText), nanos(time.Now()), nanos(until), mark)
 	return err
 }
 
-// maxMark is the most that a mark has, as the column has it.
+// maxMark is the length of a mark's column, in bytes.
 const maxMark = 64
 
 // A revocation is a row of the table.
@@ -42,8 +41,8 @@ type revocation struct {
 	at   int64
 }
 
-// Marks implements [authagent.RevocationStore]. A mark is given with the time of the
-// row, which is all that a program before version 4 of the schema changes.
+// Marks implements [authagent.RevocationStore]. The time of the row is part of each mark
+// that it returns: a program before version 4 of the schema changes nothing else.
 func (v *Revocations) Marks(ctx context.Context, subjects []string) ([]string, error) {
 	marks := make([]string, len(subjects))
 	if len(subjects) == 0 {

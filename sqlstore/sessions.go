@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/gorilla/sessions"
@@ -12,7 +13,7 @@ import (
 
 // Sessions is a [sessions.Store] that keeps sessions on the server, for
 // Config.Session.Store. The client has a random ID of 130 bits and
-// the database its SHA-256, so that who reads the database can enter no session.
+// the database its SHA-256, so that a reader of the database cannot enter a session.
 //
 // It keeps values whose keys and values are strings, as those of authagent are,
 // and refuses to save others. A session whose Options say MaxAge 0 lasts as
@@ -22,7 +23,7 @@ type Sessions struct{ s *Store }
 // Sessions returns the store of sessions.
 func (s *Store) Sessions() *Sessions { return &Sessions{s} }
 
-// browserSession is how long a session is kept whose cookie says nothing.
+// browserSession is how long a session is kept whose cookie has no MaxAge.
 const browserSession = 24 * time.Hour
 
 const (
@@ -40,8 +41,8 @@ func (m *Sessions) Get(r *http.Request, name string) (*sessions.Session, error) 
 
 // New returns the session that the request's cookie names. Without a cookie, or
 // with one that names no session, it returns a new one, which gets its ID when it
-// is saved: an ID that a client has brought along is never used. An error means
-// that it cannot be known.
+// is saved: an ID that comes from a client is never used. After an error it is not known
+// whether there is a session.
 func (m *Sessions) New(r *http.Request, name string) (*sessions.Session, error) {
 	gs := sessions.NewSession(m, name)
 	gs.IsNew = true
@@ -68,9 +69,9 @@ func (m *Sessions) New(r *http.Request, name string) (*sessions.Session, error) 
 	return gs, nil
 }
 
-// Save stores a session and sets its cookie. One without ID is given a new one.
-// One that has been deleted meanwhile, as by a logout in another tab, is not
-// brought back. With a negative MaxAge the session is deleted.
+// Save stores a session and sets its cookie. A session without ID gets a new one. A
+// session that was deleted in the meantime, such as by a logout in another tab, stays
+// deleted. A negative MaxAge deletes the session.
 func (m *Sessions) Save(r *http.Request, w http.ResponseWriter, gs *sessions.Session) error {
 	if err := m.store(r, gs); err != nil {
 		return err
@@ -111,13 +112,17 @@ func (m *Sessions) store(r *http.Request, gs *sessions.Session) error {
 
 func encodeValues(values map[any]any) ([]byte, error) {
 	text := make(map[string]string, len(values))
+	var refused []string
 	for k, v := range values {
-		name, ok := k.(string)
-		value, isString := v.(string)
-		if !ok || !isString {
-			return nil, fmt.Errorf("sqlstore: save session: value %v is a %T under a %T, and only strings are kept", k, v, k)
+		name, isName := k.(string)
+		value, isText := v.(string)
+		if !isName || !isText {
+			refused = append(refused, fmt.Sprintf("value %v is a %T under a %T", k, v, k))
 		}
 		text[name] = value
+	}
+	if len(refused) > 0 {
+		return nil, fmt.Errorf("sqlstore: save session: %s, and only strings are kept", slices.Min(refused)) // the same one each time
 	}
 	return json.Marshal(text)
 }

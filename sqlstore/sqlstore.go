@@ -35,29 +35,28 @@
 //
 // # The database
 //
-// The tables are made by [Store.Migrate], which any number of instances may call
-// at once, or by a site's own tool from what [Migrations] returns. They are the
-// same on all engines. [Store.Check] says what is wrong with a database.
+// [Store.Migrate] makes the tables; any number of instances may call it at once. A site's
+// own tool can make them as well, from what [Migrations] returns. They are the same on
+// all engines. [Store.Check] says what is wrong with a database.
 //
-// IDs are compared byte for byte, whatever the database's collation. That an
-// agent has one profile, and that a state is used once, is a primary key's
-// doing, and holds for any number of instances. A call that has returned
-// without an error has been committed.
+// IDs are compared byte for byte, whatever the database's collation. Primary keys ensure
+// that an agent has one profile and that a state is used once, for any number of
+// instances. A call that has returned without an error has been committed.
 //
-// Times are whole nanoseconds since 1970 UTC, in BIGINT columns: no engine
-// rounds them, so that a session which started a moment after a revocation is
-// told from one that started a moment before. They are the times of the instance
-// that writes; instances whose clocks are apart by minutes expire each other's
-// rows early or late by as much.
+// Times are whole nanoseconds since 1970 UTC, in BIGINT columns. No engine rounds them,
+// so a session that started a moment after a revocation differs from one that started a
+// moment before. The time in a row is that of the instance that wrote it. If the clocks
+// of two instances are minutes apart, each expires the other's rows that much early or
+// late.
 //
-// A database that was not migrated ([ErrNotMigrated]), lacks what a newer version of
-// this package has taken away ([ErrNewerSchema]), is read-only
-// ([ErrReadOnlyDatabase]), cannot hold a text ([ErrEncoding]) or has no connection left
-// ([ErrNoConnection]) refuses each request that needs it. After a failover,
-// connections to what is no primary any more are closed, and the statement is sent
-// again. One to which a newer version has only added goes on. The version is looked at before the first use and
-// once a minute, so that a running instance does not go on with tables that it
-// does not know.
+// Every call fails if the database was not migrated ([ErrNotMigrated]), lacks what a
+// newer version of this package has removed ([ErrNewerSchema]), or has no connection left
+// ([ErrNoConnection]); calls that write fail if it is read-only ([ErrReadOnlyDatabase]) or
+// cannot hold the text ([ErrEncoding]). The request that needs the call is refused. A
+// schema to which a newer version has only added works. After a failover, connections to
+// the former primary are closed, and the statement is sent again. The version of the
+// schema is read before the first use and once a minute, so that a running instance does
+// not go on with tables that it does not know.
 //
 // # Grants
 //
@@ -66,47 +65,40 @@
 // rows by primary key, its grant and the site's rules. About once a minute,
 // each session writes two more, for its owner to see when and from where it acts.
 //
-// That an agent has one grant for an account, and an action one approval, are
-// unique indexes; and a decision is one UPDATE of the version that was seen, which
-// changes nothing if another came first. So an approved action passes once,
-// however many instances it is sent to at once. Rules, or an access, that this
-// version of the package does not know are an error, and let nobody in.
+// Unique indexes ensure that an agent has one grant for an account, and an action one
+// approval. A decision is one UPDATE of the version that was read, which changes nothing
+// if another decision came first. So an approved action passes once, however many
+// instances it is sent to at once. A rule or an access that this version of the package
+// does not know is an error, and nobody is let in.
 //
-// [Store.DeleteExpired] says what of it is removed, and what is kept for good.
+// [Store.DeleteExpired] says which of these rows it removes, and which stay forever.
 //
 // # What is left to the site
 //
-// On SQLite, to let writers wait for each other in the engine and not here: with
-// modernc.org/sqlite, "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)".
-// A SQLite database in memory is one per connection; use a file, or
-// db.SetMaxOpenConns(1). On MySQL, "interpolateParams=true" saves two round trips
-// of each call. Everywhere, to have no proxy in between that answers from a
-// replica: what was written a moment ago must be seen by all.
+//   - SQLite: let writers wait for each other in the engine and not here. With
+//     modernc.org/sqlite, that is "?_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)".
+//     A database in memory belongs to one connection; use a file, or
+//     db.SetMaxOpenConns(1).
+//   - MySQL: "interpolateParams=true" saves two round trips of each call.
+//   - Everywhere: have no proxy in between that answers from a replica. All instances must
+//     see a row as soon as it is written.
 package sqlstore
 
 import (
-	"context"
-	"crypto/rand"
-	"crypto/sha256"
+	"cmp"
 	"database/sql"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
-
-	"github.com/authagent-go/authagent"
 )
 
 // Config holds the settings of a [Store]. The zero value is a good one.
 type Config struct {
-	// Dialect is the kind of the database. By default it is known from the
-	// driver; a driver that is wrapped in another one hides it.
+	// Dialect is the kind of the database. The default follows from the driver. A
+	// driver that wraps another one hides it; set Dialect then.
 	Dialect Dialect
 
 	// Prefix begins the names of all tables and indexes. It is made of a-z, 0-9
@@ -114,10 +106,9 @@ type Config struct {
 	// default is "authagent_".
 	Prefix string
 
-	// Timeout bounds each call beside its context: the wait for a connection,
-	// the statement, and its repetition where the engine asks for that. The
-	// default is 5 seconds. Of Migrate it bounds the wait for a connection; the
-	// rest has no bound but the context.
+	// Timeout bounds each call, as its context does: the wait for a connection, the
+	// statement, and its repetition if the engine asks for that. The default is 5
+	// seconds. Of Migrate it bounds only the wait for a connection.
 	Timeout time.Duration
 
 	// Logger gets the audit events that could not be stored; nil means
@@ -138,30 +129,24 @@ var (
 // A Store is a database with the tables of this package. It is safe for
 // concurrent use.
 type Store struct {
-	db      *sql.DB
-	dialect Dialect
-	prefix  string
-	timeout time.Duration
-	logger  *slog.Logger
-	queries sync.Map     // text as it is written here -> as the engine gets it
-	checked atomic.Int64 // when the schema was last found to be right, in nanoseconds
+	db         *sql.DB
+	engine     engine
+	prefix     string
+	migrations []Migration
+	timeout    time.Duration
+	logger     *slog.Logger
+	queries    sync.Map // statements as they are written here -> as the engine takes them
 
-	emptied   atomic.Int64 // when all connections of the pool were last found to be read-only, in nanoseconds
-	awaySince atomic.Int64 // when the database began to be out of reach of record, in nanoseconds; 0 if it is not
+	// Times, in nanoseconds since 1970, or 0.
+	checked   atomic.Int64 // when the schema was last found to be right
+	emptied   atomic.Int64 // when all connections of the pool were last found to be read-only
+	awaySince atomic.Int64 // since when record has not reached the database; 0 if it has
 }
 
 // New returns a Store on db, which remains the caller's to close. It checks the
 // settings and sends nothing to the database.
 func New(db *sql.DB, c Config) (*Store, error) {
-	if c.Prefix == "" {
-		c.Prefix = defaultPrefix
-	}
-	if c.Timeout == 0 {
-		c.Timeout = 5 * time.Second
-	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
+	c.Prefix = cmp.Or(c.Prefix, defaultPrefix)
 	if err := checkPrefix(c.Prefix); err != nil {
 		return nil, err
 	}
@@ -175,17 +160,25 @@ func New(db *sql.DB, c Config) (*Store, error) {
 		}
 		c.Dialect = detected
 	}
-	if err := c.Dialect.check(); err != nil {
+	engine, err := c.Dialect.engine()
+	if err != nil {
 		return nil, err
 	}
-	return &Store{db: db, dialect: c.Dialect, prefix: c.Prefix, timeout: c.Timeout, logger: c.Logger}, nil
+	migrations, err := migrationsOf(engine, c.Prefix)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{
+		db: db, engine: engine, prefix: c.Prefix, migrations: migrations,
+		timeout: cmp.Or(c.Timeout, 5*time.Second), logger: cmp.Or(c.Logger, slog.Default()),
+	}, nil
 }
 
 const (
 	// defaultPrefix is also what names begin with in the SQL of this package.
 	defaultPrefix = "authagent_"
 
-	// maxPrefix leaves the longest name within PostgreSQL's 63 bytes.
+	// maxPrefix keeps the longest name within PostgreSQL's 63 bytes.
 	maxPrefix = 32
 )
 
@@ -199,305 +192,4 @@ func checkPrefix(prefix string) error {
 		return fmt.Errorf("sqlstore: Prefix %q has %d characters, at most %d are possible", prefix, len(prefix), maxPrefix)
 	}
 	return nil
-}
-
-// Check reports everything that would keep the database from serving: it cannot
-// be reached, is of another engine than Dialect says, lacks the migrations or
-// has newer ones, cannot be read or written, or cannot hold every text. Call it when the site starts,
-// and behind its health check.
-func (s *Store) Check(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	steps := []struct {
-		name  string
-		check func(context.Context) error
-	}{
-		{"connect", s.db.PingContext},
-		{"check that the engine is " + s.dialect.String(), s.checkEngine},
-		{"check schema", s.checkSchema},
-		{"check that the database can be written", s.checkWritable},
-		{"check that the database can hold every text", s.checkEncoding},
-	}
-	for _, step := range steps {
-		if err := s.again(ctx, func() error { return step.check(ctx) }); err != nil {
-			return s.failed(ctx, step.name, err)
-		}
-	}
-	for _, table := range tables {
-		if err := s.again(ctx, func() error { return s.checkTable(ctx, table) }); err != nil {
-			return s.failed(ctx, "check table "+s.prefix+table, err)
-		}
-	}
-	return nil
-}
-
-// tables are those of the newest migration.
-var tables = [...]string{
-	"activity", "approvals", "deeds", "events", "grants", "links", "profiles", "revocations", "rules", "sessions", "states", "tokens", "uses",
-}
-
-func (s *Store) checkEngine(ctx context.Context) error {
-	var version string
-	if err := s.db.QueryRowContext(ctx, s.dialect.versionQuery()).Scan(&version); err != nil {
-		return err
-	}
-	if s.dialect == Postgres && !strings.HasPrefix(version, "PostgreSQL ") {
-		return fmt.Errorf("it calls itself %q", version)
-	}
-	return nil
-}
-
-// checkWritable deletes nothing, since nothing has an empty ID. An engine that
-// takes no writes refuses this one too.
-func (s *Store) checkWritable(ctx context.Context) error {
-	return s.onPrimary(ctx, func(q querier) error {
-		_, err := q.ExecContext(ctx, s.query(`DELETE FROM authagent_states WHERE id = ''`))
-		return err
-	})
-}
-
-func (s *Store) checkTable(ctx context.Context, table string) error {
-	rows, err := s.db.QueryContext(ctx, s.query(`SELECT * FROM authagent_`+table+` WHERE 1 = 0`))
-	if err != nil {
-		return err
-	}
-	return errors.Join(rows.Err(), rows.Close())
-}
-
-// recheck is how long the schema is taken to be what it was.
-const recheck = time.Minute
-
-// ready refuses to use a database whose schema is not the one of this version.
-func (s *Store) ready(ctx context.Context) error {
-	if age := time.Now().UnixNano() - s.checked.Load(); age >= 0 && age < int64(recheck) {
-		return nil
-	}
-	return s.checkSchema(ctx)
-}
-
-// checkSchema compares the migrations that the database has with those known here.
-func (s *Store) checkSchema(ctx context.Context) error {
-	have, err := s.version(ctx, s.db)
-	switch {
-	case err != nil:
-		return err
-	case have < newest:
-		return fmt.Errorf("%w (it has version %d of %d, prefix %q)", ErrNotMigrated, have, newest, s.prefix)
-	case have > newest:
-		if err := s.checkNewer(ctx, s.db, have); err != nil {
-			return err
-		}
-	}
-	s.checked.Store(time.Now().UnixNano())
-	return nil
-}
-
-// checkNewer refuses a schema of version have, which is newer than this program,
-// unless all that was done to it since is expanding.
-func (s *Store) checkNewer(ctx context.Context, q querier, have int) error {
-	var oldest sql.NullInt64
-	if err := q.QueryRowContext(ctx, s.query(`SELECT MAX(oldest) FROM authagent_migrations`)).Scan(&oldest); err != nil {
-		return err
-	}
-	if oldest.Int64 > newest {
-		return fmt.Errorf("%w (it has version %d, which takes programs from version %d on; this one has %d)", ErrNewerSchema, have, oldest.Int64, newest)
-	}
-	return nil
-}
-
-// querier is a *sql.DB, *sql.Conn or *sql.Tx.
-type querier interface {
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}
-
-// version returns the newest migration that the database has, 0 for none.
-func (s *Store) version(ctx context.Context, q querier) (int, error) {
-	var tables int
-	err := q.QueryRowContext(ctx, s.dialect.rebind(s.dialect.existsQuery()), s.prefix+"migrations").Scan(&tables)
-	if err != nil || tables == 0 {
-		return 0, err
-	}
-	var version sql.NullInt64
-	err = q.QueryRowContext(ctx, s.query(`SELECT MAX(version) FROM authagent_migrations`)).Scan(&version)
-	return int(version.Int64), err
-}
-
-// exec runs one statement that is a transaction of its own, and returns how many
-// rows it has changed.
-func (s *Store) exec(ctx context.Context, step, query string, args ...any) (changed int64, err error) {
-	query, args = s.bind(query, args)
-	err = s.run(ctx, step, func(ctx context.Context, q querier) error {
-		result, err := q.ExecContext(ctx, query, args...)
-		if err == nil {
-			changed, err = result.RowsAffected()
-		}
-		return err
-	})
-	return changed, err
-}
-
-// row reads one row into dest, and reports whether there is one.
-func (s *Store) row(ctx context.Context, step, query string, args []any, dest ...any) (found bool, err error) {
-	query, args = s.bind(query, args)
-	err = s.run(ctx, step, func(ctx context.Context, q querier) error {
-		err := q.QueryRowContext(ctx, query, args...).Scan(dest...)
-		found = err == nil
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil
-		}
-		return err
-	})
-	return found, err
-}
-
-// run runs one statement within the time it may take, again where the engine
-// has given it up in favour of another.
-func (s *Store) run(ctx context.Context, step string, statement func(context.Context, querier) error) error {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	err := s.again(ctx, func() error {
-		if err := s.ready(ctx); err != nil {
-			return err
-		}
-		return s.onPrimary(ctx, func(q querier) error { return statement(ctx, q) })
-	})
-	if err != nil {
-		return s.failed(ctx, step, s.suspect(ctx, err))
-	}
-	return nil
-}
-
-// again calls f until it does not fail for a reason that passes, or time is up.
-func (s *Store) again(ctx context.Context, f func() error) error {
-	for pause := time.Millisecond; ; pause = min(2*pause, 64*time.Millisecond) {
-		err := f()
-		if err == nil || !s.dialect.passes(err) {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(pause/2 + jitter(pause)):
-		}
-	}
-}
-
-// jitter keeps those that wait for each other from coming back together.
-func jitter(most time.Duration) time.Duration {
-	var b [8]byte
-	rand.Read(b[:])
-	return time.Duration(binary.NativeEndian.Uint64(b[:]) % uint64(most))
-}
-
-// suspect looks at the schema again after an error that the engine has no
-// number of its own for: tables may have changed since they were last looked at.
-func (s *Store) suspect(ctx context.Context, err error) error {
-	if ctx.Err() != nil || s.dialect.meaning(err) != nil || isSchema(err) {
-		return err
-	}
-	if schema := s.checkSchema(ctx); isSchema(schema) {
-		return fmt.Errorf("%w: %w", schema, err)
-	}
-	return err
-}
-
-func isSchema(err error) bool {
-	return errors.Is(err, ErrNotMigrated) || errors.Is(err, ErrNewerSchema)
-}
-
-// failed says what an error of the database means.
-func (s *Store) failed(ctx context.Context, step string, err error) error {
-	stats := s.db.Stats()
-	switch meaning := s.dialect.meaning(err); {
-	case meaning != nil:
-		err = fmt.Errorf("%w: %w", meaning, err)
-	case ctx.Err() != nil && stats.MaxOpenConnections > 0 && stats.InUse >= stats.MaxOpenConnections:
-		err = fmt.Errorf("%w: all %d of the pool are in use: %w", ErrNoConnection, stats.MaxOpenConnections, err)
-	}
-	return fmt.Errorf("sqlstore: %s: %w", step, err)
-}
-
-// query returns a statement of this package as the engine gets it: with the
-// site's prefix, and with the engine's placeholders.
-func (s *Store) query(text string) string {
-	if done, ok := s.queries.Load(text); ok {
-		return done.(string)
-	}
-	done := s.dialect.rebind(s.dialect.readText(strings.ReplaceAll(text, defaultPrefix, s.prefix)))
-	s.queries.Store(text, done)
-	return done
-}
-
-// newID makes an opaque ID of 130 random bits.
-func newID() string { return rand.Text() }
-
-// key is the SHA-256 of parts, each with its length before it so that no two
-// lists of parts are alike. Keys stand for what is too long for an index.
-func key(parts ...string) []byte {
-	h := sha256.New()
-	var length [8]byte
-	for _, part := range parts {
-		binary.BigEndian.PutUint64(length[:], uint64(len(part)))
-		h.Write(length[:])
-		h.Write([]byte(part))
-	}
-	return h.Sum(nil)
-}
-
-// The lengths of columns, in bytes.
-const (
-	maxID     = 255 // also OpenID Connect Core section 2: sub has at most 255
-	maxIssuer = 2048
-	maxText   = 4096
-	maxBlob   = 1 << 20
-)
-
-// field is a value on its way into a column.
-type field struct {
-	name, value string
-	most        int
-}
-
-// checkFields refuses values that some engine would cut or alter: a name that is
-// stored as another one could be somebody else's.
-func checkFields(step string, fields ...field) error {
-	for _, f := range fields {
-		switch {
-		case len(f.value) > f.most:
-			return fmt.Errorf("sqlstore: %s: %s has %d bytes, at most %d can be stored", step, f.name, len(f.value), f.most)
-		case !utf8.ValidString(f.value) || strings.Contains(f.value, "\x00"):
-			return fmt.Errorf("sqlstore: %s: %s %q is not text", step, f.name, f.value)
-		}
-	}
-	return nil
-}
-
-func agentFields(a authagent.Agent) []field {
-	return []field{{"issuer", a.Issuer, maxIssuer}, {"agent ID", a.ID, maxID}}
-}
-
-// clean makes text of whatever s is, of at most so many bytes. It is for what
-// people read, and must not be lost because of a character.
-func clean(s string, most int) string {
-	s = strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD")
-	if len(s) <= most {
-		return s
-	}
-	for !utf8.RuneStart(s[most]) {
-		most--
-	}
-	return s[:most]
-}
-
-// nanos is t as it is stored. What does not fit is as far away as possible.
-func nanos(t time.Time) int64 {
-	switch {
-	case t.Unix() <= math.MinInt64/int64(time.Second):
-		return math.MinInt64
-	case t.Unix() >= math.MaxInt64/int64(time.Second):
-		return math.MaxInt64
-	}
-	return t.UnixNano()
 }

@@ -6,13 +6,18 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/gorilla/sessions"
 
 	"github.com/authagent-go/authagent"
@@ -40,6 +45,9 @@ type unreachable struct{ err error }
 func (u unreachable) Connect(context.Context) (driver.Conn, error) { return nil, u.err }
 func (u unreachable) Driver() driver.Driver                        { return u }
 func (u unreachable) Open(string) (driver.Conn, error)             { return nil, u.err }
+
+// dialects are all that there are.
+var dialects = []sqlstore.Dialect{sqlstore.Postgres, sqlstore.MySQL, sqlstore.SQLite}
 
 func TestNew(t *testing.T) {
 	db := sql.OpenDB(unreachable{errors.New("unreachable")})
@@ -75,7 +83,7 @@ func TestNew(t *testing.T) {
 // TestUnreachable: every call says that there is no database, and what the driver said.
 func TestUnreachable(t *testing.T) {
 	refused := errors.New("connection refused")
-	for _, d := range []sqlstore.Dialect{sqlstore.Postgres, sqlstore.MySQL, sqlstore.SQLite} {
+	for _, d := range dialects {
 		s, err := sqlstore.New(sql.OpenDB(unreachable{refused}), sqlstore.Config{Dialect: d})
 		if err != nil {
 			t.Fatal(err)
@@ -84,12 +92,15 @@ func TestUnreachable(t *testing.T) {
 		_, stateErr := s.States().UseState(t.Context(), "x", time.Now())
 		_, revokedErr := s.Revocations().Marks(t.Context(), []string{"x"})
 		_, _, eventsErr := s.Events(t.Context(), sqlstore.EventQuery{})
-		for step, err := range map[string]error{
-			"connect": s.Check(t.Context()), "migrate": s.Migrate(t.Context()), "profile": profileErr, "state": stateErr,
-			"revocations": revokedErr, "audit trail": eventsErr,
+		for _, call := range []struct {
+			step string
+			err  error
+		}{
+			{"connect", s.Check(t.Context())}, {"migrate", s.Migrate(t.Context())}, {"profile", profileErr}, {"state", stateErr},
+			{"revocations", revokedErr}, {"audit trail", eventsErr},
 		} {
-			if !errors.Is(err, refused) || !strings.Contains(err.Error(), "sqlstore: ") || !strings.Contains(err.Error(), step) {
-				t.Errorf("%v, %s: %v", d, step, err)
+			if !errors.Is(call.err, refused) || !strings.Contains(call.err.Error(), "sqlstore: ") || !strings.Contains(call.err.Error(), call.step) {
+				t.Errorf("%v, %s: %v", d, call.step, call.err)
 			}
 		}
 	}
@@ -136,47 +147,81 @@ func TestAuditWaits(t *testing.T) {
 // TestMigrationsAgree: the dialects have one logical schema: the same tables with
 // the same columns, made by migrations of the same number and name.
 func TestMigrationsAgree(t *testing.T) {
-	columns := func(d sqlstore.Dialect) (all []string, names []string) {
-		migrations, err := sqlstore.Migrations(d, "p_")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i, m := range migrations {
-			if m.Version != i+1 || !strings.Contains(m.SQL, "INTO p_migrations (version) VALUES ("+string(rune('1'+i))+")") {
-				t.Errorf("%v: migration %d is %d, %s", d, i+1, m.Version, m.Name)
-			}
-			names = append(names, m.Name)
-			table := ""
-			for line := range strings.Lines(m.SQL) {
-				words := strings.Fields(strings.ReplaceAll(line, "IF NOT EXISTS ", ""))
-				switch {
-				case len(words) > 2 && words[0] == "CREATE" && words[1] == "TABLE":
-					table = words[2]
-				case strings.HasPrefix(line, ")"):
-					table = ""
-				case table != "" && strings.HasPrefix(line, "\t") && words[0] != "KEY" && words[0] != "UNIQUE" && words[0] != "PRIMARY" && words[0] != "--":
-					all = append(all, table+"."+words[0])
-				}
-			}
-		}
-		return all, names
-	}
-	want, wantNames := columns(sqlstore.Postgres)
+	want, wantNames := schemaOf(t, dialects[0])
 	if len(want) < 40 {
 		t.Fatalf("columns %q", want)
 	}
-	for _, d := range []sqlstore.Dialect{sqlstore.MySQL, sqlstore.SQLite} {
-		got, names := columns(d)
-		if strings.Join(got, "\n") != strings.Join(want, "\n") || strings.Join(names, " ") != strings.Join(wantNames, " ") {
-			t.Errorf("%v has %q (%q), and PostgreSQL %q (%q)", d, got, names, want, wantNames)
+	for _, d := range dialects[1:] {
+		got, names := schemaOf(t, d)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("columns of %v (-), of %v (+):\n%s", dialects[0], d, diff)
+		}
+		if diff := cmp.Diff(wantNames, names); diff != "" {
+			t.Errorf("migrations of %v (-), of %v (+):\n%s", dialects[0], d, diff)
 		}
 	}
-	for _, bad := range []func() ([]sqlstore.Migration, error){
-		func() ([]sqlstore.Migration, error) { return sqlstore.Migrations(0, "") },
-		func() ([]sqlstore.Migration, error) { return sqlstore.Migrations(sqlstore.MySQL, "a b") },
+}
+
+// schemaOf returns all columns with their tables, and the names of the migrations.
+func schemaOf(t *testing.T, d sqlstore.Dialect) (columns, names []string) {
+	t.Helper()
+	migrations, err := sqlstore.Migrations(d, "p_")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, m := range migrations {
+		if m.Version != i+1 || !strings.Contains(m.SQL, fmt.Sprintf("INTO p_migrations (version) VALUES (%d)", i+1)) {
+			t.Errorf("%v: migration %d is %d, %s", d, i+1, m.Version, m.Name)
+		}
+		names = append(names, m.Name)
+		table := ""
+		for line := range strings.Lines(m.SQL) {
+			words := strings.Fields(strings.ReplaceAll(line, "IF NOT EXISTS ", ""))
+			switch {
+			case len(words) > 2 && words[0] == "CREATE" && words[1] == "TABLE":
+				table = words[2]
+			case strings.HasPrefix(line, ")"):
+				table = ""
+			case table != "" && strings.HasPrefix(line, "\t") && !slices.Contains([]string{"KEY", "UNIQUE", "PRIMARY", "--"}, words[0]):
+				columns = append(columns, table+"."+words[0])
+			}
+		}
+	}
+	return columns, names
+}
+
+func TestMigrationsRefuse(t *testing.T) {
+	for _, bad := range []struct {
+		name    string
+		dialect sqlstore.Dialect
+		prefix  string
+	}{
+		{"no dialect", 0, ""},
+		{"a dialect after the last", sqlstore.Dialect(len(dialects) + 1), ""},
+		{"a prefix", sqlstore.MySQL, "a b"},
 	} {
-		if m, err := bad(); err == nil {
-			t.Errorf("%d migrations and no error", len(m))
+		if m, err := sqlstore.Migrations(bad.dialect, bad.prefix); err == nil {
+			t.Errorf("%s: %d migrations and no error", bad.name, len(m))
+		}
+	}
+}
+
+// TestRefusedValue: the error for a session with several values that cannot be kept names
+// the same one each time.
+func TestRefusedValue(t *testing.T) {
+	s, err := sqlstore.New(sql.OpenDB(unreachable{errors.New("unreachable")}), sqlstore.Config{Dialect: sqlstore.SQLite})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gs := sessions.NewSession(s.Sessions(), "name")
+	gs.Options = &sessions.Options{MaxAge: 60}
+	for i := range 20 {
+		gs.Values[fmt.Sprint("value ", i)] = i
+	}
+	for range 20 {
+		err := s.Sessions().Save(httptest.NewRequest(http.MethodGet, "/", nil), httptest.NewRecorder(), gs)
+		if err == nil || !strings.Contains(err.Error(), "value value 0 is a int") {
+			t.Fatalf("Save: %v", err)
 		}
 	}
 }

@@ -20,6 +20,6 @@ func (t *States) UseState(ctx context.Context, id string, until time.Time) (firs
 	if err := checkFields(step, field{"state ID", id, maxID}); err != nil {
 		return false, err
 	}
-	inserted, err := t.s.exec(ctx, step, t.s.dialect.insertNew(insertState), id, nanos(until))
+	inserted, err := t.s.exec(ctx, step, t.s.engine.insertNew(insertState), id, nanos(until))
 	return inserted == 1, err
 }

@@ -29,7 +29,7 @@ func (t *Tokens) SaveTokens(ctx context.Context, sessionID string, old, sealed [
 	var saved int64
 	var err error
 	if len(old) == 0 {
-		saved, err = t.s.exec(ctx, step, t.s.dialect.insertNew(insertTokens), sessionID, sealed, nanos(expires))
+		saved, err = t.s.exec(ctx, step, t.s.engine.insertNew(insertTokens), sessionID, sealed, nanos(expires))
 	} else {
 		saved, err = t.s.exec(ctx, step, replaceTokens, sealed, nanos(expires), sessionID, old)
 	}
@@ -40,7 +40,7 @@ func (t *Tokens) SaveTokens(ctx context.Context, sessionID string, old, sealed [
 }
 
 // LoadTokens implements [authagent.TokenStore]. It also returns tokens that have
-// expired, until DeleteExpired removes them: the session decides.
+// expired, until DeleteExpired removes them. The session decides whether they count.
 func (t *Tokens) LoadTokens(ctx context.Context, sessionID string) (sealed []byte, err error) {
 	found, err := t.s.row(ctx, "load tokens", selectTokens, []any{sessionID}, &sealed)
 	if err == nil && !found {

@@ -31,23 +31,7 @@ func TestEvents(t *testing.T) {
 		s, _ := d.migrated(t)
 		at := time.Date(2026, 2, 3, 4, 5, 6, 123456789, time.UTC)
 		agents := []authagent.Agent{{Issuer: "https://as.example", ID: "a"}, {Issuer: "https://as.example", ID: "A"}, {}}
-		users := []string{"u", "U", "u ", ""}
-		var all []audit.Event // the newest first
-		for i := range 60 {
-			e := audit.Event{
-				Name: audit.LoginSucceeded, Time: at.Add(time.Duration(i/3) * time.Nanosecond), // three at a time
-				RequestID: fmt.Sprint("r", i), Method: "GET", Route: "GET /{$}", RemoteAddr: "[::1]:1", Issuer: "https://as.example",
-				SessionID: fmt.Sprint("s", i), Agent: agents[i%len(agents)], Scenario: "FreshProfile", UserID: users[i%len(users)], HumanID: "h",
-				ProfileID: "p", GrantID: "g", Access: authagent.Access(i % 3).String(), Action: "orders:create", Outcome: "o", Reason: problem.Reason("state_mismatch"), Detail: "\u00e9\U0001F916'\"\\",
-				Count: 1 + i*i*i*1_000_000,
-			}
-			stored := e
-			if i == 0 {
-				stored.Count = 0 // of a site that knows no number
-			}
-			s.Audit(t.Context(), stored)
-			all = append([]audit.Event{e}, all...)
-		}
+		all := storeEvents(t, s, at, agents)
 		only := func(keep func(audit.Event) bool) (kept []audit.Event) {
 			for _, e := range all {
 				if keep(e) {
@@ -57,7 +41,7 @@ func TestEvents(t *testing.T) {
 			return kept
 		}
 		middle := at.Add(10)
-		for name, test := range map[string]struct {
+		for name, test := range inOrder(map[string]struct {
 			query sqlstore.EventQuery
 			want  []audit.Event
 		}{
@@ -73,44 +57,15 @@ func TestEvents(t *testing.T) {
 					return e.UserID == "U" && e.Agent == agents[0] && !e.Time.Before(at.Add(5)) && e.Time.Before(at.Add(15))
 				}),
 			},
-		} {
+		}) {
 			t.Run(name, func(t *testing.T) {
 				if len(test.want) == 0 && name != "nobody" {
 					t.Fatal("the test tests nothing")
 				}
-				for _, limit := range []int{0, 1, 7, 60, 5000} {
-					var got []audit.Event
-					q := test.query
-					q.Limit = limit
-					for {
-						page, next, err := s.Events(t.Context(), q)
-						if err != nil {
-							t.Fatal(err)
-						}
-						if want := limit; limit > 0 && len(page) > want || next != "" && len(page) != limit {
-							t.Fatalf("a page of %d, the limit is %d", len(page), limit)
-						}
-						if got = append(got, page...); next == "" {
-							break
-						}
-						q.After = next
-					}
-					sameEvents(t, test.want, got)
-				}
+				inPages(t, s, test.query, test.want)
 			})
 		}
-		t.Run("while it grows", func(t *testing.T) {
-			_, next, err := s.Events(t.Context(), sqlstore.EventQuery{Limit: 10})
-			if err != nil {
-				t.Fatal(err)
-			}
-			s.Audit(t.Context(), audit.Event{Name: "new", Time: at.Add(time.Hour)})
-			got, _, err := s.Events(t.Context(), sqlstore.EventQuery{Limit: 10, After: next})
-			if err != nil {
-				t.Fatal(err)
-			}
-			sameEvents(t, all[10:20], got)
-		})
+		t.Run("while it grows", func(t *testing.T) { readsOn(t, s, at, all) })
 		for _, q := range []sqlstore.EventQuery{{After: "x"}, {After: "1"}, {After: "1.!"}, {After: "'; --"}, {Limit: -1}} {
 			if _, _, err := s.Events(t.Context(), q); err == nil {
 				t.Errorf("no error for %+v", q)
@@ -127,10 +82,73 @@ func TestEvents(t *testing.T) {
 	})
 }
 
+// storeEvents stores sixty events of these agents, three at each nanosecond, and returns
+// them with the newest first.
+func storeEvents(t *testing.T, s *sqlstore.Store, at time.Time, agents []authagent.Agent) (all []audit.Event) {
+	t.Helper()
+	users := []string{"u", "U", "u ", ""}
+	for i := range 60 {
+		e := audit.Event{
+			Name: audit.LoginSucceeded, Time: at.Add(time.Duration(i/3) * time.Nanosecond),
+			RequestID: fmt.Sprint("r", i), Method: "GET", Route: "GET /{$}", RemoteAddr: "[::1]:1", Issuer: "https://as.example",
+			SessionID: fmt.Sprint("s", i), Agent: agents[i%len(agents)], Scenario: "FreshProfile", UserID: users[i%len(users)], HumanID: "h",
+			ProfileID: "p", GrantID: "g", Access: authagent.Access(i % 3).String(), Action: "orders:create", Outcome: "o", Reason: problem.Reason("state_mismatch"), Detail: "\u00e9\U0001F916'\"\\",
+			Count: 1 + i*i*i*1_000_000,
+		}
+		stored := e
+		if i == 0 {
+			stored.Count = 0 // of a site that knows no number
+		}
+		s.Audit(t.Context(), stored)
+		all = append([]audit.Event{e}, all...)
+	}
+	return all
+}
+
+// inPages reads the events of a query with several limits, page by page.
+func inPages(t *testing.T, s *sqlstore.Store, query sqlstore.EventQuery, want []audit.Event) {
+	t.Helper()
+	for _, limit := range []int{0, 1, 7, 60, 5000} {
+		var got []audit.Event
+		q := query
+		q.Limit = limit
+		for {
+			page, next, err := s.Events(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if limit > 0 && len(page) > limit || next != "" && len(page) != limit {
+				t.Fatalf("a page of %d, the limit is %d", len(page), limit)
+			}
+			if got = append(got, page...); next == "" {
+				break
+			}
+			q.After = next
+		}
+		sameEvents(t, want, got)
+	}
+}
+
+// readsOn checks that an event that is stored between the reading of two pages is not on
+// the second.
+func readsOn(t *testing.T, s *sqlstore.Store, at time.Time, all []audit.Event) {
+	t.Helper()
+	_, next, err := s.Events(t.Context(), sqlstore.EventQuery{Limit: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Audit(t.Context(), audit.Event{Name: "new", Time: at.Add(time.Hour)})
+	got, _, err := s.Events(t.Context(), sqlstore.EventQuery{Limit: 10, After: next})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameEvents(t, all[10:20], got)
+}
+
 // TestHostileEvents: LOG-2, LOG-3. No text keeps an event out of the trail.
 func TestHostileEvents(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
-		for _, setting := range map[string][]string{"SQLite": {wal}, "PostgreSQL": {"application_name=x"}, "MySQL": {"charset=utf8mb4", "sql_mode=''"}}[d.name] {
+		for _, setting := range d.hostile {
 			d := newDatabase(t, d.engine)
 			s, _ := d.migrated(t, setting)
 			for i, text := range []string{
@@ -143,7 +161,7 @@ func TestHostileEvents(t *testing.T) {
 					GrantID: text, Access: text, Action: text, Outcome: text, Reason: problem.Reason(text), Detail: text,
 				}
 				s.Audit(t.Context(), e)
-				for what, q := range map[string]sqlstore.EventQuery{"user": {UserID: e.UserID}, "agent": {Agent: e.Agent}, "time": {From: e.Time, To: e.Time.Add(1)}} {
+				for what, q := range inOrder(map[string]sqlstore.EventQuery{"user": {UserID: e.UserID}, "agent": {Agent: e.Agent}, "time": {From: e.Time, To: e.Time.Add(1)}}) {
 					got, _, err := s.Events(t.Context(), q)
 					// What is not text is replaced, so two such users may look alike.
 					if err != nil || len(got) == 0 || !got[0].Time.Equal(e.Time) || what != "user" && len(got) > 1 {

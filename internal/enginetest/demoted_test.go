@@ -18,18 +18,13 @@ import (
 // writes, as one to a primary that has become a replica.
 func (d *database) demote(t *testing.T, db *sql.DB, n int) {
 	t.Helper()
-	statement := map[sqlstore.Dialect]string{
-		sqlstore.Postgres: `SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY`,
-		sqlstore.MySQL:    `SET SESSION TRANSACTION READ ONLY`,
-		sqlstore.SQLite:   `PRAGMA query_only = 1`,
-	}[d.dialect]
 	var held []*sql.Conn
 	for range n {
 		conn, err := db.Conn(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := conn.ExecContext(t.Context(), statement); err != nil {
+		if _, err := conn.ExecContext(t.Context(), d.engine.demote); err != nil {
 			t.Fatal(err)
 		}
 		held = append(held, conn)
@@ -44,7 +39,7 @@ func (d *database) demote(t *testing.T, db *sql.DB, n int) {
 func TestDemoted_DB_1(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
 		s, db := d.migrated(t)
-		for what, use := range uses(s) {
+		for what, use := range inOrder(uses(s)) {
 			d.demote(t, db, 5)
 			err := use(t.Context())
 			if err != nil && !errors.Is(err, authagent.ErrNotFound) && !errors.Is(err, authagent.ErrConflict) {

@@ -5,42 +5,72 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"errors"
+	"fmt"
+	"iter"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	_ "github.com/go-sql-driver/mysql"
-	_ "github.com/jackc/pgx/v5/stdlib"
-	_ "modernc.org/sqlite"
-
 	"github.com/authagent-go/authagent/sqlstore"
 )
 
-// An engine is a kind of database that the tests run on.
+// An engine is a kind of database that the tests run on. All that the tests ask of one
+// is here; each engine has a file that answers. In statements, authagent_ stands for the
+// prefix of the tables.
 type engine struct {
 	name     string
 	driver   string
 	dialect  sqlstore.Dialect
-	variable string   // the environment's, with the DSN; empty for SQLite
-	readOnly string   // what makes a DSN one that cannot write
-	several  []string // what makes a DSN take several statements at once
-	prepares []string // what makes it send a statement with its arguments, and prepare none
-	usual    []string // settings where a test has none of its own
+	variable string // the environment's, with the DSN; empty for an engine that is a file
+
+	// Settings in the DSN.
+	usual    []string // where a test has none of its own
+	readOnly string   // cannot write
+	several  []string // takes several statements at once
+	prepares []string // sends a statement with its arguments, and prepares none
+	settings []string // those that the kits for stores run with
+	atOnce   []string // those that TestMigrateAtOnce runs with
+	hostile  []string // those that TestHostileEvents runs with
+	fast     []string // does not wait for the disk, which would hide what else takes time
+
+	// Statements of the tests.
+	demote     string   // makes a connection one that takes no writes
+	columns    string   // lists table and column
+	holdLock   []string // keep every migration waiting
+	letLockGo  []string // end that
+	waiting    string   // counts who waits for the lock; empty if migrations are transactions
+	series     string   // a table s of the numbers n from 1 to %d
+	hash       string   // 32 bytes that depend on n
+	blob       string   // 400 bytes
+	numberedBy string   // the text %s with n behind it
+	analyze    string   // before the name of a table: updates what the planner knows of it
+	explain    string   // before a statement
+
+	// byIndex reports whether a plan reads no table from one end to the other. prefix
+	// begins the names of indexes.
+	byIndex func(plan, prefix string) bool
+
+	// crowd returns what makes and removes a user who may have one connection; nil for
+	// an engine that has no users.
+	crowd func(user string) (begin, finish []string)
+
+	// A site's table of accounts.
+	accountColumns []string // types of the address's column, as sites have them
+	accountOptions string   // of CREATE TABLE
+	documented     string   // the condition that docs/database.md gives
+	dollars        bool     // placeholders are $1, $2, ... and not ?
 }
 
-// wal is what the package's documentation recommends.
-const wal = "_pragma=busy_timeout(5000)&_pragma=journal_mode(WAL)"
+var engines = []engine{sqlite, postgres, mysql}
 
-var engines = []engine{
-	{name: "SQLite", driver: "sqlite", dialect: sqlstore.SQLite, readOnly: "mode=ro", usual: []string{wal}},
-	{name: "PostgreSQL", driver: "pgx", dialect: sqlstore.Postgres, variable: "AUTHAGENT_POSTGRES", readOnly: "default_transaction_read_only=on"},
-	{
-		name: "MySQL", driver: "mysql", dialect: sqlstore.MySQL, variable: "AUTHAGENT_MYSQL",
-		readOnly: "tx_read_only=1", several: []string{"multiStatements=true"}, prepares: []string{"interpolateParams=true"},
-	},
+func engineNamed(name string) engine {
+	return engines[slices.IndexFunc(engines, func(e engine) bool { return e.name == name })]
 }
 
 // onEngines runs a test on each engine that is there.
@@ -72,9 +102,19 @@ func newDatabase(t testing.TB, e engine) *database {
 	return d
 }
 
-var tables = []string{
-	"activity", "approvals", "deeds", "events", "grants", "links", "migrations", "profiles", "revocations", "rules", "sessions", "states", "tokens", "uses",
-}
+// tables are those that the migrations make, without the prefix.
+var tables = func() (names []string) {
+	migrations, err := sqlstore.Migrations(sqlstore.SQLite, "p_")
+	if err != nil {
+		panic(err)
+	}
+	for _, m := range migrations {
+		for _, created := range regexp.MustCompile(`(?m)^CREATE TABLE p_(\w+)`).FindAllStringSubmatch(m.SQL, -1) {
+			names = append(names, created[1])
+		}
+	}
+	return names
+}()
 
 func (d *database) drop(t testing.TB) {
 	db, err := sql.Open(d.driver, d.dsn)
@@ -158,4 +198,23 @@ func (d *database) count(t testing.TB, db *sql.DB, query string) (n int) {
 		t.Fatalf("%s: %v", query, err)
 	}
 	return n
+}
+
+// placeholder returns that of the nth argument, from 1.
+func (d *database) placeholder(n int) string {
+	if d.dollars {
+		return fmt.Sprint("$", n)
+	}
+	return "?"
+}
+
+// inOrder goes through a map by its keys, so that each run reports in the same order.
+func inOrder[V any](m map[string]V) iter.Seq2[string, V] {
+	return func(yield func(string, V) bool) {
+		for _, k := range slices.Sorted(maps.Keys(m)) {
+			if !yield(k, m[k]) {
+				return
+			}
+		}
+	}
 }

@@ -4,10 +4,8 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"fmt"
 	"maps"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -34,7 +32,7 @@ func TestPlans(t *testing.T) {
 			t.Fatal(err)
 		}
 		spied.take()
-		for name, call := range plannedCalls(spiedStore) {
+		for name, call := range inOrder(plannedCalls(spiedStore)) {
 			t.Run(name, func(t *testing.T) {
 				if err := call(t.Context()); err != nil {
 					t.Fatal(err)
@@ -45,7 +43,7 @@ func TestPlans(t *testing.T) {
 						continue
 					}
 					explained++
-					if plan := d.explain(t, db, q); !d.byIndex(plan) || !strings.Contains(plan, plannedIndexes[name]) {
+					if plan := d.explain(t, db, q); !d.byIndex(plan, d.prefix) || !strings.Contains(plan, plannedIndexes[name]) {
 						t.Errorf("%s\n%s", q.text, plan)
 					}
 				}
@@ -114,78 +112,14 @@ var plannedIndexes = map[string]string{
 // cursor is one of Events, somewhere in the middle.
 const cursor = "2dkr5fd7k1s.5k"
 
-// fill writes n rows into each of these tables, most of which have not expired.
-func (d *database) fill(t testing.TB, db *sql.DB, n int, into ...string) {
-	t.Helper()
-	series := map[sqlstore.Dialect]string{
-		sqlstore.Postgres: `(SELECT n::bigint FROM generate_series(1, %d) n) s`,
-		sqlstore.MySQL:    `(SELECT seq AS n FROM seq_1_to_%d) s`,
-		sqlstore.SQLite:   `(WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < %d) SELECT n FROM c) s`,
-	}[d.dialect]
-	hash := map[sqlstore.Dialect]string{
-		sqlstore.Postgres: `sha256(('x' || n)::bytea)`,
-		sqlstore.MySQL:    `UNHEX(SHA2(CONCAT('x', n), 256))`,
-		sqlstore.SQLite:   `randomblob(32)`,
-	}[d.dialect]
-	text := func(prefix string) string {
-		if d.dialect == sqlstore.MySQL {
-			return `CONCAT('` + prefix + `', n)`
-		}
-		return `('` + prefix + `' || n)`
-	}
-	blob := map[sqlstore.Dialect]string{sqlstore.Postgres: `convert_to(repeat('x', 400), 'UTF8')`, sqlstore.MySQL: `REPEAT('x', 400)`, sqlstore.SQLite: `randomblob(400)`}[d.dialect]
-	until := fmt.Sprintf(`%d + n * 1000000000`, time.Now().Add(-time.Minute).UnixNano())
-	inserts := []string{
-		`authagent_sessions (session_key, data, expires_at) SELECT ` + hash + `, ` + blob + `, ` + until,
-		`authagent_states (id, expires_at) SELECT ` + text("name ") + `, ` + until,
-		`authagent_revocations (revocation_key, subject, revoked_at, expires_at) SELECT ` + hash + `, ` + text("name ") + `, 1, ` + until,
-		`authagent_tokens (session_id, sealed, expires_at) SELECT ` + text("name ") + `, ` + blob + `, ` + until,
-		`authagent_profiles (profile_key, id, issuer, agent_id, scenario, user_id, model, name, created_at)
-			SELECT ` + hash + `, ` + text("name ") + `, 'https://as.example', ` + text("agent_") + `, 'S', '', '', '', 1`,
-		`authagent_links (agent_key, issuer, agent_id, user_id, linked_at) SELECT ` + hash + `, 'https://as.example', ` + text("agent_") + `, 'u', 1`,
-		`authagent_events (happened_at, name, request_id, method, route, remote_addr, issuer, session_id, agent_key, agent_issuer, agent_id,
-			user_id, human_id, scenario, profile_id, grant_id, access, action, outcome, reason, detail)
-			SELECT n * 1000000000, 'e', '', '', '', '', '', '', ` + hash + `, 'https://as.example', ` + text("agent_") + `, ` + text("user ") + `,
-			'', '', '', '', 'none', '', '', '', ''`,
-		`authagent_grants (id, grant_key, agent_key, version, issuer, agent_id, scenario, user_id, state, access, actions, name, model, email,
-			requested_at, requested_from, decided_at, expires_at, sessions_from)
-			SELECT ` + text("name ") + `, ` + hash + `, ` + hash + `, 1, 'https://as.example', ` + text("agent_") + `, 'S', ` + text("user ") + `,
-			CASE n % 3 WHEN 0 THEN 'pending' ELSE 'approved' END, 'read', '[]', '', '', '', 1, '', 1, ` + until + `, 1`,
-		`authagent_approvals (id, approval_key, version, user_id, digest, grant_id, issuer, agent_id, action, state, method, target,
-			content_type, requested_at, expires_at)
-			SELECT ` + text("name ") + `, ` + hash + `, 1, ` + text("user ") + `, 'd', 'g', 'https://as.example', 'a', 'x', 'used', 'POST', '', '',
-			1, ` + until,
-		`authagent_activity (session_id, grant_id, user_id, remote_addr, network, started_at, seen_at, expires_at)
-			SELECT ` + text("name ") + `, ` + text("name ") + `, ` + text("user ") + `, '', '', 1, 1, ` + until,
-		`authagent_uses (use_key, first_of, grant_id, user_id, remote_addr, seen_at)
-			SELECT ` + hash + `, ` + text("name ") + `, ` + text("name ") + `, ` + text("user ") + `, '', n`,
-		`authagent_deeds (user_id, grant_id, happened_at, event, action, route, outcome, reason)
-			SELECT ` + text("user ") + `, ` + text("name ") + `, ` + until + `, '', '', '', '', ''`,
-		`authagent_rules (id, rules) SELECT n, '{}'`, // there is one in fact, which needs no index
-	}
-	analyze := map[sqlstore.Dialect]string{
-		sqlstore.Postgres: `VACUUM ANALYZE authagent_`, sqlstore.MySQL: `ANALYZE TABLE authagent_`, sqlstore.SQLite: `ANALYZE authagent_`,
-	}[d.dialect]
-	for _, insert := range inserts {
-		table, _, _ := strings.Cut(strings.TrimPrefix(insert, "authagent_"), " ")
-		if slices.Contains(into, table) {
-			d.must(t, db, `INSERT INTO `+insert+` FROM `+fmt.Sprintf(series, n))
-			d.must(t, db, analyze+table)
-		}
-	}
-}
-
+// explain returns the plan of a statement, a row per line.
 func (d *database) explain(t *testing.T, db *sql.DB, q statement) (plan string) {
 	t.Helper()
-	explain := `EXPLAIN `
-	if d.dialect == sqlstore.SQLite {
-		explain = `EXPLAIN QUERY PLAN `
-	}
 	args := make([]any, len(q.args))
 	for i, a := range q.args {
 		args[i] = a.Value
 	}
-	rows, err := db.Query(explain+q.text, args...)
+	rows, err := db.Query(d.engine.explain+q.text, args...)
 	if err != nil {
 		t.Fatalf("%s: %v", q.text, err)
 	}
@@ -208,23 +142,6 @@ func (d *database) explain(t *testing.T, db *sql.DB, q statement) (plan string) 
 		plan += "\n"
 	}
 	return plan
-}
-
-// byIndex reports whether a plan reads no table from one end to the other.
-func (d *database) byIndex(plan string) bool {
-	switch d.dialect {
-	case sqlstore.Postgres:
-		return strings.Contains(plan, "Index") && !strings.Contains(plan, "Seq Scan") && !strings.Contains(plan, "Sort")
-	case sqlstore.MySQL: // one table each: a key, and nothing sorted; type const has "no matching row" as well
-		return (strings.Contains(plan, "key=PRIMARY") || strings.Contains(plan, "key="+d.prefix) || strings.Contains(plan, "no matching row") || strings.Contains(plan, "Impossible WHERE")) &&
-			!strings.Contains(plan, "type=ALL") && !strings.Contains(plan, "filesort")
-	}
-	for line := range strings.Lines(plan) {
-		if strings.Contains(line, "SCAN ") && !strings.Contains(line, "INDEX") {
-			return false
-		}
-	}
-	return !strings.Contains(plan, "TEMP B-TREE")
 }
 
 // A spy is a driver that writes down what it passes on.

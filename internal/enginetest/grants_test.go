@@ -2,7 +2,6 @@ package enginetest_test
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -26,148 +25,13 @@ import (
 // TestStores: LNK-1, LNK-3, LNK-12, LNK-15.
 func TestGrants(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
-		for _, setting := range settings[d.name] {
+		for _, setting := range d.settings {
 			t.Run(setting, func(t *testing.T) {
 				storetest.Grants(t, func(t *testing.T) grants.Store {
 					s, _ := newDatabase(t, d.engine).migrated(t, setting) // has to be empty
 					return s.Grants()
 				})
 			})
-		}
-	})
-}
-
-// grantUses are all calls of a store of grants, without those for which uses has
-// another one with the same statement.
-func grantUses(s *sqlstore.Store) map[string]func(context.Context) error {
-	g := s.Grants()
-	now := time.Now()
-	id := rand.Text()
-	agent := authagent.Agent{Issuer: "https://as.example", ID: "agent_" + id}
-	grant := grants.Grant{ID: id, Version: 1, Agent: agent, Scenario: "S", UserID: id, State: grants.Pending, ExpiresAt: now.Add(time.Hour)}
-	approval := grants.Approval{ID: id, Version: 1, Agent: agent, UserID: id, Digest: id, State: grants.Pending, ExpiresAt: now.Add(time.Hour)}
-	return map[string]func(context.Context) error{
-		"Grant":          func(ctx context.Context) error { _, err := g.Grant(ctx, id); return err },
-		"AgentGrants":    func(ctx context.Context) error { _, err := g.AgentGrants(ctx, agent); return err },
-		"OwnerGrants":    func(ctx context.Context) error { _, err := g.OwnerGrants(ctx, id); return err },
-		"CreateGrant":    func(ctx context.Context) error { _, _, err := g.CreateGrant(ctx, grant); return err },
-		"UpdateGrant":    func(ctx context.Context) error { _, err := g.UpdateGrant(ctx, grant); return err },
-		"Approval":       func(ctx context.Context) error { _, err := g.Approval(ctx, id); return err },
-		"OwnerApprovals": func(ctx context.Context) error { _, err := g.OwnerApprovals(ctx, id); return err },
-		"CreateApproval": func(ctx context.Context) error { _, _, err := g.CreateApproval(ctx, approval); return err },
-		"UpdateApproval": func(ctx context.Context) error { _, err := g.UpdateApproval(ctx, approval); return err },
-		"Touch": func(ctx context.Context) error {
-			_, err := g.Touch(ctx, grants.Activity{SessionID: rand.Text(), GrantID: id, UserID: id, Network: rand.Text(), SeenAt: now, ExpiresAt: now.Add(time.Hour)})
-			return err
-		},
-		"EndActivity":   func(ctx context.Context) error { return g.EndActivity(ctx, id) },
-		"OwnerActivity": func(ctx context.Context) error { _, err := g.OwnerActivity(ctx, id); return err },
-		"OwnerUses":     func(ctx context.Context) error { _, err := g.OwnerUses(ctx, id); return err },
-		"AddDeed":       func(ctx context.Context) error { return g.AddDeed(ctx, grants.Deed{GrantID: id, UserID: id, At: now}) },
-		"OwnerDeeds":    func(ctx context.Context) error { _, err := g.OwnerDeeds(ctx, id, 50); return err },
-		"Rules":         func(ctx context.Context) error { _, err := g.Rules(ctx); return err },
-		"SetRules":      func(ctx context.Context) error { return g.SetRules(ctx, grants.Rules{}) },
-	}
-}
-
-// grantReads are those of grantUses that a database answers which is read-only.
-const grantReads = "Grant AgentGrants OwnerGrants Approval OwnerApprovals OwnerActivity OwnerUses OwnerDeeds Rules"
-
-// plannedGrantCalls are those of grantUses that look for rows.
-func plannedGrantCalls(s *sqlstore.Store) map[string]func(context.Context) error {
-	calls := make(map[string]func(context.Context) error)
-	for name, use := range grantUses(s) {
-		times := 1
-		switch name {
-		case "AddDeed", "SetRules": // inserts
-			continue
-		case "Touch": // until networks are forgotten
-			times = 101
-		}
-		calls[name] = func(ctx context.Context) (err error) {
-			for range times {
-				if err = use(ctx); errors.Is(err, authagent.ErrNotFound) || errors.Is(err, authagent.ErrConflict) {
-					err = nil
-				}
-			}
-			return err
-		}
-	}
-	return calls
-}
-
-// TestGrantText: what decides is kept to the byte or refused, what is for display
-// is cut, and what no column can hold is not found: LNK-12.
-func TestGrantText(t *testing.T) {
-	onEngines(t, func(t *testing.T, d *database) {
-		s, _ := d.migrated(t)
-		g, ctx := s.Grants(), t.Context()
-		grant := func(change func(*grants.Grant)) grants.Grant {
-			id := rand.Text()
-			one := grants.Grant{
-				ID: id, Version: 1, Agent: authagent.Agent{Issuer: "https://as.example", ID: id}, Scenario: "S", UserID: id,
-				State: grants.Approved, Access: authagent.AccessRead, ExpiresAt: time.Now().Add(time.Hour),
-			}
-			change(&one)
-			return one
-		}
-		for name, change := range map[string]func(*grants.Grant){
-			"user ID that is cut":  func(g *grants.Grant) { g.UserID = strings.Repeat("u", 256) },
-			"agent ID that is cut": func(g *grants.Grant) { g.Agent.ID = strings.Repeat("a", 256) },
-			"issuer that is cut":   func(g *grants.Grant) { g.Agent.Issuer = strings.Repeat("i", 2049) },
-			"user ID no text":      func(g *grants.Grant) { g.UserID = "\xff" },
-			"action no text":       func(g *grants.Grant) { g.Actions = []string{"\xff"} },
-			"e-mail that is cut":   func(g *grants.Grant) { g.Email = strings.Repeat("e", 4097) },
-			"state with a zero":    func(g *grants.Grant) { g.State = "approved\x00" },
-		} {
-			one := grant(change)
-			if _, _, err := g.CreateGrant(ctx, one); err == nil {
-				t.Errorf("%s: created", name)
-			}
-			if all, err := g.AgentGrants(ctx, one.Agent); err != nil || len(all) > 0 {
-				t.Errorf("%s: %v, %v", name, all, err)
-			}
-		}
-		long := grant(func(g *grants.Grant) {
-			g.Name, g.Model, g.RequestedFrom = strings.Repeat("\u00e9", 4000), "a\x00b\xff", strings.Repeat("1", 300)
-		})
-		created, _, err := g.CreateGrant(ctx, long)
-		if err != nil {
-			t.Fatal(err)
-		}
-		have, err := g.Grant(ctx, long.ID)
-		if err != nil || have.Name != strings.Repeat("\u00e9", 2048) || have.Model != "a\ufffdb\ufffd" || have.RequestedFrom != strings.Repeat("1", 255) {
-			t.Errorf("%+v, %v", have, err)
-		}
-		if created.Name != have.Name || created.Model != have.Model || created.RequestedFrom != have.RequestedFrom {
-			t.Error("CreateGrant returned what it has not stored")
-		}
-		for _, id := range []string{"\xff", "\x00", long.ID + "\x00", strings.Repeat("x", 5000)} {
-			_, err := g.Grant(ctx, id)
-			_, err2 := g.Approval(ctx, id)
-			if !errors.Is(err, authagent.ErrNotFound) || !errors.Is(err2, authagent.ErrNotFound) {
-				t.Errorf("ID %q: %v, %v", id[:1], err, err2)
-			}
-		}
-
-		asked := grants.Approval{
-			ID: rand.Text(), Version: 1, UserID: long.UserID, Digest: "d", State: grants.Pending, Agent: long.Agent, Action: "a", Method: "POST",
-			Target: "/x?\xff\x80" + strings.Repeat("t", 1<<19), ContentType: "text/\xe9", Body: []byte{0, 0xff},
-			RequestedAt: time.Unix(0, 1234567890123456789).UTC(), ExpiresAt: time.Now().Add(time.Hour).UTC(),
-		}
-		if _, _, err := g.CreateApproval(ctx, asked); err != nil {
-			t.Fatal(err)
-		}
-		shown, err := g.Approval(ctx, asked.ID)
-		if err != nil || shown.Target != asked.Target || shown.ContentType != asked.ContentType {
-			t.Errorf("a request came back as another one: %d bytes of %d, %v", len(shown.Target), len(asked.Target), err)
-		}
-		if !shown.RequestedAt.Equal(asked.RequestedAt) || !shown.ExpiresAt.Equal(asked.ExpiresAt) {
-			t.Errorf("times %v, %v", shown.RequestedAt, shown.ExpiresAt)
-		}
-		asked.ID, asked.Digest, asked.Target = rand.Text(), "d2", strings.Repeat("t", 1<<20+1)
-		if _, _, err := g.CreateApproval(ctx, asked); err == nil {
-			t.Error("a request was cut")
 		}
 	})
 }
@@ -431,8 +295,7 @@ func TestOwnersDecision(t *testing.T) {
 func TestGrantsDeleted(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
 		s, db := d.migrated(t)
-		g, ctx := s.Grants(), t.Context()
-		now := time.Now()
+		g, ctx, now := s.Grants(), t.Context(), time.Now()
 		long := now.Add(-400 * 24 * time.Hour)
 		must := func(err error) {
 			t.Helper()

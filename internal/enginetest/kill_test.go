@@ -72,12 +72,7 @@ func TestKilledChild(t *testing.T) {
 	if name == "" {
 		return
 	}
-	d := &database{prefix: prefix, dsn: os.Getenv("AUTHAGENT_KILLED_DSN")}
-	for _, e := range engines {
-		if e.name == name {
-			d.engine = e
-		}
-	}
+	d := &database{engine: engineNamed(name), prefix: prefix, dsn: os.Getenv("AUTHAGENT_KILLED_DSN")}
 	d.usual = nil
 	s := d.open(t, d.connect(t))
 	var group sync.WaitGroup

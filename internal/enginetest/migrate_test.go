@@ -19,13 +19,8 @@ import (
 // TestMigrateAtOnce: ten instances that start at once, each with a pool of its
 // own, make one schema.
 func TestMigrateAtOnce(t *testing.T) {
-	settings := map[string][]string{
-		"SQLite":     {wal, "mode=rwc"},
-		"PostgreSQL": {"default_transaction_isolation=read%20committed", "default_transaction_isolation=serializable"},
-		"MySQL":      {"interpolateParams=true", "interpolateParams=false"},
-	}
 	onEngines(t, func(t *testing.T, d *database) {
-		for _, setting := range settings[d.name] {
+		for _, setting := range d.atOnce {
 			t.Run(setting, func(t *testing.T) {
 				d := newDatabase(t, d.engine)
 				const instances = 10
@@ -60,7 +55,7 @@ func TestMigrateWaits(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
 		db := d.connect(t)
 		s := d.open(t, db)
-		release := holdMigrationLock(t, d, s)
+		release := holdMigrationLock(t, d)
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()
 		if err := s.Migrate(ctx); err == nil {
@@ -76,22 +71,21 @@ func TestMigrateWaits(t *testing.T) {
 	})
 }
 
-// TestMigrateLocks: on MySQL, where migrations are no transactions, one instance
-// works while the others wait for its lock.
+// TestMigrateLocks: where migrations are no transactions, one instance works while the
+// others wait for its lock.
 func TestMigrateLocks(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
-		if d.dialect != sqlstore.MySQL {
+		if d.waiting == "" {
 			return // TestMigrateAtOnce fails there
 		}
 		db := d.connect(t)
 		s := d.open(t, db)
-		release := holdMigrationLock(t, d, s)
+		release := holdMigrationLock(t, d)
 		errs := make(chan error, 2)
 		for range cap(errs) {
 			go func() { errs <- s.Migrate(t.Context()) }()
 		}
-		waiting := `SELECT COUNT(*) FROM information_schema.processlist WHERE state = 'User lock'`
-		for start := time.Now(); d.count(t, db, waiting) == 0; time.Sleep(10 * time.Millisecond) {
+		for start := time.Now(); d.count(t, db, d.waiting) == 0; time.Sleep(10 * time.Millisecond) {
 			if time.Since(start) > 10*time.Second {
 				t.Error("nobody waits for the lock")
 				break
@@ -106,16 +100,15 @@ func TestMigrateLocks(t *testing.T) {
 	})
 }
 
-// holdMigrationLock keeps every migration waiting until release is called. On
-// the servers, any lock on the table of migrations will do.
-func holdMigrationLock(t *testing.T, d *database, s *sqlstore.Store) (release func()) {
+// holdMigrationLock keeps every migration waiting until release is called.
+func holdMigrationLock(t *testing.T, d *database) (release func()) {
 	t.Helper()
 	db := d.connect(t)
 	conn, err := db.Conn(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := func(statements ...string) {
+	run := func(statements []string) {
 		t.Helper()
 		for _, statement := range statements {
 			if _, err := conn.ExecContext(context.Background(), d.sql(statement)); err != nil {
@@ -123,24 +116,15 @@ func holdMigrationLock(t *testing.T, d *database, s *sqlstore.Store) (release fu
 			}
 		}
 	}
-	switch d.dialect {
-	case sqlstore.SQLite:
-		run(`BEGIN IMMEDIATE`)
-		return func() { run(`ROLLBACK`); conn.Close() }
-	case sqlstore.Postgres:
-		run(`CREATE TABLE authagent_migrations (version INTEGER)`, `BEGIN`, `LOCK TABLE authagent_migrations`)
-		return func() { run(`ROLLBACK`, `DROP TABLE authagent_migrations`); conn.Close() }
-	}
-	// The table stays, as of a migration that began: who waits for it has to find it.
-	run(`CREATE TABLE authagent_migrations (version INTEGER PRIMARY KEY)`, `LOCK TABLES authagent_migrations WRITE`)
-	return func() { run(`UNLOCK TABLES`); conn.Close() }
+	run(d.holdLock)
+	return func() { run(d.letLockGo); conn.Close() }
 }
 
-// TestMigrateInterrupted: MySQL keeps what was done of a migration when the
-// instance was killed, and the next one finishes it.
+// TestMigrateInterrupted: where migrations are no transactions, what was done of one stays
+// when the instance is killed, and the next instance finishes it.
 func TestMigrateInterrupted(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
-		if d.dialect != sqlstore.MySQL {
+		if d.waiting == "" {
 			return // undone as a whole
 		}
 		db := d.connect(t)
@@ -198,11 +182,7 @@ func TestMigrations(t *testing.T) {
 // describe lists the columns of all tables.
 func describe(t *testing.T, d *database, db *sql.DB) (columns []string) {
 	t.Helper()
-	query := `SELECT table_name, column_name FROM information_schema.columns WHERE table_name LIKE 'authagent_%'`
-	if d.dialect == sqlstore.SQLite {
-		query = `SELECT m.name, c.name FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.name LIKE 'authagent_%'`
-	}
-	rows, err := db.Query(d.sql(query + ` ORDER BY 1, 2`))
+	rows, err := db.Query(d.sql(d.columns + ` ORDER BY 1, 2`))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -237,14 +217,14 @@ func TestExpandedSchema_CMP_3(t *testing.T) {
 		if err := errors.Join(s.Check(t.Context()), s.Migrate(t.Context())); err != nil {
 			t.Fatalf("CMP-3: expanded: %v", err)
 		}
-		for what, use := range uses(s) {
+		for what, use := range inOrder(uses(s)) {
 			if err := use(t.Context()); err != nil && !errors.Is(err, authagent.ErrNotFound) && !errors.Is(err, authagent.ErrConflict) {
 				t.Errorf("CMP-3: expanded: %s: %v", what, err)
 			}
 		}
 		d.must(t, db, fmt.Sprintf(`INSERT INTO authagent_migrations (version, oldest) VALUES (%d, %d)`, newest+3, newest+1))
 		s = d.open(t, db)
-		for what, err := range map[string]error{"Check": s.Check(t.Context()), "Migrate": s.Migrate(t.Context())} {
+		for what, err := range inOrder(map[string]error{"Check": s.Check(t.Context()), "Migrate": s.Migrate(t.Context())}) {
 			if !errors.Is(err, sqlstore.ErrNewerSchema) {
 				t.Errorf("CMP-3: contracted: %s: %v", what, err)
 			}

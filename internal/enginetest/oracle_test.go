@@ -48,7 +48,7 @@ func TestSameTimeOnEngines_LNK_20(t *testing.T) {
 			found := o.differences(t, run)
 			maps.DeleteFunc(always, func(what, _ string) bool { return found[what] == "" })
 		}
-		for what, difference := range always {
+		for what, difference := range inOrder(always) {
 			t.Errorf("LNK-20: an agent can tell by time whether an account has an address, in each of %d runs: %s: %s", oracleRuns, what, difference)
 		}
 	})
@@ -62,11 +62,7 @@ type oracleSite struct {
 }
 
 func newOracleSite(t *testing.T, d *database) *oracleSite {
-	settings := d.usual
-	if d.name == "PostgreSQL" {
-		settings = []string{"synchronous_commit=off"} // to wait for the disk would hide what else takes time
-	}
-	s, _ := d.migrated(t, settings...)
+	s, _ := d.migrated(t, d.fast...)
 	o := &oracleSite{}
 	o.site = newSite(t, s, func(c *authagent.Config, s *sqlstore.Store, users *memstore.Users) {
 		p := grants.OwnerApproval(s.Grants())

@@ -10,32 +10,12 @@ import (
 	"github.com/authagent-go/authagent/storetest"
 )
 
-// settings are those that TestStores connects with.
-var settings = map[string][]string{
-	"SQLite": {
-		wal,
-		"mode=rwc", // as it comes: writers do not wait, and readers hold them up
-		"_txlock=immediate&_pragma=case_sensitive_like(0)",
-	},
-	"PostgreSQL": {
-		"application_name=authagent",
-		"default_transaction_isolation=serializable",
-		"default_query_exec_mode=simple_protocol", // as behind some connection poolers
-	},
-	"MySQL": {
-		"interpolateParams=false",
-		"clientFoundRows=true&interpolateParams=true&parseTime=true&loc=Local",
-		"charset=latin1&sql_mode=''", // cuts and alters what does not fit, without an error
-		"tx_isolation='SERIALIZABLE'",
-	},
-}
-
 // TestStores runs the kit for stores on each engine, and on each engine as sites
 // set it up that had other things in mind: LNK-12, LNK-13, ID-3, TXN-4, SES-2,
 // SES-3, SES-11, REF-10.
 func TestStores(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
-		for _, setting := range settings[d.name] {
+		for _, setting := range d.settings {
 			t.Run(setting, func(t *testing.T) {
 				s, _ := d.migrated(t, setting)
 				kit(t, s)

@@ -29,7 +29,7 @@ func TestText_DB_2(t *testing.T) {
 	for _, charset := range charsets {
 		for _, interpolate := range []string{"false", "true"} {
 			t.Run(charset+" interpolateParams="+interpolate, func(t *testing.T) {
-				d := newDatabase(t, engines[2])
+				d := newDatabase(t, mysql)
 				s, _ := d.migrated(t, "charset="+charset, "interpolateParams="+interpolate)
 				other := d.open(t, d.connect(t, "charset=utf8mb4"))
 				if err := s.Check(t.Context()); err != nil {
@@ -125,7 +125,7 @@ var databaseName = regexp.MustCompile(`/[a-z_]+$`)
 // TestEncoding_DB_3: DB-3. What a database cannot hold is refused, and the encoding is
 // named; what it can hold is kept.
 func TestEncoding_DB_3(t *testing.T) {
-	d := newDatabase(t, engines[1])
+	d := newDatabase(t, postgres)
 	name := "latin_" + strings.ToLower(rand.Text()[:8])
 	admin := d.connect(t)
 	d.must(t, admin, `CREATE DATABASE `+name+` ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0`)
@@ -157,7 +157,7 @@ func TestEncoding_DB_3(t *testing.T) {
 		names("Check", d.open(t, db).Check(t.Context()))
 	})
 	t.Run("columns", func(t *testing.T) {
-		d := newDatabase(t, engines[2])
+		d := newDatabase(t, mysql)
 		s, db := d.migrated(t)
 		d.must(t, db, `ALTER TABLE authagent_profiles MODIFY name TEXT CHARACTER SET latin1 NOT NULL`)
 		if err := s.Check(t.Context()); !errors.Is(err, sqlstore.ErrEncoding) || !strings.Contains(err.Error(), "CHARACTER SET") {

@@ -5,33 +5,14 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
 
 	"github.com/authagent-go/authagent"
-	"github.com/authagent-go/authagent/sqlstore"
 	"github.com/authagent-go/authagent/storetest"
 )
-
-// userColumns are types of the address's column, by engine, as sites have them.
-var userColumns = map[string][]string{
-	"SQLite":     {"TEXT", "TEXT COLLATE NOCASE", "TEXT COLLATE RTRIM", "TEXT COLLATE NOCASE UNIQUE"},
-	"PostgreSQL": {"TEXT", "VARCHAR(255) UNIQUE", `TEXT COLLATE "C"`},
-	"MySQL": {
-		"VARCHAR(191)", "VARCHAR(191) COLLATE utf8mb4_general_ci", "VARCHAR(191) COLLATE utf8mb4_unicode_ci",
-		"VARCHAR(191) COLLATE utf8mb4_bin", "VARCHAR(191) COLLATE utf8mb4_unicode_ci UNIQUE",
-	},
-}
-
-// documented is the condition that docs/database.md gives for each engine.
-var documented = map[string]string{
-	"SQLite":     `lower(email) = ?`,
-	"PostgreSQL": `lower(email COLLATE "C") = $1`,
-	"MySQL":      `LOWER(email) = ?`,
-}
 
 // A userTable is a site's table of accounts, with the UserStore of the documentation.
 type userTable struct {
@@ -42,12 +23,8 @@ type userTable struct {
 
 func newUserTable(t *testing.T, d *database, column string) *userTable {
 	t.Helper()
-	u := &userTable{d, d.connect(t), documented[d.name]}
-	charset := ""
-	if d.dialect == sqlstore.MySQL {
-		charset = " CHARACTER SET utf8mb4"
-	}
-	u.must(t, u.db, `CREATE TABLE authagent_users (id VARCHAR(64) PRIMARY KEY, email `+column+` NOT NULL, email_verified BOOLEAN NOT NULL, disabled BOOLEAN NOT NULL)`+charset)
+	u := &userTable{d, d.connect(t), d.documented}
+	u.must(t, u.db, `CREATE TABLE authagent_users (id VARCHAR(64) PRIMARY KEY, email `+column+` NOT NULL, email_verified BOOLEAN NOT NULL, disabled BOOLEAN NOT NULL)`+d.accountOptions)
 	t.Cleanup(func() {
 		if _, err := u.db.ExecContext(context.Background(), u.sql(`DROP TABLE authagent_users`)); err != nil {
 			t.Error(err)
@@ -87,11 +64,7 @@ func (u *userTable) UserByEmail(ctx context.Context, email string) (authagent.Us
 
 // UserByID is the one of docs/database.md.
 func (u *userTable) UserByID(ctx context.Context, id string) (user authagent.User, err error) {
-	where := `id = ?`
-	if u.dialect == sqlstore.Postgres {
-		where = `id = $1`
-	}
-	err = u.db.QueryRowContext(ctx, u.sql(`SELECT id, email_verified, disabled FROM authagent_users WHERE `+where), id).
+	err = u.db.QueryRowContext(ctx, u.sql(`SELECT id, email_verified, disabled FROM authagent_users WHERE id = `+u.placeholder(1)), id).
 		Scan(&user.ID, &user.EmailVerified, &user.Disabled)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && user.ID != id {
 		return authagent.User{}, authagent.ErrNotFound
@@ -101,11 +74,11 @@ func (u *userTable) UserByID(ctx context.Context, id string) (user authagent.Use
 
 func (u *userTable) AddAccount(ctx context.Context, email string, user authagent.User) (string, error) {
 	id := "U_" + rand.Text()
-	values := `(?, ?, ?, ?)`
-	if u.dialect == sqlstore.Postgres {
-		values = `($1, $2, $3, $4)`
+	values := make([]string, 4)
+	for i := range values {
+		values[i] = u.placeholder(i + 1)
 	}
-	_, err := u.db.ExecContext(ctx, u.sql(`INSERT INTO authagent_users (id, email, email_verified, disabled) VALUES `+values), id, email, user.EmailVerified, user.Disabled)
+	_, err := u.db.ExecContext(ctx, u.sql(`INSERT INTO authagent_users (id, email, email_verified, disabled) VALUES (`+strings.Join(values, ", ")+`)`), id, email, user.EmailVerified, user.Disabled)
 	return id, err
 }
 
@@ -113,7 +86,7 @@ func (u *userTable) AddAccount(ctx context.Context, email string, user authagent
 // engine and collation: LNK-7, LNK-8, LNK-9, LNK-35.
 func TestUsers_LNK_35(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
-		for _, column := range userColumns[d.name] {
+		for _, column := range d.accountColumns {
 			t.Run(column, func(t *testing.T) {
 				u := newUserTable(t, newDatabase(t, d.engine), column)
 				storetest.Users(t, func() storetest.UserTable { return u })
@@ -140,32 +113,29 @@ func (f firstRow) UserByEmail(ctx context.Context, email string) (user authagent
 
 // userFaults are statements that are wrong, and the subtests that are to find it.
 var userFaults = map[string]struct {
-	engine, column, where string
-	found                 []string
+	engine        engine
+	column, where string
+	found         []string
 }{
-	"lower() of PostgreSQL":   {"PostgreSQL", "TEXT", `lower(email) = $1`, []string{"Kelvin_sign", "several"}},
-	"ILIKE":                   {"PostgreSQL", "TEXT", `email ILIKE $1`, []string{"wildcard_for_one", "wildcard_for_many", "several"}},
-	"lower(), the first row":  {"SQLite", "TEXT", `lower(email) = ?`, []string{"several"}},
-	"LIKE":                    {"SQLite", "TEXT", `email LIKE ?`, []string{"wildcard_for_one", "wildcard_for_many"}},
-	"a column without spaces": {"SQLite", "TEXT COLLATE RTRIM", `email = ?`, []string{"trailing_space"}},
-	"the usual collation": {"MySQL", "VARCHAR(191) COLLATE utf8mb4_general_ci", `email = ?`,
+	"lower() of PostgreSQL":   {postgres, "TEXT", `lower(email) = $1`, []string{"Kelvin_sign", "several"}},
+	"ILIKE":                   {postgres, "TEXT", `email ILIKE $1`, []string{"wildcard_for_one", "wildcard_for_many", "several"}},
+	"lower(), the first row":  {sqlite, "TEXT", `lower(email) = ?`, []string{"several"}},
+	"LIKE":                    {sqlite, "TEXT", `email LIKE ?`, []string{"wildcard_for_one", "wildcard_for_many"}},
+	"a column without spaces": {sqlite, "TEXT COLLATE RTRIM", `email = ?`, []string{"trailing_space"}},
+	"the usual collation": {mysql, "VARCHAR(191) COLLATE utf8mb4_general_ci", `email = ?`,
 		[]string{"accent", "trailing_space", "several", "long_s"}},
-	"a Unicode collation": {"MySQL", "VARCHAR(191) COLLATE utf8mb4_unicode_ci", `email = ?`,
+	"a Unicode collation": {mysql, "VARCHAR(191) COLLATE utf8mb4_unicode_ci", `email = ?`,
 		[]string{"sharp_s", "Kelvin_sign", "accent", "trailing_space", "full_width"}},
-	"LOWER() of a binary collation": {"MySQL", "VARCHAR(191) COLLATE utf8mb4_bin", `LOWER(email) = ?`,
+	"LOWER() of a binary collation": {mysql, "VARCHAR(191) COLLATE utf8mb4_bin", `LOWER(email) = ?`,
 		[]string{"Kelvin_sign", "trailing_space", "several"}},
 }
 
 // TestUserFaultsAreFound_LNK_35 is LNK-35: the kit fails for each of the faults, each in a
 // process of its own.
 func TestUserFaultsAreFound_LNK_35(t *testing.T) {
-	for name, fault := range userFaults {
+	for name, fault := range inOrder(userFaults) {
 		t.Run(name, func(t *testing.T) {
-			for _, e := range engines {
-				if e.name == fault.engine {
-					newDatabase(t, e) // skips where there is none
-				}
-			}
+			newDatabase(t, fault.engine) // skips where there is none
 			child := exec.Command(os.Args[0], "-test.run=^TestUserFault$")
 			child.Env = append(os.Environ(), "ENGINETEST_FAULT="+name)
 			out, err := child.CombinedOutput()
@@ -194,28 +164,21 @@ func TestUserFault(t *testing.T) {
 	if !ok {
 		return
 	}
-	for _, e := range engines {
-		if e.name == fault.engine {
-			u := newUserTable(t, newDatabase(t, e), fault.column)
-			storetest.Users(t, func() storetest.UserTable { return firstRow{u, fault.where} })
-		}
-	}
+	u := newUserTable(t, newDatabase(t, fault.engine), fault.column)
+	storetest.Users(t, func() storetest.UserTable { return firstRow{u, fault.where} })
 }
 
 // TestDocumentedStatements: what the documentation tells sites to copy is what is
 // tested here.
 func TestDocumentedStatements(t *testing.T) {
-	for file, wheres := range map[string][]string{
-		"../../docs/database.md": {documented["SQLite"], documented["PostgreSQL"], documented["MySQL"]},
-		"../../README.md":        {documented["PostgreSQL"]},
-	} {
+	for file, copied := range inOrder(map[string][]engine{"../../docs/database.md": engines, "../../README.md": {postgres}}) {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, where := range wheres {
-			if !strings.Contains(string(text), where) {
-				t.Errorf("%s lacks %s", file, fmt.Sprintf("%q", where))
+		for _, e := range copied {
+			if !strings.Contains(string(text), e.documented) {
+				t.Errorf("%s lacks %q", file, e.documented)
 			}
 		}
 	}

@@ -28,7 +28,7 @@ var wrong = []struct {
 	set    func(t *testing.T, d *database, db *sql.DB) *sql.DB
 	is     error
 	text   string // of the error, beside that of is
-	server bool   // SQLite has none, and cannot be set up like that
+	server bool   // an engine that is a file cannot be set up like that
 }{
 	{
 		"not migrated",
@@ -90,16 +90,7 @@ var wrong = []struct {
 // crowded returns a connection as a user who may have one, and has it.
 func crowded(t *testing.T, d *database, _ *sql.DB) *sql.DB {
 	user := "u" + strings.ToLower(rand.Text()[:8])
-	begin, finish := []string{
-		`CREATE ROLE ` + user + ` LOGIN CONNECTION LIMIT 1`,
-		`GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO ` + user,
-	}, []string{`DROP OWNED BY ` + user, `DROP ROLE ` + user}
-	if d.dialect == sqlstore.MySQL {
-		begin, finish = []string{
-			`CREATE USER ` + user + ` WITH MAX_USER_CONNECTIONS 1`,
-			`GRANT ALL ON *.* TO ` + user,
-		}, []string{`DROP USER ` + user}
-	}
+	begin, finish := d.crowd(user)
 	admin := d.connect(t)
 	for _, statement := range begin {
 		d.must(t, admin, statement)
@@ -133,7 +124,7 @@ func crowded(t *testing.T, d *database, _ *sql.DB) *sql.DB {
 func TestWrongSetUp(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
 		for _, test := range wrong {
-			if test.server && d.dialect == sqlstore.SQLite {
+			if test.server && d.crowd == nil {
 				continue
 			}
 			t.Run(test.name, func(t *testing.T) {
@@ -161,7 +152,7 @@ func TestWrongSetUp(t *testing.T) {
 					}
 				}
 				isWrong("Check", s.Check(t.Context()))
-				for what, use := range uses(s) {
+				for what, use := range inOrder(uses(s)) {
 					isWrong(what, use(t.Context()))
 				}
 				if test.is == sqlstore.ErrNewerSchema {
@@ -190,7 +181,7 @@ func TestReadOnly(t *testing.T) {
 			}
 		}
 		isReadOnly("Check", s.Check(t.Context()))
-		for what, use := range uses(s) {
+		for what, use := range inOrder(uses(s)) {
 			switch err := use(t.Context()); {
 			case slices.Contains(strings.Fields("LoadTokens Profiles.Get LinkedUser Marks Events Sessions.New "+grantReads), what):
 				if err != nil && !errors.Is(err, authagent.ErrNotFound) {
@@ -265,7 +256,7 @@ func TestSchemaChangesUnderneath(t *testing.T) {
 			t.Fatal(err)
 		}
 		d.drop(t)
-		for what, use := range use {
+		for what, use := range inOrder(use) {
 			if err := use(t.Context()); !errors.Is(err, sqlstore.ErrNotMigrated) {
 				t.Errorf("%s without tables: %v", what, err)
 			}
@@ -284,17 +275,33 @@ func TestSchemaChangesUnderneath(t *testing.T) {
 	})
 }
 
+// TestEveryDialect: each dialect has a row in engines.
+func TestEveryDialect(t *testing.T) {
+	var without []sqlstore.Dialect
+	for d := sqlstore.Dialect(1); ; d++ {
+		if _, err := sqlstore.Migrations(d, ""); err != nil {
+			break
+		}
+		if !slices.ContainsFunc(engines, func(e engine) bool { return e.dialect == d }) {
+			without = append(without, d)
+		}
+	}
+	if len(without) > 0 {
+		t.Errorf("%v is not tested", without)
+	}
+}
+
 // TestWrongDialect: Check tells another engine from the one that was named.
 func TestWrongDialect(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
 		_, db := d.migrated(t)
-		for _, dialect := range []sqlstore.Dialect{sqlstore.Postgres, sqlstore.MySQL, sqlstore.SQLite} {
-			s, err := sqlstore.New(db, sqlstore.Config{Prefix: d.prefix, Dialect: dialect})
+		for _, e := range engines {
+			s, err := sqlstore.New(db, sqlstore.Config{Prefix: d.prefix, Dialect: e.dialect})
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := s.Check(t.Context()); (err == nil) != (dialect == d.dialect) || err != nil && !strings.Contains(err.Error(), dialect.String()) {
-				t.Errorf("as %v: %v", dialect, err)
+			if err := s.Check(t.Context()); (err == nil) != (e.dialect == d.dialect) || err != nil && !strings.Contains(err.Error(), e.name) {
+				t.Errorf("as %s: %v", e.name, err)
 			}
 		}
 	})
