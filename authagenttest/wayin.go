@@ -16,23 +16,23 @@ type request struct {
 	from        string // the page that it comes from; empty for none
 }
 
-// do sends the request as a browser does. A POST is that of an empty form, and says
-// where it comes from, for sites that take it from their own pages only.
+// do sends the request as a browser does: it wants a page, where the button is. A POST
+// is that of an empty form, and says where it comes from, for sites that take it from
+// their own pages only.
 func (q request) do(ctx context.Context, client *http.Client) (*http.Response, error) {
-	if q.method == http.MethodGet {
-		return get(ctx, client, q.url)
-	}
 	req, err := http.NewRequestWithContext(ctx, q.method, q.url, http.NoBody)
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if page, err := url.Parse(q.from); err == nil && origin(page) == origin(req.URL) {
-		req.Header.Set("Origin", origin(page))
-		req.Header.Set("Sec-Fetch-Site", "same-origin")
-	} else {
+	req.Header.Set("Accept", "text/html, */*;q=0.8")
+	if q.method == http.MethodPost {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		req.Header.Set("Origin", "null")
 		req.Header.Set("Sec-Fetch-Site", "cross-site")
+		if page, err := url.Parse(q.from); err == nil && origin(page) == origin(req.URL) {
+			req.Header.Set("Origin", origin(page))
+			req.Header.Set("Sec-Fetch-Site", "same-origin")
+		}
 	}
 	return client.Do(req)
 }
@@ -42,8 +42,8 @@ func (q request) do(ctx context.Context, client *http.Client) (*http.Response, e
 const maxHops = 3
 
 // wayIn returns the request that an answer of the site points to: the same as a POST,
-// where GET is not taken; a link to the sign-in, as refusals have it; or the button in a
-// page, which is a link, or a form where sign-in takes POST only.
+// where GET is not taken; the button in a page, which is a link, or a form where sign-in
+// takes POST only; or a link to the sign-in, as refusals have it.
 func wayIn(asked request, resp *http.Response) (next request, ok bool) {
 	page := resp.Request.URL.String()
 	if resp.StatusCode == http.StatusMethodNotAllowed && resp.Request.Method == http.MethodGet &&
@@ -53,14 +53,13 @@ func wayIn(asked request, resp *http.Response) (next request, ok bool) {
 	if resp.StatusCode >= 300 && resp.StatusCode != http.StatusUnauthorized {
 		return request{}, false // refused for good; a link in it is for another time
 	}
-	method, target := http.MethodGet, ""
-	if found := signInLink.FindStringSubmatch(strings.Join(resp.Header["Link"], ", ")); found != nil {
-		target = found[1]
-	} else if body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20)); err == nil {
-		method, target, ok = button(string(body))
-		if !ok {
-			return request{}, false
-		}
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20)) // what there is of it
+	method, target, ok := button(string(body))
+	if link := signInLink.FindStringSubmatch(strings.Join(resp.Header["Link"], ", ")); !ok && link != nil {
+		method, target, ok = http.MethodGet, link[1], true
+	}
+	if !ok {
+		return request{}, false
 	}
 	u, err := resp.Request.URL.Parse(target)
 	if err != nil {

@@ -39,6 +39,10 @@ func newRealSite(t *testing.T, as *authagenttest.Server, post bool) string {
 	mux.Handle("/orders", rp.RequireAgent(page("the orders")))
 	mux.HandleFunc("/people", page(`<form method="post" action="/people"><button>Sign in</button></form>`+string(rp.Button("/orders?a=b&c=d"))))
 	mux.Handle("/start", http.RedirectHandler("/people", http.StatusSeeOther))
+	mux.HandleFunc("/linked", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Link", `</terms>; rel="license", </agent/login>; rel="authenticate"; title="Sign in"`)
+		w.WriteHeader(http.StatusUnauthorized)
+	})
 	mux.HandleFunc("/lost", page(`<a href="/agent/login">sign in</a>`))
 	mux.HandleFunc("/loop", page(`<a href="/loop" data-auth-agent-button="true">`))
 	mux.HandleFunc("/round-1", page(`<a href="/round-2" data-auth-agent-button="true">`))
@@ -60,7 +64,8 @@ func TestWayIn(t *testing.T) {
 			{"/agent/login?return_to=/orders", "/orders", ""},
 			{"/people", "/orders?a=b&c=d", ""},
 			{"/start", "/orders?a=b&c=d", ""},
-			{"/orders", "/", ""},
+			{"/orders?x=1", "/orders?a=b&c=d", ""}, // by way of SignInPath
+			{"/linked", "/", ""},
 			{"/lost", "", "or the sign-in button"},
 			{"/loop", "", "200 OK at " + site + "/loop, where"},
 			{"/round-1", "", "200 OK at " + site + "/round-2, where"},

@@ -180,7 +180,7 @@ func TestSignInByPOST(t *testing.T) {
 	defer as.Close()
 	s := site(t, as.URL, "cs_secret", registered(as), func(c *authagent.Config) { c.RequirePOST = true })
 	as.AddAgent(authagenttest.Agent{ID: "agent_alice", Secret: secretFor("ags_", "agent_alice"), Email: "alice@example.com"})
-	for path, landed := range map[string]string{"/sign-in": "/orders (200)", "/auth/agent/login?return_to=/orders": "/orders (200)", "/orders": "/ (404)"} {
+	for path, landed := range map[string]string{"/sign-in": "/orders (200)", "/auth/agent/login?return_to=/orders": "/orders (200)", "/orders": "/orders (200)"} {
 		status, out, errs := runMain(t, nil, "dev", "sign-in", "-issuer", as.URL, s.URL+path)
 		if status != exitOK || !strings.Contains(out, "POST "+s.URL+"/auth/agent/login") || !strings.Contains(out, "landed at "+s.URL+landed) {
 			t.Errorf("%s: status %d\n%s%s", path, status, out, errs)
