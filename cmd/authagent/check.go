@@ -28,7 +28,8 @@ authagent.ConfigFromEnv reads:
 	AUTH_AGENT_REDIRECT_URL    where the site's CallbackHandler is mounted
 	AUTH_AGENT_SESSION_KEYS    see authagent key
 
-or files, named by the same variables with _FILE appended. No code is risked. A
+or files, named by the same variables with _FILE appended. For a site at the server
+of "authagent dev", that command prints them. No code is risked. A
 published Auth Agent server keeps one authorization request for two minutes.
 
 With -site it also asks the site itself whether its handlers are mounted where the

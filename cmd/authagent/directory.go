@@ -53,19 +53,30 @@ func (d *directory) addClient(value string) error {
 	return usable(id, redirectURI)
 }
 
-// usable says what authagent.New says of a site with this ID and redirect URI at a server
-// on a loopback address, which it would be the first to say otherwise.
+// usable says what authagent.New says of a site with this ID and redirect URI, which
+// would be the first to say it otherwise.
 func usable(id, redirectURI string) error {
+	if err := refusal("https://agents.example", id, redirectURI); err != nil {
+		return err
+	}
+	if err := refusal("http://"+defaultAddr, id, redirectURI); err != nil {
+		return fmt.Errorf("its site could not use this server: %w", err)
+	}
+	return nil
+}
+
+// refusal is what authagent.New says of a site at an issuer, on one line.
+func refusal(issuer, id, redirectURI string) error {
 	key := make([]byte, 32)
 	rand.Read(key)
 	_, err := authagent.New(authagent.Config{
-		Issuer: "http://" + defaultAddr, ClientID: id, ClientSecret: secretFor("cs_", id), RedirectURL: redirectURI,
+		Issuer: issuer, ClientID: id, ClientSecret: secretFor("cs_", id), RedirectURL: redirectURI,
 		SessionKeys: [][]byte{key}, Scenario: authagent.FreshProfile(&memstore.Profiles{}), Logger: slog.New(slog.DiscardHandler),
 	})
-	if err != nil {
-		return errors.New(strings.ReplaceAll(strings.TrimPrefix(err.Error(), "authagent: "), "\nauthagent: ", "; "))
+	if err == nil {
+		return nil
 	}
-	return nil
+	return errors.New(strings.ReplaceAll(strings.TrimPrefix(err.Error(), "authagent: "), "\nauthagent: ", "; "))
 }
 
 func (d *directory) addAgent(value string) error {
