@@ -133,7 +133,8 @@ type Config struct {
 
 	// SessionKeys encrypt the cookies and the tokens that are kept. Each is at least
 	// 32 random bytes. The first encrypts and all decrypt. All instances have the
-	// same. Required.
+	// same. The command "authagent key" makes one, and ParseSessionKeys reads what it
+	// prints. Required.
 	//
 	// A key is replaced in three steps, each at all instances before the next: put
 	// the new one last; put it first; remove the old one when Session.Lifetime has
@@ -333,6 +334,12 @@ func ConfigFromEnv() (Config, error) {
 		RedirectURL: s.RedirectURL, SessionKeys: s.SessionKeys,
 	}, nil
 }
+
+// ParseSessionKeys returns the keys for Config.SessionKeys that are in a text: one or
+// more as "authagent key" prints them, with commas or white space between them. Each
+// is base64 or hex of at least 32 bytes. [ConfigFromEnv] reads keys this way. The error
+// names each key that is wrong by its place in the text, from 0, and repeats none of it.
+func ParseSessionKeys(text string) ([][]byte, error) { return environ.Keys("SessionKeys", text) }
 
 // Endpoints are the addresses of an authorization server. An empty one is not pinned.
 type Endpoints struct {
@@ -1435,7 +1442,7 @@ func (rp *RelyingParty) newSignpost() *signpost.Site {
 	c := rp.config
 	site := &signpost.Site{
 		Origin: rp.origin, LoginPath: c.Paths.Login, LogoutPath: c.Paths.Logout, Discovery: c.Paths.Discovery,
-		POST: c.RequirePOST, Issuer: c.Issuer, Scenario: c.Scenario.Name(),
+		POST: c.RequirePOST, Issuer: c.Issuer, Scenario: c.Scenario.Name(), Actions: rp.actions.Told,
 	}
 	if s, ok := scenarioAs[interface{ access() Access }](c.Scenario); ok {
 		site.Access, site.Owner = s.access().String(), s.access() > AccessNone

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/internal/signpost"
 	"github.com/authagent-go/authagent/memstore"
 )
@@ -308,6 +309,40 @@ func TestDiscovery(t *testing.T) {
 	fresh := newDiscoveryBench(t, func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.profiles) })
 	if body := fresh.get(fresh.browser(), "/auth.md").body; strings.Contains(body, "Your owner") || !strings.Contains(body, "see nobody's data") {
 		t.Errorf("FreshProfile: %s", body)
+	}
+}
+
+// TestDiscoveryActions: the document says which actions there are, what they need and
+// how to ask again, whichever routes are mounted after the site was made.
+func TestDiscoveryActions(t *testing.T) {
+	owners := grants.OwnerApproval(&memstore.Grants{})
+	owners.Actions = map[string]string{"orders:create": "Place orders", "notes:add": "Add notes"}
+	owners.Approvals = map[string]string{"payouts:create": "Pay out money"}
+	for name, scenario := range map[string]func(b *bench) authagent.Scenario{
+		"full":       func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, owners) },
+		"contextual": func(b *bench) authagent.Scenario { return authagent.ContextualProfile(b.users, b.profiles, owners) },
+		"fresh":      func(b *bench) authagent.Scenario { return authagent.FreshProfile(b.profiles) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newDiscoveryBench(t, func(b *bench, c *authagent.Config) { c.Scenario = scenario(b) })
+			document := func(path string) string {
+				body := b.get(b.browser(), path).body
+				return strings.NewReplacer(b.site.URL, "https://shop.example", b.as.URL, "https://agents.example").Replace(body)
+			}
+			before := document("/auth.md") + document("/agents.json")
+			for _, action := range []string{"orders:create", "orders:create", "notes:add", "no-owner:can"} {
+				b.rp.RequireAction(action)
+			}
+			b.rp.RequireApproval("payouts:create", owners)
+			text, _, _ := strings.Cut(document("/auth.md"), "## When you are refused")
+			golden(t, "discovery/"+name+".md", text)
+			golden(t, "discovery/"+name+".json", document("/agents.json"))
+			for _, word := range []string{"## Actions", "## Approvals", "orders:create", `"actions"`, `"approvals"`} {
+				if strings.Contains(before, word) {
+					t.Errorf("%s stands there before there is a route with an action", word)
+				}
+			}
+		})
 	}
 }
 

@@ -91,6 +91,8 @@ func TestConfigFromEnv(t *testing.T) {
 		{"empty file", inFile("AUTH_AGENT_CLIENT_SECRET", "\n"), nil, []string{"authagent: AUTH_AGENT_CLIENT_SECRET_FILE: "}},
 		{"blank at the end", set("AUTH_AGENT_CLIENT_SECRET", "client-secret "), nil, []string{"authagent: AUTH_AGENT_CLIENT_SECRET: begins or ends with"}},
 		{"line break at the end", set("AUTH_AGENT_ISSUER", "https://as.example\n"), nil, []string{"authagent: AUTH_AGENT_ISSUER: begins or ends with"}},
+		{"commas alone", set(keys, ", ,"), nil, []string{"authagent: " + keys + ": has no key in it"}},
+		{"a short key", set(keys, hex.EncodeToString(one)+","+hex.EncodeToString(two[:16])), nil, []string{"authagent: " + keys + ": key 1 has 16 bytes, at least 32 are needed"}},
 		{"a key that is a sentence", set(keys, hex.EncodeToString(one)+",correct-horse.battery!"), nil, []string{"authagent: " + keys + ": key 1 is neither base64 nor hex"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -250,6 +252,56 @@ func TestSecretGivenOnce(t *testing.T) {
 	if _, err := authagent.New(c); err != nil {
 		t.Errorf("the function alone: %v", err)
 	}
+}
+
+// TestParseSessionKeys: it takes what "authagent key" prints, and says what is wrong with
+// which key without a word of it.
+func TestParseSessionKeys(t *testing.T) {
+	one, two := newKey(), newKey()
+	oneText, twoText := base64.RawURLEncoding.EncodeToString(one), hex.EncodeToString(two)
+	for _, test := range []struct {
+		name, text string
+		want       [][]byte
+		errs       string
+	}{
+		{"one", oneText, [][]byte{one}, ""},
+		{"with its line break", oneText + "\n", [][]byte{one}, ""},
+		{"two, in their order", twoText + ", " + oneText, [][]byte{two, one}, ""},
+		{"none", "", nil, "authagent: SessionKeys: has no key in it"},
+		{"blanks", " \n", nil, "authagent: SessionKeys: has no key in it"},
+		{"neither", oneText + ",correct-horse.battery!", nil, `authagent: SessionKeys: key 1 is neither base64 nor hex, as "authagent key" prints them`},
+		{"cut off", oneText[:40], nil, "authagent: SessionKeys: key 0 has 30 bytes, at least 32 are needed"},
+		{"short hex", hex.EncodeToString(two[:8]), nil, "authagent: SessionKeys: key 0 has 8 bytes, at least 32 are needed"},
+		{"two mistakes", "!," + oneText + "," + oneText[:4], nil, `authagent: SessionKeys: key 0 is neither base64 nor hex, as "authagent key" prints them` + "\n" +
+			"authagent: SessionKeys: key 2 has 3 bytes, at least 32 are needed"},
+	} {
+		t.Run("CFG-8 "+test.name, func(t *testing.T) {
+			got, err := authagent.ParseSessionKeys(test.text)
+			if text := fmt.Sprint(err); text != test.errs && (test.errs != "" || err != nil) {
+				t.Errorf("error %q, want %q", text, test.errs)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// Keys from a vault. A new one goes last until all instances have it, then first.
+func ExampleParseSessionKeys() {
+	const secret = `c2l4dHkgZm91ciBieXRlcyBhcmUgZ29vZCwgdGhpcnR5IHR3byBkbw,
+7468697274792074776f2072616e646f6d2062797465732c206173206865782e` // as "authagent key" prints it, and in hex
+	keys, err := authagent.ParseSessionKeys(secret)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(keys), "keys")
+
+	_, err = authagent.ParseSessionKeys(secret[:30]) // cut off
+	fmt.Println(err)
+	// Output:
+	// 2 keys
+	// authagent: SessionKeys: key 0 has 22 bytes, at least 32 are needed
 }
 
 // A site whose settings are in its environment.

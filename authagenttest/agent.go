@@ -38,7 +38,9 @@ const (
 
 // SignIn does what an agent with a browser does to sign in: it gets loginURL,
 // follows the site to the authorization server, proves itself there, and visits
-// the site's callback. It returns the response at which the redirects after the
+// the site's callback. loginURL is the site's LoginHandler, or a page with its button, or
+// a page that is refused with a link to the sign-in. Where the site takes POST only
+// (Config.RequirePOST), it posts the button's form. It returns the response at which the redirects after the
 // callback end, whatever its status, with the body open; Response.Request.URL
 // tells where that is.
 //
@@ -128,8 +130,8 @@ func (a *Agent) issuerOrigin() string {
 
 func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }
 
-// login follows the site's redirects up to the one that leads to the
-// authorization endpoint, which it returns.
+// login finds the site's sign-in, and follows the site's redirects up to the one that
+// leads to the authorization endpoint, which it returns.
 func (a *Agent) login(ctx context.Context, client *http.Client, loginURL string) (string, error) {
 	endpoint := a.issuer() + PathAuthorize
 	c := *client
@@ -142,16 +144,24 @@ func (a *Agent) login(ctx context.Context, client *http.Client, loginURL string)
 		}
 		return nil
 	}
-	resp, err := get(ctx, &c, loginURL)
-	if err != nil {
-		return "", err
+	ask := request{method: http.MethodGet, url: loginURL}
+	for hop := 0; ; hop++ {
+		resp, err := ask.do(ctx, &c)
+		if err != nil {
+			return "", err
+		}
+		location, err := resp.Location()
+		if err == nil && resp.StatusCode/100 == 3 {
+			drain(resp)
+			return location.String(), nil
+		}
+		next, ok := wayIn(ask, resp)
+		drain(resp)
+		if !ok || hop == maxHops {
+			return "", fmt.Errorf("%s at %s, where a redirect to %s was expected, or the sign-in button", resp.Status, resp.Request.URL, endpoint)
+		}
+		ask = next
 	}
-	defer drain(resp)
-	next, err := resp.Location()
-	if err != nil || resp.StatusCode/100 != 3 {
-		return "", fmt.Errorf("%s at %s, where a redirect to %s was expected", resp.Status, resp.Request.URL, endpoint)
-	}
-	return next.String(), nil
 }
 
 // openWaitingPage gets the page an agent finds its request's ID in. A server may

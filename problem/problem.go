@@ -14,6 +14,7 @@ package problem
 
 import (
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/authagent-go/authagent/internal/reasons"
@@ -24,7 +25,7 @@ import (
 // bare code.
 type Reason string
 
-func (r Reason) Error() string { return "authagent: " + string(r) }
+func (r Reason) Error() string { return prefix + string(r) }
 
 // The reasons that a site's own code returns or asks about.
 const (
@@ -55,7 +56,7 @@ const (
 // A Fault says who has to do something about an error.
 type Fault string
 
-func (f Fault) Error() string { return "authagent: fault of the " + string(f) }
+func (f Fault) Error() string { return prefix + "fault of the " + string(f) }
 
 // The faults.
 const (
@@ -79,12 +80,21 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	text := "authagent: " + e.Step + ": " + string(e.Reason)
-	if e.Err != nil {
-		text += ": " + e.Err.Error()
-	}
-	return text
+	return prefix + e.Step + ": " + string(e.Reason) + e.why()
 }
+
+// why is what went wrong, without what has been said in front of it: the package's
+// name, which the errors of this package and of authagent begin with, and the reason.
+func (e *Error) why() string {
+	if e.Err == nil {
+		return ""
+	}
+	text := strings.ReplaceAll(": "+e.Err.Error(), ": "+prefix, ": ")
+	return strings.TrimSuffix(strings.ReplaceAll(text, "\n"+prefix, "\n"), ": "+string(e.Reason))
+}
+
+// prefix is what errors of authagent begin with.
+const prefix = "authagent: "
 
 // Unwrap returns what went wrong.
 func (e *Error) Unwrap() error { return e.Err }

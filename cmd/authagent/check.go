@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -27,14 +28,15 @@ authagent.ConfigFromEnv reads:
 	AUTH_AGENT_REDIRECT_URL    where the site's CallbackHandler is mounted
 	AUTH_AGENT_SESSION_KEYS    see authagent key
 
-or files, named by the same variables with _FILE appended. No code is risked. A
+or files, named by the same variables with _FILE appended. For a site at the server
+of "authagent dev", that command prints them. No code is risked. A
 published Auth Agent server keeps one authorization request for two minutes.
 
 With -site it also asks the site itself whether its handlers are mounted where the
 settings say. No login is started; the site's log and audit trail get the refusals.
 
 Exit status: 0 if sign-ins can work, with or without warnings; 1 if they cannot;
-2 if the settings could not be read.
+2 if the settings could not be used.
 `
 
 // check compares the settings in the environment with the server.
@@ -51,7 +53,7 @@ func check(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	if *timeout <= 0 {
-		return fmt.Errorf("invalid value %v for flag -timeout: is not more than nothing", *timeout)
+		return fmt.Errorf("invalid value %v for flag -timeout: must be positive", *timeout)
 	}
 	asked, err := scenarioNamed(*scenario)
 	if err != nil {
@@ -68,7 +70,7 @@ func check(ctx context.Context, args []string, out io.Writer) error {
 	config.Paths.Login, config.Paths.Logout, config.Paths.Discovery = site.login, site.logout, site.discovery
 	rp, err := authagent.New(config)
 	if err != nil {
-		return err
+		return inVariables(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()
@@ -158,9 +160,23 @@ func settingNamed(field string) string {
 	variables := map[string]string{
 		"Issuer": "AUTH_AGENT_ISSUER", "ClientID": "AUTH_AGENT_CLIENT_ID", "ClientSecret": "AUTH_AGENT_CLIENT_SECRET",
 		"Provider.ClientSecretFunc": "AUTH_AGENT_CLIENT_SECRET_FILE", "RedirectURL": "AUTH_AGENT_REDIRECT_URL",
+		"SessionKeys": "AUTH_AGENT_SESSION_KEYS",
 	}
 	if name, ok := variables[field]; ok {
 		return name
 	}
 	return field
+}
+
+// inVariables is an error of authagent.New that calls the settings by their variables.
+func inVariables(err error) error {
+	var lines []string
+	for line := range strings.Lines(err.Error()) {
+		field, rest, found := strings.Cut(strings.TrimPrefix(line, "authagent: "), ": ")
+		if found {
+			field = settingNamed(field) + ": "
+		}
+		lines = append(lines, field+rest)
+	}
+	return errors.New(strings.Join(lines, ""))
 }

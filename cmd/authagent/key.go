@@ -11,8 +11,15 @@ import (
 
 const keyHelp = `Usage: authagent key
 
-Prints a new session key: 32 random bytes as base64, for Config.SessionKeys. In
-AUTH_AGENT_SESSION_KEYS keys stand with commas between them; the first encrypts.
+Prints a new session key: 32 random bytes as base64, for Config.SessionKeys. In the
+variable AUTH_AGENT_SESSION_KEYS, or in the file that AUTH_AGENT_SESSION_KEYS_FILE
+names, keys stand with commas between them; the first encrypts. authagent.ConfigFromEnv
+reads them there, and authagent.ParseSessionKeys reads them from anywhere else.
+
+To use this key from one start of your site to the next, keep it:
+
+	(umask 077; authagent key >session.key)
+	export AUTH_AGENT_SESSION_KEYS_FILE=session.key
 `
 
 // key makes a session key.

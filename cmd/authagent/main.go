@@ -1,6 +1,24 @@
 // Command authagent helps to build and run a site that lets AI agents sign in:
 // it checks the site's settings, runs an Auth Agent server for development, signs
-// an agent in, and makes session keys. "authagent help" says how.
+// an agent in, and makes session keys.
+//
+// It needs no installation. In a module that requires authagent,
+//
+//	go run github.com/authagent-go/authagent/cmd/authagent help
+//
+// runs it in the version that the module uses; anywhere else, with @latest or another
+// version after it. As a tool of the module its name is short:
+//
+//	go get -tool github.com/authagent-go/authagent/cmd/authagent
+//	go tool authagent help
+//
+// After "go install github.com/authagent-go/authagent/cmd/authagent@latest" it is
+// authagent alone, as the help texts call it.
+//
+// The commands are check, dev, dev sign-in, key and version. "authagent help NAME" says
+// what each does, and with which flags. The exit status is 0 for all well, 1 for
+// something that is wrong or could not be done, and 2 for a command line or settings
+// that could not be used.
 package main
 
 import (
@@ -10,7 +28,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 )
@@ -18,9 +38,11 @@ import (
 // The exit statuses.
 const (
 	exitOK    = 0
-	exitWrong = 1 // what was looked at is not as it should be
-	exitUsage = 2 // the command could not do its work: flags, settings
+	exitWrong = 1 // what was looked at is not as it should be, or something could not be done
+	exitUsage = 2 // flags, arguments or settings could not be used
 )
+
+const packagePath = "github.com/authagent-go/authagent/cmd/authagent"
 
 const usage = `authagent helps to build and run a site that lets AI agents sign in.
 
@@ -30,9 +52,19 @@ Usage:
 	authagent dev            run an Auth Agent server for development
 	authagent dev sign-in    sign an agent in to a site, and say what happens
 	authagent key            make a session key
+	authagent version        say which version this is
+	authagent help NAME      say more about one of these
 
-"authagent <command> -h" says more. Exit status: 0 for all well, 1 for something
-that is wrong, 2 for flags or settings that could not be used.
+Without an installation, "authagent" is
+
+	go run ` + packagePath + `@latest
+
+or, in a module that has it as a tool, "go tool authagent":
+
+	go get -tool ` + packagePath + `
+
+Exit status: 0 for all well, 1 for something that is wrong or could not be done, 2 for
+flags, arguments or settings that could not be used.
 `
 
 func main() {
@@ -41,33 +73,38 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
+// A work does what flags and arguments ask for, and writes what it finds to out.
+type work func(ctx context.Context, args []string, out io.Writer) error
+
+func commands() map[string]work {
+	return map[string]work{"check": check, "dev": dev, "dev sign-in": signIn, "key": key, "version": version, "help": help}
+}
+
 // run runs a command line and returns its exit status.
 func run(ctx context.Context, args []string, out, errs io.Writer) int {
-	commands := map[string]func(context.Context, []string, io.Writer) error{
-		"check": check, "dev": dev, "dev sign-in": signIn, "key": key,
-		"help": func(context.Context, []string, io.Writer) error { return flag.ErrHelp },
-	}
 	name, rest := split(args)
-	command := commands[name]
+	command := commands()[name]
 	if command == nil {
 		fmt.Fprintf(errs, "authagent: there is no command %q.\n\n%s", name, usage)
 		return exitUsage
 	}
 	err := command(ctx, rest, out)
-	var help helpError
+	var asked helpError
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.As(err, &help):
-		fmt.Fprint(out, string(help))
-		return exitOK
-	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(out, usage)
+	case errors.As(err, &asked):
+		fmt.Fprint(out, string(asked))
 		return exitOK
 	case errors.Is(err, errWrong):
 		return exitWrong
 	}
-	fmt.Fprintf(errs, "authagent %s: %v\n", name, err)
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintf(errs, "authagent %s: %s\n", name, strings.TrimPrefix(strings.TrimSuffix(line, "\n"), "authagent: "))
+	}
+	if hasFailed(err) {
+		return exitWrong
+	}
 	return exitUsage
 }
 
@@ -76,22 +113,52 @@ func split(args []string) (name string, rest []string) {
 	switch {
 	case len(args) == 0, args[0] == "-h", args[0] == "-help", args[0] == "--help":
 		return "help", nil
+	case args[0] == "-version", args[0] == "--version":
+		return "version", args[1:]
 	case len(args) > 1 && args[0] == "dev" && args[1] == "sign-in":
 		return "dev sign-in", args[2:]
 	}
 	return args[0], args[1:]
 }
 
+// help says more about one command, or about all of them.
+func help(ctx context.Context, args []string, out io.Writer) error {
+	name, rest := split(args)
+	command := commands()[name]
+	switch {
+	case name == "help":
+		return helpError(usage)
+	case command == nil:
+		return fmt.Errorf("there is no command %q (see authagent help)", strings.Join(args, " "))
+	case len(rest) > 0:
+		return fmt.Errorf("takes the name of one command, and got %q", strings.Join(args, " "))
+	}
+	return command(ctx, []string{"-h"}, out)
+}
+
 // errWrong says that the command did its work, has said so, and that what it
 // looked at is not as it should be.
 var errWrong = errors.New("something is wrong")
+
+// A failedError says what could not be done, although it was asked for in the right way.
+type failedError struct{ error }
+
+func (e failedError) Unwrap() error { return e.error }
+
+// failed makes a failedError.
+func failed(format string, args ...any) error { return failedError{fmt.Errorf(format, args...)} }
+
+func hasFailed(err error) bool {
+	_, ok := errors.AsType[failedError](err)
+	return ok
+}
 
 // helpError is the help text that was asked for.
 type helpError string
 
 func (helpError) Error() string { return "help" }
 
-// parse parses flags. what is said of the command goes before the list of flags.
+// parse parses flags. What is said of the command goes before the list of flags.
 func parse(flags *flag.FlagSet, args []string, about string) error {
 	var text strings.Builder
 	flags.SetOutput(io.Discard) // the error says all of it, and names flag and value
@@ -106,7 +173,7 @@ func parse(flags *flag.FlagSet, args []string, about string) error {
 		return helpError(text.String())
 	}
 	if err != nil {
-		return fmt.Errorf("%w (see authagent %s -h)", err, flags.Name())
+		return fmt.Errorf("%w (see authagent help %s)", err, flags.Name())
 	}
 	return nil
 }
@@ -122,4 +189,16 @@ func noArguments(flags *flag.FlagSet) error {
 		return fmt.Errorf("takes no argument, and got %q", flags.Arg(0))
 	}
 	return nil
+}
+
+// invocation is how a shell runs this command, in the lines that people copy.
+func invocation() string {
+	if _, err := exec.LookPath("authagent"); err == nil {
+		return "authagent"
+	}
+	at := ""
+	if info, ok := debug.ReadBuildInfo(); ok && isRelease(info.Main.Version) {
+		at = "@" + info.Main.Version
+	}
+	return "go run " + packagePath + at
 }

@@ -7,12 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -51,11 +53,15 @@ func runMain(t *testing.T, env []string, args ...string) (status int, out, errs 
 	if err := c.Run(); err != nil && !errors.As(err, &exit) {
 		t.Fatal(err)
 	}
-	return c.ProcessState.ExitCode(), stdout.String(), stderr.String()
+	out, errs = stdout.String(), stderr.String()
+	if doubled := regexp.MustCompile(`(?m)^.*(\bauthagent\b.*: authagent:|authagenttest:).*$`).FindString(out + errs); doubled != "" {
+		t.Errorf("authagent %s says who it is twice: %s", strings.Join(args, " "), doubled)
+	}
+	return c.ProcessState.ExitCode(), out, errs
 }
 
 // site is a site whose agents sign in by as.
-func site(t *testing.T, issuer, secret string, redirect func(siteURL string)) *httptest.Server {
+func site(t *testing.T, issuer, secret string, redirect func(siteURL string), change ...func(*authagent.Config)) *httptest.Server {
 	t.Helper()
 	mux := http.NewServeMux()
 	s := httptest.NewServer(mux)
@@ -63,11 +69,16 @@ func site(t *testing.T, issuer, secret string, redirect func(siteURL string)) *h
 	redirect(s.URL + "/auth/agent/callback")
 	users := &memstore.Users{}
 	users.Add("alice@example.com", "Alice")
-	rp, err := authagent.New(authagent.Config{
+	config := authagent.Config{
 		Issuer: issuer, ClientID: "site", ClientSecret: secret, RedirectURL: s.URL + "/auth/agent/callback",
 		SessionKeys: [][]byte{[]byte("32 random bytes, from your vault")},
 		Scenario:    authagent.FullAccount(users, authagent.InsecureTrustEmail),
-	})
+		Logger:      slog.New(slog.DiscardHandler),
+	}
+	for _, f := range change {
+		f(&config)
+	}
+	rp, err := authagent.New(config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,13 +121,16 @@ func TestCheck(t *testing.T) {
 		{"secret, JSON", with("AUTH_AGENT_CLIENT_SECRET=cs_wrong"), []string{"-json"}, 1, `"setting":"ClientSecret","severity":"ERROR"`, ""},
 		{"redirect URL", with("AUTH_AGENT_REDIRECT_URL=" + callback + "2"), nil, 1, "error: AUTH_AGENT_REDIRECT_URL\n", ""},
 		{"server down", with("AUTH_AGENT_ISSUER=http://127.0.0.1:1"), nil, 1, "error: AUTH_AGENT_ISSUER\n", ""},
-		{"nothing set", nil, nil, 2, "", "AUTH_AGENT_ISSUER: is not set"},
-		{"a setting that New refuses", with("AUTH_AGENT_ISSUER=http://as.example"), nil, 2, "", "authagent check: authagent: Issuer: must use https"},
+		{"nothing set", nil, nil, 2, "", "authagent check: AUTH_AGENT_ISSUER: is not set"},
+		{"a setting that New refuses", with("AUTH_AGENT_ISSUER=http://as.example"), nil, 2, "", "authagent check: AUTH_AGENT_ISSUER: must use https"},
 		{"flag's value", good, []string{"-scenario", "both"}, 2, "", `invalid value "both" for flag -scenario`},
 		{"flag's type", good, []string{"-timeout", "long"}, 2, "", `invalid value "long" for flag -timeout`},
 		{"flag's sign", good, []string{"-timeout", "-1s"}, 2, "", `invalid value -1s for flag -timeout`},
-		{"no such flag", good, []string{"-x"}, 2, "", "flag provided but not defined: -x (see authagent check -h)"},
+		{"no such flag", good, []string{"-x"}, 2, "", "flag provided but not defined: -x (see authagent help check)"},
 		{"argument", good, []string{"now"}, 2, "", `takes no argument, and got "now"`},
+		{"two settings that New refuses", with("AUTH_AGENT_ISSUER=http://as.example", "AUTH_AGENT_REDIRECT_URL=http://shop.example/cb"), nil, 2, "",
+			"authagent check: AUTH_AGENT_ISSUER: must use https (http only on localhost, 127.0.0.0/8 and ::1)\n" +
+				"authagent check: AUTH_AGENT_REDIRECT_URL: must use https (http only on localhost, 127.0.0.0/8 and ::1)\n"},
 		{"help", nil, []string{"-h"}, 0, "Usage: authagent check", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -175,12 +189,21 @@ func TestUsage(t *testing.T) {
 	}{
 		{"", 0, "authagent check "}, {"help", 0, "authagent check "}, {"-h", 0, "authagent check "}, {"--help", 0, "authagent check "},
 		{"chek", 2, `no command "chek"`},
+		{"help check", 0, "Usage: authagent check"}, {"help dev", 0, "-client id=redirect-URI"}, {"help dev sign-in", 0, "-issuer URL"},
+		{"help key", 0, "Usage: authagent key"}, {"help version", 0, "Usage: authagent version"}, {"help help", 0, "authagent help NAME"},
+		{"help -h", 0, "authagent check "}, {"help chek", 2, `authagent help: there is no command "chek"`}, {"help key check", 2, `one command, and got "key check"`},
+		{"help", 0, "go run " + packagePath + "@latest"}, {"help", 0, "go get -tool " + packagePath},
+		{"version", 0, "authagent (devel) " + runtime.Version() + " " + runtime.GOOS + "/" + runtime.GOARCH + "\n"}, {"--version", 0, "authagent (devel) "},
+		{"version 2", 2, `got "2"`},
 		{"key -h", 0, "Usage: authagent key"}, {"key 2", 2, `got "2"`},
 		{"dev -h", 0, "-client id=redirect-URI"}, {"dev sign-in -h", 0, "-issuer URL"},
 		{"dev -addr 0.0.0.0:9000", 2, `invalid value "0.0.0.0:9000" for flag -addr: is not a loopback address`},
 		{"dev -client site", 2, `invalid value "site" for flag -client`},
 		{"dev -agent =a@example.com", 2, `invalid value "=a@example.com" for flag -agent`},
 		{"dev -config no-such-file", 2, `invalid value "no-such-file" for flag -config: open`},
+		{"dev sign-in -timeout 0s http://shop.example", 2, "invalid value 0s for flag -timeout: must be positive"},
+		{"dev sign-in -cookies no/such/dir http://shop.example", 2, `invalid value "no/such/dir" for flag -cookies: open`},
+		{"dev sign-in -cookies . http://shop.example", 2, `invalid value "." for flag -cookies: is not a file`},
 		{"dev sign-in", 2, "takes one URL, and got 0"}, {"dev sign-in shop.example", 2, `"shop.example": is not an http or https URL`},
 		{"dev sign-in -issuer x http://shop.example", 2, `invalid value "x" for flag -issuer`},
 	} {
@@ -225,9 +248,9 @@ func TestSignIn(t *testing.T) {
 	}{
 		{"by the sign-in", "/auth/agent/login?return_to=/orders", nil, nil, 0, "signed in: agent_alice landed at " + s.URL + "/orders (200)"},
 		{"by a page with the button", "/sign-in", nil, nil, 0, "signed in: agent_alice landed at " + s.URL + "/orders (200)"},
-		{"by a refusal", "/orders", nil, nil, 0, "signed in: agent_alice landed at " + s.URL + "/ (404)"},
+		{"by a refusal", "/orders", nil, nil, 0, "signed in: agent_alice landed at " + s.URL + "/orders (200)"},
 		{"no account", "/sign-in", []string{"AUTH_AGENT_AGENT_SECRET=ags_bob"}, []string{"-agent", "agent_bob"}, 1, "no_account: No account."},
-		{"wrong secret", "/sign-in", nil, []string{"-agent", "agent_bob"}, 1, "not signed in: authagenttest: agent agent_bob: authenticate"},
+		{"wrong secret", "/sign-in", nil, []string{"-agent", "agent_bob"}, 1, "not signed in: agent agent_bob: authenticate: 401 invalid_credentials"},
 		{"another server", "/sign-in", nil, []string{"-issuer", "http://127.0.0.1:1"}, 1, "where a redirect to http://127.0.0.1:1/authorize was expected"},
 		{"no sign-in", "/nowhere", nil, nil, 1, "404 Not Found at " + s.URL + "/nowhere"},
 	} {
@@ -311,6 +334,7 @@ func TestDev(t *testing.T) {
 
 func TestDevConfig(t *testing.T) {
 	for content, want := range map[string]string{
+		`{"clients":[{"id":"a","redirect_uris":["http://127.0.0.1/cb","http://127.0.0.1/cb?x"]}]}`: `client 0, "http://127.0.0.1/cb?x": RedirectURL: must not have a query`,
 		`{"clients":[{"id":"a"}]}`:       "client 0 needs id and redirect_uris",
 		`{"agents":[{"id":"a"}]}`:        "agent 0 needs id and email",
 		`{"agent":[]}`:                   `unknown field "agent"`,

@@ -24,10 +24,14 @@ const signInHelp = `Usage: authagent dev sign-in [flags] URL
 
 Signs an agent in to a site and says what happens at each step. URL is the site's
 sign-in (LoginHandler), or a page with the button, or anything that is answered
-with a link to the sign-in.
+with a link to the sign-in. Where the site's sign-in takes POST only, the button's
+form is posted.
 
 At "authagent dev" the agent's secret is known. For any other server it is in the
 variable AUTH_AGENT_AGENT_SECRET. It is sent to -issuer and to nobody else.
+
+With -cookies, the session that the site gives the agent is in a file that curl -b
+reads. Whoever can read the file is signed in as the agent.
 
 Exit status: 0 if the agent is signed in, 1 if it is not, 2 if it was not tried.
 `
@@ -39,6 +43,7 @@ func signIn(ctx context.Context, args []string, out io.Writer) error {
 	id := flags.String("agent", defaultAgent, "sign in as the agent of this `ID`")
 	model := flags.String("model", "", "what the agent says it is; test-model if empty")
 	timeout := flags.Duration("timeout", time.Minute, "give up after this `time`")
+	file := flags.String("cookies", "", "leave the site's cookies in this `file`, in Netscape format")
 	if err := parse(flags, args, signInHelp); err != nil {
 		return err
 	}
@@ -52,6 +57,14 @@ func signIn(ctx context.Context, args []string, out io.Writer) error {
 	if u, err := url.Parse(*issuer); err != nil || u.Host == "" {
 		return fmt.Errorf("invalid value %q for flag -issuer: is not a URL", *issuer)
 	}
+	if *timeout <= 0 {
+		return fmt.Errorf("invalid value %v for flag -timeout: must be positive", *timeout)
+	}
+	kept, err := newCookieFile(*file)
+	if err != nil {
+		return fmt.Errorf("invalid value %q for flag -cookies: %w", *file, err)
+	}
+	defer kept.discard()
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()
 
@@ -65,23 +78,20 @@ func signIn(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	steps := &narrator{out: out}
-	client := &http.Client{Jar: jar, Transport: steps}
-	login, err := findLogin(ctx, client, target)
-	if err == nil {
-		err = finish(ctx, steps, agent, client, login)
-	}
-	if err != nil && !errors.Is(err, errWrong) {
-		fmt.Fprintf(out, "\nnot signed in: %s\n", printable(query.ReplaceAllString(err.Error(), "?…")))
+	steps := &narrator{out: out, issuer: as.URL}
+	err = finish(ctx, steps, agent, &http.Client{Jar: jar, Transport: steps}, target, kept)
+	if err != nil && !errors.Is(err, errWrong) && !hasFailed(err) {
+		text := strings.TrimPrefix(err.Error(), "authagenttest: ")
+		fmt.Fprintf(out, "\nnot signed in: %s\n", printable(query.ReplaceAllString(text, "?…")))
 		return errWrong
 	}
 	return err
 }
 
 // finish signs the agent in and says how it ends.
-func finish(ctx context.Context, steps *narrator, agent *authagenttest.Agent, client *http.Client, login string) error {
+func finish(ctx context.Context, steps *narrator, agent *authagenttest.Agent, client *http.Client, target string, kept *cookieFile) error {
 	out := steps.out
-	resp, err := agent.SignIn(ctx, client, login)
+	resp, err := agent.SignIn(ctx, client, target)
 	if err != nil {
 		return err
 	}
@@ -89,7 +99,7 @@ func finish(ctx context.Context, steps *narrator, agent *authagenttest.Agent, cl
 	switch {
 	case steps.session:
 		fmt.Fprintf(out, "\nsigned in: %s landed at %s (%d)\n", agent.ID, public(resp.Request.URL), resp.StatusCode)
-		return nil
+		return kept.leave(out, steps.cookies, resp.Request.URL)
 	case resp.StatusCode < 400:
 		fmt.Fprintf(out, "\nnot signed in: the site set no cookie, and sent %s on to %s\n", agent.ID, public(resp.Request.URL))
 		return errWrong
@@ -111,51 +121,12 @@ func finish(ctx context.Context, steps *narrator, agent *authagenttest.Agent, cl
 // query is what a URL in an error has after its path, secrets among it.
 var query = regexp.MustCompile(`\?[^\s",]+`)
 
-var (
-	signInLink   = regexp.MustCompile(`<([^>]*)>[^,]*;\s*rel="?[^",]*\bauthenticate\b`)
-	signInButton = regexp.MustCompile(`<a\s[^>]*data-auth-agent-button="true"[^>]*>`)
-	buttonTarget = regexp.MustCompile(`\shref="([^"]*)"`)
-)
-
-// findLogin returns the sign-in that a page or a refusal points to. An address
-// that answers with a redirect is the sign-in itself.
-func findLogin(ctx context.Context, client *http.Client, target string) (string, error) {
-	looking := *client
-	looking.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
-	if err != nil {
-		return "", err
-	}
-	resp, err := looking.Do(req)
-	if err != nil {
-		return "", err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
-		return target, nil
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err != nil {
-		return "", err
-	}
-	found := signInLink.FindStringSubmatch(strings.Join(resp.Header["Link"], ", "))
-	if found == nil {
-		found = buttonTarget.FindStringSubmatch(string(signInButton.Find(body)))
-	}
-	if found == nil {
-		return target, nil // and have the sign-in say what it misses
-	}
-	login, err := req.URL.Parse(strings.ReplaceAll(found[1], "&amp;", "&"))
-	if err != nil {
-		return "", fmt.Errorf("the page's sign-in is not a URL")
-	}
-	return login.String(), nil
-}
-
 // narrator tells of each request, without what opens anything.
 type narrator struct {
 	out     io.Writer
-	session bool // the answer to a code set a cookie
+	issuer  string
+	session bool        // the answer to a code set a cookie
+	cookies []setCookie // what the site has set and dropped, in that order
 }
 
 func (n *narrator) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -169,6 +140,9 @@ func (n *narrator) RoundTrip(r *http.Request) (*http.Response, error) {
 		fmt.Fprintf(n.out, " to %s", public(to))
 	}
 	for _, c := range resp.Cookies() {
+		if r.URL.Scheme+"://"+r.URL.Host != n.issuer {
+			n.cookies = append(n.cookies, setCookie{c, r.URL})
+		}
 		if c.MaxAge < 0 || c.Value == "" {
 			fmt.Fprintf(n.out, ", drops cookie %s", printable(c.Name))
 		} else {

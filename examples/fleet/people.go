@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"errors"
-	"io"
 	"net/http"
 	"time"
 )
@@ -59,32 +58,33 @@ func (p *people) human(r *http.Request) (userID string, err error) {
 	return userID, err
 }
 
-// signIn takes a code from the form of page.
-func (p *people) signIn(w http.ResponseWriter, r *http.Request) {
-	var userID string
-	err := p.db.QueryRowContext(r.Context(), `DELETE FROM fleet_people WHERE secret_key = $1 AND kind = 'code' AND expires_at > now()
-		RETURNING user_id`, secretKey(r.PostFormValue("code"))).Scan(&userID)
-	if errors.Is(err, sql.ErrNoRows) {
-		http.Error(w, "No such code.", http.StatusForbidden)
-		return
+// signIn takes a code from the form of the sign-in page, and sends the browser on.
+func (p *people) signIn(returnTo func(*http.Request) string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		secret, err := p.redeem(r.Context(), r.PostFormValue("code"))
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			http.Error(w, "No such code.", http.StatusForbidden)
+			return
+		case err != nil:
+			fail(w, r, err)
+			return
+		}
+		http.SetCookie(w, &http.Cookie{
+			Name: personCookie, Value: secret, Path: "/", Secure: p.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		})
+		http.Redirect(w, r, returnTo(r), http.StatusSeeOther)
 	}
-	secret := ""
-	if err == nil {
-		secret, err = p.add(r.Context(), "session", userID, 12*time.Hour)
-	}
-	if err != nil {
-		fail(w, r, err)
-		return
-	}
-	http.SetCookie(w, &http.Cookie{
-		Name: personCookie, Value: secret, Path: "/", Secure: p.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
-	})
-	http.Redirect(w, r, "/account/agents/", http.StatusSeeOther)
 }
 
-// page asks for a code.
-func (p *people) page(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	io.WriteString(w, `<!doctype html><title>Sign in</title>
-<form method="post"><label>Code <input name="code" required></label> <button>Sign in</button></form>`)
+// redeem uses a code up, and returns the secret of a session for the person it was
+// made for; sql.ErrNoRows if there is no such code.
+func (p *people) redeem(ctx context.Context, code string) (secret string, err error) {
+	var userID string
+	err = p.db.QueryRowContext(ctx, `DELETE FROM fleet_people WHERE secret_key = $1 AND kind = 'code' AND expires_at > now()
+		RETURNING user_id`, secretKey(code)).Scan(&userID)
+	if err != nil {
+		return "", err
+	}
+	return p.add(ctx, "session", userID, 12*time.Hour)
 }

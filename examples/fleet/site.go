@@ -28,12 +28,14 @@ func newSite(settings settings, stores *stores) (*site, error) {
 	owners.Actions = map[string]string{"orders:create": "Place orders"}
 	owners.Approvals = map[string]string{"payouts:create": "Pay out money"}
 	owners.Notify = tellOwner
+	owners.Path = agentsPath
 
 	config := settings.agents
 	stores.share(&config)
 	accounts := &users{Links: stores.sql.Links(), db: stores.db}
 	config.Scenario = authagent.ContextualProfile(accounts, stores.sql.Profiles(), owners)
 	config.Human = humans.human
+	config.SignInPath = signInPath
 	config.Audit = stores.sql.Audit
 	config.Tokens.ConfirmEvery = settings.confirmEvery
 	config.Paths.Discovery = "/auth.md"
@@ -59,7 +61,7 @@ func (s *site) routes(shop *shop, humans *people) http.Handler {
 	mux.Handle("/auth/agent/logout", s.rp.LogoutHandler())
 	mux.Handle("/auth.md", s.rp.DiscoveryHandler())
 	mux.Handle("/agents.css", s.rp.DiscoveryHandler())
-	mux.Handle("/account/agents/", grants.Handler(s.owners, s.rp))
+	mux.Handle(agentsPath, grants.Handler(s.owners, s.rp))
 
 	read := s.rp.RequireAccess(authagent.AccessRead)
 	agents := func(h http.Handler) http.Handler { return read(s.rp.RequireAgent(h)) } // people have nothing to do here
@@ -68,19 +70,49 @@ func (s *site) routes(shop *shop, humans *people) http.Handler {
 	mux.Handle("POST /orders", s.rp.RequireAction("orders:create")(agents(http.HandlerFunc(shop.order))))
 	mux.Handle("POST /payouts", s.rp.RequireApproval("payouts:create", s.owners)(agents(http.HandlerFunc(shop.payout))))
 
-	mux.Handle("GET /sign-in", s.rp.ForbidAgents(http.HandlerFunc(humans.page)))
-	mux.Handle("POST /sign-in", s.rp.ForbidAgents(http.HandlerFunc(humans.signIn)))
+	mux.Handle("GET "+signInPath, s.rp.ForbidAgents(http.HandlerFunc(s.signInPage)))
+	mux.Handle("POST "+signInPath, s.rp.ForbidAgents(humans.signIn(s.returnTo)))
 	mux.HandleFunc("GET /{$}", s.home)
 	return mux
 }
 
-var homePage = template.Must(template.New("home").Parse(`<!doctype html><title>Fleet</title><link rel="stylesheet" href="/agents.css">
-<p>{{.Button}}</p><p><a href="/account/agents/">Your agents</a> (<a href="/sign-in">sign in</a> first)</p>
+const (
+	signInPath = "/sign-in"
+	agentsPath = "/account/agents/"
+)
+
+var pages = template.Must(template.New("pages").Parse(`
+{{define "home"}}<!doctype html><title>Fleet</title><link rel="stylesheet" href="/agents.css">
+<h1>Fleet</h1>
+<p>{{.Button}}</p><p><a href="/account/agents/">Your agents</a></p>
+{{end}}
+{{define "sign-in"}}<!doctype html><title>Sign in · Fleet</title><link rel="stylesheet" href="/agents.css">
+<h1>Sign in to Fleet</h1>
+<form method="post" action="/sign-in?return_to={{.ReturnTo}}"><label>Code <input name="code" required></label> <button>Sign in</button></form>
+<p>You are an agent? {{.Button}}</p>
+{{end}}
 `))
 
 func (s *site) home(w http.ResponseWriter, _ *http.Request) {
+	show(w, "home", map[string]any{"Button": s.rp.Button("/orders")})
+}
+
+// signInPage is where people sign in, and agents find their button.
+func (s *site) signInPage(w http.ResponseWriter, r *http.Request) {
+	show(w, "sign-in", map[string]any{"Button": s.rp.Button(s.rp.ReturnTo(r)), "ReturnTo": s.returnTo(r)})
+}
+
+// returnTo is the page that a person came from who signs in, if it is one of this site.
+func (s *site) returnTo(r *http.Request) string {
+	if r.URL.Query().Has("return_to") {
+		return s.rp.ReturnTo(r)
+	}
+	return agentsPath
+}
+
+func show(w http.ResponseWriter, page string, data any) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	_ = homePage.Execute(w, map[string]any{"Button": s.rp.Button("/orders")})
+	_ = pages.ExecuteTemplate(w, page, data) // an error means that the client has gone
 }
 
 // tellOwner stands for the mail that your site sends.

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/rand"
 	"database/sql"
+	"html"
 	"io"
 	"log/slog"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -98,10 +100,26 @@ func TestSite(t *testing.T) {
 		resp, err := client.Get(address)
 		want(what, status, resp, err)
 	}
+	// A browser that asks for the agents is led to the sign-in, and its form leads back.
 	signIn := func(what string, status int, code string) {
 		t.Helper()
-		resp, err := client.PostForm(public.URL+"/sign-in", url.Values{"code": {code}})
+		req, _ := http.NewRequest("GET", public.URL+"/account/agents/?x=1", nil)
+		req.Header.Set("Accept", "text/html")
+		resp, err := (&http.Client{}).Do(req) // somebody who has never been here
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		defer resp.Body.Close()
+		page, _ := io.ReadAll(resp.Body)
+		form := regexp.MustCompile(`action="([^"]+)"`).FindSubmatch(page)
+		if form == nil || !strings.Contains(string(page), "data-auth-agent-button") {
+			t.Fatalf("%s: no form and no button at %s:\n%s", what, resp.Request.URL, page)
+		}
+		resp, err = client.PostForm(public.URL+html.UnescapeString(string(form[1])), url.Values{"code": {code}})
 		want(what, status, resp, err)
+		if landed := resp.Request.URL.RequestURI(); status == 200 && landed != "/account/agents/?x=1" {
+			t.Errorf("%s: landed at %s", what, landed)
+		}
 	}
 
 	get("ready", 200, internal.URL+"/ready")

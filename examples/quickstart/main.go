@@ -21,6 +21,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -61,19 +62,25 @@ func run(ctx context.Context, out io.Writer, addr, asAddr string, once bool) err
 		return fmt.Errorf("listen for the shop: %w", err)
 	}
 	siteURL := "http://" + listener.Addr().String()
-	s, err := newSite(siteURL, registration(as))
-	if err != nil {
+	shop := &stage{}
+	if err := shop.open(siteURL, as); err != nil {
 		listener.Close()
 		return err
 	}
-	web := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second}
+	web := &http.Server{Handler: shop, ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- web.Serve(listener) }()
 
 	err = tourAll(ctx, out, as, siteURL)
 	if err == nil && !once {
+		err = shop.open(siteURL, as) // whoever clicks finds nothing approved or ordered by the tour
+	}
+	if err == nil && !once {
 		slog.SetLogLoggerLevel(slog.LevelInfo)
-		fmt.Fprintf(out, "\nOpen %s and play the agent and its owner yourself. Ctrl-C ends it.\n", siteURL)
+		fmt.Fprintf(out, "\nOpen %s and play the agent and its owner yourself, from the beginning.\n"+
+			"Or have a program be the agent, which presses the first button:\n\n"+
+			"\tAUTH_AGENT_AGENT_SECRET=%s go run github.com/authagent-go/authagent/cmd/authagent dev sign-in -issuer %s %s\n\n"+
+			"Ctrl-C ends it.\n", siteURL, aliceSecret, as.URL, siteURL)
 		select {
 		case <-ctx.Done():
 		case err = <-served:
@@ -81,6 +88,23 @@ func run(ctx context.Context, out io.Writer, addr, asAddr string, once bool) err
 	}
 	return errors.Join(err, shutdown(web))
 }
+
+// A stage shows one shop after another at the same address.
+type stage struct{ shop atomic.Pointer[http.Handler] }
+
+// open opens a new shop in the place of the one before, if any.
+func (s *stage) open(url string, as *authagenttest.Server) error {
+	site, err := newSite(url, registration(as))
+	if err != nil {
+		return err
+	}
+	handler := site.handler()
+	s.shop.Store(&handler)
+	return nil
+}
+
+// ServeHTTP implements [http.Handler].
+func (s *stage) ServeHTTP(w http.ResponseWriter, r *http.Request) { (*s.shop.Load()).ServeHTTP(w, r) }
 
 // shutdown lets the requests in flight finish, for a moment.
 func shutdown(web *http.Server) error {

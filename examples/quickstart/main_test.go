@@ -3,10 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"html"
 	"io"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -135,26 +138,146 @@ func tourOf(t *testing.T, mistake func(*http.ServeMux, *site)) (transcript strin
 	return out.String(), err
 }
 
-func TestServeUntilCancelled(t *testing.T) {
+// TestStartsClean: whoever clicks finds the shop as it was before the tour, until they
+// end the program.
+func TestStartsClean(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	out := &cancelOn{text: "Ctrl-C", cancel: cancel}
+	defer cancel()
+	out := &doOn{text: "Ctrl-C", do: func(said string) {
+		defer cancel()
+		url := regexp.MustCompile(`Open (\S+) and`).FindStringSubmatch(said)[1]
+		alice := &http.Client{Jar: newJar(t)}
+		if _, err := alice.Post(url+signInPath, "", nil); err != nil {
+			t.Error(err)
+		}
+		for path, want := range map[string]string{
+			agentsPath:     `"grants":[]`,
+			"/full/orders": `"orders":["Coffee beans","Teapot"]`,
+		} {
+			if got := body(t, alice, url+path); !strings.Contains(got, want) {
+				t.Errorf("%s: %s, want %s in it", path, got, want)
+			}
+		}
+	}}
 	if err := run(ctx, out, "127.0.0.1:0", "127.0.0.1:0", false); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
-}
-
-// cancelOn is an output that cancels when it is told text.
-type cancelOn struct {
-	bytes.Buffer
-	text   string
-	cancel func()
-}
-
-func (c *cancelOn) Write(p []byte) (int, error) {
-	if bytes.Contains(p, []byte(c.text)) {
-		c.cancel()
+	if want := "AUTH_AGENT_AGENT_SECRET=" + aliceSecret + " go run "; !strings.Contains(out.String(), want) {
+		t.Errorf("it does not print %s", want)
 	}
-	return c.Buffer.Write(p)
+}
+
+// doOn is an output that calls do when it is told text.
+type doOn struct {
+	bytes.Buffer
+	text string
+	do   func(said string)
+}
+
+func (d *doOn) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte(d.text)) {
+		d.do(string(p))
+	}
+	return d.Buffer.Write(p)
+}
+
+func newJar(t *testing.T) http.CookieJar {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return jar
+}
+
+// body gets an address as a browser does if the client has cookies, and returns what
+// comes at the end of the redirects.
+func body(t *testing.T, client *http.Client, url string, header ...string) string {
+	t.Helper()
+	req, err := http.NewRequest("GET", url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		req.Header.Set(header[i], header[i+1])
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Error(err)
+		return ""
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	return resp.Request.URL.RequestURI() + "\n" + string(text)
+}
+
+// TestWayIn: who is nobody yet is led to the sign-in, and from there to where they
+// wanted to go.
+func TestWayIn(t *testing.T) {
+	as := authagenttest.NewServer()
+	defer as.Close()
+	_, url := serveSite(t, as)
+	for path, agents := range map[string]string{
+		agentsPath: "", "/settings": "",
+		"/full/orders": "/full/login?return_to=%2Ffull%2Forders", "/contextual/orders": "/contextual/login?return_to=%2Fcontextual%2Forders",
+	} {
+		alice := &http.Client{Jar: newJar(t)}
+		page := body(t, alice, url+path, "Accept", "text/html")
+		form := regexp.MustCompile(`<form method="post" action="(/sign-in[^"]*)"><button>Sign in as Alice`).FindStringSubmatch(page)
+		if form == nil {
+			t.Errorf("%s leads to no sign-in:\n%s", path, page)
+			continue
+		}
+		if button := regexp.MustCompile(`href="(/[^"]*/login[^"]*)"`).FindStringSubmatch(page); agents != "" && (button == nil || button[1] != agents) {
+			t.Errorf("%s: the button is %q, want %q", path, button, agents)
+		}
+		resp, err := alice.Post(url+html.UnescapeString(form[1]), "", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if got := resp.Request.URL.Path; got != path || resp.StatusCode != http.StatusOK {
+			t.Errorf("%s: Alice lands at %s: %s", path, got, resp.Status)
+		}
+	}
+	if got := body(t, http.DefaultClient, url+signInPath+"?return_to=//evil.example"); strings.Contains(got, "evil.example/") {
+		t.Errorf("it leads elsewhere: %s", got)
+	}
+}
+
+// TestButtonIsFound: an agent that knows the shop's address signs in by the first button.
+func TestButtonIsFound(t *testing.T) {
+	as := authagenttest.NewServer()
+	defer as.Close()
+	s, url := serveSite(t, as)
+	agent := as.AddAgent(authagenttest.Agent{ID: aliceAgent, Email: "alice@example.com"})
+	for _, want := range []int{http.StatusForbidden, http.StatusOK} { // before and after Alice has approved it
+		resp, err := agent.SignIn(t.Context(), as.NewBrowser(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want || want == http.StatusOK && resp.Request.URL.Path != "/full/" {
+			t.Errorf("%s at %s, want %d", resp.Status, resp.Request.URL, want)
+		}
+		approve(t, s)
+	}
+}
+
+// serveSite serves a shop until the test ends.
+func serveSite(t *testing.T, as *authagenttest.Server) (s *site, url string) {
+	t.Helper()
+	mux := http.NewServeMux()
+	web := httptest.NewServer(mux)
+	t.Cleanup(web.Close)
+	s, err := newSite(web.URL, registration(as))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux.Handle("/", s.handler())
+	return s, web.URL
 }
 
 func TestListen(t *testing.T) {
@@ -180,23 +303,17 @@ func TestListen(t *testing.T) {
 	}
 }
 
-// Every page is written for a browser without a mistake in a template.
+// Every page is written for a browser without a mistake in a template, says whose it
+// is, and keeps to one kind of apostrophe.
 func TestPages(t *testing.T) {
 	as := authagenttest.NewServer()
 	defer as.Close()
-	mux := http.NewServeMux()
-	web := httptest.NewServer(mux)
-	defer web.Close()
-	s, err := newSite(web.URL, registration(as))
-	if err != nil {
-		t.Fatal(err)
-	}
-	mux.Handle("/", s.handler())
+	s, url := serveSite(t, as)
 	browser := as.NewBrowser()
 	agent := as.AddAgent(authagenttest.Agent{ID: aliceAgent, Email: "alice@example.com"})
 	signInAll := func() {
 		for _, path := range []string{"/full/login", "/contextual/login", "/fresh/login"} {
-			resp, err := agent.SignIn(t.Context(), browser, web.URL+path)
+			resp, err := agent.SignIn(t.Context(), browser, url+path)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -217,9 +334,12 @@ func TestPages(t *testing.T) {
 		"/contextual/profile": "linked to Alice",
 		"/fresh/":             "<strong>none</strong>",
 		"/fresh/profile":      "Post a note",
+		"/sign-in":            "Sign in as Alice",
+		"/settings":           "Sign the agent out",
 		"/style.css":          "color-scheme",
+		"/button.css":         ".auth-agent-button",
 	} {
-		req, _ := http.NewRequest("GET", web.URL+path, nil)
+		req, _ := http.NewRequest("GET", url+path, nil)
 		req.Header.Set("Accept", "text/html")
 		resp, err := browser.Do(req)
 		if err != nil {
@@ -228,11 +348,32 @@ func TestPages(t *testing.T) {
 		body, err := io.ReadAll(resp.Body)
 		resp.Body.Close()
 		want, status := want, http.StatusOK
-		if path == agentsPath { // an agent is signed in in this browser
+		if path == agentsPath || path == "/settings" { // an agent is signed in in this browser
 			status = http.StatusForbidden
 		}
 		if err != nil || resp.StatusCode != status || !strings.Contains(string(body), want) {
 			t.Errorf("%s: status %d, err %v, want %q in\n%s", path, resp.StatusCode, err, want, body)
+		}
+		if page := string(body); !strings.HasSuffix(path, ".css") && (!strings.Contains(page, " · Quickstart shop</title>") ||
+			!strings.Contains(page, `<a href="/">Quickstart shop</a>`) || strings.ContainsAny(page, "‘’“”")) {
+			t.Errorf("%s does not say whose it is, or has curly quotation marks:\n%s", path, page)
+		}
+	}
+}
+
+// TestAgentsPageIsTheShops: also the page that is the package's own says whose it is.
+func TestAgentsPageIsTheShops(t *testing.T) {
+	as := authagenttest.NewServer()
+	defer as.Close()
+	_, url := serveSite(t, as)
+	alice := &http.Client{Jar: newJar(t)}
+	if _, err := alice.Post(url+signInPath, "", nil); err != nil {
+		t.Fatal(err)
+	}
+	page := body(t, alice, url+agentsPath, "Accept", "text/html")
+	for _, want := range []string{"<title>Connected agents · Quickstart shop</title>", `<a href="/">Quickstart shop</a>`, "No agent may act in your account."} {
+		if !strings.Contains(page, want) {
+			t.Errorf("it lacks %q:\n%s", want, page)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/grants"
 )
 
 //go:embed pages
@@ -17,11 +18,17 @@ var files embed.FS
 
 var pages = template.Must(template.ParseFS(files, "pages/*.html"))
 
+// agentsPage is the page of connected agents, with the shop's name on it.
+func agentsPage() *template.Template {
+	return template.Must(grants.PageTemplate().ParseFS(files, "pages/*.html"))
+}
+
 // A view is what a page shows, and what a program gets as JSON instead.
 type view struct {
 	Entrances []*entrance `json:"-"` // on the home page
 	Human     bool        `json:"-"` // whether Alice is signed in, on the home page
 	At        *entrance   `json:"-"` // on an entrance's pages
+	ReturnTo  string      `json:"-"` // on the sign-in page: where to go on
 
 	Session *authagent.Session `json:"session"` // of the agent that acts; nil for none
 	UserID  string             `json:"-"`       // whose account it is about; empty for none

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/rand"
 	"fmt"
+	"html/template"
 	"net/http"
 	"slices"
 	"strings"
@@ -56,6 +57,7 @@ func newSite(url string, register registerFunc) (*site, error) {
 	s.aliceID = s.users.Add("alice@example.com", "Alice")
 	s.orders = map[string][]string{s.aliceID: {"Coffee beans", "Teapot"}}
 	s.owners.Path = agentsPath
+	s.owners.Template = agentsPage()
 	s.owners.Actions = map[string]string{placeOrders: "Place orders"}
 
 	ended := &memstore.Revocations{} // what one entrance ends is ended at all of them
@@ -68,9 +70,9 @@ func newSite(url string, register registerFunc) (*site, error) {
 	}{
 		{"/full/", "The agent acts as its owner and may do what its owner lets it do.",
 			authagent.FullAccount(s.users, s.owners), nil},
-		{"/contextual/", "The agent has a profile of its own. It may read its owner’s data, and change only what its owner names.",
+		{"/contextual/", "The agent has a profile of its own. It may read its owner's data, and change only what its owner names.",
 			authagent.ContextualProfile(s.users, s.profiles, s.owners), nil},
-		{"/fresh/", "The agent has a profile of its own and sees nobody’s data.",
+		{"/fresh/", "The agent has a profile of its own and sees nobody's data.",
 			authagent.FreshProfile(s.profiles), s.owners}, // which no policy keeps to the site's rules
 	} {
 		redirectURL := url + e.path + "callback"
@@ -85,6 +87,8 @@ func newSite(url string, register registerFunc) (*site, error) {
 			Scenario:     e.scenario,
 			ReturnTo:     e.path,
 			Human:        s.human,
+			SignInPath:   signInPath,
+			Pages:        pages, // "refused" is in it
 			Revocations:  ended,
 			Rules:        e.rules,
 		})
@@ -101,11 +105,13 @@ func (s *site) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.home)
 	mux.HandleFunc("GET /style.css", serveStyle)
-	mux.HandleFunc("POST /sign-in", s.signIn)
+	mux.HandleFunc("GET "+signInPath, s.signInPage)
+	mux.HandleFunc("POST "+signInPath, s.signIn)
 	mux.HandleFunc("POST /sign-out", s.signOut)
 	for _, e := range s.entrances {
 		e.mount(mux)
 	}
+	mux.Handle("GET /button.css", s.entrances[0].rp.DiscoveryHandler()) // which answers by the ending
 
 	// What a person must do in person is closed to agents, whichever way they
 	// came in: it takes the guard of every relying party.
@@ -126,6 +132,7 @@ func (s *site) humansOnly(next http.Handler) http.Handler {
 }
 
 const (
+	signInPath  = "/sign-in"      // where authagent sends a browser in which nobody is signed in
 	agentsPath  = "/agents/"      // where Alice sees and decides about her agents
 	placeOrders = "orders:create" // an action that she can allow by name
 	humanCookie = "quickstart-human"
@@ -140,16 +147,38 @@ func (s *site) human(r *http.Request) (userID string, err error) {
 	return "", nil
 }
 
+// signInPage is where people sign in, and agents who came to a page that needs it.
+func (s *site) signInPage(w http.ResponseWriter, r *http.Request) {
+	v := view{ReturnTo: s.returnTo(r)}
+	for _, e := range s.entrances {
+		if strings.HasPrefix(v.ReturnTo, e.Path) {
+			v.At = e
+		}
+	}
+	write(w, r, "sign-in", v)
+}
+
+// returnTo is the page that whoever signs in came from, if it is one of this site.
+func (s *site) returnTo(r *http.Request) string {
+	if r.URL.Query().Has("return_to") {
+		return s.entrances[0].rp.ReturnTo(r)
+	}
+	return agentsPath
+}
+
 // signIn signs Alice in. A real site wants her password.
 func (s *site) signIn(w http.ResponseWriter, r *http.Request) {
 	http.SetCookie(w, &http.Cookie{Name: humanCookie, Value: s.signedIn, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
-	http.Redirect(w, r, agentsPath, http.StatusSeeOther)
+	http.Redirect(w, r, s.returnTo(r), http.StatusSeeOther)
 }
 
 func (s *site) signOut(w http.ResponseWriter, r *http.Request) {
 	http.SetCookie(w, &http.Cookie{Name: humanCookie, Path: "/", MaxAge: -1})
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
+
+// Button is "Sign in with Auth Agent" for this entrance.
+func (e *entrance) Button(returnTo string) template.HTML { return e.rp.Button(returnTo) }
 
 // mount is all that it takes to let agents in.
 func (e *entrance) mount(mux *http.ServeMux) {

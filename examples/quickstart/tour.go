@@ -21,6 +21,7 @@ import (
 const (
 	aliceAgent   = "agent_alice"
 	visitorAgent = "agent_visitor"
+	aliceSecret  = "ags_quickstart" // a real agent's is random
 )
 
 // A tour takes agents through the shop and writes a transcript. Each line of it
@@ -39,7 +40,7 @@ type tour struct {
 // owner has no account at the shop. Both stay registered. It returns an error if
 // anything was not as it should be; the transcript says what.
 func tourAll(ctx context.Context, out io.Writer, as *authagenttest.Server, siteURL string) error {
-	alice := as.AddAgent(authagenttest.Agent{ID: aliceAgent, Email: "alice@example.com", Name: "Alice", Model: "model-1"})
+	alice := as.AddAgent(authagenttest.Agent{ID: aliceAgent, Secret: aliceSecret, Email: "alice@example.com", Name: "Alice", Model: "model-1"})
 	visitor := as.AddAgent(authagenttest.Agent{ID: visitorAgent, Email: "visitor@example.org", Name: "Victor", Model: "model-2"})
 	t := &tour{ctx: ctx, out: out, site: siteURL, as: as, browser: as.NewBrowser(), alice: as.NewBrowser()}
 

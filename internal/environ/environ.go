@@ -95,27 +95,57 @@ func readFile(file string) (string, error) {
 	return string(data), nil
 }
 
-// keys reads a list of keys. How long they have to be is not looked at here.
+// keys reads a list of keys.
 func (r *reader) keys(list string) [][]byte {
-	var keys [][]byte
-	for i, text := range strings.FieldsFunc(list, func(c rune) bool { return strings.ContainsRune(", \t\r\n", c) }) {
-		key, ok := decode(text)
-		if !ok {
-			r.bad(SessionKeys, "key %d is neither base64 nor hex, as \"authagent key\" prints them", i)
-			continue
-		}
-		keys = append(keys, key)
+	if list == "" {
+		return nil // which value has reported
+	}
+	keys, err := Keys(SessionKeys, list)
+	if err != nil {
+		r.errs = append(r.errs, err)
 	}
 	return keys
 }
 
+// minKey is how many bytes a session key has at least.
+const minKey = 32
+
+// Keys parses session keys with commas or white space between them. setting is what
+// errors call the list; they number the keys from 0, as those of authagent.New do.
+func Keys(setting, list string) ([][]byte, error) {
+	var keys [][]byte
+	var r reader
+	for i, text := range strings.FieldsFunc(list, func(c rune) bool { return strings.ContainsRune(", \t\r\n", c) }) {
+		key, ok := decode(text)
+		switch {
+		case !ok:
+			r.bad(setting, "key %d is neither base64 nor hex, as \"authagent key\" prints them", i)
+		case len(key) < minKey:
+			r.bad(setting, "key %d has %d bytes, at least %d are needed", i, len(key), minKey)
+		}
+		keys = append(keys, key)
+	}
+	if keys == nil {
+		r.bad(setting, "has no key in it")
+	}
+	if r.errs != nil {
+		return nil, errors.Join(r.errs...)
+	}
+	return keys, nil
+}
+
 // decode reads a key as hex, if it consists of at least 64 such digits, and as
-// base64 with either alphabet, padded or not, if it does not.
+// base64 with either alphabet, padded or not, if it does not. What is too short both
+// ways is hex if it can be, so that its bytes are counted as whoever made it does.
 func decode(text string) ([]byte, bool) {
-	if key, err := hex.DecodeString(text); err == nil && len(key) >= 32 {
-		return key, true
+	fromHex, notHex := hex.DecodeString(text)
+	if notHex == nil && len(fromHex) >= minKey {
+		return fromHex, true
 	}
 	text = strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(text, "="))
 	key, err := base64.RawURLEncoding.DecodeString(text)
+	if notHex == nil && len(key) < minKey {
+		return fromHex, true
+	}
 	return key, err == nil
 }

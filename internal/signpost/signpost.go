@@ -10,10 +10,12 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/authagent-go/authagent/internal/answer"
+	"github.com/authagent-go/authagent/internal/wiring"
 )
 
 // Label is what agents are told to look for.
@@ -31,6 +33,20 @@ type Site struct {
 	Access     string // "none", "read" or "full"; empty where it is not known
 	Owner      bool   // the agent acts for somebody who has an account
 	Problems   []Problem
+
+	// Actions returns the names of the actions whose routes a kind of guard guards,
+	// one of package wiring. Routes are mounted after the site is there, and so it is
+	// called for each document. Nil means that there are none.
+	Actions func(guard string) []string
+}
+
+// actions returns what there is to say of actions: nothing to agents that have no owner
+// who could allow or approve one.
+func (s *Site) actions(guard string) []string {
+	if s.Actions == nil || s.Access == "none" {
+		return nil
+	}
+	return s.Actions(guard)
 }
 
 // A Problem is a refusal that an agent may meet.
@@ -126,7 +142,9 @@ type document struct {
 	Issuer   string   `json:"issuer"`
 	Scenario string   `json:"scenario"`
 	Access   string   `json:"access,omitempty"`
-	Allowed  []string `json:"allowed,omitempty"`
+	Allowed  []string `json:"allowed,omitempty"`   // methods
+	Actions  []string `json:"actions,omitempty"`   // that an owner can allow by name
+	Approved []string `json:"approvals,omitempty"` // that an owner approves one by one
 	Doc      string   `json:"documentation,omitempty"`
 }
 
@@ -151,6 +169,7 @@ func (s *Site) JSON() []byte {
 		SignIn:  step{Kind: "oauth2-code", Method: s.method(), URL: s.LoginURL(), Label: Label, ReturnTo: "return_to"},
 		SignOut: step{Method: http.MethodPost, URL: s.Origin + s.LogoutPath},
 		Issuer:  s.Issuer, Scenario: s.Scenario, Access: s.Access,
+		Actions: s.actions(wiring.ByName), Approved: s.actions(wiring.Each),
 	}
 	if s.Access == "read" {
 		d.Allowed = ReadMethods()
@@ -168,7 +187,11 @@ func ReadMethods() []string { return []string{http.MethodGet, http.MethodHead} }
 // Text is the document for a reader, as Markdown.
 func (s *Site) Text() []byte {
 	var b strings.Builder
-	write := func(lines ...string) { b.WriteString(strings.Join(lines, "\n") + "\n") }
+	write := func(lines ...string) {
+		for _, line := range lines {
+			b.WriteString(line + "\n")
+		}
+	}
 	write("# Signing in as an agent", "",
 		"AI agents can sign in to this site with Auth Agent.", "",
 		"## Sign in", "",
@@ -180,6 +203,8 @@ func (s *Site) Text() []byte {
 		"- Prove yourself to the authorization server only. This site never asks for your agent secret.",
 		"- Sign-out: POST "+s.Origin+s.LogoutPath, "",
 		"## What you may do", "", s.permission(), "")
+	write(s.named(s.actions(wiring.ByName))...)
+	write(s.approved(s.actions(wiring.Each))...)
 	if s.Owner {
 		write("## Your owner", "",
 			"You act for the human whose e-mail address you are registered with. Where this site asks them first, a sign-in is refused"+
@@ -200,13 +225,54 @@ func (s *Site) Text() []byte {
 func (s *Site) permission() string {
 	switch s.Access {
 	case "full":
-		return "You act as your owner, and may do what they may, except what this site keeps for them in person."
+		return "You act as your owner, and may do what they may, except what this site keeps for them in person." +
+			" Your owner may have limited you to less, such as reading with GET and HEAD."
 	case "read":
+		if len(s.actions(wiring.ByName))+len(s.actions(wiring.Each)) > 0 {
+			return "You may read what is your owner's, with GET and HEAD. Every other method is refused, but for the actions below."
+		}
 		return "You may read what is your owner's, with GET and HEAD. Every other method is refused."
 	case "none":
 		return "You have a profile of your own, and see nobody's data."
 	}
 	return "That depends on how this site lets you in. What you may not do is refused."
+}
+
+// named says of actions what agents need for them.
+func (s *Site) named(actions []string) []string {
+	if len(actions) == 0 {
+		return nil
+	}
+	needed := "You need your owner's permission by name for each of these actions:"
+	if s.Access != "read" {
+		needed = "If your owner has not given you full access, you need their permission by name for each of these actions:"
+	}
+	return slices.Concat([]string{"## Actions", "", needed, ""}, list(actions), []string{"",
+		"Without it you get 403 with the error action_not_granted. Ask your owner to allow the action on their page of connected agents," +
+			" and send the request again afterwards.", ""})
+}
+
+// approved says of actions how agents ask for each of them.
+func (s *Site) approved(actions []string) []string {
+	if len(actions) == 0 {
+		return nil
+	}
+	return slices.Concat([]string{"## Approvals", "",
+		"Your owner approves each single request for these actions, whatever else you may do:", ""}, list(actions), []string{"",
+		"How that goes:", "",
+		"- The answer to such a request is 202 with the error approval_pending. Nothing was done yet: your owner has been asked about exactly this request.",
+		"- If there is a Location, GET it to see whether your owner has decided. Wait as long as Retry-After says before you ask.",
+		"- Once your owner has approved it, send the same request again: the same method, address, content type and body, and the same Idempotency-Key if you sent one. It is then done, once.",
+		"- If your owner has refused it, you get 403 with the error action_denied.",
+		"- To do the same thing a second time, send the request with another Idempotency-Key. Your owner is asked again.", ""})
+}
+
+func list(names []string) []string {
+	items := make([]string, len(names))
+	for i, name := range names {
+		items[i] = "- `" + name + "`"
+	}
+	return items
 }
 
 // ServeHTTP answers with the form that the path asks for by its ending: .md and

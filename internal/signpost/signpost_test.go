@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/authagent-go/authagent/internal/signpost"
+	"github.com/authagent-go/authagent/internal/wiring"
 )
 
 // A policy that names the style sheet by its hash has to have the right one.
@@ -36,5 +37,40 @@ func TestMethods(t *testing.T) {
 		if got := string(s.Text()); !strings.Contains(got, "- Sign-in: "+want+" https://shop.example/login\n") {
 			t.Errorf("POST %v: %s", post, got)
 		}
+	}
+}
+
+// TestActions: of actions a site says what its agents need to know, and no more.
+func TestActions(t *testing.T) {
+	byName, each := []string{"orders:create"}, []string{"payouts:create"}
+	const refused, excepted = "Every other method is refused.", "Every other method is refused, but for the actions below."
+	for _, test := range []struct {
+		name, access    string
+		byName, each    []string
+		want, wantNever []string
+	}{
+		{"reads", "read", nil, nil, []string{refused}, []string{"## Actions", "## Approvals"}},
+		{"reads, by name", "read", byName, nil, []string{excepted, "You need your owner's permission", "- `orders:create`\n"}, []string{refused, "## Approvals"}},
+		{"reads, each", "read", nil, each, []string{excepted, "- `payouts:create`\n", "202", "Idempotency-Key"}, []string{refused, "## Actions"}},
+		{"all", "full", byName, each, []string{"If your owner has not given you full access", "- `orders:create`\n", "- `payouts:create`\n"}, []string{"Every other method"}},
+		{"nothing", "none", byName, each, []string{"see nobody's data"}, []string{"## Actions", "## Approvals", "orders:create"}},
+		{"own scenario", "", byName, each, []string{"- `orders:create`\n"}, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := &signpost.Site{Access: test.access, Actions: func(guard string) []string {
+				return map[string][]string{wiring.ByName: test.byName, wiring.Each: test.each}[guard]
+			}}
+			text, _, _ := strings.Cut(string(s.Text()), "## When you are refused")
+			for _, want := range test.want {
+				if !strings.Contains(text, want) {
+					t.Errorf("it lacks %q:\n%s", want, text)
+				}
+			}
+			for _, never := range test.wantNever {
+				if strings.Contains(text, never) {
+					t.Errorf("it says %q:\n%s", never, text)
+				}
+			}
+		})
 	}
 }

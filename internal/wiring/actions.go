@@ -4,6 +4,7 @@ package wiring
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"unicode"
@@ -21,6 +22,25 @@ type Actions struct {
 	mu    sync.Mutex
 	known map[string]*Action
 	order []*Action
+}
+
+// The guards that perform actions, by the names of the methods that make them.
+const (
+	ByName = "RequireAction"   // the owner allows the action for good
+	Each   = "RequireApproval" // the owner approves each single request
+)
+
+// Told returns the names of the actions that a kind of guard guards, as agents are told
+// of them: in the order of the alphabet, since routes are mounted in any. What no owner
+// can allow by name is left out, so that no agent asks for it.
+func (a *Actions) Told(guard string) (names []string) {
+	a.Each(func(action *Action) {
+		if action.Guard == guard && (guard != ByName || action.Err() == nil) {
+			names = append(names, action.Name)
+		}
+	})
+	slices.Sort(names)
+	return names
 }
 
 // An Action is guarded by one kind of guard.
