@@ -10,10 +10,16 @@ import (
 )
 
 // Prefetched reports whether a browser loads the page in case somebody opens it.
+// Sec-Purpose says so today (Fetch, section 3.9), as in "prefetch;prerender". The
+// others are of older browsers: Purpose and X-Purpose of Chromium and Safari, X-Moz
+// of Firefox.
 func Prefetched(r *http.Request) bool {
-	for _, name := range [...]string{"Sec-Purpose", "Purpose"} {
-		if strings.Contains(strings.ToLower(field(r, name)), "prefetch") {
-			return true
+	for _, name := range [...]string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"} {
+		for _, line := range r.Header[name] {
+			line = strings.ToLower(line)
+			if strings.Contains(line, "prefetch") || strings.Contains(line, "prerender") || strings.Contains(line, "preview") {
+				return true
+			}
 		}
 	}
 	return false
@@ -28,11 +34,40 @@ func field(r *http.Request, name string) string {
 }
 
 // Embedded reports whether a browser loads something inside a page, such as an
-// image or a frame, or a script fetches it. Programs that are no browsers send
-// none of the headers that tell (Fetch Metadata), and so embed nothing.
+// image or a frame, or a script fetches it. Programs that are no browsers do not
+// send Sec-Fetch-Dest, though some send Sec-Fetch-Mode: "cors" comes from Node.
 func Embedded(r *http.Request) bool {
-	dest := field(r, "Sec-Fetch-Dest")
-	return dest != "" && dest != "document"
+	switch field(r, "Sec-Fetch-Dest") {
+	case "", "document":
+		return false
+	case "empty":
+		return !passedOn(r)
+	}
+	return true
+}
+
+// passedOn reports whether a service worker of the site passes on what a browser
+// opens. In event.request the worker has the browser's own request; fetch sends a
+// copy of it, whose destination is empty. The mode tells the copy from what scripts
+// fetch:
+//
+//   - "navigate" stays in the copy that Chromium makes. No script can give a request
+//     this mode: the constructor of Request throws (Fetch, section 5.4).
+//   - "same-origin" is what Firefox makes of it, and every browser if the worker
+//     changes something in the request. A script of the site can ask for this mode
+//     too. One of another site cannot: the request is never sent (Fetch, section 4.1).
+//
+// A worker passes on the frames of its site's pages too, and nothing tells those
+// from what is opened. They are accepted. A frame in a page of another site has no
+// worker, or one that was registered in such a frame: there Chromium says that the
+// site is a third party. Firefox does not say it; what keeps such a frame from
+// finishing a login is that no browser sends it our cookies, which are SameSite=Lax.
+func passedOn(r *http.Request) bool {
+	if len(r.Header["Sec-Fetch-Storage-Access"]) > 0 {
+		return false
+	}
+	mode := field(r, "Sec-Fetch-Mode")
+	return mode == "navigate" || mode == "same-origin" && field(r, "Sec-Fetch-Site") == "same-origin"
 }
 
 // FetchedBySelf reports whether a script of the site's own pages sends the request.

@@ -5,9 +5,11 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -28,14 +30,30 @@ type shop struct {
 	as    *authagenttest.Server
 	agent *authagenttest.Agent // Alice's
 
-	mu        sync.Mutex
-	mails     map[string]string // the last one, by address
-	callbacks []string          // the requests to the callback
+	mu     sync.Mutex
+	mails  map[string]string // the last one, by address
+	visits []visit           // the requests to the login and the callback
+}
+
+// A visit is a request, and how it was answered.
+type visit struct {
+	url    *url.URL
+	header http.Header
+	status int
 }
 
 const password = "alice's password"
 
 func newShop(t *testing.T) *shop {
+	t.Helper()
+	return newShopAt(t, "127.0.0.1", nil)
+}
+
+// newShopAt returns a shop on a host name of this machine. The files are served
+// beside its own pages, by their paths. To a browser, the authorization server at
+// 127.0.0.1 is of the same site as a shop at 127.0.0.1, and of another than one at
+// localhost.
+func newShopAt(t *testing.T, host string, files map[string]file) *shop {
 	t.Helper()
 	db, err := database.OpenSQLite(t.Context(), filepath.Join(t.TempDir(), "shop.db"))
 	if err != nil {
@@ -51,18 +69,21 @@ func newShop(t *testing.T) *shop {
 	s := &shop{t: t, as: authagenttest.NewServer(), mails: make(map[string]string)}
 	var handler *site.Site
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/auth/agent/callback" {
-			s.mu.Lock()
-			s.callbacks = append(s.callbacks, "http://"+r.Host+r.URL.RequestURI())
-			s.mu.Unlock()
+		switch f, ok := files[r.URL.Path]; {
+		case ok:
+			w.Header().Set("Content-Type", f.mediaType)
+			io.WriteString(w, f.text)
+		case r.URL.Path == "/auth/agent/login", r.URL.Path == "/auth/agent/callback":
+			handler.ServeHTTP(visitWriter{w, s, r}, r)
+		default:
+			handler.ServeHTTP(w, r)
 		}
-		handler.ServeHTTP(w, r)
 	}))
-	s.url = web.URL
-	client := s.as.AddClient(authagenttest.Client{ID: "shop", Name: "Leaf & Kettle", RedirectURIs: []string{web.URL + "/auth/agent/callback"}})
+	s.url = strings.Replace(web.URL, "127.0.0.1", host, 1)
+	client := s.as.AddClient(authagenttest.Client{ID: "shop", Name: "Leaf & Kettle", RedirectURIs: []string{s.url + "/auth/agent/callback"}})
 	s.agent = s.as.AddAgent(authagenttest.Agent{ID: "agent_alice", Email: "alice@example.com", Name: "Alice"})
 	handler, err = site.New(t.Context(), site.Config{
-		URL: web.URL, Issuer: s.as.URL, ClientID: client.ID, Secret: client.Secret, SessionKeys: [][]byte{[]byte(rand.Text() + rand.Text())},
+		URL: s.url, Issuer: s.as.URL, ClientID: client.ID, Secret: client.Secret, SessionKeys: [][]byte{[]byte(rand.Text() + rand.Text())},
 		DB: db, Logger: slog.New(slog.DiscardHandler),
 		Mail: func(to, text string) {
 			s.mu.Lock()
@@ -85,6 +106,37 @@ func newShop(t *testing.T) *shop {
 	return s
 }
 
+// A file is what a shop serves beside its own pages.
+type file struct{ mediaType, text string }
+
+// A visitWriter keeps what is asked and how it is answered, before the browser knows.
+type visitWriter struct {
+	http.ResponseWriter
+	s *shop
+	r *http.Request
+}
+
+func (w visitWriter) WriteHeader(status int) {
+	w.s.mu.Lock()
+	w.s.visits = append(w.s.visits, visit{w.r.URL, w.r.Header, status})
+	w.s.mu.Unlock()
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w visitWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// visited returns the visits of a path so far.
+func (s *shop) visited(path string) (found []visit) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, v := range s.visits {
+		if v.url.Path == path {
+			found = append(found, v)
+		}
+	}
+	return found
+}
+
 var link = regexp.MustCompile(`/confirm\?token=\S+`)
 
 // mailedLink is the path that the last mail to an address leads to.
@@ -102,12 +154,11 @@ func (s *shop) mailedLink(to string) string {
 // lastCallback is the last path and query that the authorization server has sent a
 // browser back to.
 func (s *shop) lastCallback() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.callbacks) == 0 {
+	callbacks := s.visited("/auth/agent/callback")
+	if len(callbacks) == 0 {
 		return ""
 	}
-	return strings.TrimPrefix(s.callbacks[len(s.callbacks)-1], s.url)
+	return callbacks[len(callbacks)-1].url.RequestURI()
 }
 
 // authenticate does at the waiting page what published agent tools do: it reads
