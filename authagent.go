@@ -67,21 +67,16 @@ package authagent
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"html/template"
 	"log/slog"
-	"maps"
 	"math"
-	mathrand "math/rand/v2"
 	"net/http"
 	"net/url"
 	"path"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -90,17 +85,19 @@ import (
 	"github.com/authagent-go/authagent/internal/browser"
 	"github.com/authagent-go/authagent/internal/checkup"
 	"github.com/authagent-go/authagent/internal/environ"
+	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/identity"
+	"github.com/authagent-go/authagent/internal/jar"
 	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/logs"
+	"github.com/authagent-go/authagent/internal/marks"
 	"github.com/authagent-go/authagent/internal/memory"
 	"github.com/authagent-go/authagent/internal/reasons"
-	"github.com/authagent-go/authagent/internal/returnpath"
 	"github.com/authagent-go/authagent/internal/seal"
+	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/internal/signpost"
-	"github.com/authagent-go/authagent/internal/sink"
-	"github.com/authagent-go/authagent/internal/tally"
 	"github.com/authagent-go/authagent/internal/tokens"
+	"github.com/authagent-go/authagent/internal/trail"
 	"github.com/authagent-go/authagent/internal/wire"
 	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/problem"
@@ -253,62 +250,6 @@ type Paths struct {
 	Discovery string
 }
 
-// Provider is how an authorization server is spoken to. With the zero value, that is
-// found out from its metadata, or learned without risking a code.
-type Provider struct {
-	// ClientSecretFunc replaces Config.ClientSecret, for a secret that changes while
-	// the site runs. It is called for each request to the server, has to be quick, and
-	// is safe for concurrent use. An error fails what is being done, before
-	// anything is used up, as a fault of the site.
-	ClientSecretFunc func(context.Context) (string, error)
-
-	// Scopes replaces the scopes that the scenario asks for.
-	Scopes []string
-
-	// Endpoints pins endpoints, instead of asking the server. With the first two
-	// set the server is not asked at all.
-	Endpoints Endpoints
-
-	// EndpointOrigins are the origins ("https://login.example") that the server's
-	// endpoints may have beside its issuer's. The case of the host, and a port that is
-	// the scheme's own, make no difference.
-	EndpointOrigins []string
-
-	// TokenEncoding pins how the bodies of requests to the server are written:
-	// "application/json", as the published Auth Agent server demands, or
-	// "application/x-www-form-urlencoded", as RFC 6749 demands. By default it is learned.
-	TokenEncoding string
-
-	// ClientAuth pins how the site proves itself to the server with its secret:
-	// "client_secret_post" or "client_secret_basic" (RFC 7591 section 2). By default
-	// it is what the server's metadata offers; where that is both ways, it is
-	// learned with a code that was made up, before a real one is at stake.
-	ClientAuth string
-
-	// SubjectIsUser says that the issuer's tokens follow RFC 8693: sub is the
-	// user and act.sub the agent. At Auth Agent sub is the agent. A token of the
-	// other shape is refused.
-	SubjectIsUser bool
-
-	// TokenKey is the secret with which the server signs access tokens (HS256),
-	// for a site that runs its own server. With it, the signature is verified. An
-	// id_token that is signed with HS256 is verified with it as well; most OpenID
-	// Connect providers sign those with the client secret. At least 32 bytes.
-	TokenKey []byte
-
-	// Introspect asks the server about each access token at sign-in, even where
-	// the token speaks for itself.
-	Introspect bool
-
-	// HTTPClient sends the requests to the server. It is copied, not changed;
-	// redirects, cookies and long waits are ruled out in the copy. The default
-	// keeps enough idle connections for a busy site. A panic of its Transport fails
-	// the request as a fault of the site. A panic of a function that an
-	// http.Transport calls in a goroutine of its own, such as DialContext, cannot be
-	// recovered and ends the process.
-	HTTPClient *http.Client
-}
-
 // ConfigFromEnv returns the settings that are in the environment: Issuer,
 // ClientID, ClientSecret, RedirectURL and SessionKeys, from
 //
@@ -334,48 +275,6 @@ func ConfigFromEnv() (Config, error) {
 	}, nil
 }
 
-// Endpoints are the addresses of an authorization server. An empty one is not pinned.
-type Endpoints struct {
-	Authorization, Token, UserInfo, Introspection, Revocation, JWKS string
-}
-
-// A Rate is how often something may happen: N times in each Per, and as many at
-// once. The zero value stands for the default; with a negative N nothing is limited.
-type Rate struct {
-	N   int
-	Per time.Duration // the default is a minute
-}
-
-// Limits bound what is done in a time. They are counted in the memory of each
-// process; who exceeds one is answered with status 429 and Retry-After.
-type Limits struct {
-	// Logins and Callbacks are for each client address, IPv6 by its /64 network.
-	// The defaults are 10 and 20 a minute. Addresses that are not public are not
-	// limited: they are a proxy's, which would share one budget among all
-	// clients. Behind a proxy, set ClientAddr.
-	Logins, Callbacks Rate
-
-	// Agent is for the requests of each agent, and Owner for those of all agents
-	// of an account together: one agent can use that up for the others, unless
-	// Agent is lower. The default is no limit.
-	Agent, Owner Rate
-
-	// Actions is for each action of that name by each owner's agents together, see
-	// RelyingParty.RequireAction. Behind RelyingParty.RequireApproval it is for what is put
-	// before an owner, and as much again for what is performed; that an agent asks how
-	// its request stands does not count. The default is no limit.
-	Actions map[string]Rate
-}
-
-// tokenEncodings and clientAuths are the values of two settings of Provider.
-func tokenEncodings() map[string]wire.Encoding {
-	return map[string]wire.Encoding{"": wire.Unknown, "application/json": wire.JSON, "application/x-www-form-urlencoded": wire.Form}
-}
-
-func clientAuths() map[string]wire.Auth {
-	return map[string]wire.Auth{"": wire.AuthUnknown, "client_secret_post": wire.AuthPost, "client_secret_basic": wire.AuthBasic}
-}
-
 // Format prints the settings without the secrets, whatever the verb.
 func (c Config) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "authagent.Config{Issuer:%q ClientID:%q RedirectURL:%q}", c.Issuer, c.ClientID, c.RedirectURL)
@@ -398,27 +297,25 @@ type RelyingParty struct {
 type opaque struct{ *relyingParty }
 
 type relyingParty struct {
-	config    Config // complete, with the defaults
-	origin    string // the site's, from RedirectURL
-	callback  string // the path of RedirectURL
-	pending   *pendingLogins
-	sessions  Sessions
-	cookies   browser.Names
-	deleted   string         // the attributes of a cookie that is deleted
-	used      memory.States  // states used in this process
-	tokens    *tokens.Keeper // nil if none are kept
-	server    *wire.Server
-	identity  *identity.Verifier
-	actions   wiring.Actions // that routes are guarded by
-	audit     *sink.Sink[delivery]
-	refusals  *tally.Tally[audit.Event, audit.Event] // on their way to audit
-	pages     *answer.Pages
-	signpost  *signpost.Site
-	challenge string          // the signpost's
-	links     []string        // the signpost's
-	nobody    answer.Prepared // that no agent is signed in
-	limits    limiters
-	request   atomic.Pointer[authorizationRequest]
+	config   Config // complete, with the defaults
+	origin   string // the site's, from RedirectURL
+	callback string // the path of RedirectURL
+	pending  *pendingLogins
+	sessions Sessions
+	cookies  browser.Names
+	deleted  string                   // the attributes of a cookie that is deleted
+	used     memory.States            // states used in this process
+	tokens   *tokens.Keeper[*Session] // nil if none are kept
+	register marks.Register           // of sessions that were ended
+	panics   failure.Panics           // of the site's code
+	server   *wire.Server
+	identity *identity.Verifier
+	actions  wiring.Actions // that routes are guarded by
+	trail    *trail.Trail
+	refuser  *answer.Refuser
+	signpost *signpost.Site
+	limits   limit.Set
+	request  atomic.Pointer[authorizationRequest]
 }
 
 // New returns a RelyingParty. It checks every setting, and joins what is wrong
@@ -435,33 +332,21 @@ func New(c Config) (*RelyingParty, error) {
 	if _, forgets := c.Revocations.(*memory.Revocations); forgets && !dev {
 		c.Logger.Warn("authagent: Config.Revocations is not set: a restart of this process undoes logouts and ended sessions")
 	}
-	client := wire.NewClient(c.Provider.HTTPClient, func(value any, stack []byte) { logPanic(c.Logger, "send request to server", value, stack) })
-	source := wire.NewSource(client, wire.Settings{
-		Issuer: c.Issuer, Origins: c.Provider.EndpointOrigins, Dev: dev,
-		Pins: wire.Metadata{
-			Authorization: c.Provider.Endpoints.Authorization, Token: c.Provider.Endpoints.Token, UserInfo: c.Provider.Endpoints.UserInfo,
-			Introspection: c.Provider.Endpoints.Introspection, Revocation: c.Provider.Endpoints.Revocation, JWKS: c.Provider.Endpoints.JWKS,
-		},
-	})
 	rp := &RelyingParty{&opaque{&relyingParty{
 		config:   c,
 		origin:   browser.Origin(redirectURL),
 		callback: redirectURL.Path,
+		panics:   failure.Panics{Logger: c.Logger},
+		register: marks.Register{Store: c.Revocations, Lifetime: c.Session.Lifetime + 3*clockSkew},
+		limits:   limit.NewSet(c.Limits.rates()),
+		trail:    trail.New(c.Issuer, c.Logger, c.Audit),
 		identity: &identity.Verifier{
 			Issuer: c.Issuer, ClientID: c.ClientID, SubjectIsUser: c.Provider.SubjectIsUser, TokenKey: c.Provider.TokenKey, Introspect: c.Provider.Introspect,
 		},
-		pages:  answer.NewPages(signpost.Style, c.Pages, c.formOrigins()...),
-		limits: newLimiters(c.Limits),
 	}}}
-	rp.server = wire.NewServer(client, source, wire.Registration{
-		ID: c.ClientID, Secret: rp.clientSecret, RedirectURL: c.RedirectURL,
-		Encoding: tokenEncodings()[c.Provider.TokenEncoding], Auth: clientAuths()[c.Provider.ClientAuth],
-	})
+	rp.server = rp.newServer(dev)
 	rp.signpost = rp.newSignpost()
-	rp.challenge, rp.links = rp.signpost.Challenge(), rp.signpost.Links()
-	rp.nobody = answer.Prepare((&failure{cause: errNobody, signpost: rp.signpost}).problem())
-	rp.audit = sink.New(rp.deliver, func(why string) { rp.config.Logger.Error("authagent: audit event lost", "why", why) })
-	rp.refusals = tally.New[audit.Event](time.Minute, rp.deliverCounted)
+	rp.refuser = rp.newRefuser()
 	return rp, rp.openCookies(redirectURL)
 }
 
@@ -511,17 +396,6 @@ func (c Config) formOrigins() []string {
 	return origins
 }
 
-func (rp *RelyingParty) clientSecret(ctx context.Context) (secret string, err error) {
-	if rp.config.Provider.ClientSecretFunc == nil {
-		return rp.config.ClientSecret, nil
-	}
-	err = rp.protect("client secret", func() error {
-		secret, err = rp.config.Provider.ClientSecretFunc(ctx)
-		return err
-	})
-	return secret, err
-}
-
 // openCookies sets up what is kept in cookies. Names and keys are this relying
 // party's own, so that nothing of another one on the same site is taken for it.
 func (rp *RelyingParty) openCookies(redirectURL *url.URL) error {
@@ -550,10 +424,7 @@ func (rp *RelyingParty) openCookies(redirectURL *url.URL) error {
 	rp.sessions = c.Session.Own
 	if rp.sessions == nil {
 		maxAge := int(math.Ceil(c.Session.Lifetime.Seconds())) // as zero deletes
-		rp.sessions = &storeSessions{
-			store: c.Session.Store, cookie: rp.cookies.Session, secure: !dev, box: boxes["session"], idle: c.Session.Idle, maxAge: maxAge,
-			attributes: browser.Attributes(maxAge, !dev), deletion: rp.cookies.Session + "=" + rp.deleted,
-		}
+		rp.sessions = &sealedSessions{jar.New(c.Session.Store, boxes["session"], rp.cookies.Session, maxAge, !dev), c.Session.Idle}
 	}
 	return nil
 }
@@ -588,202 +459,69 @@ func (c Config) withDefaults() Config {
 	if c.ClientAddr == nil {
 		c.ClientAddr = func(r *http.Request) string { return r.RemoteAddr }
 	}
-	c.Limits.Logins = c.Limits.Logins.or(10)
-	c.Limits.Callbacks = c.Limits.Callbacks.or(20)
+	c.Limits = c.Limits.withDefaults()
 	return c
 }
-
-// bad is told what is wrong with a setting.
-type bad func(setting, format string, args ...any)
 
 // check returns the parsed RedirectURL, or everything that is wrong with the
 // settings, in their order.
 func (c Config) check() (*url.URL, error) {
-	var errs []error
-	bad := bad(func(setting, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("authagent: %s: "+format, append([]any{setting}, args...)...))
-	})
-	redirectURL, err := wire.CheckURL(c.RedirectURL, true)
-	dev := err == nil && redirectURL.Scheme == "http"
-	c.checkClient(bad, dev)
-	switch {
-	case c.RedirectURL == "":
-		bad("RedirectURL", "is required")
-	case err != nil:
-		bad("RedirectURL", "%v", err)
-	case strings.Contains(c.RedirectURL, "?"):
-		bad("RedirectURL", "must not have a query (the server appends ?code=)")
-	case redirectURL.Path == "" || redirectURL.Path == "/":
-		bad("RedirectURL", "must have the path of CallbackHandler")
+	bad, dev := new(settings.Problems), settings.Development(c.RedirectURL)
+	bad.Issuer("Issuer", c.Issuer, dev)
+	if c.ClientID == "" {
+		bad.Add("ClientID", "is required")
 	}
-	c.checkKeys(bad)
-	c.checkScenario(bad)
-	callback := ""
+	switch hasFunc := c.Provider.ClientSecretFunc != nil; {
+	case c.ClientSecret == "" && !hasFunc:
+		bad.Add("ClientSecret", "is required")
+	case c.ClientSecret != "" && hasFunc:
+		bad.Add("ClientSecret, Provider.ClientSecretFunc", "only one of them can be set")
+	}
+	redirectURL := bad.RedirectURL("RedirectURL", c.RedirectURL)
+	paths := settings.Paths{Login: c.Paths.Login, Logout: c.Paths.Logout, Discovery: c.Paths.Discovery, SignIn: c.SignInPath, ReturnTo: c.ReturnTo}
 	if redirectURL != nil {
-		callback = redirectURL.Path
+		paths.Callback = redirectURL.Path
 	}
+	bad.Keys("SessionKeys", c.SessionKeys)
+	c.checkScenario(bad)
 	c.checkRules(bad)
-	c.checkPages(bad, callback, dev)
-	c.Paths.check(bad, callback)
+	bad.Pages(paths)
+	bad.PathOrURL("RegistrationURL", c.RegistrationURL, dev)
+	if c.Pages != nil && c.Pages.Lookup(answer.Refused) == nil && c.Pages.Lookup(answer.SignedOut) == nil {
+		bad.Add("Pages", "has neither the template %q nor %q", answer.Refused, answer.SignedOut)
+	}
+	bad.Handlers(paths)
 	c.Limits.check(bad)
 	c.Session.check(bad)
 	c.Tokens.check(bad)
 	c.Provider.check(bad, dev)
-	return redirectURL, errors.Join(errs...)
+	return redirectURL, bad.Err()
 }
 
-func (c Config) checkClient(bad bad, dev bool) {
-	if u, err := wire.CheckURL(c.Issuer, dev); c.Issuer == "" {
-		bad("Issuer", "is required: the URL of your Auth Agent server")
-	} else if err != nil {
-		bad("Issuer", "%v", err)
-	} else if u.RawQuery != "" || u.ForceQuery {
-		bad("Issuer", "must not have a query")
-	}
-	if c.ClientID == "" {
-		bad("ClientID", "is required")
-	}
-	switch hasFunc := c.Provider.ClientSecretFunc != nil; {
-	case c.ClientSecret == "" && !hasFunc:
-		bad("ClientSecret", "is required")
-	case c.ClientSecret != "" && hasFunc:
-		bad("ClientSecret, Provider.ClientSecretFunc", "only one of them can be set")
-	}
-}
-
-func (c Config) checkKeys(bad bad) {
-	if len(c.SessionKeys) == 0 {
-		bad("SessionKeys", "is required: at least one key of 32 random bytes")
-	}
-	for i, key := range c.SessionKeys {
-		switch {
-		case len(key) < 32:
-			bad("SessionKeys", "key %d has %d bytes, at least 32 are needed", i, len(key))
-		case slices.Min(key) == slices.Max(key):
-			bad("SessionKeys", "key %d is one byte repeated, not random", i)
-		}
-	}
-}
-
-func (c Config) checkScenario(bad bad) {
+func (c Config) checkScenario(bad *settings.Problems) {
 	if c.Scenario == nil {
-		bad("Scenario", "is required: FullAccount, ContextualProfile, FreshProfile or one of your own")
+		bad.Add("Scenario", "is required: FullAccount, ContextualProfile, FreshProfile or one of your own")
 	}
 	if s, ok := scenarioAs[interface{ check() error }](c.Scenario); ok {
 		if err := s.check(); err != nil {
-			bad("Scenario", "%w", err)
+			bad.Add("Scenario", "%w", err)
 		}
 	}
 	if s, ok := scenarioAs[interface{ neededScope() string }](c.Scenario); ok && !slices.Contains(c.Provider.Scopes, s.neededScope()) {
-		bad("Provider.Scopes", "lacks %s, without which the scenario knows no user", s.neededScope())
+		bad.Add("Provider.Scopes", "lacks %s, without which the scenario knows no user", s.neededScope())
 	}
 }
 
-// checkPages checks where browsers are sent, and what they are shown.
-func (c Config) checkPages(bad bad, callback string, dev bool) {
-	if c.SignInPath != "" {
-		if err := returnpath.Check(c.SignInPath, c.Paths.Login, c.Paths.Logout, callback); err != nil {
-			bad("SignInPath", "%v", err)
-		} else if strings.ContainsAny(c.SignInPath, "?#") {
-			bad("SignInPath", "must be a path alone")
-		}
-	}
-	if err := returnpath.Check(c.ReturnTo, c.Paths.Login, c.Paths.Logout, callback, c.SignInPath); err != nil {
-		bad("ReturnTo", "%v", err)
-	}
-	if c.RegistrationURL != "" && returnpath.Check(c.RegistrationURL) != nil {
-		if _, err := wire.CheckURL(c.RegistrationURL, dev); err != nil {
-			bad("RegistrationURL", "is neither a path on this site nor an https URL: it %w", err)
-		}
-	}
-	if c.Pages != nil && c.Pages.Lookup(answer.Refused) == nil && c.Pages.Lookup(answer.SignedOut) == nil {
-		bad("Pages", "has neither the template %q nor %q", answer.Refused, answer.SignedOut)
-	}
-}
-
-func (c Config) checkRules(bad bad) {
+func (c Config) checkRules(bad *settings.Problems) {
 	if c.Rules == nil {
 		return
 	}
 	if _, has := linkPolicy(c.Scenario).(Rules); has {
-		bad("Rules", "the scenario's LinkPolicy has rules, which count without this setting: leave it out")
+		bad.Add("Rules", "the scenario's LinkPolicy has rules, which count without this setting: leave it out")
 	} else if checker, ok := c.Rules.(interface{ Check() error }); ok {
 		if err := checker.Check(); err != nil {
-			bad("Rules", "%w", err)
+			bad.Add("Rules", "%w", err)
 		}
-	}
-}
-
-func (p Paths) check(bad bad, callback string) {
-	for _, own := range [...]struct{ setting, path string }{{"Paths.Login", p.Login}, {"Paths.Logout", p.Logout}} {
-		if err := returnpath.Check(own.path); err != nil {
-			bad(own.setting, "%v", err)
-		} else if own.path == callback {
-			bad(own.setting, "is the path of RedirectURL")
-		}
-	}
-	if p.Login == p.Logout {
-		bad("Paths.Logout", "is Paths.Login")
-	}
-	if p.Discovery != "" {
-		if err := returnpath.Check(p.Discovery, p.Login, p.Logout, callback); err != nil {
-			bad("Paths.Discovery", "%v", err)
-		} else if strings.ContainsAny(p.Discovery, "?#") {
-			bad("Paths.Discovery", "must be a path alone")
-		}
-	}
-}
-
-func (l Limits) check(bad bad) {
-	rate := func(name string, r Rate) {
-		if r.Per < 0 || r.Per > 0 && r.N == 0 {
-			bad("Limits."+name, "has to be a number of times in a period")
-		}
-	}
-	rate("Logins", l.Logins)
-	rate("Callbacks", l.Callbacks)
-	rate("Agent", l.Agent)
-	rate("Owner", l.Owner)
-	for _, name := range slices.Sorted(maps.Keys(l.Actions)) {
-		if !areActions([]string{name}) {
-			bad("Limits.Actions", "%q is not the name of an action", name)
-		}
-		rate("Actions["+name+"]", l.Actions[name])
-	}
-}
-
-func (p Provider) check(bad bad, dev bool) {
-	for _, scope := range p.Scopes {
-		if scope == "" || strings.ContainsAny(scope, " \t\r\n\"\\") {
-			bad("Provider.Scopes", "%q is not a scope", scope)
-		}
-	}
-	for _, e := range [...]struct{ name, url string }{
-		{"Authorization", p.Endpoints.Authorization}, {"Token", p.Endpoints.Token}, {"UserInfo", p.Endpoints.UserInfo},
-		{"Introspection", p.Endpoints.Introspection}, {"Revocation", p.Endpoints.Revocation}, {"JWKS", p.Endpoints.JWKS},
-	} {
-		if _, err := wire.CheckURL(e.url, dev); e.url != "" && err != nil {
-			bad("Provider.Endpoints."+e.name, "%v", err)
-		}
-	}
-	for _, origin := range p.EndpointOrigins {
-		if u, err := wire.CheckURL(origin, dev); err != nil {
-			bad("Provider.EndpointOrigins", "%q is not an origin like https://login.example: it %w", origin, err)
-		} else if u.Path != "" || u.RawQuery != "" || u.ForceQuery {
-			bad("Provider.EndpointOrigins", "%q is not an origin like https://login.example", origin)
-		}
-	}
-	if _, ok := tokenEncodings()[p.TokenEncoding]; !ok {
-		bad("Provider.TokenEncoding", "is neither application/json nor application/x-www-form-urlencoded")
-	}
-	switch auth, ok := clientAuths()[p.ClientAuth]; {
-	case !ok:
-		bad("Provider.ClientAuth", "is neither client_secret_post nor client_secret_basic")
-	case auth == wire.AuthBasic && p.TokenEncoding == "application/json":
-		bad("Provider.ClientAuth", "is client_secret_basic, which no server reads beside bodies of application/json")
-	}
-	if len(p.TokenKey) > 0 && len(p.TokenKey) < 32 {
-		bad("Provider.TokenKey", "has %d bytes, at least 32 are needed", len(p.TokenKey))
 	}
 }
 
@@ -811,9 +549,11 @@ type Finding struct {
 // looked at the secret; then its revocation or introspection endpoint is asked, and
 // without those a wrong secret goes unnoticed. CheckSite looks at the site.
 func (rp *RelyingParty) Check(ctx context.Context) []Finding {
+	encoding, _ := settings.Encoding(rp.config.Provider.TokenEncoding)
+	auth, _ := settings.Auth(rp.config.Provider.ClientAuth)
 	found := checkup.Run(ctx, rp.server.Fresh(), checkup.Settings{
 		Issuer: rp.config.Issuer, ClientID: rp.config.ClientID, RedirectURL: rp.config.RedirectURL,
-		Encoding: tokenEncodings()[rp.config.Provider.TokenEncoding], Auth: clientAuths()[rp.config.Provider.ClientAuth], Scopes: rp.config.Provider.Scopes,
+		Encoding: encoding, Auth: auth, Scopes: rp.config.Provider.Scopes,
 		NeedsUserInfo: slices.Contains(rp.config.Provider.Scopes, "email"), NeedsIntrospect: rp.config.Provider.Introspect,
 		ReadsTokens: len(rp.config.Provider.TokenKey) > 0,
 		AuthorizationURL: func(endpoint string) (string, error) {
@@ -862,21 +602,6 @@ func asFindings(found []checkup.Finding) []Finding {
 	return findings
 }
 
-// newRequestID returns a name for a request, which has to be another one each
-// time and need not be secret: 80 bits of math/rand, in letters and digits.
-func newRequestID() string {
-	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567" // five bits each
-	var text [16]byte
-	for _, part := range [...][]byte{text[:8], text[8:]} {
-		bits := mathrand.Uint64()
-		for i := range part {
-			part[i] = letters[bits%32]
-			bits /= 32
-		}
-	}
-	return string(text[:])
-}
-
 // LoginHandler starts a sign-in: it keeps the login's secrets in the browser and
 // sends it to the authorization server. ?return_to= names the path on this site
 // to land on; one that is not acceptable is replaced by Config.ReturnTo.
@@ -892,12 +617,12 @@ func (rp *RelyingParty) serveLogin(w http.ResponseWriter, r *http.Request) error
 }
 
 func (rp *RelyingParty) startLogin(w http.ResponseWriter, r *http.Request, login *login) error {
-	if err := rp.limits.logins.check("start login", rp.clientAddr(r)); err != nil {
+	if err := rp.limits.Login(rp.clientAddr(r)); err != nil {
 		return err
 	}
 	if checker, ok := scenarioAs[loginChecker](rp.config.Scenario); ok {
-		if err := rp.protect("start login", func() error { return checker.CheckLogin(r.Context()) }); err != nil {
-			return siteError("start login", err)
+		if err := rp.panics.Protect("start login", func() error { return checker.CheckLogin(r.Context()) }); err != nil {
+			return failure.OfSite("start login", err)
 		}
 	}
 	request, err := rp.authorizationRequest(r.Context())
@@ -907,7 +632,7 @@ func (rp *RelyingParty) startLogin(w http.ResponseWriter, r *http.Request, login
 	rp.pending.put(w, r, login)
 	rp.record(r, audit.LoginStarted, nil, "", nil)
 	rp.server.Learn(request.metadata) // while the agent is away at the server
-	redirect(w, request.url(login))
+	answer.Redirect(w, request.url(login))
 	return nil
 }
 
@@ -922,18 +647,18 @@ func (rp *RelyingParty) mayStart(w http.ResponseWriter, r *http.Request) error {
 	if rp.config.RequirePOST || r.Method == http.MethodPost {
 		return rp.mayPost(w, r)
 	}
-	if err := allow(w, r, http.MethodGet, http.MethodPost); err != nil {
+	if err := answer.Allow(w, r, http.MethodGet, http.MethodPost); err != nil {
 		return err
 	}
 	if browser.Prefetched(r) || browser.Embedded(r) && !browser.FetchedBySelf(r) {
-		return fail(reasons.NotNavigation, "start login", "the request is a prefetch or for something embedded")
+		return failure.New(reasons.NotNavigation, "start login", "the request is a prefetch or for something embedded")
 	}
 	return nil
 }
 
 // mayPost checks a request that changes something.
 func (rp *RelyingParty) mayPost(w http.ResponseWriter, r *http.Request) error {
-	if err := allow(w, r, http.MethodPost); err != nil {
+	if err := answer.Allow(w, r, http.MethodPost); err != nil {
 		return err
 	}
 	return rp.CheckOrigin(r)
@@ -950,17 +675,9 @@ func (rp *RelyingParty) mayPost(w http.ResponseWriter, r *http.Request) error {
 // Origin is a program's, and passes.
 func (rp *RelyingParty) CheckOrigin(r *http.Request) error {
 	if browser.CrossOrigin(r, rp.origin) {
-		return fail(reasons.CrossOrigin, "check origin", "the request comes from another site's page")
+		return failure.New(reasons.CrossOrigin, "check origin", "the request comes from another site's page")
 	}
 	return nil
-}
-
-func allow(w http.ResponseWriter, r *http.Request, methods ...string) error {
-	if slices.Contains(methods, r.Method) {
-		return nil
-	}
-	w.Header().Set("Allow", strings.Join(methods, ", "))
-	return fail(reasons.MethodNotAllowed, "check method", "%s is not allowed", answer.Token(r.Method))
 }
 
 func returnTo(r *http.Request) string {
@@ -977,16 +694,7 @@ func returnTo(r *http.Request) string {
 // a person has signed in: the path of the request's ?return_to= if it is one on this
 // site that is safe to send a browser to, else Config.ReturnTo. A sign-in form
 // posts to an address with the same ?return_to=.
-func (rp *RelyingParty) ReturnTo(r *http.Request) string { return rp.returnTarget(returnTo(r)) }
-
-// returnTarget returns target if it is a path on this site to land on, and the
-// default if it is not.
-func (rp *RelyingParty) returnTarget(target string) string {
-	if target == "" || target == rp.config.ReturnTo || returnpath.Check(target, rp.config.Paths.Login, rp.config.Paths.Logout, rp.callback, rp.config.SignInPath) != nil {
-		return rp.config.ReturnTo
-	}
-	return target
-}
+func (rp *RelyingParty) ReturnTo(r *http.Request) string { return rp.refuser.ReturnPath(returnTo(r)) }
 
 // ConnectHandler lets a human connect an agent to their own account: it starts a
 // login, in the human's own browser, at whose end the agent that answered it is
@@ -1016,11 +724,11 @@ func (rp *RelyingParty) ConnectHandler() http.Handler {
 func (rp *RelyingParty) connect(ctx context.Context, in *SignIn, login *login) error {
 	scenario, ok := scenarioAs[connector](rp.config.Scenario)
 	if !ok {
-		return siteError("connect agent", errNoConnector)
+		return failure.OfSite("connect agent", errNoConnector)
 	}
-	if err := rp.protect("connect agent", func() error { return scenario.Connect(ctx, in, login.HumanID) }); err != nil {
-		e := asFailure(siteError("connect agent", err))
-		e.agent = in.Agent
+	if err := rp.panics.Protect("connect agent", func() error { return scenario.Connect(ctx, in, login.HumanID) }); err != nil {
+		e := failure.As(failure.OfSite("connect agent", err))
+		e.Agent = in.Agent
 		return e
 	}
 	return nil
@@ -1036,7 +744,7 @@ func (rp *RelyingParty) sameHuman(w http.ResponseWriter, r *http.Request, login 
 	case err != nil:
 		return err
 	case human != login.HumanID:
-		return fail(problem.HumanRequired, "match human", "another human is signed in than the one who began")
+		return failure.New(problem.HumanRequired, "match human", "another human is signed in than the one who began")
 	}
 	return nil
 }
@@ -1054,17 +762,17 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 		return err
 	}
 	address := rp.clientAddr(r)
-	if err := rp.limits.callbacks.check("finish login", address); err != nil {
+	if err := rp.limits.Callback(address); err != nil {
 		return err
 	}
 	response, err := wire.ParseResponse(r.URL.RawQuery)
 	if err != nil {
-		return fail(problem.InvalidRequest, "read response", "%w", err)
+		return failure.New(problem.InvalidRequest, "read response", "%w", err)
 	}
 	login, err := rp.pending.take(r, response.State)
 	if err != nil {
 		if rp.isFinished(r, response.State) {
-			redirect(w, rp.config.ReturnTo) // a reload, or the back button, after all went well
+			answer.Redirect(w, rp.config.ReturnTo) // a reload, or the back button, after all went well
 			return nil
 		}
 		return err
@@ -1078,7 +786,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 		return err
 	}
 	err = rp.use(ctx, login, response.Code != "")
-	if err == nil || asFailure(err).RetryAfter == 0 { // who is told to come again needs the cookie for it
+	if err == nil || failure.As(err).RetryAfter == 0 { // who is told to come again needs the cookie for it
 		rp.pending.drop(w, login)
 	}
 	if err != nil {
@@ -1087,7 +795,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	if err := rp.checkIssuer(metadata, response); err != nil {
 		return err
 	}
-	if err := reported(response); err != nil {
+	if err := failure.OfResponse(response); err != nil {
 		return err
 	}
 	token, err := rp.exchange(ctx, response.Code, login)
@@ -1110,7 +818,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 		if err := rp.connect(ctx, in, login); err != nil {
 			return err
 		}
-		redirect(w, rp.returnTarget(login.ReturnTo))
+		answer.Redirect(w, rp.refuser.ReturnPath(login.ReturnTo))
 		return nil
 	}
 	session, err := rp.signIn(ctx, in, login)
@@ -1123,34 +831,20 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	}
 	used = true
 	rp.record(r, audit.LoginSucceeded, session, "", nil)
-	redirect(w, rp.returnTarget(login.ReturnTo))
+	answer.Redirect(w, rp.refuser.ReturnPath(login.ReturnTo))
 	return nil
 }
 
 // mayFinish refuses what would use a response up without an agent or a person
 // having opened it.
 func mayFinish(w http.ResponseWriter, r *http.Request) error {
-	if err := allow(w, r, http.MethodGet); err != nil {
+	if err := answer.Allow(w, r, http.MethodGet); err != nil {
 		return err
 	}
 	if browser.Prefetched(r) || browser.Embedded(r) {
-		return fail(reasons.NotNavigation, "finish login", "the request is a prefetch or for something embedded")
+		return failure.New(reasons.NotNavigation, "finish login", "the request is a prefetch or for something embedded")
 	}
 	return nil
-}
-
-// reported returns the error that the server reports. Its text is not passed on:
-// anybody can write a link with one.
-func reported(r *wire.Response) error {
-	switch r.Error {
-	case "":
-		return nil
-	case "access_denied":
-		return fail(reasons.AccessDenied, "read response", "the server reports access_denied")
-	case "temporarily_unavailable", "server_error":
-		return fail(reasons.Unavailable, "read response", "the server reports %s", r.Error)
-	}
-	return fail(reasons.AuthorizationFailed, "read response", "the server reports an error")
 }
 
 // ready returns the server's metadata, and makes sure that the server can be asked,
@@ -1163,73 +857,23 @@ func (rp *RelyingParty) ready(ctx context.Context, r *wire.Response) (*wire.Meta
 			err = rp.server.Prepare(ctx, m)
 		}
 	}
-	return m, serverError("reach server", err)
+	return m, failure.OfServer("reach server", err)
 }
 
 // checkIssuer is the defence against mix-up of RFC 9207 section 2.4.
 func (rp *RelyingParty) checkIssuer(m *wire.Metadata, r *wire.Response) error {
 	switch {
 	case r.Issuer == nil && m.IssOnResponse:
-		return fail(reasons.IssuerMismatch, "check issuer", "the response lacks the iss that the server announces")
+		return failure.New(reasons.IssuerMismatch, "check issuer", "the response lacks the iss that the server announces")
 	case r.Issuer != nil && *r.Issuer != rp.config.Issuer:
-		return fail(reasons.IssuerMismatch, "check issuer", "iss is not the configured issuer")
+		return failure.New(reasons.IssuerMismatch, "check issuer", "iss is not the configured issuer")
 	}
 	return nil
-}
-
-// use makes a login usable once, in time. A response without a code can sign nobody
-// in: whoever floods the site with those takes no room from the others.
-func (rp *RelyingParty) use(ctx context.Context, l *login, code bool) error {
-	until := l.StartedAt.Add(loginTTL)
-	if now := time.Now(); now.After(until) || l.StartedAt.After(now.Add(clockSkew)) {
-		return fail(reasons.StateExpired, "use state", "the login began more than %v ago", loginTTL)
-	}
-	sum := sha256.Sum256([]byte(l.State)) // a store has no use for the state itself
-	id := base64.RawURLEncoding.EncodeToString(sum[:16])
-	first, err := rp.useShared(ctx, id, until.Add(clockSkew))
-	if first && err == nil {
-		first, err = rp.useHere(ctx, id, until.Add(time.Minute), code) // our own clock may be set back a little
-	}
-	switch {
-	case errors.Is(err, memory.ErrFull):
-		return fail(reasons.Overloaded, "use state", "%w", err)
-	case err != nil:
-		return siteError("use state", err)
-	case !first:
-		return fail(reasons.StateUsed, "use state", "the login has been finished")
-	}
-	return nil
-}
-
-// useShared uses a state at all instances. It comes before useHere: a store that
-// fails has used nothing up, so that the agent can come again.
-func (rp *RelyingParty) useShared(ctx context.Context, id string, until time.Time) (first bool, err error) {
-	if rp.config.States == nil {
-		return true, nil
-	}
-	err = rp.protect("use state", func() error {
-		first, err = rp.config.States.UseState(ctx, id, until)
-		return err
-	})
-	return first, err
-}
-
-// useHere uses a state in this process. Where a shared store has let it pass, there
-// may be no room for it here.
-func (rp *RelyingParty) useHere(ctx context.Context, id string, until time.Time, code bool) (first bool, err error) {
-	if !code {
-		return rp.used.UseSpare(id, until), nil
-	}
-	first, err = rp.used.UseState(ctx, id, until)
-	if errors.Is(err, memory.ErrFull) && rp.config.States != nil {
-		return true, nil
-	}
-	return first, err
 }
 
 // isFinished reports whether this browser is signed in by the login of this state.
 func (rp *RelyingParty) isFinished(r *http.Request, state string) bool {
-	v, _, err := rp.visitor(headerSink{}, r)
+	v, err := rp.look(r)
 	s := v.session
 	return err == nil && s != nil && len(state) > loginIDLength && s.loginID == state[:loginIDLength]
 }
@@ -1238,9 +882,12 @@ func (rp *RelyingParty) isFinished(r *http.Request, state string) bool {
 func (rp *RelyingParty) signIn(ctx context.Context, in *SignIn, l *login) (*Session, error) {
 	now := time.Now() // no later than the marks are read, which are kept for the session's lifetime
 	var who Principal
-	var under marks
-	err := rp.protect("sign in", func() (err error) {
-		who, under, err = rp.enter(ctx, in)
+	var under marks.Under
+	err := rp.panics.Protect("sign in", func() (err error) {
+		under, err = rp.register.Begin(ctx, in.Agent, func() (userID string, err error) {
+			who, err = rp.config.Scenario.SignIn(ctx, in)
+			return who.UserID, err
+		})
 		return err
 	})
 	switch {
@@ -1249,12 +896,12 @@ func (rp *RelyingParty) signIn(ctx context.Context, in *SignIn, l *login) (*Sess
 		err = fmt.Errorf("the scenario returned %v", who.Access)
 	case (who.Access > AccessNone || len(who.Actions) > 0) && who.UserID == "":
 		err = fmt.Errorf("the scenario returned access %v and %d actions to the data of no user", who.Access, len(who.Actions))
-	case !areActions(who.Actions):
+	case !wiring.AreNames(who.Actions...):
 		err = errors.New("the scenario returned an action whose name is empty or has a space in it")
 	}
 	if err != nil {
-		e := asFailure(siteError("sign in", err))
-		e.agent = in.Agent
+		e := failure.As(failure.OfSite("sign in", err))
+		e.Agent = in.Agent
 		return nil, e
 	}
 	if who.Access == AccessNone {
@@ -1263,29 +910,9 @@ func (rp *RelyingParty) signIn(ctx context.Context, in *SignIn, l *login) (*Sess
 	return &Session{
 		ID: newSessionID(), Agent: in.Agent, Model: in.Model, Scenario: rp.config.Scenario.Name(),
 		UserID: who.UserID, ProfileID: who.ProfileID, Access: who.Access, Actions: who.Actions, GrantID: who.GrantID,
-		RedirectURL: rp.config.RedirectURL, SiteMark: under.site, AgentMark: under.agent, UserMark: under.user, GrantEra: who.GrantEra, Epoch: rp.config.Session.Epoch,
+		RedirectURL: rp.config.RedirectURL, SiteMark: under.Site, AgentMark: under.Agent, UserMark: under.User, GrantEra: who.GrantEra, Epoch: rp.config.Session.Epoch,
 		StartedAt: now, ExpiresAt: now.Add(rp.config.Session.Lifetime), loginID: l.ID(),
 	}, nil
-}
-
-// start starts the session, the last thing that can fail. The one that the
-// browser had ends wherever a copy of its cookie may be.
-func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session, in *SignIn) error {
-	v, _, err := rp.visitor(headerSink{}, r)
-	former := cmp.Or(v.session, v.former)
-	if err == nil && former != nil {
-		err = rp.protect("end former session", func() error { return rp.EndSession(r.Context(), former.ID) })
-	}
-	if err == nil {
-		err = rp.saveTokens(r.Context(), s, in)
-	}
-	if err == nil {
-		err = rp.protect("start session", func() error { return rp.sessions.Start(w, r, s) })
-	}
-	if err == nil && former != nil {
-		rp.releaseTokens(former)
-	}
-	return siteError("start session", err)
 }
 
 // revokeUnused has the server revoke the tokens of a sign-in that came to nothing. Where
@@ -1295,80 +922,6 @@ func (rp *RelyingParty) revokeUnused(token *wire.Token, in *SignIn) {
 		token = in.token
 	}
 	rp.server.Discard(token, rp.tokens != nil && rp.config.Provider.SubjectIsUser)
-}
-
-// exchange redeems the code that answers a login, sending one request whatever
-// comes back.
-func (rp *RelyingParty) exchange(ctx context.Context, code string, l *login) (*wire.Token, error) {
-	t, err := rp.server.Exchange(ctx, code, l.Verifier, rp.config.RedirectURL)
-	return t, serverError("exchange code", err)
-}
-
-// identify verifies whom a token that was just issued speaks of: by its
-// id_token, by its own claims, or by introspection. The login is the one whose
-// code was exchanged for it.
-func (rp *RelyingParty) identify(ctx context.Context, issued *wire.Token, l *login) (*SignIn, error) {
-	nonce := ""
-	if slices.Contains(rp.config.Provider.Scopes, "openid") {
-		nonce = l.Nonce
-	}
-	var id *identity.Identity
-	fresh, err := rp.server.Confirm(ctx, issued, func(t *wire.Token) (err error) {
-		id, err = rp.identity.Establish(ctx, rp.server, t, nonce)
-		return err
-	})
-	if err != nil {
-		return nil, serverError("establish identity", err)
-	}
-	return &SignIn{
-		Agent: Agent{Issuer: rp.config.Issuer, ID: id.Agent}, Model: id.Model,
-		rp: rp, identity: id.Subject, token: fresh, refreshed: fresh != issued,
-	}, nil
-}
-
-// serverError says what an error of the back channel means for a sign-in.
-func serverError(step string, err error) error {
-	if err == nil {
-		return nil
-	}
-	var w *wire.Error
-	switch {
-	case errors.Is(err, wire.ErrSecret), errors.Is(err, wire.ErrPanic):
-		return &problem.Error{Reason: problem.StoreFailed, Step: step, Err: err, RetryAfter: retryAfter}
-	case errors.Is(err, identity.ErrMismatch):
-		return fail(reasons.IdentityMismatch, step, "%w", err)
-	case errors.Is(err, wire.ErrInactive):
-		return fail(reasons.TokenRefused, step, "%w", err)
-	case !errors.As(err, &w):
-		return fail(reasons.InvalidResponse, step, "%w", err)
-	}
-	e := fail(reasonFor(w), step, "%w", err)
-	if w.RetryAfter > 0 {
-		e.RetryAfter = w.RetryAfter
-	}
-	return e
-}
-
-func reasonFor(w *wire.Error) problem.Reason {
-	switch {
-	case errors.Is(w, wire.ErrKeys):
-		return reasons.KeysUnreadable
-	case w.Kind == wire.Overloaded:
-		return reasons.Overloaded
-	case w.Kind == wire.Unavailable && w.Timeout():
-		return reasons.ServerTimeout
-	case w.Kind == wire.Unavailable:
-		return reasons.Unavailable
-	case w.Kind == wire.Malformed:
-		return reasons.InvalidResponse
-	case w.Kind == wire.Invalid:
-		return reasons.TokenRefused
-	case w.Code == "invalid_client" || w.Code == "unauthorized_client":
-		return reasons.ClientRefused
-	case w.Code == "invalid_grant":
-		return reasons.CodeRefused
-	}
-	return reasons.TokenRefused
 }
 
 // LogoutHandler ends the agent's session, here and wherever a copy of its
@@ -1385,25 +938,25 @@ func (rp *RelyingParty) serveLogout(w http.ResponseWriter, r *http.Request) erro
 	if err := rp.mayPost(w, r); err != nil {
 		return err
 	}
-	v, _, err := rp.visitor(headerSink{}, r)
+	v, err := rp.look(r)
 	if err != nil {
 		return err
 	}
 	s := cmp.Or(v.session, v.former)
 	if s != nil {
-		if err := rp.protect("end session", func() error { return rp.EndSession(r.Context(), s.ID) }); err != nil {
-			return siteError("end session", err)
+		if err := rp.panics.Protect("end session", func() error { return rp.EndSession(r.Context(), s.ID) }); err != nil {
+			return failure.OfSite("end session", err)
 		}
 	}
-	if err := rp.protect("end session", func() error { return rp.sessions.End(w, r) }); err != nil {
-		return siteError("end session", err)
+	if err := rp.panics.Protect("end session", func() error { return rp.sessions.End(w, r) }); err != nil {
+		return failure.OfSite("end session", err)
 	}
 	rp.cookies.Remove(w, r, rp.deleted)
 	if s != nil {
 		rp.revokeTokens(r.Context(), s)
 		rp.record(r, audit.SessionEnded, s, "", nil)
 	}
-	redirect(w, rp.ReturnTo(r))
+	answer.Redirect(w, rp.ReturnTo(r))
 	return nil
 }
 
@@ -1419,7 +972,7 @@ func (rp *RelyingParty) serveLogout(w http.ResponseWriter, r *http.Request) erro
 //
 //	{{signInButton "/orders"}}
 func (rp *RelyingParty) Button(returnTo string) template.HTML {
-	if rp.returnTarget(returnTo) != returnTo {
+	if rp.refuser.ReturnPath(returnTo) != returnTo {
 		returnTo = ""
 	}
 	return rp.signpost.Button(returnTo)
@@ -1430,6 +983,20 @@ func (rp *RelyingParty) Button(returnTo string) template.HTML {
 // text for /auth.md or /llms.txt, ".css" is the style sheet of Button, anything else is JSON. All
 // of it is made from the settings. Config.Paths.Discovery has refusals link to it.
 func (rp *RelyingParty) DiscoveryHandler() http.Handler { return rp.signpost }
+
+func (rp *RelyingParty) newRefuser() *answer.Refuser {
+	c := rp.config
+	return answer.NewRefuser(answer.Site{
+		Signpost: rp.signpost, Pages: answer.NewPages(signpost.Style, c.Pages, c.formOrigins()...), Logger: c.Logger,
+		Callback: rp.callback, SignIn: c.SignInPath, ReturnTo: c.ReturnTo, Own: c.ErrorHandler,
+		Page: func(f answer.Refusal) any {
+			return Page{
+				Title: f.Title(), Detail: f.Detail(), Status: f.Status(), Code: string(f.Reason), RequestID: f.RequestID, Retry: f.RetryAfter > 0,
+				Home: f.Home, Field: f.Field, Button: f.Button, SignIn: f.SignIn, SignOut: f.SignOut,
+			}
+		},
+	}, errNobody)
+}
 
 func (rp *RelyingParty) newSignpost() *signpost.Site {
 	c := rp.config
@@ -1475,7 +1042,7 @@ func (rp *RelyingParty) SignedOutHandler() http.Handler {
 }
 
 func (rp *RelyingParty) serveSignedOut(w http.ResponseWriter, r *http.Request) error {
-	if err := allow(w, r, http.MethodGet, http.MethodHead); err != nil {
+	if err := answer.Allow(w, r, http.MethodGet, http.MethodHead); err != nil {
 		return err
 	}
 	v, _, err := rp.visitor(w, r)
@@ -1489,14 +1056,14 @@ func (rp *RelyingParty) serveSignedOut(w http.ResponseWriter, r *http.Request) e
 	}
 	if s != nil {
 		page.Title, page.Detail, page.Button = "Signed in", "An agent is signed in here.", ""
-		page.SignOut, page.Session = rp.config.Paths.Logout+"?return_to="+url.QueryEscape(rp.returnTarget(browser.Path(r))), s
+		page.SignOut, page.Session = rp.config.Paths.Logout+"?return_to="+url.QueryEscape(rp.refuser.ReturnPath(browser.Path(r))), s
 		if page.Account, err = rp.accountName(r.Context(), s); err != nil {
 			return err
 		}
 	}
-	addVary(w.Header(), "Accept")
-	addVary(w.Header(), "Cookie")
-	if !wantsPage(r) {
+	answer.AddVary(w.Header(), "Accept")
+	answer.AddVary(w.Header(), "Cookie")
+	if !answer.WantsPage(r) {
 		w.Header().Set("Content-Type", "application/json")
 		said := map[string]any{"signed_in": s != nil, "sign_in": rp.signpost.LoginURL()}
 		if s != nil {
@@ -1507,7 +1074,7 @@ func (rp *RelyingParty) serveSignedOut(w http.ResponseWriter, r *http.Request) e
 		}
 		return json.NewEncoder(w).Encode(said)
 	}
-	rp.showPage(w, answer.SignedOut, page)
+	rp.refuser.Show(w, answer.SignedOut, page.Status, page)
 	return nil
 }
 
@@ -1519,7 +1086,7 @@ func (rp *RelyingParty) accountName(ctx context.Context, s *Session) (name strin
 	if namer, ok := scenarioAs[interface {
 		accountName(ctx context.Context, userID string) (string, error)
 	}](rp.config.Scenario); ok {
-		err = rp.protect("find user", func() (err error) {
+		err = rp.panics.Protect("find user", func() (err error) {
 			name, err = namer.accountName(ctx, s.UserID)
 			return err
 		})
@@ -1550,20 +1117,12 @@ func (h *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		return
 	}
-	e := asFailure(err)
-	e.RequestID = newRequestID()
+	e := failure.As(err)
+	e.RequestID = failure.NewRequestID()
 	h.rp.record(r, h.failed, nil, "", e)
 	if e.Reason == problem.NoAccount && h.rp.config.RegistrationURL != "" {
-		redirect(w, h.rp.config.RegistrationURL)
+		answer.Redirect(w, h.rp.config.RegistrationURL)
 		return
 	}
-	h.rp.answer(w, r, e)
-}
-
-// redirect sends a browser on with 303, after which it always sends GET and no
-// body (RFC 9700 section 4.12). http.Redirect would clean the path, and repeat it
-// in a page.
-func redirect(w http.ResponseWriter, target string) {
-	w.Header()["Location"] = []string{target}
-	w.WriteHeader(http.StatusSeeOther)
+	h.rp.refuser.Refuse(w, r, e, h.rp.asVisitor(r))
 }

@@ -1,27 +1,22 @@
 package authagent
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"fmt"
-	"log/slog"
+	"maps"
 	"net/http"
-	"net/url"
-	"runtime/debug"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/answer"
 	"github.com/authagent-go/authagent/internal/approval"
 	"github.com/authagent-go/authagent/internal/browser"
+	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/reasons"
-	"github.com/authagent-go/authagent/internal/signpost"
+	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -117,10 +112,6 @@ func (rp *RelyingParty) RequireAgent(next http.Handler) http.Handler {
 	return &guard{rp: rp, name: "RequireAgent", admits: agentsAlone, next: next}
 }
 
-// errNobody is why a request is refused that comes without a session, from an
-// agent that has not signed in yet or from anybody else.
-var errNobody = fail(problem.NoSession, "require sign-in", "nobody is signed in")
-
 // RequireAccess returns a middleware that lets through the agents that have at
 // least this access to their user's data, and people who are signed in to the site
 // (Config.Human). Strangers are refused. It is what belongs in front of anything
@@ -128,7 +119,7 @@ var errNobody = fail(problem.NoSession, "require sign-in", "nobody is signed in"
 func (rp *RelyingParty) RequireAccess(least Access) func(http.Handler) http.Handler {
 	return rp.require("RequireAccess", nil, func(_ *http.Request, s *Session) error {
 		if s.Access < least || s.Access == AccessNone && s.UserID != "" {
-			return fail(problem.AccessTooLow, "require access", "the session's access is %s, %s is needed", s.Access, least)
+			return failure.New(problem.AccessTooLow, "require access", "the session's access is %s, %s is needed", s.Access, least)
 		}
 		return nil
 	})
@@ -172,7 +163,7 @@ func (rp *RelyingParty) RequireHuman(next http.Handler) http.Handler {
 // human returns the human who is signed in where no agent is.
 func (rp *RelyingParty) human(w http.ResponseWriter, r *http.Request) (userID string, err error) {
 	if rp.config.Human == nil {
-		return "", siteError("ask who is signed in", errors.New("Config.Human is not set"))
+		return "", failure.OfSite("ask who is signed in", errors.New("Config.Human is not set"))
 	}
 	v, before, err := rp.visitor(w, r)
 	if err != nil {
@@ -193,7 +184,7 @@ func (rp *RelyingParty) human(w http.ResponseWriter, r *http.Request) (userID st
 // session to reading unless they are told by this one what is being done. It
 // panics if the name is empty or has white space in it.
 func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handler {
-	if !areActions([]string{name}) {
+	if !wiring.AreNames(name) {
 		panic("authagent: " + strconv.Quote(name) + " is not the name of an action")
 	}
 	wired := rp.actions.Add("RequireAction", name, func() error {
@@ -205,20 +196,15 @@ func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handl
 	return rp.require("RequireAction", wired, func(_ *http.Request, s *Session) error {
 		switch {
 		case s.Access == AccessNone:
-			return fail(problem.AccessTooLow, "perform action", "the session has no access to a user's data")
+			return failure.New(problem.AccessTooLow, "perform action", "the session has no access to a user's data")
 		case !s.May(name):
 			if err := wired.Err(); err != nil { // the agent is not sent to its owner, who could do nothing
-				return fail(problem.AccessTooLow, "perform action", "no owner can allow %s: %w", name, err)
+				return failure.New(problem.AccessTooLow, "perform action", "no owner can allow %s: %w", name, err)
 			}
-			return fail(problem.ActionNotGranted, "perform action", "the session may not perform %s", name)
+			return failure.New(problem.ActionNotGranted, "perform action", "the session may not perform %s", name)
 		}
-		return rp.limits.action(s, name)
+		return rp.limits.Action(name, s.Agent, s.UserID)
 	})
-}
-
-// areActions reports whether all of names can name an action.
-func areActions(names []string) bool {
-	return !slices.ContainsFunc(names, func(name string) bool { return name == "" || strings.ContainsFunc(name, unicode.IsSpace) })
 }
 
 // An Approver asks the owner of an account about a single action of an agent.
@@ -294,7 +280,7 @@ type ActionRequest struct {
 //
 // It panics if approver is nil, or if the name is empty or has white space in it.
 func (rp *RelyingParty) RequireApproval(action string, approver Approver, ignored ...string) func(http.Handler) http.Handler {
-	if !areActions([]string{action}) || approver == nil {
+	if !wiring.AreNames(action) || approver == nil {
 		panic("authagent: RequireApproval needs the name of an action and an Approver")
 	}
 	wired := rp.actions.Add("RequireApproval", action, func() error {
@@ -305,7 +291,7 @@ func (rp *RelyingParty) RequireApproval(action string, approver Approver, ignore
 	})
 	return rp.require("RequireApproval", wired, func(r *http.Request, s *Session) error {
 		if s.Access == AccessNone {
-			return fail(problem.AccessTooLow, "ask for approval", "the session has no access to a user's data, and nobody to ask")
+			return failure.New(problem.AccessTooLow, "ask for approval", "the session has no access to a user's data, and nobody to ask")
 		}
 		return rp.approve(r, s, action, approver, ignored)
 	})
@@ -319,34 +305,34 @@ func (rp *RelyingParty) approve(r *http.Request, s *Session, action string, appr
 		return refusal(err)
 	}
 	// A body can take as long as the agent likes, and its session may have ended since.
-	switch now, err := rp.load(headerSink{}, r); {
+	switch now, err := rp.load(browser.Nowhere{}, r); {
 	case isAbsent(err), err == nil && now.ID != s.ID:
-		return fail(problem.NoSession, step, "the session has ended while the request was read")
+		return failure.New(problem.NoSession, step, "the session has ended while the request was read")
 	case err != nil:
-		return siteError("load session", err)
+		return failure.OfSite("load session", err)
 	}
 	digest := func(q approval.Request) string {
 		return q.Digest(s.Agent.Issuer, s.Agent.ID, s.Scenario, s.UserID, action)
 	}
-	budget := rp.limits.budget(s, action)
+	budget := rp.limits.Budget(action, s.UserID)
 	request := ActionRequest{
 		Session: s, Action: action, Method: read.Method, Host: read.Host, Target: read.Target, ContentType: read.ContentType, Body: read.Body,
-		Digest: digest(read), CountFiling: budget.file, CountPerforming: budget.perform,
+		Digest: digest(read), CountFiling: budget.File, CountPerforming: budget.Perform,
 	}
 	var approved ActionRequest
 	var path string
-	err = rp.protect(step, func() error {
+	err = rp.panics.Protect(step, func() error {
 		approved, path, err = approver.Approve(r.Context(), request)
 		return err
 	})
-	if err = budget.settle(err); err != nil {
-		e := asFailure(siteError(step, err))
-		e.location = path
+	if err = budget.Settle(err); err != nil {
+		e := failure.As(failure.OfSite(step, err))
+		e.Location = path
 		return e
 	}
 	read = read.With(approved.Method, approved.Host, approved.Target, approved.ContentType, approved.Body)
 	if digest(read) != request.Digest {
-		return siteError(step, errors.New("the Approver has approved another request than it was asked about"))
+		return failure.OfSite(step, errors.New("the Approver has approved another request than it was asked about"))
 	}
 	read.Give(r)
 	return nil
@@ -356,9 +342,9 @@ func (rp *RelyingParty) approve(r *http.Request, s *Session, action string, appr
 func refusal(err error) error {
 	var r *approval.Refusal
 	if errors.As(err, &r) {
-		return fail(problem.Reason(r.Code), "read request", "%s", r.Text)
+		return failure.New(problem.Reason(r.Code), "read request", "%s", r.Text)
 	}
-	return siteError("read request", err)
+	return failure.OfSite("read request", err)
 }
 
 // A guard is one middleware of this package around a handler. All of them do the
@@ -399,7 +385,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if g.performs != nil {
 		g.performs.First(g.warn)
 	}
-	keepPrivate(w.Header())
+	answer.KeepPrivate(w.Header())
 	had, before, err := g.rp.visitor(w, r)
 	v := had
 	if err == nil {
@@ -437,15 +423,15 @@ func (g *guard) admit(r *http.Request, v visitor, before *attached) (visitor, er
 
 func (g *guard) admitAgent(r *http.Request, v visitor, before *attached) error {
 	if before == nil && !v.paused {
-		if err := g.rp.limits.request(v.session); err != nil {
+		if err := g.rp.limits.Request(v.session.Agent, v.session.UserID); err != nil {
 			return err
 		}
 	}
 	switch {
 	case g.forbids:
-		return fail(problem.AgentForbidden, g.name, "an agent is signed in")
+		return failure.New(problem.AgentForbidden, g.name, "an agent is signed in")
 	case v.paused:
-		return fail(problem.Paused, g.name, "agents are paused")
+		return failure.New(problem.Paused, g.name, "agents are paused")
 	case g.check == nil:
 		return g.readOnly(r, v.session, before != nil && before.allowed)
 	case g.action == "":
@@ -482,11 +468,11 @@ func (g *guard) admitHuman(r *http.Request, v visitor) (visitor, error) {
 	case v.human == "":
 		return v, errNobody
 	case g.admits == agentsAlone && beside:
-		return v, &failure{cause: fail(problem.NoSession, g.name, "no agent is signed in any more"), stay: true}
+		return v, &failure.Failure{Cause: failure.New(problem.NoSession, g.name, "no agent is signed in any more"), Stay: true}
 	case g.admits == agentsAlone:
-		return v, fail(reasons.AgentRequired, g.name, "a human is signed in, and no agent")
+		return v, failure.New(reasons.AgentRequired, g.name, "a human is signed in, and no agent")
 	case beside:
-		return v, fail(problem.AgentForbidden, g.name, "the browser has the cookie of an agent's session, which may have ended")
+		return v, failure.New(problem.AgentForbidden, g.name, "the browser has the cookie of an agent's session, which may have ended")
 	}
 	return v, nil
 }
@@ -494,9 +480,9 @@ func (g *guard) admitHuman(r *http.Request, v visitor) (visitor, error) {
 // noHuman is why a visitor does not pass who is nobody to Config.Human.
 func (g *guard) noHuman(r *http.Request) error {
 	if _, another := FromContext(r.Context()); another {
-		return fail(problem.AgentForbidden, g.name, "an agent of another relying party is signed in")
+		return failure.New(problem.AgentForbidden, g.name, "an agent of another relying party is signed in")
 	}
-	return fail(problem.HumanRequired, g.name, "no human is signed in")
+	return failure.New(problem.HumanRequired, g.name, "no human is signed in")
 }
 
 // recognise asks who is signed in to the site, once in a request.
@@ -505,12 +491,12 @@ func (rp *RelyingParty) recognise(r *http.Request, v visitor) (visitor, error) {
 		return v, nil
 	}
 	const step = "ask who is signed in"
-	err := rp.protect(step, func() (err error) {
+	err := rp.panics.Protect(step, func() (err error) {
 		v.human, err = rp.config.Human(r)
 		return err
 	})
 	v.asked = true
-	return v, siteError(step, err)
+	return v, failure.OfSite(step, err)
 }
 
 // another reports whether the browser has a session at another relying party of
@@ -565,139 +551,6 @@ func (g *guard) leaves(r *http.Request, err error) bool {
 	return false
 }
 
-// limiters count what Limits bound.
-type limiters struct {
-	logins, callbacks addressLimiter
-	agent, owner      *limit.Limiter
-	actions, filings  map[string]*limit.Limiter
-}
-
-func newLimiters(l Limits) limiters {
-	made := limiters{
-		logins: addressLimiter{l.Logins.limiter()}, callbacks: addressLimiter{l.Callbacks.limiter()},
-		agent: l.Agent.limiter(), owner: l.Owner.limiter(),
-		actions: make(map[string]*limit.Limiter, len(l.Actions)), filings: make(map[string]*limit.Limiter, len(l.Actions)),
-	}
-	for name, rate := range l.Actions {
-		made.actions[name], made.filings[name] = rate.limiter(), rate.limiter()
-	}
-	return made
-}
-
-func (r Rate) or(n int) Rate {
-	if r.N == 0 {
-		r.N = n
-	}
-	return r
-}
-
-func (r Rate) limiter() *limit.Limiter {
-	if r.Per == 0 {
-		r.Per = time.Minute
-	}
-	return limit.New(r.N, r.Per)
-}
-
-type addressLimiter struct{ *limit.Limiter }
-
-func (l addressLimiter) check(step, address string) error {
-	if key := limit.AddressKey(address); key != "" {
-		return limited(step, l.Allow(key))
-	}
-	return nil
-}
-
-// request counts a request of an agent. One that exceeds its own limit does not
-// use up its owner's.
-func (l *limiters) request(s *Session) error {
-	if l.agent != nil {
-		if err := limited("count agent's requests", l.agent.Allow(agentKey(s.Agent))); err != nil {
-			return err
-		}
-	}
-	if l.owner != nil && s.UserID != "" {
-		return limited("count owner's requests", l.owner.Allow(s.UserID))
-	}
-	return nil
-}
-
-func (l *limiters) action(s *Session, name string) error {
-	limiter, who := l.actions[name], s.UserID
-	if limiter == nil {
-		return nil
-	}
-	if who == "" {
-		who = agentKey(s.Agent)
-	}
-	return limited("count actions", limiter.Allow(who))
-}
-
-// A budget counts what comes of one request that needs approval: that it is put
-// before its owner, or performed. That an agent asks again how it stands is neither.
-type budget struct {
-	userID           string
-	filings, actions *limit.Limiter
-	performing       bool
-}
-
-func (l *limiters) budget(s *Session, name string) *budget {
-	return &budget{userID: s.UserID, filings: l.filings[name], actions: l.actions[name]}
-}
-
-func (b *budget) file() error {
-	return limited("count requests for approval", b.filings.Allow(b.userID))
-}
-
-func (b *budget) perform() error {
-	if b.performing {
-		return nil
-	}
-	err := limited("count actions", b.actions.Allow(b.userID))
-	b.performing = err == nil
-	return err
-}
-
-// settle counts an action of which the Approver has not said that it is performed,
-// and does not count one that was refused in the end.
-func (b *budget) settle(err error) error {
-	if err == nil {
-		return b.perform()
-	}
-	if b.performing {
-		b.actions.Return(b.userID)
-	}
-	return err
-}
-
-func limited(step string, wait time.Duration) error {
-	if wait == 0 {
-		return nil
-	}
-	e := fail(problem.Limited, step, "the limit is reached")
-	e.RetryAfter = wait
-	return e
-}
-
-// keepPrivate says that what an agent sees is nobody else's, in no cache.
-func keepPrivate(h http.Header) {
-	values := [...]string{"no-store", "Cookie", ""} // in one place, with room for another Vary
-	h["Cache-Control"] = values[0:1:1]
-	if len(h["Vary"]) == 0 {
-		h["Vary"] = values[1:2:3]
-		return
-	}
-	addVary(h, "Cookie")
-}
-
-func addVary(h http.Header, name string) {
-	for _, have := range h["Vary"] {
-		if strings.EqualFold(have, name) {
-			return
-		}
-	}
-	h["Vary"] = append(h["Vary"], name)
-}
-
 // visitor returns who sends the request. It is found out once per request, however
 // many middlewares ask; before is what the one outside of this one has attached.
 func (rp *RelyingParty) visitor(w http.ResponseWriter, r *http.Request) (v visitor, before *attached, err error) {
@@ -717,92 +570,13 @@ func (rp *RelyingParty) visitor(w http.ResponseWriter, r *http.Request) (v visit
 	case s != nil && errors.Is(err, problem.Paused):
 		return visitor{session: s, paused: true}, nil, nil
 	}
-	return visitor{}, nil, siteError("load session", err)
+	return visitor{}, nil, failure.OfSite("load session", err)
 }
 
-// isAbsent reports whether load has found that there is no session. What the site's
-// code returns is neither of these two, whatever its name.
-func isAbsent(err error) bool { return err == error(errNobody) || err == error(errEnded) }
-
-// errEnded is errNobody where there was a session, which has ended.
-var errEnded = fail(problem.NoSession, "load session", "the session has ended")
-
-// load returns a session that holds in every respect, or errNobody or errEnded. With
-// problem.Paused it returns the session as well, and so it does with errEnded where the
-// session may go on elsewhere.
-func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session, err error) {
-	defer rp.recovered("load session", &err)
-	s, err = rp.sessions.Load(w, r)
-	switch {
-	case errors.Is(err, ErrNoSession):
-		return nil, errNobody
-	case errors.Is(err, ErrSessionEnded):
-		if s != nil && (s.ID == "" || s.Agent.Issuer != rp.config.Issuer) {
-			s = nil
-		}
-		return s, errEnded
-	case err != nil:
-		return nil, err
-	}
-	ctx := r.Context()
-	switch rp.standing(s) {
-	case isOver:
-		return nil, rp.over(w, s)
-	case isElsewhere:
-		return s, errEnded
-	}
-	switch ended, err := rp.revoked(ctx, s); {
-	case err != nil:
-		return nil, err
-	case ended:
-		return nil, rp.over(w, s)
-	}
-	if rp.config.Session.Own != nil {
-		own := *s // the site may have given others the same one
-		s = &own
-	}
-	s.RemoteAddr = rp.clientAddr(r)
-	err = rp.config.Scenario.CheckSession(ctx, s)
-	if s.UserID == "" || s.Access < AccessNone || s.Access > AccessFull { // there is nobody whose data it could have access to
-		s.Access = AccessNone
-	}
-	if s.Access == AccessNone {
-		s.Actions = nil
-	}
-	if err == nil {
-		rp.confirm(s)
-		return s, nil
-	}
-	if reason, ok := reasonOf(err); ok && reason != problem.Paused {
-		return nil, rp.endRefused(w, r, s, reason)
-	}
-	return s, err
-}
-
-// over says that a session does not hold any more. The client keeps its cookie, as
-// one of a session that has ended, until somebody signs out, an agent signs in, or the
-// cookie's Max-Age is over: without it the browser would be the person's again who is
-// signed in there.
-func (rp *RelyingParty) over(w http.ResponseWriter, s *Session) error {
-	if own, ok := rp.sessions.(*storeSessions); ok {
-		own.unset(w) // no fresh cookie for a session that has ended
-	}
-	if s != nil {
-		rp.releaseTokens(s)
-	}
-	return errEnded
-}
-
-// endRefused ends a session that the scenario refuses, so that it stays ended even
-// if the scenario would have it again.
-func (rp *RelyingParty) endRefused(w http.ResponseWriter, r *http.Request, s *Session, why problem.Reason) error {
-	if err := rp.EndSession(r.Context(), s.ID); err != nil {
-		return err
-	}
-	if why != problem.NoSession {
-		rp.record(r, audit.SessionEnded, s, "", &failure{cause: &problem.Error{Reason: why, Step: "check session", RequestID: newRequestID()}})
-	}
-	return rp.over(w, s)
+// look is visitor for who only wants to know, and sets no cookie.
+func (rp *RelyingParty) look(r *http.Request) (visitor, error) {
+	v, _, err := rp.visitor(browser.Nowhere{}, r)
+	return v, err
 }
 
 // readOnly refuses what a session with less than AccessFull to its user's data may
@@ -816,124 +590,43 @@ func (g *guard) readOnly(r *http.Request, s *Session, allowed bool) error {
 		return nil
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead && !allowed {
-		return fail(problem.ReadOnly, step, "%s refused: the session may read, and %s is not GET or HEAD; "+
+		return failure.New(problem.ReadOnly, step, "%s refused: the session may read, and %s is not GET or HEAD; "+
 			"where the route has RequireAction or RequireApproval, put that outside of %[1]s", g.name, answer.Token(r.Method))
 	}
 	if len(r.Header["Upgrade"]) > 0 || r.Method == http.MethodConnect { // Get would see the first of several lines, and libraries read them all
-		return fail(problem.ReadOnly, step, "%s refused: the session may read, and not upgrade the connection", g.name)
+		return failure.New(problem.ReadOnly, step, "%s refused: the session may read, and not upgrade the connection", g.name)
 	}
 	return nil
 }
 
 // refuse answers a request that the middleware does not let through.
 func (rp *RelyingParty) refuse(w http.ResponseWriter, r *http.Request, s *Session, action string, err error) {
-	if rp.refuseNobody(w, r, err) {
+	_, human := HumanFromContext(r.Context())
+	if err == error(errNobody) && !human && rp.refuser.Nobody(w, r) {
 		return
 	}
-	e := asFailure(err)
-	if target := rp.signInPage(r, e); target != "" && isPageLoad(r) {
-		redirect(w, target)
+	f, who := failure.As(err), rp.asVisitor(r)
+	if rp.refuser.Lead(w, r, f, who) {
 		return
 	}
-	e.RequestID, e.action = newRequestID(), action
-	switch e.Reason {
+	f.RequestID, f.Action = failure.NewRequestID(), action
+	switch f.Reason {
 	case problem.NoSession, problem.HumanRequired, reasons.AgentRequired: // no agent was there to be denied anything
 	case problem.ApprovalPending:
-		rp.record(r, audit.ActionPending, s, action, e)
+		rp.record(r, audit.ActionPending, s, action, f)
 	default:
-		rp.record(r, audit.PermissionDenied, s, action, e)
+		rp.record(r, audit.PermissionDenied, s, action, f)
 	}
-	rp.answer(w, r, e)
+	rp.refuser.Refuse(w, r, f, who)
 }
 
-// signInPage returns where a stranger signs in, and comes back from: the site's own
-// page if there is one, else LoginHandler for an agent. It is empty for whoever is
-// signed in already, and on the site's page itself.
-func (rp *RelyingParty) signInPage(r *http.Request, e *failure) string {
-	if _, human := HumanFromContext(r.Context()); human || e.stay || e.Reason != problem.NoSession && e.Reason != problem.HumanRequired {
-		return ""
-	}
-	switch own := rp.config.SignInPath; {
-	case own != "" && browser.Path(r) == own:
-		return ""
-	case own != "":
-		return own + "?return_to=" + url.QueryEscape(rp.backFrom(r, e))
-	case e.Reason == problem.HumanRequired || rp.config.RequirePOST:
-		return ""
-	}
-	if back := rp.returnFrom(r, e); back != "" {
-		return rp.config.Paths.Login + "?return_to=" + url.QueryEscape(back)
-	}
-	return rp.config.Paths.Login
-}
-
-// backFrom is where to land after what a refusal leads to: on the page that was
-// refused, if it can be shown by a GET.
-func (rp *RelyingParty) backFrom(r *http.Request, e *failure) string {
-	if r.Method == http.MethodGet {
-		return rp.returnTarget(browser.Target(r))
-	}
-	return cmp.Or(e.Back, browser.Back(r), rp.config.ReturnTo)
-}
-
-// refuseNobody gives the answer that was prepared, if the request is one of a
-// program that has not signed in. Each agent begins as one, and so does whoever
-// floods the site. It is what answer would write, but for the request's ID.
-func (rp *RelyingParty) refuseNobody(w http.ResponseWriter, r *http.Request, err error) bool {
-	if err != error(errNobody) || rp.config.ErrorHandler != nil || wantsPage(r) {
-		return false
-	}
-	if _, human := HumanFromContext(r.Context()); human {
-		return false
-	}
-	rp.demandSignIn(w.Header())
-	rp.nobody.Write(w, newRequestID())
-	return true
-}
-
-// demandSignIn sets the challenge that RFC 9110 section 15.5.2 demands of status
-// 401, and where to sign in.
-func (rp *RelyingParty) demandSignIn(h http.Header) {
-	addVary(h, "Accept")
-	h["Www-Authenticate"] = []string{rp.challenge}
-	h["Link"] = append(h["Link"], rp.links...)
-}
-
-// isPageLoad reports whether a browser is showing a page, which it can show a
-// sign-in page instead of.
-func isPageLoad(r *http.Request) bool {
-	if r.Method != http.MethodGet || len(r.Header["Upgrade"]) > 0 || !wantsPage(r) {
-		return false
-	}
-	mode := r.Header.Get("Sec-Fetch-Mode")
-	return mode == "" || mode == "navigate"
-}
-
-// wantsPage reports whether the client is a browser that wants HTML. A program
-// that says nothing gets JSON.
-func wantsPage(r *http.Request) bool { return answer.WantsHTML(r.Header["Accept"]) }
-
-// protect calls f, which calls code of the site.
-func (rp *RelyingParty) protect(step string, f func() error) (err error) {
-	defer rp.recovered(step, &err)
-	return f()
-}
-
-// recovered, deferred, turns a panic of the site's code into an error: a doubt
-// about who is signed in must never let a request through, and an agent is to be
-// told. http.ErrAbortHandler is no exception: some of this is called from
-// goroutines, where that panic ends the process like any other.
-func (rp *RelyingParty) recovered(step string, err *error) {
-	if p := recover(); p != nil {
-		logPanic(rp.config.Logger, step, p, debug.Stack())
-		*err = siteError(step, errors.New("panic"))
-	}
-}
-
-// logPanic logs what code of the site panicked with: its type, as the value may
-// hold a secret.
-func logPanic(l *slog.Logger, step string, value any, stack []byte) {
-	l.Error("authagent: panic", "step", step, "panic", fmt.Sprintf("%T", value), "stack", string(stack))
+// asVisitor is who sends a request, for what answers it.
+func (rp *RelyingParty) asVisitor(r *http.Request) answer.Visitor {
+	_, human := HumanFromContext(r.Context())
+	return answer.Visitor{Human: human, IsAgent: func() bool {
+		v, err := rp.look(r)
+		return err == nil && (v.session != nil || v.ended || rp.another(r))
+	}}
 }
 
 // ServeError answers a request with an error as this package answers its own: a
@@ -942,286 +635,79 @@ func logPanic(l *slog.Logger, step string, value any, stack []byte) {
 // that is neither an [problem.Error] nor a [problem.Reason] is a fault of the site.
 func (rp *RelyingParty) ServeError(w http.ResponseWriter, r *http.Request, err error) {
 	answer.Protect(w.Header())
-	v, _, _ := rp.visitor(headerSink{}, r)
+	v, _ := rp.look(r)
 	rp.refuse(w, r, v.session, "", err)
 }
 
-// answer answers a request that was refused, in one place for the whole package.
-func (rp *RelyingParty) answer(w http.ResponseWriter, r *http.Request, e *failure) {
-	h := w.Header()
-	addVary(h, "Accept")
-	if e.RetryAfter > 0 {
-		h.Set("Retry-After", strconv.Itoa(int((e.RetryAfter+time.Second-1)/time.Second)))
-	}
-	if e.location != "" {
-		h.Set("Location", e.location)
-	}
-	switch status := e.Status(); {
-	case e.Reason == problem.HumanRequired: // RFC 9110 section 15.5.2 demands a challenge, and no agent is to try
-		h.Set("WWW-Authenticate", "Human")
-	case status == http.StatusUnauthorized:
-		rp.demandSignIn(h)
-	case status == http.StatusForbidden:
-		h["Link"] = append(h["Link"], rp.links...)
-	}
-	if _, human := HumanFromContext(r.Context()); !human || e.Reason == reasons.AgentRequired { // others who are signed in as a human are not to sign in as an agent
-		e.signpost = rp.signpost
-	}
-	switch {
-	case rp.config.ErrorHandler != nil && rp.config.ErrorHandler(w, r, e.cause):
-	case wantsPage(r):
-		rp.showPage(w, answer.Refused, rp.refusalPage(r, e))
-	default:
-		answer.WriteProblem(w, e.problem())
-	}
-}
-
-func (rp *RelyingParty) refusalPage(r *http.Request, e *failure) Page {
-	p := Page{
-		Title: e.Title(), Detail: e.Detail(), Status: e.Status(), Code: string(e.Reason), RequestID: e.RequestID,
-		Retry: e.RetryAfter > 0, Home: cmp.Or(e.Back, browser.Back(r), rp.config.ReturnTo), Field: e.Field, SignOut: rp.signOut(r, e),
-	}
-	if e.problem().SignIn != "" {
-		p.Button = rp.signpost.OwnButton(rp.returnFrom(r, e))
-	}
-	if rp.config.SignInPath != "" {
-		p.SignIn = rp.signInPage(r, e)
-	}
-	return p
-}
-
-// showPage answers with a page. A mistake in the site's template is for its log.
-func (rp *RelyingParty) showPage(w http.ResponseWriter, name string, p Page) {
-	if err := rp.pages.Write(w, name, p.Status, p); err != nil {
-		rp.config.Logger.Error("authagent: page failed", "page", name, "error", err)
-	}
-}
-
-// returnFrom is where to land after signing in from the page that a refusal is
-// answered with: where the agent wanted to be, if it can be there by a GET.
-func (rp *RelyingParty) returnFrom(r *http.Request, e *failure) string {
-	if e.Reason != problem.NoSession && e.Reason != reasons.AgentRequired || r.Method != http.MethodGet {
-		return ""
-	}
-	if back := rp.returnTarget(browser.Target(r)); back != rp.config.ReturnTo {
-		return back
-	}
-	return ""
-}
-
-// signOut returns where a person who meets an agent's session in their own
-// browser can end it, and come back as themselves; empty if that is not what is
-// in the way.
-func (rp *RelyingParty) signOut(r *http.Request, e *failure) string {
-	if e.Reason != problem.AgentForbidden {
-		return ""
-	}
-	v, _, err := rp.visitor(headerSink{}, r)
-	if err != nil || v.session == nil && !v.ended && !rp.another(r) {
-		return ""
-	}
-	return rp.config.Paths.Logout + "?return_to=" + url.QueryEscape(rp.backFrom(r, e))
-}
-
 // record puts an event into the log and into the audit trail.
-func (rp *RelyingParty) record(r *http.Request, name audit.Name, s *Session, action string, e *failure) {
-	level := levelOf(name, e)
-	if rp.config.Audit == nil && !rp.config.Logger.Enabled(r.Context(), level) {
-		return // before what is nobody's to read is put together
-	}
-	human, _ := HumanFromContext(r.Context())
-	rp.emit(r.Context(), audit.Event{
-		Name: name, Method: answer.Token(r.Method), Route: r.Pattern, RemoteAddr: rp.clientAddr(r), HumanID: human, Action: action,
-	}, s, e)
-}
-
-// levelOf is the level at which an event is logged.
-func levelOf(name audit.Name, e *failure) slog.Level {
-	switch {
-	case name == audit.LoginStarted:
-		return slog.LevelDebug
-	case e != nil && e.Fault() != problem.Agent && e.Reason != problem.Paused: // of agents at fault there are many, and a pause is what the site wants
-		return slog.LevelError
-	}
-	return slog.LevelInfo
-}
-
-// emit is record for what need not belong to a request.
-func (rp *RelyingParty) emit(ctx context.Context, event audit.Event, s *Session, e *failure) {
-	event.Time, event.Issuer, event.Count = time.Now().UTC(), rp.config.Issuer, 1
-	if event.Outcome == "" {
-		event.Outcome = e.outcome()
-	}
-	if s != nil {
-		event = withSession(event, s)
-	}
-	if e != nil {
-		event.RequestID, event.Reason, event.Detail = e.RequestID, e.Reason, e.Error()
-		if s == nil {
-			event.Agent = e.agent
-		}
-	}
-	ctx = context.WithoutCancel(ctx)
-	if level := levelOf(event.Name, e); rp.config.Logger.Enabled(ctx, level) {
-		rp.config.Logger.LogAttrs(ctx, level, "authagent: "+string(event.Name), event.LogValue().Group()...)
-	}
-	if rp.config.Audit == nil || isRefusal(event) && rp.refusals.Count(kindOf(event), event) {
+func (rp *RelyingParty) record(r *http.Request, name audit.Name, s *Session, action string, f *failure.Failure) {
+	if !rp.trail.Wants(r.Context(), name, f) {
 		return
 	}
-	rp.audit.Deliver(delivery{ctx, event})
+	human, _ := HumanFromContext(r.Context())
+	event := audit.Event{Name: name, Method: answer.Token(r.Method), Route: r.Pattern, RemoteAddr: rp.clientAddr(r), HumanID: human, Action: action}
+	rp.trail.Record(r.Context(), withSession(event, s), f)
 }
 
-// isRefusal reports whether e is one of the events of which a client can cause as
-// many as it sends requests.
-func isRefusal(e audit.Event) bool {
-	return (e.Name == audit.LoginFailed || e.Name == audit.PermissionDenied) && (e.Outcome == audit.Refused || e.Outcome == audit.Failed)
+// A Rate is how often something may happen: N times in each Per, and as many at
+// once. The zero value stands for the default; with a negative N nothing is limited.
+type Rate struct {
+	N   int
+	Per time.Duration // the default is a minute
 }
 
-// kindOf has the fields that refusals have in common which are counted together.
-func kindOf(e audit.Event) audit.Event {
-	kind := audit.Event{
-		Name: e.Name, Reason: e.Reason, Route: e.Route, Action: e.Action,
-		Agent: e.Agent, UserID: e.UserID, HumanID: e.HumanID, GrantID: e.GrantID, Scenario: e.Scenario,
-	}
-	if e.Agent == (Agent{}) {
-		kind.RemoteAddr = limit.Network(e.RemoteAddr)
-	}
-	return kind
+// Limits bound what is done in a time. They are counted in the memory of each
+// process; who exceeds one is answered with status 429 and Retry-After.
+type Limits struct {
+	// Logins and Callbacks are for each client address, IPv6 by its /64 network.
+	// The defaults are 10 and 20 a minute. Addresses that are not public are not
+	// limited: they are a proxy's, which would share one budget among all
+	// clients. Behind a proxy, set ClientAddr.
+	Logins, Callbacks Rate
+
+	// Agent is for the requests of each agent, and Owner for those of all agents
+	// of an account together: one agent can use that up for the others, unless
+	// Agent is lower. The default is no limit.
+	Agent, Owner Rate
+
+	// Actions is for each action of that name by each owner's agents together, see
+	// RelyingParty.RequireAction. Behind RelyingParty.RequireApproval it is for what is put
+	// before an owner, and as much again for what is performed; that an agent asks how
+	// its request stands does not count. The default is no limit.
+	Actions map[string]Rate
 }
 
-// deliverCounted passes on n refusals of a kind as one event.
-func (rp *RelyingParty) deliverCounted(last audit.Event, n int) {
-	last.Time, last.Count = time.Now().UTC(), n
-	rp.audit.Add(delivery{context.Background(), last})
+func (r Rate) check(bad *settings.Problems, setting string) {
+	if !limit.Rate(r).Good() {
+		bad.Add(setting, "has to be a number of times in a period")
+	}
 }
 
-// withSession fills in whose event it is.
-func withSession(e audit.Event, s *Session) audit.Event {
-	e.SessionID, e.Agent, e.UserID = s.ID, s.Agent, s.UserID
-	e.Scenario, e.ProfileID, e.GrantID, e.Access = s.Scenario, s.ProfileID, s.GrantID, s.Access.String()
-	return e
-}
-
-// delivery is an event on its way to Config.Audit.
-type delivery struct {
-	ctx   context.Context
-	event audit.Event
-}
-
-func (rp *RelyingParty) deliver(d delivery) { rp.config.Audit(d.ctx, d.event) }
-
-// A failure is an error of a request and what answering it needs beside.
-type failure struct {
-	*cause
-	agent    Agent          // who it was, once that is established
-	signpost *signpost.Site // where to sign in, once the error is answered
-	action   string         // what was to be done
-	location string         // where to look at how it stands
-	stay     bool           // a human is signed in, whom the sign-in page would send straight back
-}
-
-type cause = problem.Error
-
-// Unwrap returns the error that the site gets.
-func (f *failure) Unwrap() error { return f.cause }
-
-// outcome is what an event with this error has come to; nil is no error.
-func (f *failure) outcome() string {
-	switch {
-	case f == nil:
-		return audit.OK
-	case f.Reason == problem.ApprovalPending:
-		return audit.Pending
-	case f.Fault() == problem.Agent:
-		return audit.Refused
-	}
-	return audit.Failed
-}
-
-// problem is what a program is told.
-func (f *failure) problem() answer.Problem {
-	row := reasons.Of(string(f.Reason))
-	p := answer.Problem{
-		Status: row.Status, Title: row.Title, Detail: row.Detail, Code: row.Code, RequestID: f.RequestID,
-		Retry: f.RetryAfter > 0, Action: f.action, Approval: f.location, Field: f.Field,
-	}
-	if f.Reason == problem.ReadOnly {
-		p.Allowed = signpost.ReadMethods()
-	}
-	if f.signpost == nil {
-		return p
-	}
-	p.Type = f.signpost.ProblemType(row.Code)
-	if f.Reason == problem.HumanRequired {
-		return p
-	}
-	if p.Status == http.StatusUnauthorized {
-		p.Issuer = f.signpost.Issuer
-	}
-	if p.Status == http.StatusUnauthorized || row.Has(reasons.Again) {
-		p.SignIn = f.signpost.LoginURL()
-		if f.signpost.POST {
-			p.SignInMethod = http.MethodPost
+func (l Limits) check(bad *settings.Problems) {
+	l.Logins.check(bad, "Limits.Logins")
+	l.Callbacks.check(bad, "Limits.Callbacks")
+	l.Agent.check(bad, "Limits.Agent")
+	l.Owner.check(bad, "Limits.Owner")
+	for _, name := range slices.Sorted(maps.Keys(l.Actions)) {
+		if !wiring.AreNames(name) {
+			bad.Add("Limits.Actions", "%q is not the name of an action", name)
 		}
+		l.Actions[name].check(bad, "Limits.Actions["+name+"]")
 	}
-	return p
 }
 
-func fail(reason problem.Reason, step, format string, args ...any) *problem.Error {
-	e := &problem.Error{Reason: reason, Step: step}
-	if len(args) == 0 {
-		e.Err = errors.New(format)
-	} else {
-		e.Err = fmt.Errorf(format, args...)
-	}
-	if reasons.Of(string(reason)).Has(reasons.Retry) {
-		e.RetryAfter = retryAfter
-	}
-	return e
+func (l Limits) withDefaults() Limits {
+	l.Logins, l.Callbacks = Rate(limit.Rate(l.Logins).Or(10)), Rate(limit.Rate(l.Callbacks).Or(20))
+	return l
 }
 
-// retryAfter is when a client is told to try again where nothing else is known.
-const retryAfter = 5 * time.Second
-
-// siteError is the error of something that the site provides: what it says if it
-// is a reason, and a fault of the site if it is not. So is what a store says to this
-// package, such as ErrNotFound, wherever it gets to: a store decides nothing.
-func siteError(step string, err error) error {
-	if err == nil {
-		return nil
+func (l Limits) rates() limit.Rates {
+	rates := limit.Rates{
+		Logins: limit.Rate(l.Logins), Callbacks: limit.Rate(l.Callbacks), Agent: limit.Rate(l.Agent), Owner: limit.Rate(l.Owner),
+		Actions: make(map[string]limit.Rate, len(l.Actions)),
 	}
-	var e *problem.Error
-	if errors.As(err, &e) {
-		return err
+	for name, rate := range l.Actions {
+		rates.Actions[name] = limit.Rate(rate)
 	}
-	if reason, ok := reasonOf(err); ok {
-		e := &problem.Error{Reason: reason, Step: step, Err: err}
-		if reasons.Of(string(reason)).Has(reasons.Retry) {
-			e.RetryAfter = retryAfter
-		}
-		return e
-	}
-	return &problem.Error{Reason: problem.StoreFailed, Step: step, Err: err, RetryAfter: retryAfter}
-}
-
-func reasonOf(err error) (problem.Reason, bool) {
-	var e *problem.Error
-	if errors.As(err, &e) {
-		return e.Reason, e.Fault() == problem.Agent
-	}
-	var reason problem.Reason
-	return reason, errors.As(err, &reason)
-}
-
-// asFailure returns err as a failure of this request alone: a site may return one
-// and the same error from many.
-func asFailure(err error) *failure {
-	f := new(failure)
-	if !errors.As(err, &f) {
-		f = &failure{cause: &problem.Error{Reason: problem.StoreFailed, Step: "handle request"}}
-		errors.As(siteError("handle request", err), &f.cause)
-	}
-	own, cause := *f, *f.cause
-	own.cause = &cause
-	return &own
+	return rates
 }

@@ -17,8 +17,12 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent/internal/browser"
+	"github.com/authagent-go/authagent/internal/failure"
+	"github.com/authagent-go/authagent/internal/identity"
+	"github.com/authagent-go/authagent/internal/memory"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/seal"
+	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/internal/wire"
 )
 
@@ -135,9 +139,9 @@ func (rp *RelyingParty) authorizationRequest(ctx context.Context) (*authorizatio
 	m, err := rp.server.Get(ctx)
 	switch {
 	case errors.Is(err, wire.ErrPanic):
-		return nil, serverError("read metadata", err)
+		return nil, failure.OfServer("read metadata", err)
 	case err != nil:
-		return nil, fail(reasons.ServerNotReady, "read metadata", "%w", err)
+		return nil, failure.New(reasons.ServerNotReady, "read metadata", "%w", err)
 	}
 	if have := rp.request.Load(); have != nil && have.metadata == m {
 		return have, nil
@@ -152,7 +156,7 @@ func (rp *RelyingParty) authorizationRequest(ctx context.Context) (*authorizatio
 func (rp *RelyingParty) newAuthorizationRequest(m *wire.Metadata) (*authorizationRequest, error) {
 	endpoint, err := url.Parse(m.Authorization)
 	if err != nil {
-		return nil, fail(reasons.ServerNotReady, "read metadata", "the authorization endpoint is not a URL")
+		return nil, failure.New(reasons.ServerNotReady, "read metadata", "the authorization endpoint is not a URL")
 	}
 	query := endpoint.Query() // RFC 6749 section 3.1: a query it has is kept
 	query.Set("response_type", "code")
@@ -250,14 +254,14 @@ func (p *pendingLogins) makeRoom(w http.ResponseWriter, r *http.Request, size in
 // take returns the login that this browser began with this state.
 func (p *pendingLogins) take(r *http.Request, state string) (*login, error) {
 	if len(state) != stateLength {
-		return nil, fail(reasons.StateMismatch, "match state", "state is missing or not one of ours")
+		return nil, failure.New(reasons.StateMismatch, "match state", "state is missing or not one of ours")
 	}
 	l, err := p.open(r, p.prefix+state[:loginIDLength])
 	if err != nil {
 		return nil, err
 	}
 	if subtle.ConstantTimeCompare([]byte(l.State), []byte(state)) != 1 {
-		return nil, fail(reasons.StateMismatch, "match state", "state is another than the one this browser was given")
+		return nil, failure.New(reasons.StateMismatch, "match state", "state is another than the one this browser was given")
 	}
 	return l, nil
 }
@@ -267,7 +271,7 @@ func (p *pendingLogins) take(r *http.Request, state string) (*login, error) {
 func (p *pendingLogins) open(r *http.Request, name string) (*login, error) {
 	sealed, n := browser.Cookie(r, name)
 	if n != 1 {
-		return nil, fail(reasons.StateMismatch, "match state", "this browser has no pending login of that state")
+		return nil, failure.New(reasons.StateMismatch, "match state", "this browser has no pending login of that state")
 	}
 	return p.unseal(sealed, name)
 }
@@ -275,7 +279,7 @@ func (p *pendingLogins) open(r *http.Request, name string) (*login, error) {
 func (p *pendingLogins) unseal(sealed, name string) (*login, error) {
 	value, err := p.box.Open(sealed, name)
 	if err != nil {
-		return nil, fail(reasons.StateMismatch, "match state", "the pending login does not open")
+		return nil, failure.New(reasons.StateMismatch, "match state", "the pending login does not open")
 	}
 	// A field is added at the end, which older instances do not read. A value that
 	// they cannot read begins with a negative number, and is left where it is.
@@ -286,7 +290,7 @@ func (p *pendingLogins) unseal(sealed, name string) (*login, error) {
 		*field = fields.String()
 	}
 	if fields.Err() != nil || began < 0 || len(l.State) < loginIDLength {
-		return nil, fail(reasons.StateMismatch, "match state", "the pending login is of another version")
+		return nil, failure.New(reasons.StateMismatch, "match state", "the pending login is of another version")
 	}
 	return l, nil
 }
@@ -296,4 +300,183 @@ func (p *pendingLogins) drop(w http.ResponseWriter, l *login) { p.dropNamed(w, p
 
 func (p *pendingLogins) dropNamed(w http.ResponseWriter, name string) {
 	browser.AddCookie(w, name+"="+p.deleted)
+}
+
+// Endpoints are the addresses of an authorization server. An empty one is not pinned.
+type Endpoints struct {
+	Authorization, Token, UserInfo, Introspection, Revocation, JWKS string
+}
+
+// Provider is how an authorization server is spoken to. With the zero value, that is
+// found out from its metadata, or learned without risking a code.
+type Provider struct {
+	// ClientSecretFunc replaces Config.ClientSecret, for a secret that changes while
+	// the site runs. It is called for each request to the server, has to be quick, and
+	// is safe for concurrent use. An error fails what is being done, before
+	// anything is used up, as a fault of the site.
+	ClientSecretFunc func(context.Context) (string, error)
+
+	// Scopes replaces the scopes that the scenario asks for.
+	Scopes []string
+
+	// Endpoints pins endpoints, instead of asking the server. With the first two
+	// set the server is not asked at all.
+	Endpoints Endpoints
+
+	// EndpointOrigins are the origins ("https://login.example") that the server's
+	// endpoints may have beside its issuer's. The case of the host, and a port that is
+	// the scheme's own, make no difference.
+	EndpointOrigins []string
+
+	// TokenEncoding pins how the bodies of requests to the server are written:
+	// "application/json", as the published Auth Agent server demands, or
+	// "application/x-www-form-urlencoded", as RFC 6749 demands. By default it is learned.
+	TokenEncoding string
+
+	// ClientAuth pins how the site proves itself to the server with its secret:
+	// "client_secret_post" or "client_secret_basic" (RFC 7591 section 2). By default
+	// it is what the server's metadata offers; where that is both ways, it is
+	// learned with a code that was made up, before a real one is at stake.
+	ClientAuth string
+
+	// SubjectIsUser says that the issuer's tokens follow RFC 8693: sub is the
+	// user and act.sub the agent. At Auth Agent sub is the agent. A token of the
+	// other shape is refused.
+	SubjectIsUser bool
+
+	// TokenKey is the secret with which the server signs access tokens (HS256),
+	// for a site that runs its own server. With it, the signature is verified. An
+	// id_token that is signed with HS256 is verified with it as well; most OpenID
+	// Connect providers sign those with the client secret. At least 32 bytes.
+	TokenKey []byte
+
+	// Introspect asks the server about each access token at sign-in, even where
+	// the token speaks for itself.
+	Introspect bool
+
+	// HTTPClient sends the requests to the server. It is copied, not changed;
+	// redirects, cookies and long waits are ruled out in the copy. The default
+	// keeps enough idle connections for a busy site. A panic of its Transport fails
+	// the request as a fault of the site. A panic of a function that an
+	// http.Transport calls in a goroutine of its own, such as DialContext, cannot be
+	// recovered and ends the process.
+	HTTPClient *http.Client
+}
+
+func (p Provider) check(bad *settings.Problems, dev bool) {
+	bad.Scopes("Provider.Scopes", p.Scopes)
+	bad.Endpoints("Provider.Endpoints", p.Endpoints.pins(), dev)
+	bad.Origins("Provider.EndpointOrigins", p.EndpointOrigins, dev)
+	bad.TokenEndpoint("Provider.TokenEncoding", p.TokenEncoding, "Provider.ClientAuth", p.ClientAuth)
+	bad.Key("Provider.TokenKey", p.TokenKey)
+}
+
+// pins are the endpoints as metadata that has no others.
+func (e Endpoints) pins() wire.Metadata {
+	return wire.Metadata{
+		Authorization: e.Authorization, Token: e.Token, UserInfo: e.UserInfo,
+		Introspection: e.Introspection, Revocation: e.Revocation, JWKS: e.JWKS,
+	}
+}
+
+// newServer returns the authorization server as the site speaks to it.
+func (rp *RelyingParty) newServer(dev bool) *wire.Server {
+	c := rp.config
+	encoding, _ := settings.Encoding(c.Provider.TokenEncoding)
+	auth, _ := settings.Auth(c.Provider.ClientAuth)
+	client := wire.NewClient(c.Provider.HTTPClient, func(value any, stack []byte) { rp.panics.Log("send request to server", value, stack) })
+	source := wire.NewSource(client, wire.Settings{Issuer: c.Issuer, Origins: c.Provider.EndpointOrigins, Dev: dev, Pins: c.Provider.Endpoints.pins()})
+	return wire.NewServer(client, source, wire.Registration{
+		ID: c.ClientID, Secret: rp.clientSecret, RedirectURL: c.RedirectURL, Encoding: encoding, Auth: auth,
+	})
+}
+
+func (rp *RelyingParty) clientSecret(ctx context.Context) (secret string, err error) {
+	if rp.config.Provider.ClientSecretFunc == nil {
+		return rp.config.ClientSecret, nil
+	}
+	err = rp.panics.Protect("client secret", func() error {
+		secret, err = rp.config.Provider.ClientSecretFunc(ctx)
+		return err
+	})
+	return secret, err
+}
+
+// use makes a login usable once, in time. A response without a code can sign nobody
+// in: whoever floods the site with those takes no room from the others.
+func (rp *RelyingParty) use(ctx context.Context, l *login, code bool) error {
+	until := l.StartedAt.Add(loginTTL)
+	if now := time.Now(); now.After(until) || l.StartedAt.After(now.Add(clockSkew)) {
+		return failure.New(reasons.StateExpired, "use state", "the login began more than %v ago", loginTTL)
+	}
+	sum := sha256.Sum256([]byte(l.State)) // a store has no use for the state itself
+	id := base64.RawURLEncoding.EncodeToString(sum[:16])
+	first, err := rp.useShared(ctx, id, until.Add(clockSkew))
+	if first && err == nil {
+		first, err = rp.useHere(ctx, id, until.Add(time.Minute), code) // our own clock may be set back a little
+	}
+	switch {
+	case errors.Is(err, memory.ErrFull):
+		return failure.New(reasons.Overloaded, "use state", "%w", err)
+	case err != nil:
+		return failure.OfSite("use state", err)
+	case !first:
+		return failure.New(reasons.StateUsed, "use state", "the login has been finished")
+	}
+	return nil
+}
+
+// useShared uses a state at all instances. It comes before useHere: a store that
+// fails has used nothing up, so that the agent can come again.
+func (rp *RelyingParty) useShared(ctx context.Context, id string, until time.Time) (first bool, err error) {
+	if rp.config.States == nil {
+		return true, nil
+	}
+	err = rp.panics.Protect("use state", func() error {
+		first, err = rp.config.States.UseState(ctx, id, until)
+		return err
+	})
+	return first, err
+}
+
+// useHere uses a state in this process. Where a shared store has let it pass, there
+// may be no room for it here.
+func (rp *RelyingParty) useHere(ctx context.Context, id string, until time.Time, code bool) (first bool, err error) {
+	if !code {
+		return rp.used.UseSpare(id, until), nil
+	}
+	first, err = rp.used.UseState(ctx, id, until)
+	if errors.Is(err, memory.ErrFull) && rp.config.States != nil {
+		return true, nil
+	}
+	return first, err
+}
+
+// exchange redeems the code that answers a login, sending one request whatever
+// comes back.
+func (rp *RelyingParty) exchange(ctx context.Context, code string, l *login) (*wire.Token, error) {
+	t, err := rp.server.Exchange(ctx, code, l.Verifier, rp.config.RedirectURL)
+	return t, failure.OfServer("exchange code", err)
+}
+
+// identify verifies whom a token that was just issued speaks of: by its
+// id_token, by its own claims, or by introspection. The login is the one whose
+// code was exchanged for it.
+func (rp *RelyingParty) identify(ctx context.Context, issued *wire.Token, l *login) (*SignIn, error) {
+	nonce := ""
+	if slices.Contains(rp.config.Provider.Scopes, "openid") {
+		nonce = l.Nonce
+	}
+	var id *identity.Identity
+	fresh, err := rp.server.Confirm(ctx, issued, func(t *wire.Token) (err error) {
+		id, err = rp.identity.Establish(ctx, rp.server, t, nonce)
+		return err
+	})
+	if err != nil {
+		return nil, failure.OfServer("establish identity", err)
+	}
+	return &SignIn{
+		Agent: Agent{Issuer: rp.config.Issuer, ID: id.Agent}, Model: id.Model,
+		rp: rp, identity: id.Subject, token: fresh, refreshed: fresh != issued,
+	}, nil
 }

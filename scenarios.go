@@ -9,6 +9,7 @@ import (
 
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/claims"
+	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/wire"
 	"github.com/authagent-go/authagent/problem"
@@ -150,7 +151,7 @@ func (s *ruled) admit(ctx context.Context, in *SignIn) error {
 		case err != nil:
 			return "", err
 		case owner.Email == "":
-			return "", fail(problem.Blocked, "read e-mail address", "the server gives no plain address of which rules could say whether its domain is let in")
+			return "", failure.New(problem.Blocked, "read e-mail address", "the server gives no plain address of which rules could say whether its domain is let in")
 		}
 		return owner.Email, nil
 	})
@@ -247,10 +248,10 @@ func (in *SignIn) UserInfo(ctx context.Context) (*UserInfo, error) {
 		in.refreshed = true
 	}
 	if err != nil {
-		return nil, serverError("ask userinfo", err)
+		return nil, failure.OfServer("ask userinfo", err)
 	}
 	if raw.Subject != in.identity {
-		return nil, fail(reasons.IdentityMismatch, "compare subjects", "userinfo speaks of another subject than the token")
+		return nil, failure.New(reasons.IdentityMismatch, "compare subjects", "userinfo speaks of another subject than the token")
 	}
 	in.userinfo = newUserInfo(raw)
 	in.unverified = raw.Verified != nil && !*raw.Verified
@@ -511,18 +512,18 @@ func (rp *RelyingParty) ForgetUser(ctx context.Context, humanID, userID string) 
 // forget has the scenario forget, and ends the sessions after it, so that none begins
 // in between.
 func (rp *RelyingParty) forget(ctx context.Context, event audit.Event, from func(Forgetter) error, end func() error) error {
-	rp.refusals.Flush() // lest Audit hears of who is forgotten a minute from now
+	rp.trail.Flush() // lest Audit hears of who is forgotten a minute from now
 	err := fmt.Errorf("the scenario is no Forgetter: %w", errors.ErrUnsupported)
 	if f, ok := scenarioAs[Forgetter](rp.config.Scenario); ok {
-		err = rp.protect("forget", func() error { return from(f) })
+		err = rp.panics.Protect("forget", func() error { return from(f) })
 	}
-	err = siteError("forget", errors.Join(err, end()))
-	var e *failure
+	err = failure.OfSite("forget", errors.Join(err, end()))
+	var e *failure.Failure
 	if err != nil {
-		e = asFailure(err)
-		e.agent = event.Agent
+		e = failure.As(err)
+		e.Agent = event.Agent
 	}
-	rp.emit(ctx, event, nil, e)
+	rp.trail.Record(ctx, event, e)
 	return err
 }
 
@@ -600,12 +601,12 @@ func (s *contextualProfile) SignIn(ctx context.Context, in *SignIn) (Principal, 
 		err = errNoProfileID
 	}
 	if err != nil {
-		return Principal{}, siteError("find or create profile", err)
+		return Principal{}, failure.OfSite("find or create profile", err)
 	}
 	// The link is the profile's, not the address's: an address that has changed
 	// at the server must not carry the agent over into another account.
 	if profile.UserID != link.UserID {
-		return Principal{}, fail(problem.LinkRefused, "find profile", "the agent's profile is linked to another account")
+		return Principal{}, failure.New(problem.LinkRefused, "find profile", "the agent's profile is linked to another account")
 	}
 	link.ProfileID = profile.ID
 	return link, nil
@@ -657,7 +658,7 @@ func (s *freshProfile) SignIn(ctx context.Context, in *SignIn) (Principal, error
 		err = errNoProfileID
 	}
 	if err != nil {
-		return Principal{}, siteError("find or create profile", err)
+		return Principal{}, failure.OfSite("find or create profile", err)
 	}
 	return Principal{ProfileID: profile.ID, Access: AccessNone}, nil
 }
@@ -718,14 +719,14 @@ func (s *accounts) check() error {
 // enter returns the account that the agent may enter, and with what access.
 func (s *accounts) enter(ctx context.Context, in *SignIn, create bool) (Principal, *UserInfo, error) {
 	if !in.hasScope("email") {
-		return Principal{}, nil, fail(reasons.InsufficientScope, "read scope", "the server did not grant the email scope")
+		return Principal{}, nil, failure.New(reasons.InsufficientScope, "read scope", "the server did not grant the email scope")
 	}
 	owner, err := in.UserInfo(ctx)
 	if err != nil {
 		return Principal{}, nil, err
 	}
 	if in.unverified {
-		return Principal{}, nil, fail(problem.NoAccount, "find account", "the server says that the address is not verified")
+		return Principal{}, nil, failure.New(problem.NoAccount, "find account", "the server says that the address is not verified")
 	}
 	user, why, err := s.find(ctx, in.Agent, owner.Email)
 	if err != nil {
@@ -741,10 +742,10 @@ func (s *accounts) enter(ctx context.Context, in *SignIn, create bool) (Principa
 	case err == nil && link.UserID == "":
 		err = errors.New("the link policy returned no account")
 	case user == nil && errors.Is(err, problem.NoAccount):
-		err = fail(problem.NoAccount, "find account", "%s", why)
+		err = failure.New(problem.NoAccount, "find account", "%s", why)
 	}
 	if err != nil {
-		return Principal{}, nil, siteError("link agent to account", err)
+		return Principal{}, nil, failure.OfSite("link agent to account", err)
 	}
 	if user == nil || user.ID != link.UserID {
 		if err := s.mayEnter(ctx, in.Agent, link.UserID); err != nil {
@@ -771,7 +772,7 @@ func (s *accounts) request(in *SignIn, owner *UserInfo, user *User) LinkRequest 
 func (s *accounts) mayEnter(ctx context.Context, agent Agent, userID string) error {
 	finder, ok := s.users.(UserFinder)
 	if !ok {
-		return siteError("find user", errors.New("the link policy named another account, and the user store is no UserFinder"))
+		return failure.OfSite("find user", errors.New("the link policy named another account, and the user store is no UserFinder"))
 	}
 	return isOpen(ctx, finder, userID)
 }
@@ -804,7 +805,7 @@ func (s *accounts) finder() (finder UserFinder, ok bool) {
 func (s *accounts) Connect(ctx context.Context, in *SignIn, userID string) error {
 	linker, ok := s.link.(ownerLinker)
 	if !ok {
-		return siteError("connect agent", errors.New("the link policy has no method LinkByOwner"))
+		return failure.OfSite("connect agent", errors.New("the link policy has no method LinkByOwner"))
 	}
 	if err := s.mayEnter(ctx, in.Agent, userID); err != nil {
 		return err
@@ -816,7 +817,7 @@ func (s *accounts) Connect(ctx context.Context, in *SignIn, userID string) error
 	if err != nil {
 		return err
 	}
-	return siteError("connect agent", linker.LinkByOwner(ctx, s.request(in, owner, &User{ID: userID})))
+	return failure.OfSite("connect agent", linker.LinkByOwner(ctx, s.request(in, owner, &User{ID: userID})))
 }
 
 // isFree refuses an agent that has entered another account before. It records
@@ -830,9 +831,9 @@ func (s *accounts) isFree(ctx context.Context, agent Agent, userID string) error
 	case errors.Is(err, ErrNotFound):
 		return nil
 	case err != nil:
-		return siteError("find linked user", err)
+		return failure.OfSite("find linked user", err)
 	case linked != userID:
-		return fail(problem.LinkRefused, "connect agent", "the agent is linked to another account")
+		return failure.New(problem.LinkRefused, "connect agent", "the agent is linked to another account")
 	}
 	return nil
 }
@@ -845,7 +846,7 @@ func (s *accounts) accountName(ctx context.Context, userID string) (string, erro
 	}
 	user, err := finder.UserByID(ctx, userID)
 	if err != nil && !errors.Is(err, ErrNotFound) {
-		return "", siteError("find user", err)
+		return "", failure.OfSite("find user", err)
 	}
 	return claims.Text(user.Name), nil
 }
@@ -889,11 +890,11 @@ func (s *accounts) remember(ctx context.Context, agent Agent, userID string) err
 	linked, err := linker.LinkAgent(ctx, agent, userID)
 	switch {
 	case err != nil:
-		return siteError("link agent", err)
+		return failure.OfSite("link agent", err)
 	case linked == "":
-		return siteError("link agent", errors.New("the user store returned no account"))
+		return failure.OfSite("link agent", errors.New("the user store returned no account"))
 	case linked != userID:
-		return fail(problem.LinkRefused, "link agent", "the agent is linked to another account")
+		return failure.New(problem.LinkRefused, "link agent", "the agent is linked to another account")
 	}
 	return nil
 }
@@ -916,9 +917,9 @@ func (s *accounts) find(ctx context.Context, agent Agent, email string) (user *U
 	case errors.Is(err, ErrAmbiguous):
 		return nil, "ambiguous_email: several accounts have the address", nil
 	case err != nil:
-		return nil, "", siteError("find user by e-mail", err)
+		return nil, "", failure.OfSite("find user by e-mail", err)
 	case found.ID == "":
-		return nil, "", siteError("find user by e-mail", errors.New("the user store returned a user without an ID"))
+		return nil, "", failure.OfSite("find user by e-mail", errors.New("the user store returned a user without an ID"))
 	case found.Disabled:
 		return nil, "the account is disabled", nil
 	case !found.EmailVerified && found.CreatedBy != agent:
@@ -944,7 +945,7 @@ func (s *accounts) create(ctx context.Context, creator UserCreator, request Link
 	case err != nil:
 		return Principal{}, nil, err
 	case found == nil:
-		return Principal{}, nil, fail(problem.NoAccount, "create account", "%s", why)
+		return Principal{}, nil, failure.New(problem.NoAccount, "create account", "%s", why)
 	}
 	request.User, request.NoUser = found, ""
 	link, err := s.link.Link(ctx, request)
@@ -976,7 +977,7 @@ func isOpen(ctx context.Context, users UserFinder, userID string) error {
 	case errors.Is(err, ErrNotFound):
 		return errAccountGone
 	case err != nil:
-		return &problem.Error{Reason: problem.StoreFailed, Step: "find user", Err: err, RetryAfter: retryAfter}
+		return failure.OfStore("find user", err)
 	case user.Disabled:
 		return errAccountDisabled
 	}
@@ -984,8 +985,8 @@ func isOpen(ctx context.Context, users UserFinder, userID string) error {
 }
 
 var (
-	errAccountGone     = fail(problem.NoAccount, "find user", "the account that the agent acts for is gone")
-	errAccountDisabled = fail(problem.NoAccount, "find user", "the account is disabled")
+	errAccountGone     = failure.New(problem.NoAccount, "find user", "the account that the agent acts for is gone")
+	errAccountDisabled = failure.New(problem.NoAccount, "find user", "the account is disabled")
 )
 
 // policy is the LinkPolicy, for whoever has something to tell it.

@@ -1,11 +1,11 @@
 package authagent
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -17,13 +17,14 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/authagent-go/authagent/audit"
-	"github.com/authagent-go/authagent/internal/browser"
+	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/identity"
-	"github.com/authagent-go/authagent/internal/memory"
+	"github.com/authagent-go/authagent/internal/jar"
+	"github.com/authagent-go/authagent/internal/marks"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/seal"
+	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/internal/tokens"
-	"github.com/authagent-go/authagent/internal/wire"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -96,12 +97,12 @@ func (s SessionSettings) withDefaults() SessionSettings {
 	return s
 }
 
-func (s SessionSettings) check(bad bad) {
+func (s SessionSettings) check(bad *settings.Problems) {
 	if s.Idle < 0 || s.Lifetime < 0 {
-		bad("Session.Idle, Session.Lifetime", "must not be negative")
+		bad.Add("Session.Idle, Session.Lifetime", "must not be negative")
 	}
 	if s.Own != nil && s.Store != nil {
-		bad("Session.Own, Session.Store", "only one of them can be set")
+		bad.Add("Session.Own, Session.Store", "only one of them can be set")
 	}
 }
 
@@ -130,9 +131,9 @@ func (t TokenSettings) withDefaults() TokenSettings {
 	return t
 }
 
-func (t TokenSettings) check(bad bad) {
+func (t TokenSettings) check(bad *settings.Problems) {
 	if t.ConfirmGrace < 0 {
-		bad("Tokens.ConfirmGrace", "must not be negative")
+		bad.Add("Tokens.ConfirmGrace", "must not be negative")
 	}
 }
 
@@ -171,9 +172,6 @@ type Session struct {
 	loginID string    // the login that it came from, by which a reloaded callback is known
 	rest    string    // encoded fields of a later version, kept for the instances that know them
 }
-
-// marks are those of the RevocationStore that a session begins under.
-type marks struct{ site, agent, user string }
 
 // May reports whether the session may perform the action of this name: one with
 // AccessFull may perform any, one with AccessRead those in Actions, others none.
@@ -292,84 +290,27 @@ type TokenStore interface {
 	DeleteTokens(ctx context.Context, sessionID string) error
 }
 
-// storeSessions are Sessions on a gorilla/sessions Store, or in a cookie alone. What
-// is kept is one sealed value, so that it does not matter whether a store encrypts,
-// and the limits are inside it, where no cookie attribute can stretch them.
-type storeSessions struct {
-	// store holds the sealed value, and what the cookie holds is the store's
-	// business. Without a store the cookie holds the value itself: a CookieStore
-	// would do the same, but puts the value into a map and the map into a session
-	// on each request, which takes longer than to open the value.
-	store sessions.Store
-
-	cookie     string // its name
-	attributes string // of the cookie without a store
-	deletion   string // the Set-Cookie line that has clients forget it
-	secure     bool
-	box        *seal.Box
-	idle       time.Duration
-	maxAge     int // of the cookie, in seconds
+// sealedSessions are Sessions in a jar: on a gorilla/sessions Store, or in a cookie alone.
+type sealedSessions struct {
+	jar  *jar.Jar
+	idle time.Duration
 }
 
-// valueKey is the key of the sealed value in a gorilla session. Strings need no
-// gob.Register.
-const valueKey = "authagent"
-
-func (m *storeSessions) Start(w http.ResponseWriter, r *http.Request, s *Session) error {
-	if err := m.discard(r); err != nil {
-		return err
-	}
-	return m.save(w, r, nil, s)
+func (m *sealedSessions) Start(w http.ResponseWriter, r *http.Request, s *Session) error {
+	return m.jar.Put(w, r, s.seal())
 }
 
-// save keeps s in the cookie, or with a store in gs, or in a new gorilla session if
-// that is nil. A new one has no ID, so a server-side store gives it one that no
-// client has seen: whoever planted an old cookie gains nothing.
-func (m *storeSessions) save(w http.ResponseWriter, r *http.Request, gs *sessions.Session, s *Session) error {
-	s.seenAt = time.Now()
-	value := s.append(make([]byte, 0, 320))
-	m.unset(w)
-	if m.store == nil {
-		line := m.box.SealCookie(value, m.cookie, m.attributes)
-		if len(line) > maxCookie {
-			return errors.New("save session: it is too large for a cookie")
-		}
-		browser.AddCookie(w, line)
-		return nil
-	}
-	if gs == nil {
-		gs = sessions.NewSession(m.store, m.cookie)
-		gs.IsNew = true
-	}
-	gs.Options = m.options(m.maxAge)
-	gs.Values[valueKey] = m.box.Seal(value, m.cookie)
-	if err := m.store.Save(r, w, gs); err != nil {
-		return fmt.Errorf("save session: %w", err)
-	}
-	return nil
-}
-
-func (m *storeSessions) options(maxAge int) *sessions.Options {
-	return &sessions.Options{Path: "/", MaxAge: maxAge, Secure: m.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode}
-}
-
-func (m *storeSessions) Load(w http.ResponseWriter, r *http.Request) (*Session, error) {
-	cookie, n := browser.Cookie(r, m.cookie)
+func (m *sealedSessions) Load(w http.ResponseWriter, r *http.Request) (*Session, error) {
+	value, err := m.jar.Get(r)
 	switch {
-	case n == 0:
+	case errors.Is(err, jar.ErrNone):
 		return nil, ErrNoSession
-	case n > 1, len(cookie) > maxCookie: // of several, one was planted, and there is no telling which
+	case errors.Is(err, jar.ErrUnreadable):
 		return nil, ErrSessionEnded
-	}
-	gs, sealed, err := m.read(r, cookie)
-	if err != nil {
+	case err != nil:
 		return nil, err
 	}
-	value, err := m.box.Open(sealed, m.cookie)
-	if err != nil {
-		return nil, ErrSessionEnded
-	}
-	s, err := parseSession(value)
+	s, err := parseSession(value.Opened)
 	if err != nil {
 		return nil, ErrSessionEnded // also of another version: the instance that made it goes on with it
 	}
@@ -378,99 +319,18 @@ func (m *storeSessions) Load(w http.ResponseWriter, r *http.Request) (*Session, 
 		return s, ErrSessionEnded
 	}
 	if now.Sub(s.seenAt) >= m.touchEvery() {
-		if err := m.save(w, r, gs, s); err != nil {
+		if err := m.jar.Replace(w, r, value, s.seal()); err != nil {
 			return nil, err
 		}
 	}
 	return s, nil
 }
 
-// read returns the sealed value that belongs to a cookie, which is empty if the
-// store has none, and the store's session around it if it needs one.
-func (m *storeSessions) read(r *http.Request, cookie string) (gs *sessions.Session, sealed string, err error) {
-	if m.store == nil {
-		return nil, cookie, nil
-	}
-	gs, err = m.store.New(r, m.cookie)
-	if err != nil && !isBadCookie(err) {
-		return nil, "", fmt.Errorf("load session: %w", err)
-	}
-	if err == nil && gs != nil && !gs.IsNew {
-		sealed, _ = gs.Values[valueKey].(string)
-	}
-	return gs, sealed, nil
-}
-
 // touchEvery is how old a value gets before the client is given a fresh one. An
 // idle session so ends up to that much early, and never late.
-func (m *storeSessions) touchEvery() time.Duration { return min(m.idle/10, time.Minute) }
+func (m *sealedSessions) touchEvery() time.Duration { return min(m.idle/10, time.Minute) }
 
-// maxCookie is the longest cookie that browsers keep (RFC 6265 section 6.1).
-// Stores give an error for a longer one that looks like a failure of their own.
-const maxCookie = 4096
-
-// unset takes back what this response sets the cookie to so far. It is to be set
-// once in a response (RFC 6265 section 4.1.1).
-func (m *storeSessions) unset(w http.ResponseWriter) {
-	h := w.Header()
-	if len(h["Set-Cookie"]) == 0 {
-		return
-	}
-	if kept := slices.DeleteFunc(h["Set-Cookie"], func(line string) bool { return strings.HasPrefix(line, m.cookie+"=") }); len(kept) > 0 {
-		h["Set-Cookie"] = kept
-		return
-	}
-	h.Del("Set-Cookie")
-}
-
-func (m *storeSessions) End(w http.ResponseWriter, r *http.Request) error {
-	if err := m.discard(r); err != nil {
-		return err
-	}
-	if _, n := browser.Cookie(r, m.cookie); n > 0 {
-		m.unset(w)
-		browser.AddCookie(w, m.deletion)
-	}
-	return nil
-}
-
-// discard removes what a server-side store holds for the client's cookie.
-func (m *storeSessions) discard(r *http.Request) error {
-	if m.store == nil { // nothing is held
-		return nil
-	}
-	if value, n := browser.Cookie(r, m.cookie); n != 1 || len(value) > maxCookie {
-		return nil
-	}
-	old, err := m.store.New(r, m.cookie)
-	if err != nil && !isBadCookie(err) {
-		return fmt.Errorf("end session: %w", err)
-	}
-	if err != nil || old == nil || old.IsNew {
-		return nil
-	}
-	old.Options = m.options(-1)
-	// The store sets an expired cookie too; the caller sets the one that counts.
-	if err := m.store.Save(r, headerSink{}, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("end session: %w", err)
-	}
-	return nil
-}
-
-// isBadCookie tells a cookie that no store will ever take, which means that
-// nobody is signed in, from a store that fails. Gorilla's stores give both as an
-// error; securecookie marks the first, and a file store lacks the file.
-func isBadCookie(err error) bool {
-	var decode interface{ IsDecode() bool }
-	return errors.As(err, &decode) && decode.IsDecode() || errors.Is(err, fs.ErrNotExist)
-}
-
-// headerSink is a ResponseWriter that nobody reads.
-type headerSink struct{}
-
-func (headerSink) Header() http.Header         { return http.Header{} }
-func (headerSink) Write(p []byte) (int, error) { return len(p), nil }
-func (headerSink) WriteHeader(int)             {}
+func (m *sealedSessions) End(w http.ResponseWriter, r *http.Request) error { return m.jar.Remove(w, r) }
 
 // sessionVersion is the first byte of an encoded session. A field is added at the
 // end, and an instance that does not know it passes it on. The version changes only
@@ -480,8 +340,10 @@ const sessionVersion = 2
 
 var errVersion = errors.New("session is of another version")
 
-func (s *Session) append(b []byte) []byte {
-	b = append(b, sessionVersion)
+// seal returns s as it is kept, seen now.
+func (s *Session) seal() []byte {
+	s.seenAt = time.Now()
+	b := append(make([]byte, 0, 320), sessionVersion)
 	for _, t := range [...]time.Time{s.StartedAt, s.ExpiresAt, s.seenAt} {
 		b = seal.AppendInt(b, t.UnixNano())
 	}
@@ -541,146 +403,51 @@ func parseSession(value []byte) (*Session, error) {
 // is asked to revoke them then. With the default Config.Revocations, which is in
 // memory, a restart undoes it.
 func (rp *RelyingParty) EndSession(ctx context.Context, sessionID string) error {
-	return rp.revoke(ctx, "session:"+sessionID)
+	return rp.register.End(ctx, marks.Session(sessionID))
 }
 
 // EndAgentSessions ends all sessions of an agent that have begun, like EndSession.
 func (rp *RelyingParty) EndAgentSessions(ctx context.Context, agent Agent) error {
-	return rp.revoke(ctx, agentKey(agent))
+	return rp.register.End(ctx, marks.Agent(agent))
 }
 
 // EndUserSessions ends all agent sessions that act for a user and have begun, like
 // EndSession.
 func (rp *RelyingParty) EndUserSessions(ctx context.Context, userID string) error {
-	return rp.revoke(ctx, anyUser, "user:"+userID)
+	return rp.register.EndUser(ctx, userID)
 }
 
 // EndAllSessions ends all agent sessions of the site that have begun, like
 // EndSession. To end them for good, change Config.Session.Epoch.
 func (rp *RelyingParty) EndAllSessions(ctx context.Context) error {
-	return rp.revoke(ctx, "all")
-}
-
-// anyUser is a key whose mark changes just before that of any user does. It tells a
-// sign-in, which knows its user late, that somebody's sessions were ended meanwhile.
-const anyUser = "users"
-
-// revoke ends the sessions of keys that have begun.
-func (rp *RelyingParty) revoke(ctx context.Context, keys ...string) error {
-	// Until the last of them is over by every clock: that of the instance that
-	// started it, and that of the one which cleans up. The third is for the call.
-	until := time.Now().Add(rp.config.Session.Lifetime + 3*clockSkew)
-	for _, key := range keys {
-		if err := rp.config.Revocations.Revoke(ctx, key, rand.Text(), until); err != nil {
-			return fmt.Errorf("authagent: record that sessions have ended: %w", err)
-		}
-	}
-	return nil
-}
-
-func agentKey(a Agent) string { return "agent:" + a.Issuer + " " + a.ID }
-
-// marks returns those of keys.
-func (rp *RelyingParty) marks(ctx context.Context, keys ...string) ([]string, error) {
-	if m, ok := rp.config.Revocations.(*memory.Revocations); ok && m.Empty() {
-		return make([]string, len(keys)), nil
-	}
-	marks, err := rp.config.Revocations.Marks(ctx, keys)
-	if err == nil && len(marks) != len(keys) {
-		err = fmt.Errorf("the revocation store gave %d marks for %d keys", len(marks), len(keys))
-	}
-	return marks, err
-}
-
-// enter calls the scenario, and returns the marks that the session begins under.
-// Those of the site and the agent are read before. So is the one of all users; where
-// it has changed since, the user's sessions may have been ended after the scenario
-// had looked at the account, and the session gets no mark of the user's that holds.
-func (rp *RelyingParty) enter(ctx context.Context, in *SignIn) (who Principal, under marks, err error) {
-	before, err := rp.marks(ctx, "all", agentKey(in.Agent), anyUser)
-	if err != nil {
-		return Principal{}, marks{}, err
-	}
-	if who, err = rp.config.Scenario.SignIn(ctx, in); err != nil {
-		return Principal{}, marks{}, err
-	}
-	under = marks{site: before[0], agent: before[1]}
-	if who.UserID != "" {
-		after, err := rp.marks(ctx, anyUser, "user:"+who.UserID)
-		if err != nil {
-			return Principal{}, marks{}, err
-		}
-		if after[0] == before[2] {
-			under.user = after[1]
-		}
-	}
-	return who, under, nil
-}
-
-// revoked reports whether s was ended before its time.
-func (rp *RelyingParty) revoked(ctx context.Context, s *Session) (bool, error) {
-	if m, ok := rp.config.Revocations.(*memory.Revocations); ok && m.Empty() {
-		return false, nil
-	}
-	keys := append(make([]string, 0, 4), "session:"+s.ID, agentKey(s.Agent), "all")
-	if s.UserID != "" {
-		keys = append(keys, "user:"+s.UserID)
-	}
-	under := [...]string{"", s.AgentMark, s.SiteMark, s.UserMark}
-	marks, err := rp.marks(ctx, keys...)
-	for i, mark := range marks {
-		if mark != "" && mark != under[i] {
-			return true, nil
-		}
-	}
-	return false, err
+	return rp.register.End(ctx, marks.Site)
 }
 
 // newKeeper returns what keeps the tokens of sessions, or nil if the site wants
 // none kept.
-func (rp *RelyingParty) newKeeper(box *seal.Box) *tokens.Keeper {
+func (rp *RelyingParty) newKeeper(box *seal.Box) *tokens.Keeper[*Session] {
 	if rp.config.Tokens.Store == nil {
 		return nil
 	}
-	return &tokens.Keeper{
-		Store: guardedTokens{rp}, NotFound: ErrNotFound, Conflict: ErrConflict, Box: box,
+	return &tokens.Keeper[*Session]{
+		Store: tokens.Guarded{Store: rp.config.Tokens.Store, Protect: rp.panics.Protect}, NotFound: ErrNotFound, Conflict: ErrConflict, Box: box,
 		Server: rp.server, Identity: rp.identity, Every: rp.config.Tokens.ConfirmEvery, Grace: rp.config.Tokens.ConfirmGrace,
-		Hooks: tokens.Hooks{
-			Alive: rp.alive, End: rp.endUnconfirmed, Failed: rp.refreshFailed, Revoked: rp.tokensRevoked, Panicked: rp.tokensPanicked,
+		Hooks: tokens.Hooks[*Session]{
+			Alive: rp.alive, End: rp.endUnconfirmed, Failed: rp.refreshFailed, Revoked: rp.tokensRevoked, Panicked: rp.panics.Log,
 		},
 	}
 }
 
-// guardedTokens is the site's TokenStore, whose panics are errors: most calls come
-// from goroutines that no server recovers.
-type guardedTokens struct{ rp *RelyingParty }
-
-func (g guardedTokens) SaveTokens(ctx context.Context, sessionID string, old, sealed []byte, expires time.Time) error {
-	return g.rp.protect("save tokens", func() error { return g.rp.config.Tokens.Store.SaveTokens(ctx, sessionID, old, sealed, expires) })
-}
-
-func (g guardedTokens) LoadTokens(ctx context.Context, sessionID string) (value []byte, err error) {
-	err = g.rp.protect("load tokens", func() error {
-		value, err = g.rp.config.Tokens.Store.LoadTokens(ctx, sessionID)
-		return err
-	})
-	return value, err
-}
-
-func (g guardedTokens) DeleteTokens(ctx context.Context, sessionID string) error {
-	return g.rp.protect("delete tokens", func() error { return g.rp.config.Tokens.Store.DeleteTokens(ctx, sessionID) })
-}
+type keptSession = tokens.Session[*Session]
 
 // keptFor is s as its tokens know it. The name binds their value to session and
 // agent, so that one that was moved to another session's place does not open.
-func keptFor(s *Session) tokens.Session {
+func keptFor(s *Session) keptSession {
 	own := *s
-	return tokens.Session{
+	return keptSession{
 		ID: s.ID, Agent: s.Agent.ID, Name: s.ID + " " + s.Agent.Issuer + " " + s.Agent.ID, Expires: s.ExpiresAt, Of: &own,
 	}
 }
-
-func sessionOf(s tokens.Session) *Session { return s.Of.(*Session) }
 
 // A standing says whether a session holds, as far as time and settings say.
 type standing int8
@@ -689,6 +456,8 @@ const (
 	holds       standing = iota
 	isElsewhere          // it has ended here; another relying party of this client may go on with it
 	isOver               // it has ended
+	isRefused            // the scenario refuses it for the reason that the error gives
+	isUnknown            // it cannot be known now, or has to wait, as the error says
 )
 
 // standing is what requests and tokens of a session both go by. A session that began
@@ -697,7 +466,7 @@ const (
 func (rp *RelyingParty) standing(s *Session) standing {
 	now := time.Now()
 	switch {
-	case s == nil, !now.Before(s.ExpiresAt), s.Agent.Issuer != rp.config.Issuer, s.Agent.ID == "":
+	case !now.Before(s.ExpiresAt), s.Agent.Issuer != rp.config.Issuer, s.Agent.ID == "":
 		return isOver
 	case s.Scenario != rp.config.Scenario.Name(), s.RedirectURL != rp.config.RedirectURL:
 		return isElsewhere
@@ -707,86 +476,44 @@ func (rp *RelyingParty) standing(s *Session) standing {
 	return holds
 }
 
-// alive reports whether a session has neither ended nor been ended, and whether
-// the scenario lets it go on: a request of the agent may be long in coming.
-func (rp *RelyingParty) alive(ctx context.Context, kept tokens.Session) (alive bool, err error) {
-	if rp.standing(sessionOf(kept)) != holds {
-		return false, nil
-	}
-	err = rp.protect("check session", func() error {
-		ended, err := rp.revoked(ctx, sessionOf(kept))
-		if ended || err != nil {
-			return err
-		}
-		own := *sessionOf(kept) // which the scenario may change
-		err = rp.config.Scenario.CheckSession(ctx, &own)
-		if reason, ok := reasonOf(err); ok && reason != problem.Paused {
+// alive reports whether a session holds: a request of the agent may be long in coming.
+func (rp *RelyingParty) alive(ctx context.Context, kept keptSession) (alive bool, err error) {
+	err = rp.panics.Protect("check session", func() error {
+		own := *kept.Of // which the scenario may change
+		found, err := rp.hold(ctx, &own)
+		alive = found == holds
+		if found == isRefused {
 			return nil
 		}
-		alive = err == nil
 		return err
 	})
 	return alive, err
 }
 
 // endUnconfirmed ends a session that the server does not confirm.
-func (rp *RelyingParty) endUnconfirmed(ctx context.Context, kept tokens.Session, why error) error {
-	s := sessionOf(kept)
-	if err := rp.protect("end session", func() error { return rp.EndSession(ctx, s.ID) }); err != nil {
+func (rp *RelyingParty) endUnconfirmed(ctx context.Context, kept keptSession, why error) error {
+	s := kept.Of
+	if err := rp.panics.Protect("end session", func() error { return rp.EndSession(ctx, s.ID) }); err != nil {
 		return err
 	}
-	e := asFailure(tokenError("confirm session", why))
+	e := failure.As(failure.OfTokens("confirm session", why))
 	if errors.Is(why, identity.ErrMismatch) {
-		rp.emit(ctx, audit.Event{Name: audit.SubjectMismatch}, s, e)
+		rp.trail.Record(ctx, withSession(audit.Event{Name: audit.SubjectMismatch}, s), e)
 	}
-	rp.emit(ctx, audit.Event{Name: audit.SessionEnded}, s, e)
+	rp.trail.Record(ctx, withSession(audit.Event{Name: audit.SessionEnded}, s), e)
 	return nil
 }
 
-func (rp *RelyingParty) tokensPanicked(step string, value any, stack []byte) {
-	logPanic(rp.config.Logger, step, value, stack)
+func (rp *RelyingParty) refreshFailed(ctx context.Context, kept keptSession, why error) {
+	rp.trail.Record(ctx, withSession(audit.Event{Name: audit.RefreshFailed}, kept.Of), failure.As(failure.OfTokens("refresh tokens", why)))
 }
 
-func (rp *RelyingParty) refreshFailed(ctx context.Context, kept tokens.Session, why error) {
-	rp.emit(ctx, audit.Event{Name: audit.RefreshFailed}, sessionOf(kept), asFailure(tokenError("refresh tokens", why)))
-}
-
-func (rp *RelyingParty) tokensRevoked(ctx context.Context, kept tokens.Session, err error) {
+func (rp *RelyingParty) tokensRevoked(ctx context.Context, kept keptSession, err error) {
 	if err == nil {
-		rp.emit(ctx, audit.Event{Name: audit.TokensRevoked, Outcome: audit.Requested}, sessionOf(kept), nil)
+		rp.trail.Record(ctx, withSession(audit.Event{Name: audit.TokensRevoked, Outcome: audit.Requested}, kept.Of), nil)
 		return
 	}
-	rp.emit(ctx, audit.Event{Name: audit.TokensRevoked, Outcome: audit.StillLive}, sessionOf(kept), asFailure(tokenError("revoke tokens", err)))
-}
-
-// tokenError says what an error about kept tokens means to the site.
-func tokenError(step string, err error) error {
-	var pause *tokens.Pause
-	var w *wire.Error
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, tokens.ErrEnded):
-		return fail(problem.NoSession, step, "%w", err)
-	case errors.Is(err, wire.ErrInactive):
-		return fail(reasons.NotConfirmed, step, "%w", err)
-	case errors.Is(err, tokens.ErrNone):
-		return fail(reasons.NoTokens, step, "%w", err)
-	case errors.Is(err, tokens.ErrShutdown):
-		return fail(reasons.Unavailable, step, "%w", err)
-	case errors.As(err, &pause):
-		e := fail(reasons.Unavailable, step, "%w", err)
-		if pause.Err != nil {
-			e = asFailure(serverError(step, pause.Err)).cause
-		}
-		e.RetryAfter = max(time.Until(pause.Until), time.Second)
-		return e
-	case errors.Is(err, identity.ErrMismatch), errors.As(err, &w):
-		return serverError(step, err)
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("authagent: %s: %w", step, err)
-	}
-	return siteError(step, err)
+	rp.trail.Record(ctx, withSession(audit.Event{Name: audit.TokensRevoked, Outcome: audit.StillLive}, kept.Of), failure.As(failure.OfTokens("revoke tokens", err)))
 }
 
 // saveTokens keeps the tokens of a session, if the site wants that.
@@ -859,11 +586,11 @@ func (t *tokenSource) Token() (*oauth2.Token, error) { return t.token(t.ctx, "")
 // token returns the token in use, or another one if that was refused.
 func (t *tokenSource) token(ctx context.Context, refused string) (*oauth2.Token, error) {
 	if t.rp.tokens == nil {
-		return nil, fail(reasons.NoTokens, "use tokens", "Config.Tokens.Store is not set")
+		return nil, failure.New(reasons.NoTokens, "use tokens", "Config.Tokens.Store is not set")
 	}
 	token, err := t.rp.tokens.Token(ctx, keptFor(t.session), refused)
 	if err != nil {
-		return nil, tokenError("use tokens", err)
+		return nil, failure.OfTokens("use tokens", err)
 	}
 	return &oauth2.Token{AccessToken: token.Access, TokenType: "Bearer", Expiry: token.Expires}, nil
 }
@@ -900,10 +627,7 @@ func (rp *RelyingParty) Shutdown(ctx context.Context) error {
 	if err := rp.server.Settle(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("wait for revocations: %w", err))
 	}
-	rp.refusals.Close()
-	if err := rp.audit.Wait(ctx); err != nil {
-		errs = append(errs, fmt.Errorf("wait for the audit trail: %w", err))
-	}
+	errs = append(errs, rp.trail.Shutdown(ctx))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("authagent: %w", err)
 	}
@@ -914,3 +638,142 @@ func (rp *RelyingParty) Shutdown(ctx context.Context) error {
 const clockSkew = 5 * time.Minute
 
 func newSessionID() string { return rand.Text() } // 130 random bits
+
+// errEnded is errNobody where there was a session, which has ended.
+var errEnded = failure.New(problem.NoSession, "load session", "the session has ended")
+
+// isAbsent reports whether load has found that there is no session. What the site's
+// code returns is neither of these two, whatever its name.
+func isAbsent(err error) bool { return err == error(errNobody) || err == error(errEnded) }
+
+// load returns a session that holds in every respect, or errNobody or errEnded. With
+// problem.Paused it returns the session as well, and so it does with errEnded where the
+// session may go on elsewhere.
+func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session, err error) {
+	defer rp.panics.Recover("load session", &err)
+	if s, err = rp.who(w, r); err != nil {
+		return s, err
+	}
+	switch found, err := rp.hold(r.Context(), s); found {
+	case holds:
+		rp.confirm(s)
+		return s, nil
+	case isElsewhere:
+		return s, errEnded
+	case isOver:
+		return nil, rp.over(w, s)
+	case isRefused:
+		return nil, rp.endRefused(w, r, s, err)
+	default:
+		return s, err
+	}
+}
+
+// who returns the session that a browser's cookie names, whether or not it holds.
+func (rp *RelyingParty) who(w http.ResponseWriter, r *http.Request) (*Session, error) {
+	s, err := rp.sessions.Load(w, r)
+	switch {
+	case errors.Is(err, ErrNoSession):
+		return nil, errNobody
+	case err != nil && !errors.Is(err, ErrSessionEnded):
+		return nil, err
+	case err != nil && s != nil && s.ID != "" && s.Agent.Issuer == rp.config.Issuer:
+		return s, errEnded
+	case err != nil, s == nil:
+		return nil, errEnded
+	}
+	if rp.config.Session.Own != nil {
+		own := *s // the site may have given others the same one
+		s = &own
+	}
+	s.RemoteAddr = rp.clientAddr(r)
+	return s, nil
+}
+
+// hold asks whether a session may go on, whichever door it came through. All that has a
+// say is asked here and nowhere else: time and settings, what was ended, and the scenario
+// with its rules, account and grant, which may lower s.Access and s.Actions.
+func (rp *RelyingParty) hold(ctx context.Context, s *Session) (standing, error) {
+	if found := rp.standing(s); found != holds {
+		return found, nil
+	}
+	under := marks.Under{Site: s.SiteMark, Agent: s.AgentMark, User: s.UserMark}
+	switch ended, err := rp.register.HasEnded(ctx, s.ID, s.Agent, s.UserID, under); {
+	case err != nil:
+		return isUnknown, err
+	case ended:
+		return isOver, nil
+	}
+	err := rp.config.Scenario.CheckSession(ctx, s)
+	if s.UserID == "" || s.Access < AccessNone || s.Access > AccessFull { // there is nobody whose data it could have access to
+		s.Access = AccessNone
+	}
+	if s.Access == AccessNone {
+		s.Actions = nil
+	}
+	switch reason, ok := failure.ReasonOf(err); {
+	case err == nil:
+		return holds, nil
+	case ok && reason != problem.Paused:
+		return isRefused, err
+	}
+	return isUnknown, err
+}
+
+// over says that a session does not hold any more. The client keeps its cookie, as
+// one of a session that has ended, until somebody signs out, an agent signs in, or the
+// cookie's Max-Age is over: without it the browser would be the person's again who is
+// signed in there.
+func (rp *RelyingParty) over(w http.ResponseWriter, s *Session) error {
+	if own, ok := rp.sessions.(*sealedSessions); ok {
+		own.jar.Unset(w) // no fresh cookie for a session that has ended
+	}
+	rp.releaseTokens(s)
+	return errEnded
+}
+
+// endRefused ends a session that the scenario refuses, so that it stays ended even
+// if the scenario would have it again.
+func (rp *RelyingParty) endRefused(w http.ResponseWriter, r *http.Request, s *Session, why error) error {
+	if err := rp.EndSession(r.Context(), s.ID); err != nil {
+		return err
+	}
+	if reason, _ := failure.ReasonOf(why); reason != problem.NoSession {
+		rp.record(r, audit.SessionEnded, s, "", &failure.Failure{Cause: &problem.Error{Reason: reason, Step: "check session", RequestID: failure.NewRequestID()}})
+	}
+	return rp.over(w, s)
+}
+
+// withSession fills in whose event it is; nil for nobody's.
+func withSession(e audit.Event, s *Session) audit.Event {
+	if s == nil {
+		return e
+	}
+	e.SessionID, e.Agent, e.UserID = s.ID, s.Agent, s.UserID
+	e.Scenario, e.ProfileID, e.GrantID, e.Access = s.Scenario, s.ProfileID, s.GrantID, s.Access.String()
+	return e
+}
+
+// errNobody is why a request is refused that comes without a session, from an
+// agent that has not signed in yet or from anybody else.
+var errNobody = failure.New(problem.NoSession, "require sign-in", "nobody is signed in")
+
+// start starts the session, the last thing that can fail. The one that the
+// browser had ends wherever a copy of its cookie may be.
+func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session, in *SignIn) error {
+	v, err := rp.look(r)
+	former := cmp.Or(v.session, v.former)
+	if err == nil && former != nil {
+		err = rp.panics.Protect("end former session", func() error { return rp.EndSession(r.Context(), former.ID) })
+	}
+	if err == nil {
+		err = rp.saveTokens(r.Context(), s, in)
+	}
+	if err == nil {
+		err = rp.panics.Protect("start session", func() error { return rp.sessions.Start(w, r, s) })
+	}
+	if err == nil && former != nil {
+		rp.releaseTokens(former)
+	}
+	return failure.OfSite("start session", err)
+}

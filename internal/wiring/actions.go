@@ -4,7 +4,10 @@ package wiring
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"sync"
+	"unicode"
 )
 
 // maxActions bounds what is remembered for a site that makes guards at run time.
@@ -74,4 +77,10 @@ func (a *Action) First(report func(error)) {
 			report(err)
 		}
 	})
+}
+
+// AreNames reports whether all of names can name an action: none is empty or has white
+// space in it.
+func AreNames(names ...string) bool {
+	return !slices.ContainsFunc(names, func(name string) bool { return name == "" || strings.ContainsFunc(name, unicode.IsSpace) })
 }
