@@ -83,7 +83,6 @@ import (
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/answer"
 	"github.com/authagent-go/authagent/internal/browser"
-	"github.com/authagent-go/authagent/internal/checkup"
 	"github.com/authagent-go/authagent/internal/environ"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/identity"
@@ -381,21 +380,6 @@ func linkPolicy(s Scenario) LinkPolicy {
 	return nil
 }
 
-// formOrigins are where the form of RequirePOST leads by redirect: browsers on
-// Chromium hold the redirects of a form to form-action as well.
-func (c Config) formOrigins() []string {
-	if !c.RequirePOST {
-		return nil
-	}
-	origins := slices.Clone(c.Provider.EndpointOrigins)
-	for _, address := range [...]string{c.Issuer, c.Provider.Endpoints.Authorization} {
-		if u, err := url.Parse(address); err == nil && u.Host != "" {
-			origins = append(origins, wire.Origin(u))
-		}
-	}
-	return origins
-}
-
 // openCookies sets up what is kept in cookies. Names and keys are this relying
 // party's own, so that nothing of another one on the same site is taken for it.
 func (rp *RelyingParty) openCookies(redirectURL *url.URL) error {
@@ -523,83 +507,6 @@ func (c Config) checkRules(bad *settings.Problems) {
 			bad.Add("Rules", "%w", err)
 		}
 	}
-}
-
-// A Finding is one thing that [RelyingParty.Check] found wrong. Its texts are for
-// whoever runs the site, and contain no secret.
-type Finding struct {
-	Setting  string     `json:"setting"`  // the field of Config that it is about, "clock", or a guard: "RequireAction"
-	Severity slog.Level `json:"severity"` // slog.LevelError: sign-ins fail; slog.LevelWarn: look at it
-	Problem  string     `json:"problem"`  // what is wrong
-	Remedy   string     `json:"remedy"`   // how to mend it
-}
-
-// Check compares the settings with the server as it is now, and returns what is
-// wrong: that the server cannot be reached, calls itself something else or lacks
-// what is needed, refuses client ID, secret or redirect URI, or that the clocks
-// are apart. It also names actions that routes are guarded by and that do not fit what
-// owners can allow; these are logged as well, at the first request. It is for a
-// deployment's check, a health page or the command
-// authagent; sign-ins neither need it nor notice it. It takes a few requests, each
-// bounded like those of a sign-in.
-//
-// It risks no code: it sends an authorization request whose secrets it throws
-// away, which a published Auth Agent server keeps for two minutes, and a code and
-// a refresh token that it made up. A server is free to refuse these without having
-// looked at the secret; then its revocation or introspection endpoint is asked, and
-// without those a wrong secret goes unnoticed. CheckSite looks at the site.
-func (rp *RelyingParty) Check(ctx context.Context) []Finding {
-	encoding, _ := settings.Encoding(rp.config.Provider.TokenEncoding)
-	auth, _ := settings.Auth(rp.config.Provider.ClientAuth)
-	found := checkup.Run(ctx, rp.server.Fresh(), checkup.Settings{
-		Issuer: rp.config.Issuer, ClientID: rp.config.ClientID, RedirectURL: rp.config.RedirectURL,
-		Encoding: encoding, Auth: auth, Scopes: rp.config.Provider.Scopes,
-		NeedsUserInfo: slices.Contains(rp.config.Provider.Scopes, "email"), NeedsIntrospect: rp.config.Provider.Introspect,
-		ReadsTokens: len(rp.config.Provider.TokenKey) > 0,
-		AuthorizationURL: func(endpoint string) (string, error) {
-			request, err := rp.newAuthorizationRequest(&wire.Metadata{Authorization: endpoint})
-			if err != nil {
-				return "", err
-			}
-			return request.url(newLogin("/")), nil
-		},
-	})
-	findings := asFindings(found)
-	rp.actions.Each(func(a *wiring.Action) {
-		if err := a.Err(); err != nil {
-			findings = append(findings, Finding{
-				Setting: a.Guard, Severity: slog.LevelWarn, Problem: fmt.Sprintf("%q: %v.", a.Name, err),
-				Remedy: "Correct the name at the route, or in the settings of what asks the owner.",
-			})
-		}
-	})
-	return findings
-}
-
-// CheckSite asks the site itself, at an address like "https://shop.example" or one
-// behind its proxy, and returns which handler is not mounted where the settings say:
-// LoginHandler, CallbackHandler, LogoutHandler, DiscoveryHandler if Paths.Discovery is
-// set, and grants.Handler at each of ownersPages, which are values of Policy.Path.
-// Settings that are no fields of Config are called "Policy.Path" and "site".
-//
-// Each request is one that the handler refuses before it does anything, so that no
-// login is started and no session ended. The refusals are in the log and the audit
-// trail. Requests are sent by Config.Provider.HTTPClient.
-func (rp *RelyingParty) CheckSite(ctx context.Context, address string, ownersPages ...string) []Finding {
-	c := rp.config
-	return asFindings(checkup.RunSite(ctx, rp.server, checkup.Site{
-		Address: address, Login: c.Paths.Login, Callback: rp.callback, Logout: c.Paths.Logout, Discovery: c.Paths.Discovery, Owners: ownersPages,
-		NotNavigation: string(reasons.NotNavigation), Method: string(reasons.MethodNotAllowed), CrossOrigin: string(reasons.CrossOrigin),
-		OwnAnswers: c.ErrorHandler != nil,
-	}))
-}
-
-func asFindings(found []checkup.Finding) []Finding {
-	findings := make([]Finding, len(found))
-	for i, f := range found {
-		findings[i] = Finding(f)
-	}
-	return findings
 }
 
 // LoginHandler starts a sign-in: it keeps the login's secrets in the browser and
@@ -761,8 +668,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	if err := mayFinish(w, r); err != nil {
 		return err
 	}
-	address := rp.clientAddr(r)
-	if err := rp.limits.Callback(address); err != nil {
+	if err := rp.limits.Callback(rp.clientAddr(r)); err != nil {
 		return err
 	}
 	response, err := wire.ParseResponse(r.URL.RawQuery)
@@ -802,37 +708,31 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	if err != nil {
 		return err
 	}
-	var in *SignIn
-	used := false
-	defer func() {
-		if !used {
-			rp.revokeUnused(token, in)
-		}
-	}()
-	in, err = rp.identify(ctx, token, login)
-	if err != nil {
+	if err := rp.finish(w, r, login, token); err != nil {
 		return err
 	}
-	in.RemoteAddr = address
-	if login.HumanID != "" {
-		if err := rp.connect(ctx, in, login); err != nil {
-			return err
-		}
-		answer.Redirect(w, rp.refuser.ReturnPath(login.ReturnTo))
-		return nil
-	}
-	session, err := rp.signIn(ctx, in, login)
-	if err != nil {
-		return err
-	}
-	session.RemoteAddr = address
-	if err := rp.start(w, r, session, in); err != nil {
-		return err
-	}
-	used = true
-	rp.record(r, audit.LoginSucceeded, session, "", nil)
 	answer.Redirect(w, rp.refuser.ReturnPath(login.ReturnTo))
 	return nil
+}
+
+// finish does what a login was begun for, with the token that it has come to: an agent
+// signs in, or a human connects one. A token that nobody will use is revoked.
+func (rp *RelyingParty) finish(w http.ResponseWriter, r *http.Request, l *login, token *wire.Token) error {
+	in, err := rp.identify(r.Context(), token, l)
+	if err != nil {
+		rp.revokeUnused(token)
+		return err
+	}
+	in.RemoteAddr = rp.clientAddr(r)
+	if l.HumanID != "" {
+		err = rp.connect(r.Context(), in, l)
+	} else {
+		err = rp.signIn(w, r, in, l)
+	}
+	if err != nil || l.HumanID != "" {
+		rp.revokeUnused(in.token)
+	}
+	return err
 }
 
 // mayFinish refuses what would use a response up without an agent or a person
@@ -847,39 +747,21 @@ func mayFinish(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// ready returns the server's metadata, and makes sure that the server can be asked,
-// before anything is used up: the agent can come back with the same response when it
-// could not.
-func (rp *RelyingParty) ready(ctx context.Context, r *wire.Response) (*wire.Metadata, error) {
-	m, err := rp.server.Get(ctx)
-	if err == nil && r.Code != "" {
-		if err = rp.server.HasSecret(ctx); err == nil {
-			err = rp.server.Prepare(ctx, m)
-		}
+// signIn starts the session of an agent.
+func (rp *RelyingParty) signIn(w http.ResponseWriter, r *http.Request, in *SignIn, l *login) error {
+	session, err := rp.admit(r.Context(), in, l)
+	if err != nil {
+		return err
 	}
-	return m, failure.OfServer("reach server", err)
-}
-
-// checkIssuer is the defence against mix-up of RFC 9207 section 2.4.
-func (rp *RelyingParty) checkIssuer(m *wire.Metadata, r *wire.Response) error {
-	switch {
-	case r.Issuer == nil && m.IssOnResponse:
-		return failure.New(reasons.IssuerMismatch, "check issuer", "the response lacks the iss that the server announces")
-	case r.Issuer != nil && *r.Issuer != rp.config.Issuer:
-		return failure.New(reasons.IssuerMismatch, "check issuer", "iss is not the configured issuer")
+	if err := rp.start(w, r, session, in); err != nil {
+		return err
 	}
+	rp.record(r, audit.LoginSucceeded, session, "", nil)
 	return nil
 }
 
-// isFinished reports whether this browser is signed in by the login of this state.
-func (rp *RelyingParty) isFinished(r *http.Request, state string) bool {
-	v, err := rp.look(r)
-	s := v.session
-	return err == nil && s != nil && len(state) > loginIDLength && s.loginID == state[:loginIDLength]
-}
-
-// signIn asks the scenario as whom the agent acts.
-func (rp *RelyingParty) signIn(ctx context.Context, in *SignIn, l *login) (*Session, error) {
+// admit asks the scenario as whom the agent acts.
+func (rp *RelyingParty) admit(ctx context.Context, in *SignIn, l *login) (*Session, error) {
 	now := time.Now() // no later than the marks are read, which are kept for the session's lifetime
 	var who Principal
 	var under marks.Under
@@ -911,17 +793,8 @@ func (rp *RelyingParty) signIn(ctx context.Context, in *SignIn, l *login) (*Sess
 		ID: newSessionID(), Agent: in.Agent, Model: in.Model, Scenario: rp.config.Scenario.Name(),
 		UserID: who.UserID, ProfileID: who.ProfileID, Access: who.Access, Actions: who.Actions, GrantID: who.GrantID,
 		RedirectURL: rp.config.RedirectURL, SiteMark: under.Site, AgentMark: under.Agent, UserMark: under.User, GrantEra: who.GrantEra, Epoch: rp.config.Session.Epoch,
-		StartedAt: now, ExpiresAt: now.Add(rp.config.Session.Lifetime), loginID: l.ID(),
+		StartedAt: now, ExpiresAt: now.Add(rp.config.Session.Lifetime), loginID: l.ID(), RemoteAddr: in.RemoteAddr,
 	}, nil
-}
-
-// revokeUnused has the server revoke the tokens of a sign-in that came to nothing. Where
-// tokens are kept of users, other agents of one user may rest on the same grant.
-func (rp *RelyingParty) revokeUnused(token *wire.Token, in *SignIn) {
-	if in != nil {
-		token = in.token
-	}
-	rp.server.Discard(token, rp.tokens != nil && rp.config.Provider.SubjectIsUser)
 }
 
 // LogoutHandler ends the agent's session, here and wherever a copy of its
@@ -958,143 +831,6 @@ func (rp *RelyingParty) serveLogout(w http.ResponseWriter, r *http.Request) erro
 	}
 	answer.Redirect(w, rp.ReturnTo(r))
 	return nil
-}
-
-// Button returns "Sign in with Auth Agent" for a page of the site: a link to
-// LoginHandler or, with RequirePOST, a form. It needs no script and has no inline
-// style, so it works under a strict Content-Security-Policy; agents know it by its
-// text and by its data attributes. DiscoveryHandler serves its style sheet. Where the page's policy has a form-action, the
-// form needs the authorization server's origin in it beside 'self', as Chromium
-// holds redirects to it too. returnTo is the path to land on; empty, or if
-// it is not one, that is Config.ReturnTo. In a template it is a function:
-//
-//	template.New("page").Funcs(template.FuncMap{"signInButton": rp.Button})
-//
-//	{{signInButton "/orders"}}
-func (rp *RelyingParty) Button(returnTo string) template.HTML {
-	if rp.refuser.ReturnPath(returnTo) != returnTo {
-		returnTo = ""
-	}
-	return rp.signpost.Button(returnTo)
-}
-
-// DiscoveryHandler tells agents how to sign in, and what they may do then. It can
-// be mounted at several paths and answers by their ending: ".md" and ".txt" are a
-// text for /auth.md or /llms.txt, ".css" is the style sheet of Button, anything else is JSON. All
-// of it is made from the settings. Config.Paths.Discovery has refusals link to it.
-func (rp *RelyingParty) DiscoveryHandler() http.Handler { return rp.signpost }
-
-func (rp *RelyingParty) newRefuser() *answer.Refuser {
-	c := rp.config
-	return answer.NewRefuser(answer.Site{
-		Signpost: rp.signpost, Pages: answer.NewPages(signpost.Style, c.Pages, c.formOrigins()...), Logger: c.Logger,
-		Callback: rp.callback, SignIn: c.SignInPath, ReturnTo: c.ReturnTo, Own: c.ErrorHandler,
-		Page: func(f answer.Refusal) any {
-			return Page{
-				Title: f.Title(), Detail: f.Detail(), Status: f.Status(), Code: string(f.Reason), RequestID: f.RequestID, Retry: f.RetryAfter > 0,
-				Home: f.Home, Field: f.Field, Button: f.Button, SignIn: f.SignIn, SignOut: f.SignOut,
-			}
-		},
-	}, errNobody)
-}
-
-func (rp *RelyingParty) newSignpost() *signpost.Site {
-	c := rp.config
-	site := &signpost.Site{
-		Origin: rp.origin, LoginPath: c.Paths.Login, LogoutPath: c.Paths.Logout, Discovery: c.Paths.Discovery,
-		POST: c.RequirePOST, Issuer: c.Issuer, Scenario: c.Scenario.Name(),
-	}
-	if s, ok := scenarioAs[interface{ access() Access }](c.Scenario); ok {
-		site.Access, site.Owner = s.access().String(), s.access() > AccessNone
-	}
-	for _, row := range reasons.All() {
-		if row.Has(reasons.Told) {
-			site.Problems = append(site.Problems, signpost.Problem{Code: row.Code, Status: row.Status, Title: row.Title, Detail: row.Detail})
-		}
-	}
-	return site
-}
-
-// A Page is what the templates of Config.Pages are executed with. Its texts are
-// constants, and the paths are on this site.
-type Page struct {
-	Title, Detail string
-	Status        int           // of the answer
-	Code          string        // the Reason why the request was refused; empty on the signed-out page
-	RequestID     string        // finds the request in the log; empty on the signed-out page
-	Retry         bool          // asking anew, later, may succeed
-	Home          string        // the path of the way back
-	Field         string        // the form field that a refusal is about; empty for none
-	Button        template.HTML // signs in; empty where that is not what to do next
-	SignIn        string        // the path of the site's own sign-in page, if that is what to do next
-	SignOut       string        // the path to POST to, if an agent is signed in, or was, and is to be signed out
-	Session       *Session      // the agent's, if one is signed in; only on the signed-out page
-	Account       string        // what the site calls the account that it acts in (User.Name), or its ID; empty for none
-}
-
-// SignedOutHandler shows whether an agent is signed in, for a site that wants to
-// say so after signing out: mount it, and name its path as the return_to of
-// LogoutHandler. A program gets JSON. Where an agent is signed in, it says which and in
-// whose account ([User.Name]), so that the agent and its owner can see that it is
-// the right one.
-func (rp *RelyingParty) SignedOutHandler() http.Handler {
-	return rp.handler(audit.PermissionDenied, rp.serveSignedOut)
-}
-
-func (rp *RelyingParty) serveSignedOut(w http.ResponseWriter, r *http.Request) error {
-	if err := answer.Allow(w, r, http.MethodGet, http.MethodHead); err != nil {
-		return err
-	}
-	v, _, err := rp.visitor(w, r)
-	if err != nil {
-		return err
-	}
-	s := v.session
-	page := Page{
-		Title: "Signed out", Detail: "No agent is signed in here.", Status: http.StatusOK,
-		Home: rp.config.ReturnTo, Button: rp.signpost.OwnButton(""),
-	}
-	if s != nil {
-		page.Title, page.Detail, page.Button = "Signed in", "An agent is signed in here.", ""
-		page.SignOut, page.Session = rp.config.Paths.Logout+"?return_to="+url.QueryEscape(rp.refuser.ReturnPath(browser.Path(r))), s
-		if page.Account, err = rp.accountName(r.Context(), s); err != nil {
-			return err
-		}
-	}
-	answer.AddVary(w.Header(), "Accept")
-	answer.AddVary(w.Header(), "Cookie")
-	if !answer.WantsPage(r) {
-		w.Header().Set("Content-Type", "application/json")
-		said := map[string]any{"signed_in": s != nil, "sign_in": rp.signpost.LoginURL()}
-		if s != nil {
-			said["agent"] = s.Agent
-			if s.UserID != "" {
-				said["user_id"], said["account"] = s.UserID, page.Account
-			}
-		}
-		return json.NewEncoder(w).Encode(said)
-	}
-	rp.refuser.Show(w, answer.SignedOut, page.Status, page)
-	return nil
-}
-
-// accountName is what the site calls the account of a session.
-func (rp *RelyingParty) accountName(ctx context.Context, s *Session) (name string, err error) {
-	if s.UserID == "" {
-		return "", nil
-	}
-	if namer, ok := scenarioAs[interface {
-		accountName(ctx context.Context, userID string) (string, error)
-	}](rp.config.Scenario); ok {
-		err = rp.panics.Protect("find user", func() (err error) {
-			name, err = namer.accountName(ctx, s.UserID)
-			return err
-		})
-	}
-	if name == "" {
-		name = s.UserID
-	}
-	return name, err
 }
 
 // handler is what the handlers have in common: the headers, and what

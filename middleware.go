@@ -2,9 +2,12 @@ package authagent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"html/template"
 	"maps"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"time"
@@ -17,6 +20,8 @@ import (
 	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/settings"
+	"github.com/authagent-go/authagent/internal/signpost"
+	"github.com/authagent-go/authagent/internal/wire"
 	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -710,4 +715,140 @@ func (l Limits) rates() limit.Rates {
 		rates.Actions[name] = limit.Rate(rate)
 	}
 	return rates
+}
+
+// Button returns "Sign in with Auth Agent" for a page of the site: a link to
+// LoginHandler or, with RequirePOST, a form. It needs no script and has no inline
+// style, so it works under a strict Content-Security-Policy; agents know it by its
+// text and by its data attributes. DiscoveryHandler serves its style sheet. Where the page's policy has a form-action, the
+// form needs the authorization server's origin in it beside 'self', as Chromium
+// holds redirects to it too. returnTo is the path to land on; empty, or if
+// it is not one, that is Config.ReturnTo. In a template it is a function:
+//
+//	template.New("page").Funcs(template.FuncMap{"signInButton": rp.Button})
+//
+//	{{signInButton "/orders"}}
+func (rp *RelyingParty) Button(returnTo string) template.HTML {
+	if rp.refuser.ReturnPath(returnTo) != returnTo {
+		returnTo = ""
+	}
+	return rp.signpost.Button(returnTo)
+}
+
+// DiscoveryHandler tells agents how to sign in, and what they may do then. It can
+// be mounted at several paths and answers by their ending: ".md" and ".txt" are a
+// text for /auth.md or /llms.txt, ".css" is the style sheet of Button, anything else is JSON. All
+// of it is made from the settings. Config.Paths.Discovery has refusals link to it.
+func (rp *RelyingParty) DiscoveryHandler() http.Handler { return rp.signpost }
+
+func (rp *RelyingParty) newRefuser() *answer.Refuser {
+	c := rp.config
+	var origins []string
+	if c.RequirePOST {
+		origins = wire.Origins(append(slices.Clone(c.Provider.EndpointOrigins), c.Issuer, c.Provider.Endpoints.Authorization)...)
+	}
+	return answer.NewRefuser(answer.Site{
+		Signpost: rp.signpost, Pages: answer.NewPages(signpost.Style, c.Pages, origins...), Logger: c.Logger,
+		Callback: rp.callback, SignIn: c.SignInPath, ReturnTo: c.ReturnTo, Own: c.ErrorHandler,
+		Page: func(f answer.Refusal) any {
+			return Page{
+				Title: f.Title(), Detail: f.Detail(), Status: f.Status(), Code: string(f.Reason), RequestID: f.RequestID, Retry: f.RetryAfter > 0,
+				Home: f.Home, Field: f.Field, Button: f.Button, SignIn: f.SignIn, SignOut: f.SignOut,
+			}
+		},
+	}, errNobody)
+}
+
+func (rp *RelyingParty) newSignpost() *signpost.Site {
+	c := rp.config
+	site := &signpost.Site{
+		Origin: rp.origin, LoginPath: c.Paths.Login, LogoutPath: c.Paths.Logout, Discovery: c.Paths.Discovery,
+		POST: c.RequirePOST, Issuer: c.Issuer, Scenario: c.Scenario.Name(), Problems: signpost.Told(),
+	}
+	if s, ok := scenarioAs[interface{ access() Access }](c.Scenario); ok {
+		site.Access, site.Owner = s.access().String(), s.access() > AccessNone
+	}
+	return site
+}
+
+// A Page is what the templates of Config.Pages are executed with. Its texts are
+// constants, and the paths are on this site.
+type Page struct {
+	Title, Detail string
+	Status        int           // of the answer
+	Code          string        // the Reason why the request was refused; empty on the signed-out page
+	RequestID     string        // finds the request in the log; empty on the signed-out page
+	Retry         bool          // asking anew, later, may succeed
+	Home          string        // the path of the way back
+	Field         string        // the form field that a refusal is about; empty for none
+	Button        template.HTML // signs in; empty where that is not what to do next
+	SignIn        string        // the path of the site's own sign-in page, if that is what to do next
+	SignOut       string        // the path to POST to, if an agent is signed in, or was, and is to be signed out
+	Session       *Session      // the agent's, if one is signed in; only on the signed-out page
+	Account       string        // what the site calls the account that it acts in (User.Name), or its ID; empty for none
+}
+
+// SignedOutHandler shows whether an agent is signed in, for a site that wants to
+// say so after signing out: mount it, and name its path as the return_to of
+// LogoutHandler. A program gets JSON. Where an agent is signed in, it says which and in
+// whose account ([User.Name]), so that the agent and its owner can see that it is
+// the right one.
+func (rp *RelyingParty) SignedOutHandler() http.Handler {
+	return rp.handler(audit.PermissionDenied, rp.serveSignedOut)
+}
+
+func (rp *RelyingParty) serveSignedOut(w http.ResponseWriter, r *http.Request) error {
+	if err := answer.Allow(w, r, http.MethodGet, http.MethodHead); err != nil {
+		return err
+	}
+	v, _, err := rp.visitor(w, r)
+	if err != nil {
+		return err
+	}
+	s := v.session
+	page := Page{
+		Title: "Signed out", Detail: "No agent is signed in here.", Status: http.StatusOK,
+		Home: rp.config.ReturnTo, Button: rp.signpost.OwnButton(""),
+	}
+	if s != nil {
+		page.Title, page.Detail, page.Button = "Signed in", "An agent is signed in here.", ""
+		page.SignOut, page.Session = rp.config.Paths.Logout+"?return_to="+url.QueryEscape(rp.refuser.ReturnPath(browser.Path(r))), s
+		if page.Account, err = rp.accountName(r.Context(), s); err != nil {
+			return err
+		}
+	}
+	answer.AddVary(w.Header(), "Accept")
+	answer.AddVary(w.Header(), "Cookie")
+	if !answer.WantsPage(r) {
+		w.Header().Set("Content-Type", "application/json")
+		said := map[string]any{"signed_in": s != nil, "sign_in": rp.signpost.LoginURL()}
+		if s != nil {
+			said["agent"] = s.Agent
+			if s.UserID != "" {
+				said["user_id"], said["account"] = s.UserID, page.Account
+			}
+		}
+		return json.NewEncoder(w).Encode(said)
+	}
+	rp.refuser.Show(w, answer.SignedOut, page.Status, page)
+	return nil
+}
+
+// accountName is what the site calls the account of a session.
+func (rp *RelyingParty) accountName(ctx context.Context, s *Session) (name string, err error) {
+	if s.UserID == "" {
+		return "", nil
+	}
+	if namer, ok := scenarioAs[interface {
+		accountName(ctx context.Context, userID string) (string, error)
+	}](rp.config.Scenario); ok {
+		err = rp.panics.Protect("find user", func() (err error) {
+			name, err = namer.accountName(ctx, s.UserID)
+			return err
+		})
+	}
+	if name == "" {
+		name = s.UserID
+	}
+	return name, err
 }

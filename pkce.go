@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -17,6 +18,8 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent/internal/browser"
+	"github.com/authagent-go/authagent/internal/checkup"
+	"github.com/authagent-go/authagent/internal/claims"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/identity"
 	"github.com/authagent-go/authagent/internal/memory"
@@ -479,4 +482,198 @@ func (rp *RelyingParty) identify(ctx context.Context, issued *wire.Token, l *log
 		Agent: Agent{Issuer: rp.config.Issuer, ID: id.Agent}, Model: id.Model,
 		rp: rp, identity: id.Subject, token: fresh, refreshed: fresh != issued,
 	}, nil
+}
+
+// ready returns the server's metadata, and makes sure that the server can be asked,
+// before anything is used up: the agent can come back with the same response when it
+// could not.
+func (rp *RelyingParty) ready(ctx context.Context, r *wire.Response) (*wire.Metadata, error) {
+	m, err := rp.server.Get(ctx)
+	if err == nil && r.Code != "" {
+		if err = rp.server.HasSecret(ctx); err == nil {
+			err = rp.server.Prepare(ctx, m)
+		}
+	}
+	return m, failure.OfServer("reach server", err)
+}
+
+// checkIssuer is the defence against mix-up of RFC 9207 section 2.4.
+func (rp *RelyingParty) checkIssuer(m *wire.Metadata, r *wire.Response) error {
+	switch {
+	case r.Issuer == nil && m.IssOnResponse:
+		return failure.New(reasons.IssuerMismatch, "check issuer", "the response lacks the iss that the server announces")
+	case r.Issuer != nil && *r.Issuer != rp.config.Issuer:
+		return failure.New(reasons.IssuerMismatch, "check issuer", "iss is not the configured issuer")
+	}
+	return nil
+}
+
+// revokeUnused has the server revoke a token that nobody will use. Where tokens are kept
+// of users, other agents of one user may rest on the same grant.
+func (rp *RelyingParty) revokeUnused(token *wire.Token) {
+	rp.server.Discard(token, rp.tokens != nil && rp.config.Provider.SubjectIsUser)
+}
+
+// isFinished reports whether this browser is signed in by the login of this state.
+func (rp *RelyingParty) isFinished(r *http.Request, state string) bool {
+	v, err := rp.look(r)
+	s := v.session
+	return err == nil && s != nil && len(state) > loginIDLength && s.loginID == state[:loginIDLength]
+}
+
+// A SignIn is an agent whose identity has been verified, and the means to learn
+// more about it.
+type SignIn struct {
+	Agent      Agent
+	Model      string // self-declared
+	RemoteAddr string // the client's IP address, without port; empty outside of a request
+
+	rp       *RelyingParty
+	token    *wire.Token
+	identity string // sub of the token: the agent, or the user where the issuer's profile says so
+	userinfo *UserInfo
+
+	refreshed  bool // the one refresh that a sign-in may need has been made, or had its chance
+	unverified bool // userinfo says that the e-mail address is not verified
+}
+
+// UserInfo is what the authorization server says about the agent's owner. None
+// of it is proof: at the Auth Agent server whoever registers an agent writes it.
+type UserInfo struct {
+	// Subject is whom the token speaks of: the agent, or its user where
+	// Config.Provider.SubjectIsUser is set.
+	Subject string
+
+	// Email is the owner's address with its ASCII letters in lower case, ready to
+	// be compared. It is empty where the server gives none, gives one that is not
+	// a plain address (see [ParseEmail]), or says that it is unverified.
+	Email string
+
+	// EmailVerified reports that the server claims to have verified Email. The
+	// Auth Agent server makes no such claim.
+	EmailVerified bool
+
+	// Name is for display only, at most 256 characters without control characters.
+	Name string
+}
+
+// UserInfo asks the authorization server about the agent's owner, once per
+// sign-in however often it is called.
+func (in *SignIn) UserInfo(ctx context.Context) (*UserInfo, error) {
+	if in.userinfo != nil {
+		return in.userinfo, nil
+	}
+	var raw *wire.UserInfo
+	ask := func(t *wire.Token) (err error) {
+		raw, err = in.rp.server.UserInfo(ctx, t.Access)
+		return err
+	}
+	var err error
+	if in.refreshed {
+		err = ask(in.token)
+	} else {
+		in.token, err = in.rp.server.Confirm(ctx, in.token, ask)
+		in.refreshed = true
+	}
+	if err != nil {
+		return nil, failure.OfServer("ask userinfo", err)
+	}
+	if raw.Subject != in.identity {
+		return nil, failure.New(reasons.IdentityMismatch, "compare subjects", "userinfo speaks of another subject than the token")
+	}
+	in.userinfo = newUserInfo(raw)
+	in.unverified = raw.Verified != nil && !*raw.Verified
+	return in.userinfo, nil
+}
+
+func newUserInfo(raw *wire.UserInfo) *UserInfo {
+	u := &UserInfo{Subject: raw.Subject, Name: raw.Name}
+	if raw.Verified == nil || *raw.Verified {
+		u.Email, _ = ParseEmail(raw.Email)
+		u.EmailVerified = u.Email != "" && raw.Verified != nil
+	}
+	return u
+}
+
+// ParseEmail returns address with its ASCII letters in lower case, and whether
+// it is a plain address: one @, a dotted domain, ASCII, no quotes, comments,
+// display name or white space, at most 254 bytes. Addresses that look or fold
+// alike are different people to it.
+func ParseEmail(address string) (normalized string, ok bool) { return claims.Email(address) }
+
+// hasScope reports whether the server granted a scope. A server that does not
+// say what it granted has granted what was asked for (RFC 6749 section 5.1).
+func (in *SignIn) hasScope(scope string) bool {
+	if !in.token.ScopeSaid {
+		return slices.Contains(in.rp.config.Provider.Scopes, scope)
+	}
+	return slices.Contains(strings.Fields(in.token.Scope), scope)
+}
+
+// A Finding is one thing that [RelyingParty.Check] found wrong. Its texts are for
+// whoever runs the site, and contain no secret.
+type Finding struct {
+	Setting  string     `json:"setting"`  // the field of Config that it is about, "clock", or a guard: "RequireAction"
+	Severity slog.Level `json:"severity"` // slog.LevelError: sign-ins fail; slog.LevelWarn: look at it
+	Problem  string     `json:"problem"`  // what is wrong
+	Remedy   string     `json:"remedy"`   // how to mend it
+}
+
+// Check compares the settings with the server as it is now, and returns what is
+// wrong: that the server cannot be reached, calls itself something else or lacks
+// what is needed, refuses client ID, secret or redirect URI, or that the clocks
+// are apart. It also names actions that routes are guarded by and that do not fit what
+// owners can allow; these are logged as well, at the first request. It is for a
+// deployment's check, a health page or the command
+// authagent; sign-ins neither need it nor notice it. It takes a few requests, each
+// bounded like those of a sign-in.
+//
+// It risks no code: it sends an authorization request whose secrets it throws
+// away, which a published Auth Agent server keeps for two minutes, and a code and
+// a refresh token that it made up. A server is free to refuse these without having
+// looked at the secret; then its revocation or introspection endpoint is asked, and
+// without those a wrong secret goes unnoticed. CheckSite looks at the site.
+func (rp *RelyingParty) Check(ctx context.Context) []Finding {
+	encoding, _ := settings.Encoding(rp.config.Provider.TokenEncoding)
+	auth, _ := settings.Auth(rp.config.Provider.ClientAuth)
+	found := checkup.Run(ctx, rp.server.Fresh(), checkup.Settings{
+		Issuer: rp.config.Issuer, ClientID: rp.config.ClientID, RedirectURL: rp.config.RedirectURL,
+		Encoding: encoding, Auth: auth, Scopes: rp.config.Provider.Scopes,
+		NeedsUserInfo: slices.Contains(rp.config.Provider.Scopes, "email"), NeedsIntrospect: rp.config.Provider.Introspect,
+		ReadsTokens: len(rp.config.Provider.TokenKey) > 0,
+		AuthorizationURL: func(endpoint string) (string, error) {
+			request, err := rp.newAuthorizationRequest(&wire.Metadata{Authorization: endpoint})
+			if err != nil {
+				return "", err
+			}
+			return request.url(newLogin("/")), nil
+		},
+	})
+	return asFindings(append(found, checkup.RunActions(&rp.actions)...))
+}
+
+// CheckSite asks the site itself, at an address like "https://shop.example" or one
+// behind its proxy, and returns which handler is not mounted where the settings say:
+// LoginHandler, CallbackHandler, LogoutHandler, DiscoveryHandler if Paths.Discovery is
+// set, and grants.Handler at each of ownersPages, which are values of Policy.Path.
+// Settings that are no fields of Config are called "Policy.Path" and "site".
+//
+// Each request is one that the handler refuses before it does anything, so that no
+// login is started and no session ended. The refusals are in the log and the audit
+// trail. Requests are sent by Config.Provider.HTTPClient.
+func (rp *RelyingParty) CheckSite(ctx context.Context, address string, ownersPages ...string) []Finding {
+	c := rp.config
+	return asFindings(checkup.RunSite(ctx, rp.server, checkup.Site{
+		Address: address, Login: c.Paths.Login, Callback: rp.callback, Logout: c.Paths.Logout, Discovery: c.Paths.Discovery, Owners: ownersPages,
+		NotNavigation: string(reasons.NotNavigation), Method: string(reasons.MethodNotAllowed), CrossOrigin: string(reasons.CrossOrigin),
+		OwnAnswers: c.ErrorHandler != nil,
+	}))
+}
+
+func asFindings(found []checkup.Finding) []Finding {
+	findings := make([]Finding, len(found))
+	for i, f := range found {
+		findings[i] = Finding(f)
+	}
+	return findings
 }

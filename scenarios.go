@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/claims"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/reasons"
-	"github.com/authagent-go/authagent/internal/wire"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -191,95 +189,6 @@ type Principal struct {
 	// sessions of before a grant was given anew: by a number, since the clocks of
 	// two instances differ.
 	GrantEra int64
-}
-
-// A SignIn is an agent whose identity has been verified, and the means to learn
-// more about it.
-type SignIn struct {
-	Agent      Agent
-	Model      string // self-declared
-	RemoteAddr string // the client's IP address, without port; empty outside of a request
-
-	rp       *RelyingParty
-	token    *wire.Token
-	identity string // sub of the token: the agent, or the user where the issuer's profile says so
-	userinfo *UserInfo
-
-	refreshed  bool // the one refresh that a sign-in may need has been made, or had its chance
-	unverified bool // userinfo says that the e-mail address is not verified
-}
-
-// UserInfo is what the authorization server says about the agent's owner. None
-// of it is proof: at the Auth Agent server whoever registers an agent writes it.
-type UserInfo struct {
-	// Subject is whom the token speaks of: the agent, or its user where
-	// Config.Provider.SubjectIsUser is set.
-	Subject string
-
-	// Email is the owner's address with its ASCII letters in lower case, ready to
-	// be compared. It is empty where the server gives none, gives one that is not
-	// a plain address (see [ParseEmail]), or says that it is unverified.
-	Email string
-
-	// EmailVerified reports that the server claims to have verified Email. The
-	// Auth Agent server makes no such claim.
-	EmailVerified bool
-
-	// Name is for display only, at most 256 characters without control characters.
-	Name string
-}
-
-// UserInfo asks the authorization server about the agent's owner, once per
-// sign-in however often it is called.
-func (in *SignIn) UserInfo(ctx context.Context) (*UserInfo, error) {
-	if in.userinfo != nil {
-		return in.userinfo, nil
-	}
-	var raw *wire.UserInfo
-	ask := func(t *wire.Token) (err error) {
-		raw, err = in.rp.server.UserInfo(ctx, t.Access)
-		return err
-	}
-	var err error
-	if in.refreshed {
-		err = ask(in.token)
-	} else {
-		in.token, err = in.rp.server.Confirm(ctx, in.token, ask)
-		in.refreshed = true
-	}
-	if err != nil {
-		return nil, failure.OfServer("ask userinfo", err)
-	}
-	if raw.Subject != in.identity {
-		return nil, failure.New(reasons.IdentityMismatch, "compare subjects", "userinfo speaks of another subject than the token")
-	}
-	in.userinfo = newUserInfo(raw)
-	in.unverified = raw.Verified != nil && !*raw.Verified
-	return in.userinfo, nil
-}
-
-func newUserInfo(raw *wire.UserInfo) *UserInfo {
-	u := &UserInfo{Subject: raw.Subject, Name: raw.Name}
-	if raw.Verified == nil || *raw.Verified {
-		u.Email, _ = ParseEmail(raw.Email)
-		u.EmailVerified = u.Email != "" && raw.Verified != nil
-	}
-	return u
-}
-
-// ParseEmail returns address with its ASCII letters in lower case, and whether
-// it is a plain address: one @, a dotted domain, ASCII, no quotes, comments,
-// display name or white space, at most 254 bytes. Addresses that look or fold
-// alike are different people to it.
-func ParseEmail(address string) (normalized string, ok bool) { return claims.Email(address) }
-
-// hasScope reports whether the server granted a scope. A server that does not
-// say what it granted has granted what was asked for (RFC 6749 section 5.1).
-func (in *SignIn) hasScope(scope string) bool {
-	if !in.token.ScopeSaid {
-		return slices.Contains(in.rp.config.Provider.Scopes, scope)
-	}
-	return slices.Contains(strings.Fields(in.token.Scope), scope)
 }
 
 // ErrNotFound is what a store returns when it has no such record.
