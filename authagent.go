@@ -314,7 +314,7 @@ type relyingParty struct {
 	refuser  *answer.Refuser
 	signpost *signpost.Site
 	limits   limit.Set
-	request  atomic.Pointer[authorizationRequest]
+	request  atomic.Pointer[wire.AuthorizationRequest]
 }
 
 // New returns a RelyingParty. It checks every setting, and joins what is wrong
@@ -435,7 +435,7 @@ func (c Config) withDefaults() Config {
 	if c.Provider.Scopes == nil && c.Scenario != nil {
 		c.Provider.Scopes = slices.Clone(c.Scenario.Scopes())
 	}
-	c.Session, c.Tokens = c.Session.withDefaults(), c.Tokens.withDefaults()
+	c.Session, c.Tokens.ConfirmEvery = c.Session.withDefaults(), cmp.Or(c.Tokens.ConfirmEvery, 15*time.Minute)
 	if c.Revocations == nil {
 		c.Revocations = &memory.Revocations{}
 	}
@@ -538,8 +538,8 @@ func (rp *RelyingParty) startLogin(w http.ResponseWriter, r *http.Request, login
 	}
 	rp.pending.put(w, r, login)
 	rp.record(r, audit.LoginStarted, nil, "", nil)
-	rp.server.Learn(request.metadata) // while the agent is away at the server
-	answer.Redirect(w, request.url(login))
+	rp.server.Learn(request.Metadata) // while the agent is away at the server
+	answer.Redirect(w, login.url(request))
 	return nil
 }
 

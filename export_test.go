@@ -32,7 +32,7 @@ func (rp *RelyingParty) AuthorizationURL(ctx context.Context, l *Login) (string,
 	if err != nil {
 		return "", err
 	}
-	return request.url(l), nil
+	return l.url(request), nil
 }
 
 func (rp *RelyingParty) Exchange(ctx context.Context, code string, l *Login) (*oauth2.Token, error) {

@@ -36,10 +36,11 @@ func because(reason problem.Reason, step string, err error) *problem.Error {
 // is a reason, and a fault of the site if it is not. So is what a store says to this
 // package, such as ErrNotFound, wherever it gets to: a store decides nothing.
 func OfSite(step string, err error) error {
+	if err == nil {
+		return nil
+	}
 	var e *problem.Error
 	switch reason, ok := ReasonOf(err); {
-	case err == nil:
-		return nil
 	case errors.As(err, &e):
 		return err
 	case ok:
@@ -55,6 +56,9 @@ func OfStore(step string, err error) *problem.Error {
 
 // ReasonOf returns the reason that err gives, and whether it decides about the agent.
 func ReasonOf(err error) (reason problem.Reason, decides bool) {
+	if err == nil { // on the way of every request that passes, so nothing is allocated
+		return "", false
+	}
 	var e *problem.Error
 	if errors.As(err, &e) {
 		return e.Reason, e.Fault() == problem.Agent
@@ -77,9 +81,12 @@ type Cause = problem.Error
 // Unwrap returns the error that the site gets.
 func (f *Failure) Unwrap() error { return f.Cause }
 
-// As returns err as a failure of this request alone: a site may return one
-// and the same error from many.
+// As returns err as a failure of this request alone: a site may return the same error
+// from many requests. It returns nil for no error.
 func As(err error) *Failure {
+	if err == nil {
+		return nil
+	}
 	f := new(Failure)
 	if !errors.As(err, &f) {
 		f = &Failure{Cause: &problem.Error{Reason: problem.StoreFailed, Step: "handle request"}}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/authagent-go/authagent/internal/approval"
 	"github.com/authagent-go/authagent/internal/identity"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/tokens"
@@ -70,6 +71,15 @@ func OfResponse(r *wire.Response) error {
 		return New(reasons.Unavailable, "read response", "the server reports %s", r.Error)
 	}
 	return New(reasons.AuthorizationFailed, "read response", "the server reports an error")
+}
+
+// OfApproval says why a request cannot be put before an owner.
+func OfApproval(err error) error {
+	var r *approval.Refusal
+	if errors.As(err, &r) {
+		return New(problem.Reason(r.Code), "read request", "%s", r.Text)
+	}
+	return OfSite("read request", err)
 }
 
 // OfTokens says what an error about kept tokens means to the site.
