@@ -1,6 +1,6 @@
-// Package authagent lets AI agents sign in to a website: "Sign in with Auth
-// Agent". It is the relying party of an OAuth 2.1 authorization code flow with
-// PKCE, made for agents rather than for people.
+// Package authagent lets AI agents sign in to a website: "Sign in with Auth Agent". It is the
+// relying party of an OAuth 2.1 authorization code flow with PKCE, made for agents rather than for
+// people.
 //
 // A site makes a [RelyingParty], mounts three handlers, and guards its routes:
 //
@@ -29,53 +29,48 @@
 //
 // # Guards
 //
-// A guard whose name begins with Require lets nobody through whom it has not
-// recognised: agents by their session, people by Config.Human. Where a browser has the
-// cookie of an agent's session, even of one that has ended, nobody in it is a person
-// until somebody signs out, an agent signs in, or the cookie's Max-Age is over. The table is
-// in docs/guards.md.
+// A guard whose name begins with Require lets nobody through whom it has not recognised: agents by
+// their session, people by Config.Human. Where a browser has the cookie of an agent's session, even
+// of one that has ended, nobody in it is a person until somebody signs out, an agent signs in, or
+// the cookie's Max-Age is over. The table is in docs/guards.md.
 //
 // # Who is who
 //
-// The agent is named by its issuer and its ID there. Its owner, the human for
-// whom it acts, may have an account at the site. The [Scenario] decides how the
-// two meet: with [FullAccount] the agent acts as its owner, with
-// [ContextualProfile] it has a profile of its own and may read what is the
-// owner's, with [FreshProfile] it has a profile and no owner. A [LinkPolicy]
-// decides whether it may enter an account at all; no e-mail address that an
-// authorization server names is proof of anything by itself. Package grants has
-// the policy that asks the account's owner, and the page on which owners decide.
+// An agent is named by its issuer and its ID there. Its owner, the human for whom it acts, may have
+// an account at the site. The [Scenario] decides how the two meet: with [FullAccount] the agent
+// acts as its owner, with [ContextualProfile] it has a profile of its own and may read its owner's
+// data, with [FreshProfile] it has a profile and no owner. A [LinkPolicy] decides whether it may
+// enter an account at all; an e-mail address that an authorization server names proves nothing by
+// itself. Package grants has the policy that asks the account's owner, and the page on which owners
+// decide.
 //
 // # What is guaranteed
 //
-// A sign-in is finished only in the browser that began it, once, with PKCE, and
-// the code is sent to the token endpoint at most once. No token is kept, unless
-// the site sets a store for them, and none reaches a log, an error or a URL. A
-// session that may only read is held to it by the middleware, but for actions that
-// it is allowed by name. Whatever cannot be established refuses the request.
+// A sign-in is finished only in the browser that began it, once, with PKCE, and the code is sent to
+// the token endpoint at most once. No token is kept, unless the site sets a store for them, and
+// none reaches a log, an error or a URL. The middleware holds a session that may only read to
+// reading, and to the actions that it is allowed by name. Whatever cannot be established refuses
+// the request.
 //
 // # What is left to the site
 //
-// To serve over TLS; to keep its keys; to put [RelyingParty.RequireHuman] in
-// front of what no agent may do; to protect what people do against requests of other
-// sites ([net/http.CrossOriginProtection]); to say who the client is behind a proxy; and,
-// where there are several instances, to share a [RevocationStore], a [StateStore]
-// and, if tokens are kept, a [TokenStore] between them. Package sqlstore has all
-// of them.
+// To serve over TLS; to keep its keys; to put [RelyingParty.RequireHuman] in front of what no agent
+// may do; to protect what people do against requests of other sites
+// ([net/http.CrossOriginProtection]); to say who the client is behind a proxy; and, with several
+// instances, to share a [RevocationStore], a [StateStore] and, if tokens are kept, a [TokenStore]
+// between them. Package sqlstore has all of them.
 package authagent
 
 import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"html/template"
 	"log/slog"
 	"math"
 	"net/http"
 	"net/url"
-	"path"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -102,130 +97,125 @@ import (
 	"github.com/authagent-go/authagent/problem"
 )
 
-// Config holds the settings of a [RelyingParty]. The zero values are safe
-// defaults; what is required says so. What most sites set stands first, the rest in
-// groups.
+// This file holds the settings, New, and login, callback and logout: the steps, in order.
+
+// Config holds the settings of a [RelyingParty]. The zero values are safe defaults; required
+// settings say so. Those that most sites set stand first, the rest in groups.
 //
-// It prints, logs and marshals to JSON without its secrets. Package fmt calls no
-// method, and so prints them, by the verbs %p and %w and where a Config is in an unexported
-// field of what is printed; encoding/gob encodes them. A RelyingParty has them where
-// nothing prints or encodes them.
+// It prints, logs and marshals to JSON without its secrets. Package fmt prints them all the same
+// for the verbs %p and %w, and for a Config in an unexported field of what is printed, because it
+// calls no method there; encoding/gob encodes them. A RelyingParty keeps them where nothing prints
+// or encodes them.
 type Config struct {
-	// Issuer is the authorization server's issuer identifier (RFC 8414 section
-	// 2): an https URL, exactly as the server spells it. Required.
+	// Issuer is the authorization server's issuer identifier (RFC 8414 section 2): an https URL,
+	// exactly as the server spells it. Required.
 	Issuer string
 
 	// ClientID and ClientSecret are what the server knows the site by. Required.
 	ClientID     string
 	ClientSecret string
 
-	// RedirectURL is where CallbackHandler is mounted, as registered at the
-	// server: an absolute https URL without query, since the server appends
-	// "?code=". A host name that is not ASCII is written in its xn-- form. Required.
+	// RedirectURL is where CallbackHandler is mounted, as registered at the server: an absolute
+	// https URL without query, since the server appends "?code=". A host name that is not ASCII is
+	// written in its xn-- form. Required.
 	//
-	// With http on localhost, 127.0.0.0/8 or ::1 it means development: then, and
-	// only then, Issuer may be such a URL too, and cookies work without TLS.
+	// With http on localhost, 127.0.0.0/8 or ::1 it means development: then, and only then, Issuer
+	// may be such a URL too, and cookies work without TLS.
 	RedirectURL string
 
-	// SessionKeys encrypt the cookies and the tokens that are kept. Each is at least
-	// 32 random bytes. The first encrypts and all decrypt. All instances have the
-	// same. Required.
+	// SessionKeys encrypt the cookies and the tokens that are kept. Each is at least 32 random
+	// bytes. The first encrypts and all decrypt. All instances have the same. Required.
 	//
-	// A key is replaced in three steps, each at all instances before the next: put
-	// the new one last; put it first; remove the old one when Session.Lifetime has
-	// passed. An instance that does not have the key yet that others encrypt with takes
-	// their sessions for ended ones, and cannot use their tokens.
+	// Replace a key in three steps, each at all instances before the next: put the new one last;
+	// put it first; remove the old one when Session.Lifetime has passed. An instance that lacks a
+	// key that others encrypt with takes their sessions for ended ones, and cannot use their
+	// tokens.
 	SessionKeys [][]byte
 
-	// Scenario decides as whom an agent acts. Required.
+	// Scenario decides which identity an agent acts under. Required.
 	Scenario Scenario
 
-	// Human says which human is signed in to the site in this request, by the
-	// site's own means: the ID of the account as the UserStore has it, or "" for
-	// nobody. The middlewares recognise people by it: where it is not set, those whose
-	// names begin with Require let no person through. RequireHuman and ConnectHandler
-	// need it. It is asked at most once in a request, and not where an agent is signed
-	// in. It is called concurrently; an error refuses the request.
+	// Human says which human is signed in to the site in this request, by the site's own means: the
+	// ID of the account as the UserStore has it, or "" for nobody. The middlewares recognise people
+	// by it: without it, those whose names begin with Require let no person through. RequireHuman
+	// and ConnectHandler need it. It is asked at most once in a request, and not if an agent is
+	// signed in. It is called concurrently; an error refuses the request.
 	Human func(*http.Request) (userID string, err error)
 
-	// SignInPath is the path of the site's own sign-in page, where people sign in and
-	// the agents' button is. A browser that shows a page, and in which nobody is signed
-	// in, is sent there with ?return_to=, of which ReturnTo makes the path to land
-	// on. By default it is sent to LoginHandler, where agents sign in.
+	// SignInPath is the path of the site's own sign-in page, where people sign in and the agents'
+	// button is. A browser that shows a page, and in which nobody is signed in, is sent there with
+	// ?return_to=. ReturnTo (the method) makes that the path to land on. By default it is sent to
+	// LoginHandler, where agents sign in.
 	SignInPath string
 
-	// ReturnTo is the path that an agent lands on after signing in or out, unless
-	// the request names another with ?return_to=. The default is "/".
+	// ReturnTo is the path that an agent lands on after signing in or out, unless the request names
+	// another with ?return_to=. The default is "/".
 	ReturnTo string
 
-	// RegistrationURL is where an agent is sent whose owner has no account: a
-	// path on this site or an https URL. By default it is told so.
+	// RegistrationURL is where an agent is sent whose owner has no account: a path on this site or
+	// an https URL. By default such an agent is refused with problem.NoAccount.
 	RegistrationURL string
 
-	// CreateUsers lets FullAccount create an account for an agent whose owner has
-	// none, if the UserStore is a UserCreator.
+	// CreateUsers lets FullAccount create an account for an agent whose owner has none, if the
+	// UserStore is a UserCreator.
 	CreateUsers bool
 
-	// RequirePOST makes LoginHandler take POST only, from this site's own pages.
-	// An agent is then not signed in by following a link that somebody planted.
+	// RequirePOST makes LoginHandler take only POST, from this site's own pages. Then a planted
+	// link that an agent follows cannot sign it in.
 	RequirePOST bool
 
-	// Revocations remembers the sessions that were ended before their time, and
-	// States the logins that were finished. The defaults are in memory; several
-	// instances share one of each.
+	// Revocations remembers the sessions that were ended early, and States the logins that were
+	// finished. The defaults are in memory; several instances share one of each.
 	//
-	// With the default Revocations a restart undoes every logout and what
-	// EndSession, EndAgentSessions, EndUserSessions and EndAllSessions have ended:
-	// whoever has a copy of such a session's cookie can go on with it. New logs a
-	// warning where RedirectURL is https. Set a store that lasts.
+	// With the default Revocations a restart undoes every logout and what EndSession,
+	// EndAgentSessions, EndUserSessions and EndAllSessions have ended: whoever has a copy of such a
+	// session's cookie can go on with it. New logs a warning if RedirectURL is https. Set a store
+	// that lasts.
 	Revocations RevocationStore
 	States      StateStore
 
-	// ClientAddr returns the address of the client that sent a request, for
-	// Limits, sessions and events. The default is the other end of the
-	// connection. Behind a proxy, read what that proxy, and nobody else, sets:
-	// an address that clients can write is no address. Port, brackets and zone are
-	// taken off; what is no IP address then counts as none.
+	// ClientAddr returns the address of the client that sent a request, for Limits, sessions and
+	// events. The default is the other end of the connection. Behind a proxy, read what that proxy,
+	// and nobody else, sets: an address that clients can write proves nothing. Port, brackets and
+	// zone are removed; what is no IP address then counts as none.
 	ClientAddr func(*http.Request) string
 
 	// Logger gets what an operator wants to know; nil means slog.Default().
 	Logger *slog.Logger
 
-	// Rules hold all agents, for a scenario whose LinkPolicy has no rules of its own,
-	// such as FreshProfile: grants.OwnerApproval(store) reads those of the store, the
-	// kill switch included. By default a LinkPolicy that is Rules is asked, if any.
+	// Rules hold all agents, for a scenario whose LinkPolicy has no rules of its own, such as
+	// FreshProfile: grants.OwnerApproval(store) reads those of the store, with the kill switch. By
+	// default a LinkPolicy that is Rules is asked.
 	Rules Rules
 
-	// Audit gets every event, and those of grants.Policy where Policy.Audit is not set.
-	// The default is Policy.Audit. It is safe for concurrent use. A slow or broken
-	// function does not hold up sign-ins, but loses events when 4096 are waiting.
+	// Audit gets every event, and those of grants.Policy if Policy.Audit is not set. The default is
+	// Policy.Audit. It is called concurrently. A slow or broken function does not hold up sign-ins,
+	// but loses events when 4096 are waiting.
 	//
-	// Refused requests are counted, so that a client cannot flood the trail: the first
-	// of a kind is passed on at once, and those of the next minute together, as one
-	// event with their number in Count and a context of no request. The context of any
-	// other event is the request's, and does not end with it. What was done, what
-	// waits for an owner, and sign-ins and sessions that ended are never counted
-	// together. Logger gets each refusal, with its request ID. See [audit.Event].
+	// Refused requests are counted, so that a client cannot flood the trail: the first of a kind is
+	// passed on at once, and those of the next minute together, as one event with their number in
+	// Count and a context of no request. The context of any other event is the request's, and does
+	// not end with it. What was done, what waits for an owner, and sign-ins and sessions that ended
+	// are never counted together. Logger gets each refusal, with its request ID. See [audit.Event].
 	Audit func(context.Context, audit.Event)
 
-	// Pages replaces pages of the package: the template "refused", which says why a
-	// request was refused, and "signed-out", which SignedOutHandler shows. Both are
-	// executed with a Page. One that is not there, or fails, is the package's own.
-	// They may use style sheets of the site, DiscoveryHandler's among them; an answer that has a
-	// Content-Security-Policy of the site's keeps it.
+	// Pages replaces pages of the package: the template "refused", which says why a request was
+	// refused, and "signed-out", which SignedOutHandler shows. Both are executed with a Page. If
+	// one is missing or fails, the package's own is shown. They may use the site's style sheets,
+	// DiscoveryHandler's among them. If the answer has a Content-Security-Policy of the site's, it
+	// keeps it.
 	Pages *template.Template
 
-	// ErrorHandler answers refused requests in place of the page and the
-	// application/problem+json that they get by default, and reports whether it has: one
-	// that is about pages alone returns false for programs, with nothing written.
-	// Headers that the answer needs, such as Retry-After, are set already.
+	// ErrorHandler answers refused requests in place of the page and the application/problem+json
+	// that they get by default, and reports whether it has. One that is about pages alone returns
+	// false for programs, with nothing written. Headers that the answer needs, such as Retry-After,
+	// are set already.
 	ErrorHandler func(http.ResponseWriter, *http.Request, *problem.Error) (answered bool)
 
 	// Paths are where the handlers are mounted, if not in the usual places.
 	Paths Paths
 
-	// Limits bound what clients, agents and owners may do in a time. Humans are
-	// not counted.
+	// Limits bound what clients, agents and owners may do in a time. Humans are not counted.
 	Limits Limits
 
 	// Session is how sessions are kept, and for how long.
@@ -234,23 +224,23 @@ type Config struct {
 	// Tokens has the tokens of sessions kept. By default none is.
 	Tokens TokenSettings
 
-	// Provider is what the authorization server needs that is not found out by itself.
+	// Provider is what the authorization server needs and does not say itself.
 	Provider Provider
 }
 
 // Paths are where the handlers are mounted: paths on this site.
 type Paths struct {
-	// Login and Logout are those of LoginHandler and LogoutHandler. The defaults are
-	// "login" and "logout" beside RedirectURL's path.
+	// Login and Logout are those of LoginHandler and LogoutHandler. The defaults are "login" and
+	// "logout" beside RedirectURL's path.
 	Login, Logout string
 
-	// Discovery is that of DiscoveryHandler, as "/auth.md". Refusals then link to
-	// it, and each names its problem by an address there. By default they do not.
+	// Discovery is that of DiscoveryHandler, as "/auth.md". Refusals then link to it, and each
+	// names its problem by an address there. By default they do not.
 	Discovery string
 }
 
-// ConfigFromEnv returns the settings that are in the environment: Issuer,
-// ClientID, ClientSecret, RedirectURL and SessionKeys, from
+// ConfigFromEnv returns the settings that are in the environment: Issuer, ClientID, ClientSecret,
+// RedirectURL and SessionKeys, from
 //
 //	AUTH_AGENT_ISSUER
 //	AUTH_AGENT_CLIENT_ID
@@ -258,11 +248,10 @@ type Paths struct {
 //	AUTH_AGENT_REDIRECT_URL
 //	AUTH_AGENT_SESSION_KEYS    one key or more, as "authagent key" prints them, with commas between
 //
-// Each can be in a file instead, named by the same variable with _FILE appended,
-// as secrets are mounted. A client secret in a file is read anew for each request
-// to the server, so that it can be replaced while the site runs. All of them are
-// required; the error names each variable that is missing or wrong. What is in
-// them is checked by [New]. Nothing else in this package reads a variable of its own.
+// Each can be in a file instead, as secrets are mounted: the same variable with _FILE appended
+// names it. A client secret in a file is read anew for each request to the server, so it can be
+// replaced while the site runs. All are required. The error names each variable that is missing or
+// wrong; [New] checks the values. Nothing else in this package reads a variable of its own.
 func ConfigFromEnv() (Config, error) {
 	s, err := environ.Read()
 	if err != nil {
@@ -274,32 +263,36 @@ func ConfigFromEnv() (Config, error) {
 	}, nil
 }
 
-// Format prints the settings without the secrets, whatever the verb.
+// Format prints the settings without the secrets, for every verb.
 func (c Config) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "authagent.Config{Issuer:%q ClientID:%q RedirectURL:%q}", c.Issuer, c.ClientID, c.RedirectURL)
 }
 
-// MarshalJSON gives the settings without the secrets.
+// MarshalJSON returns the settings without the secrets.
 func (c Config) MarshalJSON() ([]byte, error) {
 	return json.Marshal(map[string]string{"issuer": c.Issuer, "client_id": c.ClientID, "redirect_url": c.RedirectURL})
 }
 
-// A RelyingParty lets agents sign in to a site at one authorization server. It
-// is safe for concurrent use; several in one process do not know of each other.
+// A RelyingParty lets agents sign in to a site at one authorization server. It is safe for
+// concurrent use. Several in one process do not know of each other.
 type RelyingParty struct {
 	*opaque
 }
 
-// opaque keeps a relying party from being printed. Package fmt prints a pointer
-// within anything as a number, but by a verb that is not for pointers it prints what
-// is there, one pointer deep.
+// opaque keeps a relying party from being printed. Package fmt prints a pointer inside of anything
+// as a number, but for a verb that is not for pointers it prints what is there, one pointer deep.
 type opaque struct{ *relyingParty }
+
+// Format prints the relying party without its secrets, for every verb.
+func (rp *relyingParty) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "authagent.RelyingParty{%v}", rp.config)
+}
 
 type relyingParty struct {
 	config   Config // complete, with the defaults
 	origin   string // the site's, from RedirectURL
 	callback string // the path of RedirectURL
-	pending  *pendingLogins
+	pending  pendingLogins
 	sessions Sessions
 	cookies  browser.Names
 	deleted  string                   // the attributes of a cookie that is deleted
@@ -317,9 +310,8 @@ type relyingParty struct {
 	request  atomic.Pointer[wire.AuthorizationRequest]
 }
 
-// New returns a RelyingParty. It checks every setting, and joins what is wrong
-// into one error; it sends nothing over the network, so that a site starts while
-// its authorization server is down.
+// New returns a RelyingParty. It checks every setting, and joins what is wrong into one error. It
+// sends nothing over the network, so a site starts while its authorization server is down.
 func New(c Config) (*RelyingParty, error) {
 	c = c.withDefaults()
 	redirectURL, err := c.check()
@@ -349,89 +341,12 @@ func New(c Config) (*RelyingParty, error) {
 	return rp, rp.openCookies(redirectURL)
 }
 
-// joined has the scenario obey Config.Rules, and the link policy or those rules get
-// the events.
-func (c Config) joined() Config {
-	for _, part := range [...]any{linkPolicy(c.Scenario), c.Rules} {
-		observed, ok := part.(interface {
-			Observer(audit func(context.Context, audit.Event)) func(context.Context, audit.Event)
-		})
-		if !ok {
-			continue
-		}
-		site, observe := c.Audit, observed.Observer(c.Audit)
-		c.Audit = func(ctx context.Context, e audit.Event) {
-			defer observe(ctx, e) // even if the site's function panics
-			if site != nil {
-				site(ctx, e)
-			}
-		}
-	}
-	c.Scenario = obeying(c.Rules, c.Scenario)
-	return c
-}
-
-// linkPolicy returns the LinkPolicy of a scenario, or nil if it is not known to
-// have one.
-func linkPolicy(s Scenario) LinkPolicy {
-	if s, ok := scenarioAs[interface{ policy() LinkPolicy }](s); ok {
-		return s.policy()
-	}
-	return nil
-}
-
-// openCookies sets up what is kept in cookies. Names and keys are this relying
-// party's own, so that nothing of another one on the same site is taken for it.
-func (rp *RelyingParty) openCookies(redirectURL *url.URL) error {
-	c, dev := rp.config, redirectURL.Scheme == "http"
-	rp.cookies = browser.NewNames(!dev, cmp.Or(redirectURL.Port(), "80"), c.Issuer+"\n"+c.ClientID)
-	rp.deleted = browser.Attributes(0, !dev)
-	boxes := make(map[string]*seal.Box)
-	purposes := map[string][]string{
-		"login":   {c.RedirectURL, c.Scenario.Name()}, // which a session says itself
-		"session": nil,
-		"tokens":  nil,
-	}
-	for purpose, own := range purposes {
-		words := append([]string{"authagent", purpose, c.Issuer, c.ClientID}, own...)
-		box, err := seal.NewBox(c.SessionKeys, words...)
-		if err != nil {
-			return fmt.Errorf("authagent: SessionKeys: %w", err)
-		}
-		boxes[purpose] = box
-	}
-	rp.pending = &pendingLogins{
-		prefix: rp.cookies.Login, box: boxes["login"],
-		attributes: browser.Attributes(int(loginTTL/time.Second), !dev), deleted: rp.deleted,
-	}
-	rp.tokens = rp.newKeeper(boxes["tokens"])
-	rp.sessions = c.Session.Own
-	if rp.sessions == nil {
-		maxAge := int(math.Ceil(c.Session.Lifetime.Seconds())) // as zero deletes
-		rp.sessions = &sealedSessions{jar.New(c.Session.Store, boxes["session"], rp.cookies.Session, maxAge, !dev), c.Session.Idle}
-	}
-	return nil
-}
-
-// Format prints the relying party without its secrets, whatever the verb.
-func (rp *relyingParty) Format(f fmt.State, _ rune) {
-	fmt.Fprintf(f, "authagent.RelyingParty{%v}", rp.config)
-}
-
 func (c Config) withDefaults() Config {
 	c.SessionKeys, c.Provider.TokenKey = slices.Clone(c.SessionKeys), slices.Clone(c.Provider.TokenKey)
 	c.Provider.Scopes, c.Provider.EndpointOrigins = slices.Clone(c.Provider.Scopes), slices.Clone(c.Provider.EndpointOrigins)
-	if c.ReturnTo == "" {
-		c.ReturnTo = "/"
-	}
-	if u, err := url.Parse(c.RedirectURL); err == nil {
-		if c.Paths.Login == "" {
-			c.Paths.Login = path.Join("/", path.Dir(u.Path), "login")
-		}
-		if c.Paths.Logout == "" {
-			c.Paths.Logout = path.Join("/", path.Dir(u.Path), "logout")
-		}
-	}
+	c.ReturnTo = cmp.Or(c.ReturnTo, "/")
+	c.Paths.Login = settings.Beside(c.RedirectURL, c.Paths.Login, "login")
+	c.Paths.Logout = settings.Beside(c.RedirectURL, c.Paths.Logout, "logout")
 	if c.Provider.Scopes == nil && c.Scenario != nil {
 		c.Provider.Scopes = slices.Clone(c.Scenario.Scopes())
 	}
@@ -443,24 +358,16 @@ func (c Config) withDefaults() Config {
 	if c.ClientAddr == nil {
 		c.ClientAddr = func(r *http.Request) string { return r.RemoteAddr }
 	}
-	c.Limits = c.Limits.withDefaults()
 	return c
 }
 
-// check returns the parsed RedirectURL, or everything that is wrong with the
-// settings, in their order.
+// check returns the parsed RedirectURL, or everything that is wrong with the settings, in their
+// order.
 func (c Config) check() (*url.URL, error) {
 	bad, dev := new(settings.Problems), settings.Development(c.RedirectURL)
 	bad.Issuer("Issuer", c.Issuer, dev)
-	if c.ClientID == "" {
-		bad.Add("ClientID", "is required")
-	}
-	switch hasFunc := c.Provider.ClientSecretFunc != nil; {
-	case c.ClientSecret == "" && !hasFunc:
-		bad.Add("ClientSecret", "is required")
-	case c.ClientSecret != "" && hasFunc:
-		bad.Add("ClientSecret, Provider.ClientSecretFunc", "only one of them can be set")
-	}
+	bad.Required("ClientID", c.ClientID)
+	bad.Secret("ClientSecret", c.ClientSecret, "Provider.ClientSecretFunc", c.Provider.ClientSecretFunc != nil)
 	redirectURL := bad.RedirectURL("RedirectURL", c.RedirectURL)
 	paths := settings.Paths{Login: c.Paths.Login, Logout: c.Paths.Logout, Discovery: c.Paths.Discovery, SignIn: c.SignInPath, ReturnTo: c.ReturnTo}
 	if redirectURL != nil {
@@ -475,7 +382,7 @@ func (c Config) check() (*url.URL, error) {
 		bad.Add("Pages", "has neither the template %q nor %q", answer.Refused, answer.SignedOut)
 	}
 	bad.Handlers(paths)
-	c.Limits.check(bad)
+	bad.Limits(c.Limits.rates())
 	c.Session.check(bad)
 	c.Tokens.check(bad)
 	c.Provider.check(bad, dev)
@@ -509,9 +416,47 @@ func (c Config) checkRules(bad *settings.Problems) {
 	}
 }
 
-// LoginHandler starts a sign-in: it keeps the login's secrets in the browser and
-// sends it to the authorization server. ?return_to= names the path on this site
-// to land on; one that is not acceptable is replaced by Config.ReturnTo.
+// joined makes the scenario obey Config.Rules, and passes events on to the link policy or those
+// rules.
+func (c Config) joined() Config {
+	for _, part := range [...]any{linkPolicy(c.Scenario), c.Rules} {
+		if observed, ok := part.(interface {
+			Observer(audit func(context.Context, audit.Event)) func(context.Context, audit.Event)
+		}); ok {
+			c.Audit = trail.Observed(c.Audit, observed.Observer(c.Audit))
+		}
+	}
+	c.Scenario = obeying(c.Rules, c.Scenario)
+	return c
+}
+
+// openCookies sets up what is kept in cookies. Names and keys are this relying party's own, so
+// nothing of another one on the same site is taken for its.
+func (rp *RelyingParty) openCookies(redirectURL *url.URL) (err error) {
+	c, secure := rp.config, redirectURL.Scheme != "http"
+	box := func(purpose string, own ...string) *seal.Box {
+		made, wrong := seal.NewBox(c.SessionKeys, append([]string{"authagent", purpose, c.Issuer, c.ClientID}, own...)...)
+		err = cmp.Or(err, wrong)
+		return made
+	}
+	rp.cookies = browser.NewNames(secure, cmp.Or(redirectURL.Port(), "80"), c.Issuer+"\n"+c.ClientID)
+	rp.deleted = browser.Attributes(0, secure)
+	rp.pending = newPendingLogins(rp.cookies.Login, box("login", c.RedirectURL, c.Scenario.Name()), secure) // a session says those two itself
+	rp.tokens = rp.newKeeper(box("tokens"))
+	rp.sessions = c.Session.Own
+	if rp.sessions == nil {
+		maxAge := int(math.Ceil(c.Session.Lifetime.Seconds())) // as zero deletes
+		rp.sessions = &sealedSessions{jar.New(c.Session.Store, box("session"), rp.cookies.Session, maxAge, secure), c.Session.Idle}
+	}
+	if err != nil {
+		return fmt.Errorf("authagent: SessionKeys: %w", err)
+	}
+	return nil
+}
+
+// LoginHandler starts a sign-in: it keeps the login's secrets in the browser and sends it to the
+// authorization server. ?return_to= names the path on this site to land on; if that is not
+// acceptable, Config.ReturnTo is used.
 func (rp *RelyingParty) LoginHandler() http.Handler {
 	return rp.handler(audit.LoginFailed, rp.serveLogin)
 }
@@ -543,24 +488,12 @@ func (rp *RelyingParty) startLogin(w http.ResponseWriter, r *http.Request, login
 	return nil
 }
 
-// clientAddr returns the client's IP address, or "" if it has none.
-func (rp *RelyingParty) clientAddr(r *http.Request) string {
-	return limit.Address(rp.config.ClientAddr(r))
-}
-
-// mayStart keeps a login from being started by anything but an agent or a
-// person who wants it.
+// mayStart keeps a login from being started by anything but an agent or a person who wants it.
 func (rp *RelyingParty) mayStart(w http.ResponseWriter, r *http.Request) error {
 	if rp.config.RequirePOST || r.Method == http.MethodPost {
 		return rp.mayPost(w, r)
 	}
-	if err := answer.Allow(w, r, http.MethodGet, http.MethodPost); err != nil {
-		return err
-	}
-	if browser.Prefetched(r) || browser.Embedded(r) && !browser.FetchedBySelf(r) {
-		return failure.New(reasons.NotNavigation, "start login", "the request is a prefetch or for something embedded")
-	}
-	return nil
+	return answer.AllowOpened(w, r, "start login", browser.FetchedBySelf(r), http.MethodGet, http.MethodPost)
 }
 
 // mayPost checks a request that changes something.
@@ -571,21 +504,25 @@ func (rp *RelyingParty) mayPost(w http.ResponseWriter, r *http.Request) error {
 	return rp.CheckOrigin(r)
 }
 
-// CheckOrigin returns a [problem.Error] for a request that a page of
-// another origin has a browser send, unless its method is GET, HEAD or OPTIONS. The
-// handlers of this package call it; it is for handlers of a site's own as well.
+// CheckOrigin returns a [problem.Error] for a request that a page of another origin has a browser
+// send, unless its method is GET, HEAD or OPTIONS. The handlers of this package call it; a site's
+// own handlers can too.
 //
-// The site's origin is the one of Config.RedirectURL. Unlike
-// [http.CrossOriginProtection] it looks at no Host header, which a proxy may have
-// rewritten. A browser that does not send Sec-Fetch-Site, from before 2023, is so
-// refused at any other name of the site. A request with neither Sec-Fetch-Site nor
-// Origin is a program's, and passes.
+// The site's origin is that of Config.RedirectURL. Unlike [http.CrossOriginProtection], CheckOrigin
+// ignores the Host header, which a proxy may have rewritten. So a browser from before 2023, which
+// sends no Sec-Fetch-Site, is refused at any other name of the site. A request with neither
+// Sec-Fetch-Site nor Origin is a program's, and passes.
 func (rp *RelyingParty) CheckOrigin(r *http.Request) error {
 	if browser.CrossOrigin(r, rp.origin) {
 		return failure.New(reasons.CrossOrigin, "check origin", "the request comes from another site's page")
 	}
 	return nil
 }
+
+// ReturnTo returns where the site's own sign-in page, Config.SignInPath, leads after a person has
+// signed in: the path of the request's ?return_to= if it is one on this site that is safe to send a
+// browser to, else Config.ReturnTo. A sign-in form posts to an address with the same ?return_to=.
+func (rp *RelyingParty) ReturnTo(r *http.Request) string { return rp.refuser.ReturnPath(returnTo(r)) }
 
 func returnTo(r *http.Request) string {
 	if r.URL.RawQuery == "" {
@@ -597,21 +534,19 @@ func returnTo(r *http.Request) string {
 	return ""
 }
 
-// ReturnTo returns where the site's own sign-in page, Config.SignInPath, leads after
-// a person has signed in: the path of the request's ?return_to= if it is one on this
-// site that is safe to send a browser to, else Config.ReturnTo. A sign-in form
-// posts to an address with the same ?return_to=.
-func (rp *RelyingParty) ReturnTo(r *http.Request) string { return rp.refuser.ReturnPath(returnTo(r)) }
+// clientAddr returns the client's IP address, or "" if it has none.
+func (rp *RelyingParty) clientAddr(r *http.Request) string {
+	return limit.Address(rp.config.ClientAddr(r))
+}
 
-// ConnectHandler lets a human connect an agent to their own account: it starts a
-// login, in the human's own browser, at whose end the agent that answered it is
-// linked to the account of that human, whatever e-mail address it has. Nobody is
-// signed in by it; the agent signs in by itself from then on.
+// ConnectHandler lets a human connect an agent to their own account: it starts a login in the
+// human's own browser. The agent that answers it is linked to the account of that human, whatever
+// e-mail address it has. Nobody is signed in by it; from then on the agent signs in by itself.
 //
-// It takes POST from this site's own pages, of a human whom Config.Human knows and
-// who is the same when the login comes back. The Scenario has to have the method Connect;
-// those of this package are with grants.OwnerApproval. A site with several relying
-// parties puts Attach of each of the others around it.
+// It takes POST from this site's own pages, of a human whom Config.Human knows and who is the same
+// when the login comes back. The Scenario must have the method Connect; those of this package have
+// it with grants.OwnerApproval. A site with several relying parties puts Attach of each of the
+// others around it.
 func (rp *RelyingParty) ConnectHandler() http.Handler {
 	return rp.handler(audit.LoginFailed, func(w http.ResponseWriter, r *http.Request) error {
 		if err := rp.mayPost(w, r); err != nil {
@@ -627,45 +562,15 @@ func (rp *RelyingParty) ConnectHandler() http.Handler {
 	})
 }
 
-// connect finishes a login that a human began to connect an agent.
-func (rp *RelyingParty) connect(ctx context.Context, in *SignIn, login *login) error {
-	scenario, ok := scenarioAs[connector](rp.config.Scenario)
-	if !ok {
-		return failure.OfSite("connect agent", errNoConnector)
-	}
-	if err := rp.panics.Protect("connect agent", func() error { return scenario.Connect(ctx, in, login.HumanID) }); err != nil {
-		e := failure.As(failure.OfSite("connect agent", err))
-		e.Agent = in.Agent
-		return e
-	}
-	return nil
-}
-
-// sameHuman makes sure that a login which a human began to connect an agent ends
-// in that human's session, and that no agent is at work in it.
-func (rp *RelyingParty) sameHuman(w http.ResponseWriter, r *http.Request, login *login) error {
-	if login.HumanID == "" {
-		return nil
-	}
-	switch human, err := rp.human(w, r); {
-	case err != nil:
-		return err
-	case human != login.HumanID:
-		return failure.New(problem.HumanRequired, "match human", "another human is signed in than the one who began")
-	}
-	return nil
-}
-
-// CallbackHandler finishes a sign-in: the authorization server sends the
-// browser here with a code. It starts the agent's session and sends it on to
-// where the login said.
+// CallbackHandler finishes a sign-in: the authorization server sends the browser here with a code.
+// It starts the agent's session and sends the browser on to where the login said.
 func (rp *RelyingParty) CallbackHandler() http.Handler {
 	return rp.handler(audit.LoginFailed, rp.serveCallback)
 }
 
 func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
-	if err := mayFinish(w, r); err != nil {
+	if err := answer.AllowOpened(w, r, "finish login", false, http.MethodGet); err != nil {
 		return err
 	}
 	if err := rp.limits.Callback(rp.clientAddr(r)); err != nil {
@@ -692,7 +597,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 		return err
 	}
 	err = rp.use(ctx, login, response.Code != "")
-	if err == nil || failure.As(err).RetryAfter == 0 { // who is told to come again needs the cookie for it
+	if err == nil || failure.As(err).RetryAfter == 0 { // a retry needs the cookie
 		rp.pending.drop(w, login)
 	}
 	if err != nil {
@@ -715,8 +620,8 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	return nil
 }
 
-// finish does what a login was begun for, with the token that it has come to: an agent
-// signs in, or a human connects one. A token that nobody will use is revoked.
+// finish does what a login was begun for: an agent signs in, or a human connects one. A token that
+// nobody will use is revoked.
 func (rp *RelyingParty) finish(w http.ResponseWriter, r *http.Request, l *login, token *wire.Token) error {
 	in, err := rp.identify(r.Context(), token, l)
 	if err != nil {
@@ -735,18 +640,6 @@ func (rp *RelyingParty) finish(w http.ResponseWriter, r *http.Request, l *login,
 	return err
 }
 
-// mayFinish refuses what would use a response up without an agent or a person
-// having opened it.
-func mayFinish(w http.ResponseWriter, r *http.Request) error {
-	if err := answer.Allow(w, r, http.MethodGet); err != nil {
-		return err
-	}
-	if browser.Prefetched(r) || browser.Embedded(r) {
-		return failure.New(reasons.NotNavigation, "finish login", "the request is a prefetch or for something embedded")
-	}
-	return nil
-}
-
 // signIn starts the session of an agent.
 func (rp *RelyingParty) signIn(w http.ResponseWriter, r *http.Request, in *SignIn, l *login) error {
 	session, err := rp.admit(r.Context(), in, l)
@@ -760,48 +653,10 @@ func (rp *RelyingParty) signIn(w http.ResponseWriter, r *http.Request, in *SignI
 	return nil
 }
 
-// admit asks the scenario as whom the agent acts.
-func (rp *RelyingParty) admit(ctx context.Context, in *SignIn, l *login) (*Session, error) {
-	now := time.Now() // no later than the marks are read, which are kept for the session's lifetime
-	var who Principal
-	var under marks.Under
-	err := rp.panics.Protect("sign in", func() (err error) {
-		under, err = rp.register.Begin(ctx, in.Agent, func() (userID string, err error) {
-			who, err = rp.config.Scenario.SignIn(ctx, in)
-			return who.UserID, err
-		})
-		return err
-	})
-	switch {
-	case err != nil:
-	case who.Access < AccessNone || who.Access > AccessFull:
-		err = fmt.Errorf("the scenario returned %v", who.Access)
-	case (who.Access > AccessNone || len(who.Actions) > 0) && who.UserID == "":
-		err = fmt.Errorf("the scenario returned access %v and %d actions to the data of no user", who.Access, len(who.Actions))
-	case !wiring.AreNames(who.Actions...):
-		err = errors.New("the scenario returned an action whose name is empty or has a space in it")
-	}
-	if err != nil {
-		e := failure.As(failure.OfSite("sign in", err))
-		e.Agent = in.Agent
-		return nil, e
-	}
-	if who.Access == AccessNone {
-		who.Actions = nil
-	}
-	return &Session{
-		ID: newSessionID(), Agent: in.Agent, Model: in.Model, Scenario: rp.config.Scenario.Name(),
-		UserID: who.UserID, ProfileID: who.ProfileID, Access: who.Access, Actions: who.Actions, GrantID: who.GrantID,
-		RedirectURL: rp.config.RedirectURL, SiteMark: under.Site, AgentMark: under.Agent, UserMark: under.User, GrantEra: who.GrantEra, Epoch: rp.config.Session.Epoch,
-		StartedAt: now, ExpiresAt: now.Add(rp.config.Session.Lifetime), loginID: l.ID(), RemoteAddr: in.RemoteAddr,
-	}, nil
-}
-
-// LogoutHandler ends the agent's session, here and wherever a copy of its
-// cookie may be, and asks the server to revoke the tokens if any are kept. It
-// removes the cookies of sessions that have ended, too, and those of other relying
-// parties of the site, so that afterwards the browser is a person's again. It takes
-// POST from this site's own pages, and programs. Every middleware that meets a POST
+// LogoutHandler ends the agent's session, for every copy of its cookie, and asks the server to
+// revoke the tokens if any are kept. It also removes the cookies of sessions that have ended, and
+// those of other relying parties of the site, so that afterwards the browser is a person's again.
+// It takes POST from this site's own pages, and from programs. Every middleware that meets a POST
 // to Config.Paths.Logout does the same.
 func (rp *RelyingParty) LogoutHandler() http.Handler {
 	return rp.handler(audit.PermissionDenied, rp.serveLogout)
@@ -833,8 +688,7 @@ func (rp *RelyingParty) serveLogout(w http.ResponseWriter, r *http.Request) erro
 	return nil
 }
 
-// handler is what the handlers have in common: the headers, and what
-// becomes of an error.
+// handler is what the handlers have in common: the headers, and what becomes of an error.
 func (rp *RelyingParty) handler(failed audit.Name, serve func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return &endpoint{rp, failed, serve}
 }

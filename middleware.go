@@ -2,10 +2,8 @@ package authagent
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"html/template"
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -19,19 +17,19 @@ import (
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/reasons"
-	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/internal/signpost"
 	"github.com/authagent-go/authagent/internal/wire"
 	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/problem"
 )
 
+// This file holds the way from a request to who acts in it, the guards, and what is answered.
+
 type contextKey struct{}
 
-// attached is a request's context and what the middleware adds to it: who the
-// visitor is, whether the request performs an action that the session may perform,
-// and what another relying party of the same site, or an outer middleware,
-// attached before.
+// attached is a request's context and what the middleware adds to it: who the visitor is, whether
+// the request performs an action that the session may perform, and what another relying party of
+// the same site, or an outer middleware, attached before.
 type attached struct {
 	context.Context
 	rp      *RelyingParty
@@ -42,16 +40,16 @@ type attached struct {
 
 // A visitor is who sends a request, as far as a relying party knows.
 type visitor struct {
-	session *Session // of the agent; nil where no agent is signed in
+	session *Session // of the agent; nil if no agent is signed in
 	human   string   // whom Config.Human named, whatever else the browser has
 	asked   bool     // whether Config.Human was asked
 	ended   bool     // the browser has the cookie of a session that has ended
-	former  *Session // that session, where it may go on elsewhere: with a copy of the cookie, or at another relying party
+	former  *Session // that session, if it may go on elsewhere: with a copy of the cookie, or at another relying party
 	paused  bool     // the agent's session waits until agents are let in again
 }
 
-// person returns the human who is recognised: in a browser that has an agent's
-// session, be it one that has ended, nobody is.
+// person returns the human who is recognised. Beside an agent's session, even an ended one, nobody
+// is.
 func (v visitor) person() string {
 	if v.session != nil || v.ended {
 		return ""
@@ -72,8 +70,8 @@ func (a *attached) Value(key any) any {
 	return a.Context.Value(key)
 }
 
-// FromContext returns the agent session of a request that came through the
-// middleware, and whether there is one.
+// FromContext returns the agent session of a request that came through the middleware, and whether
+// there is one.
 func FromContext(ctx context.Context) (*Session, bool) {
 	for a := attachedTo(ctx); a != nil; a = a.before {
 		if s := a.visitor.session; s != nil { // of several relying parties, the innermost that knows the agent
@@ -83,9 +81,9 @@ func FromContext(ctx context.Context) (*Session, bool) {
 	return nil, false
 }
 
-// HumanFromContext returns the ID of the human who sends the request, and whether
-// there is one: behind every middleware that has recognised a person by
-// Config.Human, which are those whose names begin with Require.
+// HumanFromContext returns the ID of the human who sends the request, and whether there is one. It
+// works behind every middleware that has recognised a person by Config.Human: those whose names
+// begin with Require.
 func HumanFromContext(ctx context.Context) (userID string, ok bool) {
 	for a := attachedTo(ctx); a != nil; a = a.before {
 		if person := a.visitor.person(); person != "" || a.visitor.session != nil {
@@ -95,32 +93,58 @@ func HumanFromContext(ctx context.Context) (userID string, ok bool) {
 	return "", false
 }
 
-// Attach puts the agent's session, if there is one, into the request's context.
-// Requests of anybody else pass unchanged, so the site's own checks belong inside.
-// A session with less than AccessFull to its user's data passes with GET and HEAD
-// only; an agent without a user passes with every method. The answer is marked
-// Cache-Control: no-store unless the handler says otherwise, here as behind every
-// other middleware of this package.
+// visitor returns who sends the request. It is found out once per request, however many middlewares
+// ask. before is what an outer middleware of this relying party has attached.
+func (rp *RelyingParty) visitor(w http.ResponseWriter, r *http.Request) (v visitor, before *attached, err error) {
+	for a := attachedTo(r.Context()); a != nil; a = a.before {
+		if a.rp == rp {
+			return a.visitor, a, nil
+		}
+	}
+	s, err := rp.load(w, r)
+	switch {
+	case err == nil:
+		return visitor{session: s}, nil, nil
+	case err == error(errEnded):
+		return visitor{ended: true, former: s}, nil, nil
+	case isAbsent(err):
+		return visitor{}, nil, nil
+	case s != nil && errors.Is(err, problem.Paused):
+		return visitor{session: s, paused: true}, nil, nil
+	}
+	return visitor{}, nil, failure.OfSite("load session", err)
+}
+
+// look is visitor for a caller that only wants to know. It sets no cookie.
+func (rp *RelyingParty) look(r *http.Request) (visitor, error) {
+	v, _, err := rp.visitor(browser.Nowhere{}, r)
+	return v, err
+}
+
+// Attach puts the agent's session, if there is one, into the request's context. All other requests
+// pass unchanged, so the site's own checks belong inside. A session with less than AccessFull to
+// its user's data passes with GET and HEAD only; an agent without a user passes with every method.
+// The answer is marked Cache-Control: no-store unless the handler says otherwise, as behind every
+// middleware of this package.
 //
-// [RelyingParty.RequireAction] and [RelyingParty.RequireApproval] go outside of
-// Attach, as Attach would refuse what they allow. There is one exception: if next is
-// an [http.ServeMux] and what it has for the request is a middleware or handler of this
-// relying party, Attach leaves the decision to that.
+// [RelyingParty.RequireAction] and [RelyingParty.RequireApproval] go outside of Attach: it would
+// refuse what they allow. There is one exception. If next is an [http.ServeMux] and has a
+// middleware or handler of this relying party for the request, Attach leaves the decision to that.
 func (rp *RelyingParty) Attach(next http.Handler) http.Handler {
 	return &guard{rp: rp, name: "Attach", attaches: true, admits: everybody, next: next}
 }
 
-// RequireAgent lets signed-in agents through, and nobody else. With a user and less
-// than AccessFull they may read (GET and HEAD). A stranger is answered with status 401, in
-// a browser that shows a page by the site's sign-in page, and a person with status 403.
+// RequireAgent lets only signed-in agents through. With a user and less than AccessFull they may
+// read (GET and HEAD). A person gets status 403. A stranger gets status 401, or, in a browser that
+// shows a page, the site's sign-in page.
 func (rp *RelyingParty) RequireAgent(next http.Handler) http.Handler {
 	return &guard{rp: rp, name: "RequireAgent", admits: agentsAlone, next: next}
 }
 
-// RequireAccess returns a middleware that lets through the agents that have at
-// least this access to their user's data, and people who are signed in to the site
-// (Config.Human). Strangers are refused. It is what belongs in front of anything
-// that shows or changes such data: an agent without a user has none.
+// RequireAccess returns a middleware that lets through agents with at least this access to their
+// user's data, and people who are signed in to the site (Config.Human). Strangers are refused, and
+// agents without a user, who have no access. Put it in front of whatever shows or changes such
+// data.
 func (rp *RelyingParty) RequireAccess(least Access) func(http.Handler) http.Handler {
 	return rp.require("RequireAccess", nil, func(_ *http.Request, s *Session) error {
 		if s.Access < least || s.Access == AccessNone && s.UserID != "" {
@@ -130,64 +154,15 @@ func (rp *RelyingParty) RequireAccess(least Access) func(http.Handler) http.Hand
 	})
 }
 
-// require returns a middleware that lets people through, and the agents that pass
-// check. performs is the action of the route; nil for none.
-func (rp *RelyingParty) require(name string, performs *wiring.Action, check func(*http.Request, *Session) error) func(http.Handler) http.Handler {
-	action := ""
-	if performs != nil {
-		action = performs.Name
-	}
-	return func(next http.Handler) http.Handler {
-		return &guard{rp: rp, name: name, action: action, performs: performs, admits: people, check: check, next: next}
-	}
-}
-
-// ForbidAgents lets everybody through but signed-in agents, whatever their
-// access; who is signed in to the site is for the site to check inside, or for
-// [RelyingParty.RequireHuman]. A browser in which an agent's session has ended passes
-// too, unless Config.Human names somebody in it: what stops an agent must not make
-// its browser a person's. A site with several relying parties needs ForbidAgents
-// of each of them there.
-func (rp *RelyingParty) ForbidAgents(next http.Handler) http.Handler {
-	return &guard{rp: rp, name: "ForbidAgents", forbids: true, admits: everybody, next: next}
-}
-
-// RequireHuman lets humans through who are signed in to the site, as Config.Human
-// says, and nobody else: no agent whatever its access, even in a browser where a
-// human is signed in as well. Put it in front of what a human must do in person:
-// changing e-mail address or password, payment, deletion, and managing agents. A
-// site with several relying parties that keep sessions of their own (Config.Session.Own)
-// puts Attach of each of the others around it. It panics if Config.Human is not set.
-func (rp *RelyingParty) RequireHuman(next http.Handler) http.Handler {
-	if rp.config.Human == nil {
-		panic("authagent: RequireHuman needs Config.Human")
-	}
-	return &guard{rp: rp, name: "RequireHuman", forbids: true, admits: people, next: next}
-}
-
-// human returns the human who is signed in where no agent is.
-func (rp *RelyingParty) human(w http.ResponseWriter, r *http.Request) (userID string, err error) {
-	if rp.config.Human == nil {
-		return "", failure.OfSite("ask who is signed in", errors.New("Config.Human is not set"))
-	}
-	v, before, err := rp.visitor(w, r)
-	if err != nil {
-		return "", err
-	}
-	g := guard{rp: rp, name: "ConnectHandler", forbids: true, admits: people}
-	v, err = g.admit(r, v, before)
-	return v.person(), err
-}
-
-// RequireAction returns a middleware for a route that performs the named action,
-// such as "orders:create", whatever its method. Agents pass that may do it: those
-// with AccessFull, and those whose grant names the action ([Session.May]), even where
-// they may otherwise only read. People pass who are signed in to the site
-// (Config.Human), strangers do not. To let agents in only, put RequireAgent inside.
+// RequireAction returns a middleware for a route that performs the named action, such as
+// "orders:create", whatever its method. It lets through agents with AccessFull, and those whose
+// grant names the action ([Session.May]), even if they may otherwise only read. It lets through
+// people who are signed in to the site (Config.Human), and no strangers. To let in only agents, put
+// RequireAgent inside.
 //
-// It goes outside of the other middlewares of this package: they hold a read-only
-// session to reading unless they are told by this one what is being done. It
-// panics if the name is empty or has white space in it.
+// It goes outside of the other middlewares of this package: they hold a read-only session to
+// reading unless this one tells them what is being done. It panics if the name is empty or has
+// white space in it.
 func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handler {
 	if !wiring.AreNames(name) {
 		panic("authagent: " + strconv.Quote(name) + " is not the name of an action")
@@ -212,76 +187,31 @@ func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handl
 	})
 }
 
-// An Approver asks the owner of an account about a single action of an agent.
-// grants.Policy is one. It is safe for concurrent use.
-type Approver interface {
-	// Approve uses up the owner's approval of this request, once for each approval,
-	// however many ask at the same time. It returns the request as the owner has
-	// approved it: request with Method, Host, Target, ContentType and Body from the
-	// approval's record. The handler gets these. What has another Digest is refused
-	// as the site's fault.
-	//
-	// Otherwise the error says why not, problem.ApprovalPending where the owner has yet to
-	// decide. path is where the agent can look at how it stands; empty for nowhere.
-	//
-	// An Approver calls CountFiling before it puts a new request before the owner,
-	// and CountPerforming before it uses up an approval, and returns their errors.
-	Approve(ctx context.Context, request ActionRequest) (approved ActionRequest, path string, err error)
-}
-
-// An ActionRequest is what an agent wants to do.
-type ActionRequest struct {
-	Session     *Session
-	Action      string
-	Method      string
-	Host        string // that the client has named, with its port if it has named one
-	Target      string // path and query, as the client has sent them
-	ContentType string
-	Body        []byte // without the fields that RequireApproval was told to ignore
-
-	// Digest is the same for the same action and request of the same agent for the
-	// same user, and for nothing else. Of a form it counts which fields there are, in
-	// their order, and not how they are encoded. An agent that wants to do the
-	// same thing twice says so with another Idempotency-Key header. No other header
-	// but Content-Type is part of it.
-	Digest string
-
-	// CountFiling counts a request that is new to its owner against
-	// Config.Limits.Actions. It returns an error, and counts nothing, where the limit is
-	// reached. CountPerforming counts an action that is about to be performed, in a budget
-	// of its own. If Approve then returns an error, it does not count. RequireApproval
-	// sets both.
-	CountFiling, CountPerforming func() error
-}
-
-// RequireApproval returns a middleware for a route that performs an action so
-// risky that the agent's owner is asked about each single request. The first
-// request is answered with status 202 and Retry-After, and Location says where
-// to look; once the owner has approved it, the same request passes, once,
-// whatever the access of the session. People pass, and strangers do not, as with
-// [RelyingParty.RequireAction], in whose place it stands; a person's request stays as it is.
+// RequireApproval returns a middleware for a route that performs an action so risky that the
+// agent's owner is asked about each single request. The first request is answered with status 202
+// and Retry-After, and Location says where to look. Once the owner has approved it, the same
+// request passes, once, whatever the access of the session. It stands in place of
+// [RelyingParty.RequireAction]. As there, people pass and strangers do not; a person's request
+// stays as it is.
 //
-// ignored names form fields that say nothing, such as a CSRF token that is
-// another on each page. They are neither shown to the owner nor part of what is
-// approved, and the handler gets them from the new request. The handler must not let
-// them decide anything else.
+// ignored names form fields that say nothing, such as a CSRF token that differs on each page. They
+// are neither shown to the owner nor part of what is approved, and the handler gets them from the
+// new request. The handler must not let them decide anything else.
 //
-// Of an agent's request a handler behind this can rely on these, which the owner
-// has approved: Method, Host, RequestURI, URL, the path values of the router, the
-// Content-Type, Content-Length and Idempotency-Key headers, and the body with all that
-// is parsed from it. It must not go by any other header or cookie (X-Forwarded-Host and
-// the like included), nor by what something outside of RequireApproval has put into
-// the context: none of that is shown to the owner. Trailers are taken away, and so
-// are headers that claim another method or address, or whose name has anything but
-// letters, digits and hyphens.
+// In an agent's request, the handler can rely on these, which the owner has approved: Method, Host,
+// RequestURI, URL, the path values of the router, the Content-Type, Content-Length and
+// Idempotency-Key headers, and the body with all that is parsed from it. It must not rely on any
+// other header or cookie (X-Forwarded-Host and the like included), nor on what something outside of
+// RequireApproval has put into the context: the owner is shown none of that. Trailers are removed,
+// and so are headers that claim another method or address, or whose name has anything but letters,
+// digits and hyphens.
 //
-// Refused are requests with a body of more than 16 KiB or an address of more than 8
-// KiB, since the owner sees all of it; with a Content-Encoding, a Content-Range, several
-// Content-Types or an Upgrade, since the owner would not see what they mean; and with
-// a query, form or JSON that is malformed or that programs read in different ways: a
-// semicolon in a form, a name twice in JSON. docs/owner-approval.md has all of it. Whatever
-// parses forms or reads bodies (CSRF check, method override, logger) goes inside: where
-// it has done so outside, agents get status 500, and the log says why.
+// Refused are requests with a body over 16 KiB or an address over 8 KiB, as the owner sees all of
+// it; with a Content-Encoding, a Content-Range, several Content-Types or an Upgrade, as the owner
+// would not see what they mean; and with a query, form or JSON that is malformed or that programs
+// read in different ways: a semicolon in a form, a name twice in JSON. docs/owner-approval.md has
+// the whole list. Whatever parses forms or reads bodies (CSRF check, method override, logger) goes
+// inside: if it has done so outside, agents get status 500, and the log says why.
 //
 // It panics if approver is nil, or if the name is empty or has white space in it.
 func (rp *RelyingParty) RequireApproval(action string, approver Approver, ignored ...string) func(http.Handler) http.Handler {
@@ -302,64 +232,47 @@ func (rp *RelyingParty) RequireApproval(action string, approver Approver, ignore
 	})
 }
 
-// approve makes r what the session's owner has approved.
-func (rp *RelyingParty) approve(r *http.Request, s *Session, action string, approver Approver, ignored []string) error {
-	const step = "ask for approval"
-	read, err := approval.Read(r, ignored)
-	if err != nil {
-		return refusal(err)
+// RequireHuman lets only humans through who are signed in to the site, as Config.Human says. No
+// agent passes, whatever its access, even in a browser where a human is signed in as well. Put it
+// in front of what a human must do in person: changing e-mail address or password, payment,
+// deletion, and managing agents. A site with several relying parties that keep sessions of their
+// own (Config.Session.Own) puts Attach of each of the others around it. It panics if Config.Human
+// is not set.
+func (rp *RelyingParty) RequireHuman(next http.Handler) http.Handler {
+	if rp.config.Human == nil {
+		panic("authagent: RequireHuman needs Config.Human")
 	}
-	// A body can take as long as the agent likes, and its session may have ended since.
-	switch now, err := rp.load(browser.Nowhere{}, r); {
-	case isAbsent(err), err == nil && now.ID != s.ID:
-		return failure.New(problem.NoSession, step, "the session has ended while the request was read")
-	case err != nil:
-		return failure.OfSite("load session", err)
-	}
-	digest := func(q approval.Request) string {
-		return q.Digest(s.Agent.Issuer, s.Agent.ID, s.Scenario, s.UserID, action)
-	}
-	budget := rp.limits.Budget(action, s.UserID)
-	request := ActionRequest{
-		Session: s, Action: action, Method: read.Method, Host: read.Host, Target: read.Target, ContentType: read.ContentType, Body: read.Body,
-		Digest: digest(read), CountFiling: budget.File, CountPerforming: budget.Perform,
-	}
-	var approved ActionRequest
-	var path string
-	err = rp.panics.Protect(step, func() error {
-		approved, path, err = approver.Approve(r.Context(), request)
-		return err
-	})
-	if err = budget.Settle(err); err != nil {
-		e := failure.As(failure.OfSite(step, err))
-		e.Location = path
-		return e
-	}
-	read = read.With(approved.Method, approved.Host, approved.Target, approved.ContentType, approved.Body)
-	if digest(read) != request.Digest {
-		return failure.OfSite(step, errors.New("the Approver has approved another request than it was asked about"))
-	}
-	read.Give(r)
-	return nil
+	return &guard{rp: rp, name: "RequireHuman", forbids: true, admits: people, next: next}
 }
 
-// refusal is the error of a request that cannot be put before its owner.
-func refusal(err error) error {
-	var r *approval.Refusal
-	if errors.As(err, &r) {
-		return failure.New(problem.Reason(r.Code), "read request", "%s", r.Text)
-	}
-	return failure.OfSite("read request", err)
+// ForbidAgents lets everybody through but signed-in agents, whatever their access. Who is signed in
+// to the site must be checked inside, or by [RelyingParty.RequireHuman]. A browser in which an
+// agent's session has ended passes too, unless Config.Human names somebody in it: what stops an
+// agent must not make its browser a person's. A site with several relying parties needs
+// ForbidAgents of each of them.
+func (rp *RelyingParty) ForbidAgents(next http.Handler) http.Handler {
+	return &guard{rp: rp, name: "ForbidAgents", forbids: true, admits: everybody, next: next}
 }
 
-// A guard is one middleware of this package around a handler. All of them do the
-// same: find out who the visitor is, check, attach, pass on.
+// require returns a middleware that lets people through, and the agents that pass check. performs
+// is the action of the route; nil for none.
+func (rp *RelyingParty) require(name string, performs *wiring.Action, check func(*http.Request, *Session) error) func(http.Handler) http.Handler {
+	action := ""
+	if performs != nil {
+		action = performs.Name
+	}
+	return func(next http.Handler) http.Handler {
+		return &guard{rp: rp, name: name, action: action, performs: performs, admits: people, check: check, next: next}
+	}
+}
+
+// A guard is one middleware of this package around a handler. All guards do the same: find out who
+// the visitor is, check, attach, pass on.
 //
-// It is on the way of every request, so three things in it are as they are for
-// the time they save. The default session is read out of its cookie where it is,
-// without the store (storeSessions.read). The visitor goes into the request in a
-// context of our own (attached), which is one allocation and no search. And who
-// has not signed in gets an answer that New has prepared (refuseNobody).
+// Every request passes through it, so three things save time. The default session is read from its
+// cookie in place, without a store (jar.Jar). The visitor goes into the request in a context of our
+// own (attached): one allocation and no search. A visitor who has not signed in gets an answer that
+// New has prepared (answer.Refuser.Nobody).
 type guard struct {
 	rp       *RelyingParty
 	name     string // of the method that made it, for the operator
@@ -368,7 +281,7 @@ type guard struct {
 	attaches bool // it is Attach
 	forbids  bool // no agent passes
 	admits   audience
-	check    func(*http.Request, *Session) error // what an agent has to pass beyond that; nil for nothing
+	check    func(*http.Request, *Session) error // what an agent has to pass as well; nil for nothing
 	next     http.Handler
 }
 
@@ -384,7 +297,7 @@ const (
 // ServeHTTP implements [http.Handler].
 func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodPost && browser.Path(r) == g.rp.config.Paths.Logout {
-		g.rp.LogoutHandler().ServeHTTP(w, r) // whoever may do nothing else may sign out
+		g.rp.LogoutHandler().ServeHTTP(w, r) // everybody may sign out
 		return
 	}
 	if g.performs != nil {
@@ -418,7 +331,7 @@ func (g *guard) warn(err error) {
 	g.rp.config.Logger.Warn("authagent: the action of a route does not fit what owners can allow", "guard", g.name, "action", g.action, "why", err)
 }
 
-// admit checks whether the visitor may pass. It may find out more about it.
+// admit checks whether the visitor may pass. It may find out more about the visitor.
 func (g *guard) admit(r *http.Request, v visitor, before *attached) (visitor, error) {
 	if v.session == nil {
 		return g.admitHuman(r, v)
@@ -451,13 +364,31 @@ func (g *guard) admitAgent(r *http.Request, v visitor, before *attached) error {
 	return g.check(r, v.session)
 }
 
-// admitHuman checks a visitor who is no agent. Beside the cookie of an agent's
-// session nobody is recognised: whatever ended the agent's session, or hid it, must
-// not turn the agent into the person whose browser it works in. Who is signed in
-// there gets a page from which to sign the agent out, and no redirect, since the
-// site's sign-in page would send them straight back.
+// readOnly refuses what a session with less than AccessFull to its user's data may not do, unless
+// the request performs an action that it is allowed by name. Only the request's own method counts,
+// whatever headers and fields claim. An upgraded connection could carry anything. So could a
+// tunnel, which CONNECT opens in HTTP/1.1 and an upgrade is in HTTP/2 (RFC 8441).
+func (g *guard) readOnly(r *http.Request, s *Session, allowed bool) error {
+	const step = "enforce read-only access"
+	if s.UserID == "" || s.Access == AccessFull {
+		return nil
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead && !allowed {
+		return failure.New(problem.ReadOnly, step, "%s refused: the session may read, and %s is not GET or HEAD; "+
+			"where the route has RequireAction or RequireApproval, put that outside of %[1]s", g.name, answer.Token(r.Method))
+	}
+	if len(r.Header["Upgrade"]) > 0 || r.Method == http.MethodConnect { // Get would see only the first of several lines
+		return failure.New(problem.ReadOnly, step, "%s refused: the session may read, and not upgrade the connection", g.name)
+	}
+	return nil
+}
+
+// admitHuman checks a visitor who is no agent. Beside the cookie of an agent's session nobody is
+// recognised: whatever ended or hid that session must not turn the agent into the person whose
+// browser it works in. A person who is signed in there gets a page to sign the agent out, and no
+// redirect, since the site's sign-in page would send them straight back.
 func (g *guard) admitHuman(r *http.Request, v visitor) (visitor, error) {
-	if g.admits == everybody && !v.ended && !g.rp.endedElsewhere(r) {
+	if g.admits == everybody && !v.ended && !g.rp.elsewhere(r, false) {
 		return v, nil // also beside the session of another relying party, whose guards decide
 	}
 	v, err := g.knowsPeople(r, v).recognise(r, v)
@@ -482,12 +413,26 @@ func (g *guard) admitHuman(r *http.Request, v visitor) (visitor, error) {
 	return v, nil
 }
 
-// noHuman is why a visitor does not pass who is nobody to Config.Human.
+// noHuman is why a visitor does not pass whom Config.Human does not know.
 func (g *guard) noHuman(r *http.Request) error {
 	if _, another := FromContext(r.Context()); another {
 		return failure.New(problem.AgentForbidden, g.name, "an agent of another relying party is signed in")
 	}
 	return failure.New(problem.HumanRequired, g.name, "no human is signed in")
+}
+
+// knowsPeople returns the relying party to ask who is signed in: the guard's own. If a session has
+// ended and the guard's own knows nobody, one whose middleware is outside may.
+func (g *guard) knowsPeople(r *http.Request, v visitor) *RelyingParty {
+	if g.admits != everybody || !v.ended {
+		return g.rp
+	}
+	for a := attachedTo(r.Context()); g.rp.config.Human == nil && a != nil; a = a.before {
+		if a.rp.config.Human != nil {
+			return a.rp
+		}
+	}
+	return g.rp
 }
 
 // recognise asks who is signed in to the site, once in a request.
@@ -504,44 +449,39 @@ func (rp *RelyingParty) recognise(r *http.Request, v visitor) (visitor, error) {
 	return v, failure.OfSite(step, err)
 }
 
-// another reports whether the browser has a session at another relying party of
-// the site, or had one.
+// another reports whether the browser has, or had, a session at another relying party of the site.
 func (rp *RelyingParty) another(r *http.Request) bool {
-	for a := attachedTo(r.Context()); a != nil; a = a.before {
-		if a.rp != rp && (a.visitor.session != nil || a.visitor.ended) {
-			return true
-		}
-	}
-	return rp.cookies.Carries(r)
+	return rp.elsewhere(r, true) || rp.cookies.Carries(r)
 }
 
-// endedElsewhere reports whether a relying party whose middleware is outside of this
-// one has seen a session that has ended. It may know nobody, and have let it pass.
-func (rp *RelyingParty) endedElsewhere(r *http.Request) bool {
+// elsewhere reports whether an outer middleware of another relying party has seen a session that
+// has ended, or with alive one that holds. That party may know no people, and have let the request
+// pass.
+func (rp *RelyingParty) elsewhere(r *http.Request, alive bool) bool {
 	for a := attachedTo(r.Context()); a != nil; a = a.before {
-		if a.rp != rp && a.visitor.ended {
+		if a.rp != rp && (a.visitor.ended || alive && a.visitor.session != nil) {
 			return true
 		}
 	}
 	return false
 }
 
-// knowsPeople returns the relying party to ask who is signed in: the guard's own. Where
-// a session has ended and it knows nobody, one whose middleware is outside may.
-func (g *guard) knowsPeople(r *http.Request, v visitor) *RelyingParty {
-	if g.admits != everybody || !v.ended {
-		return g.rp
+// human returns the human who is signed in, if no agent is.
+func (rp *RelyingParty) human(w http.ResponseWriter, r *http.Request) (userID string, err error) {
+	if rp.config.Human == nil {
+		return "", failure.OfSite("ask who is signed in", errors.New("Config.Human is not set"))
 	}
-	for a := attachedTo(r.Context()); g.rp.config.Human == nil && a != nil; a = a.before {
-		if a.rp.config.Human != nil {
-			return a.rp
-		}
+	v, before, err := rp.visitor(w, r)
+	if err != nil {
+		return "", err
 	}
-	return g.rp
+	g := guard{rp: rp, name: "ConnectHandler", forbids: true, admits: people}
+	v, err = g.admit(r, v, before)
+	return v.person(), err
 }
 
-// leaves reports whether Attach leaves what it would refuse to the middleware or
-// handler of this relying party that its mux has for the request, which knows more.
+// leaves reports whether Attach leaves what it would refuse to its mux, which has a middleware or
+// handler of this relying party for the request that knows more.
 func (g *guard) leaves(r *http.Request, err error) bool {
 	mux, ok := g.next.(*http.ServeMux)
 	if !ok || !g.attaches || errors.Is(err, problem.Limited) || errors.Is(err, problem.Site) && !errors.Is(err, problem.Paused) {
@@ -556,52 +496,123 @@ func (g *guard) leaves(r *http.Request, err error) bool {
 	return false
 }
 
-// visitor returns who sends the request. It is found out once per request, however
-// many middlewares ask; before is what the one outside of this one has attached.
-func (rp *RelyingParty) visitor(w http.ResponseWriter, r *http.Request) (v visitor, before *attached, err error) {
-	for a := attachedTo(r.Context()); a != nil; a = a.before {
-		if a.rp == rp {
-			return a.visitor, a, nil
-		}
-	}
-	s, err := rp.load(w, r)
-	switch {
-	case err == nil:
-		return visitor{session: s}, nil, nil
-	case err == error(errEnded):
-		return visitor{ended: true, former: s}, nil, nil
-	case isAbsent(err):
-		return visitor{}, nil, nil
-	case s != nil && errors.Is(err, problem.Paused):
-		return visitor{session: s, paused: true}, nil, nil
-	}
-	return visitor{}, nil, failure.OfSite("load session", err)
+// An Approver asks the owner of an account about a single action of an agent. grants.Policy is one.
+// It is safe for concurrent use.
+type Approver interface {
+	// Approve uses up the owner's approval of this request, once for each approval, however many
+	// callers ask at the same time. It returns the request as the owner has approved it: request
+	// with Method, Host, Target, ContentType and Body from the approval's record. The handler gets
+	// these. A request with another Digest is refused as the site's fault.
+	//
+	// Otherwise the error says why not: problem.ApprovalPending if the owner has yet to decide.
+	// path is where the agent can look at how it stands; empty for nowhere.
+	//
+	// An Approver calls CountFiling before it puts a new request before the owner, and
+	// CountPerforming before it uses up an approval, and returns their errors.
+	Approve(ctx context.Context, request ActionRequest) (approved ActionRequest, path string, err error)
 }
 
-// look is visitor for who only wants to know, and sets no cookie.
-func (rp *RelyingParty) look(r *http.Request) (visitor, error) {
-	v, _, err := rp.visitor(browser.Nowhere{}, r)
-	return v, err
+// An ActionRequest is what an agent wants to do.
+type ActionRequest struct {
+	Session     *Session
+	Action      string
+	Method      string
+	Host        string // that the client has named, with its port if it has named one
+	Target      string // path and query, as the client has sent them
+	ContentType string
+	Body        []byte // without the fields that RequireApproval was told to ignore
+
+	// Digest is the same for the same action and request of the same agent for the same user, and
+	// for nothing else. Of a form it covers the fields in their order, and not how they are
+	// encoded. To do the same thing twice, an agent sends another Idempotency-Key header. No other
+	// header but Content-Type is part of it.
+	Digest string
+
+	// CountFiling counts a request that is new to its owner against Config.Limits.Actions. If the
+	// limit is reached, it returns an error and counts nothing. CountPerforming counts an action
+	// that is about to be performed, in a budget of its own, unless Approve then returns an error.
+	// RequireApproval sets both.
+	CountFiling, CountPerforming func() error
 }
 
-// readOnly refuses what a session with less than AccessFull to its user's data may
-// not do, unless the request performs an action that it is allowed by name. The
-// method is the request's own: headers and fields that claim another one are not
-// looked at. An upgraded connection could carry anything, and so could a tunnel, which
-// CONNECT opens in HTTP/1.1 and an upgrade is in HTTP/2 (RFC 8441).
-func (g *guard) readOnly(r *http.Request, s *Session, allowed bool) error {
-	const step = "enforce read-only access"
-	if s.UserID == "" || s.Access == AccessFull {
-		return nil
+// approve makes r what the session's owner has approved.
+func (rp *RelyingParty) approve(r *http.Request, s *Session, action string, approver Approver, ignored []string) error {
+	const step = "ask for approval"
+	read, err := approval.Read(r, ignored)
+	if err != nil {
+		return failure.OfApproval(err)
 	}
-	if r.Method != http.MethodGet && r.Method != http.MethodHead && !allowed {
-		return failure.New(problem.ReadOnly, step, "%s refused: the session may read, and %s is not GET or HEAD; "+
-			"where the route has RequireAction or RequireApproval, put that outside of %[1]s", g.name, answer.Token(r.Method))
+	// A body can take as long as the agent likes. Its session may have ended since.
+	switch now, err := rp.load(browser.Nowhere{}, r); {
+	case isAbsent(err), err == nil && now.ID != s.ID:
+		return failure.New(problem.NoSession, step, "the session has ended while the request was read")
+	case err != nil:
+		return failure.OfSite("load session", err)
 	}
-	if len(r.Header["Upgrade"]) > 0 || r.Method == http.MethodConnect { // Get would see the first of several lines, and libraries read them all
-		return failure.New(problem.ReadOnly, step, "%s refused: the session may read, and not upgrade the connection", g.name)
+	digest := func(q approval.Request) string {
+		return q.Digest(s.Agent.Issuer, s.Agent.ID, s.Scenario, s.UserID, action)
 	}
+	budget := rp.limits.Budget(action, s.UserID)
+	request := ActionRequest{
+		Session: s, Action: action, Method: read.Method, Host: read.Host, Target: read.Target, ContentType: read.ContentType, Body: read.Body,
+		Digest: digest(read), CountFiling: budget.File, CountPerforming: budget.Perform,
+	}
+	var approved ActionRequest
+	var path string
+	err = rp.panics.Protect(step, func() error {
+		approved, path, err = approver.Approve(r.Context(), request)
+		return err
+	})
+	if err = budget.Settle(err); err != nil {
+		e := failure.As(failure.OfSite(step, err))
+		e.Location = path
+		return e
+	}
+	read = read.With(approved.Method, approved.Host, approved.Target, approved.ContentType, approved.Body)
+	if digest(read) != request.Digest {
+		return failure.OfSite(step, errors.New("the Approver has approved another request than it was asked about"))
+	}
+	read.Give(r)
 	return nil
+}
+
+// A Rate is how often something may happen: N times in each Per, and as many at once. The zero
+// value stands for the default. With a negative N nothing is limited.
+type Rate struct {
+	N   int
+	Per time.Duration // the default is a minute
+}
+
+// Limits bound what is done in a time. Each process counts in its memory. Whoever exceeds a limit
+// gets status 429 and Retry-After.
+type Limits struct {
+	// Logins and Callbacks are for each client address, IPv6 by its /64 network. The defaults are
+	// 10 and 20 a minute. Addresses that are not public are not limited: they are a proxy's, which
+	// would share one budget among all clients. Behind a proxy, set ClientAddr.
+	Logins, Callbacks Rate
+
+	// Agent is for the requests of each agent, and Owner for those of all agents of an account
+	// together. One agent can use that up for the others, unless Agent is lower. The default is no
+	// limit.
+	Agent, Owner Rate
+
+	// Actions is for each action of that name by each owner's agents together, see
+	// RelyingParty.RequireAction. Behind RelyingParty.RequireApproval it is for what is put before
+	// an owner, and as much again for what is performed. To ask how a request stands does not
+	// count. The default is no limit.
+	Actions map[string]Rate
+}
+
+// rates are the limits as they are counted, with the defaults.
+func (l Limits) rates() limit.Rates {
+	rates := limit.Rates{
+		Logins: limit.Rate(l.Logins).Or(10), Callbacks: limit.Rate(l.Callbacks).Or(20), Agent: limit.Rate(l.Agent), Owner: limit.Rate(l.Owner),
+		Actions: make(map[string]limit.Rate, len(l.Actions)),
+	}
+	for name, rate := range l.Actions {
+		rates.Actions[name] = limit.Rate(rate)
+	}
+	return rates
 }
 
 // refuse answers a request that the middleware does not let through.
@@ -634,16 +645,6 @@ func (rp *RelyingParty) asVisitor(r *http.Request) answer.Visitor {
 	}}
 }
 
-// ServeError answers a request with an error as this package answers its own: a
-// page for a browser, application/problem+json for a program, or what
-// Config.ErrorHandler makes of it. It is for handlers of a site's own. An error
-// that is neither an [problem.Error] nor a [problem.Reason] is a fault of the site.
-func (rp *RelyingParty) ServeError(w http.ResponseWriter, r *http.Request, err error) {
-	answer.Protect(w.Header())
-	v, _ := rp.look(r)
-	rp.refuse(w, r, v.session, "", err)
-}
-
 // record puts an event into the log and into the audit trail.
 func (rp *RelyingParty) record(r *http.Request, name audit.Name, s *Session, action string, f *failure.Failure) {
 	if !rp.trail.Wants(r.Context(), name, f) {
@@ -654,92 +655,32 @@ func (rp *RelyingParty) record(r *http.Request, name audit.Name, s *Session, act
 	rp.trail.Record(r.Context(), withSession(event, s), f)
 }
 
-// A Rate is how often something may happen: N times in each Per, and as many at
-// once. The zero value stands for the default; with a negative N nothing is limited.
-type Rate struct {
-	N   int
-	Per time.Duration // the default is a minute
+// ServeError answers a request with an error as this package answers its own: with a page for a
+// browser, application/problem+json for a program, or what Config.ErrorHandler makes of it. It is
+// for a site's own handlers. An error that is neither a [problem.Error] nor a [problem.Reason] is a
+// fault of the site.
+func (rp *RelyingParty) ServeError(w http.ResponseWriter, r *http.Request, err error) {
+	answer.Protect(w.Header())
+	v, _ := rp.look(r)
+	rp.refuse(w, r, v.session, "", err)
 }
 
-// Limits bound what is done in a time. They are counted in the memory of each
-// process; who exceeds one is answered with status 429 and Retry-After.
-type Limits struct {
-	// Logins and Callbacks are for each client address, IPv6 by its /64 network.
-	// The defaults are 10 and 20 a minute. Addresses that are not public are not
-	// limited: they are a proxy's, which would share one budget among all
-	// clients. Behind a proxy, set ClientAddr.
-	Logins, Callbacks Rate
-
-	// Agent is for the requests of each agent, and Owner for those of all agents
-	// of an account together: one agent can use that up for the others, unless
-	// Agent is lower. The default is no limit.
-	Agent, Owner Rate
-
-	// Actions is for each action of that name by each owner's agents together, see
-	// RelyingParty.RequireAction. Behind RelyingParty.RequireApproval it is for what is put
-	// before an owner, and as much again for what is performed; that an agent asks how
-	// its request stands does not count. The default is no limit.
-	Actions map[string]Rate
+// A Page is what the templates of Config.Pages are executed with. Its texts are constants, and the
+// paths are on this site.
+type Page struct {
+	Title, Detail string
+	Status        int           // of the answer
+	Code          string        // the Reason why the request was refused; empty on the signed-out page
+	RequestID     string        // finds the request in the log; empty on the signed-out page
+	Retry         bool          // asking again, later, may succeed
+	Home          string        // the path of the way back
+	Field         string        // the form field that a refusal is about; empty for none
+	Button        template.HTML // signs in; empty where that is not what to do next
+	SignIn        string        // the path of the site's own sign-in page, if that is what to do next
+	SignOut       string        // the path to POST to, if an agent is signed in, or was, and is to be signed out
+	Session       *Session      // the agent's, if one is signed in; only on the signed-out page
+	Account       string        // what the site calls the account that it acts in (User.Name), or its ID; empty for none
 }
-
-func (r Rate) check(bad *settings.Problems, setting string) {
-	if !limit.Rate(r).Good() {
-		bad.Add(setting, "has to be a number of times in a period")
-	}
-}
-
-func (l Limits) check(bad *settings.Problems) {
-	l.Logins.check(bad, "Limits.Logins")
-	l.Callbacks.check(bad, "Limits.Callbacks")
-	l.Agent.check(bad, "Limits.Agent")
-	l.Owner.check(bad, "Limits.Owner")
-	for _, name := range slices.Sorted(maps.Keys(l.Actions)) {
-		if !wiring.AreNames(name) {
-			bad.Add("Limits.Actions", "%q is not the name of an action", name)
-		}
-		l.Actions[name].check(bad, "Limits.Actions["+name+"]")
-	}
-}
-
-func (l Limits) withDefaults() Limits {
-	l.Logins, l.Callbacks = Rate(limit.Rate(l.Logins).Or(10)), Rate(limit.Rate(l.Callbacks).Or(20))
-	return l
-}
-
-func (l Limits) rates() limit.Rates {
-	rates := limit.Rates{
-		Logins: limit.Rate(l.Logins), Callbacks: limit.Rate(l.Callbacks), Agent: limit.Rate(l.Agent), Owner: limit.Rate(l.Owner),
-		Actions: make(map[string]limit.Rate, len(l.Actions)),
-	}
-	for name, rate := range l.Actions {
-		rates.Actions[name] = limit.Rate(rate)
-	}
-	return rates
-}
-
-// Button returns "Sign in with Auth Agent" for a page of the site: a link to
-// LoginHandler or, with RequirePOST, a form. It needs no script and has no inline
-// style, so it works under a strict Content-Security-Policy; agents know it by its
-// text and by its data attributes. DiscoveryHandler serves its style sheet. Where the page's policy has a form-action, the
-// form needs the authorization server's origin in it beside 'self', as Chromium
-// holds redirects to it too. returnTo is the path to land on; empty, or if
-// it is not one, that is Config.ReturnTo. In a template it is a function:
-//
-//	template.New("page").Funcs(template.FuncMap{"signInButton": rp.Button})
-//
-//	{{signInButton "/orders"}}
-func (rp *RelyingParty) Button(returnTo string) template.HTML {
-	if rp.refuser.ReturnPath(returnTo) != returnTo {
-		returnTo = ""
-	}
-	return rp.signpost.Button(returnTo)
-}
-
-// DiscoveryHandler tells agents how to sign in, and what they may do then. It can
-// be mounted at several paths and answers by their ending: ".md" and ".txt" are a
-// text for /auth.md or /llms.txt, ".css" is the style sheet of Button, anything else is JSON. All
-// of it is made from the settings. Config.Paths.Discovery has refusals link to it.
-func (rp *RelyingParty) DiscoveryHandler() http.Handler { return rp.signpost }
 
 func (rp *RelyingParty) newRefuser() *answer.Refuser {
 	c := rp.config
@@ -759,40 +700,10 @@ func (rp *RelyingParty) newRefuser() *answer.Refuser {
 	}, errNobody)
 }
 
-func (rp *RelyingParty) newSignpost() *signpost.Site {
-	c := rp.config
-	site := &signpost.Site{
-		Origin: rp.origin, LoginPath: c.Paths.Login, LogoutPath: c.Paths.Logout, Discovery: c.Paths.Discovery,
-		POST: c.RequirePOST, Issuer: c.Issuer, Scenario: c.Scenario.Name(), Problems: signpost.Told(),
-	}
-	if s, ok := scenarioAs[interface{ access() Access }](c.Scenario); ok {
-		site.Access, site.Owner = s.access().String(), s.access() > AccessNone
-	}
-	return site
-}
-
-// A Page is what the templates of Config.Pages are executed with. Its texts are
-// constants, and the paths are on this site.
-type Page struct {
-	Title, Detail string
-	Status        int           // of the answer
-	Code          string        // the Reason why the request was refused; empty on the signed-out page
-	RequestID     string        // finds the request in the log; empty on the signed-out page
-	Retry         bool          // asking anew, later, may succeed
-	Home          string        // the path of the way back
-	Field         string        // the form field that a refusal is about; empty for none
-	Button        template.HTML // signs in; empty where that is not what to do next
-	SignIn        string        // the path of the site's own sign-in page, if that is what to do next
-	SignOut       string        // the path to POST to, if an agent is signed in, or was, and is to be signed out
-	Session       *Session      // the agent's, if one is signed in; only on the signed-out page
-	Account       string        // what the site calls the account that it acts in (User.Name), or its ID; empty for none
-}
-
-// SignedOutHandler shows whether an agent is signed in, for a site that wants to
-// say so after signing out: mount it, and name its path as the return_to of
-// LogoutHandler. A program gets JSON. Where an agent is signed in, it says which and in
-// whose account ([User.Name]), so that the agent and its owner can see that it is
-// the right one.
+// SignedOutHandler shows whether an agent is signed in, for a site that wants to say so after
+// signing out: mount it, and name its path as the return_to of LogoutHandler. A program gets JSON.
+// If an agent is signed in, it says which and in whose account ([User.Name]), so that the agent and
+// its owner can see that it is the right one.
 func (rp *RelyingParty) SignedOutHandler() http.Handler {
 	return rp.handler(audit.PermissionDenied, rp.serveSignedOut)
 }
@@ -805,50 +716,54 @@ func (rp *RelyingParty) serveSignedOut(w http.ResponseWriter, r *http.Request) e
 	if err != nil {
 		return err
 	}
-	s := v.session
 	page := Page{
 		Title: "Signed out", Detail: "No agent is signed in here.", Status: http.StatusOK,
 		Home: rp.config.ReturnTo, Button: rp.signpost.OwnButton(""),
 	}
-	if s != nil {
+	said := answer.Standing{SignIn: rp.signpost.LoginURL()}
+	if s := v.session; s != nil {
 		page.Title, page.Detail, page.Button = "Signed in", "An agent is signed in here.", ""
 		page.SignOut, page.Session = rp.config.Paths.Logout+"?return_to="+url.QueryEscape(rp.refuser.ReturnPath(browser.Path(r))), s
 		if page.Account, err = rp.accountName(r.Context(), s); err != nil {
 			return err
 		}
+		said.SignedIn, said.Agent, said.UserID, said.Account = true, &s.Agent, s.UserID, page.Account
 	}
-	answer.AddVary(w.Header(), "Accept")
-	answer.AddVary(w.Header(), "Cookie")
-	if !answer.WantsPage(r) {
-		w.Header().Set("Content-Type", "application/json")
-		said := map[string]any{"signed_in": s != nil, "sign_in": rp.signpost.LoginURL()}
-		if s != nil {
-			said["agent"] = s.Agent
-			if s.UserID != "" {
-				said["user_id"], said["account"] = s.UserID, page.Account
-			}
-		}
-		return json.NewEncoder(w).Encode(said)
-	}
-	rp.refuser.Show(w, answer.SignedOut, page.Status, page)
-	return nil
+	return rp.refuser.Tell(w, r, answer.SignedOut, page, said)
 }
 
-// accountName is what the site calls the account of a session.
-func (rp *RelyingParty) accountName(ctx context.Context, s *Session) (name string, err error) {
-	if s.UserID == "" {
-		return "", nil
+// Button returns "Sign in with Auth Agent" for a page of the site: a link to LoginHandler or, with
+// RequirePOST, a form. It needs no script and has no inline style, so it works under a strict
+// Content-Security-Policy. Agents know it by its text and its data attributes. DiscoveryHandler
+// serves its style sheet. If the page's policy has a form-action, the form needs the authorization
+// server's origin in it beside 'self', because Chromium holds redirects to it too. returnTo is the
+// path to land on. If it is empty or not such a path, Config.ReturnTo is used. In a template it is
+// a function:
+//
+//	template.New("page").Funcs(template.FuncMap{"signInButton": rp.Button})
+//
+//	{{signInButton "/orders"}}
+func (rp *RelyingParty) Button(returnTo string) template.HTML {
+	if rp.refuser.ReturnPath(returnTo) != returnTo {
+		returnTo = ""
 	}
-	if namer, ok := scenarioAs[interface {
-		accountName(ctx context.Context, userID string) (string, error)
-	}](rp.config.Scenario); ok {
-		err = rp.panics.Protect("find user", func() (err error) {
-			name, err = namer.accountName(ctx, s.UserID)
-			return err
-		})
+	return rp.signpost.Button(returnTo)
+}
+
+// DiscoveryHandler tells agents how to sign in, and what they may do then. It can be mounted at
+// several paths and answers by their ending: ".md" and ".txt" are a text for /auth.md or /llms.txt,
+// ".css" is the style sheet of Button, anything else is JSON. All of it is made from the settings.
+// Config.Paths.Discovery makes refusals link to it.
+func (rp *RelyingParty) DiscoveryHandler() http.Handler { return rp.signpost }
+
+func (rp *RelyingParty) newSignpost() *signpost.Site {
+	c := rp.config
+	site := &signpost.Site{
+		Origin: rp.origin, LoginPath: c.Paths.Login, LogoutPath: c.Paths.Logout, Discovery: c.Paths.Discovery,
+		POST: c.RequirePOST, Issuer: c.Issuer, Scenario: c.Scenario.Name(), Problems: signpost.Told(),
 	}
-	if name == "" {
-		name = s.UserID
+	if s, ok := scenarioAs[interface{ access() Access }](c.Scenario); ok {
+		site.Access, site.Owner = s.access().String(), s.access() > AccessNone
 	}
-	return name, err
+	return site
 }

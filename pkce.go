@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 
@@ -21,11 +20,15 @@ import (
 	"github.com/authagent-go/authagent/internal/claims"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/identity"
+	"github.com/authagent-go/authagent/internal/jar"
+	"github.com/authagent-go/authagent/internal/marks"
 	"github.com/authagent-go/authagent/internal/memory"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/internal/wire"
+	"github.com/authagent-go/authagent/internal/wiring"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // This file holds one login's secrets, what is done with the answer to it, and the server's
@@ -36,14 +39,10 @@ const (
 	// its code 600.
 	loginTTL = 10 * time.Minute
 
-	// maxPendingBytes and maxPending bound the cookies of the logins that one browser has under
-	// way, so that they never fill the header that a server accepts.
-	maxPendingBytes = 6 << 10
+	// maxPending and maxPendingBytes bound the cookies of the logins that one browser has under
+	// way.
 	maxPending      = 5
-
-	// maxSeen is how many of these cookies are looked at. Browsers keep fewer for one site: a
-	// header with more comes from somebody who wants to keep us busy.
-	maxSeen = 200
+	maxPendingBytes = 6 << 10
 
 	loginIDLength = 8 // characters of the state that name its login
 
@@ -159,106 +158,78 @@ func (l *login) url(request *wire.AuthorizationRequest) string {
 // pendingLogins keeps the logins that are under way in the browser, each in a sealed cookie of its
 // own. So several tabs can sign in at once, any instance can finish what another began, and an
 // abandoned login costs the site nothing.
-type pendingLogins struct {
-	prefix     string // of the cookies' names
-	box        *seal.Box
-	attributes string // of a cookie that is kept
-	deleted    string // of a cookie that is deleted
+type pendingLogins struct{ jar *jar.Several }
+
+func newPendingLogins(prefix string, box *seal.Box, secure bool) pendingLogins {
+	return pendingLogins{&jar.Several{
+		Prefix: prefix, Box: box, Most: maxPending, MostBytes: maxPendingBytes,
+		Attributes: browser.Attributes(int(loginTTL/time.Second), secure), Deleted: browser.Attributes(0, secure),
+		Since: func(opened []byte) time.Time {
+			if l := parseLogin(opened); l != nil {
+				return l.StartedAt
+			}
+			return time.Time{}
+		},
+	}}
 }
 
-// put sets the cookie of l, and drops the oldest ones if there are too many.
-func (p *pendingLogins) put(w http.ResponseWriter, r *http.Request, l *login) {
-	name := p.prefix + l.ID()
-	size := len(l.State) + len(l.Verifier) + len(l.Nonce) + len(l.ReturnTo) + len(l.HumanID) + 24
-	value := make([]byte, 0, size+seal.Overhead+len(name))
-	value = seal.AppendInt(value, l.StartedAt.Unix())
-	for _, field := range l.texts() {
-		value = seal.AppendString(value, *field)
-	}
-	line := p.box.SealCookie(value, name, p.attributes)
-	browser.AddCookie(w, line)
-	p.makeRoom(w, r, len(line)-len(p.attributes))
-}
+func (p pendingLogins) name(l *login) string { return p.jar.Prefix + l.ID() }
 
-// makeRoom deletes the cookies of the oldest logins until there is room for size more bytes.
-func (p *pendingLogins) makeRoom(w http.ResponseWriter, r *http.Request, size int) {
-	type pending struct {
-		name, sealed string
-		size         int
-		since        time.Time // zero for what does not open: it goes first
-	}
-	var all []pending
-	total := size
-	browser.EachCookie(r, func(name, value string) {
-		if strings.HasPrefix(name, p.prefix) && len(all) < maxSeen {
-			all = append(all, pending{name: name, sealed: value, size: len(name) + len(value)})
-			total += len(name) + len(value)
-		}
-	})
-	if len(all) < maxPending && total <= maxPendingBytes {
-		return
-	}
-	for i := range all {
-		if l, err := p.unseal(all[i].sealed, all[i].name); err == nil {
-			all[i].since = l.StartedAt
-		}
-	}
-	sort.SliceStable(all, func(i, j int) bool { return all[i].since.Before(all[j].since) })
-	for i := 0; i < len(all) && (len(all)-i >= maxPending || total > maxPendingBytes); i++ {
-		p.dropNamed(w, all[i].name)
-		total -= all[i].size
-	}
+// put keeps l, and drops the oldest ones if there are too many.
+func (p pendingLogins) put(w http.ResponseWriter, r *http.Request, l *login) {
+	name := p.name(l)
+	p.jar.Add(w, r, name, l.seal(seal.Overhead+len(name)))
 }
 
 // take returns the login that this browser began with this state.
-func (p *pendingLogins) take(r *http.Request, state string) (*login, error) {
+func (p pendingLogins) take(r *http.Request, state string) (*login, error) {
+	const step = "match state"
 	if len(state) != stateLength {
-		return nil, failure.New(reasons.StateMismatch, "match state", "state is missing or not one of ours")
+		return nil, failure.New(reasons.StateMismatch, step, "state is missing or not one of ours")
 	}
-	l, err := p.open(r, p.prefix+state[:loginIDLength])
-	if err != nil {
-		return nil, err
+	value, err := p.jar.Get(r, p.jar.Prefix+state[:loginIDLength])
+	switch {
+	case errors.Is(err, jar.ErrNone):
+		return nil, failure.New(reasons.StateMismatch, step, "this browser has no pending login of that state")
+	case err != nil:
+		return nil, failure.New(reasons.StateMismatch, step, "the pending login does not open")
 	}
-	if subtle.ConstantTimeCompare([]byte(l.State), []byte(state)) != 1 {
-		return nil, failure.New(reasons.StateMismatch, "match state", "state is another than the one this browser was given")
+	l := parseLogin(value)
+	switch {
+	case l == nil:
+		return nil, failure.New(reasons.StateMismatch, step, "the pending login is of another version")
+	case subtle.ConstantTimeCompare([]byte(l.State), []byte(state)) != 1:
+		return nil, failure.New(reasons.StateMismatch, step, "state is another than the one this browser was given")
 	}
 	return l, nil
 }
 
-// open opens the one login cookie of this name. A neighbouring host can make a browser send a
-// second one (RFC 6265 section 8.6), so two count as none.
-func (p *pendingLogins) open(r *http.Request, name string) (*login, error) {
-	sealed, n := browser.Cookie(r, name)
-	if n != 1 {
-		return nil, failure.New(reasons.StateMismatch, "match state", "this browser has no pending login of that state")
+// drop forgets a login that has come to its end.
+func (p pendingLogins) drop(w http.ResponseWriter, l *login) { p.jar.Remove(w, p.name(l)) }
+
+// seal returns l as it is kept, with room for so many bytes more.
+func (l *login) seal(room int) []byte {
+	size := len(l.State) + len(l.Verifier) + len(l.Nonce) + len(l.ReturnTo) + len(l.HumanID) + 24
+	value := seal.AppendInt(make([]byte, 0, size+room), l.StartedAt.Unix())
+	for _, text := range l.texts() {
+		value = seal.AppendString(value, *text)
 	}
-	return p.unseal(sealed, name)
+	return value
 }
 
-func (p *pendingLogins) unseal(sealed, name string) (*login, error) {
-	value, err := p.box.Open(sealed, name)
-	if err != nil {
-		return nil, failure.New(reasons.StateMismatch, "match state", "the pending login does not open")
-	}
-	// A value that older instances cannot read begins with a negative number. They leave its cookie
-	// in place.
+// parseLogin returns what seal has made, or nil for another version: a value that older instances
+// cannot read begins with a negative number. They leave its cookie in place.
+func parseLogin(value []byte) *login {
 	fields := seal.NewReader(value)
 	began := fields.Int()
 	l := &login{StartedAt: time.Unix(began, 0)}
-	for _, field := range l.texts() {
-		*field = fields.String()
+	for _, text := range l.texts() {
+		*text = fields.String()
 	}
 	if fields.Err() != nil || began < 0 || len(l.State) < loginIDLength {
-		return nil, failure.New(reasons.StateMismatch, "match state", "the pending login is of another version")
+		return nil
 	}
-	return l, nil
-}
-
-// drop deletes the cookie of a login that has come to its end.
-func (p *pendingLogins) drop(w http.ResponseWriter, l *login) { p.dropNamed(w, p.prefix+l.ID()) }
-
-func (p *pendingLogins) dropNamed(w http.ResponseWriter, name string) {
-	browser.AddCookie(w, name+"="+p.deleted)
+	return l
 }
 
 // isFinished reports whether the login of this state has signed this browser in.
@@ -352,6 +323,21 @@ func (rp *RelyingParty) checkIssuer(m *wire.Metadata, r *wire.Response) error {
 	return nil
 }
 
+// sameHuman makes sure that a login by which a human connects an agent ends with that human signed
+// in, and no agent.
+func (rp *RelyingParty) sameHuman(w http.ResponseWriter, r *http.Request, login *login) error {
+	if login.HumanID == "" {
+		return nil
+	}
+	switch human, err := rp.human(w, r); {
+	case err != nil:
+		return err
+	case human != login.HumanID:
+		return failure.New(problem.HumanRequired, "match human", "another human is signed in than the one who began")
+	}
+	return nil
+}
+
 // exchange redeems the code that answers a login. It sends one request, whatever comes back.
 func (rp *RelyingParty) exchange(ctx context.Context, code string, l *login) (*wire.Token, error) {
 	t, err := rp.server.Exchange(ctx, code, l.Verifier, rp.config.RedirectURL)
@@ -376,6 +362,57 @@ func (rp *RelyingParty) identify(ctx context.Context, issued *wire.Token, l *log
 	return &SignIn{
 		Agent: Agent{Issuer: rp.config.Issuer, ID: id.Agent}, Model: id.Model,
 		rp: rp, identity: id.Subject, token: fresh, refreshed: fresh != issued,
+	}, nil
+}
+
+// connect connects the agent to the account of the human who began the login.
+func (rp *RelyingParty) connect(ctx context.Context, in *SignIn, login *login) error {
+	scenario, ok := scenarioAs[connector](rp.config.Scenario)
+	if !ok {
+		return failure.OfSite("connect agent", errNoConnector)
+	}
+	if err := rp.panics.Protect("connect agent", func() error { return scenario.Connect(ctx, in, login.HumanID) }); err != nil {
+		e := failure.As(failure.OfSite("connect agent", err))
+		e.Agent = in.Agent
+		return e
+	}
+	return nil
+}
+
+// admit asks the scenario which identity the agent acts under.
+func (rp *RelyingParty) admit(ctx context.Context, in *SignIn, l *login) (*Session, error) {
+	now := time.Now() // before the marks are read, which are kept for the session's lifetime
+	var who Principal
+	var under marks.Under
+	err := rp.panics.Protect("sign in", func() (err error) {
+		under, err = rp.register.Begin(ctx, in.Agent, func() (userID string, err error) {
+			who, err = rp.config.Scenario.SignIn(ctx, in)
+			return who.UserID, err
+		})
+		return err
+	})
+	switch {
+	case err != nil:
+	case who.Access < AccessNone || who.Access > AccessFull:
+		err = fmt.Errorf("the scenario returned %v", who.Access)
+	case (who.Access > AccessNone || len(who.Actions) > 0) && who.UserID == "":
+		err = fmt.Errorf("the scenario returned access %v and %d actions to the data of no user", who.Access, len(who.Actions))
+	case !wiring.AreNames(who.Actions...):
+		err = errors.New("the scenario returned an action whose name is empty or has a space in it")
+	}
+	if err != nil {
+		e := failure.As(failure.OfSite("sign in", err))
+		e.Agent = in.Agent
+		return nil, e
+	}
+	if who.Access == AccessNone {
+		who.Actions = nil
+	}
+	return &Session{
+		ID: newSessionID(), Agent: in.Agent, Model: in.Model, Scenario: rp.config.Scenario.Name(),
+		UserID: who.UserID, ProfileID: who.ProfileID, Access: who.Access, Actions: who.Actions, GrantID: who.GrantID,
+		RedirectURL: rp.config.RedirectURL, SiteMark: under.Site, AgentMark: under.Agent, UserMark: under.User, GrantEra: who.GrantEra, Epoch: rp.config.Session.Epoch,
+		StartedAt: now, ExpiresAt: now.Add(rp.config.Session.Lifetime), loginID: l.ID(), RemoteAddr: in.RemoteAddr,
 	}, nil
 }
 

@@ -2,6 +2,7 @@ package answer
 
 import (
 	"cmp"
+	"encoding/json"
 	"html/template"
 	"log/slog"
 	"net/http"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/browser"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/reasons"
@@ -140,6 +142,27 @@ func (a *Refuser) Show(w http.ResponseWriter, name string, status int, page any)
 	}
 }
 
+// Tell shows a page to a browser. A program gets what is said there as JSON.
+func (a *Refuser) Tell(w http.ResponseWriter, r *http.Request, name string, page, said any) error {
+	AddVary(w.Header(), "Accept")
+	AddVary(w.Header(), "Cookie")
+	if WantsPage(r) {
+		a.Show(w, name, http.StatusOK, page)
+		return nil
+	}
+	w.Header().Set("Content-Type", "application/json")
+	return json.NewEncoder(w).Encode(said)
+}
+
+// A Standing tells a program who is signed in.
+type Standing struct {
+	Account  string       `json:"account,omitempty"` // what the site calls the account that the agent acts in
+	Agent    *audit.Agent `json:"agent,omitempty"`   // nil where none is signed in
+	SignIn   string       `json:"sign_in"`           // where to sign in
+	SignedIn bool         `json:"signed_in"`
+	UserID   string       `json:"user_id,omitempty"`
+}
+
 // problem is what a program is told. With mayTell it says where to sign in.
 func (a *Refuser) problem(f *failure.Failure, mayTell bool) Problem {
 	row := reasons.Of(string(f.Reason))
@@ -245,6 +268,19 @@ func Allow(w http.ResponseWriter, r *http.Request, methods ...string) error {
 	}
 	w.Header().Set("Allow", strings.Join(methods, ", "))
 	return failure.New(reasons.MethodNotAllowed, "check method", "%s is not allowed", Token(r.Method))
+}
+
+// AllowOpened is Allow for what nobody but an agent or a person may open: it refuses a
+// prefetch, and what is for something embedded in a page, unless ownScript says that a
+// script of the site's own has sent it.
+func AllowOpened(w http.ResponseWriter, r *http.Request, step string, ownScript bool, methods ...string) error {
+	if err := Allow(w, r, methods...); err != nil {
+		return err
+	}
+	if browser.Prefetched(r) || browser.Embedded(r) && !ownScript {
+		return failure.New(reasons.NotNavigation, step, "the request is a prefetch or for something embedded")
+	}
+	return nil
 }
 
 // isPageLoad reports whether a browser is showing a page, which it can show a

@@ -1,5 +1,5 @@
-// Package jar keeps one sealed value for each browser: in a cookie, or in a
-// gorilla/sessions store. What is kept is one sealed value either way, so that it does
+// Package jar keeps sealed values for each browser: one in a cookie or in a
+// gorilla/sessions store, or several in cookies. What is kept is one sealed value either way, so that it does
 // not matter whether a store encrypts, and the limits are inside of it, where no cookie
 // attribute can stretch them.
 package jar

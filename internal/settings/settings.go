@@ -5,12 +5,16 @@ package settings
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 
+	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/returnpath"
 	"github.com/authagent-go/authagent/internal/wire"
+	"github.com/authagent-go/authagent/internal/wiring"
 )
 
 // Problems are what is wrong with the settings, in the order in which it was found.
@@ -28,6 +32,23 @@ func (p *Problems) Err() error { return errors.Join(p.all...) }
 func Development(redirectURL string) bool {
 	u, err := wire.CheckURL(redirectURL, true)
 	return err == nil && u.Scheme == "http"
+}
+
+// Required checks a setting without which nothing works.
+func (p *Problems) Required(setting, value string) {
+	if value == "" {
+		p.Add(setting, "is required")
+	}
+}
+
+// Secret checks a secret for which a function may stand.
+func (p *Problems) Secret(setting, secret, funcSetting string, hasFunc bool) {
+	switch {
+	case secret == "" && !hasFunc:
+		p.Add(setting, "is required")
+	case secret != "" && hasFunc:
+		p.Add(setting+", "+funcSetting, "only one of them can be set")
+	}
 }
 
 // Issuer checks an issuer identifier. dev allows http on a loopback host.
@@ -92,6 +113,16 @@ type Paths struct {
 	ReturnTo                           string // where to land
 }
 
+// Beside returns own, or where it is empty the path beside the one of redirectURL that
+// ends in name. It is empty where redirectURL is no URL.
+func Beside(redirectURL, own, name string) string {
+	u, err := url.Parse(redirectURL)
+	if own != "" || err != nil {
+		return own
+	}
+	return path.Join("/", path.Dir(u.Path), name)
+}
+
 // Pages checks where people and agents are sent.
 func (p *Problems) Pages(paths Paths) {
 	if paths.SignIn != "" {
@@ -120,10 +151,10 @@ func (p *Problems) Handlers(paths Paths) {
 }
 
 // path checks a path that is none of the others.
-func (p *Problems) path(setting, path string, others ...string) {
-	if err := returnpath.Check(path, others...); err != nil {
+func (p *Problems) path(setting, own string, others ...string) {
+	if err := returnpath.Check(own, others...); err != nil {
 		p.Add(setting, "%v", err)
-	} else if strings.ContainsAny(path, "?#") {
+	} else if strings.ContainsAny(own, "?#") {
 		p.Add(setting, "must be a path alone")
 	}
 }
@@ -167,6 +198,26 @@ func (p *Problems) Origins(setting string, origins []string, dev bool) {
 		} else if u.Path != "" || u.RawQuery != "" || u.ForceQuery {
 			p.Add(setting, "%q is not an origin like https://login.example", origin)
 		}
+	}
+}
+
+// Limits checks how often something may happen.
+func (p *Problems) Limits(r limit.Rates) {
+	p.rate("Limits.Logins", r.Logins)
+	p.rate("Limits.Callbacks", r.Callbacks)
+	p.rate("Limits.Agent", r.Agent)
+	p.rate("Limits.Owner", r.Owner)
+	for _, name := range slices.Sorted(maps.Keys(r.Actions)) {
+		if !wiring.AreNames(name) {
+			p.Add("Limits.Actions", "%q is not the name of an action", name)
+		}
+		p.rate("Limits.Actions["+name+"]", r.Actions[name])
+	}
+}
+
+func (p *Problems) rate(setting string, r limit.Rate) {
+	if !r.Good() {
+		p.Add(setting, "has to be a number of times in a period")
 	}
 }
 

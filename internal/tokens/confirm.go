@@ -45,6 +45,9 @@ func (c *check) stop() {
 // Due reports whether Check is to be called for a session that started then. It
 // asks nobody.
 func (k *Keeper[S]) Due(sessionID string, started time.Time) bool {
+	if k == nil {
+		return false
+	}
 	now := time.Now()
 	if k.Every <= 0 || now.Before(started.Add(k.Every)) {
 		return false

@@ -101,7 +101,7 @@ type Hooks[S any] struct {
 }
 
 // A Keeper keeps tokens. Its exported fields are set before its first use. It is
-// safe for concurrent use.
+// safe for concurrent use. A nil Keeper has nothing due and nothing to shut down.
 type Keeper[S any] struct {
 	Store              Store
 	NotFound, Conflict error // what the store returns
@@ -284,6 +284,9 @@ func (k *Keeper[S]) end(ctx context.Context, s Session[S], why error) error {
 // Shutdown starts nothing any more, and waits for what is under way: a refresh
 // that is cut off costs the session its tokens.
 func (k *Keeper[S]) Shutdown(ctx context.Context) error {
+	if k == nil {
+		return nil
+	}
 	k.mu.Lock()
 	for _, c := range k.checks {
 		c.stop()

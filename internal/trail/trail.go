@@ -40,6 +40,17 @@ func New(issuer string, logger *slog.Logger, site func(context.Context, audit.Ev
 	return t
 }
 
+// Observed returns a function that passes events on to the site's, which may be nil, and
+// then to observe, even if the site's panics.
+func Observed(site, observe func(context.Context, audit.Event)) func(context.Context, audit.Event) {
+	return func(ctx context.Context, e audit.Event) {
+		defer observe(ctx, e)
+		if site != nil {
+			site(ctx, e)
+		}
+	}
+}
+
 // Wants reports whether anybody would see an event of this name and failure: what is
 // nobody's to read need not be put together.
 func (t *Trail) Wants(ctx context.Context, name audit.Name, f *failure.Failure) bool {
