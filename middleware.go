@@ -621,8 +621,8 @@ func (rp *RelyingParty) refuse(w http.ResponseWriter, r *http.Request, s *Sessio
 	if err == error(errNobody) && !human && rp.refuser.Nobody(w, r) {
 		return
 	}
-	f, who := failure.As(err), rp.asVisitor(r)
-	if rp.refuser.Lead(w, r, f, who) {
+	f := failure.As(err)
+	if rp.refuser.Lead(w, r, f, human) {
 		return
 	}
 	f.RequestID, f.Action = failure.NewRequestID(), action
@@ -633,7 +633,7 @@ func (rp *RelyingParty) refuse(w http.ResponseWriter, r *http.Request, s *Sessio
 	default:
 		rp.record(r, audit.PermissionDenied, s, action, f)
 	}
-	rp.refuser.Refuse(w, r, f, who)
+	rp.refuser.Refuse(w, r, f, rp.asVisitor(r))
 }
 
 // asVisitor is who sends a request, for what answers it.

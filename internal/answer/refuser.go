@@ -81,9 +81,9 @@ func (a *Refuser) Nobody(w http.ResponseWriter, r *http.Request) (answered bool)
 }
 
 // Lead sends a browser that shows a page, and in which nobody is signed in, to where one
-// signs in, if that is what to do next.
-func (a *Refuser) Lead(w http.ResponseWriter, r *http.Request, f *failure.Failure, v Visitor) (led bool) {
-	target := a.signInPage(r, f, v)
+// signs in, if that is what to do next. human says that a person is recognised.
+func (a *Refuser) Lead(w http.ResponseWriter, r *http.Request, f *failure.Failure, human bool) (led bool) {
+	target := a.signInPage(r, f, human)
 	if target == "" || !isPageLoad(r) {
 		return false
 	}
@@ -127,7 +127,7 @@ func (a *Refuser) refusal(r *http.Request, f *failure.Failure, v Visitor, maySta
 		p.Button = a.Signpost.OwnButton(a.returnFrom(r, f))
 	}
 	if a.SignIn != "" {
-		p.SignIn = a.signInPage(r, f, v)
+		p.SignIn = a.signInPage(r, f, v.Human)
 	}
 	if f.Reason == problem.AgentForbidden && v.IsAgent() {
 		p.SignOut = a.Signpost.LogoutPath + "?return_to=" + url.QueryEscape(a.backFrom(r, f))
@@ -203,8 +203,8 @@ func (a *Refuser) demandSignIn(h http.Header) {
 // signInPage returns where a stranger signs in, and comes back from: the site's own
 // page if there is one, else LoginHandler for an agent. It is empty for whoever is
 // signed in already, and on the site's page itself.
-func (a *Refuser) signInPage(r *http.Request, f *failure.Failure, v Visitor) string {
-	if v.Human || f.Stay || f.Reason != problem.NoSession && f.Reason != problem.HumanRequired {
+func (a *Refuser) signInPage(r *http.Request, f *failure.Failure, human bool) string {
+	if human || f.Stay || f.Reason != problem.NoSession && f.Reason != problem.HumanRequired {
 		return ""
 	}
 	switch {

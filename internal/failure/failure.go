@@ -40,10 +40,10 @@ func OfSite(step string, err error) error {
 		return nil
 	}
 	var e *problem.Error
-	switch reason, ok := ReasonOf(err); {
-	case errors.As(err, &e):
+	if errors.As(err, &e) {
 		return err
-	case ok:
+	}
+	if reason, ok := ReasonOf(err); ok {
 		return because(reason, step, err)
 	}
 	return OfStore(step, err)
@@ -63,7 +63,9 @@ func ReasonOf(err error) (reason problem.Reason, decides bool) {
 	if errors.As(err, &e) {
 		return e.Reason, e.Fault() == problem.Agent
 	}
-	return reason, errors.As(err, &reason)
+	var found problem.Reason
+	decides = errors.As(err, &found)
+	return found, decides
 }
 
 // A Failure is an error of a request and what answering it needs beside.
