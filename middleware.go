@@ -206,12 +206,11 @@ func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handl
 // and so are headers that claim another method or address, or whose name has anything but letters,
 // digits and hyphens.
 //
-// Refused are requests with a body over 16 KiB or an address over 8 KiB, as the owner sees all of
-// it; with a Content-Encoding, a Content-Range, several Content-Types or an Upgrade, as the owner
-// would not see what they mean; and with a query, form or JSON that is malformed or that programs
-// read in different ways: a semicolon in a form, a name twice in JSON. docs/owner-approval.md has
-// the whole list. Whatever parses forms or reads bodies (CSRF check, method override, logger) goes
-// inside: if it has done so outside, agents get status 500, and the log says why.
+// A body over 16 KiB and an address over 8 KiB are refused, as the owner sees all of it; so is what
+// the owner would not understand or programs read in different ways, such as a Content-Encoding,
+// several Content-Types, an Upgrade, or a name twice in JSON: docs/owner-approval.md has the list.
+// Whatever parses forms or reads bodies (CSRF check, method override, logger) goes inside: if it
+// has done so outside, agents get status 500, and the log says why.
 //
 // It panics if approver is nil, or if the name is empty or has white space in it.
 func (rp *RelyingParty) RequireApproval(action string, approver Approver, ignored ...string) func(http.Handler) http.Handler {

@@ -60,13 +60,21 @@ type SessionChecker interface {
 	CheckSession(ctx context.Context, s *Session) error
 }
 
-type loginChecker interface {
-	CheckLogin(ctx context.Context) error
-}
-
-type connector interface {
-	Connect(ctx context.Context, in *SignIn, userID string) error
-}
+// What a Scenario and a LinkPolicy may have beside, see there.
+type (
+	loginChecker interface {
+		CheckLogin(ctx context.Context) error
+	}
+	connector interface {
+		Connect(ctx context.Context, in *SignIn, userID string) error
+	}
+	ownerLinker interface {
+		LinkByOwner(ctx context.Context, request LinkRequest) error
+	}
+	actionChecker interface {
+		CheckAction(name string, each bool) error
+	}
+)
 
 // scenarioAs returns the first T among s and the scenarios that it wraps.
 func scenarioAs[T any](s Scenario) (found T, ok bool) {
@@ -110,9 +118,8 @@ func FullAccount(users UserStore, link LinkPolicy) Scenario {
 // account, whose data it may read. For such an agent the middleware lets through GET and HEAD,
 // anywhere on the site, and beside those only the actions that the link policy allows by name.
 //
-// The owner is known by an e-mail address that the authorization server does not prove; link
-// decides what that is worth. If users is a [UserCreator], an account is created for an owner who
-// has none.
+// The owner is known as with FullAccount. If users is a [UserCreator], an account is created for an
+// owner who has none.
 func ContextualProfile(users UserStore, profiles ProfileStore, link LinkPolicy) Scenario {
 	return obeying(link, &contextualProfile{accounts{"ContextualProfile", AccessRead, users, profiles, link}})
 }
@@ -177,8 +184,7 @@ func (s *freshProfile) check() error {
 	return nil
 }
 
-func (*freshProfile) Name() string { return "FreshProfile" }
-
+func (*freshProfile) Name() string   { return "FreshProfile" }
 func (*freshProfile) access() Access { return AccessNone }
 
 // Scopes leaves out email and openid: the Auth Agent server releases the address for either.
@@ -192,14 +198,12 @@ func (s *freshProfile) SignIn(ctx context.Context, in *SignIn) (Principal, error
 	return Principal{ProfileID: profile.ID, Access: AccessNone}, nil
 }
 
-// ForgetAgent has nothing to do: no profile is linked to an account.
-func (*freshProfile) ForgetAgent(context.Context, string, Agent) error { return nil }
-
-// ForgetUser has nothing to do either.
-func (*freshProfile) ForgetUser(context.Context, string, string) error { return nil }
-
 // CheckSession has nothing to ask: there is no user who could be gone.
 func (*freshProfile) CheckSession(context.Context, *Session) error { return nil }
+
+// ForgetAgent and ForgetUser have nothing to do: no profile is linked to an account.
+func (*freshProfile) ForgetAgent(context.Context, string, Agent) error { return nil }
+func (*freshProfile) ForgetUser(context.Context, string, string) error { return nil }
 
 // accounts is what the two scenarios that know a user have in common.
 type accounts struct {
@@ -210,11 +214,10 @@ type accounts struct {
 	link     LinkPolicy
 }
 
-func (s *accounts) Name() string { return s.name }
-
-func (s *accounts) access() Access { return s.most }
-
-func (*accounts) Scopes() []string { return []string{"openid", "profile", "email"} }
+func (s *accounts) Name() string     { return s.name }
+func (s *accounts) access() Access   { return s.most }
+func (s *accounts) store() UserStore { return s.users }
+func (*accounts) Scopes() []string   { return []string{"openid", "profile", "email"} }
 
 // neededScope is the one without which nobody is let in.
 func (*accounts) neededScope() string { return "email" }
@@ -458,12 +461,11 @@ func (s *accounts) checkAction(name string) error {
 	return nil
 }
 
-// ForgetAgent implements Forgetter.
+// ForgetAgent and ForgetUser implement Forgetter.
 func (s *accounts) ForgetAgent(ctx context.Context, humanID string, agent Agent) error {
 	return s.forget(func(f Forgetter) error { return f.ForgetAgent(ctx, humanID, agent) })
 }
 
-// ForgetUser implements Forgetter.
 func (s *accounts) ForgetUser(ctx context.Context, humanID, userID string) error {
 	return s.forget(func(f Forgetter) error { return f.ForgetUser(ctx, humanID, userID) })
 }
@@ -532,15 +534,6 @@ type LinkRequest struct {
 	User          *User  // the account with that address that may be entered; nil if there is none
 	NoUser        string // why User is nil, in words for the site's log; the agent must not learn it
 	Access        Access // the most that the scenario gives
-}
-
-type ownerLinker interface {
-	LinkByOwner(ctx context.Context, request LinkRequest) error
-}
-
-// An actionChecker knows which actions owners can allow, see LinkPolicy.
-type actionChecker interface {
-	CheckAction(name string, each bool) error
 }
 
 // linkPolicy returns the LinkPolicy of a scenario, or nil if it is not known to have one.
@@ -869,8 +862,6 @@ func (rp *RelyingParty) finder() (UserFinder, error) {
 	}
 	return finder, nil
 }
-
-func (s *accounts) store() UserStore { return s.users }
 
 // accountName is what the site calls the account of a session: its ID if it has no name.
 func (rp *RelyingParty) accountName(ctx context.Context, s *Session) (string, error) {
