@@ -1,6 +1,6 @@
-// Package authagent lets AI agents sign in to a website: "Sign in with Auth
-// Agent". It is the relying party of an OAuth 2.1 authorization code flow with
-// PKCE, made for agents rather than for people.
+// Package authagent lets AI agents sign in to a website: "Sign in with Auth Agent". It is the
+// relying party of an OAuth 2.1 authorization code flow with PKCE, made for agents rather than for
+// people.
 //
 // A site makes a [RelyingParty], mounts three handlers, and guards its routes:
 //
@@ -29,208 +29,195 @@
 //
 // # Guards
 //
-// A guard whose name begins with Require lets nobody through whom it has not
-// recognised: agents by their session, people by Config.Human. Where a browser has the
-// cookie of an agent's session, even of one that has ended, nobody in it is a person
-// until somebody signs out, an agent signs in, or the cookie's Max-Age is over. The table is
-// in docs/guards.md.
+// A guard whose name begins with Require lets nobody through whom it has not recognised: agents by
+// their session, people by Config.Human. Where a browser has the cookie of an agent's session, even
+// of one that has ended, nobody in it is a person until somebody signs out, an agent signs in, or
+// the cookie's Max-Age is over. The table is in docs/guards.md.
 //
 // # Who is who
 //
-// The agent is named by its issuer and its ID there. Its owner, the human for
-// whom it acts, may have an account at the site. The [Scenario] decides how the
-// two meet: with [FullAccount] the agent acts as its owner, with
-// [ContextualProfile] it has a profile of its own and may read what is the
-// owner's, with [FreshProfile] it has a profile and no owner. A [LinkPolicy]
-// decides whether it may enter an account at all; no e-mail address that an
-// authorization server names is proof of anything by itself. Package grants has
-// the policy that asks the account's owner, and the page on which owners decide.
+// An agent is named by its issuer and its ID there. Its owner, the human for whom it acts, may have
+// an account at the site. The [Scenario] decides how the two meet: with [FullAccount] the agent
+// acts as its owner, with [ContextualProfile] it has a profile of its own and may read its owner's
+// data, with [FreshProfile] it has a profile and no owner. A [LinkPolicy] decides whether it may
+// enter an account at all; an e-mail address that an authorization server names proves nothing by
+// itself. Package grants has the policy that asks the account's owner, and the page on which owners
+// decide.
 //
 // # What is guaranteed
 //
-// A sign-in is finished only in the browser that began it, once, with PKCE, and
-// the code is sent to the token endpoint at most once. No token is kept, unless
-// the site sets a store for them, and none reaches a log, an error or a URL. A
-// session that may only read is held to it by the middleware, but for actions that
-// it is allowed by name. Whatever cannot be established refuses the request.
+// A sign-in is finished only in the browser that began it, once, with PKCE, and the code is sent to
+// the token endpoint at most once. No token is kept, unless the site sets a store for them, and
+// none reaches a log, an error or a URL. The middleware holds a session that may only read to
+// reading, and to the actions that it is allowed by name. Whatever cannot be established refuses
+// the request.
 //
 // # What is left to the site
 //
-// To serve over TLS; to keep its keys; to put [RelyingParty.RequireHuman] in
-// front of what no agent may do; to protect what people do against requests of other
-// sites ([net/http.CrossOriginProtection]); to say who the client is behind a proxy; and,
-// where there are several instances, to share a [RevocationStore], a [StateStore]
-// and, if tokens are kept, a [TokenStore] between them. Package sqlstore has all
-// of them.
+// To serve over TLS; to keep its keys; to put [RelyingParty.RequireHuman] in front of what no agent
+// may do; to protect what people do against requests of other sites
+// ([net/http.CrossOriginProtection]); to say who the client is behind a proxy; and, with several
+// instances, to share a [RevocationStore], a [StateStore] and, if tokens are kept, a [TokenStore]
+// between them. Package sqlstore has all of them.
 package authagent
 
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"html/template"
 	"log/slog"
-	"maps"
 	"math"
-	mathrand "math/rand/v2"
 	"net/http"
 	"net/url"
-	"path"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/answer"
 	"github.com/authagent-go/authagent/internal/browser"
-	"github.com/authagent-go/authagent/internal/checkup"
 	"github.com/authagent-go/authagent/internal/environ"
+	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/identity"
+	"github.com/authagent-go/authagent/internal/jar"
 	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/logs"
+	"github.com/authagent-go/authagent/internal/marks"
 	"github.com/authagent-go/authagent/internal/memory"
 	"github.com/authagent-go/authagent/internal/reasons"
-	"github.com/authagent-go/authagent/internal/returnpath"
+	"github.com/authagent-go/authagent/internal/refuse"
 	"github.com/authagent-go/authagent/internal/seal"
+	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/internal/signpost"
-	"github.com/authagent-go/authagent/internal/sink"
-	"github.com/authagent-go/authagent/internal/tally"
 	"github.com/authagent-go/authagent/internal/tokens"
+	"github.com/authagent-go/authagent/internal/trail"
 	"github.com/authagent-go/authagent/internal/wire"
 	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/problem"
 )
 
-// Config holds the settings of a [RelyingParty]. The zero values are safe
-// defaults; what is required says so. What most sites set stands first, the rest in
-// groups.
+// This file holds the settings, New, and login, callback and logout: the steps, in order.
+
+// Config holds the settings of a [RelyingParty]. The zero values are safe defaults; required
+// settings say so. Those that most sites set stand first, the rest in groups.
 //
-// It prints, logs and marshals to JSON without its secrets. Package fmt calls no
-// method, and so prints them, by the verbs %p and %w and where a Config is in an unexported
-// field of what is printed; encoding/gob encodes them. A RelyingParty has them where
-// nothing prints or encodes them.
+// It prints, logs and marshals to JSON without its secrets. Package fmt prints them all the same
+// for the verbs %p and %w, and for a Config in an unexported field of what is printed, because it
+// calls no method there; encoding/gob encodes them. A RelyingParty keeps them where nothing prints
+// or encodes them.
 type Config struct {
-	// Issuer is the authorization server's issuer identifier (RFC 8414 section
-	// 2): an https URL, exactly as the server spells it. Required.
+	// Issuer is the authorization server's issuer identifier (RFC 8414 section 2): an https URL,
+	// exactly as the server spells it. Required.
 	Issuer string
 
 	// ClientID and ClientSecret are what the server knows the site by. Required.
 	ClientID     string
 	ClientSecret string
 
-	// RedirectURL is where CallbackHandler is mounted, as registered at the
-	// server: an absolute https URL without query, since the server appends
-	// "?code=". A host name that is not ASCII is written in its xn-- form. Required.
+	// RedirectURL is where CallbackHandler is mounted, as registered at the server: an absolute
+	// https URL without query, since the server appends "?code=". A host name that is not ASCII is
+	// written in its xn-- form. Required.
 	//
-	// With http on localhost, 127.0.0.0/8 or ::1 it means development: then, and
-	// only then, Issuer may be such a URL too, and cookies work without TLS.
+	// With http on localhost, 127.0.0.0/8 or ::1 it means development: then, and only then, Issuer
+	// may be such a URL too, and cookies work without TLS.
 	RedirectURL string
 
-	// SessionKeys encrypt the cookies and the tokens that are kept. Each is at least
-	// 32 random bytes. The first encrypts and all decrypt. All instances have the
-	// same. The command "authagent key" makes one, and ParseSessionKeys reads what it
-	// prints. Required.
+	// SessionKeys encrypt the cookies and the tokens that are kept. Each is at least 32 random
+	// bytes. The first encrypts and all decrypt. All instances have the same. The command
+	// "authagent key" makes one, and ParseSessionKeys reads what it prints. Required.
 	//
-	// A key is replaced in three steps, each at all instances before the next: put
-	// the new one last; put it first; remove the old one when Session.Lifetime has
-	// passed. An instance that does not have the key yet that others encrypt with takes
-	// their sessions for ended ones, and cannot use their tokens.
+	// Replace a key in three steps, each at all instances before the next: put the new one last;
+	// put it first; remove the old one when Session.Lifetime has passed. An instance that lacks a
+	// key that others encrypt with takes their sessions for ended ones, and cannot use their
+	// tokens.
 	SessionKeys [][]byte
 
-	// Scenario decides as whom an agent acts. Required.
+	// Scenario decides which identity an agent acts under. Required.
 	Scenario Scenario
 
-	// Human says which human is signed in to the site in this request, by the
-	// site's own means: the ID of the account as the UserStore has it, or "" for
-	// nobody. The middlewares recognise people by it: where it is not set, those whose
-	// names begin with Require let no person through. RequireHuman and ConnectHandler
-	// need it. It is asked at most once in a request, and not where an agent is signed
-	// in. It is called concurrently; an error refuses the request.
+	// Human says which human is signed in to the site in this request, by the site's own means: the
+	// ID of the account as the UserStore has it, or "" for nobody. The middlewares recognise people
+	// by it: without it, those whose names begin with Require let no person through. RequireHuman
+	// and ConnectHandler need it. It is asked at most once in a request, and not if an agent is
+	// signed in. It is called concurrently; an error refuses the request.
 	Human func(*http.Request) (userID string, err error)
 
-	// SignInPath is the path of the site's own sign-in page, where people sign in and
-	// the agents' button is. A browser that shows a page, and in which nobody is signed
-	// in, is sent there with ?return_to=, of which ReturnTo makes the path to land
-	// on. By default it is sent to LoginHandler, where agents sign in.
+	// SignInPath is the path of the site's own sign-in page, where people sign in and the agents'
+	// button is. A browser that shows a page, and in which nobody is signed in, is sent there with
+	// ?return_to=. ReturnTo (the method) makes that the path to land on. By default it is sent to
+	// LoginHandler, where agents sign in.
 	SignInPath string
 
-	// ReturnTo is the path that an agent lands on after signing in or out, unless
-	// the request names another with ?return_to=. The default is "/".
+	// ReturnTo is the path that an agent lands on after signing in or out, unless the request names
+	// another with ?return_to=. The default is "/".
 	ReturnTo string
 
-	// RegistrationURL is where an agent is sent whose owner has no account: a
-	// path on this site or an https URL. By default it is told so.
+	// RegistrationURL is where an agent is sent whose owner has no account: a path on this site or
+	// an https URL. By default such an agent is refused with problem.NoAccount.
 	RegistrationURL string
 
-	// CreateUsers lets FullAccount create an account for an agent whose owner has
-	// none, if the UserStore is a UserCreator.
+	// CreateUsers lets FullAccount create an account for an agent whose owner has none, if the
+	// UserStore is a UserCreator.
 	CreateUsers bool
 
-	// RequirePOST makes LoginHandler take POST only, from this site's own pages.
-	// An agent is then not signed in by following a link that somebody planted.
+	// RequirePOST makes LoginHandler take only POST, from this site's own pages. Then a planted
+	// link that an agent follows cannot sign it in.
 	RequirePOST bool
 
-	// Revocations remembers the sessions that were ended before their time, and
-	// States the logins that were finished. The defaults are in memory; several
-	// instances share one of each.
+	// Revocations remembers the sessions that were ended early, and States the logins that were
+	// finished. The defaults are in memory; several instances share one of each.
 	//
-	// With the default Revocations a restart undoes every logout and what
-	// EndSession, EndAgentSessions, EndUserSessions and EndAllSessions have ended:
-	// whoever has a copy of such a session's cookie can go on with it. New logs a
-	// warning where RedirectURL is https. Set a store that lasts.
+	// With the default Revocations a restart undoes every logout and what EndSession,
+	// EndAgentSessions, EndUserSessions and EndAllSessions have ended: whoever has a copy of such a
+	// session's cookie can go on with it. New logs a warning if RedirectURL is https. Set a store
+	// that lasts.
 	Revocations RevocationStore
 	States      StateStore
 
-	// ClientAddr returns the address of the client that sent a request, for
-	// Limits, sessions and events. The default is the other end of the
-	// connection. Behind a proxy, read what that proxy, and nobody else, sets:
-	// an address that clients can write is no address. Port, brackets and zone are
-	// taken off; what is no IP address then counts as none.
+	// ClientAddr returns the address of the client that sent a request, for Limits, sessions and
+	// events. The default is the other end of the connection. Behind a proxy, read what that proxy,
+	// and nobody else, sets: an address that clients can write proves nothing. Port, brackets and
+	// zone are removed; what is no IP address then counts as none.
 	ClientAddr func(*http.Request) string
 
 	// Logger gets what an operator wants to know; nil means slog.Default().
 	Logger *slog.Logger
 
-	// Rules hold all agents, for a scenario whose LinkPolicy has no rules of its own,
-	// such as FreshProfile: grants.OwnerApproval(store) reads those of the store, the
-	// kill switch included. By default a LinkPolicy that is Rules is asked, if any.
+	// Rules hold all agents, for a scenario whose LinkPolicy has no rules of its own, such as
+	// FreshProfile: grants.OwnerApproval(store) reads those of the store, with the kill switch. By
+	// default a LinkPolicy that is Rules is asked.
 	Rules Rules
 
-	// Audit gets every event, and those of grants.Policy where Policy.Audit is not set.
-	// The default is Policy.Audit. It is safe for concurrent use. A slow or broken
-	// function does not hold up sign-ins, but loses events when 4096 are waiting.
+	// Audit gets every event, and those of grants.Policy if Policy.Audit is not set. The default is
+	// Policy.Audit. It is called concurrently. A slow or broken function does not hold up sign-ins,
+	// but loses events when 4096 are waiting.
 	//
-	// Refused requests are counted, so that a client cannot flood the trail: the first
-	// of a kind is passed on at once, and those of the next minute together, as one
-	// event with their number in Count and a context of no request. The context of any
-	// other event is the request's, and does not end with it. What was done, what
-	// waits for an owner, and sign-ins and sessions that ended are never counted
-	// together. Logger gets each refusal, with its request ID. See [audit.Event].
+	// Refused requests are counted, so that a client cannot flood the trail: the first of a kind is
+	// passed on at once, and those of the next minute together, as one event with their number in
+	// Count and a context of no request. The context of any other event is the request's, and does
+	// not end with it. What was done, what waits for an owner, and sign-ins and sessions that ended
+	// are never counted together. Logger gets each refusal, with its request ID. See [audit.Event].
 	Audit func(context.Context, audit.Event)
 
-	// Pages replaces pages of the package: the template "refused", which says why a
-	// request was refused, and "signed-out", which SignedOutHandler shows. Both are
-	// executed with a Page. One that is not there, or fails, is the package's own.
-	// They may use style sheets of the site, DiscoveryHandler's among them; an answer that has a
-	// Content-Security-Policy of the site's keeps it.
+	// Pages replaces pages of the package: the template "refused", which says why a request was
+	// refused, and "signed-out", which SignedOutHandler shows. Both are executed with a Page. If
+	// one is missing or fails, the package's own is shown. They may use the site's style sheets,
+	// DiscoveryHandler's among them. If the answer has a Content-Security-Policy of the site's, it
+	// keeps it.
 	Pages *template.Template
 
-	// ErrorHandler answers refused requests in place of the page and the
-	// application/problem+json that they get by default, and reports whether it has: one
-	// that is about pages alone returns false for programs, with nothing written.
-	// Headers that the answer needs, such as Retry-After, are set already.
+	// ErrorHandler answers refused requests in place of the page and the application/problem+json
+	// that they get by default, and reports whether it has. One that is about pages alone returns
+	// false for programs, with nothing written. Headers that the answer needs, such as Retry-After,
+	// are set already.
 	ErrorHandler func(http.ResponseWriter, *http.Request, *problem.Error) (answered bool)
 
 	// Paths are where the handlers are mounted, if not in the usual places.
 	Paths Paths
 
-	// Limits bound what clients, agents and owners may do in a time. Humans are
-	// not counted.
+	// Limits bound what clients, agents and owners may do in a time. Humans are not counted.
 	Limits Limits
 
 	// Session is how sessions are kept, and for how long.
@@ -239,79 +226,23 @@ type Config struct {
 	// Tokens has the tokens of sessions kept. By default none is.
 	Tokens TokenSettings
 
-	// Provider is what the authorization server needs that is not found out by itself.
+	// Provider is what the authorization server needs and does not say itself.
 	Provider Provider
 }
 
 // Paths are where the handlers are mounted: paths on this site.
 type Paths struct {
-	// Login and Logout are those of LoginHandler and LogoutHandler. The defaults are
-	// "login" and "logout" beside RedirectURL's path.
+	// Login and Logout are those of LoginHandler and LogoutHandler. The defaults are "login" and
+	// "logout" beside RedirectURL's path.
 	Login, Logout string
 
-	// Discovery is that of DiscoveryHandler, as "/auth.md". Refusals then link to
-	// it, and each names its problem by an address there. By default they do not.
+	// Discovery is that of DiscoveryHandler, as "/auth.md". Refusals then link to it, and each
+	// names its problem by an address there. By default they do not.
 	Discovery string
 }
 
-// Provider is how an authorization server is spoken to. With the zero value, that is
-// found out from its metadata, or learned without risking a code.
-type Provider struct {
-	// ClientSecretFunc replaces Config.ClientSecret, for a secret that changes while
-	// the site runs. It is called for each request to the server, has to be quick, and
-	// is safe for concurrent use. An error fails what is being done, before
-	// anything is used up, as a fault of the site.
-	ClientSecretFunc func(context.Context) (string, error)
-
-	// Scopes replaces the scopes that the scenario asks for.
-	Scopes []string
-
-	// Endpoints pins endpoints, instead of asking the server. With the first two
-	// set the server is not asked at all.
-	Endpoints Endpoints
-
-	// EndpointOrigins are the origins ("https://login.example") that the server's
-	// endpoints may have beside its issuer's. The case of the host, and a port that is
-	// the scheme's own, make no difference.
-	EndpointOrigins []string
-
-	// TokenEncoding pins how the bodies of requests to the server are written:
-	// "application/json", as the published Auth Agent server demands, or
-	// "application/x-www-form-urlencoded", as RFC 6749 demands. By default it is learned.
-	TokenEncoding string
-
-	// ClientAuth pins how the site proves itself to the server with its secret:
-	// "client_secret_post" or "client_secret_basic" (RFC 7591 section 2). By default
-	// it is what the server's metadata offers; where that is both ways, it is
-	// learned with a code that was made up, before a real one is at stake.
-	ClientAuth string
-
-	// SubjectIsUser says that the issuer's tokens follow RFC 8693: sub is the
-	// user and act.sub the agent. At Auth Agent sub is the agent. A token of the
-	// other shape is refused.
-	SubjectIsUser bool
-
-	// TokenKey is the secret with which the server signs access tokens (HS256),
-	// for a site that runs its own server. With it, the signature is verified. An
-	// id_token that is signed with HS256 is verified with it as well; most OpenID
-	// Connect providers sign those with the client secret. At least 32 bytes.
-	TokenKey []byte
-
-	// Introspect asks the server about each access token at sign-in, even where
-	// the token speaks for itself.
-	Introspect bool
-
-	// HTTPClient sends the requests to the server. It is copied, not changed;
-	// redirects, cookies and long waits are ruled out in the copy. The default
-	// keeps enough idle connections for a busy site. A panic of its Transport fails
-	// the request as a fault of the site. A panic of a function that an
-	// http.Transport calls in a goroutine of its own, such as DialContext, cannot be
-	// recovered and ends the process.
-	HTTPClient *http.Client
-}
-
-// ConfigFromEnv returns the settings that are in the environment: Issuer,
-// ClientID, ClientSecret, RedirectURL and SessionKeys, from
+// ConfigFromEnv returns the settings that are in the environment: Issuer, ClientID, ClientSecret,
+// RedirectURL and SessionKeys, from
 //
 //	AUTH_AGENT_ISSUER
 //	AUTH_AGENT_CLIENT_ID
@@ -319,11 +250,10 @@ type Provider struct {
 //	AUTH_AGENT_REDIRECT_URL
 //	AUTH_AGENT_SESSION_KEYS    one key or more, as "authagent key" prints them, with commas between
 //
-// Each can be in a file instead, named by the same variable with _FILE appended,
-// as secrets are mounted. A client secret in a file is read anew for each request
-// to the server, so that it can be replaced while the site runs. All of them are
-// required; the error names each variable that is missing or wrong. What is in
-// them is checked by [New]. Nothing else in this package reads a variable of its own.
+// Each can be in a file instead, as secrets are mounted: the same variable with _FILE appended
+// names it. A client secret in a file is read anew for each request to the server, so it can be
+// replaced while the site runs. All are required. The error names each variable that is missing or
+// wrong; [New] checks the values. Nothing else in this package reads a variable of its own.
 func ConfigFromEnv() (Config, error) {
 	s, err := environ.Read()
 	if err != nil {
@@ -341,96 +271,55 @@ func ConfigFromEnv() (Config, error) {
 // names each key that is wrong by its place in the text, from 0, and repeats none of it.
 func ParseSessionKeys(text string) ([][]byte, error) { return environ.Keys("SessionKeys", text) }
 
-// Endpoints are the addresses of an authorization server. An empty one is not pinned.
-type Endpoints struct {
-	Authorization, Token, UserInfo, Introspection, Revocation, JWKS string
-}
-
-// A Rate is how often something may happen: N times in each Per, and as many at
-// once. The zero value stands for the default; with a negative N nothing is limited.
-type Rate struct {
-	N   int
-	Per time.Duration // the default is a minute
-}
-
-// Limits bound what is done in a time. They are counted in the memory of each
-// process; who exceeds one is answered with status 429 and Retry-After.
-type Limits struct {
-	// Logins and Callbacks are for each client address, IPv6 by its /64 network.
-	// The defaults are 10 and 20 a minute. Addresses that are not public are not
-	// limited: they are a proxy's, which would share one budget among all
-	// clients. Behind a proxy, set ClientAddr.
-	Logins, Callbacks Rate
-
-	// Agent is for the requests of each agent, and Owner for those of all agents
-	// of an account together: one agent can use that up for the others, unless
-	// Agent is lower. The default is no limit.
-	Agent, Owner Rate
-
-	// Actions is for each action of that name by each owner's agents together, see
-	// RelyingParty.RequireAction. Behind RelyingParty.RequireApproval it is for what is put
-	// before an owner, and as much again for what is performed; that an agent asks how
-	// its request stands does not count. The default is no limit.
-	Actions map[string]Rate
-}
-
-// tokenEncodings and clientAuths are the values of two settings of Provider.
-func tokenEncodings() map[string]wire.Encoding {
-	return map[string]wire.Encoding{"": wire.Unknown, "application/json": wire.JSON, "application/x-www-form-urlencoded": wire.Form}
-}
-
-func clientAuths() map[string]wire.Auth {
-	return map[string]wire.Auth{"": wire.AuthUnknown, "client_secret_post": wire.AuthPost, "client_secret_basic": wire.AuthBasic}
-}
-
-// Format prints the settings without the secrets, whatever the verb.
+// Format prints the settings without the secrets, for every verb.
 func (c Config) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "authagent.Config{Issuer:%q ClientID:%q RedirectURL:%q}", c.Issuer, c.ClientID, c.RedirectURL)
 }
 
-// MarshalJSON gives the settings without the secrets.
+// MarshalJSON returns the settings without the secrets.
 func (c Config) MarshalJSON() ([]byte, error) {
 	return json.Marshal(map[string]string{"issuer": c.Issuer, "client_id": c.ClientID, "redirect_url": c.RedirectURL})
 }
 
-// A RelyingParty lets agents sign in to a site at one authorization server. It
-// is safe for concurrent use; several in one process do not know of each other.
+// A RelyingParty lets agents sign in to a site at one authorization server. It is safe for
+// concurrent use. Several in one process do not know of each other.
 type RelyingParty struct {
 	*opaque
 }
 
-// opaque keeps a relying party from being printed. Package fmt prints a pointer
-// within anything as a number, but by a verb that is not for pointers it prints what
-// is there, one pointer deep.
+// opaque keeps a relying party from being printed. Package fmt prints a pointer inside of anything
+// as a number, but for a verb that is not for pointers it prints what is there, one pointer deep.
 type opaque struct{ *relyingParty }
 
-type relyingParty struct {
-	config    Config // complete, with the defaults
-	origin    string // the site's, from RedirectURL
-	callback  string // the path of RedirectURL
-	pending   *pendingLogins
-	sessions  Sessions
-	cookies   browser.Names
-	deleted   string         // the attributes of a cookie that is deleted
-	used      memory.States  // states used in this process
-	tokens    *tokens.Keeper // nil if none are kept
-	server    *wire.Server
-	identity  *identity.Verifier
-	actions   wiring.Actions // that routes are guarded by
-	audit     *sink.Sink[delivery]
-	refusals  *tally.Tally[audit.Event, audit.Event] // on their way to audit
-	pages     *answer.Pages
-	signpost  *signpost.Site
-	challenge string          // the signpost's
-	links     []string        // the signpost's
-	nobody    answer.Prepared // that no agent is signed in
-	limits    limiters
-	request   atomic.Pointer[authorizationRequest]
+// Format prints the relying party without its secrets, for every verb.
+func (rp *relyingParty) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "authagent.RelyingParty{%v}", rp.config)
 }
 
-// New returns a RelyingParty. It checks every setting, and joins what is wrong
-// into one error; it sends nothing over the network, so that a site starts while
-// its authorization server is down.
+type relyingParty struct {
+	config   Config // complete, with the defaults
+	origin   string // the site's, from RedirectURL
+	callback string // the path of RedirectURL
+	pending  pendingLogins
+	sessions Sessions
+	cookies  browser.Names
+	deleted  string                   // the attributes of a cookie that is deleted
+	used     memory.States            // states used in this process
+	tokens   *tokens.Keeper[*Session] // nil if none are kept
+	register marks.Register           // of sessions that were ended
+	panics   failure.Panics           // of the site's code
+	server   *wire.Server
+	identity *identity.Verifier
+	actions  wiring.Actions // that routes are guarded by
+	trail    *trail.Trail
+	refuser  *refuse.Refuser
+	signpost *signpost.Site
+	limits   limit.Set
+	request  atomic.Pointer[wire.AuthorizationRequest]
+}
+
+// New returns a RelyingParty. It checks every setting, and joins what is wrong into one error. It
+// sends nothing over the network, so a site starts while its authorization server is down.
 func New(c Config) (*RelyingParty, error) {
 	c = c.withDefaults()
 	redirectURL, err := c.check()
@@ -442,152 +331,34 @@ func New(c Config) (*RelyingParty, error) {
 	if _, forgets := c.Revocations.(*memory.Revocations); forgets && !dev {
 		c.Logger.Warn("authagent: Config.Revocations is not set: a restart of this process undoes logouts and ended sessions")
 	}
-	client := wire.NewClient(c.Provider.HTTPClient, func(value any, stack []byte) { logPanic(c.Logger, "send request to server", value, stack) })
-	source := wire.NewSource(client, wire.Settings{
-		Issuer: c.Issuer, Origins: c.Provider.EndpointOrigins, Dev: dev,
-		Pins: wire.Metadata{
-			Authorization: c.Provider.Endpoints.Authorization, Token: c.Provider.Endpoints.Token, UserInfo: c.Provider.Endpoints.UserInfo,
-			Introspection: c.Provider.Endpoints.Introspection, Revocation: c.Provider.Endpoints.Revocation, JWKS: c.Provider.Endpoints.JWKS,
-		},
-	})
 	rp := &RelyingParty{&opaque{&relyingParty{
 		config:   c,
 		origin:   browser.Origin(redirectURL),
 		callback: redirectURL.Path,
+		panics:   failure.Panics{Logger: c.Logger},
+		register: marks.Register{Store: c.Revocations, Lifetime: c.Session.Lifetime + 3*clockSkew},
+		limits:   limit.NewSet(c.Limits.rates()),
+		trail:    trail.New(c.Issuer, c.Logger, c.Audit),
 		identity: &identity.Verifier{
 			Issuer: c.Issuer, ClientID: c.ClientID, SubjectIsUser: c.Provider.SubjectIsUser, TokenKey: c.Provider.TokenKey, Introspect: c.Provider.Introspect,
 		},
-		pages:  answer.NewPages(signpost.Style, c.Pages, c.formOrigins()...),
-		limits: newLimiters(c.Limits),
 	}}}
-	rp.server = wire.NewServer(client, source, wire.Registration{
-		ID: c.ClientID, Secret: rp.clientSecret, RedirectURL: c.RedirectURL,
-		Encoding: tokenEncodings()[c.Provider.TokenEncoding], Auth: clientAuths()[c.Provider.ClientAuth],
-	})
+	rp.server = rp.newServer(dev)
 	rp.signpost = rp.newSignpost()
-	rp.challenge, rp.links = rp.signpost.Challenge(), rp.signpost.Links()
-	rp.nobody = answer.Prepare((&failure{cause: errNobody, signpost: rp.signpost}).problem())
-	rp.audit = sink.New(rp.deliver, func(why string) { rp.config.Logger.Error("authagent: audit event lost", "why", why) })
-	rp.refusals = tally.New[audit.Event](time.Minute, rp.deliverCounted)
+	rp.refuser = rp.newRefuser()
 	return rp, rp.openCookies(redirectURL)
-}
-
-// joined has the scenario obey Config.Rules, and the link policy or those rules get
-// the events.
-func (c Config) joined() Config {
-	for _, part := range [...]any{linkPolicy(c.Scenario), c.Rules} {
-		observed, ok := part.(interface {
-			Observer(audit func(context.Context, audit.Event)) func(context.Context, audit.Event)
-		})
-		if !ok {
-			continue
-		}
-		site, observe := c.Audit, observed.Observer(c.Audit)
-		c.Audit = func(ctx context.Context, e audit.Event) {
-			defer observe(ctx, e) // even if the site's function panics
-			if site != nil {
-				site(ctx, e)
-			}
-		}
-	}
-	c.Scenario = obeying(c.Rules, c.Scenario)
-	return c
-}
-
-// linkPolicy returns the LinkPolicy of a scenario, or nil if it is not known to
-// have one.
-func linkPolicy(s Scenario) LinkPolicy {
-	if s, ok := scenarioAs[interface{ policy() LinkPolicy }](s); ok {
-		return s.policy()
-	}
-	return nil
-}
-
-// formOrigins are where the form of RequirePOST leads by redirect: browsers on
-// Chromium hold the redirects of a form to form-action as well.
-func (c Config) formOrigins() []string {
-	if !c.RequirePOST {
-		return nil
-	}
-	origins := slices.Clone(c.Provider.EndpointOrigins)
-	for _, address := range [...]string{c.Issuer, c.Provider.Endpoints.Authorization} {
-		if u, err := url.Parse(address); err == nil && u.Host != "" {
-			origins = append(origins, wire.Origin(u))
-		}
-	}
-	return origins
-}
-
-func (rp *RelyingParty) clientSecret(ctx context.Context) (secret string, err error) {
-	if rp.config.Provider.ClientSecretFunc == nil {
-		return rp.config.ClientSecret, nil
-	}
-	err = rp.protect("client secret", func() error {
-		secret, err = rp.config.Provider.ClientSecretFunc(ctx)
-		return err
-	})
-	return secret, err
-}
-
-// openCookies sets up what is kept in cookies. Names and keys are this relying
-// party's own, so that nothing of another one on the same site is taken for it.
-func (rp *RelyingParty) openCookies(redirectURL *url.URL) error {
-	c, dev := rp.config, redirectURL.Scheme == "http"
-	rp.cookies = browser.NewNames(!dev, cmp.Or(redirectURL.Port(), "80"), c.Issuer+"\n"+c.ClientID)
-	rp.deleted = browser.Attributes(0, !dev)
-	boxes := make(map[string]*seal.Box)
-	purposes := map[string][]string{
-		"login":   {c.RedirectURL, c.Scenario.Name()}, // which a session says itself
-		"session": nil,
-		"tokens":  nil,
-	}
-	for purpose, own := range purposes {
-		words := append([]string{"authagent", purpose, c.Issuer, c.ClientID}, own...)
-		box, err := seal.NewBox(c.SessionKeys, words...)
-		if err != nil {
-			return fmt.Errorf("authagent: SessionKeys: %w", err)
-		}
-		boxes[purpose] = box
-	}
-	rp.pending = &pendingLogins{
-		prefix: rp.cookies.Login, box: boxes["login"],
-		attributes: browser.Attributes(int(loginTTL/time.Second), !dev), deleted: rp.deleted,
-	}
-	rp.tokens = rp.newKeeper(boxes["tokens"])
-	rp.sessions = c.Session.Own
-	if rp.sessions == nil {
-		maxAge := int(math.Ceil(c.Session.Lifetime.Seconds())) // as zero deletes
-		rp.sessions = &storeSessions{
-			store: c.Session.Store, cookie: rp.cookies.Session, secure: !dev, box: boxes["session"], idle: c.Session.Idle, maxAge: maxAge,
-			attributes: browser.Attributes(maxAge, !dev), deletion: rp.cookies.Session + "=" + rp.deleted,
-		}
-	}
-	return nil
-}
-
-// Format prints the relying party without its secrets, whatever the verb.
-func (rp *relyingParty) Format(f fmt.State, _ rune) {
-	fmt.Fprintf(f, "authagent.RelyingParty{%v}", rp.config)
 }
 
 func (c Config) withDefaults() Config {
 	c.SessionKeys, c.Provider.TokenKey = slices.Clone(c.SessionKeys), slices.Clone(c.Provider.TokenKey)
 	c.Provider.Scopes, c.Provider.EndpointOrigins = slices.Clone(c.Provider.Scopes), slices.Clone(c.Provider.EndpointOrigins)
-	if c.ReturnTo == "" {
-		c.ReturnTo = "/"
-	}
-	if u, err := url.Parse(c.RedirectURL); err == nil {
-		if c.Paths.Login == "" {
-			c.Paths.Login = path.Join("/", path.Dir(u.Path), "login")
-		}
-		if c.Paths.Logout == "" {
-			c.Paths.Logout = path.Join("/", path.Dir(u.Path), "logout")
-		}
-	}
+	c.ReturnTo = cmp.Or(c.ReturnTo, "/")
+	c.Paths.Login = settings.Beside(c.RedirectURL, c.Paths.Login, "login")
+	c.Paths.Logout = settings.Beside(c.RedirectURL, c.Paths.Logout, "logout")
 	if c.Provider.Scopes == nil && c.Scenario != nil {
 		c.Provider.Scopes = slices.Clone(c.Scenario.Scopes())
 	}
-	c.Session, c.Tokens = c.Session.withDefaults(), c.Tokens.withDefaults()
+	c.Session, c.Tokens.ConfirmEvery = c.Session.withDefaults(), cmp.Or(c.Tokens.ConfirmEvery, 15*time.Minute)
 	if c.Revocations == nil {
 		c.Revocations = &memory.Revocations{}
 	}
@@ -595,298 +366,105 @@ func (c Config) withDefaults() Config {
 	if c.ClientAddr == nil {
 		c.ClientAddr = func(r *http.Request) string { return r.RemoteAddr }
 	}
-	c.Limits.Logins = c.Limits.Logins.or(10)
-	c.Limits.Callbacks = c.Limits.Callbacks.or(20)
 	return c
 }
 
-// bad is told what is wrong with a setting.
-type bad func(setting, format string, args ...any)
-
-// check returns the parsed RedirectURL, or everything that is wrong with the
-// settings, in their order.
+// check returns the parsed RedirectURL, or everything that is wrong with the settings, in their
+// order.
 func (c Config) check() (*url.URL, error) {
-	var errs []error
-	bad := bad(func(setting, format string, args ...any) {
-		errs = append(errs, fmt.Errorf("authagent: %s: "+format, append([]any{setting}, args...)...))
-	})
-	redirectURL, err := wire.CheckURL(c.RedirectURL, true)
-	dev := err == nil && redirectURL.Scheme == "http"
-	c.checkClient(bad, dev)
-	switch {
-	case c.RedirectURL == "":
-		bad("RedirectURL", "is required")
-	case err != nil:
-		bad("RedirectURL", "%v", err)
-	case strings.Contains(c.RedirectURL, "?"):
-		bad("RedirectURL", "must not have a query (the server appends ?code=)")
-	case redirectURL.Path == "" || redirectURL.Path == "/":
-		bad("RedirectURL", "must have the path of CallbackHandler")
-	}
-	c.checkKeys(bad)
-	c.checkScenario(bad)
-	callback := ""
+	bad, dev := new(settings.Problems), settings.Development(c.RedirectURL)
+	bad.Issuer("Issuer", c.Issuer, dev)
+	bad.Required("ClientID", c.ClientID)
+	bad.Secret("ClientSecret", c.ClientSecret, "Provider.ClientSecretFunc", c.Provider.ClientSecretFunc != nil)
+	redirectURL := bad.RedirectURL("RedirectURL", c.RedirectURL)
+	paths := settings.Paths{Login: c.Paths.Login, Logout: c.Paths.Logout, Discovery: c.Paths.Discovery, SignIn: c.SignInPath, ReturnTo: c.ReturnTo}
 	if redirectURL != nil {
-		callback = redirectURL.Path
+		paths.Callback = redirectURL.Path
 	}
+	bad.Keys("SessionKeys", c.SessionKeys)
+	c.checkScenario(bad)
 	c.checkRules(bad)
-	c.checkPages(bad, callback, dev)
-	c.Paths.check(bad, callback)
-	c.Limits.check(bad)
+	bad.Pages(paths)
+	bad.PathOrURL("RegistrationURL", c.RegistrationURL, dev)
+	if c.Pages != nil && c.Pages.Lookup(answer.Refused) == nil && c.Pages.Lookup(answer.SignedOut) == nil {
+		bad.Add("Pages", "has neither the template %q nor %q", answer.Refused, answer.SignedOut)
+	}
+	bad.Handlers(paths)
+	bad.Limits(c.Limits.rates())
 	c.Session.check(bad)
 	c.Tokens.check(bad)
 	c.Provider.check(bad, dev)
-	return redirectURL, errors.Join(errs...)
+	return redirectURL, bad.Err()
 }
 
-func (c Config) checkClient(bad bad, dev bool) {
-	if u, err := wire.CheckURL(c.Issuer, dev); c.Issuer == "" {
-		bad("Issuer", "is required: the URL of your Auth Agent server")
-	} else if err != nil {
-		bad("Issuer", "%v", err)
-	} else if u.RawQuery != "" || u.ForceQuery {
-		bad("Issuer", "must not have a query")
-	}
-	if c.ClientID == "" {
-		bad("ClientID", "is required")
-	}
-	switch hasFunc := c.Provider.ClientSecretFunc != nil; {
-	case c.ClientSecret == "" && !hasFunc:
-		bad("ClientSecret", "is required")
-	case c.ClientSecret != "" && hasFunc:
-		bad("ClientSecret, Provider.ClientSecretFunc", "only one of them can be set")
-	}
-}
-
-func (c Config) checkKeys(bad bad) {
-	if len(c.SessionKeys) == 0 {
-		bad("SessionKeys", "is required: at least one key of 32 random bytes")
-	}
-	for i, key := range c.SessionKeys {
-		switch {
-		case len(key) < 32:
-			bad("SessionKeys", "key %d has %d bytes, at least 32 are needed", i, len(key))
-		case slices.Min(key) == slices.Max(key):
-			bad("SessionKeys", "key %d is one byte repeated, not random", i)
-		}
-	}
-}
-
-func (c Config) checkScenario(bad bad) {
+func (c Config) checkScenario(bad *settings.Problems) {
 	if c.Scenario == nil {
-		bad("Scenario", "is required: FullAccount, ContextualProfile, FreshProfile or one of your own")
+		bad.Add("Scenario", "is required: FullAccount, ContextualProfile, FreshProfile or one of your own")
 	}
 	if s, ok := scenarioAs[interface{ check() error }](c.Scenario); ok {
 		if err := s.check(); err != nil {
-			bad("Scenario", "%w", err)
+			bad.Add("Scenario", "%w", err)
 		}
 	}
 	if s, ok := scenarioAs[interface{ neededScope() string }](c.Scenario); ok && !slices.Contains(c.Provider.Scopes, s.neededScope()) {
-		bad("Provider.Scopes", "lacks %s, without which the scenario knows no user", s.neededScope())
+		bad.Add("Provider.Scopes", "lacks %s, without which the scenario knows no user", s.neededScope())
 	}
 }
 
-// checkPages checks where browsers are sent, and what they are shown.
-func (c Config) checkPages(bad bad, callback string, dev bool) {
-	if c.SignInPath != "" {
-		if err := returnpath.Check(c.SignInPath, c.Paths.Login, c.Paths.Logout, callback); err != nil {
-			bad("SignInPath", "%v", err)
-		} else if strings.ContainsAny(c.SignInPath, "?#") {
-			bad("SignInPath", "must be a path alone")
-		}
-	}
-	if err := returnpath.Check(c.ReturnTo, c.Paths.Login, c.Paths.Logout, callback, c.SignInPath); err != nil {
-		bad("ReturnTo", "%v", err)
-	}
-	if c.RegistrationURL != "" && returnpath.Check(c.RegistrationURL) != nil {
-		if _, err := wire.CheckURL(c.RegistrationURL, dev); err != nil {
-			bad("RegistrationURL", "is neither a path on this site nor an https URL: it %w", err)
-		}
-	}
-	if c.Pages != nil && c.Pages.Lookup(answer.Refused) == nil && c.Pages.Lookup(answer.SignedOut) == nil {
-		bad("Pages", "has neither the template %q nor %q", answer.Refused, answer.SignedOut)
-	}
-}
-
-func (c Config) checkRules(bad bad) {
+func (c Config) checkRules(bad *settings.Problems) {
 	if c.Rules == nil {
 		return
 	}
 	if _, has := linkPolicy(c.Scenario).(Rules); has {
-		bad("Rules", "the scenario's LinkPolicy has rules, which count without this setting: leave it out")
+		bad.Add("Rules", "the scenario's LinkPolicy has rules, which count without this setting: leave it out")
 	} else if checker, ok := c.Rules.(interface{ Check() error }); ok {
 		if err := checker.Check(); err != nil {
-			bad("Rules", "%w", err)
+			bad.Add("Rules", "%w", err)
 		}
 	}
 }
 
-func (p Paths) check(bad bad, callback string) {
-	for _, own := range [...]struct{ setting, path string }{{"Paths.Login", p.Login}, {"Paths.Logout", p.Logout}} {
-		if err := returnpath.Check(own.path); err != nil {
-			bad(own.setting, "%v", err)
-		} else if own.path == callback {
-			bad(own.setting, "is the path of RedirectURL")
+// joined makes the scenario obey Config.Rules, and passes events on to the link policy or those
+// rules.
+func (c Config) joined() Config {
+	for _, part := range [...]any{linkPolicy(c.Scenario), c.Rules} {
+		if observed, ok := part.(interface {
+			Observer(audit func(context.Context, audit.Event)) func(context.Context, audit.Event)
+		}); ok {
+			c.Audit = trail.Observed(c.Audit, observed.Observer(c.Audit))
 		}
 	}
-	if p.Login == p.Logout {
-		bad("Paths.Logout", "is Paths.Login")
-	}
-	if p.Discovery != "" {
-		if err := returnpath.Check(p.Discovery, p.Login, p.Logout, callback); err != nil {
-			bad("Paths.Discovery", "%v", err)
-		} else if strings.ContainsAny(p.Discovery, "?#") {
-			bad("Paths.Discovery", "must be a path alone")
-		}
-	}
+	c.Scenario = obeying(c.Rules, c.Scenario)
+	return c
 }
 
-func (l Limits) check(bad bad) {
-	rate := func(name string, r Rate) {
-		if r.Per < 0 || r.Per > 0 && r.N == 0 {
-			bad("Limits."+name, "has to be a number of times in a period")
-		}
+// openCookies sets up what is kept in cookies. Names and keys are this relying party's own, so
+// nothing of another one on the same site is taken for its.
+func (rp *RelyingParty) openCookies(redirectURL *url.URL) (err error) {
+	c, secure := rp.config, redirectURL.Scheme != "http"
+	box := func(purpose string, own ...string) *seal.Box {
+		made, wrong := seal.NewBox(c.SessionKeys, append([]string{"authagent", purpose, c.Issuer, c.ClientID}, own...)...)
+		err = cmp.Or(err, wrong)
+		return made
 	}
-	rate("Logins", l.Logins)
-	rate("Callbacks", l.Callbacks)
-	rate("Agent", l.Agent)
-	rate("Owner", l.Owner)
-	for _, name := range slices.Sorted(maps.Keys(l.Actions)) {
-		if !areActions([]string{name}) {
-			bad("Limits.Actions", "%q is not the name of an action", name)
-		}
-		rate("Actions["+name+"]", l.Actions[name])
+	rp.cookies = browser.NewNames(secure, cmp.Or(redirectURL.Port(), "80"), c.Issuer+"\n"+c.ClientID)
+	rp.deleted = browser.Attributes(0, secure)
+	rp.pending = newPendingLogins(rp.cookies.Login, box("login", c.RedirectURL, c.Scenario.Name()), secure) // a session says those two itself
+	rp.tokens = rp.newKeeper(box("tokens"))
+	rp.sessions = c.Session.Own
+	if rp.sessions == nil {
+		maxAge := int(math.Ceil(c.Session.Lifetime.Seconds())) // as zero deletes
+		rp.sessions = &sealedSessions{jar.New(c.Session.Store, box("session"), rp.cookies.Session, maxAge, secure), c.Session.Idle}
 	}
+	if err != nil {
+		return fmt.Errorf("authagent: SessionKeys: %w", err)
+	}
+	return nil
 }
 
-func (p Provider) check(bad bad, dev bool) {
-	for _, scope := range p.Scopes {
-		if scope == "" || strings.ContainsAny(scope, " \t\r\n\"\\") {
-			bad("Provider.Scopes", "%q is not a scope", scope)
-		}
-	}
-	for _, e := range [...]struct{ name, url string }{
-		{"Authorization", p.Endpoints.Authorization}, {"Token", p.Endpoints.Token}, {"UserInfo", p.Endpoints.UserInfo},
-		{"Introspection", p.Endpoints.Introspection}, {"Revocation", p.Endpoints.Revocation}, {"JWKS", p.Endpoints.JWKS},
-	} {
-		if _, err := wire.CheckURL(e.url, dev); e.url != "" && err != nil {
-			bad("Provider.Endpoints."+e.name, "%v", err)
-		}
-	}
-	for _, origin := range p.EndpointOrigins {
-		if u, err := wire.CheckURL(origin, dev); err != nil {
-			bad("Provider.EndpointOrigins", "%q is not an origin like https://login.example: it %w", origin, err)
-		} else if u.Path != "" || u.RawQuery != "" || u.ForceQuery {
-			bad("Provider.EndpointOrigins", "%q is not an origin like https://login.example", origin)
-		}
-	}
-	if _, ok := tokenEncodings()[p.TokenEncoding]; !ok {
-		bad("Provider.TokenEncoding", "is neither application/json nor application/x-www-form-urlencoded")
-	}
-	switch auth, ok := clientAuths()[p.ClientAuth]; {
-	case !ok:
-		bad("Provider.ClientAuth", "is neither client_secret_post nor client_secret_basic")
-	case auth == wire.AuthBasic && p.TokenEncoding == "application/json":
-		bad("Provider.ClientAuth", "is client_secret_basic, which no server reads beside bodies of application/json")
-	}
-	if len(p.TokenKey) > 0 && len(p.TokenKey) < 32 {
-		bad("Provider.TokenKey", "has %d bytes, at least 32 are needed", len(p.TokenKey))
-	}
-}
-
-// A Finding is one thing that [RelyingParty.Check] found wrong. Its texts are for
-// whoever runs the site, and contain no secret.
-type Finding struct {
-	Setting  string     `json:"setting"`  // the field of Config that it is about, "clock", or a guard: "RequireAction"
-	Severity slog.Level `json:"severity"` // slog.LevelError: sign-ins fail; slog.LevelWarn: look at it
-	Problem  string     `json:"problem"`  // what is wrong
-	Remedy   string     `json:"remedy"`   // how to mend it
-}
-
-// Check compares the settings with the server as it is now, and returns what is
-// wrong: that the server cannot be reached, calls itself something else or lacks
-// what is needed, refuses client ID, secret or redirect URI, or that the clocks
-// are apart. It also names actions that routes are guarded by and that do not fit what
-// owners can allow; these are logged as well, at the first request. It is for a
-// deployment's check, a health page or the command
-// authagent; sign-ins neither need it nor notice it. It takes a few requests, each
-// bounded like those of a sign-in.
-//
-// It risks no code: it sends an authorization request whose secrets it throws
-// away, which a published Auth Agent server keeps for two minutes, and a code and
-// a refresh token that it made up. A server is free to refuse these without having
-// looked at the secret; then its revocation or introspection endpoint is asked, and
-// without those a wrong secret goes unnoticed. CheckSite looks at the site.
-func (rp *RelyingParty) Check(ctx context.Context) []Finding {
-	found := checkup.Run(ctx, rp.server.Fresh(), checkup.Settings{
-		Issuer: rp.config.Issuer, ClientID: rp.config.ClientID, RedirectURL: rp.config.RedirectURL,
-		Encoding: tokenEncodings()[rp.config.Provider.TokenEncoding], Auth: clientAuths()[rp.config.Provider.ClientAuth], Scopes: rp.config.Provider.Scopes,
-		NeedsUserInfo: slices.Contains(rp.config.Provider.Scopes, "email"), NeedsIntrospect: rp.config.Provider.Introspect,
-		ReadsTokens: len(rp.config.Provider.TokenKey) > 0,
-		AuthorizationURL: func(endpoint string) (string, error) {
-			request, err := rp.newAuthorizationRequest(&wire.Metadata{Authorization: endpoint})
-			if err != nil {
-				return "", err
-			}
-			return request.url(newLogin("/")), nil
-		},
-	})
-	findings := asFindings(found)
-	rp.actions.Each(func(a *wiring.Action) {
-		if err := a.Err(); err != nil {
-			findings = append(findings, Finding{
-				Setting: a.Guard, Severity: slog.LevelWarn, Problem: fmt.Sprintf("%q: %v.", a.Name, err),
-				Remedy: "Correct the name at the route, or in the settings of what asks the owner.",
-			})
-		}
-	})
-	return findings
-}
-
-// CheckSite asks the site itself, at an address like "https://shop.example" or one
-// behind its proxy, and returns which handler is not mounted where the settings say:
-// LoginHandler, CallbackHandler, LogoutHandler, DiscoveryHandler if Paths.Discovery is
-// set, and grants.Handler at each of ownersPages, which are values of Policy.Path.
-// Settings that are no fields of Config are called "Policy.Path" and "site".
-//
-// Each request is one that the handler refuses before it does anything, so that no
-// login is started and no session ended. The refusals are in the log and the audit
-// trail. Requests are sent by Config.Provider.HTTPClient.
-func (rp *RelyingParty) CheckSite(ctx context.Context, address string, ownersPages ...string) []Finding {
-	c := rp.config
-	return asFindings(checkup.RunSite(ctx, rp.server, checkup.Site{
-		Address: address, Login: c.Paths.Login, Callback: rp.callback, Logout: c.Paths.Logout, Discovery: c.Paths.Discovery, Owners: ownersPages,
-		NotNavigation: string(reasons.NotNavigation), Method: string(reasons.MethodNotAllowed), CrossOrigin: string(reasons.CrossOrigin),
-		OwnAnswers: c.ErrorHandler != nil,
-	}))
-}
-
-func asFindings(found []checkup.Finding) []Finding {
-	findings := make([]Finding, len(found))
-	for i, f := range found {
-		findings[i] = Finding(f)
-	}
-	return findings
-}
-
-// newRequestID returns a name for a request, which has to be another one each
-// time and need not be secret: 80 bits of math/rand, in letters and digits.
-func newRequestID() string {
-	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567" // five bits each
-	var text [16]byte
-	for _, part := range [...][]byte{text[:8], text[8:]} {
-		bits := mathrand.Uint64()
-		for i := range part {
-			part[i] = letters[bits%32]
-			bits /= 32
-		}
-	}
-	return string(text[:])
-}
-
-// LoginHandler starts a sign-in: it keeps the login's secrets in the browser and
-// sends it to the authorization server. ?return_to= names the path on this site
-// to land on; one that is not acceptable is replaced by Config.ReturnTo.
+// LoginHandler starts a sign-in: it keeps the login's secrets in the browser and sends it to the
+// authorization server. ?return_to= names the path on this site to land on; if that is not
+// acceptable, Config.ReturnTo is used.
 func (rp *RelyingParty) LoginHandler() http.Handler {
 	return rp.handler(audit.LoginFailed, rp.serveLogin)
 }
@@ -899,12 +477,12 @@ func (rp *RelyingParty) serveLogin(w http.ResponseWriter, r *http.Request) error
 }
 
 func (rp *RelyingParty) startLogin(w http.ResponseWriter, r *http.Request, login *login) error {
-	if err := rp.limits.logins.check("start login", rp.clientAddr(r)); err != nil {
+	if err := rp.limits.Login(rp.clientAddr(r)); err != nil {
 		return err
 	}
 	if checker, ok := scenarioAs[loginChecker](rp.config.Scenario); ok {
-		if err := rp.protect("start login", func() error { return checker.CheckLogin(r.Context()) }); err != nil {
-			return siteError("start login", err)
+		if err := rp.panics.Protect("start login", func() error { return checker.CheckLogin(r.Context()) }); err != nil {
+			return failure.OfSite("start login", err)
 		}
 	}
 	request, err := rp.authorizationRequest(r.Context())
@@ -913,62 +491,46 @@ func (rp *RelyingParty) startLogin(w http.ResponseWriter, r *http.Request, login
 	}
 	rp.pending.put(w, r, login)
 	rp.record(r, audit.LoginStarted, nil, "", nil)
-	rp.server.Learn(request.metadata) // while the agent is away at the server
-	redirect(w, request.url(login))
+	rp.server.Learn(request.Metadata) // while the agent is away at the server
+	answer.Redirect(w, login.url(request))
 	return nil
 }
 
-// clientAddr returns the client's IP address, or "" if it has none.
-func (rp *RelyingParty) clientAddr(r *http.Request) string {
-	return limit.Address(rp.config.ClientAddr(r))
-}
-
-// mayStart keeps a login from being started by anything but an agent or a
-// person who wants it.
+// mayStart keeps a login from being started by anything but an agent or a person who wants it.
 func (rp *RelyingParty) mayStart(w http.ResponseWriter, r *http.Request) error {
 	if rp.config.RequirePOST || r.Method == http.MethodPost {
 		return rp.mayPost(w, r)
 	}
-	if err := allow(w, r, http.MethodGet, http.MethodPost); err != nil {
-		return err
-	}
-	if browser.Prefetched(r) || browser.Embedded(r) && !browser.FetchedBySelf(r) {
-		return fail(reasons.NotNavigation, "start login", "the request is a prefetch or for something embedded")
-	}
-	return nil
+	return refuse.AllowOpened(w, r, "start login", browser.FetchedBySelf(r), http.MethodGet, http.MethodPost)
 }
 
 // mayPost checks a request that changes something.
 func (rp *RelyingParty) mayPost(w http.ResponseWriter, r *http.Request) error {
-	if err := allow(w, r, http.MethodPost); err != nil {
+	if err := refuse.Allow(w, r, http.MethodPost); err != nil {
 		return err
 	}
 	return rp.CheckOrigin(r)
 }
 
-// CheckOrigin returns a [problem.Error] for a request that a page of
-// another origin has a browser send, unless its method is GET, HEAD or OPTIONS. The
-// handlers of this package call it; it is for handlers of a site's own as well.
+// CheckOrigin returns a [problem.Error] for a request that a page of another origin has a browser
+// send, unless its method is GET, HEAD or OPTIONS. The handlers of this package call it; a site's
+// own handlers can too.
 //
-// The site's origin is the one of Config.RedirectURL. Unlike
-// [http.CrossOriginProtection] it looks at no Host header, which a proxy may have
-// rewritten. A browser that does not send Sec-Fetch-Site, from before 2023, is so
-// refused at any other name of the site. A request with neither Sec-Fetch-Site nor
-// Origin is a program's, and passes.
+// The site's origin is that of Config.RedirectURL. Unlike [http.CrossOriginProtection], CheckOrigin
+// ignores the Host header, which a proxy may have rewritten. So a browser from before 2023, which
+// sends no Sec-Fetch-Site, is refused at any other name of the site. A request with neither
+// Sec-Fetch-Site nor Origin is a program's, and passes.
 func (rp *RelyingParty) CheckOrigin(r *http.Request) error {
 	if browser.CrossOrigin(r, rp.origin) {
-		return fail(reasons.CrossOrigin, "check origin", "the request comes from another site's page")
+		return failure.New(reasons.CrossOrigin, "check origin", "the request comes from another site's page")
 	}
 	return nil
 }
 
-func allow(w http.ResponseWriter, r *http.Request, methods ...string) error {
-	if slices.Contains(methods, r.Method) {
-		return nil
-	}
-	w.Header().Set("Allow", strings.Join(methods, ", "))
-	return fail(reasons.MethodNotAllowed, "check method", "%s is not allowed", answer.Token(r.Method))
-}
+// ReturnTo returns where the site's own sign-in page, Config.SignInPath, leads after a person has
+// signed in: the path of the request's ?return_to= if it is one on this site that is safe to send a
+// browser to, else Config.ReturnTo. A sign-in form posts to an address with the same ?return_to=.
+func (rp *RelyingParty) ReturnTo(r *http.Request) string { return rp.refuser.ReturnPath(returnTo(r)) }
 
 func returnTo(r *http.Request) string {
 	if r.URL.RawQuery == "" {
@@ -980,30 +542,19 @@ func returnTo(r *http.Request) string {
 	return ""
 }
 
-// ReturnTo returns where the site's own sign-in page, Config.SignInPath, leads after
-// a person has signed in: the path of the request's ?return_to= if it is one on this
-// site that is safe to send a browser to, else Config.ReturnTo. A sign-in form
-// posts to an address with the same ?return_to=.
-func (rp *RelyingParty) ReturnTo(r *http.Request) string { return rp.returnTarget(returnTo(r)) }
-
-// returnTarget returns target if it is a path on this site to land on, and the
-// default if it is not.
-func (rp *RelyingParty) returnTarget(target string) string {
-	if target == "" || target == rp.config.ReturnTo || returnpath.Check(target, rp.config.Paths.Login, rp.config.Paths.Logout, rp.callback, rp.config.SignInPath) != nil {
-		return rp.config.ReturnTo
-	}
-	return target
+// clientAddr returns the client's IP address, or "" if it has none.
+func (rp *RelyingParty) clientAddr(r *http.Request) string {
+	return limit.Address(rp.config.ClientAddr(r))
 }
 
-// ConnectHandler lets a human connect an agent to their own account: it starts a
-// login, in the human's own browser, at whose end the agent that answered it is
-// linked to the account of that human, whatever e-mail address it has. Nobody is
-// signed in by it; the agent signs in by itself from then on.
+// ConnectHandler lets a human connect an agent to their own account: it starts a login in the
+// human's own browser. The agent that answers it is linked to the account of that human, whatever
+// e-mail address it has. Nobody is signed in by it; from then on the agent signs in by itself.
 //
-// It takes POST from this site's own pages, of a human whom Config.Human knows and
-// who is the same when the login comes back. The Scenario has to have the method Connect;
-// those of this package are with grants.OwnerApproval. A site with several relying
-// parties puts Attach of each of the others around it.
+// It takes POST from this site's own pages, of a human whom Config.Human knows and who is the same
+// when the login comes back. The Scenario must have the method Connect; those of this package have
+// it with grants.OwnerApproval. A site with several relying parties puts Attach of each of the
+// others around it.
 func (rp *RelyingParty) ConnectHandler() http.Handler {
 	return rp.handler(audit.LoginFailed, func(w http.ResponseWriter, r *http.Request) error {
 		if err := rp.mayPost(w, r); err != nil {
@@ -1019,59 +570,28 @@ func (rp *RelyingParty) ConnectHandler() http.Handler {
 	})
 }
 
-// connect finishes a login that a human began to connect an agent.
-func (rp *RelyingParty) connect(ctx context.Context, in *SignIn, login *login) error {
-	scenario, ok := scenarioAs[connector](rp.config.Scenario)
-	if !ok {
-		return siteError("connect agent", errNoConnector)
-	}
-	if err := rp.protect("connect agent", func() error { return scenario.Connect(ctx, in, login.HumanID) }); err != nil {
-		e := asFailure(siteError("connect agent", err))
-		e.agent = in.Agent
-		return e
-	}
-	return nil
-}
-
-// sameHuman makes sure that a login which a human began to connect an agent ends
-// in that human's session, and that no agent is at work in it.
-func (rp *RelyingParty) sameHuman(w http.ResponseWriter, r *http.Request, login *login) error {
-	if login.HumanID == "" {
-		return nil
-	}
-	switch human, err := rp.human(w, r); {
-	case err != nil:
-		return err
-	case human != login.HumanID:
-		return fail(problem.HumanRequired, "match human", "another human is signed in than the one who began")
-	}
-	return nil
-}
-
-// CallbackHandler finishes a sign-in: the authorization server sends the
-// browser here with a code. It starts the agent's session and sends it on to
-// where the login said.
+// CallbackHandler finishes a sign-in: the authorization server sends the browser here with a code.
+// It starts the agent's session and sends the browser on to where the login said.
 func (rp *RelyingParty) CallbackHandler() http.Handler {
 	return rp.handler(audit.LoginFailed, rp.serveCallback)
 }
 
 func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
-	if err := mayFinish(w, r); err != nil {
+	if err := refuse.AllowOpened(w, r, "finish login", false, http.MethodGet); err != nil {
 		return err
 	}
-	address := rp.clientAddr(r)
-	if err := rp.limits.callbacks.check("finish login", address); err != nil {
+	if err := rp.limits.Callback(rp.clientAddr(r)); err != nil {
 		return err
 	}
 	response, err := wire.ParseResponse(r.URL.RawQuery)
 	if err != nil {
-		return fail(problem.InvalidRequest, "read response", "%w", err)
+		return failure.New(problem.InvalidRequest, "read response", "%w", err)
 	}
 	login, err := rp.pending.take(r, response.State)
 	if err != nil {
 		if rp.isFinished(r, response.State) {
-			redirect(w, rp.config.ReturnTo) // a reload, or the back button, after all went well
+			answer.Redirect(w, rp.config.ReturnTo) // a reload, or the back button, after all went well
 			return nil
 		}
 		return err
@@ -1085,7 +605,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 		return err
 	}
 	err = rp.use(ctx, login, response.Code != "")
-	if err == nil || asFailure(err).RetryAfter == 0 { // who is told to come again needs the cookie for it
+	if err == nil || failure.As(err).RetryAfter == 0 { // a retry needs the cookie
 		rp.pending.drop(w, login)
 	}
 	if err != nil {
@@ -1094,295 +614,57 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	if err := rp.checkIssuer(metadata, response); err != nil {
 		return err
 	}
-	if err := reported(response); err != nil {
+	if err := failure.OfResponse(response); err != nil {
 		return err
 	}
 	token, err := rp.exchange(ctx, response.Code, login)
 	if err != nil {
 		return err
 	}
-	var in *SignIn
-	used := false
-	defer func() {
-		if !used {
-			rp.revokeUnused(token, in)
-		}
-	}()
-	in, err = rp.identify(ctx, token, login)
+	if err := rp.finish(w, r, login, token); err != nil {
+		return err
+	}
+	answer.Redirect(w, rp.refuser.ReturnPath(login.ReturnTo))
+	return nil
+}
+
+// finish does what a login was begun for: an agent signs in, or a human connects one. A token that
+// nobody will use is revoked.
+func (rp *RelyingParty) finish(w http.ResponseWriter, r *http.Request, l *login, token *wire.Token) error {
+	in, err := rp.identify(r.Context(), token, l)
+	if err != nil {
+		rp.revokeUnused(token)
+		return err
+	}
+	in.RemoteAddr = rp.clientAddr(r)
+	if l.HumanID != "" {
+		err = rp.connect(r.Context(), in, l)
+	} else {
+		err = rp.signIn(w, r, in, l)
+	}
+	if err != nil || l.HumanID != "" {
+		rp.revokeUnused(in.token)
+	}
+	return err
+}
+
+// signIn starts the session of an agent.
+func (rp *RelyingParty) signIn(w http.ResponseWriter, r *http.Request, in *SignIn, l *login) error {
+	session, err := rp.admit(r.Context(), in, l)
 	if err != nil {
 		return err
 	}
-	in.RemoteAddr = address
-	if login.HumanID != "" {
-		if err := rp.connect(ctx, in, login); err != nil {
-			return err
-		}
-		redirect(w, rp.returnTarget(login.ReturnTo))
-		return nil
-	}
-	session, err := rp.signIn(ctx, in, login)
-	if err != nil {
-		return err
-	}
-	session.RemoteAddr = address
 	if err := rp.start(w, r, session, in); err != nil {
 		return err
 	}
-	used = true
 	rp.record(r, audit.LoginSucceeded, session, "", nil)
-	redirect(w, rp.returnTarget(login.ReturnTo))
 	return nil
 }
 
-// mayFinish refuses what would use a response up without an agent or a person
-// having opened it.
-func mayFinish(w http.ResponseWriter, r *http.Request) error {
-	if err := allow(w, r, http.MethodGet); err != nil {
-		return err
-	}
-	if browser.Prefetched(r) || browser.Embedded(r) {
-		return fail(reasons.NotNavigation, "finish login", "the request is a prefetch or for something embedded")
-	}
-	return nil
-}
-
-// reported returns the error that the server reports. Its text is not passed on:
-// anybody can write a link with one.
-func reported(r *wire.Response) error {
-	switch r.Error {
-	case "":
-		return nil
-	case "access_denied":
-		return fail(reasons.AccessDenied, "read response", "the server reports access_denied")
-	case "temporarily_unavailable", "server_error":
-		return fail(reasons.Unavailable, "read response", "the server reports %s", r.Error)
-	}
-	return fail(reasons.AuthorizationFailed, "read response", "the server reports an error")
-}
-
-// ready returns the server's metadata, and makes sure that the server can be asked,
-// before anything is used up: the agent can come back with the same response when it
-// could not.
-func (rp *RelyingParty) ready(ctx context.Context, r *wire.Response) (*wire.Metadata, error) {
-	m, err := rp.server.Get(ctx)
-	if err == nil && r.Code != "" {
-		if err = rp.server.HasSecret(ctx); err == nil {
-			err = rp.server.Prepare(ctx, m)
-		}
-	}
-	return m, serverError("reach server", err)
-}
-
-// checkIssuer is the defence against mix-up of RFC 9207 section 2.4.
-func (rp *RelyingParty) checkIssuer(m *wire.Metadata, r *wire.Response) error {
-	switch {
-	case r.Issuer == nil && m.IssOnResponse:
-		return fail(reasons.IssuerMismatch, "check issuer", "the response lacks the iss that the server announces")
-	case r.Issuer != nil && *r.Issuer != rp.config.Issuer:
-		return fail(reasons.IssuerMismatch, "check issuer", "iss is not the configured issuer")
-	}
-	return nil
-}
-
-// use makes a login usable once, in time. A response without a code can sign nobody
-// in: whoever floods the site with those takes no room from the others.
-func (rp *RelyingParty) use(ctx context.Context, l *login, code bool) error {
-	until := l.StartedAt.Add(loginTTL)
-	if now := time.Now(); now.After(until) || l.StartedAt.After(now.Add(clockSkew)) {
-		return fail(reasons.StateExpired, "use state", "the login began more than %v ago", loginTTL)
-	}
-	sum := sha256.Sum256([]byte(l.State)) // a store has no use for the state itself
-	id := base64.RawURLEncoding.EncodeToString(sum[:16])
-	first, err := rp.useShared(ctx, id, until.Add(clockSkew))
-	if first && err == nil {
-		first, err = rp.useHere(ctx, id, until.Add(time.Minute), code) // our own clock may be set back a little
-	}
-	switch {
-	case errors.Is(err, memory.ErrFull):
-		return fail(reasons.Overloaded, "use state", "%w", err)
-	case err != nil:
-		return siteError("use state", err)
-	case !first:
-		return fail(reasons.StateUsed, "use state", "the login has been finished")
-	}
-	return nil
-}
-
-// useShared uses a state at all instances. It comes before useHere: a store that
-// fails has used nothing up, so that the agent can come again.
-func (rp *RelyingParty) useShared(ctx context.Context, id string, until time.Time) (first bool, err error) {
-	if rp.config.States == nil {
-		return true, nil
-	}
-	err = rp.protect("use state", func() error {
-		first, err = rp.config.States.UseState(ctx, id, until)
-		return err
-	})
-	return first, err
-}
-
-// useHere uses a state in this process. Where a shared store has let it pass, there
-// may be no room for it here.
-func (rp *RelyingParty) useHere(ctx context.Context, id string, until time.Time, code bool) (first bool, err error) {
-	if !code {
-		return rp.used.UseSpare(id, until), nil
-	}
-	first, err = rp.used.UseState(ctx, id, until)
-	if errors.Is(err, memory.ErrFull) && rp.config.States != nil {
-		return true, nil
-	}
-	return first, err
-}
-
-// isFinished reports whether this browser is signed in by the login of this state.
-func (rp *RelyingParty) isFinished(r *http.Request, state string) bool {
-	v, _, err := rp.visitor(headerSink{}, r)
-	s := v.session
-	return err == nil && s != nil && len(state) > loginIDLength && s.loginID == state[:loginIDLength]
-}
-
-// signIn asks the scenario as whom the agent acts.
-func (rp *RelyingParty) signIn(ctx context.Context, in *SignIn, l *login) (*Session, error) {
-	now := time.Now() // no later than the marks are read, which are kept for the session's lifetime
-	var who Principal
-	var under marks
-	err := rp.protect("sign in", func() (err error) {
-		who, under, err = rp.enter(ctx, in)
-		return err
-	})
-	switch {
-	case err != nil:
-	case who.Access < AccessNone || who.Access > AccessFull:
-		err = fmt.Errorf("the scenario returned %v", who.Access)
-	case (who.Access > AccessNone || len(who.Actions) > 0) && who.UserID == "":
-		err = fmt.Errorf("the scenario returned access %v and %d actions to the data of no user", who.Access, len(who.Actions))
-	case !areActions(who.Actions):
-		err = errors.New("the scenario returned an action whose name is empty or has a space in it")
-	}
-	if err != nil {
-		e := asFailure(siteError("sign in", err))
-		e.agent = in.Agent
-		return nil, e
-	}
-	if who.Access == AccessNone {
-		who.Actions = nil
-	}
-	return &Session{
-		ID: newSessionID(), Agent: in.Agent, Model: in.Model, Scenario: rp.config.Scenario.Name(),
-		UserID: who.UserID, ProfileID: who.ProfileID, Access: who.Access, Actions: who.Actions, GrantID: who.GrantID,
-		RedirectURL: rp.config.RedirectURL, SiteMark: under.site, AgentMark: under.agent, UserMark: under.user, GrantEra: who.GrantEra, Epoch: rp.config.Session.Epoch,
-		StartedAt: now, ExpiresAt: now.Add(rp.config.Session.Lifetime), loginID: l.ID(),
-	}, nil
-}
-
-// start starts the session, the last thing that can fail. The one that the
-// browser had ends wherever a copy of its cookie may be.
-func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session, in *SignIn) error {
-	v, _, err := rp.visitor(headerSink{}, r)
-	former := cmp.Or(v.session, v.former)
-	if err == nil && former != nil {
-		err = rp.protect("end former session", func() error { return rp.EndSession(r.Context(), former.ID) })
-	}
-	if err == nil {
-		err = rp.saveTokens(r.Context(), s, in)
-	}
-	if err == nil {
-		err = rp.protect("start session", func() error { return rp.sessions.Start(w, r, s) })
-	}
-	if err == nil && former != nil {
-		rp.releaseTokens(former)
-	}
-	return siteError("start session", err)
-}
-
-// revokeUnused has the server revoke the tokens of a sign-in that came to nothing. Where
-// tokens are kept of users, other agents of one user may rest on the same grant.
-func (rp *RelyingParty) revokeUnused(token *wire.Token, in *SignIn) {
-	if in != nil {
-		token = in.token
-	}
-	rp.server.Discard(token, rp.tokens != nil && rp.config.Provider.SubjectIsUser)
-}
-
-// exchange redeems the code that answers a login, sending one request whatever
-// comes back.
-func (rp *RelyingParty) exchange(ctx context.Context, code string, l *login) (*wire.Token, error) {
-	t, err := rp.server.Exchange(ctx, code, l.Verifier, rp.config.RedirectURL)
-	return t, serverError("exchange code", err)
-}
-
-// identify verifies whom a token that was just issued speaks of: by its
-// id_token, by its own claims, or by introspection. The login is the one whose
-// code was exchanged for it.
-func (rp *RelyingParty) identify(ctx context.Context, issued *wire.Token, l *login) (*SignIn, error) {
-	nonce := ""
-	if slices.Contains(rp.config.Provider.Scopes, "openid") {
-		nonce = l.Nonce
-	}
-	var id *identity.Identity
-	fresh, err := rp.server.Confirm(ctx, issued, func(t *wire.Token) (err error) {
-		id, err = rp.identity.Establish(ctx, rp.server, t, nonce)
-		return err
-	})
-	if err != nil {
-		return nil, serverError("establish identity", err)
-	}
-	return &SignIn{
-		Agent: Agent{Issuer: rp.config.Issuer, ID: id.Agent}, Model: id.Model,
-		rp: rp, identity: id.Subject, token: fresh, refreshed: fresh != issued,
-	}, nil
-}
-
-// serverError says what an error of the back channel means for a sign-in.
-func serverError(step string, err error) error {
-	if err == nil {
-		return nil
-	}
-	var w *wire.Error
-	switch {
-	case errors.Is(err, wire.ErrSecret), errors.Is(err, wire.ErrPanic):
-		return &problem.Error{Reason: problem.StoreFailed, Step: step, Err: err, RetryAfter: retryAfter}
-	case errors.Is(err, identity.ErrMismatch):
-		return fail(reasons.IdentityMismatch, step, "%w", err)
-	case errors.Is(err, wire.ErrInactive):
-		return fail(reasons.TokenRefused, step, "%w", err)
-	case !errors.As(err, &w):
-		return fail(reasons.InvalidResponse, step, "%w", err)
-	}
-	e := fail(reasonFor(w), step, "%w", err)
-	if w.RetryAfter > 0 {
-		e.RetryAfter = w.RetryAfter
-	}
-	return e
-}
-
-func reasonFor(w *wire.Error) problem.Reason {
-	switch {
-	case errors.Is(w, wire.ErrKeys):
-		return reasons.KeysUnreadable
-	case w.Kind == wire.Overloaded:
-		return reasons.Overloaded
-	case w.Kind == wire.Unavailable && w.Timeout():
-		return reasons.ServerTimeout
-	case w.Kind == wire.Unavailable:
-		return reasons.Unavailable
-	case w.Kind == wire.Malformed:
-		return reasons.InvalidResponse
-	case w.Kind == wire.Invalid:
-		return reasons.TokenRefused
-	case w.Code == "invalid_client" || w.Code == "unauthorized_client":
-		return reasons.ClientRefused
-	case w.Code == "invalid_grant":
-		return reasons.CodeRefused
-	}
-	return reasons.TokenRefused
-}
-
-// LogoutHandler ends the agent's session, here and wherever a copy of its
-// cookie may be, and asks the server to revoke the tokens if any are kept. It
-// removes the cookies of sessions that have ended, too, and those of other relying
-// parties of the site, so that afterwards the browser is a person's again. It takes
-// POST from this site's own pages, and programs. Every middleware that meets a POST
+// LogoutHandler ends the agent's session, for every copy of its cookie, and asks the server to
+// revoke the tokens if any are kept. It also removes the cookies of sessions that have ended, and
+// those of other relying parties of the site, so that afterwards the browser is a person's again.
+// It takes POST from this site's own pages, and from programs. Every middleware that meets a POST
 // to Config.Paths.Logout does the same.
 func (rp *RelyingParty) LogoutHandler() http.Handler {
 	return rp.handler(audit.PermissionDenied, rp.serveLogout)
@@ -1392,153 +674,29 @@ func (rp *RelyingParty) serveLogout(w http.ResponseWriter, r *http.Request) erro
 	if err := rp.mayPost(w, r); err != nil {
 		return err
 	}
-	v, _, err := rp.visitor(headerSink{}, r)
+	v, err := rp.look(r)
 	if err != nil {
 		return err
 	}
 	s := cmp.Or(v.session, v.former)
 	if s != nil {
-		if err := rp.protect("end session", func() error { return rp.EndSession(r.Context(), s.ID) }); err != nil {
-			return siteError("end session", err)
+		if err := rp.panics.Protect("end session", func() error { return rp.EndSession(r.Context(), s.ID) }); err != nil {
+			return failure.OfSite("end session", err)
 		}
 	}
-	if err := rp.protect("end session", func() error { return rp.sessions.End(w, r) }); err != nil {
-		return siteError("end session", err)
+	if err := rp.panics.Protect("end session", func() error { return rp.sessions.End(w, r) }); err != nil {
+		return failure.OfSite("end session", err)
 	}
 	rp.cookies.Remove(w, r, rp.deleted)
 	if s != nil {
 		rp.revokeTokens(r.Context(), s)
 		rp.record(r, audit.SessionEnded, s, "", nil)
 	}
-	redirect(w, rp.ReturnTo(r))
+	answer.Redirect(w, rp.ReturnTo(r))
 	return nil
 }
 
-// Button returns "Sign in with Auth Agent" for a page of the site: a link to
-// LoginHandler or, with RequirePOST, a form. It needs no script and has no inline
-// style, so it works under a strict Content-Security-Policy; agents know it by its
-// text and by its data attributes. DiscoveryHandler serves its style sheet. Where the page's policy has a form-action, the
-// form needs the authorization server's origin in it beside 'self', as Chromium
-// holds redirects to it too. returnTo is the path to land on; empty, or if
-// it is not one, that is Config.ReturnTo. In a template it is a function:
-//
-//	template.New("page").Funcs(template.FuncMap{"signInButton": rp.Button})
-//
-//	{{signInButton "/orders"}}
-func (rp *RelyingParty) Button(returnTo string) template.HTML {
-	if rp.returnTarget(returnTo) != returnTo {
-		returnTo = ""
-	}
-	return rp.signpost.Button(returnTo)
-}
-
-// DiscoveryHandler tells agents how to sign in, and what they may do then. It can
-// be mounted at several paths and answers by their ending: ".md" and ".txt" are a
-// text for /auth.md or /llms.txt, ".css" is the style sheet of Button, anything else is JSON. All
-// of it is made from the settings. Config.Paths.Discovery has refusals link to it.
-func (rp *RelyingParty) DiscoveryHandler() http.Handler { return rp.signpost }
-
-func (rp *RelyingParty) newSignpost() *signpost.Site {
-	c := rp.config
-	site := &signpost.Site{
-		Origin: rp.origin, LoginPath: c.Paths.Login, LogoutPath: c.Paths.Logout, Discovery: c.Paths.Discovery,
-		POST: c.RequirePOST, Issuer: c.Issuer, Scenario: c.Scenario.Name(), Actions: rp.actions.Told,
-	}
-	if s, ok := scenarioAs[interface{ access() Access }](c.Scenario); ok {
-		site.Access, site.Owner = s.access().String(), s.access() > AccessNone
-	}
-	for _, row := range reasons.All() {
-		if row.Has(reasons.Told) {
-			site.Problems = append(site.Problems, signpost.Problem{Code: row.Code, Status: row.Status, Title: row.Title, Detail: row.Detail})
-		}
-	}
-	return site
-}
-
-// A Page is what the templates of Config.Pages are executed with. Its texts are
-// constants, and the paths are on this site.
-type Page struct {
-	Title, Detail string
-	Status        int           // of the answer
-	Code          string        // the Reason why the request was refused; empty on the signed-out page
-	RequestID     string        // finds the request in the log; empty on the signed-out page
-	Retry         bool          // asking anew, later, may succeed
-	Home          string        // the path of the way back
-	Field         string        // the form field that a refusal is about; empty for none
-	Button        template.HTML // signs in; empty where that is not what to do next
-	SignIn        string        // the path of the site's own sign-in page, if that is what to do next
-	SignOut       string        // the path to POST to, if an agent is signed in, or was, and is to be signed out
-	Session       *Session      // the agent's, if one is signed in; only on the signed-out page
-	Account       string        // what the site calls the account that it acts in (User.Name), or its ID; empty for none
-}
-
-// SignedOutHandler shows whether an agent is signed in, for a site that wants to
-// say so after signing out: mount it, and name its path as the return_to of
-// LogoutHandler. A program gets JSON. Where an agent is signed in, it says which and in
-// whose account ([User.Name]), so that the agent and its owner can see that it is
-// the right one.
-func (rp *RelyingParty) SignedOutHandler() http.Handler {
-	return rp.handler(audit.PermissionDenied, rp.serveSignedOut)
-}
-
-func (rp *RelyingParty) serveSignedOut(w http.ResponseWriter, r *http.Request) error {
-	if err := allow(w, r, http.MethodGet, http.MethodHead); err != nil {
-		return err
-	}
-	v, _, err := rp.visitor(w, r)
-	if err != nil {
-		return err
-	}
-	s := v.session
-	page := Page{
-		Title: "Signed out", Detail: "No agent is signed in here.", Status: http.StatusOK,
-		Home: rp.config.ReturnTo, Button: rp.signpost.OwnButton(""),
-	}
-	if s != nil {
-		page.Title, page.Detail, page.Button = "Signed in", "An agent is signed in here.", ""
-		page.SignOut, page.Session = rp.config.Paths.Logout+"?return_to="+url.QueryEscape(rp.returnTarget(browser.Path(r))), s
-		if page.Account, err = rp.accountName(r.Context(), s); err != nil {
-			return err
-		}
-	}
-	addVary(w.Header(), "Accept")
-	addVary(w.Header(), "Cookie")
-	if !wantsPage(r) {
-		w.Header().Set("Content-Type", "application/json")
-		said := map[string]any{"signed_in": s != nil, "sign_in": rp.signpost.LoginURL()}
-		if s != nil {
-			said["agent"] = s.Agent
-			if s.UserID != "" {
-				said["user_id"], said["account"] = s.UserID, page.Account
-			}
-		}
-		return json.NewEncoder(w).Encode(said)
-	}
-	rp.showPage(w, answer.SignedOut, page)
-	return nil
-}
-
-// accountName is what the site calls the account of a session.
-func (rp *RelyingParty) accountName(ctx context.Context, s *Session) (name string, err error) {
-	if s.UserID == "" {
-		return "", nil
-	}
-	if namer, ok := scenarioAs[interface {
-		accountName(ctx context.Context, userID string) (string, error)
-	}](rp.config.Scenario); ok {
-		err = rp.protect("find user", func() (err error) {
-			name, err = namer.accountName(ctx, s.UserID)
-			return err
-		})
-	}
-	if name == "" {
-		name = s.UserID
-	}
-	return name, err
-}
-
-// handler is what the handlers have in common: the headers, and what
-// becomes of an error.
+// handler is what the handlers have in common: the headers, and what becomes of an error.
 func (rp *RelyingParty) handler(failed audit.Name, serve func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return &endpoint{rp, failed, serve}
 }
@@ -1557,20 +715,12 @@ func (h *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		return
 	}
-	e := asFailure(err)
-	e.RequestID = newRequestID()
+	e := failure.As(err)
+	e.RequestID = failure.NewRequestID()
 	h.rp.record(r, h.failed, nil, "", e)
 	if e.Reason == problem.NoAccount && h.rp.config.RegistrationURL != "" {
-		redirect(w, h.rp.config.RegistrationURL)
+		answer.Redirect(w, h.rp.config.RegistrationURL)
 		return
 	}
-	h.rp.answer(w, r, e)
-}
-
-// redirect sends a browser on with 303, after which it always sends GET and no
-// body (RFC 9700 section 4.12). http.Redirect would clean the path, and repeat it
-// in a page.
-func redirect(w http.ResponseWriter, target string) {
-	w.Header()["Location"] = []string{target}
-	w.WriteHeader(http.StatusSeeOther)
+	h.rp.refuser.Refuse(w, r, e, h.rp.asVisitor(r))
 }

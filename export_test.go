@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/oauth2"
 
+	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/wire"
 )
 
@@ -31,7 +32,7 @@ func (rp *RelyingParty) AuthorizationURL(ctx context.Context, l *Login) (string,
 	if err != nil {
 		return "", err
 	}
-	return request.url(l), nil
+	return l.url(request), nil
 }
 
 func (rp *RelyingParty) Exchange(ctx context.Context, code string, l *Login) (*oauth2.Token, error) {
@@ -45,7 +46,7 @@ func (rp *RelyingParty) Exchange(ctx context.Context, code string, l *Login) (*o
 func (rp *RelyingParty) Refresh(ctx context.Context, t *oauth2.Token) (*oauth2.Token, error) {
 	fresh, err := rp.server.Refresh(ctx, t.RefreshToken)
 	if err != nil {
-		return nil, serverError("refresh token", err)
+		return nil, failure.OfServer("refresh token", err)
 	}
 	return &oauth2.Token{AccessToken: fresh.Access, RefreshToken: fresh.Refresh, Expiry: fresh.Expires}, nil
 }

@@ -9,34 +9,40 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
-	"net/url"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 
 	"github.com/authagent-go/authagent/internal/browser"
+	"github.com/authagent-go/authagent/internal/checkup"
+	"github.com/authagent-go/authagent/internal/claims"
+	"github.com/authagent-go/authagent/internal/failure"
+	"github.com/authagent-go/authagent/internal/identity"
+	"github.com/authagent-go/authagent/internal/jar"
+	"github.com/authagent-go/authagent/internal/marks"
+	"github.com/authagent-go/authagent/internal/memory"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/seal"
+	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/internal/wire"
+	"github.com/authagent-go/authagent/internal/wiring"
+	"github.com/authagent-go/authagent/problem"
 )
 
+// This file holds one login's secrets, what is done with the answer to it, and the server's
+// settings.
+
 const (
-	// loginTTL is how long a login may take. The Auth Agent server gives the
-	// agent 120 seconds and its code 600.
+	// loginTTL is how long a login may take. The Auth Agent server gives the agent 120 seconds, and
+	// its code 600.
 	loginTTL = 10 * time.Minute
 
-	// maxPendingBytes bounds the cookies of the logins that one browser has
-	// under way, so that they never fill the header that a server accepts.
+	// maxPending and maxPendingBytes bound the cookies of the logins that one browser has under
+	// way.
+	maxPending      = 5
 	maxPendingBytes = 6 << 10
-
-	// maxPending bounds their number.
-	maxPending = 5
-
-	// maxSeen is how many of them are looked at. Browsers keep fewer cookies of
-	// one site; a header that has more is somebody's who wants to keep us busy.
-	maxSeen = 200
 
 	loginIDLength = 8 // characters of the state that name its login
 
@@ -44,46 +50,36 @@ const (
 	verifierBytes = 64
 	nonceBytes    = 16
 
-	// What they are as text: the verifier in hexadecimal digits, the others in
-	// base64 without padding.
+	// Their lengths as text: the verifier is hexadecimal, the others are base64 without padding.
 	stateLength     = (stateBytes*8 + 5) / 6
 	verifierLength  = verifierBytes * 2
 	nonceLength     = (nonceBytes*8 + 5) / 6
 	challengeLength = (sha256.Size*8 + 5) / 6
 )
 
-// A login holds the secrets of one login that is under way: made when it
-// starts, kept in the browser, checked when it comes back. It prints as its ID,
-// under the conditions of [Config].
+// A login holds the secrets of one login that is under way. They are made when it starts, kept in
+// the browser, and checked when the browser comes back. It prints as its ID, under the conditions
+// of [Config].
 type login struct {
-	// State ties the authorization response to the browser that asked for it
-	// (RFC 6749 section 10.12): 256 random bits, in an alphabet that survives the
-	// Auth Agent server's redirect, which escapes nothing. Its first eight
-	// characters are the login's ID.
+	// State ties the authorization response to the browser that asked for it (RFC 6749 section
+	// 10.12). It is 256 random bits, in an alphabet that survives the Auth Agent server's redirect,
+	// which escapes nothing. Its first eight characters are the login's ID.
 	State string
 
-	// Verifier is the PKCE code verifier (RFC 7636 section 4.1): 512 random bits
-	// as 128 characters, the most that the RFC allows. What the server is shown
-	// first is a hash of 256 bits.
+	// Verifier is the PKCE code verifier (RFC 7636 section 4.1): 512 random bits as 128 characters,
+	// the most that the RFC allows.
 	Verifier string
 
-	// Nonce ties an id_token to the login (OpenID Connect Core section 3.1.2.1).
-	// It is sent where the openid scope is asked for.
+	// Nonce ties an id_token to the login (OpenID Connect Core section 3.1.2.1). It is sent with
+	// the openid scope.
 	Nonce string
 
-	// ReturnTo is the path on this site that the agent lands on afterwards.
-	ReturnTo string
-
-	// HumanID is the human who began the login to connect an agent to their
-	// account. It is empty for a login by which an agent signs in.
-	HumanID string
-
-	// StartedAt is when the login started.
-	StartedAt time.Time
+	ReturnTo  string    // the path on this site to land on, which has been checked
+	HumanID   string    // the human who connects an agent to their account; empty where an agent signs in
+	StartedAt time.Time // when the login started
 }
 
-// newLogin makes the secrets of a login that ends at returnTo, which the caller
-// has checked.
+// newLogin makes the secrets of a login that ends at returnTo, which the caller has checked.
 func newLogin(returnTo string) *login {
 	var random [stateBytes + verifierBytes + nonceBytes]byte
 	rand.Read(random[:]) // never fails
@@ -101,11 +97,17 @@ func newLogin(returnTo string) *login {
 	}
 }
 
+// texts are the fields in the order in which they are kept. A new one goes to the end, which older
+// instances do not read.
+func (l *login) texts() [5]*string {
+	return [...]*string{&l.State, &l.Verifier, &l.Nonce, &l.ReturnTo, &l.HumanID}
+}
+
 // ID names the login without giving its state away.
 func (l *login) ID() string { return l.State[:loginIDLength] }
 
-// challenge returns the S256 code challenge, BASE64URL(SHA256(verifier)) without
-// padding (RFC 7636 section 4.2).
+// challenge returns the S256 code challenge: BASE64URL(SHA256(verifier)) without padding (RFC 7636
+// section 4.2).
 func (l *login) challenge() (text [challengeLength]byte) {
 	verifier := append(make([]byte, 0, verifierLength), l.Verifier...) // on the stack
 	sum := sha256.Sum256(verifier)
@@ -116,184 +118,555 @@ func (l *login) challenge() (text [challengeLength]byte) {
 // String returns the login's ID.
 func (l login) String() string { return "login " + l.ID() }
 
-// Format prints the login's ID whatever the verb, so that no secret is logged.
+// Format prints the login's ID for every verb, so that no secret is logged.
 func (l login) Format(f fmt.State, _ rune) { fmt.Fprint(f, l.String()) }
 
-// MarshalText gives the login's ID: a login is not to be stored in the clear.
+// MarshalText returns the login's ID: a login must not be stored in the clear.
 func (l login) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
-// authorizationRequest is the part of the authorization request (RFC 6749
-// section 4.1.1, RFC 7636 section 4.3) that is the same for all logins.
-type authorizationRequest struct {
-	metadata *wire.Metadata
-	prefix   string
-	nonce    string // "&nonce=" where a nonce is sent
-}
-
-// authorizationRequest builds the request anew only when the metadata is new.
-func (rp *RelyingParty) authorizationRequest(ctx context.Context) (*authorizationRequest, error) {
+// authorizationRequest returns what is the same for all logins. It is built anew only when the
+// metadata is new.
+func (rp *RelyingParty) authorizationRequest(ctx context.Context) (*wire.AuthorizationRequest, error) {
 	m, err := rp.server.Get(ctx)
 	switch {
 	case errors.Is(err, wire.ErrPanic):
-		return nil, serverError("read metadata", err)
+		return nil, failure.OfServer("read metadata", err)
 	case err != nil:
-		return nil, fail(reasons.ServerNotReady, "read metadata", "%w", err)
+		return nil, failure.New(reasons.ServerNotReady, "read metadata", "%w", err)
 	}
-	if have := rp.request.Load(); have != nil && have.metadata == m {
+	if have := rp.request.Load(); have != nil && have.Metadata == m {
 		return have, nil
 	}
 	request, err := rp.newAuthorizationRequest(m)
-	if err == nil {
-		rp.request.Store(request)
-	}
-	return request, err
-}
-
-func (rp *RelyingParty) newAuthorizationRequest(m *wire.Metadata) (*authorizationRequest, error) {
-	endpoint, err := url.Parse(m.Authorization)
 	if err != nil {
-		return nil, fail(reasons.ServerNotReady, "read metadata", "the authorization endpoint is not a URL")
+		return nil, failure.New(reasons.ServerNotReady, "read metadata", "%w", err)
 	}
-	query := endpoint.Query() // RFC 6749 section 3.1: a query it has is kept
-	query.Set("response_type", "code")
-	query.Set("client_id", rp.config.ClientID)
-	query.Set("redirect_uri", rp.config.RedirectURL)
-	query.Set("scope", strings.Join(rp.config.Provider.Scopes, " "))
-	query.Set("code_challenge_method", "S256")
-	for _, own := range [...]string{"state", "code_challenge", "nonce"} {
-		query.Del(own)
-	}
-	endpoint.RawQuery = query.Encode()
-	request := &authorizationRequest{metadata: m, prefix: endpoint.String()}
-	if slices.Contains(rp.config.Provider.Scopes, "openid") {
-		request.nonce = "&nonce="
-	}
+	rp.request.Store(request)
 	return request, nil
 }
 
-// url returns the request of one login. What it appends needs no escaping.
-func (a *authorizationRequest) url(l *login) string {
-	challenge, nonce := l.challenge(), ""
-	if a.nonce != "" {
-		nonce = l.Nonce
-	}
-	return a.prefix + "&state=" + l.State + "&code_challenge=" + string(challenge[:]) + a.nonce + nonce
+func (rp *RelyingParty) newAuthorizationRequest(m *wire.Metadata) (*wire.AuthorizationRequest, error) {
+	return wire.NewAuthorizationRequest(m, rp.config.ClientID, rp.config.RedirectURL, rp.config.Provider.Scopes)
 }
 
-// A StateStore makes each state usable once across all instances of a site.
-// Within one process that is so without it.
-type StateStore interface {
-	// UseState records that the state with this ID is used and reports whether
-	// it was unused until now. Of several calls with one ID, at any number of
-	// instances at once, exactly one gets true. The record is kept until the
-	// given time, after which the login has expired anyway. An error fails the
-	// request, and the agent is told to come again with the same response: it gets
-	// in then, unless the state was recorded all the same.
-	UseState(ctx context.Context, id string, until time.Time) (first bool, err error)
+// url returns the address of the login at the authorization server.
+func (l *login) url(request *wire.AuthorizationRequest) string {
+	challenge := l.challenge()
+	return request.URL(l.State, challenge[:], l.Nonce)
 }
 
-// pendingLogins keeps the logins that are under way in the browser, each in a
-// sealed cookie of its own: several tabs can sign in at once, any instance can
-// finish what another began, and a login that is never finished costs the site
-// nothing.
-type pendingLogins struct {
-	prefix     string // of the cookies' names
-	box        *seal.Box
-	attributes string // of a cookie that is kept
-	deleted    string // of one that is not any more
+// pendingLogins keeps the logins that are under way in the browser, each in a sealed cookie of its
+// own. So several tabs can sign in at once, any instance can finish what another began, and an
+// abandoned login costs the site nothing.
+type pendingLogins struct{ jar *jar.Several }
+
+func newPendingLogins(prefix string, box *seal.Box, secure bool) pendingLogins {
+	return pendingLogins{&jar.Several{
+		Prefix: prefix, Box: box, Most: maxPending, MostBytes: maxPendingBytes,
+		Attributes: browser.Attributes(int(loginTTL/time.Second), secure), Deleted: browser.Attributes(0, secure),
+		Since: func(opened []byte) time.Time {
+			if l := parseLogin(opened); l != nil {
+				return l.StartedAt
+			}
+			return time.Time{}
+		},
+	}}
 }
 
-// put sets the cookie of l, and drops the oldest ones if that would be too many.
-func (p *pendingLogins) put(w http.ResponseWriter, r *http.Request, l *login) {
-	name := p.prefix + l.ID()
-	size := len(l.State) + len(l.Verifier) + len(l.Nonce) + len(l.ReturnTo) + len(l.HumanID) + 24
-	value := make([]byte, 0, size+seal.Overhead+len(name))
-	value = seal.AppendInt(value, l.StartedAt.Unix())
-	for _, field := range [...]string{l.State, l.Verifier, l.Nonce, l.ReturnTo, l.HumanID} {
-		value = seal.AppendString(value, field)
-	}
-	line := p.box.SealCookie(value, name, p.attributes)
-	browser.AddCookie(w, line)
-	p.makeRoom(w, r, len(line)-len(p.attributes))
-}
+func (p pendingLogins) name(l *login) string { return p.jar.Prefix + l.ID() }
 
-// makeRoom expires the oldest pending logins until there is room for size more bytes.
-func (p *pendingLogins) makeRoom(w http.ResponseWriter, r *http.Request, size int) {
-	type pending struct {
-		name, sealed string
-		size         int
-		since        time.Time // zero for what does not open, which so goes first
-	}
-	var all []pending
-	total := size
-	browser.EachCookie(r, func(name, value string) {
-		if strings.HasPrefix(name, p.prefix) && len(all) < maxSeen {
-			all = append(all, pending{name: name, sealed: value, size: len(name) + len(value)})
-			total += len(name) + len(value)
-		}
-	})
-	if len(all) < maxPending && total <= maxPendingBytes {
-		return
-	}
-	for i := range all {
-		if l, err := p.unseal(all[i].sealed, all[i].name); err == nil {
-			all[i].since = l.StartedAt
-		}
-	}
-	sort.SliceStable(all, func(i, j int) bool { return all[i].since.Before(all[j].since) })
-	for i := 0; i < len(all) && (len(all)-i >= maxPending || total > maxPendingBytes); i++ {
-		p.dropNamed(w, all[i].name)
-		total -= all[i].size
-	}
+// put keeps l, and drops the oldest ones if there are too many.
+func (p pendingLogins) put(w http.ResponseWriter, r *http.Request, l *login) {
+	name := p.name(l)
+	p.jar.Add(w, r, name, l.seal(seal.Overhead+len(name)))
 }
 
 // take returns the login that this browser began with this state.
-func (p *pendingLogins) take(r *http.Request, state string) (*login, error) {
+func (p pendingLogins) take(r *http.Request, state string) (*login, error) {
+	const step = "match state"
 	if len(state) != stateLength {
-		return nil, fail(reasons.StateMismatch, "match state", "state is missing or not one of ours")
+		return nil, failure.New(reasons.StateMismatch, step, "state is missing or not one of ours")
 	}
-	l, err := p.open(r, p.prefix+state[:loginIDLength])
-	if err != nil {
-		return nil, err
+	value, err := p.jar.Get(r, p.jar.Prefix+state[:loginIDLength])
+	switch {
+	case errors.Is(err, jar.ErrNone):
+		return nil, failure.New(reasons.StateMismatch, step, "this browser has no pending login of that state")
+	case err != nil:
+		return nil, failure.New(reasons.StateMismatch, step, "the pending login does not open")
 	}
-	if subtle.ConstantTimeCompare([]byte(l.State), []byte(state)) != 1 {
-		return nil, fail(reasons.StateMismatch, "match state", "state is another than the one this browser was given")
+	l := parseLogin(value)
+	switch {
+	case l == nil:
+		return nil, failure.New(reasons.StateMismatch, step, "the pending login is of another version")
+	case subtle.ConstantTimeCompare([]byte(l.State), []byte(state)) != 1:
+		return nil, failure.New(reasons.StateMismatch, step, "state is another than the one this browser was given")
 	}
 	return l, nil
 }
 
-// open opens the one login cookie of this name. A browser can be made to send a
-// second one by a neighbouring host (RFC 6265 section 8.6), so two are none.
-func (p *pendingLogins) open(r *http.Request, name string) (*login, error) {
-	sealed, n := browser.Cookie(r, name)
-	if n != 1 {
-		return nil, fail(reasons.StateMismatch, "match state", "this browser has no pending login of that state")
+// drop forgets a login that has come to its end.
+func (p pendingLogins) drop(w http.ResponseWriter, l *login) { p.jar.Remove(w, p.name(l)) }
+
+// seal returns l as it is kept, with room for so many bytes more.
+func (l *login) seal(room int) []byte {
+	size := len(l.State) + len(l.Verifier) + len(l.Nonce) + len(l.ReturnTo) + len(l.HumanID) + 24
+	value := seal.AppendInt(make([]byte, 0, size+room), l.StartedAt.Unix())
+	for _, text := range l.texts() {
+		value = seal.AppendString(value, *text)
 	}
-	return p.unseal(sealed, name)
+	return value
 }
 
-func (p *pendingLogins) unseal(sealed, name string) (*login, error) {
-	value, err := p.box.Open(sealed, name)
-	if err != nil {
-		return nil, fail(reasons.StateMismatch, "match state", "the pending login does not open")
-	}
-	// A field is added at the end, which older instances do not read. A value that
-	// they cannot read begins with a negative number, and is left where it is.
+// parseLogin returns what seal has made, or nil for another version: a value that older instances
+// cannot read begins with a negative number. They leave its cookie in place.
+func parseLogin(value []byte) *login {
 	fields := seal.NewReader(value)
 	began := fields.Int()
 	l := &login{StartedAt: time.Unix(began, 0)}
-	for _, field := range [...]*string{&l.State, &l.Verifier, &l.Nonce, &l.ReturnTo, &l.HumanID} {
-		*field = fields.String()
+	for _, text := range l.texts() {
+		*text = fields.String()
 	}
 	if fields.Err() != nil || began < 0 || len(l.State) < loginIDLength {
-		return nil, fail(reasons.StateMismatch, "match state", "the pending login is of another version")
+		return nil
 	}
-	return l, nil
+	return l
 }
 
-// drop expires the cookie of a login that has come to its end.
-func (p *pendingLogins) drop(w http.ResponseWriter, l *login) { p.dropNamed(w, p.prefix+l.ID()) }
+// isFinished reports whether the login of this state has signed this browser in.
+func (rp *RelyingParty) isFinished(r *http.Request, state string) bool {
+	v, err := rp.look(r)
+	s := v.session
+	return err == nil && s != nil && len(state) > loginIDLength && s.loginID == state[:loginIDLength]
+}
 
-func (p *pendingLogins) dropNamed(w http.ResponseWriter, name string) {
-	browser.AddCookie(w, name+"="+p.deleted)
+// ready returns the server's metadata, and makes sure that the server can be asked before anything
+// is used up. If it cannot, the agent can come back with the same response.
+func (rp *RelyingParty) ready(ctx context.Context, r *wire.Response) (*wire.Metadata, error) {
+	m, err := rp.server.Get(ctx)
+	if err == nil && r.Code != "" {
+		if err = rp.server.HasSecret(ctx); err == nil {
+			err = rp.server.Prepare(ctx, m)
+		}
+	}
+	return m, failure.OfServer("reach server", err)
+}
+
+// A StateStore makes each state usable once across all instances of a site. Within one process each
+// is usable once without it.
+type StateStore interface {
+	// UseState records that the state with this ID is used, and reports whether it was unused until
+	// now. Of concurrent calls with one ID, at any number of instances, exactly one gets true. The
+	// record is kept until the given time: the login has expired by then. An error fails the
+	// request, and the agent is told to retry with the same response. The retry succeeds unless the
+	// state was recorded in spite of the error.
+	UseState(ctx context.Context, id string, until time.Time) (first bool, err error)
+}
+
+// use makes a login usable once, in time. A response without a code can sign nobody in, so a flood
+// of those takes no room from other logins.
+func (rp *RelyingParty) use(ctx context.Context, l *login, code bool) error {
+	until := l.StartedAt.Add(loginTTL)
+	if now := time.Now(); now.After(until) || l.StartedAt.After(now.Add(clockSkew)) {
+		return failure.New(reasons.StateExpired, "use state", "the login began more than %v ago", loginTTL)
+	}
+	sum := sha256.Sum256([]byte(l.State)) // a store has no use for the state itself
+	id := base64.RawURLEncoding.EncodeToString(sum[:16])
+	first, err := rp.useShared(ctx, id, until.Add(clockSkew))
+	if first && err == nil {
+		first, err = rp.useHere(ctx, id, until.Add(time.Minute), code) // our own clock may be set back a little
+	}
+	switch {
+	case errors.Is(err, memory.ErrFull):
+		return failure.New(reasons.Overloaded, "use state", "%w", err)
+	case err != nil:
+		return failure.OfSite("use state", err)
+	case !first:
+		return failure.New(reasons.StateUsed, "use state", "the login has been finished")
+	}
+	return nil
+}
+
+// useShared uses a state at all instances. It comes before useHere: a store that fails has used
+// nothing up, so the agent can retry.
+func (rp *RelyingParty) useShared(ctx context.Context, id string, until time.Time) (first bool, err error) {
+	if rp.config.States == nil {
+		return true, nil
+	}
+	err = rp.panics.Protect("use state", func() error {
+		first, err = rp.config.States.UseState(ctx, id, until)
+		return err
+	})
+	return first, err
+}
+
+// useHere uses a state in this process. There may be no room for it here; if a shared store has let
+// it pass, it passes all the same.
+func (rp *RelyingParty) useHere(ctx context.Context, id string, until time.Time, code bool) (first bool, err error) {
+	if !code {
+		return rp.used.UseSpare(id, until), nil
+	}
+	first, err = rp.used.UseState(ctx, id, until)
+	if errors.Is(err, memory.ErrFull) && rp.config.States != nil {
+		return true, nil
+	}
+	return first, err
+}
+
+// checkIssuer is the defence against mix-up attacks of RFC 9207 section 2.4.
+func (rp *RelyingParty) checkIssuer(m *wire.Metadata, r *wire.Response) error {
+	switch {
+	case r.Issuer == nil && m.IssOnResponse:
+		return failure.New(reasons.IssuerMismatch, "check issuer", "the response lacks the iss that the server announces")
+	case r.Issuer != nil && *r.Issuer != rp.config.Issuer:
+		return failure.New(reasons.IssuerMismatch, "check issuer", "iss is not the configured issuer")
+	}
+	return nil
+}
+
+// sameHuman makes sure that a login by which a human connects an agent ends with that human signed
+// in, and no agent.
+func (rp *RelyingParty) sameHuman(w http.ResponseWriter, r *http.Request, login *login) error {
+	if login.HumanID == "" {
+		return nil
+	}
+	switch human, err := rp.human(w, r); {
+	case err != nil:
+		return err
+	case human != login.HumanID:
+		return failure.New(problem.HumanRequired, "match human", "another human is signed in than the one who began")
+	}
+	return nil
+}
+
+// exchange redeems the code that answers a login. It sends one request, whatever comes back.
+func (rp *RelyingParty) exchange(ctx context.Context, code string, l *login) (*wire.Token, error) {
+	t, err := rp.server.Exchange(ctx, code, l.Verifier, rp.config.RedirectURL)
+	return t, failure.OfServer("exchange code", err)
+}
+
+// identify verifies whom a new token speaks of: by its id_token, by its own claims, or by
+// introspection. The code of the login l was exchanged for it.
+func (rp *RelyingParty) identify(ctx context.Context, issued *wire.Token, l *login) (*SignIn, error) {
+	nonce := ""
+	if slices.Contains(rp.config.Provider.Scopes, "openid") {
+		nonce = l.Nonce
+	}
+	var id *identity.Identity
+	fresh, err := rp.server.Confirm(ctx, issued, func(t *wire.Token) (err error) {
+		id, err = rp.identity.Establish(ctx, rp.server, t, nonce)
+		return err
+	})
+	if err != nil {
+		return nil, failure.OfServer("establish identity", err)
+	}
+	return &SignIn{
+		Agent: Agent{Issuer: rp.config.Issuer, ID: id.Agent}, Model: id.Model,
+		rp: rp, identity: id.Subject, token: fresh, refreshed: fresh != issued,
+	}, nil
+}
+
+// connect connects the agent to the account of the human who began the login.
+func (rp *RelyingParty) connect(ctx context.Context, in *SignIn, login *login) error {
+	scenario, ok := scenarioAs[connector](rp.config.Scenario)
+	if !ok {
+		return failure.OfSite("connect agent", errNoConnector)
+	}
+	if err := rp.panics.Protect("connect agent", func() error { return scenario.Connect(ctx, in, login.HumanID) }); err != nil {
+		e := failure.As(failure.OfSite("connect agent", err))
+		e.Agent = in.Agent
+		return e
+	}
+	return nil
+}
+
+// admit asks the scenario which identity the agent acts under.
+func (rp *RelyingParty) admit(ctx context.Context, in *SignIn, l *login) (*Session, error) {
+	now := time.Now() // before the marks are read, which are kept for the session's lifetime
+	var who Principal
+	var under marks.Under
+	err := rp.panics.Protect("sign in", func() (err error) {
+		under, err = rp.register.Begin(ctx, in.Agent, func() (userID string, err error) {
+			who, err = rp.config.Scenario.SignIn(ctx, in)
+			return who.UserID, err
+		})
+		return err
+	})
+	switch {
+	case err != nil:
+	case who.Access < AccessNone || who.Access > AccessFull:
+		err = fmt.Errorf("the scenario returned %v", who.Access)
+	case (who.Access > AccessNone || len(who.Actions) > 0) && who.UserID == "":
+		err = fmt.Errorf("the scenario returned access %v and %d actions to the data of no user", who.Access, len(who.Actions))
+	case slices.ContainsFunc(who.Actions, func(name string) bool { return !wiring.IsAction(name) }):
+		err = errors.New("the scenario returned an action whose name is empty or has a space in it")
+	}
+	if err != nil {
+		e := failure.As(failure.OfSite("sign in", err))
+		e.Agent = in.Agent
+		return nil, e
+	}
+	if who.Access == AccessNone {
+		who.Actions = nil
+	}
+	return &Session{
+		ID: newSessionID(), Agent: in.Agent, Model: in.Model, Scenario: rp.config.Scenario.Name(),
+		UserID: who.UserID, ProfileID: who.ProfileID, Access: who.Access, Actions: who.Actions, GrantID: who.GrantID,
+		RedirectURL: rp.config.RedirectURL, SiteMark: under.Site, AgentMark: under.Agent, UserMark: under.User, GrantEra: who.GrantEra, Epoch: rp.config.Session.Epoch,
+		StartedAt: now, ExpiresAt: now.Add(rp.config.Session.Lifetime), loginID: l.ID(), RemoteAddr: in.RemoteAddr,
+	}, nil
+}
+
+// revokeUnused has the server revoke a token that nobody will use. With SubjectIsUser, kept tokens
+// of other agents of the same user may rest on the same grant.
+func (rp *RelyingParty) revokeUnused(token *wire.Token) {
+	rp.server.Discard(token, rp.tokens != nil && rp.config.Provider.SubjectIsUser)
+}
+
+// A SignIn is an agent whose identity has been verified, and the means to learn more about it.
+type SignIn struct {
+	Agent      Agent
+	Model      string // self-declared
+	RemoteAddr string // the client's IP address, without port; empty outside of a request
+
+	rp       *RelyingParty
+	token    *wire.Token
+	identity string // sub of the token: the agent, or the user with SubjectIsUser
+	userinfo *UserInfo
+
+	refreshed  bool // the one refresh that a sign-in may need was made, or had its chance
+	unverified bool // userinfo says that the e-mail address is not verified
+}
+
+// UserInfo is what the authorization server says about the agent's owner. None of it is proof: at
+// the Auth Agent server, whoever registers an agent writes it.
+type UserInfo struct {
+	// Subject is whom the token speaks of: the agent, or its user if Config.Provider.SubjectIsUser
+	// is set.
+	Subject string
+
+	// Email is the owner's address with its ASCII letters in lower case, ready to be compared. It
+	// is empty if the server gives none, gives one that is not a plain address (see [ParseEmail]),
+	// or says that it is unverified.
+	Email string
+
+	// EmailVerified reports that the server claims to have verified Email. The Auth Agent server
+	// makes no such claim.
+	EmailVerified bool
+
+	// Name is for display only: at most 256 characters, without control characters.
+	Name string
+}
+
+// UserInfo asks the authorization server about the agent's owner, once per sign-in however often it
+// is called.
+func (in *SignIn) UserInfo(ctx context.Context) (*UserInfo, error) {
+	if in.userinfo != nil {
+		return in.userinfo, nil
+	}
+	var raw *wire.UserInfo
+	ask := func(t *wire.Token) (err error) {
+		raw, err = in.rp.server.UserInfo(ctx, t.Access)
+		return err
+	}
+	var err error
+	if in.refreshed {
+		err = ask(in.token)
+	} else {
+		in.token, err = in.rp.server.Confirm(ctx, in.token, ask)
+		in.refreshed = true
+	}
+	if err != nil {
+		return nil, failure.OfServer("ask userinfo", err)
+	}
+	if raw.Subject != in.identity {
+		return nil, failure.New(reasons.IdentityMismatch, "compare subjects", "userinfo speaks of another subject than the token")
+	}
+	in.userinfo = newUserInfo(raw)
+	in.unverified = raw.Verified != nil && !*raw.Verified
+	return in.userinfo, nil
+}
+
+func newUserInfo(raw *wire.UserInfo) *UserInfo {
+	u := &UserInfo{Subject: raw.Subject, Name: raw.Name}
+	if raw.Verified == nil || *raw.Verified {
+		u.Email, _ = ParseEmail(raw.Email)
+		u.EmailVerified = u.Email != "" && raw.Verified != nil
+	}
+	return u
+}
+
+// ParseEmail returns address with its ASCII letters in lower case, and reports whether it is a
+// plain address: one @, a dotted domain, ASCII, at most 254 bytes, without quotes, comments,
+// display name or white space. Addresses that look or fold alike are different people.
+func ParseEmail(address string) (normalized string, ok bool) { return claims.Email(address) }
+
+// hasScope reports whether the server granted a scope. A server that does not say what it granted
+// has granted what was asked for (RFC 6749 section 5.1).
+func (in *SignIn) hasScope(scope string) bool {
+	if !in.token.ScopeSaid {
+		return slices.Contains(in.rp.config.Provider.Scopes, scope)
+	}
+	return slices.Contains(strings.Fields(in.token.Scope), scope)
+}
+
+// Endpoints are the addresses of an authorization server. An empty one is not pinned.
+type Endpoints struct {
+	Authorization, Token, UserInfo, Introspection, Revocation, JWKS string
+}
+
+// Provider is how the authorization server is spoken to. By default, that is read from the server's
+// metadata, or learned without risking a code.
+type Provider struct {
+	// ClientSecretFunc replaces Config.ClientSecret, for a secret that changes while the site runs.
+	// It is called for each request to the server, has to be quick, and is called concurrently. An
+	// error fails what is being done, before anything is used up, as a fault of the site.
+	ClientSecretFunc func(context.Context) (string, error)
+
+	// Scopes replaces the scopes that the scenario asks for.
+	Scopes []string
+
+	// Endpoints pins endpoints. With the first two set, the server is not asked for its metadata at
+	// all.
+	Endpoints Endpoints
+
+	// EndpointOrigins are the origins ("https://login.example") that the server's endpoints may
+	// have beside its issuer's. The case of the host does not matter, nor does the scheme's default
+	// port.
+	EndpointOrigins []string
+
+	// TokenEncoding pins how the bodies of requests to the server are written: "application/json",
+	// which the published Auth Agent server demands, or "application/x-www-form-urlencoded", which
+	// RFC 6749 demands. By default it is learned.
+	TokenEncoding string
+
+	// ClientAuth pins how the site proves itself to the server with its secret:
+	// "client_secret_post" or "client_secret_basic" (RFC 7591 section 2). By default it is what the
+	// server's metadata offers. If that is both, it is learned with a made-up code before a real
+	// one is at stake.
+	ClientAuth string
+
+	// SubjectIsUser says that the issuer's tokens follow RFC 8693: sub is the user and act.sub the
+	// agent. At Auth Agent sub is the agent. A token of the other shape is refused.
+	SubjectIsUser bool
+
+	// TokenKey is the secret with which the server signs access tokens (HS256), for a site that
+	// runs its own server. It verifies their signatures, and those of id_tokens that are signed
+	// with HS256; most OpenID Connect providers sign those with the client secret. At least 32
+	// bytes.
+	TokenKey []byte
+
+	// Introspect asks the server about each access token at sign-in, even if the token speaks for
+	// itself.
+	Introspect bool
+
+	// HTTPClient sends the requests to the server. It is copied, not changed; the copy follows no
+	// redirects, keeps no cookies and does not wait long. The default keeps enough idle connections
+	// for a busy site. A panic of its Transport fails the request as a fault of the site. A panic
+	// in a goroutine of an http.Transport, as from DialContext, cannot be recovered and ends the
+	// process.
+	HTTPClient *http.Client
+}
+
+func (p Provider) check(bad *settings.Problems, dev bool) {
+	bad.Scopes("Provider.Scopes", p.Scopes)
+	bad.Endpoints("Provider.Endpoints", p.Endpoints.pins(), dev)
+	bad.Origins("Provider.EndpointOrigins", p.EndpointOrigins, dev)
+	bad.TokenEndpoint("Provider.TokenEncoding", p.TokenEncoding, "Provider.ClientAuth", p.ClientAuth)
+	bad.Key("Provider.TokenKey", p.TokenKey)
+}
+
+// pins are the endpoints as metadata that has no others.
+func (e Endpoints) pins() wire.Metadata {
+	return wire.Metadata{
+		Authorization: e.Authorization, Token: e.Token, UserInfo: e.UserInfo,
+		Introspection: e.Introspection, Revocation: e.Revocation, JWKS: e.JWKS,
+	}
+}
+
+// newServer returns the authorization server as the site speaks to it.
+func (rp *RelyingParty) newServer(dev bool) *wire.Server {
+	c := rp.config
+	encoding, _ := settings.Encoding(c.Provider.TokenEncoding)
+	auth, _ := settings.Auth(c.Provider.ClientAuth)
+	client := wire.NewClient(c.Provider.HTTPClient, func(value any, stack []byte) { rp.panics.Log("send request to server", value, stack) })
+	source := wire.NewSource(client, wire.Settings{Issuer: c.Issuer, Origins: c.Provider.EndpointOrigins, Dev: dev, Pins: c.Provider.Endpoints.pins()})
+	return wire.NewServer(client, source, wire.Registration{
+		ID: c.ClientID, Secret: rp.clientSecret, RedirectURL: c.RedirectURL, Encoding: encoding, Auth: auth,
+	})
+}
+
+func (rp *RelyingParty) clientSecret(ctx context.Context) (secret string, err error) {
+	if rp.config.Provider.ClientSecretFunc == nil {
+		return rp.config.ClientSecret, nil
+	}
+	err = rp.panics.Protect("client secret", func() error {
+		secret, err = rp.config.Provider.ClientSecretFunc(ctx)
+		return err
+	})
+	return secret, err
+}
+
+// A Finding is one thing that [RelyingParty.Check] found wrong. Its texts are for whoever runs the
+// site, and contain no secret.
+type Finding struct {
+	Setting  string     `json:"setting"`  // the field of Config that it is about, "clock", or a guard: "RequireAction"
+	Severity slog.Level `json:"severity"` // slog.LevelError: sign-ins fail; slog.LevelWarn: look at it
+	Problem  string     `json:"problem"`  // what is wrong
+	Remedy   string     `json:"remedy"`   // how to mend it
+}
+
+// Check compares the settings with the server as it is now, and returns what is wrong: the server
+// cannot be reached, calls itself something else, lacks what is needed, or refuses client ID,
+// secret or redirect URI, or the clocks are apart. It also names actions of guarded routes that do
+// not fit what owners can allow; these are logged at the first request as well. Check is for a
+// deployment's check, a health page or the command authagent. Sign-ins neither need it nor notice
+// it. It takes a few requests, each bounded like those of a sign-in.
+//
+// It risks no code. It sends an authorization request whose secrets it throws away, which a
+// published Auth Agent server keeps for two minutes, and a made-up code and refresh token. A server
+// may refuse these without looking at the secret. Then the revocation or introspection endpoint is
+// asked; without those, a wrong secret goes unnoticed. CheckSite looks at the site.
+func (rp *RelyingParty) Check(ctx context.Context) []Finding {
+	encoding, _ := settings.Encoding(rp.config.Provider.TokenEncoding)
+	auth, _ := settings.Auth(rp.config.Provider.ClientAuth)
+	found := checkup.Run(ctx, rp.server.Fresh(), checkup.Settings{
+		Issuer: rp.config.Issuer, ClientID: rp.config.ClientID, RedirectURL: rp.config.RedirectURL,
+		Encoding: encoding, Auth: auth, Scopes: rp.config.Provider.Scopes,
+		NeedsUserInfo: slices.Contains(rp.config.Provider.Scopes, "email"), NeedsIntrospect: rp.config.Provider.Introspect,
+		ReadsTokens: len(rp.config.Provider.TokenKey) > 0,
+		AuthorizationURL: func(endpoint string) (string, error) {
+			request, err := rp.newAuthorizationRequest(&wire.Metadata{Authorization: endpoint})
+			if err != nil {
+				return "", err
+			}
+			return newLogin("/").url(request), nil
+		},
+	})
+	return asFindings(append(found, checkup.RunActions(&rp.actions)...))
+}
+
+// CheckSite asks the site itself, at an address like "https://shop.example" or one behind its
+// proxy, and returns which handler is not mounted where the settings say: LoginHandler,
+// CallbackHandler, LogoutHandler, DiscoveryHandler if Paths.Discovery is set, and grants.Handler at
+// each of ownersPages, which are values of Policy.Path. A Finding that is about no field of Config
+// has the Setting "Policy.Path" or "site".
+//
+// Each request is one that the handler refuses before it does anything: no login is started and no
+// session ended. The refusals are in the log and the audit trail. Config.Provider.HTTPClient sends
+// the requests.
+func (rp *RelyingParty) CheckSite(ctx context.Context, address string, ownersPages ...string) []Finding {
+	c := rp.config
+	return asFindings(checkup.RunSite(ctx, rp.server, checkup.Site{
+		Address: address, Login: c.Paths.Login, Callback: rp.callback, Logout: c.Paths.Logout, Discovery: c.Paths.Discovery, Owners: ownersPages,
+		NotNavigation: string(reasons.NotNavigation), Method: string(reasons.MethodNotAllowed), CrossOrigin: string(reasons.CrossOrigin),
+		OwnAnswers: c.ErrorHandler != nil,
+	}))
+}
+
+func asFindings(found []checkup.Finding) []Finding {
+	findings := make([]Finding, len(found))
+	for i, f := range found {
+		findings[i] = Finding(f)
+	}
+	return findings
 }

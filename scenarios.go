@@ -1,26 +1,29 @@
 package authagent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/claims"
+	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/reasons"
-	"github.com/authagent-go/authagent/internal/wire"
+	"github.com/authagent-go/authagent/internal/scenario"
 	"github.com/authagent-go/authagent/problem"
 )
 
-// An Agent is named by its issuer and its ID there, together. It can be compared and
-// be a map key.
+// This file holds the scenarios, the link policy and the site's stores: which identity an agent
+// acts under.
+
+// An Agent is named by its issuer and its ID there, together. It can be compared and be a map key.
 type Agent = audit.Agent
 
-// A Scenario decides as whom an agent that has proved its identity acts on the
-// site. [FullAccount], [ContextualProfile] and [FreshProfile] are the three that
-// Auth Agent describes; a site can write or wrap one.
+// A Scenario decides which identity an agent that has proved who it is acts under at the site.
+// [FullAccount], [ContextualProfile] and [FreshProfile] are the three that Auth Agent describes; a
+// site can write or wrap one.
 //
 // It may also have one or both of these methods:
 //
@@ -32,8 +35,7 @@ type Agent = audit.Agent
 //	// An error refuses the connection and must leave nothing half-made.
 //	Connect(ctx context.Context, in *SignIn, userID string) error
 //
-// One that wraps another and
-// has a method Unwrap() Scenario is these, too, if the other is.
+// A scenario that wraps another and has a method Unwrap() Scenario has them too, if the other has.
 type Scenario interface {
 	// Name is recorded in sessions and events.
 	Name() string
@@ -41,52 +43,544 @@ type Scenario interface {
 	// Scopes are asked for in the authorization request.
 	Scopes() []string
 
-	// SignIn returns as whom the agent acts. It is called once per sign-in, and
-	// possibly by many at once. An error refuses the sign-in and must leave
-	// nothing half-made; one that is a [problem.Reason] or wraps one says why, any other
-	// is taken for a failure of the site.
+	// SignIn returns whom the agent acts as. It is called once per sign-in, and concurrently. An
+	// error refuses the sign-in and must leave nothing half-made. One that is a [problem.Reason] or
+	// wraps one says why; any other is taken for a failure of the site.
 	SignIn(ctx context.Context, in *SignIn) (Principal, error)
 
 	// A scenario that embeds another so passes the question on.
 	SessionChecker
 }
 
-// A SessionChecker is asked on each request of a signed-in agent. A Scenario is
-// one; a UserStore and a LinkPolicy may be.
+// A SessionChecker is asked on each request of a signed-in agent. A Scenario is one; a UserStore
+// and a LinkPolicy may be.
 type SessionChecker interface {
-	// CheckSession returns nil if s may go on, and may change s.Access and
-	// s.Actions for this request; the three scenarios of this package never let
-	// it have more than they give. An error that is a [problem.Reason] ends the session;
-	// any other refuses only the request.
+	// CheckSession returns nil if s may go on. It may change s.Access and s.Actions for this
+	// request; the three scenarios of this package never let s have more than they give. An error
+	// that is a [problem.Reason] ends the session; any other refuses only the request.
 	CheckSession(ctx context.Context, s *Session) error
 }
 
-type loginChecker interface {
-	CheckLogin(ctx context.Context) error
+// What a Scenario and a LinkPolicy may have beside, see there.
+type (
+	loginChecker interface {
+		CheckLogin(ctx context.Context) error
+	}
+	connector interface {
+		Connect(ctx context.Context, in *SignIn, userID string) error
+	}
+	ownerLinker interface {
+		LinkByOwner(ctx context.Context, request LinkRequest) error
+	}
+	actionChecker interface {
+		CheckAction(name string, each bool) error
+	}
+)
+
+// scenarioAs returns the first T among s and the scenarios that it wraps.
+func scenarioAs[T any](s Scenario) (found T, ok bool) {
+	for s != nil {
+		if found, ok = s.(T); ok {
+			return found, true
+		}
+		wrapper, wraps := s.(interface{ Unwrap() Scenario })
+		if !wraps {
+			break
+		}
+		s = wrapper.Unwrap()
+	}
+	return found, false
 }
 
-type connector interface {
-	Connect(ctx context.Context, in *SignIn, userID string) error
+// A Principal is whom an agent acts as.
+type Principal struct {
+	UserID    string   // the account it acts for; empty for none
+	ProfileID string   // its own profile; empty for none
+	Access    Access   // what it may do with the user's data
+	Actions   []string // the actions that it may perform beyond Access, see RelyingParty.RequireAction
+	GrantID   string   // the grant that this rests on; empty for none
+
+	// GrantEra is kept in the session as it is, so that a CheckSession can end the sessions from
+	// before a grant was given anew. It is a number because clocks of instances differ.
+	GrantEra int64
 }
 
-// Rules are what a site lays down for all agents, such as a switch that keeps all of
-// them out. A [LinkPolicy] may be Rules, as grants.Policy is: its scenario then obeys
-// them without a further setting. Config.Rules is for scenarios without such a policy.
-// Implementations are safe for concurrent use.
+// FullAccount lets an agent act as its owner, with all that the owner may do.
+//
+// The owner is known by an e-mail address that the authorization server does not prove; link
+// decides what that is worth. An agent whose owner has no account is refused, or sent to
+// Config.RegistrationURL. If Config.CreateUsers is set and users is a [UserCreator], an account is
+// created.
+func FullAccount(users UserStore, link LinkPolicy) Scenario {
+	return obeying(link, &fullAccount{accounts{scenario.FullAccount, AccessFull, users, nil, link}})
+}
+
+// ContextualProfile lets an agent act under a profile of its own that is linked to its owner's
+// account, whose data it may read. For such an agent the middleware lets through GET and HEAD,
+// anywhere on the site, and beside those only the actions that the link policy allows by name.
+//
+// The owner is known as with FullAccount. If users is a [UserCreator], an account is created for an
+// owner who has none.
+func ContextualProfile(users UserStore, profiles ProfileStore, link LinkPolicy) Scenario {
+	return obeying(link, &contextualProfile{accounts{scenario.ContextualProfile, AccessRead, users, profiles, link}})
+}
+
+// FreshProfile lets an agent act under a profile of its own that is linked to nobody. The owner's
+// e-mail address is neither asked for nor seen.
+func FreshProfile(profiles ProfileStore) Scenario { return &freshProfile{profiles} }
+
+type fullAccount struct{ accounts }
+
+func (s *fullAccount) SignIn(ctx context.Context, in *SignIn) (Principal, error) {
+	link, _, err := s.enter(ctx, in, in.rp.config.CreateUsers)
+	link.ProfileID = ""
+	return link, err
+}
+
+type contextualProfile struct{ accounts }
+
+func (s *contextualProfile) SignIn(ctx context.Context, in *SignIn) (Principal, error) {
+	link, owner, err := s.enter(ctx, in, true)
+	if err != nil {
+		return Principal{}, err
+	}
+	profile, err := findProfile(ctx, s.profiles, Profile{
+		Agent: in.Agent, Scenario: s.Name(), UserID: link.UserID, Model: in.Model, Name: owner.Name,
+	})
+	if err != nil {
+		return Principal{}, err
+	}
+	// The profile decides, not the address: an address that has changed at the server must not
+	// carry the agent over into another account.
+	if profile.UserID != link.UserID {
+		return Principal{}, failure.New(problem.LinkRefused, "find profile", "the agent's profile is linked to another account")
+	}
+	link.ProfileID = profile.ID
+	return link, nil
+}
+
+func findProfile(ctx context.Context, profiles ProfileStore, p Profile) (Profile, error) {
+	found, err := profiles.FindOrCreateProfile(ctx, p)
+	if err == nil && found.ID == "" {
+		err = errors.New("the profile store returned a profile without an ID")
+	}
+	return found, failure.OfSite("find or create profile", err)
+}
+
+func (s *contextualProfile) check() error {
+	if err := s.accounts.check(); err != nil || s.profiles != nil {
+		return err
+	}
+	return errNoProfileStore
+}
+
+var errNoProfileStore = errors.New("its ProfileStore is nil")
+
+type freshProfile struct{ profiles ProfileStore }
+
+func (s *freshProfile) check() error {
+	if s.profiles == nil {
+		return errNoProfileStore
+	}
+	return nil
+}
+
+func (*freshProfile) Name() string   { return "FreshProfile" }
+func (*freshProfile) access() Access { return AccessNone }
+
+// Scopes leaves out email and openid: the Auth Agent server releases the address for either.
+func (*freshProfile) Scopes() []string { return []string{"profile"} }
+
+func (s *freshProfile) SignIn(ctx context.Context, in *SignIn) (Principal, error) {
+	profile, err := findProfile(ctx, s.profiles, Profile{Agent: in.Agent, Scenario: s.Name(), Model: in.Model})
+	if err != nil {
+		return Principal{}, err
+	}
+	return Principal{ProfileID: profile.ID, Access: AccessNone}, nil
+}
+
+// CheckSession has nothing to ask: there is no user who could be gone.
+func (*freshProfile) CheckSession(context.Context, *Session) error { return nil }
+
+// ForgetAgent and ForgetUser have nothing to do: no profile is linked to an account.
+func (*freshProfile) ForgetAgent(context.Context, string, Agent) error { return nil }
+func (*freshProfile) ForgetUser(context.Context, string, string) error { return nil }
+
+// accounts is what the two scenarios that know a user have in common.
+type accounts struct {
+	name     string
+	most     Access // the most that the scenario gives
+	users    UserStore
+	profiles ProfileStore // nil for none
+	link     LinkPolicy
+}
+
+func (s *accounts) Name() string     { return s.name }
+func (s *accounts) access() Access   { return s.most }
+func (s *accounts) store() UserStore { return s.users }
+func (*accounts) Scopes() []string   { return []string{"openid", "profile", "email"} }
+
+// neededScope is the one without which nobody is let in.
+func (*accounts) neededScope() string { return "email" }
+
+// policy is the LinkPolicy, for whoever has something to tell it.
+func (s *accounts) policy() LinkPolicy { return s.link }
+
+// check returns what is wrong with what the scenario was given, for New to say.
+func (s *accounts) check() error {
+	switch {
+	case s.users == nil:
+		return errors.New("its UserStore is nil")
+	case s.link == nil:
+		return errors.New("its LinkPolicy is nil")
+	}
+	if _, links := s.users.(interface {
+		LinkAgent(context.Context, Agent, string) (string, error)
+	}); links {
+		if _, ok := s.users.(AgentLinker); !ok {
+			return errors.New("its UserStore has LinkAgent and no LinkedUser, so that it is no AgentLinker")
+		}
+	}
+	if _, ok := s.link.(ownerLinker); ok {
+		if _, ok := s.users.(UserFinder); !ok {
+			return errors.New("its UserStore has to be a UserFinder (UserByID), since owners can connect agents whatever their address")
+		}
+	}
+	if checker, ok := s.link.(interface{ Check() error }); ok {
+		return checker.Check()
+	}
+	return nil
+}
+
+// enter returns the account that the agent may enter, and with what access.
+func (s *accounts) enter(ctx context.Context, in *SignIn, create bool) (Principal, *UserInfo, error) {
+	if !in.hasScope("email") {
+		return Principal{}, nil, failure.New(reasons.InsufficientScope, "read scope", "the server did not grant the email scope")
+	}
+	owner, err := in.UserInfo(ctx)
+	if err != nil {
+		return Principal{}, nil, err
+	}
+	if in.unverified {
+		return Principal{}, nil, failure.New(problem.NoAccount, "find account", "the server says that the address is not verified")
+	}
+	user, why, err := s.find(ctx, in.Agent, owner.Email)
+	if err != nil {
+		return Principal{}, nil, err
+	}
+	request := s.request(in, owner, user)
+	request.NoUser = why
+	link, err := s.link.Link(ctx, request)
+	if creator, ok := s.users.(UserCreator); ok && create && why == addressFree && errors.Is(err, problem.NoAccount) {
+		link, user, err = s.create(ctx, creator, request)
+	}
+	switch {
+	case err == nil && link.UserID == "":
+		err = errors.New("the link policy returned no account")
+	case user == nil && errors.Is(err, problem.NoAccount):
+		err = failure.New(problem.NoAccount, "find account", "%s", why)
+	}
+	if err != nil {
+		return Principal{}, nil, failure.OfSite("link agent to account", err)
+	}
+	if user == nil || user.ID != link.UserID {
+		if err := s.mayEnter(ctx, in.Agent, link.UserID); err != nil {
+			return Principal{}, nil, err
+		}
+	}
+	link.Access = min(link.Access, s.most)
+	return link, owner, s.remember(ctx, in.Agent, link.UserID)
+}
+
+// find returns the account with this address if the agent could enter it under some policy; else
+// nil and why, for the site's log. An account counts as none if it is disabled, its address is not
+// verified, or it shares its address.
+func (s *accounts) find(ctx context.Context, agent Agent, email string) (user *User, why string, err error) {
+	if email == "" { // some row may have an empty address as well
+		return nil, "the server gives no e-mail address that can be used", nil
+	}
+	found, err := s.users.UserByEmail(ctx, email)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil, addressFree, nil
+	case errors.Is(err, ErrAmbiguous):
+		return nil, "ambiguous_email: several accounts have the address", nil
+	case err != nil:
+		return nil, "", failure.OfSite("find user by e-mail", err)
+	case found.ID == "":
+		return nil, "", failure.OfSite("find user by e-mail", errors.New("the user store returned a user without an ID"))
+	case found.Disabled:
+		return nil, "the account is disabled", nil
+	case !found.EmailVerified && found.CreatedBy != agent:
+		return nil, "the site has not verified the account's address (User.EmailVerified)", nil
+	}
+	return &found, "", nil
+}
+
+// addressFree is why find found no account if one can be created.
+const addressFree = "no account has the address"
+
+func (s *accounts) request(in *SignIn, owner *UserInfo, user *User) LinkRequest {
+	r := LinkRequest{
+		Agent: in.Agent, Model: in.Model, Name: owner.Name, Email: owner.Email, EmailVerified: owner.EmailVerified,
+		RemoteAddr: in.RemoteAddr, Scenario: s.name, User: user, Access: s.most,
+	}
+	if owner.Subject != in.Agent.ID { // they are one and the same without SubjectIsUser, and never with it
+		r.Subject = owner.Subject
+	}
+	return r
+}
+
+// create creates the account that request has not found, and returns it.
+func (s *accounts) create(ctx context.Context, creator UserCreator, request LinkRequest) (Principal, *User, error) {
+	user, err := creator.CreateUser(ctx, NewUser{Email: request.Email, Name: request.Name, CreatedBy: request.Agent})
+	if !errors.Is(err, ErrExists) {
+		if err == nil && user.ID == "" {
+			err = errors.New("the user store created a user without an ID")
+		}
+		return Principal{UserID: user.ID, Access: request.Access}, &user, err
+	}
+	// The agent has entered another account, or another sign-in of this agent or a person was
+	// faster. The account that is there now is treated like any other.
+	found, why, err := s.find(ctx, request.Agent, request.Email)
+	switch {
+	case err != nil:
+		return Principal{}, nil, err
+	case found == nil:
+		return Principal{}, nil, failure.New(problem.NoAccount, "create account", "%s", why)
+	}
+	request.User, request.NoUser = found, ""
+	link, err := s.link.Link(ctx, request)
+	return link, found, err
+}
+
+// mayEnter checks an account that the link policy named and the address did not lead to. An account
+// that cannot be looked at is not entered.
+func (s *accounts) mayEnter(ctx context.Context, agent Agent, userID string) error {
+	finder, ok := s.users.(UserFinder)
+	if !ok {
+		return failure.OfSite("find user", errors.New("the link policy named another account, and the user store is no UserFinder"))
+	}
+	return isOpen(ctx, finder, userID)
+}
+
+// remember holds the agent to the account that it entered first, in whichever scenario, if the
+// store remembers that.
+func (s *accounts) remember(ctx context.Context, agent Agent, userID string) error {
+	linker, ok := s.users.(AgentLinker)
+	if !ok {
+		return nil
+	}
+	linked, err := linker.LinkAgent(ctx, agent, userID)
+	switch {
+	case err != nil:
+		return failure.OfSite("link agent", err)
+	case linked == "":
+		return failure.OfSite("link agent", errors.New("the user store returned no account"))
+	case linked != userID:
+		return failure.New(problem.LinkRefused, "link agent", "the agent is linked to another account")
+	}
+	return nil
+}
+
+// Connect connects an agent if the link policy can (LinkByOwner).
+func (s *accounts) Connect(ctx context.Context, in *SignIn, userID string) error {
+	linker, ok := s.link.(ownerLinker)
+	if !ok {
+		return failure.OfSite("connect agent", errors.New("the link policy has no method LinkByOwner"))
+	}
+	if err := s.mayEnter(ctx, in.Agent, userID); err != nil {
+		return err
+	}
+	if err := s.isFree(ctx, in.Agent, userID); err != nil {
+		return err
+	}
+	owner, err := in.UserInfo(ctx)
+	if err != nil {
+		return err
+	}
+	return failure.OfSite("connect agent", linker.LinkByOwner(ctx, s.request(in, owner, &User{ID: userID})))
+}
+
+// isFree refuses an agent that has entered another account before. It records nothing: a connection
+// that is refused later must not hold the agent.
+func (s *accounts) isFree(ctx context.Context, agent Agent, userID string) error {
+	linker, ok := s.users.(AgentLinker)
+	if !ok {
+		return nil
+	}
+	switch linked, err := linker.LinkedUser(ctx, agent); {
+	case errors.Is(err, ErrNotFound):
+		return nil
+	case err != nil:
+		return failure.OfSite("find linked user", err)
+	case linked != userID:
+		return failure.New(problem.LinkRefused, "connect agent", "the agent is linked to another account")
+	}
+	return nil
+}
+
+// CheckSession asks whether the account is still there, and then the link policy.
+func (s *accounts) CheckSession(ctx context.Context, session *Session) error {
+	defer func() { session.Access = min(session.Access, s.most) }()
+	var err error
+	switch users := s.users.(type) {
+	case SessionChecker: // asked instead
+		err = users.CheckSession(ctx, session)
+	case UserFinder:
+		err = isOpen(ctx, users, session.UserID)
+	}
+	if checker, ok := s.link.(SessionChecker); ok && err == nil {
+		err = checker.CheckSession(ctx, session)
+	}
+	return err
+}
+
+// isOpen refuses an account that is gone or disabled. A store that fails says nothing about the
+// account, whatever its error is.
+func isOpen(ctx context.Context, users UserFinder, userID string) error {
+	user, err := users.UserByID(ctx, userID)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return failure.New(problem.NoAccount, "find user", "the account that the agent acts for is gone")
+	case err != nil:
+		return failure.OfStore("find user", err)
+	case user.Disabled:
+		return failure.New(problem.NoAccount, "find user", "the account is disabled")
+	}
+	return nil
+}
+
+// checkAction says why no owner could ever allow an action by name.
+func (s *accounts) checkAction(name string) error {
+	if checker, ok := s.link.(actionChecker); ok {
+		return checker.CheckAction(name, false)
+	}
+	if s.link == LinkPolicy(InsecureTrustEmail) && s.most < AccessFull {
+		return errors.New("InsecureTrustEmail allows no action by name, and " + s.name + " gives no full access")
+	}
+	return nil
+}
+
+// ForgetAgent and ForgetUser implement Forgetter.
+func (s *accounts) ForgetAgent(ctx context.Context, humanID string, agent Agent) error {
+	return s.forget(func(f Forgetter) error { return f.ForgetAgent(ctx, humanID, agent) })
+}
+
+func (s *accounts) ForgetUser(ctx context.Context, humanID, userID string) error {
+	return s.forget(func(f Forgetter) error { return f.ForgetUser(ctx, humanID, userID) })
+}
+
+// forget has all parts forget, first the policy that lets agents in.
+func (s *accounts) forget(from func(Forgetter) error) error {
+	_, asks := s.link.(ownerLinker)
+	_, remembers := s.users.(AgentLinker)
+	return errors.Join(
+		forgetIn("LinkPolicy", s.link, asks, from),
+		forgetIn("UserStore", s.users, remembers, from),
+		forgetIn("ProfileStore", s.profiles, s.profiles != nil, from),
+	)
+}
+
+// forgetIn has one part forget. A part that keeps something and cannot forget it is an error: a
+// success would be believed.
+func forgetIn(name string, part any, keeps bool, from func(Forgetter) error) error {
+	switch f, ok := part.(Forgetter); {
+	case ok:
+		return from(f)
+	case keeps:
+		return fmt.Errorf("the %s is no Forgetter: %w", name, errors.ErrUnsupported)
+	}
+	return nil
+}
+
+// A LinkPolicy decides whether an agent may enter an account, and with what access. It has no
+// default: each site decides in the open.
+//
+// It may also be [Rules] and a [SessionChecker], and have the method by which an owner connects an
+// agent in person, see [RelyingParty.ConnectHandler]:
+//
+//	// LinkByOwner records that request.User, who is signed in and asks for it, has
+//	// connected the agent. The agent's e-mail address plays no part in it.
+//	LinkByOwner(ctx context.Context, request LinkRequest) error
+//
+// Three more methods are looked for:
+//
+//   - Check() error: [New] calls it and reports what it returns.
+//   - CheckAction(name string, each bool) error says what is wrong with the name of an
+//     action that a route is guarded by, such as that no owner could ever allow it: for
+//     good (RequireAction) or, with each, one request at a time (RequireApproval, whose
+//     [Approver] is asked). It returns nil if nothing is. See [RelyingParty.Check].
+//   - Observer(audit func(context.Context, audit.Event)) func(context.Context, audit.Event): New
+//     calls it with Config.Audit, which may be nil, and what it returns gets every
+//     event of the relying party. Config.Rules is asked for it as well.
+type LinkPolicy interface {
+	// Link returns whom the agent acts as in the account that it enters: that of request.User, or
+	// another that a UserFinder finds. Access is lowered to what the scenario gives, and ProfileID
+	// is the scenario's. An error refuses the sign-in; it should be a [problem.Reason].
+	// problem.NoAccount says that there is no account to enter.
+	Link(ctx context.Context, request LinkRequest) (Principal, error)
+}
+
+// A LinkRequest is an agent that wants to enter an account.
+type LinkRequest struct {
+	Agent         Agent
+	Subject       string // the user of the server for whom the agent acts, with Config.Provider.SubjectIsUser; otherwise empty
+	Model         string // self-declared
+	Name          string // self-declared
+	Email         string // the owner's address as the server has it; a claim, not a proof
+	EmailVerified bool   // the server claims to have verified it
+	RemoteAddr    string // the client's IP address, without port; may be empty
+	Scenario      string
+	User          *User  // the account with that address that may be entered; nil if there is none
+	NoUser        string // why User is nil, in words for the site's log; the agent must not learn it
+	Access        Access // the most that the scenario gives
+}
+
+// linkPolicy returns the LinkPolicy of a scenario, or nil if it is not known to have one.
+func linkPolicy(s Scenario) LinkPolicy {
+	if s, ok := scenarioAs[interface{ policy() LinkPolicy }](s); ok {
+		return s.policy()
+	}
+	return nil
+}
+
+type trustEmail string
+
+// InsecureTrustEmail is the LinkPolicy that takes the authorization server's word for the e-mail
+// address of an agent's owner, as Auth Agent's own guide does: the agent enters the account that
+// has that address, at once. It is insecure because whoever can write an address at the server so
+// enters that account.
+//
+// Use it only if everybody who can register an agent at the server may enter every account. The
+// published Auth Agent server verifies no address and lets whoever registers an agent write any.
+// With it, InsecureTrustEmail means that anybody can enter any account whose address they know.
+const InsecureTrustEmail trustEmail = "trust_email"
+
+// Link lets the agent enter the account that has the address.
+func (trustEmail) Link(_ context.Context, request LinkRequest) (Principal, error) {
+	if request.User == nil {
+		return Principal{}, problem.NoAccount
+	}
+	return Principal{UserID: request.User.ID, Access: request.Access}, nil
+}
+
+// Rules are what a site lays down for all agents, such as a switch that keeps all of them out. A
+// [LinkPolicy] may be Rules, as grants.Policy is: its scenario then obeys them without a further
+// setting. Config.Rules is for scenarios without such a policy. Implementations are safe for
+// concurrent use.
 type Rules interface {
-	// Admit returns nil if agent may be let in or go on. It is asked before a login
-	// starts, with the zero Agent, since nobody is known yet; at each sign-in, and
-	// when a human connects an agent; and on each request of an agent, then with a
-	// nil email.
+	// Admit returns nil if agent may be let in or go on. It is asked before a login starts, with
+	// the zero Agent, since nobody is known yet; at each sign-in, and when a human connects an
+	// agent; and on each request of an agent, then with a nil email.
 	//
-	// email asks the server for the address of the agent's owner. It returns "" where
-	// the scenario asks for none, and ErrBlocked where the server gives none that is
-	// plain (see [ParseEmail]), of which no rule could say anything; return its error as
-	// it is.
+	// email asks the server for the address of the agent's owner. It returns "" if the scenario
+	// asks for none, and problem.Blocked if the server gives none that is plain (see [ParseEmail]),
+	// which no rule could judge. Return its error as it is.
 	//
 	// problem.Paused makes the agent wait, and its session stays. Another error that is a
-	// [problem.Reason] refuses the sign-in or ends the session. Any other refuses only what
-	// is being done.
+	// [problem.Reason] refuses the sign-in or ends the session. Any other refuses only what is
+	// being done.
 	Admit(ctx context.Context, agent Agent, email func() (string, error)) error
 }
 
@@ -98,8 +592,7 @@ func obeying(part any, s Scenario) Scenario {
 	return s
 }
 
-// ruled holds every sign-in and every request of an agent to rules, before the
-// scenario is asked.
+// ruled asks the rules at every sign-in and every request of an agent, before the scenario.
 type ruled struct {
 	Scenario
 	rules Rules
@@ -108,7 +601,7 @@ type ruled struct {
 // Unwrap returns the scenario that is held to the rules.
 func (s *ruled) Unwrap() Scenario { return s.Scenario }
 
-// CheckLogin asks the rules, and then what is held to them.
+// CheckLogin asks the rules, and then the scenario.
 func (s *ruled) CheckLogin(ctx context.Context) error {
 	if err := s.rules.Admit(ctx, Agent{}, nil); err != nil {
 		return err
@@ -150,7 +643,7 @@ func (s *ruled) admit(ctx context.Context, in *SignIn) error {
 		case err != nil:
 			return "", err
 		case owner.Email == "":
-			return "", fail(problem.Blocked, "read e-mail address", "the server gives no plain address of which rules could say whether its domain is let in")
+			return "", failure.New(problem.Blocked, "read e-mail address", "the server gives no plain address of which rules could say whether its domain is let in")
 		}
 		return owner.Email, nil
 	})
@@ -161,124 +654,6 @@ func (s *ruled) CheckSession(ctx context.Context, session *Session) error {
 		return err
 	}
 	return s.Scenario.CheckSession(ctx, session)
-}
-
-// scenarioAs returns the first of s and those that it wraps that is a T.
-func scenarioAs[T any](s Scenario) (found T, ok bool) {
-	for s != nil {
-		if found, ok = s.(T); ok {
-			return found, true
-		}
-		wrapper, wraps := s.(interface{ Unwrap() Scenario })
-		if !wraps {
-			break
-		}
-		s = wrapper.Unwrap()
-	}
-	return found, false
-}
-
-// A Principal is whom an agent acts as.
-type Principal struct {
-	UserID    string   // the account it acts for; empty for none
-	ProfileID string   // its own profile; empty for none
-	Access    Access   // what it may do with the user's data
-	Actions   []string // the actions that it may perform beyond Access, see RelyingParty.RequireAction
-	GrantID   string   // the grant that this rests on; empty for none
-
-	// GrantEra is kept in the session as it is, for a CheckSession that ends the
-	// sessions of before a grant was given anew: by a number, since the clocks of
-	// two instances differ.
-	GrantEra int64
-}
-
-// A SignIn is an agent whose identity has been verified, and the means to learn
-// more about it.
-type SignIn struct {
-	Agent      Agent
-	Model      string // self-declared
-	RemoteAddr string // the client's IP address, without port; empty outside of a request
-
-	rp       *RelyingParty
-	token    *wire.Token
-	identity string // sub of the token: the agent, or the user where the issuer's profile says so
-	userinfo *UserInfo
-
-	refreshed  bool // the one refresh that a sign-in may need has been made, or had its chance
-	unverified bool // userinfo says that the e-mail address is not verified
-}
-
-// UserInfo is what the authorization server says about the agent's owner. None
-// of it is proof: at the Auth Agent server whoever registers an agent writes it.
-type UserInfo struct {
-	// Subject is whom the token speaks of: the agent, or its user where
-	// Config.Provider.SubjectIsUser is set.
-	Subject string
-
-	// Email is the owner's address with its ASCII letters in lower case, ready to
-	// be compared. It is empty where the server gives none, gives one that is not
-	// a plain address (see [ParseEmail]), or says that it is unverified.
-	Email string
-
-	// EmailVerified reports that the server claims to have verified Email. The
-	// Auth Agent server makes no such claim.
-	EmailVerified bool
-
-	// Name is for display only, at most 256 characters without control characters.
-	Name string
-}
-
-// UserInfo asks the authorization server about the agent's owner, once per
-// sign-in however often it is called.
-func (in *SignIn) UserInfo(ctx context.Context) (*UserInfo, error) {
-	if in.userinfo != nil {
-		return in.userinfo, nil
-	}
-	var raw *wire.UserInfo
-	ask := func(t *wire.Token) (err error) {
-		raw, err = in.rp.server.UserInfo(ctx, t.Access)
-		return err
-	}
-	var err error
-	if in.refreshed {
-		err = ask(in.token)
-	} else {
-		in.token, err = in.rp.server.Confirm(ctx, in.token, ask)
-		in.refreshed = true
-	}
-	if err != nil {
-		return nil, serverError("ask userinfo", err)
-	}
-	if raw.Subject != in.identity {
-		return nil, fail(reasons.IdentityMismatch, "compare subjects", "userinfo speaks of another subject than the token")
-	}
-	in.userinfo = newUserInfo(raw)
-	in.unverified = raw.Verified != nil && !*raw.Verified
-	return in.userinfo, nil
-}
-
-func newUserInfo(raw *wire.UserInfo) *UserInfo {
-	u := &UserInfo{Subject: raw.Subject, Name: raw.Name}
-	if raw.Verified == nil || *raw.Verified {
-		u.Email, _ = ParseEmail(raw.Email)
-		u.EmailVerified = u.Email != "" && raw.Verified != nil
-	}
-	return u
-}
-
-// ParseEmail returns address with its ASCII letters in lower case, and whether
-// it is a plain address: one @, a dotted domain, ASCII, no quotes, comments,
-// display name or white space, at most 254 bytes. Addresses that look or fold
-// alike are different people to it.
-func ParseEmail(address string) (normalized string, ok bool) { return claims.Email(address) }
-
-// hasScope reports whether the server granted a scope. A server that does not
-// say what it granted has granted what was asked for (RFC 6749 section 5.1).
-func (in *SignIn) hasScope(scope string) bool {
-	if !in.token.ScopeSaid {
-		return slices.Contains(in.rp.config.Provider.Scopes, scope)
-	}
-	return slices.Contains(strings.Fields(in.token.Scope), scope)
 }
 
 // ErrNotFound is what a store returns when it has no such record.
@@ -294,70 +669,64 @@ var ErrExists = errors.New("authagent: already exists")
 type User struct {
 	ID string
 
-	// EmailVerified says that the site itself has seen proof that the account's
-	// holder owns the address. An account without it is never entered by an
-	// agent: somebody may have registered it in the owner's name to wait for them.
+	// EmailVerified says that the site itself has seen proof that the account's holder owns the
+	// address. No agent enters an account without it: somebody may have registered it in the
+	// owner's name to wait for their agent.
 	EmailVerified bool
 
 	// Disabled accounts are never entered.
 	Disabled bool
 
-	// Name is what the site calls the account, for its agents and their owners to
-	// see in whose account an agent acts; empty for its ID alone. Choose what tells
-	// accounts apart and what nobody else can take, such as the e-mail address: whoever
-	// has lured an agent into their account would call themselves as its owner.
-	// Only an agent that is signed in to the account is shown it. It is read from what
-	// UserByID returns.
+	// Name is what the site calls the account. It shows agents and their owners in whose account an
+	// agent acts; empty for its ID alone. Choose what tells accounts apart and what nobody else can
+	// take, such as the e-mail address: whoever has lured an agent into their account would call
+	// themselves as its owner. Only an agent that is signed in to the account is shown it. It is
+	// read from what UserByID returns.
 	Name string
 
-	// CreatedBy is the agent that an account was created for by [UserCreator], and
-	// zero for all others. Until the address is verified, that agent alone may
-	// enter the account.
+	// CreatedBy is the agent that an account was created for by [UserCreator], and zero for all
+	// others. Until the address is verified, only that agent may enter the account.
 	CreatedBy Agent
 }
 
-// UserStore finds the accounts of the site. Implementations are safe for
-// concurrent use.
+// UserStore finds the accounts of the site. Implementations are safe for concurrent use.
 //
-// The ID of an account is never used again: what was recorded of the one before,
-// such as the agents that may act in it, would be the next one's. Call
-// [RelyingParty.ForgetUser] when an account is gone.
+// The ID of an account is never used again: the next account would inherit what was recorded of the
+// one before, such as the agents that may act in it. Call [RelyingParty.ForgetUser] when an account
+// is gone.
 //
-// It may also be a [UserFinder], a [UserCreator], an [AgentLinker], a
-// [SessionChecker] and a [Forgetter]. storetest.Users tests one.
+// It may also be a [UserFinder], a [UserCreator], an [AgentLinker], a [SessionChecker] and a
+// [Forgetter]. storetest.Users tests one.
 //
-// Where it is a UserFinder, an account that is disabled or gone ends the sessions of
-// its agents on their next request: UserByID is called on each. A UserStore that is a
-// SessionChecker is asked that instead. A UserStore that is neither is not asked
-// after the sign-in; call [RelyingParty.EndUserSessions] then.
+// If it is a UserFinder, an account that is disabled or gone ends the sessions of its agents on
+// their next request: UserByID is called on each. A UserStore that is a SessionChecker is asked
+// that instead. One that is neither is not asked after the sign-in; then call
+// [RelyingParty.EndUserSessions].
 type UserStore interface {
-	// UserByEmail returns the account with this address, which is a plain one with
-	// its ASCII letters in lower case. It returns ErrNotFound if there is none, and
-	// ErrAmbiguous if there are several.
+	// UserByEmail returns the account with this address, which is a plain one with its ASCII
+	// letters in lower case. It returns ErrNotFound if there is none, and ErrAmbiguous if there are
+	// several.
 	//
-	// Databases find more than that: some take K (U+212A) for k, é for e, or an
-	// address with a space behind it for one without. What ParseEmail makes of the
-	// stored address has to be equal to email.
+	// Databases may find more than that: K (U+212A) for k, é for e, or an address with a space
+	// behind it for one without. What ParseEmail makes of the stored address must equal email.
 	UserByEmail(ctx context.Context, email string) (User, error)
 }
 
-// A UserFinder is a UserStore that finds accounts by their ID. A link policy that
-// lets an agent into an account for another reason than its e-mail address, as
-// grants.OwnerApproval does, needs one.
+// A UserFinder is a UserStore that finds accounts by their ID. A link policy that lets an agent
+// into an account for another reason than its e-mail address, as grants.OwnerApproval does, needs
+// one.
 type UserFinder interface {
-	// UserByID returns the account with this ID, or ErrNotFound. It is called on each
-	// request of an agent, unless the UserStore is a SessionChecker. ErrNotFound ends
-	// the session; any other error refuses only the request.
+	// UserByID returns the account with this ID, or ErrNotFound. It is called on each request of an
+	// agent, unless the UserStore is a SessionChecker. ErrNotFound ends the session; any other
+	// error refuses only the request.
 	UserByID(ctx context.Context, id string) (User, error)
 }
 
-// A UserCreator is a UserStore that can create an account for an agent whose
-// owner has none.
+// A UserCreator is a UserStore that can create an account for an agent whose owner has none.
 type UserCreator interface {
-	// CreateUser creates an account and returns it. It must not mark the address
-	// as verified, since nobody has verified it, and it must store CreatedBy. If
-	// the address is taken, or CreatedBy has entered an account before
-	// (AgentLinker), it creates nothing and returns ErrExists.
+	// CreateUser creates an account and returns it. It must not mark the address as verified, since
+	// nobody has verified it, and must store CreatedBy. If the address is taken, or CreatedBy has
+	// entered an account before (AgentLinker), it creates nothing and returns ErrExists.
 	CreateUser(ctx context.Context, u NewUser) (User, error)
 }
 
@@ -368,39 +737,19 @@ type NewUser struct {
 	CreatedBy Agent
 }
 
-// An AgentLinker is a UserStore that remembers which account an agent entered,
-// so that a later change of the agent's e-mail address at the server never moves
-// it to another one.
+// An AgentLinker is a UserStore that remembers which account an agent entered. Then a later change
+// of the agent's e-mail address at the server never moves it to another account.
 type AgentLinker interface {
-	// LinkAgent records that agent enters the account userID, unless it is
-	// recorded with one already, and returns the one on record. Of several calls
-	// at once for one agent, all get the same answer.
+	// LinkAgent records that agent enters the account userID, unless it is recorded with one
+	// already, and returns the one on record. Concurrent calls for one agent all get the same
+	// answer.
 	LinkAgent(ctx context.Context, agent Agent, userID string) (linked string, err error)
 
-	// LinkedUser returns the account that is on record for agent, or ErrNotFound, and
-	// records nothing.
+	// LinkedUser returns the account on record for agent, or ErrNotFound. It records nothing.
 	LinkedUser(ctx context.Context, agent Agent) (userID string, err error)
 }
 
-// A Forgetter can let go of an agent, and of an account that is gone. A UserStore
-// that is an [AgentLinker], a [ProfileStore] and a [LinkPolicy] may be one, and so
-// may a Scenario; those of this package pass the call on to all three.
-//
-// humanID is who wants it, for the audit trail; empty for the site itself. To forget
-// what is not there does nothing and returns nil. After an error, a further call
-// finishes what is left.
-type Forgetter interface {
-	// ForgetAgent removes or ends what holds agent to any account. What an agent
-	// has that is linked to no account stays.
-	ForgetAgent(ctx context.Context, humanID string, agent Agent) error
-
-	// ForgetUser removes or ends what holds any agent to the account. It refuses an
-	// empty userID, which stands for no account.
-	ForgetUser(ctx context.Context, humanID, userID string) error
-}
-
-// A Profile is an agent's own record on the site, one for each agent and
-// scenario.
+// A Profile is an agent's own record on the site, one for each agent and scenario.
 type Profile struct {
 	ID       string // chosen by the store
 	Agent    Agent
@@ -412,75 +761,41 @@ type Profile struct {
 
 // A ProfileStore keeps profiles. Implementations are safe for concurrent use.
 //
-// It may also be a [Forgetter], which removes the profiles that are linked to an
-// account. An agent that comes again gets a new one, with another ID.
+// It may also be a [Forgetter], which removes the profiles that are linked to an account. An agent
+// that comes again gets a new one, with another ID.
 type ProfileStore interface {
-	// FindOrCreateProfile returns the profile with the Agent and Scenario of p,
-	// creating it from p if there is none, with an ID of the store's choice. An
-	// existing one is returned as it is, even if its other fields differ from
-	// p's. Of any number of calls at once for one agent and scenario, one
+	// FindOrCreateProfile returns the profile with the Agent and Scenario of p. If there is none,
+	// it creates it from p, with an ID of its own choice. An existing one is returned as it is,
+	// even if its other fields differ from p's. Of concurrent calls for one agent and scenario, one
 	// creates and all get the same profile: leave that to a unique constraint.
 	FindOrCreateProfile(ctx context.Context, p Profile) (Profile, error)
 }
 
-// A LinkPolicy decides whether an agent may enter an account, and with what
-// access. It has no default: each site decides in the open.
+// A Forgetter can let go of an agent, and of an account that is gone. A UserStore that is an
+// [AgentLinker], a [ProfileStore] and a [LinkPolicy] may be one, and so may a Scenario; those of
+// this package pass the call on to all three.
 //
-// It may also be a [SessionChecker], and have the method through which an owner can
-// connect an agent in person, see [RelyingParty.ConnectHandler]:
-//
-//	// LinkByOwner records that request.User, who is signed in and asks for it, has
-//	// connected the agent. The agent's e-mail address plays no part in it.
-//	LinkByOwner(ctx context.Context, request LinkRequest) error
-//
-// It may also be [Rules]. Three methods are looked for as well:
-//
-//   - Check() error: [New] calls it and reports what it returns.
-//   - CheckAction(name string, each bool) error says what is wrong with the name of an
-//     action that a route is guarded by, such as that no owner could ever allow it: for
-//     good (RequireAction) or, with each, one request at a time (RequireApproval, whose
-//     [Approver] is asked). It returns nil if nothing is. See [RelyingParty.Check].
-//   - Observer(audit func(context.Context, audit.Event)) func(context.Context, audit.Event): New
-//     calls it with Config.Audit, which may be nil, and what it returns gets every
-//     event of the relying party. Config.Rules is asked for it as well.
-type LinkPolicy interface {
-	// Link returns as whom the agent acts in the account that it enters: that of
-	// request.User, or another that a UserFinder finds. Access is lowered to what the
-	// scenario gives, if it is more, and ProfileID is the scenario's. An error refuses
-	// the sign-in: a [problem.Reason] for preference. problem.NoAccount says that there is no
-	// account to enter.
-	Link(ctx context.Context, request LinkRequest) (Principal, error)
+// humanID is who wants it, for the audit trail; empty for the site itself. To forget what is not
+// there does nothing and returns nil. After an error, another call finishes what is left.
+type Forgetter interface {
+	// ForgetAgent removes or ends what holds agent to any account. What an agent has that is linked
+	// to no account stays.
+	ForgetAgent(ctx context.Context, humanID string, agent Agent) error
+
+	// ForgetUser removes or ends what holds any agent to the account. It refuses an empty userID,
+	// which stands for no account.
+	ForgetUser(ctx context.Context, humanID, userID string) error
 }
 
-// A LinkRequest is an agent that wants to enter an account.
-type LinkRequest struct {
-	Agent         Agent
-	Subject       string // the user of the server for whom the agent acts, with Config.Provider.SubjectIsUser; otherwise empty
-	Model         string // self-declared
-	Name          string // self-declared
-	Email         string // the owner's address as the server has it; a claim, not a proof
-	EmailVerified bool   // the server claims to have verified it
-	RemoteAddr    string // the client's IP address, without port; may be empty
-	Scenario      string
-	User          *User  // the account with that address that may be entered; nil if there is none
-	NoUser        string // why User is nil, in words for the site's log; the agent must not learn it
-	Access        Access // the most that the scenario gives
-}
-
-type ownerLinker interface {
-	LinkByOwner(ctx context.Context, request LinkRequest) error
-}
-
-// ForgetAgent frees an agent from the account that it acts in, so that its owner
-// can connect it or be asked: it ends its grants and its sessions, and has the stores
-// forget which account it entered, and the profile that is linked to one. It is for an
-// operator whom an owner tells that a stranger has connected their agent, or has
-// lured it into an account. humanID is who does it, for the audit trail; who may is
-// the site's to guard. To keep an agent out, use the rules of package grants.
+// ForgetAgent frees an agent from the account that it acts in, so that its owner can connect it or
+// be asked. It ends the agent's grants and sessions, and has the stores forget which account it
+// entered, and the profile that is linked to one. It is for an operator whom an owner tells that a
+// stranger has connected their agent, or lured it into an account. humanID is who does it, for the
+// audit trail; the site guards who may. To keep an agent out, use the rules of package grants.
 //
-// It goes on after an error and returns all; call it again then. It returns
-// errors.ErrUnsupported where a store keeps something and is no [Forgetter]. A site
-// with several relying parties calls it on each.
+// It goes on after an error and returns all errors; then call it again. It returns
+// errors.ErrUnsupported if a store keeps something and is no [Forgetter]. A site with several
+// relying parties calls it on each.
 func (rp *RelyingParty) ForgetAgent(ctx context.Context, humanID string, agent Agent) error {
 	event := audit.Event{Name: audit.AgentForgotten, HumanID: humanID, Agent: agent}
 	return rp.forget(ctx, event, func(f Forgetter) error { return f.ForgetAgent(ctx, humanID, agent) }, func() error {
@@ -488,16 +803,13 @@ func (rp *RelyingParty) ForgetAgent(ctx context.Context, humanID string, agent A
 	})
 }
 
-// ForgetUser cleans up after an account that is gone: it ends its grants, requests,
-// approvals and the sessions of its agents, and has the stores delete them, the links
-// of agents to the account, and the profiles that are linked to it. An agent that
-// acted in it can be connected to another account then. Call it once the UserStore no
-// longer finds the account; humanID is who deleted it, empty for the site itself. The
-// audit trail stays as it is.
+// ForgetUser cleans up after an account that is gone. It ends the account's grants, requests,
+// approvals and the sessions of its agents, and has the stores delete them, the links of agents to
+// the account, and the profiles that are linked to it. An agent that acted in it can then be
+// connected to another account. Call it once the UserStore no longer finds the account. humanID is
+// who deleted it, empty for the site itself. The audit trail stays.
 //
-// It goes on after an error and returns all; call it again then. It returns
-// errors.ErrUnsupported where a store keeps something and is no [Forgetter]. A site
-// with several relying parties calls it on each.
+// It goes on after an error, like ForgetAgent, and returns the same errors.
 func (rp *RelyingParty) ForgetUser(ctx context.Context, humanID, userID string) error {
 	if userID == "" {
 		return errors.New("authagent: forget user: the user ID is empty")
@@ -508,501 +820,63 @@ func (rp *RelyingParty) ForgetUser(ctx context.Context, humanID, userID string) 
 	})
 }
 
-// forget has the scenario forget, and ends the sessions after it, so that none begins
-// in between.
+// forget has the scenario forget, and ends the sessions after it, so that none begins in between.
 func (rp *RelyingParty) forget(ctx context.Context, event audit.Event, from func(Forgetter) error, end func() error) error {
-	rp.refusals.Flush() // lest Audit hears of who is forgotten a minute from now
+	rp.trail.Flush() // so that Audit does not hear of the forgotten a minute from now
 	err := fmt.Errorf("the scenario is no Forgetter: %w", errors.ErrUnsupported)
 	if f, ok := scenarioAs[Forgetter](rp.config.Scenario); ok {
-		err = rp.protect("forget", func() error { return from(f) })
+		err = rp.panics.Protect("forget", func() error { return from(f) })
 	}
-	err = siteError("forget", errors.Join(err, end()))
-	var e *failure
+	err = failure.OfSite("forget", errors.Join(err, end()))
+	var e *failure.Failure
 	if err != nil {
-		e = asFailure(err)
-		e.agent = event.Agent
+		e = failure.As(err)
+		e.Agent = event.Agent
 	}
-	rp.emit(ctx, event, nil, e)
+	rp.trail.Record(ctx, event, e)
 	return err
 }
 
-type trustEmail string
-
-// InsecureTrustEmail is the LinkPolicy that takes the authorization server's word for
-// the e-mail address of an agent's owner, as Auth Agent's own guide does: the
-// agent enters the account that has that address, at once. It is insecure because
-// whoever can write an address at the server so enters that account.
-//
-// Use it only where everybody who can register an agent at the server may enter
-// every account. The published Auth Agent server verifies no address and lets
-// whoever registers an agent write any; with it, InsecureTrustEmail means that anybody
-// can enter any account whose address they know.
-const InsecureTrustEmail trustEmail = "trust_email"
-
-// Link lets the agent enter the account that has the address.
-func (trustEmail) Link(_ context.Context, request LinkRequest) (Principal, error) {
-	if request.User == nil {
-		return Principal{}, problem.NoAccount
-	}
-	return Principal{UserID: request.User.ID, Access: request.Access}, nil
-}
-
-// FullAccount lets an agent act as its owner, with all that the owner may do.
-//
-// The owner is known by an e-mail address that the authorization server does not
-// prove; link decides what that is worth. An agent whose owner has no account is
-// refused, or sent to Config.RegistrationURL; where Config.CreateUsers is set and
-// users is a [UserCreator], an account is created.
-func FullAccount(users UserStore, link LinkPolicy) Scenario {
-	return obeying(link, &fullAccount{accounts{users, link, "FullAccount", AccessFull}})
-}
-
-// ContextualProfile lets an agent act under a profile of its own that is linked
-// to its owner's account, whose data it may read. The middleware lets GET and
-// HEAD through for it, anywhere on the site, and nothing else but the actions that
-// the link policy allows it by name.
-//
-// The owner is known by an e-mail address that the authorization server does not
-// prove; link decides what that is worth. Where users is a [UserCreator], an
-// account is created for an owner who has none.
-func ContextualProfile(users UserStore, profiles ProfileStore, link LinkPolicy) Scenario {
-	return obeying(link, &contextualProfile{accounts{users, link, "ContextualProfile", AccessRead}, profiles})
-}
-
-// FreshProfile lets an agent act under a profile of its own that is linked to
-// nobody. The owner's e-mail address is neither asked for nor seen.
-func FreshProfile(profiles ProfileStore) Scenario { return &freshProfile{profiles} }
-
-type fullAccount struct{ accounts }
-
-func (s *fullAccount) SignIn(ctx context.Context, in *SignIn) (Principal, error) {
-	link, _, err := s.enter(ctx, in, in.rp.config.CreateUsers)
-	link.ProfileID = ""
-	return link, err
-}
-
-var errNoProfileID = errors.New("the profile store returned a profile without an ID")
-
-type contextualProfile struct {
-	accounts
-	profiles ProfileStore
-}
-
-func (s *contextualProfile) SignIn(ctx context.Context, in *SignIn) (Principal, error) {
-	link, owner, err := s.enter(ctx, in, true)
-	if err != nil {
-		return Principal{}, err
-	}
-	profile, err := s.profiles.FindOrCreateProfile(ctx, Profile{
-		Agent: in.Agent, Scenario: s.Name(), UserID: link.UserID, Model: in.Model, Name: owner.Name,
-	})
-	if err == nil && profile.ID == "" {
-		err = errNoProfileID
-	}
-	if err != nil {
-		return Principal{}, siteError("find or create profile", err)
-	}
-	// The link is the profile's, not the address's: an address that has changed
-	// at the server must not carry the agent over into another account.
-	if profile.UserID != link.UserID {
-		return Principal{}, fail(problem.LinkRefused, "find profile", "the agent's profile is linked to another account")
-	}
-	link.ProfileID = profile.ID
-	return link, nil
-}
-
-// ForgetAgent implements Forgetter.
-func (s *contextualProfile) ForgetAgent(ctx context.Context, humanID string, agent Agent) error {
-	return errors.Join(s.accounts.ForgetAgent(ctx, humanID, agent), forgetIn("ProfileStore", s.profiles, true, func(f Forgetter) error {
-		return f.ForgetAgent(ctx, humanID, agent)
-	}))
-}
-
-// ForgetUser implements Forgetter.
-func (s *contextualProfile) ForgetUser(ctx context.Context, humanID, userID string) error {
-	return errors.Join(s.accounts.ForgetUser(ctx, humanID, userID), forgetIn("ProfileStore", s.profiles, true, func(f Forgetter) error {
-		return f.ForgetUser(ctx, humanID, userID)
-	}))
-}
-
-func (s *contextualProfile) check() error {
-	if err := s.accounts.check(); err != nil || s.profiles != nil {
-		return err
-	}
-	return errNoProfileStore
-}
-
-var errNoProfileStore = errors.New("its ProfileStore is nil")
-
-type freshProfile struct{ profiles ProfileStore }
-
-func (s *freshProfile) check() error {
-	if s.profiles == nil {
-		return errNoProfileStore
-	}
-	return nil
-}
-
-func (*freshProfile) Name() string { return "FreshProfile" }
-
-func (*freshProfile) access() Access { return AccessNone }
-
-// Scopes leaves out email and openid: the Auth Agent server releases the address
-// for either.
-func (*freshProfile) Scopes() []string { return []string{"profile"} }
-
-func (s *freshProfile) SignIn(ctx context.Context, in *SignIn) (Principal, error) {
-	profile, err := s.profiles.FindOrCreateProfile(ctx, Profile{Agent: in.Agent, Scenario: s.Name(), Model: in.Model})
-	if err == nil && profile.ID == "" {
-		err = errNoProfileID
-	}
-	if err != nil {
-		return Principal{}, siteError("find or create profile", err)
-	}
-	return Principal{ProfileID: profile.ID, Access: AccessNone}, nil
-}
-
-// ForgetAgent has nothing to do: no profile is linked to an account.
-func (*freshProfile) ForgetAgent(context.Context, string, Agent) error { return nil }
-
-// ForgetUser has nothing to do either.
-func (*freshProfile) ForgetUser(context.Context, string, string) error { return nil }
-
-// CheckSession has nothing to ask: there is no user who could be gone.
-func (*freshProfile) CheckSession(context.Context, *Session) error { return nil }
-
-// accounts is how the two scenarios that know a user find one.
-type accounts struct {
-	users UserStore
-	link  LinkPolicy
-	name  string
-	most  Access // the most that the scenario gives
-}
-
-func (s *accounts) Name() string { return s.name }
-
-// access is the most that the scenario gives, for those who are told of it.
-func (s *accounts) access() Access { return s.most }
-
-func (*accounts) Scopes() []string { return []string{"openid", "profile", "email"} }
-
-// neededScope is the one without which nobody is let in.
-func (*accounts) neededScope() string { return "email" }
-
-// check returns what is wrong with what the scenario was given, for New to say.
-func (s *accounts) check() error {
-	switch {
-	case s.users == nil:
-		return errors.New("its UserStore is nil")
-	case s.link == nil:
-		return errors.New("its LinkPolicy is nil")
-	}
-	if _, links := s.users.(interface {
-		LinkAgent(context.Context, Agent, string) (string, error)
-	}); links {
-		if _, ok := s.users.(AgentLinker); !ok {
-			return errors.New("its UserStore has LinkAgent and no LinkedUser, so that it is no AgentLinker")
-		}
-	}
-	if _, ok := s.link.(ownerLinker); ok {
-		if _, ok := s.users.(UserFinder); !ok {
-			return errors.New("its UserStore has to be a UserFinder (UserByID), since owners can connect agents whatever their address")
-		}
-	}
-	if checker, ok := s.link.(interface{ Check() error }); ok {
-		return checker.Check()
-	}
-	return nil
-}
-
-// enter returns the account that the agent may enter, and with what access.
-func (s *accounts) enter(ctx context.Context, in *SignIn, create bool) (Principal, *UserInfo, error) {
-	if !in.hasScope("email") {
-		return Principal{}, nil, fail(reasons.InsufficientScope, "read scope", "the server did not grant the email scope")
-	}
-	owner, err := in.UserInfo(ctx)
-	if err != nil {
-		return Principal{}, nil, err
-	}
-	if in.unverified {
-		return Principal{}, nil, fail(problem.NoAccount, "find account", "the server says that the address is not verified")
-	}
-	user, why, err := s.find(ctx, in.Agent, owner.Email)
-	if err != nil {
-		return Principal{}, nil, err
-	}
-	request := s.request(in, owner, user)
-	request.NoUser = why
-	link, err := s.link.Link(ctx, request)
-	if creator, ok := s.users.(UserCreator); ok && create && why == addressFree && errors.Is(err, problem.NoAccount) {
-		link, user, err = s.create(ctx, creator, request)
-	}
-	switch {
-	case err == nil && link.UserID == "":
-		err = errors.New("the link policy returned no account")
-	case user == nil && errors.Is(err, problem.NoAccount):
-		err = fail(problem.NoAccount, "find account", "%s", why)
-	}
-	if err != nil {
-		return Principal{}, nil, siteError("link agent to account", err)
-	}
-	if user == nil || user.ID != link.UserID {
-		if err := s.mayEnter(ctx, in.Agent, link.UserID); err != nil {
-			return Principal{}, nil, err
-		}
-	}
-	link.Access = min(link.Access, s.most)
-	return link, owner, s.remember(ctx, in.Agent, link.UserID)
-}
-
-func (s *accounts) request(in *SignIn, owner *UserInfo, user *User) LinkRequest {
-	r := LinkRequest{
-		Agent: in.Agent, Model: in.Model, Name: owner.Name, Email: owner.Email, EmailVerified: owner.EmailVerified,
-		RemoteAddr: in.RemoteAddr, Scenario: s.name, User: user, Access: s.most,
-	}
-	if owner.Subject != in.Agent.ID { // they are one and the same without SubjectIsUser, and never with it
-		r.Subject = owner.Subject
-	}
-	return r
-}
-
-// mayEnter checks an account that the link policy named and the address did not
-// lead to. What cannot be looked at is not entered.
-func (s *accounts) mayEnter(ctx context.Context, agent Agent, userID string) error {
-	finder, ok := s.users.(UserFinder)
-	if !ok {
-		return siteError("find user", errors.New("the link policy named another account, and the user store is no UserFinder"))
-	}
-	return isOpen(ctx, finder, userID)
-}
-
-// FindUser returns the account with this ID, as the UserStore of Config.Scenario has
-// it, or ErrNotFound. It returns errors.ErrUnsupported where that store is no
-// [UserFinder], and for scenarios of a site's own that wrap none of this package.
+// FindUser returns the account with this ID, as the UserStore of Config.Scenario has it, or
+// ErrNotFound. It returns errors.ErrUnsupported if that store is no [UserFinder], and for a site's
+// own scenarios that wrap none of this package.
 func (rp *RelyingParty) FindUser(ctx context.Context, id string) (User, error) {
-	s, ok := scenarioAs[interface{ finder() (UserFinder, bool) }](rp.config.Scenario)
-	if !ok {
-		return User{}, fmt.Errorf("authagent: find user: the scenario knows no accounts: %w", errors.ErrUnsupported)
+	var user User
+	finder, err := rp.finder()
+	if err == nil {
+		user, err = finder.UserByID(ctx, id)
 	}
-	finder, ok := s.finder()
-	if !ok {
-		return User{}, fmt.Errorf("authagent: find user: the UserStore is no UserFinder: %w", errors.ErrUnsupported)
-	}
-	user, err := finder.UserByID(ctx, id)
 	if err != nil {
 		return User{}, fmt.Errorf("authagent: find user: %w", err)
 	}
 	return user, nil
 }
 
-func (s *accounts) finder() (finder UserFinder, ok bool) {
-	finder, ok = s.users.(UserFinder)
-	return finder, ok
+func (rp *RelyingParty) finder() (UserFinder, error) {
+	s, ok := scenarioAs[interface{ store() UserStore }](rp.config.Scenario)
+	if !ok {
+		return nil, fmt.Errorf("the scenario knows no accounts: %w", errors.ErrUnsupported)
+	}
+	finder, ok := s.store().(UserFinder)
+	if !ok {
+		return nil, fmt.Errorf("the UserStore is no UserFinder: %w", errors.ErrUnsupported)
+	}
+	return finder, nil
 }
 
-// Connect connects an agent where the link policy can (LinkByOwner).
-func (s *accounts) Connect(ctx context.Context, in *SignIn, userID string) error {
-	linker, ok := s.link.(ownerLinker)
-	if !ok {
-		return siteError("connect agent", errors.New("the link policy has no method LinkByOwner"))
+// accountName is what the site calls the account of a session: its ID if it has no name.
+func (rp *RelyingParty) accountName(ctx context.Context, s *Session) (string, error) {
+	finder, err := rp.finder()
+	if err != nil || s.UserID == "" {
+		return s.UserID, nil
 	}
-	if err := s.mayEnter(ctx, in.Agent, userID); err != nil {
+	var user User
+	err = rp.panics.Protect("find user", func() (err error) {
+		user, err = finder.UserByID(ctx, s.UserID)
 		return err
-	}
-	if err := s.isFree(ctx, in.Agent, userID); err != nil {
-		return err
-	}
-	owner, err := in.UserInfo(ctx)
-	if err != nil {
-		return err
-	}
-	return siteError("connect agent", linker.LinkByOwner(ctx, s.request(in, owner, &User{ID: userID})))
-}
-
-// isFree refuses an agent that has entered another account before. It records
-// nothing: a connection that is refused later must not hold the agent.
-func (s *accounts) isFree(ctx context.Context, agent Agent, userID string) error {
-	linker, ok := s.users.(AgentLinker)
-	if !ok {
-		return nil
-	}
-	switch linked, err := linker.LinkedUser(ctx, agent); {
-	case errors.Is(err, ErrNotFound):
-		return nil
-	case err != nil:
-		return siteError("find linked user", err)
-	case linked != userID:
-		return fail(problem.LinkRefused, "connect agent", "the agent is linked to another account")
-	}
-	return nil
-}
-
-// accountName is what the site calls an account; empty if it has no word for it.
-func (s *accounts) accountName(ctx context.Context, userID string) (string, error) {
-	finder, ok := s.users.(UserFinder)
-	if !ok {
-		return "", nil
-	}
-	user, err := finder.UserByID(ctx, userID)
+	})
 	if err != nil && !errors.Is(err, ErrNotFound) {
-		return "", siteError("find user", err)
+		return "", failure.OfSite("find user", err)
 	}
-	return claims.Text(user.Name), nil
-}
-
-// ForgetAgent implements Forgetter.
-func (s *accounts) ForgetAgent(ctx context.Context, humanID string, agent Agent) error {
-	return s.forget(func(f Forgetter) error { return f.ForgetAgent(ctx, humanID, agent) })
-}
-
-// ForgetUser implements Forgetter.
-func (s *accounts) ForgetUser(ctx context.Context, humanID, userID string) error {
-	return s.forget(func(f Forgetter) error { return f.ForgetUser(ctx, humanID, userID) })
-}
-
-// forget has all parts forget, the policy first, by which agents enter.
-func (s *accounts) forget(from func(Forgetter) error) error {
-	_, asks := s.link.(ownerLinker)
-	_, remembers := s.users.(AgentLinker)
-	return errors.Join(forgetIn("LinkPolicy", s.link, asks, from), forgetIn("UserStore", s.users, remembers, from))
-}
-
-// forgetIn has one part forget. One that keeps something and cannot forget it is an
-// error: a success would be believed.
-func forgetIn(name string, part any, keeps bool, from func(Forgetter) error) error {
-	switch f, ok := part.(Forgetter); {
-	case ok:
-		return from(f)
-	case keeps:
-		return fmt.Errorf("the %s is no Forgetter: %w", name, errors.ErrUnsupported)
-	}
-	return nil
-}
-
-// remember holds the agent to the account that it entered first, in whichever
-// scenario, where the store remembers that.
-func (s *accounts) remember(ctx context.Context, agent Agent, userID string) error {
-	linker, ok := s.users.(AgentLinker)
-	if !ok {
-		return nil
-	}
-	linked, err := linker.LinkAgent(ctx, agent, userID)
-	switch {
-	case err != nil:
-		return siteError("link agent", err)
-	case linked == "":
-		return siteError("link agent", errors.New("the user store returned no account"))
-	case linked != userID:
-		return fail(problem.LinkRefused, "link agent", "the agent is linked to another account")
-	}
-	return nil
-}
-
-// addressFree is why find found no account where one can be created.
-const addressFree = "no account has the address"
-
-// find returns the account with this address if the agent could enter it under
-// some policy, and nil if not, and why, for the site's log. An account that is
-// disabled, whose address is not verified, or that shares its address is as good
-// as none.
-func (s *accounts) find(ctx context.Context, agent Agent, email string) (user *User, why string, err error) {
-	if email == "" { // some row may have an empty address as well
-		return nil, "the server gives no e-mail address that can be used", nil
-	}
-	found, err := s.users.UserByEmail(ctx, email)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return nil, addressFree, nil
-	case errors.Is(err, ErrAmbiguous):
-		return nil, "ambiguous_email: several accounts have the address", nil
-	case err != nil:
-		return nil, "", siteError("find user by e-mail", err)
-	case found.ID == "":
-		return nil, "", siteError("find user by e-mail", errors.New("the user store returned a user without an ID"))
-	case found.Disabled:
-		return nil, "the account is disabled", nil
-	case !found.EmailVerified && found.CreatedBy != agent:
-		return nil, "the site has not verified the account's address (User.EmailVerified)", nil
-	}
-	return &found, "", nil
-}
-
-// create creates the account that request has not found, and returns it.
-func (s *accounts) create(ctx context.Context, creator UserCreator, request LinkRequest) (Principal, *User, error) {
-	user, err := creator.CreateUser(ctx, NewUser{Email: request.Email, Name: request.Name, CreatedBy: request.Agent})
-	if !errors.Is(err, ErrExists) {
-		if err == nil && user.ID == "" {
-			err = errors.New("the user store created a user without an ID")
-		}
-		return Principal{UserID: user.ID, Access: request.Access}, &user, err
-	}
-	// The agent has entered another account, or somebody was faster: another
-	// sign-in of this agent, or a person. What is there now is entered, or not,
-	// like any account that was there before.
-	found, why, err := s.find(ctx, request.Agent, request.Email)
-	switch {
-	case err != nil:
-		return Principal{}, nil, err
-	case found == nil:
-		return Principal{}, nil, fail(problem.NoAccount, "create account", "%s", why)
-	}
-	request.User, request.NoUser = found, ""
-	link, err := s.link.Link(ctx, request)
-	return link, found, err
-}
-
-// CheckSession asks whether the account is still there, and passes the question on to
-// those who may know.
-func (s *accounts) CheckSession(ctx context.Context, session *Session) error {
-	defer func() { session.Access = min(session.Access, s.most) }()
-	var err error
-	switch users := s.users.(type) {
-	case SessionChecker: // it knows better what to look at
-		err = users.CheckSession(ctx, session)
-	case UserFinder:
-		err = isOpen(ctx, users, session.UserID)
-	}
-	if checker, ok := s.link.(SessionChecker); ok && err == nil {
-		err = checker.CheckSession(ctx, session)
-	}
-	return err
-}
-
-// isOpen refuses an account that is gone or disabled. A store that fails says nothing
-// about the account, whatever its error is.
-func isOpen(ctx context.Context, users UserFinder, userID string) error {
-	user, err := users.UserByID(ctx, userID)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return errAccountGone
-	case err != nil:
-		return &problem.Error{Reason: problem.StoreFailed, Step: "find user", Err: err, RetryAfter: retryAfter}
-	case user.Disabled:
-		return errAccountDisabled
-	}
-	return nil
-}
-
-var (
-	errAccountGone     = fail(problem.NoAccount, "find user", "the account that the agent acts for is gone")
-	errAccountDisabled = fail(problem.NoAccount, "find user", "the account is disabled")
-)
-
-// policy is the LinkPolicy, for whoever has something to tell it.
-func (s *accounts) policy() LinkPolicy { return s.link }
-
-// checkAction says why no owner could ever allow an action by name.
-func (s *accounts) checkAction(name string) error {
-	if checker, ok := s.link.(actionChecker); ok {
-		return checker.CheckAction(name, false)
-	}
-	if s.link == LinkPolicy(InsecureTrustEmail) && s.most < AccessFull {
-		return errors.New("InsecureTrustEmail allows no action by name, and " + s.name + " gives no full access")
-	}
-	return nil
-}
-
-// An actionChecker knows which actions owners can allow, see LinkPolicy.
-type actionChecker interface {
-	CheckAction(name string, each bool) error
+	return cmp.Or(claims.Text(user.Name), s.UserID), nil
 }

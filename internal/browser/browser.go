@@ -160,3 +160,16 @@ func Attributes(maxAge int, secure bool) string {
 	}
 	return "; Path=/; Max-Age=" + strconv.Itoa(maxAge) + attributes
 }
+
+// Nowhere is a ResponseWriter that nobody reads, for what may write a cookie although
+// its caller only wants to look.
+type Nowhere struct{}
+
+// Header returns a header that is lost.
+func (Nowhere) Header() http.Header { return http.Header{} }
+
+// Write loses p.
+func (Nowhere) Write(p []byte) (int, error) { return len(p), nil }
+
+// WriteHeader does nothing.
+func (Nowhere) WriteHeader(int) {}

@@ -122,11 +122,17 @@ func Network(address string) string {
 // and zone, and an IPv4 address in IPv6 as what it is. It returns "" for what is no
 // address: the other end of a Unix socket, and whatever else a header may have.
 func Address(address string) string {
-	ip, ok := parse(strings.TrimSpace(address))
+	address = strings.TrimSpace(address)
+	ip, ok := parse(address)
 	if !ok {
 		return ""
 	}
-	return ip.String()
+	var room [64]byte
+	text := ip.AppendTo(room[:0])
+	if at := strings.Index(address, string(text)); at >= 0 {
+		return address[at : at+len(text)] // most are written so already, and then nothing is allocated
+	}
+	return string(text)
 }
 
 func parse(address string) (ip netip.Addr, ok bool) {

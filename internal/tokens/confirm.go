@@ -44,7 +44,10 @@ func (c *check) stop() {
 
 // Due reports whether Check is to be called for a session that started then. It
 // asks nobody.
-func (k *Keeper) Due(sessionID string, started time.Time) bool {
+func (k *Keeper[S]) Due(sessionID string, started time.Time) bool {
+	if k == nil {
+		return false
+	}
 	now := time.Now()
 	if k.Every <= 0 || now.Before(started.Add(k.Every)) {
 		return false
@@ -56,7 +59,7 @@ func (k *Keeper) Due(sessionID string, started time.Time) bool {
 }
 
 // Check confirms a session at the server, in the background.
-func (k *Keeper) Check(s Session) {
+func (k *Keeper[S]) Check(s Session[S]) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if c := k.check(s.ID); c != nil && c.timer == nil {
@@ -65,7 +68,7 @@ func (k *Keeper) Check(s Session) {
 }
 
 // suspect has a session looked at again, as its tokens were refused.
-func (k *Keeper) suspect(s Session) {
+func (k *Keeper[S]) suspect(s Session[S]) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if c := k.check(s.ID); c != nil && !c.busy && c.timer == nil {
@@ -75,7 +78,7 @@ func (k *Keeper) suspect(s Session) {
 }
 
 // check returns a session's check, or nil if there is no room. The lock is held.
-func (k *Keeper) check(id string) *check {
+func (k *Keeper[S]) check(id string) *check {
 	c := k.checks[id]
 	if c != nil {
 		return c
@@ -100,7 +103,7 @@ func (k *Keeper) check(id string) *check {
 }
 
 // forget drops what is known of a session that has ended.
-func (k *Keeper) forget(id string) {
+func (k *Keeper[S]) forget(id string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if c := k.checks[id]; c != nil {
@@ -110,7 +113,7 @@ func (k *Keeper) forget(id string) {
 }
 
 // begin starts a look, if there is room and none is under way. The lock is held.
-func (k *Keeper) begin(s Session, c *check) bool {
+func (k *Keeper[S]) begin(s Session[S], c *check) bool {
 	if c.busy {
 		return false
 	}
@@ -128,7 +131,7 @@ func (k *Keeper) begin(s Session, c *check) bool {
 }
 
 // after has the next look begin without a request. The lock is held.
-func (k *Keeper) after(s Session, c *check, d time.Duration) {
+func (k *Keeper[S]) after(s Session[S], c *check, d time.Duration) {
 	if time.Now().Add(d).After(s.Expires) {
 		d = time.Until(s.Expires) // and finds that it has ended
 	}
@@ -152,7 +155,7 @@ type sight struct {
 }
 
 // look asks the server once.
-func (k *Keeper) look(ctx context.Context, s Session) (seen sight, err error) {
+func (k *Keeper[S]) look(ctx context.Context, s Session[S]) (seen sight, err error) {
 	if alive, err := k.Hooks.Alive(ctx, s); err != nil {
 		return seen, err
 	} else if !alive {
@@ -194,7 +197,7 @@ func (k *Keeper) look(ctx context.Context, s Session) (seen sight, err error) {
 
 // renew refreshes the tokens for a look. Where that fails for the time being, a
 // token that nobody has refused is good for the moment.
-func (k *Keeper) renew(ctx context.Context, s Session, seen *sight, refused string, r *record) (*record, error) {
+func (k *Keeper[S]) renew(ctx context.Context, s Session[S], seen *sight, refused string, r *record) (*record, error) {
 	t, err := k.refresh(ctx, s, refused, true)
 	var pause *Pause
 	switch {
@@ -214,7 +217,7 @@ func (k *Keeper) renew(ctx context.Context, s Session, seen *sight, refused stri
 }
 
 // ask has the server say what it thinks of the access token.
-func (k *Keeper) ask(ctx context.Context, s Session, r *record) error {
+func (k *Keeper[S]) ask(ctx context.Context, s Session[S], r *record) error {
 	m, err := k.Server.Get(ctx)
 	if err != nil || m.Introspection == "" { // without it, the refreshes have to do
 		return err
@@ -223,7 +226,7 @@ func (k *Keeper) ask(ctx context.Context, s Session, r *record) error {
 }
 
 // confirmed notes it for all instances.
-func (k *Keeper) confirmed(ctx context.Context, s Session, at time.Time) error {
+func (k *Keeper[S]) confirmed(ctx context.Context, s Session[S], at time.Time) error {
 	for {
 		raw, r, err := k.load(ctx, s)
 		if err != nil {
@@ -237,7 +240,7 @@ func (k *Keeper) confirmed(ctx context.Context, s Session, at time.Time) error {
 }
 
 // settle draws the conclusion from a look.
-func (k *Keeper) settle(ctx context.Context, s Session, c *check, seen sight, err error) {
+func (k *Keeper[S]) settle(ctx context.Context, s Session[S], c *check, seen sight, err error) {
 	if k.ends(c, err) {
 		if failed := k.protect("end session", func() error { return k.finish(ctx, s, seen.raw, err) }); failed == nil {
 			err = ErrEnded
@@ -268,7 +271,7 @@ func (k *Keeper) settle(ctx context.Context, s Session, c *check, seen sight, er
 }
 
 // ends reports whether a session that got this answer is at its end.
-func (k *Keeper) ends(c *check, err error) bool {
+func (k *Keeper[S]) ends(c *check, err error) bool {
 	switch {
 	case err == nil, errors.Is(err, ErrNone), errors.Is(err, ErrEnded):
 		return false
@@ -283,7 +286,7 @@ func (k *Keeper) ends(c *check, err error) bool {
 // finish ends a session, unless its record has changed since the server was asked:
 // then another instance is about it, too, and there will be another look. Of
 // several instances that find out at once, so one ends it.
-func (k *Keeper) finish(ctx context.Context, s Session, raw []byte, why error) error {
+func (k *Keeper[S]) finish(ctx context.Context, s Session[S], raw []byte, why error) error {
 	if alive, err := k.Hooks.Alive(ctx, s); err != nil || !alive {
 		return err
 	}
@@ -308,7 +311,7 @@ func (k *Keeper) finish(ctx context.Context, s Session, raw []byte, why error) e
 
 // wait sets the next look for a session of which the server, or the store, said
 // nothing. The lock is held.
-func (k *Keeper) wait(s Session, c *check, now time.Time) {
+func (k *Keeper[S]) wait(s Session[S], c *check, now time.Time) {
 	if c.since.IsZero() {
 		c.since = now
 	}

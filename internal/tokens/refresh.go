@@ -38,7 +38,7 @@ type flight struct {
 }
 
 // fly returns the flight of a session, and whether it is the caller's own.
-func (k *Keeper) fly(ctx context.Context, s Session, refused string, again bool) (f *flight, own bool, err error) {
+func (k *Keeper[S]) fly(ctx context.Context, s Session[S], refused string, again bool) (f *flight, own bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if f := k.flights[s.ID]; f != nil {
@@ -56,7 +56,7 @@ func (k *Keeper) fly(ctx context.Context, s Session, refused string, again bool)
 	go func() {
 		defer k.group.done()
 		defer cancel()
-		r := &refresher{Keeper: k, session: s, refused: refused, again: again}
+		r := &refresher[S]{Keeper: k, session: s, refused: refused, again: again}
 		f.err = k.protect("refresh tokens", func() (err error) {
 			f.token, err = r.run(ctx)
 			return err
@@ -70,9 +70,9 @@ func (k *Keeper) fly(ctx context.Context, s Session, refused string, again bool)
 }
 
 // A refresher is one flight's work.
-type refresher struct {
-	*Keeper
-	session Session
+type refresher[S any] struct {
+	*Keeper[S]
+	session Session[S]
 	refused string // an access token that somebody refused
 	again   bool   // to confirm the session: even with tokens that the server has refused, and however often
 	sent    int    // refresh requests so far
@@ -88,7 +88,7 @@ const maxSent = 2
 
 // run returns the token that is in use in the end. One that comes with an error
 // is the old one, which has not expired.
-func (f *refresher) run(ctx context.Context) (Token, error) {
+func (f *refresher[S]) run(ctx context.Context) (Token, error) {
 	var claim string
 	var since time.Time
 	for {
@@ -149,7 +149,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 // apart refreshes in a second of its own, see [wire.Server.Apart]. A token that was
 // refused may be that of other sessions too, which will be here in a moment.
-func (f *refresher) apart(ctx context.Context, raw []byte, r *record) (t Token, err error) {
+func (f *refresher[S]) apart(ctx context.Context, raw []byte, r *record) (t Token, err error) {
 	issued := r.Issued
 	if now := time.Now(); f.refused == r.Access || issued.After(now) { // by another instance's clock
 		issued = now
@@ -167,7 +167,7 @@ func (f *refresher) apart(ctx context.Context, raw []byte, r *record) (t Token, 
 }
 
 // attempt refreshes once.
-func (f *refresher) attempt(ctx context.Context, raw []byte, r *record) (Token, error) {
+func (f *refresher[S]) attempt(ctx context.Context, raw []byte, r *record) (Token, error) {
 	// Up to the claim nothing is used up, so whatever else can fail comes first.
 	m, err := f.Server.Get(ctx)
 	if err == nil {
@@ -203,7 +203,7 @@ func (f *refresher) attempt(ctx context.Context, raw []byte, r *record) (Token, 
 
 // moved says what an error of the store means: where somebody else was faster,
 // nothing is lost.
-func (f *refresher) moved(err error) error {
+func (f *refresher[S]) moved(err error) error {
 	if errors.Is(err, f.Conflict) {
 		return errMoved
 	}
@@ -213,7 +213,7 @@ func (f *refresher) moved(err error) error {
 // failed is what becomes of a refresh that failed for the time being: the server
 // is down, busy, slow or, where it says invalid_client, most likely without its
 // database. The tokens stay, and are tried again later.
-func (f *refresher) failed(ctx context.Context, raw []byte, r *record, why error) error {
+func (f *refresher[S]) failed(ctx context.Context, raw []byte, r *record, why error) error {
 	var w *wire.Error
 	asked := time.Duration(0)
 	if errors.As(why, &w) {
@@ -246,7 +246,7 @@ func jitter(d time.Duration) time.Duration { return d - d/10 + mathrand.N(d/5+1)
 
 // rejected is what becomes of a refresh token that the server refuses. Somebody
 // else may have used it, and saved what it gave; if not, it is of no use any more.
-func (f *refresher) rejected(ctx context.Context, r *record) error {
+func (f *refresher[S]) rejected(ctx context.Context, r *record) error {
 	raw, now, err := f.load(ctx, f.session)
 	switch {
 	case err != nil:
@@ -276,7 +276,7 @@ func (f *refresher) rejected(ctx context.Context, r *record) error {
 }
 
 // succeeded keeps what a refresh gave. Only then it is used.
-func (f *refresher) succeeded(ctx context.Context, raw []byte, r *record, t *wire.Token) (Token, error) {
+func (f *refresher[S]) succeeded(ctx context.Context, raw []byte, r *record, t *wire.Token) (Token, error) {
 	if err := f.Identity.Refreshed(r.Access, t, identity.Identity{Agent: f.session.Agent, Subject: r.Subject}); err != nil {
 		f.withdraw(ctx, t)
 		return Token{}, errors.Join(err, f.end(ctx, f.session, err))
@@ -306,13 +306,13 @@ func (f *refresher) succeeded(ctx context.Context, raw []byte, r *record, t *wir
 }
 
 // withdraw has the server revoke tokens that must not be used.
-func (f *refresher) withdraw(ctx context.Context, t *wire.Token) {
+func (f *refresher[S]) withdraw(ctx context.Context, t *wire.Token) {
 	f.Hooks.Revoked(ctx, f.session, f.revoke(ctx, t.Access, t.Refresh))
 }
 
 // keep puts next in the place of the claim. It tries more than once, as the token
 // that next replaces, used, is of no use any more.
-func (f *refresher) keep(ctx context.Context, claim []byte, next *record, used string) error {
+func (f *refresher[S]) keep(ctx context.Context, claim []byte, next *record, used string) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), saveTimeout)
 	defer cancel()
 	sealed := []byte(f.Box.Seal(next.encode(), f.session.Name))
@@ -343,7 +343,7 @@ func (f *refresher) keep(ctx context.Context, claim []byte, next *record, used s
 // the place is still to be had: somebody took an old claim over, and can have got
 // nothing for a token that was used. Otherwise somebody else's tokens are in it,
 // or these: a save may succeed and say that it has not.
-func (f *refresher) taken(ctx context.Context, used string) (old []byte, err error) {
+func (f *refresher[S]) taken(ctx context.Context, used string) (old []byte, err error) {
 	raw, r, err := f.load(ctx, f.session)
 	if err != nil {
 		return nil, err
@@ -355,7 +355,7 @@ func (f *refresher) taken(ctx context.Context, used string) (old []byte, err err
 }
 
 // lost is what becomes of tokens that could not be saved.
-func (f *refresher) lost(next *record, why error) {
+func (f *refresher[S]) lost(next *record, why error) {
 	ctx, cancel := context.WithTimeout(context.Background(), wire.Timeout)
 	defer cancel()
 	f.Hooks.Failed(ctx, f.session, why)

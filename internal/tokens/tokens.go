@@ -66,12 +66,12 @@ type Store interface {
 }
 
 // A Session is whom tokens are kept for.
-type Session struct {
+type Session[S any] struct {
 	ID      string
 	Agent   string    // the agent's ID at the server
 	Name    string    // what stored values are bound to
 	Expires time.Time // when it ends in any case
-	Of      any       // the session itself, for the hooks
+	Of      S         // the session itself, for the hooks
 }
 
 // A Token is what the site may know of a token: a refresh token is not for it.
@@ -81,28 +81,28 @@ type Token struct {
 }
 
 // Hooks are how the site learns of what happens and has its say. All are required.
-type Hooks struct {
+type Hooks[S any] struct {
 	// Alive reports whether a session has not been ended.
-	Alive func(context.Context, Session) (bool, error)
+	Alive func(context.Context, Session[S]) (bool, error)
 
 	// End ends a session, because the server does not stand by it any more.
-	End func(context.Context, Session, error) error
+	End func(context.Context, Session[S], error) error
 
 	// Failed is called for the first of several refreshes in a row that fail for
 	// the time being, for the first that fails for good (ErrNone), and for each
 	// whose outcome was lost.
-	Failed func(context.Context, Session, error)
+	Failed func(context.Context, Session[S], error)
 
 	// Panicked is told of a panic in the background. It may be nil.
 	Panicked func(step string, value any, stack []byte)
 
 	// Revoked says how it went when the server was asked to revoke tokens.
-	Revoked func(context.Context, Session, error)
+	Revoked func(context.Context, Session[S], error)
 }
 
 // A Keeper keeps tokens. Its exported fields are set before its first use. It is
-// safe for concurrent use.
-type Keeper struct {
+// safe for concurrent use. A nil Keeper has nothing due and nothing to shut down.
+type Keeper[S any] struct {
 	Store              Store
 	NotFound, Conflict error // what the store returns
 	Box                *seal.Box
@@ -110,7 +110,7 @@ type Keeper struct {
 	Identity           *identity.Verifier
 	Every              time.Duration // how often a session is confirmed at the server; never, if not positive
 	Grace              time.Duration // how long a session may stay unconfirmed while the server does not answer; to its end, if zero
-	Hooks              Hooks
+	Hooks              Hooks[S]
 
 	group   group
 	mu      sync.Mutex         // guards what follows
@@ -121,7 +121,7 @@ type Keeper struct {
 }
 
 // Save keeps the tokens of a session that starts.
-func (k *Keeper) Save(ctx context.Context, s Session, t *wire.Token, subject string) error {
+func (k *Keeper[S]) Save(ctx context.Context, s Session[S], t *wire.Token, subject string) error {
 	_, err := k.swap(ctx, s, nil, newRecord(t, subject))
 	return err
 }
@@ -129,7 +129,7 @@ func (k *Keeper) Save(ctx context.Context, s Session, t *wire.Token, subject str
 // Token returns the session's access token, refreshed if it is due. If refused is
 // the access token in use, somebody has refused it, and another is returned, if
 // there can be one.
-func (k *Keeper) Token(ctx context.Context, s Session, refused string) (Token, error) {
+func (k *Keeper[S]) Token(ctx context.Context, s Session[S], refused string) (Token, error) {
 	alive, err := k.Hooks.Alive(ctx, s)
 	if err != nil {
 		return Token{}, err
@@ -154,7 +154,7 @@ func (k *Keeper) Token(ctx context.Context, s Session, refused string) (Token, e
 
 // refresh waits for the refresh of a session's tokens, which goes on when ctx
 // ends. Of many calls at once, one refreshes and all get what it got.
-func (k *Keeper) refresh(ctx context.Context, s Session, refused string, again bool) (Token, error) {
+func (k *Keeper[S]) refresh(ctx context.Context, s Session[S], refused string, again bool) (Token, error) {
 	for {
 		f, own, err := k.fly(ctx, s, refused, again)
 		if err != nil {
@@ -177,7 +177,7 @@ const dropped = "dropped"
 
 // Drop removes the tokens of a session that has ended, and asks the server to
 // revoke them. Without tokens, or where somebody else is doing it, it returns ErrNone.
-func (k *Keeper) Drop(ctx context.Context, s Session) error {
+func (k *Keeper[S]) Drop(ctx context.Context, s Session[S]) error {
 	r, err := k.take(ctx, s)
 	if errors.Is(err, ErrNone) {
 		return err
@@ -196,7 +196,7 @@ func (k *Keeper) Drop(ctx context.Context, s Session) error {
 
 // take returns the tokens that are in the store last: a refresh that is under way
 // cannot put its own in their place any more.
-func (k *Keeper) take(ctx context.Context, s Session) (*record, error) {
+func (k *Keeper[S]) take(ctx context.Context, s Session[S]) (*record, error) {
 	for {
 		raw, r, err := k.load(ctx, s)
 		if err != nil {
@@ -213,7 +213,7 @@ func (k *Keeper) take(ctx context.Context, s Session) (*record, error) {
 }
 
 // revoke has the server revoke tokens, refresh token first: both die with it.
-func (k *Keeper) revoke(ctx context.Context, access, refresh string) error {
+func (k *Keeper[S]) revoke(ctx context.Context, access, refresh string) error {
 	if refresh != "" {
 		return k.Server.Revoke(ctx, refresh, "refresh_token")
 	}
@@ -222,7 +222,7 @@ func (k *Keeper) revoke(ctx context.Context, access, refresh string) error {
 
 // Release is Drop in the background, with its outcome for the hook. Where too
 // much is under way it does nothing.
-func (k *Keeper) Release(s Session) {
+func (k *Keeper[S]) Release(s Session[S]) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.background(func() {
@@ -233,7 +233,7 @@ func (k *Keeper) Release(s Session) {
 }
 
 // background has f run, if there is room. The lock is held.
-func (k *Keeper) background(f func()) bool {
+func (k *Keeper[S]) background(f func()) bool {
 	if k.running >= maxRunning || !k.group.start() {
 		return false
 	}
@@ -251,7 +251,7 @@ func (k *Keeper) background(f func()) bool {
 }
 
 // protect calls f, and turns a panic into an error.
-func (k *Keeper) protect(step string, f func() error) error {
+func (k *Keeper[S]) protect(step string, f func() error) error {
 	err := panics.Catch(f)
 	caught, panicked := err.(*panics.Error)
 	if !panicked {
@@ -267,14 +267,14 @@ func (k *Keeper) protect(step string, f func() error) error {
 // has another chance with the session's next request.
 const maxRunning = 32
 
-func (k *Keeper) release(ctx context.Context, s Session) {
+func (k *Keeper[S]) release(ctx context.Context, s Session[S]) {
 	if err := k.Drop(ctx, s); !errors.Is(err, ErrNone) {
 		k.Hooks.Revoked(ctx, s, err)
 	}
 }
 
 // end ends a session whose tokens are of no use any more.
-func (k *Keeper) end(ctx context.Context, s Session, why error) error {
+func (k *Keeper[S]) end(ctx context.Context, s Session[S], why error) error {
 	if err := k.Hooks.End(ctx, s, why); err != nil {
 		return err
 	}
@@ -284,7 +284,10 @@ func (k *Keeper) end(ctx context.Context, s Session, why error) error {
 
 // Shutdown starts nothing any more, and waits for what is under way: a refresh
 // that is cut off costs the session its tokens.
-func (k *Keeper) Shutdown(ctx context.Context) error {
+func (k *Keeper[S]) Shutdown(ctx context.Context) error {
+	if k == nil {
+		return nil
+	}
 	k.mu.Lock()
 	for _, c := range k.checks {
 		c.stop()
@@ -297,7 +300,7 @@ func (k *Keeper) Shutdown(ctx context.Context) error {
 }
 
 // load returns what is kept of a session, as it is in the store and as a record.
-func (k *Keeper) load(ctx context.Context, s Session) (raw []byte, r *record, err error) {
+func (k *Keeper[S]) load(ctx context.Context, s Session[S]) (raw []byte, r *record, err error) {
 	raw, err = k.Store.LoadTokens(ctx, s.ID)
 	if errors.Is(err, k.NotFound) {
 		return nil, nil, ErrNone
@@ -322,7 +325,7 @@ func (k *Keeper) load(ctx context.Context, s Session) (raw []byte, r *record, er
 }
 
 // swap puts r in the place of old and returns it as it is in the store.
-func (k *Keeper) swap(ctx context.Context, s Session, old []byte, r *record) ([]byte, error) {
+func (k *Keeper[S]) swap(ctx context.Context, s Session[S], old []byte, r *record) ([]byte, error) {
 	sealed := []byte(k.Box.Seal(r.encode(), s.Name))
 	return sealed, k.Store.SaveTokens(ctx, s.ID, old, sealed, s.Expires.Add(afterlife))
 }

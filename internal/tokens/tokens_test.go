@@ -108,14 +108,14 @@ func TestPanics_REF_12(t *testing.T) {
 		var panics, loads atomic.Int32
 		loads.Store(1)
 		due := newRecord(&wire.Token{Access: "a", Refresh: "r", Expires: time.Now()}, "")
-		k := &Keeper{
+		k := &Keeper[struct{}]{
 			Store: panickyStore{value: []byte(box.Seal(due.encode(), "name")), loads: &loads}, NotFound: errNone, Conflict: errNone, Box: box, Every: time.Minute,
-			Hooks: Hooks{
-				Alive:    func(context.Context, Session) (bool, error) { return true, nil },
+			Hooks: Hooks[struct{}]{
+				Alive:    func(context.Context, Session[struct{}]) (bool, error) { return true, nil },
 				Panicked: func(string, any, []byte) { panics.Add(1) },
 			},
 		}
-		s := Session{ID: "s", Name: "name", Expires: time.Now().Add(time.Hour)}
+		s := Session[struct{}]{ID: "s", Name: "name", Expires: time.Now().Add(time.Hour)}
 		if token, err := k.Token(t.Context(), s, ""); !errors.Is(err, ErrPanic) || token.Access != "" {
 			t.Errorf("in a refresh: %q, %v", token.Access, err)
 		}
@@ -165,11 +165,15 @@ func (noStore) DeleteTokens(context.Context, string) error                      
 func TestOneLook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		looks := 0
-		k := &Keeper{Store: noStore{}, NotFound: errNone, Every: time.Minute, Hooks: Hooks{
-			Alive: func(context.Context, Session) (bool, error) { looks++; time.Sleep(time.Second); return true, nil },
+		k := &Keeper[struct{}]{Store: noStore{}, NotFound: errNone, Every: time.Minute, Hooks: Hooks[struct{}]{
+			Alive: func(context.Context, Session[struct{}]) (bool, error) {
+				looks++
+				time.Sleep(time.Second)
+				return true, nil
+			},
 		}}
 		for range 5 {
-			k.Check(Session{ID: "s", Expires: time.Now().Add(time.Hour)})
+			k.Check(Session[struct{}]{ID: "s", Expires: time.Now().Add(time.Hour)})
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
@@ -183,15 +187,15 @@ func TestOneLook(t *testing.T) {
 // do not come any more, and is never more than so much.
 func TestChecksAreBounded_REL_5(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := &Keeper{
+		k := &Keeper[struct{}]{
 			Store: noStore{}, NotFound: errNone, Every: 15 * time.Minute,
-			Hooks: Hooks{Alive: func(context.Context, Session) (bool, error) { return true, nil }},
+			Hooks: Hooks[struct{}]{Alive: func(context.Context, Session[struct{}]) (bool, error) { return true, nil }},
 		}
 		started := time.Now()
 		time.Sleep(time.Hour)
 		visit := func(from, n int) {
 			for i := from; i < from+n; i++ {
-				s := Session{ID: fmt.Sprint(i), Expires: time.Now().Add(time.Hour)}
+				s := Session[struct{}]{ID: fmt.Sprint(i), Expires: time.Now().Add(time.Hour)}
 				if k.Due(s.ID, started) {
 					k.Check(s)
 				}

@@ -13,6 +13,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/authagent-go/authagent/internal/browser"
 	"github.com/authagent-go/authagent/internal/punycode"
 	"github.com/authagent-go/authagent/internal/strictjson"
 )
@@ -261,15 +262,16 @@ func (s *Source) checkEndpoint(endpoint string) error {
 // Origin returns the origin of an http or https URL in the form in which origins
 // are compared: scheme, host in lower case, and the port where it is not the
 // scheme's own (RFC 6454 section 4).
-func Origin(u *url.URL) string {
-	scheme, host, port := strings.ToLower(u.Scheme), strings.ToLower(u.Hostname()), u.Port()
-	if strings.Contains(host, ":") { // IPv6
-		host = "[" + host + "]"
+func Origin(u *url.URL) string { return browser.Origin(u) }
+
+// Origins returns those of all addresses that have one.
+func Origins(addresses ...string) (origins []string) {
+	for _, address := range addresses {
+		if u, err := url.Parse(address); err == nil && u.Host != "" {
+			origins = append(origins, Origin(u))
+		}
 	}
-	if port == "" || scheme == "https" && port == "443" || scheme == "http" && port == "80" {
-		return scheme + "://" + host
-	}
-	return scheme + "://" + host + ":" + port
+	return origins
 }
 
 // CheckURL parses an absolute https URL of the settings, without user name and

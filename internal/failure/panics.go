@@ -1,0 +1,40 @@
+package failure
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+
+	"github.com/authagent-go/authagent/internal/panics"
+)
+
+// Panics turns panics of the site's code into errors: a doubt about who is signed in
+// must never let a request through, and an agent is to be told.
+type Panics struct{ Logger *slog.Logger }
+
+// Protect calls f, which calls code of the site.
+func (p Panics) Protect(step string, f func() error) error {
+	err := panics.Catch(f)
+	if caught, panicked := err.(*panics.Error); panicked {
+		p.Log(step, caught.Value, caught.Stack)
+		return OfSite(step, errors.New("panic"))
+	}
+	return err
+}
+
+// Recover, deferred, turns a panic into an error. http.ErrAbortHandler is no exception:
+// some of this is called from goroutines, where that panic ends the process like any
+// other.
+func (p Panics) Recover(step string, err *error) {
+	if value := recover(); value != nil {
+		p.Log(step, value, debug.Stack())
+		*err = OfSite(step, errors.New("panic"))
+	}
+}
+
+// Log logs what code of the site panicked with: its type, as the value may hold a
+// secret.
+func (p Panics) Log(step string, value any, stack []byte) {
+	p.Logger.Error("authagent: panic", "step", step, "panic", fmt.Sprintf("%T", value), "stack", string(stack))
+}

@@ -1,0 +1,151 @@
+package limit
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/internal/failure"
+	"github.com/authagent-go/authagent/problem"
+)
+
+// A Rate is how often something may happen: N times in each Per, and as many at once.
+// Without a Per it is a minute; without a positive N nothing is limited.
+type Rate struct {
+	N   int
+	Per time.Duration
+}
+
+// Or returns the rate, with n in the place of a zero N.
+func (r Rate) Or(n int) Rate {
+	if r.N == 0 {
+		r.N = n
+	}
+	return r
+}
+
+// Good reports whether it is a number of times in a period.
+func (r Rate) Good() bool { return r.Per >= 0 && (r.Per == 0 || r.N != 0) }
+
+func (r Rate) limiter() *Limiter {
+	if r.Per == 0 {
+		r.Per = time.Minute
+	}
+	return New(r.N, r.Per)
+}
+
+// Rates are the limits of a relying party.
+type Rates struct {
+	Logins, Callbacks, Agent, Owner Rate
+	Actions                         map[string]Rate
+}
+
+// A Set counts what Rates bound. Its errors are for who exceeds one.
+type Set struct {
+	logins, callbacks, agent, owner *Limiter
+	actions, filings                map[string]*Limiter
+}
+
+// NewSet returns a Set that has counted nothing.
+func NewSet(r Rates) Set {
+	made := Set{
+		logins: r.Logins.limiter(), callbacks: r.Callbacks.limiter(), agent: r.Agent.limiter(), owner: r.Owner.limiter(),
+		actions: make(map[string]*Limiter, len(r.Actions)), filings: make(map[string]*Limiter, len(r.Actions)),
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.Actions)) {
+		made.actions[name], made.filings[name] = r.Actions[name].limiter(), r.Actions[name].limiter()
+	}
+	return made
+}
+
+// Login counts the start of a login from a client address.
+func (s *Set) Login(address string) error { return byAddress("start login", s.logins, address) }
+
+// Callback counts the end of one.
+func (s *Set) Callback(address string) error { return byAddress("finish login", s.callbacks, address) }
+
+func byAddress(step string, l *Limiter, address string) error {
+	if key := AddressKey(address); key != "" {
+		return limited(step, l.Allow(key))
+	}
+	return nil
+}
+
+// Request counts a request of an agent and of its owner, if it has one. One that exceeds its own limit does not
+// use up its owner's.
+func (s *Set) Request(agent audit.Agent, owner string) error {
+	if s.agent != nil {
+		if err := limited("count agent's requests", s.agent.Allow(keyOf(agent))); err != nil {
+			return err
+		}
+	}
+	if owner == "" {
+		return nil
+	}
+	return limited("count owner's requests", s.owner.Allow(owner))
+}
+
+// Action counts an action of this name. It is its owner's, and the agent's own if it
+// has none.
+func (s *Set) Action(name string, agent audit.Agent, owner string) error {
+	limiter := s.actions[name]
+	if limiter == nil {
+		return nil
+	}
+	if owner == "" {
+		owner = keyOf(agent)
+	}
+	return limited("count actions", limiter.Allow(owner))
+}
+
+func keyOf(a audit.Agent) string { return "agent:" + a.Issuer + " " + a.ID }
+
+// A Budget counts what comes of one request that needs approval: that it is put
+// before its owner, or performed. That an agent asks again how it stands is neither.
+type Budget struct {
+	owner            string
+	filings, actions *Limiter
+	performing       bool
+}
+
+// Budget returns the one of an owner for an action of this name.
+func (s *Set) Budget(name, owner string) *Budget {
+	return &Budget{owner: owner, filings: s.filings[name], actions: s.actions[name]}
+}
+
+// File counts a request that is put before its owner.
+func (b *Budget) File() error {
+	return limited("count requests for approval", b.filings.Allow(b.owner))
+}
+
+// Perform counts an action that is about to be performed, once.
+func (b *Budget) Perform() error {
+	if b.performing {
+		return nil
+	}
+	err := limited("count actions", b.actions.Allow(b.owner))
+	b.performing = err == nil
+	return err
+}
+
+// Settle counts an action of which nobody has said that it is performed, and does not
+// count one that was refused with err in the end.
+func (b *Budget) Settle(err error) error {
+	if err == nil {
+		return b.Perform()
+	}
+	if b.performing {
+		b.actions.Return(b.owner)
+	}
+	return err
+}
+
+func limited(step string, wait time.Duration) error {
+	if wait == 0 {
+		return nil
+	}
+	e := failure.New(problem.Limited, step, "the limit is reached")
+	e.RetryAfter = wait
+	return e
+}

@@ -1,0 +1,127 @@
+// Package marks ends sessions before their time. A session notes the marks that it
+// begins under: of the site, of the agent and of the user. It has ended as soon as one of
+// them is another, or there is one of its own. So no clock is asked.
+package marks
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/internal/memory"
+)
+
+// Store is authagent.RevocationStore.
+type Store interface {
+	Revoke(ctx context.Context, key, mark string, until time.Time) error
+	Marks(ctx context.Context, keys []string) ([]string, error)
+}
+
+// A Register knows which sessions were ended. Its fields are set before its first use.
+type Register struct {
+	Store    Store
+	Lifetime time.Duration // of sessions, and three times how far clocks may be apart
+}
+
+// The keys of marks.
+const (
+	Site = "all"
+
+	// anyUser is a key whose mark changes just before that of any user does. It tells a
+	// sign-in, which knows its user late, that somebody's sessions were ended meanwhile.
+	anyUser = "users"
+)
+
+// Session returns the key of one session.
+func Session(id string) string { return "session:" + id }
+
+// Agent returns the key of all sessions of an agent.
+func Agent(a audit.Agent) string { return "agent:" + a.Issuer + " " + a.ID }
+
+func user(id string) string { return "user:" + id }
+
+// End ends the sessions of a key that have begun.
+func (m *Register) End(ctx context.Context, key string) error {
+	// Until the last of them is over by every clock: that of the instance that
+	// started it, and that of the one which cleans up. The third is for the call.
+	if err := m.Store.Revoke(ctx, key, rand.Text(), time.Now().Add(m.Lifetime)); err != nil {
+		return fmt.Errorf("authagent: record that sessions have ended: %w", err)
+	}
+	return nil
+}
+
+// EndUser ends the sessions of a user that have begun.
+func (m *Register) EndUser(ctx context.Context, userID string) error {
+	if err := m.End(ctx, anyUser); err != nil {
+		return err
+	}
+	return m.End(ctx, user(userID))
+}
+
+// Under are the marks that a session begins under; each empty where there was none.
+type Under struct{ Site, Agent, User string }
+
+// Begin calls signIn, which says for whom an agent acts, and returns the marks that the
+// session begins under. Those of the site and the agent are read before. So is the one of
+// all users; where it has changed since, the user's sessions may have been ended after
+// signIn had looked at the account, and the session gets no mark of the user's that holds.
+func (m *Register) Begin(ctx context.Context, agent audit.Agent, signIn func() (userID string, err error)) (Under, error) {
+	before, err := m.marks(ctx, Site, Agent(agent), anyUser)
+	if err != nil {
+		return Under{}, err
+	}
+	userID, err := signIn()
+	if err != nil {
+		return Under{}, err
+	}
+	under := Under{Site: before[0], Agent: before[1]}
+	if userID != "" {
+		after, err := m.marks(ctx, anyUser, user(userID))
+		if err != nil {
+			return Under{}, err
+		}
+		if after[0] == before[2] {
+			under.User = after[1]
+		}
+	}
+	return under, nil
+}
+
+// HasEnded reports whether a session was ended before its time.
+func (m *Register) HasEnded(ctx context.Context, id string, agent audit.Agent, userID string, under Under) (bool, error) {
+	if m.empty() {
+		return false, nil
+	}
+	keys := append(make([]string, 0, 4), Session(id), Agent(agent), Site)
+	if userID != "" {
+		keys = append(keys, user(userID))
+	}
+	had := [...]string{"", under.Agent, under.Site, under.User}
+	marks, err := m.marks(ctx, keys...)
+	for i, mark := range marks {
+		if mark != "" && mark != had[i] {
+			return true, nil
+		}
+	}
+	return false, err
+}
+
+// marks returns those of keys.
+func (m *Register) marks(ctx context.Context, keys ...string) ([]string, error) {
+	if m.empty() {
+		return make([]string, len(keys)), nil
+	}
+	marks, err := m.Store.Marks(ctx, keys)
+	if err == nil && len(marks) != len(keys) {
+		err = fmt.Errorf("the revocation store gave %d marks for %d keys", len(marks), len(keys))
+	}
+	return marks, err
+}
+
+// empty reports that nothing was ended, where that can be told without a look.
+func (m *Register) empty() bool {
+	inMemory, ok := m.Store.(*memory.Revocations)
+	return ok && inMemory.Empty()
+}

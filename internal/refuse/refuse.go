@@ -1,0 +1,302 @@
+// Package refuse answers the requests that a site does not serve: it sends browsers to
+// where one signs in, and says to all others why they were refused.
+package refuse
+
+import (
+	"cmp"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/internal/answer"
+	"github.com/authagent-go/authagent/internal/browser"
+	"github.com/authagent-go/authagent/internal/failure"
+	"github.com/authagent-go/authagent/internal/reasons"
+	"github.com/authagent-go/authagent/internal/returnpath"
+	"github.com/authagent-go/authagent/internal/signpost"
+	"github.com/authagent-go/authagent/problem"
+)
+
+// A Refuser answers the requests of one site that are refused. Make one with
+// New.
+type Refuser struct {
+	Site
+	challenge string          // the signpost's
+	links     []string        // the signpost's
+	nobody    answer.Prepared // that no agent is signed in
+}
+
+// A Site is what answers depend on.
+type Site struct {
+	Signpost *signpost.Site
+	Pages    *answer.Pages
+	Logger   *slog.Logger
+	Callback string // the path of CallbackHandler
+	SignIn   string // the path of the site's own sign-in page; empty for none
+	ReturnTo string // where to land by default
+
+	// Own answers in place of what follows, and reports whether it has. It may be nil.
+	Own func(http.ResponseWriter, *http.Request, *problem.Error) (answered bool)
+
+	// Page returns what a page's template is executed with.
+	Page func(Refusal) any
+}
+
+// A Refusal is what a page says of a request that was refused.
+type Refusal struct {
+	*failure.Failure
+	Home    string        // the path of the way back
+	Button  template.HTML // signs in; empty where that is not what to do next
+	SignIn  string        // the path of the site's own sign-in page, if that is what to do next
+	SignOut string        // the path to POST to, if an agent is to be signed out
+}
+
+// A Visitor is whose request is refused.
+type Visitor struct {
+	Human   bool        // a person is recognised
+	IsAgent func() bool // an agent is, or was, signed in in this browser
+}
+
+// New returns the Refuser of a site. nobody is why a request is refused that
+// comes without a session.
+func New(s Site, nobody *problem.Error) *Refuser {
+	a := &Refuser{Site: s, challenge: s.Signpost.Challenge(), links: s.Signpost.Links()}
+	a.nobody = answer.Prepare(a.problem(&failure.Failure{Cause: nobody}, true))
+	return a
+}
+
+// Nobody gives the answer that was prepared, if the request is one of a program that
+// has not signed in. Each agent begins as one, and so does whoever floods the site.
+// It is what Refuse would write, but for the request's ID.
+func (a *Refuser) Nobody(w http.ResponseWriter, r *http.Request) (answered bool) {
+	if a.Own != nil || wantsPage(r) {
+		return false
+	}
+	a.demandSignIn(w.Header())
+	a.nobody.Write(w, failure.NewRequestID())
+	return true
+}
+
+// Lead sends a browser that shows a page, and in which nobody is signed in, to where one
+// signs in, if that is what to do next. human says that a person is recognised.
+func (a *Refuser) Lead(w http.ResponseWriter, r *http.Request, f *failure.Failure, human bool) (led bool) {
+	target := a.signInPage(r, f, human)
+	if target == "" || !isPageLoad(r) {
+		return false
+	}
+	answer.Redirect(w, target)
+	return true
+}
+
+// Refuse says why a request was refused: in a page for a browser, or in a problem for a
+// program.
+func (a *Refuser) Refuse(w http.ResponseWriter, r *http.Request, f *failure.Failure, v Visitor) {
+	h := w.Header()
+	answer.AddVary(h, "Accept")
+	if f.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int((f.RetryAfter+time.Second-1)/time.Second)))
+	}
+	if f.Location != "" {
+		h.Set("Location", f.Location)
+	}
+	switch status := f.Status(); {
+	case f.Reason == problem.HumanRequired: // RFC 9110 section 15.5.2 demands a challenge, and no agent is to try
+		h.Set("WWW-Authenticate", "Human")
+	case status == http.StatusUnauthorized:
+		a.demandSignIn(h)
+	case status == http.StatusForbidden:
+		h["Link"] = append(h["Link"], a.links...)
+	}
+	mayTell := !v.Human || f.Reason == reasons.AgentRequired // others who are signed in as a human are not to sign in as an agent
+	said := a.problem(f, mayTell)
+	switch {
+	case a.Own != nil && a.Own(w, r, f.Cause):
+	case wantsPage(r):
+		a.Show(w, answer.Refused, f.Status(), a.Page(a.refusal(r, f, v, said.SignIn != "")))
+	default:
+		answer.WriteProblem(w, said)
+	}
+}
+
+func (a *Refuser) refusal(r *http.Request, f *failure.Failure, v Visitor, mayStart bool) Refusal {
+	p := Refusal{Failure: f, Home: cmp.Or(f.Back, browser.Back(r), a.ReturnTo)}
+	if mayStart {
+		p.Button = a.Signpost.OwnButton(a.returnFrom(r, f))
+	}
+	if a.SignIn != "" {
+		p.SignIn = a.signInPage(r, f, v.Human)
+	}
+	if f.Reason == problem.AgentForbidden && v.IsAgent() {
+		p.SignOut = a.Signpost.LogoutPath + "?return_to=" + url.QueryEscape(a.backFrom(r, f))
+	}
+	return p
+}
+
+// Show answers with a page. A mistake in the site's template is for its log.
+func (a *Refuser) Show(w http.ResponseWriter, name string, status int, page any) {
+	if err := a.Pages.Write(w, name, status, page); err != nil {
+		a.Logger.Error("authagent: page failed", "page", name, "error", err)
+	}
+}
+
+// Tell shows a page to a browser. A program gets what is said there as JSON.
+func (a *Refuser) Tell(w http.ResponseWriter, r *http.Request, name string, page, said any) error {
+	answer.AddVary(w.Header(), "Accept", "Cookie")
+	if wantsPage(r) {
+		a.Show(w, name, http.StatusOK, page)
+		return nil
+	}
+	return answer.WriteJSON(w, said)
+}
+
+// A Standing tells a program who is signed in.
+type Standing struct {
+	Account  string       `json:"account,omitempty"` // what the site calls the account that the agent acts in
+	Agent    *audit.Agent `json:"agent,omitempty"`   // nil where none is signed in
+	SignIn   string       `json:"sign_in"`           // where to sign in
+	SignedIn bool         `json:"signed_in"`
+	UserID   string       `json:"user_id,omitempty"`
+}
+
+// problem is what a program is told. With mayTell it says where to sign in.
+func (a *Refuser) problem(f *failure.Failure, mayTell bool) answer.Problem {
+	row := reasons.Of(string(f.Reason))
+	p := answer.Problem{
+		Status: row.Status, Title: row.Title, Detail: row.Detail, Code: row.Code, RequestID: f.RequestID,
+		Retry: f.RetryAfter > 0, Action: f.Action, Approval: f.Location, Field: f.Field,
+	}
+	if f.Reason == problem.ReadOnly {
+		p.Allowed = signpost.ReadMethods()
+	}
+	if !mayTell {
+		return p
+	}
+	p.Type = a.Signpost.ProblemType(row.Code)
+	if f.Reason == problem.HumanRequired {
+		return p
+	}
+	if p.Status == http.StatusUnauthorized {
+		p.Issuer = a.Signpost.Issuer
+	}
+	if p.Status == http.StatusUnauthorized || row.Has(reasons.Again) {
+		p.SignIn = a.Signpost.LoginURL()
+		if a.Signpost.POST {
+			p.SignInMethod = http.MethodPost
+		}
+	}
+	return p
+}
+
+// demandSignIn sets the challenge that RFC 9110 section 15.5.2 demands of status
+// 401, and where to sign in.
+func (a *Refuser) demandSignIn(h http.Header) {
+	answer.AddVary(h, "Accept")
+	h["Www-Authenticate"] = []string{a.challenge}
+	h["Link"] = append(h["Link"], a.links...)
+}
+
+// signInPage returns where a stranger signs in, and comes back from: the site's own
+// page if there is one, else LoginHandler for an agent. It is empty for whoever is
+// signed in already, and on the site's page itself.
+func (a *Refuser) signInPage(r *http.Request, f *failure.Failure, human bool) string {
+	if human || f.Stay || f.Reason != problem.NoSession && f.Reason != problem.HumanRequired {
+		return ""
+	}
+	switch {
+	case a.SignIn != "" && browser.Path(r) == a.SignIn:
+		return ""
+	case a.SignIn != "":
+		return a.SignIn + "?return_to=" + url.QueryEscape(a.backFrom(r, f))
+	case f.Reason == problem.HumanRequired || a.Signpost.POST:
+		return ""
+	}
+	if back := a.returnFrom(r, f); back != "" {
+		return a.Signpost.LoginPath + "?return_to=" + url.QueryEscape(back)
+	}
+	return a.Signpost.LoginPath
+}
+
+// backFrom is where to land after what a refusal leads to: on the page that was
+// refused, if it can be shown by a GET.
+func (a *Refuser) backFrom(r *http.Request, f *failure.Failure) string {
+	if r.Method == http.MethodGet {
+		return a.ReturnPath(browser.Target(r))
+	}
+	return cmp.Or(f.Back, browser.Back(r), a.ReturnTo)
+}
+
+// returnFrom is where to land after signing in from the page that a refusal is
+// answered with: where the agent wanted to be, if it can be there by a GET.
+func (a *Refuser) returnFrom(r *http.Request, f *failure.Failure) string {
+	if f.Reason != problem.NoSession && f.Reason != reasons.AgentRequired || r.Method != http.MethodGet {
+		return ""
+	}
+	if back := a.ReturnPath(browser.Target(r)); back != a.ReturnTo {
+		return back
+	}
+	return ""
+}
+
+// ReturnPath returns target if it is a path on this site to land on, and the
+// default if it is not.
+func (s *Site) ReturnPath(target string) string {
+	if target == "" || target == s.ReturnTo || returnpath.Check(target, s.Signpost.LoginPath, s.Signpost.LogoutPath, s.Callback, s.SignIn) != nil {
+		return s.ReturnTo
+	}
+	return target
+}
+
+// Allow refuses a request whose method is none of these.
+func Allow(w http.ResponseWriter, r *http.Request, methods ...string) error {
+	if answer.Allow(w, r, methods...) {
+		return nil
+	}
+	return failure.New(reasons.MethodNotAllowed, "check method", "%s is not allowed", answer.Token(r.Method))
+}
+
+// AllowOpened is Allow for what nobody but an agent or a person may open: it refuses a
+// prefetch, and what is for something embedded in a page, unless ownScript says that a
+// script of the site's own has sent it.
+func AllowOpened(w http.ResponseWriter, r *http.Request, step string, ownScript bool, methods ...string) error {
+	if err := Allow(w, r, methods...); err != nil {
+		return err
+	}
+	if browser.Prefetched(r) || browser.Embedded(r) && !ownScript {
+		return failure.New(reasons.NotNavigation, step, "the request is a prefetch or for something embedded")
+	}
+	return nil
+}
+
+// isPageLoad reports whether a browser is showing a page, which it can show a
+// sign-in page instead of.
+func isPageLoad(r *http.Request) bool {
+	if r.Method != http.MethodGet || len(r.Header["Upgrade"]) > 0 || !wantsPage(r) {
+		return false
+	}
+	switch r.Header.Get("Sec-Fetch-Mode") {
+	case "", "navigate":
+		return true
+	case "same-origin": // what Firefox makes of a page that a service worker passes on
+		return !browser.Embedded(r)
+	}
+	return false
+}
+
+// wantsPage reports whether the client is a browser that wants HTML. A program
+// that says nothing gets JSON.
+func wantsPage(r *http.Request) bool { return answer.WantsHTML(r.Header["Accept"]) }
+
+// KeepPrivate says that what an agent sees is nobody else's, in no cache.
+func KeepPrivate(h http.Header) {
+	values := [...]string{"no-store", "Cookie", ""} // in one place, with room for another Vary
+	h["Cache-Control"] = values[0:1:1]
+	if len(h["Vary"]) == 0 {
+		h["Vary"] = values[1:2:3]
+		return
+	}
+	answer.AddVary(h, "Cookie")
+}

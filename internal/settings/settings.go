@@ -1,0 +1,251 @@
+// Package settings checks the values of a site's settings, and says of each that will
+// not do what is wrong with it.
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/authagent-go/authagent/internal/limit"
+	"github.com/authagent-go/authagent/internal/returnpath"
+	"github.com/authagent-go/authagent/internal/wire"
+	"github.com/authagent-go/authagent/internal/wiring"
+)
+
+// Problems are what is wrong with the settings, in the order in which it was found.
+type Problems struct{ all []error }
+
+// Add says what is wrong with a setting.
+func (p *Problems) Add(setting, format string, args ...any) {
+	p.all = append(p.all, fmt.Errorf("authagent: %s: "+format, append([]any{setting}, args...)...))
+}
+
+// Err returns all problems in one error, or nil.
+func (p *Problems) Err() error { return errors.Join(p.all...) }
+
+// Development reports whether a redirect URL says that the site is being developed.
+func Development(redirectURL string) bool {
+	u, err := wire.CheckURL(redirectURL, true)
+	return err == nil && u.Scheme == "http"
+}
+
+// Required checks a setting without which nothing works.
+func (p *Problems) Required(setting, value string) {
+	if value == "" {
+		p.Add(setting, "is required")
+	}
+}
+
+// Secret checks a secret for which a function may stand.
+func (p *Problems) Secret(setting, secret, funcSetting string, hasFunc bool) {
+	switch {
+	case secret == "" && !hasFunc:
+		p.Add(setting, "is required")
+	case secret != "" && hasFunc:
+		p.Add(setting+", "+funcSetting, "only one of them can be set")
+	}
+}
+
+// Issuer checks an issuer identifier. dev allows http on a loopback host.
+func (p *Problems) Issuer(setting, issuer string, dev bool) {
+	if u, err := wire.CheckURL(issuer, dev); issuer == "" {
+		p.Add(setting, "is required: the URL of your Auth Agent server")
+	} else if err != nil {
+		p.Add(setting, "%v", err)
+	} else if u.RawQuery != "" || u.ForceQuery {
+		p.Add(setting, "must not have a query")
+	}
+}
+
+// RedirectURL checks the URL of the callback and returns it, or nil if it is none.
+func (p *Problems) RedirectURL(setting, address string) *url.URL {
+	parsed, err := wire.CheckURL(address, true)
+	switch {
+	case address == "":
+		p.Add(setting, "is required")
+	case err != nil:
+		p.Add(setting, "%v", err)
+	case strings.Contains(address, "?"):
+		p.Add(setting, "must not have a query (the server appends ?code=)")
+	case parsed.Path == "" || parsed.Path == "/":
+		p.Add(setting, "must have the path of CallbackHandler")
+	}
+	if err != nil {
+		return nil
+	}
+	return parsed
+}
+
+// Keys checks the keys that encrypt cookies.
+func (p *Problems) Keys(setting string, keys [][]byte) {
+	if len(keys) == 0 {
+		p.Add(setting, "is required: at least one key of 32 random bytes")
+	}
+	for i, key := range keys {
+		switch {
+		case len(key) < minKey:
+			p.Add(setting, "key %d has %d bytes, at least %d are needed", i, len(key), minKey)
+		case slices.Min(key) == slices.Max(key):
+			p.Add(setting, "key %d is one byte repeated, not random", i)
+		}
+	}
+}
+
+// minKey is how many bytes a key has at least.
+const minKey = 32
+
+// Key checks a key that may be missing.
+func (p *Problems) Key(setting string, key []byte) {
+	if len(key) > 0 && len(key) < minKey {
+		p.Add(setting, "has %d bytes, at least %d are needed", len(key), minKey)
+	}
+}
+
+// Paths are where handlers and pages of the site are.
+type Paths struct {
+	Login, Logout, Callback, Discovery string
+	SignIn                             string // the site's own page
+	ReturnTo                           string // where to land
+}
+
+// Beside returns own, or where it is empty the path beside the one of redirectURL that
+// ends in name. It is empty where redirectURL is no URL.
+func Beside(redirectURL, own, name string) string {
+	u, err := url.Parse(redirectURL)
+	if own != "" || err != nil {
+		return own
+	}
+	return path.Join("/", path.Dir(u.Path), name)
+}
+
+// Pages checks where people and agents are sent.
+func (p *Problems) Pages(paths Paths) {
+	if paths.SignIn != "" {
+		p.path("SignInPath", paths.SignIn, paths.Login, paths.Logout, paths.Callback)
+	}
+	if err := returnpath.Check(paths.ReturnTo, paths.Login, paths.Logout, paths.Callback, paths.SignIn); err != nil {
+		p.Add("ReturnTo", "%v", err)
+	}
+}
+
+// Handlers checks where the handlers are mounted.
+func (p *Problems) Handlers(paths Paths) {
+	for _, own := range [...]struct{ setting, path string }{{"Paths.Login", paths.Login}, {"Paths.Logout", paths.Logout}} {
+		if err := returnpath.Check(own.path); err != nil {
+			p.Add(own.setting, "%v", err)
+		} else if own.path == paths.Callback {
+			p.Add(own.setting, "is the path of RedirectURL")
+		}
+	}
+	if paths.Login == paths.Logout {
+		p.Add("Paths.Logout", "is Paths.Login")
+	}
+	if paths.Discovery != "" {
+		p.path("Paths.Discovery", paths.Discovery, paths.Login, paths.Logout, paths.Callback)
+	}
+}
+
+// path checks a path that is none of the others.
+func (p *Problems) path(setting, own string, others ...string) {
+	if err := returnpath.Check(own, others...); err != nil {
+		p.Add(setting, "%v", err)
+	} else if strings.ContainsAny(own, "?#") {
+		p.Add(setting, "must be a path alone")
+	}
+}
+
+// PathOrURL checks an address that is on this site, or an https URL.
+func (p *Problems) PathOrURL(setting, address string, dev bool) {
+	if address == "" || returnpath.Check(address) == nil {
+		return
+	}
+	if _, err := wire.CheckURL(address, dev); err != nil {
+		p.Add(setting, "is neither a path on this site nor an https URL: it %w", err)
+	}
+}
+
+// Scopes checks that each is a scope (RFC 6749 section 3.3).
+func (p *Problems) Scopes(setting string, scopes []string) {
+	for _, scope := range scopes {
+		if scope == "" || strings.ContainsAny(scope, " \t\r\n\"\\") {
+			p.Add(setting, "%q is not a scope", scope)
+		}
+	}
+}
+
+// Endpoints checks those that are pinned.
+func (p *Problems) Endpoints(setting string, pins wire.Metadata, dev bool) {
+	for _, e := range [...]struct{ name, url string }{
+		{"Authorization", pins.Authorization}, {"Token", pins.Token}, {"UserInfo", pins.UserInfo},
+		{"Introspection", pins.Introspection}, {"Revocation", pins.Revocation}, {"JWKS", pins.JWKS},
+	} {
+		if _, err := wire.CheckURL(e.url, dev); e.url != "" && err != nil {
+			p.Add(setting+"."+e.name, "%v", err)
+		}
+	}
+}
+
+// Origins checks that each is an origin.
+func (p *Problems) Origins(setting string, origins []string, dev bool) {
+	for _, origin := range origins {
+		if u, err := wire.CheckURL(origin, dev); err != nil {
+			p.Add(setting, "%q is not an origin like https://login.example: it %w", origin, err)
+		} else if u.Path != "" || u.RawQuery != "" || u.ForceQuery {
+			p.Add(setting, "%q is not an origin like https://login.example", origin)
+		}
+	}
+}
+
+// Limits checks how often something may happen.
+func (p *Problems) Limits(r limit.Rates) {
+	p.rate("Limits.Logins", r.Logins)
+	p.rate("Limits.Callbacks", r.Callbacks)
+	p.rate("Limits.Agent", r.Agent)
+	p.rate("Limits.Owner", r.Owner)
+	for _, name := range slices.Sorted(maps.Keys(r.Actions)) {
+		if !wiring.IsAction(name) {
+			p.Add("Limits.Actions", "%q is not the name of an action", name)
+		}
+		p.rate("Limits.Actions["+name+"]", r.Actions[name])
+	}
+}
+
+func (p *Problems) rate(setting string, r limit.Rate) {
+	if !r.Good() {
+		p.Add(setting, "has to be a number of times in a period")
+	}
+}
+
+// TokenEndpoint checks the two settings of how that endpoint is spoken to.
+func (p *Problems) TokenEndpoint(encodingSetting, encoding, authSetting, auth string) {
+	if _, ok := Encoding(encoding); !ok {
+		p.Add(encodingSetting, "is neither application/json nor application/x-www-form-urlencoded")
+	}
+	switch auth, ok := Auth(auth); {
+	case !ok:
+		p.Add(authSetting, "is neither client_secret_post nor client_secret_basic")
+	case auth == wire.AuthBasic && encoding == "application/json":
+		p.Add(authSetting, "is client_secret_basic, which no server reads beside bodies of application/json")
+	}
+}
+
+// Encoding returns what a setting says about the bodies of requests.
+func Encoding(text string) (encoding wire.Encoding, ok bool) {
+	encoding, ok = map[string]wire.Encoding{
+		"": wire.Unknown, "application/json": wire.JSON, "application/x-www-form-urlencoded": wire.Form,
+	}[text]
+	return encoding, ok
+}
+
+// Auth returns what a setting says about client authentication.
+func Auth(text string) (auth wire.Auth, ok bool) {
+	auth, ok = map[string]wire.Auth{
+		"": wire.AuthUnknown, "client_secret_post": wire.AuthPost, "client_secret_basic": wire.AuthBasic,
+	}[text]
+	return auth, ok
+}

@@ -1,0 +1,129 @@
+// Package trail puts events into a site's log and into its audit trail.
+package trail
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/internal/failure"
+	"github.com/authagent-go/authagent/internal/limit"
+	"github.com/authagent-go/authagent/internal/sink"
+	"github.com/authagent-go/authagent/internal/tally"
+	"github.com/authagent-go/authagent/problem"
+)
+
+// A Trail takes the events of one relying party. It is safe for concurrent use.
+type Trail struct {
+	issuer   string
+	logger   *slog.Logger
+	site     func(context.Context, audit.Event) // nil for none
+	sink     *sink.Sink[delivery]
+	refusals *tally.Tally[audit.Event, audit.Event] // on their way to the sink
+}
+
+// delivery is an event on its way to the site's function.
+type delivery struct {
+	ctx   context.Context
+	event audit.Event
+}
+
+// New returns a trail to the log and to a function of the site, which may be nil.
+func New(issuer string, logger *slog.Logger, site func(context.Context, audit.Event)) *Trail {
+	t := &Trail{issuer: issuer, logger: logger, site: site}
+	t.sink = sink.New(func(d delivery) { site(d.ctx, d.event) }, func(why string) {
+		logger.Error("authagent: audit event lost", "why", why)
+	})
+	t.refusals = tally.New[audit.Event](time.Minute, t.addCounted)
+	return t
+}
+
+// Observed returns a function that passes events on to the site's, which may be nil, and
+// then to observe, even if the site's panics.
+func Observed(site, observe func(context.Context, audit.Event)) func(context.Context, audit.Event) {
+	return func(ctx context.Context, e audit.Event) {
+		defer observe(ctx, e)
+		if site != nil {
+			site(ctx, e)
+		}
+	}
+}
+
+// Wants reports whether anybody would see an event of this name and failure: what is
+// nobody's to read need not be put together.
+func (t *Trail) Wants(ctx context.Context, name audit.Name, f *failure.Failure) bool {
+	return t.site != nil || t.logger.Enabled(ctx, levelOf(name, f))
+}
+
+// Record puts an event into the log and into the audit trail. f is why something was
+// refused; nil if nothing was.
+func (t *Trail) Record(ctx context.Context, event audit.Event, f *failure.Failure) {
+	event.Time, event.Issuer, event.Count = time.Now().UTC(), t.issuer, 1
+	if event.Outcome == "" {
+		event.Outcome = f.Outcome()
+	}
+	if f != nil {
+		event.RequestID, event.Reason, event.Detail = f.RequestID, f.Reason, f.Error()
+		if event.SessionID == "" {
+			event.Agent = f.Agent
+		}
+	}
+	ctx = context.WithoutCancel(ctx)
+	if level := levelOf(event.Name, f); t.logger.Enabled(ctx, level) {
+		t.logger.LogAttrs(ctx, level, "authagent: "+string(event.Name), event.LogValue().Group()...)
+	}
+	if t.site == nil || isRefusal(event) && t.refusals.Count(kindOf(event), event) {
+		return
+	}
+	t.sink.Deliver(delivery{ctx, event})
+}
+
+// levelOf is the level at which an event is logged.
+func levelOf(name audit.Name, f *failure.Failure) slog.Level {
+	switch {
+	case name == audit.LoginStarted:
+		return slog.LevelDebug
+	case f != nil && f.Fault() != problem.Agent && f.Reason != problem.Paused: // of agents at fault there are many, and a pause is what the site wants
+		return slog.LevelError
+	}
+	return slog.LevelInfo
+}
+
+// isRefusal reports whether e is one of the events of which a client can cause as
+// many as it sends requests.
+func isRefusal(e audit.Event) bool {
+	return (e.Name == audit.LoginFailed || e.Name == audit.PermissionDenied) && (e.Outcome == audit.Refused || e.Outcome == audit.Failed)
+}
+
+// kindOf has the fields that refusals have in common which are counted together.
+func kindOf(e audit.Event) audit.Event {
+	kind := audit.Event{
+		Name: e.Name, Reason: e.Reason, Route: e.Route, Action: e.Action,
+		Agent: e.Agent, UserID: e.UserID, HumanID: e.HumanID, GrantID: e.GrantID, Scenario: e.Scenario,
+	}
+	if e.Agent == (audit.Agent{}) {
+		kind.RemoteAddr = limit.Network(e.RemoteAddr)
+	}
+	return kind
+}
+
+// addCounted passes on n refusals of a kind as one event.
+func (t *Trail) addCounted(last audit.Event, n int) {
+	last.Time, last.Count = time.Now().UTC(), n
+	t.sink.Add(delivery{context.Background(), last})
+}
+
+// Flush passes on at once what has been counted.
+func (t *Trail) Flush() { t.refusals.Flush() }
+
+// Shutdown passes on what has been counted, and waits until all events are where they
+// belong. Later refusals are not counted.
+func (t *Trail) Shutdown(ctx context.Context) error {
+	t.refusals.Close()
+	if err := t.sink.Wait(ctx); err != nil {
+		return fmt.Errorf("wait for the audit trail: %w", err)
+	}
+	return nil
+}
