@@ -10,9 +10,9 @@ import (
 )
 
 // Prefetched reports whether a browser loads the page in case somebody opens it.
-// Sec-Purpose says so today (Fetch, section 3.9), as in "prefetch;prerender". The
-// others are of older browsers: Purpose and X-Purpose of Chromium and Safari, X-Moz
-// of Firefox.
+// Sec-Purpose says so today (Fetch Standard), as in "prefetch;prerender". The others
+// are of older browsers: Purpose and X-Purpose of Chromium and Safari, X-Moz of
+// Firefox.
 func Prefetched(r *http.Request) bool {
 	for _, name := range [...]string{"Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"} {
 		for _, line := range r.Header[name] {
@@ -52,10 +52,10 @@ func Embedded(r *http.Request) bool {
 // fetch:
 //
 //   - "navigate" stays in the copy that Chromium makes. No script can give a request
-//     this mode: the constructor of Request throws (Fetch, section 5.4).
+//     this mode: the constructor throws (Fetch Standard, "new Request(input, init)").
 //   - "same-origin" is what Firefox makes of it, and every browser if the worker
 //     changes something in the request. A script of the site can ask for this mode
-//     too. One of another site cannot: the request is never sent (Fetch, section 4.1).
+//     too. For one of another site the request is never sent ("main fetch").
 //
 // A worker passes on the frames of its site's pages too, and nothing tells those
 // from what is opened. They are accepted. A frame in a page of another site has no
