@@ -24,6 +24,7 @@ import (
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/internal/seal"
+	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -33,14 +34,14 @@ import (
 // HTTP/1.1, and upgrades in HTTP/2 (RFC 8441).
 func TestConnectIsAnUpgrade_MW_9(t *testing.T) {
 	b := newBench(t, func(b *bench, c *authagent.Config) {
-		c.Scenario = authagent.FullAccount(b.users, linkAs(authagent.Principal{UserID: b.aliceID, Access: authagent.AccessRead, Actions: []string{"orders:create"}}))
+		c.Scenario = authagent.FullAccount(b.Users, linkAs(authagent.Principal{UserID: b.AliceID, Access: authagent.AccessRead, Actions: []string{"orders:create"}}))
 	})
-	c := b.browser()
-	b.mustSignIn(c, b.agent)
+	c := b.Browser()
+	b.MustSignIn(c, b.Agent)
 	name, value := b.sessionCookie(c)
 	reached := false
 	h := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached = true })
-	action := b.rp.RequireAction("orders:create")
+	action := b.RP.RequireAction("orders:create")
 	for _, test := range []struct {
 		name, method, upgrade string
 		guard                 http.Handler
@@ -49,9 +50,9 @@ func TestConnectIsAnUpgrade_MW_9(t *testing.T) {
 		{"MW-9 (an action)", "POST", "", action(h), 200},
 		{"MW-9 upgrade", "GET", "websocket", action(h), 403},
 		{"MW-9 CONNECT", "CONNECT", "", action(h), 403},
-		{"MW-9 CONNECT inside", "CONNECT", "", action(b.rp.Attach(h)), 403},
+		{"MW-9 CONNECT inside", "CONNECT", "", action(b.RP.Attach(h)), 403},
 		{"MW-9 CONNECT, upgrade", "CONNECT", "websocket", action(h), 403},
-		{"MW-9 CONNECT, no action", "CONNECT", "", b.rp.RequireAgent(h), 403},
+		{"MW-9 CONNECT, no action", "CONNECT", "", b.RP.RequireAgent(h), 403},
 	} {
 		reached = false
 		r := httptest.NewRequest(test.method, "/chat", nil)
@@ -92,40 +93,10 @@ func humanCookie(r *http.Request) (string, error) {
 	return "", nil
 }
 
-// signInPerson signs a person in beside whoever else is in the browser.
-func (b *bench) signInPerson(c *http.Client, id string) {
-	c.Jar.SetCookies(mustParse(b.t, b.site.URL), []*http.Cookie{{Name: "human", Value: id, Path: "/", Secure: true}})
-}
-
-// send sends a request with a body.
-func (b *bench) send(c *http.Client, method, path, body string, header ...string) *response {
-	b.t.Helper()
-	req, err := http.NewRequest(method, b.site.URL+path, strings.NewReader(body))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	if host := req.Header.Get("Host"); host != "" {
-		req.Host = host
-	}
-	resp, err := c.Do(req)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return &response{resp, string(text)}
-}
-
 // handle mounts a handler that counts and answers with the body that it was sent.
-func (k *cluster) handle(pattern string, guard func(http.Handler) http.Handler) {
-	k.instances[""].Handle(pattern, guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		k.handled.add()
+func (k *bench) handle(pattern string, guard func(http.Handler) http.Handler) {
+	k.Instances[""].Handle(pattern, guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		k.Handled.Add()
 		io.Copy(w, r.Body)
 	})))
 }
@@ -213,18 +184,18 @@ func TestActionMatrix(t *testing.T) {
 		for _, scenario := range test.as {
 			t.Run("MW-3 MW-4 MW-6 "+kind+" "+scenario, func(t *testing.T) {
 				k := newCluster(t, func(b *bench, c *authagent.Config) {
-					test.link.UserID = b.aliceID
+					test.link.UserID = b.AliceID
 					c.Human = humanCookie
 					switch scenario {
 					case "FullAccount":
-						c.Scenario = authagent.FullAccount(b.users, linkAs(test.link))
+						c.Scenario = authagent.FullAccount(b.Users, linkAs(test.link))
 					case "ContextualProfile":
-						c.Scenario = authagent.ContextualProfile(b.users, b.profiles, linkAs(test.link))
+						c.Scenario = authagent.ContextualProfile(b.Users, b.Profiles, linkAs(test.link))
 					case "FreshProfile":
-						c.Scenario = authagent.FreshProfile(b.profiles)
+						c.Scenario = authagent.FreshProfile(b.Profiles)
 					}
 				})
-				rp := k.rp
+				rp := k.RP
 				action, other := rp.RequireAction(a), rp.RequireAction("b:do")
 				read, full := rp.RequireAccess(authagent.AccessRead), rp.RequireAccess(authagent.AccessFull)
 				approval := rp.RequireApproval("c:do", approverFunc(approveAll))
@@ -242,22 +213,22 @@ func TestActionMatrix(t *testing.T) {
 						t.Errorf("no row for %s", name)
 					}
 				}
-				c := k.browser()
+				c := k.Browser()
 				switch scenario {
 				case "nobody":
 				case "human":
-					k.setHuman(c, k.aliceID)
+					k.SignInPerson(c, k.AliceID)
 				default:
-					k.mustSignIn(c, k.agent)
-					k.setHuman(c, k.aliceID) // who does not make the agent a human
+					k.MustSignIn(c, k.Agent)
+					k.SignInPerson(c, k.AliceID) // who does not make the agent a human
 				}
 				for name, want := range test.want {
 					for i, r := range requests {
-						before := k.handled.count()
-						resp := k.send(c, r.method, "/r/"+name+r.query, "", r.header...)
-						if resp.StatusCode != want[i] || (k.handled.count() > before) != (want[i] == 200) {
+						before := k.Handled.Count()
+						resp := k.Send(c, r.method, "/r/"+name+r.query, "", r.header...)
+						if resp.StatusCode != want[i] || (k.Handled.Count() > before) != (want[i] == 200) {
 							t.Errorf("%s%s %v on %s: %d %s, want %d; the handler ran %d times",
-								r.method, r.query, r.header, name, resp.StatusCode, resp.reason(), want[i], k.handled.count()-before)
+								r.method, r.query, r.header, name, resp.StatusCode, resp.Reason(), want[i], k.Handled.Count()-before)
 						}
 					}
 				}
@@ -266,21 +237,16 @@ func TestActionMatrix(t *testing.T) {
 	}
 }
 
-// setHuman signs a human in to the site.
-func (b *bench) setHuman(c *http.Client, id string) {
-	c.Jar.SetCookies(mustParse(b.t, b.site.URL), []*http.Cookie{{Name: "human", Value: id, Secure: true}})
-}
-
 // TestActionNames: a name that cannot be one is a fault of the program.
 func TestActionNames(t *testing.T) {
 	k := newCluster(t)
 	for name, f := range map[string]func(){
-		"Action of no name":               func() { k.rp.RequireAction("") },
-		"Action with a space":             func() { k.rp.RequireAction("place orders") },
-		"Action with a line":              func() { k.rp.RequireAction("a\nb") },
-		"RequireApproval of no name":      func() { k.rp.RequireApproval("", approverFunc(approveAll)) },
-		"RequireApproval without anybody": func() { k.rp.RequireApproval("a", nil) },
-		"RequireHuman without Human":      func() { k.rp.RequireHuman(http.NotFoundHandler()) },
+		"Action of no name":               func() { k.RP.RequireAction("") },
+		"Action with a space":             func() { k.RP.RequireAction("place orders") },
+		"Action with a line":              func() { k.RP.RequireAction("a\nb") },
+		"RequireApproval of no name":      func() { k.RP.RequireApproval("", approverFunc(approveAll)) },
+		"RequireApproval without anybody": func() { k.RP.RequireApproval("a", nil) },
+		"RequireHuman without Human":      func() { k.RP.RequireHuman(http.NotFoundHandler()) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer func() {
@@ -308,7 +274,7 @@ func TestRequireHuman(t *testing.T) {
 		}
 	})
 	var seen []string
-	k.instances[""].Handle("/owner", k.rp.RequireHuman(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	k.Instances[""].Handle("/owner", k.RP.RequireHuman(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		id, ok := authagent.HumanFromContext(r.Context())
 		_, agent := authagent.FromContext(r.Context())
 		seen = append(seen, fmt.Sprint(id, ok, agent))
@@ -316,29 +282,29 @@ func TestRequireHuman(t *testing.T) {
 	check := func(c *http.Client, what string, status int, reason problem.Reason) *response {
 		t.Helper()
 		before := len(seen)
-		resp := k.get(c, "/owner")
-		if resp.StatusCode != status || resp.reason() != reason || (len(seen) > before) != (status == 200) {
-			t.Errorf("MW-3 %s: %d %q, want %d %q; the handler ran: %v", what, resp.StatusCode, resp.reason(), status, reason, len(seen) > before)
+		resp := k.Get(c, "/owner")
+		if resp.StatusCode != status || resp.Reason() != reason || (len(seen) > before) != (status == 200) {
+			t.Errorf("MW-3 %s: %d %q, want %d %q; the handler ran: %v", what, resp.StatusCode, resp.Reason(), status, reason, len(seen) > before)
 		}
 		return resp
 	}
-	if got := check(k.browser(), "nobody", 401, problem.HumanRequired).Header.Get("WWW-Authenticate"); got != "Human" {
+	if got := check(k.Browser(), "nobody", 401, problem.HumanRequired).Header.Get("WWW-Authenticate"); got != "Human" {
 		t.Errorf("WWW-Authenticate %q", got)
 	}
-	human := k.browser()
-	k.setHuman(human, "alice")
+	human := k.Browser()
+	k.SignInPerson(human, "alice")
 	check(human, "a human", 200, "")
 	if diff := cmp.Diff([]string{"alicetrue false"}, seen); diff != "" {
 		t.Errorf("the handler sees (-want +got):\n%s", diff)
 	}
-	agent := k.browser()
-	k.mustSignIn(agent, k.agent)
+	agent := k.Browser()
+	k.MustSignIn(agent, k.Agent)
 	check(agent, "an agent", 403, problem.AgentForbidden)
-	k.setHuman(agent, "alice")
+	k.SignInPerson(agent, "alice")
 	check(agent, "an agent in the human's browser", 403, problem.AgentForbidden)
 	failure = errors.New("connection refused")
-	if resp := check(human, "an error", 500, problem.StoreFailed); strings.Contains(resp.body, "refused") {
-		t.Errorf("the answer says why: %s", resp.body)
+	if resp := check(human, "an error", 500, problem.StoreFailed); strings.Contains(resp.Text, "refused") {
+		t.Errorf("the answer says why: %s", resp.Text)
 	}
 	failure, panics = nil, true
 	check(human, "a panic", 500, problem.StoreFailed)
@@ -347,7 +313,7 @@ func TestRequireHuman(t *testing.T) {
 	if id, ok := authagent.HumanFromContext(context.Background()); ok || id != "" {
 		t.Errorf("HumanFromContext of nothing: %q", id)
 	}
-	if n := len(k.logged(audit.PermissionDenied)); n != 4 {
+	if n := len(k.Logged(audit.PermissionDenied)); n != 4 {
 		t.Errorf("LOG-3: %d in the log, want 4: two of the agent, an error and a panic", n)
 	}
 }
@@ -359,36 +325,36 @@ func TestApprovalRequest(t *testing.T) {
 	var asked []authagent.ActionRequest
 	approver := approverFunc(func(r authagent.ActionRequest) (string, error) { asked = append(asked, r); return "", nil })
 	b := newBenchOn(t, as, func(b *bench, c *authagent.Config) {
-		c.Scenario = authagent.FullAccount(struct{ authagent.UserStore }{b.users}, authagent.InsecureTrustEmail) // which links no agent
+		c.Scenario = authagent.FullAccount(struct{ authagent.UserStore }{b.Users}, authagent.InsecureTrustEmail) // which links no agent
 	})
 	other, err := authagent.New(func() authagent.Config {
-		c := b.config
-		c.Scenario = authagent.ContextualProfile(struct{ authagent.UserStore }{b.users}, b.profiles, authagent.InsecureTrustEmail)
+		c := b.Config
+		c.Scenario = authagent.ContextualProfile(struct{ authagent.UserStore }{b.Users}, b.Profiles, authagent.InsecureTrustEmail)
 		return c
 	}())
 	if err != nil {
 		t.Fatal(err)
 	}
-	mux := b.site.Config.Handler.(*http.ServeMux)
+	mux := b.Instances[""]
 	overridden := false
 	echo := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		overridden = overridden || len(r.Header["X-Http-Method-Override"])+len(r.Header["X-Http-Method"])+len(r.Header["X-Method-Override"]) > 0
 		io.Copy(w, r.Body)
 	})
 	byAction := map[string]http.Handler{
-		"": b.rp.RequireApproval("a:do", approver)(echo), "b": b.rp.RequireApproval("b:do", approver)(echo), "contextual": other.RequireApproval("a:do", approver)(echo),
+		"": b.RP.RequireApproval("a:do", approver)(echo), "b": b.RP.RequireApproval("b:do", approver)(echo), "contextual": other.RequireApproval("a:do", approver)(echo),
 	}
 	mux.HandleFunc("/pay/", func(w http.ResponseWriter, r *http.Request) { byAction[r.Header.Get("X-Test")].ServeHTTP(w, r) })
 	mux.Handle("/contextual/callback", other.CallbackHandler())
 
-	c := b.browser()
-	s := b.mustSignIn(c, b.agent)
+	c := b.Browser()
+	s := b.MustSignIn(c, b.Agent)
 	digest := func(c *http.Client, method, path, body string, header ...string) string {
 		t.Helper()
 		n := len(asked)
-		resp := b.send(c, method, path, body, header...)
-		if resp.StatusCode != 200 || resp.body != body && method != "HEAD" || len(asked) != n+1 {
-			t.Fatalf("%s %s: %d %q, asked %d times", method, path, resp.StatusCode, resp.body, len(asked)-n)
+		resp := b.Send(c, method, path, body, header...)
+		if resp.StatusCode != 200 || resp.Text != body && method != "HEAD" || len(asked) != n+1 {
+			t.Fatalf("%s %s: %d %q, asked %d times", method, path, resp.StatusCode, resp.Text, len(asked)-n)
 		}
 		return asked[n].Digest
 	}
@@ -407,8 +373,8 @@ func TestApprovalRequest(t *testing.T) {
 			t.Errorf("%v: the same request has another digest", header)
 		}
 	}
-	again := b.browser()
-	b.mustSignIn(again, b.agent)
+	again := b.Browser()
+	b.MustSignIn(again, b.Agent)
 	if digest(again, "POST", "/pay/x?to=bob&n=1", "amount=1", typ, "text/plain") != base {
 		t.Error("in a later session, the same request has another digest")
 	}
@@ -433,10 +399,10 @@ func TestApprovalRequest(t *testing.T) {
 	if overridden {
 		t.Error("the handler is told of another method than the owner was shown")
 	}
-	if resp := b.send(c, "POST", "/pay/x?to=bob&n=1", "amount=1", typ, "text/plain", "Content-Encoding", "x"); resp.StatusCode != 400 || resp.reason() != problem.InvalidRequest {
-		t.Errorf("an encoded body, of which the owner could not be shown what it means: %d %s", resp.StatusCode, resp.body)
+	if resp := b.Send(c, "POST", "/pay/x?to=bob&n=1", "amount=1", typ, "text/plain", "Content-Encoding", "x"); resp.StatusCode != 400 || resp.Reason() != problem.InvalidRequest {
+		t.Errorf("an encoded body, of which the owner could not be shown what it means: %d %s", resp.StatusCode, resp.Text)
 	}
-	add("host", digest(c, "POST", "/pay/x?to=bob&n=1", "amount=1", typ, "text/plain", "Host", "other.example", "Cookie", b.cookies(c)))
+	add("host", digest(c, "POST", "/pay/x?to=bob&n=1", "amount=1", typ, "text/plain", "Host", "other.example", "Cookie", b.Cookies(c)))
 	for _, prefix := range []string{"/one", "/two"} {
 		mux.Handle(prefix+"/pay/", http.StripPrefix(prefix, byAction[""]))
 		add("below "+prefix, digest(c, "POST", prefix+"/pay/x?to=bob&n=1", "amount=1", typ, "text/plain"))
@@ -453,24 +419,24 @@ func TestApprovalRequest(t *testing.T) {
 	add("key in the body", digest(c, "POST", "/pay/x?to=bob&n=1", "1amount=1", typ, "text/plain"))
 	add("action", digest(c, "POST", "/pay/x?to=bob&n=1", "amount=1", typ, "text/plain", "X-Test", "b"))
 	bobsAgent := as.AddAgent(authagenttest.Agent{ID: "agent_2", Email: "alice@example.com"})
-	agent2 := b.browser()
-	b.mustSignIn(agent2, bobsAgent)
+	agent2 := b.Browser()
+	b.MustSignIn(agent2, bobsAgent)
 	add("agent", digest(agent2, "POST", "/pay/x?to=bob&n=1", "amount=1", typ, "text/plain"))
-	bob := b.users.Add("bob@example.com", "Bob")
-	b.agent = as.AddAgent(authagenttest.Agent{ID: b.agent.ID, Email: "bob@example.com"})
-	bobs := b.browser()
-	if s := b.mustSignIn(bobs, b.agent); s.UserID != bob {
+	bob := b.Users.Add("bob@example.com", "Bob")
+	b.Agent = as.AddAgent(authagenttest.Agent{ID: b.Agent.ID, Email: "bob@example.com"})
+	bobs := b.Browser()
+	if s := b.MustSignIn(bobs, b.Agent); s.UserID != bob {
 		t.Fatal(s.UserID)
 	}
 	add("user", digest(bobs, "POST", "/pay/x?to=bob&n=1", "amount=1", typ, "text/plain"))
-	b.agent = as.AddAgent(authagenttest.Agent{ID: b.agent.ID, Email: "alice@example.com"})
+	b.Agent = as.AddAgent(authagenttest.Agent{ID: b.Agent.ID, Email: "alice@example.com"})
 	byAction["login"] = other.LoginHandler()
-	contextual := b.browser()
-	begun := b.get(contextual, "/pay/login", "X-Test", "login")
+	contextual := b.Browser()
+	begun := b.Get(contextual, "/pay/login", "X-Test", "login")
 	mux.Handle("/pay/callback", other.CallbackHandler())
-	resp := b.get(contextual, strings.Replace(b.authorize(b.agent, begun.Header.Get("Location")), "/auth/agent/callback", "/pay/callback", 1))
+	resp := b.Get(contextual, strings.Replace(b.Authorize(b.Agent, begun.Header.Get("Location")), "/auth/agent/callback", "/pay/callback", 1))
 	if resp.StatusCode != 303 {
-		t.Fatalf("contextual: %d %s", resp.StatusCode, resp.body)
+		t.Fatalf("contextual: %d %s", resp.StatusCode, resp.Text)
 	}
 	add("scenario", digest(contextual, "POST", "/pay/x?to=bob&n=1", "amount=1", typ, "text/plain", "X-Test", "contextual"))
 }
@@ -478,7 +444,7 @@ func TestApprovalRequest(t *testing.T) {
 // TestRequireApproval: what becomes of a request when the approver has answered,
 // or has not.
 func TestRequireApproval(t *testing.T) {
-	ran := func(k *cluster, before int) int { return k.handled.count() - before }
+	ran := func(k *bench, before int) int { return k.Handled.Count() - before }
 	for _, test := range []struct {
 		name    string
 		answer  func(authagent.ActionRequest) (string, error)
@@ -504,13 +470,13 @@ func TestRequireApproval(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			k := newCluster(t)
-			k.handle("POST /pay", k.rp.RequireApproval("a:do", approverFunc(test.answer)))
-			c := k.browser()
-			s := k.mustSignIn(c, k.agent)
-			before := k.handled.count()
-			resp := k.send(c, "POST", "/pay", "x")
-			if resp.StatusCode != test.status || resp.reason() != test.reason || resp.Header.Get("Retry-After") != test.retry || ran(k, before) != map[bool]int{true: 1}[test.status == 200] {
-				t.Errorf("%d %v %s; the handler ran %d times", resp.StatusCode, resp.Header, resp.body, ran(k, before))
+			k.handle("POST /pay", k.RP.RequireApproval("a:do", approverFunc(test.answer)))
+			c := k.Browser()
+			s := k.MustSignIn(c, k.Agent)
+			before := k.Handled.Count()
+			resp := k.Send(c, "POST", "/pay", "x")
+			if resp.StatusCode != test.status || resp.Reason() != test.reason || resp.Header.Get("Retry-After") != test.retry || ran(k, before) != map[bool]int{true: 1}[test.status == 200] {
+				t.Errorf("%d %v %s; the handler ran %d times", resp.StatusCode, resp.Header, resp.Text, ran(k, before))
 			}
 			if wanted := map[bool]string{true: "/look/1"}[test.status == 202 || test.status == 403 || test.status == 409]; test.status != 200 {
 				var p struct {
@@ -520,14 +486,14 @@ func TestRequireApproval(t *testing.T) {
 					Retry            bool
 					RequestID        string `json:"request_id"`
 				}
-				json.Unmarshal([]byte(resp.body), &p)
+				json.Unmarshal([]byte(resp.Text), &p)
 				if resp.Header.Get("Location") != wanted || p.Approval != wanted || p.Action != "a:do" || p.Status != test.status || p.Retry != (test.retry != "") || p.RequestID == "" {
-					t.Errorf("Location %q, problem %s", resp.Header.Get("Location"), resp.body)
+					t.Errorf("Location %q, problem %s", resp.Header.Get("Location"), resp.Text)
 				}
 			}
 			var events []audit.Event
 			for _, name := range []audit.Name{audit.ActionPerformed, audit.ActionPending, audit.PermissionDenied} {
-				events = append(events, k.events.named(name)...)
+				events = append(events, k.Events.Named(name)...)
 			}
 			if len(events) != 1 || events[0].Name != test.event || events[0].Outcome != test.outcome || events[0].Action != "a:do" || events[0].Route != "POST /pay" ||
 				events[0].Reason != test.reason || events[0].SessionID != s.ID {
@@ -536,28 +502,28 @@ func TestRequireApproval(t *testing.T) {
 		})
 	}
 	k := newCluster(t)
-	k.handle("POST /pay", k.rp.RequireApproval("a:do", approverFunc(approveAll)))
-	c := k.browser()
-	k.mustSignIn(c, k.agent)
+	k.handle("POST /pay", k.RP.RequireApproval("a:do", approverFunc(approveAll)))
+	c := k.Browser()
+	k.MustSignIn(c, k.Agent)
 	for size, want := range map[int]int{0: 200, 16 << 10: 200, 16<<10 + 1: 413, 1 << 20: 413} {
 		body := strings.Repeat("x", size)
-		before := k.handled.count()
-		resp := k.send(c, "POST", "/pay", body)
-		if resp.StatusCode != want || want == 200 && resp.body != body || ran(k, before) != map[int]int{200: 1}[want] {
-			t.Errorf("body of %d bytes: %d, %d bytes came to the handler", size, resp.StatusCode, len(resp.body))
+		before := k.Handled.Count()
+		resp := k.Send(c, "POST", "/pay", body)
+		if resp.StatusCode != want || want == 200 && resp.Text != body || ran(k, before) != map[int]int{200: 1}[want] {
+			t.Errorf("body of %d bytes: %d, %d bytes came to the handler", size, resp.StatusCode, len(resp.Text))
 		}
 	}
 	for size, want := range map[int]int{8<<10 - 100: 200, 8 << 10: 413} {
-		if resp := k.send(c, "POST", "/pay?"+strings.Repeat("x", size), ""); resp.StatusCode != want {
+		if resp := k.Send(c, "POST", "/pay?"+strings.Repeat("x", size), ""); resp.StatusCode != want {
 			t.Errorf("address of %d bytes: %d, want %d", size, resp.StatusCode, want)
 		}
 	}
-	f := newCluster(t, func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.profiles) })
-	f.handle("POST /pay", f.rp.RequireApproval("a:do", approverFunc(func(authagent.ActionRequest) (string, error) { t.Error("asked"); return "", nil })))
-	c = f.browser()
-	f.mustSignIn(c, f.agent)
-	if resp := f.send(c, "POST", "/pay", "x"); resp.StatusCode != 403 || resp.reason() != problem.AccessTooLow {
-		t.Errorf("FreshProfile, which has no owner to ask: %d %s", resp.StatusCode, resp.body)
+	f := newCluster(t, func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.Profiles) })
+	f.handle("POST /pay", f.RP.RequireApproval("a:do", approverFunc(func(authagent.ActionRequest) (string, error) { t.Error("asked"); return "", nil })))
+	c = f.Browser()
+	f.MustSignIn(c, f.Agent)
+	if resp := f.Send(c, "POST", "/pay", "x"); resp.StatusCode != 403 || resp.Reason() != problem.AccessTooLow {
+		t.Errorf("FreshProfile, which has no owner to ask: %d %s", resp.StatusCode, resp.Text)
 	}
 }
 
@@ -574,19 +540,19 @@ func (b tapped) Read(p []byte) (int, error) { b.read(); return b.Reader.Read(p) 
 func TestApprovalAfterEnd(t *testing.T) {
 	b := newBench(t)
 	ran, asked := 0, 0
-	guarded := b.rp.RequireApproval("a:do", approverFunc(func(authagent.ActionRequest) (string, error) { asked++; return "", nil }))(
+	guarded := b.RP.RequireApproval("a:do", approverFunc(func(authagent.ActionRequest) (string, error) { asked++; return "", nil }))(
 		http.HandlerFunc(func(http.ResponseWriter, *http.Request) { ran++ }))
-	c := b.browser()
-	s := b.mustSignIn(c, b.agent)
+	c := b.Browser()
+	s := b.MustSignIn(c, b.Agent)
 	for _, ended := range []bool{false, true} {
-		r := httptest.NewRequest("POST", b.site.URL+"/pay", tapped{strings.NewReader("amount=1"), func() {
+		r := httptest.NewRequest("POST", b.URL+"/pay", tapped{strings.NewReader("amount=1"), func() {
 			if ended {
-				if err := b.rp.EndSession(context.Background(), s.ID); err != nil {
+				if err := b.RP.EndSession(context.Background(), s.ID); err != nil {
 					t.Error(err)
 				}
 			}
 		}})
-		for _, cookie := range c.Jar.Cookies(mustParse(t, b.site.URL)) {
+		for _, cookie := range c.Jar.Cookies(mustParse(t, b.URL)) {
 			r.AddCookie(cookie)
 		}
 		w := httptest.NewRecorder()
@@ -600,51 +566,51 @@ func TestApprovalAfterEnd(t *testing.T) {
 // TestLimits: each budget is the one of whom it is meant for, and comes back.
 func TestLimits(t *testing.T) {
 	enough := authagent.Rate{N: 1 << 20}
-	run := func(name string, limits authagent.Limits, f func(t *testing.T, k *cluster)) {
+	run := func(name string, limits authagent.Limits, f func(t *testing.T, k *bench)) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Limits, c.Human = limits, humanCookie })
-				k.as.Configure(func(q *authagenttest.Quirks, _ *authagenttest.Features) { q.SameSecondTokens = false })
-				k.handle("POST /a", k.rp.RequireAction("a:do"))
-				k.handle("POST /b", k.rp.RequireAction("b:do"))
+				k.AS.Configure(func(q *authagenttest.Quirks, _ *authagenttest.Features) { q.SameSecondTokens = false })
+				k.handle("POST /a", k.RP.RequireAction("a:do"))
+				k.handle("POST /b", k.RP.RequireAction("b:do"))
 				f(t, k)
 			})
 		})
 	}
 	// let sends n requests and returns how many pass; of the others each says when to come again.
-	let := func(t *testing.T, k *cluster, c *http.Client, n int, method, path string) (passed int) {
+	let := func(t *testing.T, k *bench, c *http.Client, n int, method, path string) (passed int) {
 		t.Helper()
 		for range n {
-			before := k.handled.count()
-			resp := k.send(c, method, path, "")
+			before := k.Handled.Count()
+			resp := k.Send(c, method, path, "")
 			switch {
-			case resp.StatusCode == 200 && k.handled.count() == before+1:
+			case resp.StatusCode == 200 && k.Handled.Count() == before+1:
 				passed++
-			case resp.StatusCode != 429 || resp.reason() != problem.Limited || resp.Header.Get("Retry-After") == "" || k.handled.count() != before:
-				t.Fatalf("%s %s: %d %v %s", method, path, resp.StatusCode, resp.Header, resp.body)
+			case resp.StatusCode != 429 || resp.Reason() != problem.Limited || resp.Header.Get("Retry-After") == "" || k.Handled.Count() != before:
+				t.Fatalf("%s %s: %d %v %s", method, path, resp.StatusCode, resp.Header, resp.Text)
 			}
 		}
 		return passed
 	}
-	run("agent", authagent.Limits{Agent: authagent.Rate{N: 3}}, func(t *testing.T, k *cluster) {
-		one, same, two := k.browser(), k.browser(), k.browser()
-		k.signIn(one, k.agent)
-		k.signIn(same, k.agent)
-		k.signIn(two, k.as.AddAgent(authagenttest.Agent{ID: "agent_2", Email: "alice@example.com"}))
+	run("agent", authagent.Limits{Agent: authagent.Rate{N: 3}}, func(t *testing.T, k *bench) {
+		one, same, two := k.Browser(), k.Browser(), k.Browser()
+		k.SignIn(one, k.Agent)
+		k.SignIn(same, k.Agent)
+		k.SignIn(two, k.AS.AddAgent(authagenttest.Agent{ID: "agent_2", Email: "alice@example.com"}))
 		if got := let(t, k, one, 2, "GET", "/me") + let(t, k, same, 4, "GET", "/data"); got != 3 {
 			t.Errorf("%d requests of one agent in two sessions, want 3", got)
 		}
 		if got := let(t, k, two, 4, "GET", "/me"); got != 3 {
 			t.Errorf("%d requests of another, want 3", got)
 		}
-		if got := let(t, k, k.browser(), 50, "GET", "/open"); got != 50 {
+		if got := let(t, k, k.Browser(), 50, "GET", "/open"); got != 50 {
 			t.Errorf("%d requests of humans, want 50", got)
 		}
-		resp := k.get(one, "/me")
+		resp := k.Get(one, "/me")
 		if resp.Header.Get("Retry-After") != "20" {
 			t.Errorf("Retry-After %q, want 20", resp.Header.Get("Retry-After"))
 		}
-		if resp := k.do(one, "POST", "/auth/agent/logout"); resp.StatusCode != 303 {
+		if resp := k.Do(one, "POST", "/auth/agent/logout"); resp.StatusCode != 303 {
 			t.Errorf("logout: %d", resp.StatusCode)
 		}
 		time.Sleep(20 * time.Second)
@@ -652,29 +618,29 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%d requests after the time that was named, want 1", got)
 		}
 		time.Sleep(time.Hour)
-		k.signIn(same, k.agent)
+		k.SignIn(same, k.Agent)
 		if got := let(t, k, same, 9, "GET", "/me"); got != 3 {
 			t.Errorf("%d requests after an hour, want 3", got)
 		}
 	})
-	run("agent, nested", authagent.Limits{Agent: authagent.Rate{N: 3}}, func(t *testing.T, k *cluster) {
+	run("agent, nested", authagent.Limits{Agent: authagent.Rate{N: 3}}, func(t *testing.T, k *bench) {
 		k.handle("/nested", func(next http.Handler) http.Handler {
-			return k.rp.Attach(k.rp.RequireAction("a:do")(k.rp.RequireAgent(next)))
+			return k.RP.Attach(k.RP.RequireAction("a:do")(k.RP.RequireAgent(next)))
 		})
-		c := k.browser()
-		k.signIn(c, k.agent)
+		c := k.Browser()
+		k.SignIn(c, k.Agent)
 		if got := let(t, k, c, 5, "GET", "/nested"); got != 3 {
 			t.Errorf("%d requests through three middlewares, want 3", got)
 		}
 	})
-	run("owner", authagent.Limits{Owner: authagent.Rate{N: 100}, Logins: enough, Callbacks: enough}, func(t *testing.T, k *cluster) {
-		k.users.Add("bob@example.com", "Bob")
-		bobs := k.browser()
-		k.signIn(bobs, k.as.AddAgent(authagenttest.Agent{ID: "bobs", Email: "bob@example.com"}))
+	run("owner", authagent.Limits{Owner: authagent.Rate{N: 100}, Logins: enough, Callbacks: enough}, func(t *testing.T, k *bench) {
+		k.Users.Add("bob@example.com", "Bob")
+		bobs := k.Browser()
+		k.SignIn(bobs, k.AS.AddAgent(authagenttest.Agent{ID: "bobs", Email: "bob@example.com"}))
 		passed := 0
 		for n := range 1000 {
-			c := k.browser()
-			k.signIn(c, k.as.AddAgent(authagenttest.Agent{ID: fmt.Sprint("agent_", n), Email: "alice@example.com"}))
+			c := k.Browser()
+			k.SignIn(c, k.AS.AddAgent(authagenttest.Agent{ID: fmt.Sprint("agent_", n), Email: "alice@example.com"}))
 			passed += let(t, k, c, 2, "GET", "/me")
 		}
 		if passed != 100 {
@@ -684,22 +650,22 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%d requests of another owner's agent, want 10", got)
 		}
 	})
-	run("action", authagent.Limits{Actions: map[string]authagent.Rate{"a:do": {N: 2, Per: time.Hour}}}, func(t *testing.T, k *cluster) {
-		one, two := k.browser(), k.browser()
-		k.signIn(one, k.agent)
-		k.signIn(two, k.as.AddAgent(authagenttest.Agent{ID: "agent_2", Email: "alice@example.com"}))
+	run("action", authagent.Limits{Actions: map[string]authagent.Rate{"a:do": {N: 2, Per: time.Hour}}}, func(t *testing.T, k *bench) {
+		one, two := k.Browser(), k.Browser()
+		k.SignIn(one, k.Agent)
+		k.SignIn(two, k.AS.AddAgent(authagenttest.Agent{ID: "agent_2", Email: "alice@example.com"}))
 		if got := let(t, k, one, 1, "POST", "/a") + let(t, k, two, 3, "POST", "/a"); got != 2 {
 			t.Errorf("%d actions of an owner's agents, want 2", got)
 		}
 		if got := let(t, k, one, 9, "POST", "/b"); got != 9 {
 			t.Errorf("%d other actions, want 9", got)
 		}
-		person := k.browser()
-		k.signInPerson(person, "human")
+		person := k.Browser()
+		k.SignInPerson(person, "human")
 		if got := let(t, k, person, 9, "POST", "/a"); got != 9 {
 			t.Errorf("%d actions of humans, want 9", got)
 		}
-		if resp := k.send(one, "POST", "/a", ""); resp.Header.Get("Retry-After") != "1800" {
+		if resp := k.Send(one, "POST", "/a", ""); resp.Header.Get("Retry-After") != "1800" {
 			t.Errorf("Retry-After %q, want 1800", resp.Header.Get("Retry-After"))
 		}
 	})
@@ -741,7 +707,7 @@ func TestLimitsOfAddresses(t *testing.T) {
 				count := func(path string, passes int, addresses ...string) (passed int) {
 					t.Helper()
 					for i := range 60 {
-						resp := k.get(k.browser(), path, "X-Addr", addresses[i%len(addresses)])
+						resp := k.Get(k.Browser(), path, "X-Addr", addresses[i%len(addresses)])
 						switch {
 						case resp.StatusCode == passes:
 							passed++
@@ -779,9 +745,9 @@ var randomIDs = regexp.MustCompile(`"(agent_session|request_id)":"[A-Z0-9]+"`)
 func TestAttribution(t *testing.T) {
 	var out strings.Builder
 	for _, scenario := range scenarios {
-		var log lockedBuffer
+		var log testsite.Log
 		b := newScenarioBench(t, func(b *bench) authagent.Scenario {
-			return scenario.make(b.users, b.profiles, linkAs{UserID: b.aliceID, Access: authagent.AccessRead, Actions: []string{"a:do"}, GrantID: "grant_1"})
+			return scenario.make(b.Users, b.Profiles, linkAs{UserID: b.AliceID, Access: authagent.AccessRead, Actions: []string{"a:do"}, GrantID: "grant_1"})
 		}, func(_ *bench, c *authagent.Config) {
 			c.ClientAddr = func(*http.Request) string { return "203.0.113.7:4711" }
 			c.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
@@ -791,32 +757,32 @@ func TestAttribution(t *testing.T) {
 				return a
 			}}))
 		})
-		mux := b.site.Config.Handler.(*http.ServeMux)
+		mux := b.Instances[""]
 		said := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s, _ := authagent.FromContext(r.Context())
-			b.config.Logger.Info("the site's own line, "+s.Byline("Alice"), "who", s)
+			b.Config.Logger.Info("the site's own line, "+s.Byline("Alice"), "who", s)
 			fmt.Fprintln(w, s.May("a:do"), s.May("b:do"))
 		})
-		mux.Handle("POST /a/{id}", b.rp.RequireAction("a:do")(said))
-		mux.Handle("POST /b/{id}", b.rp.RequireAction("b:do")(said))
-		mux.Handle("POST /pay", b.rp.RequireApproval("c:do", approverFunc(func(authagent.ActionRequest) (string, error) { return "/look", problem.ApprovalPending }))(said))
-		c := b.browser()
-		if resp := b.signIn(c, b.agent); resp.StatusCode != 303 {
-			t.Fatalf("sign-in: %d %s", resp.StatusCode, resp.body)
+		mux.Handle("POST /a/{id}", b.RP.RequireAction("a:do")(said))
+		mux.Handle("POST /b/{id}", b.RP.RequireAction("b:do")(said))
+		mux.Handle("POST /pay", b.RP.RequireApproval("c:do", approverFunc(func(authagent.ActionRequest) (string, error) { return "/look", problem.ApprovalPending }))(said))
+		c := b.Browser()
+		if resp := b.SignIn(c, b.Agent); resp.StatusCode != 303 {
+			t.Fatalf("sign-in: %d %s", resp.StatusCode, resp.Text)
 		}
 		for _, path := range []string{"/a/1", "/b/1", "/pay"} {
-			b.send(c, "POST", path, "x")
+			b.Send(c, "POST", path, "x")
 		}
-		b.do(c, "POST", "/auth/agent/logout")
-		fmt.Fprintf(&out, "# %s\n\n%s\n", scenario.name, strings.ReplaceAll(randomIDs.ReplaceAllString(log.String(), `"$1":"…"`), b.as.URL, "AS"))
+		b.Do(c, "POST", "/auth/agent/logout")
+		fmt.Fprintf(&out, "# %s\n\n%s\n", scenario.name, strings.ReplaceAll(randomIDs.ReplaceAllString(log.String(), `"$1":"…"`), b.AS.URL, "AS"))
 		// The audit trail has the same.
 		count := make(map[audit.Name]int)
-		for _, e := range b.events.all {
+		for _, e := range b.Events.All() {
 			count[e.Name]++
 			if e.Name == audit.LoginStarted {
 				continue
 			}
-			if e.Agent.ID != b.agent.ID || e.Scenario != scenario.name || (e.UserID == b.aliceID) != (scenario.name != "FreshProfile") || e.Route == "" ||
+			if e.Agent.ID != b.Agent.ID || e.Scenario != scenario.name || (e.UserID == b.AliceID) != (scenario.name != "FreshProfile") || e.Route == "" ||
 				e.Method == "" || e.Outcome == "" || e.SessionID == "" || e.RemoteAddr == "" {
 				t.Errorf("LOG-3 incomplete: %+v", e)
 			}
@@ -864,27 +830,27 @@ func TestConnect(t *testing.T) {
 			owners := grants.OwnerApproval(store)
 			owners.Logger = discardLog()
 			var human func(*http.Request) (string, error)
-			b := newScenarioBench(t, func(b *bench) authagent.Scenario { return scenario.make(b.users, b.profiles, owners) },
+			b := newScenarioBench(t, func(b *bench) authagent.Scenario { return scenario.make(b.Users, b.Profiles, owners) },
 				func(_ *bench, c *authagent.Config) {
 					c.Human = func(r *http.Request) (string, error) { return human(r) }
 				})
 			human = humanCookie
-			b.site.Config.Handler.(*http.ServeMux).Handle("/connect", b.rp.ConnectHandler())
-			bob := b.users.Add("bob@example.com", "Bob")
-			agent := b.as.AddAgent(authagenttest.Agent{ID: "agent_1", Email: "nobody@example.com"})
+			b.Instances[""].Handle("/connect", b.RP.ConnectHandler())
+			bob := b.Users.Add("bob@example.com", "Bob")
+			agent := b.AS.AddAgent(authagenttest.Agent{ID: "agent_1", Email: "nobody@example.com"})
 			of := func(id string) []grants.Grant {
 				all, _ := store.OwnerGrants(context.Background(), id)
 				return all
 			}
-			alice := b.browser()
+			alice := b.Browser()
 			refused := func(c *http.Client, method string, status int, reason problem.Reason, header ...string) {
 				t.Helper()
-				if resp := b.do(c, method, "/connect", header...); resp.StatusCode != status || resp.reason() != reason {
-					t.Errorf("%s: %d %q, want %d %q", method, resp.StatusCode, resp.reason(), status, reason)
+				if resp := b.Do(c, method, "/connect", header...); resp.StatusCode != status || resp.Reason() != reason {
+					t.Errorf("%s: %d %q, want %d %q", method, resp.StatusCode, resp.Reason(), status, reason)
 				}
 			}
 			refused(alice, "POST", 401, problem.HumanRequired)
-			b.setHuman(alice, b.aliceID)
+			b.SignInPerson(alice, b.AliceID)
 			refused(alice, "GET", 405, problem.Reason("method_not_allowed"))
 			refused(alice, "POST", 403, problem.Reason("cross_origin"), "Sec-Fetch-Site", "cross-site")
 			refused(alice, "POST", 403, problem.Reason("cross_origin"), "Origin", "https://evil.example")
@@ -893,69 +859,69 @@ func TestConnect(t *testing.T) {
 			human = func(*http.Request) (string, error) { panic("nil map") }
 			refused(alice, "POST", 500, problem.StoreFailed)
 			human = humanCookie
-			if n := len(b.as.Requests(authagenttest.PathAuthorize)); n != 0 {
+			if n := len(b.AS.Requests(authagenttest.PathAuthorize)); n != 0 {
 				t.Errorf("%d logins began", n)
 			}
 
-			begun := b.do(alice, "POST", "/connect?return_to=/agents")
-			callback := b.authorize(agent, begun.Header.Get("Location"))
-			before := b.backChannel()
+			begun := b.Do(alice, "POST", "/connect?return_to=/agents")
+			callback := b.Authorize(agent, begun.Header.Get("Location"))
+			before := b.BackChannel()
 			for name, set := range map[string]string{"bob": bob, "nobody": ""} {
-				b.setHuman(alice, set)
-				resp := b.get(alice, callback)
-				if resp.StatusCode != 401 || resp.reason() != problem.HumanRequired || b.backChannel() != before {
-					t.Errorf("finished by %s: %d %s", name, resp.StatusCode, resp.body)
+				b.SignInPerson(alice, set)
+				resp := b.Get(alice, callback)
+				if resp.StatusCode != 401 || resp.Reason() != problem.HumanRequired || b.BackChannel() != before {
+					t.Errorf("finished by %s: %d %s", name, resp.StatusCode, resp.Text)
 				}
 			}
-			other := b.browser()
-			b.setHuman(other, b.aliceID)
-			if resp := b.get(other, callback); resp.reason() != problem.Reason("state_mismatch") {
-				t.Errorf("finished in another browser: %d %s", resp.StatusCode, resp.body)
+			other := b.Browser()
+			b.SignInPerson(other, b.AliceID)
+			if resp := b.Get(other, callback); resp.Reason() != problem.Reason("state_mismatch") {
+				t.Errorf("finished in another browser: %d %s", resp.StatusCode, resp.Text)
 			}
-			if len(of(b.aliceID))+len(of(bob)) != 0 {
+			if len(of(b.AliceID))+len(of(bob)) != 0 {
 				t.Fatal("connected by somebody else")
 			}
-			b.setHuman(alice, b.aliceID)
-			if resp := b.get(alice, callback); resp.StatusCode != 303 || resp.Header.Get("Location") != "/agents" || len(resp.sessionCookies()) != 0 {
-				t.Errorf("finished by alice: %d %v %s", resp.StatusCode, resp.Header, resp.body)
+			b.SignInPerson(alice, b.AliceID)
+			if resp := b.Get(alice, callback); resp.StatusCode != 303 || resp.Header.Get("Location") != "/agents" || len(sessionCookies(resp)) != 0 {
+				t.Errorf("finished by alice: %d %v %s", resp.StatusCode, resp.Header, resp.Text)
 			}
-			if b.me(alice) != nil {
+			if b.Me(alice) != nil {
 				t.Error("an agent is signed in in the human's browser")
 			}
-			if resp := b.get(alice, callback); resp.StatusCode < 400 {
+			if resp := b.Get(alice, callback); resp.StatusCode < 400 {
 				t.Errorf("finished twice: %d", resp.StatusCode)
 			}
-			all := of(b.aliceID)
+			all := of(b.AliceID)
 			if len(all) != 1 || all[0].State != grants.Approved || all[0].Access != authagent.AccessRead || all[0].Agent.ID != "agent_1" || len(of(bob)) != 0 {
 				t.Errorf("grants: %+v, bob's: %v", all, of(bob))
 			}
-			c := b.browser()
-			if s := b.mustSignIn(c, agent); s.UserID != b.aliceID || s.GrantID != all[0].ID {
+			c := b.Browser()
+			if s := b.MustSignIn(c, agent); s.UserID != b.AliceID || s.GrantID != all[0].ID {
 				t.Errorf("session: %+v", s)
 			}
 			// Where an agent is signed in, no human is.
-			b.setHuman(c, b.aliceID)
+			b.SignInPerson(c, b.AliceID)
 			refused(c, "POST", 403, problem.AgentForbidden)
 
-			second := b.as.AddAgent(authagenttest.Agent{ID: "agent_2", Email: "alice@example.com"})
-			begun = b.do(alice, "POST", "/connect")
-			callback = b.authorize(second, begun.Header.Get("Location"))
-			a, _ := b.users.Get(b.aliceID)
+			second := b.AS.AddAgent(authagenttest.Agent{ID: "agent_2", Email: "alice@example.com"})
+			begun = b.Do(alice, "POST", "/connect")
+			callback = b.Authorize(second, begun.Header.Get("Location"))
+			a, _ := b.Users.Get(b.AliceID)
 			a.Disabled = true
-			b.users.Put(a)
-			if resp := b.get(alice, callback); resp.StatusCode != 403 || resp.reason() != problem.NoAccount {
-				t.Errorf("a disabled account connects: %d %s", resp.StatusCode, resp.body)
+			b.Users.Put(a)
+			if resp := b.Get(alice, callback); resp.StatusCode != 403 || resp.Reason() != problem.NoAccount {
+				t.Errorf("a disabled account connects: %d %s", resp.StatusCode, resp.Text)
 			}
-			if events := b.events.named(audit.LoginFailed); events[len(events)-1].Agent.ID != "agent_2" {
+			if events := b.Events.Named(audit.LoginFailed); events[len(events)-1].Agent.ID != "agent_2" {
 				t.Errorf("LOG-3: %+v", events[len(events)-1])
 			}
 		})
 	}
 	t.Run("LNK-15 without a Connector", func(t *testing.T) {
 		for name, make := range map[string]func(b *bench) authagent.Scenario{
-			"InsecureTrustEmail": func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.InsecureTrustEmail) },
-			"FreshProfile":       func(b *bench) authagent.Scenario { return authagent.FreshProfile(b.profiles) },
-			"rules":              func(b *bench) authagent.Scenario { return authagent.FreshProfile(b.profiles) },
+			"InsecureTrustEmail": func(b *bench) authagent.Scenario { return authagent.FullAccount(b.Users, authagent.InsecureTrustEmail) },
+			"FreshProfile":       func(b *bench) authagent.Scenario { return authagent.FreshProfile(b.Profiles) },
+			"rules":              func(b *bench) authagent.Scenario { return authagent.FreshProfile(b.Profiles) },
 		} {
 			b := newScenarioBench(t, make, func(_ *bench, c *authagent.Config) {
 				c.Human = humanCookie
@@ -963,15 +929,15 @@ func TestConnect(t *testing.T) {
 					c.Rules = grants.OwnerApproval(&memstore.Grants{})
 				}
 			})
-			b.site.Config.Handler.(*http.ServeMux).Handle("/connect", b.rp.ConnectHandler())
-			c := b.browser()
-			b.setHuman(c, b.aliceID)
-			resp := b.do(c, "POST", "/connect")
+			b.Instances[""].Handle("/connect", b.RP.ConnectHandler())
+			c := b.Browser()
+			b.SignInPerson(c, b.AliceID)
+			resp := b.Do(c, "POST", "/connect")
 			if resp.StatusCode == 303 {
-				resp = b.get(c, b.authorize(b.agent, resp.Header.Get("Location")))
+				resp = b.Get(c, b.Authorize(b.Agent, resp.Header.Get("Location")))
 			}
-			if resp.StatusCode != 500 || b.me(c) != nil {
-				t.Errorf("%s: %d %s", name, resp.StatusCode, resp.body)
+			if resp.StatusCode != 500 || b.Me(c) != nil {
+				t.Errorf("%s: %d %s", name, resp.StatusCode, resp.Text)
 			}
 		}
 	})
@@ -994,33 +960,33 @@ func TestAnotherAccount(t *testing.T) {
 		status int
 		reason problem.Reason
 	}{
-		{"found", func(b *bench) authagent.UserStore { return b.users }, 303, ""},
-		{"no UserFinder", func(b *bench) authagent.UserStore { return struct{ authagent.UserStore }{b.users} }, 500, problem.StoreFailed},
+		{"found", func(b *bench) authagent.UserStore { return b.Users }, 303, ""},
+		{"no UserFinder", func(b *bench) authagent.UserStore { return struct{ authagent.UserStore }{b.Users} }, 500, problem.StoreFailed},
 		{"gone", func(b *bench) authagent.UserStore {
-			return finder{b.users, func() (authagent.User, error) { return authagent.User{}, authagent.ErrNotFound }}
+			return finder{b.Users, func() (authagent.User, error) { return authagent.User{}, authagent.ErrNotFound }}
 		}, 403, problem.NoAccount},
 		{"disabled", func(b *bench) authagent.UserStore {
-			return finder{b.users, func() (authagent.User, error) { return authagent.User{ID: "user_9", Disabled: true}, nil }}
+			return finder{b.Users, func() (authagent.User, error) { return authagent.User{ID: "user_9", Disabled: true}, nil }}
 		}, 403, problem.NoAccount},
 		{"error", func(b *bench) authagent.UserStore {
-			return finder{b.users, func() (authagent.User, error) { return authagent.User{}, errors.New("connection refused") }}
+			return finder{b.Users, func() (authagent.User, error) { return authagent.User{}, errors.New("connection refused") }}
 		}, 500, problem.StoreFailed},
 		{"panic", func(b *bench) authagent.UserStore {
-			return finder{b.users, func() (authagent.User, error) { panic("nil map") }}
+			return finder{b.Users, func() (authagent.User, error) { panic("nil map") }}
 		}, 500, problem.StoreFailed},
 	} {
 		for _, scenario := range emailScenarios {
 			t.Run("LNK-9 "+test.name+" "+scenario.name, func(t *testing.T) {
 				b := newScenarioBench(t, func(b *bench) authagent.Scenario {
-					id := b.users.Put(memstore.Account{User: authagent.User{ID: "user_9", EmailVerified: true}, Email: "other@example.com"})
-					return scenario.make(test.users(b), b.profiles, linkAs{UserID: id, Access: authagent.AccessRead})
+					id := b.Users.Put(memstore.Account{User: authagent.User{ID: "user_9", EmailVerified: true}, Email: "other@example.com"})
+					return scenario.make(test.users(b), b.Profiles, linkAs{UserID: id, Access: authagent.AccessRead})
 				})
-				c := b.browser()
-				resp := b.signIn(c, b.agent)
-				if resp.StatusCode != test.status || resp.reason() != test.reason {
-					t.Errorf("%d %s", resp.StatusCode, resp.body)
+				c := b.Browser()
+				resp := b.SignIn(c, b.Agent)
+				if resp.StatusCode != test.status || resp.Reason() != test.reason {
+					t.Errorf("%d %s", resp.StatusCode, resp.Text)
 				}
-				if s := b.me(c); (s != nil) != (test.status == 303) || s != nil && s.UserID != "user_9" {
+				if s := b.Me(c); (s != nil) != (test.status == 303) || s != nil && s.UserID != "user_9" {
 					t.Errorf("session: %+v", s)
 				}
 			})
@@ -1048,27 +1014,27 @@ func TestBadActions(t *testing.T) {
 	for _, actions := range [][]string{{""}, {"a b"}, {"a", " "}, {"a\tb"}, {"a\n"}, {"a\u00a0b"}} {
 		who := authagent.Principal{UserID: "user_1", Actions: actions}
 		for name, make := range map[string]func(b *bench) authagent.Scenario{
-			"Principal": func(b *bench) authagent.Scenario { return fixed{authagent.FreshProfile(b.profiles), who} },
+			"Principal": func(b *bench) authagent.Scenario { return fixed{authagent.FreshProfile(b.Profiles), who} },
 			"Link": func(b *bench) authagent.Scenario {
-				return authagent.FullAccount(b.users, linkAs{UserID: b.aliceID, Actions: actions})
+				return authagent.FullAccount(b.Users, linkAs{UserID: b.AliceID, Actions: actions})
 			},
 		} {
 			b := newScenarioBench(t, make)
-			if resp := b.refused(b.browser(), b.agent); resp.StatusCode != 500 {
-				t.Errorf("MW-1 %s %q: %d %s", name, actions, resp.StatusCode, resp.body)
+			if resp := b.RefusedSignIn(b.Browser(), b.Agent); resp.StatusCode != 500 {
+				t.Errorf("MW-1 %s %q: %d %s", name, actions, resp.StatusCode, resp.Text)
 			}
 		}
 	}
 	b := newScenarioBench(t, func(b *bench) authagent.Scenario {
-		return fixed{authagent.FreshProfile(b.profiles), authagent.Principal{Actions: []string{"a:do"}}}
+		return fixed{authagent.FreshProfile(b.Profiles), authagent.Principal{Actions: []string{"a:do"}}}
 	})
-	if resp := b.refused(b.browser(), b.agent); resp.StatusCode != 500 {
-		t.Errorf("MW-1 actions for no user: %d %s", resp.StatusCode, resp.body)
+	if resp := b.RefusedSignIn(b.Browser(), b.Agent); resp.StatusCode != 500 {
+		t.Errorf("MW-1 actions for no user: %d %s", resp.StatusCode, resp.Text)
 	}
 	b = newScenarioBench(t, func(b *bench) authagent.Scenario {
-		return authagent.FullAccount(b.users, linkAs{UserID: b.aliceID, Access: authagent.AccessRead, Actions: []string{"a:do", "b:do"}, GrantID: "g"})
+		return authagent.FullAccount(b.Users, linkAs{UserID: b.AliceID, Access: authagent.AccessRead, Actions: []string{"a:do", "b:do"}, GrantID: "g"})
 	})
-	if s := b.mustSignIn(b.browser(), b.agent); !slices.Equal(s.Actions, []string{"a:do", "b:do"}) || s.GrantID != "g" {
+	if s := b.MustSignIn(b.Browser(), b.Agent); !slices.Equal(s.Actions, []string{"a:do", "b:do"}) || s.GrantID != "g" {
 		t.Errorf("session: %+v", s)
 	}
 }
@@ -1078,10 +1044,10 @@ func TestBadActions(t *testing.T) {
 // is, for the instances that can read it (CMP-2).
 func TestOtherSessionVersion(t *testing.T) {
 	k := newCluster(t)
-	c := k.browser()
-	k.mustSignIn(c, k.agent)
+	c := k.Browser()
+	k.MustSignIn(c, k.Agent)
 	name, value := k.sessionCookie(c)
-	box, err := seal.NewBox(k.config.SessionKeys, "authagent", "session", k.config.Issuer, k.config.ClientID)
+	box, err := seal.NewBox(k.Config.SessionKeys, "authagent", "session", k.Config.Issuer, k.Config.ClientID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -1092,14 +1058,14 @@ func TestOtherSessionVersion(t *testing.T) {
 	for _, version := range []byte{0, plain[0] - 1, plain[0] + 1, 255} {
 		other := slices.Clone(plain)
 		other[0] = version
-		if resp := k.get(k.bare(), "/me", "Cookie", name+"="+box.Seal(other, name)); resp.StatusCode != 401 || len(resp.sessionCookies()) != 0 {
+		if resp := k.Get(k.Bare(), "/me", "Cookie", name+"="+box.Seal(other, name)); resp.StatusCode != 401 || len(sessionCookies(resp)) != 0 {
 			t.Errorf("SES-6 version %d: %d", version, resp.StatusCode)
 		}
-		c := k.browser()
-		c.Jar.SetCookies(mustParse(t, k.site.URL), []*http.Cookie{{Name: name, Value: box.Seal(other, name), Path: "/", Secure: true}})
-		k.mustSignIn(c, k.agent)
+		c := k.Browser()
+		c.Jar.SetCookies(mustParse(t, k.URL), []*http.Cookie{{Name: name, Value: box.Seal(other, name), Path: "/", Secure: true}})
+		k.MustSignIn(c, k.Agent)
 	}
-	if resp := k.get(k.bare(), "/me", "Cookie", name+"="+box.Seal(plain, name)); resp.StatusCode != 200 {
+	if resp := k.Get(k.Bare(), "/me", "Cookie", name+"="+box.Seal(plain, name)); resp.StatusCode != 200 {
 		t.Errorf("sealed anew as it was: %d", resp.StatusCode)
 	}
 }
@@ -1109,17 +1075,17 @@ func TestSessionAtOnce(t *testing.T) {
 	var mu sync.Mutex
 	actions := []string{"a:do"}
 	k := newCluster(t, func(b *bench, c *authagent.Config) {
-		c.Scenario = authagent.FullAccount(b.users, checked{linkAs{UserID: b.aliceID, Access: authagent.AccessRead}, func(s *authagent.Session) {
+		c.Scenario = authagent.FullAccount(b.Users, checked{linkAs{UserID: b.AliceID, Access: authagent.AccessRead}, func(s *authagent.Session) {
 			mu.Lock()
 			defer mu.Unlock()
 			s.Actions = actions
 		}})
 	})
-	k.handle("POST /a", k.rp.RequireAction("a:do"))
-	c := k.browser()
-	k.mustSignIn(c, k.agent)
+	k.handle("POST /a", k.RP.RequireAction("a:do"))
+	c := k.Browser()
+	k.MustSignIn(c, k.Agent)
 	for _, want := range []int{200, 403, 200} {
-		if resp := k.send(c, "POST", "/a", ""); resp.StatusCode != want {
+		if resp := k.Send(c, "POST", "/a", ""); resp.StatusCode != want {
 			t.Errorf("MW-6: %d, want %d", resp.StatusCode, want)
 		}
 		mu.Lock()

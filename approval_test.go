@@ -49,7 +49,7 @@ func (a *recordingApprover) Approve(_ context.Context, r authagent.ActionRequest
 
 // withCookies gives a request that was made by hand the cookies of a browser.
 func (b *bench) withCookies(c *http.Client, r *http.Request) *http.Request {
-	for _, cookie := range c.Jar.Cookies(mustParse(b.t, b.site.URL)) {
+	for _, cookie := range c.Jar.Cookies(mustParse(b.T, b.URL)) {
 		r.AddCookie(cookie)
 	}
 	return r
@@ -91,11 +91,11 @@ func TestReadOutside(t *testing.T) {
 				c.Human = func(*http.Request) (string, error) { return "user_1", nil }
 			})
 			ran := 0
-			guarded := k.rp.RequireApproval("a:do", approverFunc(func(authagent.ActionRequest) (string, error) {
+			guarded := k.RP.RequireApproval("a:do", approverFunc(func(authagent.ActionRequest) (string, error) {
 				t.Error("the owner was asked")
 				return "", nil
 			}))(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { ran++ }))
-			k.instances[""].HandleFunc("/pay", func(w http.ResponseWriter, r *http.Request) {
+			k.Instances[""].HandleFunc("/pay", func(w http.ResponseWriter, r *http.Request) {
 				test.outside(r)
 				form := r.PostForm
 				guarded.ServeHTTP(w, r)
@@ -103,14 +103,14 @@ func TestReadOutside(t *testing.T) {
 					t.Error("a person's form is another")
 				}
 			})
-			c := k.browser()
-			if resp := k.send(c, "POST", "/pay", test.body, "Content-Type", test.contentType); resp.StatusCode != 200 || ran != 1 {
-				t.Errorf("a person: %d %s", resp.StatusCode, resp.body)
+			c := k.Browser()
+			if resp := k.Send(c, "POST", "/pay", test.body, "Content-Type", test.contentType); resp.StatusCode != 200 || ran != 1 {
+				t.Errorf("a person: %d %s", resp.StatusCode, resp.Text)
 			}
-			k.mustSignIn(c, k.agent)
-			resp := k.send(c, "POST", "/pay", test.body, "Content-Type", test.contentType)
-			if resp.StatusCode != 500 || ran != 1 || strings.Contains(resp.body, "inside") {
-				t.Errorf("an agent: %d %s; ran %d times", resp.StatusCode, resp.body, ran)
+			k.MustSignIn(c, k.Agent)
+			resp := k.Send(c, "POST", "/pay", test.body, "Content-Type", test.contentType)
+			if resp.StatusCode != 500 || ran != 1 || strings.Contains(resp.Text, "inside") {
+				t.Errorf("an agent: %d %s; ran %d times", resp.StatusCode, resp.Text, ran)
 			}
 			if !strings.Contains(log.String(), "inside of RequireApproval") {
 				t.Errorf("the log does not say what to do: %s", log.String())
@@ -123,11 +123,11 @@ func TestReadOutside(t *testing.T) {
 // may be the agent's fault or the site's.
 func TestUnmeasuredBody(t *testing.T) {
 	b := newBench(t)
-	c := b.browser()
-	b.mustSignIn(c, b.agent)
-	guarded := b.rp.RequireApproval("a:do", approverFunc(approveAll))(http.NotFoundHandler())
+	c := b.Browser()
+	b.MustSignIn(c, b.Agent)
+	guarded := b.RP.RequireApproval("a:do", approverFunc(approveAll))(http.NotFoundHandler())
 	for body, want := range map[string]int{"": 400, "x": 404} {
-		r := b.withCookies(c, httptest.NewRequest("POST", b.site.URL+"/pay", struct{ io.Reader }{strings.NewReader(body)}))
+		r := b.withCookies(c, httptest.NewRequest("POST", b.URL+"/pay", struct{ io.Reader }{strings.NewReader(body)}))
 		w := httptest.NewRecorder()
 		if guarded.ServeHTTP(w, r); w.Code != want {
 			t.Errorf("%q: %d, want %d", body, w.Code, want)
@@ -139,12 +139,12 @@ func TestUnmeasuredBody(t *testing.T) {
 // nothing else that could decide.
 func TestApprovedRequest(t *testing.T) {
 	b := newBench(t)
-	c := b.browser()
-	b.mustSignIn(c, b.agent)
+	c := b.Browser()
+	b.MustSignIn(c, b.Agent)
 	approver := &recordingApprover{}
 	var got *http.Request
 	var body string
-	guarded := b.rp.RequireApproval("a:do", approver)(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	guarded := b.RP.RequireApproval("a:do", approver)(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		got = r
 		text, _ := io.ReadAll(r.Body)
 		body = string(text)
@@ -198,14 +198,14 @@ func TestApprovesAnother(t *testing.T) {
 	} {
 		t.Run("APR-1 "+name, func(t *testing.T) {
 			k := newCluster(t)
-			k.handle("/pay", k.rp.RequireApproval("a:do", &recordingApprover{then: change}))
-			c := k.browser()
-			k.mustSignIn(c, k.agent)
-			k.send(c, "POST", "/pay", "amount=1")
-			before := k.handled.count()
+			k.handle("/pay", k.RP.RequireApproval("a:do", &recordingApprover{then: change}))
+			c := k.Browser()
+			k.MustSignIn(c, k.Agent)
+			k.Send(c, "POST", "/pay", "amount=1")
+			before := k.Handled.Count()
 			want := map[bool]int{true: 200, false: 500}[name == "the same"]
-			if resp := k.send(c, "POST", "/pay", "amount=1"); resp.StatusCode != want || (k.handled.count() > before) != (want == 200) {
-				t.Errorf("%d %s", resp.StatusCode, resp.body)
+			if resp := k.Send(c, "POST", "/pay", "amount=1"); resp.StatusCode != want || (k.Handled.Count() > before) != (want == 200) {
+				t.Errorf("%d %s", resp.StatusCode, resp.Text)
 			}
 		})
 	}
@@ -215,10 +215,10 @@ func TestApprovesAnother(t *testing.T) {
 // handler sees it is a part of what is approved.
 func TestRewrittenOutside(t *testing.T) {
 	b := newBench(t)
-	c := b.browser()
-	b.mustSignIn(c, b.agent)
+	c := b.Browser()
+	b.MustSignIn(c, b.Agent)
 	approver := &recordingApprover{}
-	guarded := b.rp.RequireApproval("a:do", approver)(http.NotFoundHandler())
+	guarded := b.RP.RequireApproval("a:do", approver)(http.NotFoundHandler())
 	var digests []string
 	for _, rewrite := range []func(*http.Request){
 		func(*http.Request) {},
@@ -247,10 +247,10 @@ func TestRewrittenOutside(t *testing.T) {
 // owner is shown is refused, whatever the access.
 func TestUnshown_APR_2(t *testing.T) {
 	b := newBench(t) // full access
-	c := b.browser()
-	b.mustSignIn(c, b.agent)
+	c := b.Browser()
+	b.MustSignIn(c, b.Agent)
 	ran, asked := 0, 0
-	guarded := b.rp.RequireApproval("a:do", approverFunc(func(authagent.ActionRequest) (string, error) { asked++; return "", nil }))(
+	guarded := b.RP.RequireApproval("a:do", approverFunc(func(authagent.ActionRequest) (string, error) { asked++; return "", nil }))(
 		http.HandlerFunc(func(http.ResponseWriter, *http.Request) { ran++ }))
 	for name, test := range map[string]struct {
 		method, header string
@@ -287,10 +287,10 @@ func TestUnshown_APR_2(t *testing.T) {
 // than an owner's page or a store can take, is not put before an owner.
 func TestOneMeaning(t *testing.T) {
 	b := newBench(t)
-	c := b.browser()
-	b.mustSignIn(c, b.agent)
+	c := b.Browser()
+	b.MustSignIn(c, b.Agent)
 	asked := 0
-	guarded := b.rp.RequireApproval("a:do", approverFunc(func(authagent.ActionRequest) (string, error) { asked++; return "", nil }), "csrf")(
+	guarded := b.RP.RequireApproval("a:do", approverFunc(func(authagent.ActionRequest) (string, error) { asked++; return "", nil }), "csrf")(
 		http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	const multi, json, xml = "multipart/form-data; boundary=b", "application/json", "application/xml"
 	part := func(header string) string { return "--b\r\n" + header + "\r\n\r\nx\r\n--b--\r\n" }
@@ -371,9 +371,9 @@ func TestOneMeaning(t *testing.T) {
 // that CGI takes for others, do not reach the handler in any spelling.
 func TestOverrides_APR_3(t *testing.T) {
 	b := newBench(t)
-	c := b.browser()
-	b.mustSignIn(c, b.agent)
-	guarded := b.rp.RequireApproval("a:do", approverFunc(approveAll))
+	c := b.Browser()
+	b.MustSignIn(c, b.Agent)
+	guarded := b.RP.RequireApproval("a:do", approverFunc(approveAll))
 	for name, passes := range map[string]bool{
 		"X-Http-Method-Override": false, "X-Http-Method": false, "X-Method-Override": false, "X-Method": false, "Http-Method-Override": false,
 		"X_HTTP_Method_Override": false, "x_http_method_override": false, "X-Http_method-Override": false, "x-http-method-override": false,
@@ -416,9 +416,9 @@ func (o *keptSession) End(http.ResponseWriter, *http.Request) error { o.Session 
 func TestAnotherSessionMeanwhile_APR_8(t *testing.T) {
 	kept := &keptSession{}
 	b := newBench(t, func(_ *bench, c *authagent.Config) { c.Session.Own = kept })
-	b.signIn(b.browser(), b.agent)
+	b.SignIn(b.Browser(), b.Agent)
 	ran, asked := 0, 0
-	guarded := b.rp.RequireApproval("a:do", approverFunc(func(authagent.ActionRequest) (string, error) { asked++; return "", nil }))(
+	guarded := b.RP.RequireApproval("a:do", approverFunc(func(authagent.ActionRequest) (string, error) { asked++; return "", nil }))(
 		http.HandlerFunc(func(http.ResponseWriter, *http.Request) { ran++ }))
 	for _, another := range []string{"", "another"} {
 		r := httptest.NewRequest("POST", "/pay", tapped{strings.NewReader("amount=1"), func() {
@@ -465,19 +465,19 @@ func TestForms(t *testing.T) {
 			k := newCluster(t)
 			approver := &recordingApprover{}
 			var amount, token string
-			k.instances[""].Handle("/pay", k.rp.RequireApproval("a:do", approver, "csrf")(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			k.Instances[""].Handle("/pay", k.RP.RequireApproval("a:do", approver, "csrf")(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				r.ParseMultipartForm(1 << 20)
 				amount, token = fmt.Sprint(r.PostForm["amount"]), fmt.Sprint(r.PostForm["csrf"])
 			})))
-			c := k.browser()
-			k.mustSignIn(c, k.agent)
-			if resp := k.send(c, "POST", "/pay", test.first[1], "Content-Type", test.first[0]); resp.StatusCode != 202 {
+			c := k.Browser()
+			k.MustSignIn(c, k.Agent)
+			if resp := k.Send(c, "POST", "/pay", test.first[1], "Content-Type", test.first[0]); resp.StatusCode != 202 {
 				t.Fatalf("first: %d", resp.StatusCode)
 			}
 			if shown := string(approver.asked[0].Body); test.shown != "" && shown != test.shown {
 				t.Errorf("the owner is shown %q, want %q", shown, test.shown)
 			}
-			resp := k.send(c, "POST", "/pay", test.then[1], "Content-Type", test.then[0])
+			resp := k.Send(c, "POST", "/pay", test.then[1], "Content-Type", test.then[0])
 			if resp.StatusCode != test.status || amount != test.amount || token != test.token {
 				t.Errorf("then: %d, want %d; amount %q, want %q; token %q, want %q", resp.StatusCode, test.status, amount, test.amount, token, test.token)
 			}
@@ -496,23 +496,23 @@ func TestLimitsOfApprovals_APR_6(t *testing.T) {
 			c.Limits = authagent.Limits{Actions: map[string]authagent.Rate{"a:do": {N: 2, Per: time.Hour}}}
 			c.Session.Idle, c.Session.Lifetime = 99*time.Hour, 99*time.Hour
 		})
-		k.as.Configure(func(q *authagenttest.Quirks, _ *authagenttest.Features) { q.SameSecondTokens = false })
-		k.handle("/pay", k.rp.RequireApproval("a:do", owners))
-		c := k.browser()
-		k.signIn(c, k.agent)
+		k.AS.Configure(func(q *authagenttest.Quirks, _ *authagenttest.Features) { q.SameSecondTokens = false })
+		k.handle("/pay", k.RP.RequireApproval("a:do", owners))
+		c := k.Browser()
+		k.SignIn(c, k.Agent)
 		pay := func(what, body string, times, want int) {
 			t.Helper()
 			for range times {
-				if got := k.send(c, "POST", "/pay", body).StatusCode; got != want {
+				if got := k.Send(c, "POST", "/pay", body).StatusCode; got != want {
 					t.Fatalf("APR-6 %s: %d, want %d", what, got, want)
 				}
 			}
 		}
 		approveWaiting := func() {
-			o, _ := owners.Overview(context.Background(), k.aliceID)
+			o, _ := owners.Overview(context.Background(), k.AliceID)
 			for _, a := range o.Approvals {
 				if a.State == grants.Pending {
-					if _, err := owners.DecideAction(context.Background(), k.aliceID, a.ID, a.Version, true); err != nil {
+					if _, err := owners.DecideAction(context.Background(), k.AliceID, a.ID, a.Version, true); err != nil {
 						t.Error(err)
 					}
 				}
@@ -554,28 +554,28 @@ func TestUncountedActions_APR_6(t *testing.T) {
 		c.Limits = authagent.Limits{Actions: map[string]authagent.Rate{"a:do": {N: 1, Per: time.Hour}}}
 	})
 	answer := problem.Reason("approval_used")
-	k.handle("/pay", k.rp.RequireApproval("a:do", approverFunc(func(r authagent.ActionRequest) (string, error) {
+	k.handle("/pay", k.RP.RequireApproval("a:do", approverFunc(func(r authagent.ActionRequest) (string, error) {
 		if err := errors.Join(r.CountPerforming(), r.CountPerforming()); err != nil || answer == "" {
 			return "", err
 		}
 		return "", answer
 	})))
-	c := k.browser()
-	k.mustSignIn(c, k.agent)
+	c := k.Browser()
+	k.MustSignIn(c, k.Agent)
 	for range 3 {
-		if got := k.send(c, "POST", "/pay", "x").StatusCode; got != 409 {
+		if got := k.Send(c, "POST", "/pay", "x").StatusCode; got != 409 {
 			t.Errorf("refused: %d", got)
 		}
 	}
 	answer = ""
 	for _, want := range []int{200, 429} {
-		if got := k.send(c, "POST", "/pay", "x").StatusCode; got != want {
+		if got := k.Send(c, "POST", "/pay", "x").StatusCode; got != want {
 			t.Errorf("performed: %d, want %d", got, want)
 		}
 	}
-	uncounting := k.rp.RequireApproval("a:do", approverFunc(approveAll))
+	uncounting := k.RP.RequireApproval("a:do", approverFunc(approveAll))
 	k.handle("/other", uncounting)
-	if got := k.send(c, "POST", "/other", "x").StatusCode; got != 429 {
+	if got := k.Send(c, "POST", "/other", "x").StatusCode; got != 429 {
 		t.Errorf("by an Approver that does not count: %d", got)
 	}
 }

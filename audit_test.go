@@ -16,7 +16,7 @@ import (
 
 // newTrail returns a site whose clients say what address they have, and are not
 // limited: that would be another reason.
-func newTrail(t *testing.T) *cluster {
+func newTrail(t *testing.T) *bench {
 	return newCluster(t, func(_ *bench, c *authagent.Config) {
 		c.ClientAddr = func(r *http.Request) string { return r.Header.Get("X-Client") }
 		c.Limits.Callbacks.N = -1
@@ -24,9 +24,9 @@ func newTrail(t *testing.T) *cluster {
 }
 
 // counts returns the events of one name with their numbers and addresses.
-func (k *cluster) counts(name audit.Name) string {
+func (k *bench) counts(name audit.Name) string {
 	var all []string
-	for _, e := range k.events.named(name) {
+	for _, e := range k.Events.Named(name) {
 		all = append(all, fmt.Sprintf("%s×%d", e.RemoteAddr, e.Count))
 	}
 	return strings.Join(all, " ")
@@ -57,16 +57,16 @@ func TestFlood(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newTrail(t)
-				c := k.browser()
-				k.mustSignIn(c, k.agent)
+				c := k.Browser()
+				k.MustSignIn(c, k.Agent)
 				for i := range 1000 {
-					k.get(c, test.path, "X-Client", test.client(i))
+					k.Get(c, test.path, "X-Client", test.client(i))
 				}
-				first := k.events.named(test.event)
+				first := k.Events.Named(test.event)
 				if len(first) != 1 || first[0].Count != 1 {
 					t.Fatalf("LOG-7: at once %+v", first)
 				}
-				ids, logged := make(map[string]bool), k.logged(test.event)
+				ids, logged := make(map[string]bool), k.Logged(test.event)
 				for _, e := range logged {
 					ids[e.RequestID] = true
 				}
@@ -79,7 +79,7 @@ func TestFlood(t *testing.T) {
 				if got := k.counts(test.event); got != test.want {
 					t.Fatalf("LOG-7: %s, want %s", got, test.want)
 				}
-				all := k.events.named(test.event)
+				all := k.Events.Named(test.event)
 				if last := all[1]; last.RequestID != logged[999].RequestID || last.Detail == "" || last.Reason != first[0].Reason || last.Time.Before(began) {
 					t.Errorf("LOG-7: %+v, the last is %+v", last, logged[999])
 				}
@@ -101,18 +101,18 @@ func TestFlood(t *testing.T) {
 func TestFloodHidesNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newTrail(t)
-		agents := []*authagenttest.Agent{k.agent, k.as.AddAgent(authagenttest.Agent{ID: "other", Email: "alice@example.com"})}
+		agents := []*authagenttest.Agent{k.Agent, k.AS.AddAgent(authagenttest.Agent{ID: "other", Email: "alice@example.com"})}
 		var browsers []*http.Client
 		for _, agent := range agents {
-			c := k.browser()
-			k.mustSignIn(c, agent)
+			c := k.Browser()
+			k.MustSignIn(c, agent)
 			browsers = append(browsers, c)
 		}
-		stranger := k.browser()
+		stranger := k.Browser()
 		flood := func() {
 			for range 10 {
-				k.get(stranger, "/auth/agent/callback?code=a&state=b", "X-Client", "203.0.113.7")
-				k.get(browsers[0], "/humans", "X-Client", "203.0.113.7")
+				k.Get(stranger, "/auth/agent/callback?code=a&state=b", "X-Client", "203.0.113.7")
+				k.Get(browsers[0], "/humans", "X-Client", "203.0.113.7")
 			}
 		}
 		for _, test := range []struct {
@@ -129,9 +129,9 @@ func TestFloodHidesNobody(t *testing.T) {
 			{"LOG-8 another route", browsers[0], "/auth/agent/logout", "203.0.113.7", audit.PermissionDenied},
 		} {
 			flood()
-			before := len(k.events.named(test.event))
-			k.get(test.c, test.path, "X-Client", test.address)
-			all := k.events.named(test.event)
+			before := len(k.Events.Named(test.event))
+			k.Get(test.c, test.path, "X-Client", test.address)
+			all := k.Events.Named(test.event)
 			if len(all) != before+1 || all[before].RemoteAddr != test.address || all[before].Count != 1 {
 				t.Errorf("%s: %+v", test.name, all[before:])
 			}
@@ -143,20 +143,20 @@ func TestFloodHidesNobody(t *testing.T) {
 func TestFloodOfNetworks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newTrail(t)
-		c, sum := k.bare(), 0
+		c, sum := k.Bare(), 0
 		const networks = 10_000
 		for i := range networks {
-			k.get(c, "/auth/agent/callback?code=a&state=b", "X-Client", fmt.Sprintf("2001:db8:0:%x::1", i))
+			k.Get(c, "/auth/agent/callback?code=a&state=b", "X-Client", fmt.Sprintf("2001:db8:0:%x::1", i))
 		}
-		if got := len(k.events.named(audit.LoginFailed)); got != networks {
+		if got := len(k.Events.Named(audit.LoginFailed)); got != networks {
 			t.Errorf("LOG-8: %d events of %d networks", got, networks)
 		}
 		for range 3 {
-			k.get(c, "/auth/agent/callback?code=a&state=b", "X-Client", "203.0.113.8")
+			k.Get(c, "/auth/agent/callback?code=a&state=b", "X-Client", "203.0.113.8")
 		}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		for _, e := range k.events.named(audit.LoginFailed) {
+		for _, e := range k.Events.Named(audit.LoginFailed) {
 			if e.RemoteAddr == "203.0.113.8" {
 				sum += e.Count
 			}
@@ -173,17 +173,17 @@ func TestNotCounted(t *testing.T) {
 		s := newGuardSite(t, authagent.Principal{Access: authagent.AccessFull}, true)
 		const times = 5
 		for range times {
-			c := s.browser()
-			s.mustSignIn(c, s.agent)
-			s.do(c, "POST", "/action")
-			s.do(c, "POST", "/approval")
-			s.do(c, "POST", "/auth/agent/logout")
+			c := s.Browser()
+			s.MustSignIn(c, s.Agent)
+			s.Do(c, "POST", "/action")
+			s.Do(c, "POST", "/approval")
+			s.Do(c, "POST", "/auth/agent/logout")
 		}
 		for _, name := range []audit.Name{
 			audit.LoginStarted, audit.LoginSucceeded, audit.ActionPerformed, audit.ActionPending,
 			audit.SessionEnded,
 		} {
-			all := s.events.named(name)
+			all := s.Events.Named(name)
 			if len(all) != times {
 				t.Errorf("LOG-9 %s: %d events, want %d", name, len(all), times)
 			}
@@ -199,20 +199,20 @@ func TestNotCounted(t *testing.T) {
 // TestCountedAtShutdown: what is being counted when the site stops, or forgets whom it
 // is about, is passed on.
 func TestCountedAtShutdown(t *testing.T) {
-	for name, end := range map[string]func(k *cluster, ctx context.Context) error{
-		"LOG-9 Shutdown": func(k *cluster, ctx context.Context) error { return k.rp.Shutdown(ctx) },
-		"LOG-9 ForgetUser": func(k *cluster, ctx context.Context) error {
-			_ = k.rp.ForgetUser(ctx, "", k.aliceID) // not all of these stores forget
+	for name, end := range map[string]func(k *bench, ctx context.Context) error{
+		"LOG-9 Shutdown": func(k *bench, ctx context.Context) error { return k.RP.Shutdown(ctx) },
+		"LOG-9 ForgetUser": func(k *bench, ctx context.Context) error {
+			_ = k.RP.ForgetUser(ctx, "", k.AliceID) // not all of these stores forget
 			return nil
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newTrail(t)
-				c := k.browser()
-				k.mustSignIn(c, k.agent)
+				c := k.Browser()
+				k.MustSignIn(c, k.Agent)
 				for range 10 {
-					k.get(c, "/humans", "X-Client", "203.0.113.7")
+					k.Get(c, "/humans", "X-Client", "203.0.113.7")
 				}
 				if err := end(k, t.Context()); err != nil {
 					t.Error(err)
@@ -225,7 +225,7 @@ func TestCountedAtShutdown(t *testing.T) {
 					return
 				}
 				for range 2 { // of stragglers nobody would report the number
-					k.get(c, "/humans", "X-Client", "203.0.113.7")
+					k.Get(c, "/humans", "X-Client", "203.0.113.7")
 				}
 				if got := k.counts(audit.PermissionDenied); !strings.HasSuffix(got, "×9 203.0.113.7×1 203.0.113.7×1") {
 					t.Errorf("LOG-9 afterwards: %s", got)

@@ -20,12 +20,12 @@ import (
 // TestCallbackMethod_CB_1: CB-1. Only GET finishes a login, and nothing else uses it up.
 func TestCallbackMethod_CB_1(t *testing.T) {
 	b := newBench(t)
-	c := b.browser()
-	callback := b.authorize(b.agent, b.begin(c, ""))
+	c := b.Browser()
+	callback := b.Authorize(b.Agent, b.Begin(c, ""))
 	for _, method := range []string{"POST", "PUT", "HEAD", "DELETE", "OPTIONS", "PATCH"} {
-		before := b.backChannel()
-		resp := b.do(c, method, callback)
-		if resp.StatusCode != http.StatusMethodNotAllowed || resp.Header.Get("Allow") != "GET" || b.backChannel() != before || len(resp.Cookies()) != 0 {
+		before := b.BackChannel()
+		resp := b.Do(c, method, callback)
+		if resp.StatusCode != http.StatusMethodNotAllowed || resp.Header.Get("Allow") != "GET" || b.BackChannel() != before || len(resp.Cookies()) != 0 {
 			t.Errorf("%s: status %d, Allow %q", method, resp.StatusCode, resp.Header.Get("Allow"))
 		}
 	}
@@ -73,20 +73,20 @@ func TestCallbackQuery(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b := newBench(t)
-			c := b.browser()
-			good := mustParse(t, b.authorize(b.agent, b.begin(c, ""))).Query()
-			query := strings.NewReplacer("STATE", good.Get("state"), "CODE", good.Get("code"), "AS", url.QueryEscape(b.as.URL)).Replace(test.query)
+			c := b.Browser()
+			good := mustParse(t, b.Authorize(b.Agent, b.Begin(c, ""))).Query()
+			query := strings.NewReplacer("STATE", good.Get("state"), "CODE", good.Get("code"), "AS", url.QueryEscape(b.AS.URL)).Replace(test.query)
 			if test.want != "" {
-				resp := b.mustReject(c, "/auth/agent/callback?"+query, test.want)
-				if strings.Contains(resp.body, good.Get("state")) || strings.Contains(resp.body, good.Get("code")) {
-					t.Errorf("the answer repeats the request: %s", resp.body)
+				resp := b.MustRefuse(c, "/auth/agent/callback?"+query, test.want)
+				if strings.Contains(resp.Text, good.Get("state")) || strings.Contains(resp.Text, good.Get("code")) {
+					t.Errorf("the answer repeats the request: %s", resp.Text)
 				}
 				return
 			}
-			if resp := b.get(c, "/auth/agent/callback?"+query); resp.StatusCode != http.StatusSeeOther {
-				t.Fatalf("status %d %s", resp.StatusCode, resp.body)
+			if resp := b.Get(c, "/auth/agent/callback?"+query); resp.StatusCode != http.StatusSeeOther {
+				t.Fatalf("status %d %s", resp.StatusCode, resp.Text)
 			}
-			for _, r := range b.as.Requests(authagenttest.PathUserInfo) {
+			for _, r := range b.AS.Requests(authagenttest.PathUserInfo) {
 				if r.Header.Get("Authorization") == "Bearer X" {
 					t.Error("the token of the front channel was used")
 				}
@@ -115,14 +115,14 @@ func TestIssuer(t *testing.T) {
 		for _, kind := range []string{"code", "error"} {
 			t.Run(test.name+"/"+kind, func(t *testing.T) {
 				b := newBench(t, func(b *bench, _ *authagent.Config) {
-					b.as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.IssParameter = test.announced })
+					b.AS.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.IssParameter = test.announced })
 				})
-				c := b.browser()
-				u := mustParse(t, b.authorize(b.agent, b.begin(c, "")))
+				c := b.Browser()
+				u := mustParse(t, b.Authorize(b.Agent, b.Begin(c, "")))
 				q := u.Query()
 				q.Del("iss")
 				if test.iss != "-" {
-					q.Set("iss", strings.ReplaceAll(test.iss, "AS", b.as.URL))
+					q.Set("iss", strings.ReplaceAll(test.iss, "AS", b.AS.URL))
 				}
 				want := test.want
 				if kind == "error" {
@@ -134,9 +134,9 @@ func TestIssuer(t *testing.T) {
 				}
 				u.RawQuery = q.Encode()
 				if want != "" {
-					b.mustReject(c, u.String(), want)
-				} else if resp := b.get(c, u.String()); resp.StatusCode != http.StatusSeeOther {
-					t.Errorf("status %d %s", resp.StatusCode, resp.body)
+					b.MustRefuse(c, u.String(), want)
+				} else if resp := b.Get(c, u.String()); resp.StatusCode != http.StatusSeeOther {
+					t.Errorf("status %d %s", resp.StatusCode, resp.Text)
 				}
 			})
 		}
@@ -156,34 +156,34 @@ func TestReportedError_CB_7_CB_12(t *testing.T) {
 	} {
 		t.Run(code, func(t *testing.T) {
 			b := newBench(t)
-			c := b.browser()
-			state := mustParse(t, b.begin(c, "")).Query().Get("state")
+			c := b.Browser()
+			state := mustParse(t, b.Begin(c, "")).Query().Get("state")
 			query := "/auth/agent/callback?" + url.Values{"error": {code}, "error_description": {"Call this number"}}.Encode()
-			b.mustReject(c, query, problem.Reason("state_mismatch"))
-			if resp := b.get(c, query, "Accept", "text/html"); strings.Contains(resp.body, "this number") {
-				t.Errorf("CB-7: the sender's text is shown: %s", resp.body)
+			b.MustRefuse(c, query, problem.Reason("state_mismatch"))
+			if resp := b.Get(c, query, "Accept", "text/html"); strings.Contains(resp.Text, "this number") {
+				t.Errorf("CB-7: the sender's text is shown: %s", resp.Text)
 			}
 			if len(b.loginCookies(c)) != 1 {
 				t.Error("an error without state has used the login up")
 			}
-			replay := b.browser()
+			replay := b.Browser()
 			for name, value := range b.loginCookies(c) {
-				b.setCookie(replay, name, value)
+				b.SetCookie(replay, name, value)
 			}
 			for _, accept := range []string{"text/html", "application/json"} {
-				resp := b.get(c, query+"&state="+state, "Accept", accept)
-				if strings.Contains(resp.body, "this number") || strings.Contains(resp.body, "<script>") || resp.Header.Get("Location") != "" {
-					t.Errorf("CB-7, CB-12: Location %q, body %s", resp.Header.Get("Location"), resp.body)
+				resp := b.Get(c, query+"&state="+state, "Accept", accept)
+				if strings.Contains(resp.Text, "this number") || strings.Contains(resp.Text, "<script>") || resp.Header.Get("Location") != "" {
+					t.Errorf("CB-7, CB-12: Location %q, body %s", resp.Header.Get("Location"), resp.Text)
 				}
 				if accept == "text/html" && resp.StatusCode != want.status {
 					t.Errorf("status %d, want %d", resp.StatusCode, want.status)
 				}
 			}
 			// With the state, an error uses the login up: here, and where its cookie was copied to.
-			if failed := b.logged(audit.LoginFailed); len(failed) != 4 || failed[2].Reason != want.reason || failed[3].Reason != problem.Reason("state_mismatch") {
+			if failed := b.Logged(audit.LoginFailed); len(failed) != 4 || failed[2].Reason != want.reason || failed[3].Reason != problem.Reason("state_mismatch") {
 				t.Errorf("events %+v", failed)
 			}
-			b.mustReject(replay, "/auth/agent/callback?code=a&state="+state, problem.Reason("state_used"))
+			b.MustRefuse(replay, "/auth/agent/callback?code=a&state="+state, problem.Reason("state_used"))
 		})
 	}
 }
@@ -191,36 +191,36 @@ func TestReportedError_CB_7_CB_12(t *testing.T) {
 // TestCallbackNotOpened_CB_9: CB-9. A prefetch uses nothing up.
 func TestCallbackNotOpened_CB_9(t *testing.T) {
 	b := newBench(t)
-	c := b.browser()
-	callback := b.authorize(b.agent, b.begin(c, ""))
+	c := b.Browser()
+	callback := b.Authorize(b.Agent, b.Begin(c, ""))
 	for _, header := range [][]string{
 		{"Sec-Purpose", "prefetch;prerender"}, {"Purpose", "prefetch"}, {"Sec-Fetch-Dest", "iframe"}, {"Sec-Fetch-Dest", "image"}, {"Sec-Fetch-Dest", "empty"},
 	} {
-		b.mustReject(c, callback, problem.Reason("not_a_navigation"), header...)
+		b.MustRefuse(c, callback, problem.Reason("not_a_navigation"), header...)
 	}
-	if resp := b.get(c, callback, "Sec-Fetch-Dest", "document", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "cross-site"); resp.StatusCode != http.StatusSeeOther {
-		t.Errorf("opened: status %d %s", resp.StatusCode, resp.body)
+	if resp := b.Get(c, callback, "Sec-Fetch-Dest", "document", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Site", "cross-site"); resp.StatusCode != http.StatusSeeOther {
+		t.Errorf("opened: status %d %s", resp.StatusCode, resp.Text)
 	}
 }
 
 // TestCallbackHeaders_CB_10: CB-10. Nothing of the response leaks on, on no path.
 func TestCallbackHeaders_CB_10(t *testing.T) {
 	b := newBench(t)
-	c := b.browser()
-	callback := b.authorize(b.agent, b.begin(c, "?return_to=/orders"))
+	c := b.Browser()
+	callback := b.Authorize(b.Agent, b.Begin(c, "?return_to=/orders"))
 	q := mustParse(t, callback).Query()
 	for _, target := range []string{"/auth/agent/callback", withQuery(t, callback, map[string]string{"state": ""}), callback} {
-		resp := b.get(c, target)
+		resp := b.Get(c, target)
 		for _, secret := range []string{q.Get("code"), q.Get("state")} {
-			if strings.Contains(resp.body, secret) || strings.Contains(resp.Header.Get("Location"), secret) {
-				t.Errorf("%d: %s %s", resp.StatusCode, resp.Header.Get("Location"), resp.body)
+			if strings.Contains(resp.Text, secret) || strings.Contains(resp.Header.Get("Location"), secret) {
+				t.Errorf("%d: %s %s", resp.StatusCode, resp.Header.Get("Location"), resp.Text)
 			}
 		}
 		if resp.Header.Get("Cache-Control") != "no-store" || resp.Header.Get("Referrer-Policy") != "no-referrer" {
 			t.Errorf("%d: headers %v", resp.StatusCode, resp.Header)
 		}
-		if resp.StatusCode == http.StatusSeeOther && (resp.body != "" || resp.Header.Get("Location") != "/orders") {
-			t.Errorf("Location %q, body %q", resp.Header.Get("Location"), resp.body)
+		if resp.StatusCode == http.StatusSeeOther && (resp.Text != "" || resp.Header.Get("Location") != "/orders") {
+			t.Errorf("Location %q, body %q", resp.Header.Get("Location"), resp.Text)
 		}
 	}
 }
@@ -229,13 +229,13 @@ func TestCallbackHeaders_CB_10(t *testing.T) {
 // harm the session that is there.
 func TestSessionSurvives_CB_11(t *testing.T) {
 	b := newBench(t)
-	c := b.browser()
-	was := b.mustSignIn(c, b.agent)
-	b.begin(c, "")
+	c := b.Browser()
+	was := b.MustSignIn(c, b.Agent)
+	b.Begin(c, "")
 	for range 50 {
-		b.get(c, "/auth/agent/callback?code=a&state=b")
+		b.Get(c, "/auth/agent/callback?code=a&state=b")
 	}
-	if is := b.me(c); is == nil || is.ID != was.ID {
+	if is := b.Me(c); is == nil || is.ID != was.ID {
 		t.Errorf("session %+v, was %+v", is, was)
 	}
 }
@@ -281,12 +281,12 @@ func TestSessionNotSaved_CB_13(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, change)
-			resp := b.signIn(b.browser(), b.agent)
-			if resp.StatusCode != http.StatusInternalServerError || resp.reason() != problem.StoreFailed || resp.Header.Get("Location") != "" {
-				t.Errorf("status %d, Location %q, body %s", resp.StatusCode, resp.Header.Get("Location"), resp.body)
+			resp := b.SignIn(b.Browser(), b.Agent)
+			if resp.StatusCode != http.StatusInternalServerError || resp.Reason() != problem.StoreFailed || resp.Header.Get("Location") != "" {
+				t.Errorf("status %d, Location %q, body %s", resp.StatusCode, resp.Header.Get("Location"), resp.Text)
 			}
-			if strings.Contains(resp.body, "disk full") || len(resp.sessionCookies()) != 0 || len(b.events.named(audit.LoginSucceeded)) != 0 {
-				t.Errorf("body %s", resp.body)
+			if strings.Contains(resp.Text, "disk full") || len(sessionCookies(resp)) != 0 || len(b.Events.Named(audit.LoginSucceeded)) != 0 {
+				t.Errorf("body %s", resp.Text)
 			}
 		})
 	}
@@ -296,18 +296,18 @@ func TestSessionNotSaved_CB_13(t *testing.T) {
 // the server nothing; without the session it is refused (TXN-4).
 func TestCallbackReloaded_TXN_4(t *testing.T) {
 	b := newBench(t)
-	c := b.browser()
-	callback := b.authorize(b.agent, b.begin(c, "?return_to=/orders"))
-	b.get(c, callback)
-	was, before := b.me(c), b.backChannel()
-	resp := b.get(c, callback)
-	if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/" || b.backChannel() != before {
+	c := b.Browser()
+	callback := b.Authorize(b.Agent, b.Begin(c, "?return_to=/orders"))
+	b.Get(c, callback)
+	was, before := b.Me(c), b.BackChannel()
+	resp := b.Get(c, callback)
+	if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/" || b.BackChannel() != before {
 		t.Errorf("status %d, Location %q", resp.StatusCode, resp.Header.Get("Location"))
 	}
-	if is := b.me(c); is == nil || was == nil || is.ID != was.ID {
+	if is := b.Me(c); is == nil || was == nil || is.ID != was.ID {
 		t.Errorf("session %+v, was %+v", is, was)
 	}
-	b.mustReject(b.browser(), callback, problem.Reason("state_mismatch"))
+	b.MustRefuse(b.Browser(), callback, problem.Reason("state_mismatch"))
 }
 
 // forgetfulSessions keep what a site can see of a session.
@@ -329,12 +329,12 @@ func (s *forgetfulSessions) Start(w http.ResponseWriter, r *http.Request, sessio
 // they came from, so that a reload is refused; the session goes on.
 func TestCallbackReloadedOwnSessions(t *testing.T) {
 	b := newBench(t, func(_ *bench, c *authagent.Config) { c.Session.Own = &forgetfulSessions{} })
-	c := b.browser()
-	callback := b.authorize(b.agent, b.begin(c, ""))
-	b.get(c, callback)
-	was, before := b.me(c), b.backChannel()
-	b.mustReject(c, callback, problem.Reason("state_mismatch"))
-	if is := b.me(c); is == nil || was == nil || is.ID != was.ID || b.backChannel() != before {
+	c := b.Browser()
+	callback := b.Authorize(b.Agent, b.Begin(c, ""))
+	b.Get(c, callback)
+	was, before := b.Me(c), b.BackChannel()
+	b.MustRefuse(c, callback, problem.Reason("state_mismatch"))
+	if is := b.Me(c); is == nil || was == nil || is.ID != was.ID || b.BackChannel() != before {
 		t.Errorf("session %+v, was %+v", is, was)
 	}
 }

@@ -72,7 +72,7 @@ func (c *canaries) answer(where string, resp *response) *response {
 	if strings.HasPrefix(header.Get("Location"), "https://") {
 		header.Del("Location")
 	}
-	c.saw(where, fmt.Sprint(resp.body, header))
+	c.saw(where, fmt.Sprint(resp.Text, header))
 	return resp
 }
 
@@ -162,11 +162,11 @@ func TestNoSecretGetsOut_LOG_4(t *testing.T) {
 		change func(b *bench, c *authagent.Config)
 	}{
 		{"FullAccount", func(*bench, *authagent.Config) {}},
-		{"FreshProfile", func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.profiles) }},
+		{"FreshProfile", func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.Profiles) }},
 		{"introspection", func(_ *bench, c *authagent.Config) { c.Provider.Introspect = true }},
-		{"token key", func(b *bench, c *authagent.Config) { c.Provider.TokenKey = b.as.JWTSecret }},
+		{"token key", func(b *bench, c *authagent.Config) { c.Provider.TokenKey = b.AS.JWTSecret }},
 		{"OpenID Connect", func(b *bench, _ *authagent.Config) {
-			b.as.Configure(func(q *authagenttest.Quirks, f *authagenttest.Features) {
+			b.AS.Configure(func(q *authagenttest.Quirks, f *authagenttest.Features) {
 				*q = authagenttest.Quirks{}
 				f.IDToken, f.SignedTokens, f.IssParameter = true, "RS256", true
 			})
@@ -190,24 +190,22 @@ func TestNoSecretGetsOut_LOG_4(t *testing.T) {
 				c.add("session key", string(config.SessionKeys[0]))
 				c.add("token key", string(config.Provider.TokenKey))
 			})
-			b.as.Wrap("", c.tap)
+			b.AS.Wrap("", c.tap)
 			c.everything(b)
-			plain := b.config
+			plain := b.Config
 			plain.ErrorHandler = nil
 			rp, err := authagent.New(plain)
 			if err != nil {
 				t.Fatal(err)
 			}
 			mux := http.NewServeMux()
-			b.mount(mux, rp)
+			b.Mount(mux, rp)
 			site := httptest.NewRecorder() // the pages and problems, without a socket of their own
 			mux.ServeHTTP(site, httptest.NewRequest(http.MethodGet, "/auth/agent/callback?code="+internal+"&state="+internal, nil))
 			c.saw("problem", fmt.Sprint(site.Body.String(), site.Header()))
 
-			c.saw("log", b.log.String())
-			b.events.mu.Lock()
-			c.saw("events", fmt.Sprintf("%+v %#v", b.events.all, b.events.all))
-			b.events.mu.Unlock()
+			c.saw("log", b.Log.String())
+			c.saw("events", fmt.Sprintf("%+v %#v", b.Events.All(), b.Events.All()))
 			kinds := make(map[string]bool)
 			for value, what := range c.all {
 				kinds[strings.Fields(what)[0]] = true
@@ -225,44 +223,44 @@ func TestNoSecretGetsOut_LOG_4(t *testing.T) {
 // everything goes through what can happen, and notes what comes of it.
 func (c *canaries) everything(b *bench) {
 	signIn := func(where string, agent *authagenttest.Agent) *http.Client {
-		browser := b.browser()
-		begun := c.answer(where+" login", b.get(browser, "/auth/agent/login"))
+		browser := b.Browser()
+		begun := c.answer(where+" login", b.Get(browser, "/auth/agent/login"))
 		if begun.StatusCode != http.StatusSeeOther {
 			return browser
 		}
-		callback := b.authorize(agent, begun.Header.Get("Location"))
+		callback := b.Authorize(agent, begun.Header.Get("Location"))
 		c.url(callback)
-		c.answer(where+" callback", b.get(browser, callback))
-		c.answer(where+" callback again", b.get(browser, callback))
-		c.answer(where+" callback elsewhere", b.get(b.browser(), callback))
+		c.answer(where+" callback", b.Get(browser, callback))
+		c.answer(where+" callback again", b.Get(browser, callback))
+		c.answer(where+" callback elsewhere", b.Get(b.Browser(), callback))
 		return browser
 	}
 	n := 0
 	fresh := func() *authagenttest.Agent { // another agent each time, so that no two tokens are the same
 		n++
-		return b.as.AddAgent(authagenttest.Agent{ID: fmt.Sprintf("agent_%d", n), Email: "alice@example.com"})
+		return b.AS.AddAgent(authagenttest.Agent{ID: fmt.Sprintf("agent_%d", n), Email: "alice@example.com"})
 	}
 	in := signIn("success", fresh())
 	for _, path := range []string{"/me", "/data", "/full", "/open", "/humans"} {
-		c.answer(path, b.get(in, path))
-		c.answer(path, b.do(in, http.MethodPost, path))
-		c.answer(path, b.get(b.browser(), path, "Accept", page))
+		c.answer(path, b.Get(in, path))
+		c.answer(path, b.Do(in, http.MethodPost, path))
+		c.answer(path, b.Get(b.Browser(), path, "Accept", page))
 	}
-	c.answer("logout", b.do(in, http.MethodPost, "/auth/agent/logout"))
-	signIn("no account", b.as.AddAgent(authagenttest.Agent{Email: "nobody@example.com"}))
+	c.answer("logout", b.Do(in, http.MethodPost, "/auth/agent/logout"))
+	signIn("no account", b.AS.AddAgent(authagenttest.Agent{Email: "nobody@example.com"}))
 
 	for _, query := range []string{"", "?code=" + internal, "?state=" + internal + "&code=" + internal, "?error=" + internal + "&state=" + internal, "?code=a&code=" + internal} {
-		c.answer("callback"+query[:min(1, len(query))], b.get(b.browser(), "/auth/agent/callback"+query))
+		c.answer("callback"+query[:min(1, len(query))], b.Get(b.Browser(), "/auth/agent/callback"+query))
 	}
-	c.answer("bearer", b.get(b.browser(), "/me", "Authorization", "Bearer "+internal))
-	c.answer("bad cookie", b.get(b.browser(), "/me", "Cookie", "__Host-authagent-x="+internal))
+	c.answer("bearer", b.Get(b.Browser(), "/me", "Authorization", "Bearer "+internal))
+	c.answer("bad cookie", b.Get(b.Browser(), "/me", "Cookie", "__Host-authagent-x="+internal))
 	for _, outage := range []authagenttest.Outage{authagenttest.OutageAll, authagenttest.OutageInserts, authagenttest.OutageUpdates} {
-		browser, agent := b.browser(), fresh()
-		callback := b.authorize(agent, b.begin(browser, ""))
+		browser, agent := b.Browser(), fresh()
+		callback := b.Authorize(agent, b.Begin(browser, ""))
 		c.url(callback)
-		b.as.Outage(outage)
-		c.answer("outage", b.get(browser, callback))
-		b.as.Outage(authagenttest.OutageNone)
+		b.AS.Outage(outage)
+		c.answer("outage", b.Get(browser, callback))
+		b.AS.Outage(authagenttest.OutageNone)
 	}
 	for name, bad := range badAnswers {
 		for _, path := range []string{
@@ -270,30 +268,18 @@ func (c *canaries) everything(b *bench) {
 			authagenttest.PathJWKS, authagenttest.PathMetadata,
 		} {
 			if path == authagenttest.PathMetadata || path == authagenttest.PathJWKS { // they are kept: ask anew
-				rp, err := authagent.New(b.config)
-				if err != nil {
-					b.t.Fatal(err)
-				}
-				mux := http.NewServeMux()
-				b.mount(mux, rp)
-				b.site.Config.Handler = mux
+				b.Instance("")
 			}
 			in := signIn("before", fresh())
-			b.as.Wrap(path, func(http.Handler) http.Handler { return bad })
+			b.AS.Wrap(path, func(http.Handler) http.Handler { return bad })
 			if path == authagenttest.PathMetadata {
-				rp, _ := authagent.New(b.config)
-				mux := http.NewServeMux()
-				b.mount(mux, rp)
-				b.site.Config.Handler = mux
+				b.Instance("")
 			}
 			signIn(name+" at "+path, fresh())
-			c.answer(name+" at "+path, b.do(in, http.MethodPost, "/auth/agent/logout"))
-			b.as.Wrap(path, nil)
+			c.answer(name+" at "+path, b.Do(in, http.MethodPost, "/auth/agent/logout"))
+			b.AS.Wrap(path, nil)
 			if path == authagenttest.PathMetadata {
-				rp, _ := authagent.New(b.config)
-				mux := http.NewServeMux()
-				b.mount(mux, rp)
-				b.site.Config.Handler = mux
+				b.Instance("")
 			}
 		}
 	}

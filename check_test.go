@@ -3,7 +3,6 @@ package authagent_test
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -20,6 +19,7 @@ import (
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -28,18 +28,18 @@ type checkChange = func(b *bench, c *authagent.Config)
 
 // quirksOff makes the server one that keeps to the RFCs.
 func quirksOff(b *bench, _ *authagent.Config) {
-	b.as.Configure(func(q *authagenttest.Quirks, f *authagenttest.Features) { *q = authagenttest.Quirks{} })
+	b.AS.Configure(func(q *authagenttest.Quirks, f *authagenttest.Features) { *q = authagenttest.Quirks{} })
 }
 
 func feature(change func(*authagenttest.Features)) checkChange {
 	return func(b *bench, _ *authagent.Config) {
-		b.as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { change(f) })
+		b.AS.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { change(f) })
 	}
 }
 
 // wrapped puts a fault around an endpoint.
 func wrapped(path string, mw func(http.Handler) http.Handler) checkChange {
-	return func(b *bench, _ *authagent.Config) { b.as.Wrap(path, mw) }
+	return func(b *bench, _ *authagent.Config) { b.AS.Wrap(path, mw) }
 }
 
 // noSuchHost is a network whose name service knows nobody.
@@ -99,11 +99,11 @@ func TestCheck(t *testing.T) {
 		}), wrapped(authagenttest.PathAuthorize, promptKnown("login_required"))}, nil},
 		{"healthy, no metadata", []checkChange{wrapped(authagenttest.PathMetadata, notFound)}, nil},
 		{"healthy, pinned", []checkChange{func(b *bench, c *authagent.Config) {
-			c.Provider.Endpoints.Authorization, c.Provider.Endpoints.Token, c.Provider.Endpoints.UserInfo = b.as.URL+"/authorize", b.as.URL+"/token", b.as.URL+"/userinfo"
+			c.Provider.Endpoints.Authorization, c.Provider.Endpoints.Token, c.Provider.Endpoints.UserInfo = b.AS.URL+"/authorize", b.AS.URL+"/token", b.AS.URL+"/userinfo"
 			c.Provider.TokenEncoding = "application/json"
 		}}, nil},
 
-		{"server down", []checkChange{func(b *bench, _ *authagent.Config) { b.as.Close() }}, []string{"ERROR Issuer: The server cannot be reached"}},
+		{"server down", []checkChange{func(b *bench, _ *authagent.Config) { b.AS.Close() }}, []string{"ERROR Issuer: The server cannot be reached"}},
 		{"unknown host", []checkChange{func(_ *bench, c *authagent.Config) {
 			c.Issuer, c.Provider.HTTPClient = "https://as.invalid", &http.Client{Transport: noSuchHost{}}
 		}}, []string{"ERROR Issuer: The server's host name is not known"}},
@@ -144,9 +144,9 @@ func TestCheck(t *testing.T) {
 			[]string{"ERROR RedirectURL: "}},
 		{"a page without words, and the secret", []checkChange{wrapped(authagenttest.PathAuthorize, pages(400, "Bad request")), secret},
 			[]string{"ERROR ClientID: "}},
-		{"database down", []checkChange{func(b *bench, _ *authagent.Config) { b.as.Outage(authagenttest.OutageAll) }},
+		{"database down", []checkChange{func(b *bench, _ *authagent.Config) { b.AS.Outage(authagenttest.OutageAll) }},
 			[]string{"whose database is down answers the same"}},
-		{"database read-only", []checkChange{func(b *bench, _ *authagent.Config) { b.as.Outage(authagenttest.OutageInserts) }},
+		{"database read-only", []checkChange{func(b *bench, _ *authagent.Config) { b.AS.Outage(authagenttest.OutageInserts) }},
 			[]string{"ERROR Issuer: The authorization endpoint answers with status 500"}},
 
 		{"scope", []checkChange{wrapped(authagenttest.PathAuthorize, promptKnown("invalid_scope"))}, []string{`ERROR Provider.Scopes: `}},
@@ -169,7 +169,7 @@ func TestCheck(t *testing.T) {
 
 		{"no userinfo", []checkChange{wrapped(authagenttest.PathMetadata, authagenttest.WithoutMember("userinfo_endpoint"))}, []string{"ERROR Scenario: "}},
 		{"no userinfo, not needed", []checkChange{wrapped(authagenttest.PathMetadata, authagenttest.WithoutMember("userinfo_endpoint")),
-			func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.profiles) }}, nil},
+			func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.Profiles) }}, nil},
 		{"no introspection", []checkChange{wrapped(authagenttest.PathMetadata, authagenttest.WithoutMember("introspection_endpoint")),
 			func(_ *bench, c *authagent.Config) { c.Provider.Introspect = true }}, []string{"ERROR Provider.Introspect: "}},
 		{"keys missing", []checkChange{wrapped(authagenttest.PathJWKS, notFound)}, []string{"WARN Issuer: The keys"}},
@@ -181,7 +181,7 @@ func TestCheck(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, test.change...)
-			findingsAre(t, b, b.rp.Check(t.Context()), test.want)
+			findingsAre(t, b, b.RP.Check(t.Context()), test.want)
 		})
 	}
 }
@@ -200,7 +200,7 @@ func findingsAre(t *testing.T, b *bench, findings []authagent.Finding, want []st
 		if f.Problem == "" || f.Remedy == "" {
 			t.Errorf("finding %q says too little", f)
 		}
-		noSecrets(t, "finding", lineOf(f), &b.config)
+		testsite.NoSecrets(t, "finding", lineOf(f), &b.Config)
 		for _, hostile := range []string{"\x1b", "ignore all"} {
 			if strings.Contains(lineOf(f), hostile) {
 				t.Errorf("finding %q repeats the server's words", f)
@@ -216,14 +216,14 @@ func findingsAre(t *testing.T, b *bench, findings []authagent.Finding, want []st
 // are wrong, and where nothing is.
 func TestCheckServers(t *testing.T) {
 	secret := func(_ *bench, c *authagent.Config) { c.ClientSecret = "cs_another-secret" }
-	fresh := func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.profiles) }
+	fresh := func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.Profiles) }
 	openID := feature(func(f *authagenttest.Features) {
 		f.NoOAuthMetadata, f.OpenIDConfiguration, f.IDToken, f.SignedTokens = true, true, true, "RS256"
 	})
 	metadata := func(mw func(http.Handler) http.Handler) checkChange {
 		return func(b *bench, _ *authagent.Config) {
-			b.as.Wrap(authagenttest.PathMetadata, mw)
-			b.as.Wrap(authagenttest.PathDiscovery, mw)
+			b.AS.Wrap(authagenttest.PathMetadata, mw)
+			b.AS.Wrap(authagenttest.PathDiscovery, mw)
 		}
 	}
 	says := func(name string, value any) checkChange { return metadata(authagenttest.WithMember(name, value)) }
@@ -285,7 +285,7 @@ func TestCheckServers(t *testing.T) {
 		{"CHK-4 opaque tokens, no introspection, plain OAuth", []checkChange{quirksOff, fresh, lacks("introspection_endpoint")}, []string{`WARN Provider.Scopes: `}},
 		{"CHK-4 opaque tokens, introspection", []checkChange{quirksOff, openID, fresh}, nil},
 		{"CHK-4 tokens signed with a known key", []checkChange{quirksOff, fresh, lacks("introspection_endpoint"),
-			func(_ *bench, c *authagent.Config) { c.Provider.TokenKey = newKey() }}, nil},
+			func(_ *bench, c *authagent.Config) { c.Provider.TokenKey = testsite.NewKey() }}, nil},
 		{"CHK-4 the published server's tokens", []checkChange{fresh, lacks("introspection_endpoint")}, nil},
 
 		{"CHK-5 no way with a secret", []checkChange{quirksOff, lazy, says("token_endpoint_auth_methods_supported", []string{"private_key_jwt"})}, []string{"ERROR Provider.ClientAuth: The server's metadata offers no way"}},
@@ -301,7 +301,7 @@ func TestCheckServers(t *testing.T) {
 
 		{"CHK-6 an endpoint with a prompt", []checkChange{quirksOff, openID, wrapped(authagenttest.PathAuthorize, onePrompt),
 			func(b *bench, _ *authagent.Config) {
-				b.as.Wrap(authagenttest.PathDiscovery, authagenttest.WithMember("authorization_endpoint", b.as.URL+"/authorize?tenant=1&prompt=login&%70rompt=consent"))
+				b.AS.Wrap(authagenttest.PathDiscovery, authagenttest.WithMember("authorization_endpoint", b.AS.URL+"/authorize?tenant=1&prompt=login&%70rompt=consent"))
 			}}, nil},
 
 		{"CHK-7 clock ahead", []checkChange{wrapped(authagenttest.PathMetadata, dated(50*time.Minute))}, []string{"WARN clock: "}},
@@ -311,7 +311,7 @@ func TestCheckServers(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, test.change...)
-			findingsAre(t, b, b.rp.Check(t.Context()), test.want)
+			findingsAre(t, b, b.RP.Check(t.Context()), test.want)
 		})
 	}
 }
@@ -319,7 +319,7 @@ func TestCheckServers(t *testing.T) {
 // ownPage has the authorization endpoint send browsers on to an address of its own.
 func ownPage(target string) checkChange {
 	return func(b *bench, _ *authagent.Config) {
-		b.as.Wrap(authagenttest.PathAuthorize, authagenttest.RedirectTo(http.StatusFound, b.as.URL+target))
+		b.AS.Wrap(authagenttest.PathAuthorize, authagenttest.RedirectTo(http.StatusFound, b.AS.URL+target))
 	}
 }
 
@@ -334,7 +334,7 @@ func basicOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		r.Body = io.NopCloser(bytes.NewReader(body))
-		if _, _, basic := r.BasicAuth(); !basic && !asksForEncoding(body) {
+		if _, _, basic := r.BasicAuth(); !basic && !testsite.AsksForEncoding(body) {
 			authagenttest.Reply(401, "application/json", `{"error":"invalid_client"}`)(next).ServeHTTP(w, r)
 			return
 		}
@@ -380,7 +380,7 @@ func answerGrant(grant string, mw func(http.Handler) http.Handler) func(http.Han
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
 			r.Body = io.NopCloser(bytes.NewReader(body))
-			if strings.Contains(string(body), grant) && !asksForEncoding(body) {
+			if strings.Contains(string(body), grant) && !testsite.AsksForEncoding(body) {
 				own.ServeHTTP(w, r)
 				return
 			}
@@ -393,18 +393,18 @@ func answerGrant(grant string, mw func(http.Handler) http.Handler) func(http.Han
 // relying party has learned stays as it is. (NET-2)
 func TestCheckRisksNothing_NET_2(t *testing.T) {
 	b := newBench(t)
-	b.mustSignIn(b.browser(), b.agent) // the first login has the server asked which bodies it reads, in the background
-	c := b.browser()
-	other := b.as.AddAgent(authagenttest.Agent{ID: "agent_other", Email: "alice@example.com"})
-	callback := b.authorize(other, b.begin(c, ""))
-	b.as.Reset()
-	if findings := b.rp.Check(t.Context()); len(findings) > 0 {
+	b.MustSignIn(b.Browser(), b.Agent) // the first login has the server asked which bodies it reads, in the background
+	c := b.Browser()
+	other := b.AS.AddAgent(authagenttest.Agent{ID: "agent_other", Email: "alice@example.com"})
+	callback := b.Authorize(other, b.Begin(c, ""))
+	b.AS.Reset()
+	if findings := b.RP.Check(t.Context()); len(findings) > 0 {
 		t.Fatalf("findings: %v", findings)
 	}
 	var paths []string
-	for _, r := range b.as.Requests("") {
+	for _, r := range b.AS.Requests("") {
 		paths = append(paths, r.Method+" "+r.Path)
-		if strings.Contains(r.URL.RawQuery, b.config.ClientSecret) {
+		if strings.Contains(r.URL.RawQuery, b.Config.ClientSecret) {
 			t.Errorf("%s %s has the secret in its URL", r.Method, r.Path)
 		}
 		if code := mustParse(t, callback).Query().Get("code"); strings.Contains(string(r.Body), code) {
@@ -422,10 +422,10 @@ func TestCheckRisksNothing_NET_2(t *testing.T) {
 	if diff := cmp.Diff(want, paths); diff != "" {
 		t.Errorf("requests (-want +got):\n%s", diff)
 	}
-	if resp := b.get(c, callback); resp.StatusCode != http.StatusSeeOther {
-		t.Errorf("the login that was under way: %d %s", resp.StatusCode, resp.body)
+	if resp := b.Get(c, callback); resp.StatusCode != http.StatusSeeOther {
+		t.Errorf("the login that was under way: %d %s", resp.StatusCode, resp.Text)
 	}
-	if log := b.log.String(); strings.Contains(log, "authagent-check") {
+	if log := b.Log.String(); strings.Contains(log, "authagent-check") {
 		t.Errorf("Check logs: %s", log)
 	}
 }
@@ -437,7 +437,7 @@ func TestCheckEnds_NET_4(t *testing.T) {
 		b := newBench(t, wrapped(path, authagenttest.Hang()))
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		start := time.Now()
-		findings := b.rp.Check(ctx)
+		findings := b.RP.Check(ctx)
 		cancel()
 		if took := time.Since(start); took > 5*time.Second || len(findings) == 0 {
 			t.Errorf("%s hangs: %v after %v", path, findings, took)
@@ -455,12 +455,12 @@ func TestCheckAdmin(t *testing.T) {
 		client := as.AddClient(authagenttest.Client{ID: "site", RedirectURIs: []string{c.RedirectURL}})
 		c.Issuer, c.ClientSecret, c.Provider.HTTPClient = as.URL, client.Secret, &http.Client{Transport: hosts}
 	})
-	findings := b.rp.Check(t.Context())
+	findings := b.RP.Check(t.Context())
 	if len(findings) != 1 || findings[0].Severity != slog.LevelWarn || !strings.Contains(findings[0].Problem, "admin endpoints") {
 		t.Errorf("open: findings %v, want one about the admin endpoints", findings)
 	}
 	as.Wrap(authagenttest.PathAdminClients, authagenttest.Reply(401, "text/plain", "no"))
-	if findings := b.rp.Check(t.Context()); len(findings) > 0 {
+	if findings := b.RP.Check(t.Context()); len(findings) > 0 {
 		t.Errorf("gated: findings %v", findings)
 	}
 }
@@ -571,22 +571,22 @@ func TestCheckSite_CHK_8(t *testing.T) {
 				}
 			})
 			var asked []string
-			handler := test.site(b.rp, grants.OwnerApproval(&memstore.Grants{}))
+			handler := test.site(b.RP, grants.OwnerApproval(&memstore.Grants{}))
 			site := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				handler.ServeHTTP(w, r)
 				if w.Header().Get("Set-Cookie") != "" {
 					asked = append(asked, r.Method+" "+r.URL.Path)
 				}
 			}))
-			b.as.Reset()
-			findings := b.rp.CheckSite(t.Context(), site.URL, "/account/agents/")
+			b.AS.Reset()
+			findings := b.RP.CheckSite(t.Context(), site.URL, "/account/agents/")
 			site.Close()
 			findingsAre(t, b, findings, test.want)
-			if len(asked) > 0 || len(b.as.Requests("")) > 0 {
-				t.Errorf("cookies were set by %v, and the server was asked %d times", asked, len(b.as.Requests("")))
+			if len(asked) > 0 || len(b.AS.Requests("")) > 0 {
+				t.Errorf("cookies were set by %v, and the server was asked %d times", asked, len(b.AS.Requests("")))
 			}
 			for _, name := range []audit.Name{audit.LoginStarted, audit.SessionEnded} {
-				if n := len(b.events.named(name)); n > 0 {
+				if n := len(b.Events.Named(name)); n > 0 {
 					t.Errorf("%d events %s", n, name)
 				}
 			}
@@ -594,38 +594,10 @@ func TestCheckSite_CHK_8(t *testing.T) {
 	}
 	b := newBench(t)
 	for _, address := range []string{"", "shop.example", "ftp://shop.example", "https://u@shop.example", "https://shop.example/path", "https://127.0.0.1:1"} {
-		if findings := b.rp.CheckSite(t.Context(), address); len(findings) != 1 || findings[0].Setting != "site" {
+		if findings := b.RP.CheckSite(t.Context(), address); len(findings) != 1 || findings[0].Setting != "site" {
 			t.Errorf("%q: %v", address, findings)
 		}
 	}
-}
-
-// What a deployment looks at before it lets agents in.
-func ExampleRelyingParty_Check() {
-	as := authagenttest.NewServer()
-	defer as.Close()
-	client := as.AddClient(authagenttest.Client{ID: "shop", RedirectURIs: []string{"http://127.0.0.1:8080/agent/callback"}})
-	rp, err := authagent.New(authagent.Config{
-		Issuer:       as.URL,
-		ClientID:     client.ID,
-		ClientSecret: client.Secret,
-		RedirectURL:  "http://127.0.0.1:8080/auth/agent/callback", // registered without /auth
-		SessionKeys:  [][]byte{[]byte("32 random bytes, from your vault")},
-		Scenario:     authagent.FreshProfile(&memstore.Profiles{}),
-	})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	for _, f := range rp.Check(context.Background()) {
-		fmt.Println(f.Severity, f.Setting)
-		fmt.Println(f.Problem)
-		fmt.Println(f.Remedy)
-	}
-	// Output:
-	// ERROR RedirectURL
-	// The server refuses the redirect URI "http://127.0.0.1:8080/auth/agent/callback" for client "shop".
-	// Register exactly this URL at the server: scheme, host, port, path and last slash count.
 }
 
 // lineOf is all of a finding in one line.

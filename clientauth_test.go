@@ -15,6 +15,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/internal/testsite"
 )
 
 // A registrar stands in front of a token endpoint that reads forms, and refuses
@@ -45,7 +46,7 @@ func (g *registrar) wrap(next http.Handler) http.Handler {
 		}
 		madeUp := strings.HasPrefix(form.Get("code"), "authagent-")
 		switch {
-		case asksForEncoding(body):
+		case testsite.AsksForEncoding(body):
 			next.ServeHTTP(w, r)
 		case g.broken.Load():
 			g.refused.Add(1)
@@ -77,8 +78,8 @@ func (g *registrar) guard(as *authagenttest.Server) {
 // codesSent counts the real codes that were sent, by code.
 func (b *bench) codesSent() map[string]int {
 	sent := map[string]int{}
-	for _, r := range b.as.Requests(authagenttest.PathToken) {
-		if form, _ := url.ParseQuery(string(r.Body)); form.Has("code") && !isProbe(r) {
+	for _, r := range b.AS.Requests(authagenttest.PathToken) {
+		if form, _ := url.ParseQuery(string(r.Body)); form.Has("code") && !testsite.IsProbe(r) {
 			sent[form.Get("code")]++
 		}
 	}
@@ -106,7 +107,7 @@ func TestClientAuthLearned(t *testing.T) {
 				g.guard(as)
 				b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Provider.Introspect = true })
 				for range 3 {
-					b.mustSignIn(b.browser(), b.agent)
+					b.MustSignIn(b.Browser(), b.Agent)
 				}
 				refused := g.refused.Load()
 				if refused > 1 {
@@ -115,8 +116,8 @@ func TestClientAuthLearned(t *testing.T) {
 				if sent := b.codesSent(); len(sent) != 3 || sent[""] != 0 {
 					t.Errorf("codes sent: %v", sent)
 				}
-				for _, r := range b.as.Requests(authagenttest.PathToken) {
-					if !asksForAuth(r.Body) {
+				for _, r := range b.AS.Requests(authagenttest.PathToken) {
+					if !testsite.AsksForAuth(r.Body) {
 						continue
 					}
 					form, _ := url.ParseQuery(string(r.Body))
@@ -150,26 +151,26 @@ func TestClientAuthOutage(t *testing.T) {
 		t.Run("CAUTH-2 "+name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := &registrar{method: "client_secret_basic"}
-				b := newBubble(t, func(_ *bench, c *authagent.Config) { c.Provider.TokenEncoding = "application/x-www-form-urlencoded" })
-				b.as.Quirks = authagenttest.Quirks{}
+				b := newCluster(t, func(_ *bench, c *authagent.Config) { c.Provider.TokenEncoding = "application/x-www-form-urlencoded" })
+				b.AS.Quirks = authagenttest.Quirks{}
 				if g.broken.Store(outage == nil); outage == nil {
-					b.as.Wrap(authagenttest.PathToken, g.wrap)
+					b.AS.Wrap(authagenttest.PathToken, g.wrap)
 				} else {
-					b.as.Wrap(authagenttest.PathToken, func(next http.Handler) http.Handler { return outage(g.wrap(next)) })
+					b.AS.Wrap(authagenttest.PathToken, func(next http.Handler) http.Handler { return outage(g.wrap(next)) })
 				}
-				c := b.visitor()
-				callback := b.authorize(b.agent, b.begin(c, ""))
-				if resp := b.get(c, callback); resp.StatusCode < 500 || b.me(c) != nil {
-					t.Errorf("status %d %s", resp.StatusCode, resp.body)
+				c := b.Browser()
+				callback := b.Authorize(b.Agent, b.Begin(c, ""))
+				if resp := b.Get(c, callback); resp.StatusCode < 500 || b.Me(c) != nil {
+					t.Errorf("status %d %s", resp.StatusCode, resp.Text)
 				}
 				if sent := b.codesSent(); len(sent) != 0 {
 					t.Errorf("codes sent: %v", sent)
 				}
 				g.broken.Store(false)
-				b.as.Wrap(authagenttest.PathToken, g.wrap)
+				b.AS.Wrap(authagenttest.PathToken, g.wrap)
 				time.Sleep(30 * time.Second)
-				if resp := b.get(c, callback); resp.StatusCode != http.StatusSeeOther || b.me(c) == nil {
-					t.Errorf("the same callback later: status %d %s", resp.StatusCode, resp.body)
+				if resp := b.Get(c, callback); resp.StatusCode != http.StatusSeeOther || b.Me(c) == nil {
+					t.Errorf("the same callback later: status %d %s", resp.StatusCode, resp.Text)
 				}
 			})
 		})
@@ -217,12 +218,12 @@ func TestClientAuthPinned(t *testing.T) {
 				}
 			}))
 			b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Provider.ClientAuth, c.Provider.Introspect = test.pin, true })
-			resp := b.signIn(b.browser(), b.agent)
+			resp := b.SignIn(b.Browser(), b.Agent)
 			if (resp.StatusCode == http.StatusSeeOther) != test.ok {
-				t.Errorf("status %d %s", resp.StatusCode, resp.body)
+				t.Errorf("status %d %s", resp.StatusCode, resp.Text)
 			}
-			for _, r := range b.as.Requests(authagenttest.PathToken) {
-				if asksForAuth(r.Body) {
+			for _, r := range b.AS.Requests(authagenttest.PathToken) {
+				if testsite.AsksForAuth(r.Body) {
 					t.Error("the server was asked")
 				}
 			}
@@ -265,7 +266,7 @@ func TestClientAuthCheck(t *testing.T) {
 			g.guard(as)
 			as.Wrap(authagenttest.PathMetadata, authagenttest.WithMember("token_endpoint_auth_methods_supported", test.says))
 			b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Provider.ClientAuth = test.pin })
-			findings := b.rp.Check(t.Context())
+			findings := b.RP.Check(t.Context())
 			if test.want == "" && len(findings) > 0 || test.want != "" && (len(findings) != 1 || !strings.Contains(lineOf(findings[0]), test.want)) {
 				t.Errorf("findings %v, want %q", findings, test.want)
 			}
@@ -282,11 +283,11 @@ func TestClientAuthRelearned_CAUTH_5(t *testing.T) {
 	b := newBenchOn(t, as)
 	var all sync.WaitGroup
 	for range 10 {
-		c := b.browser()
-		callback := b.authorize(b.agent, b.begin(c, ""))
+		c := b.Browser()
+		callback := b.Authorize(b.Agent, b.Begin(c, ""))
 		all.Go(func() {
-			if resp := b.get(c, callback); resp.StatusCode != http.StatusSeeOther {
-				t.Errorf("CAUTH-5 status %d %s", resp.StatusCode, resp.body)
+			if resp := b.Get(c, callback); resp.StatusCode != http.StatusSeeOther {
+				t.Errorf("CAUTH-5 status %d %s", resp.StatusCode, resp.Text)
 			}
 		})
 	}
@@ -295,8 +296,8 @@ func TestClientAuthRelearned_CAUTH_5(t *testing.T) {
 		t.Errorf("CAUTH-5 the client was refused %d times by ten sign-ins, want 1", n)
 	}
 	g.method = "client_secret_post"
-	b.signIn(b.browser(), b.agent)
-	b.mustSignIn(b.browser(), b.agent)
+	b.SignIn(b.Browser(), b.Agent)
+	b.MustSignIn(b.Browser(), b.Agent)
 	for code, n := range b.codesSent() {
 		if n != 1 {
 			t.Errorf("CAUTH-5 code %s was sent %d times", code, n)
@@ -339,12 +340,12 @@ func TestBlindServer(t *testing.T) {
 				})
 			})
 			b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Provider.TokenEncoding = "application/x-www-form-urlencoded" })
-			if findings := b.rp.Check(t.Context()); len(findings) > 0 {
+			if findings := b.RP.Check(t.Context()); len(findings) > 0 {
 				t.Errorf("findings where EncodingForm is set: %v", findings)
 			}
 			b = newBenchOn(t, as)
-			b.mustSignIn(b.browser(), b.agent)
-			if findings := b.rp.Check(t.Context()); len(findings) > 0 {
+			b.MustSignIn(b.Browser(), b.Agent)
+			if findings := b.RP.Check(t.Context()); len(findings) > 0 {
 				t.Errorf("findings: %v", findings)
 			}
 		})
@@ -361,5 +362,5 @@ func TestBlindServer(t *testing.T) {
 		})
 	})
 	b := newBenchOn(t, as)
-	b.mustSignIn(b.browser(), b.agent)
+	b.MustSignIn(b.Browser(), b.Agent)
 }

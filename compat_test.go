@@ -25,46 +25,46 @@ func boxOf(t testing.TB, c authagent.Config, purpose string, own ...string) *sea
 
 // recode has an instance of another version write the session of c anew: change
 // is given the encoded session. It returns what the cookie was and is.
-func (k *cluster) recode(c *http.Client, change func([]byte) []byte) (name, value string) {
-	k.t.Helper()
-	box := boxOf(k.t, k.config, "session")
+func (k *bench) recode(c *http.Client, change func([]byte) []byte) (name, value string) {
+	k.T.Helper()
+	box := boxOf(k.T, k.Config, "session")
 	name, value = k.sessionCookie(c)
 	reseal := func(sealed string) string {
 		plain, err := box.Open(sealed, name)
 		if err != nil {
-			k.t.Fatal(err)
+			k.T.Fatal(err)
 		}
 		return box.Seal(change(slices.Clone(plain)), name)
 	}
-	if k.config.Session.Store == nil {
+	if k.Config.Session.Store == nil {
 		value = reseal(value)
-		k.setCookie(c, name, value)
+		k.SetCookie(c, name, value)
 		return name, value
 	}
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.AddCookie(&http.Cookie{Name: name, Value: value})
-	gs, err := k.config.Session.Store.New(r, name)
+	gs, err := k.Config.Session.Store.New(r, name)
 	if err != nil {
-		k.t.Fatal(err)
+		k.T.Fatal(err)
 	}
 	gs.Values["authagent"] = reseal(gs.Values["authagent"].(string))
 	w := httptest.NewRecorder()
-	if err := k.config.Session.Store.Save(r, w, gs); err != nil {
-		k.t.Fatal(err)
+	if err := k.Config.Session.Store.Save(r, w, gs); err != nil {
+		k.T.Fatal(err)
 	}
 	value = w.Result().Cookies()[0].Value
-	k.setCookie(c, name, value)
+	k.SetCookie(c, name, value)
 	return name, value
 }
 
 // TestLaterFields is CMP-1: an instance goes on with a session to which a later
 // version has added fields, and gives them back when it writes the session anew.
 func TestLaterFields(t *testing.T) {
-	eachStore(t, func(t *testing.T, k *cluster) {
-		c := k.browser()
-		k.mustSignIn(c, k.agent)
+	eachStore(t, func(t *testing.T, k *bench) {
+		c := k.Browser()
+		k.MustSignIn(c, k.Agent)
 		k.recode(c, func(plain []byte) []byte { return append(plain, "\x05later"...) })
-		if time.Sleep(2 * time.Minute); k.me(c) == nil {
+		if time.Sleep(2 * time.Minute); k.Me(c) == nil {
 			t.Fatal("CMP-1: no session with a later field")
 		}
 		before := 0
@@ -75,7 +75,7 @@ func TestLaterFields(t *testing.T) {
 			before = len(plain)
 			return plain
 		})
-		if time.Sleep(2 * time.Minute); k.me(c) == nil {
+		if time.Sleep(2 * time.Minute); k.Me(c) == nil {
 			t.Fatal("CMP-1: no session after a touch")
 		}
 		k.recode(c, func(plain []byte) []byte {
@@ -90,16 +90,16 @@ func TestLaterFields(t *testing.T) {
 // TestLaterVersion is CMP-2: a session of a version that an instance cannot read is
 // none there, and goes on at the instances that can.
 func TestLaterVersion(t *testing.T) {
-	eachStore(t, func(t *testing.T, k *cluster) {
-		c := k.browser()
-		k.mustSignIn(c, k.agent)
+	eachStore(t, func(t *testing.T, k *bench) {
+		c := k.Browser()
+		k.MustSignIn(c, k.Agent)
 		k.recode(c, func(plain []byte) []byte { plain[0]++; return plain })
 		time.Sleep(2 * time.Minute)
-		if resp := k.get(c, "/me"); resp.StatusCode != http.StatusUnauthorized || len(resp.Header["Set-Cookie"]) != 0 {
+		if resp := k.Get(c, "/me"); resp.StatusCode != http.StatusUnauthorized || len(resp.Header["Set-Cookie"]) != 0 {
 			t.Errorf("CMP-2: %d, and sets %q", resp.StatusCode, resp.Header["Set-Cookie"])
 		}
 		k.recode(c, func(plain []byte) []byte { plain[0]--; return plain })
-		if k.me(c) == nil {
+		if k.Me(c) == nil {
 			t.Error("CMP-2: the session is gone where it can be read")
 		}
 	})
@@ -113,16 +113,16 @@ func TestLaterVersionIsNoPerson_SES_22(t *testing.T) {
 		k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Human = humanCookie })
 		reached := 0
 		h := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached++ })
-		site := k.instances[""]
-		site.Handle("/forbids", k.rp.ForbidAgents(h))
-		site.Handle("/attaches", k.rp.Attach(h))
-		site.Handle("/human", k.rp.RequireHuman(h))
-		c := k.browser()
-		k.mustSignIn(c, k.agent)
-		k.signInPerson(c, "alice")
+		site := k.Instances[""]
+		site.Handle("/forbids", k.RP.ForbidAgents(h))
+		site.Handle("/attaches", k.RP.Attach(h))
+		site.Handle("/human", k.RP.RequireHuman(h))
+		c := k.Browser()
+		k.MustSignIn(c, k.Agent)
+		k.SignInPerson(c, "alice")
 		k.recode(c, func(plain []byte) []byte { plain[0]++; return plain })
 		for _, path := range []string{"/forbids", "/attaches", "/human"} {
-			if resp := k.do(c, http.MethodPost, path); resp.StatusCode != http.StatusForbidden || reached != 0 {
+			if resp := k.Do(c, http.MethodPost, path); resp.StatusCode != http.StatusForbidden || reached != 0 {
 				t.Errorf("SES-22 %s: %d, reached %d times", path, resp.StatusCode, reached)
 			}
 		}
@@ -143,18 +143,18 @@ func TestLaterLogin(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := newCluster(t)
-			c := k.browser()
-			callback := k.authorize(k.agent, k.begin(c, ""))
-			name, value, _ := strings.Cut(k.cookies(c), "=")
+			c := k.Browser()
+			callback := k.Authorize(k.Agent, k.Begin(c, ""))
+			name, value, _ := strings.Cut(k.Cookies(c), "=")
 			box := k.loginBox()
 			plain, err := box.Open(value, name)
 			if err != nil {
 				t.Fatal(err)
 			}
-			k.setCookie(c, name, box.Seal(test.change(plain), name))
-			resp := k.get(c, callback)
+			k.SetCookie(c, name, box.Seal(test.change(plain), name))
+			resp := k.Get(c, callback)
 			if resp.StatusCode != test.want {
-				t.Errorf("callback: %d %s", resp.StatusCode, resp.body)
+				t.Errorf("callback: %d %s", resp.StatusCode, resp.Text)
 			}
 			if test.want != http.StatusSeeOther && len(resp.Header["Set-Cookie"]) != 0 {
 				t.Errorf("sets %q", resp.Header["Set-Cookie"])
@@ -164,18 +164,18 @@ func TestLaterLogin(t *testing.T) {
 }
 
 // loginBox opens the logins of the first instance.
-func (k *cluster) loginBox() *seal.Box {
-	return boxOf(k.t, k.config, "login", k.config.RedirectURL, k.config.Scenario.Name())
+func (k *bench) loginBox() *seal.Box {
+	return boxOf(k.T, k.Config, "login", k.Config.RedirectURL, k.Config.Scenario.Name())
 }
 
 // TestLaterTokens is CMP-1 and CMP-2 for tokens that are kept.
 func TestLaterTokens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKept(t)
-		c := k.browser()
-		s := k.mustSignIn(c, k.agent)
+		c := k.Browser()
+		s := k.MustSignIn(c, k.Agent)
 		name := s.ID + " " + s.Agent.Issuer + " " + s.Agent.ID
-		box := boxOf(t, k.config, "tokens")
+		box := boxOf(t, k.Config, "tokens")
 		rewrite := func(change func([]byte) []byte) (was, is []byte) {
 			t.Helper()
 			was, err := k.store.LoadTokens(t.Context(), s.ID)
@@ -193,18 +193,18 @@ func TestLaterTokens(t *testing.T) {
 			return was, is
 		}
 		rewrite(func(plain []byte) []byte { return append(plain, "\x05later"...) })
-		k.mustCall(k.rp, s)
+		k.mustCall(k.RP, s)
 		_, is := rewrite(func(plain []byte) []byte { plain[0]++; return plain })
-		if _, err := k.call(k.rp, s); err == nil {
+		if _, err := k.call(k.RP, s); err == nil {
 			t.Error("CMP-2: tokens of another version are used")
 		}
 		if have, err := k.store.LoadTokens(t.Context(), s.ID); err != nil || string(have) != string(is) {
 			t.Errorf("CMP-2: tokens of another version are touched: %v", err)
 		}
-		if k.me(c) == nil {
+		if k.Me(c) == nil {
 			t.Error("CMP-2: tokens of another version end the session")
 		}
 		rewrite(func(plain []byte) []byte { plain[0]--; return plain })
-		k.mustCall(k.rp, s)
+		k.mustCall(k.RP, s)
 	})
 }

@@ -2,9 +2,7 @@ package authagent_test
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/gob"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -17,6 +15,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 )
 
@@ -24,7 +23,7 @@ import (
 func validConfig() authagent.Config {
 	return authagent.Config{
 		Issuer: "https://as.example", ClientID: "site", ClientSecret: "client-secret",
-		RedirectURL: "https://rp.example/auth/agent/callback", SessionKeys: [][]byte{newKey()},
+		RedirectURL: "https://rp.example/auth/agent/callback", SessionKeys: [][]byte{testsite.NewKey()},
 		Scenario: authagent.FreshProfile(&memstore.Profiles{}), Logger: discardLog(),
 	}
 }
@@ -91,13 +90,13 @@ func TestConfig(t *testing.T) {
 		{"CFG-3 nil", keys(), "SessionKeys"},
 		{"CFG-3 nil key", keys(nil), "SessionKeys"},
 		{"CFG-3 word", keys([]byte("secret")), "SessionKeys"},
-		{"CFG-3 31 bytes", keys(newKey()[:31]), "SessionKeys"},
+		{"CFG-3 31 bytes", keys(testsite.NewKey()[:31]), "SessionKeys"},
 		{"CFG-3 zeros", keys(make([]byte, 32)), "SessionKeys"},
 		{"CFG-3 one byte repeated", keys(repeated), "SessionKeys"},
-		{"CFG-3 second is weak", keys(newKey(), make([]byte, 32)), "SessionKeys"},
-		{"CFG-3 second is short", keys(newKey(), []byte("secret")), "SessionKeys"},
-		{"CFG-3 two", keys(newKey(), newKey()), ""},
-		{"CFG-3 longer", keys(append(newKey(), newKey()...)), ""},
+		{"CFG-3 second is weak", keys(testsite.NewKey(), make([]byte, 32)), "SessionKeys"},
+		{"CFG-3 second is short", keys(testsite.NewKey(), []byte("secret")), "SessionKeys"},
+		{"CFG-3 two", keys(testsite.NewKey(), testsite.NewKey()), ""},
+		{"CFG-3 longer", keys(append(testsite.NewKey(), testsite.NewKey()...)), ""},
 
 		{"no client ID", func(c *config) { c.ClientID = "" }, "ClientID"},
 		{"no client secret", func(c *config) { c.ClientSecret = "" }, "ClientSecret"},
@@ -138,7 +137,7 @@ func TestConfig(t *testing.T) {
 				t.Fatalf("error %q does not name %s", err, test.field)
 			}
 			if err != nil {
-				noSecrets(t, "the error", err.Error(), &c)
+				testsite.NoSecrets(t, "the error", err.Error(), &c)
 			}
 		})
 	}
@@ -177,12 +176,12 @@ func TestConfigIsCopied(t *testing.T) {
 		c.Provider.Scopes = []string{"openid", "profile", "email"}
 	})
 	as.Wrap(authagenttest.PathMetadata, authagenttest.WithMember("token_endpoint", other.URL+authagenttest.PathToken))
-	b.config.Provider.TokenKey[0]++
-	b.config.Provider.Scopes[2], b.config.Provider.EndpointOrigins[0] = "profile", "https://login.example"
-	if got := mustParse(t, b.begin(b.browser(), "")).Query().Get("scope"); got != "openid profile email" {
+	b.Config.Provider.TokenKey[0]++
+	b.Config.Provider.Scopes[2], b.Config.Provider.EndpointOrigins[0] = "profile", "https://login.example"
+	if got := mustParse(t, b.Begin(b.Browser(), "")).Query().Get("scope"); got != "openid profile email" {
 		t.Errorf("asks for scope %q", got)
 	}
-	b.mustSignIn(b.browser(), b.agent)
+	b.MustSignIn(b.Browser(), b.Agent)
 }
 
 // TestNoSecretPrints: CFG-8.
@@ -214,48 +213,11 @@ func TestNoSecretPrints(t *testing.T) {
 		outputs[verb+" within"] = fmt.Sprintf(verb, []any{c, &c, rp, struct{ C authagent.Config }{c}})
 	}
 	for _, name := range slices.Sorted(maps.Keys(outputs)) {
-		t.Run("CFG-8 "+name, func(t *testing.T) { noSecrets(t, "the output", outputs[name], &c) })
+		t.Run("CFG-8 "+name, func(t *testing.T) { testsite.NoSecrets(t, "the output", outputs[name], &c) })
 	}
 	if !strings.Contains(outputs["%v Config"], c.Issuer) {
 		t.Errorf("the issuer may print, and helps: %q", outputs["%v Config"])
 	}
-}
-
-// printed returns v, in all that something can be printed in, by all verbs and flags.
-// Where methods is set, those are left out for which package fmt calls no method.
-func printed[T any](v T, methods bool) map[string]string {
-	type exported struct{ V any }
-	type unexported struct{ v any }
-	type unexportedOwn struct{ v T }
-	type embedded struct{ exported }
-	within := map[string]any{
-		"itself": v, "pointer": &v, "exported field": exported{v}, "pointer to exported field": &exported{v},
-		"map": map[string]any{"v": v}, "map of its type": map[string]T{"v": v}, "slice": []any{v}, "slice of its type": []T{v}, "array": [1]T{v},
-		"error": fmt.Errorf("wrapped: %w", fmt.Errorf("%+v", v)), "embedded": embedded{exported{v}},
-	}
-	if !methods {
-		within["unexported field"], within["unexported field of its type"] = unexported{v}, unexportedOwn{v}
-		within["pointer to unexported field"] = &unexportedOwn{v}
-	}
-	outputs := make(map[string]string)
-	for where, value := range within {
-		for verb := 'A'; verb <= 'z'; verb++ {
-			if verb > 'Z' && verb < 'a' || methods && (verb == 'p' || verb == 'w') {
-				continue
-			}
-			for _, flags := range []string{"", "+", "#"} {
-				format := "%" + flags + string(verb)
-				outputs[format+" "+where] = fmt.Sprintf(format, value)
-			}
-		}
-		encoded, err := json.Marshal(value)
-		outputs["json "+where] = string(encoded) + fmt.Sprint(err)
-		var log bytes.Buffer
-		slog.New(slog.NewTextHandler(&log, nil)).Info("x", "value", value)
-		slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "value", value)
-		outputs["slog "+where] = log.String()
-	}
-	return outputs
 }
 
 // TestHostIsASCII is CFG-11: a host name that is not ASCII is refused in every
@@ -289,64 +251,36 @@ func TestHostIsASCII(t *testing.T) {
 }
 
 // TestNoVerbPrints_CFG_9_CFG_10 is CFG-9 and CFG-10: what New keeps prints by no verb, wherever it
-// is and copied by value too; a Config and a Login print by none for which package
-// fmt calls their methods.
+// is and copied by value too; a Config prints by none for which package fmt calls its
+// methods.
 func TestNoVerbPrints_CFG_9_CFG_10(t *testing.T) {
 	k := newKept(t, func(b *bench, c *authagent.Config) {
-		c.Provider.TokenKey = b.as.JWTSecret
-		c.Scenario = authagent.FreshProfile(b.profiles)
+		c.Provider.TokenKey = b.AS.JWTSecret
+		c.Scenario = authagent.FreshProfile(b.Profiles)
 	})
-	c := k.browser()
-	s := k.mustSignIn(c, k.agent)
-	login := authagent.NewLogin("/")
+	c := k.Browser()
+	s := k.MustSignIn(c, k.Agent)
 	check := func(id string, outputs map[string]string) {
 		if len(outputs) < 1500 {
 			t.Errorf("%s: only %d outputs", id, len(outputs))
 		}
 		for name, text := range outputs {
-			noSecrets(t, id+" "+name, text, &k.config)
-			for _, secret := range []string{login.State, login.Verifier, login.Nonce} {
-				if strings.Contains(text, secret) || strings.Contains(text, hex.EncodeToString([]byte(secret))) {
-					t.Errorf("%s %s has a secret of the login: %.300s", id, name, text)
-				}
-			}
+			testsite.NoSecrets(t, id+" "+name, text, &k.Config)
 		}
 	}
-	rp := k.rp
-	check("CFG-9 *RelyingParty", printed(rp, false))
-	check("CFG-9 RelyingParty", printed(*rp, false))
-	check("CFG-9 Session", printed(s, false))
-	check("CFG-9 Scenario", printed(k.config.Scenario, false))
-	check("CFG-9 TokenSource", printed(rp.TokenSource(t.Context(), s), false))
-	check("CFG-9 Client", printed(rp.Client(t.Context(), s), false))
-	check("CFG-9 LoginHandler", printed(rp.LoginHandler(), false))
-	check("CFG-9 DiscoveryHandler", printed(rp.DiscoveryHandler(), false))
-	check("CFG-9 Sessions", printed(rp.Sessions(), false))
-	check("CFG-10 Config", printed(k.config, true))
-	check("CFG-10 Login", printed(*login, true))
-	check("CFG-10 *Login", printed(login, true))
+	rp := k.RP
+	check("CFG-9 *RelyingParty", testsite.Printed(rp, false))
+	check("CFG-9 RelyingParty", testsite.Printed(*rp, false))
+	check("CFG-9 Session", testsite.Printed(s, false))
+	check("CFG-9 Scenario", testsite.Printed(k.Config.Scenario, false))
+	check("CFG-9 TokenSource", testsite.Printed(rp.TokenSource(t.Context(), s), false))
+	check("CFG-9 Client", testsite.Printed(rp.Client(t.Context(), s), false))
+	check("CFG-9 LoginHandler", testsite.Printed(rp.LoginHandler(), false))
+	check("CFG-9 DiscoveryHandler", testsite.Printed(rp.DiscoveryHandler(), false))
+	check("CFG-10 Config", testsite.Printed(k.Config, true))
 
 	var coded bytes.Buffer
 	if err := gob.NewEncoder(&coded).Encode(rp); err == nil {
 		t.Errorf("CFG-9: gob encodes a RelyingParty: %q", coded.String())
-	}
-}
-
-// noSecrets checks that a text has no secret of c, in no encoding.
-func noSecrets(t *testing.T, what, text string, c *authagent.Config) {
-	t.Helper()
-	secrets := [][]byte{[]byte(c.ClientSecret), c.Provider.TokenKey}
-	for _, key := range append(secrets, c.SessionKeys...) {
-		if len(key) < 5 {
-			continue
-		}
-		for _, form := range []string{
-			string(key), hex.EncodeToString(key), strings.ToUpper(hex.EncodeToString(key)), base64.StdEncoding.EncodeToString(key),
-			strings.Trim(fmt.Sprint(key), "[]"), strings.Trim(fmt.Sprintf("%#v", key), "[]byte{}"),
-		} {
-			if strings.Contains(text, form) {
-				t.Errorf("%s has a secret: %s", what, text)
-			}
-		}
 	}
 }

@@ -25,15 +25,15 @@ func confirming(_ *bench, c *authagent.Config) { c.Tokens.ConfirmEvery = 0 }
 // use uses a session once a minute, at each instance in turn, and returns how long
 // it was good.
 func (k *kept) use(c *http.Client, d time.Duration, instances ...string) (good time.Duration) {
-	k.t.Helper()
-	session := k.cookies(c)
+	k.T.Helper()
+	session := k.Cookies(c)
 	for start := time.Now(); time.Since(start) <= d; time.Sleep(59 * time.Second) {
 		for _, instance := range append(instances, "") {
-			resp := k.get(k.bare(), "/me", "Cookie", session, "X-Instance", instance)
+			resp := k.Get(k.Bare(), "/me", "Cookie", session, "X-Instance", instance)
 			if resp.StatusCode != http.StatusOK {
 				return time.Since(start)
 			}
-			for _, cookie := range resp.sessionCookies() { // used, it is not idle
+			for _, cookie := range sessionCookies(resp) { // used, it is not idle
 				session = cookie.Name + "=" + cookie.Value
 			}
 		}
@@ -59,17 +59,17 @@ func TestConfirm(t *testing.T) {
 	}{
 		{name: "SES-12 all is well", from: alive, to: alive},
 		{name: "SES-12 strict server", quirks: strict, from: alive, to: alive},
-		{name: "SES-12 inactive for good", happens: func(k *kept) { k.as.Wrap(introspect, inactive()) },
+		{name: "SES-12 inactive for good", happens: func(k *kept) { k.AS.Wrap(introspect, inactive()) },
 			from: 15 * time.Minute, to: 16 * time.Minute, events: []string{"session_ended:not_confirmed"}},
 		{name: "SES-12 revoked at the server", happens: func(k *kept) { k.revokeAtServer() },
 			from: 15 * time.Minute, to: 17 * time.Minute, events: []string{"refresh_failed:no_tokens", "session_ended:not_confirmed"}},
 		{name: "SES-12 revoked at a strict server", quirks: strict, happens: func(k *kept) { k.revokeAtServer() },
 			from: 15 * time.Minute, to: 17 * time.Minute, events: []string{"refresh_failed:no_tokens", "session_ended:not_confirmed"}},
-		{name: "SES-12 inactive once", happens: func(k *kept) { k.as.Wrap(introspect, authagenttest.FailFirst(1, inactive())) },
+		{name: "SES-12 inactive once", happens: func(k *kept) { k.AS.Wrap(introspect, authagenttest.FailFirst(1, inactive())) },
 			from: alive, to: alive},
 		{name: "SES-12 inactive every other time", happens: func(k *kept) {
 			var n atomic.Int32
-			k.as.Wrap(introspect, func(next http.Handler) http.Handler {
+			k.AS.Wrap(introspect, func(next http.Handler) http.Handler {
 				if n.Add(1)%2 == 1 {
 					return inactive()(next)
 				}
@@ -77,56 +77,56 @@ func TestConfirm(t *testing.T) {
 			})
 		}, from: alive, to: alive},
 		{name: "SES-12 database down for ten minutes", happens: func(k *kept) {
-			time.AfterFunc(14*time.Minute, func() { k.as.Outage(authagenttest.OutageAll) })
-			time.AfterFunc(24*time.Minute, func() { k.as.Outage(authagenttest.OutageNone) })
+			time.AfterFunc(14*time.Minute, func() { k.AS.Outage(authagenttest.OutageAll) })
+			time.AfterFunc(24*time.Minute, func() { k.AS.Outage(authagenttest.OutageNone) })
 		}, from: alive, to: alive, events: []string{"refresh_failed:client_refused"}},
 		// Long enough that a look falls into it after the token has run out, however
 		// the looks before are spread.
 		{name: "SES-12 server down for an hour and a half", happens: func(k *kept) {
-			time.AfterFunc(14*time.Minute, func() { k.as.Wrap("", abort) })
-			time.AfterFunc(104*time.Minute, func() { k.as.Wrap("", nil) })
+			time.AfterFunc(14*time.Minute, func() { k.AS.Wrap("", abort) })
+			time.AfterFunc(104*time.Minute, func() { k.AS.Wrap("", nil) })
 		}, from: alive, to: alive, events: []string{"refresh_failed:server_unavailable"}},
 		{name: "SES-12 server down, with grace", change: func(c *authagent.Config) { c.Tokens.ConfirmGrace = 40 * time.Minute }, happens: func(k *kept) {
-			k.as.Wrap("", abort)
+			k.AS.Wrap("", abort)
 		}, from: 55 * time.Minute, to: 56 * time.Minute, events: []string{"session_ended:server_unavailable", "tokens_revoked:still live"}},
 		{name: "SES-12 server hangs, with grace", change: func(c *authagent.Config) { c.Tokens.ConfirmGrace = 20 * time.Minute }, happens: func(k *kept) {
-			k.as.Wrap(introspect, authagenttest.Hang())
+			k.AS.Wrap(introspect, authagenttest.Hang())
 		}, from: 35 * time.Minute, to: 36 * time.Minute, events: []string{"session_ended:server_timeout", "tokens_revoked:requested"}},
 		{name: "SES-12 down for less than the grace", change: func(c *authagent.Config) { c.Tokens.ConfirmGrace = 40 * time.Minute }, happens: func(k *kept) {
-			k.as.Wrap(introspect, abort)
-			time.AfterFunc(50*time.Minute, func() { k.as.Wrap(introspect, nil) })
-			time.AfterFunc(80*time.Minute, func() { k.as.Wrap(introspect, abort) })
-			time.AfterFunc(110*time.Minute, func() { k.as.Wrap(introspect, nil) })
+			k.AS.Wrap(introspect, abort)
+			time.AfterFunc(50*time.Minute, func() { k.AS.Wrap(introspect, nil) })
+			time.AfterFunc(80*time.Minute, func() { k.AS.Wrap(introspect, abort) })
+			time.AfterFunc(110*time.Minute, func() { k.AS.Wrap(introspect, nil) })
 		}, from: alive, to: alive},
 		{name: "SES-12 the site's secret is another now", happens: func(k *kept) {
-			k.as.AddClient(authagenttest.Client{ID: "site", RedirectURIs: []string{k.config.RedirectURL}})
+			k.AS.AddClient(authagenttest.Client{ID: "site", RedirectURIs: []string{k.Config.RedirectURL}})
 		}, from: alive, to: alive, events: []string{"refresh_failed:client_refused"}},
 		{name: "SES-12 no introspection endpoint", happens: func(k *kept) {
-			k.as.Wrap(authagenttest.PathMetadata, authagenttest.WithoutMember("introspection_endpoint"))
-			k.instance("")
+			k.AS.Wrap(authagenttest.PathMetadata, authagenttest.WithoutMember("introspection_endpoint"))
+			k.Instance("")
 		}, from: alive, to: alive},
-		{name: "SES-12 no refresh token", before: func(k *kept) { k.as.Wrap(authagenttest.PathToken, authagenttest.WithoutMember("refresh_token")) },
+		{name: "SES-12 no refresh token", before: func(k *kept) { k.AS.Wrap(authagenttest.PathToken, authagenttest.WithoutMember("refresh_token")) },
 			from: alive, to: alive},
 		{name: "SES-12 no refresh token, inactive for good", before: func(k *kept) {
-			k.as.Wrap(authagenttest.PathToken, authagenttest.WithoutMember("refresh_token"))
-		}, happens: func(k *kept) { k.as.Wrap(introspect, inactive()) },
+			k.AS.Wrap(authagenttest.PathToken, authagenttest.WithoutMember("refresh_token"))
+		}, happens: func(k *kept) { k.AS.Wrap(introspect, inactive()) },
 			from: 15 * time.Minute, to: 16 * time.Minute, events: []string{"session_ended:not_confirmed"}},
-		{name: "ID-6 another subject", happens: func(k *kept) { k.as.Wrap(introspect, authagenttest.WithMember("sub", "victim")) },
+		{name: "ID-6 another subject", happens: func(k *kept) { k.AS.Wrap(introspect, authagenttest.WithMember("sub", "victim")) },
 			from: 15 * time.Minute, to: 17 * time.Minute, events: []string{"subject_mismatch:identity_mismatch", "session_ended:identity_mismatch", "tokens_revoked:requested"}},
-		{name: "ID-6 another client", happens: func(k *kept) { k.as.Wrap(introspect, authagenttest.WithMember("client_id", "other")) },
+		{name: "ID-6 another client", happens: func(k *kept) { k.AS.Wrap(introspect, authagenttest.WithMember("client_id", "other")) },
 			from: 15 * time.Minute, to: 17 * time.Minute, events: []string{"subject_mismatch:identity_mismatch", "session_ended:identity_mismatch", "tokens_revoked:requested"}},
-		{name: "ID-6 another issuer", happens: func(k *kept) { k.as.Wrap(introspect, authagenttest.WithMember("iss", "https://evil.example")) },
+		{name: "ID-6 another issuer", happens: func(k *kept) { k.AS.Wrap(introspect, authagenttest.WithMember("iss", "https://evil.example")) },
 			from: 15 * time.Minute, to: 17 * time.Minute, events: []string{"subject_mismatch:identity_mismatch", "session_ended:identity_mismatch", "tokens_revoked:requested"}},
 		{name: "ID-6 another act", happens: func(k *kept) {
-			k.as.Wrap(introspect, authagenttest.WithMember("act", map[string]any{"sub": "victim"}))
+			k.AS.Wrap(introspect, authagenttest.WithMember("act", map[string]any{"sub": "victim"}))
 		}, from: 15 * time.Minute, to: 17 * time.Minute, events: []string{"subject_mismatch:identity_mismatch", "session_ended:identity_mismatch", "tokens_revoked:requested"}},
 		{name: "ID-6 nothing but active", happens: func(k *kept) {
-			k.as.Wrap(introspect, authagenttest.WithoutMember("sub", "client_id", "exp", "scope", "model"))
+			k.AS.Wrap(introspect, authagenttest.WithoutMember("sub", "client_id", "exp", "scope", "model"))
 		}, from: alive, to: alive},
-		{name: "REF-7 the server's clock is behind", happens: func(k *kept) { k.as.Wrap(introspect, authagenttest.WithMember("exp", 1)) },
+		{name: "REF-7 the server's clock is behind", happens: func(k *kept) { k.AS.Wrap(introspect, authagenttest.WithMember("exp", 1)) },
 			from: alive, to: alive},
 		{name: "SES-12 never", change: func(c *authagent.Config) { c.Tokens.ConfirmEvery = -1 }, happens: func(k *kept) {
-			k.as.Wrap(introspect, inactive())
+			k.AS.Wrap(introspect, inactive())
 		}, from: alive, to: alive},
 	} {
 		for _, instances := range [][]string{nil, {"2", "3"}} {
@@ -138,16 +138,16 @@ func TestConfirm(t *testing.T) {
 						}
 					})
 					if test.quirks != nil {
-						k.as.Configure(test.quirks)
+						k.AS.Configure(test.quirks)
 					}
 					for _, name := range instances {
-						k.instance(name)
+						k.Instance(name)
 					}
 					if test.before != nil {
 						test.before(k)
 					}
-					c := k.browser()
-					k.mustSignIn(c, k.agent)
+					c := k.Browser()
+					k.MustSignIn(c, k.Agent)
 					if test.happens != nil {
 						test.happens(k)
 					}
@@ -155,8 +155,8 @@ func TestConfirm(t *testing.T) {
 						t.Errorf("good for %v, want %v to %v; events %v", good, test.from, test.to, k.eventNames())
 					}
 					settle()
-					asked := k.as.Requests(introspect)
-					for _, e := range k.events.named(audit.SessionEnded) {
+					asked := k.AS.Requests(introspect)
+					for _, e := range k.Events.Named(audit.SessionEnded) {
 						if e.Reason == problem.Reason("not_confirmed") && e.Time.Sub(asked[0].Time) < 30*time.Second {
 							t.Errorf("SES-12: ended %v after the first answer", e.Time.Sub(asked[0].Time))
 						}
@@ -186,13 +186,13 @@ func TestEndedWhileConfirmed(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newKept(t, confirming)
-				c := k.browser()
-				k.mustSignIn(c, k.agent)
+				c := k.Browser()
+				k.MustSignIn(c, k.Agent)
 				asked := 0
-				k.as.Wrap(authagenttest.PathIntrospect, func(next http.Handler) http.Handler {
+				k.AS.Wrap(authagenttest.PathIntrospect, func(next http.Handler) http.Handler {
 					return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 						if asked++; asked > 1 || test.name == "ID-6 another subject" {
-							if err := k.rp.EndAllSessions(r.Context()); err != nil {
+							if err := k.RP.EndAllSessions(r.Context()); err != nil {
 								t.Error(err)
 							}
 						}
@@ -201,7 +201,7 @@ func TestEndedWhileConfirmed(t *testing.T) {
 				})
 				k.use(c, time.Hour)
 				settle()
-				for _, e := range k.events.named(audit.SessionEnded) {
+				for _, e := range k.Events.Named(audit.SessionEnded) {
 					if e.SessionID != "" {
 						t.Errorf("ended once more: %s", e.Reason)
 					}
@@ -213,21 +213,19 @@ func TestEndedWhileConfirmed(t *testing.T) {
 
 // revokeAtServer is what the agent's owner does at the authorization server.
 func (k *kept) revokeAtServer() {
-	k.t.Helper()
-	token, err := k.rp.TokenSource(k.t.Context(), k.sessions()[0]).Token()
+	k.T.Helper()
+	token, err := k.RP.TokenSource(k.T.Context(), k.sessions()[0]).Token()
 	if err != nil {
-		k.t.Fatal(err)
+		k.T.Fatal(err)
 	}
-	if err := k.rp.Revoke(k.t.Context(), token); err != nil {
-		k.t.Fatal(err)
-	}
+	k.askServer(authagenttest.PathRevoke, token.AccessToken)
 }
 
 // sessions are those that have begun.
 func (k *kept) sessions() (all []*authagent.Session) {
-	for _, e := range k.events.named(audit.LoginSucceeded) {
+	for _, e := range k.Events.Named(audit.LoginSucceeded) {
 		all = append(all, &authagent.Session{
-			ID: e.SessionID, Agent: e.Agent, Scenario: e.Scenario, RedirectURL: k.config.RedirectURL, StartedAt: e.Time, ExpiresAt: e.Time.Add(12 * time.Hour),
+			ID: e.SessionID, Agent: e.Agent, Scenario: e.Scenario, RedirectURL: k.Config.RedirectURL, StartedAt: e.Time, ExpiresAt: e.Time.Add(12 * time.Hour),
 		})
 	}
 	return all
@@ -240,16 +238,16 @@ func TestConfirmInterval(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			k := newKept(t, confirming)
 			for _, name := range instances {
-				k.instance(name)
+				k.Instance(name)
 			}
-			c := k.browser()
-			k.mustSignIn(c, k.agent)
+			c := k.Browser()
+			k.MustSignIn(c, k.Agent)
 			for start := time.Now(); time.Since(start) < 3*time.Hour; time.Sleep(30 * time.Second) {
 				for _, instance := range append(instances, "") {
 					time.Sleep(time.Second)
-					k.get(c, "/me", "X-Instance", instance)
+					k.Get(c, "/me", "X-Instance", instance)
 				}
-				if n, at := k.as.Count(authagenttest.PathIntrospect), time.Since(start); n > int(at/(15*time.Minute)) || n < int(at/(17*time.Minute)) {
+				if n, at := k.AS.Count(authagenttest.PathIntrospect), time.Since(start); n > int(at/(15*time.Minute)) || n < int(at/(17*time.Minute)) {
 					t.Fatalf("SES-12: %d introspections in %v by %d instances", n, at, 1+len(instances))
 				}
 			}
@@ -262,15 +260,15 @@ func TestConfirmInterval(t *testing.T) {
 func TestConfirmInBackground(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKept(t, confirming)
-		c := k.browser()
-		k.mustSignIn(c, k.agent)
+		c := k.Browser()
+		k.MustSignIn(c, k.Agent)
 		time.Sleep(20 * time.Minute)
 		waiting := k.hang(authagenttest.PathIntrospect)
 		start := time.Now()
 		var group sync.WaitGroup
 		for range 100 {
 			group.Go(func() {
-				if k.me(c) == nil {
+				if k.Me(c) == nil {
 					t.Error("SES-12: refused")
 				}
 			})
@@ -285,11 +283,11 @@ func TestConfirmInBackground(t *testing.T) {
 		}
 		ctx, cancel := contextFor(time.Second)
 		defer cancel()
-		if err := k.rp.Shutdown(ctx); err == nil {
+		if err := k.RP.Shutdown(ctx); err == nil {
 			t.Error("SES-12: Shutdown does not wait for a confirmation")
 		}
 		time.Sleep(time.Hour)
-		if n := k.as.Count(authagenttest.PathIntrospect); n != 1 {
+		if n := k.AS.Count(authagenttest.PathIntrospect); n != 1 {
 			t.Errorf("SES-12: %d confirmations, after a shutdown", n)
 		}
 	})
@@ -302,13 +300,13 @@ func TestConfirmSameSecond(t *testing.T) {
 		k := newKept(t, confirming)
 		var browsers []*http.Client
 		for range 8 {
-			c := k.browser()
-			k.mustSignIn(c, k.agent)
+			c := k.Browser()
+			k.MustSignIn(c, k.Agent)
 			browsers = append(browsers, c)
 		}
 		for start := time.Now(); time.Since(start) < 3*time.Hour; time.Sleep(time.Minute) {
 			for i, c := range browsers {
-				if k.me(c) == nil {
+				if k.Me(c) == nil {
 					t.Fatalf("SES-12: session %d is refused after %v; %v", i, time.Since(start), k.eventNames())
 				}
 			}
@@ -325,13 +323,13 @@ func TestConfirmManySessions_REL_5(t *testing.T) {
 		const n = 500
 		var cookies [n]string
 		for i := range n {
-			c := k.browser()
-			k.mustSignIn(c, k.as.AddAgent(authagenttest.Agent{ID: fmt.Sprintf("agent_%d", i)}))
-			cookies[i] = k.cookies(c)
+			c := k.Browser()
+			k.MustSignIn(c, k.AS.AddAgent(authagenttest.Agent{ID: fmt.Sprintf("agent_%d", i)}))
+			cookies[i] = k.Cookies(c)
 		}
 		all := func() {
 			for _, cookie := range cookies {
-				if resp := k.get(k.bare(), "/me", "Cookie", cookie); resp.StatusCode != http.StatusOK {
+				if resp := k.Get(k.Bare(), "/me", "Cookie", cookie); resp.StatusCode != http.StatusOK {
 					t.Fatalf("REL-5: status %d", resp.StatusCode)
 				}
 			}
@@ -351,7 +349,7 @@ func TestConfirmManySessions_REL_5(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		k.as.Wrap(authagenttest.PathIntrospect, nil)
+		k.AS.Wrap(authagenttest.PathIntrospect, nil)
 		for range 100 { // until each has had its turn
 			time.Sleep(5 * time.Second)
 		}

@@ -1,7 +1,6 @@
 package authagent_test
 
 import (
-	"context"
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
@@ -13,12 +12,13 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
-
-	"golang.org/x/oauth2"
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/internal/testsite"
+	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -87,17 +87,17 @@ func newOIDCBench(t *testing.T, change ...func(*authagenttest.Features)) *bench 
 
 // publishes has the server publish these keys in place of its own.
 func (b *bench) publishes(keys ...*rsaKey) {
-	b.as.Wrap(authagenttest.PathJWKS, authagenttest.Reply(200, "application/json", jwks(keys...)))
+	b.AS.Wrap(authagenttest.PathJWKS, authagenttest.Reply(200, "application/json", jwks(keys...)))
 }
 
 // forges has the code grant give the id_token that forge makes of the right
 // claims, the nonce of the login among them. The access token beside it stays
 // good: whoever looked at that alone would let everybody in.
 func (b *bench) forges(forge func(claims members) string) {
-	b.as.Wrap(authagenttest.PathToken, onCode(authagenttest.Rewrite(func(body map[string]any) {
-		asked := b.as.Requests(authagenttest.PathAuthorize)
+	b.AS.Wrap(authagenttest.PathToken, onCode(authagenttest.Rewrite(func(body map[string]any) {
+		asked := b.AS.Requests(authagenttest.PathAuthorize)
 		body["id_token"] = forge(members{
-			"iss": b.as.URL, "sub": "agent_alice", "aud": "site", "nonce": asked[len(asked)-1].URL.Query().Get("nonce"),
+			"iss": b.AS.URL, "sub": "agent_alice", "aud": "site", "nonce": asked[len(asked)-1].URL.Query().Get("nonce"),
 			"iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(),
 		})
 	})))
@@ -105,9 +105,9 @@ func (b *bench) forges(forge func(claims members) string) {
 
 // accepts signs alice in and checks that she is.
 func (b *bench) accepts() {
-	b.t.Helper()
-	if s := b.mustSignIn(b.browser(), b.agent); s.Agent != (authagent.Agent{Issuer: b.as.URL, ID: "agent_alice"}) || s.UserID != b.aliceID {
-		b.t.Errorf("session %+v", s)
+	b.T.Helper()
+	if s := b.MustSignIn(b.Browser(), b.Agent); s.Agent != (authagent.Agent{Issuer: b.AS.URL, ID: "agent_alice"}) || s.UserID != b.AliceID {
+		b.T.Errorf("session %+v", s)
 	}
 }
 
@@ -115,34 +115,34 @@ func (b *bench) accepts() {
 // and once the path with the bad answer was asked, nothing more to the server but
 // for its keys, and to have the tokens revoked.
 func (b *bench) rejectsAfter(path string) {
-	b.t.Helper()
-	resp := b.refused(b.browser(), b.agent)
-	if got := resp.reason(); got != problem.Reason("identity_mismatch") {
-		b.t.Errorf("reason %q, want %q", got, problem.Reason("identity_mismatch"))
+	b.T.Helper()
+	resp := b.RefusedSignIn(b.Browser(), b.Agent)
+	if got := resp.Reason(); got != problem.Reason("identity_mismatch") {
+		b.T.Errorf("reason %q, want %q", got, problem.Reason("identity_mismatch"))
 	}
 	time.Sleep(50 * time.Millisecond) // for what might be sent in the background
 	asked := false
-	for _, r := range b.as.Requests("") {
+	for _, r := range b.AS.Requests("") {
 		switch {
-		case r.Path == path && !isProbe(r):
+		case r.Path == path && !testsite.IsProbe(r):
 			if asked {
-				b.t.Errorf("%s was asked twice", path)
+				b.T.Errorf("%s was asked twice", path)
 			}
 			asked = true
 		case asked && r.Path != authagenttest.PathJWKS && r.Path != authagenttest.PathRevoke:
-			b.t.Errorf("%s %s after the bad answer", r.Method, r.Path)
+			b.T.Errorf("%s %s after the bad answer", r.Method, r.Path)
 		}
 	}
 	if !asked {
-		b.t.Errorf("%s was never asked", path)
+		b.T.Errorf("%s was never asked", path)
 	}
 }
 
 // unprobed returns how many requests the server has had, but for the encoding
 // probe, which a login starts in the background.
 func (b *bench) unprobed() (n int) {
-	for _, r := range b.as.Requests("") {
-		if !isProbe(r) {
+	for _, r := range b.AS.Requests("") {
+		if !testsite.IsProbe(r) {
 			n++
 		}
 	}
@@ -178,16 +178,16 @@ func TestConformance(t *testing.T) {
 	response := func(change func(url.Values)) func(*testing.T) {
 		return func(t *testing.T) {
 			b := newOIDCBench(t, func(f *authagenttest.Features) { f.IssParameter = true })
-			c := b.browser()
-			callback := mustParse(t, b.authorize(b.agent, b.begin(c, "")))
-			q, before, all := callback.Query(), b.backChannel(), b.unprobed()
-			if q.Get("iss") != b.as.URL || q.Get("state") == "" || q.Get("code") == "" {
+			c := b.Browser()
+			callback := mustParse(t, b.Authorize(b.Agent, b.Begin(c, "")))
+			q, before, all := callback.Query(), b.BackChannel(), b.unprobed()
+			if q.Get("iss") != b.AS.URL || q.Get("state") == "" || q.Get("code") == "" {
 				t.Fatalf("callback %v", q)
 			}
 			change(q)
 			callback.RawQuery = q.Encode()
-			b.rejected(c, b.get(c, callback.String()), before)
-			if b.me(c) != nil {
+			b.Refused(b.Get(c, callback.String()), before)
+			if b.Me(c) != nil {
 				t.Error("signed in")
 			}
 			time.Sleep(50 * time.Millisecond)
@@ -207,7 +207,7 @@ func TestConformance(t *testing.T) {
 			for path, want := range map[string]int{
 				authagenttest.PathAuthorize: 1, authagenttest.PathUserInfo: 1, authagenttest.PathJWKS: 1,
 			} {
-				if got := b.as.Count(path); got != want {
+				if got := b.AS.Count(path); got != want {
 					t.Errorf("%d requests for %s, want %d", got, path, want)
 				}
 			}
@@ -250,23 +250,23 @@ func TestConformance(t *testing.T) {
 		{"oidcc-client-test-scope-userinfo-claims", func(t *testing.T) {
 			b := newOIDCBench(t)
 			b.accepts()
-			if got := b.as.Requests(authagenttest.PathAuthorize)[0].URL.Query().Get("scope"); got != "openid profile email" {
+			if got := b.AS.Requests(authagenttest.PathAuthorize)[0].URL.Query().Get("scope"); got != "openid profile email" {
 				t.Errorf("scope %q", got)
 			}
-			if got := b.as.Count(authagenttest.PathUserInfo); got != 1 {
+			if got := b.AS.Count(authagenttest.PathUserInfo); got != 1 {
 				t.Errorf("%d userinfo requests", got)
 			}
 		}},
 		{"oidcc-client-test-client-secret-basic", func(t *testing.T) {
 			b := newOIDCBench(t, func(f *authagenttest.Features) { f.AuthMethods = []string{"client_secret_basic"} })
 			b.accepts()
-			for _, r := range b.as.Requests(authagenttest.PathToken) {
+			for _, r := range b.AS.Requests(authagenttest.PathToken) {
 				form, err := url.ParseQuery(string(r.Body))
 				id, secret, ok := (&http.Request{Header: r.Header}).BasicAuth()
 				if form.Get("grant_type") != "authorization_code" {
 					continue
 				}
-				if err != nil || !ok || id != "site" || secret != url.QueryEscape(b.config.ClientSecret) || form.Has("client_secret") {
+				if err != nil || !ok || id != "site" || secret != url.QueryEscape(b.Config.ClientSecret) || form.Has("client_secret") {
 					t.Errorf("Basic %v with %q, form %v", ok, id, form.Has("client_secret"))
 				}
 			}
@@ -274,29 +274,29 @@ func TestConformance(t *testing.T) {
 		{"oidcc-client-test-discovery-openid-config", func(t *testing.T) {
 			b := newOIDCBench(t)
 			b.accepts()
-			if b.as.Count("/.well-known/openid-configuration") == 0 {
+			if b.AS.Count("/.well-known/openid-configuration") == 0 {
 				t.Error("not asked for")
 			}
 		}},
 		{"oidcc-client-test-discovery-jwks-uri-keys", func(t *testing.T) {
 			b, key := newOIDCBench(t), newRSAKey(t, "k1")
 			const elsewhere = "/keys-elsewhere"
-			b.as.Wrap("/.well-known/openid-configuration", authagenttest.WithMember("jwks_uri", b.as.URL+elsewhere))
-			b.as.Wrap(elsewhere, authagenttest.Reply(200, "application/json", jwks(key)))
+			b.AS.Wrap("/.well-known/openid-configuration", authagenttest.WithMember("jwks_uri", b.AS.URL+elsewhere))
+			b.AS.Wrap(elsewhere, authagenttest.Reply(200, "application/json", jwks(key)))
 			b.forges(func(claims members) string { return key.sign(claims, nil) })
 			b.accepts()
-			if b.as.Count(elsewhere) == 0 || b.as.Count(authagenttest.PathJWKS) != 0 {
+			if b.AS.Count(elsewhere) == 0 || b.AS.Count(authagenttest.PathJWKS) != 0 {
 				t.Error("keys are not from jwks_uri")
 			}
 		}},
 		{"oidcc-client-test-discovery-issuer-mismatch", func(t *testing.T) {
 			b := newOIDCBench(t)
-			b.as.Wrap("/.well-known/openid-configuration", authagenttest.WithMember("issuer", b.as.URL+"/else"))
-			resp := b.get(b.browser(), "/auth/agent/login")
+			b.AS.Wrap("/.well-known/openid-configuration", authagenttest.WithMember("issuer", b.AS.URL+"/else"))
+			resp := b.Get(b.Browser(), "/auth/agent/login")
 			if resp.StatusCode < 400 || len(resp.Cookies()) != 0 {
 				t.Errorf("status %d, Location %q", resp.StatusCode, resp.Header.Get("Location"))
 			}
-			for _, r := range b.as.Requests("") {
+			for _, r := range b.AS.Requests("") {
 				if !strings.HasPrefix(r.Path, "/.well-known/") || r.Path == authagenttest.PathJWKS {
 					t.Errorf("%s %s after the bad metadata", r.Method, r.Path)
 				}
@@ -305,9 +305,9 @@ func TestConformance(t *testing.T) {
 		{"oidcc-client-test-signing-key-rotation", func(t *testing.T) {
 			b := newOIDCBench(t)
 			b.accepts()
-			b.as.RotateKeys()
+			b.AS.RotateKeys()
 			b.accepts()
-			if got := b.as.Count(authagenttest.PathJWKS); got != 2 {
+			if got := b.AS.Count(authagenttest.PathJWKS); got != 2 {
 				t.Errorf("%d requests for keys, want 2", got)
 			}
 		}},
@@ -323,12 +323,12 @@ func TestConformance(t *testing.T) {
 			b.accepts()
 			// The key that was withdrawn is of no use any more.
 			b.forges(func(claims members) string { return old.sign(claims, nil) })
-			b.refused(b.browser(), b.agent)
+			b.RefusedSignIn(b.Browser(), b.Agent)
 		}},
 		{"oidcc-client-test-userinfo-bearer-header", func(t *testing.T) {
 			b := newOIDCBench(t)
 			b.accepts()
-			for _, r := range b.as.Requests(authagenttest.PathUserInfo) {
+			for _, r := range b.AS.Requests(authagenttest.PathUserInfo) {
 				if r.Method != http.MethodGet || r.URL.RawQuery != "" || len(r.Body) != 0 || !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ") {
 					t.Errorf("%s with query %q, %d bytes", r.Method, r.URL.RawQuery, len(r.Body))
 				}
@@ -366,29 +366,38 @@ func TestConformance(t *testing.T) {
 // refreshModule uses the refresh token that is given out, and then the one that
 // came in its place.
 func refreshModule(t *testing.T) {
-	b := newOIDCBench(t)
-	given := ""
-	b.as.Wrap(authagenttest.PathToken, onCode(authagenttest.Rewrite(func(body map[string]any) {
-		given, _ = body["refresh_token"].(string)
-	})))
-	b.accepts()
-	token := &oauth2.Token{RefreshToken: given}
-	for range 2 {
-		fresh, err := b.rp.Refresh(context.Background(), token)
-		if err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		b := newCluster(t, func(b *bench, c *authagent.Config) {
+			b.AS.Configure(func(q *authagenttest.Quirks, f *authagenttest.Features) {
+				*q, *f = authagenttest.Quirks{}, authagenttest.Features{OpenIDConfiguration: true, NoOAuthMetadata: true, IDToken: true}
+			})
+			c.Tokens.Store, c.Revocations = &memstore.Tokens{}, &memstore.Revocations{}
+		})
+		given := ""
+		b.AS.Wrap(authagenttest.PathToken, authagenttest.Rewrite(func(body map[string]any) {
+			given, _ = body["refresh_token"].(string)
+		}))
+		s := b.MustSignIn(b.Browser(), b.Agent)
+		former := ""
+		for range 2 {
+			used := given
+			time.Sleep(2 * time.Hour) // no access token lasts as long
+			fresh, err := b.RP.TokenSource(t.Context(), s).Token()
+			if err != nil {
+				t.Fatal(err)
+			}
+			requests := b.AS.Requests(authagenttest.PathToken)
+			form, _ := url.ParseQuery(string(requests[len(requests)-1].Body))
+			if form.Get("grant_type") != "refresh_token" || form.Get("refresh_token") != used {
+				t.Error("another refresh token was sent")
+			}
+			if fresh.AccessToken == "" || fresh.AccessToken == former || given == used {
+				t.Error("no new tokens")
+			}
+			if in := b.askServer(authagenttest.PathIntrospect, fresh.AccessToken); in["active"] != true || in["sub"] != "agent_alice" || in["client_id"] != "site" {
+				t.Errorf("introspection %v", in)
+			}
+			former = fresh.AccessToken
 		}
-		requests := b.as.Requests(authagenttest.PathToken)
-		form, _ := url.ParseQuery(string(requests[len(requests)-1].Body))
-		if form.Get("grant_type") != "refresh_token" || form.Get("refresh_token") != token.RefreshToken {
-			t.Error("another refresh token was sent")
-		}
-		if fresh.AccessToken == "" || fresh.AccessToken == token.AccessToken || fresh.RefreshToken == "" {
-			t.Error("no new tokens")
-		}
-		if in, err := b.rp.Introspect(context.Background(), fresh); err != nil || !in.Active || in.Subject != "agent_alice" || in.ClientID != "site" {
-			t.Errorf("introspection %+v, %v", in, err)
-		}
-		token = fresh
-	}
+	})
 }

@@ -3,11 +3,8 @@ package authagent_test
 import (
 	"encoding/json"
 	"encoding/xml"
-	"fmt"
 	"html/template"
-	"log"
 	"net/http"
-	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
@@ -16,7 +13,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/internal/signpost"
-	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/internal/testsite"
 )
 
 // element is a piece of a page that is well-formed XML too, as the button is.
@@ -82,7 +79,7 @@ func TestButton(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b := newBench(t, func(_ *bench, c *authagent.Config) { c.RequirePOST = test.post })
-			root := parseElement(t, string(b.rp.Button(test.returnTo)))
+			root := parseElement(t, string(b.RP.Button(test.returnTo)))
 			root.all(func(e *element) {
 				if e.XMLName.Local == "script" || e.XMLName.Local == "style" || e.XMLName.Local == "img" {
 					t.Errorf("there is a %s in it", e.XMLName.Local)
@@ -97,10 +94,10 @@ func TestButton(t *testing.T) {
 			if test.post {
 				control, target = &root.Children[0], root.attr("action")
 				if root.XMLName.Local != "form" || root.attr("method") != "post" || control.XMLName.Local != "button" || control.attr("type") != "submit" {
-					t.Errorf("it is no form that is posted: %s", b.rp.Button(test.returnTo))
+					t.Errorf("it is no form that is posted: %s", b.RP.Button(test.returnTo))
 				}
 			} else if root.XMLName.Local != "a" || !strings.Contains(root.attr("rel"), "nofollow") {
-				t.Errorf("it is no link for agents: %s", b.rp.Button(test.returnTo))
+				t.Errorf("it is no link for agents: %s", b.RP.Button(test.returnTo))
 			}
 			if test.target != "" && target != test.target {
 				t.Errorf("target %q, want %q", target, test.target)
@@ -110,7 +107,7 @@ func TestButton(t *testing.T) {
 			}
 			for name, want := range map[string]string{
 				"data-auth-agent-button": "true", "data-agent-signin": "oauth2-code",
-				"data-agent-issuer": b.as.URL, "data-agent-access": "full",
+				"data-agent-issuer": b.AS.URL, "data-agent-access": "full",
 			} {
 				if got := control.attr(name); got != want {
 					t.Errorf("%s=%q, want %q", name, got, want)
@@ -160,25 +157,25 @@ func TestAgentFindsTheWay(t *testing.T) {
 		name, start string
 		find        func(t *testing.T, r *response) string
 	}{
-		{"from the button in a page", "/page", func(t *testing.T, r *response) string { return find(t, hrefOfButton, r.body) }},
+		{"from the button in a page", "/page", func(t *testing.T, r *response) string { return find(t, hrefOfButton, r.Text) }},
 		{"from Link of a 401", "/me", func(t *testing.T, r *response) string {
 			return find(t, signInLink, strings.Join(r.Header["Link"], ","))
 		}},
 		{"from the challenge of a 401", "/me", func(t *testing.T, r *response) string { return find(t, challenge, r.Header.Get("WWW-Authenticate")) }},
-		{"from the problem of a 401", "/me", func(t *testing.T, r *response) string { return member(t, r.body, "sign_in") }},
-		{"from the document, JSON", "/agents.json", func(t *testing.T, r *response) string { return member(t, r.body, "sign_in", "url") }},
+		{"from the problem of a 401", "/me", func(t *testing.T, r *response) string { return member(t, r.Text, "sign_in") }},
+		{"from the document, JSON", "/agents.json", func(t *testing.T, r *response) string { return member(t, r.Text, "sign_in", "url") }},
 		{"from the document, text", "/auth.md", func(t *testing.T, r *response) string {
-			return find(t, regexp.MustCompile(`(?m)^- Sign-in: GET (\S+)$`), r.body)
+			return find(t, regexp.MustCompile(`(?m)^- Sign-in: GET (\S+)$`), r.Text)
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b := newDiscoveryBench(t)
-			c := b.browser()
-			target := test.find(t, b.get(c, test.start))
-			resp := b.get(c, target)
-			resp = b.get(c, b.authorize(b.agent, resp.Header.Get("Location")))
-			if resp.StatusCode != http.StatusSeeOther || b.me(c) == nil {
-				t.Errorf("not signed in by %q: %d %s", target, resp.StatusCode, resp.body)
+			c := b.Browser()
+			target := test.find(t, b.Get(c, test.start))
+			resp := b.Get(c, target)
+			resp = b.Get(c, b.Authorize(b.Agent, resp.Header.Get("Location")))
+			if resp.StatusCode != http.StatusSeeOther || b.Me(c) == nil {
+				t.Errorf("not signed in by %q: %d %s", target, resp.StatusCode, resp.Text)
 			}
 		})
 	}
@@ -187,10 +184,10 @@ func TestAgentFindsTheWay(t *testing.T) {
 // newDiscoveryBench is a site that tells agents the way.
 func newDiscoveryBench(t *testing.T, change ...func(*bench, *authagent.Config)) *bench {
 	b := newBench(t, append([]func(*bench, *authagent.Config){func(_ *bench, c *authagent.Config) { c.Paths.Discovery = "/auth.md" }}, change...)...)
-	mux := b.site.Config.Handler.(*http.ServeMux)
-	mux.Handle("/page", sitePage(b.rp))
+	mux := b.Instances[""]
+	mux.Handle("/page", sitePage(b.RP))
 	for _, path := range []string{"/auth.md", "/llms.txt", "/agents.json", "/agents.css"} {
-		mux.Handle(path, b.rp.DiscoveryHandler())
+		mux.Handle(path, b.RP.DiscoveryHandler())
 	}
 	return b
 }
@@ -199,21 +196,21 @@ func newDiscoveryBench(t *testing.T, change ...func(*bench, *authagent.Config)) 
 // is not sent to where it would be refused.
 func TestSignInByPOST(t *testing.T) {
 	b := newDiscoveryBench(t, func(_ *bench, c *authagent.Config) { c.RequirePOST = true })
-	c := b.browser()
-	if resp := b.get(c, "/me"); !strings.Contains(resp.body, `"sign_in_method":"POST"`) {
-		t.Errorf("the problem does not say POST: %s", resp.body)
+	c := b.Browser()
+	if resp := b.Get(c, "/me"); !strings.Contains(resp.Text, `"sign_in_method":"POST"`) {
+		t.Errorf("the problem does not say POST: %s", resp.Text)
 	}
-	resp := b.get(c, "/me?a=b", "Accept", page)
-	action := regexp.MustCompile(`<form [^>]*action="([^"]*)"`).FindStringSubmatch(resp.body)
+	resp := b.Get(c, "/me?a=b", "Accept", page)
+	action := regexp.MustCompile(`<form [^>]*action="([^"]*)"`).FindStringSubmatch(resp.Text)
 	if resp.StatusCode != http.StatusUnauthorized || action == nil {
-		t.Fatalf("page: status %d %s", resp.StatusCode, resp.body)
+		t.Fatalf("page: status %d %s", resp.StatusCode, resp.Text)
 	}
 	// Chromium holds the redirect to the server to form-action as well.
-	if policy := resp.Header.Get("Content-Security-Policy"); !strings.Contains(policy, "form-action 'self' "+b.as.URL+";") {
+	if policy := resp.Header.Get("Content-Security-Policy"); !strings.Contains(policy, "form-action 'self' "+b.AS.URL+";") {
 		t.Errorf("the page's policy %q forbids where its form leads", policy)
 	}
-	resp = b.do(c, http.MethodPost, action[1], "Sec-Fetch-Site", "same-origin")
-	resp = b.get(c, b.authorize(b.agent, resp.Header.Get("Location")))
+	resp = b.Do(c, http.MethodPost, action[1], "Sec-Fetch-Site", "same-origin")
+	resp = b.Get(c, b.Authorize(b.Agent, resp.Header.Get("Location")))
 	if got := resp.Header.Get("Location"); got != "/me?a=b" {
 		t.Errorf("landed at %q", got)
 	}
@@ -222,11 +219,11 @@ func TestSignInByPOST(t *testing.T) {
 // TestRefusalsPointTheWay: what comes with a refusal.
 func TestRefusalsPointTheWay(t *testing.T) {
 	b := newDiscoveryBench(t, func(b *bench, c *authagent.Config) {
-		c.Scenario = authagent.ContextualProfile(b.users, b.profiles, authagent.InsecureTrustEmail)
+		c.Scenario = authagent.ContextualProfile(b.Users, b.Profiles, authagent.InsecureTrustEmail)
 	})
-	reader := b.browser()
-	b.mustSignIn(reader, b.agent)
-	login := b.site.URL + "/auth/agent/login"
+	reader := b.Browser()
+	b.MustSignIn(reader, b.Agent)
+	login := b.URL + "/auth/agent/login"
 	links := []string{`</auth/agent/login>; rel="authenticate"; title="Sign in with Auth Agent"`, `</auth.md>; rel="service-doc"; type="text/markdown"`}
 	for _, test := range []struct {
 		name, method, path string
@@ -236,15 +233,15 @@ func TestRefusalsPointTheWay(t *testing.T) {
 		challenge          string
 		want               map[string]any // of the problem
 	}{
-		{"nobody", "GET", "/data", b.browser(), 401, links, `AuthAgent sign_in="` + login + `", issuer="` + b.as.URL + `"`,
-			map[string]any{"type": b.site.URL + "/auth.md#no_session", "sign_in": login, "issuer": b.as.URL, "allowed": nil}},
+		{"nobody", "GET", "/data", b.Browser(), 401, links, `AuthAgent sign_in="` + login + `", issuer="` + b.AS.URL + `"`,
+			map[string]any{"type": b.URL + "/auth.md#no_session", "sign_in": login, "issuer": b.AS.URL, "allowed": nil}},
 		{"MW-4 a reader writes", "POST", "/data", reader, 403, links, "",
-			map[string]any{"type": b.site.URL + "/auth.md#agent_read_only", "allowed": []any{"GET", "HEAD"}, "sign_in": nil}},
-		{"no agents", "GET", "/humans", reader, 403, links, "", map[string]any{"type": b.site.URL + "/auth.md#agent_forbidden", "allowed": nil}},
-		{"callback of nothing", "GET", "/auth/agent/callback?code=a&state=b", b.browser(), 400, nil, "", map[string]any{"sign_in": login}},
+			map[string]any{"type": b.URL + "/auth.md#agent_read_only", "allowed": []any{"GET", "HEAD"}, "sign_in": nil}},
+		{"no agents", "GET", "/humans", reader, 403, links, "", map[string]any{"type": b.URL + "/auth.md#agent_forbidden", "allowed": nil}},
+		{"callback of nothing", "GET", "/auth/agent/callback?code=a&state=b", b.Browser(), 400, nil, "", map[string]any{"sign_in": login}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			resp := b.do(test.c, test.method, test.path)
+			resp := b.Do(test.c, test.method, test.path)
 			if resp.StatusCode != test.status {
 				t.Errorf("status %d, want %d", resp.StatusCode, test.status)
 			}
@@ -255,7 +252,7 @@ func TestRefusalsPointTheWay(t *testing.T) {
 				t.Errorf("WWW-Authenticate %q, want %q", got, test.challenge)
 			}
 			var problem map[string]any
-			if err := json.Unmarshal([]byte(resp.body), &problem); err != nil {
+			if err := json.Unmarshal([]byte(resp.Text), &problem); err != nil {
 				t.Fatal(err)
 			}
 			for name, want := range test.want {
@@ -266,7 +263,7 @@ func TestRefusalsPointTheWay(t *testing.T) {
 		})
 	}
 	// Where a problem's type leads, it is explained.
-	doc := b.get(b.browser(), "/auth.md").body
+	doc := b.Get(b.Browser(), "/auth.md").Text
 	for _, code := range []string{"no_session", "agent_read_only", "agent_forbidden", "state_mismatch"} {
 		if !strings.Contains(doc, `<a id="`+code+`">`) {
 			t.Errorf("/auth.md does not explain %s", code)
@@ -277,36 +274,36 @@ func TestRefusalsPointTheWay(t *testing.T) {
 // TestDiscovery: each form of the document.
 func TestDiscovery(t *testing.T) {
 	b := newDiscoveryBench(t, func(b *bench, c *authagent.Config) {
-		c.Scenario = authagent.ContextualProfile(b.users, b.profiles, authagent.InsecureTrustEmail)
+		c.Scenario = authagent.ContextualProfile(b.Users, b.Profiles, authagent.InsecureTrustEmail)
 	})
 	for path, want := range map[string]struct {
 		media string
 		texts []string
 	}{
-		"/auth.md":     {"text/markdown; charset=utf-8", []string{"Authorization server: " + b.as.URL, "GET " + b.site.URL + "/auth/agent/login", "with GET and HEAD", "## Your owner"}},
+		"/auth.md":     {"text/markdown; charset=utf-8", []string{"Authorization server: " + b.AS.URL, "GET " + b.URL + "/auth/agent/login", "with GET and HEAD", "## Your owner"}},
 		"/llms.txt":    {"text/plain; charset=utf-8", []string{"# Signing in as an agent"}},
 		"/agents.css":  {"text/css; charset=utf-8", []string{signpost.Style}},
-		"/agents.json": {"application/json", []string{`"scenario": "ContextualProfile"`, `"access": "read"`, `"issuer": "` + b.as.URL + `"`, `"documentation": "` + b.site.URL + `/auth.md"`}},
+		"/agents.json": {"application/json", []string{`"scenario": "ContextualProfile"`, `"access": "read"`, `"issuer": "` + b.AS.URL + `"`, `"documentation": "` + b.URL + `/auth.md"`}},
 	} {
-		resp := b.get(b.browser(), path)
+		resp := b.Get(b.Browser(), path)
 		if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != want.media || resp.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%s: status %d, header %v", path, resp.StatusCode, resp.Header)
 		}
 		for _, text := range want.texts {
-			if !strings.Contains(resp.body, text) {
-				t.Errorf("%s lacks %q:\n%s", path, text, resp.body)
+			if !strings.Contains(resp.Text, text) {
+				t.Errorf("%s lacks %q:\n%s", path, text, resp.Text)
 			}
 		}
-		noSecrets(t, path, resp.body, &b.config)
-		if head := b.do(b.browser(), http.MethodHead, path); head.StatusCode != http.StatusOK || head.body != "" {
-			t.Errorf("HEAD %s: status %d, body %q", path, head.StatusCode, head.body)
+		testsite.NoSecrets(t, path, resp.Text, &b.Config)
+		if head := b.Do(b.Browser(), http.MethodHead, path); head.StatusCode != http.StatusOK || head.Text != "" {
+			t.Errorf("HEAD %s: status %d, body %q", path, head.StatusCode, head.Text)
 		}
-		if post := b.do(b.browser(), http.MethodPost, path); post.StatusCode != http.StatusMethodNotAllowed || post.Header.Get("Allow") != "GET, HEAD" {
+		if post := b.Do(b.Browser(), http.MethodPost, path); post.StatusCode != http.StatusMethodNotAllowed || post.Header.Get("Allow") != "GET, HEAD" {
 			t.Errorf("POST %s: status %d, Allow %q", path, post.StatusCode, post.Header.Get("Allow"))
 		}
 	}
-	fresh := newDiscoveryBench(t, func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.profiles) })
-	if body := fresh.get(fresh.browser(), "/auth.md").body; strings.Contains(body, "Your owner") || !strings.Contains(body, "see nobody's data") {
+	fresh := newDiscoveryBench(t, func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.Profiles) })
+	if body := fresh.Get(fresh.Browser(), "/auth.md").Text; strings.Contains(body, "Your owner") || !strings.Contains(body, "see nobody's data") {
 		t.Errorf("FreshProfile: %s", body)
 	}
 }
@@ -322,77 +319,4 @@ func TestDiscoveryPath(t *testing.T) {
 			t.Errorf("%q: %v", path, err)
 		}
 	}
-}
-
-// The button on a sign-in page, with its style sheet under a strict policy.
-func ExampleRelyingParty_Button() {
-	rp, err := authagent.New(authagent.Config{
-		Issuer:       "https://agents.example",
-		ClientID:     "shop",
-		ClientSecret: "from your environment",
-		RedirectURL:  "https://shop.example/auth/agent/callback",
-		SessionKeys:  [][]byte{[]byte("32 random bytes, from your vault")},
-		Scenario:     authagent.FreshProfile(&memstore.Profiles{}),
-	})
-	if err != nil {
-		log.Fatal(err)
-	}
-	page := template.Must(template.New("sign-in").Funcs(template.FuncMap{
-		"signInButton": rp.Button,
-		"buttonStyle":  func() template.CSS { return signpost.Style },
-	}).Parse(`<style>{{buttonStyle}}</style>
-<h1>Sign in</h1>
-{{signInButton "/orders"}}
-`))
-	http.HandleFunc("/sign-in", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src '"+signpost.StyleHash+"'")
-		if err := page.Execute(w, nil); err != nil {
-			log.Print(err)
-		}
-	})
-
-	markup := string(rp.Button("/orders"))
-	fmt.Println(regexp.MustCompile(`href="[^"]*"`).FindString(markup))
-	// Output: href="/auth/agent/login?return_to=%2Forders"
-}
-
-// What agents read about signing in.
-func ExampleRelyingParty_DiscoveryHandler() {
-	rp, err := authagent.New(authagent.Config{
-		Issuer:       "https://agents.example",
-		ClientID:     "shop",
-		ClientSecret: "from your environment",
-		RedirectURL:  "https://shop.example/auth/agent/callback",
-		SessionKeys:  [][]byte{[]byte("32 random bytes, from your vault")},
-		Scenario:     authagent.FreshProfile(&memstore.Profiles{}),
-		Paths:        authagent.Paths{Discovery: "/auth.md"},
-	})
-	if err != nil {
-		log.Fatal(err)
-	}
-	mux := http.NewServeMux()
-	mux.Handle("/auth.md", rp.DiscoveryHandler())
-	mux.Handle("/auth-agent.json", rp.DiscoveryHandler())
-
-	w := httptest.NewRecorder()
-	mux.ServeHTTP(w, httptest.NewRequest("GET", "/auth-agent.json", nil))
-	fmt.Print(w.Body)
-	// Output:
-	// {
-	//   "sign_in": {
-	//     "kind": "oauth2-code",
-	//     "method": "GET",
-	//     "url": "https://shop.example/auth/agent/login",
-	//     "label": "Sign in with Auth Agent",
-	//     "return_to_parameter": "return_to"
-	//   },
-	//   "sign_out": {
-	//     "method": "POST",
-	//     "url": "https://shop.example/auth/agent/logout"
-	//   },
-	//   "issuer": "https://agents.example",
-	//   "scenario": "FreshProfile",
-	//   "access": "none",
-	//   "documentation": "https://shop.example/auth.md"
-	// }
 }

@@ -15,26 +15,16 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/internal/testsite"
 )
-
-// isProbe reports whether a request only asks how requests are to be made.
-func isProbe(r authagenttest.Request) bool { return asksForEncoding(r.Body) || asksForAuth(r.Body) }
-
-// asksForEncoding: with a grant type that nobody has, or with one and nothing else.
-func asksForEncoding(body []byte) bool {
-	return bytes.Contains(body, []byte("encoding-probe")) || string(body) == `{"grant_type":"authorization_code"}`
-}
-
-// asksForAuth: with a code or a token that was made up.
-func asksForAuth(body []byte) bool { return bytes.Contains(body, []byte("authagent-probe-")) }
 
 // tokenRequests returns the token requests that ask for the encoding, and those that ask for tokens.
 func (b *bench) tokenRequests() (probes, others []authagenttest.Request) {
-	for _, r := range b.as.Requests(authagenttest.PathToken) {
+	for _, r := range b.AS.Requests(authagenttest.PathToken) {
 		switch {
-		case asksForEncoding(r.Body):
+		case testsite.AsksForEncoding(r.Body):
 			probes = append(probes, r)
-		case !asksForAuth(r.Body):
+		case !testsite.AsksForAuth(r.Body):
 			others = append(others, r)
 		}
 	}
@@ -96,14 +86,14 @@ func TestEncodingLearned(t *testing.T) {
 	for _, f := range flavours {
 		t.Run(f.name, func(t *testing.T) {
 			b := newBench(t)
-			b.as.Configure(f.configure)
+			b.AS.Configure(f.configure)
 			var codes, states []string
 			for range 3 {
-				c := b.browser()
-				agent := b.as.AddAgent(authagenttest.Agent{Email: "alice@example.com"})
-				callback := b.authorize(agent, b.begin(c, ""))
-				if resp := b.get(c, callback); resp.StatusCode != http.StatusSeeOther {
-					t.Fatalf("status %d %s\n%s", resp.StatusCode, resp.body, b.log)
+				c := b.Browser()
+				agent := b.AS.AddAgent(authagenttest.Agent{Email: "alice@example.com"})
+				callback := b.Authorize(agent, b.Begin(c, ""))
+				if resp := b.Get(c, callback); resp.StatusCode != http.StatusSeeOther {
+					t.Fatalf("status %d %s\n%s", resp.StatusCode, resp.Text, b.Log)
 				}
 				q := mustParse(t, callback).Query()
 				codes, states = append(codes, q.Get("code")), append(states, q.Get("state"))
@@ -139,7 +129,7 @@ func harmless(t *testing.T, r authagenttest.Request, b *bench, secrets []string)
 	if r.Header.Get("Authorization") != "" || r.Header.Get("Cookie") != "" || r.URL.RawQuery != "" {
 		t.Errorf("the probe has header %v, query %q", r.Header, r.URL.RawQuery)
 	}
-	for _, secret := range append(secrets, b.config.ClientSecret, "client_id", "client_secret", "code") {
+	for _, secret := range append(secrets, b.Config.ClientSecret, "client_id", "client_secret", "code") {
 		if bytes.Contains(bytes.ReplaceAll(bytes.ReplaceAll(r.Body, []byte("encoding-probe"), nil), []byte("authorization_code"), nil), []byte(secret)) {
 			t.Errorf("the probe has %q: %s", secret, r.Body)
 		}
@@ -153,9 +143,9 @@ func (b *bench) authenticated(t *testing.T, r authagenttest.Request, m map[strin
 	_, hasID := m["client_id"]
 	_, hasSecret := m["client_secret"]
 	switch {
-	case basic && (!ok || id != url.QueryEscape(b.config.ClientID) || secret != url.QueryEscape(b.config.ClientSecret) || hasSecret || hasID):
+	case basic && (!ok || id != url.QueryEscape(b.Config.ClientID) || secret != url.QueryEscape(b.Config.ClientSecret) || hasSecret || hasID):
 		t.Errorf("want HTTP Basic only; header %v, members %v", r.Header["Authorization"] != nil, m)
-	case !basic && (r.Header.Get("Authorization") != "" || m["client_id"] != b.config.ClientID || m["client_secret"] != b.config.ClientSecret):
+	case !basic && (r.Header.Get("Authorization") != "" || m["client_id"] != b.Config.ClientID || m["client_secret"] != b.Config.ClientSecret):
 		t.Errorf("want credentials in the body only; header %v, members %v", r.Header["Authorization"] != nil, m)
 	}
 }
@@ -177,10 +167,10 @@ func TestEncodingPinned(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b := newBench(t, func(_ *bench, c *authagent.Config) { c.Provider.TokenEncoding = test.pin })
-			b.as.Configure(test.configure)
-			c := b.browser()
-			if resp := b.signIn(c, b.agent); (resp.StatusCode == http.StatusSeeOther) != test.works {
-				t.Errorf("status %d %s", resp.StatusCode, resp.body)
+			b.AS.Configure(test.configure)
+			c := b.Browser()
+			if resp := b.SignIn(c, b.Agent); (resp.StatusCode == http.StatusSeeOther) != test.works {
+				t.Errorf("status %d %s", resp.StatusCode, resp.Text)
 			}
 			probes, others := b.tokenRequests()
 			if len(probes) != 0 || len(others) != 1 {
@@ -198,8 +188,8 @@ func TestEncodingOnce(t *testing.T) {
 	for _, f := range flavours[:2] {
 		t.Run(f.name, func(t *testing.T) {
 			b := newBench(t)
-			b.as.Configure(f.configure)
-			b.as.Wrap(authagenttest.PathToken, func(next http.Handler) http.Handler {
+			b.AS.Configure(f.configure)
+			b.AS.Wrap(authagenttest.PathToken, func(next http.Handler) http.Handler {
 				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					time.Sleep(20 * time.Millisecond)
 					next.ServeHTTP(w, r)
@@ -207,11 +197,11 @@ func TestEncodingOnce(t *testing.T) {
 			})
 			var all sync.WaitGroup
 			for range 20 {
-				c := b.browser()
-				agent := b.as.AddAgent(authagenttest.Agent{Email: "alice@example.com"})
+				c := b.Browser()
+				agent := b.AS.AddAgent(authagenttest.Agent{Email: "alice@example.com"})
 				all.Go(func() {
-					if resp := b.get(c, b.authorize(agent, b.begin(c, ""))); resp.StatusCode != http.StatusSeeOther {
-						t.Errorf("status %d %s", resp.StatusCode, resp.body)
+					if resp := b.Get(c, b.Authorize(agent, b.Begin(c, ""))); resp.StatusCode != http.StatusSeeOther {
+						t.Errorf("status %d %s", resp.StatusCode, resp.Text)
 					}
 				})
 			}
@@ -231,21 +221,21 @@ func TestEncodingRelearned(t *testing.T) {
 	} {
 		t.Run(test.from.name+" to "+test.to.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBubble(t)
-				b.as.Configure(test.from.configure)
-				b.mustSignIn(b.visitor(), b.agent)
-				b.as.Configure(func(q *authagenttest.Quirks, f *authagenttest.Features) {
+				b := newCluster(t)
+				b.AS.Configure(test.from.configure)
+				b.MustSignIn(b.Browser(), b.Agent)
+				b.AS.Configure(func(q *authagenttest.Quirks, f *authagenttest.Features) {
 					*q, *f = authagenttest.PublishedQuirks(), authagenttest.Features{}
 					test.to.configure(q, f)
 				})
 				time.Sleep(2 * time.Second)
-				b.as.Reset()
-				c := b.visitor()
-				first := b.signIn(c, b.agent)
-				if first.StatusCode != http.StatusSeeOther && (first.StatusCode < 400 || b.me(c) != nil) {
-					t.Errorf("the sign-in that finds out: status %d %s", first.StatusCode, first.body)
+				b.AS.Reset()
+				c := b.Browser()
+				first := b.SignIn(c, b.Agent)
+				if first.StatusCode != http.StatusSeeOther && (first.StatusCode < 400 || b.Me(c) != nil) {
+					t.Errorf("the sign-in that finds out: status %d %s", first.StatusCode, first.Text)
 				}
-				t.Logf("the sign-in that finds out: status %d %s", first.StatusCode, first.reason())
+				t.Logf("the sign-in that finds out: status %d %s", first.StatusCode, first.Reason())
 				sent := map[string]int{}
 				_, others := b.tokenRequests()
 				for _, r := range others {
@@ -260,7 +250,7 @@ func TestEncodingRelearned(t *testing.T) {
 				}
 				for range 2 {
 					time.Sleep(time.Minute)
-					b.mustSignIn(b.visitor(), b.agent)
+					b.MustSignIn(b.Browser(), b.Agent)
 				}
 				_, others = b.tokenRequests()
 				if encoding, _ := bodyOf(t, others[len(others)-1]); encoding != test.to.encoding && test.to.name != "FormBodies" {
@@ -293,13 +283,13 @@ func TestEncodingUnclear(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBubble(t)
-				b.as.Wrap(authagenttest.PathToken, wrapper)
-				c := b.visitor()
-				callback := b.authorize(b.agent, b.begin(c, ""))
-				resp := b.get(c, callback)
-				if resp.StatusCode < 500 || b.me(c) != nil {
-					t.Errorf("status %d %s", resp.StatusCode, resp.body)
+				b := newCluster(t)
+				b.AS.Wrap(authagenttest.PathToken, wrapper)
+				c := b.Browser()
+				callback := b.Authorize(b.Agent, b.Begin(c, ""))
+				resp := b.Get(c, callback)
+				if resp.StatusCode < 500 || b.Me(c) != nil {
+					t.Errorf("status %d %s", resp.StatusCode, resp.Text)
 				}
 				probes, others := b.tokenRequests()
 				if len(others) != 0 {
@@ -308,10 +298,10 @@ func TestEncodingUnclear(t *testing.T) {
 				for _, p := range probes {
 					harmless(t, p, b, []string{mustParse(t, callback).Query().Get("code")})
 				}
-				b.as.Wrap(authagenttest.PathToken, nil)
+				b.AS.Wrap(authagenttest.PathToken, nil)
 				time.Sleep(30 * time.Second)
-				if resp := b.get(c, callback); resp.StatusCode != http.StatusSeeOther || b.me(c) == nil {
-					t.Errorf("the same callback later: status %d %s", resp.StatusCode, resp.body)
+				if resp := b.Get(c, callback); resp.StatusCode != http.StatusSeeOther || b.Me(c) == nil {
+					t.Errorf("the same callback later: status %d %s", resp.StatusCode, resp.Text)
 				}
 			})
 		})
@@ -342,11 +332,15 @@ func TestBasicEscapes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := rp.Exchange(t.Context(), "a-code", authagent.NewLogin("/")); err == nil {
-		t.Error("the refusal is no error")
-	} else {
-		noSecrets(t, "the error", err.Error(), &c)
+	begun, answer := httptest.NewRecorder(), httptest.NewRecorder()
+	rp.LoginHandler().ServeHTTP(begun, httptest.NewRequest(http.MethodGet, c.RedirectURL, nil))
+	callback := httptest.NewRequest(http.MethodGet, c.RedirectURL+"?code=a-code&state="+mustParse(t, begun.Header().Get("Location")).Query().Get("state"), nil)
+	callback.AddCookie(begun.Result().Cookies()[0])
+	rp.CallbackHandler().ServeHTTP(answer, callback)
+	if answer.Code < 400 {
+		t.Errorf("the refusal is answered with %d", answer.Code)
 	}
+	testsite.NoSecrets(t, "the answer", answer.Body.String(), &c)
 	want := httptest.NewRequest(http.MethodPost, "/", nil)
 	want.SetBasicAuth("the+site%3A1", "s%25cret+%2B%2F%C3%A9%3A")
 	if !slices.Equal(got, []string{want.Header.Get("Authorization")}) {
@@ -362,44 +356,44 @@ func TestRequestsPerSignIn(t *testing.T) {
 		scenario func(b *bench) authagent.Scenario
 		want     []string
 	}{
-		{"FullAccount", func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.InsecureTrustEmail) },
+		{"FullAccount", func(b *bench) authagent.Scenario { return authagent.FullAccount(b.Users, authagent.InsecureTrustEmail) },
 			[]string{authagenttest.PathToken, authagenttest.PathUserInfo}},
 		{"ContextualProfile", func(b *bench) authagent.Scenario {
-			return authagent.ContextualProfile(b.users, b.profiles, authagent.InsecureTrustEmail)
+			return authagent.ContextualProfile(b.Users, b.Profiles, authagent.InsecureTrustEmail)
 		}, []string{authagenttest.PathToken, authagenttest.PathUserInfo}},
-		{"FreshProfile", func(b *bench) authagent.Scenario { return authagent.FreshProfile(b.profiles) },
+		{"FreshProfile", func(b *bench) authagent.Scenario { return authagent.FreshProfile(b.Profiles) },
 			[]string{authagenttest.PathToken}},
 	} {
 		for _, f := range flavours {
 			t.Run(test.name+" "+strings.ReplaceAll(f.name, ", ", "/"), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					b := newBubble(t, func(b *bench, c *authagent.Config) { c.Scenario = test.scenario(b) })
-					b.as.Configure(f.configure)
-					b.mustSignIn(b.visitor(), b.agent)
+					b := newCluster(t, func(b *bench, c *authagent.Config) { c.Scenario = test.scenario(b) })
+					b.AS.Configure(f.configure)
+					b.MustSignIn(b.Browser(), b.Agent)
 					for range 3 {
 						time.Sleep(2 * time.Second)
-						c := b.visitor()
-						location := b.begin(c, "")
-						callback := b.authorize(b.agent, location)
-						b.as.Reset()
-						if resp := b.get(c, callback); resp.StatusCode != http.StatusSeeOther {
-							t.Fatalf("status %d %s", resp.StatusCode, resp.body)
+						c := b.Browser()
+						location := b.Begin(c, "")
+						callback := b.Authorize(b.Agent, location)
+						b.AS.Reset()
+						if resp := b.Get(c, callback); resp.StatusCode != http.StatusSeeOther {
+							t.Fatalf("status %d %s", resp.StatusCode, resp.Text)
 						}
 						synctest.Wait()
 						var got []string
-						for _, r := range b.as.Requests("") {
+						for _, r := range b.AS.Requests("") {
 							got = append(got, r.Path)
 						}
 						if !slices.Equal(got, test.want) {
 							t.Errorf("requests %q, want %q", got, test.want)
 						}
-						b.as.Reset()
-						if b.me(c) == nil || b.as.Count("") != 0 {
-							t.Errorf("a request of the session cost %d requests", b.as.Count(""))
+						b.AS.Reset()
+						if b.Me(c) == nil || b.AS.Count("") != 0 {
+							t.Errorf("a request of the session cost %d requests", b.AS.Count(""))
 						}
-						b.begin(c, "")
+						b.Begin(c, "")
 						synctest.Wait()
-						if got := b.as.Count(""); got != 0 {
+						if got := b.AS.Count(""); got != 0 {
 							t.Errorf("the start of a login cost %d requests", got)
 						}
 					}

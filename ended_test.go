@@ -20,27 +20,27 @@ import (
 // session nor a login here, and goes on there.
 func TestAnotherRelyingParty_SES_14(t *testing.T) {
 	for name, change := range map[string]func(b *bench, c *authagent.Config){
-		"scenario": func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.profiles) },
+		"scenario": func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.Profiles) },
 		"redirect URL": func(_ *bench, c *authagent.Config) {
 			c.RedirectURL = "https://staging.example/auth/agent/callback"
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			eachStore(t, func(t *testing.T, k *cluster) {
-				k.instance("2", func(c *authagent.Config) { change(k.bench, c) })
-				c := k.browser()
-				callback := k.authorize(k.agent, k.begin(c, ""))
-				switch resp := k.get(c, callback, "X-Instance", "2"); {
-				case resp.reason() != problem.Reason("state_mismatch") || len(resp.Header["Set-Cookie"]) != 0:
-					t.Errorf("SES-14: the login gets %d %s, and sets %q", resp.StatusCode, resp.body, resp.Header["Set-Cookie"])
-				case k.get(c, callback).StatusCode != http.StatusSeeOther:
+			eachStore(t, func(t *testing.T, k *bench) {
+				k.Instance("2", func(c *authagent.Config) { change(k, c) })
+				c := k.Browser()
+				callback := k.Authorize(k.Agent, k.Begin(c, ""))
+				switch resp := k.Get(c, callback, "X-Instance", "2"); {
+				case resp.Reason() != problem.Reason("state_mismatch") || len(resp.Header["Set-Cookie"]) != 0:
+					t.Errorf("SES-14: the login gets %d %s, and sets %q", resp.StatusCode, resp.Text, resp.Header["Set-Cookie"])
+				case k.Get(c, callback).StatusCode != http.StatusSeeOther:
 					t.Error("SES-14: the login cannot be finished where it began")
 				}
 				time.Sleep(2 * time.Second)
-				if resp := k.get(c, "/me", "X-Instance", "2"); resp.StatusCode != http.StatusUnauthorized || len(resp.sessionCookies()) > 0 && resp.sessionCookies()[0].MaxAge < 0 {
+				if resp := k.Get(c, "/me", "X-Instance", "2"); resp.StatusCode != http.StatusUnauthorized || len(sessionCookies(resp)) > 0 && sessionCookies(resp)[0].MaxAge < 0 {
 					t.Errorf("SES-13: the session gets %d, and sets %q", resp.StatusCode, resp.Header["Set-Cookie"])
 				}
-				if k.me(c) == nil {
+				if k.Me(c) == nil {
 					t.Error("SES-13: the session is gone where it began")
 				}
 			})
@@ -76,17 +76,17 @@ func TestEndAcrossClocks_SES_15(t *testing.T) {
 						c.Session.Own, c.Revocations = &aheadSessions{by: by}, &memstore.Revocations{}
 					})
 					for range 2 { // the second time, there is a mark already
-						c := k.browser()
-						s := k.mustSignIn(c, k.agent)
-						if err := end(k.rp, s); err != nil {
+						c := k.Browser()
+						s := k.MustSignIn(c, k.Agent)
+						if err := end(k.RP, s); err != nil {
 							t.Fatal(err)
 						}
-						anew := k.browser()
-						k.mustSignIn(anew, k.agent)
-						if k.me(c) != nil {
+						anew := k.Browser()
+						k.MustSignIn(anew, k.Agent)
+						if k.Me(c) != nil {
 							t.Error("SES-15: the session survives")
 						}
-						if k.me(anew) == nil {
+						if k.Me(anew) == nil {
 							t.Error("SES-15: an agent that was let in anew is not")
 						}
 					}
@@ -123,22 +123,22 @@ func TestEndDuringSignIn_SES_15(t *testing.T) {
 			var once sync.Once
 			during.then = func(who authagent.Principal) {
 				once.Do(func() {
-					s := &authagent.Session{Agent: authagent.Agent{Issuer: k.as.URL, ID: k.agent.ID}, UserID: who.UserID}
-					if err := end(k.rp, s); err != nil {
+					s := &authagent.Session{Agent: authagent.Agent{Issuer: k.AS.URL, ID: k.Agent.ID}, UserID: who.UserID}
+					if err := end(k.RP, s); err != nil {
 						t.Error(err)
 					}
 				})
 			}
-			c := k.browser()
-			if resp := k.get(c, k.authorize(k.agent, k.begin(c, ""))); resp.StatusCode != http.StatusSeeOther {
+			c := k.Browser()
+			if resp := k.Get(c, k.Authorize(k.Agent, k.Begin(c, ""))); resp.StatusCode != http.StatusSeeOther {
 				t.Fatalf("callback: %d", resp.StatusCode)
 			}
-			if k.me(c) != nil {
+			if k.Me(c) != nil {
 				t.Error("SES-15: the session survives")
 			}
-			during.then = func(authagent.Principal) { k.rp.EndUserSessions(context.Background(), "somebody else") }
-			k.users.Add("bob@example.com", "Bob")
-			k.mustSignIn(k.browser(), k.as.AddAgent(authagenttest.Agent{ID: "agent_bob", Email: "bob@example.com"}))
+			during.then = func(authagent.Principal) { k.RP.EndUserSessions(context.Background(), "somebody else") }
+			k.Users.Add("bob@example.com", "Bob")
+			k.MustSignIn(k.Browser(), k.AS.AddAgent(authagenttest.Agent{ID: "agent_bob", Email: "bob@example.com"}))
 		})
 	}
 }
@@ -162,17 +162,17 @@ func TestRevocationsLast_SES_16(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store := &keepsUntil{}
 				k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Revocations = store })
-				s := k.mustSignIn(k.browser(), k.agent)
-				if err := end(k.rp, s); err != nil {
+				s := k.MustSignIn(k.Browser(), k.Agent)
+				if err := end(k.RP, s); err != nil {
 					t.Fatal(err)
 				}
 				if store.until.Before(s.ExpiresAt.Add(10 * time.Minute)) {
 					t.Errorf("SES-16: kept until %v, and the session's end is %v", store.until, s.ExpiresAt)
 				}
-				c := k.browser()
-				k.mustSignIn(c, k.agent)
+				c := k.Browser()
+				k.MustSignIn(c, k.Agent)
 				store.Revocations = memstore.Revocations{}
-				if k.me(c) == nil {
+				if k.Me(c) == nil {
 					t.Error("SES-16: the session ends with the mark")
 				}
 			})
@@ -193,8 +193,8 @@ func TestRevocationsWarning_SES_18(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			k := newCluster(t, func(_ *bench, c *authagent.Config) { test.change(c) })
-			if n := strings.Count(k.log.String(), "level=WARN"); n != test.want || n != strings.Count(k.log.String(), "Config.Revocations") {
-				t.Errorf("SES-18: %d warnings: %s", n, k.log)
+			if n := strings.Count(k.Log.String(), "level=WARN"); n != test.want || n != strings.Count(k.Log.String(), "Config.Revocations") {
+				t.Errorf("SES-18: %d warnings: %s", n, k.Log)
 			}
 		})
 	}
@@ -206,14 +206,14 @@ func TestSessionEpoch(t *testing.T) {
 	for name, own := range map[string]authagent.Sessions{"cookie": nil, "the site's own": &mapSessions{}} {
 		t.Run(name, func(t *testing.T) {
 			k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Session.Own = own })
-			k.instance("2", func(c *authagent.Config) { c.Session.Epoch = "2" })
-			c := k.browser()
-			k.mustSignIn(c, k.agent)
-			saved := k.cookies(c)
-			if resp := k.get(k.bare(), "/me", "Cookie", saved); resp.StatusCode != http.StatusOK {
+			k.Instance("2", func(c *authagent.Config) { c.Session.Epoch = "2" })
+			c := k.Browser()
+			k.MustSignIn(c, k.Agent)
+			saved := k.Cookies(c)
+			if resp := k.Get(k.Bare(), "/me", "Cookie", saved); resp.StatusCode != http.StatusOK {
 				t.Fatalf("before: %d", resp.StatusCode)
 			}
-			if resp := k.get(k.bare(), "/me", "Cookie", saved, "X-Instance", "2"); resp.StatusCode != http.StatusUnauthorized {
+			if resp := k.Get(k.Bare(), "/me", "Cookie", saved, "X-Instance", "2"); resp.StatusCode != http.StatusUnauthorized {
 				t.Errorf("SES-19: %d in the new epoch", resp.StatusCode)
 			}
 		})
@@ -224,21 +224,21 @@ func TestSessionEpoch(t *testing.T) {
 // with the new one, as what was ended is not remembered for longer. Before that, one
 // that was ended came back.
 func TestShorterLifetime_SES_21(t *testing.T) {
-	eachStore(t, func(t *testing.T, k *cluster) {
-		c, other := k.browser(), k.browser()
-		s := k.mustSignIn(c, k.agent) // for 12 hours
+	eachStore(t, func(t *testing.T, k *bench) {
+		c, other := k.Browser(), k.Browser()
+		s := k.MustSignIn(c, k.Agent) // for 12 hours
 		time.Sleep(2 * time.Second)
-		k.mustSignIn(other, k.agent)
+		k.MustSignIn(other, k.Agent)
 		// The site is restarted with a lifetime of one hour; its stores last.
-		rp := k.instance("", func(c *authagent.Config) { c.Session.Lifetime = time.Hour })
+		rp := k.Instance("", func(c *authagent.Config) { c.Session.Lifetime = time.Hour })
 		if err := rp.EndSession(t.Context(), s.ID); err != nil {
 			t.Fatal(err)
 		}
 		for i := range 12 { // the agents go on asking, which keeps their sessions from growing idle
-			if k.me(c) != nil {
+			if k.Me(c) != nil {
 				t.Fatalf("SES-21: the ended session is back after %d minutes", 10*i)
 			}
-			if lives := k.me(other) != nil; lives != (i < 6) {
+			if lives := k.Me(other) != nil; lives != (i < 6) {
 				t.Errorf("SES-21: after %d minutes another session lives: %t", 10*i, lives)
 			}
 			time.Sleep(10 * time.Minute)

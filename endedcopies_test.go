@@ -11,9 +11,9 @@ import (
 )
 
 // copyOf is a browser with a copy of the cookies of another.
-func (k *cluster) copyOf(c *http.Client) *http.Client {
-	copied := k.browser()
-	site := mustParse(k.t, k.site.URL)
+func (k *bench) copyOf(c *http.Client) *http.Client {
+	copied := k.Browser()
+	site := mustParse(k.T, k.URL)
 	copied.Jar.SetCookies(site, c.Jar.Cookies(site))
 	return copied
 }
@@ -21,25 +21,25 @@ func (k *cluster) copyOf(c *http.Client) *http.Client {
 // TestLogoutElsewhere_SES_20: a logout at an instance or relying party of the same
 // client that has another scenario or redirect URL ends the session where it goes on.
 func TestLogoutElsewhere_SES_20(t *testing.T) {
-	for name, change := range map[string]func(*cluster, *authagent.Config){
-		"SES-20 scenario": func(k *cluster, c *authagent.Config) { c.Scenario = authagent.FreshProfile(k.profiles) },
-		"SES-20 redirect URL": func(_ *cluster, c *authagent.Config) {
+	for name, change := range map[string]func(*bench, *authagent.Config){
+		"SES-20 scenario": func(k *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(k.Profiles) },
+		"SES-20 redirect URL": func(_ *bench, c *authagent.Config) {
 			c.RedirectURL = "https://staging.example/auth/agent/callback"
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			eachStore(t, func(t *testing.T, k *cluster) {
-				k.instance("2", func(c *authagent.Config) { change(k, c) })
-				c := k.browser()
-				k.mustSignIn(c, k.agent)
+			eachStore(t, func(t *testing.T, k *bench) {
+				k.Instance("2", func(c *authagent.Config) { change(k, c) })
+				c := k.Browser()
+				k.MustSignIn(c, k.Agent)
 				copied := k.copyOf(c)
-				if resp := k.do(c, http.MethodPost, "/auth/agent/logout", "X-Instance", "2"); resp.StatusCode != http.StatusSeeOther {
+				if resp := k.Do(c, http.MethodPost, "/auth/agent/logout", "X-Instance", "2"); resp.StatusCode != http.StatusSeeOther {
 					t.Fatal(resp.StatusCode)
 				}
-				if k.me(c) != nil {
+				if k.Me(c) != nil {
 					t.Fatal("the browser has a session")
 				}
-				if k.me(copied) != nil {
+				if k.Me(copied) != nil {
 					t.Error("signed out, and a copy of the cookie goes on")
 				}
 			})
@@ -55,24 +55,24 @@ func TestIdleBrowserEndsCopies_SES_20(t *testing.T) {
 		t.Run("SES-20 "+how, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newKept(t, func(_ *bench, c *authagent.Config) { c.Revocations = &memstore.Revocations{} })
-				c := k.browser()
-				s := k.mustSignIn(c, k.agent)
+				c := k.Browser()
+				s := k.MustSignIn(c, k.Agent)
 				thief := k.copyOf(c)
 				for range 4 {
 					time.Sleep(10 * time.Minute)
-					if k.me(thief) == nil {
+					if k.Me(thief) == nil {
 						t.Fatal("the copy is of no use")
 					}
 				}
-				if k.me(c) != nil {
+				if k.Me(c) != nil {
 					t.Fatal("the session has not grown idle")
 				}
 				if how == "sign out" {
-					k.do(c, http.MethodPost, "/auth/agent/logout")
+					k.Do(c, http.MethodPost, "/auth/agent/logout")
 				} else {
-					k.mustSignIn(c, k.agent)
+					k.MustSignIn(c, k.Agent)
 				}
-				if k.me(thief) != nil {
+				if k.Me(thief) != nil {
 					t.Error("the thief goes on")
 				}
 				settle()

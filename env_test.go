@@ -5,8 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
-	"fmt"
-	"log"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -19,6 +17,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -55,7 +54,7 @@ func writeFile(t *testing.T, name, content string) string {
 
 // TestConfigFromEnv: what is there is read, and what is wrong is named.
 func TestConfigFromEnv(t *testing.T) {
-	one, two := newKey(), newKey()
+	one, two := testsite.NewKey(), testsite.NewKey()
 	set := func(pairs ...string) func(*testing.T, map[string]string) {
 		return func(_ *testing.T, env map[string]string) {
 			for i := 0; i < len(pairs); i += 2 {
@@ -127,7 +126,7 @@ func TestConfigFromEnv(t *testing.T) {
 
 // TestSecretInFile: the file is read again, so a secret can be replaced.
 func TestSecretInFile(t *testing.T) {
-	env := goodEnv(newKey())
+	env := goodEnv(testsite.NewKey())
 	file := writeFile(t, "secret", "first\n")
 	env["AUTH_AGENT_CLIENT_SECRET"], env["AUTH_AGENT_CLIENT_SECRET_FILE"] = "", file
 	setEnv(t, env)
@@ -179,22 +178,22 @@ func TestSecretRotates(t *testing.T) {
 				c.ClientSecret, c.Provider.ClientSecretFunc = "", secret.get
 			})
 			rotate := func(to string) {
-				b.as.AddClient(authagenttest.Client{ID: b.config.ClientID, Secret: to, RedirectURIs: []string{b.config.RedirectURL}})
+				b.AS.AddClient(authagenttest.Client{ID: b.Config.ClientID, Secret: to, RedirectURIs: []string{b.Config.RedirectURL}})
 				secret.Store(to)
 			}
-			b.mustSignIn(b.browser(), b.agent)
-			c := b.browser()
-			callback := b.authorize(b.agent, b.begin(c, ""))
+			b.MustSignIn(b.Browser(), b.Agent)
+			c := b.Browser()
+			callback := b.Authorize(b.Agent, b.Begin(c, ""))
 			rotate("cs_the-second")
-			if resp := b.get(c, callback); resp.StatusCode != http.StatusSeeOther {
-				t.Errorf("rotated while the agent was away: %d %s", resp.StatusCode, resp.body)
+			if resp := b.Get(c, callback); resp.StatusCode != http.StatusSeeOther {
+				t.Errorf("rotated while the agent was away: %d %s", resp.StatusCode, resp.Text)
 			}
 			rotate("cs_the-third")
-			b.mustSignIn(b.browser(), b.agent)
-			if findings := b.rp.Check(t.Context()); len(findings) > 0 {
+			b.MustSignIn(b.Browser(), b.Agent)
+			if findings := b.RP.Check(t.Context()); len(findings) > 0 {
 				t.Errorf("Check: %v", findings)
 			}
-			if log := b.log.String(); strings.Contains(log, "cs_the") {
+			if log := b.Log.String(); strings.Contains(log, "cs_the") {
 				t.Errorf("LOG-1 the log has a secret: %s", log)
 			}
 		})
@@ -209,7 +208,7 @@ func TestSecretMissing(t *testing.T) {
 			var secret rotating
 			good := "cs_good"
 			b := newBench(t, func(b *bench, c *authagent.Config) {
-				b.as.AddClient(authagenttest.Client{ID: c.ClientID, Secret: good, RedirectURIs: []string{c.RedirectURL}})
+				b.AS.AddClient(authagenttest.Client{ID: c.ClientID, Secret: good, RedirectURIs: []string{c.RedirectURL}})
 				c.ClientSecret, c.Provider.ClientSecretFunc = "", func(ctx context.Context) (string, error) {
 					return secret.Load().(func(context.Context) (string, error))(ctx)
 				}
@@ -220,20 +219,20 @@ func TestSecretMissing(t *testing.T) {
 				secret.Store(r.get)
 			}
 			set(broken)
-			c := b.browser()
-			callback := b.authorize(b.agent, b.begin(c, ""))
-			before := b.backChannel()
-			resp := b.get(c, callback)
-			if reason := b.rejected(c, resp, before); reason != problem.StoreFailed || resp.StatusCode != 500 {
+			c := b.Browser()
+			callback := b.Authorize(b.Agent, b.Begin(c, ""))
+			before := b.BackChannel()
+			resp := b.Get(c, callback)
+			if reason := b.Refused(resp, before); reason != problem.StoreFailed || resp.StatusCode != 500 {
 				t.Errorf("reason %s, status %d", reason, resp.StatusCode)
 			}
-			findings := b.rp.Check(t.Context())
+			findings := b.RP.Check(t.Context())
 			if len(findings) != 1 || findings[0].Setting != "Provider.ClientSecretFunc" {
 				t.Errorf("Check: %v", findings)
 			}
 			set(good)
-			if resp := b.get(c, callback); resp.StatusCode != http.StatusSeeOther {
-				t.Errorf("the same callback, once the secret is there: %d %s", resp.StatusCode, resp.body)
+			if resp := b.Get(c, callback); resp.StatusCode != http.StatusSeeOther {
+				t.Errorf("the same callback, once the secret is there: %d %s", resp.StatusCode, resp.Text)
 			}
 		})
 	}
@@ -250,29 +249,6 @@ func TestSecretGivenOnce(t *testing.T) {
 	if _, err := authagent.New(c); err != nil {
 		t.Errorf("the function alone: %v", err)
 	}
-}
-
-// A site whose settings are in its environment.
-func ExampleConfigFromEnv() {
-	for name, value := range map[string]string{ // what the deployment does
-		"AUTH_AGENT_ISSUER":        "https://agents.example",
-		"AUTH_AGENT_CLIENT_ID":     "shop",
-		"AUTH_AGENT_CLIENT_SECRET": "cs_from-the-server's-console",
-		"AUTH_AGENT_REDIRECT_URL":  "https://shop.example/auth/agent/callback",
-		"AUTH_AGENT_SESSION_KEYS":  "c2l4dHkgZm91ciBieXRlcyBhcmUgZ29vZCwgdGhpcnR5IHR3byBkbw",
-	} {
-		os.Setenv(name, value)
-		defer os.Unsetenv(name)
-	}
-
-	config, err := authagent.ConfigFromEnv()
-	if err != nil {
-		log.Fatal(err)
-	}
-	config.Scenario = authagent.FreshProfile(&memstore.Profiles{})
-	rp, err := authagent.New(config)
-	fmt.Println(rp, err)
-	// Output: authagent.RelyingParty{authagent.Config{Issuer:"https://agents.example" ClientID:"shop" RedirectURL:"https://shop.example/auth/agent/callback"}} <nil>
 }
 
 // TestOnlyConfigFromEnvReadsIt_REL_7 is REL-7: no other file of the package or beneath

@@ -77,9 +77,8 @@ func ExampleRelyingParty_RequireHuman() {
 		r.Header.Set("Cookie", cookie)
 		w := httptest.NewRecorder()
 		password.ServeHTTP(w, r)
-		problem := (&response{w.Result(), w.Body.String()}).reason()
-		if problem != "" {
-			fmt.Println(w.Code, string(problem))
+		if reason := reasonOf(w.Body.Bytes()); reason != "" {
+			fmt.Println(w.Code, reason)
 			continue
 		}
 		fmt.Println(w.Code, w.Body)

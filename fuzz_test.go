@@ -9,6 +9,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 )
 
@@ -30,7 +31,7 @@ func newFuzzSite(f *testing.F) *fuzzSite {
 	s.agent = s.as.AddAgent(authagenttest.Agent{ID: "agent_fuzz"})
 	rp, err := authagent.New(authagent.Config{
 		Issuer: s.as.URL, ClientID: "site", ClientSecret: "canary-secret",
-		RedirectURL: fuzzOrigin + "/auth/agent/callback", SessionKeys: [][]byte{newKey()},
+		RedirectURL: fuzzOrigin + "/auth/agent/callback", SessionKeys: [][]byte{testsite.NewKey()},
 		Scenario: authagent.FreshProfile(&memstore.Profiles{}),
 		Provider: authagent.Provider{TokenEncoding: "application/json", HTTPClient: &http.Client{Transport: authagenttest.Hosts{"as.example": s.as, "as.example:443": s.as}}},
 		Logger:   discardLog(),

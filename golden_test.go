@@ -68,24 +68,24 @@ func TestWire(t *testing.T) {
 	}{
 		{"full-account-published", func(*bench, *authagent.Config) {}},
 		{"full-account-rfc", func(b *bench, c *authagent.Config) {
-			b.as.Configure(func(q *authagenttest.Quirks, f *authagenttest.Features) {
+			b.AS.Configure(func(q *authagenttest.Quirks, f *authagenttest.Features) {
 				*q = authagenttest.Quirks{}
 				f.AuthMethods = []string{"client_secret_basic"}
 			})
 		}},
-		{"fresh-profile-published", func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.profiles) }},
+		{"fresh-profile-published", func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.Profiles) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b := newBench(t, test.change)
-			c := b.browser()
-			callback := b.authorize(b.agent, b.begin(c, "?return_to=/orders"))
-			resp := b.get(c, callback)
+			c := b.Browser()
+			callback := b.Authorize(b.Agent, b.Begin(c, "?return_to=/orders"))
+			resp := b.Get(c, callback)
 			if resp.StatusCode != http.StatusSeeOther {
-				t.Fatalf("callback: status %d %s", resp.StatusCode, resp.body)
+				t.Fatalf("callback: status %d %s", resp.StatusCode, resp.Text)
 			}
 			var out strings.Builder
 			seen := map[string]bool{}
-			for _, r := range b.as.Requests("") {
+			for _, r := range b.AS.Requests("") {
 				line := describe(r)
 				// The encoding is learned in the background, so probes have no
 				// fixed place; each is shown once, first.
@@ -98,7 +98,7 @@ func TestWire(t *testing.T) {
 			blocks := strings.SplitAfter(out.String(), "\n\n")
 			slices.Sort(blocks)
 			got := strings.Join(blocks, "") + "callback -> 303 " + resp.Header.Get("Location") + "\n"
-			for from, to := range map[string]string{b.as.URL: "AS", b.site.URL: "SITE", url.QueryEscape(b.site.URL): "SITE"} {
+			for from, to := range map[string]string{b.AS.URL: "AS", b.URL: "SITE", url.QueryEscape(b.URL): "SITE"} {
 				got = strings.ReplaceAll(got, from, to)
 			}
 			golden(t, "wire/"+test.name+".txt", got)

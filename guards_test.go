@@ -17,13 +17,14 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
 )
 
 // A guardSite is a site with one route behind each guard.
 type guardSite struct {
-	*cluster
+	*bench
 	scenario *pausing
 	humans   atomic.Int32 // how often Config.Human was asked
 }
@@ -51,11 +52,11 @@ var guardNames = []string{"attach", "agent", "access", "action", "approval", "hu
 func newGuardSite(t *testing.T, link authagent.Principal, user bool, change ...func(*bench, *authagent.Config)) *guardSite {
 	t.Helper()
 	s := &guardSite{scenario: &pausing{}}
-	s.cluster = newCluster(t, func(b *bench, c *authagent.Config) {
-		link.UserID = b.aliceID
-		s.scenario.Scenario = authagent.FullAccount(b.users, linkAs(link))
+	s.bench = newCluster(t, func(b *bench, c *authagent.Config) {
+		link.UserID = b.AliceID
+		s.scenario.Scenario = authagent.FullAccount(b.Users, linkAs(link))
 		if !user {
-			s.scenario.Scenario = authagent.FreshProfile(b.profiles)
+			s.scenario.Scenario = authagent.FreshProfile(b.Profiles)
 		}
 		c.Scenario, c.SignInPath, c.Revocations = s.scenario, "/sign-in", &memstore.Revocations{}
 		c.Human = func(r *http.Request) (string, error) {
@@ -68,12 +69,12 @@ func newGuardSite(t *testing.T, link authagent.Principal, user bool, change ...f
 	})
 	pending := approverFunc(func(authagent.ActionRequest) (string, error) { return "/look", problem.ApprovalPending })
 	for name, guard := range map[string]func(http.Handler) http.Handler{
-		"attach": s.rp.Attach, "agent": s.rp.RequireAgent, "access": s.rp.RequireAccess(authagent.AccessRead),
-		"action": s.rp.RequireAction("orders:create"), "approval": s.rp.RequireApproval("payouts:create", pending),
-		"human": s.rp.RequireHuman, "forbid": s.rp.ForbidAgents,
+		"attach": s.RP.Attach, "agent": s.RP.RequireAgent, "access": s.RP.RequireAccess(authagent.AccessRead),
+		"action": s.RP.RequireAction("orders:create"), "approval": s.RP.RequireApproval("payouts:create", pending),
+		"human": s.RP.RequireHuman, "forbid": s.RP.ForbidAgents,
 	} {
-		s.instances[""].Handle("/"+name, guard(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			s.handled.add()
+		s.Instances[""].Handle("/"+name, guard(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			s.Handled.Add()
 			_, agent := authagent.FromContext(r.Context())
 			human, person := authagent.HumanFromContext(r.Context())
 			if agent && person || person != (human != "") || person && human != "alice" {
@@ -90,7 +91,7 @@ func newGuardSite(t *testing.T, link authagent.Principal, user bool, change ...f
 // expect sends the four kinds of request to the routes: a page load, a request of a
 // program, a POST and an upgrade. Each row has the statuses by name of the guard.
 func (s *guardSite) expect(who string, c *http.Client, rows map[string]string) {
-	s.t.Helper()
+	s.T.Helper()
 	for _, name := range guardNames {
 		var got []string
 		for _, r := range []struct {
@@ -102,24 +103,24 @@ func (s *guardSite) expect(who string, c *http.Client, rows map[string]string) {
 			{"POST", nil},
 			{"GET", []string{"Upgrade", "websocket", "Connection", "Upgrade"}},
 		} {
-			handled, asked := s.handled.count(), s.humans.Load()
-			resp := s.do(c, r.method, "/"+name, r.header...)
+			handled, asked := s.Handled.Count(), s.humans.Load()
+			resp := s.Do(c, r.method, "/"+name, r.header...)
 			got = append(got, fmt.Sprint(resp.StatusCode))
-			if ran := s.handled.count() > handled; ran != (resp.StatusCode == 200) {
-				s.t.Errorf("GRD-1 %s, %s %v on %s: status %d, handler ran: %v", who, r.method, r.header, name, resp.StatusCode, ran)
+			if ran := s.Handled.Count() > handled; ran != (resp.StatusCode == 200) {
+				s.T.Errorf("GRD-1 %s, %s %v on %s: status %d, handler ran: %v", who, r.method, r.header, name, resp.StatusCode, ran)
 			}
 			if n := s.humans.Load() - asked; n > 1 {
-				s.t.Errorf("GRD-8 %s, %s on %s: Human was asked %d times", who, r.method, name, n)
+				s.T.Errorf("GRD-8 %s, %s on %s: Human was asked %d times", who, r.method, name, n)
 			}
 			if to := resp.Header.Get("Location"); resp.StatusCode == 303 && to != "/sign-in?return_to=%2F"+name {
-				s.t.Errorf("GRD-9 %s on %s: sent to %q", who, name, to)
+				s.T.Errorf("GRD-9 %s on %s: sent to %q", who, name, to)
 			}
 			if resp.StatusCode == 503 && resp.Header.Get("Retry-After") == "" {
-				s.t.Errorf("GRD-12 %s on %s: no Retry-After", who, name)
+				s.T.Errorf("GRD-12 %s on %s: no Retry-After", who, name)
 			}
 		}
 		if got := strings.Join(got, " "); got != rows[name] {
-			s.t.Errorf("GRD-1 %s on %s: %s, want %s", who, name, got, rows[name])
+			s.T.Errorf("GRD-1 %s on %s: %s, want %s", who, name, got, rows[name])
 		}
 	}
 }
@@ -185,15 +186,15 @@ func TestGuardTable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newGuardSite(t, test.link, test.user)
-				s.expect("stranger", s.browser(), strangers)
-				person := s.browser()
-				s.signInPerson(person, "alice")
+				s.expect("stranger", s.Browser(), strangers)
+				person := s.Browser()
+				s.SignInPerson(person, "alice")
 				s.expect("person", person, persons)
 
-				c, both := s.browser(), s.browser()
-				s.signIn(c, s.agent)
-				s.signIn(both, s.agent)
-				s.signInPerson(both, "alice")
+				c, both := s.Browser(), s.Browser()
+				s.SignIn(c, s.Agent)
+				s.SignIn(both, s.Agent)
+				s.SignInPerson(both, "alice")
 				asked := s.humans.Load()
 				s.expect("agent", c, test.want)
 				s.expect("agent and person in one browser", both, test.want)
@@ -209,7 +210,7 @@ func TestGuardTable(t *testing.T) {
 				s.expect("agent, after the pause", c, test.want)
 				s.expect("agent and person in one browser, after the pause", both, test.want)
 
-				if err := s.rp.EndAllSessions(t.Context()); err != nil {
+				if err := s.RP.EndAllSessions(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 				s.expect("revoked agent", c, strangers)
@@ -227,21 +228,21 @@ func TestEndedBesidePerson_GRD_2(t *testing.T) {
 	spoil := func(change func(value string) string) func(*guardSite, *http.Client) {
 		return func(s *guardSite, c *http.Client) {
 			name, value := s.sessionCookie(c)
-			c.Jar.SetCookies(mustParse(s.t, s.site.URL), []*http.Cookie{{Name: name, Value: change(value), Path: "/", Secure: true}})
+			c.Jar.SetCookies(mustParse(s.T, s.URL), []*http.Cookie{{Name: name, Value: change(value), Path: "/", Secure: true}})
 		}
 	}
 	for name, end := range map[string]func(*guardSite, *http.Client){
-		"revoked": func(s *guardSite, _ *http.Client) { s.rp.EndUserSessions(context.Background(), s.aliceID) },
+		"revoked": func(s *guardSite, _ *http.Client) { s.RP.EndUserSessions(context.Background(), s.AliceID) },
 		"ended by the scenario, and wanted again": func(s *guardSite, c *http.Client) {
 			why := problem.Blocked
 			s.scenario.refuses.Store(&why)
-			s.get(c, "/attach")
+			s.Get(c, "/attach")
 			s.scenario.refuses.Store(nil)
 		},
 		"ended without an event, and wanted again": func(s *guardSite, c *http.Client) {
 			why := problem.NoSession
 			s.scenario.refuses.Store(&why)
-			s.get(c, "/attach")
+			s.Get(c, "/attach")
 			s.scenario.refuses.Store(nil)
 		},
 		"idle":       func(*guardSite, *http.Client) { time.Sleep(31 * time.Minute) },
@@ -249,49 +250,49 @@ func TestEndedBesidePerson_GRD_2(t *testing.T) {
 		"empty":      spoil(func(string) string { return "" }),
 		"too long":   spoil(func(string) string { return strings.Repeat("A", 5000) }),
 		"without a row in the store": func(s *guardSite, c *http.Client) {
-			if s.config.Session.Store == nil {
+			if s.Config.Session.Store == nil {
 				spoil(func(v string) string { return v[1:] })(s, c)
 				return
 			}
 			name, _ := s.sessionCookie(c)
 			r := httptest.NewRequest("GET", "/", nil)
-			r.Header.Set("Cookie", s.cookies(c))
-			row, err := s.config.Session.Store.New(r, name)
+			r.Header.Set("Cookie", s.Cookies(c))
+			row, err := s.Config.Session.Store.New(r, name)
 			if err != nil {
-				s.t.Fatal(err)
+				s.T.Fatal(err)
 			}
 			row.Options = &sessions.Options{Path: "/", MaxAge: -1}
 			w := httptest.NewRecorder()
-			if err := s.config.Session.Store.Save(r, w, row); err != nil {
-				s.t.Fatal(err)
+			if err := s.Config.Session.Store.Save(r, w, row); err != nil {
+				s.T.Fatal(err)
 			}
-			if _, browser := s.config.Session.Store.(*sessions.CookieStore); browser { // it has no rows
-				s.rp.EndAllSessions(s.t.Context())
+			if _, browser := s.Config.Session.Store.(*sessions.CookieStore); browser { // it has no rows
+				s.RP.EndAllSessions(s.T.Context())
 			}
 		},
 	} {
 		t.Run("GRD-3 GRD-4 "+name, func(t *testing.T) {
-			eachStore(t, func(t *testing.T, k *cluster) {
-				s := newGuardSite(t, read, true, func(_ *bench, c *authagent.Config) { c.Session.Store = k.config.Session.Store })
-				c := s.browser()
-				s.mustSignIn(c, s.agent)
-				s.signInPerson(c, "alice")
+			eachStore(t, func(t *testing.T, k *bench) {
+				s := newGuardSite(t, read, true, func(_ *bench, c *authagent.Config) { c.Session.Store = k.Config.Session.Store })
+				c := s.Browser()
+				s.MustSignIn(c, s.Agent)
+				s.SignInPerson(c, "alice")
 				end(s, c)
 				for range 2 { // it stays so
 					s.expect(name, c, besideEnded)
 				}
 				for _, path := range []string{"/human", "/forbid", "/access", "/attach"} {
-					page := s.get(c, path, "Accept", "text/html")
-					if !strings.Contains(page.body, `action="/auth/agent/logout?return_to=%2F`+path[1:]+`"`) {
-						t.Errorf("GRD-4: no form to sign out on %s: %s", path, page.body)
+					page := s.Get(c, path, "Accept", "text/html")
+					if !strings.Contains(page.Text, `action="/auth/agent/logout?return_to=%2F`+path[1:]+`"`) {
+						t.Errorf("GRD-4: no form to sign out on %s: %s", path, page.Text)
 					}
 				}
-				if resp := s.do(c, "POST", "/auth/agent/logout?return_to=/human"); resp.StatusCode != 303 {
+				if resp := s.Do(c, "POST", "/auth/agent/logout?return_to=/human"); resp.StatusCode != 303 {
 					t.Fatalf("logout: %d", resp.StatusCode)
 				}
 				s.expect("person, after the sign-out", c, persons)
-				s.signIn(c, s.agent)
-				if got := s.get(c, "/access").StatusCode; got != 200 {
+				s.SignIn(c, s.Agent)
+				if got := s.Get(c, "/access").StatusCode; got != 200 {
 					t.Errorf("SES-6: signed in anew: %d", got)
 				}
 			})
@@ -304,16 +305,16 @@ func TestEndedBesidePerson_GRD_2(t *testing.T) {
 // what is not this one's to guard passes on. A login's cookie is no session's.
 func TestAnotherPartysCookie_GRD_2_GRD_5(t *testing.T) {
 	s := newGuardSite(t, authagent.Principal{Access: authagent.AccessFull}, true)
-	other := s.instance("other", func(c *authagent.Config) { c.ClientID = "other" })
-	began := s.browser()
-	s.get(began, "/auth/agent/login", "X-Instance", "other")
-	name, _, _ := strings.Cut(s.cookies(began), "-login-")
+	other := s.Instance("other", func(c *authagent.Config) { c.ClientID = "other" })
+	began := s.Browser()
+	s.Get(began, "/auth/agent/login", "X-Instance", "other")
+	name, _, _ := strings.Cut(s.Cookies(began), "-login-")
 	put := func(c *http.Client, name string) {
-		c.Jar.SetCookies(mustParse(t, s.site.URL), []*http.Cookie{{Name: name, Value: "x", Path: "/", Secure: true}})
+		c.Jar.SetCookies(mustParse(t, s.URL), []*http.Cookie{{Name: name, Value: "x", Path: "/", Secure: true}})
 	}
-	person := s.browser()
-	s.signInPerson(person, "alice")
-	s.get(person, "/auth/agent/login")
+	person := s.Browser()
+	s.SignInPerson(person, "alice")
+	s.Get(person, "/auth/agent/login")
 	put(person, name+"-login-AAAAAAAA")
 	put(person, "__Host-authagent-") // nobody's
 	put(person, "__Host-authagent-AAAAAAA!")
@@ -322,20 +323,20 @@ func TestAnotherPartysCookie_GRD_2_GRD_5(t *testing.T) {
 
 	put(person, name)
 	s.expect("person with another party's cookie", person, besideAnother)
-	stranger := s.browser()
+	stranger := s.Browser()
 	put(stranger, name)
 	s.expect("stranger with another party's cookie", stranger, strangers)
 
 	// The other party's own guards say what has to be said.
-	s.instances["both"] = http.NewServeMux()
-	s.instances["both"].Handle("/both", s.rp.ForbidAgents(other.ForbidAgents(http.NotFoundHandler())))
-	s.instances["both"].Handle("/attached", s.rp.Attach(other.ForbidAgents(http.NotFoundHandler())))
+	s.Instances["both"] = http.NewServeMux()
+	s.Instances["both"].Handle("/both", s.RP.ForbidAgents(other.ForbidAgents(http.NotFoundHandler())))
+	s.Instances["both"].Handle("/attached", s.RP.Attach(other.ForbidAgents(http.NotFoundHandler())))
 	for _, path := range []string{"/both", "/attached"} {
-		if got := s.get(person, path, "X-Instance", "both").StatusCode; got != 403 {
+		if got := s.Get(person, path, "X-Instance", "both").StatusCode; got != 403 {
 			t.Errorf("GRD-5 %s: %d", path, got)
 		}
 	}
-	if resp := s.do(person, "POST", "/auth/agent/logout"); resp.StatusCode != 303 {
+	if resp := s.Do(person, "POST", "/auth/agent/logout"); resp.StatusCode != 303 {
 		t.Fatal(resp.StatusCode)
 	}
 	s.expect("person, after the sign-out at this party", person, persons)
@@ -347,39 +348,39 @@ func TestAnotherPartysCookie_GRD_2_GRD_5(t *testing.T) {
 func TestGuardsOfBoth_MW_10(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newCluster(t) // Config.Human is not set
-		people := k.instance("2", func(c *authagent.Config) { c.ClientID, c.Human = "site-2", humanCookie })
+		people := k.Instance("2", func(c *authagent.Config) { c.ClientID, c.Human = "site-2", humanCookie })
 		reached := 0
 		h := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached++ })
-		site := k.instances[""]
+		site := k.Instances[""]
 		guards := map[string]http.Handler{
-			"/forbid-people":         k.rp.ForbidAgents(people.ForbidAgents(h)),
-			"/people-forbid":         people.ForbidAgents(k.rp.ForbidAgents(h)),
-			"/attach-people":         k.rp.Attach(people.ForbidAgents(h)),
-			"/people-attach":         people.ForbidAgents(k.rp.Attach(h)),
-			"/forbid-people-attach":  k.rp.ForbidAgents(people.Attach(h)),
-			"/people-attach-outside": people.Attach(k.rp.ForbidAgents(h)),
+			"/forbid-people":         k.RP.ForbidAgents(people.ForbidAgents(h)),
+			"/people-forbid":         people.ForbidAgents(k.RP.ForbidAgents(h)),
+			"/attach-people":         k.RP.Attach(people.ForbidAgents(h)),
+			"/people-attach":         people.ForbidAgents(k.RP.Attach(h)),
+			"/forbid-people-attach":  k.RP.ForbidAgents(people.Attach(h)),
+			"/people-attach-outside": people.Attach(k.RP.ForbidAgents(h)),
 		}
 		for path, guard := range guards {
 			site.Handle(path, guard)
 		}
-		c := k.browser()
-		s := k.mustSignIn(c, k.agent)
-		k.signInPerson(c, "alice")
-		if err := k.rp.EndAgentSessions(t.Context(), s.Agent); err != nil {
+		c := k.Browser()
+		s := k.MustSignIn(c, k.Agent)
+		k.SignInPerson(c, "alice")
+		if err := k.RP.EndAgentSessions(t.Context(), s.Agent); err != nil {
 			t.Fatal(err)
 		}
-		alone := k.browser()
+		alone := k.Browser()
 		time.Sleep(2 * time.Second)
-		s = k.mustSignIn(alone, k.agent)
-		if err := k.rp.EndSession(t.Context(), s.ID); err != nil {
+		s = k.MustSignIn(alone, k.Agent)
+		if err := k.RP.EndSession(t.Context(), s.ID); err != nil {
 			t.Fatal(err)
 		}
 		for path := range guards {
 			reached = 0
-			if resp := k.do(c, http.MethodPost, path); resp.StatusCode != http.StatusForbidden || reached != 0 {
+			if resp := k.Do(c, http.MethodPost, path); resp.StatusCode != http.StatusForbidden || reached != 0 {
 				t.Errorf("MW-10 %s: ended, the agent gets %d, reached %d times", path, resp.StatusCode, reached)
 			}
-			if resp := k.do(alone, http.MethodPost, path); resp.StatusCode != http.StatusOK || reached != 1 {
+			if resp := k.Do(alone, http.MethodPost, path); resp.StatusCode != http.StatusOK || reached != 1 {
 				t.Errorf("MW-10 %s: where nobody is signed in: %d, reached %d times", path, resp.StatusCode, reached)
 			}
 		}
@@ -390,14 +391,14 @@ func TestGuardsOfBoth_MW_10(t *testing.T) {
 // once each, and no other cookie.
 func TestSignOutRemovesAll_GRD_6(t *testing.T) {
 	s := newGuardSite(t, authagent.Principal{Access: authagent.AccessFull}, true)
-	c := s.browser()
-	s.mustSignIn(c, s.agent)
-	own := s.cookies(c)
+	c := s.Browser()
+	s.MustSignIn(c, s.Agent)
+	own := s.Cookies(c)
 	const others = "__Host-authagent-AAAAAAAA=1; __Host-authagent-BBBB-_BB=2; __Host-authagent-BBBB-_BB=3"
 	for _, path := range []string{"/auth/agent/logout", "/guarded"} {
-		logout := s.rp.Attach(http.NotFoundHandler())
+		logout := s.RP.Attach(http.NotFoundHandler())
 		if path == "/guarded" {
-			logout = s.rp.LogoutHandler()
+			logout = s.RP.LogoutHandler()
 		}
 		w, r := httptest.NewRecorder(), httptest.NewRequest("POST", "/auth/agent/logout", nil)
 		r.Header.Set("Cookie", "site=x; "+others+"; __Host-authagent-AAAAAAAA-login-BBBBBBBB=1; "+own)
@@ -424,7 +425,7 @@ func TestSignOutRemovesAll_GRD_6(t *testing.T) {
 func TestDevelopmentCookies_GRD_6(t *testing.T) {
 	names := func(redirect string) (login, session string) {
 		rp, err := authagent.New(authagent.Config{
-			Issuer: "http://localhost:9000", ClientID: "c", ClientSecret: "s", RedirectURL: redirect, SessionKeys: [][]byte{newKey()},
+			Issuer: "http://localhost:9000", ClientID: "c", ClientSecret: "s", RedirectURL: redirect, SessionKeys: [][]byte{testsite.NewKey()},
 			Scenario: authagent.FreshProfile(&memstore.Profiles{}), Logger: discardLog(),
 			Provider: authagent.Provider{Endpoints: authagent.Endpoints{Authorization: "http://localhost:9000/authorize", Token: "http://localhost:9000/token"}},
 		})
@@ -459,23 +460,23 @@ func TestHumanInGuards_GRD_8(t *testing.T) {
 	s := newGuardSite(t, authagent.Principal{Access: authagent.AccessFull}, true)
 	seen := ""
 	inner := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { seen, _ = authagent.HumanFromContext(r.Context()) })
-	act, read := s.rp.RequireAction("orders:create"), s.rp.RequireAccess(authagent.AccessRead)
-	person := s.browser()
-	s.signInPerson(person, "alice")
+	act, read := s.RP.RequireAction("orders:create"), s.RP.RequireAccess(authagent.AccessRead)
+	person := s.Browser()
+	s.SignInPerson(person, "alice")
 	for name, test := range map[string]struct {
 		h     http.Handler
 		asked int32
 		human string
 	}{
-		"none":    {s.rp.Attach(s.rp.ForbidAgents(inner)), 0, ""},
-		"inner":   {s.rp.Attach(s.rp.ForbidAgents(read(inner))), 1, "alice"},
-		"several": {s.rp.Attach(act(read(s.rp.RequireHuman(s.rp.ForbidAgents(inner))))), 1, "alice"},
-		"outer":   {s.rp.RequireHuman(s.rp.Attach(inner)), 1, "alice"},
+		"none":    {s.RP.Attach(s.RP.ForbidAgents(inner)), 0, ""},
+		"inner":   {s.RP.Attach(s.RP.ForbidAgents(read(inner))), 1, "alice"},
+		"several": {s.RP.Attach(act(read(s.RP.RequireHuman(s.RP.ForbidAgents(inner))))), 1, "alice"},
+		"outer":   {s.RP.RequireHuman(s.RP.Attach(inner)), 1, "alice"},
 	} {
-		s.instances[name] = http.NewServeMux()
-		s.instances[name].Handle("/", test.h)
+		s.Instances[name] = http.NewServeMux()
+		s.Instances[name].Handle("/", test.h)
 		s.humans.Store(0)
-		if seen = ""; s.get(person, "/", "X-Instance", name).StatusCode != 200 || s.humans.Load() != test.asked || seen != test.human {
+		if seen = ""; s.Get(person, "/", "X-Instance", name).StatusCode != 200 || s.humans.Load() != test.asked || seen != test.human {
 			t.Errorf("GRD-8 %s: asked %d times, want %d; human %q", name, s.humans.Load(), test.asked, seen)
 		}
 	}
@@ -485,22 +486,22 @@ func TestHumanInGuards_GRD_8(t *testing.T) {
 	} {
 		broken := newGuardSite(t, authagent.Principal{}, true, func(_ *bench, c *authagent.Config) { c.Human = human })
 		const all500 = "500 500 500 500"
-		broken.expect("GRD-8 "+name, broken.browser(), map[string]string{
+		broken.expect("GRD-8 "+name, broken.Browser(), map[string]string{
 			"attach": all200, "agent": all500, "access": all500, "action": all500, "approval": all500, "human": all500, "forbid": all200,
 		})
-		c := broken.browser()
-		broken.signIn(c, broken.agent)
-		broken.rp.EndAllSessions(t.Context())
+		c := broken.Browser()
+		broken.SignIn(c, broken.Agent)
+		broken.RP.EndAllSessions(t.Context())
 		broken.expect("GRD-8 ended, "+name, c, map[string]string{
 			"attach": all500, "agent": all500, "access": all500, "action": all500, "approval": all500, "human": all500, "forbid": all500,
 		})
 	}
 	unset := newCluster(t)
-	person = unset.browser()
-	unset.signInPerson(person, "alice")
-	unset.handle("/act", unset.rp.RequireAction("orders:create"))
+	person = unset.Browser()
+	unset.SignInPerson(person, "alice")
+	unset.handle("/act", unset.RP.RequireAction("orders:create"))
 	for _, path := range []string{"/data", "/act", "/me"} {
-		if got := unset.get(person, path).StatusCode; got != 401 {
+		if got := unset.Get(person, path).StatusCode; got != 401 {
 			t.Errorf("GRD-8 %s without Config.Human: %d", path, got)
 		}
 	}
@@ -512,33 +513,33 @@ func TestPauseKeepsTokens_GRD_12(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		kept := &memstore.Tokens{}
 		s := newGuardSite(t, authagent.Principal{Access: authagent.AccessRead}, true, func(_ *bench, c *authagent.Config) { c.Tokens.Store = kept })
-		c, leaving := s.browser(), s.browser()
-		session := s.mustSignIn(c, s.agent)
+		c, leaving := s.Browser(), s.Browser()
+		session := s.MustSignIn(c, s.Agent)
 		time.Sleep(2 * time.Second)
-		s.mustSignIn(leaving, s.agent)
+		s.MustSignIn(leaving, s.Agent)
 		s.scenario.paused.Store(true)
 		for range 3 {
 			s.expect("paused", c, pausedAgents)
 			time.Sleep(time.Minute)
 		}
-		page := s.get(c, "/forbid", "Accept", "text/html")
-		if !strings.Contains(page.body, `action="/auth/agent/logout?`) {
-			t.Errorf("GRD-12: no form to sign out: %s", page.body)
+		page := s.Get(c, "/forbid", "Accept", "text/html")
+		if !strings.Contains(page.Text, `action="/auth/agent/logout?`) {
+			t.Errorf("GRD-12: no form to sign out: %s", page.Text)
 		}
-		if resp := s.do(leaving, "POST", "/auth/agent/logout"); resp.StatusCode != 303 {
-			t.Errorf("GRD-12: logout while agents are paused: %d %s", resp.StatusCode, resp.body)
+		if resp := s.Do(leaving, "POST", "/auth/agent/logout"); resp.StatusCode != 303 {
+			t.Errorf("GRD-12: logout while agents are paused: %d %s", resp.StatusCode, resp.Text)
 		}
 		s.scenario.paused.Store(false)
 		if _, err := kept.LoadTokens(t.Context(), session.ID); err != nil {
 			t.Errorf("GRD-12: tokens after the pause: %v", err)
 		}
-		if got := s.me(c); got == nil || got.ID != session.ID {
+		if got := s.Me(c); got == nil || got.ID != session.ID {
 			t.Errorf("GRD-12: session after the pause: %+v", got)
 		}
-		if s.me(leaving) != nil {
+		if s.Me(leaving) != nil {
 			t.Error("GRD-12: who signed out is signed in")
 		}
-		if ended := s.events.named(audit.SessionEnded); len(ended) != 1 {
+		if ended := s.Events.Named(audit.SessionEnded); len(ended) != 1 {
 			t.Errorf("GRD-12: %+v", ended)
 		}
 	})
@@ -550,18 +551,18 @@ func TestFrozenSession(t *testing.T) {
 	l := &lowering{}
 	l.to.Store(int32(authagent.AccessFull))
 	k := newCluster(t, func(b *bench, c *authagent.Config) {
-		l.Scenario = authagent.FullAccount(b.users, linkAs{UserID: b.aliceID, Access: authagent.AccessRead, Actions: []string{"a:do"}})
+		l.Scenario = authagent.FullAccount(b.Users, linkAs{UserID: b.AliceID, Access: authagent.AccessRead, Actions: []string{"a:do"}})
 		c.Scenario = l
 	})
-	c := k.browser()
-	if s := k.mustSignIn(c, k.agent); !s.May("a:do") {
+	c := k.Browser()
+	if s := k.MustSignIn(c, k.Agent); !s.May("a:do") {
 		t.Fatalf("session %+v", s)
 	}
 	l.to.Store(int32(authagent.AccessNone))
-	if s := k.me(c); s == nil || len(s.Actions) != 0 || s.May("a:do") {
+	if s := k.Me(c); s == nil || len(s.Actions) != 0 || s.May("a:do") {
 		t.Errorf("GRD-13: session %+v", s)
 	}
-	if s := (&authagent.Session{UserID: k.aliceID, Actions: []string{"a:do"}}); s.May("a:do") {
+	if s := (&authagent.Session{UserID: k.AliceID, Actions: []string{"a:do"}}); s.May("a:do") {
 		t.Error("GRD-13: a session without access may perform an action")
 	}
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -64,27 +65,24 @@ func (b *bench) publish(key *ecdsa.PrivateKey) {
 	body, _ := json.Marshal(members{"keys": []members{{
 		"kty": "EC", "crv": "P-256", "use": "sig", "alg": "ES256", "kid": "k1", "x": encode(point[1:33]), "y": encode(point[33:]),
 	}}})
-	b.as.Wrap(authagenttest.PathJWKS, authagenttest.Reply(200, "application/json", string(body)))
+	b.AS.Wrap(authagenttest.PathJWKS, authagenttest.Reply(200, "application/json", string(body)))
 }
 
 // says has /userinfo say this.
 func (b *bench) says(userinfo members) {
 	body, _ := json.Marshal(userinfo)
-	b.as.Wrap(authagenttest.PathUserInfo, authagenttest.Reply(200, "application/json", string(body)))
+	b.AS.Wrap(authagenttest.PathUserInfo, authagenttest.Reply(200, "application/json", string(body)))
 }
 
 // gives has the token endpoint answer a code with these members.
 func (b *bench) gives(token members) {
-	b.as.Wrap(authagenttest.PathToken, onCode(authagenttest.Rewrite(func(body map[string]any) {
-		maps.Copy(body, token)
-		maps.DeleteFunc(body, func(_ string, v any) bool { return v == nil })
-	})))
+	b.AS.Wrap(authagenttest.PathToken, onCode(rewrite(token)))
 }
 
 // accessClaims are those of an access token of agent_alice.
 func (b *bench) accessClaims() members {
 	return members{
-		"iss": b.as.URL, "client_id": "site", "sub": "agent_alice", "model": "x", "scope": "openid profile email",
+		"iss": b.AS.URL, "client_id": "site", "sub": "agent_alice", "model": "x", "scope": "openid profile email",
 		"iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(),
 	}
 }
@@ -93,20 +91,20 @@ func (b *bench) accessClaims() members {
 // else than userinfo says, and the claims have to fit this site.
 func TestForgedAccessToken_ID_1(t *testing.T) {
 	b, s := newSpyBench(t, full, authagent.InsecureTrustEmail)
-	b.users.Add("victim@example.com", "Victim")
+	b.Users.Add("victim@example.com", "Victim")
 	b.says(members{"sub": "agent_alice", "email": "alice@example.com"})
-	key := newKey()
+	key := testsite.NewKey()
 	try := func(name, token string, reason problem.Reason) {
 		t.Helper()
 		s.lookups = nil
 		b.gives(members{"access_token": token})
 		if reason == "" {
-			if got := b.mustSignIn(b.browser(), b.agent); got.Agent.ID != "agent_alice" {
+			if got := b.MustSignIn(b.Browser(), b.Agent); got.Agent.ID != "agent_alice" {
 				t.Errorf("%s: %+v", name, got)
 			}
 			return
 		}
-		if got := b.refused(b.browser(), b.agent).reason(); got != reason || len(s.lookups) != 0 {
+		if got := b.RefusedSignIn(b.Browser(), b.Agent).Reason(); got != reason || len(s.lookups) != 0 {
 			t.Errorf("%s: %s, want %s; looked up %q", name, got, reason, s.lookups)
 		}
 	}
@@ -116,7 +114,7 @@ func TestForgedAccessToken_ID_1(t *testing.T) {
 		"another subject":         {"sub": "victim"},
 		"subject in another case": {"sub": "Agent_Alice"},
 		"another issuer":          {"iss": "https://evil.example"},
-		"issuer with a slash":     {"iss": b.as.URL + "/"},
+		"issuer with a slash":     {"iss": b.AS.URL + "/"},
 		"another client":          {"client_id": "other"},
 		"a list of clients":       {"client_id": []string{"site"}},
 		"expired":                 {"exp": time.Now().Add(-2 * time.Minute).Unix()},
@@ -139,29 +137,29 @@ func TestForgedAccessToken_ID_1(t *testing.T) {
 func TestOpaqueAccessToken_ID_1_ID_4(t *testing.T) {
 	for name, change := range map[string]func(b *bench, c *authagent.Config){
 		"opaque": func(b *bench, _ *authagent.Config) {
-			b.as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.OpaqueTokens = true })
+			b.AS.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.OpaqueTokens = true })
 		},
 		"asked for": func(_ *bench, c *authagent.Config) { c.Provider.Introspect = true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, s := newSpyBench(t, full, authagent.InsecureTrustEmail, change)
-			b.mustSignIn(b.browser(), b.agent)
+			b.MustSignIn(b.Browser(), b.Agent)
 			good := members{"active": true, "client_id": "site", "sub": "agent_alice", "exp": time.Now().Add(time.Hour).Unix()}
 			try := func(change members, ok bool) {
 				t.Helper()
 				s.lookups = nil
 				body, _ := json.Marshal(with(good, change))
-				b.as.Wrap(authagenttest.PathIntrospect, authagenttest.Reply(200, "application/json", string(body)))
+				b.AS.Wrap(authagenttest.PathIntrospect, authagenttest.Reply(200, "application/json", string(body)))
 				if ok {
-					b.mustSignIn(b.browser(), b.agent)
-				} else if b.refused(b.browser(), b.agent); len(s.lookups) != 0 {
+					b.MustSignIn(b.Browser(), b.Agent)
+				} else if b.RefusedSignIn(b.Browser(), b.Agent); len(s.lookups) != 0 {
 					t.Errorf("%v: looked up %q", change, s.lookups)
 				}
 			}
 			b.gives(members{"refresh_token": nil}) // or each refusal would be asked about again, a second later
 			at := func(d time.Duration) int64 { return time.Now().Add(d).Unix() }
 			for _, change := range []members{
-				{}, {"exp": at(-30 * time.Second)}, {"exp": nil}, {"iss": b.as.URL}, {"model": 1}, {"aud": "else"},
+				{}, {"exp": at(-30 * time.Second)}, {"exp": nil}, {"iss": b.AS.URL}, {"model": 1}, {"aud": "else"},
 			} {
 				try(change, true)
 			}
@@ -177,12 +175,12 @@ func TestOpaqueAccessToken_ID_1_ID_4(t *testing.T) {
 		})
 	}
 	b := newBenchOn(t, quickServer(t), func(b *bench, _ *authagent.Config) { // two dots are no JWT
-		b.as.Wrap(authagenttest.PathIntrospect, authagenttest.Reply(200, "application/json", `{"active":true,"client_id":"site","sub":"agent_alice"}`))
+		b.AS.Wrap(authagenttest.PathIntrospect, authagenttest.Reply(200, "application/json", `{"active":true,"client_id":"site","sub":"agent_alice"}`))
 		b.says(members{"sub": "agent_alice", "email": "alice@example.com"})
 	})
 	for _, token := range []string{"opaque123", "a.b.c", "..", "a.b.c.d.e"} {
 		b.gives(members{"access_token": token})
-		b.mustSignIn(b.browser(), b.agent)
+		b.MustSignIn(b.Browser(), b.Agent)
 	}
 }
 
@@ -191,13 +189,13 @@ func TestOpaqueAccessToken_ID_1_ID_4(t *testing.T) {
 func TestIntrospectionDisagrees_ID_4(t *testing.T) {
 	b, s := newSpyBench(t, fresh, nil, func(_ *bench, c *authagent.Config) { c.Provider.Introspect = true })
 	for _, sub := range []string{"victim", "Agent_alice", "agent_alicE"} {
-		b.as.Wrap(authagenttest.PathIntrospect, authagenttest.WithMember("sub", sub))
-		if got := b.refused(b.browser(), b.agent).reason(); got != problem.Reason("identity_mismatch") || len(s.wanted) != 0 {
+		b.AS.Wrap(authagenttest.PathIntrospect, authagenttest.WithMember("sub", sub))
+		if got := b.RefusedSignIn(b.Browser(), b.Agent).Reason(); got != problem.Reason("identity_mismatch") || len(s.wanted) != 0 {
 			t.Errorf("ID-4 %s: %s, profiles %v", sub, got, s.wanted)
 		}
 	}
-	b.as.Wrap(authagenttest.PathIntrospect, nil)
-	b.mustSignIn(b.browser(), b.agent)
+	b.AS.Wrap(authagenttest.PathIntrospect, nil)
+	b.MustSignIn(b.Browser(), b.Agent)
 }
 
 // TestSubjects: ID-2, wherever a subject comes from.
@@ -206,21 +204,21 @@ func TestSubjects(t *testing.T) {
 		b, s := newSpyBench(t, i, authagent.InsecureTrustEmail, createUsers)
 		for _, sub := range []any{nil, 1, true, []string{"a"}, members{}, "", strings.Repeat("a", 256), "a\x00b", "a\nb", "a\x7f", "\u0085a", " a", "a ", "\ufffd"} {
 			claims := with(b.accessClaims(), members{"sub": sub})
-			b.gives(members{"access_token": signedHS256(newKey(), nil, claims), "refresh_token": nil})
+			b.gives(members{"access_token": signedHS256(testsite.NewKey(), nil, claims), "refresh_token": nil})
 			b.says(with(members{"email": "alice@example.com"}, members{"sub": sub}))
-			b.refused(b.browser(), b.agent)
-			b.gives(members{"access_token": signedHS256(newKey(), nil, b.accessClaims())})
+			b.RefusedSignIn(b.Browser(), b.Agent)
+			b.gives(members{"access_token": signedHS256(testsite.NewKey(), nil, b.accessClaims())})
 			if i != fresh { // which does not ask
-				b.refused(b.browser(), b.agent)
+				b.RefusedSignIn(b.Browser(), b.Agent)
 			}
 			if len(s.lookups)+len(s.created)+len(s.wanted) != 0 {
 				t.Errorf("%s, %q: looked up %q, created %v, profile %v", scenario.name, sub, s.lookups, s.created, s.wanted)
 			}
 		}
 		long := strings.Repeat("a", 255)
-		b.gives(members{"access_token": signedHS256(newKey(), nil, with(b.accessClaims(), members{"sub": long}))})
+		b.gives(members{"access_token": signedHS256(testsite.NewKey(), nil, with(b.accessClaims(), members{"sub": long}))})
 		b.says(members{"sub": long, "email": "alice@example.com"})
-		b.mustSignIn(b.browser(), b.agent)
+		b.MustSignIn(b.Browser(), b.Agent)
 	}
 }
 
@@ -231,15 +229,15 @@ func TestAgentsAreApart_ID_3(t *testing.T) {
 	seen := map[string]bool{}
 	for _, at := range []*bench{b, other} {
 		for _, id := range []string{"Agent_A", "agent_a", "agent-a"} {
-			session := at.mustSignIn(at.browser(), at.as.AddAgent(authagenttest.Agent{ID: id}))
-			if session.Agent != (authagent.Agent{Issuer: at.as.URL, ID: id}) || seen[session.ProfileID] {
+			session := at.MustSignIn(at.Browser(), at.AS.AddAgent(authagenttest.Agent{ID: id}))
+			if session.Agent != (authagent.Agent{Issuer: at.AS.URL, ID: id}) || seen[session.ProfileID] {
 				t.Errorf("%s: %+v", id, session)
 			}
 			seen[session.ProfileID] = true
 		}
 	}
 	for _, p := range s.wanted {
-		if strings.Contains(p.Agent.ID, "http") || p.Agent.Issuer != b.as.URL && p.Agent.Issuer != other.as.URL {
+		if strings.Contains(p.Agent.ID, "http") || p.Agent.Issuer != b.AS.URL && p.Agent.Issuer != other.AS.URL {
 			t.Errorf("profile %+v", p)
 		}
 	}
@@ -278,22 +276,22 @@ func TestUserInfoFails_ID_5(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBubble(t, func(_ *bench, c *authagent.Config) { c.Provider.Introspect = test.introspect != nil })
-				b.as.Wrap(authagenttest.PathUserInfo, test.mw)
-				b.as.Wrap(authagenttest.PathIntrospect, test.introspect)
-				c := b.visitor()
-				resp := b.signIn(c, b.agent)
+				b := newCluster(t, func(_ *bench, c *authagent.Config) { c.Provider.Introspect = test.introspect != nil })
+				b.AS.Wrap(authagenttest.PathUserInfo, test.mw)
+				b.AS.Wrap(authagenttest.PathIntrospect, test.introspect)
+				c := b.Browser()
+				resp := b.SignIn(c, b.Agent)
 				if test.status == 0 {
-					if resp.StatusCode != http.StatusSeeOther || b.me(c) == nil {
-						t.Errorf("status %d %s", resp.StatusCode, resp.body)
+					if resp.StatusCode != http.StatusSeeOther || b.Me(c) == nil {
+						t.Errorf("status %d %s", resp.StatusCode, resp.Text)
 					}
-				} else if resp.StatusCode != test.status || b.me(c) != nil {
-					t.Errorf("status %d %s, want %d", resp.StatusCode, resp.body, test.status)
+				} else if resp.StatusCode != test.status || b.Me(c) != nil {
+					t.Errorf("status %d %s, want %d", resp.StatusCode, resp.Text, test.status)
 				}
-				if asked, refreshed := b.as.Count(authagenttest.PathUserInfo), b.grants("refresh_token"); asked > 2 || refreshed > 1 {
+				if asked, refreshed := b.AS.Count(authagenttest.PathUserInfo), b.grants("refresh_token"); asked > 2 || refreshed > 1 {
 					t.Errorf("%d userinfo requests, %d refreshes", asked, refreshed)
 				}
-				requests := b.as.Requests(authagenttest.PathToken)
+				requests := b.AS.Requests(authagenttest.PathToken)
 				if b.grants("refresh_token") == 1 && requests[len(requests)-1].Time.Sub(requests[len(requests)-2].Time) < time.Second {
 					t.Error("refreshed within a second")
 				}
@@ -306,15 +304,15 @@ func TestUserInfoFails_ID_5(t *testing.T) {
 // agent, whatever the first answer was.
 func TestSubjectAfterRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBubble(t)
-		b.users.Add("victim@example.com", "Victim")
+		b := newCluster(t)
+		b.Users.Add("victim@example.com", "Victim")
 		first := authagenttest.FailFirst(1, authagenttest.Reply(401, "", ""))
-		b.as.Wrap(authagenttest.PathUserInfo, func(next http.Handler) http.Handler {
+		b.AS.Wrap(authagenttest.PathUserInfo, func(next http.Handler) http.Handler {
 			return first(authagenttest.Reply(200, "application/json", `{"sub":"victim","email":"victim@example.com"}`)(next))
 		})
-		c := b.visitor()
-		if resp := b.signIn(c, b.agent); resp.reason() != problem.Reason("identity_mismatch") || b.me(c) != nil {
-			t.Errorf("status %d %s", resp.StatusCode, resp.body)
+		c := b.Browser()
+		if resp := b.SignIn(c, b.Agent); resp.Reason() != problem.Reason("identity_mismatch") || b.Me(c) != nil {
+			t.Errorf("status %d %s", resp.StatusCode, resp.Text)
 		}
 	})
 }
@@ -330,11 +328,11 @@ func TestFreeText(t *testing.T) {
 		{"a\x00\x1b[31mb", "a[31mb"},
 	} {
 		id := fmt.Sprint("agent_", i)
-		agent := b.as.AddAgent(authagenttest.Agent{ID: id, Email: "alice@example.com", Model: "m\u202e\r\nx"})
+		agent := b.AS.AddAgent(authagenttest.Agent{ID: id, Email: "alice@example.com", Model: "m\u202e\r\nx"})
 		b.userinfo(members{"name": test.name})
-		c := b.browser()
-		resp := b.signIn(c, agent)
-		session := b.me(c)
+		c := b.Browser()
+		resp := b.SignIn(c, agent)
+		session := b.Me(c)
 		if session == nil || session.Model != "m x" || resp.Header.Get("Set-Cookie") == "x=1" {
 			t.Fatalf("%.20q: session %+v, header %v", test.name, session, resp.Header)
 		}
@@ -342,7 +340,7 @@ func TestFreeText(t *testing.T) {
 			t.Errorf("name %.40q, want %.40q", got, test.want)
 		}
 	}
-	for line := range strings.Lines(b.log.String()) {
+	for line := range strings.Lines(b.Log.String()) {
 		if !strings.HasPrefix(line, "time=") {
 			t.Errorf("a line of the log is not ours: %q", line)
 		}
@@ -352,31 +350,31 @@ func TestFreeText(t *testing.T) {
 // TestTokenKey: a site that holds the server's secret checks the signature, with
 // that key and algorithm only.
 func TestTokenKey(t *testing.T) {
-	b := newBenchOn(t, quickServer(t), func(b *bench, c *authagent.Config) { c.Provider.TokenKey = b.as.JWTSecret })
-	b.mustSignIn(b.browser(), b.agent)
+	b := newBenchOn(t, quickServer(t), func(b *bench, c *authagent.Config) { c.Provider.TokenKey = b.AS.JWTSecret })
+	b.MustSignIn(b.Browser(), b.Agent)
 	b.says(members{"sub": "agent_alice", "email": "alice@example.com"})
 	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	b.publish(key)
 	claims := b.accessClaims()
-	good := signedHS256(b.as.JWTSecret, nil, claims)
+	good := signedHS256(b.AS.JWTSecret, nil, claims)
 	b.gives(members{"access_token": good})
-	b.mustSignIn(b.browser(), b.agent)
+	b.MustSignIn(b.Browser(), b.Agent)
 	parts := strings.Split(good, ".")
 	for name, token := range map[string]string{
-		"another key":        signedHS256(newKey(), nil, claims),
+		"another key":        signedHS256(testsite.NewKey(), nil, claims),
 		"no key":             signedHS256(nil, nil, claims),
 		"cut off":            good[:len(good)-4],
 		"without signature":  parts[0] + "." + parts[1] + ".",
 		"another payload":    parts[0] + "." + compact(with(claims, members{"sub": "victim"})) + "." + parts[2],
 		"none":               unsigned(members{"alg": "none"}, claims),
 		"none, with one":     compact(members{"alg": "none"}) + "." + parts[1] + "." + parts[2],
-		"another name":       signedHS256(b.as.JWTSecret, members{"alg": "HS512"}, claims),
+		"another name":       signedHS256(b.AS.JWTSecret, members{"alg": "HS512"}, claims),
 		"a published key's":  signedES256(key, nil, claims),
-		"in another case":    signedHS256(b.as.JWTSecret, members{"alg": "hs256"}, claims),
+		"in another case":    signedHS256(b.AS.JWTSecret, members{"alg": "hs256"}, claims),
 		"two members of one": base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none","alg":"HS256"}`)) + "." + parts[1] + "." + parts[2],
 	} {
 		b.gives(members{"access_token": token, "refresh_token": nil})
-		if got := b.signIn(b.browser(), b.agent); got.StatusCode < 400 {
+		if got := b.SignIn(b.Browser(), b.Agent); got.StatusCode < 400 {
 			t.Errorf("%s: status %d", name, got.StatusCode)
 		}
 	}
@@ -406,9 +404,9 @@ func TestPublishedKeys(t *testing.T) {
 	// The published server's tokens need no keys: ID-1.
 	for name, mw := range map[string]wrapper{"404": authagenttest.Reply(404, "", ""), "500": authagenttest.Reply(500, "", "")} {
 		b := newBenchOn(t, quickServer(t))
-		b.as.Wrap(authagenttest.PathJWKS, mw)
-		b.as.Wrap(authagenttest.PathMetadata, map[string]wrapper{"404": authagenttest.WithoutMember("jwks_uri")}[name])
-		b.mustSignIn(b.browser(), b.agent)
+		b.AS.Wrap(authagenttest.PathJWKS, mw)
+		b.AS.Wrap(authagenttest.PathMetadata, map[string]wrapper{"404": authagenttest.WithoutMember("jwks_uri")}[name])
+		b.MustSignIn(b.Browser(), b.Agent)
 	}
 	// A stranger's key with the right name, or a name that nobody has.
 	b := newBenchOn(t, quickServer(t))
@@ -429,8 +427,8 @@ func TestPublishedKeys(t *testing.T) {
 		"critical header": {signedES256(key, members{"crit": []string{"x"}, "x": 1}, b.accessClaims()), false},
 	} {
 		b.gives(members{"access_token": test.token, "refresh_token": nil})
-		if got := b.signIn(b.browser(), b.agent); (got.StatusCode < 400) != test.ok {
-			t.Errorf("%s: status %d %s", name, got.StatusCode, got.body)
+		if got := b.SignIn(b.Browser(), b.Agent); (got.StatusCode < 400) != test.ok {
+			t.Errorf("%s: status %d %s", name, got.StatusCode, got.Text)
 		}
 	}
 }
@@ -439,15 +437,15 @@ func TestPublishedKeys(t *testing.T) {
 // has just changed its keys, and go-oidc lets a sign-in share a fetch of keys
 // that has ended but not been put away yet.
 func (b *bench) soon(want problem.Reason) {
-	b.t.Helper()
+	b.T.Helper()
 	var resp *response
 	for range 100 {
-		if resp = b.signIn(b.browser(), b.agent); resp.reason() == want && (resp.StatusCode < 400) == (want == "") {
+		if resp = b.SignIn(b.Browser(), b.Agent); resp.Reason() == want && (resp.StatusCode < 400) == (want == "") {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	b.t.Fatalf("signing in ends with %d %q, want %q\nlog: %s", resp.StatusCode, resp.reason(), want, b.log)
+	b.T.Fatalf("signing in ends with %d %q, want %q\nlog: %s", resp.StatusCode, resp.Reason(), want, b.Log)
 }
 
 // TestIDTokenWithoutKeys_ID_1: ID-1. Where the server publishes no keys at all, an
@@ -459,7 +457,7 @@ func TestIDTokenWithoutKeys_ID_1(t *testing.T) {
 	}{{"no jwks_uri", members{"jwks_uri": nil}}, {"no keys in it", nil}} {
 		t.Run(test.name, func(t *testing.T) {
 			b, s := newSpyBench(t, fresh, nil, func(_ *bench, c *authagent.Config) { c.Provider.Scopes = []string{"openid", "profile"} })
-			b.as.Wrap(authagenttest.PathMetadata, authagenttest.Rewrite(func(m map[string]any) {
+			b.AS.Wrap(authagenttest.PathMetadata, authagenttest.Rewrite(func(m map[string]any) {
 				for name := range test.members {
 					delete(m, name)
 				}
@@ -468,11 +466,11 @@ func TestIDTokenWithoutKeys_ID_1(t *testing.T) {
 			for _, sub := range []string{"victim", "agent_alice"} {
 				for name, sign := range map[string]func(members) string{
 					"none":  func(claims members) string { return unsigned(members{"alg": "none"}, claims) },
-					"HS256": func(claims members) string { return signedHS256([]byte(b.config.ClientSecret), nil, claims) },
+					"HS256": func(claims members) string { return signedHS256([]byte(b.Config.ClientSecret), nil, claims) },
 					"ES256": func(claims members) string { return signedES256(key, nil, claims) },
 				} {
 					b.forges(func(claims members) string { return sign(with(claims, members{"sub": sub})) })
-					if got := b.refused(b.browser(), b.agent).reason(); got != problem.Reason("identity_mismatch") || len(s.wanted) != 0 {
+					if got := b.RefusedSignIn(b.Browser(), b.Agent).Reason(); got != problem.Reason("identity_mismatch") || len(s.wanted) != 0 {
 						t.Errorf("%s, %s: reason %s, profiles %v", sub, name, got, s.wanted)
 					}
 				}
@@ -493,7 +491,7 @@ func TestIDToken_ID_1(t *testing.T) {
 		sum := sha256.Sum256([]byte(token))
 		return base64.RawURLEncoding.EncodeToString(sum[:16])
 	}
-	access := signedHS256(newKey(), nil, b.accessClaims())
+	access := signedHS256(testsite.NewKey(), nil, b.accessClaims())
 	now := time.Now()
 	sign := func(change members) func(members) string {
 		return func(claims members) string { return signedES256(key, nil, with(claims, change)) }
@@ -529,25 +527,25 @@ func TestIDToken_ID_1(t *testing.T) {
 		{"invalid-sig", func(c members) string { return signedES256(stranger, nil, c) }, false},
 		{"no signature", func(c members) string { return unsigned(members{"alg": "ES256", "kid": "k1"}, c) }, false},
 		{"HS256 with the public key", func(c members) string { return signedHS256(public, members{"kid": "k1"}, c) }, false},
-		{"HS256 with the client secret", func(c members) string { return signedHS256([]byte(b.config.ClientSecret), nil, c) }, false},
+		{"HS256 with the client secret", func(c members) string { return signedHS256([]byte(b.Config.ClientSecret), nil, c) }, false},
 		{"kid of nobody", func(c members) string { return signedES256(key, members{"kid": "k2"}, c) }, false},
 		{"kid-absent-single-jwks", func(c members) string { return signedES256(key, members{"kid": nil}, c) }, true},
 		{"not a JWT", func(members) string { return "x" }, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			b.t, s.lookups = t, nil
-			c := b.browser()
-			location := b.begin(c, "")
+			b.T, s.lookups = t, nil
+			c := b.Browser()
+			location := b.Begin(c, "")
 			claims := members{
-				"iss": b.as.URL, "sub": "agent_alice", "aud": "site", "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
+				"iss": b.AS.URL, "sub": "agent_alice", "aud": "site", "iat": now.Unix(), "exp": now.Add(time.Hour).Unix(),
 				"nonce": mustParse(t, location).Query().Get("nonce"),
 			}
 			b.gives(members{"access_token": access, "id_token": test.make(claims), "refresh_token": nil})
-			resp := b.get(c, b.authorize(b.agent, location))
-			session := b.me(c)
+			resp := b.Get(c, b.Authorize(b.Agent, location))
+			session := b.Me(c)
 			switch {
 			case test.ok && (session == nil || session.Agent.ID != "agent_alice"):
-				t.Errorf("status %d %s, session %+v\n%s", resp.StatusCode, resp.body, session, b.log)
+				t.Errorf("status %d %s, session %+v\n%s", resp.StatusCode, resp.Text, session, b.Log)
 			case !test.ok && (session != nil || resp.StatusCode < 400 || len(s.lookups) != 0):
 				t.Errorf("status %d, session %+v, looked up %q", resp.StatusCode, session, s.lookups)
 			}
@@ -564,16 +562,16 @@ func TestIDTokenNotAskedFor(t *testing.T) {
 	b.publish(key)
 	now := time.Now()
 	for name, nonce := range map[string]any{"none": nil, "empty": "", "a nonce": "n"} {
-		c := b.browser()
-		location := b.begin(c, "")
+		c := b.Browser()
+		location := b.Begin(c, "")
 		if mustParse(t, location).Query().Has("nonce") {
 			t.Fatal("a nonce was sent")
 		}
-		claims := with(members{"iss": b.as.URL, "sub": "agent_alice", "aud": "site", "iat": now.Unix(), "exp": now.Add(time.Hour).Unix()}, members{"nonce": nonce})
+		claims := with(members{"iss": b.AS.URL, "sub": "agent_alice", "aud": "site", "iat": now.Unix(), "exp": now.Add(time.Hour).Unix()}, members{"nonce": nonce})
 		b.gives(members{"access_token": "opaque", "id_token": signedES256(key, nil, claims), "refresh_token": nil})
-		resp := b.get(c, b.authorize(b.agent, location))
-		if b.me(c) != nil || resp.reason() != problem.Reason("identity_mismatch") || len(s.lookups) != 0 {
-			t.Errorf("nonce %s: status %d %s, looked up %q", name, resp.StatusCode, resp.body, s.lookups)
+		resp := b.Get(c, b.Authorize(b.Agent, location))
+		if b.Me(c) != nil || resp.Reason() != problem.Reason("identity_mismatch") || len(s.lookups) != 0 {
+			t.Errorf("nonce %s: status %d %s, looked up %q", name, resp.StatusCode, resp.Text, s.lookups)
 		}
 	}
 }
@@ -600,20 +598,20 @@ func TestActor(t *testing.T) {
 						if kind.change != nil {
 							kind.change(c)
 						}
-						b.as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) {
+						b.AS.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) {
 							*f = kind.features
 							f.ActorClaim = actor
 						})
 					})
-					agent := b.as.AddAgent(authagenttest.Agent{ID: "agent_x", UserID: "owner_y", Email: "alice@example.com"})
+					agent := b.AS.AddAgent(authagenttest.Agent{ID: "agent_x", UserID: "owner_y", Email: "alice@example.com"})
 					if actor != setting {
-						b.mustRefuse(agent, 400, problem.Reason("identity_mismatch"))
+						b.MustRefuseSignIn(agent, 400, problem.Reason("identity_mismatch"))
 						if len(s.lookups)+len(s.wanted) != 0 {
 							t.Errorf("looked up %q, wanted %+v", s.lookups, s.wanted)
 						}
 						return
 					}
-					if got := b.mustSignIn(b.browser(), agent); got.Agent.ID != "agent_x" || got.UserID != b.aliceID {
+					if got := b.MustSignIn(b.Browser(), agent); got.Agent.ID != "agent_x" || got.UserID != b.AliceID {
 						t.Errorf("session %+v", got)
 					}
 					if slices.ContainsFunc(s.wanted, func(p authagent.Profile) bool { return p.Agent.ID != "agent_x" }) {
@@ -644,13 +642,13 @@ func TestActor(t *testing.T) {
 		{"the agent is of another issuer", members{"act": members{"sub": "agent_alice", "iss": "https://evil.example"}}, nil, nil, false},
 		{"introspection: the agent is of another issuer", nil, members{"act": members{"sub": "agent_alice", "iss": "https://evil.example"}}, nil, false},
 	} {
-		b.t = t
+		b.T = t
 		body, _ := json.Marshal(with(introspection, test.introspection))
-		b.as.Wrap(authagenttest.PathIntrospect, authagenttest.Reply(200, "application/json", string(body)))
+		b.AS.Wrap(authagenttest.PathIntrospect, authagenttest.Reply(200, "application/json", string(body)))
 		b.says(with(userinfo, test.userinfo))
-		b.gives(members{"access_token": signedHS256(newKey(), nil, with(claims, test.claims)), "refresh_token": nil})
-		if got := b.signIn(b.browser(), b.agent); (got.StatusCode < 400) != test.ok {
-			t.Errorf("%s: status %d %s", test.name, got.StatusCode, got.body)
+		b.gives(members{"access_token": signedHS256(testsite.NewKey(), nil, with(claims, test.claims)), "refresh_token": nil})
+		if got := b.SignIn(b.Browser(), b.Agent); (got.StatusCode < 400) != test.ok {
+			t.Errorf("%s: status %d %s", test.name, got.StatusCode, got.Text)
 		}
 	}
 }

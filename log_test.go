@@ -31,13 +31,7 @@ func debugLog(w io.Writer) *slog.Logger {
 
 // reply has an endpoint of the server answer this, in place of its own.
 func (b *bench) reply(path string, status int, contentType, body string) {
-	b.as.Wrap(path, func(http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Content-Type", contentType)
-			w.WriteHeader(status)
-			io.WriteString(w, body)
-		})
-	})
+	b.AS.Wrap(path, authagenttest.Reply(status, contentType, body))
 }
 
 // TestHostileTextInLog is LOG-2: one bounded record per event, whatever is in it.
@@ -49,24 +43,24 @@ func TestHostileTextInLog(t *testing.T) {
 	for name, text := range hostile {
 		t.Run("LOG-2 "+name, func(t *testing.T) {
 			k := newCluster(t, func(b *bench, c *authagent.Config) {
-				c.Logger = slog.New(slog.NewJSONHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+				c.Logger = slog.New(slog.NewJSONHandler(b.Log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 			})
 			short := text[:min(len(text), 4000)]
-			c := k.browser()
-			k.get(c, "/auth/agent/callback?state=a&error=b&error_description="+url.QueryEscape(short), "User-Agent", "forged")
-			k.get(c, "/auth/agent/callback?state="+url.QueryEscape(short)+"&code="+url.QueryEscape(short))
-			k.get(c, "/me?"+url.QueryEscape(short))
+			c := k.Browser()
+			k.Get(c, "/auth/agent/callback?state=a&error=b&error_description="+url.QueryEscape(short), "User-Agent", "forged")
+			k.Get(c, "/auth/agent/callback?state="+url.QueryEscape(short)+"&code="+url.QueryEscape(short))
+			k.Get(c, "/me?"+url.QueryEscape(short))
 			body, _ := json.Marshal(map[string]string{"error": text, "error_description": text, "error_uri": text})
-			k.begin(c, "") // learns the encoding
-			k.mustSignIn(k.browser(), k.agent)
+			k.Begin(c, "") // learns the encoding
+			k.MustSignIn(k.Browser(), k.Agent)
 			for _, status := range []int{200, 400, 401, 500, 503} {
 				k.reply(authagenttest.PathToken, status, "application/json", string(body))
-				k.signIn(k.browser(), k.agent)
+				k.SignIn(k.Browser(), k.Agent)
 				k.reply(authagenttest.PathToken, status, text[:1]+"/html", text)
-				k.signIn(k.browser(), k.agent)
+				k.SignIn(k.Browser(), k.Agent)
 			}
-			k.as.Wrap(authagenttest.PathToken, nil)
-			for line := range strings.Lines(k.log.String()) {
+			k.AS.Wrap(authagenttest.PathToken, nil)
+			for line := range strings.Lines(k.Log.String()) {
 				var record map[string]any
 				if err := json.Unmarshal([]byte(line), &record); err != nil || len(line) > 2000 {
 					t.Errorf("record of %d bytes, %v: %.200s", len(line), err, line)
@@ -82,10 +76,10 @@ func TestHostileTextInLog(t *testing.T) {
 // TestHostileNamesInLog is LOG-2 for names that are logged because they are
 // needed: escaped, in one record.
 func TestHostileNamesInLog(t *testing.T) {
-	k := newCluster(t, func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.profiles) })
-	agent := k.as.AddAgent(authagenttest.Agent{ID: "agent\"\nlevel=ERROR msg=forged \x1b[2J", Email: "x@example.com", Name: "n\r\nforged", Model: "m\r\nforged"})
-	k.signIn(k.browser(), agent)
-	for line := range strings.Lines(k.log.String()) {
+	k := newCluster(t, func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.Profiles) })
+	agent := k.AS.AddAgent(authagenttest.Agent{ID: "agent\"\nlevel=ERROR msg=forged \x1b[2J", Email: "x@example.com", Name: "n\r\nforged", Model: "m\r\nforged"})
+	k.SignIn(k.Browser(), agent)
+	for line := range strings.Lines(k.Log.String()) {
 		if !strings.HasPrefix(line, "time=") || strings.ContainsAny(line, "\r\x1b") {
 			t.Errorf("LOG-2: %q", line)
 		}
@@ -102,15 +96,15 @@ func TestHiddenInLog(t *testing.T) {
 	} {
 		t.Run("LOG-6 "+name, func(t *testing.T) {
 			k := newCluster(t, func(b *bench, c *authagent.Config) {
-				c.Scenario, c.Logger = authagent.FreshProfile(b.profiles), slog.New(handler(b.log))
+				c.Scenario, c.Logger = authagent.FreshProfile(b.Profiles), slog.New(handler(b.Log))
 			})
-			agent := k.as.AddAgent(authagenttest.Agent{ID: id, Email: "x@example.com"})
-			s := k.mustSignIn(k.browser(), agent)
-			k.config.Logger.Info("the site's own line", "who", s, "event", k.events.all[0])
-			if log := k.log.String(); strings.ContainsAny(log, "\u202e\u2800\U000e0041") || strings.Count(log, `agent\\u202e\\u2800\\U000e0041`)+strings.Count(log, `agent\u202e\u2800\U000e0041`) < 2 {
+			agent := k.AS.AddAgent(authagenttest.Agent{ID: id, Email: "x@example.com"})
+			s := k.MustSignIn(k.Browser(), agent)
+			k.Config.Logger.Info("the site's own line", "who", s, "event", k.Events.All()[0])
+			if log := k.Log.String(); strings.ContainsAny(log, "\u202e\u2800\U000e0041") || strings.Count(log, `agent\\u202e\\u2800\\U000e0041`)+strings.Count(log, `agent\u202e\u2800\U000e0041`) < 2 {
 				t.Errorf("LOG-6: %+q", log)
 			}
-			if event := k.events.named(audit.LoginSucceeded)[0]; s.Agent.ID != id || event.Agent.ID != id {
+			if event := k.Events.Named(audit.LoginSucceeded)[0]; s.Agent.ID != id || event.Agent.ID != id {
 				t.Errorf("LOG-6: the ID becomes %+q, %+q", s.Agent.ID, event.Agent.ID)
 			}
 		})
@@ -121,43 +115,43 @@ func TestHiddenInLog(t *testing.T) {
 func TestEvents(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		do   func(k *cluster, c *http.Client)
+		do   func(k *bench, c *http.Client)
 		want string // names and reasons
 	}{
-		{"LOG-3 login started", func(k *cluster, c *http.Client) { k.begin(c, "") }, "login_started"},
-		{"LOG-3 signed in", func(k *cluster, c *http.Client) { k.signIn(c, k.agent) }, "login_started login_succeeded"},
-		{"LOG-3 state", func(k *cluster, c *http.Client) { k.get(c, "/auth/agent/callback?code=a&state=b") }, "login_failed:state_mismatch"},
-		{"LOG-3 request", func(k *cluster, c *http.Client) { k.get(c, "/auth/agent/callback") }, "login_failed:invalid_request"},
-		{"LOG-3 account", func(k *cluster, c *http.Client) {
-			k.signIn(c, k.as.AddAgent(authagenttest.Agent{ID: "a2", Email: "nobody@example.com"}))
+		{"LOG-3 login started", func(k *bench, c *http.Client) { k.Begin(c, "") }, "login_started"},
+		{"LOG-3 signed in", func(k *bench, c *http.Client) { k.SignIn(c, k.Agent) }, "login_started login_succeeded"},
+		{"LOG-3 state", func(k *bench, c *http.Client) { k.Get(c, "/auth/agent/callback?code=a&state=b") }, "login_failed:state_mismatch"},
+		{"LOG-3 request", func(k *bench, c *http.Client) { k.Get(c, "/auth/agent/callback") }, "login_failed:invalid_request"},
+		{"LOG-3 account", func(k *bench, c *http.Client) {
+			k.SignIn(c, k.AS.AddAgent(authagenttest.Agent{ID: "a2", Email: "nobody@example.com"}))
 		}, "login_started login_failed:no_account"},
-		{"LOG-3 logout", func(k *cluster, c *http.Client) {
-			k.signIn(c, k.agent)
-			k.do(c, "POST", "/auth/agent/logout")
+		{"LOG-3 logout", func(k *bench, c *http.Client) {
+			k.SignIn(c, k.Agent)
+			k.Do(c, "POST", "/auth/agent/logout")
 		}, "login_started login_succeeded session_ended"},
-		{"LOG-3 forbidden", func(k *cluster, c *http.Client) {
-			k.signIn(c, k.agent)
-			k.get(c, "/humans")
+		{"LOG-3 forbidden", func(k *bench, c *http.Client) {
+			k.SignIn(c, k.Agent)
+			k.Get(c, "/humans")
 		}, "login_started login_succeeded permission_denied:agent_forbidden"},
-		{"LOG-3 nobody", func(k *cluster, c *http.Client) { k.get(c, "/me") }, ""},
+		{"LOG-3 nobody", func(k *bench, c *http.Client) { k.Get(c, "/me") }, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			k := newCluster(t)
-			test.do(k, k.browser())
+			test.do(k, k.Browser())
 			var got []string
-			for _, e := range k.events.all {
+			for _, e := range k.Events.All() {
 				name := string(e.Name)
 				if e.Reason != "" {
 					name += ":" + string(e.Reason)
 				}
 				got = append(got, name)
-				if e.Time.Location() != time.UTC || e.Issuer != k.as.URL || e.RemoteAddr == "" || e.Method == "" {
+				if e.Time.Location() != time.UTC || e.Issuer != k.AS.URL || e.RemoteAddr == "" || e.Method == "" {
 					t.Errorf("event %+v", e)
 				}
 				if (e.Reason != "") != (e.RequestID != "") || (e.Reason != "") != (e.Detail != "") {
 					t.Errorf("event %+v", e)
 				}
-				if e.Name == audit.LoginSucceeded && (e.UserID != k.aliceID || e.Agent.ID != "agent_alice" ||
+				if e.Name == audit.LoginSucceeded && (e.UserID != k.AliceID || e.Agent.ID != "agent_alice" ||
 					e.Scenario != "FullAccount" || e.SessionID == "" || e.Access != "full") {
 					t.Errorf("event %+v", e)
 				}
@@ -184,7 +178,7 @@ func TestSlowAudit(t *testing.T) {
 				})
 				for range 3 {
 					start := time.Now()
-					k.mustSignIn(k.browser(), k.agent)
+					k.MustSignIn(k.Browser(), k.Agent)
 					if took := time.Since(start); took > time.Second {
 						t.Errorf("a sign-in takes %v", took)
 					}
@@ -207,32 +201,32 @@ func TestAddresses(t *testing.T) {
 			var linked []string
 			k := newCluster(t, func(b *bench, c *authagent.Config) {
 				c.ClientAddr = func(*http.Request) string { return address }
-				c.Scenario = authagent.FullAccount(b.users, addressPolicy{&linked})
+				c.Scenario = authagent.FullAccount(b.Users, addressPolicy{&linked})
 			})
-			c := k.browser()
-			k.mustSignIn(c, k.agent)
-			k.do(c, http.MethodPost, "/auth/agent/logout", "Origin", "null")
-			k.rp.Attach(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			c := k.Browser()
+			k.MustSignIn(c, k.Agent)
+			k.Do(c, http.MethodPost, "/auth/agent/logout", "Origin", "null")
+			k.RP.Attach(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				if s, _ := authagent.FromContext(r.Context()); s.RemoteAddr != want {
 					t.Errorf("WEB-9 session: %q, want %q", s.RemoteAddr, want)
 				}
 			})).ServeHTTP(httptest.NewRecorder(), k.request(c))
-			for _, e := range k.events.all {
+			for _, e := range k.Events.All() {
 				if e.RemoteAddr != want {
 					t.Errorf("WEB-9 %s: %q, want %q", e.Name, e.RemoteAddr, want)
 				}
 			}
-			if len(k.events.all) < 3 || len(linked) == 0 || linked[0] != want {
-				t.Errorf("WEB-9: %d events, linked from %q", len(k.events.all), linked)
+			if len(k.Events.All()) < 3 || len(linked) == 0 || linked[0] != want {
+				t.Errorf("WEB-9: %d events, linked from %q", len(k.Events.All()), linked)
 			}
 		})
 	}
 }
 
 // request is one of a browser, to be given to a handler.
-func (k *cluster) request(c *http.Client) *http.Request {
-	r := httptest.NewRequest(http.MethodGet, k.site.URL+"/me", nil)
-	r.Header.Set("Cookie", k.cookies(c))
+func (k *bench) request(c *http.Client) *http.Request {
+	r := httptest.NewRequest(http.MethodGet, k.URL+"/me", nil)
+	r.Header.Set("Cookie", k.Cookies(c))
 	return r
 }
 
@@ -247,20 +241,20 @@ func (p addressPolicy) Link(_ context.Context, r authagent.LinkRequest) (authage
 // nothing of what the server said.
 func TestAnswer_LOG_4(t *testing.T) {
 	k := newCluster(t)
-	k.mustSignIn(k.browser(), k.agent)
+	k.MustSignIn(k.Browser(), k.Agent)
 	k.reply(authagenttest.PathToken, 500, "application/json", `{"error":"server_error","error_description":"SECRET-INTERNAL at /srv/app.js:12"}`)
 	for _, accept := range []string{"application/json", page, ""} {
-		c := k.browser()
-		callback := k.authorize(k.agent, k.begin(c, ""))
-		resp := k.get(c, callback, "Accept", accept)
-		failed := k.logged(audit.LoginFailed)
+		c := k.Browser()
+		callback := k.Authorize(k.Agent, k.Begin(c, ""))
+		resp := k.Get(c, callback, "Accept", accept)
+		failed := k.Logged(audit.LoginFailed)
 		id := failed[len(failed)-1].RequestID
-		if !strings.Contains(resp.body, id) || !strings.Contains(k.log.String(), "request_id="+id) {
-			t.Errorf("LOG-4 %s: request ID %q is not in %s", accept, id, resp.body)
+		if !strings.Contains(resp.Text, id) || !strings.Contains(k.Log.String(), "request_id="+id) {
+			t.Errorf("LOG-4 %s: request ID %q is not in %s", accept, id, resp.Text)
 		}
-		for _, own := range []string{"SECRET-INTERNAL", "app.js", "goroutine", ".go:", "server_error", k.as.URL} {
-			if strings.Contains(resp.body, own) {
-				t.Errorf("LOG-4 %s: %s is in %s", accept, own, resp.body)
+		for _, own := range []string{"SECRET-INTERNAL", "app.js", "goroutine", ".go:", "server_error", k.AS.URL} {
+			if strings.Contains(resp.Text, own) {
+				t.Errorf("LOG-4 %s: %s is in %s", accept, own, resp.Text)
 			}
 		}
 		if accept == page {
@@ -271,11 +265,11 @@ func TestAnswer_LOG_4(t *testing.T) {
 			RequestID string `json:"request_id"`
 			Retry     bool   `json:"retry"`
 		}
-		if err := json.Unmarshal([]byte(resp.body), &p); err != nil || p.Error == "" || p.RequestID != id || !p.Retry {
-			t.Errorf("LOG-4: %v %s", err, resp.body)
+		if err := json.Unmarshal([]byte(resp.Text), &p); err != nil || p.Error == "" || p.RequestID != id || !p.Retry {
+			t.Errorf("LOG-4: %v %s", err, resp.Text)
 		}
 	}
-	if strings.Contains(k.log.String(), "SECRET-INTERNAL") {
+	if strings.Contains(k.Log.String(), "SECRET-INTERNAL") {
 		t.Error("LOG-4: the server's words are in the log")
 	}
 }
@@ -290,41 +284,41 @@ func TestErrors(t *testing.T) {
 			return true
 		}
 	})
-	k.mustSignIn(k.browser(), k.agent)
+	k.MustSignIn(k.Browser(), k.Agent)
 	for _, test := range []struct {
 		do     func(c *http.Client)
 		reason problem.Reason
 		fault  problem.Fault
 		status int
 	}{
-		{func(c *http.Client) { k.get(c, "/auth/agent/callback") }, problem.InvalidRequest, problem.Agent, 400},
-		{func(c *http.Client) { k.get(c, "/auth/agent/callback?code=a&state=b") }, problem.Reason("state_mismatch"), problem.Agent, 400},
-		{func(c *http.Client) { k.get(c, "/auth/agent/logout") }, problem.Reason("method_not_allowed"), problem.Agent, 405},
-		{func(c *http.Client) { k.do(c, "POST", "/auth/agent/logout", "Origin", "null") }, problem.Reason("cross_origin"), problem.Agent, 403},
-		{func(c *http.Client) { k.get(c, "/auth/agent/login", "Sec-Purpose", "prefetch") }, problem.Reason("not_a_navigation"), problem.Agent, 403},
-		{func(c *http.Client) { k.get(c, "/me") }, problem.NoSession, problem.Agent, 401},
+		{func(c *http.Client) { k.Get(c, "/auth/agent/callback") }, problem.InvalidRequest, problem.Agent, 400},
+		{func(c *http.Client) { k.Get(c, "/auth/agent/callback?code=a&state=b") }, problem.Reason("state_mismatch"), problem.Agent, 400},
+		{func(c *http.Client) { k.Get(c, "/auth/agent/logout") }, problem.Reason("method_not_allowed"), problem.Agent, 405},
+		{func(c *http.Client) { k.Do(c, "POST", "/auth/agent/logout", "Origin", "null") }, problem.Reason("cross_origin"), problem.Agent, 403},
+		{func(c *http.Client) { k.Get(c, "/auth/agent/login", "Sec-Purpose", "prefetch") }, problem.Reason("not_a_navigation"), problem.Agent, 403},
+		{func(c *http.Client) { k.Get(c, "/me") }, problem.NoSession, problem.Agent, 401},
 		{func(c *http.Client) {
-			k.signIn(c, k.as.AddAgent(authagenttest.Agent{ID: "a2", Email: "nobody@example.com"}))
+			k.SignIn(c, k.AS.AddAgent(authagenttest.Agent{ID: "a2", Email: "nobody@example.com"}))
 		}, problem.NoAccount, problem.Agent, 403},
 		{func(c *http.Client) {
 			k.reply(authagenttest.PathToken, 400, "application/json", `{"error":"invalid_grant"}`)
-			k.signIn(c, k.agent)
+			k.SignIn(c, k.Agent)
 		}, problem.Reason("code_refused"), problem.Agent, 400},
 		{func(c *http.Client) {
 			k.reply(authagenttest.PathToken, 401, "application/json", `{"error":"invalid_client"}`)
-			k.signIn(c, k.agent)
+			k.SignIn(c, k.Agent)
 		}, problem.Reason("client_refused"), problem.Server, 502},
 		{func(c *http.Client) {
 			k.reply(authagenttest.PathToken, 503, "text/plain", "down")
-			k.signIn(c, k.agent)
+			k.SignIn(c, k.Agent)
 		}, problem.Reason("server_unavailable"), problem.Server, 502},
 	} {
 		t.Run("LOG-5 "+string(test.reason), func(t *testing.T) {
 			got = nil
-			c := k.browser()
+			c := k.Browser()
 			test.do(c)
-			k.as.Wrap(authagenttest.PathToken, nil)
-			k.begin(k.browser(), "")
+			k.AS.Wrap(authagenttest.PathToken, nil)
+			k.Begin(k.Browser(), "")
 			if got == nil {
 				t.Fatal("no error")
 			}
@@ -346,15 +340,15 @@ func TestErrors(t *testing.T) {
 func TestNoAddressInLog(t *testing.T) {
 	k := newCluster(t)
 	var usual bytes.Buffer
-	k.instance("usual", func(c *authagent.Config) { c.Logger = slog.New(slog.NewTextHandler(&usual, nil)) })
+	k.Instance("usual", func(c *authagent.Config) { c.Logger = slog.New(slog.NewTextHandler(&usual, nil)) })
 	for range 2 {
-		c := k.browser()
-		callback := k.authorize(k.agent, k.begin(c, ""))
-		k.get(c, callback, "X-Instance", "usual")
-		k.signIn(k.browser(), k.as.AddAgent(authagenttest.Agent{Email: "nobody@example.com", Name: "nobody@example.com"}))
-		k.signIn(k.browser(), k.as.AddAgent(authagenttest.Agent{Email: "not an address@"}))
+		c := k.Browser()
+		callback := k.Authorize(k.Agent, k.Begin(c, ""))
+		k.Get(c, callback, "X-Instance", "usual")
+		k.SignIn(k.Browser(), k.AS.AddAgent(authagenttest.Agent{Email: "nobody@example.com", Name: "nobody@example.com"}))
+		k.SignIn(k.Browser(), k.AS.AddAgent(authagenttest.Agent{Email: "not an address@"}))
 	}
-	if all := k.log.String() + usual.String() + fmt.Sprintf("%+v", k.events.all); strings.Contains(all, "@") {
+	if all := k.Log.String() + usual.String() + fmt.Sprintf("%+v", k.Events.All()); strings.Contains(all, "@") {
 		t.Errorf("LOG-5: %s", all)
 	}
 	if usual.Len() == 0 {
@@ -365,22 +359,21 @@ func TestNoAddressInLog(t *testing.T) {
 // TestSecretsDoNotPrint is LOG-1 for what a site may print.
 func TestSecretsDoNotPrint(t *testing.T) {
 	k := newCluster(t)
-	login := authagent.NewLogin("/")
-	body, err := json.Marshal([]any{k.config, login})
+	body, err := json.Marshal(k.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	rec := httptest.NewRecorder()
-	slog.New(slog.NewJSONHandler(rec, nil)).Info("x", "config", k.config, "rp", k.rp, "login", login, "logins", []*authagent.Login{login})
-	slog.New(slog.NewTextHandler(rec, nil)).Info("x", "config", k.config, "rp", k.rp, "login", login, "logins", []*authagent.Login{login})
+	slog.New(slog.NewJSONHandler(rec, nil)).Info("x", "config", k.Config, "rp", k.RP)
+	slog.New(slog.NewTextHandler(rec, nil)).Info("x", "config", k.Config, "rp", k.RP)
 	text := rec.Body.String() + string(body)
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%d", "%x"} {
-		text += fmt.Sprintf(verb+verb+verb+verb, k.config, &k.config, k.rp, login)
+		text += fmt.Sprintf(verb+verb+verb, k.Config, &k.Config, k.RP)
 	}
 	for name, secret := range map[string]string{
-		"client secret": k.config.ClientSecret, "key": string(k.config.SessionKeys[0]), "state": login.State, "verifier": login.Verifier, "nonce": login.Nonce,
-		"hex client secret": fmt.Sprintf("%x", k.config.ClientSecret), "hex key": fmt.Sprintf("%x", k.config.SessionKeys[0]),
-		"numeric key": fmt.Sprint(k.config.SessionKeys[0]),
+		"client secret": k.Config.ClientSecret, "key": string(k.Config.SessionKeys[0]),
+		"hex client secret": fmt.Sprintf("%x", k.Config.ClientSecret), "hex key": fmt.Sprintf("%x", k.Config.SessionKeys[0]),
+		"numeric key": fmt.Sprint(k.Config.SessionKeys[0]),
 	} {
 		if strings.Contains(text, secret) {
 			t.Errorf("LOG-1: %s is in %s", name, text)
@@ -397,19 +390,19 @@ func TestAnswerToNobody_LOG_4(t *testing.T) {
 			c.Paths.Login, c.Paths.Discovery, c.RequirePOST = `/a<b&"c`, "/auth.md", true // what needs an escape gets one
 			change(b, c)
 		})
-		resp, again := b.get(b.browser(), "/me"), b.get(b.browser(), "/me")
-		if first, second := id.FindString(resp.body), id.FindString(again.body); first == "" || first == second {
+		resp, again := b.Get(b.Browser(), "/me"), b.Get(b.Browser(), "/me")
+		if first, second := id.FindString(resp.Text), id.FindString(again.Text); first == "" || first == second {
 			t.Errorf("the IDs of two requests are %s and %s", first, second)
 		}
 		resp.Header.Del("Date")
 		resp.Header.Del("Content-Length") // the ports may have other lengths
-		ports := strings.NewReplacer(b.site.URL, "https://site", b.as.URL, "https://as")
+		ports := strings.NewReplacer(b.URL, "https://site", b.AS.URL, "https://as")
 		for _, values := range resp.Header {
 			for i := range values {
 				values[i] = ports.Replace(values[i])
 			}
 		}
-		return resp.StatusCode, resp.Header, ports.Replace(id.ReplaceAllString(resp.body, ""))
+		return resp.StatusCode, resp.Header, ports.Replace(id.ReplaceAllString(resp.Text, ""))
 	}
 	type reply struct {
 		Status int

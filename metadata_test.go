@@ -20,20 +20,21 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/problem"
 )
 
 // notReady checks that a login was refused because the server is not known.
 func (b *bench) notReady(resp *response) {
-	b.t.Helper()
+	b.T.Helper()
 	if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" || resp.Header.Get("Location") != "" {
-		b.t.Errorf("status %d, Retry-After %q, Location %q, want 503", resp.StatusCode, resp.Header.Get("Retry-After"), resp.Header.Get("Location"))
+		b.T.Errorf("status %d, Retry-After %q, Location %q, want 503", resp.StatusCode, resp.Header.Get("Retry-After"), resp.Header.Get("Location"))
 	}
 	if got := resp.Header.Values("Set-Cookie"); len(got) != 0 {
-		b.t.Errorf("Set-Cookie %q", got)
+		b.T.Errorf("Set-Cookie %q", got)
 	}
-	if got := b.as.Count(authagenttest.PathToken) + b.backChannel(); got != 0 {
-		b.t.Errorf("%d back-channel requests, want none", got)
+	if got := b.AS.Count(authagenttest.PathToken) + b.BackChannel(); got != 0 {
+		b.T.Errorf("%d back-channel requests, want none", got)
 	}
 }
 
@@ -52,18 +53,18 @@ func TestMetadataRefused(t *testing.T) {
 		name   string
 		change func(b *bench, m body)
 	}{
-		{"CFG-4 trailing slash", func(b *bench, m body) { m["issuer"] = b.as.URL + "/" }},
-		{"CFG-4 upper case", func(b *bench, m body) { m["issuer"] = strings.ToUpper(b.as.URL) }},
-		{"CFG-4 default port and path", func(b *bench, m body) { m["issuer"] = b.as.URL + "/." }},
+		{"CFG-4 trailing slash", func(b *bench, m body) { m["issuer"] = b.AS.URL + "/" }},
+		{"CFG-4 upper case", func(b *bench, m body) { m["issuer"] = strings.ToUpper(b.AS.URL) }},
+		{"CFG-4 default port and path", func(b *bench, m body) { m["issuer"] = b.AS.URL + "/." }},
 		{"CFG-4 other host", set("issuer", "https://evil.example")},
 		{"CFG-4 missing", func(_ *bench, m body) { delete(m, "issuer") }},
 		{"CFG-4 empty", set("issuer", "")},
 		{"CFG-4 null", set("issuer", nil)},
-		{"CFG-4 list", func(b *bench, m body) { m["issuer"] = []string{b.as.URL} }},
+		{"CFG-4 list", func(b *bench, m body) { m["issuer"] = []string{b.AS.URL} }},
 
 		{"CFG-6 token other host", set("token_endpoint", evil.URL+"/token")},
 		{"CFG-6 token plain http", func(b *bench, m body) {
-			m["token_endpoint"] = "http" + strings.TrimPrefix(b.as.URL, "https") + "/token"
+			m["token_endpoint"] = "http" + strings.TrimPrefix(b.AS.URL, "https") + "/token"
 		}},
 		{"CFG-6 token other port", func(b *bench, m body) { m["token_endpoint"] = "https://127.0.0.1:1/token" }},
 		{"CFG-6 token metadata service", set("token_endpoint", "https://169.254.169.254/")},
@@ -73,10 +74,10 @@ func TestMetadataRefused(t *testing.T) {
 		{"CFG-6 token missing", func(_ *bench, m body) { delete(m, "token_endpoint") }},
 		{"CFG-6 token number", set("token_endpoint", 1)},
 		{"CFG-6 token with user", func(b *bench, m body) {
-			m["token_endpoint"] = strings.Replace(b.as.URL, "https://", "https://u:p@", 1) + "/token"
+			m["token_endpoint"] = strings.Replace(b.AS.URL, "https://", "https://u:p@", 1) + "/token"
 		}},
-		{"CFG-6 token issuer as user", func(b *bench, m body) { m["token_endpoint"] = b.as.URL + "@evil.example/token" }},
-		{"CFG-6 token issuer as prefix", func(b *bench, m body) { m["token_endpoint"] = b.as.URL + ".evil.example/token" }},
+		{"CFG-6 token issuer as user", func(b *bench, m body) { m["token_endpoint"] = b.AS.URL + "@evil.example/token" }},
+		{"CFG-6 token issuer as prefix", func(b *bench, m body) { m["token_endpoint"] = b.AS.URL + ".evil.example/token" }},
 		{"CFG-6 token relative", set("token_endpoint", "/token")},
 		{"CFG-6 authorization missing", func(_ *bench, m body) { delete(m, "authorization_endpoint") }},
 		{"CFG-6 authorization other host", set("authorization_endpoint", evil.URL+"/authorize")},
@@ -93,8 +94,8 @@ func TestMetadataRefused(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b := newBench(t)
-			b.as.Wrap(authagenttest.PathMetadata, authagenttest.Rewrite(func(m body) { test.change(b, m) }))
-			b.notReady(b.get(b.browser(), "/auth/agent/login"))
+			b.AS.Wrap(authagenttest.PathMetadata, authagenttest.Rewrite(func(m body) { test.change(b, m) }))
+			b.notReady(b.Get(b.Browser(), "/auth/agent/login"))
 		})
 	}
 }
@@ -117,14 +118,14 @@ func TestMetadataTaken(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b := newBench(t)
-			b.as.Wrap(authagenttest.PathMetadata, authagenttest.Rewrite(test.change))
-			c := b.browser()
-			location := b.begin(c, "")
+			b.AS.Wrap(authagenttest.PathMetadata, authagenttest.Rewrite(test.change))
+			c := b.Browser()
+			location := b.Begin(c, "")
 			q := mustParse(t, location).Query()
 			if q.Get("code_challenge_method") != "S256" || len(q.Get("code_challenge")) != 43 {
 				t.Errorf("Location %q", location)
 			}
-			b.mustSignIn(c, b.agent)
+			b.MustSignIn(c, b.Agent)
 		})
 	}
 }
@@ -132,30 +133,30 @@ func TestMetadataTaken(t *testing.T) {
 // TestEndpointOrigins: CFG-6. An origin that the site allows is used, and no other.
 func TestEndpointOrigins(t *testing.T) {
 	var as *authagenttest.Server
-	hits := &counter{}
+	hits := &testsite.Counter{}
 	other := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		hits.add()
+		hits.Add()
 		as.ServeHTTP(w, r)
 	}))
 	defer other.Close()
 	for _, allowed := range []bool{true, false} {
 		t.Run(fmt.Sprint("CFG-6 allowed ", allowed), func(t *testing.T) {
-			before := hits.count()
+			before := hits.Count()
 			b := newBench(t, func(b *bench, c *authagent.Config) {
-				as = b.as
+				as = b.AS
 				if allowed {
 					c.Provider.EndpointOrigins = []string{other.URL}
 				} else {
 					c.Provider.EndpointOrigins = []string{"https://login.example"}
 				}
 			})
-			b.as.Wrap(authagenttest.PathMetadata, authagenttest.WithMember("token_endpoint", other.URL+authagenttest.PathToken))
+			b.AS.Wrap(authagenttest.PathMetadata, authagenttest.WithMember("token_endpoint", other.URL+authagenttest.PathToken))
 			if !allowed {
-				b.notReady(b.get(b.browser(), "/auth/agent/login"))
+				b.notReady(b.Get(b.Browser(), "/auth/agent/login"))
 			} else {
-				b.mustSignIn(b.browser(), b.agent)
+				b.MustSignIn(b.Browser(), b.Agent)
 			}
-			if got := hits.count() - before; (got > 0) != allowed {
+			if got := hits.Count() - before; (got > 0) != allowed {
 				t.Errorf("%d requests to the other origin", got)
 			}
 		})
@@ -208,7 +209,7 @@ func TestWellKnown(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				location, err := rp.AuthorizationURL(context.Background(), authagent.NewLogin("/"))
+				location, err := authorizationURL(context.Background(), rp)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -257,32 +258,32 @@ func TestServerDown(t *testing.T) {
 	for name, wrapper := range down {
 		t.Run("REL-1 "+name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBubble(t)
-				b.as.Wrap(authagenttest.PathMetadata, wrapper)
-				c := b.visitor()
+				b := newCluster(t)
+				b.AS.Wrap(authagenttest.PathMetadata, wrapper)
+				c := b.Browser()
 				start := time.Now()
-				b.notReady(b.get(c, "/auth/agent/login"))
+				b.notReady(b.Get(c, "/auth/agent/login"))
 				if took := time.Since(start); took > 15*time.Second {
 					t.Errorf("the first answer took %v", took)
 				}
 				synctest.Wait() // the look at the second address goes on without the agent
-				asked := b.as.Count("")
+				asked := b.AS.Count("")
 				start = time.Now()
 				for range 100 {
-					b.notReady(b.get(c, "/auth/agent/login"))
+					b.notReady(b.Get(c, "/auth/agent/login"))
 				}
 				if took := time.Since(start); took >= time.Second {
 					t.Errorf("100 further answers took %v", took)
 				}
-				if got := b.as.Count("") - asked; got != 0 {
+				if got := b.AS.Count("") - asked; got != 0 {
 					t.Errorf("%d requests while the failure was known", got)
 				}
-				if resp := b.get(c, "/"); resp.StatusCode != http.StatusOK {
+				if resp := b.Get(c, "/"); resp.StatusCode != http.StatusOK {
 					t.Errorf("other page: status %d", resp.StatusCode)
 				}
-				b.as.Wrap(authagenttest.PathMetadata, nil)
+				b.AS.Wrap(authagenttest.PathMetadata, nil)
 				time.Sleep(5 * time.Second)
-				b.mustSignIn(c, b.agent)
+				b.MustSignIn(c, b.Agent)
 			})
 		})
 	}
@@ -303,11 +304,11 @@ func TestServerComesUp(t *testing.T) {
 	as := authagenttest.NewUnstartedServer()
 	as.URL = "https://" + address
 	t.Cleanup(as.Close)
-	b := newBenchOn(t, as, func(b *bench, c *authagent.Config) { c.Provider.HTTPClient = b.site.Client() }) // it trusts both
-	c := b.visitor()
-	c.Transport = b.site.Client().Transport
+	b := newBenchOn(t, as, func(b *bench, c *authagent.Config) { c.Provider.HTTPClient = b.HTTP.Client() }) // it trusts both
+	c := b.Browser()
+	c.Transport = b.HTTP.Client().Transport
 	start := time.Now()
-	b.notReady(b.get(c, "/auth/agent/login"))
+	b.notReady(b.Get(c, "/auth/agent/login"))
 	if took := time.Since(start); took > time.Second {
 		t.Errorf("took %v", took)
 	}
@@ -316,8 +317,8 @@ func TestServerComesUp(t *testing.T) {
 	}
 	as.StartTLS()
 	for time.Since(start) < 10*time.Second {
-		if resp := b.get(c, "/auth/agent/login"); resp.StatusCode == http.StatusSeeOther {
-			b.mustSignIn(c, b.agent)
+		if resp := b.Get(c, "/auth/agent/login"); resp.StatusCode == http.StatusSeeOther {
+			b.MustSignIn(c, b.Agent)
 			return
 		}
 		time.Sleep(100 * time.Millisecond)
@@ -339,20 +340,20 @@ func TestMetadataOnce(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b := newBench(t)
-			b.as.Wrap(authagenttest.PathMetadata, test.wrapper)
-			login := b.rp.LoginHandler()
+			b.AS.Wrap(authagenttest.PathMetadata, test.wrapper)
+			login := b.RP.LoginHandler()
 			var all sync.WaitGroup
 			for range 500 {
 				all.Go(func() {
 					w := httptest.NewRecorder()
-					login.ServeHTTP(w, httptest.NewRequest(http.MethodGet, b.site.URL+"/auth/agent/login", nil))
+					login.ServeHTTP(w, httptest.NewRequest(http.MethodGet, b.URL+"/auth/agent/login", nil))
 					if w.Code != test.status {
 						t.Errorf("status %d", w.Code)
 					}
 				})
 			}
 			all.Wait()
-			if got := b.as.Count(authagenttest.PathMetadata); got != 1 {
+			if got := b.AS.Count(authagenttest.PathMetadata); got != 1 {
 				t.Errorf("%d metadata requests, want 1", got)
 			}
 		})
@@ -370,8 +371,8 @@ func slow(next http.Handler) http.Handler {
 // TestMetadataWaiterLeaves: REL-2. One caller that gives up takes the answer from nobody.
 func TestMetadataWaiterLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBubble(t)
-		b.as.Wrap(authagenttest.PathMetadata, func(next http.Handler) http.Handler {
+		b := newCluster(t)
+		b.AS.Wrap(authagenttest.PathMetadata, func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				time.Sleep(2 * time.Second)
 				next.ServeHTTP(w, r)
@@ -381,18 +382,18 @@ func TestMetadataWaiterLeaves(t *testing.T) {
 		defer cancel()
 		var all sync.WaitGroup
 		all.Go(func() {
-			if _, err := b.rp.AuthorizationURL(impatient, authagent.NewLogin("/")); err == nil {
+			if _, err := authorizationURL(impatient, b.RP); err == nil {
 				t.Error("the caller that left got an answer")
 			}
 		})
 		synctest.Wait()
 		all.Go(func() {
-			if _, err := b.rp.AuthorizationURL(context.Background(), authagent.NewLogin("/")); err != nil {
+			if _, err := authorizationURL(context.Background(), b.RP); err != nil {
 				t.Error(err)
 			}
 		})
 		all.Wait()
-		if got := b.as.Count(authagenttest.PathMetadata); got != 1 {
+		if got := b.AS.Count(authagenttest.PathMetadata); got != 1 {
 			t.Errorf("%d metadata requests, want 1", got)
 		}
 	})
@@ -418,42 +419,42 @@ func TestMetadataRefresh(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBubble(t)
-				c := b.visitor()
-				b.mustSignIn(c, b.agent)
+				b := newCluster(t)
+				c := b.Browser()
+				b.MustSignIn(c, b.Agent)
 				time.Sleep(59 * time.Minute)
-				b.begin(c, "")
-				if got := b.as.Count(authagenttest.PathMetadata); got != 1 {
+				b.Begin(c, "")
+				if got := b.AS.Count(authagenttest.PathMetadata); got != 1 {
 					t.Fatalf("%d metadata requests within an hour", got)
 				}
-				b.as.Wrap(authagenttest.PathMetadata, test.wrapper)
+				b.AS.Wrap(authagenttest.PathMetadata, test.wrapper)
 				time.Sleep(2 * time.Minute)
 				start := time.Now()
-				b.begin(c, "")
+				b.Begin(c, "")
 				if took := time.Since(start); took != 0 {
 					t.Errorf("the login waited %v for the renewal", took)
 				}
 				time.Sleep(30 * time.Second) // however long it takes to fail
-				if got := b.as.Count(authagenttest.PathMetadata); got != 2 {
+				if got := b.AS.Count(authagenttest.PathMetadata); got != 2 {
 					t.Errorf("%d metadata requests after an hour, want 2", got)
 				}
-				location := b.begin(c, "")
+				location := b.Begin(c, "")
 				if got := strings.Contains(location, "new=1"); got != test.changed {
 					t.Errorf("Location %q", location)
 				}
 				for range 100 {
-					b.begin(c, "")
+					b.Begin(c, "")
 				}
 				synctest.Wait()
-				if got := b.as.Count(authagenttest.PathMetadata); got > 3 {
+				if got := b.AS.Count(authagenttest.PathMetadata); got > 3 {
 					t.Errorf("%d metadata requests, want no more than 3", got)
 				}
-				b.mustSignIn(c, b.agent)
-				b.as.Wrap(authagenttest.PathMetadata, nil)
+				b.MustSignIn(c, b.Agent)
+				b.AS.Wrap(authagenttest.PathMetadata, nil)
 				time.Sleep(2 * time.Hour)
-				b.begin(c, "")
+				b.Begin(c, "")
 				synctest.Wait()
-				if got := b.begin(c, ""); strings.Contains(got, "new=1") {
+				if got := b.Begin(c, ""); strings.Contains(got, "new=1") {
 					t.Error("not renewed once the server was well")
 				}
 			})
@@ -468,22 +469,22 @@ func TestUnauthenticatedTraffic(t *testing.T) {
 			b := newBench(t)
 			var name string
 			if warm {
-				c := b.browser()
-				b.begin(c, "")
-				name = c.Jar.Cookies(mustParse(t, b.site.URL))[0].Name
-				b.mustSignIn(c, b.agent)
+				c := b.Browser()
+				b.Begin(c, "")
+				name = c.Jar.Cookies(mustParse(t, b.URL))[0].Name
+				b.MustSignIn(c, b.Agent)
 			} else {
 				name = "__Host-authagent-AAAAAAAA-login-"
 			}
-			b.as.Reset()
-			callback := b.rp.CallbackHandler()
+			b.AS.Reset()
+			callback := b.RP.CallbackHandler()
 			for i := range 1000 {
 				state := (rand.Text() + rand.Text())[:43]
 				q := url.Values{"code": {rand.Text()}, "state": {state}}
 				if i%5 == 0 {
-					q.Set("iss", b.as.URL)
+					q.Set("iss", b.AS.URL)
 				}
-				r := httptest.NewRequest(http.MethodGet, b.site.URL+"/auth/agent/callback?"+q.Encode(), nil)
+				r := httptest.NewRequest(http.MethodGet, b.URL+"/auth/agent/callback?"+q.Encode(), nil)
 				if i%2 == 0 {
 					prefix := name[:strings.LastIndex(name, "-login-")+len("-login-")]
 					r.AddCookie(&http.Cookie{Name: prefix + state[:8], Value: rand.Text() + rand.Text() + rand.Text()})
@@ -495,9 +496,9 @@ func TestUnauthenticatedTraffic(t *testing.T) {
 				}
 			}
 			for _, path := range []string{"/me", "/data", "/full", "/open", "/humans"} {
-				b.get(b.browser(), path, "Cookie", strings.TrimSuffix(name, "-login-")+"="+rand.Text())
+				b.Get(b.Browser(), path, "Cookie", strings.TrimSuffix(name, "-login-")+"="+rand.Text())
 			}
-			if got := b.as.Count(""); got != 0 {
+			if got := b.AS.Count(""); got != 0 {
 				t.Errorf("%d requests to the server, want none", got)
 			}
 		})
@@ -517,29 +518,29 @@ func TestKeysRenewed(t *testing.T) {
 	}{
 		{"REL-2 same keys", func(*bench) {}, ""},
 		{"REL-2 key withdrawn", func(b *bench) { b.publish(other) }, problem.Reason("identity_mismatch")},
-		{"REL-2 keys fail", func(b *bench) { b.as.Wrap(authagenttest.PathJWKS, authagenttest.Reply(500, "", "")) }, ""},
+		{"REL-2 keys fail", func(b *bench) { b.AS.Wrap(authagenttest.PathJWKS, authagenttest.Reply(500, "", "")) }, ""},
 		{"REL-2 keys are junk", func(b *bench) {
-			b.as.Wrap(authagenttest.PathJWKS, authagenttest.Reply(200, "application/json", `{"keys":1}`))
+			b.AS.Wrap(authagenttest.PathJWKS, authagenttest.Reply(200, "application/json", `{"keys":1}`))
 		}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBubble(t)
+				b := newCluster(t)
 				b.publish(used)
 				b.gives(members{"access_token": signedES256(used, nil, with(b.accessClaims(), members{"exp": time.Now().Add(24 * time.Hour).Unix()}))})
-				b.mustSignIn(b.visitor(), b.agent)
+				b.MustSignIn(b.Browser(), b.Agent)
 				test.renewal(b)
 				time.Sleep(61 * time.Minute)
-				b.begin(b.visitor(), "")
+				b.Begin(b.Browser(), "")
 				synctest.Wait()
-				if got := b.as.Count(authagenttest.PathJWKS); got != 2 {
+				if got := b.AS.Count(authagenttest.PathJWKS); got != 2 {
 					t.Errorf("%d requests for keys by the renewal, want 2", got)
 				}
-				resp := b.signIn(b.visitor(), b.agent)
-				if got := resp.reason(); got != test.want || (resp.StatusCode < 400) != (test.want == "") {
+				resp := b.SignIn(b.Browser(), b.Agent)
+				if got := resp.Reason(); got != test.want || (resp.StatusCode < 400) != (test.want == "") {
 					t.Errorf("signing in ends with %d %q, want %q", resp.StatusCode, got, test.want)
 				}
-				if got := b.as.Count(authagenttest.PathJWKS); test.want == "" && got != 2 {
+				if got := b.AS.Count(authagenttest.PathJWKS); test.want == "" && got != 2 {
 					t.Errorf("a sign-in asked for keys")
 				}
 			})

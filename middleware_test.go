@@ -16,6 +16,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -23,9 +24,9 @@ import (
 // scenariosOn returns the three scenarios, on the stores of b.
 func scenariosOn(b *bench) map[string]authagent.Scenario {
 	return map[string]authagent.Scenario{
-		"FullAccount":       authagent.FullAccount(b.users, authagent.InsecureTrustEmail),
-		"ContextualProfile": authagent.ContextualProfile(b.users, b.profiles, authagent.InsecureTrustEmail),
-		"FreshProfile":      authagent.FreshProfile(b.profiles),
+		"FullAccount":       authagent.FullAccount(b.Users, authagent.InsecureTrustEmail),
+		"ContextualProfile": authagent.ContextualProfile(b.Users, b.Profiles, authagent.InsecureTrustEmail),
+		"FreshProfile":      authagent.FreshProfile(b.Profiles),
 	}
 }
 
@@ -74,17 +75,17 @@ func TestAccessMatrix(t *testing.T) {
 					c.Scenario = s
 				}
 			})
-			c := k.browser()
+			c := k.Browser()
 			if test.scenario != "nobody" {
-				k.mustSignIn(c, k.agent)
+				k.MustSignIn(c, k.Agent)
 			}
 			for i, r := range requests {
-				before := k.handled.count()
-				resp := k.do(c, r.method, test.path+r.query, r.header...)
+				before := k.Handled.Count()
+				resp := k.Do(c, r.method, test.path+r.query, r.header...)
 				if resp.StatusCode != test.want[i] {
 					t.Errorf("%s%s %v: status %d, want %d", r.method, r.query, r.header, resp.StatusCode, test.want[i])
 				}
-				if ran := k.handled.count() > before; ran != (test.want[i] == 200) {
+				if ran := k.Handled.Count() > before; ran != (test.want[i] == 200) {
 					t.Errorf("%s%s %v: handler ran: %v", r.method, r.query, r.header, ran)
 				}
 				if test.want[i] >= 400 && resp.Header.Get("Content-Type") != "application/problem+json" {
@@ -99,8 +100,8 @@ func TestAccessMatrix(t *testing.T) {
 // lines of the header, so one that says nothing must not hide the next.
 func TestUpgradeInPieces(t *testing.T) {
 	k := newCluster(t, func(b *bench, c *authagent.Config) { c.Scenario = scenariosOn(b)["ContextualProfile"] })
-	c := k.browser()
-	k.mustSignIn(c, k.agent)
+	c := k.Browser()
+	k.MustSignIn(c, k.Agent)
 	for _, upgrade := range [][]string{
 		{"websocket"}, {"", "websocket"}, {"websocket", ""}, {"", "", "h2c, websocket"}, {""}, {" "},
 	} {
@@ -109,9 +110,9 @@ func TestUpgradeInPieces(t *testing.T) {
 			header = append(header, "Upgrade", line)
 		}
 		for _, path := range []string{"/me", "/data", "/open"} {
-			before := k.handled.count()
-			if resp := k.get(c, path, header...); resp.StatusCode != http.StatusForbidden || k.handled.count() != before {
-				t.Errorf("MW-4 %s, Upgrade %q: status %d, handler ran: %v", path, upgrade, resp.StatusCode, k.handled.count() > before)
+			before := k.Handled.Count()
+			if resp := k.Get(c, path, header...); resp.StatusCode != http.StatusForbidden || k.Handled.Count() != before {
+				t.Errorf("MW-4 %s, Upgrade %q: status %d, handler ran: %v", path, upgrade, resp.StatusCode, k.Handled.Count() > before)
 			}
 		}
 	}
@@ -242,41 +243,41 @@ func TestHooksFail(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					h := &hooks{where: test.where, sessions: &mapSessions{}}
 					k := newCluster(t, func(b *bench, c *authagent.Config) {
-						h.Users = b.users
+						h.Users = b.Users
 						c.Scenario = authagent.FullAccount(h, h)
 						c.Session.Own, c.Revocations, c.States, c.Tokens.Store = h, h, h, h
 					})
-					in := k.browser()
-					k.mustSignIn(in, k.agent)
+					in := k.Browser()
+					k.MustSignIn(in, k.Agent)
 					time.Sleep(2 * time.Second)
-					fresh := k.browser()
-					callback := k.authorize(k.agent, k.begin(fresh, ""))
+					fresh := k.Browser()
+					callback := k.Authorize(k.Agent, k.Begin(fresh, ""))
 					h.fail.Store(&f)
 					for _, path := range []string{"/me", "/data", "/full", "/open"} {
-						before := k.handled.count()
-						if resp := k.get(in, path); resp.StatusCode != test.request {
+						before := k.Handled.Count()
+						if resp := k.Get(in, path); resp.StatusCode != test.request {
 							t.Errorf("%s: status %d, want %d", path, resp.StatusCode, test.request)
 						}
-						if ran := k.handled.count() > before; ran != (test.request == 200) {
+						if ran := k.Handled.Count() > before; ran != (test.request == 200) {
 							t.Errorf("%s: handler ran: %v", path, ran)
 						}
 					}
-					resp := k.get(fresh, callback)
+					resp := k.Get(fresh, callback)
 					if resp.StatusCode != test.signIn {
-						t.Errorf("callback: status %d, want %d: %s", resp.StatusCode, test.signIn, resp.body)
+						t.Errorf("callback: status %d, want %d: %s", resp.StatusCode, test.signIn, resp.Text)
 					}
-					if resp.StatusCode >= 500 && (resp.Header.Get("Retry-After") == "" || strings.Contains(resp.body, "connection refused")) {
-						t.Errorf("callback: Retry-After %q, body %s", resp.Header.Get("Retry-After"), resp.body)
+					if resp.StatusCode >= 500 && (resp.Header.Get("Retry-After") == "" || strings.Contains(resp.Text, "connection refused")) {
+						t.Errorf("callback: Retry-After %q, body %s", resp.Header.Get("Retry-After"), resp.Text)
 					}
-					if strings.Contains(k.cookies(fresh), "sid=") != (test.signIn == 303) {
-						t.Errorf("callback: cookies %q", k.cookies(fresh))
+					if strings.Contains(k.Cookies(fresh), "sid=") != (test.signIn == 303) {
+						t.Errorf("callback: cookies %q", k.Cookies(fresh))
 					}
-					if resp := k.do(in, http.MethodPost, "/auth/agent/logout"); resp.StatusCode != test.logout {
+					if resp := k.Do(in, http.MethodPost, "/auth/agent/logout"); resp.StatusCode != test.logout {
 						t.Errorf("logout: status %d, want %d", resp.StatusCode, test.logout)
 					}
 					h.fail.Store(nil)
 					time.Sleep(2 * time.Second)
-					k.mustSignIn(k.browser(), k.agent) // all is well afterwards
+					k.MustSignIn(k.Browser(), k.Agent) // all is well afterwards
 				})
 			})
 		}
@@ -287,8 +288,8 @@ func TestHooksFail(t *testing.T) {
 func TestIdentityOnlyFromSession_MW_2_MW_7(t *testing.T) {
 	k := newCluster(t)
 	issued := k.watchTokens()
-	k.mustSignIn(k.browser(), k.agent)
-	before := k.backChannel()
+	k.MustSignIn(k.Browser(), k.Agent)
+	before := k.BackChannel()
 	for _, header := range [][2]string{
 		{"X-Agent-Id", "agent_alice"}, {"x_agent_id", "agent_alice"}, {"X-Forwarded-User", "alice"}, {"X_Forwarded_User", "alice"},
 		{"X-Forwarded-Email", "alice@example.com"}, {"X-Forwarded-Uri", "/public"}, {"X-Original-Url", "/public"}, {"X-Rewrite-Url", "/public"},
@@ -297,12 +298,12 @@ func TestIdentityOnlyFromSession_MW_2_MW_7(t *testing.T) {
 		{"X-Auth-Request-Access-Token", (*issued)[0]}, {"Cookie", "session=alice"}, {"Cookie", "access_token=" + (*issued)[0]},
 	} {
 		for _, path := range []string{"/me", "/data", "/full", "/me?access_token=" + (*issued)[0]} {
-			if resp := k.get(k.bare(), path, header[0], header[1]); resp.StatusCode != http.StatusUnauthorized {
+			if resp := k.Get(k.Bare(), path, header[0], header[1]); resp.StatusCode != http.StatusUnauthorized {
 				t.Errorf("MW-2 MW-7 %s: %s on %s: status %d", header[0], header[1], path, resp.StatusCode)
 			}
 		}
 	}
-	if n := k.backChannel() - before; n != 0 {
+	if n := k.BackChannel() - before; n != 0 {
 		t.Errorf("MW-7: %d requests to the server", n)
 	}
 }
@@ -310,13 +311,13 @@ func TestIdentityOnlyFromSession_MW_2_MW_7(t *testing.T) {
 // TestFromContextWithoutMiddleware_MW_2 is MW-2.
 func TestFromContextWithoutMiddleware_MW_2(t *testing.T) {
 	k := newCluster(t)
-	c := k.browser()
-	k.mustSignIn(c, k.agent)
+	c := k.Browser()
+	k.MustSignIn(c, k.Agent)
 	if s, ok := authagent.FromContext(context.Background()); ok || s != nil {
 		t.Errorf("MW-2: %+v", s)
 	}
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
-	r.Header.Set("Cookie", k.cookies(c))
+	r.Header.Set("Cookie", k.Cookies(c))
 	if s, ok := authagent.FromContext(r.Context()); ok || s != nil {
 		t.Errorf("MW-2: %+v", s)
 	}
@@ -325,28 +326,28 @@ func TestFromContextWithoutMiddleware_MW_2(t *testing.T) {
 // TestPathRules_MW_5 is MW-5: a guard around a subtree of a mux sees what the mux serves.
 func TestPathRules_MW_5(t *testing.T) {
 	k := newCluster(t)
-	c := k.browser()
-	k.mustSignIn(c, k.agent)
+	c := k.Browser()
+	k.MustSignIn(c, k.Agent)
 	var admin atomic.Int32
-	mux := k.instances[""]
-	deny := k.rp.ForbidAgents(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { admin.Add(1) }))
+	mux := k.Instances[""]
+	deny := k.RP.ForbidAgents(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { admin.Add(1) }))
 	mux.Handle("/admin", deny)
 	mux.Handle("/admin/", deny)
 	for _, path := range []string{
 		"/admin", "/admin/", "//admin/x", "/admin//x", "/x/../admin/x", "/./admin/x", "/%61dmin/x", "/admin%2fx", "/admin/x?y", "/admin/x%23y",
 		"/admin/..;/x", "/admin/%2e%2e/admin/x", "/admin;a=b/x",
 	} {
-		resp := k.get(c, path)
+		resp := k.Get(c, path)
 		for range 3 {
 			if location := resp.Header.Get("Location"); strings.HasPrefix(location, "/") {
-				resp = k.get(c, location) // the mux's own cleaning
+				resp = k.Get(c, location) // the mux's own cleaning
 			}
 		}
 		if admin.Load() != 0 {
 			t.Fatalf("MW-5: the admin handler ran for %s", path)
 		}
 	}
-	if resp := k.get(k.browser(), "/admin/x"); resp.StatusCode != 200 || admin.Load() != 1 {
+	if resp := k.Get(k.Browser(), "/admin/x"); resp.StatusCode != 200 || admin.Load() != 1 {
 		t.Errorf("MW-5: a human gets %d", resp.StatusCode)
 	}
 }
@@ -367,15 +368,15 @@ func (s *countingSessions) Load(w http.ResponseWriter, r *http.Request) (*authag
 func TestOneLoadPerRequest(t *testing.T) {
 	own := &countingSessions{}
 	k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Session.Own = own })
-	other := k.instance("other", func(c *authagent.Config) { c.Session.Own = &mapSessions{} })
+	other := k.Instance("other", func(c *authagent.Config) { c.Session.Own = &mapSessions{} })
 	leaf := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {})
-	k.instances[""].Handle("/stack", k.rp.Attach(other.Attach(k.rp.Attach(k.rp.RequireAgent(k.rp.RequireAccess(authagent.AccessRead)(leaf))))))
-	k.instances[""].Handle("/anyone", k.rp.Attach(k.rp.Attach(k.rp.ForbidAgents(leaf))))
-	c := k.browser()
-	k.mustSignIn(c, k.agent)
-	for path, client := range map[string]*http.Client{"/stack": c, "/anyone": k.browser()} {
+	k.Instances[""].Handle("/stack", k.RP.Attach(other.Attach(k.RP.Attach(k.RP.RequireAgent(k.RP.RequireAccess(authagent.AccessRead)(leaf))))))
+	k.Instances[""].Handle("/anyone", k.RP.Attach(k.RP.Attach(k.RP.ForbidAgents(leaf))))
+	c := k.Browser()
+	k.MustSignIn(c, k.Agent)
+	for path, client := range map[string]*http.Client{"/stack": c, "/anyone": k.Browser()} {
 		before := own.loads.Load()
-		if resp := k.get(client, path); resp.StatusCode != 200 {
+		if resp := k.Get(client, path); resp.StatusCode != 200 {
 			t.Errorf("%s: status %d", path, resp.StatusCode)
 		}
 		if n := own.loads.Load() - before; n != 1 {
@@ -390,10 +391,10 @@ func TestOneLoadPerRequest(t *testing.T) {
 func TestTwoRelyingParties_REL_7(t *testing.T) {
 	one := newCluster(t, func(_ *bench, c *authagent.Config) { c.Human = humanCookie })
 	two := newCluster(t, func(b *bench, c *authagent.Config) {
-		b.as.URL = "https://as2.example"
-		c.Issuer = b.as.URL
-		c.Provider.HTTPClient = b.as.Client()
-		c.Scenario = authagent.FreshProfile(b.profiles)
+		b.AS.URL = "https://as2.example"
+		c.Issuer = b.AS.URL
+		c.Provider.HTTPClient = b.AS.Client()
+		c.Scenario = authagent.FreshProfile(b.Profiles)
 	})
 	who := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s, ok := authagent.FromContext(r.Context())
@@ -403,38 +404,38 @@ func TestTwoRelyingParties_REL_7(t *testing.T) {
 		}
 		json.NewEncoder(w).Encode(s)
 	})
-	one.hosts["as2.example"] = two.as
-	mux := one.instances[""]
-	mux.Handle("/two/login", two.rp.LoginHandler())
-	mux.Handle("/two/me", two.rp.RequireAgent(who))
-	mux.Handle("/one-two", one.rp.Attach(two.rp.Attach(who)))
-	mux.Handle("/two-one", two.rp.Attach(one.rp.Attach(who)))
-	mux.Handle("/two-human", two.rp.Attach(one.rp.RequireHuman(who)))
-	mux.Handle("/two-connect", two.rp.Attach(one.rp.ConnectHandler()))
-	c1, c2 := one.browser(), two.browser()
-	one.mustSignIn(c1, one.agent)
-	two.mustSignIn(c2, two.agent)
+	one.Hosts["as2.example"] = two.AS
+	mux := one.Instances[""]
+	mux.Handle("/two/login", two.RP.LoginHandler())
+	mux.Handle("/two/me", two.RP.RequireAgent(who))
+	mux.Handle("/one-two", one.RP.Attach(two.RP.Attach(who)))
+	mux.Handle("/two-one", two.RP.Attach(one.RP.Attach(who)))
+	mux.Handle("/two-human", two.RP.Attach(one.RP.RequireHuman(who)))
+	mux.Handle("/two-connect", two.RP.Attach(one.RP.ConnectHandler()))
+	c1, c2 := one.Browser(), two.Browser()
+	one.MustSignIn(c1, one.Agent)
+	two.MustSignIn(c2, two.Agent)
 	for _, test := range []struct {
 		path, cookies, want string
 	}{
-		{"/me", one.cookies(c1), "FullAccount"},
-		{"/me", two.cookies(c2), "401"},
-		{"/two/me", one.cookies(c1), "401"},
-		{"/two/me", two.cookies(c2), "FreshProfile"},
-		{"/one-two", one.cookies(c1), "FullAccount"},
-		{"/one-two", two.cookies(c2), "FreshProfile"},
-		{"/two-one", one.cookies(c1), "FullAccount"},
-		{"/two-one", two.cookies(c2), "FreshProfile"},
-		{"/one-two", one.cookies(c1) + "; " + two.cookies(c2), "FreshProfile"},
-		{"/two-one", one.cookies(c1) + "; " + two.cookies(c2), "FullAccount"},
+		{"/me", one.Cookies(c1), "FullAccount"},
+		{"/me", two.Cookies(c2), "401"},
+		{"/two/me", one.Cookies(c1), "401"},
+		{"/two/me", two.Cookies(c2), "FreshProfile"},
+		{"/one-two", one.Cookies(c1), "FullAccount"},
+		{"/one-two", two.Cookies(c2), "FreshProfile"},
+		{"/two-one", one.Cookies(c1), "FullAccount"},
+		{"/two-one", two.Cookies(c2), "FreshProfile"},
+		{"/one-two", one.Cookies(c1) + "; " + two.Cookies(c2), "FreshProfile"},
+		{"/two-one", one.Cookies(c1) + "; " + two.Cookies(c2), "FullAccount"},
 		{"/one-two", "", "null"},
 	} {
-		resp := one.get(one.bare(), test.path, "Cookie", test.cookies)
+		resp := one.Get(one.Bare(), test.path, "Cookie", test.cookies)
 		got := fmt.Sprint(resp.StatusCode)
 		if resp.StatusCode == http.StatusOK {
 			got = "null"
-			if resp.body != "null" {
-				got = resp.session(t).Scenario
+			if resp.Text != "null" {
+				got = resp.Session(t).Scenario
 			}
 		}
 		if got != test.want {
@@ -442,9 +443,9 @@ func TestTwoRelyingParties_REL_7(t *testing.T) {
 		}
 	}
 	for cookies, want := range map[string][2]int{
-		"human=alice": {200, 303}, "human=alice; " + one.cookies(c1): {403, 403}, "human=alice; " + two.cookies(c2): {403, 403}, two.cookies(c2): {403, 403},
+		"human=alice": {200, 303}, "human=alice; " + one.Cookies(c1): {403, 403}, "human=alice; " + two.Cookies(c2): {403, 403}, two.Cookies(c2): {403, 403},
 	} {
-		page, connect := one.get(one.bare(), "/two-human", "Cookie", cookies), one.do(one.bare(), "POST", "/two-connect", "Cookie", cookies)
+		page, connect := one.Get(one.Bare(), "/two-human", "Cookie", cookies), one.Do(one.Bare(), "POST", "/two-connect", "Cookie", cookies)
 		if got := [2]int{page.StatusCode, connect.StatusCode}; got != want {
 			t.Errorf("MW-3, LNK-3: a human's page, and connecting an agent, with %q: %d, want %d", cookies, got, want)
 		}
@@ -470,12 +471,12 @@ func TestGuardsServeLogout(t *testing.T) {
 		t.Run("GRD-7 "+name, func(t *testing.T) {
 			b := newBench(t, func(b *bench, c *authagent.Config) {
 				c.Human = humanCookie
-				c.Scenario = authagent.FullAccount(b.users, linkAs{UserID: b.aliceID, Access: authagent.AccessRead})
+				c.Scenario = authagent.FullAccount(b.Users, linkAs{UserID: b.AliceID, Access: authagent.AccessRead})
 			})
-			c := b.browser()
-			b.mustSignIn(c, b.agent)
+			c := b.Browser()
+			b.MustSignIn(c, b.Agent)
 			ran := 0
-			all := guard(b.rp)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { ran++ }))
+			all := guard(b.RP)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { ran++ }))
 			logout, other := "/auth/agent/logout", "/x/auth/agent/logout"
 			if name == "below a prefix" { // where "/auth/agent/logout" is another handler's address
 				all = http.StripPrefix("/x", all)
@@ -486,7 +487,7 @@ func TestGuardsServeLogout(t *testing.T) {
 			}{{"PUT", logout}, {"DELETE", logout}, {"POST", other}} {
 				w := httptest.NewRecorder()
 				r := httptest.NewRequest(test.method, test.target, nil)
-				r.Header.Set("Cookie", b.cookies(c))
+				r.Header.Set("Cookie", b.Cookies(c))
 				if all.ServeHTTP(w, r); w.Code != 403 || ran != 0 {
 					t.Errorf("%s %s: %d, the handler ran %d times", test.method, test.target, w.Code, ran)
 				}
@@ -496,7 +497,7 @@ func TestGuardsServeLogout(t *testing.T) {
 			}
 			w := httptest.NewRecorder()
 			r := httptest.NewRequest("POST", logout+"?return_to=/bye", nil)
-			r.Header.Set("Cookie", b.cookies(c))
+			r.Header.Set("Cookie", b.Cookies(c))
 			r.Header.Set("Sec-Fetch-Site", "cross-site")
 			if all.ServeHTTP(w, r); w.Code != 403 || ran != 0 {
 				t.Errorf("from another site: %d", w.Code)
@@ -506,7 +507,7 @@ func TestGuardsServeLogout(t *testing.T) {
 			if all.ServeHTTP(w, r); w.Code != 303 || w.Header().Get("Location") != "/bye" || ran != 0 {
 				t.Errorf("logout: %d %v, the handler ran %d times", w.Code, w.Header(), ran)
 			}
-			if b.me(c) != nil {
+			if b.Me(c) != nil {
 				t.Error("the session goes on")
 			}
 		})
@@ -527,29 +528,29 @@ func TestSessionChecker(t *testing.T) {
 		}},
 		{"SES-11 removed", func(u *memstore.Users, id string) { u.Remove(id) }},
 	} {
-		for name := range scenariosOn(&bench{users: &memstore.Users{}, profiles: &memstore.Profiles{}}) {
+		for name := range scenariosOn(&bench{&testsite.Site{}}) {
 			t.Run(test.name+" "+name, func(t *testing.T) {
 				k := newCluster(t, func(b *bench, c *authagent.Config) { c.Scenario = scenariosOn(b)[name] })
-				c := k.browser()
-				s := k.mustSignIn(c, k.agent)
-				test.change(k.users, k.aliceID)
-				resp := k.get(c, "/me")
+				c := k.Browser()
+				s := k.MustSignIn(c, k.Agent)
+				test.change(k.Users, k.AliceID)
+				resp := k.Get(c, "/me")
 				if s.UserID == "" { // FreshProfile acts for no account
 					if resp.StatusCode != http.StatusOK {
 						t.Errorf("status %d", resp.StatusCode)
 					}
 					return
 				}
-				if resp.StatusCode != http.StatusUnauthorized || resp.reason() != problem.NoSession {
-					t.Errorf("status %d %s", resp.StatusCode, resp.body)
+				if resp.StatusCode != http.StatusUnauthorized || resp.Reason() != problem.NoSession {
+					t.Errorf("status %d %s", resp.StatusCode, resp.Text)
 				}
-				if set := resp.sessionCookies(); len(set) != 0 {
+				if set := sessionCookies(resp); len(set) != 0 {
 					t.Errorf("SES-6 cookies %v", set)
 				}
-				if again := k.get(c, "/me"); again.StatusCode != http.StatusUnauthorized {
+				if again := k.Get(c, "/me"); again.StatusCode != http.StatusUnauthorized {
 					t.Errorf("the next request: %d", again.StatusCode)
 				}
-				if ended := k.events.named(audit.SessionEnded); len(ended) != 1 || ended[0].Reason != problem.NoAccount {
+				if ended := k.Events.Named(audit.SessionEnded); len(ended) != 1 || ended[0].Reason != problem.NoAccount {
 					t.Errorf("events %+v", ended)
 				}
 			})
@@ -576,8 +577,8 @@ func TestCheckerLowersAccess(t *testing.T) {
 	l := &lowering{}
 	l.to.Store(int32(authagent.AccessFull))
 	k := newCluster(t, func(_ *bench, c *authagent.Config) { l.Scenario, c.Scenario = c.Scenario, l })
-	c := k.browser()
-	k.mustSignIn(c, k.agent)
+	c := k.Browser()
+	k.MustSignIn(c, k.Agent)
 	for _, test := range []struct {
 		access           authagent.Access
 		get, post, rests int
@@ -588,13 +589,13 @@ func TestCheckerLowersAccess(t *testing.T) {
 		{authagent.AccessFull, 200, 200, 200},
 	} {
 		l.to.Store(int32(test.access))
-		if got := k.get(c, "/data").StatusCode; got != test.get {
+		if got := k.Get(c, "/data").StatusCode; got != test.get {
 			t.Errorf("MW-6 %v: GET /data %d, want %d", test.access, got, test.get)
 		}
-		if got := k.do(c, http.MethodPost, "/data").StatusCode; got != test.post {
+		if got := k.Do(c, http.MethodPost, "/data").StatusCode; got != test.post {
 			t.Errorf("MW-6 %v: POST /data %d, want %d", test.access, got, test.post)
 		}
-		if got := k.do(c, http.MethodPost, "/me").StatusCode; got != test.rests {
+		if got := k.Do(c, http.MethodPost, "/me").StatusCode; got != test.rests {
 			t.Errorf("MW-6 %v: POST /me %d, want %d", test.access, got, test.rests)
 		}
 	}
@@ -603,7 +604,7 @@ func TestCheckerLowersAccess(t *testing.T) {
 // TestPanicOfHandlerPasses: a panic of the site's own handler is the site's.
 func TestPanicOfHandlerPasses(t *testing.T) {
 	k := newCluster(t)
-	h := k.rp.Attach(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("own") }))
+	h := k.RP.Attach(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("own") }))
 	defer func() {
 		if p := recover(); p != "own" {
 			t.Errorf("panic %v", p)
@@ -616,11 +617,11 @@ func TestPanicOfHandlerPasses(t *testing.T) {
 // downstream, so there is none to strip; what the request has stays as it was.
 func TestNoHeadersDownstream_MW_2(t *testing.T) {
 	k := newCluster(t)
-	c := k.browser()
-	k.mustSignIn(c, k.agent)
+	c := k.Browser()
+	k.MustSignIn(c, k.Agent)
 	var got http.Header
-	k.instances[""].Handle("/headers", k.rp.RequireAgent(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.Header })))
-	k.get(c, "/headers")
+	k.Instances[""].Handle("/headers", k.RP.RequireAgent(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.Header })))
+	k.Get(c, "/headers")
 	for name, values := range got {
 		if name != "Cookie" && strings.Contains(strings.Join(values, " "), "agent_alice") {
 			t.Errorf("MW-2: header %s: %q", name, values)

@@ -30,12 +30,12 @@ func TestSignInPath_GRD_9(t *testing.T) {
 		w, r := httptest.NewRecorder(), httptest.NewRequest(test.method, "/", nil)
 		r.RequestURI = test.target
 		r.Header.Set("Accept", "text/html")
-		s.rp.RequireHuman(http.NotFoundHandler()).ServeHTTP(w, r)
+		s.RP.RequireHuman(http.NotFoundHandler()).ServeHTTP(w, r)
 		to := mustParse(t, w.Header().Get("Location"))
 		if w.Code != 303 || to.Path != "/sign-in" || to.Query().Get("return_to") != test.want {
 			t.Errorf("GRD-9 %s: %d %q", test.target, w.Code, w.Header().Get("Location"))
 		}
-		if back := s.rp.ReturnTo(httptest.NewRequest("GET", w.Header().Get("Location"), nil)); back != test.want {
+		if back := s.RP.ReturnTo(httptest.NewRequest("GET", w.Header().Get("Location"), nil)); back != test.want {
 			t.Errorf("GRD-9 %s: ReturnTo %q", test.target, back)
 		}
 	}
@@ -43,50 +43,50 @@ func TestSignInPath_GRD_9(t *testing.T) {
 		"": "/", "?return_to=/orders%3Fa": "/orders?a", "?return_to=https://evil.example": "/", "?return_to=//evil.example": "/",
 		"?return_to=/sign-in": "/", "?return_to=/Sign-In/%3Freturn_to=/": "/", "?return_to=/a&return_to=/b": "/", "?return_to=/auth/agent/login": "/",
 	} {
-		if got := s.rp.ReturnTo(httptest.NewRequest("GET", "/sign-in"+query, nil)); got != want {
+		if got := s.RP.ReturnTo(httptest.NewRequest("GET", "/sign-in"+query, nil)); got != want {
 			t.Errorf("RET-6 GRD-9 ReturnTo of %s: %q, want %q", query, got, want)
 		}
 	}
 	// The sign-in page behind a guard is not sent to itself.
-	s.instances[""].Handle("/sign-in", s.rp.RequireAccess(authagent.AccessRead)(http.NotFoundHandler()))
-	if resp := s.get(s.browser(), "/sign-in", pageLoad...); resp.StatusCode != 401 {
+	s.Instances[""].Handle("/sign-in", s.RP.RequireAccess(authagent.AccessRead)(http.NotFoundHandler()))
+	if resp := s.Get(s.Browser(), "/sign-in", pageLoad...); resp.StatusCode != 401 {
 		t.Errorf("GRD-9 the sign-in page itself: %d %q", resp.StatusCode, resp.Header.Get("Location"))
 	}
 	// A form of somebody who is signed out meanwhile gets a page that leads there.
-	s.instances[""].Handle("/connect", s.rp.ConnectHandler())
+	s.Instances[""].Handle("/connect", s.RP.ConnectHandler())
 	for _, path := range []string{"/connect", "/human", "/action"} {
-		if resp := s.do(s.browser(), "POST", path, pageLoad...); resp.StatusCode != 401 || !strings.Contains(resp.body, `href="/sign-in?return_to=%2F"`) {
-			t.Errorf("GRD-9 POST %s: %d %s", path, resp.StatusCode, resp.body)
+		if resp := s.Do(s.Browser(), "POST", path, pageLoad...); resp.StatusCode != 401 || !strings.Contains(resp.Text, `href="/sign-in?return_to=%2F"`) {
+			t.Errorf("GRD-9 POST %s: %d %s", path, resp.StatusCode, resp.Text)
 		}
 	}
 	// A person is told that this is for agents, and where agents sign in.
-	person := s.browser()
-	s.signInPerson(person, "alice")
-	if resp := s.get(person, "/agent", pageLoad...); resp.StatusCode != 403 || !strings.Contains(resp.body, `href="/auth/agent/login?return_to=%2Fagent"`) {
-		t.Errorf("GRD-9 a person at RequireAgent: %d %s", resp.StatusCode, resp.body)
+	person := s.Browser()
+	s.SignInPerson(person, "alice")
+	if resp := s.Get(person, "/agent", pageLoad...); resp.StatusCode != 403 || !strings.Contains(resp.Text, `href="/auth/agent/login?return_to=%2Fagent"`) {
+		t.Errorf("GRD-9 a person at RequireAgent: %d %s", resp.StatusCode, resp.Text)
 	}
-	if resp := s.get(person, "/agent"); resp.reason() != problem.Reason("agent_required") || !strings.Contains(resp.body, `"sign_in":"https://shop.example/auth/agent/login"`) {
-		t.Errorf("GRD-9 a person's program at RequireAgent: %s", resp.body)
+	if resp := s.Get(person, "/agent"); resp.Reason() != problem.Reason("agent_required") || !strings.Contains(resp.Text, `"sign_in":"https://shop.example/auth/agent/login"`) {
+		t.Errorf("GRD-9 a person's program at RequireAgent: %s", resp.Text)
 	}
-	s.instances[""].HandleFunc("/own", func(w http.ResponseWriter, r *http.Request) {})
-	s.instances[""].Handle("/served", s.rp.RequireHuman(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.rp.ServeError(w, r, problem.NoSession)
+	s.Instances[""].HandleFunc("/own", func(w http.ResponseWriter, r *http.Request) {})
+	s.Instances[""].Handle("/served", s.RP.RequireHuman(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.RP.ServeError(w, r, problem.NoSession)
 	})))
-	if resp := s.get(person, "/served", pageLoad...); resp.StatusCode != 401 || resp.Header.Get("Location") != "" {
+	if resp := s.Get(person, "/served", pageLoad...); resp.StatusCode != 401 || resp.Header.Get("Location") != "" {
 		t.Errorf("GRD-9 a person at ServeError: %d %q", resp.StatusCode, resp.Header.Get("Location"))
 	}
 	// Without the setting agents are sent to LoginHandler, and nobody from RequireHuman.
 	old := newGuardSite(t, authagent.Principal{}, true, func(_ *bench, c *authagent.Config) { c.SignInPath = "" })
-	if resp := old.get(old.browser(), "/access", pageLoad...); resp.StatusCode != 303 || resp.Header.Get("Location") != "/auth/agent/login?return_to=%2Faccess" {
+	if resp := old.Get(old.Browser(), "/access", pageLoad...); resp.StatusCode != 303 || resp.Header.Get("Location") != "/auth/agent/login?return_to=%2Faccess" {
 		t.Errorf("WEB-6: %d %q", resp.StatusCode, resp.Header.Get("Location"))
 	}
-	if resp := old.get(old.browser(), "/human", pageLoad...); resp.StatusCode != 401 {
+	if resp := old.Get(old.Browser(), "/human", pageLoad...); resp.StatusCode != 401 {
 		t.Errorf("WEB-6: %d %q", resp.StatusCode, resp.Header.Get("Location"))
 	}
 	for path, want := range map[string]string{
 		"sign-in": "SignInPath", "/auth/agent/login": "SignInPath", "/sign-in?x": "SignInPath", "https://shop.example/sign-in": "SignInPath", "/": "ReturnTo",
 	} {
-		c := s.config
+		c := s.Config
 		c.SignInPath = path
 		if _, err := authagent.New(c); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("GRD-9 SignInPath %q: %v", path, err)
@@ -99,24 +99,24 @@ func TestSignInPath_GRD_9(t *testing.T) {
 // was, and in which order the middlewares go.
 func TestMiddlewareOrder_GRD_10(t *testing.T) {
 	s := newGuardSite(t, authagent.Principal{Access: authagent.AccessRead, Actions: []string{"orders:create"}}, true)
-	stranger, c := s.browser(), s.browser()
-	s.signIn(c, s.agent)
+	stranger, c := s.Browser(), s.Browser()
+	s.SignIn(c, s.Agent)
 	mux := http.NewServeMux()
-	inner := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { s.handled.add() })
-	mux.Handle("POST /orders", s.rp.RequireAction("orders:create")(inner))
-	mux.Handle("POST /other", s.rp.RequireAction("other")(inner))
-	mux.Handle("/forbid", s.rp.ForbidAgents(inner))
-	mux.Handle("/read", s.rp.RequireAccess(authagent.AccessRead)(inner))
+	inner := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { s.Handled.Add() })
+	mux.Handle("POST /orders", s.RP.RequireAction("orders:create")(inner))
+	mux.Handle("POST /other", s.RP.RequireAction("other")(inner))
+	mux.Handle("/forbid", s.RP.ForbidAgents(inner))
+	mux.Handle("/read", s.RP.RequireAccess(authagent.AccessRead)(inner))
 	mux.Handle("/plain", inner)
-	mux.Handle("/wrapped", http.MaxBytesHandler(s.rp.RequireAction("orders:create")(inner), 1))
-	other := s.instance("other", func(c *authagent.Config) { c.ClientID = "other" })
+	mux.Handle("/wrapped", http.MaxBytesHandler(s.RP.RequireAction("orders:create")(inner), 1))
+	other := s.Instance("other", func(c *authagent.Config) { c.ClientID = "other" })
 	mux.Handle("/another", other.RequireAction("orders:create")(inner))
-	s.instances["mux"] = http.NewServeMux()
-	s.instances["mux"].Handle("/", s.rp.Attach(mux))
-	s.instances["around"] = http.NewServeMux()
-	s.instances["around"].Handle("/", s.rp.Attach(http.HandlerFunc(mux.ServeHTTP)))
-	s.instances["read"] = http.NewServeMux()
-	s.instances["read"].Handle("/", s.rp.RequireAccess(authagent.AccessRead)(mux))
+	s.Instances["mux"] = http.NewServeMux()
+	s.Instances["mux"].Handle("/", s.RP.Attach(mux))
+	s.Instances["around"] = http.NewServeMux()
+	s.Instances["around"].Handle("/", s.RP.Attach(http.HandlerFunc(mux.ServeHTTP)))
+	s.Instances["read"] = http.NewServeMux()
+	s.Instances["read"].Handle("/", s.RP.RequireAccess(authagent.AccessRead)(mux))
 	for _, test := range []struct {
 		instance, method, path string
 		c                      *http.Client
@@ -137,18 +137,18 @@ func TestMiddlewareOrder_GRD_10(t *testing.T) {
 		{"around", "POST", "/orders", c, 403, "Attach"},
 		{"read", "POST", "/orders", c, 403, "RequireAccess"},
 	} {
-		before, events := s.handled.count(), len(s.logged(audit.PermissionDenied))
-		resp := s.do(test.c, test.method, test.path, "X-Instance", test.instance)
-		if ran := s.handled.count() > before; resp.StatusCode != test.want || ran != (test.want == 200) {
+		before, events := s.Handled.Count(), len(s.Logged(audit.PermissionDenied))
+		resp := s.Do(test.c, test.method, test.path, "X-Instance", test.instance)
+		if ran := s.Handled.Count() > before; resp.StatusCode != test.want || ran != (test.want == 200) {
 			t.Errorf("GRD-10 %s %s at %s: %d, handler ran: %v", test.method, test.path, test.instance, resp.StatusCode, ran)
 		}
 		if test.guard == "" {
-			if resp.reason() == problem.ReadOnly {
-				t.Errorf("GRD-10 %s %s at %s: %s", test.method, test.path, test.instance, resp.body)
+			if resp.Reason() == problem.ReadOnly {
+				t.Errorf("GRD-10 %s %s at %s: %s", test.method, test.path, test.instance, resp.Text)
 			}
 			continue
 		}
-		denied := s.logged(audit.PermissionDenied)
+		denied := s.Logged(audit.PermissionDenied)
 		if len(denied) != events+1 {
 			t.Errorf("GRD-10 %s: %d events", test.path, len(denied)-events)
 			continue
@@ -157,36 +157,36 @@ func TestMiddlewareOrder_GRD_10(t *testing.T) {
 		if denied[events].Reason != problem.ReadOnly || !strings.Contains(detail, test.guard+" refused") || !strings.Contains(detail, "put that outside of "+test.guard) {
 			t.Errorf("GRD-10 %s %s: %s", test.path, test.instance, detail)
 		}
-		if !strings.Contains(s.log.String(), "put that outside of "+test.guard) || strings.Contains(resp.body, "outside") {
+		if !strings.Contains(s.Log.String(), "put that outside of "+test.guard) || strings.Contains(resp.Text, "outside") {
 			t.Errorf("GRD-10 %s %s: log or answer", test.path, test.instance)
 		}
 	}
 	// Whose session has ended beside a person can sign in anew.
-	mux.Handle("/auth/agent/login", s.rp.LoginHandler())
-	mux.Handle("/auth/agent/callback", s.rp.CallbackHandler())
-	again := s.browser()
-	s.signIn(again, s.agent)
-	s.signInPerson(again, "alice")
-	s.rp.EndAllSessions(t.Context())
-	if got := s.get(again, "/auth/agent/login", "X-Instance", "mux"); got.StatusCode != 303 || s.get(again, "/plain", "X-Instance", "mux").StatusCode != 403 {
+	mux.Handle("/auth/agent/login", s.RP.LoginHandler())
+	mux.Handle("/auth/agent/callback", s.RP.CallbackHandler())
+	again := s.Browser()
+	s.SignIn(again, s.Agent)
+	s.SignInPerson(again, "alice")
+	s.RP.EndAllSessions(t.Context())
+	if got := s.Get(again, "/auth/agent/login", "X-Instance", "mux"); got.StatusCode != 303 || s.Get(again, "/plain", "X-Instance", "mux").StatusCode != 403 {
 		t.Errorf("GRD-10 GRD-3 login inside Attach: %d", got.StatusCode)
-	} else if back := s.get(again, s.authorize(s.agent, got.Header.Get("Location")), "X-Instance", "mux"); back.StatusCode != 303 {
-		t.Errorf("GRD-10 GRD-3 callback inside Attach: %d %s", back.StatusCode, back.body)
+	} else if back := s.Get(again, s.Authorize(s.Agent, got.Header.Get("Location")), "X-Instance", "mux"); back.StatusCode != 303 {
+		t.Errorf("GRD-10 GRD-3 callback inside Attach: %d %s", back.StatusCode, back.Text)
 	}
 	c = again
 	// What else Attach would refuse is the inner guard's to say, too.
 	s.scenario.paused.Store(true)
 	for path, want := range map[string]int{"/forbid": 403, "/read": 503, "/plain": 503} {
-		if got := s.get(c, path, "X-Instance", "mux").StatusCode; got != want {
+		if got := s.Get(c, path, "X-Instance", "mux").StatusCode; got != want {
 			t.Errorf("GRD-10 GRD-12 %s: %d, want %d", path, got, want)
 		}
 	}
 	s.scenario.paused.Store(false)
-	s.rp.EndAllSessions(t.Context())
-	s.signInPerson(c, "alice")
+	s.RP.EndAllSessions(t.Context())
+	s.SignInPerson(c, "alice")
 	for path, want := range map[string]int{"/forbid": 403, "/read": 403, "/plain": 403} {
 		s.humans.Store(0)
-		if got := s.get(c, path, "X-Instance", "mux").StatusCode; got != want || s.humans.Load() != 1 {
+		if got := s.Get(c, path, "X-Instance", "mux").StatusCode; got != want || s.humans.Load() != 1 {
 			t.Errorf("GRD-10 GRD-4 %s: %d, want %d; Human was asked %d times", path, got, want, s.humans.Load())
 		}
 	}
@@ -200,25 +200,25 @@ func TestMountedBelowPrefix_GRD_11(t *testing.T) {
 		c.SignInPath = "/app/sign-in"
 	})
 	app := http.NewServeMux()
-	app.Handle("/orders", s.rp.RequireAccess(authagent.AccessRead)(http.NotFoundHandler()))
-	app.Handle("/human", s.rp.RequireHuman(http.NotFoundHandler()))
-	app.Handle("/agent", s.rp.RequireAgent(http.NotFoundHandler()))
-	app.Handle("/bye", s.rp.SignedOutHandler())
-	s.instances[""].Handle("/app/", http.StripPrefix("/app", app))
-	ask := func(c *http.Client, path string) *response { return s.get(c, path, pageLoad...) }
-	if got := ask(s.browser(), "/app/orders?a=b").Header.Get("Location"); got != "/app/sign-in?return_to="+url.QueryEscape("/app/orders?a=b") {
+	app.Handle("/orders", s.RP.RequireAccess(authagent.AccessRead)(http.NotFoundHandler()))
+	app.Handle("/human", s.RP.RequireHuman(http.NotFoundHandler()))
+	app.Handle("/agent", s.RP.RequireAgent(http.NotFoundHandler()))
+	app.Handle("/bye", s.RP.SignedOutHandler())
+	s.Instances[""].Handle("/app/", http.StripPrefix("/app", app))
+	ask := func(c *http.Client, path string) *response { return s.Get(c, path, pageLoad...) }
+	if got := ask(s.Browser(), "/app/orders?a=b").Header.Get("Location"); got != "/app/sign-in?return_to="+url.QueryEscape("/app/orders?a=b") {
 		t.Errorf("GRD-11 sign-in: %q", got)
 	}
-	person := s.browser()
-	s.signInPerson(person, "alice")
-	if resp := ask(person, "/app/agent"); !strings.Contains(resp.body, `href="/app/auth/agent/login?return_to=%2Fapp%2Fagent"`) {
-		t.Errorf("GRD-11 the agents' button: %s", resp.body)
+	person := s.Browser()
+	s.SignInPerson(person, "alice")
+	if resp := ask(person, "/app/agent"); !strings.Contains(resp.Text, `href="/app/auth/agent/login?return_to=%2Fapp%2Fagent"`) {
+		t.Errorf("GRD-11 the agents' button: %s", resp.Text)
 	}
 	w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/app/human", nil)
 	r.Header.Set("Accept", "text/html")
 	r.AddCookie(&http.Cookie{Name: "human", Value: "alice"})
 	r.AddCookie(&http.Cookie{Name: "__Host-authagent-AAAAAAAA", Value: "x"})
-	s.instances[""].ServeHTTP(w, r)
+	s.Instances[""].ServeHTTP(w, r)
 	if w.Code != 403 || !strings.Contains(w.Body.String(), `action="/app/auth/agent/logout?return_to=%2Fapp%2Fhuman"`) {
 		t.Errorf("GRD-11 the sign-out form: %d %s", w.Code, w.Body)
 	}

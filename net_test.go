@@ -31,6 +31,7 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -45,7 +46,7 @@ func onGrant(grant string, mw wrapper) wrapper {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
 			r.Body = io.NopCloser(bytes.NewReader(body))
-			if bytes.Contains(body, []byte(grant)) && !asksForEncoding(body) && !asksForAuth(body) {
+			if bytes.Contains(body, []byte(grant)) && !testsite.AsksForEncoding(body) && !testsite.AsksForAuth(body) {
 				mw(next).ServeHTTP(w, r)
 				return
 			}
@@ -56,8 +57,8 @@ func onGrant(grant string, mw wrapper) wrapper {
 
 // grants counts the token requests of one grant type.
 func (b *bench) grants(grant string) (n int) {
-	for _, r := range b.as.Requests(authagenttest.PathToken) {
-		if bytes.Contains(r.Body, []byte(grant)) && !isProbe(r) {
+	for _, r := range b.AS.Requests(authagenttest.PathToken) {
+		if bytes.Contains(r.Body, []byte(grant)) && !testsite.IsProbe(r) {
 			n++
 		}
 	}
@@ -71,61 +72,16 @@ func abort(http.Handler) http.Handler {
 
 // newEvil is a server that must not be asked anything. It answers every
 // request with whatever may be wanted.
-func newEvil(t testing.TB) (*httptest.Server, *counter) {
-	hits := &counter{}
+func newEvil(t testing.TB) (*httptest.Server, *testsite.Counter) {
+	hits := &testsite.Counter{}
 	evil := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		hits.add()
+		hits.Add()
 		w.Header().Set("Content-Type", "application/json")
 		io.WriteString(w, `{"access_token":"evil","token_type":"Bearer","sub":"agent_alice","email":"alice@example.com",`+
 			`"active":true,"client_id":"site","keys":[]}`)
 	}))
 	t.Cleanup(evil.Close)
 	return evil, hits
-}
-
-// newBubble is newBench without sockets, for use inside testing/synctest: site
-// and server are reached by Hosts, on plain HTTP.
-func newBubble(t testing.TB, change ...func(b *bench, c *authagent.Config)) *bench {
-	t.Helper()
-	as := authagenttest.NewUnstartedServer()
-	as.URL = "http://127.0.0.1:9000"
-	mux := http.NewServeMux()
-	b := &bench{
-		t: t, as: as, users: &memstore.Users{}, profiles: &memstore.Profiles{},
-		handled: &counter{}, events: &eventLog{}, log: &lockedBuffer{},
-		site: &httptest.Server{URL: "http://127.0.0.1:8080"},
-	}
-	b.aliceID = b.users.Add("alice@example.com", "Alice")
-	b.agent = as.AddAgent(authagenttest.Agent{ID: "agent_alice", Email: "alice@example.com", Name: "Alice", Model: "model-1"})
-	client := as.AddClient(authagenttest.Client{ID: "site", RedirectURIs: []string{b.site.URL + "/auth/agent/callback"}})
-	b.config = authagent.Config{
-		Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret,
-		RedirectURL: b.site.URL + "/auth/agent/callback", SessionKeys: [][]byte{newKey()},
-		Scenario: authagent.FullAccount(b.users, authagent.InsecureTrustEmail),
-		Provider: authagent.Provider{HTTPClient: &http.Client{Transport: authagenttest.Hosts{"127.0.0.1:9000": as}}},
-		Logger:   discardLog(), Audit: b.events.add,
-	}
-	for _, f := range change {
-		f(b, &b.config)
-	}
-	rp, err := authagent.New(b.config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b.rp = rp
-	b.mount(mux, rp)
-	b.site.Config = &http.Server{Handler: mux}
-	return b
-}
-
-// visitor is the browser of a bubble.
-func (b *bench) visitor() *http.Client {
-	jar, _ := cookiejar.New(nil)
-	return &http.Client{
-		Transport:     authagenttest.Hosts{"127.0.0.1:8080": b.site.Config.Handler, "127.0.0.1:9000": b.as},
-		Jar:           jar,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
 }
 
 // TestBackChannelRequests_NET_1: NET-1. Credentials go into the body, once, and
@@ -152,11 +108,11 @@ func TestBackChannelRequests_NET_1(t *testing.T) {
 			as := test.server(t)
 			as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.AuthMethods = test.methods })
 			b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Provider.Introspect, c.Tokens.Store = true, &memstore.Tokens{} })
-			c := b.browser()
-			b.mustSignIn(c, b.agent)
-			b.do(c, http.MethodPost, "/auth/agent/logout")
+			c := b.Browser()
+			b.MustSignIn(c, b.Agent)
+			b.Do(c, http.MethodPost, "/auth/agent/logout")
 			for path, keys := range endpoints {
-				requests := slices.DeleteFunc(b.as.Requests(path), isProbe)
+				requests := slices.DeleteFunc(b.AS.Requests(path), testsite.IsProbe)
 				if len(requests) != 1 {
 					t.Fatalf("%s: %d requests, want 1", path, len(requests))
 				}
@@ -192,13 +148,13 @@ func TestAuthenticationPerEndpoint_NET_1(t *testing.T) {
 		"revocation_endpoint_auth_methods_supported":    nil,
 	}))
 	b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Provider.Introspect, c.Tokens.Store = true, &memstore.Tokens{} })
-	c := b.browser()
-	b.mustSignIn(c, b.agent)
-	b.do(c, http.MethodPost, "/auth/agent/logout")
+	c := b.Browser()
+	b.MustSignIn(c, b.Agent)
+	b.Do(c, http.MethodPost, "/auth/agent/logout")
 	for path, basic := range map[string]bool{
 		authagenttest.PathToken: false, authagenttest.PathIntrospect: true, authagenttest.PathRevoke: false,
 	} {
-		requests := b.as.Requests(path)
+		requests := b.AS.Requests(path)
 		last := requests[len(requests)-1]
 		if got := last.Header.Get("Authorization") != ""; got != basic || bytes.Contains(last.Body, []byte("client_secret")) == basic {
 			t.Errorf("%s: HTTP Basic %v, want %v; body %s", path, got, basic, last.Body)
@@ -251,26 +207,26 @@ func TestCodeIsSentOnce_NET_2(t *testing.T) {
 			{"500", oauthError(500, "server_error"), 502, problem.Reason("server_unavailable")},
 			{"503", authagenttest.Reply(503, "text/html", "<p>"), 502, problem.Reason("server_unavailable")},
 			{"200 HTML", authagenttest.Reply(200, "text/html", "<p>"), 502, problem.Reason("invalid_response")},
-			{"307", authagenttest.RedirectTo(307, b.as.URL+authagenttest.PathToken), 502, problem.Reason("invalid_response")},
+			{"307", authagenttest.RedirectTo(307, b.AS.URL+authagenttest.PathToken), 502, problem.Reason("invalid_response")},
 			{"closed", abort, 502, problem.Reason("server_unavailable")},
 			{"cut after the code was used", authagenttest.Cut(), 502, problem.Reason("server_unavailable")},
 			{"hang", authagenttest.Hang(), 504, problem.Reason("server_timeout")},
 		} {
 			t.Run(server.name+"/"+test.name, func(t *testing.T) {
-				b.t = t
-				b.mustSignIn(b.browser(), b.agent) // so that a connection waits to be used again
-				b.as.Wrap(authagenttest.PathToken, onCode(test.mw))
-				defer b.as.Wrap(authagenttest.PathToken, nil)
-				c := b.browser()
-				callback := b.authorize(b.agent, b.begin(c, ""))
+				b.T = t
+				b.MustSignIn(b.Browser(), b.Agent) // so that a connection waits to be used again
+				b.AS.Wrap(authagenttest.PathToken, onCode(test.mw))
+				defer b.AS.Wrap(authagenttest.PathToken, nil)
+				c := b.Browser()
+				callback := b.Authorize(b.Agent, b.Begin(c, ""))
 				before := b.grants("authorization_code")
-				resp := b.get(c, callback)
-				if resp.StatusCode != test.status || resp.reason() != test.reason {
-					t.Errorf("status %d %s, want %d %s", resp.StatusCode, resp.reason(), test.status, test.reason)
+				resp := b.Get(c, callback)
+				if resp.StatusCode != test.status || resp.Reason() != test.reason {
+					t.Errorf("status %d %s, want %d %s", resp.StatusCode, resp.Reason(), test.status, test.reason)
 				}
-				b.get(c, callback)
-				if n := b.grants("authorization_code") - before; n != 1 || b.me(c) != nil {
-					t.Errorf("%d requests with the code, session %v", n, b.me(c))
+				b.Get(c, callback)
+				if n := b.grants("authorization_code") - before; n != 1 || b.Me(c) != nil {
+					t.Errorf("%d requests with the code, session %v", n, b.Me(c))
 				}
 			})
 		}
@@ -296,12 +252,12 @@ func TestRedirectsAreNotFollowed_NET_3(t *testing.T) {
 				as := quickServer(t)
 				as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.SignedTokens = "ES256" })
 				jar, _ := cookiejar.New(nil)
-				follow := func(*http.Request, []*http.Request) error { hits.add(); return nil }
+				follow := func(*http.Request, []*http.Request) error { hits.Add(); return nil }
 				client := &http.Client{Transport: as.Client().Transport, Jar: jar, CheckRedirect: follow, Timeout: time.Minute}
 				b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Provider.HTTPClient, c.Provider.Introspect = client, true })
 				as.Wrap(endpoint.path, endpoint.mw(authagenttest.RedirectTo(status, evil.URL+"/x")))
-				if resp := b.refused(b.browser(), b.agent); resp.StatusCode != 502 {
-					t.Errorf("status %d %s", resp.StatusCode, resp.body)
+				if resp := b.RefusedSignIn(b.Browser(), b.Agent); resp.StatusCode != 502 {
+					t.Errorf("status %d %s", resp.StatusCode, resp.Text)
 				}
 				if client.Jar != jar || client.Timeout != time.Minute || client.CheckRedirect == nil || client.Transport != as.Client().Transport {
 					t.Errorf("the site's client was changed: %+v", client)
@@ -315,8 +271,8 @@ func TestRedirectsAreNotFollowed_NET_3(t *testing.T) {
 			b := newBench(t, func(b *bench, c *authagent.Config) {
 				client.Transport, c.Provider.HTTPClient = c.Provider.HTTPClient.Transport, client
 			})
-			b.as.Wrap(authagenttest.PathMetadata, authagenttest.RedirectTo(status, evil.URL+"/x"))
-			resp := b.get(b.browser(), "/auth/agent/login")
+			b.AS.Wrap(authagenttest.PathMetadata, authagenttest.RedirectTo(status, evil.URL+"/x"))
+			resp := b.Get(b.Browser(), "/auth/agent/login")
 			if resp.StatusCode < 500 || resp.Header.Get("Location") != "" {
 				t.Errorf("status %d, Location %q", resp.StatusCode, resp.Header.Get("Location"))
 			}
@@ -326,18 +282,18 @@ func TestRedirectsAreNotFollowed_NET_3(t *testing.T) {
 		})
 		t.Run(fmt.Sprint("revoke", status), func(t *testing.T) {
 			b := newBenchOn(t, quickServer(t), func(_ *bench, c *authagent.Config) { c.Tokens.Store = &memstore.Tokens{} })
-			b.as.Wrap(authagenttest.PathRevoke, authagenttest.RedirectTo(status, evil.URL+"/x"))
-			c := b.browser()
-			b.mustSignIn(c, b.agent)
-			if resp := b.do(c, http.MethodPost, "/auth/agent/logout"); resp.StatusCode != http.StatusSeeOther || b.me(c) != nil {
+			b.AS.Wrap(authagenttest.PathRevoke, authagenttest.RedirectTo(status, evil.URL+"/x"))
+			c := b.Browser()
+			b.MustSignIn(c, b.Agent)
+			if resp := b.Do(c, http.MethodPost, "/auth/agent/logout"); resp.StatusCode != http.StatusSeeOther || b.Me(c) != nil {
 				t.Errorf("logout: status %d", resp.StatusCode)
 			}
-			if b.as.Count(authagenttest.PathRevoke) != 1 || !strings.Contains(b.log.String(), `outcome="still live"`) {
-				t.Errorf("%d revocations, log: %s", b.as.Count(authagenttest.PathRevoke), b.log)
+			if b.AS.Count(authagenttest.PathRevoke) != 1 || !strings.Contains(b.Log.String(), `outcome="still live"`) {
+				t.Errorf("%d revocations, log: %s", b.AS.Count(authagenttest.PathRevoke), b.Log)
 			}
 		})
 	}
-	if n := hits.count(); n != 0 {
+	if n := hits.Count(); n != 0 {
 		t.Errorf("%d redirects followed", n)
 	}
 }
@@ -379,8 +335,8 @@ func TestServersWordsStayOut(t *testing.T) {
 				if path == authagenttest.PathToken {
 					as.Wrap(path, onCode(mw))
 				}
-				resp := b.refused(b.browser(), b.agent)
-				if all := resp.body + fmt.Sprint(b.events.named(audit.LoginFailed)) + b.log.String(); strings.Contains(all, "ll555") {
+				resp := b.RefusedSignIn(b.Browser(), b.Agent)
+				if all := resp.Text + fmt.Sprint(b.Events.Named(audit.LoginFailed)) + b.Log.String(); strings.Contains(all, "ll555") {
 					t.Errorf("the server's words got through: %s", all)
 				}
 			})
@@ -473,35 +429,35 @@ func TestDeadlines_NET_4(t *testing.T) {
 				listener, network, transport := newPipeListener(), pipeNet{}, &http.Transport{}
 				transport.DialContext = network.dial
 				network["127.0.0.1:9000"] = listener.take
-				b := newBubble(t, func(b *bench, c *authagent.Config) {
+				b := newCluster(t, func(b *bench, c *authagent.Config) {
 					c.Provider.HTTPClient.Transport = transport
 					c.Provider.Introspect = true
-					b.as.Quirks.SameSecondTokens = false
-					b.as.Features.SignedTokens = "ES256"
+					b.AS.Quirks.SameSecondTokens = false
+					b.AS.Features.SignedTokens = "ES256"
 					if test.change != nil {
 						test.change(network, &c.Provider.Endpoints)
 					}
 				})
-				served := http.Server{Handler: b.as, ErrorLog: log.New(io.Discard, "", 0)}
+				served := http.Server{Handler: b.AS, ErrorLog: log.New(io.Discard, "", 0)}
 				go served.Serve(listener)
 				defer func() {
-					b.rp.Shutdown(t.Context()) // waits for what the refused sign-in has revoked
+					b.RP.Shutdown(t.Context()) // waits for what the refused sign-in has revoked
 					transport.CloseIdleConnections()
 					served.Close()
 				}()
-				b.as.Wrap(test.path, test.mw)
-				c, start := b.visitor(), time.Now()
-				resp := b.get(c, "/auth/agent/login")
+				b.AS.Wrap(test.path, test.mw)
+				c, start := b.Browser(), time.Now()
+				resp := b.Get(c, "/auth/agent/login")
 				if resp.StatusCode == http.StatusSeeOther {
-					callback := b.authorize(b.agent, resp.Header.Get("Location"))
+					callback := b.Authorize(b.Agent, resp.Header.Get("Location"))
 					start = time.Now()
-					resp = b.get(c, callback)
+					resp = b.Get(c, callback)
 				}
 				if took := time.Since(start); took > 11*time.Second {
 					t.Errorf("took %v", took)
 				}
-				if resp.StatusCode != 502 && resp.StatusCode != 504 && resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || b.me(c) != nil {
-					t.Errorf("status %d %s", resp.StatusCode, resp.body)
+				if resp.StatusCode != 502 && resp.StatusCode != 504 && resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" || b.Me(c) != nil {
+					t.Errorf("status %d %s", resp.StatusCode, resp.Text)
 				}
 			})
 		})
@@ -513,17 +469,17 @@ func TestDeadlinesAtOnce(t *testing.T) {
 	for _, path := range []string{authagenttest.PathToken, authagenttest.PathUserInfo, authagenttest.PathMetadata} {
 		t.Run(path, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBubble(t)
-				b.as.Wrap(path, authagenttest.Hang())
+				b := newCluster(t)
+				b.AS.Wrap(path, authagenttest.Hang())
 				var all sync.WaitGroup
 				for range 20 {
 					all.Go(func() {
-						c, start := b.visitor(), time.Now()
-						resp := b.get(c, "/auth/agent/login")
+						c, start := b.Browser(), time.Now()
+						resp := b.Get(c, "/auth/agent/login")
 						if resp.StatusCode == http.StatusSeeOther {
-							callback := b.authorize(b.agent, resp.Header.Get("Location"))
+							callback := b.Authorize(b.Agent, resp.Header.Get("Location"))
 							start = time.Now()
-							resp = b.get(c, callback)
+							resp = b.Get(c, callback)
 						}
 						if took := time.Since(start); took > 11*time.Second || resp.StatusCode < 500 {
 							t.Errorf("status %d after %v", resp.StatusCode, took)
@@ -575,14 +531,14 @@ func TestLongAnswers_NET_5(t *testing.T) {
 					mw = onCode(mw)
 				}
 				as.Wrap(path, mw)
-				c := b.browser()
+				c := b.Browser()
 				grown := heapGrowth(func() {
-					resp := b.get(c, "/auth/agent/login")
+					resp := b.Get(c, "/auth/agent/login")
 					if resp.StatusCode == http.StatusSeeOther {
-						resp = b.get(c, b.authorize(b.agent, resp.Header.Get("Location")))
+						resp = b.Get(c, b.Authorize(b.Agent, resp.Header.Get("Location")))
 					}
 					if (resp.StatusCode == http.StatusSeeOther) != test.ok {
-						t.Errorf("status %d %s", resp.StatusCode, resp.body)
+						t.Errorf("status %d %s", resp.StatusCode, resp.Text)
 					}
 				})
 				if grown > 16<<20 && test.name != "100 MB" {
@@ -623,7 +579,7 @@ func heapGrowth(f func()) int64 {
 // TestStrictAnswers_NET_7: NET-6 and NET-7, at each endpoint that says who somebody is.
 func TestStrictAnswers_NET_7(t *testing.T) {
 	b, s := newSpyBench(t, full, authagent.InsecureTrustEmail, func(_ *bench, c *authagent.Config) { c.Provider.Introspect = true })
-	b.users.Add("victim@example.com", "Victim")
+	b.Users.Add("victim@example.com", "Victim")
 	good := map[string]string{
 		authagenttest.PathToken:      `"access_token":"x","token_type":"Bearer"`,
 		authagenttest.PathUserInfo:   `"sub":"agent_alice","email":"alice@example.com"`,
@@ -652,36 +608,36 @@ func TestStrictAnswers_NET_7(t *testing.T) {
 			{"repeated inside", "application/json", "{" + members + `,"x":{"a":1,"a":2}}`},
 		} {
 			t.Run(test.name+path, func(t *testing.T) {
-				b.t = t
+				b.T = t
 				mw := authagenttest.Reply(200, test.contentType, test.body)
 				if path == authagenttest.PathToken {
 					mw = onCode(mw)
 				}
-				b.as.Wrap(path, mw)
-				defer b.as.Wrap(path, nil)
+				b.AS.Wrap(path, mw)
+				defer b.AS.Wrap(path, nil)
 				s.lookups = nil
-				if resp := b.refused(b.browser(), b.agent); resp.StatusCode >= 500 && resp.StatusCode != 502 || len(s.lookups) != 0 {
+				if resp := b.RefusedSignIn(b.Browser(), b.Agent); resp.StatusCode >= 500 && resp.StatusCode != 502 || len(s.lookups) != 0 {
 					t.Errorf("status %d, looked up %q", resp.StatusCode, s.lookups)
 				}
 			})
 		}
 	}
 	for _, contentType := range []string{"application/json; charset=utf-8", "Application/JSON", "application/json;charset=\"UTF-8\""} {
-		b.t = t
-		b.as.Wrap(authagenttest.PathUserInfo, authagenttest.Reply(200, contentType, "{"+good[authagenttest.PathUserInfo]+"}"))
-		b.mustSignIn(b.browser(), b.agent)
+		b.T = t
+		b.AS.Wrap(authagenttest.PathUserInfo, authagenttest.Reply(200, contentType, "{"+good[authagenttest.PathUserInfo]+"}"))
+		b.MustSignIn(b.Browser(), b.Agent)
 	}
 	for _, status := range []int{201, 203, 204, 206, 400, 403, 404} { // the right answer with the wrong status
-		b.as.Wrap(authagenttest.PathUserInfo, authagenttest.Reply(status, "application/json", "{"+good[authagenttest.PathUserInfo]+"}"))
-		b.refused(b.browser(), b.agent)
+		b.AS.Wrap(authagenttest.PathUserInfo, authagenttest.Reply(status, "application/json", "{"+good[authagenttest.PathUserInfo]+"}"))
+		b.RefusedSignIn(b.Browser(), b.Agent)
 	}
 	for _, body := range []string{ // NET-7: never the victim
 		`{"sub":"agent_alice","Sub":"victim","email":"alice@example.com","Email":"victim@example.com","EMAIL":"victim@example.com"}`,
 		`{"Sub":"victim","sub":"agent_alice","Email":"victim@example.com","email":"alice@example.com"}`,
 		`{"sub":"agent_alice","email":"alice@example.com","e\u006dail ":"victim@example.com","ſub":"victim"}`,
 	} {
-		b.as.Wrap(authagenttest.PathUserInfo, authagenttest.Reply(200, "application/json", body))
-		if got := b.mustSignIn(b.browser(), b.agent); got.UserID != b.aliceID || got.Agent.ID != "agent_alice" {
+		b.AS.Wrap(authagenttest.PathUserInfo, authagenttest.Reply(200, "application/json", body))
+		if got := b.MustSignIn(b.Browser(), b.Agent); got.UserID != b.AliceID || got.Agent.ID != "agent_alice" {
 			t.Errorf("%s: %+v", body, got)
 		}
 	}
@@ -691,8 +647,8 @@ func TestStrictAnswers_NET_7(t *testing.T) {
 		`{"sub":"victim","sub":"agent_alice","email":"victim@example.com"}`,
 		`{"Sub":"agent_alice","Email":"victim@example.com"}`,
 	} {
-		b.as.Wrap(authagenttest.PathUserInfo, authagenttest.Reply(200, "application/json", body))
-		b.refused(b.browser(), b.agent)
+		b.AS.Wrap(authagenttest.PathUserInfo, authagenttest.Reply(200, "application/json", body))
+		b.RefusedSignIn(b.Browser(), b.Agent)
 	}
 }
 
@@ -705,17 +661,17 @@ func TestTokenAnswers_NET_8_NET_26(t *testing.T) {
 		if value == "absent" {
 			mw = authagenttest.WithoutMember(name)
 		}
-		b.as.Wrap(authagenttest.PathToken, onCode(mw))
+		b.AS.Wrap(authagenttest.PathToken, onCode(mw))
 		if ok {
-			s := b.mustSignIn(b.browser(), b.agent)
+			s := b.MustSignIn(b.Browser(), b.Agent)
 			if left := time.Until(s.ExpiresAt); left > 12*time.Hour || left < 11*time.Hour {
 				t.Errorf("%s %v: the session lasts %v", name, value, left)
 			}
 			return
 		}
-		before := b.as.Count(authagenttest.PathUserInfo)
-		b.refused(b.browser(), b.agent)
-		if n := b.as.Count(authagenttest.PathUserInfo) - before; n != 0 {
+		before := b.AS.Count(authagenttest.PathUserInfo)
+		b.RefusedSignIn(b.Browser(), b.Agent)
+		if n := b.AS.Count(authagenttest.PathUserInfo) - before; n != 0 {
 			t.Errorf("%s %.40v: %d userinfo requests", name, value, n)
 		}
 	}
@@ -740,9 +696,9 @@ func TestTokenAnswers_NET_8_NET_26(t *testing.T) {
 		try("token_type", kind, false)
 	}
 	for _, kind := range []any{"bEARER", "bearer", "BEARER"} {
-		before := len(b.as.Requests(authagenttest.PathUserInfo))
+		before := len(b.AS.Requests(authagenttest.PathUserInfo))
 		try("token_type", kind, true)
-		for _, r := range b.as.Requests(authagenttest.PathUserInfo)[before:] {
+		for _, r := range b.AS.Requests(authagenttest.PathUserInfo)[before:] {
 			if !strings.HasPrefix(r.Header.Get("Authorization"), "Bearer ") {
 				t.Errorf("%v: %q", kind, r.Header.Get("Authorization"))
 			}
@@ -769,15 +725,15 @@ func TestLongAccessToken_NET_27(t *testing.T) {
 	}
 	as := quickServer(t)
 	b := newBenchOn(t, as, func(_ *bench, c *authagent.Config) { c.Tokens.Store = &memstore.Tokens{} })
-	long := signedHS256(newKey(), nil, with(b.accessClaims(), members{"roles": roles}))
+	long := signedHS256(testsite.NewKey(), nil, with(b.accessClaims(), members{"roles": roles}))
 	long = long[:strings.LastIndexByte(long, '.')+1] + strings.Repeat("A", 16<<10-strings.LastIndexByte(long, '.')-1)
 	if len(long) != 16<<10 {
 		t.Fatalf("the token has %d bytes", len(long))
 	}
 	b.says(members{"sub": "agent_alice", "email": "alice@example.com"})
 	b.gives(members{"access_token": long, "refresh_token": strings.Repeat("!", 16<<10)})
-	s := b.mustSignIn(b.browser(), b.agent)
-	token, err := b.rp.TokenSource(t.Context(), s).Token()
+	s := b.MustSignIn(b.Browser(), b.Agent)
+	token, err := b.RP.TokenSource(t.Context(), s).Token()
 	if err != nil || token.AccessToken != long {
 		t.Errorf("kept: %v", err)
 	}
@@ -830,21 +786,21 @@ func TestTLS_NET_11(t *testing.T) {
 					c.Provider.HTTPClient = nil
 				}
 			})
-			browser := b.site.Client()
+			browser := b.HTTP.Client()
 			browser.Jar, _ = cookiejar.New(nil)
 			browser.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-			state := mustParse(t, b.begin(browser, "")).Query().Get("state")
-			resp := b.get(browser, "/auth/agent/callback?code=x&state="+state)
+			state := mustParse(t, b.Begin(browser, "")).Query().Get("state")
+			resp := b.Get(browser, "/auth/agent/callback?code=x&state="+state)
 			if test.ok {
-				if resp.reason() != problem.Reason("code_refused") {
-					t.Errorf("status %d %s %s", resp.StatusCode, resp.body, b.log)
+				if resp.Reason() != problem.Reason("code_refused") {
+					t.Errorf("status %d %s %s", resp.StatusCode, resp.Text, b.Log)
 				}
 				return
 			}
-			if resp.StatusCode != 502 || resp.reason() != problem.Reason("server_unavailable") || as.Count("") != 0 {
-				t.Errorf("status %d %s, %d requests", resp.StatusCode, resp.reason(), as.Count(""))
+			if resp.StatusCode != 502 || resp.Reason() != problem.Reason("server_unavailable") || as.Count("") != 0 {
+				t.Errorf("status %d %s, %d requests", resp.StatusCode, resp.Reason(), as.Count(""))
 			}
-			events := b.events.named(audit.LoginFailed)
+			events := b.Events.Named(audit.LoginFailed)
 			if len(events) != 1 || !strings.Contains(events[0].Detail, "tls") {
 				t.Fatalf("events %+v", events)
 			}
@@ -939,14 +895,14 @@ func TestOnlyTheServerIsAsked_NET_12(t *testing.T) {
 			body["_claim_names"] = map[string]string{"email": "src1"}
 			body["_claim_sources"] = map[string]any{"src1": map[string]string{"endpoint": evil.URL, "access_token": "x"}}
 		}))
-		c := b.browser()
-		callback := b.authorize(b.agent, b.begin(c, ""))
-		if resp := b.get(c, callback); resp.StatusCode != http.StatusSeeOther {
-			t.Fatalf("status %d %s", resp.StatusCode, resp.body)
+		c := b.Browser()
+		callback := b.Authorize(b.Agent, b.Begin(c, ""))
+		if resp := b.Get(c, callback); resp.StatusCode != http.StatusSeeOther {
+			t.Fatalf("status %d %s", resp.StatusCode, resp.Text)
 		}
-		b.do(c, http.MethodPost, "/auth/agent/logout")
-		values = append(values, b.config.ClientSecret, mustParse(t, callback).Query().Get("code"))
-		for _, r := range b.as.Requests(authagenttest.PathToken) {
+		b.Do(c, http.MethodPost, "/auth/agent/logout")
+		values = append(values, b.Config.ClientSecret, mustParse(t, callback).Query().Get("code"))
+		for _, r := range b.AS.Requests(authagenttest.PathToken) {
 			var body struct {
 				Verifier string `json:"code_verifier"`
 			}
@@ -971,7 +927,7 @@ func TestOnlyTheServerIsAsked_NET_12(t *testing.T) {
 			}
 		}
 	}
-	if n := hits.count(); n != 0 {
+	if n := hits.Count(); n != 0 {
 		t.Errorf("%d requests to the address of a claim", n)
 	}
 }
@@ -989,7 +945,7 @@ func TestNothingIsShared_NET_13(t *testing.T) {
 		})
 	})
 	for range 2 {
-		b.mustSignIn(b.browser(), b.agent)
+		b.MustSignIn(b.Browser(), b.Agent)
 	}
 	for _, path := range []string{authagenttest.PathMetadata, authagenttest.PathToken, authagenttest.PathUserInfo} {
 		for _, r := range as.Requests(path) {
@@ -999,21 +955,21 @@ func TestNothingIsShared_NET_13(t *testing.T) {
 		}
 	}
 	// Without sockets, as that many handshakes take longer than all the rest.
-	b = newBubble(t, func(b *bench, _ *authagent.Config) { b.as.Quirks.SameSecondTokens = false })
-	b.users.Add("bob@example.com", "Bob")
-	bob := b.as.AddAgent(authagenttest.Agent{ID: "agent_bob", Email: "bob@example.com"})
+	b = newCluster(t, func(b *bench, _ *authagent.Config) { b.AS.Quirks.SameSecondTokens = false })
+	b.Users.Add("bob@example.com", "Bob")
+	bob := b.AS.AddAgent(authagenttest.Agent{ID: "agent_bob", Email: "bob@example.com"})
 	const n = 500
 	turns := make(chan *authagenttest.Agent, n)
 	for i := range n {
-		turns <- []*authagenttest.Agent{b.agent, bob}[i%2]
+		turns <- []*authagenttest.Agent{b.Agent, bob}[i%2]
 	}
 	close(turns)
 	var all sync.WaitGroup
 	for range 16 {
 		all.Go(func() {
 			for agent := range turns {
-				s := b.mustSignIn(b.visitor(), agent)
-				if account, _ := b.users.Get(s.UserID); s.Agent.ID != agent.ID || account.Email != agent.Email {
+				s := b.MustSignIn(b.Browser(), agent)
+				if account, _ := b.Users.Get(s.UserID); s.Agent.ID != agent.ID || account.Email != agent.Email {
 					t.Errorf("%s got %+v", agent.ID, s)
 				}
 			}

@@ -17,21 +17,21 @@ import (
 // TestSignedOutPage: it says how it is, and signing out leads to it.
 func TestSignedOutPage(t *testing.T) {
 	b := newBench(t)
-	b.site.Config.Handler.(*http.ServeMux).Handle("/signed-out", b.rp.SignedOutHandler())
-	c := b.browser()
+	b.Instances[""].Handle("/signed-out", b.RP.SignedOutHandler())
+	c := b.Browser()
 	expect := func(when string, resp *response, title string, texts, not []string) {
 		t.Helper()
-		if resp.StatusCode != http.StatusOK || !strings.Contains(resp.body, "<h1>"+title+"</h1>") {
-			t.Errorf("%s: status %d, want %q\n%s", when, resp.StatusCode, title, resp.body)
+		if resp.StatusCode != http.StatusOK || !strings.Contains(resp.Text, "<h1>"+title+"</h1>") {
+			t.Errorf("%s: status %d, want %q\n%s", when, resp.StatusCode, title, resp.Text)
 		}
 		for _, text := range texts {
-			if !strings.Contains(resp.body, text) {
-				t.Errorf("%s: the page lacks %q\n%s", when, text, resp.body)
+			if !strings.Contains(resp.Text, text) {
+				t.Errorf("%s: the page lacks %q\n%s", when, text, resp.Text)
 			}
 		}
 		for _, text := range not {
-			if strings.Contains(resp.body, text) {
-				t.Errorf("%s: the page has %q\n%s", when, text, resp.body)
+			if strings.Contains(resp.Text, text) {
+				t.Errorf("%s: the page has %q\n%s", when, text, resp.Text)
 			}
 		}
 		h := resp.Header
@@ -39,24 +39,24 @@ func TestSignedOutPage(t *testing.T) {
 			t.Errorf("WEB-3 %s: %v", when, h)
 		}
 	}
-	expect("nobody", b.get(c, "/signed-out", "Accept", page), "Signed out", []string{"Sign in with Auth Agent", `href="/"`}, []string{"<form"})
-	b.mustSignIn(c, b.agent)
-	in := b.get(c, "/signed-out", "Accept", page)
+	expect("nobody", b.Get(c, "/signed-out", "Accept", page), "Signed out", []string{"Sign in with Auth Agent", `href="/"`}, []string{"<form"})
+	b.MustSignIn(c, b.Agent)
+	in := b.Get(c, "/signed-out", "Accept", page)
 	expect("signed in", in, "Signed in", []string{"Sign out"}, []string{"Sign in with"})
-	action := regexp.MustCompile(`action="([^"]*)"`).FindStringSubmatch(in.body)
+	action := regexp.MustCompile(`action="([^"]*)"`).FindStringSubmatch(in.Text)
 	if action == nil {
 		t.Fatal("no form")
 	}
-	out := b.do(c, http.MethodPost, action[1], "Sec-Fetch-Site", "same-origin")
+	out := b.Do(c, http.MethodPost, action[1], "Sec-Fetch-Site", "same-origin")
 	if got := out.Header.Get("Location"); out.StatusCode != http.StatusSeeOther || got != "/signed-out" {
 		t.Fatalf("sign-out: %d to %q", out.StatusCode, got)
 	}
-	expect("signed out", b.get(c, "/signed-out", "Accept", page), "Signed out", nil, []string{"<form"})
+	expect("signed out", b.Get(c, "/signed-out", "Accept", page), "Signed out", nil, []string{"<form"})
 
-	if resp := b.get(c, "/signed-out"); !strings.Contains(resp.body, `"signed_in":false`) || resp.Header.Get("Content-Type") != "application/json" {
-		t.Errorf("a program gets %s %s", resp.Header.Get("Content-Type"), resp.body)
+	if resp := b.Get(c, "/signed-out"); !strings.Contains(resp.Text, `"signed_in":false`) || resp.Header.Get("Content-Type") != "application/json" {
+		t.Errorf("a program gets %s %s", resp.Header.Get("Content-Type"), resp.Text)
 	}
-	if resp := b.do(c, http.MethodPost, "/signed-out"); resp.StatusCode != http.StatusMethodNotAllowed || resp.Header.Get("Allow") != "GET, HEAD" {
+	if resp := b.Do(c, http.MethodPost, "/signed-out"); resp.StatusCode != http.StatusMethodNotAllowed || resp.Header.Get("Allow") != "GET, HEAD" {
 		t.Errorf("POST: %d, Allow %q", resp.StatusCode, resp.Header.Get("Allow"))
 	}
 }
@@ -70,30 +70,30 @@ func TestAccountIsNamed(t *testing.T) {
 		want     []string
 		not      string
 	}{
-		"a name": {func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.InsecureTrustEmail) }, "mallory@example.com",
+		"a name": {func(b *bench) authagent.Scenario { return authagent.FullAccount(b.Users, authagent.InsecureTrustEmail) }, "mallory@example.com",
 			[]string{`"account":"mallory@example.com"`, `"user_id":"user_1"`, `"agent":{"issuer":"`, `"id":"agent_alice"`}, ""},
 		"behind a wrapper": {func(b *bench) authagent.Scenario {
-			return unwrapped{authagent.FullAccount(b.users, authagent.InsecureTrustEmail)}
+			return unwrapped{authagent.FullAccount(b.Users, authagent.InsecureTrustEmail)}
 		}, "mallory@example.com", []string{`"account":"mallory@example.com"`}, ""},
-		"no name": {func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.InsecureTrustEmail) }, "",
+		"no name": {func(b *bench) authagent.Scenario { return authagent.FullAccount(b.Users, authagent.InsecureTrustEmail) }, "",
 			[]string{`"account":"user_1"`}, ""},
-		"markup": {func(b *bench) authagent.Scenario { return authagent.FullAccount(b.users, authagent.InsecureTrustEmail) }, "<b>x\x1b[1m",
+		"markup": {func(b *bench) authagent.Scenario { return authagent.FullAccount(b.Users, authagent.InsecureTrustEmail) }, "<b>x\x1b[1m",
 			[]string{"x[1m"}, "<b>x"},
-		"no account": {func(b *bench) authagent.Scenario { return authagent.FreshProfile(b.profiles) }, "Alice",
+		"no account": {func(b *bench) authagent.Scenario { return authagent.FreshProfile(b.Profiles) }, "Alice",
 			[]string{`"agent":{`}, "account"},
 	} {
 		t.Run("LNK-33 "+name, func(t *testing.T) {
 			b := newScenarioBench(t, test.scenario)
-			a, _ := b.users.Get("user_1")
+			a, _ := b.Users.Get("user_1")
 			a.Name = test.account
-			b.users.Put(a)
-			b.site.Config.Handler.(*http.ServeMux).Handle("/signed-out", b.rp.SignedOutHandler())
-			c := b.browser()
-			if resp := b.get(c, "/signed-out"); strings.Contains(resp.body, "account") {
-				t.Errorf("nobody: %s", resp.body)
+			b.Users.Put(a)
+			b.Instances[""].Handle("/signed-out", b.RP.SignedOutHandler())
+			c := b.Browser()
+			if resp := b.Get(c, "/signed-out"); strings.Contains(resp.Text, "account") {
+				t.Errorf("nobody: %s", resp.Text)
 			}
-			b.mustSignIn(c, b.agent)
-			program, person := b.get(c, "/signed-out").body, b.get(c, "/signed-out", "Accept", page).body
+			b.MustSignIn(c, b.Agent)
+			program, person := b.Get(c, "/signed-out").Text, b.Get(c, "/signed-out", "Accept", page).Text
 			for _, text := range test.want {
 				if !strings.Contains(program, text) {
 					t.Errorf("a program gets %s, want %s", program, text)
@@ -128,32 +128,32 @@ func TestPages(t *testing.T) {
 {{define "refused"}}<title>Shop: {{.Title}}</title>{{.Status}} {{.Code}} {{.Retry}} {{.Home}} {{.RequestID}} {{.Button}}{{end}}
 {{define "signed-out"}}<title>Shop: {{.Title}}</title>{{with .Session}}{{.Agent.ID}} acts{{end}}{{end}}`))
 	b := newBench(t, func(_ *bench, c *authagent.Config) { c.Pages = pages })
-	mux := b.site.Config.Handler.(*http.ServeMux)
-	mux.Handle("/signed-out", b.rp.SignedOutHandler())
+	mux := b.Instances[""]
+	mux.Handle("/signed-out", b.RP.SignedOutHandler())
 	mux.HandleFunc("/own", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", "default-src https://cdn.example")
-		b.rp.CallbackHandler().ServeHTTP(w, r)
+		b.RP.CallbackHandler().ServeHTTP(w, r)
 	})
-	c := b.browser()
-	resp := b.get(c, "/auth/agent/callback?code=a&state=b", "Accept", page)
+	c := b.Browser()
+	resp := b.Get(c, "/auth/agent/callback?code=a&state=b", "Accept", page)
 	for _, want := range []string{"Shop: No such sign-in", "400 state_mismatch false / ", "Sign in with Auth Agent"} {
-		if !strings.Contains(resp.body, want) {
-			t.Errorf("the page lacks %q: %s", want, resp.body)
+		if !strings.Contains(resp.Text, want) {
+			t.Errorf("the page lacks %q: %s", want, resp.Text)
 		}
 	}
 	policy := resp.Header.Get("Content-Security-Policy")
 	if resp.StatusCode != 400 || !strings.Contains(policy, "default-src 'self'") || !strings.Contains(policy, signpost.StyleHash) {
 		t.Errorf("status %d, policy %q", resp.StatusCode, policy)
 	}
-	resp = b.get(c, "/own?code=a&state=b", "Accept", page)
+	resp = b.Get(c, "/own?code=a&state=b", "Accept", page)
 	if got := resp.Header.Get("Content-Security-Policy"); got != "default-src https://cdn.example" {
 		t.Errorf("the site's policy became %q", got)
 	}
-	b.mustSignIn(c, b.agent)
-	if resp := b.get(c, "/signed-out", "Accept", page); !strings.Contains(resp.body, "Shop: Signed in") || !strings.Contains(resp.body, "agent_alice acts") {
-		t.Errorf("signed-out: %s", resp.body)
+	b.MustSignIn(c, b.Agent)
+	if resp := b.Get(c, "/signed-out", "Accept", page); !strings.Contains(resp.Text, "Shop: Signed in") || !strings.Contains(resp.Text, "agent_alice acts") {
+		t.Errorf("signed-out: %s", resp.Text)
 	}
-	if resp := b.get(c, "/auth/agent/callback?code=a"); resp.Header.Get("Content-Type") != "application/problem+json" {
+	if resp := b.Get(c, "/auth/agent/callback?code=a"); resp.Header.Get("Content-Type") != "application/problem+json" {
 		t.Errorf("a program gets %s", resp.Header.Get("Content-Type"))
 	}
 }
@@ -164,12 +164,12 @@ func TestPagesFail(t *testing.T) {
 	b := newBench(t, func(_ *bench, c *authagent.Config) {
 		c.Pages = template.Must(template.New("refused").Parse(`<h1>half a page</h1>{{.NoSuchField}}`))
 	})
-	resp := b.get(b.browser(), "/auth/agent/callback?code=a&state=b", "Accept", page)
-	if resp.StatusCode != 400 || !strings.Contains(resp.body, "<h1>No such sign-in</h1>") || strings.Contains(resp.body, "half a page") {
-		t.Errorf("status %d: %s", resp.StatusCode, resp.body)
+	resp := b.Get(b.Browser(), "/auth/agent/callback?code=a&state=b", "Accept", page)
+	if resp.StatusCode != 400 || !strings.Contains(resp.Text, "<h1>No such sign-in</h1>") || strings.Contains(resp.Text, "half a page") {
+		t.Errorf("status %d: %s", resp.StatusCode, resp.Text)
 	}
-	if !strings.Contains(b.log.String(), "NoSuchField") {
-		t.Errorf("the log does not say so: %s", b.log)
+	if !strings.Contains(b.Log.String(), "NoSuchField") {
+		t.Errorf("the log does not say so: %s", b.Log)
 	}
 	c := validConfig()
 	c.Pages = template.Must(template.New("refusal").Parse(``))
@@ -182,9 +182,9 @@ func TestPagesFail(t *testing.T) {
 // a browser drops the sheet otherwise.
 func styleAllowed(t *testing.T, when string, resp *response) {
 	t.Helper()
-	style := regexp.MustCompile(`(?s)<style>(.*?)</style>`).FindStringSubmatch(resp.body)
+	style := regexp.MustCompile(`(?s)<style>(.*?)</style>`).FindStringSubmatch(resp.Text)
 	if style == nil {
-		t.Fatalf("%s: no style in %s", when, resp.body)
+		t.Fatalf("%s: no style in %s", when, resp.Text)
 	}
 	sum := sha256.Sum256([]byte(style[1]))
 	if want := "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"; !strings.Contains(resp.Header.Get("Content-Security-Policy"), want) {
@@ -196,8 +196,8 @@ func styleAllowed(t *testing.T, when string, resp *response) {
 // the site puts the style sheet into its template.
 func TestStyleIsAllowed_WEB_3(t *testing.T) {
 	b := newDiscoveryBench(t)
-	mux := b.site.Config.Handler.(*http.ServeMux)
-	mux.Handle("/signed-out", b.rp.SignedOutHandler())
+	mux := b.Instances[""]
+	mux.Handle("/signed-out", b.RP.SignedOutHandler())
 	asFunction := template.Must(template.New("").Funcs(template.FuncMap{
 		"style": func() template.CSS { return signpost.Style },
 	}).Parse(`<style>{{style}}</style>`))
@@ -206,6 +206,6 @@ func TestStyleIsAllowed_WEB_3(t *testing.T) {
 		asFunction.Execute(w, nil)
 	})
 	for _, path := range []string{"/signed-out", "/auth/agent/callback", "/page", "/function"} {
-		styleAllowed(t, path, b.get(b.browser(), path, "Accept", page))
+		styleAllowed(t, path, b.Get(b.Browser(), path, "Accept", page))
 	}
 }

@@ -75,7 +75,7 @@ var panics = map[string]func(*http.Response) (*http.Response, error){
 
 // withIDToken has the server publish keys, so that they are asked for.
 func withIDToken(b *bench, c *authagent.Config) {
-	b.as.Configure(func(q *authagenttest.Quirks, f *authagenttest.Features) {
+	b.AS.Configure(func(q *authagenttest.Quirks, f *authagenttest.Features) {
 		*q = authagenttest.Quirks{}
 		f.IDToken = true
 	})
@@ -97,24 +97,24 @@ func TestTransportPanics(t *testing.T) {
 						transport.next, c.Provider.HTTPClient.Transport = c.Provider.HTTPClient.Transport, transport
 					})
 					transport.on.Store(true)
-					c := k.browser()
-					resp := k.get(c, "/auth/agent/login")
+					c := k.Browser()
+					resp := k.Get(c, "/auth/agent/login")
 					if resp.StatusCode == http.StatusSeeOther {
-						resp = k.get(c, k.authorize(k.agent, resp.Header.Get("Location")))
+						resp = k.Get(c, k.Authorize(k.Agent, resp.Header.Get("Location")))
 					}
-					if resp.StatusCode != http.StatusInternalServerError || resp.reason() != problem.StoreFailed {
-						t.Errorf("NET-14: status %d, %s", resp.StatusCode, resp.body)
+					if resp.StatusCode != http.StatusInternalServerError || resp.Reason() != problem.StoreFailed {
+						t.Errorf("NET-14: status %d, %s", resp.StatusCode, resp.Text)
 					}
-					failed := k.events.named(audit.LoginFailed)
+					failed := k.Events.Named(audit.LoginFailed)
 					if len(failed) != 1 || failed[0].Outcome != audit.Failed {
 						t.Errorf("NET-14: events %+v", failed)
 					}
-					for _, f := range k.rp.Check(context.Background()) {
+					for _, f := range k.RP.Check(context.Background()) {
 						t.Log(f) // and Check lives
 					}
 					transport.on.Store(false)
 					time.Sleep(time.Minute)
-					k.mustSignIn(k.browser(), k.agent)
+					k.MustSignIn(k.Browser(), k.Agent)
 				})
 			})
 		}
@@ -132,7 +132,7 @@ func TestTransportCloses(t *testing.T) {
 			transport.next, c.Provider.HTTPClient.Transport = c.Provider.HTTPClient.Transport, transport
 		})
 		transport.on.Store(true)
-		k.mustSignIn(k.browser(), k.agent)
+		k.MustSignIn(k.Browser(), k.Agent)
 	})
 }
 
@@ -156,7 +156,7 @@ func TestPanicsInBackground(t *testing.T) {
 					h := &hooks{where: where, sessions: &mapSessions{}}
 					transport := &panicky{path: where, does: func(*http.Response) (*http.Response, error) { panic(value) }}
 					k := newKept(t, confirming, func(b *bench, c *authagent.Config) {
-						h.Users = b.users
+						h.Users = b.Users
 						secret := c.ClientSecret
 						c.ClientSecret, c.Provider.ClientSecretFunc = "", func(context.Context) (string, error) {
 							fail("ClientSecretFunc")
@@ -167,8 +167,8 @@ func TestPanicsInBackground(t *testing.T) {
 						transport.next, c.Provider.HTTPClient.Transport = c.Provider.HTTPClient.Transport, transport
 						c.Session.Idle = 4 * time.Hour
 					})
-					c := k.browser()
-					s := k.mustSignIn(c, k.agent)
+					c := k.Browser()
+					s := k.MustSignIn(c, k.Agent)
 					time.Sleep(2 * time.Hour)
 					// Nothing fails before the background has begun.
 					f := func() error { panic(value) }
@@ -177,14 +177,14 @@ func TestPanicsInBackground(t *testing.T) {
 					if where == "CheckSession" {
 						h.fail.Store(&f)
 					}
-					k.rp.TokenSource(context.Background(), s).Token() // what it says does not matter here
+					k.RP.TokenSource(context.Background(), s).Token() // what it says does not matter here
 					time.Sleep(10 * time.Minute)
 					background.Store(false)
 					transport.on.Store(false)
 					none := func() error { return nil }
 					h.fail.Store(&none)
 					time.Sleep(10 * time.Minute)
-					if k.me(c) == nil {
+					if k.Me(c) == nil {
 						t.Error("NET-15: the agent is signed out")
 					}
 				})
@@ -270,18 +270,18 @@ func TestLoggerPanics(t *testing.T) {
 						panic("audit")
 					}
 				})
-				c := k.browser()
-				s := k.mustSignIn(c, k.agent)
+				c := k.Browser()
+				s := k.MustSignIn(c, k.Agent)
 				time.Sleep(2 * time.Hour)
-				k.as.Outage(authagenttest.OutageAll) // so that there is something to log
-				k.rp.TokenSource(context.Background(), s).Token()
+				k.AS.Outage(authagenttest.OutageAll) // so that there is something to log
+				k.RP.TokenSource(context.Background(), s).Token()
 				time.Sleep(10 * time.Minute)
 				broken.Store(true)
-				k.rp.TokenSource(context.Background(), s).Token()
+				k.RP.TokenSource(context.Background(), s).Token()
 				time.Sleep(10 * time.Minute)
 				broken.Store(false)
-				k.as.Outage(authagenttest.OutageNone)
-				if k.me(c) == nil {
+				k.AS.Outage(authagenttest.OutageNone)
+				if k.Me(c) == nil {
 					t.Error("NET-16: the agent is signed out")
 				}
 				if len(audited) < 3 {

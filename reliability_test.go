@@ -15,6 +15,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -23,21 +24,21 @@ import (
 // the number of requests that hang.
 func (b *bench) hang(path string) (waiting func() int32) {
 	var n atomic.Int32
-	b.as.Wrap(path, func(http.Handler) http.Handler {
-		return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	b.AS.Wrap(path, func(next http.Handler) http.Handler {
+		hanging := authagenttest.Hang()(next)
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			n.Add(1)
 			defer n.Add(-1)
-			<-r.Context().Done()
-			panic(http.ErrAbortHandler)
+			hanging.ServeHTTP(w, r)
 		})
 	})
 	return n.Load
 }
 
 // tellsToRetry reports whether a refusal says if and when to try again.
-func (r *response) tellsToRetry() bool {
+func tellsToRetry(r *response) bool {
 	var p struct{ Retry *bool }
-	return json.Unmarshal([]byte(r.body), &p) == nil && p.Retry != nil && (!*p.Retry || r.Header.Get("Retry-After") != "")
+	return json.Unmarshal([]byte(r.Text), &p) == nil && p.Retry != nil && (!*p.Retry || r.Header.Get("Retry-After") != "")
 }
 
 // TestServerHangs is REL-4: 500 callbacks that are good, and a server that hangs.
@@ -52,11 +53,11 @@ func TestServerHangs(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				k := newCluster(t, func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.profiles) })
-				signedIn := k.browser()
-				k.mustSignIn(signedIn, k.agent)
+				k := newCluster(t, func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.Profiles) })
+				signedIn := k.Browser()
+				k.MustSignIn(signedIn, k.Agent)
 				if !test.learned {
-					k.instance("") // a new one knows nothing; the keys, and so the sessions, are the same
+					k.Instance("") // a new one knows nothing; the keys, and so the sessions, are the same
 				}
 				const n = 500
 				var browsers [n]*http.Client
@@ -66,9 +67,9 @@ func TestServerHangs(t *testing.T) {
 					waiting = k.hang(authagenttest.PathToken)
 				}
 				for i := range n {
-					browsers[i] = k.browser()
-					agent := k.as.AddAgent(authagenttest.Agent{ID: fmt.Sprintf("agent_%d", i)})
-					callbacks[i] = k.authorize(agent, k.begin(browsers[i], ""))
+					browsers[i] = k.Browser()
+					agent := k.AS.AddAgent(authagenttest.Agent{ID: fmt.Sprintf("agent_%d", i)})
+					callbacks[i] = k.Authorize(agent, k.Begin(browsers[i], ""))
 				}
 				if test.learned {
 					waiting = k.hang(authagenttest.PathToken)
@@ -78,9 +79,9 @@ func TestServerHangs(t *testing.T) {
 				for i := range n {
 					group.Go(func() {
 						start := time.Now()
-						resp := k.get(browsers[i], callbacks[i])
+						resp := k.Get(browsers[i], callbacks[i])
 						switch took := time.Since(start); {
-						case !resp.tellsToRetry() || resp.StatusCode < 500:
+						case !tellsToRetry(resp) || resp.StatusCode < 500:
 							wrong.Add(1)
 						case resp.StatusCode == http.StatusServiceUnavailable && took < time.Second:
 							quick.Add(1)
@@ -95,7 +96,7 @@ func TestServerHangs(t *testing.T) {
 				time.Sleep(300 * time.Millisecond)
 				start := time.Now()
 				for range 100 {
-					if k.me(signedIn) == nil {
+					if k.Me(signedIn) == nil {
 						t.Fatal("REL-4: a signed-in agent is not served")
 					}
 				}
@@ -110,9 +111,9 @@ func TestServerHangs(t *testing.T) {
 				if wrong.Load() != 0 || test.learned && late.Load() > 128 {
 					t.Errorf("REL-4: %d refused at once, %d after the timeout, %d otherwise", quick.Load(), late.Load(), wrong.Load())
 				}
-				k.as.Wrap(authagenttest.PathToken, nil)
+				k.AS.Wrap(authagenttest.PathToken, nil)
 				time.Sleep(time.Minute)
-				k.mustSignIn(k.browser(), k.agent)
+				k.MustSignIn(k.Browser(), k.Agent)
 			})
 		})
 	}
@@ -122,17 +123,17 @@ func TestServerHangs(t *testing.T) {
 // that they started is left.
 func TestNoGoroutineLeft_REL_5(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := newCluster(t, func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.profiles) })
-		k.mustSignIn(k.browser(), k.agent)
+		k := newCluster(t, func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.Profiles) })
+		k.MustSignIn(k.Browser(), k.Agent)
 		synctest.Wait()
 		baseline := runtime.NumGoroutine()
 		k.hang(authagenttest.PathToken)
 		for round := range 10 {
 			var group sync.WaitGroup
 			for i := range 100 {
-				c := k.browser()
-				agent := k.as.AddAgent(authagenttest.Agent{ID: fmt.Sprintf("agent_%d_%d", round, i)})
-				callback := k.authorize(agent, k.begin(c, ""))
+				c := k.Browser()
+				agent := k.AS.AddAgent(authagenttest.Agent{ID: fmt.Sprintf("agent_%d_%d", round, i)})
+				callback := k.Authorize(agent, k.Begin(c, ""))
 				group.Go(func() {
 					ctx := context.Background()
 					if i%2 == 0 { // the browser goes away
@@ -154,45 +155,45 @@ func TestNoGoroutineLeft_REL_5(t *testing.T) {
 			stacks := make([]byte, 1<<16)
 			t.Errorf("REL-5: %d goroutines, %d before\n%s", n, baseline, stacks[:runtime.Stack(stacks, true)])
 		}
-		k.as.Wrap(authagenttest.PathToken, nil)
-		k.mustSignIn(k.browser(), k.agent)
+		k.AS.Wrap(authagenttest.PathToken, nil)
+		k.MustSignIn(k.Browser(), k.Agent)
 	})
 }
 
 // TestManySignIns_REL_5 is REL-5: 200 agents at once, each several times.
 func TestManySignIns_REL_5(t *testing.T) {
 	k := newCluster(t, func(b *bench, c *authagent.Config) {
-		c.Scenario = authagent.ContextualProfile(b.users, b.profiles, authagent.InsecureTrustEmail)
+		c.Scenario = authagent.ContextualProfile(b.Users, b.Profiles, authagent.InsecureTrustEmail)
 		c.Logger = discardLog()
 	})
-	k.as.Configure(func(q *authagenttest.Quirks, _ *authagenttest.Features) { q.SameSecondTokens = false })
+	k.AS.Configure(func(q *authagenttest.Quirks, _ *authagenttest.Features) { q.SameSecondTokens = false })
 	const agents, rounds = 200, 3
 	var group sync.WaitGroup
 	for i := range agents {
 		email := fmt.Sprintf("u%d@example.com", i)
-		id := k.users.Add(email, "")
-		agent := k.as.AddAgent(authagenttest.Agent{ID: fmt.Sprintf("agent_%d", i), Email: email})
+		id := k.Users.Add(email, "")
+		agent := k.AS.AddAgent(authagenttest.Agent{ID: fmt.Sprintf("agent_%d", i), Email: email})
 		group.Go(func() {
 			for range rounds {
-				c := k.browser()
-				callback, err := agent.Authorize(context.Background(), k.as.Client(), k.begin(c, ""))
+				c := k.Browser()
+				callback, err := agent.Authorize(context.Background(), k.AS.Client(), k.Begin(c, ""))
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				k.get(c, callback)
-				if s := k.me(c); s == nil || s.UserID != id || s.Agent.ID != agent.ID {
+				k.Get(c, callback)
+				if s := k.Me(c); s == nil || s.UserID != id || s.Agent.ID != agent.ID {
 					t.Errorf("REL-5: %s has session %+v", agent.ID, s)
 				}
-				k.do(c, http.MethodPost, "/auth/agent/logout")
-				if k.me(c) != nil {
+				k.Do(c, http.MethodPost, "/auth/agent/logout")
+				if k.Me(c) != nil {
 					t.Error("REL-5: signed in after logout")
 				}
 			}
 		})
 	}
 	group.Wait()
-	if n := len(k.profiles.All()); n != agents {
+	if n := len(k.Profiles.All()); n != agents {
 		t.Errorf("REL-5: %d profiles", n)
 	}
 }
@@ -203,31 +204,31 @@ func TestInstances_REL_6(t *testing.T) {
 		k := newCluster(t, func(_ *bench, c *authagent.Config) {
 			c.Revocations, c.States = &memstore.Revocations{}, &memstore.States{}
 		})
-		k.instance("2")
-		k.instance("3")
-		k.instance("stranger", func(c *authagent.Config) { c.SessionKeys = [][]byte{newKey()} })
-		c := k.browser()
-		callback := k.authorize(k.agent, k.get(c, "/auth/agent/login?return_to=/me").Header.Get("Location"))
+		k.Instance("2")
+		k.Instance("3")
+		k.Instance("stranger", func(c *authagent.Config) { c.SessionKeys = [][]byte{testsite.NewKey()} })
+		c := k.Browser()
+		callback := k.Authorize(k.Agent, k.Get(c, "/auth/agent/login?return_to=/me").Header.Get("Location"))
 
-		resp := k.get(c, callback, "X-Instance", "stranger")
-		if resp.StatusCode != http.StatusBadRequest || resp.reason() != problem.Reason("state_mismatch") {
-			t.Errorf("REL-6: an instance with other keys answers %d %s", resp.StatusCode, resp.body)
+		resp := k.Get(c, callback, "X-Instance", "stranger")
+		if resp.StatusCode != http.StatusBadRequest || resp.Reason() != problem.Reason("state_mismatch") {
+			t.Errorf("REL-6: an instance with other keys answers %d %s", resp.StatusCode, resp.Text)
 		}
-		if resp := k.get(c, callback, "X-Instance", "2"); resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/me" {
-			t.Fatalf("REL-6: callback: %d %s", resp.StatusCode, resp.body)
+		if resp := k.Get(c, callback, "X-Instance", "2"); resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/me" {
+			t.Fatalf("REL-6: callback: %d %s", resp.StatusCode, resp.Text)
 		}
-		session := k.cookies(c)
-		if resp := k.get(c, "/me", "X-Instance", "3"); resp.StatusCode != http.StatusOK {
+		session := k.Cookies(c)
+		if resp := k.Get(c, "/me", "X-Instance", "3"); resp.StatusCode != http.StatusOK {
 			t.Errorf("REL-6: /me: %d", resp.StatusCode)
 		}
-		if resp := k.get(k.bare(), "/me", "X-Instance", "stranger", "Cookie", session); resp.StatusCode != http.StatusUnauthorized {
+		if resp := k.Get(k.Bare(), "/me", "X-Instance", "stranger", "Cookie", session); resp.StatusCode != http.StatusUnauthorized {
 			t.Errorf("REL-6: /me with other keys: %d", resp.StatusCode)
 		}
-		if resp := k.do(c, http.MethodPost, "/auth/agent/logout"); resp.StatusCode != http.StatusSeeOther {
+		if resp := k.Do(c, http.MethodPost, "/auth/agent/logout"); resp.StatusCode != http.StatusSeeOther {
 			t.Errorf("REL-6: logout: %d", resp.StatusCode)
 		}
 		for _, instance := range []string{"", "2", "3"} {
-			if resp := k.get(k.bare(), "/me", "X-Instance", instance, "Cookie", session); resp.StatusCode != http.StatusUnauthorized {
+			if resp := k.Get(k.Bare(), "/me", "X-Instance", instance, "Cookie", session); resp.StatusCode != http.StatusUnauthorized {
 				t.Errorf("REL-6: %q after logout: %d", instance, resp.StatusCode)
 			}
 		}
@@ -243,7 +244,7 @@ func TestEnvironmentIsNotRead_REL_7(t *testing.T) {
 		t.Setenv(name, "http://evil.example")
 	}
 	k := newCluster(t)
-	k.mustSignIn(k.browser(), k.agent)
+	k.MustSignIn(k.Browser(), k.Agent)
 	if _, err := authagent.New(authagent.Config{}); err == nil {
 		t.Error("REL-7: an empty configuration is filled in from somewhere")
 	}
@@ -253,17 +254,8 @@ func TestEnvironmentIsNotRead_REL_7(t *testing.T) {
 // endpoint, in the middle of 500 sign-ins at once: nobody is half signed in,
 // everybody is told whether to try again, and afterwards all is well.
 func TestServerFailsUnderLoad(t *testing.T) {
-	abort := func(http.Handler) http.Handler {
-		return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
-	}
 	status := func(code int, body string) func(http.Handler) http.Handler {
-		return func(http.Handler) http.Handler {
-			return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				w.Header().Set("Content-Type", "application/json")
-				w.WriteHeader(code)
-				w.Write([]byte(body))
-			})
-		}
+		return authagenttest.Reply(code, "application/json", body)
 	}
 	for _, test := range []struct {
 		name string
@@ -279,9 +271,7 @@ func TestServerFailsUnderLoad(t *testing.T) {
 				}
 			})
 		}},
-		{"hanging", func(http.Handler) http.Handler {
-			return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-		}},
+		{"hanging", authagenttest.Hang()},
 		{"half-answering", status(200, `{"access_token":"abc","token_ty`)},
 		{"answering nothing", status(200, ``)},
 		{"failing", status(500, `{"error":"server_error"}`)},
@@ -293,53 +283,53 @@ func TestServerFailsUnderLoad(t *testing.T) {
 			t.Run(test.name+" at "+path, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					k := newCluster(t, func(b *bench, c *authagent.Config) {
-						c.Scenario = authagent.ContextualProfile(b.users, b.profiles, authagent.InsecureTrustEmail)
+						c.Scenario = authagent.ContextualProfile(b.Users, b.Profiles, authagent.InsecureTrustEmail)
 						c.Logger = discardLog()
 					})
-					k.as.Configure(func(q *authagenttest.Quirks, _ *authagenttest.Features) { q.SameSecondTokens = false })
+					k.AS.Configure(func(q *authagenttest.Quirks, _ *authagenttest.Features) { q.SameSecondTokens = false })
 					const n = 500
 					var browsers [n]*http.Client
 					var callbacks [n]string
 					for i := range n {
-						browsers[i] = k.browser()
+						browsers[i] = k.Browser()
 						email := fmt.Sprintf("u%d@example.com", i)
-						k.users.Add(email, "")
-						agent := k.as.AddAgent(authagenttest.Agent{ID: fmt.Sprintf("agent_%d", i), Email: email})
-						callbacks[i] = k.authorize(agent, k.begin(browsers[i], ""))
+						k.Users.Add(email, "")
+						agent := k.AS.AddAgent(authagenttest.Agent{ID: fmt.Sprintf("agent_%d", i), Email: email})
+						callbacks[i] = k.Authorize(agent, k.Begin(browsers[i], ""))
 					}
 					var group sync.WaitGroup
 					var signedIn, failed atomic.Int32
 					for i := range n {
 						if i == n/4 {
-							k.as.Wrap(path, test.wrap)
+							k.AS.Wrap(path, test.wrap)
 						}
 						group.Go(func() {
-							resp := k.get(browsers[i], callbacks[i])
+							resp := k.Get(browsers[i], callbacks[i])
 							if resp.StatusCode == http.StatusSeeOther {
 								signedIn.Add(1)
 								return
 							}
 							failed.Add(1)
-							if resp.StatusCode < 400 || !resp.tellsToRetry() || len(resp.sessionCookies()) != 0 {
-								t.Errorf("status %d, Retry-After %q, body %s", resp.StatusCode, resp.Header.Get("Retry-After"), resp.body)
+							if resp.StatusCode < 400 || !tellsToRetry(resp) || len(sessionCookies(resp)) != 0 {
+								t.Errorf("status %d, Retry-After %q, body %s", resp.StatusCode, resp.Header.Get("Retry-After"), resp.Text)
 							}
 						})
 					}
 					group.Wait()
-					k.as.Wrap(path, nil)
+					k.AS.Wrap(path, nil)
 					time.Sleep(time.Minute)
 					for i := range n { // who was told so is signed in, and nobody else
-						if k.me(browsers[i]) != nil {
+						if k.Me(browsers[i]) != nil {
 							signedIn.Add(-1)
 						}
 					}
 					if signedIn.Load() != 0 || failed.Load() == 0 {
 						t.Errorf("%d sign-ins without a session, %d failed", signedIn.Load(), failed.Load())
 					}
-					if profiles := len(k.profiles.All()); profiles != n-int(failed.Load()) {
+					if profiles := len(k.Profiles.All()); profiles != n-int(failed.Load()) {
 						t.Errorf("%d profiles of %d sign-ins", profiles, n-failed.Load())
 					}
-					k.mustSignIn(k.browser(), k.agent)
+					k.MustSignIn(k.Browser(), k.Agent)
 				})
 			})
 		}
@@ -350,20 +340,20 @@ func TestServerFailsUnderLoad(t *testing.T) {
 // away and comes back at the same address.
 func TestServerRefusesConnections(t *testing.T) {
 	b := newBench(t, func(b *bench, c *authagent.Config) {
-		c.Provider.HTTPClient = &http.Client{Transport: &flaky{RoundTripper: b.as.Client().Transport}}
+		c.Provider.HTTPClient = &http.Client{Transport: &flaky{RoundTripper: b.AS.Client().Transport}}
 	})
-	down := &b.config.Provider.HTTPClient.Transport.(*flaky).down
-	b.mustSignIn(b.browser(), b.agent)
-	c := b.browser()
-	callback := b.authorize(b.agent, b.begin(c, ""))
+	down := &b.Config.Provider.HTTPClient.Transport.(*flaky).down
+	b.MustSignIn(b.Browser(), b.Agent)
+	c := b.Browser()
+	callback := b.Authorize(b.Agent, b.Begin(c, ""))
 	down.Store(true)
-	resp := b.get(c, callback)
-	if resp.StatusCode < 500 || !resp.tellsToRetry() {
-		t.Errorf("status %d %s", resp.StatusCode, resp.body)
+	resp := b.Get(c, callback)
+	if resp.StatusCode < 500 || !tellsToRetry(resp) {
+		t.Errorf("status %d %s", resp.StatusCode, resp.Text)
 	}
 	down.Store(false)
-	other := b.as.AddAgent(authagenttest.Agent{ID: "agent_2", Email: "alice@example.com"})
-	b.mustSignIn(b.browser(), other)
+	other := b.AS.AddAgent(authagenttest.Agent{ID: "agent_2", Email: "alice@example.com"})
+	b.MustSignIn(b.Browser(), other)
 }
 
 type flaky struct {

@@ -35,19 +35,19 @@ func TestReturnTo_RET_2_RET_3_RET_5_RET_6(t *testing.T) {
 	check := func(kind, target, want string) {
 		t.Helper()
 		query := "?return_to=" + url.QueryEscape(target)
-		resp := b.do(b.browser(), http.MethodPost, "/auth/agent/logout"+query)
+		resp := b.Do(b.Browser(), http.MethodPost, "/auth/agent/logout"+query)
 		if got := resp.Header.Get("Location"); resp.StatusCode != http.StatusSeeOther || got != want {
 			t.Errorf("%s: logout with %q: status %d, Location %q, want %q", kind, target, resp.StatusCode, got, want)
 		}
-		c := b.browser()
+		c := b.Browser()
 		n++
-		b.agent.Model = fmt.Sprint("model ", n) // another model, another token: no collision to wait for
-		resp = b.get(c, b.authorize(b.agent, b.begin(c, query)))
+		b.Agent.Model = fmt.Sprint("model ", n) // another model, another token: no collision to wait for
+		resp = b.Get(c, b.Authorize(b.Agent, b.Begin(c, query)))
 		if got := resp.Header.Get("Location"); resp.StatusCode != http.StatusSeeOther || got != want {
 			t.Errorf("%s: login with %q: status %d, Location %q, want %q", kind, target, resp.StatusCode, got, want)
 		}
 	}
-	for _, target := range append(badTargets, b.site.URL+"/x", b.site.URL+"//evil.example", strings.Replace(b.site.URL, "https", "http", 1)+"/") {
+	for _, target := range append(badTargets, b.URL+"/x", b.URL+"//evil.example", strings.Replace(b.URL, "https", "http", 1)+"/") {
 		check("RET-1", target, "/")
 	}
 	for _, target := range []string{"/", "/dashboard", "/a/b?tab=1&x=%20y", "/ok?next=//evil.example", "/m%C3%BCnchen", "/a:b", "/a;b=c"} {
@@ -56,8 +56,8 @@ func TestReturnTo_RET_2_RET_3_RET_5_RET_6(t *testing.T) {
 	for _, target := range []string{"%", "https://[::1", strings.Repeat("/a", 50<<10), "\xff\xfe", "/%zz", "/\xff"} {
 		check("RET-3", target, "/")
 	}
-	c := b.browser()
-	if resp := b.get(c, b.authorize(b.agent, b.begin(c, "?return_to=/a&return_to=/b"))); resp.Header.Get("Location") != "/" {
+	c := b.Browser()
+	if resp := b.Get(c, b.Authorize(b.Agent, b.Begin(c, "?return_to=/a&return_to=/b"))); resp.Header.Get("Location") != "/" {
 		t.Errorf("RET-3: repeated return_to: Location %q", resp.Header.Get("Location"))
 	}
 }
@@ -66,7 +66,7 @@ func TestReturnTo_RET_2_RET_3_RET_5_RET_6(t *testing.T) {
 func TestReturnDefault_RET_6(t *testing.T) {
 	b := newBench(t)
 	for _, target := range []string{"//evil.example", "https://evil.example", "/auth/agent/login", "/auth/agent/callback", "/auth/agent/logout", "x"} {
-		config := b.config
+		config := b.Config
 		config.ReturnTo = target
 		if _, err := authagent.New(config); err == nil || !strings.Contains(err.Error(), "ReturnTo") {
 			t.Errorf("ReturnTo %q: error %v", target, err)
@@ -77,10 +77,10 @@ func TestReturnDefault_RET_6(t *testing.T) {
 // TestMiddlewareTarget_RET_4: RET-4. What a request line says is no way off the site.
 func TestMiddlewareTarget_RET_4(t *testing.T) {
 	b := newBench(t)
-	guarded := b.rp.RequireAgent(http.NotFoundHandler())
-	b.site.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // no mux, which would clean the path
+	guarded := b.RP.RequireAgent(http.NotFoundHandler())
+	b.HTTP.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // no mux, which would clean the path
 		if strings.HasPrefix(r.URL.Path, "/auth/agent/login") {
-			b.rp.LoginHandler().ServeHTTP(w, r)
+			b.RP.LoginHandler().ServeHTTP(w, r)
 			return
 		}
 		guarded.ServeHTTP(w, r)
@@ -95,7 +95,7 @@ func TestMiddlewareTarget_RET_4(t *testing.T) {
 		{"POST", "/orders", ""},
 		{"PUT", "//evil.example", ""},
 	} {
-		conn, err := tls.Dial("tcp", b.site.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+		conn, err := tls.Dial("tcp", b.HTTP.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -72,7 +72,7 @@ func TestSecondAddress_NET_20(t *testing.T) {
 			t.Run("second good", func(t *testing.T) {
 				as.Wrap(authagenttest.PathDiscovery, documentOf(good))
 				b := newBenchOn(t, as)
-				b.mustSignIn(b.browser(), b.agent)
+				b.MustSignIn(b.Browser(), b.Agent)
 			})
 			for name, second := range map[string]func(good members) wrapper{
 				"second missing": func(members) wrapper { return authagenttest.Reply(404, "text/plain", "404") },
@@ -87,22 +87,22 @@ func TestSecondAddress_NET_20(t *testing.T) {
 					as.Wrap(authagenttest.PathMetadata, test.first(good))
 					as.Wrap(authagenttest.PathDiscovery, second(good))
 					b := newBenchOn(t, as)
-					resp := b.get(b.browser(), "/auth/agent/login")
+					resp := b.Get(b.Browser(), "/auth/agent/login")
 					if test.log == "" && name == "second missing" {
 						if resp.StatusCode != http.StatusSeeOther {
-							t.Errorf("status %d %s", resp.StatusCode, resp.body)
+							t.Errorf("status %d %s", resp.StatusCode, resp.Text)
 						}
 						return
 					}
 					b.notReady(resp)
-					if !strings.Contains(b.log.String(), test.log) {
-						t.Errorf("the log does not say %q: %s", test.log, b.log)
+					if !strings.Contains(b.Log.String(), test.log) {
+						t.Errorf("the log does not say %q: %s", test.log, b.Log)
 					}
 				})
 			}
 		})
 	}
-	if n := hits.count(); n != 0 {
+	if n := hits.Count(); n != 0 {
 		t.Errorf("%d requests to another host", n)
 	}
 }
@@ -144,14 +144,14 @@ func TestSlashRedirect(t *testing.T) {
 				}
 				b := newBenchOn(t, as)
 				if !test.ok {
-					b.notReady(b.get(b.browser(), "/auth/agent/login"))
+					b.notReady(b.Get(b.Browser(), "/auth/agent/login"))
 					return
 				}
-				b.mustSignIn(b.browser(), b.agent)
+				b.MustSignIn(b.Browser(), b.Agent)
 			})
 		}
 	}
-	if n := hits.count(); n != 0 {
+	if n := hits.Count(); n != 0 {
 		t.Errorf("%d requests to another origin", n)
 	}
 }
@@ -177,22 +177,22 @@ func TestMetadataNull(t *testing.T) {
 		}
 		t.Run("NET-22 "+name, func(t *testing.T) {
 			as.Wrap(authagenttest.PathMetadata, documentOf(with2(all, name, nil)))
-			b := newBenchOn(t, as, func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.profiles) })
-			b.mustSignIn(b.browser(), b.agent)
+			b := newBenchOn(t, as, func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.Profiles) })
+			b.MustSignIn(b.Browser(), b.Agent)
 		})
 	}
 	t.Run("NET-22 all of them", func(t *testing.T) {
 		as.Wrap(authagenttest.PathMetadata, documentOf(every))
 		// As a default, RFC 8414 has Basic, which the published server does not read.
 		b := newBenchOn(t, as)
-		b.mustSignIn(b.browser(), b.agent)
+		b.MustSignIn(b.Browser(), b.Agent)
 	})
 	for _, name := range []string{"issuer", "authorization_endpoint", "token_endpoint"} {
 		t.Run("NET-22 required: "+name, func(t *testing.T) {
 			as.Wrap(authagenttest.PathMetadata, documentOf(with2(all, name, nil)))
 			as.Reset()
 			b := newBenchOn(t, as)
-			b.notReady(b.get(b.browser(), "/auth/agent/login"))
+			b.notReady(b.Get(b.Browser(), "/auth/agent/login"))
 		})
 	}
 }
@@ -216,11 +216,11 @@ func TestMediaType(t *testing.T) {
 				as.Wrap(path, documentAs(contentType, good))
 				as.Reset()
 				b := newBenchOn(t, as)
-				b.notReady(b.get(b.browser(), "/auth/agent/login"))
-				if !strings.Contains(b.log.String(), "not sent as application/json") {
-					t.Errorf("log: %s", b.log)
+				b.notReady(b.Get(b.Browser(), "/auth/agent/login"))
+				if !strings.Contains(b.Log.String(), "not sent as application/json") {
+					t.Errorf("log: %s", b.Log)
 				}
-				findings := b.rp.Check(t.Context())
+				findings := b.RP.Check(t.Context())
 				if len(findings) != 1 || !strings.Contains(findings[0].Problem, "media type") {
 					t.Errorf("findings %v", findings)
 				}
@@ -272,7 +272,7 @@ func TestOrigins(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := rp.AuthorizationURL(t.Context(), authagent.NewLogin("/")); (err == nil) != test.ok {
+			if _, err := authorizationURL(t.Context(), rp); (err == nil) != test.ok {
 				t.Errorf("error %v, want one %v", err, !test.ok)
 			}
 		})

@@ -19,94 +19,9 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 )
-
-// A cluster is a bench without sockets, so that it works in a synctest bubble:
-// one site, https://shop.example, of several instances, and its server. Requests
-// go to the instance that the header X-Instance names, the first one by default.
-type cluster struct {
-	*bench
-	instances map[string]*http.ServeMux
-	hosts     authagenttest.Hosts
-}
-
-func newCluster(t testing.TB, change ...func(b *bench, c *authagent.Config)) *cluster {
-	t.Helper()
-	as := authagenttest.NewUnstartedServer()
-	as.URL = "https://as.example"
-	k := &cluster{
-		bench: &bench{
-			t: t, as: as, users: &memstore.Users{}, profiles: &memstore.Profiles{},
-			handled: &counter{}, events: &eventLog{}, log: &lockedBuffer{},
-			site: &httptest.Server{URL: "https://shop.example"},
-		},
-		instances: make(map[string]*http.ServeMux),
-	}
-	k.hosts = authagenttest.Hosts{"as.example": as, "shop.example": http.HandlerFunc(k.balance)}
-	k.aliceID = k.users.Add("alice@example.com", "Alice")
-	k.agent = as.AddAgent(authagenttest.Agent{ID: "agent_alice", Email: "alice@example.com", Name: "Alice", Model: "model-1"})
-	client := as.AddClient(authagenttest.Client{ID: "site", RedirectURIs: []string{k.site.URL + "/auth/agent/callback"}})
-	k.config = authagent.Config{
-		Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret,
-		RedirectURL: k.site.URL + "/auth/agent/callback",
-		SessionKeys: [][]byte{newKey()},
-		Scenario:    authagent.FullAccount(k.users, authagent.InsecureTrustEmail),
-		Provider:    authagent.Provider{HTTPClient: &http.Client{Transport: k.hosts}},
-		Logger:      debugLog(k.log),
-		Audit:       k.events.add,
-	}
-	for _, f := range change {
-		f(k.bench, &k.config)
-	}
-	k.rp = k.instance("")
-	return k
-}
-
-// balance is the load balancer.
-func (k *cluster) balance(w http.ResponseWriter, r *http.Request) {
-	k.instances[r.Header.Get("X-Instance")].ServeHTTP(w, r)
-}
-
-// instance starts a further instance of the site, or replaces one.
-func (k *cluster) instance(name string, change ...func(c *authagent.Config)) *authagent.RelyingParty {
-	k.t.Helper()
-	c := k.config
-	for _, f := range change {
-		f(&c)
-	}
-	rp, err := authagent.New(c)
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	mux := http.NewServeMux()
-	k.mount(mux, rp)
-	k.instances[name] = mux
-	return rp
-}
-
-func (k *cluster) browser() *http.Client {
-	c := k.as.NewBrowser()
-	c.Transport = k.hosts
-	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return c
-}
-
-// bare is a browser without a jar; its cookies are those of the Cookie header.
-func (k *cluster) bare() *http.Client {
-	c := k.browser()
-	c.Jar = nil
-	return c
-}
-
-// cookies returns what c sends to the site, as a Cookie header.
-func (b *bench) cookies(c *http.Client) string {
-	var pairs []string
-	for _, cookie := range c.Jar.Cookies(mustParse(b.t, b.site.URL)) {
-		pairs = append(pairs, cookie.Name+"="+cookie.Value)
-	}
-	return strings.Join(pairs, "; ")
-}
 
 func isSessionCookie(name string) bool {
 	return strings.HasPrefix(name, "__Host-authagent-") && !strings.Contains(name, "-login-")
@@ -114,18 +29,18 @@ func isSessionCookie(name string) bool {
 
 // sessionCookie returns name and value of the session cookie that c has.
 func (b *bench) sessionCookie(c *http.Client) (name, value string) {
-	b.t.Helper()
-	for _, cookie := range c.Jar.Cookies(mustParse(b.t, b.site.URL)) {
+	b.T.Helper()
+	for _, cookie := range c.Jar.Cookies(mustParse(b.T, b.URL)) {
 		if isSessionCookie(cookie.Name) {
 			return cookie.Name, cookie.Value
 		}
 	}
-	b.t.Fatal("no session cookie")
+	b.T.Fatal("no session cookie")
 	return "", ""
 }
 
 // sessionCookies returns the session cookies that a response sets.
-func (r *response) sessionCookies() (set []*http.Cookie) {
+func sessionCookies(r *response) (set []*http.Cookie) {
 	for _, cookie := range r.Cookies() {
 		if isSessionCookie(cookie.Name) {
 			set = append(set, cookie)
@@ -135,15 +50,15 @@ func (r *response) sessionCookies() (set []*http.Cookie) {
 }
 
 // eachStore runs f in a bubble of its own for each way to keep sessions.
-func eachStore(t *testing.T, f func(t *testing.T, k *cluster)) {
+func eachStore(t *testing.T, f func(t *testing.T, k *bench)) {
 	for _, test := range []struct {
 		name  string
 		store func(t *testing.T) sessions.Store
 	}{
 		{"default", func(*testing.T) sessions.Store { return nil }},
-		{"CookieStore with hash key", func(*testing.T) sessions.Store { return sessions.NewCookieStore(newKey()) }},
-		{"CookieStore with block key", func(*testing.T) sessions.Store { return sessions.NewCookieStore(newKey(), newKey()) }},
-		{"FilesystemStore", func(t *testing.T) sessions.Store { return sessions.NewFilesystemStore(t.TempDir(), newKey()) }},
+		{"CookieStore with hash key", func(*testing.T) sessions.Store { return sessions.NewCookieStore(testsite.NewKey()) }},
+		{"CookieStore with block key", func(*testing.T) sessions.Store { return sessions.NewCookieStore(testsite.NewKey(), testsite.NewKey()) }},
+		{"FilesystemStore", func(t *testing.T) sessions.Store { return sessions.NewFilesystemStore(t.TempDir(), testsite.NewKey()) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			store := test.store(t)
@@ -160,10 +75,10 @@ func eachStore(t *testing.T, f func(t *testing.T, k *cluster)) {
 // TestSessionCookie_SES_1 is SES-1: the attributes are ours, whatever the store's
 // defaults are, and a response sets the cookie once.
 func TestSessionCookie_SES_1(t *testing.T) {
-	eachStore(t, func(t *testing.T, k *cluster) {
+	eachStore(t, func(t *testing.T, k *bench) {
 		check := func(step string, resp *response, live bool) {
 			t.Helper()
-			set := resp.sessionCookies()
+			set := sessionCookies(resp)
 			if len(set) != 1 {
 				t.Errorf("SES-1 %s: %d session cookies: %q", step, len(set), resp.Header["Set-Cookie"])
 				return
@@ -176,18 +91,18 @@ func TestSessionCookie_SES_1(t *testing.T) {
 				t.Errorf("SES-1 %s: Max-Age %d", step, got.MaxAge)
 			}
 		}
-		c := k.browser()
-		callback := k.authorize(k.agent, k.begin(c, ""))
-		check("sign in", k.get(c, callback, "X-Forwarded-Proto", "http"), true)
+		c := k.Browser()
+		callback := k.Authorize(k.Agent, k.Begin(c, ""))
+		check("sign in", k.Get(c, callback, "X-Forwarded-Proto", "http"), true)
 		time.Sleep(2 * time.Minute)
-		check("touch", k.get(c, "/me"), true)
-		if set := k.get(c, "/me").sessionCookies(); len(set) != 0 {
+		check("touch", k.Get(c, "/me"), true)
+		if set := sessionCookies(k.Get(c, "/me")); len(set) != 0 {
 			t.Errorf("a session that was just touched is touched again: %v", set)
 		}
-		saved := k.cookies(c)
-		check("log out", k.do(c, http.MethodPost, "/auth/agent/logout"), false)
+		saved := k.Cookies(c)
+		check("log out", k.Do(c, http.MethodPost, "/auth/agent/logout"), false)
 		time.Sleep(2 * time.Minute) // the saved cookie is due for a touch, and revoked
-		if set := k.get(k.bare(), "/me", "Cookie", saved).sessionCookies(); len(set) != 0 {
+		if set := sessionCookies(k.Get(k.Bare(), "/me", "Cookie", saved)); len(set) != 0 {
 			t.Errorf("SES-6: the cookie of a revoked session is touched: %v", set)
 		}
 	})
@@ -196,15 +111,15 @@ func TestSessionCookie_SES_1(t *testing.T) {
 // TestShortSession_SES_1 is SES-1: a lifetime that is no whole number of seconds does not
 // become the Max-Age that deletes.
 func TestShortSession_SES_1(t *testing.T) {
-	for name, store := range map[string]sessions.Store{"cookie": nil, "FilesystemStore": sessions.NewFilesystemStore(t.TempDir(), newKey())} {
+	for name, store := range map[string]sessions.Store{"cookie": nil, "FilesystemStore": sessions.NewFilesystemStore(t.TempDir(), testsite.NewKey())} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newCluster(t, func(_ *bench, c *authagent.Config) {
 					c.Session.Store, c.Session.Lifetime = store, 900*time.Millisecond
 				})
-				c := k.browser()
-				k.mustSignIn(c, k.agent)
-				if time.Sleep(900 * time.Millisecond); k.me(c) != nil {
+				c := k.Browser()
+				k.MustSignIn(c, k.Agent)
+				if time.Sleep(900 * time.Millisecond); k.Me(c) != nil {
 					t.Error("the session outlives its lifetime")
 				}
 			})
@@ -215,26 +130,26 @@ func TestShortSession_SES_1(t *testing.T) {
 // TestSessionCookieInsideAttach_SES_1 is SES-1 for a site that puts Attach around
 // everything, the package's own handlers included.
 func TestSessionCookieInsideAttach_SES_1(t *testing.T) {
-	eachStore(t, func(t *testing.T, k *cluster) {
-		inner := k.instances[""]
+	eachStore(t, func(t *testing.T, k *bench) {
+		inner := k.Instances[""]
 		outer := http.NewServeMux()
-		outer.Handle("/", k.rp.Attach(inner))
-		k.instances[""] = outer
-		c := k.browser()
-		k.mustSignIn(c, k.agent)
-		callback := k.authorize(k.agent, k.begin(c, ""))
+		outer.Handle("/", k.RP.Attach(inner))
+		k.Instances[""] = outer
+		c := k.Browser()
+		k.MustSignIn(c, k.Agent)
+		callback := k.Authorize(k.Agent, k.Begin(c, ""))
 		time.Sleep(2 * time.Minute) // the session that it replaces is due for a touch
-		if set := k.get(c, callback).sessionCookies(); len(set) != 1 || set[0].MaxAge <= 0 {
+		if set := sessionCookies(k.Get(c, callback)); len(set) != 1 || set[0].MaxAge <= 0 {
 			t.Errorf("SES-1 second sign-in sets %v", set)
 		}
-		if k.me(c) == nil {
+		if k.Me(c) == nil {
 			t.Error("not signed in after the second sign-in")
 		}
 		time.Sleep(2 * time.Minute)
-		if set := k.do(c, http.MethodPost, "/auth/agent/logout").sessionCookies(); len(set) != 1 || set[0].MaxAge >= 0 {
+		if set := sessionCookies(k.Do(c, http.MethodPost, "/auth/agent/logout")); len(set) != 1 || set[0].MaxAge >= 0 {
 			t.Errorf("SES-1 logout sets %v", set)
 		}
-		if k.me(c) != nil {
+		if k.Me(c) != nil {
 			t.Error("still signed in")
 		}
 	})
@@ -242,13 +157,13 @@ func TestSessionCookieInsideAttach_SES_1(t *testing.T) {
 
 // TestSessionIsNew is SES-2: no cookie from before a sign-in is signed in by it.
 func TestSessionIsNew(t *testing.T) {
-	eachStore(t, func(t *testing.T, k *cluster) {
-		first := k.browser()
-		k.mustSignIn(first, k.agent)
+	eachStore(t, func(t *testing.T, k *bench) {
+		first := k.Browser()
+		k.MustSignIn(first, k.Agent)
 		name, ended := k.sessionCookie(first)
-		k.do(first, http.MethodPost, "/auth/agent/logout")
+		k.Do(first, http.MethodPost, "/auth/agent/logout")
 		planted := map[string]string{"SES-2 client-chosen": "AAAAAAAAAAAAAAAA", "SES-2 of an ended session": ended}
-		if store := k.config.Session.Store; store != nil {
+		if store := k.Config.Session.Store; store != nil {
 			// A session of the store that nobody is signed in to.
 			w := httptest.NewRecorder()
 			empty := sessions.NewSession(store, name)
@@ -260,13 +175,13 @@ func TestSessionIsNew(t *testing.T) {
 		}
 		for test, value := range planted {
 			time.Sleep(2 * time.Second)
-			c := k.browser()
-			c.Jar.SetCookies(mustParse(t, k.site.URL), []*http.Cookie{{Name: name, Value: value, Path: "/", Secure: true}})
-			k.mustSignIn(c, k.agent)
+			c := k.Browser()
+			c.Jar.SetCookies(mustParse(t, k.URL), []*http.Cookie{{Name: name, Value: value, Path: "/", Secure: true}})
+			k.MustSignIn(c, k.Agent)
 			if _, got := k.sessionCookie(c); got == value {
 				t.Errorf("%s: the cookie was adopted", test)
 			}
-			if resp := k.get(k.bare(), "/me", "Cookie", name+"="+value); resp.StatusCode != http.StatusUnauthorized {
+			if resp := k.Get(k.Bare(), "/me", "Cookie", name+"="+value); resp.StatusCode != http.StatusUnauthorized {
 				t.Errorf("%s: the planted cookie gets %d", test, resp.StatusCode)
 			}
 		}
@@ -276,16 +191,16 @@ func TestSessionIsNew(t *testing.T) {
 // TestSignInEndsFormerSession is SES-2 for a browser that is signed in already:
 // a copy of its cookie is of no use once another agent has signed in there.
 func TestSignInEndsFormerSession(t *testing.T) {
-	eachStore(t, func(t *testing.T, k *cluster) {
-		k.users.Add("bob@example.com", "Bob")
-		bob := k.as.AddAgent(authagenttest.Agent{ID: "agent_bob", Email: "bob@example.com"})
-		c := k.browser()
-		k.mustSignIn(c, k.agent)
-		former := k.cookies(c)
-		if s := k.mustSignIn(c, bob); s.Agent.ID != "agent_bob" {
+	eachStore(t, func(t *testing.T, k *bench) {
+		k.Users.Add("bob@example.com", "Bob")
+		bob := k.AS.AddAgent(authagenttest.Agent{ID: "agent_bob", Email: "bob@example.com"})
+		c := k.Browser()
+		k.MustSignIn(c, k.Agent)
+		former := k.Cookies(c)
+		if s := k.MustSignIn(c, bob); s.Agent.ID != "agent_bob" {
 			t.Errorf("session %+v", s)
 		}
-		if resp := k.get(k.bare(), "/me", "Cookie", former); resp.StatusCode != http.StatusUnauthorized {
+		if resp := k.Get(k.Bare(), "/me", "Cookie", former); resp.StatusCode != http.StatusUnauthorized {
 			t.Errorf("SES-2: the former session's cookie gets %d", resp.StatusCode)
 		}
 	})
@@ -293,22 +208,22 @@ func TestSignInEndsFormerSession(t *testing.T) {
 
 // TestLogoutEndsCopies is SES-3.
 func TestLogoutEndsCopies(t *testing.T) {
-	eachStore(t, func(t *testing.T, k *cluster) {
-		k.instance("2")
-		c := k.browser()
-		k.mustSignIn(c, k.agent)
-		saved := k.cookies(c)
-		other := k.browser()
+	eachStore(t, func(t *testing.T, k *bench) {
+		k.Instance("2")
+		c := k.Browser()
+		k.MustSignIn(c, k.Agent)
+		saved := k.Cookies(c)
+		other := k.Browser()
 		time.Sleep(2 * time.Second)
-		k.mustSignIn(other, k.agent)
-		if resp := k.do(c, http.MethodPost, "/auth/agent/logout"); resp.StatusCode != http.StatusSeeOther {
+		k.MustSignIn(other, k.Agent)
+		if resp := k.Do(c, http.MethodPost, "/auth/agent/logout"); resp.StatusCode != http.StatusSeeOther {
 			t.Fatalf("logout: %d", resp.StatusCode)
 		}
 		for _, instance := range []string{"", "2"} {
-			if resp := k.get(k.bare(), "/me", "Cookie", saved, "X-Instance", instance); resp.StatusCode != http.StatusUnauthorized {
+			if resp := k.Get(k.Bare(), "/me", "Cookie", saved, "X-Instance", instance); resp.StatusCode != http.StatusUnauthorized {
 				t.Errorf("SES-3 instance %q: the saved cookie gets %d after logout", instance, resp.StatusCode)
 			}
-			if resp := k.get(other, "/me", "X-Instance", instance); resp.StatusCode != http.StatusOK {
+			if resp := k.Get(other, "/me", "X-Instance", instance); resp.StatusCode != http.StatusOK {
 				t.Errorf("SES-3 instance %q: another session of the agent gets %d", instance, resp.StatusCode)
 			}
 		}
@@ -317,18 +232,18 @@ func TestLogoutEndsCopies(t *testing.T) {
 
 // TestIdleLimit is SES-4: 30 minutes by default, counted by the server.
 func TestIdleLimit(t *testing.T) {
-	eachStore(t, func(t *testing.T, k *cluster) {
-		c := k.browser()
-		k.mustSignIn(c, k.agent)
+	eachStore(t, func(t *testing.T, k *bench) {
+		c := k.Browser()
+		k.MustSignIn(c, k.Agent)
 		for range 2 {
 			time.Sleep(25 * time.Minute)
-			if k.me(c) == nil {
+			if k.Me(c) == nil {
 				t.Fatal("SES-4: a session in use has ended")
 			}
 		}
-		saved := k.cookies(c)
+		saved := k.Cookies(c)
 		time.Sleep(31 * time.Minute)
-		if resp := k.get(k.bare(), "/me", "Cookie", saved); resp.StatusCode != http.StatusUnauthorized {
+		if resp := k.Get(k.Bare(), "/me", "Cookie", saved); resp.StatusCode != http.StatusUnauthorized {
 			t.Errorf("SES-4: status %d after 31 minutes without a request", resp.StatusCode)
 		}
 	})
@@ -341,16 +256,16 @@ func TestIdleLimitIsKept(t *testing.T) {
 		t.Run("SES-4 "+idle.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Session.Idle, c.Session.Lifetime = idle, 100*time.Hour })
-				c := k.browser()
-				k.mustSignIn(c, k.agent)
+				c := k.Browser()
+				k.MustSignIn(c, k.Agent)
 				for range 3 {
 					time.Sleep(idle * 9 / 10)
-					if k.me(c) == nil {
+					if k.Me(c) == nil {
 						t.Fatal("ended early")
 					}
 				}
 				time.Sleep(idle + time.Millisecond)
-				if k.me(c) != nil {
+				if k.Me(c) != nil {
 					t.Error("ended late")
 				}
 			})
@@ -360,27 +275,27 @@ func TestIdleLimitIsKept(t *testing.T) {
 
 // TestAbsoluteLimit is SES-5: 12 hours by default, however busy the session is.
 func TestAbsoluteLimit(t *testing.T) {
-	eachStore(t, func(t *testing.T, k *cluster) {
+	eachStore(t, func(t *testing.T, k *bench) {
 		start := time.Now()
-		c := k.browser()
-		s := k.mustSignIn(c, k.agent)
+		c := k.Browser()
+		s := k.MustSignIn(c, k.Agent)
 		if d := s.ExpiresAt.Sub(start); d <= 0 || d > 12*time.Hour {
 			t.Errorf("SES-5: lifetime %v", d)
 		}
 		var saved string
 		for at := 20 * time.Minute; at < 12*time.Hour; at += 20 * time.Minute {
 			time.Sleep(time.Until(start.Add(at)))
-			if k.me(c) == nil {
+			if k.Me(c) == nil {
 				t.Fatalf("SES-5: ended after %v", at)
 			}
-			saved = k.cookies(c)
+			saved = k.Cookies(c)
 		}
 		time.Sleep(time.Until(s.ExpiresAt.Add(-time.Second)))
-		if resp := k.get(k.bare(), "/me", "Cookie", saved); resp.StatusCode != http.StatusOK {
+		if resp := k.Get(k.Bare(), "/me", "Cookie", saved); resp.StatusCode != http.StatusOK {
 			t.Errorf("SES-5: status %d a second before the limit", resp.StatusCode)
 		}
 		time.Sleep(2 * time.Second)
-		if resp := k.get(k.bare(), "/me", "Cookie", saved); resp.StatusCode != http.StatusUnauthorized {
+		if resp := k.Get(k.Bare(), "/me", "Cookie", saved); resp.StatusCode != http.StatusUnauthorized {
 			t.Errorf("SES-5: status %d a second after the limit", resp.StatusCode)
 		}
 	})
@@ -389,18 +304,18 @@ func TestAbsoluteLimit(t *testing.T) {
 // TestBadSessionCookie is SES-6: nobody is signed in by it, it stays as that of a
 // session that has ended, and a sign-in works all the same.
 func TestBadSessionCookie(t *testing.T) {
-	eachStore(t, func(t *testing.T, k *cluster) {
-		c := k.browser()
-		k.mustSignIn(c, k.agent)
+	eachStore(t, func(t *testing.T, k *bench) {
+		c := k.Browser()
+		k.MustSignIn(c, k.Agent)
 		name, value := k.sessionCookie(c)
 		alien := newCluster(t, func(_ *bench, c *authagent.Config) {
 			c.ClientSecret = "another"
-			if _, cookies := k.config.Session.Store.(*sessions.CookieStore); cookies {
-				c.Session.Store = sessions.NewCookieStore(newKey())
+			if _, cookies := k.Config.Session.Store.(*sessions.CookieStore); cookies {
+				c.Session.Store = sessions.NewCookieStore(testsite.NewKey())
 			}
 		})
-		alien.config.ClientSecret = alien.as.AddClient(authagenttest.Client{
-			ID: "again", RedirectURIs: []string{k.site.URL + "/auth/agent/callback"},
+		alien.Config.ClientSecret = alien.AS.AddClient(authagenttest.Client{
+			ID: "again", RedirectURIs: []string{k.URL + "/auth/agent/callback"},
 		}).Secret
 		for _, test := range []struct{ name, cookie string }{
 			{"SES-6 empty", name + "="},
@@ -417,26 +332,26 @@ func TestBadSessionCookie(t *testing.T) {
 			{"SES-6 a login's", name + "=" + alienLogin(k)},
 			{"SES-6 JSON", name + `={"user_id":"user_1"}`},
 		} {
-			resp := k.get(k.bare(), "/me", "Cookie", test.cookie)
+			resp := k.Get(k.Bare(), "/me", "Cookie", test.cookie)
 			if test.name == "SES-6 quoted" && resp.StatusCode == http.StatusOK {
 				continue // net/http strips the quotes: the value is the same
 			}
 			if resp.StatusCode != http.StatusUnauthorized {
 				t.Errorf("%s: status %d", test.name, resp.StatusCode)
 			}
-			if set := resp.sessionCookies(); len(set) != 0 {
+			if set := sessionCookies(resp); len(set) != 0 {
 				t.Errorf("%s: it is set or taken away: %v", test.name, set)
 			}
 			time.Sleep(2 * time.Second)
-			victim := k.browser()
+			victim := k.Browser()
 			if _, v, _ := strings.Cut(test.cookie, "="); !strings.ContainsAny(v, `;"! `) {
-				victim.Jar.SetCookies(mustParse(t, k.site.URL), []*http.Cookie{{Name: name, Value: v, Path: "/", Secure: true}})
+				victim.Jar.SetCookies(mustParse(t, k.URL), []*http.Cookie{{Name: name, Value: v, Path: "/", Secure: true}})
 			}
-			if resp := k.signIn(victim, k.agent); resp.StatusCode != http.StatusSeeOther || k.me(victim) == nil {
-				t.Errorf("%s: sign-in gets %d %s", test.name, resp.StatusCode, resp.body)
+			if resp := k.SignIn(victim, k.Agent); resp.StatusCode != http.StatusSeeOther || k.Me(victim) == nil {
+				t.Errorf("%s: sign-in gets %d %s", test.name, resp.StatusCode, resp.Text)
 			}
 		}
-		if k.me(c) == nil {
+		if k.Me(c) == nil {
 			t.Error("SES-6: the good cookie has stopped working")
 		}
 	})
@@ -455,35 +370,35 @@ func flip(s string, i int) string {
 
 // alienLogin returns the value of a login cookie, sealed by the same site for
 // another purpose.
-func alienLogin(k *cluster) string {
-	for _, cookie := range k.get(k.browser(), "/auth/agent/login").Cookies() {
+func alienLogin(k *bench) string {
+	for _, cookie := range k.Get(k.Browser(), "/auth/agent/login").Cookies() {
 		if strings.Contains(cookie.Name, "-login-") {
 			return cookie.Value
 		}
 	}
-	k.t.Fatal("no login cookie")
+	k.T.Fatal("no login cookie")
 	return ""
 }
 
 // TestForeignSession is SES-6 between relying parties: the sessions of one are
 // nothing to another, even with the same keys.
 func TestForeignSession(t *testing.T) {
-	keys := [][]byte{newKey()}
+	keys := [][]byte{testsite.NewKey()}
 	one := newCluster(t, func(_ *bench, c *authagent.Config) { c.SessionKeys = keys })
 	two := newCluster(t, func(b *bench, c *authagent.Config) {
-		client := b.as.AddClient(authagenttest.Client{ID: "site2", RedirectURIs: []string{c.RedirectURL}})
+		client := b.AS.AddClient(authagenttest.Client{ID: "site2", RedirectURIs: []string{c.RedirectURL}})
 		c.SessionKeys, c.ClientID, c.ClientSecret = keys, client.ID, client.Secret
 	})
-	c1, c2 := one.browser(), two.browser()
-	one.mustSignIn(c1, one.agent)
-	two.mustSignIn(c2, two.agent)
+	c1, c2 := one.Browser(), two.Browser()
+	one.MustSignIn(c1, one.Agent)
+	two.MustSignIn(c2, two.Agent)
 	name1, value1 := one.sessionCookie(c1)
 	name2, _ := two.sessionCookie(c2)
 	if name1 == name2 {
 		t.Errorf("SES-6: both are called %s", name1)
 	}
 	for _, name := range []string{name1, name2} {
-		if resp := two.get(two.bare(), "/me", "Cookie", name+"="+value1); resp.StatusCode != http.StatusUnauthorized {
+		if resp := two.Get(two.Bare(), "/me", "Cookie", name+"="+value1); resp.StatusCode != http.StatusUnauthorized {
 			t.Errorf("SES-6: another site's session as %s gets %d", name, resp.StatusCode)
 		}
 	}
@@ -493,37 +408,37 @@ func TestForeignSession(t *testing.T) {
 // login that spans each change.
 func TestKeyRotation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k1, k2 := newKey(), newKey()
+		k1, k2 := testsite.NewKey(), testsite.NewKey()
 		k := newCluster(t, func(_ *bench, c *authagent.Config) { c.SessionKeys = [][]byte{k1} })
 		keys := func(keys ...[]byte) {
-			k.instance("", func(c *authagent.Config) { c.SessionKeys = keys })
+			k.Instance("", func(c *authagent.Config) { c.SessionKeys = keys })
 		}
-		c, spanning, late := k.browser(), k.browser(), k.browser()
-		k.mustSignIn(c, k.agent)
-		callback := k.authorize(k.agent, k.begin(spanning, ""))
-		old := k.cookies(c)
+		c, spanning, late := k.Browser(), k.Browser(), k.Browser()
+		k.MustSignIn(c, k.Agent)
+		callback := k.Authorize(k.Agent, k.Begin(spanning, ""))
+		old := k.Cookies(c)
 
 		keys(k2, k1)
-		if k.me(c) == nil {
+		if k.Me(c) == nil {
 			t.Error("SES-7: the new key logs out")
 		}
-		if resp := k.get(spanning, callback); resp.StatusCode != http.StatusSeeOther {
-			t.Errorf("SES-7: a login that spans the change gets %d %s", resp.StatusCode, resp.body)
+		if resp := k.Get(spanning, callback); resp.StatusCode != http.StatusSeeOther {
+			t.Errorf("SES-7: a login that spans the change gets %d %s", resp.StatusCode, resp.Text)
 		}
 		time.Sleep(2 * time.Minute)
-		if k.me(c) == nil || k.cookies(c) == old {
+		if k.Me(c) == nil || k.Cookies(c) == old {
 			t.Error("SES-7: the session does not move to the new key")
 		}
-		callback = k.authorize(k.agent, k.begin(late, ""))
+		callback = k.Authorize(k.Agent, k.Begin(late, ""))
 
 		keys(k2)
-		if k.me(c) == nil {
+		if k.Me(c) == nil {
 			t.Error("SES-7: a session that was moved is lost")
 		}
-		if resp := k.get(late, callback); resp.StatusCode != http.StatusSeeOther {
-			t.Errorf("SES-7: a login that spans the removal gets %d %s", resp.StatusCode, resp.body)
+		if resp := k.Get(late, callback); resp.StatusCode != http.StatusSeeOther {
+			t.Errorf("SES-7: a login that spans the removal gets %d %s", resp.StatusCode, resp.Text)
 		}
-		if resp := k.get(k.bare(), "/me", "Cookie", old); resp.StatusCode != http.StatusUnauthorized {
+		if resp := k.Get(k.Bare(), "/me", "Cookie", old); resp.StatusCode != http.StatusUnauthorized {
 			t.Errorf("SES-7: a session of the removed key gets %d", resp.StatusCode)
 		}
 	})
@@ -533,17 +448,17 @@ func TestKeyRotation(t *testing.T) {
 func TestNoTokenInCookies(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		t.Run(fmt.Sprintf("SES-8 keep=%v", keep), func(t *testing.T) {
-			eachStore(t, func(t *testing.T, k *cluster) {
+			eachStore(t, func(t *testing.T, k *bench) {
 				if keep {
-					k.instance("", func(c *authagent.Config) { c.Tokens.Store = &memstore.Tokens{} })
+					k.Instance("", func(c *authagent.Config) { c.Tokens.Store = &memstore.Tokens{} })
 				}
 				issued := k.watchTokens()
-				c := k.browser()
-				k.mustSignIn(c, k.agent)
+				c := k.Browser()
+				k.MustSignIn(c, k.Agent)
 				if len(*issued) == 0 {
 					t.Fatal("no token was issued")
 				}
-				found := []byte(k.cookies(c))
+				found := []byte(k.Cookies(c))
 				for range 4 {
 					for _, token := range *issued {
 						if bytes.Contains(found, []byte(token)) {
@@ -560,20 +475,13 @@ func TestNoTokenInCookies(t *testing.T) {
 // watchTokens collects the tokens that the server issues from now on.
 func (b *bench) watchTokens() *[]string {
 	issued := &[]string{}
-	b.as.Wrap(authagenttest.PathToken, func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			rec := httptest.NewRecorder()
-			next.ServeHTTP(rec, r)
-			for part := range strings.SplitSeq(rec.Body.String(), `"`) {
-				if len(part) > 30 {
-					*issued = append(*issued, part)
-				}
+	b.AS.Wrap(authagenttest.PathToken, authagenttest.Rewrite(func(body map[string]any) {
+		for _, member := range body {
+			if text, ok := member.(string); ok && len(text) > 30 {
+				*issued = append(*issued, text)
 			}
-			w.Header().Set("Content-Type", rec.Header().Get("Content-Type"))
-			w.WriteHeader(rec.Code)
-			w.Write(rec.Body.Bytes())
-		})
-	})
+		}
+	}))
 	return issued
 }
 
@@ -596,28 +504,28 @@ func TestLargeClaims_SES_9(t *testing.T) {
 	if len(email) != 254 {
 		email += strings.Repeat("x", 254-len(email))
 	}
-	eachStore(t, func(t *testing.T, k *cluster) {
+	eachStore(t, func(t *testing.T, k *bench) {
 		// With the model in it, an access token that speaks for itself would be longer than NET-8 has it.
-		k.as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.OpaqueTokens = true })
-		k.users.Add(email, "")
+		k.AS.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.OpaqueTokens = true })
+		k.Users.Add(email, "")
 		for name, scenario := range map[string]authagent.Scenario{
-			"FullAccount":       authagent.FullAccount(k.users, authagent.InsecureTrustEmail),
-			"ContextualProfile": authagent.ContextualProfile(k.users, k.profiles, authagent.InsecureTrustEmail),
-			"FreshProfile":      authagent.FreshProfile(k.profiles),
+			"FullAccount":       authagent.FullAccount(k.Users, authagent.InsecureTrustEmail),
+			"ContextualProfile": authagent.ContextualProfile(k.Users, k.Profiles, authagent.InsecureTrustEmail),
+			"FreshProfile":      authagent.FreshProfile(k.Profiles),
 		} {
-			k.instance("", func(c *authagent.Config) { c.Scenario = scenario })
-			agent := k.as.AddAgent(authagenttest.Agent{
+			k.Instance("", func(c *authagent.Config) { c.Scenario = scenario })
+			agent := k.AS.AddAgent(authagenttest.Agent{
 				ID: name + strings.Repeat("i", 255-len(name)), Email: email,
 				Name: strings.Repeat("n", 8<<10), Model: strings.Repeat("m", 8<<10),
 			})
-			c := k.browser()
-			for _, line := range k.signIn(c, agent).Header["Set-Cookie"] {
+			c := k.Browser()
+			for _, line := range k.SignIn(c, agent).Header["Set-Cookie"] {
 				if len(line) > 4096 {
 					t.Errorf("SES-9 %s: a Set-Cookie of %d bytes", name, len(line))
 				}
 			}
-			if s := k.me(c); s == nil || s.Agent.ID != agent.ID {
-				t.Errorf("SES-9 %s: session %+v\n%s", name, s, k.log)
+			if s := k.Me(c); s == nil || s.Agent.ID != agent.ID {
+				t.Errorf("SES-9 %s: session %+v\n%s", name, s, k.Log)
 			}
 		}
 	})
@@ -625,10 +533,10 @@ func TestLargeClaims_SES_9(t *testing.T) {
 
 // TestHumanSessionUntouched_SES_10 is SES-10.
 func TestHumanSessionUntouched_SES_10(t *testing.T) {
-	eachStore(t, func(t *testing.T, k *cluster) {
-		c := k.browser()
+	eachStore(t, func(t *testing.T, k *bench) {
+		c := k.Browser()
 		human := &http.Cookie{Name: "session", Value: "human-0123456789", Path: "/", Secure: true}
-		c.Jar.SetCookies(mustParse(t, k.site.URL), []*http.Cookie{human})
+		c.Jar.SetCookies(mustParse(t, k.URL), []*http.Cookie{human})
 		untouched := func(step string, resp *response) {
 			t.Helper()
 			for _, line := range resp.Header["Set-Cookie"] {
@@ -636,18 +544,18 @@ func TestHumanSessionUntouched_SES_10(t *testing.T) {
 					t.Errorf("SES-10 %s sets %s", step, line)
 				}
 			}
-			if !strings.Contains(k.cookies(c), "session=human-0123456789") {
+			if !strings.Contains(k.Cookies(c), "session=human-0123456789") {
 				t.Errorf("SES-10 %s: the human's cookie is gone", step)
 			}
 		}
-		begun := k.get(c, "/auth/agent/login")
+		begun := k.Get(c, "/auth/agent/login")
 		untouched("login", begun)
-		untouched("callback", k.get(c, k.authorize(k.agent, begun.Header.Get("Location"))))
-		if s := k.me(c); s == nil || s.Agent.ID != "agent_alice" || s.UserID != k.aliceID {
+		untouched("callback", k.Get(c, k.Authorize(k.Agent, begun.Header.Get("Location"))))
+		if s := k.Me(c); s == nil || s.Agent.ID != "agent_alice" || s.UserID != k.AliceID {
 			t.Errorf("SES-10: session %+v", s)
 		}
-		untouched("logout", k.do(c, http.MethodPost, "/auth/agent/logout"))
-		if resp := k.get(c, "/me"); resp.StatusCode != http.StatusUnauthorized {
+		untouched("logout", k.Do(c, http.MethodPost, "/auth/agent/logout"))
+		if resp := k.Get(c, "/me"); resp.StatusCode != http.StatusUnauthorized {
 			t.Errorf("SES-10: the human's cookie passes for an agent: %d", resp.StatusCode)
 		}
 	})
@@ -658,44 +566,44 @@ func TestEndSessions(t *testing.T) {
 	type ended struct{ alice1, alice2, bob bool }
 	for _, test := range []struct {
 		name string
-		end  func(k *cluster, first *authagent.Session) error
+		end  func(k *bench, first *authagent.Session) error
 		want ended
 	}{
-		{"SES-11 EndSession", func(k *cluster, s *authagent.Session) error { return k.rp.EndSession(context.Background(), s.ID) }, ended{true, false, false}},
-		{"SES-11 EndAgentSessions", func(k *cluster, s *authagent.Session) error {
-			return k.rp.EndAgentSessions(context.Background(), s.Agent)
+		{"SES-11 EndSession", func(k *bench, s *authagent.Session) error { return k.RP.EndSession(context.Background(), s.ID) }, ended{true, false, false}},
+		{"SES-11 EndAgentSessions", func(k *bench, s *authagent.Session) error {
+			return k.RP.EndAgentSessions(context.Background(), s.Agent)
 		}, ended{true, true, false}},
-		{"SES-11 EndAgentSessions of a namesake", func(k *cluster, s *authagent.Session) error {
-			return k.rp.EndAgentSessions(context.Background(), authagent.Agent{Issuer: "https://as2.example", ID: s.Agent.ID})
+		{"SES-11 EndAgentSessions of a namesake", func(k *bench, s *authagent.Session) error {
+			return k.RP.EndAgentSessions(context.Background(), authagent.Agent{Issuer: "https://as2.example", ID: s.Agent.ID})
 		}, ended{}},
-		{"SES-11 EndUserSessions", func(k *cluster, s *authagent.Session) error {
-			return k.rp.EndUserSessions(context.Background(), s.UserID)
+		{"SES-11 EndUserSessions", func(k *bench, s *authagent.Session) error {
+			return k.RP.EndUserSessions(context.Background(), s.UserID)
 		}, ended{true, true, false}},
-		{"SES-11 EndAllSessions", func(k *cluster, _ *authagent.Session) error { return k.rp.EndAllSessions(context.Background()) }, ended{true, true, true}},
+		{"SES-11 EndAllSessions", func(k *bench, _ *authagent.Session) error { return k.RP.EndAllSessions(context.Background()) }, ended{true, true, true}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			eachStore(t, func(t *testing.T, k *cluster) {
-				k.instance("2")
-				k.users.Add("bob@example.com", "Bob")
-				bob := k.as.AddAgent(authagenttest.Agent{ID: "agent_bob", Email: "bob@example.com"})
-				a1, a2, b1 := k.browser(), k.browser(), k.browser()
-				first := k.mustSignIn(a1, k.agent)
+			eachStore(t, func(t *testing.T, k *bench) {
+				k.Instance("2")
+				k.Users.Add("bob@example.com", "Bob")
+				bob := k.AS.AddAgent(authagenttest.Agent{ID: "agent_bob", Email: "bob@example.com"})
+				a1, a2, b1 := k.Browser(), k.Browser(), k.Browser()
+				first := k.MustSignIn(a1, k.Agent)
 				time.Sleep(2 * time.Second)
-				k.mustSignIn(a2, k.agent)
-				k.mustSignIn(b1, bob)
+				k.MustSignIn(a2, k.Agent)
+				k.MustSignIn(b1, bob)
 				if err := test.end(k, first); err != nil {
 					t.Fatal(err)
 				}
 				for _, instance := range []string{"2", ""} {
 					gone := func(c *http.Client) bool {
-						return k.get(k.bare(), "/me", "Cookie", k.cookies(c), "X-Instance", instance).StatusCode == http.StatusUnauthorized
+						return k.Get(k.Bare(), "/me", "Cookie", k.Cookies(c), "X-Instance", instance).StatusCode == http.StatusUnauthorized
 					}
 					if got := (ended{gone(a1), gone(a2), gone(b1)}); got != test.want {
 						t.Errorf("instance %q: ended %+v, want %+v", instance, got, test.want)
 					}
 				}
 				time.Sleep(2 * time.Second)
-				if k.mustSignIn(k.browser(), k.agent) == nil {
+				if k.MustSignIn(k.Browser(), k.Agent) == nil {
 					t.Error("a sign-in afterwards does not work")
 				}
 			})
@@ -767,42 +675,42 @@ func TestOwnSessions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		own := &mapSessions{}
 		k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Session.Own = own })
-		c := k.browser()
-		first := k.mustSignIn(c, k.agent)
-		former := k.cookies(c)
+		c := k.Browser()
+		first := k.MustSignIn(c, k.Agent)
+		former := k.Cookies(c)
 		time.Sleep(2 * time.Second)
-		second := k.mustSignIn(c, k.agent)
+		second := k.MustSignIn(c, k.Agent)
 		if second.ID == first.ID {
 			t.Error("SES-2: two sessions of one ID")
 		}
-		if resp := k.get(k.bare(), "/me", "Cookie", former); resp.StatusCode != http.StatusUnauthorized {
+		if resp := k.Get(k.Bare(), "/me", "Cookie", former); resp.StatusCode != http.StatusUnauthorized {
 			t.Errorf("SES-2: the former cookie gets %d", resp.StatusCode)
 		}
-		if err := k.rp.EndSession(context.Background(), second.ID); err != nil {
+		if err := k.RP.EndSession(context.Background(), second.ID); err != nil {
 			t.Fatal(err)
 		}
-		if k.me(c) != nil {
+		if k.Me(c) != nil {
 			t.Errorf("SES-11: the session lives on: %v", own.all)
 		}
 		time.Sleep(2 * time.Second)
-		k.mustSignIn(c, k.agent)
+		k.MustSignIn(c, k.Agent)
 		time.Sleep(12*time.Hour + time.Second)
-		if k.me(c) != nil {
+		if k.Me(c) != nil {
 			t.Error("SES-5: the absolute limit is not kept")
 		}
-		k.mustSignIn(c, k.agent)
-		k.do(c, http.MethodPost, "/auth/agent/logout")
-		if k.me(c) != nil || len(own.all) != 0 {
+		k.MustSignIn(c, k.Agent)
+		k.Do(c, http.MethodPost, "/auth/agent/logout")
+		if k.Me(c) != nil || len(own.all) != 0 {
 			t.Errorf("SES-3: the session lives on: %v", own.all)
 		}
 		own.fail = io.ErrUnexpectedEOF
-		before := k.handled.count()
+		before := k.Handled.Count()
 		for _, path := range []string{"/me", "/open", "/humans", "/data"} {
-			if resp := k.get(c, path); resp.StatusCode != http.StatusInternalServerError {
+			if resp := k.Get(c, path); resp.StatusCode != http.StatusInternalServerError {
 				t.Errorf("%s: status %d with a broken store", path, resp.StatusCode)
 			}
 		}
-		if k.handled.count() != before {
+		if k.Handled.Count() != before {
 			t.Error("a handler ran with a broken store")
 		}
 	})
@@ -832,15 +740,15 @@ func TestLogoutAcrossClocks(t *testing.T) {
 		t.Run("SES-3 "+by.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Session.Own = &aheadSessions{by: by} })
-				c := k.browser()
-				k.mustSignIn(c, k.agent)
-				saved := k.cookies(c)
-				if resp := k.do(c, http.MethodPost, "/auth/agent/logout"); resp.StatusCode != http.StatusSeeOther {
+				c := k.Browser()
+				k.MustSignIn(c, k.Agent)
+				saved := k.Cookies(c)
+				if resp := k.Do(c, http.MethodPost, "/auth/agent/logout"); resp.StatusCode != http.StatusSeeOther {
 					t.Fatalf("logout: %d", resp.StatusCode)
 				}
 				for _, later := range []time.Duration{0, time.Minute, 11 * time.Hour} {
 					time.Sleep(later)
-					if resp := k.get(k.bare(), "/me", "Cookie", saved); resp.StatusCode != http.StatusUnauthorized {
+					if resp := k.Get(k.Bare(), "/me", "Cookie", saved); resp.StatusCode != http.StatusUnauthorized {
 						t.Errorf("SES-3: the saved cookie gets %d, %v after logout", resp.StatusCode, later)
 					}
 				}
@@ -865,9 +773,9 @@ func TestSessionOfAnotherIssuer(t *testing.T) {
 	own := &oneSession{}
 	k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Session.Own = own })
 	good := authagent.Session{
-		ID: "s", Agent: authagent.Agent{Issuer: k.as.URL, ID: "agent_alice"}, UserID: k.aliceID,
+		ID: "s", Agent: authagent.Agent{Issuer: k.AS.URL, ID: "agent_alice"}, UserID: k.AliceID,
 		Access: authagent.AccessFull, StartedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour),
-		Scenario: "FullAccount", RedirectURL: k.config.RedirectURL,
+		Scenario: "FullAccount", RedirectURL: k.Config.RedirectURL,
 	}
 	for _, test := range []struct {
 		name   string
@@ -889,7 +797,7 @@ func TestSessionOfAnotherIssuer(t *testing.T) {
 		s := good
 		test.change(&s)
 		own.session = &s
-		if got := k.get(k.bare(), "/me").StatusCode; got != test.want {
+		if got := k.Get(k.Bare(), "/me").StatusCode; got != test.want {
 			t.Errorf("SES-6 %s: status %d, want %d", test.name, got, test.want)
 		}
 	}
@@ -908,14 +816,14 @@ func TestLoadedSessionIsCopied(t *testing.T) {
 	var all sync.WaitGroup
 	for range 20 {
 		all.Go(func() {
-			if got := k.get(k.bare(), "/data").StatusCode; got != http.StatusForbidden { // lowered to AccessNone
+			if got := k.Get(k.Bare(), "/data").StatusCode; got != http.StatusForbidden { // lowered to AccessNone
 				t.Errorf("lowered: status %d", got)
 			}
 		})
 	}
 	all.Wait()
 	l.to.Store(int32(authagent.AccessFull))
-	if got := k.do(k.bare(), http.MethodPost, "/full").StatusCode; got != http.StatusOK {
+	if got := k.Do(k.Bare(), http.MethodPost, "/full").StatusCode; got != http.StatusOK {
 		t.Errorf("MW-6: status %d once the check lowers nothing", got)
 	}
 }
@@ -925,9 +833,9 @@ func TestSessionsAreIndependent(t *testing.T) {
 	k := newCluster(t)
 	var ids []string
 	for i := range 20 {
-		k.users.Add(fmt.Sprintf("u%d@example.com", i), "")
-		agent := k.as.AddAgent(authagenttest.Agent{ID: fmt.Sprintf("agent_%d", i), Email: fmt.Sprintf("u%d@example.com", i)})
-		s := k.mustSignIn(k.browser(), agent)
+		k.Users.Add(fmt.Sprintf("u%d@example.com", i), "")
+		agent := k.AS.AddAgent(authagenttest.Agent{ID: fmt.Sprintf("agent_%d", i), Email: fmt.Sprintf("u%d@example.com", i)})
+		s := k.MustSignIn(k.Browser(), agent)
 		if s.Agent.ID != agent.ID || slices.Contains(ids, s.ID) {
 			t.Errorf("session %+v", s)
 		}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -107,7 +108,7 @@ func signsES256(f *authagenttest.Features) { f.SignedTokens = "ES256" }
 // keySet has the server publish a set of these keys.
 func (b *bench) keySet(keys ...any) {
 	body, _ := json.Marshal(members{"keys": keys})
-	b.as.Wrap(authagenttest.PathJWKS, authagenttest.Reply(200, "application/json", string(body)))
+	b.AS.Wrap(authagenttest.PathJWKS, authagenttest.Reply(200, "application/json", string(body)))
 }
 
 // TestKeyThatCannotBeRead_KEY_1: KEY-1. One key of a set that cannot be read does not
@@ -156,10 +157,10 @@ func TestKeyThatCannotBeRead_KEY_1(t *testing.T) {
 				b.keySet(good.jwk(), odd)
 			}
 			b.forges(func(c members) string { return good.sign("ES256", nil, c) })
-			if got := b.signIn(b.browser(), b.agent); got.StatusCode != http.StatusSeeOther {
-				t.Errorf("KEY-1 %s: status %d %s\n%s", name, got.StatusCode, got.body, b.log)
+			if got := b.SignIn(b.Browser(), b.Agent); got.StatusCode != http.StatusSeeOther {
+				t.Errorf("KEY-1 %s: status %d %s\n%s", name, got.StatusCode, got.Text, b.Log)
 			}
-			if findings := b.rp.Check(t.Context()); strings.Contains(fmt.Sprint(findings), "keys") {
+			if findings := b.RP.Check(t.Context()); strings.Contains(fmt.Sprint(findings), "keys") {
 				t.Errorf("KEY-1 %s: findings %v", name, findings)
 			}
 		}
@@ -199,21 +200,21 @@ func TestKeysThatCannotBeRead(t *testing.T) {
 	} {
 		t.Run("KEY-2 "+test.name, func(t *testing.T) {
 			b := newOIDCBench(t, signsES256)
-			b.as.Wrap(authagenttest.PathJWKS, test.answer)
+			b.AS.Wrap(authagenttest.PathJWKS, test.answer)
 			b.forges(func(c members) string { return good.sign("ES256", nil, c) })
-			resp := b.signIn(b.browser(), b.agent)
-			if resp.reason() != test.want || (resp.StatusCode == http.StatusSeeOther) != (test.want == "") {
-				t.Errorf("status %d %s", resp.StatusCode, resp.body)
+			resp := b.SignIn(b.Browser(), b.Agent)
+			if resp.Reason() != test.want || (resp.StatusCode == http.StatusSeeOther) != (test.want == "") {
+				t.Errorf("status %d %s", resp.StatusCode, resp.Text)
 			}
 			findings := ""
-			for _, f := range b.rp.Check(t.Context()) {
+			for _, f := range b.RP.Check(t.Context()) {
 				findings += lineOf(f) + "\n"
 			}
 			if got := strings.Contains(findings, "ERROR Issuer: The keys"); got != (test.want == problem.Reason("keys_unreadable") || test.want == problem.Reason("server_unavailable")) {
 				t.Errorf("findings %s", findings)
 			}
-			if test.want == problem.Reason("keys_unreadable") && (resp.StatusCode != 502 || !strings.Contains(b.log.String(), "reason=keys_unreadable")) {
-				t.Errorf("status %d, log %s", resp.StatusCode, b.log)
+			if test.want == problem.Reason("keys_unreadable") && (resp.StatusCode != 502 || !strings.Contains(b.Log.String(), "reason=keys_unreadable")) {
+				t.Errorf("status %d, log %s", resp.StatusCode, b.Log)
 			}
 		})
 	}
@@ -228,7 +229,7 @@ func TestAlgorithms(t *testing.T) {
 		for _, b := range benches {
 			b.keySet(newSigner(t, "k", "ES256").jwk(), with(key.jwk(), members{"alg": alg}))
 			b.says(members{"sub": "agent_alice", "email": "alice@example.com"})
-			b.as.Wrap(authagenttest.PathIntrospect, authagenttest.Reply(200, "application/json", `{"active":false}`))
+			b.AS.Wrap(authagenttest.PathIntrospect, authagenttest.Reply(200, "application/json", `{"active":false}`))
 		}
 		for _, test := range []struct {
 			name string
@@ -249,21 +250,21 @@ func TestAlgorithms(t *testing.T) {
 		} {
 			for where, b := range benches {
 				t.Run("KEY-3 "+alg+" "+where+" "+test.name, func(t *testing.T) {
-					b.t = t
+					b.T = t
 					if where == "id_token" {
-						b.as.Wrap(authagenttest.PathToken, onCode(authagenttest.Rewrite(func(body members) {
-							asked := b.as.Requests(authagenttest.PathAuthorize)
+						b.AS.Wrap(authagenttest.PathToken, onCode(authagenttest.Rewrite(func(body members) {
+							asked := b.AS.Requests(authagenttest.PathAuthorize)
 							access := body["access_token"].(string)
 							body["refresh_token"], body["id_token"] = nil, test.sign(members{
-								"iss": b.as.URL, "sub": "agent_alice", "aud": "site", "nonce": asked[len(asked)-1].URL.Query().Get("nonce"),
+								"iss": b.AS.URL, "sub": "agent_alice", "aud": "site", "nonce": asked[len(asked)-1].URL.Query().Get("nonce"),
 								"iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(), "at_hash": atHash(alg, access),
 							})
 						})))
 					} else {
 						b.gives(members{"access_token": test.sign(b.accessClaims()), "refresh_token": nil})
 					}
-					if got := b.signIn(b.browser(), b.agent); (got.StatusCode == http.StatusSeeOther) != test.ok {
-						t.Errorf("status %d %s\n%s", got.StatusCode, got.body, b.log)
+					if got := b.SignIn(b.Browser(), b.Agent); (got.StatusCode == http.StatusSeeOther) != test.ok {
+						t.Errorf("status %d %s\n%s", got.StatusCode, got.Text, b.Log)
 					}
 				})
 			}
@@ -320,7 +321,7 @@ func TestUnverifiedAccessToken(t *testing.T) {
 		{"XYZ, no introspection", zeros("XYZ"), nil, false, problem.Reason("identity_mismatch")},
 		{"HS256, no introspection", zeros("HS256"), nil, false, problem.Reason("identity_mismatch")},
 		{"HS256 of the client secret, no introspection", func(b *bench) string {
-			return signedHS256([]byte(b.config.ClientSecret), nil, b.accessClaims())
+			return signedHS256([]byte(b.Config.ClientSecret), nil, b.accessClaims())
 		}, nil, false, problem.Reason("identity_mismatch")},
 		{"HS256, empty set", zeros("HS256"), none, false, problem.Reason("")},
 		{"XYZ, empty set", zeros("XYZ"), none, false, problem.Reason("identity_mismatch")},
@@ -331,31 +332,31 @@ func TestUnverifiedAccessToken(t *testing.T) {
 		{"good", func(b *bench) string { return key.sign("ES256", nil, b.accessClaims()) }, nil, false, problem.Reason("")},
 	} {
 		t.Run("ID-20 "+test.name, func(t *testing.T) {
-			b := newBenchOn(t, quickServer(t), func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.profiles) })
+			b := newBenchOn(t, quickServer(t), func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.Profiles) })
 			b.keySet(key.jwk())
 			if test.keys != nil {
-				b.as.Wrap(authagenttest.PathJWKS, test.keys)
+				b.AS.Wrap(authagenttest.PathJWKS, test.keys)
 			}
 			if !test.introspection {
-				b.as.Wrap(authagenttest.PathMetadata, authagenttest.WithoutMember("introspection_endpoint"))
+				b.AS.Wrap(authagenttest.PathMetadata, authagenttest.WithoutMember("introspection_endpoint"))
 			}
-			b.as.Wrap(authagenttest.PathIntrospect, authagenttest.Reply(200, "application/json",
+			b.AS.Wrap(authagenttest.PathIntrospect, authagenttest.Reply(200, "application/json",
 				`{"active":true,"client_id":"site","sub":"agent_as_the_server_says"}`))
 			b.gives(members{"access_token": test.token(b), "refresh_token": nil})
-			c := b.browser()
-			resp := b.signIn(c, b.agent)
-			s := b.me(c)
+			c := b.Browser()
+			resp := b.SignIn(c, b.Agent)
+			s := b.Me(c)
 			switch {
 			case test.want == asks:
 				if s == nil || s.Agent.ID != "agent_as_the_server_says" {
-					t.Errorf("status %d %s, session %+v\n%s", resp.StatusCode, resp.body, s, b.log)
+					t.Errorf("status %d %s, session %+v\n%s", resp.StatusCode, resp.Text, s, b.Log)
 				}
 			case test.want == problem.Reason(""):
 				if s == nil || s.Agent.ID != "agent_alice" {
-					t.Errorf("status %d %s, session %+v\n%s", resp.StatusCode, resp.body, s, b.log)
+					t.Errorf("status %d %s, session %+v\n%s", resp.StatusCode, resp.Text, s, b.Log)
 				}
-			case s != nil || resp.reason() != test.want:
-				t.Errorf("status %d %s, session %+v, want %s", resp.StatusCode, resp.body, s, test.want)
+			case s != nil || resp.Reason() != test.want:
+				t.Errorf("status %d %s, session %+v, want %s", resp.StatusCode, resp.Text, s, test.want)
 			}
 		})
 	}
@@ -370,8 +371,8 @@ func TestExpiryLeeway_ID_21(t *testing.T) {
 	for ago, ok := range map[time.Duration]bool{-time.Minute: true, time.Second: true, 50 * time.Second: true, 70 * time.Second: false, time.Hour: false} {
 		exp := time.Now().Add(-ago).Unix()
 		b.forges(func(c members) string { return key.sign("ES256", nil, with(c, members{"exp": exp})) })
-		if got := b.signIn(b.browser(), b.agent); (got.StatusCode == http.StatusSeeOther) != ok {
-			t.Errorf("ID-21 id_token expired %v ago: status %d %s", ago, got.StatusCode, got.body)
+		if got := b.SignIn(b.Browser(), b.Agent); (got.StatusCode == http.StatusSeeOther) != ok {
+			t.Errorf("ID-21 id_token expired %v ago: status %d %s", ago, got.StatusCode, got.Text)
 		}
 	}
 }
@@ -379,7 +380,7 @@ func TestExpiryLeeway_ID_21(t *testing.T) {
 // TestSharedSecretIDToken: ID-22. An id_token that is signed with the shared secret
 // is verified with TokenKey, where that is set, and with nothing else.
 func TestSharedSecretIDToken(t *testing.T) {
-	shared := newKey()
+	shared := testsite.NewKey()
 	key := newSigner(t, "k", "RS256")
 	public, _ := json.Marshal(key.jwk())
 	for _, test := range []struct {
@@ -389,7 +390,7 @@ func TestSharedSecretIDToken(t *testing.T) {
 		ok       bool
 	}{
 		{"good", shared, func(c members) string { return signedHS256(shared, nil, c) }, true},
-		{"another key", shared, func(c members) string { return signedHS256(newKey(), nil, c) }, false},
+		{"another key", shared, func(c members) string { return signedHS256(testsite.NewKey(), nil, c) }, false},
 		{"HS512 by name", shared, func(c members) string { return signedHS256(shared, members{"alg": "HS512"}, c) }, false},
 		{"critical header", shared, func(c members) string { return signedHS256(shared, members{"crit": []string{"x"}, "x": 1}, c) }, false},
 		{"the public key", shared, func(c members) string { return signedHS256(public, members{"kid": "k"}, c) }, false},
@@ -411,8 +412,8 @@ func TestSharedSecretIDToken(t *testing.T) {
 				b.keySet(key.jwk())
 				b.forges(test.sign)
 				want := test.ok && (keys || !strings.Contains(test.name, "published"))
-				if got := b.signIn(b.browser(), b.agent); (got.StatusCode == http.StatusSeeOther) != want {
-					t.Errorf("status %d %s\n%s", got.StatusCode, got.body, b.log)
+				if got := b.SignIn(b.Browser(), b.Agent); (got.StatusCode == http.StatusSeeOther) != want {
+					t.Errorf("status %d %s\n%s", got.StatusCode, got.Text, b.Log)
 				}
 			})
 		}
@@ -430,10 +431,10 @@ func TestAlgorithmInTheLog_ID_23(t *testing.T) {
 		b := newOIDCBench(t, signsES256)
 		b.keySet(key.jwk())
 		b.forges(func(c members) string { return unsigned(members{"alg": alg, "kid": "k"}, c) + "AAAA" })
-		if got := b.refused(b.browser(), b.agent).reason(); got != problem.Reason("identity_mismatch") {
+		if got := b.RefusedSignIn(b.Browser(), b.Agent).Reason(); got != problem.Reason("identity_mismatch") {
 			t.Errorf("ID-23 %s: reason %s", alg, got)
 		}
-		if log := b.log.String(); !strings.Contains(log, want) || strings.Contains(log, "ignore all") {
+		if log := b.Log.String(); !strings.Contains(log, want) || strings.Contains(log, "ignore all") {
 			t.Errorf("ID-23 %s: log %s", alg, log)
 		}
 	}

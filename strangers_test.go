@@ -28,15 +28,15 @@ import (
 // a stranger, and that the log has this text instead.
 func (b *bench) saysNothingOf(t *testing.T, words, want string) {
 	t.Helper()
-	for _, e := range b.events.named(audit.LoginFailed) {
+	for _, e := range b.Events.Named(audit.LoginFailed) {
 		if strings.Contains(e.Detail, words) {
 			t.Errorf("an event has a stranger's words: %s", e.Detail)
 		}
 	}
-	if strings.Contains(b.log.String(), words) || !strings.Contains(b.log.String(), want) {
-		t.Errorf("the log has a stranger's words, or not %q: %s", want, b.log)
+	if strings.Contains(b.Log.String(), words) || !strings.Contains(b.Log.String(), want) {
+		t.Errorf("the log has a stranger's words, or not %q: %s", want, b.Log)
 	}
-	if findings := fmt.Sprint(b.rp.Check(t.Context())); strings.Contains(findings, words) || !strings.Contains(findings, want) {
+	if findings := fmt.Sprint(b.RP.Check(t.Context())); strings.Contains(findings, words) || !strings.Contains(findings, want) {
 		t.Errorf("Check has a stranger's words, or not %q: %s", want, findings)
 	}
 }
@@ -50,8 +50,8 @@ func TestServersHost_LOG_10(t *testing.T) {
 		"not a URL":           "ignore-previous-instructions[",
 	} {
 		b := newBench(t)
-		b.as.Wrap(authagenttest.PathMetadata, authagenttest.WithMember("userinfo_endpoint", "https://"+host+"/"))
-		if resp := b.get(b.browser(), "/auth/agent/login"); resp.StatusCode < 500 {
+		b.AS.Wrap(authagenttest.PathMetadata, authagenttest.WithMember("userinfo_endpoint", "https://"+host+"/"))
+		if resp := b.Get(b.Browser(), "/auth/agent/login"); resp.StatusCode < 500 {
 			t.Fatalf("status %d", resp.StatusCode)
 		}
 		b.saysNothingOf(t, "ignore-previous", want)
@@ -86,7 +86,7 @@ func TestCertificateNames_LOG_11(t *testing.T) {
 		b := newBench(t, func(_ *bench, c *authagent.Config) {
 			c.Issuer, c.Provider.HTTPClient = "https://localhost:"+port, nil
 		})
-		if resp := b.get(b.browser(), "/auth/agent/login"); resp.StatusCode < 500 {
+		if resp := b.Get(b.Browser(), "/auth/agent/login"); resp.StatusCode < 500 {
 			t.Fatalf("status %d", resp.StatusCode)
 		}
 		b.saysNothingOf(t, "OPERATOR", want)
@@ -101,9 +101,9 @@ func TestLongHost_NET_30(t *testing.T) {
 		host.WriteRune(rune(0x4e00 + i))
 	}
 	b := newBench(t)
-	b.as.Wrap(authagenttest.PathMetadata, authagenttest.WithMember("userinfo_endpoint", "https://"+host.String()+"/"))
+	b.AS.Wrap(authagenttest.PathMetadata, authagenttest.WithMember("userinfo_endpoint", "https://"+host.String()+"/"))
 	start := time.Now()
-	if _, err := b.rp.AuthorizationURL(t.Context(), authagent.NewLogin("/")); err == nil {
+	if _, err := authorizationURL(t.Context(), b.RP); err == nil {
 		t.Fatal("accepted")
 	}
 	if took := time.Since(start); took > time.Second { // it took five
@@ -123,9 +123,9 @@ func TestLongKey_KEY_4(t *testing.T) {
 		signature := make([]byte, len(n.Bytes()))
 		signature[len(signature)-1] = 2
 		idToken := encode([]byte(`{"alg":"RS256","kid":"1"}`)) + "." + encode([]byte(`{"sub":"x"}`)) + "." + encode(signature)
-		b.as.Wrap(authagenttest.PathToken, authagenttest.WithMember("id_token", idToken))
-		if resp := b.signIn(b.browser(), b.agent); string(resp.reason()) != want {
-			t.Errorf("%d bits: %d %s\n%s", bits, resp.StatusCode, resp.reason(), b.log)
+		b.AS.Wrap(authagenttest.PathToken, authagenttest.WithMember("id_token", idToken))
+		if resp := b.SignIn(b.Browser(), b.Agent); string(resp.Reason()) != want {
+			t.Errorf("%d bits: %d %s\n%s", bits, resp.StatusCode, resp.Reason(), b.Log)
 		}
 	}
 }
@@ -145,15 +145,15 @@ func TestManyKeys_KEY_5(t *testing.T) {
 	for n, want := range map[int]problem.Reason{100: problem.Reason("identity_mismatch"), 101: problem.Reason("keys_unreadable")} {
 		b := newBench(t, func(_ *bench, c *authagent.Config) { c.Provider.Scopes = []string{"openid", "profile", "email"} })
 		b.publishSet(`{"keys":[` + strings.TrimSuffix(strings.Repeat(one+",", n), ",") + `]}`)
-		b.as.Wrap(authagenttest.PathToken, authagenttest.WithMember("id_token", idToken))
-		if resp := b.signIn(b.browser(), b.agent); resp.reason() != want {
-			t.Errorf("%d keys: %d %s\n%s", n, resp.StatusCode, resp.reason(), b.log)
+		b.AS.Wrap(authagenttest.PathToken, authagenttest.WithMember("id_token", idToken))
+		if resp := b.SignIn(b.Browser(), b.Agent); resp.Reason() != want {
+			t.Errorf("%d keys: %d %s\n%s", n, resp.StatusCode, resp.Reason(), b.Log)
 		}
 	}
 }
 
 // publishSet has the server publish this set of keys.
 func (b *bench) publishSet(set string) {
-	b.as.Wrap(authagenttest.PathJWKS, authagenttest.Reply(200, "application/json", set))
-	b.as.Wrap(authagenttest.PathMetadata, authagenttest.WithMember("jwks_uri", b.as.URL+authagenttest.PathJWKS))
+	b.AS.Wrap(authagenttest.PathJWKS, authagenttest.Reply(200, "application/json", set))
+	b.AS.Wrap(authagenttest.PathMetadata, authagenttest.WithMember("jwks_uri", b.AS.URL+authagenttest.PathJWKS))
 }

@@ -51,30 +51,30 @@ func TestSentinelsDecideNothing_FACE_1(t *testing.T) {
 		t.Run(sentinel.Error(), func(t *testing.T) {
 			check, link := &saying{}, &answering{}
 			b := newBench(t, func(b *bench, c *authagent.Config) {
-				check.Scenario = authagent.FullAccount(b.users, link)
+				check.Scenario = authagent.FullAccount(b.Users, link)
 				c.Scenario = check
 			})
 			for _, err := range []error{sentinel, fmt.Errorf("read account: %w", sentinel)} {
-				c := b.browser()
-				b.mustSignIn(c, b.agent)
+				c := b.Browser()
+				b.MustSignIn(c, b.Agent)
 				check.err = err
-				if resp := b.get(c, "/me"); resp.StatusCode != http.StatusInternalServerError || resp.reason() != problem.StoreFailed {
-					t.Errorf("FACE-1 session check: status %d %s", resp.StatusCode, resp.body)
+				if resp := b.Get(c, "/me"); resp.StatusCode != http.StatusInternalServerError || resp.Reason() != problem.StoreFailed {
+					t.Errorf("FACE-1 session check: status %d %s", resp.StatusCode, resp.Text)
 				}
 				check.err = nil
-				if resp := b.get(c, "/me"); resp.StatusCode != http.StatusOK {
-					t.Errorf("FACE-1: afterwards status %d %s", resp.StatusCode, resp.body)
+				if resp := b.Get(c, "/me"); resp.StatusCode != http.StatusOK {
+					t.Errorf("FACE-1: afterwards status %d %s", resp.StatusCode, resp.Text)
 				}
 				link.err = err
-				if resp := b.signIn(b.browser(), b.agent); resp.StatusCode != http.StatusInternalServerError || resp.reason() != problem.StoreFailed {
-					t.Errorf("FACE-1 link policy: status %d %s", resp.StatusCode, resp.body)
+				if resp := b.SignIn(b.Browser(), b.Agent); resp.StatusCode != http.StatusInternalServerError || resp.Reason() != problem.StoreFailed {
+					t.Errorf("FACE-1 link policy: status %d %s", resp.StatusCode, resp.Text)
 				}
 				link.err = nil
 				check.err = problem.Conflict
-				b.get(c, "/me")
+				b.Get(c, "/me")
 				check.err = nil
-				if resp := b.get(c, "/me"); resp.StatusCode != http.StatusUnauthorized {
-					t.Errorf("FACE-1: after a reason status %d %s", resp.StatusCode, resp.body)
+				if resp := b.Get(c, "/me"); resp.StatusCode != http.StatusUnauthorized {
+					t.Errorf("FACE-1: after a reason status %d %s", resp.StatusCode, resp.Text)
 				}
 			}
 		})

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -24,6 +25,7 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -31,7 +33,7 @@ import (
 // A kept is a cluster that keeps tokens, and an API, https://api.example, that
 // takes the tokens that its server stands by.
 type kept struct {
-	*cluster
+	*bench
 	store *spyTokens
 	api   *apiServer
 }
@@ -42,11 +44,11 @@ func newKept(t *testing.T, change ...func(b *bench, c *authagent.Config)) *kept 
 	store := &spyTokens{TokenStore: &memstore.Tokens{}}
 	setup := func(b *bench, c *authagent.Config) {
 		c.Tokens.Store, c.Revocations, c.States = store, &memstore.Revocations{}, &memstore.States{}
-		c.Scenario, c.Tokens.ConfirmEvery = authagent.FreshProfile(b.profiles), -1
+		c.Scenario, c.Tokens.ConfirmEvery = authagent.FreshProfile(b.Profiles), -1
 	}
-	k := &kept{cluster: newCluster(t, append([]func(*bench, *authagent.Config){setup}, change...)...), store: store}
-	k.api = &apiServer{as: k.as}
-	k.hosts["api.example"] = k.api
+	k := &kept{bench: newCluster(t, append([]func(*bench, *authagent.Config){setup}, change...)...), store: store}
+	k.api = &apiServer{as: k.AS}
+	k.Hosts["api.example"] = k.api
 	t.Cleanup(settle)
 	return k
 }
@@ -56,7 +58,7 @@ func settle() { time.Sleep(time.Second) }
 
 // call calls the API as the agent of s, and returns the status or the error.
 func (k *kept) call(rp *authagent.RelyingParty, s *authagent.Session) (int, error) {
-	ctx := context.WithValue(context.Background(), oauth2.HTTPClient, &http.Client{Transport: k.hosts})
+	ctx := context.WithValue(context.Background(), oauth2.HTTPClient, &http.Client{Transport: k.Hosts})
 	resp, err := rp.Client(ctx, s).Get("https://api.example/orders")
 	if err != nil {
 		return 0, err
@@ -67,9 +69,9 @@ func (k *kept) call(rp *authagent.RelyingParty, s *authagent.Session) (int, erro
 
 // mustCall is call that has to succeed.
 func (k *kept) mustCall(rp *authagent.RelyingParty, s *authagent.Session) {
-	k.t.Helper()
+	k.T.Helper()
 	if status, err := k.call(rp, s); status != http.StatusOK || err != nil {
-		k.t.Errorf("call: status %d, %v", status, err)
+		k.T.Errorf("call: status %d, %v", status, err)
 	}
 }
 
@@ -77,9 +79,7 @@ func (k *kept) refreshes() int { return k.grants("refresh_token") }
 
 // eventNames returns name:reason or name:outcome of what happened after sign-in.
 func (k *kept) eventNames() (names []string) {
-	k.events.mu.Lock()
-	defer k.events.mu.Unlock()
-	for _, e := range k.events.all {
+	for _, e := range k.Events.All() {
 		if strings.HasPrefix(string(e.Name), "login_") {
 			continue
 		}
@@ -95,9 +95,9 @@ func (k *kept) eventNames() (names []string) {
 }
 
 func (k *kept) wantEvents(want ...string) {
-	k.t.Helper()
+	k.T.Helper()
 	if diff := cmp.Diff(want, k.eventNames()); diff != "" {
-		k.t.Errorf("events:\n%s", diff)
+		k.T.Errorf("events:\n%s", diff)
 	}
 }
 
@@ -237,15 +237,15 @@ func TestOneRefresh(t *testing.T) {
 		t.Run("REF-1 "+name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newKept(t)
-				k.as.Configure(configure)
-				s := k.mustSignIn(k.browser(), k.agent)
-				k.as.Wrap(authagenttest.PathToken, late(500*time.Millisecond))
+				k.AS.Configure(configure)
+				s := k.MustSignIn(k.Browser(), k.Agent)
+				k.AS.Wrap(authagenttest.PathToken, late(500*time.Millisecond))
 				for round := 1; round <= 3; round++ {
 					time.Sleep(2 * time.Hour)
 					k.store.failing(nil)
 					var group sync.WaitGroup
 					for range 100 {
-						group.Go(func() { k.mustCall(k.rp, s) })
+						group.Go(func() { k.mustCall(k.RP, s) })
 					}
 					group.Wait()
 					if n := k.refreshes(); n != round {
@@ -268,11 +268,11 @@ func TestRefreshAcrossInstances(t *testing.T) {
 		t.Run("REF-2 "+name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newKept(t)
-				k.as.Configure(configure)
-				instances := []*authagent.RelyingParty{k.rp, k.instance("2"), k.instance("3")}
-				c := k.browser()
-				s := k.mustSignIn(c, k.agent)
-				k.as.Wrap(authagenttest.PathToken, late(500*time.Millisecond))
+				k.AS.Configure(configure)
+				instances := []*authagent.RelyingParty{k.RP, k.Instance("2"), k.Instance("3")}
+				c := k.Browser()
+				s := k.MustSignIn(c, k.Agent)
+				k.AS.Wrap(authagenttest.PathToken, late(500*time.Millisecond))
 				for round := 1; round <= 5; round++ {
 					time.Sleep(time.Hour + 50*time.Minute)
 					var group sync.WaitGroup
@@ -286,8 +286,8 @@ func TestRefreshAcrossInstances(t *testing.T) {
 					if n := k.refreshes(); n != round {
 						t.Errorf("REF-2: %d refreshes by three instances, want %d", n, round)
 					}
-					k.mustSignIn(c, k.agent) // and the next rounds are another session's
-					if s = k.me(c); s == nil {
+					k.MustSignIn(c, k.Agent) // and the next rounds are another session's
+					if s = k.Me(c); s == nil {
 						t.Fatal("no session")
 					}
 				}
@@ -301,12 +301,12 @@ func TestRefreshAcrossInstances(t *testing.T) {
 func TestInstanceDies(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKept(t)
-		other := k.instance("2", func(c *authagent.Config) {
+		other := k.Instance("2", func(c *authagent.Config) {
 			c.Provider.HTTPClient = &http.Client{Transport: authagenttest.Hosts{}} // the network has gone
-			c.Provider.Endpoints = authagent.Endpoints{Authorization: k.as.URL + "/authorize", Token: k.as.URL + "/token", UserInfo: k.as.URL + "/userinfo"}
+			c.Provider.Endpoints = authagent.Endpoints{Authorization: k.AS.URL + "/authorize", Token: k.AS.URL + "/token", UserInfo: k.AS.URL + "/userinfo"}
 			c.Provider.TokenEncoding = "application/json"
 		})
-		s := k.mustSignIn(k.browser(), k.agent)
+		s := k.MustSignIn(k.Browser(), k.Agent)
 		time.Sleep(2 * time.Hour)
 		k.store.failing(func(n int) error {
 			if n > 1 { // and then the store: only the claim was written
@@ -319,7 +319,7 @@ func TestInstanceDies(t *testing.T) {
 		}
 		k.store.failing(nil)
 		start := time.Now()
-		k.mustCall(k.rp, s)
+		k.mustCall(k.RP, s)
 		if took := time.Since(start); took < 10*time.Second || took > 30*time.Second {
 			t.Errorf("REF-2: waited %v", took)
 		}
@@ -334,19 +334,19 @@ func TestInstanceDies(t *testing.T) {
 func TestReloadAfterRefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKept(t)
-		s := k.mustSignIn(k.browser(), k.agent)
+		s := k.MustSignIn(k.Browser(), k.Agent)
 		before := k.store.get(t, s.ID)
 		time.Sleep(2 * time.Hour)
-		k.mustCall(k.rp, s)
+		k.mustCall(k.RP, s)
 		after := k.store.get(t, s.ID)
 		k.store.put(t, s.ID, before) // what an instance sees that reads a copy that lags behind
-		k.as.Wrap(authagenttest.PathToken, onGrant("refresh_token", func(next http.Handler) http.Handler {
+		k.AS.Wrap(authagenttest.PathToken, onGrant("refresh_token", func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				next.ServeHTTP(w, r)
 				k.store.put(t, s.ID, after)
 			})
 		}))
-		k.mustCall(k.rp, s)
+		k.mustCall(k.RP, s)
 		if n := k.refreshes(); n != 2 {
 			t.Errorf("REF-2: %d refreshes, want the good one and the refused one", n)
 		}
@@ -359,12 +359,12 @@ func TestReloadAfterRefusal(t *testing.T) {
 func TestSlowerThanOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKept(t)
-		k.as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.Overlap = time.Hour })
-		s := k.mustSignIn(k.browser(), k.agent)
+		k.AS.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.Overlap = time.Hour })
+		s := k.MustSignIn(k.Browser(), k.Agent)
 		before := k.store.get(t, s.ID)
 		time.Sleep(2 * time.Hour)
 		fresh := k.watch(nil)
-		k.mustCall(k.rp, s)
+		k.mustCall(k.RP, s)
 		theirs := k.store.get(t, s.ID)
 		time.Sleep(2 * time.Second)
 		k.store.put(t, s.ID, before)
@@ -374,7 +374,7 @@ func TestSlowerThanOthers(t *testing.T) {
 			}
 			return nil
 		})
-		k.mustCall(k.rp, s)
+		k.mustCall(k.RP, s)
 		if !bytes.Equal(k.store.get(t, s.ID), theirs) {
 			t.Error("REF-2: the other's tokens were replaced")
 		}
@@ -393,7 +393,7 @@ type issued struct {
 func (k *kept) watch(mw wrapper) *[]issued {
 	var mu sync.Mutex
 	all := &[]issued{}
-	k.as.Wrap(authagenttest.PathToken, func(next http.Handler) http.Handler {
+	k.AS.Wrap(authagenttest.PathToken, func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			rec := httptest.NewRecorder()
 			h := next
@@ -407,9 +407,7 @@ func (k *kept) watch(mw wrapper) *[]issued {
 				*all = append(*all, i)
 				mu.Unlock()
 			}
-			for name, values := range rec.Header() {
-				w.Header()[name] = values
-			}
+			maps.Copy(w.Header(), rec.Header())
 			w.WriteHeader(rec.Code)
 			w.Write(rec.Body.Bytes())
 		})
@@ -419,8 +417,8 @@ func (k *kept) watch(mw wrapper) *[]issued {
 
 // revokedTokens returns what the server was asked to revoke.
 func (k *kept) revokedTokens() (tokens []string) {
-	for _, r := range k.as.Requests(authagenttest.PathRevoke) {
-		_, body := bodyOf(k.t.(*testing.T), r)
+	for _, r := range k.AS.Requests(authagenttest.PathRevoke) {
+		_, body := bodyOf(k.T.(*testing.T), r)
 		tokens = append(tokens, body["token"])
 	}
 	return tokens
@@ -433,7 +431,7 @@ func TestTokensOfEndedSession_REF_13(t *testing.T) {
 		"REF-13 (none)": nil,
 		"REF-13 epoch":  func(_ *kept, c *authagent.Config) { c.Session.Epoch = "2" },
 		"REF-13 scenario": func(k *kept, c *authagent.Config) {
-			c.Scenario = authagent.FullAccount(k.users, linkAs(authagent.Principal{}))
+			c.Scenario = authagent.FullAccount(k.Users, linkAs(authagent.Principal{}))
 		},
 		"REF-13 redirect URL": func(_ *kept, c *authagent.Config) { c.RedirectURL = "https://staging.example/auth/agent/callback" },
 		"REF-13 lifetime":     func(_ *kept, c *authagent.Config) { c.Session.Lifetime = time.Minute },
@@ -441,8 +439,8 @@ func TestTokensOfEndedSession_REF_13(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newKept(t)
-				s := k.mustSignIn(k.browser(), k.agent)
-				rp := k.instance("2", func(c *authagent.Config) {
+				s := k.MustSignIn(k.Browser(), k.Agent)
+				rp := k.Instance("2", func(c *authagent.Config) {
 					if change != nil {
 						change(k, c)
 					}
@@ -461,15 +459,15 @@ func TestTokensOfEndedSession_REF_13(t *testing.T) {
 // needs a clock that goes on by itself.
 func TestTokenThatIsOver_REF_11(t *testing.T) {
 	b := newBench(t, func(_ *bench, c *authagent.Config) { c.Tokens.Store = &memstore.Tokens{} })
-	b.as.Wrap(authagenttest.PathToken, authagenttest.WithMember("expires_in", 0))
-	c := b.browser()
-	s := b.mustSignIn(c, b.agent)
+	b.AS.Wrap(authagenttest.PathToken, authagenttest.WithMember("expires_in", 0))
+	c := b.Browser()
+	s := b.MustSignIn(c, b.Agent)
 	for range 2 { // the second is a refresh, in the background
-		if _, err := b.rp.TokenSource(context.Background(), s).Token(); err != nil {
+		if _, err := b.RP.TokenSource(context.Background(), s).Token(); err != nil {
 			t.Log(err) // which token is of use is the server's business
 		}
 	}
-	if b.me(c) == nil {
+	if b.Me(c) == nil {
 		t.Error("nobody is signed in")
 	}
 }
@@ -489,7 +487,7 @@ func TestRefreshSaved(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newKept(t)
-				s := k.mustSignIn(k.browser(), k.agent)
+				s := k.MustSignIn(k.Browser(), k.Agent)
 				time.Sleep(2 * time.Hour)
 				fresh := k.watch(nil)
 				k.store.failing(func(n int) error {
@@ -498,7 +496,7 @@ func TestRefreshSaved(t *testing.T) {
 					}
 					return nil
 				})
-				status, err := k.call(k.rp, s)
+				status, err := k.call(k.RP, s)
 				if !errors.Is(err, test.err) || test.err == nil && status != http.StatusOK {
 					t.Errorf("status %d, err %v", status, err)
 				}
@@ -520,11 +518,11 @@ func TestRefreshSaved(t *testing.T) {
 func TestSaveSeemsToFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKept(t, func(_ *bench, c *authagent.Config) { c.Tokens.Store = &liar{TokenStore: c.Tokens.Store} })
-		s := k.mustSignIn(k.browser(), k.agent)
-		lies := &k.config.Tokens.Store.(*liar).lies
+		s := k.MustSignIn(k.Browser(), k.Agent)
+		lies := &k.Config.Tokens.Store.(*liar).lies
 		time.Sleep(2 * time.Hour)
 		lies.Store(2) // the claim is the first
-		k.mustCall(k.rp, s)
+		k.mustCall(k.RP, s)
 		if lies.Load() != 0 || k.refreshes() != 1 {
 			t.Errorf("REF-3: %d lies left, %d refreshes", lies.Load(), k.refreshes())
 		}
@@ -550,15 +548,15 @@ func (l *liar) SaveTokens(ctx context.Context, id string, old, sealed []byte, ex
 func TestRefreshTokenKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKept(t)
-		k.as.Configure(func(q *authagenttest.Quirks, f *authagenttest.Features) { f.Overlap = 24 * time.Hour })
-		s := k.mustSignIn(k.browser(), k.agent)
-		k.as.Wrap(authagenttest.PathToken, authagenttest.WithoutMember("refresh_token"))
+		k.AS.Configure(func(q *authagenttest.Quirks, f *authagenttest.Features) { f.Overlap = 24 * time.Hour })
+		s := k.MustSignIn(k.Browser(), k.Agent)
+		k.AS.Wrap(authagenttest.PathToken, authagenttest.WithoutMember("refresh_token"))
 		for range 2 {
 			time.Sleep(2 * time.Hour)
-			k.mustCall(k.rp, s)
+			k.mustCall(k.RP, s)
 		}
 		var sent []string
-		for _, r := range k.as.Requests(authagenttest.PathToken) {
+		for _, r := range k.AS.Requests(authagenttest.PathToken) {
 			var body struct {
 				Token string `json:"refresh_token"`
 			}
@@ -579,21 +577,21 @@ func TestRefreshGoesOn(t *testing.T) {
 		t.Run(fmt.Sprint("REF-4 shutdown ", shutdown), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newKept(t)
-				s := k.mustSignIn(k.browser(), k.agent)
+				s := k.MustSignIn(k.Browser(), k.Agent)
 				time.Sleep(2 * time.Hour)
-				k.as.Wrap(authagenttest.PathToken, onGrant("refresh_token", late(2*time.Second)))
+				k.AS.Wrap(authagenttest.PathToken, onGrant("refresh_token", late(2*time.Second)))
 				ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 				defer cancel()
 				start := time.Now()
-				if _, err := k.rp.TokenSource(ctx, s).Token(); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > time.Second {
+				if _, err := k.RP.TokenSource(ctx, s).Token(); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > time.Second {
 					t.Errorf("REF-4: err %v after %v", err, time.Since(start))
 				}
-				rp := k.rp
+				rp := k.RP
 				if shutdown {
-					if err := k.rp.Shutdown(context.Background()); err != nil || time.Since(start) < 2*time.Second {
+					if err := k.RP.Shutdown(context.Background()); err != nil || time.Since(start) < 2*time.Second {
 						t.Errorf("REF-4: shutdown %v after %v", err, time.Since(start))
 					}
-					rp = k.instance("2")
+					rp = k.Instance("2")
 				}
 				k.mustCall(rp, s)
 				if n := k.refreshes(); n != 1 {
@@ -613,22 +611,22 @@ func TestShutdown(t *testing.T) {
 		k := newKept(t, func(_ *bench, c *authagent.Config) {
 			c.Audit = func(_ context.Context, e audit.Event) { time.Sleep(10 * time.Second); seen <- e.Name }
 		})
-		s := k.mustSignIn(k.browser(), k.agent)
+		s := k.MustSignIn(k.Browser(), k.Agent)
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		if err := k.rp.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		if err := k.RP.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("err %v", err)
 		}
-		if err := k.rp.Shutdown(context.Background()); err != nil || len(seen) != 2 {
+		if err := k.RP.Shutdown(context.Background()); err != nil || len(seen) != 2 {
 			t.Errorf("err %v, %d events", err, len(seen))
 		}
-		k.mustCall(k.rp, s) // a token that is good still is
+		k.mustCall(k.RP, s) // a token that is good still is
 		time.Sleep(2 * time.Hour)
-		if _, err := k.call(k.rp, s); !errors.Is(err, problem.Reason("server_unavailable")) || k.refreshes() != 0 {
+		if _, err := k.call(k.RP, s); !errors.Is(err, problem.Reason("server_unavailable")) || k.refreshes() != 0 {
 			t.Errorf("REF-4: err %v, %d refreshes after shutdown", err, k.refreshes())
 		}
 	})
-	if err := newCluster(t).rp.Shutdown(context.Background()); err != nil {
+	if err := newCluster(t).RP.Shutdown(context.Background()); err != nil {
 		t.Errorf("without tokens: %v", err)
 	}
 }
@@ -644,21 +642,21 @@ func TestRefreshRefused(t *testing.T) {
 						c.Tokens.ConfirmEvery = 3 * time.Hour
 					}
 				})
-				c := k.browser()
-				s := k.mustSignIn(c, k.agent)
+				c := k.Browser()
+				s := k.MustSignIn(c, k.Agent)
 				for range 4 { // keep the session from being idle
 					time.Sleep(29 * time.Minute)
-					k.me(c)
+					k.Me(c)
 				}
-				k.as.Wrap(authagenttest.PathToken, authagenttest.Reply(400, "application/json", `{"error":"invalid_grant"}`))
+				k.AS.Wrap(authagenttest.PathToken, authagenttest.Reply(400, "application/json", `{"error":"invalid_grant"}`))
 				for range 2 {
 					var group sync.WaitGroup
 					for range 50 {
 						group.Go(func() {
-							if _, err := k.call(k.rp, s); !errors.Is(err, problem.Reason("no_tokens")) {
+							if _, err := k.call(k.RP, s); !errors.Is(err, problem.Reason("no_tokens")) {
 								t.Errorf("REF-5: err %v", err)
 							}
-							if k.me(c) == nil {
+							if k.Me(c) == nil {
 								t.Error("REF-5: one answer ends the session")
 							}
 						})
@@ -670,7 +668,7 @@ func TestRefreshRefused(t *testing.T) {
 				}
 				k.wantEvents("refresh_failed:no_tokens")
 				time.Sleep(10 * time.Minute)
-				if alive := k.me(c) != nil; alive == confirmed {
+				if alive := k.Me(c) != nil; alive == confirmed {
 					t.Errorf("REF-5: the session lives: %v", alive)
 				}
 				if len(k.store.get(t, s.ID)) != 0 {
@@ -694,17 +692,17 @@ func TestRefusedForAMoment(t *testing.T) {
 			c.Tokens.ConfirmEvery = 3 * time.Hour
 			c.Session.Idle = 6 * time.Hour
 		})
-		c := k.browser()
-		s := k.mustSignIn(c, k.agent)
+		c := k.Browser()
+		s := k.MustSignIn(c, k.Agent)
 		time.Sleep(2 * time.Hour)
-		k.as.Wrap(authagenttest.PathToken, authagenttest.Reply(400, "application/json", `{"error":"invalid_grant"}`))
-		if _, err := k.call(k.rp, s); !errors.Is(err, problem.Reason("no_tokens")) {
+		k.AS.Wrap(authagenttest.PathToken, authagenttest.Reply(400, "application/json", `{"error":"invalid_grant"}`))
+		if _, err := k.call(k.RP, s); !errors.Is(err, problem.Reason("no_tokens")) {
 			t.Errorf("err %v", err)
 		}
-		k.as.Wrap(authagenttest.PathToken, nil)
+		k.AS.Wrap(authagenttest.PathToken, nil)
 		time.Sleep(time.Minute)
-		k.mustCall(k.rp, s)
-		if k.me(c) == nil {
+		k.mustCall(k.RP, s)
+		if k.Me(c) == nil {
 			t.Error("REF-5: the session has ended")
 		}
 		k.wantEvents("refresh_failed:no_tokens")
@@ -716,7 +714,7 @@ func TestRefusedForAMoment(t *testing.T) {
 func TestRefreshTrouble(t *testing.T) {
 	reply := func(status int, body string) func(k *kept) {
 		return func(k *kept) {
-			k.as.Wrap(authagenttest.PathToken, authagenttest.Reply(status, "application/json", body))
+			k.AS.Wrap(authagenttest.PathToken, authagenttest.Reply(status, "application/json", body))
 		}
 	}
 	for _, test := range []struct {
@@ -727,44 +725,44 @@ func TestRefreshTrouble(t *testing.T) {
 		{"REF-6 500", []func(*kept){reply(500, `{"error":"server_error"}`)}},
 		{"REF-6 429", []func(*kept){reply(429, "")}},
 		{"REF-6 answers nothing", []func(*kept){reply(200, "")}},
-		{"REF-6 connection cut", []func(*kept){func(k *kept) { k.as.Wrap(authagenttest.PathToken, abort) }}},
+		{"REF-6 connection cut", []func(*kept){func(k *kept) { k.AS.Wrap(authagenttest.PathToken, abort) }}},
 		{"REF-6 hangs", []func(*kept){func(k *kept) { k.hang(authagenttest.PathToken) }}},
-		{"REF-6 database down", []func(*kept){func(k *kept) { k.as.Outage(authagenttest.OutageAll) }}},
+		{"REF-6 database down", []func(*kept){func(k *kept) { k.AS.Outage(authagenttest.OutageAll) }}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newKept(t, func(_ *bench, c *authagent.Config) { c.Session.Idle = 4 * time.Hour })
-				c := k.browser()
-				s := k.mustSignIn(c, k.agent)
+				c := k.Browser()
+				s := k.MustSignIn(c, k.Agent)
 				time.Sleep(2 * time.Hour)
-				k.as.Reset()
+				k.AS.Reset()
 				for _, trouble := range test.trouble {
 					trouble(k)
 					for start := time.Now(); time.Since(start) < 2*time.Minute; time.Sleep(time.Second) {
 						var e *problem.Error
-						if _, err := k.call(k.rp, s); !errors.As(err, &e) || e.Fault() == problem.Agent || e.RetryAfter <= 0 {
+						if _, err := k.call(k.RP, s); !errors.As(err, &e) || e.Fault() == problem.Agent || e.RetryAfter <= 0 {
 							t.Fatalf("REF-6: err %v", err)
 						}
-						if k.me(c) == nil {
+						if k.Me(c) == nil {
 							t.Fatal("REF-6: signed out")
 						}
 					}
 				}
-				if n := k.as.Count(authagenttest.PathToken); n > 6 {
+				if n := k.AS.Count(authagenttest.PathToken); n > 6 {
 					t.Errorf("REF-6: %d requests", n)
 				}
-				if events := k.events.named(audit.RefreshFailed); len(events) != 1 {
+				if events := k.Events.Named(audit.RefreshFailed); len(events) != 1 {
 					t.Errorf("REF-6: %d events", len(events))
 				}
-				k.as.Wrap(authagenttest.PathToken, nil)
-				k.as.Outage(authagenttest.OutageNone)
+				k.AS.Wrap(authagenttest.PathToken, nil)
+				k.AS.Outage(authagenttest.OutageNone)
 				time.Sleep(3 * time.Minute)
-				if k.call(k.rp, s); k.me(c) == nil { // perhaps to learn anew how the server wants it
+				if k.call(k.RP, s); k.Me(c) == nil { // perhaps to learn anew how the server wants it
 					t.Error("REF-6: signed out")
 				}
 				time.Sleep(3 * time.Minute)
-				k.mustCall(k.rp, s)
-				if n := len(k.events.named(audit.RefreshFailed)); n != 1 {
+				k.mustCall(k.RP, s)
+				if n := len(k.Events.Named(audit.RefreshFailed)); n != 1 {
 					t.Errorf("REF-6: %d events in the end", n)
 				}
 			})
@@ -781,9 +779,9 @@ func TestRefreshRetryAfter(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newKept(t)
-				s := k.mustSignIn(k.browser(), k.agent)
+				s := k.MustSignIn(k.Browser(), k.Agent)
 				time.Sleep(2 * time.Hour)
-				k.as.Wrap(authagenttest.PathToken, func(http.Handler) http.Handler {
+				k.AS.Wrap(authagenttest.PathToken, func(http.Handler) http.Handler {
 					return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 						w.Header().Set("Retry-After", header())
 						w.WriteHeader(http.StatusTooManyRequests)
@@ -791,15 +789,15 @@ func TestRefreshRetryAfter(t *testing.T) {
 				})
 				start := time.Now()
 				for time.Since(start) < 298*time.Second {
-					k.call(k.rp, s)
+					k.call(k.RP, s)
 					time.Sleep(time.Second)
 				}
 				if n := k.refreshes(); n != 1 {
 					t.Errorf("REF-6: %d refreshes before Retry-After", n)
 				}
-				k.as.Wrap(authagenttest.PathToken, nil)
+				k.AS.Wrap(authagenttest.PathToken, nil)
 				time.Sleep(5 * time.Second)
-				k.mustCall(k.rp, s)
+				k.mustCall(k.RP, s)
 			})
 		})
 	}
@@ -810,14 +808,14 @@ func TestRefreshRetryAfter(t *testing.T) {
 func TestEarlyRefreshFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKept(t)
-		s := k.mustSignIn(k.browser(), k.agent)
+		s := k.MustSignIn(k.Browser(), k.Agent)
 		time.Sleep(59*time.Minute + 10*time.Second)
-		k.as.Wrap(authagenttest.PathToken, abort)
+		k.AS.Wrap(authagenttest.PathToken, abort)
 		for range 40 {
-			k.mustCall(k.rp, s)
+			k.mustCall(k.RP, s)
 			time.Sleep(time.Second)
 		}
-		if n := k.as.Count(authagenttest.PathToken); n > 6 {
+		if n := k.AS.Count(authagenttest.PathToken); n > 6 {
 			t.Errorf("REF-6: %d requests", n)
 		}
 	})
@@ -845,14 +843,14 @@ func TestEarlyRefresh(t *testing.T) {
 				switch test.says {
 				case nil:
 				case "":
-					k.as.Wrap(authagenttest.PathToken, authagenttest.WithoutMember("expires_in"))
+					k.AS.Wrap(authagenttest.PathToken, authagenttest.WithoutMember("expires_in"))
 				default:
-					k.as.Wrap(authagenttest.PathToken, authagenttest.WithMember("expires_in", test.says))
+					k.AS.Wrap(authagenttest.PathToken, authagenttest.WithMember("expires_in", test.says))
 				}
-				s := k.mustSignIn(k.browser(), k.agent)
+				s := k.MustSignIn(k.Browser(), k.Agent)
 				start, calls := time.Now(), 0
 				for ; time.Since(start) <= 110*time.Minute; time.Sleep(10 * time.Second) {
-					k.mustCall(k.rp, s)
+					k.mustCall(k.RP, s)
 					calls++
 					if n, at := k.refreshes(), time.Since(start); at <= test.before && n != 0 || at >= test.after && n == 0 {
 						t.Fatalf("REF-7: %d refreshes after %v", n, at)
@@ -873,16 +871,16 @@ func TestEarlyRefresh(t *testing.T) {
 func TestRefreshDoesNotLengthen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKept(t, func(_ *bench, c *authagent.Config) { c.Session.Lifetime, c.Session.Idle = 3*time.Hour, 3*time.Hour })
-		c := k.browser()
-		s := k.mustSignIn(c, k.agent)
-		source := k.rp.TokenSource(context.Background(), s)
+		c := k.Browser()
+		s := k.MustSignIn(c, k.Agent)
+		source := k.RP.TokenSource(context.Background(), s)
 		start := time.Now()
 		for ; time.Since(start) < 3*time.Hour; time.Sleep(10 * time.Minute) {
-			if _, err := source.Token(); err != nil || k.me(c) == nil {
+			if _, err := source.Token(); err != nil || k.Me(c) == nil {
 				t.Fatalf("REF-7: err %v after %v", err, time.Since(start))
 			}
 		}
-		if _, err := source.Token(); !errors.Is(err, problem.NoSession) || k.me(c) != nil {
+		if _, err := source.Token(); !errors.Is(err, problem.NoSession) || k.Me(c) != nil {
 			t.Errorf("REF-7: err %v after the session's end", err)
 		}
 	})
@@ -897,13 +895,13 @@ func TestLogoutRacesRefresh(t *testing.T) {
 		events []string
 	}{
 		{"REF-8 logout", func(k *kept, c *http.Client, _ *authagent.Session) {
-			if resp := k.do(c, http.MethodPost, "/auth/agent/logout", "X-Instance", "2"); resp.StatusCode != http.StatusSeeOther {
-				k.t.Errorf("logout: status %d", resp.StatusCode)
+			if resp := k.Do(c, http.MethodPost, "/auth/agent/logout", "X-Instance", "2"); resp.StatusCode != http.StatusSeeOther {
+				k.T.Errorf("logout: status %d", resp.StatusCode)
 			}
 		}, []string{"tokens_revoked:requested", "session_ended", "tokens_revoked:requested"}},
 		{"REF-8 EndAgentSessions", func(k *kept, _ *http.Client, s *authagent.Session) {
-			if err := k.rp.EndAgentSessions(context.Background(), s.Agent); err != nil {
-				k.t.Error(err)
+			if err := k.RP.EndAgentSessions(context.Background(), s.Agent); err != nil {
+				k.T.Error(err)
 			}
 		}, []string{"tokens_revoked:requested"}},
 	} {
@@ -911,11 +909,11 @@ func TestLogoutRacesRefresh(t *testing.T) {
 			t.Run(test.name+" "+name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					k := newKept(t, func(_ *bench, c *authagent.Config) { c.Session.Idle = 4 * time.Hour })
-					k.as.Configure(configure)
-					k.instance("2")
-					c := k.browser()
-					s := k.mustSignIn(c, k.agent)
-					session := k.cookies(c)
+					k.AS.Configure(configure)
+					k.Instance("2")
+					c := k.Browser()
+					s := k.MustSignIn(c, k.Agent)
+					session := k.Cookies(c)
 					time.Sleep(2 * time.Hour)
 					hold := make(chan struct{})
 					fresh := k.watch(onGrant("refresh_token", func(next http.Handler) http.Handler {
@@ -923,7 +921,7 @@ func TestLogoutRacesRefresh(t *testing.T) {
 					}))
 					var group sync.WaitGroup
 					group.Go(func() {
-						if _, err := k.call(k.rp, s); !errors.Is(err, problem.NoSession) {
+						if _, err := k.call(k.RP, s); !errors.Is(err, problem.NoSession) {
 							t.Errorf("REF-8: err %v", err)
 						}
 					})
@@ -935,7 +933,7 @@ func TestLogoutRacesRefresh(t *testing.T) {
 					if after := k.store.saves(); after != before {
 						t.Errorf("REF-8: %d attempts to save", after-before)
 					}
-					if k.get(k.bare(), "/me", "Cookie", session).StatusCode != http.StatusUnauthorized {
+					if k.Get(k.Bare(), "/me", "Cookie", session).StatusCode != http.StatusUnauthorized {
 						t.Error("REF-8: signed in after all")
 					}
 					if len(*fresh) != 1 || !slices.Contains(k.revokedTokens(), (*fresh)[0].Refresh) {
@@ -966,20 +964,20 @@ func TestLogoutAtTheLastMoment(t *testing.T) {
 					c.Session.Idle, c.Tokens.Store = 4*time.Hour, &endingTokens{store, test.after, &end}
 				})
 				k.store = store
-				k.instance("2", func(c *authagent.Config) { c.Tokens.Store = store })
-				c := k.browser()
-				s := k.mustSignIn(c, k.agent)
+				k.Instance("2", func(c *authagent.Config) { c.Tokens.Store = store })
+				c := k.Browser()
+				s := k.MustSignIn(c, k.Agent)
 				time.Sleep(2 * time.Hour)
 				fresh := k.watch(nil)
 				logout := func() {
 					if test.after { // told by nobody
-						k.rp.EndSession(context.Background(), s.ID)
+						k.RP.EndSession(context.Background(), s.ID)
 						return
 					}
-					k.do(c, http.MethodPost, "/auth/agent/logout", "X-Instance", "2")
+					k.Do(c, http.MethodPost, "/auth/agent/logout", "X-Instance", "2")
 				}
 				end.Store(&logout)
-				if _, err := k.call(k.rp, s); !errors.Is(err, problem.NoSession) {
+				if _, err := k.call(k.RP, s); !errors.Is(err, problem.NoSession) {
 					t.Errorf("REF-8: err %v", err)
 				}
 				if len(*fresh) != 1 || !slices.Contains(k.revokedTokens(), (*fresh)[0].Refresh) {
@@ -1030,23 +1028,23 @@ func TestLogoutRevokes(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newKept(t)
 				given := k.watch(nil)
-				c := k.browser()
-				s := k.mustSignIn(c, k.agent)
-				session := k.cookies(c)
-				k.as.Wrap(authagenttest.PathRevoke, test.wrap)
+				c := k.Browser()
+				s := k.MustSignIn(c, k.Agent)
+				session := k.Cookies(c)
+				k.AS.Wrap(authagenttest.PathRevoke, test.wrap)
 				start := time.Now()
-				resp := k.do(c, http.MethodPost, "/auth/agent/logout")
+				resp := k.Do(c, http.MethodPost, "/auth/agent/logout")
 				if took := time.Since(start); resp.StatusCode != http.StatusSeeOther || took > 3500*time.Millisecond {
 					t.Errorf("REF-9: status %d after %v", resp.StatusCode, took)
 				}
-				if k.cookies(c) != "" || k.get(k.bare(), "/me", "Cookie", session).StatusCode != http.StatusUnauthorized {
+				if k.Cookies(c) != "" || k.Get(k.Bare(), "/me", "Cookie", session).StatusCode != http.StatusUnauthorized {
 					t.Error("REF-9: still signed in")
 				}
 				k.wantEvents("tokens_revoked:"+test.outcome, "session_ended")
-				if events := k.events.named(audit.TokensRevoked); events[0].SessionID != s.ID || events[0].Agent != s.Agent {
+				if events := k.Events.Named(audit.TokensRevoked); events[0].SessionID != s.ID || events[0].Agent != s.Agent {
 					t.Errorf("REF-9: event %+v", events[0])
 				}
-				r := k.as.Requests(authagenttest.PathRevoke)
+				r := k.AS.Requests(authagenttest.PathRevoke)
 				var body map[string]string
 				if len(r) != 1 || json.Unmarshal(r[0].Body, &body) != nil || r[0].Header.Get("Content-Type") != "application/json" ||
 					body["token"] != (*given)[0].Refresh || body["token_type_hint"] != "refresh_token" {
@@ -1068,27 +1066,27 @@ func TestEndedSessionsRevoke(t *testing.T) {
 		end  func(k *kept, c *http.Client)
 	}{
 		{"REF-9 EndAgentSessions", func(k *kept, c *http.Client) {
-			k.rp.EndAgentSessions(context.Background(), authagent.Agent{Issuer: k.as.URL, ID: k.agent.ID})
-			session := k.cookies(c)
+			k.RP.EndAgentSessions(context.Background(), authagent.Agent{Issuer: k.AS.URL, ID: k.Agent.ID})
+			session := k.Cookies(c)
 			var group sync.WaitGroup
 			for range 20 {
-				group.Go(func() { k.get(k.bare(), "/me", "Cookie", session) })
+				group.Go(func() { k.Get(k.Bare(), "/me", "Cookie", session) })
 			}
 			group.Wait()
 		}},
 		{"REF-9 its time is over", func(k *kept, c *http.Client) {
-			session := k.cookies(c)
+			session := k.Cookies(c)
 			time.Sleep(4*time.Hour + 10*time.Minute)
-			k.get(k.bare(), "/me", "Cookie", session)
+			k.Get(k.Bare(), "/me", "Cookie", session)
 		}},
-		{"REF-9 signed in anew", func(k *kept, c *http.Client) { time.Sleep(2 * time.Second); k.mustSignIn(c, k.agent) }},
+		{"REF-9 signed in anew", func(k *kept, c *http.Client) { time.Sleep(2 * time.Second); k.MustSignIn(c, k.Agent) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newKept(t, func(_ *bench, c *authagent.Config) { c.Session.Idle, c.Session.Lifetime = 8*time.Hour, 4*time.Hour })
 				given := k.watch(nil)
-				c := k.browser()
-				s := k.mustSignIn(c, k.agent)
+				c := k.Browser()
+				s := k.MustSignIn(c, k.Agent)
 				test.end(k, c)
 				settle()
 				if !slices.Equal(k.revokedTokens(), []string{(*given)[0].Refresh}) || len(k.store.get(t, s.ID)) != 0 {
@@ -1103,18 +1101,18 @@ func TestEndedSessionsRevoke(t *testing.T) {
 // TestTokensAreSealed_REF_10: REF-10.
 func TestTokensAreSealed_REF_10(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		old, young := newKey(), newKey()
+		old, young := testsite.NewKey(), testsite.NewKey()
 		k := newKept(t, func(_ *bench, c *authagent.Config) { c.SessionKeys, c.Session.Idle = [][]byte{old}, 4*time.Hour })
 		given := k.watch(nil)
-		alice, bob := k.browser(), k.browser()
-		a := k.mustSignIn(alice, k.agent)
-		b := k.mustSignIn(bob, k.as.AddAgent(authagenttest.Agent{ID: "agent_bob"}))
-		k.mustCall(k.rp, a)
-		both := k.instance("2", func(c *authagent.Config) { c.SessionKeys = [][]byte{young, old} })
+		alice, bob := k.Browser(), k.Browser()
+		a := k.MustSignIn(alice, k.Agent)
+		b := k.MustSignIn(bob, k.AS.AddAgent(authagenttest.Agent{ID: "agent_bob"}))
+		k.mustCall(k.RP, a)
+		both := k.Instance("2", func(c *authagent.Config) { c.SessionKeys = [][]byte{young, old} })
 		time.Sleep(2 * time.Hour)
 		k.mustCall(both, a) // refreshed, and sealed with the new key
 		k.mustCall(both, b)
-		k.mustCall(k.instance("3", func(c *authagent.Config) { c.SessionKeys = [][]byte{young} }), a)
+		k.mustCall(k.Instance("3", func(c *authagent.Config) { c.SessionKeys = [][]byte{young} }), a)
 		if len(*given) != 4 {
 			t.Fatalf("%d answers with tokens", len(*given))
 		}
@@ -1142,7 +1140,7 @@ func TestTokensAreSealed_REF_10(t *testing.T) {
 			if _, err := k.call(both, test.s); !errors.Is(err, problem.StoreFailed) {
 				t.Errorf("REF-10: err %v with another session's tokens", err)
 			}
-			if k.get(k.bare(), "/me", "Cookie", k.cookies(test.c), "X-Instance", "2").StatusCode != http.StatusOK {
+			if k.Get(k.Bare(), "/me", "Cookie", k.Cookies(test.c), "X-Instance", "2").StatusCode != http.StatusOK {
 				t.Error("REF-10: the session has ended, though the value may be sealed with a newer key")
 			}
 		}
@@ -1161,25 +1159,25 @@ func TestNewFirstKey_REF_15(t *testing.T) {
 		k := newKept(t, func(_ *bench, c *authagent.Config) {
 			c.Session.Idle, c.Session.Lifetime, c.Tokens.ConfirmEvery = 8*time.Hour, 8*time.Hour, 2*time.Hour
 		})
-		anew := k.instance("2", func(c *authagent.Config) { c.SessionKeys = [][]byte{newKey(), c.SessionKeys[0]} })
-		c := k.browser()
-		s := k.mustSignIn(c, k.agent)
+		anew := k.Instance("2", func(c *authagent.Config) { c.SessionKeys = [][]byte{testsite.NewKey(), c.SessionKeys[0]} })
+		c := k.Browser()
+		s := k.MustSignIn(c, k.Agent)
 		time.Sleep(59*time.Minute + 30*time.Second)
 		if _, err := anew.TokenSource(context.Background(), s).Token(); err != nil || k.refreshes() != 1 {
 			t.Fatalf("%v, %d refreshes", err, k.refreshes())
 		}
 		var e *problem.Error
-		if _, err := k.rp.TokenSource(context.Background(), s).Token(); !errors.Is(err, problem.StoreFailed) || !errors.As(err, &e) || e.RetryAfter == 0 {
+		if _, err := k.RP.TokenSource(context.Background(), s).Token(); !errors.Is(err, problem.StoreFailed) || !errors.As(err, &e) || e.RetryAfter == 0 {
 			t.Errorf("REF-15: at the instance without the new key: %v", err)
 		}
 		for range 3 { // the last one is to be confirmed
 			time.Sleep(35 * time.Minute)
-			if k.me(c) == nil {
+			if k.Me(c) == nil {
 				t.Fatal("REF-15: the session has ended")
 			}
 		}
 		time.Sleep(10 * time.Minute)
-		if k.me(c) == nil {
+		if k.Me(c) == nil {
 			t.Error("REF-15: the session has ended after a confirmation")
 		}
 		if _, err := anew.TokenSource(context.Background(), s).Token(); err != nil {
@@ -1209,12 +1207,12 @@ func TestStoreFailsDuringRefresh_REF_14(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				marks := &failingMarks{RevocationStore: &memstore.Revocations{}}
 				k := newKept(t, func(_ *bench, c *authagent.Config) { c.Revocations = marks })
-				s := k.mustSignIn(k.browser(), k.agent)
+				s := k.MustSignIn(k.Browser(), k.Agent)
 				time.Sleep(time.Hour - 20*time.Second)
-				k.as.Wrap(authagenttest.PathToken, func(next http.Handler) http.Handler {
+				k.AS.Wrap(authagenttest.PathToken, func(next http.Handler) http.Handler {
 					return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 						if ends {
-							if err := k.rp.EndSession(context.Background(), s.ID); err != nil {
+							if err := k.RP.EndSession(context.Background(), s.ID); err != nil {
 								t.Error(err)
 							}
 						}
@@ -1222,11 +1220,11 @@ func TestStoreFailsDuringRefresh_REF_14(t *testing.T) {
 						next.ServeHTTP(w, r)
 					})
 				})
-				if token, err := k.rp.TokenSource(context.Background(), s).Token(); token != nil || !errors.Is(err, problem.StoreFailed) {
+				if token, err := k.RP.TokenSource(context.Background(), s).Token(); token != nil || !errors.Is(err, problem.StoreFailed) {
 					t.Errorf("REF-14: token %t, %v, as the store failed", token != nil, err)
 				}
 				marks.fails.Store(false)
-				if token, err := k.rp.TokenSource(context.Background(), s).Token(); (err == nil) == ends || k.refreshes() != 1 {
+				if token, err := k.RP.TokenSource(context.Background(), s).Token(); (err == nil) == ends || k.refreshes() != 1 {
 					t.Errorf("REF-14: token %t, %v, with the store back; %d refreshes", token != nil, err, k.refreshes())
 				}
 			})
@@ -1267,13 +1265,13 @@ func TestRefreshedSubject(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newKept(t, func(_ *bench, c *authagent.Config) { c.Session.Idle = 4 * time.Hour })
-				c := k.browser()
-				s := k.mustSignIn(c, k.agent)
+				c := k.Browser()
+				s := k.MustSignIn(c, k.Agent)
 				time.Sleep(2 * time.Hour)
 				fresh := k.watch(test.wrap)
-				_, err := k.call(k.rp, s)
-				if errors.Is(err, problem.Reason("identity_mismatch")) != test.ends || (k.me(c) == nil) != test.ends {
-					t.Errorf("err %v, session %v", err, k.me(c))
+				_, err := k.call(k.RP, s)
+				if errors.Is(err, problem.Reason("identity_mismatch")) != test.ends || (k.Me(c) == nil) != test.ends {
+					t.Errorf("err %v, session %v", err, k.Me(c))
 				}
 				if !test.ends {
 					return
@@ -1304,9 +1302,9 @@ func TestRefreshedActor(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newKept(t, func(_ *bench, c *authagent.Config) { c.Session.Idle, c.Provider.SubjectIsUser = 4*time.Hour, true })
-				k.as.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.ActorClaim = true })
-				c := k.browser()
-				s := k.mustSignIn(c, k.as.AddAgent(authagenttest.Agent{ID: "agent_x", UserID: "owner_y", Email: "alice@example.com"}))
+				k.AS.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.ActorClaim = true })
+				c := k.Browser()
+				s := k.MustSignIn(c, k.AS.AddAgent(authagenttest.Agent{ID: "agent_x", UserID: "owner_y", Email: "alice@example.com"}))
 				time.Sleep(2 * time.Hour)
 				fresh := k.watch(authagenttest.Rewrite(func(body map[string]any) {
 					body["access_token"] = signedHS256([]byte("k"), members{"alg": "HS256"}, with(members{
@@ -1314,9 +1312,9 @@ func TestRefreshedActor(t *testing.T) {
 						"exp": time.Now().Add(time.Hour).Unix(),
 					}, test.change))
 				}))
-				_, err := k.call(k.rp, s)
-				if errors.Is(err, problem.Reason("identity_mismatch")) != test.ends || (k.me(c) == nil) != test.ends {
-					t.Errorf("err %v, session %v", err, k.me(c))
+				_, err := k.call(k.RP, s)
+				if errors.Is(err, problem.Reason("identity_mismatch")) != test.ends || (k.Me(c) == nil) != test.ends {
+					t.Errorf("err %v, session %v", err, k.Me(c))
 				}
 				if test.ends && k.api.used((*fresh)[0].Access) {
 					t.Error("the token of another agent is used")
@@ -1333,15 +1331,15 @@ func TestSameSecondKept(t *testing.T) {
 		k := newKept(t)
 		sessions := make([]*authagent.Session, 5)
 		for i := range sessions {
-			sessions[i] = k.mustSignIn(k.browser(), k.agent)
+			sessions[i] = k.MustSignIn(k.Browser(), k.Agent)
 		}
 		var group sync.WaitGroup
 		for _, s := range sessions {
-			group.Go(func() { k.mustCall(k.rp, s) })
+			group.Go(func() { k.mustCall(k.RP, s) })
 		}
 		group.Wait()
 		for _, s := range sessions {
-			k.mustCall(k.rp, s)
+			k.mustCall(k.RP, s)
 		}
 		if n := k.refreshes(); n > len(sessions) {
 			t.Errorf("%d refreshes", n)
@@ -1354,18 +1352,18 @@ func TestSameSecondKept(t *testing.T) {
 func TestHalfRefresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKept(t)
-		s := k.mustSignIn(k.browser(), k.agent)
+		s := k.MustSignIn(k.Browser(), k.Agent)
 		time.Sleep(2 * time.Hour)
-		k.as.Outage(authagenttest.OutageUpdates) // the old pair stays alive
-		k.mustCall(k.rp, s)
+		k.AS.Outage(authagenttest.OutageUpdates) // the old pair stays alive
+		k.mustCall(k.RP, s)
 		time.Sleep(2 * time.Hour)
-		k.as.Outage(authagenttest.OutageInserts) // the old pair dies, and there is no new one
-		if _, err := k.call(k.rp, s); !errors.Is(err, problem.Server) {
+		k.AS.Outage(authagenttest.OutageInserts) // the old pair dies, and there is no new one
+		if _, err := k.call(k.RP, s); !errors.Is(err, problem.Server) {
 			t.Errorf("err %v", err)
 		}
-		k.as.Outage(authagenttest.OutageNone)
+		k.AS.Outage(authagenttest.OutageNone)
 		time.Sleep(5 * time.Minute)
-		if _, err := k.call(k.rp, s); !errors.Is(err, problem.Reason("no_tokens")) {
+		if _, err := k.call(k.RP, s); !errors.Is(err, problem.Reason("no_tokens")) {
 			t.Errorf("err %v", err)
 		}
 		k.wantEvents("refresh_failed:server_unavailable", "refresh_failed:no_tokens")
@@ -1375,9 +1373,9 @@ func TestHalfRefresh(t *testing.T) {
 // TestClient: what a call to an API sends, and sends again.
 func TestClient(t *testing.T) {
 	at := func(k *kept) *http.Client {
-		s := k.mustSignIn(k.browser(), k.agent)
+		s := k.MustSignIn(k.Browser(), k.Agent)
 		time.Sleep(2 * time.Second)
-		return k.rp.Client(context.WithValue(context.Background(), oauth2.HTTPClient, &http.Client{Transport: k.hosts}), s)
+		return k.RP.Client(context.WithValue(context.Background(), oauth2.HTTPClient, &http.Client{Transport: k.Hosts}), s)
 	}
 	for _, test := range []struct {
 		name string
@@ -1397,7 +1395,7 @@ func TestClient(t *testing.T) {
 			}
 		}},
 		{"a body is sent again", func(t *testing.T, k *kept, c *http.Client) {
-			k.as.Wrap(authagenttest.PathUserInfo, authagenttest.FailFirst(1, authagenttest.Reply(401, "", "")))
+			k.AS.Wrap(authagenttest.PathUserInfo, authagenttest.FailFirst(1, authagenttest.Reply(401, "", "")))
 			resp, err := c.Post("https://api.example/", "text/plain", strings.NewReader("order"))
 			if err != nil || resp.StatusCode != http.StatusOK {
 				t.Fatalf("%v %v", resp, err)
@@ -1410,17 +1408,17 @@ func TestClient(t *testing.T) {
 			}
 		}},
 		{"a body that cannot be sent again is not", func(t *testing.T, k *kept, c *http.Client) {
-			k.as.Wrap(authagenttest.PathUserInfo, authagenttest.FailFirst(1, authagenttest.Reply(401, "", "")))
+			k.AS.Wrap(authagenttest.PathUserInfo, authagenttest.FailFirst(1, authagenttest.Reply(401, "", "")))
 			resp, err := c.Post("https://api.example/", "text/plain", io.MultiReader(strings.NewReader("order")))
 			if err != nil || resp.StatusCode != http.StatusUnauthorized || k.api.count() != 1 {
 				t.Fatalf("%v %v", resp, err)
 			}
 		}},
 		{"a redirect to another origin goes without the token", func(t *testing.T, k *kept, c *http.Client) {
-			evil := &apiServer{as: k.as}
-			k.hosts["evil.example"] = evil
-			k.hosts["moved.example"] = authagenttest.RedirectTo(307, "https://evil.example/")(nil)
-			k.hosts["here.example"] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			evil := &apiServer{as: k.AS}
+			k.Hosts["evil.example"] = evil
+			k.Hosts["moved.example"] = authagenttest.RedirectTo(307, "https://evil.example/")(nil)
+			k.Hosts["here.example"] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path == "/" {
 					w.Header().Set("Location", "/orders")
 					w.WriteHeader(307)
@@ -1436,8 +1434,8 @@ func TestClient(t *testing.T) {
 			}
 		}},
 		{"a redirect to the same host over http goes without the token", func(t *testing.T, k *kept, c *http.Client) {
-			plain := &apiServer{as: k.as}
-			k.hosts["down.example"] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			plain := &apiServer{as: k.AS}
+			k.Hosts["down.example"] = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path == "/" {
 					http.Redirect(w, r, "http://down.example/orders", http.StatusTemporaryRedirect)
 					return
@@ -1468,17 +1466,17 @@ func TestClient(t *testing.T) {
 func TestTokenSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKept(t)
-		c := k.browser()
-		s := k.mustSignIn(c, k.agent)
-		source := k.rp.TokenSource(context.Background(), s)
+		c := k.Browser()
+		s := k.MustSignIn(c, k.Agent)
+		source := k.RP.TokenSource(context.Background(), s)
 		token, err := source.Token()
 		if err != nil || !token.Valid() || token.RefreshToken != "" || token.Type() != "Bearer" || time.Until(token.Expiry) > time.Hour {
 			t.Errorf("token %+v, %v", token, err)
 		}
-		if _, err := newCluster(t).rp.TokenSource(context.Background(), s).Token(); !errors.Is(err, problem.Reason("no_tokens")) {
+		if _, err := newCluster(t).RP.TokenSource(context.Background(), s).Token(); !errors.Is(err, problem.Reason("no_tokens")) {
 			t.Errorf("err %v where no tokens are kept", err)
 		}
-		k.do(c, http.MethodPost, "/auth/agent/logout")
+		k.Do(c, http.MethodPost, "/auth/agent/logout")
 		if _, err := source.Token(); !errors.Is(err, problem.NoSession) {
 			t.Errorf("err %v after logout", err)
 		}
@@ -1500,12 +1498,12 @@ func TestTokensOfRefusedSession(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			checker := &sayingScenario{}
 			k := newKept(t, func(_ *bench, c *authagent.Config) { checker.Scenario, c.Scenario = c.Scenario, checker })
-			s := k.mustSignIn(k.browser(), k.agent)
-			k.mustCall(k.rp, s)
+			s := k.MustSignIn(k.Browser(), k.Agent)
+			k.mustCall(k.RP, s)
 			checker.err.Store(&test.says)
 			time.Sleep(59*time.Minute + 30*time.Second) // a refresh is due
 			before := k.refreshes()
-			if _, err := k.rp.TokenSource(context.Background(), s).Token(); !errors.Is(err, test.want) {
+			if _, err := k.RP.TokenSource(context.Background(), s).Token(); !errors.Is(err, test.want) {
 				t.Errorf("SES-11 %v: %v, want %v", test.says, err, test.want)
 			}
 			if k.refreshes() != before {
@@ -1514,7 +1512,7 @@ func TestTokensOfRefusedSession(t *testing.T) {
 			none := error(nil)
 			checker.err.Store(&none)
 			if test.kept {
-				k.mustCall(k.rp, s)
+				k.mustCall(k.RP, s)
 			}
 		})
 	}
@@ -1542,12 +1540,12 @@ func TestTokensStayOut(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					k := newKept(t, confirming, func(_ *bench, c *authagent.Config) { c.Session.Idle = 4 * time.Hour })
 					given := k.watch(nil)
-					c := k.browser()
-					s := k.mustSignIn(c, k.agent)
+					c := k.Browser()
+					s := k.MustSignIn(c, k.Agent)
 					time.Sleep(2 * time.Hour)
-					k.mustCall(k.rp, s)
+					k.mustCall(k.RP, s)
 					time.Sleep(2*time.Hour - time.Minute)
-					k.as.Wrap(path, func(next http.Handler) http.Handler {
+					k.AS.Wrap(path, func(next http.Handler) http.Handler {
 						return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 							defer func() { // there is no connection to take over
 								if p := recover(); p != nil {
@@ -1557,12 +1555,12 @@ func TestTokensStayOut(t *testing.T) {
 							bad.ServeHTTP(w, r)
 						})
 					})
-					_, err := k.call(k.rp, s)
-					k.me(c)
+					_, err := k.call(k.RP, s)
+					k.Me(c)
 					settle()
-					k.do(c, http.MethodPost, "/auth/agent/logout")
+					k.Do(c, http.MethodPost, "/auth/agent/logout")
 					time.Sleep(time.Minute)
-					said := fmt.Sprintf("%s %v %+v %#v", k.log, err, err, k.events.all)
+					said := fmt.Sprintf("%s %v %+v %#v", k.Log, err, err, k.Events.All())
 					for _, secret := range append(k.revokedTokens(), internal, (*given)[0].Access, (*given)[0].Refresh, (*given)[1].Access, (*given)[1].Refresh) {
 						if strings.Contains(said, secret) {
 							t.Errorf("LOG-1: %.6s... is in %s", secret, said)

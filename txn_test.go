@@ -19,8 +19,8 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
-	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -28,17 +28,12 @@ import (
 // loginCookies returns the pending logins that a browser holds, by name.
 func (b *bench) loginCookies(c *http.Client) map[string]string {
 	found := make(map[string]string)
-	for _, cookie := range c.Jar.Cookies(mustParse(b.t, b.site.URL)) {
+	for _, cookie := range c.Jar.Cookies(mustParse(b.T, b.URL)) {
 		if strings.Contains(cookie.Name, "-login-") {
 			found[cookie.Name] = cookie.Value
 		}
 	}
 	return found
-}
-
-// setCookie puts a cookie into a browser.
-func (b *bench) setCookie(c *http.Client, name, value string) {
-	c.Jar.SetCookies(mustParse(b.t, b.site.URL), []*http.Cookie{{Name: name, Value: value, Path: "/", Secure: true}})
 }
 
 // withQuery replaces parameters of a URL; an empty value removes one.
@@ -54,44 +49,28 @@ func withQuery(t testing.TB, address string, change map[string]string) string {
 	return u.String()
 }
 
-// mustReject checks a refused callback, with the reason that it must have and
-// the one event.
-func (b *bench) mustReject(c *http.Client, callback string, want problem.Reason, header ...string) *response {
-	b.t.Helper()
-	before, events := b.backChannel(), len(b.logged(audit.LoginFailed))
-	resp := b.get(c, callback, header...)
-	if got := b.rejected(c, resp, before); got != want {
-		b.t.Errorf("reason %q, want %q", got, want)
-	}
-	failed := b.logged(audit.LoginFailed)[events:]
-	if len(failed) != 1 || failed[0].Reason != want {
-		b.t.Errorf("events %+v, want one with reason %q", failed, want)
-	}
-	return resp
-}
-
 // TestOtherBrowser_TXN_1_TXN_2: TXN-1, TXN-2. A response finishes a login only in the browser
 // that began it, whether the other one has a login of its own or not.
 func TestOtherBrowser_TXN_1_TXN_2(t *testing.T) {
 	b := newBench(t)
-	attacker, victim := b.browser(), b.browser()
-	callback := b.authorize(b.agent, b.begin(attacker, ""))
-	b.mustReject(victim, callback, problem.Reason("state_mismatch")) // TXN-1: an empty jar
-	own := b.begin(victim, "")
-	resp := b.mustReject(victim, callback, problem.Reason("state_mismatch")) // TXN-2
+	attacker, victim := b.Browser(), b.Browser()
+	callback := b.Authorize(b.Agent, b.Begin(attacker, ""))
+	b.MustRefuse(victim, callback, problem.Reason("state_mismatch")) // TXN-1: an empty jar
+	own := b.Begin(victim, "")
+	resp := b.MustRefuse(victim, callback, problem.Reason("state_mismatch")) // TXN-2
 	if len(resp.Cookies()) != 0 {
 		t.Errorf("cookies %v after a foreign state, want none (TXN-13)", resp.Cookies())
 	}
-	if got := b.get(victim, b.authorize(b.agent, own)); got.StatusCode != http.StatusSeeOther {
-		t.Errorf("the victim's own login: status %d %s", got.StatusCode, got.body)
+	if got := b.Get(victim, b.Authorize(b.Agent, own)); got.StatusCode != http.StatusSeeOther {
+		t.Errorf("the victim's own login: status %d %s", got.StatusCode, got.Text)
 	}
 }
 
 // TestAlteredState_TXN_3: TXN-3. With and without the cookie, only the state itself will do.
 func TestAlteredState_TXN_3(t *testing.T) {
 	b := newBench(t)
-	c := b.browser()
-	callback := b.authorize(b.agent, b.begin(c, ""))
+	c := b.Browser()
+	callback := b.Authorize(b.Agent, b.Begin(c, ""))
 	state := mustParse(t, callback).Query().Get("state")
 	flip := func(s string, i int) string {
 		other := "A"
@@ -108,20 +87,20 @@ func TestAlteredState_TXN_3(t *testing.T) {
 		"the ID only": state[:8] + strings.Repeat("A", len(state)-8), "shorter": state[:len(state)-1],
 		"longer": state + "A", "NUL": state + "\x00", "space": state + " ", "padded": state + "=", "before": " " + state,
 	} {
-		for browser, client := range map[string]*http.Client{"own": c, "empty": b.browser()} {
+		for browser, client := range map[string]*http.Client{"own": c, "empty": b.Browser()} {
 			t.Run(name+"/"+browser, func(t *testing.T) {
-				b.t = t
-				b.mustReject(client, withQuery(t, callback, map[string]string{"state": altered}), problem.Reason("state_mismatch"))
+				b.T = t
+				b.MustRefuse(client, withQuery(t, callback, map[string]string{"state": altered}), problem.Reason("state_mismatch"))
 			})
 		}
 	}
-	b.t = t
-	b.mustReject(c, callback+"&x=1&state=", problem.InvalidRequest)
-	if resp := b.get(c, callback); resp.StatusCode != http.StatusSeeOther {
-		t.Errorf("the state itself: status %d %s", resp.StatusCode, resp.body)
+	b.T = t
+	b.MustRefuse(c, callback+"&x=1&state=", problem.InvalidRequest)
+	if resp := b.Get(c, callback); resp.StatusCode != http.StatusSeeOther {
+		t.Errorf("the state itself: status %d %s", resp.StatusCode, resp.Text)
 	}
 	// All but a character of it would be as good as the whole.
-	if all := b.log.String() + fmt.Sprintf("%+v", b.events.all); strings.Contains(all, state[9:40]) {
+	if all := b.Log.String() + fmt.Sprintf("%+v", b.Events.All()); strings.Contains(all, state[9:40]) {
 		t.Errorf("LOG-1: the state is in the log: %s", all)
 	}
 }
@@ -130,18 +109,18 @@ func TestAlteredState_TXN_3(t *testing.T) {
 // twice, and with the cookies of before.
 func TestReplay_TXN_4(t *testing.T) {
 	b := newBench(t)
-	c := b.browser()
-	callback := b.authorize(b.agent, b.begin(c, ""))
+	c := b.Browser()
+	callback := b.Authorize(b.Agent, b.Begin(c, ""))
 	before := b.loginCookies(c)
-	if resp := b.get(c, callback); resp.StatusCode != http.StatusSeeOther {
-		t.Fatalf("status %d %s", resp.StatusCode, resp.body)
+	if resp := b.Get(c, callback); resp.StatusCode != http.StatusSeeOther {
+		t.Fatalf("status %d %s", resp.StatusCode, resp.Text)
 	}
-	replay := b.browser()
+	replay := b.Browser()
 	for name, value := range before {
-		b.setCookie(replay, name, value)
+		b.SetCookie(replay, name, value)
 	}
-	b.mustReject(replay, callback, problem.Reason("state_used"))
-	if b.me(replay) != nil {
+	b.MustRefuse(replay, callback, problem.Reason("state_used"))
+	if b.Me(replay) != nil {
 		t.Error("the replay is signed in")
 	}
 }
@@ -149,12 +128,12 @@ func TestReplay_TXN_4(t *testing.T) {
 // TestReplayElsewhere_TXN_4: TXN-4 across instances that share a StateStore, and what
 // happens to a failing one.
 func TestReplayElsewhere_TXN_4(t *testing.T) {
-	states, key := &memstore.States{}, newKey()
+	states, key := &memstore.States{}, testsite.NewKey()
 	var secret string
 	first := newBench(t, func(b *bench, c *authagent.Config) {
 		c.States, c.SessionKeys, secret = states, [][]byte{key}, c.ClientSecret
 	})
-	config := first.config
+	config := first.Config
 	config.ClientSecret = secret
 	second, err := authagent.New(config)
 	if err != nil {
@@ -162,14 +141,14 @@ func TestReplayElsewhere_TXN_4(t *testing.T) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/auth/agent/callback", second.CallbackHandler())
-	c := first.browser()
-	callback := first.authorize(first.agent, first.begin(c, ""))
+	c := first.Browser()
+	callback := first.Authorize(first.Agent, first.Begin(c, ""))
 	var cookies []*http.Cookie
 	for name, value := range first.loginCookies(c) {
 		cookies = append(cookies, &http.Cookie{Name: name, Value: value})
 	}
-	if resp := first.get(c, callback); resp.StatusCode != http.StatusSeeOther {
-		t.Fatalf("status %d %s", resp.StatusCode, resp.body)
+	if resp := first.Get(c, callback); resp.StatusCode != http.StatusSeeOther {
+		t.Fatalf("status %d %s", resp.StatusCode, resp.Text)
 	}
 	if w := serve(mux, "/auth/agent/callback?"+mustParse(t, callback).RawQuery, cookies...); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "state_used") {
 		t.Errorf("at the second instance: status %d %s", w.Code, w.Body)
@@ -191,7 +170,7 @@ func TestExpiry_TXN_5(t *testing.T) {
 				hosts := authagenttest.Hosts{"as.example": as}
 				rp, err := authagent.New(authagent.Config{
 					Issuer: as.URL, ClientID: "site", ClientSecret: "secret", RedirectURL: fuzzOrigin + "/auth/agent/callback",
-					SessionKeys: [][]byte{newKey()}, Scenario: authagent.FreshProfile(&memstore.Profiles{}),
+					SessionKeys: [][]byte{testsite.NewKey()}, Scenario: authagent.FreshProfile(&memstore.Profiles{}),
 					Provider: authagent.Provider{HTTPClient: &http.Client{Transport: hosts}}, Logger: discardLog(),
 				})
 				if err != nil {
@@ -220,17 +199,17 @@ func TestExpiry_TXN_5(t *testing.T) {
 // given is none, and never an error of the site's.
 func TestBadLoginCookie_TXN_6_TXN_7(t *testing.T) {
 	b := newBench(t)
-	c := b.browser()
-	b.mustSignIn(c, b.agent)
+	c := b.Browser()
+	b.MustSignIn(c, b.Agent)
 	session := ""
-	for _, cookie := range c.Jar.Cookies(mustParse(t, b.site.URL)) {
+	for _, cookie := range c.Jar.Cookies(mustParse(t, b.URL)) {
 		session = cookie.Value
 	}
-	sessionName := c.Jar.Cookies(mustParse(t, b.site.URL))[0].Name
-	callback := b.authorize(b.agent, b.begin(c, ""))
+	sessionName := c.Jar.Cookies(mustParse(t, b.URL))[0].Name
+	callback := b.Authorize(b.Agent, b.Begin(c, ""))
 	for name, good := range b.loginCookies(c) {
-		config := b.config
-		config.SessionKeys = [][]byte{newKey()}
+		config := b.Config
+		config.SessionKeys = [][]byte{testsite.NewKey()}
 		foreign, err := authagent.New(config)
 		if err != nil {
 			t.Fatal(err)
@@ -247,38 +226,38 @@ func TestBadLoginCookie_TXN_6_TXN_7(t *testing.T) {
 			values["byte "+string(flipped)] = string(flipped)
 		}
 		for kind, value := range values {
-			w := serve(b.rp.CallbackHandler(), "/auth/agent/callback?"+mustParse(t, callback).RawQuery, &http.Cookie{Name: name, Value: value})
+			w := serve(b.RP.CallbackHandler(), "/auth/agent/callback?"+mustParse(t, callback).RawQuery, &http.Cookie{Name: name, Value: value})
 			if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "state_mismatch") {
 				t.Errorf("%.40s: status %d %s", kind, w.Code, w.Body)
 			}
 		}
 		// TXN-7, the other way round.
-		w := serve(b.rp.RequireAgent(http.NotFoundHandler()), "/me", &http.Cookie{Name: sessionName, Value: good})
+		w := serve(b.RP.RequireAgent(http.NotFoundHandler()), "/me", &http.Cookie{Name: sessionName, Value: good})
 		if w.Code != http.StatusUnauthorized {
 			t.Errorf("a login's value as a session: status %d", w.Code)
 		}
 	}
-	if resp := b.get(c, callback); resp.StatusCode != http.StatusSeeOther {
-		t.Errorf("the cookie itself: status %d %s", resp.StatusCode, resp.body)
+	if resp := b.Get(c, callback); resp.StatusCode != http.StatusSeeOther {
+		t.Errorf("the cookie itself: status %d %s", resp.StatusCode, resp.Text)
 	}
 }
 
 // TestOtherRelyingParty_TXN_8: TXN-8. Of two servers at one site, with the same keys, a
 // response of one never reaches the other's token endpoint.
 func TestOtherRelyingParty_TXN_8(t *testing.T) {
-	key := newKey()
+	key := testsite.NewKey()
 	same := func(b *bench, c *authagent.Config) { c.SessionKeys = [][]byte{key} }
 	a, other := newBench(t, same), newBench(t, same)
-	c := a.browser()
-	callback := a.authorize(a.agent, a.begin(c, ""))
-	beforeA, beforeB := a.backChannel(), other.backChannel()
+	c := a.Browser()
+	callback := a.Authorize(a.Agent, a.Begin(c, ""))
+	beforeA, beforeB := a.BackChannel(), other.BackChannel()
 	var cookies []*http.Cookie
 	for name, value := range a.loginCookies(c) {
 		cookies = append(cookies, &http.Cookie{Name: name, Value: value})
 		// The names differ as well; put the value where the other one looks.
 		otherName := ""
-		oc := other.browser()
-		other.begin(oc, "")
+		oc := other.Browser()
+		other.Begin(oc, "")
 		for n := range other.loginCookies(oc) {
 			otherName = n[:len(n)-8] + name[len(name)-8:]
 		}
@@ -286,9 +265,9 @@ func TestOtherRelyingParty_TXN_8(t *testing.T) {
 			cookies = append(cookies, &http.Cookie{Name: otherName, Value: value})
 		}
 	}
-	w := serve(other.rp.CallbackHandler(), "/auth/agent/callback?"+mustParse(t, callback).RawQuery, cookies...)
-	if w.Code != http.StatusBadRequest || a.backChannel() != beforeA || other.backChannel() != beforeB {
-		t.Errorf("status %d %s, %d and %d requests", w.Code, w.Body, a.backChannel()-beforeA, other.backChannel()-beforeB)
+	w := serve(other.RP.CallbackHandler(), "/auth/agent/callback?"+mustParse(t, callback).RawQuery, cookies...)
+	if w.Code != http.StatusBadRequest || a.BackChannel() != beforeA || other.BackChannel() != beforeB {
+		t.Errorf("status %d %s, %d and %d requests", w.Code, w.Body, a.BackChannel()-beforeA, other.BackChannel()-beforeB)
 	}
 }
 
@@ -296,26 +275,26 @@ func TestOtherRelyingParty_TXN_8(t *testing.T) {
 // nothing, is tried once, and leaves the next login alone.
 func TestCodeInjection_TXN_9(t *testing.T) {
 	b := newBench(t)
-	stolen := mustParse(t, b.authorize(b.agent, b.begin(b.browser(), ""))).Query().Get("code")
-	c := b.browser()
-	callback := b.authorize(b.agent, b.begin(c, ""))
-	before := b.backChannel()
-	resp := b.get(c, withQuery(t, callback, map[string]string{"code": stolen}))
-	if resp.StatusCode != http.StatusBadRequest || resp.reason() != problem.Reason("code_refused") {
-		t.Errorf("status %d %s", resp.StatusCode, resp.body)
+	stolen := mustParse(t, b.Authorize(b.Agent, b.Begin(b.Browser(), ""))).Query().Get("code")
+	c := b.Browser()
+	callback := b.Authorize(b.Agent, b.Begin(c, ""))
+	before := b.BackChannel()
+	resp := b.Get(c, withQuery(t, callback, map[string]string{"code": stolen}))
+	if resp.StatusCode != http.StatusBadRequest || resp.Reason() != problem.Reason("code_refused") {
+		t.Errorf("status %d %s", resp.StatusCode, resp.Text)
 	}
-	if n := b.backChannel() - before; n != 1 {
+	if n := b.BackChannel() - before; n != 1 {
 		t.Errorf("%d requests, want 1", n)
 	}
-	b.mustSignIn(c, b.agent)
+	b.MustSignIn(c, b.Agent)
 }
 
 // TestLoginCookie_TXN_10_TXN_11: TXN-10, TXN-11. What the browser holds can be neither read
 // nor sent elsewhere.
 func TestLoginCookie_TXN_10_TXN_11(t *testing.T) {
 	b := newBench(t)
-	c := b.browser()
-	resp := b.get(c, "/auth/agent/login?return_to=/secret-path")
+	c := b.Browser()
+	resp := b.Get(c, "/auth/agent/login?return_to=/secret-path")
 	if n := len(resp.Cookies()); n != 1 {
 		t.Fatalf("%d cookies, want 1", n)
 	}
@@ -324,12 +303,12 @@ func TestLoginCookie_TXN_10_TXN_11(t *testing.T) {
 		cookie.Path != "/" || cookie.Domain != "" || cookie.MaxAge <= 0 || cookie.MaxAge > 900 {
 		t.Errorf("cookie %v", cookie)
 	}
-	if resp := b.get(c, b.authorize(b.agent, resp.Header.Get("Location"))); resp.StatusCode != http.StatusSeeOther {
-		t.Fatalf("status %d %s", resp.StatusCode, resp.body)
+	if resp := b.Get(c, b.Authorize(b.Agent, resp.Header.Get("Location"))); resp.StatusCode != http.StatusSeeOther {
+		t.Fatalf("status %d %s", resp.StatusCode, resp.Text)
 	}
 	secrets := []string{"/secret-path", mustParse(t, resp.Header.Get("Location")).Query().Get("state")}
 	verifier := regexp.MustCompile(`"code_verifier":"([^"]+)"`)
-	for _, r := range b.as.Requests(authagenttest.PathToken) {
+	for _, r := range b.AS.Requests(authagenttest.PathToken) {
 		if m := verifier.FindSubmatch(r.Body); m != nil {
 			secrets = append(secrets, string(m[1]))
 		}
@@ -351,24 +330,24 @@ func TestLoginCookie_TXN_10_TXN_11(t *testing.T) {
 // TestTwoCookies_TXN_12: TXN-12. Of two cookies of one name, one was planted: neither counts.
 func TestTwoCookies_TXN_12(t *testing.T) {
 	b := newBench(t)
-	c := b.browser()
-	callback := b.authorize(b.agent, b.begin(c, ""))
+	c := b.Browser()
+	callback := b.Authorize(b.Agent, b.Begin(c, ""))
 	for name, good := range b.loginCookies(c) {
 		for _, order := range [][2]string{{good, "planted"}, {"planted", good}, {good, good}} {
-			w := serve(b.rp.CallbackHandler(), "/auth/agent/callback?"+mustParse(t, callback).RawQuery,
+			w := serve(b.RP.CallbackHandler(), "/auth/agent/callback?"+mustParse(t, callback).RawQuery,
 				&http.Cookie{Name: name, Value: order[0]}, &http.Cookie{Name: name, Value: order[1]})
 			if w.Code != http.StatusBadRequest {
 				t.Errorf("login: status %d", w.Code)
 			}
 		}
 	}
-	b.mustSignIn(c, b.agent)
-	for _, cookie := range c.Jar.Cookies(mustParse(t, b.site.URL)) {
+	b.MustSignIn(c, b.Agent)
+	for _, cookie := range c.Jar.Cookies(mustParse(t, b.URL)) {
 		if strings.Contains(cookie.Name, "-login-") {
 			continue
 		}
 		for _, order := range [][2]string{{cookie.Value, "planted"}, {"planted", cookie.Value}} {
-			w := serve(b.rp.RequireAgent(http.NotFoundHandler()), "/me",
+			w := serve(b.RP.RequireAgent(http.NotFoundHandler()), "/me",
 				&http.Cookie{Name: cookie.Name, Value: order[0]}, &http.Cookie{Name: cookie.Name, Value: order[1]})
 			if w.Code != http.StatusUnauthorized {
 				t.Errorf("session: status %d", w.Code)
@@ -382,10 +361,10 @@ func TestTwoCookies_TXN_12(t *testing.T) {
 // nothing of that one, so it must not pass for one with the prefix __Host-.
 func TestCookieNames_TXN_1_TXN_11(t *testing.T) {
 	b := newBench(t)
-	attacker := b.browser()
-	callback := b.authorize(b.agent, b.begin(attacker, ""))
-	signedIn := b.browser()
-	b.mustSignIn(signedIn, b.as.AddAgent(authagenttest.Agent{Email: "alice@example.com"}))
+	attacker := b.Browser()
+	callback := b.Authorize(b.Agent, b.Begin(attacker, ""))
+	signedIn := b.Browser()
+	b.MustSignIn(signedIn, b.AS.AddAgent(authagenttest.Agent{Email: "alice@example.com"}))
 	session, sealed := b.sessionCookie(signedIn)
 	for name, value := range b.loginCookies(attacker) {
 		for _, blank := range []string{"\u2000", "\u00a0", "\u0085", "\u3000", "\u2028", "\ufeff", "\v", "\f"} {
@@ -393,21 +372,21 @@ func TestCookieNames_TXN_1_TXN_11(t *testing.T) {
 				r := httptest.NewRequest(http.MethodGet, callback, nil)
 				r.Header.Set("Cookie", disguise[0]+name+disguise[1]+"="+value)
 				w := httptest.NewRecorder()
-				b.rp.CallbackHandler().ServeHTTP(w, r)
+				b.RP.CallbackHandler().ServeHTTP(w, r)
 				if w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "state_mismatch") {
 					t.Errorf("TXN-1 %q: status %d %s", r.Header.Get("Cookie"), w.Code, w.Body)
 				}
 				r.Header.Set("Cookie", disguise[0]+session+disguise[1]+"="+sealed)
 				w = httptest.NewRecorder()
-				b.rp.RequireAgent(http.NotFoundHandler()).ServeHTTP(w, r)
+				b.RP.RequireAgent(http.NotFoundHandler()).ServeHTTP(w, r)
 				if w.Code != http.StatusUnauthorized {
 					t.Errorf("TXN-11 %q: status %d", r.Header.Get("Cookie"), w.Code)
 				}
 			}
 		}
 	}
-	if resp := b.get(attacker, callback); resp.StatusCode != http.StatusSeeOther {
-		t.Errorf("the cookie itself: status %d %s", resp.StatusCode, resp.body)
+	if resp := b.Get(attacker, callback); resp.StatusCode != http.StatusSeeOther {
+		t.Errorf("the cookie itself: status %d %s", resp.StatusCode, resp.Text)
 	}
 }
 
@@ -419,10 +398,10 @@ func TestLoginCookieDropped_TXN_13(t *testing.T) {
 		"invalid_grant": {"code": "ac_unknown"}, "another issuer": {"iss": "https://evil.example"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b.t = t
-			c := b.browser()
-			callback := b.authorize(b.agent, b.begin(c, ""))
-			b.get(c, withQuery(t, callback, change))
+			b.T = t
+			c := b.Browser()
+			callback := b.Authorize(b.Agent, b.Begin(c, ""))
+			b.Get(c, withQuery(t, callback, change))
 			if left := b.loginCookies(c); len(left) != 0 {
 				t.Errorf("still there: %v", left)
 			}
@@ -498,19 +477,19 @@ func TestStateStoreFails(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			states := &failingStates{StateStore: &memstore.States{}, recorded: test.recorded, panics: test.panics}
 			k := newCluster(t, func(_ *bench, c *authagent.Config) { c.States = states })
-			k.instance("b")
-			c := k.browser()
-			callback := k.authorize(k.agent, k.begin(c, ""))
+			k.Instance("b")
+			c := k.Browser()
+			callback := k.Authorize(k.Agent, k.Begin(c, ""))
 			states.fails.Store(test.fails)
 			for range test.fails {
-				resp := k.get(c, callback)
-				if resp.reason() != problem.StoreFailed || !strings.Contains(resp.body, `"retry":true`) || len(k.loginCookies(c)) != 1 {
-					t.Fatalf("TXN-15: status %d %s, cookies %v", resp.StatusCode, resp.body, k.loginCookies(c))
+				resp := k.Get(c, callback)
+				if resp.Reason() != problem.StoreFailed || !strings.Contains(resp.Text, `"retry":true`) || len(k.loginCookies(c)) != 1 {
+					t.Fatalf("TXN-15: status %d %s, cookies %v", resp.StatusCode, resp.Text, k.loginCookies(c))
 				}
 			}
-			resp := k.get(c, callback, "X-Instance", test.again)
-			if resp.reason() != test.want || (resp.StatusCode == 303) != (test.want == "") {
-				t.Errorf("TXN-15: status %d %s", resp.StatusCode, resp.body)
+			resp := k.Get(c, callback, "X-Instance", test.again)
+			if resp.Reason() != test.want || (resp.StatusCode == 303) != (test.want == "") {
+				t.Errorf("TXN-15: status %d %s", resp.StatusCode, resp.Text)
 			}
 			if len(k.loginCookies(c)) != 0 {
 				t.Error("TXN-15: the login's cookie stays")
@@ -533,15 +512,15 @@ func TestStateStoreRaces(t *testing.T) {
 					c.States = states
 				}
 			})
-			c := k.browser()
-			callback := k.authorize(k.agent, k.begin(c, ""))
-			cookies := k.cookies(c)
+			c := k.Browser()
+			callback := k.Authorize(k.Agent, k.Begin(c, ""))
+			cookies := k.Cookies(c)
 			states.fails.Store(5)
 			var wait sync.WaitGroup
 			var in atomic.Int32
 			for range 20 {
 				wait.Go(func() {
-					if resp := k.get(k.bare(), callback, "Cookie", cookies); resp.StatusCode == 303 {
+					if resp := k.Get(k.Bare(), callback, "Cookie", cookies); resp.StatusCode == 303 {
 						in.Add(1)
 					}
 				})

@@ -10,6 +10,7 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/internal/testsite"
 )
 
 const page = "text/html,application/xhtml+xml,*/*;q=0.8" // what a browser accepts
@@ -42,17 +43,17 @@ func TestLogoutIsProtected(t *testing.T) {
 	} {
 		t.Run("WEB-1 "+test.name, func(t *testing.T) {
 			k := newCluster(t)
-			c := k.browser()
-			k.mustSignIn(c, k.agent)
-			saved := k.cookies(c)
-			resp := k.do(c, test.method, "/auth/agent/logout", test.header...)
+			c := k.Browser()
+			k.MustSignIn(c, k.Agent)
+			saved := k.Cookies(c)
+			resp := k.Do(c, test.method, "/auth/agent/logout", test.header...)
 			if resp.StatusCode != test.want {
 				t.Errorf("status %d, want %d", resp.StatusCode, test.want)
 			}
 			if test.want == 405 && resp.Header.Get("Allow") != "POST" {
 				t.Errorf("Allow %q", resp.Header.Get("Allow"))
 			}
-			if ended := k.get(k.bare(), "/me", "Cookie", saved).StatusCode == 401; ended != (test.want == 303) {
+			if ended := k.Get(k.Bare(), "/me", "Cookie", saved).StatusCode == 401; ended != (test.want == 303) {
 				t.Errorf("session ended: %v", ended)
 			}
 		})
@@ -111,7 +112,7 @@ func TestOriginBehindProxy(t *testing.T) {
 					handler http.Handler
 					status  int
 				}{
-					"logout": {k.rp.LogoutHandler(), 303}, "login": {k.rp.LoginHandler(), 303}, "connect": {k.rp.ConnectHandler(), 303},
+					"logout": {k.RP.LogoutHandler(), 303}, "login": {k.RP.LoginHandler(), 303}, "connect": {k.RP.ConnectHandler(), 303},
 				} {
 					r := httptest.NewRequest(http.MethodPost, "https://shop.example/x", nil)
 					if host != "" {
@@ -134,11 +135,11 @@ func TestOriginBehindProxy(t *testing.T) {
 // TestLogoutOfNobody is WEB-1: without a session it does nothing, and says the same.
 func TestLogoutOfNobody(t *testing.T) {
 	k := newCluster(t)
-	resp := k.do(k.browser(), http.MethodPost, "/auth/agent/logout")
+	resp := k.Do(k.Browser(), http.MethodPost, "/auth/agent/logout")
 	if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/" || len(resp.Cookies()) != 0 {
 		t.Errorf("status %d, Location %q, cookies %v", resp.StatusCode, resp.Header.Get("Location"), resp.Cookies())
 	}
-	if n := len(k.events.named(audit.SessionEnded)); n != 0 {
+	if n := len(k.Events.Named(audit.SessionEnded)); n != 0 {
 		t.Errorf("%d events", n)
 	}
 }
@@ -146,8 +147,8 @@ func TestLogoutOfNobody(t *testing.T) {
 // TestHeaders_WEB_2_WEB_3_WEB_5 is WEB-2, WEB-3 and WEB-5, on every kind of answer.
 func TestHeaders_WEB_2_WEB_3_WEB_5(t *testing.T) {
 	k := newCluster(t)
-	signedIn := k.browser()
-	k.mustSignIn(signedIn, k.agent)
+	signedIn := k.Browser()
+	k.MustSignIn(signedIn, k.Agent)
 	for _, test := range []struct {
 		name, method, path string
 		signedIn           bool
@@ -170,11 +171,11 @@ func TestHeaders_WEB_2_WEB_3_WEB_5(t *testing.T) {
 		{"humans of nobody", "GET", "/humans", false, true, 200},
 	} {
 		for _, accept := range []string{"", "application/json", page} {
-			c := k.browser()
+			c := k.Browser()
 			if test.signedIn {
 				c = signedIn
 			}
-			resp := k.do(c, test.method, test.path, "Accept", accept, "Origin", "https://shop.example",
+			resp := k.Do(c, test.method, test.path, "Accept", accept, "Origin", "https://shop.example",
 				"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "X-Any")
 			want := test.want
 			if accept == page && want == 401 {
@@ -203,7 +204,7 @@ func TestHeaders_WEB_2_WEB_3_WEB_5(t *testing.T) {
 			}
 		}
 	}
-	foreign := k.get(k.browser(), "/auth/agent/login", "Origin", "https://evil.example")
+	foreign := k.Get(k.Browser(), "/auth/agent/login", "Origin", "https://evil.example")
 	for name := range foreign.Header {
 		if strings.HasPrefix(name, "Access-Control-") {
 			t.Errorf("WEB-5: %s", name)
@@ -216,8 +217,8 @@ func checkRefusal(t *testing.T, name string, resp *response, html bool) {
 	t.Helper()
 	h := resp.Header
 	if !html {
-		if h.Get("Content-Type") != "application/problem+json" || resp.reason() == "" {
-			t.Errorf("WEB-3 %s: %s %s", name, h.Get("Content-Type"), resp.body)
+		if h.Get("Content-Type") != "application/problem+json" || resp.Reason() == "" {
+			t.Errorf("WEB-3 %s: %s %s", name, h.Get("Content-Type"), resp.Text)
 		}
 		return
 	}
@@ -232,7 +233,7 @@ func checkRefusal(t *testing.T, name string, resp *response, html bool) {
 	if strings.Contains(h.Get("Content-Security-Policy"), "unsafe") {
 		t.Errorf("WEB-3 %s: policy %q", name, h.Get("Content-Security-Policy"))
 	}
-	body := strings.ReplaceAll(resp.body, "https://shop.example/auth/agent/login", "")
+	body := strings.ReplaceAll(resp.Text, "https://shop.example/auth/agent/login", "")
 	for _, resource := range []string{"http://", "https://", "//", "<script", "<img", "<link", "@import", "url("} {
 		if strings.Contains(body, resource) {
 			t.Errorf("WEB-3 %s: the page has %s", name, resource)
@@ -243,10 +244,10 @@ func checkRefusal(t *testing.T, name string, resp *response, html bool) {
 // TestHandlerSetsCacheControl_WEB_2 is WEB-2: a site's handler has the last word.
 func TestHandlerSetsCacheControl_WEB_2(t *testing.T) {
 	k := newCluster(t)
-	k.instances[""].Handle("/cached", k.rp.Attach(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	k.Instances[""].Handle("/cached", k.RP.Attach(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Cache-Control", "private, max-age=60")
 	})))
-	if got := k.get(k.browser(), "/cached").Header.Get("Cache-Control"); got != "private, max-age=60" {
+	if got := k.Get(k.Browser(), "/cached").Header.Get("Cache-Control"); got != "private, max-age=60" {
 		t.Errorf("WEB-2: Cache-Control %q", got)
 	}
 }
@@ -257,8 +258,8 @@ func TestHostileTextIsEscaped_WEB_4(t *testing.T) {
 	escaped := url.QueryEscape(hostile)
 	check := func(step string, resp *response) {
 		t.Helper()
-		if strings.Contains(resp.body, hostile) || strings.Contains(resp.body, "<script>") {
-			t.Errorf("WEB-4 %s: body %s", step, resp.body)
+		if strings.Contains(resp.Text, hostile) || strings.Contains(resp.Text, "<script>") {
+			t.Errorf("WEB-4 %s: body %s", step, resp.Text)
 		}
 		for name, values := range resp.Header {
 			for _, v := range values {
@@ -282,19 +283,19 @@ func TestHostileTextIsEscaped_WEB_4(t *testing.T) {
 			"/me/" + escaped,
 		} {
 			k := newCluster(t)
-			check(path, k.get(k.browser(), path, "Accept", accept))
+			check(path, k.Get(k.Browser(), path, "Accept", accept))
 		}
-		for name := range scenariosOn(&bench{}) {
+		for name := range scenariosOn(&bench{&testsite.Site{}}) {
 			k := newCluster(t, func(b *bench, c *authagent.Config) { c.Scenario = scenariosOn(b)[name] })
-			c := k.browser()
-			hostileAgent := k.as.AddAgent(authagenttest.Agent{ID: "agent_" + hostile, Email: "alice@example.com", Name: hostile, Model: hostile})
-			check(name, k.signIn(c, hostileAgent))
+			c := k.Browser()
+			hostileAgent := k.AS.AddAgent(authagenttest.Agent{ID: "agent_" + hostile, Email: "alice@example.com", Name: hostile, Model: hostile})
+			check(name, k.SignIn(c, hostileAgent))
 			for _, p := range []string{"/me", "/humans", "/full", "/data"} {
-				check(name+p, k.get(c, p, "Accept", accept))
+				check(name+p, k.Get(c, p, "Accept", accept))
 			}
-			check(name, k.do(c, http.MethodPost, "/data", "Accept", accept))
-			agent := k.as.AddAgent(authagenttest.Agent{ID: "agent_3", Email: hostile + "@example.com"})
-			check(name, k.signIn(k.browser(), agent))
+			check(name, k.Do(c, http.MethodPost, "/data", "Accept", accept))
+			agent := k.AS.AddAgent(authagenttest.Agent{ID: "agent_3", Email: hostile + "@example.com"})
+			check(name, k.SignIn(k.Browser(), agent))
 		}
 	}
 }
@@ -323,8 +324,8 @@ func TestUnauthenticated(t *testing.T) {
 	} {
 		t.Run("WEB-6 "+test.name, func(t *testing.T) {
 			k := newCluster(t, func(_ *bench, c *authagent.Config) { c.ReturnTo = "/root" })
-			k.instances[""].Handle("/root", k.rp.RequireAgent(http.NotFoundHandler()))
-			resp := k.do(k.browser(), test.method, test.path, test.header...)
+			k.Instances[""].Handle("/root", k.RP.RequireAgent(http.NotFoundHandler()))
+			resp := k.Do(k.Browser(), test.method, test.path, test.header...)
 			if got := resp.Header.Get("Location"); got != test.location {
 				t.Errorf("Location %q, want %q", got, test.location)
 			}
@@ -344,9 +345,9 @@ func TestUnauthenticated(t *testing.T) {
 // TestBackToThePage is WEB-6: after signing in, the agent is where it wanted to be.
 func TestBackToThePage(t *testing.T) {
 	k := newCluster(t)
-	c := k.browser()
-	sent := k.get(c, "/me?a=b", "Accept", page)
-	resp := k.get(c, k.authorize(k.agent, k.get(c, sent.Header.Get("Location")).Header.Get("Location")))
+	c := k.Browser()
+	sent := k.Get(c, "/me?a=b", "Accept", page)
+	resp := k.Get(c, k.Authorize(k.Agent, k.Get(c, sent.Header.Get("Location")).Header.Get("Location")))
 	if resp.Header.Get("Location") != "/me?a=b" {
 		t.Errorf("Location %q", resp.Header.Get("Location"))
 	}
