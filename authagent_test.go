@@ -5,24 +5,27 @@ import (
 	"testing"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/internal/testsite"
 )
 
 // TestSignIn is the main job, in each scenario.
 func TestSignIn(t *testing.T) {
 	for _, test := range []struct {
 		name          string
-		scenario      func(b *bench) authagent.Scenario
+		scenario      func(b *testsite.Site) authagent.Scenario
 		access        authagent.Access
 		user, profile bool
 	}{
-		{"FullAccount", func(b *bench) authagent.Scenario { return authagent.FullAccount(b.Users, authagent.InsecureTrustEmail) }, authagent.AccessFull, true, false},
-		{"ContextualProfile", func(b *bench) authagent.Scenario {
+		{"FullAccount", func(b *testsite.Site) authagent.Scenario {
+			return authagent.FullAccount(b.Users, authagent.InsecureTrustEmail)
+		}, authagent.AccessFull, true, false},
+		{"ContextualProfile", func(b *testsite.Site) authagent.Scenario {
 			return authagent.ContextualProfile(b.Users, b.Profiles, authagent.InsecureTrustEmail)
 		}, authagent.AccessRead, true, true},
-		{"FreshProfile", func(b *bench) authagent.Scenario { return authagent.FreshProfile(b.Profiles) }, authagent.AccessNone, false, true},
+		{"FreshProfile", func(b *testsite.Site) authagent.Scenario { return authagent.FreshProfile(b.Profiles) }, authagent.AccessNone, false, true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			b := newBench(t, func(b *bench, c *authagent.Config) { c.Scenario = test.scenario(b) })
+			b := testsite.New(t, func(b *testsite.Site, c *authagent.Config) { c.Scenario = test.scenario(b) })
 			c := b.Browser()
 			s := b.MustSignIn(c, b.Agent)
 			if s.Agent != (authagent.Agent{Issuer: b.AS.URL, ID: "agent_alice"}) || s.Model != "model-1" || s.Scenario != test.name {

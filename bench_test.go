@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -127,6 +128,8 @@ func (w *reusedWriter) cookie() string {
 	pair, _, _ := strings.Cut(lines[len(lines)-1], ";")
 	return pair
 }
+
+func discardLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func newWriter() *reusedWriter { return &reusedWriter{header: http.Header{}} }
 

@@ -193,3 +193,11 @@ func ExampleLimits() {
 	// 200 ""
 	// 429 "43200"
 }
+
+// humanCookie is a site's own sign-in of people.
+func humanCookie(r *http.Request) (string, error) {
+	if c, err := r.Cookie("human"); err == nil {
+		return c.Value, nil
+	}
+	return "", nil
+}

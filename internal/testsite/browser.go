@@ -32,8 +32,16 @@ func (s *Site) Bare() *http.Client {
 	return c
 }
 
-// SignInPerson has the site's own sign-in know a person in a browser, beside whoever
-// else is in it: Human finds the ID in the cookie "human".
+// Human is a site's own sign-in of people, for Config.Human: a cookie has the ID.
+func Human(r *http.Request) (string, error) {
+	if c, err := r.Cookie("human"); err == nil {
+		return c.Value, nil
+	}
+	return "", nil
+}
+
+// SignInPerson signs a person in where Human finds them, beside whoever else is in the
+// browser.
 func (s *Site) SignInPerson(c *http.Client, id string) { s.SetCookie(c, "human", id) }
 
 // SetCookie puts a cookie of the site into a browser.
