@@ -120,7 +120,7 @@ func (b *bench) rejectsAfter(path string) {
 	if got := resp.Reason(); got != problem.Reason("identity_mismatch") {
 		b.T.Errorf("reason %q, want %q", got, problem.Reason("identity_mismatch"))
 	}
-	time.Sleep(50 * time.Millisecond) // for what might be sent in the background
+	b.settled()
 	asked := false
 	for _, r := range b.AS.Requests("") {
 		switch {
@@ -135,6 +135,14 @@ func (b *bench) rejectsAfter(path string) {
 	}
 	if !asked {
 		b.T.Errorf("%s was never asked", path)
+	}
+}
+
+// settled waits for what is under way in the background, after which nothing more is sent.
+func (b *bench) settled() {
+	b.T.Helper()
+	if err := b.RP.Shutdown(b.T.Context()); err != nil {
+		b.T.Fatal(err)
 	}
 }
 
@@ -190,7 +198,7 @@ func TestConformance(t *testing.T) {
 			if b.Me(c) != nil {
 				t.Error("signed in")
 			}
-			time.Sleep(50 * time.Millisecond)
+			b.settled()
 			if got := b.unprobed() - all; got != 0 {
 				t.Errorf("%d further requests", got)
 			}

@@ -190,11 +190,8 @@ func TestScenarioTable(t *testing.T) {
 	} {
 		name := scenarios[i].name
 		t.Run(name, func(t *testing.T) {
-			events := make(chan audit.Event, 16)
 			b := newScenarioBench(t, func(b *bench) authagent.Scenario {
 				return scenarios[i].make(b.Users, b.Profiles, authagent.InsecureTrustEmail)
-			}, func(_ *bench, c *authagent.Config) {
-				c.Audit = func(_ context.Context, e audit.Event) { events <- e }
 			})
 			c := b.Browser()
 			start := b.Begin(c, "")
@@ -248,14 +245,15 @@ func TestScenarioTable(t *testing.T) {
 					t.Errorf("%s %s: status %d, want %d", request.method, request.path, resp.StatusCode, request.status)
 				}
 			}
-			for e := range events {
-				if e.Name != audit.LoginSucceeded {
-					continue
-				}
-				if e.Agent != want.Agent || e.UserID != want.UserID || e.ProfileID != want.ProfileID || e.Scenario != name || e.Access != test.access.String() {
-					t.Errorf("recorded as %+v", e)
-				}
-				break
+			if err := b.RP.Shutdown(t.Context()); err != nil { // it waits for the events
+				t.Fatal(err)
+			}
+			recorded := b.Events.Named(audit.LoginSucceeded)
+			if len(recorded) != 1 {
+				t.Fatalf("%d sign-ins are recorded, want one", len(recorded))
+			}
+			if e := recorded[0]; e.Agent != want.Agent || e.UserID != want.UserID || e.ProfileID != want.ProfileID || e.Scenario != name || e.Access != test.access.String() {
+				t.Errorf("recorded as %+v", e)
 			}
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -109,6 +110,7 @@ func TestAlteredState_TXN_3(t *testing.T) {
 // twice, and with the cookies of before.
 func TestReplay_TXN_4(t *testing.T) {
 	b := newBench(t)
+	b.AS.Wrap(authagenttest.PathToken, onCode(repeated()))
 	c := b.Browser()
 	callback := b.Authorize(b.Agent, b.Begin(c, ""))
 	before := b.loginCookies(c)
@@ -123,36 +125,51 @@ func TestReplay_TXN_4(t *testing.T) {
 	if b.Me(replay) != nil {
 		t.Error("the replay is signed in")
 	}
+	if got := b.grants("authorization_code"); got != 1 {
+		t.Errorf("%d token requests, want one", got)
+	}
 }
 
-// TestReplayElsewhere_TXN_4: TXN-4 across instances that share a StateStore, and what
-// happens to a failing one.
+// repeated answers each further request as the first one.
+func repeated() wrapper {
+	var once sync.Once
+	first := httptest.NewRecorder()
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			once.Do(func() { next.ServeHTTP(first, r) })
+			maps.Copy(w.Header(), first.Header())
+			w.WriteHeader(first.Code)
+			w.Write(first.Body.Bytes())
+		})
+	}
+}
+
+// TestReplayElsewhere_TXN_4: TXN-4 across instances that share a StateStore, and at one
+// whose StateStore fails.
 func TestReplayElsewhere_TXN_4(t *testing.T) {
-	states, key := &memstore.States{}, testsite.NewKey()
-	var secret string
-	first := newBench(t, func(b *bench, c *authagent.Config) {
-		c.States, c.SessionKeys, secret = states, [][]byte{key}, c.ClientSecret
-	})
-	config := first.Config
-	config.ClientSecret = secret
-	second, err := authagent.New(config)
-	if err != nil {
-		t.Fatal(err)
+	failing := &failingStates{StateStore: &memstore.States{}}
+	b := newBench(t, func(_ *bench, c *authagent.Config) { c.States = failing.StateStore })
+	b.Instance("second")
+	b.Instance("failing", func(c *authagent.Config) { c.States = failing })
+	c := b.Browser()
+	callback := b.Authorize(b.Agent, b.Begin(c, ""))
+	replay := b.Browser()
+	for name, value := range b.loginCookies(c) {
+		b.SetCookie(replay, name, value)
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/auth/agent/callback", second.CallbackHandler())
-	c := first.Browser()
-	callback := first.Authorize(first.Agent, first.Begin(c, ""))
-	var cookies []*http.Cookie
-	for name, value := range first.loginCookies(c) {
-		cookies = append(cookies, &http.Cookie{Name: name, Value: value})
+	failing.fails.Store(1)
+	before := b.BackChannel()
+	resp := b.Get(c, callback, "X-Instance", "failing")
+	if resp.StatusCode != http.StatusInternalServerError || resp.Reason() != problem.StoreFailed || b.Me(c) != nil {
+		t.Errorf("where the store fails: status %d %s", resp.StatusCode, resp.Text)
 	}
-	if resp := first.Get(c, callback); resp.StatusCode != http.StatusSeeOther {
+	if n := b.BackChannel() - before; n != 0 {
+		t.Errorf("where the store fails: %d requests to the server", n)
+	}
+	if resp := b.Get(c, callback); resp.StatusCode != http.StatusSeeOther {
 		t.Fatalf("status %d %s", resp.StatusCode, resp.Text)
 	}
-	if w := serve(mux, "/auth/agent/callback?"+mustParse(t, callback).RawQuery, cookies...); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), "state_used") {
-		t.Errorf("at the second instance: status %d %s", w.Code, w.Body)
-	}
+	b.MustRefuse(replay, callback, problem.Reason("state_used"), "X-Instance", "second")
 }
 
 // TestExpiry_TXN_5: TXN-5. The server gives the agent 120 seconds; a login lives 10 minutes.
