@@ -79,7 +79,7 @@ func approveAll(authagent.ActionRequest) (string, error) { return "", nil }
 
 // handle mounts a handler that counts and answers with the body that it was sent.
 func (k *bench) handle(pattern string, guard func(http.Handler) http.Handler) {
-	k.Instances[""].Handle(pattern, guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	k.Mux("").Handle(pattern, guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		k.Handled.Add()
 		io.Copy(w, r.Body)
 	})))
@@ -258,7 +258,7 @@ func TestRequireHuman(t *testing.T) {
 		}
 	})
 	var seen []string
-	k.Instances[""].Handle("/owner", k.RP.RequireHuman(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+	k.Mux("").Handle("/owner", k.RP.RequireHuman(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		id, ok := authagent.HumanFromContext(r.Context())
 		_, agent := authagent.FromContext(r.Context())
 		seen = append(seen, fmt.Sprint(id, ok, agent))

@@ -95,7 +95,7 @@ func TestReadOutside(t *testing.T) {
 				t.Error("the owner was asked")
 				return "", nil
 			}))(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { ran++ }))
-			k.Instances[""].HandleFunc("/pay", func(w http.ResponseWriter, r *http.Request) {
+			k.Mux("").HandleFunc("/pay", func(w http.ResponseWriter, r *http.Request) {
 				test.outside(r)
 				form := r.PostForm
 				guarded.ServeHTTP(w, r)
@@ -465,7 +465,7 @@ func TestForms(t *testing.T) {
 			k := newCluster(t)
 			approver := &recordingApprover{}
 			var amount, token string
-			k.Instances[""].Handle("/pay", k.RP.RequireApproval("a:do", approver, "csrf")(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			k.Mux("").Handle("/pay", k.RP.RequireApproval("a:do", approver, "csrf")(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				r.ParseMultipartForm(1 << 20)
 				amount, token = fmt.Sprint(r.PostForm["amount"]), fmt.Sprint(r.PostForm["csrf"])
 			})))

@@ -37,7 +37,7 @@ func TestApprovalRequest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mux := b.Instances[""]
+	mux := b.Mux("")
 	overridden := false
 	echo := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		overridden = overridden || len(r.Header["X-Http-Method-Override"])+len(r.Header["X-Http-Method"])+len(r.Header["X-Method-Override"]) > 0

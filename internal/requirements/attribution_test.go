@@ -32,7 +32,7 @@ func TestAttribution(t *testing.T) {
 				return a
 			}}))
 		})
-		mux := b.Instances[""]
+		mux := b.Mux("")
 		said := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			s, _ := authagent.FromContext(r.Context())
 			b.Config.Logger.Info("the site's own line, "+s.Byline("Alice"), "who", s)

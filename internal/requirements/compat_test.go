@@ -114,7 +114,7 @@ func TestLaterVersionIsNoPerson_SES_22(t *testing.T) {
 		k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Human = testsite.Human })
 		reached := 0
 		h := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached++ })
-		site := k.Instances[""]
+		site := k.Mux("")
 		site.Handle("/forbids", k.RP.ForbidAgents(h))
 		site.Handle("/attaches", k.RP.Attach(h))
 		site.Handle("/human", k.RP.RequireHuman(h))

@@ -30,7 +30,7 @@ func TestConnect(t *testing.T) {
 					c.Human = func(r *http.Request) (string, error) { return human(r) }
 				})
 			human = testsite.Human
-			b.Instances[""].Handle("/connect", b.RP.ConnectHandler())
+			b.Mux("").Handle("/connect", b.RP.ConnectHandler())
 			bob := b.Users.Add("bob@example.com", "Bob")
 			agent := b.AS.AddAgent(authagenttest.Agent{ID: "agent_1", Email: "nobody@example.com"})
 			of := func(id string) []grants.Grant {
@@ -124,7 +124,7 @@ func TestConnect(t *testing.T) {
 					c.Rules = grants.OwnerApproval(&memstore.Grants{})
 				}
 			})
-			b.Instances[""].Handle("/connect", b.RP.ConnectHandler())
+			b.Mux("").Handle("/connect", b.RP.ConnectHandler())
 			c := b.Browser()
 			b.SignInPerson(c, b.AliceID)
 			resp := b.Do(c, "POST", "/connect")

@@ -184,7 +184,7 @@ func TestAgentFindsTheWay(t *testing.T) {
 // newDiscoveryBench is a site that tells agents the way.
 func newDiscoveryBench(t *testing.T, change ...func(*bench, *authagent.Config)) *bench {
 	b := newBench(t, append([]func(*bench, *authagent.Config){func(_ *bench, c *authagent.Config) { c.Paths.Discovery = "/auth.md" }}, change...)...)
-	mux := b.Instances[""]
+	mux := b.Mux("")
 	mux.Handle("/page", sitePage(b.RP))
 	for _, path := range []string{"/auth.md", "/llms.txt", "/agents.json", "/agents.css"} {
 		mux.Handle(path, b.RP.DiscoveryHandler())

@@ -73,7 +73,7 @@ func newGuardSite(t *testing.T, link authagent.Principal, user bool, change ...f
 		"action": s.RP.RequireAction("orders:create"), "approval": s.RP.RequireApproval("payouts:create", pending),
 		"human": s.RP.RequireHuman, "forbid": s.RP.ForbidAgents,
 	} {
-		s.Instances[""].Handle("/"+name, guard(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		s.Mux("").Handle("/"+name, guard(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			s.Handled.Add()
 			_, agent := authagent.FromContext(r.Context())
 			human, person := authagent.HumanFromContext(r.Context())
@@ -328,9 +328,9 @@ func TestAnotherPartysCookie_GRD_2_GRD_5(t *testing.T) {
 	s.expect("stranger with another party's cookie", stranger, strangers)
 
 	// The other party's own guards say what has to be said.
-	s.Instances["both"] = http.NewServeMux()
-	s.Instances["both"].Handle("/both", s.RP.ForbidAgents(other.ForbidAgents(http.NotFoundHandler())))
-	s.Instances["both"].Handle("/attached", s.RP.Attach(other.ForbidAgents(http.NotFoundHandler())))
+	s.SetMux("both", http.NewServeMux())
+	s.Mux("both").Handle("/both", s.RP.ForbidAgents(other.ForbidAgents(http.NotFoundHandler())))
+	s.Mux("both").Handle("/attached", s.RP.Attach(other.ForbidAgents(http.NotFoundHandler())))
 	for _, path := range []string{"/both", "/attached"} {
 		if got := s.Get(person, path, "X-Instance", "both").StatusCode; got != 403 {
 			t.Errorf("GRD-5 %s: %d", path, got)
@@ -351,7 +351,7 @@ func TestGuardsOfBoth_MW_10(t *testing.T) {
 		people := k.Instance("2", func(c *authagent.Config) { c.ClientID, c.Human = "site-2", testsite.Human })
 		reached := 0
 		h := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached++ })
-		site := k.Instances[""]
+		site := k.Mux("")
 		guards := map[string]http.Handler{
 			"/forbid-people":         k.RP.ForbidAgents(people.ForbidAgents(h)),
 			"/people-forbid":         people.ForbidAgents(k.RP.ForbidAgents(h)),
@@ -473,8 +473,8 @@ func TestHumanInGuards_GRD_8(t *testing.T) {
 		"several": {s.RP.Attach(act(read(s.RP.RequireHuman(s.RP.ForbidAgents(inner))))), 1, "alice"},
 		"outer":   {s.RP.RequireHuman(s.RP.Attach(inner)), 1, "alice"},
 	} {
-		s.Instances[name] = http.NewServeMux()
-		s.Instances[name].Handle("/", test.h)
+		s.SetMux(name, http.NewServeMux())
+		s.Mux(name).Handle("/", test.h)
 		s.humans.Store(0)
 		if seen = ""; s.Get(person, "/", "X-Instance", name).StatusCode != 200 || s.humans.Load() != test.asked || seen != test.human {
 			t.Errorf("GRD-8 %s: asked %d times, want %d; human %q", name, s.humans.Load(), test.asked, seen)

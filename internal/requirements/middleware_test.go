@@ -329,7 +329,7 @@ func TestPathRules_MW_5(t *testing.T) {
 	c := k.Browser()
 	k.MustSignIn(c, k.Agent)
 	var admin atomic.Int32
-	mux := k.Instances[""]
+	mux := k.Mux("")
 	deny := k.RP.ForbidAgents(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { admin.Add(1) }))
 	mux.Handle("/admin", deny)
 	mux.Handle("/admin/", deny)
@@ -370,8 +370,8 @@ func TestOneLoadPerRequest(t *testing.T) {
 	k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Session.Own = own })
 	other := k.Instance("other", func(c *authagent.Config) { c.Session.Own = &mapSessions{} })
 	leaf := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {})
-	k.Instances[""].Handle("/stack", k.RP.Attach(other.Attach(k.RP.Attach(k.RP.RequireAgent(k.RP.RequireAccess(authagent.AccessRead)(leaf))))))
-	k.Instances[""].Handle("/anyone", k.RP.Attach(k.RP.Attach(k.RP.ForbidAgents(leaf))))
+	k.Mux("").Handle("/stack", k.RP.Attach(other.Attach(k.RP.Attach(k.RP.RequireAgent(k.RP.RequireAccess(authagent.AccessRead)(leaf))))))
+	k.Mux("").Handle("/anyone", k.RP.Attach(k.RP.Attach(k.RP.ForbidAgents(leaf))))
 	c := k.Browser()
 	k.MustSignIn(c, k.Agent)
 	for path, client := range map[string]*http.Client{"/stack": c, "/anyone": k.Browser()} {
@@ -405,7 +405,7 @@ func TestTwoRelyingParties_REL_7(t *testing.T) {
 		json.NewEncoder(w).Encode(s)
 	})
 	one.Hosts["as2.example"] = two.AS
-	mux := one.Instances[""]
+	mux := one.Mux("")
 	mux.Handle("/two/login", two.RP.LoginHandler())
 	mux.Handle("/two/me", two.RP.RequireAgent(who))
 	mux.Handle("/one-two", one.RP.Attach(two.RP.Attach(who)))
@@ -620,7 +620,7 @@ func TestNoHeadersDownstream_MW_2(t *testing.T) {
 	c := k.Browser()
 	k.MustSignIn(c, k.Agent)
 	var got http.Header
-	k.Instances[""].Handle("/headers", k.RP.RequireAgent(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.Header })))
+	k.Mux("").Handle("/headers", k.RP.RequireAgent(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.Header })))
 	k.Get(c, "/headers")
 	for name, values := range got {
 		if name != "Cookie" && strings.Contains(strings.Join(values, " "), "agent_alice") {

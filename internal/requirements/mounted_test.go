@@ -48,12 +48,12 @@ func TestSignInPath_GRD_9(t *testing.T) {
 		}
 	}
 	// The sign-in page behind a guard is not sent to itself.
-	s.Instances[""].Handle("/sign-in", s.RP.RequireAccess(authagent.AccessRead)(http.NotFoundHandler()))
+	s.Mux("").Handle("/sign-in", s.RP.RequireAccess(authagent.AccessRead)(http.NotFoundHandler()))
 	if resp := s.Get(s.Browser(), "/sign-in", pageLoad...); resp.StatusCode != 401 {
 		t.Errorf("GRD-9 the sign-in page itself: %d %q", resp.StatusCode, resp.Header.Get("Location"))
 	}
 	// A form of somebody who is signed out meanwhile gets a page that leads there.
-	s.Instances[""].Handle("/connect", s.RP.ConnectHandler())
+	s.Mux("").Handle("/connect", s.RP.ConnectHandler())
 	for _, path := range []string{"/connect", "/human", "/action"} {
 		if resp := s.Do(s.Browser(), "POST", path, pageLoad...); resp.StatusCode != 401 || !strings.Contains(resp.Text, `href="/sign-in?return_to=%2F"`) {
 			t.Errorf("GRD-9 POST %s: %d %s", path, resp.StatusCode, resp.Text)
@@ -68,8 +68,8 @@ func TestSignInPath_GRD_9(t *testing.T) {
 	if resp := s.Get(person, "/agent"); resp.Reason() != problem.Reason("agent_required") || !strings.Contains(resp.Text, `"sign_in":"https://shop.example/auth/agent/login"`) {
 		t.Errorf("GRD-9 a person's program at RequireAgent: %s", resp.Text)
 	}
-	s.Instances[""].HandleFunc("/own", func(w http.ResponseWriter, r *http.Request) {})
-	s.Instances[""].Handle("/served", s.RP.RequireHuman(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.Mux("").HandleFunc("/own", func(w http.ResponseWriter, r *http.Request) {})
+	s.Mux("").Handle("/served", s.RP.RequireHuman(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.RP.ServeError(w, r, problem.NoSession)
 	})))
 	if resp := s.Get(person, "/served", pageLoad...); resp.StatusCode != 401 || resp.Header.Get("Location") != "" {
@@ -111,12 +111,12 @@ func TestMiddlewareOrder_GRD_10(t *testing.T) {
 	mux.Handle("/wrapped", http.MaxBytesHandler(s.RP.RequireAction("orders:create")(inner), 1))
 	other := s.Instance("other", func(c *authagent.Config) { c.ClientID = "other" })
 	mux.Handle("/another", other.RequireAction("orders:create")(inner))
-	s.Instances["mux"] = http.NewServeMux()
-	s.Instances["mux"].Handle("/", s.RP.Attach(mux))
-	s.Instances["around"] = http.NewServeMux()
-	s.Instances["around"].Handle("/", s.RP.Attach(http.HandlerFunc(mux.ServeHTTP)))
-	s.Instances["read"] = http.NewServeMux()
-	s.Instances["read"].Handle("/", s.RP.RequireAccess(authagent.AccessRead)(mux))
+	s.SetMux("mux", http.NewServeMux())
+	s.Mux("mux").Handle("/", s.RP.Attach(mux))
+	s.SetMux("around", http.NewServeMux())
+	s.Mux("around").Handle("/", s.RP.Attach(http.HandlerFunc(mux.ServeHTTP)))
+	s.SetMux("read", http.NewServeMux())
+	s.Mux("read").Handle("/", s.RP.RequireAccess(authagent.AccessRead)(mux))
 	for _, test := range []struct {
 		instance, method, path string
 		c                      *http.Client
@@ -204,7 +204,7 @@ func TestMountedBelowPrefix_GRD_11(t *testing.T) {
 	app.Handle("/human", s.RP.RequireHuman(http.NotFoundHandler()))
 	app.Handle("/agent", s.RP.RequireAgent(http.NotFoundHandler()))
 	app.Handle("/bye", s.RP.SignedOutHandler())
-	s.Instances[""].Handle("/app/", http.StripPrefix("/app", app))
+	s.Mux("").Handle("/app/", http.StripPrefix("/app", app))
 	ask := func(c *http.Client, path string) *response { return s.Get(c, path, pageLoad...) }
 	if got := ask(s.Browser(), "/app/orders?a=b").Header.Get("Location"); got != "/app/sign-in?return_to="+url.QueryEscape("/app/orders?a=b") {
 		t.Errorf("GRD-11 sign-in: %q", got)
@@ -218,7 +218,7 @@ func TestMountedBelowPrefix_GRD_11(t *testing.T) {
 	r.Header.Set("Accept", "text/html")
 	r.AddCookie(&http.Cookie{Name: "human", Value: "alice"})
 	r.AddCookie(&http.Cookie{Name: "__Host-authagent-AAAAAAAA", Value: "x"})
-	s.Instances[""].ServeHTTP(w, r)
+	s.Mux("").ServeHTTP(w, r)
 	if w.Code != 403 || !strings.Contains(w.Body.String(), `action="/app/auth/agent/logout?return_to=%2Fapp%2Fhuman"`) {
 		t.Errorf("GRD-11 the sign-out form: %d %s", w.Code, w.Body)
 	}

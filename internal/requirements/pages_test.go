@@ -17,7 +17,7 @@ import (
 // TestSignedOutPage: it says how it is, and signing out leads to it.
 func TestSignedOutPage(t *testing.T) {
 	b := newBench(t)
-	b.Instances[""].Handle("/signed-out", b.RP.SignedOutHandler())
+	b.Mux("").Handle("/signed-out", b.RP.SignedOutHandler())
 	c := b.Browser()
 	expect := func(when string, resp *response, title string, texts, not []string) {
 		t.Helper()
@@ -87,7 +87,7 @@ func TestAccountIsNamed(t *testing.T) {
 			a, _ := b.Users.Get("user_1")
 			a.Name = test.account
 			b.Users.Put(a)
-			b.Instances[""].Handle("/signed-out", b.RP.SignedOutHandler())
+			b.Mux("").Handle("/signed-out", b.RP.SignedOutHandler())
 			c := b.Browser()
 			if resp := b.Get(c, "/signed-out"); strings.Contains(resp.Text, "account") {
 				t.Errorf("nobody: %s", resp.Text)
@@ -128,7 +128,7 @@ func TestPages(t *testing.T) {
 {{define "refused"}}<title>Shop: {{.Title}}</title>{{.Status}} {{.Code}} {{.Retry}} {{.Home}} {{.RequestID}} {{.Button}}{{end}}
 {{define "signed-out"}}<title>Shop: {{.Title}}</title>{{with .Session}}{{.Agent.ID}} acts{{end}}{{end}}`))
 	b := newBench(t, func(_ *bench, c *authagent.Config) { c.Pages = pages })
-	mux := b.Instances[""]
+	mux := b.Mux("")
 	mux.Handle("/signed-out", b.RP.SignedOutHandler())
 	mux.HandleFunc("/own", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", "default-src https://cdn.example")
@@ -196,7 +196,7 @@ func styleAllowed(t *testing.T, when string, resp *response) {
 // the site puts the style sheet into its template.
 func TestStyleIsAllowed_WEB_3(t *testing.T) {
 	b := newDiscoveryBench(t)
-	mux := b.Instances[""]
+	mux := b.Mux("")
 	mux.Handle("/signed-out", b.RP.SignedOutHandler())
 	asFunction := template.Must(template.New("").Funcs(template.FuncMap{
 		"style": func() template.CSS { return signpost.Style },

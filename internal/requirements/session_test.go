@@ -128,10 +128,10 @@ func TestShortSession_SES_1(t *testing.T) {
 // everything, the package's own handlers included.
 func TestSessionCookieInsideAttach_SES_1(t *testing.T) {
 	eachStore(t, func(t *testing.T, k *bench) {
-		inner := k.Instances[""]
+		inner := k.Mux("")
 		outer := http.NewServeMux()
 		outer.Handle("/", k.RP.Attach(inner))
-		k.Instances[""] = outer
+		k.SetMux("", outer)
 		c := k.Browser()
 		k.MustSignIn(c, k.Agent)
 		callback := k.Authorize(k.Agent, k.Begin(c, ""))

@@ -244,7 +244,7 @@ func checkRefusal(t *testing.T, name string, resp *response, html bool) {
 // TestHandlerSetsCacheControl_WEB_2 is WEB-2: a site's handler has the last word.
 func TestHandlerSetsCacheControl_WEB_2(t *testing.T) {
 	k := newCluster(t)
-	k.Instances[""].Handle("/cached", k.RP.Attach(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	k.Mux("").Handle("/cached", k.RP.Attach(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Cache-Control", "private, max-age=60")
 	})))
 	if got := k.Get(k.Browser(), "/cached").Header.Get("Cache-Control"); got != "private, max-age=60" {
@@ -324,7 +324,7 @@ func TestUnauthenticated(t *testing.T) {
 	} {
 		t.Run("WEB-6 "+test.name, func(t *testing.T) {
 			k := newCluster(t, func(_ *bench, c *authagent.Config) { c.ReturnTo = "/root" })
-			k.Instances[""].Handle("/root", k.RP.RequireAgent(http.NotFoundHandler()))
+			k.Mux("").Handle("/root", k.RP.RequireAgent(http.NotFoundHandler()))
 			resp := k.Do(k.Browser(), test.method, test.path, test.header...)
 			if got := resp.Header.Get("Location"); got != test.location {
 				t.Errorf("Location %q, want %q", got, test.location)

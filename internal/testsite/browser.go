@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"net/url"
 	"strings"
 	"testing"
@@ -17,9 +18,16 @@ import (
 // Browser returns a client with a cookie jar of its own that reaches both servers and
 // follows no redirect.
 func (s *Site) Browser() *http.Client {
-	c := s.AS.NewBrowser()
-	if s.Hosts != nil {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	c := &http.Client{Jar: jar}
+	switch {
+	case s.Hosts != nil:
 		c.Transport = s.Hosts
+	case s.AS != nil:
+		c = s.AS.NewBrowser()
 	}
 	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return c

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 
 	"github.com/authagent-go/authagent"
@@ -21,21 +22,28 @@ import (
 // instance that the header X-Instance names, and without it to the first, which has no
 // name.
 type Site struct {
-	T         testing.TB
-	AS        *authagenttest.Server
-	URL       string                    // of the site
-	HTTP      *httptest.Server          // nil without sockets
-	Hosts     authagenttest.Hosts       // what answers at each host; nil with sockets
-	Config    authagent.Config          // of the first instance
-	RP        *authagent.RelyingParty   // of the first instance
-	Instances map[string]*http.ServeMux // by name
-	Users     *memstore.Users
-	Profiles  *memstore.Profiles
-	AliceID   string
-	Agent     *authagenttest.Agent // alice's
-	Handled   *Counter             // requests that reached a guarded handler
-	Events    *Events              // what Config.Audit was told
-	Log       *Log                 // what Config.Logger was told
+	T        testing.TB
+	AS       *authagenttest.Server   // nil where the server is somebody else's
+	URL      string                  // of the site
+	HTTP     *httptest.Server        // nil without sockets
+	Hosts    authagenttest.Hosts     // what answers at each host; nil with sockets
+	Config   authagent.Config        // of the first instance
+	RP       *authagent.RelyingParty // of the first instance
+	Users    *memstore.Users
+	Profiles *memstore.Profiles
+	AliceID  string
+	Agent    *authagenttest.Agent // alice's
+	Handled  *Counter             // requests that reached a guarded handler
+	Events   *Events              // what Config.Audit was told
+	Log      *Log                 // what Config.Logger was told
+
+	instances *instances
+}
+
+// instances are the handlers by name. They may change while requests are served.
+type instances struct {
+	mu     sync.RWMutex
+	byName map[string]*http.ServeMux
 }
 
 // A Change alters the settings of a site before its relying party is made. The site's
@@ -55,11 +63,28 @@ func New(t testing.TB, change ...Change) *Site {
 func NewOn(t testing.TB, as *authagenttest.Server, change ...Change) *Site {
 	t.Helper()
 	s := newSite(t, as)
-	s.HTTP = httptest.NewTLSServer(http.HandlerFunc(s.balance))
-	t.Cleanup(s.HTTP.Close)
-	s.URL = s.HTTP.URL
+	s.listen(httptest.NewTLSServer(http.HandlerFunc(s.balance)))
 	s.start(as.Client(), change)
 	return s
+}
+
+// NewPlain is NewOn without TLS, which takes most of a test's time, and is there for
+// development. Where as is nil, change names another server.
+func NewPlain(t testing.TB, as *authagenttest.Server, change ...Change) *Site {
+	t.Helper()
+	s := newSite(t, as)
+	s.listen(httptest.NewServer(http.HandlerFunc(s.balance)))
+	var client *http.Client
+	if as != nil {
+		client = as.Client()
+	}
+	s.start(client, change)
+	return s
+}
+
+func (s *Site) listen(server *httptest.Server) {
+	s.T.Cleanup(server.Close)
+	s.HTTP, s.URL = server, server.URL
 }
 
 // NewCluster makes a site without sockets, https://shop.example, whose server is
@@ -77,26 +102,30 @@ func NewCluster(t testing.TB, change ...Change) *Site {
 
 func newSite(t testing.TB, as *authagenttest.Server) *Site {
 	s := &Site{
-		T: t, AS: as, Users: &memstore.Users{}, Profiles: &memstore.Profiles{}, Instances: make(map[string]*http.ServeMux),
-		Handled: &Counter{}, Events: &Events{}, Log: &Log{},
+		T: t, AS: as, Users: &memstore.Users{}, Profiles: &memstore.Profiles{},
+		Handled: &Counter{}, Events: &Events{}, Log: &Log{}, instances: &instances{byName: make(map[string]*http.ServeMux)},
 	}
 	s.AliceID = s.Users.Add("alice@example.com", "Alice")
-	s.Agent = as.AddAgent(authagenttest.Agent{ID: "agent_alice", Email: "alice@example.com", Name: "Alice", Model: "model-1"})
+	if as != nil {
+		s.Agent = as.AddAgent(authagenttest.Agent{ID: "agent_alice", Email: "alice@example.com", Name: "Alice", Model: "model-1"})
+	}
 	return s
 }
 
 // start makes the settings and the first instance.
 func (s *Site) start(client *http.Client, change []Change) {
 	s.T.Helper()
-	registered := s.AS.AddClient(authagenttest.Client{ID: "site", RedirectURIs: []string{s.URL + "/auth/agent/callback"}})
 	s.Config = authagent.Config{
-		Issuer: s.AS.URL, ClientID: registered.ID, ClientSecret: registered.Secret,
 		RedirectURL: s.URL + "/auth/agent/callback",
 		SessionKeys: [][]byte{NewKey()},
 		Scenario:    authagent.FullAccount(s.Users, authagent.InsecureTrustEmail),
 		Provider:    authagent.Provider{HTTPClient: client},
 		Logger:      slog.New(slog.NewTextHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Audit:       s.Events.Add,
+	}
+	if s.AS != nil {
+		client := s.AS.AddClient(authagenttest.Client{ID: "site", RedirectURIs: []string{s.Config.RedirectURL}})
+		s.Config.Issuer, s.Config.ClientID, s.Config.ClientSecret = s.AS.URL, client.ID, client.Secret
 	}
 	for _, f := range change {
 		f(s, &s.Config)
@@ -106,7 +135,28 @@ func (s *Site) start(client *http.Client, change []Change) {
 
 // balance is the load balancer.
 func (s *Site) balance(w http.ResponseWriter, r *http.Request) {
-	s.Instances[r.Header.Get("X-Instance")].ServeHTTP(w, r)
+	s.Mux(r.Header.Get("X-Instance")).ServeHTTP(w, r)
+}
+
+// Mux returns the handlers of an instance, to which a test may add some.
+func (s *Site) Mux(name string) *http.ServeMux {
+	s.instances.mu.RLock()
+	defer s.instances.mu.RUnlock()
+	return s.instances.byName[name]
+}
+
+// SetMux puts other handlers in place of an instance.
+func (s *Site) SetMux(name string, mux *http.ServeMux) {
+	s.instances.mu.Lock()
+	defer s.instances.mu.Unlock()
+	s.instances.byName[name] = mux
+}
+
+// For returns the site for a subtest, at which what is wrong is reported.
+func (s *Site) For(t testing.TB) *Site {
+	of := *s
+	of.T = t
+	return &of
 }
 
 // Instance starts an instance, in place of the one of that name where there is one.
@@ -122,7 +172,7 @@ func (s *Site) Instance(name string, change ...func(c *authagent.Config)) *autha
 	}
 	mux := http.NewServeMux()
 	s.Mount(mux, rp)
-	s.Instances[name] = mux
+	s.SetMux(name, mux)
 	return rp
 }
 
