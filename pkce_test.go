@@ -12,9 +12,9 @@ import (
 	"github.com/authagent-go/authagent/internal/testsite"
 )
 
-// TestVerifiers is REQ-3: a verifier is of the right shape, is never the same twice, and
+// TestVerifiers_REQ_3: a verifier is of the right shape, is never the same twice, and
 // has the challenge that RFC 7636 says.
-func TestVerifiers(t *testing.T) {
+func TestVerifiers_REQ_3(t *testing.T) {
 	shape := regexp.MustCompile(`^[A-Za-z0-9._~-]{43,128}$`)
 	seen := make(map[string]bool)
 	for range 10_000 {

@@ -111,10 +111,10 @@ func (b *bench) accepts() {
 	}
 }
 
-// rejectsAfter signs alice in and checks the suite's own criterion: no session,
+// mustRefuseAfter signs alice in and checks the suite's own criterion: no session,
 // and once the path with the bad answer was asked, nothing more to the server but
 // for its keys, and to have the tokens revoked.
-func (b *bench) rejectsAfter(path string) {
+func (b *bench) mustRefuseAfter(path string) {
 	b.T.Helper()
 	resp := b.RefusedSignIn(b.Browser(), b.Agent)
 	if got := resp.Reason(); got != problem.Reason("identity_mismatch") {
@@ -167,7 +167,7 @@ func TestConformance(t *testing.T) {
 			b, key := newOIDCBench(t), newRSAKey(t, "k1")
 			b.publishes(key)
 			b.forges(func(claims members) string { return key.sign(with(claims, change), nil) })
-			b.rejectsAfter(authagenttest.PathToken)
+			b.mustRefuseAfter(authagenttest.PathToken)
 		}
 	}
 	withoutKid := func(ids ...string) func(*testing.T) {
@@ -242,18 +242,18 @@ func TestConformance(t *testing.T) {
 			b, key, other := newOIDCBench(t), newRSAKey(t, "k1"), newRSAKey(t, "k1")
 			b.publishes(key)
 			b.forges(func(claims members) string { return other.sign(claims, nil) })
-			b.rejectsAfter(authagenttest.PathToken)
+			b.mustRefuseAfter(authagenttest.PathToken)
 		}},
 		// The suite lets a client take one from the token endpoint. This one does not.
 		{"oidcc-client-test-idtoken-sig-none", func(t *testing.T) {
 			b := newOIDCBench(t)
 			b.forges(func(claims members) string { return unsigned(members{"alg": "none"}, claims) })
-			b.rejectsAfter(authagenttest.PathToken)
+			b.mustRefuseAfter(authagenttest.PathToken)
 		}},
 		{"oidcc-client-test-userinfo-invalid-sub", func(t *testing.T) {
 			b := newOIDCBench(t)
 			b.userinfo(members{"sub": "victim"})
-			b.rejectsAfter(authagenttest.PathUserInfo)
+			b.mustRefuseAfter(authagenttest.PathUserInfo)
 		}},
 		{"oidcc-client-test-scope-userinfo-claims", func(t *testing.T) {
 			b := newOIDCBench(t)

@@ -1,24 +1,30 @@
 // Package requirements has the tests of testdata/requirements.txt, from outside: a site,
-// its handlers, a browser and a server, on internal/testsite. A test names the
-// requirements that it is for, and TestRequirements finds a requirement without one.
+// its handlers, browsers and a server, on internal/testsite. A test names the
+// requirements that it is for; TestRequirements finds those that have none.
 //
-// The files by the groups of the requirements:
+// Where the groups of requirements mostly are:
 //
-//	ACT, APR          action, approval, limits
-//	CB, TXN           callback, txn, clock
-//	CFG, CHK, FACE    config, env, check, surface
-//	CMP               compat
-//	GRD, MW           guards, middleware, mounted, attribution
-//	ID, KEY           identity, signatures, strangers, conformance
-//	LNK               scenarios, accounts, pages
-//	LOG, NTC          log, audit, canary
-//	NET, CAUTH, DB    net, answers, encoding, clientauth, metadata, servers, samesecond
-//	REF               refresh, revoke, client
-//	REL               reliability, panic, fuzz
-//	REQ               login
-//	RET, WEB, WIR     return, web, discovery
-//	SES               session, sessionlimits, ended, endedcopies, confirm
+//	APR         approval, approvalrequest
+//	CAUTH       clientauth
+//	CB          callback
+//	CFG, FACE   config, env, surface
+//	CHK         check
+//	CMP         compat
+//	GRD, MW     guards, middleware, mounted, action
+//	ID, KEY     identity, signatures, strangers, conformance
+//	LNK         scenarios, accounts, ownscenario, connect, pages
+//	LOG         log, audit, canary, attribution
+//	NET         net, answers, dialled, encoding, metadata, servers, samesecond
+//	REF         tokens, refresh, refreshed, revoke
+//	REL         reliability, panic, fuzz
+//	REQ         login
+//	RET, WEB    return, web, discovery, limits
+//	SES         session, ownsessions, ended, endedcopies, confirm
+//	TXN         txn, clock, constanttime
 //
-// What is about the whole repository is here, too: its public face, its documents, and
-// what goes over the wire (golden, docs).
+// Groups that are not here have their tests in grants (LNK, APR, NTC, WIR, too) and in
+// internal/enginetest (DB).
+//
+// What is about the whole repository is here as well: its public face, its documents,
+// and what goes over the wire (golden, docs).
 package requirements
