@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 )
 
@@ -79,7 +81,7 @@ func loopbackSite(b *testing.B, scenario authagent.Scenario) *benchSite {
 	server.Config.Handler = benchServer(issuer)
 	server.Start()
 	b.Cleanup(server.Close)
-	c := benchConfig(issuer, nil, scenario, [][]byte{newKey()})
+	c := benchConfig(issuer, nil, scenario, [][]byte{testsite.NewKey()})
 	c.Provider.HTTPClient, c.Provider.TokenEncoding = nil, "application/json"
 	return newBenchSite(b, c)
 }
@@ -126,6 +128,8 @@ func (w *reusedWriter) cookie() string {
 	pair, _, _ := strings.Cut(lines[len(lines)-1], ";")
 	return pair
 }
+
+func discardLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 func newWriter() *reusedWriter { return &reusedWriter{header: http.Header{}} }
 
@@ -180,7 +184,7 @@ func benchScenarios() map[string]authagent.Scenario {
 }
 
 func BenchmarkLogin(b *testing.B) {
-	s := directSite(b, [][]byte{newKey()})
+	s := directSite(b, [][]byte{testsite.NewKey()})
 	for _, test := range []struct{ name, query string }{{"plain", ""}, {"return_to", "?return_to=/orders"}} {
 		b.Run(test.name, func(b *testing.B) {
 			r := httptest.NewRequest(http.MethodGet, benchOrigin+"/auth/agent/login"+test.query, nil)
@@ -233,7 +237,7 @@ func BenchmarkAccountCheck(b *testing.B) {
 		}{users, users}},
 	} {
 		b.Run(test.name, func(b *testing.B) {
-			s := directSite(b, [][]byte{newKey()}, func(c *authagent.Config) {
+			s := directSite(b, [][]byte{testsite.NewKey()}, func(c *authagent.Config) {
 				c.Scenario = authagent.FullAccount(test.users, authagent.InsecureTrustEmail)
 			})
 			serving(b, s.guarded, orders(s.signIn(b, newWriter())), http.StatusNoContent)
@@ -242,7 +246,7 @@ func BenchmarkAccountCheck(b *testing.B) {
 }
 
 func BenchmarkSession(b *testing.B) {
-	keys := [][]byte{newKey()}
+	keys := [][]byte{testsite.NewKey()}
 	s := directSite(b, keys)
 	expiring := directSite(b, keys, func(c *authagent.Config) { c.Session.Idle = 1 })
 	cookie := s.signIn(b, newWriter())
@@ -272,7 +276,7 @@ func BenchmarkSessionGrowth(b *testing.B) {
 	for _, n := range [...]int{1, 1_000, 100_000, 1_000_000} {
 		b.Run(fmt.Sprintf("sessions=%d", n), func(b *testing.B) {
 			quick(b, n)
-			keys := [][]byte{newKey()}
+			keys := [][]byte{testsite.NewKey()}
 			cookies := manySessions(b, keys, n)
 			s, w := directSite(b, keys), newWriter()
 			r := orders("none")
@@ -290,7 +294,7 @@ func BenchmarkSessionGrowth(b *testing.B) {
 	for _, n := range [...]int{1, 1_000, 100_000, 1_000_000} {
 		b.Run(fmt.Sprintf("revocations=%d", n), func(b *testing.B) {
 			quick(b, n)
-			s := directSite(b, [][]byte{newKey()})
+			s := directSite(b, [][]byte{testsite.NewKey()})
 			for i := range n {
 				if err := s.rp.EndSession(context.Background(), fmt.Sprint("session-", i)); err != nil {
 					b.Fatal(err)
@@ -307,7 +311,7 @@ func BenchmarkSignInGrowth(b *testing.B) {
 	for _, n := range [...]int{1, 1_000, 100_000, 1_000_000} {
 		b.Run(fmt.Sprintf("sessions=%d", n), func(b *testing.B) {
 			quick(b, n)
-			s, w := directSite(b, [][]byte{newKey()}), newWriter()
+			s, w := directSite(b, [][]byte{testsite.NewKey()}), newWriter()
 			for range n {
 				s.signIn(b, w)
 			}
@@ -347,7 +351,7 @@ func manySessions(b *testing.B, keys [][]byte, n int) []string {
 // memory, however many there are.
 func TestAbandonedLogins(t *testing.T) {
 	const logins = 20_000
-	s, w := directSite(t, [][]byte{newKey()}), newWriter()
+	s, w := directSite(t, [][]byte{testsite.NewKey()}), newWriter()
 	if grown := retained(func() { s.abandon(w, logins) }); grown > logins {
 		t.Errorf("the heap has grown by %d bytes with %d logins", grown, logins)
 	}
@@ -359,7 +363,7 @@ func BenchmarkAbandonedLogins(b *testing.B) {
 	if testing.Short() {
 		logins = 1_000
 	}
-	s, w := directSite(b, [][]byte{newKey()}), newWriter()
+	s, w := directSite(b, [][]byte{testsite.NewKey()}), newWriter()
 	var grown int64
 	for b.Loop() {
 		grown = retained(func() { s.abandon(w, logins) })

@@ -77,9 +77,8 @@ func ExampleRelyingParty_RequireHuman() {
 		r.Header.Set("Cookie", cookie)
 		w := httptest.NewRecorder()
 		password.ServeHTTP(w, r)
-		problem := (&response{w.Result(), w.Body.String()}).reason()
-		if problem != "" {
-			fmt.Println(w.Code, string(problem))
+		if reason := reasonOf(w.Body.Bytes()); reason != "" {
+			fmt.Println(w.Code, reason)
 			continue
 		}
 		fmt.Println(w.Code, w.Body)
@@ -193,4 +192,12 @@ func ExampleLimits() {
 	// 200 ""
 	// 200 ""
 	// 429 "43200"
+}
+
+// humanCookie is a site's own sign-in of people.
+func humanCookie(r *http.Request) (string, error) {
+	if c, err := r.Cookie("human"); err == nil {
+		return c.Value, nil
+	}
+	return "", nil
 }

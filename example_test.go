@@ -2,16 +2,22 @@ package authagent_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"io"
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
+	"time"
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/internal/signpost"
+	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 )
 
@@ -263,13 +269,19 @@ func withAgent(scenario authagent.Scenario, routes func(*authagent.RelyingParty)
 		}
 		defer resp.Body.Close()
 		body, _ := io.ReadAll(resp.Body)
-		answer := &response{resp, string(body)}
-		if reason := answer.reason(); reason != "" {
-			return fmt.Sprint(resp.StatusCode, " ", string(reason))
+		if reason := reasonOf(body); reason != "" {
+			return fmt.Sprint(resp.StatusCode, " ", reason)
 		}
-		return fmt.Sprint(resp.StatusCode, " ", answer.body)
+		return fmt.Sprint(resp.StatusCode, " ", string(body))
 	}
 	return send, func() { site.Close(); as.Close() }
+}
+
+// reasonOf returns the reason code of a refusal that was answered as JSON.
+func reasonOf(body []byte) string {
+	var refused struct{ Error string }
+	json.Unmarshal(body, &refused)
+	return refused.Error
 }
 
 func exampleSite(scenario authagent.Scenario) (*httptest.Server, *authagenttest.Server, *authagent.RelyingParty, *http.ServeMux) {
@@ -279,7 +291,7 @@ func exampleSite(scenario authagent.Scenario) (*httptest.Server, *authagenttest.
 	client := as.AddClient(authagenttest.Client{RedirectURIs: []string{site.URL + "/auth/agent/callback"}})
 	rp, err := authagent.New(authagent.Config{
 		Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: site.URL + "/auth/agent/callback",
-		SessionKeys: [][]byte{newKey()}, Scenario: scenario, Logger: discardLog(),
+		SessionKeys: [][]byte{testsite.NewKey()}, Scenario: scenario, Logger: discardLog(),
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -312,4 +324,238 @@ func ExampleConfig_pages() {
 	rp.CallbackHandler().ServeHTTP(w, r)
 	fmt.Println(w.Code, w.Body)
 	// Output: 405 <h1>Method not allowed</h1><p>This address takes another HTTP method.</p><p><a href="/">Shop</a></p>
+}
+
+// What a deployment looks at before it lets agents in.
+func ExampleRelyingParty_Check() {
+	as := authagenttest.NewServer()
+	defer as.Close()
+	client := as.AddClient(authagenttest.Client{ID: "shop", RedirectURIs: []string{"http://127.0.0.1:8080/agent/callback"}})
+	rp, err := authagent.New(authagent.Config{
+		Issuer:       as.URL,
+		ClientID:     client.ID,
+		ClientSecret: client.Secret,
+		RedirectURL:  "http://127.0.0.1:8080/auth/agent/callback", // registered without /auth
+		SessionKeys:  [][]byte{[]byte("32 random bytes, from your vault")},
+		Scenario:     authagent.FreshProfile(&memstore.Profiles{}),
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, f := range rp.Check(context.Background()) {
+		fmt.Println(f.Severity, f.Setting)
+		fmt.Println(f.Problem)
+		fmt.Println(f.Remedy)
+	}
+	// Output:
+	// ERROR RedirectURL
+	// The server refuses the redirect URI "http://127.0.0.1:8080/auth/agent/callback" for client "shop".
+	// Register exactly this URL at the server: scheme, host, port, path and last slash count.
+}
+
+// The button on a sign-in page, with its style sheet under a strict policy.
+func ExampleRelyingParty_Button() {
+	rp, err := authagent.New(authagent.Config{
+		Issuer:       "https://agents.example",
+		ClientID:     "shop",
+		ClientSecret: "from your environment",
+		RedirectURL:  "https://shop.example/auth/agent/callback",
+		SessionKeys:  [][]byte{[]byte("32 random bytes, from your vault")},
+		Scenario:     authagent.FreshProfile(&memstore.Profiles{}),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	page := template.Must(template.New("sign-in").Funcs(template.FuncMap{
+		"signInButton": rp.Button,
+		"buttonStyle":  func() template.CSS { return signpost.Style },
+	}).Parse(`<style>{{buttonStyle}}</style>
+<h1>Sign in</h1>
+{{signInButton "/orders"}}
+`))
+	http.HandleFunc("/sign-in", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src '"+signpost.StyleHash+"'")
+		if err := page.Execute(w, nil); err != nil {
+			log.Print(err)
+		}
+	})
+
+	markup := string(rp.Button("/orders"))
+	fmt.Println(regexp.MustCompile(`href="[^"]*"`).FindString(markup))
+	// Output: href="/auth/agent/login?return_to=%2Forders"
+}
+
+// What agents read about signing in.
+func ExampleRelyingParty_DiscoveryHandler() {
+	rp, err := authagent.New(authagent.Config{
+		Issuer:       "https://agents.example",
+		ClientID:     "shop",
+		ClientSecret: "from your environment",
+		RedirectURL:  "https://shop.example/auth/agent/callback",
+		SessionKeys:  [][]byte{[]byte("32 random bytes, from your vault")},
+		Scenario:     authagent.FreshProfile(&memstore.Profiles{}),
+		Paths:        authagent.Paths{Discovery: "/auth.md"},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/auth.md", rp.DiscoveryHandler())
+	mux.Handle("/auth-agent.json", rp.DiscoveryHandler())
+
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequest("GET", "/auth-agent.json", nil))
+	fmt.Print(w.Body)
+	// Output:
+	// {
+	//   "sign_in": {
+	//     "kind": "oauth2-code",
+	//     "method": "GET",
+	//     "url": "https://shop.example/auth/agent/login",
+	//     "label": "Sign in with Auth Agent",
+	//     "return_to_parameter": "return_to"
+	//   },
+	//   "sign_out": {
+	//     "method": "POST",
+	//     "url": "https://shop.example/auth/agent/logout"
+	//   },
+	//   "issuer": "https://agents.example",
+	//   "scenario": "FreshProfile",
+	//   "access": "none",
+	//   "documentation": "https://shop.example/auth.md"
+	// }
+}
+
+// Keys from a vault. A new one goes last until all instances have it, then first.
+func ExampleParseSessionKeys() {
+	const secret = `c2l4dHkgZm91ciBieXRlcyBhcmUgZ29vZCwgdGhpcnR5IHR3byBkbw,
+7468697274792074776f2072616e646f6d2062797465732c206173206865782e` // as "authagent key" prints it, and in hex
+	keys, err := authagent.ParseSessionKeys(secret)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(keys), "keys")
+
+	_, err = authagent.ParseSessionKeys(secret[:30]) // cut off
+	fmt.Println(err)
+	// Output:
+	// 2 keys
+	// authagent: SessionKeys: key 0 has 22 bytes, at least 32 are needed
+}
+
+// A site whose settings are in its environment.
+func ExampleConfigFromEnv() {
+	for name, value := range map[string]string{ // what the deployment does
+		"AUTH_AGENT_ISSUER":        "https://agents.example",
+		"AUTH_AGENT_CLIENT_ID":     "shop",
+		"AUTH_AGENT_CLIENT_SECRET": "cs_from-the-server's-console",
+		"AUTH_AGENT_REDIRECT_URL":  "https://shop.example/auth/agent/callback",
+		"AUTH_AGENT_SESSION_KEYS":  "c2l4dHkgZm91ciBieXRlcyBhcmUgZ29vZCwgdGhpcnR5IHR3byBkbw",
+	} {
+		os.Setenv(name, value)
+		defer os.Unsetenv(name)
+	}
+
+	config, err := authagent.ConfigFromEnv()
+	if err != nil {
+		log.Fatal(err)
+	}
+	config.Scenario = authagent.FreshProfile(&memstore.Profiles{})
+	rp, err := authagent.New(config)
+	fmt.Println(rp, err)
+	// Output: authagent.RelyingParty{authagent.Config{Issuer:"https://agents.example" ClientID:"shop" RedirectURL:"https://shop.example/auth/agent/callback"}} <nil>
+}
+
+// A site calls an API as the agent that is signed in. The API here is the
+// authorization server's own userinfo endpoint.
+func ExampleRelyingParty_Client() {
+	withTokens(func(rp *authagent.RelyingParty, as *authagenttest.Server) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			s, _ := authagent.FromContext(r.Context())
+			resp, err := rp.Client(r.Context(), s).Get(as.URL + authagenttest.PathUserInfo)
+			if err != nil {
+				http.Error(w, "the API does not answer", http.StatusBadGateway)
+				return
+			}
+			defer resp.Body.Close()
+			io.Copy(w, resp.Body)
+		}
+	})
+	// Output: {"sub":"agent_1","email":"alice@example.com"}
+}
+
+// A library that wants an access token gets one that is good, every time it asks.
+func ExampleRelyingParty_TokenSource() {
+	withTokens(func(rp *authagent.RelyingParty, _ *authagenttest.Server) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			s, _ := authagent.FromContext(r.Context())
+			token, err := rp.TokenSource(r.Context(), s).Token()
+			if err != nil {
+				http.Error(w, "sign in again", http.StatusUnauthorized)
+				return
+			}
+			fmt.Fprintf(w, "a %s token, valid: %v, with a refresh token: %v", token.Type(), token.Valid(), token.RefreshToken != "")
+		}
+	})
+	// Output: a Bearer token, valid: true, with a refresh token: false
+}
+
+// A site stops: first its server, so that no request comes any more, then what is
+// under way in the background.
+func ExampleRelyingParty_Shutdown() {
+	as := authagenttest.NewServer()
+	defer as.Close()
+	rp, err := authagent.New(authagent.Config{
+		Issuer: as.URL, ClientID: "shop", ClientSecret: "secret", RedirectURL: "http://127.0.0.1:8080/auth/agent/callback",
+		SessionKeys: [][]byte{testsite.NewKey()}, Scenario: authagent.FreshProfile(&memstore.Profiles{}), Tokens: authagent.TokenSettings{Store: &memstore.Tokens{}},
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	server := &http.Server{Handler: rp.LoginHandler()}
+
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	fmt.Println(server.Shutdown(ctx), rp.Shutdown(ctx))
+	// Output: <nil> <nil>
+}
+
+// withTokens runs a site that keeps tokens, signs an agent in and prints what the
+// site's /orders answers.
+func withTokens(orders func(*authagent.RelyingParty, *authagenttest.Server) http.HandlerFunc) {
+	as := authagenttest.NewServer()
+	defer as.Close()
+	mux := http.NewServeMux()
+	site := httptest.NewServer(mux)
+	defer site.Close()
+	callback := site.URL + "/auth/agent/callback"
+	client := as.AddClient(authagenttest.Client{ID: "shop", RedirectURIs: []string{callback}})
+	rp, err := authagent.New(authagent.Config{
+		Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: callback,
+		SessionKeys: [][]byte{testsite.NewKey()},
+		Scenario:    authagent.FreshProfile(&memstore.Profiles{}),
+		Provider:    authagent.Provider{Scopes: []string{"openid", "email"}},
+		Tokens:      authagent.TokenSettings{Store: &memstore.Tokens{}}, // several instances share one
+		Logger:      discardLog(),
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	mux.Handle("GET /auth/agent/login", rp.LoginHandler())
+	mux.Handle("GET /auth/agent/callback", rp.CallbackHandler())
+	mux.Handle("GET /orders", rp.RequireAgent(orders(rp, as)))
+
+	agent := as.AddAgent(authagenttest.Agent{ID: "agent_1", Email: "alice@example.com"})
+	browser := as.NewBrowser()
+	resp, err := agent.SignIn(context.Background(), browser, site.URL+"/auth/agent/login?return_to=/orders")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(resp.Body)
+	fmt.Println(string(body))
 }

@@ -203,3 +203,11 @@ func ExamplePolicy_Approve() {
 	// 200
 	// 409 approval_used
 }
+
+// signedIn is the site's own sign-in of humans.
+func signedIn(r *http.Request) (string, error) {
+	if c, err := r.Cookie("human"); err == nil {
+		return c.Value, nil
+	}
+	return "", nil
+}

@@ -25,6 +25,7 @@ import (
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -53,23 +54,19 @@ func (a *answered) reason() (problem.Reason, string) {
 
 // human returns the browser of a human who is signed in to the site; "" for nobody.
 func (s *site) human(id string) *http.Client {
-	c := s.as.NewBrowser()
-	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	c := s.shared.Browser()
 	if id != "" {
 		s.signInHuman(c, id)
 	}
 	return c
 }
 
-func (s *site) signInHuman(c *http.Client, id string) {
-	u, _ := url.Parse(s.server.URL)
-	c.Jar.SetCookies(u, []*http.Cookie{{Name: "human", Value: id, Path: "/"}})
-}
+func (s *site) signInHuman(c *http.Client, id string) { s.shared.SignInPerson(c, id) }
 
 // do sends a request; a body is a form, and header is key, value, key, value.
 func (s *site) do(c *http.Client, method, path, body string, header ...string) *answered {
 	s.t.Helper()
-	return (*answered)(send(s.t, c, s.server.URL, method, path, body, header...))
+	return (*answered)(send(s.shared, c, method, path, body, header...))
 }
 
 // page returns the page as a human sees it.
@@ -1051,7 +1048,7 @@ func TestAgentOfAnotherRelyingParty(t *testing.T) {
 	config := authagent.Config{
 		Issuer: s.as.URL, ClientID: "second", ClientSecret: "x", RedirectURL: "https://shop.example/second/callback",
 		SessionKeys: [][]byte{[]byte("0123456789abcdef0123456789ABCDEF")},
-		Scenario:    authagent.FreshProfile(&memstore.Profiles{}), Human: signedIn, Logger: slog.New(slog.DiscardHandler),
+		Scenario:    authagent.FreshProfile(&memstore.Profiles{}), Human: testsite.Human, Logger: slog.New(slog.DiscardHandler),
 	}
 	second, err := authagent.New(config)
 	if err != nil {
@@ -1089,7 +1086,7 @@ func TestPageMounted_GRD_11(t *testing.T) {
 	config := authagent.Config{
 		Issuer: s.as.URL, ClientID: "second", ClientSecret: "x", RedirectURL: "https://shop.example/app/auth/agent/callback",
 		SessionKeys: [][]byte{[]byte("0123456789abcdef0123456789ABCDEF")}, SignInPath: "/app/sign-in",
-		Scenario: authagent.FreshProfile(&memstore.Profiles{}), Human: signedIn, Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Scenario: authagent.FreshProfile(&memstore.Profiles{}), Human: testsite.Human, Logger: slog.New(slog.NewTextHandler(&log, nil)),
 	}
 	rp, err := authagent.New(config)
 	if err != nil {
@@ -1451,7 +1448,7 @@ func TestPageStoreFails(t *testing.T) {
 // TestOtherPath builds every address from Policy.Path.
 func TestOtherPath(t *testing.T) {
 	s := newSite(t, func(s *site, _ *authagent.Config) { s.owners.Path = "/konto/agenten/" })
-	s.server.Config.Handler.(*http.ServeMux).Handle("/konto/agenten/", grants.Handler(s.owners, s.rp))
+	s.shared.Mux("").Handle("/konto/agenten/", grants.Handler(s.owners, s.rp))
 	g := s.grant(pending)
 	alice := s.human(s.alice)
 	page := s.do(alice, "GET", "/konto/agenten/", "", "Accept", htmlOnly)
@@ -1598,7 +1595,7 @@ func TestMeaningIsShown_APR_9(t *testing.T) {
 			s.grant(nil)
 			c := s.signedInAgent("agent_1")
 			got := ""
-			s.server.Config.Handler.(*http.ServeMux).Handle("POST /transfer/{to}", s.rp.RequireApproval("transfer", s.owners)(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			s.shared.Mux("").Handle("POST /transfer/{to}", s.rp.RequireApproval("transfer", s.owners)(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				got = test.read(r)
 			})))
 			send := func() *answered {
@@ -1640,7 +1637,7 @@ func TestFilenameIsShown_APR_10(t *testing.T) {
 			s.grant(nil)
 			c := s.signedInAgent("agent_1")
 			var stored []string
-			s.server.Config.Handler.(*http.ServeMux).Handle("POST /upload", s.rp.RequireApproval("upload", s.owners)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s.shared.Mux("").Handle("POST /upload", s.rp.RequireApproval("upload", s.owners)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				parts, err := r.MultipartReader()
 				for err == nil {
 					var part *multipart.Part
@@ -1671,7 +1668,7 @@ func TestLargeRequests(t *testing.T) {
 	s := newSite(t)
 	s.grant(nil)
 	c := s.signedInAgent("agent_1")
-	s.server.Config.Handler.(*http.ServeMux).Handle("/any", s.rp.RequireApproval("any", s.owners)(http.NotFoundHandler()))
+	s.shared.Mux("").Handle("/any", s.rp.RequireApproval("any", s.owners)(http.NotFoundHandler()))
 	for i := range 20 {
 		for _, test := range [][4]string{
 			{"APR-11", strings.Repeat("A", 100<<10) + string(rune('A'+i)), "/any", ""},

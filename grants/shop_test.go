@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +17,7 @@ import (
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -26,6 +26,7 @@ import (
 // their stores. It works inside a bubble of testing/synctest.
 type shop struct {
 	t         testing.TB
+	site      *testsite.Site
 	options   options
 	as        *authagenttest.Server
 	hosts     authagenttest.Hosts
@@ -60,23 +61,17 @@ type options struct {
 
 func newShop(t testing.TB, o options) *shop {
 	t.Helper()
-	s := &shop{
-		t: t, options: o, as: authagenttest.NewUnstartedServer(), store: &memstore.Grants{},
-		users: &memstore.Users{}, profiles: &memstore.Profiles{}, instances: make(map[string]*instance),
-	}
-	s.as.URL = "https://as.example"
-	s.as.Quirks.SameSecondTokens = false
-	s.hosts = authagenttest.Hosts{"as.example": s.as, "shop.example": http.HandlerFunc(s.balance)}
-	s.alice, s.bob = s.users.Add("alice@example.com", "Alice"), s.users.Add("bob@example.com", "Bob")
-	client := s.as.AddClient(authagenttest.Client{ID: "shop", RedirectURIs: []string{"https://shop.example/auth/agent/callback"}})
+	s := &shop{t: t, options: o, store: &memstore.Grants{}, instances: make(map[string]*instance)}
+	s.site = testsite.NewCluster(t, func(site *testsite.Site, c *authagent.Config) {
+		site.AS.Quirks.SameSecondTokens = false
+		c.Human, c.Logger, c.Audit, c.Revocations = testsite.Human, quiet, nil, &memstore.Revocations{}
+	})
+	s.as, s.hosts, s.users, s.profiles, s.alice = s.site.AS, s.site.Hosts, s.site.Users, s.site.Profiles, s.site.AliceID
+	s.bob = s.users.Add("bob@example.com", "Bob")
 	if o.store != nil {
 		s.store = o.store(s.store)
 	}
-	s.config = authagent.Config{
-		Issuer: s.as.URL, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: "https://shop.example/auth/agent/callback",
-		SessionKeys: [][]byte{[]byte("0123456789abcdef0123456789ABCDEF")}, Provider: authagent.Provider{HTTPClient: &http.Client{Transport: s.hosts}},
-		Human: signedIn, Logger: slog.New(slog.DiscardHandler), Revocations: &memstore.Revocations{},
-	}
+	s.config = s.site.Config
 	s.owners = s.instance("").owners
 	return s
 }
@@ -92,18 +87,16 @@ func (s *shop) instance(name string) *instance {
 	if s.options.policy != nil {
 		s.options.policy(i.owners)
 	}
-	c := s.config
-	c.Scenario = s.scenario(i.owners)
-	if s.options.link != nil || s.options.scenario == "FreshProfile" {
-		c.Rules = i.owners // no policy has them
-	}
-	if s.options.config != nil {
-		s.options.config(s, &c)
-	}
-	rp, err := authagent.New(c)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	rp := s.site.Instance(name, func(c *authagent.Config) {
+		*c = s.config
+		c.Scenario = s.scenario(i.owners)
+		if s.options.link != nil || s.options.scenario == "FreshProfile" {
+			c.Rules = i.owners // no policy has them
+		}
+		if s.options.config != nil {
+			s.options.config(s, c)
+		}
+	})
 	i.rp = rp
 	done := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.ran.Add(1)
@@ -122,6 +115,7 @@ func (s *shop) instance(name string) *instance {
 	i.mux.Handle("/payouts", rp.RequireApproval("payouts:create", i.owners)(rp.RequireAgent(done)))
 	i.mux.Handle("/humans", rp.RequireHuman(done))
 	i.mux.HandleFunc("/", func(http.ResponseWriter, *http.Request) {})
+	s.site.SetMux(name, i.mux)
 	s.instances[name] = i
 	return i
 }
@@ -144,11 +138,6 @@ func (s *shop) scenario(p *grants.Policy) authagent.Scenario {
 	return authagent.FullAccount(users, link)
 }
 
-// balance is the load balancer.
-func (s *shop) balance(w http.ResponseWriter, r *http.Request) {
-	s.instances[r.Header.Get("X-Instance")].mux.ServeHTTP(w, r)
-}
-
 func (s *shop) agent(id, email string) *authagenttest.Agent {
 	return s.as.AddAgent(authagenttest.Agent{ID: id, Email: email, Name: "N", Model: "m"})
 }
@@ -158,18 +147,12 @@ func (s *shop) named(id string) authagent.Agent {
 	return authagent.Agent{Issuer: s.as.URL, ID: id}
 }
 
-func (s *shop) browser() *http.Client {
-	c := s.as.NewBrowser()
-	c.Transport = s.hosts
-	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return c
-}
+func (s *shop) browser() *http.Client { return s.site.Browser() }
 
 // human is a browser in which a human is signed in to the site.
 func (s *shop) human(id string) *http.Client {
 	c := s.browser()
-	u, _ := url.Parse("https://shop.example/")
-	c.Jar.SetCookies(u, []*http.Cookie{{Name: "human", Value: id, Secure: true}})
+	s.site.SignInPerson(c, id)
 	return c
 }
 
@@ -199,35 +182,17 @@ func (r *response) reason() problem.Reason {
 // do sends a request with a form; header is key, value, key, value.
 func (s *shop) do(c *http.Client, method, target, body string, header ...string) *response {
 	s.t.Helper()
-	return send(s.t, c, "https://shop.example", method, target, body, header...)
+	return send(s.site, c, method, target, body, header...)
 }
 
-// send sends a request with a form to a path of the site at base, or to any address.
-func send(t testing.TB, c *http.Client, base, method, target, body string, header ...string) *response {
-	t.Helper()
-	if strings.HasPrefix(target, "/") {
-		target = base + target
+// send sends a request with a form to a path of a site, or to any address.
+func send(site *testsite.Site, c *http.Client, method, target, body string, header ...string) *response {
+	site.T.Helper()
+	if body != "" && !slices.Contains(header, "Content-Type") {
+		header = append([]string{"Content-Type", "application/x-www-form-urlencoded"}, header...)
 	}
-	req, err := http.NewRequest(method, target, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if body != "" {
-		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}
-	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
-	}
-	resp, err := c.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &response{resp, string(text)}
+	resp := site.Send(c, method, target, body, header...)
+	return &response{resp.Response, resp.Text}
 }
 
 func (s *shop) get(c *http.Client, target string, header ...string) *response {

@@ -3,7 +3,6 @@ package grants_test
 import (
 	"context"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -18,6 +17,7 @@ import (
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -26,6 +26,7 @@ import (
 // approve agents. Humans sign in with a cookie of their ID.
 type site struct {
 	t      testing.TB
+	shared *testsite.Site
 	as     *authagenttest.Server
 	server *httptest.Server
 	rp     *authagent.RelyingParty
@@ -38,30 +39,22 @@ type site struct {
 
 func newSite(t testing.TB, change ...func(*site, *authagent.Config)) *site {
 	t.Helper()
-	s := &site{t: t, as: authagenttest.NewTLSServer(), store: &memstore.Grants{}, users: &memstore.Users{}}
-	t.Cleanup(s.as.Close)
-	mux := http.NewServeMux()
-	s.server = httptest.NewTLSServer(mux)
-	t.Cleanup(s.server.Close)
-	s.alice, s.bob = s.users.Add("alice@example.com", "Alice"), s.users.Add("bob@example.com", "Bob")
-	client := s.as.AddClient(authagenttest.Client{ID: "shop", RedirectURIs: []string{s.server.URL + "/auth/agent/callback"}})
-	s.owners = grants.OwnerApproval(s.store)
-	s.owners.Actions = map[string]string{"orders:create": "Place orders"}
-	s.owners.Logger = slog.New(slog.DiscardHandler)
-	c := authagent.Config{
-		Issuer: s.as.URL, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: s.server.URL + "/auth/agent/callback",
-		SessionKeys: [][]byte{[]byte("0123456789abcdef0123456789ABCDEF")}, Provider: authagent.Provider{HTTPClient: s.as.Client()},
-		Scenario: authagent.FullAccount(s.users, s.owners),
-		Human:    signedIn, Logger: slog.New(slog.DiscardHandler),
-	}
-	for _, f := range change {
-		f(s, &c)
-	}
-	rp, err := authagent.New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.rp = rp
+	s := &site{t: t, store: &memstore.Grants{}}
+	s.shared = testsite.New(t, func(shared *testsite.Site, c *authagent.Config) {
+		s.as, s.server, s.users, s.alice = shared.AS, shared.HTTP, shared.Users, shared.AliceID
+		s.bob = s.users.Add("bob@example.com", "Bob")
+		s.owners = grants.OwnerApproval(s.store)
+		s.owners.Actions = map[string]string{"orders:create": "Place orders"}
+		s.owners.Logger = quiet
+		c.Scenario = authagent.FullAccount(s.users, s.owners)
+		c.Human, c.Logger, c.Audit = testsite.Human, quiet, nil
+		for _, f := range change {
+			f(s, c)
+		}
+	})
+	s.rp = s.shared.RP
+	rp, mux := s.rp, http.NewServeMux()
+	s.shared.SetMux("", mux)
 	ok := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "done") })
 	mux.Handle("/auth/agent/login", rp.LoginHandler())
 	mux.Handle("/auth/agent/callback", rp.CallbackHandler())
@@ -72,14 +65,6 @@ func newSite(t testing.TB, change ...func(*site, *authagent.Config)) *site {
 	mux.Handle("POST /other", rp.RequireAction("other:create")(ok))
 	mux.Handle("POST /payouts", rp.RequireApproval("payouts:create", s.owners)(ok))
 	return s
-}
-
-// signedIn is the site's own sign-in of humans.
-func signedIn(r *http.Request) (string, error) {
-	if c, err := r.Cookie("human"); err == nil {
-		return c.Value, nil
-	}
-	return "", nil
 }
 
 func (s *site) signIn(agent *authagenttest.Agent, browser *http.Client) int {
@@ -139,7 +124,7 @@ func TestStory(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	mux := s.server.Config.Handler.(*http.ServeMux)
+	mux := s.shared.Mux("")
 	mux.Handle("POST /story/orders", s.rp.RequireAction("orders:create")(s.rp.RequireAgent(counting(&orders))))
 	mux.Handle("POST /story/cancellations", s.rp.RequireAction("orders:cancel")(s.rp.RequireAgent(counting(&orders))))
 	mux.Handle("POST /story/payouts", s.rp.RequireApproval("payouts:create", s.owners)(s.rp.RequireAgent(counting(&payouts))))

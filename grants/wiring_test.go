@@ -19,6 +19,7 @@ import (
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -27,6 +28,7 @@ import (
 // shows, with nothing else set that a test does not need.
 type smallSite struct {
 	t      *testing.T
+	site   *testsite.Site
 	as     *authagenttest.Server
 	hosts  authagenttest.Hosts
 	owners *grants.Policy
@@ -36,30 +38,19 @@ type smallSite struct {
 
 func newSmallSite(t *testing.T) *smallSite {
 	t.Helper()
-	s := &smallSite{t: t, as: authagenttest.NewUnstartedServer()}
-	s.as.URL = "https://as.example"
-	s.as.Quirks.SameSecondTokens = false
-	mux := http.NewServeMux()
-	s.hosts = authagenttest.Hosts{"as.example": s.as, "shop.example": mux}
-	client := s.as.AddClient(authagenttest.Client{ID: "shop", RedirectURIs: []string{"https://shop.example/auth/agent/callback"}})
-	users := &memstore.Users{}
-	s.alice = users.Add("alice@example.com", "Alice")
-
-	s.owners = grants.OwnerApproval(&memstore.Grants{})
-	s.owners.Actions = map[string]string{"orders:create": "Place orders"}
-	s.owners.Approvals = map[string]string{"payouts:create": "Pay out money"}
-	s.owners.Logger = quiet
-	rp, err := authagent.New(authagent.Config{
-		Issuer: s.as.URL, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: "https://shop.example/auth/agent/callback",
-		SessionKeys: [][]byte{[]byte("0123456789abcdef0123456789ABCDEF")}, Provider: authagent.Provider{HTTPClient: &http.Client{Transport: s.hosts}}, Logger: quiet,
-		Scenario:   authagent.FullAccount(users, s.owners),
-		Human:      signedIn,
-		SignInPath: "/sign-in",
+	s := &smallSite{t: t}
+	s.site = testsite.NewCluster(t, func(site *testsite.Site, c *authagent.Config) {
+		site.AS.Quirks.SameSecondTokens = false
+		s.owners = grants.OwnerApproval(&memstore.Grants{})
+		s.owners.Actions = map[string]string{"orders:create": "Place orders"}
+		s.owners.Approvals = map[string]string{"payouts:create": "Pay out money"}
+		s.owners.Logger = quiet
+		c.Scenario = authagent.FullAccount(site.Users, s.owners)
+		c.Human, c.SignInPath, c.Logger, c.Audit = testsite.Human, "/sign-in", quiet, nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.rp = rp
+	s.as, s.hosts, s.alice, s.rp = s.site.AS, s.site.Hosts, s.site.AliceID, s.site.RP
+	rp, mux := s.rp, http.NewServeMux()
+	s.site.SetMux("", mux)
 	mux.Handle("/auth/agent/login", rp.LoginHandler())
 	mux.Handle("/auth/agent/callback", rp.CallbackHandler())
 	mux.Handle("/auth/agent/logout", rp.LogoutHandler())
@@ -78,15 +69,10 @@ func newSmallSite(t *testing.T) *smallSite {
 
 func (s *smallSite) do(c *http.Client, method, path, body string, header ...string) *response {
 	s.t.Helper()
-	return send(s.t, c, "https://shop.example", method, path, body, header...)
+	return send(s.site, c, method, path, body, header...)
 }
 
-func (s *smallSite) browser() *http.Client {
-	c := s.as.NewBrowser()
-	c.Transport = s.hosts
-	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	return c
-}
+func (s *smallSite) browser() *http.Client { return s.site.Browser() }
 
 // signIn signs an agent in, and returns the status of the callback.
 func (s *smallSite) signIn(c *http.Client, agent *authagenttest.Agent) int {

@@ -100,7 +100,7 @@ func benchmarkSignIn(b *testing.B, d *database, n int) {
 		b.StartTimer()
 		start := time.Now()
 		if resp := site.get(b, begun.callback, begun.cookies); resp.StatusCode != http.StatusSeeOther {
-			b.Fatal("callback: status ", resp.StatusCode, resp.body)
+			b.Fatal("callback: status ", resp.StatusCode, resp.Text)
 		}
 		took = append(took, time.Since(start))
 	}

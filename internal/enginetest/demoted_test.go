@@ -62,7 +62,7 @@ func TestDemoted_DB_1(t *testing.T) {
 		}
 		site := newSite(t, s)
 		d.demote(t, db, 5)
-		site.signIn(t, site.browser(t))
+		site.signIn(t, site.Browser())
 	})
 }
 

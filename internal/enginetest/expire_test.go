@@ -77,10 +77,10 @@ func TestExpiredSession(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
 		s, db := d.migrated(t)
 		b := newSite(t, s)
-		cookies := b.signIn(t, b.browser(t))
+		cookies := b.signIn(t, b.Browser())
 		d.must(t, db, fmt.Sprint(`UPDATE authagent_sessions SET expires_at = `, time.Now().UnixNano()))
 		if resp := b.get(t, "/me", cookies); resp.StatusCode != 401 {
-			t.Errorf("SES-5: %d %s", resp.StatusCode, resp.body)
+			t.Errorf("SES-5: %d %s", resp.StatusCode, resp.Text)
 		}
 	})
 }

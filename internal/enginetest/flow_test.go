@@ -49,11 +49,11 @@ func onScenarios(t *testing.T, test func(t *testing.T, b *site, d *database, sce
 func TestSignIn(t *testing.T) {
 	onScenarios(t, func(t *testing.T, b *site, d *database, scenario string) {
 		db := d.connect(t)
-		cookies := b.signIn(t, b.browser(t))
-		elsewhere := b.signIn(t, b.browser(t))
-		for _, instance := range []string{"1", "2"} {
-			if resp := b.get(t, "/me", cookies, "X-Instance", instance); resp.StatusCode != http.StatusOK || !strings.Contains(resp.body, scenario) {
-				t.Fatalf("instance %s: %d %s", instance, resp.StatusCode, resp.body)
+		cookies := b.signIn(t, b.Browser())
+		elsewhere := b.signIn(t, b.Browser())
+		for _, instance := range []string{"", "2"} {
+			if resp := b.get(t, "/me", cookies, "X-Instance", instance); resp.StatusCode != http.StatusOK || !strings.Contains(resp.Text, scenario) {
+				t.Fatalf("instance %q: %d %s", instance, resp.StatusCode, resp.Text)
 			}
 		}
 		for table, want := range inOrder(map[string]int{"profiles": 1, "links": 1, "states": 2, "sessions": 2, "tokens": 2}) {
@@ -65,20 +65,20 @@ func TestSignIn(t *testing.T) {
 			}
 		}
 		if resp := b.post(t, "/auth/agent/logout", cookies); resp.StatusCode != http.StatusSeeOther {
-			t.Fatalf("logout: %d %s", resp.StatusCode, resp.body)
+			t.Fatalf("logout: %d %s", resp.StatusCode, resp.Text)
 		}
-		for _, instance := range []string{"1", "2"} {
+		for _, instance := range []string{"", "2"} {
 			if resp := b.get(t, "/me", cookies, "X-Instance", instance); resp.StatusCode != http.StatusUnauthorized {
-				t.Errorf("SES-3: after logout, instance %s: %d %s", instance, resp.StatusCode, resp.body)
+				t.Errorf("SES-3: after logout, instance %q: %d %s", instance, resp.StatusCode, resp.Text)
 			}
 		}
-		if err := b.rp.EndAgentSessions(t.Context(), authagent.Agent{Issuer: b.as.URL, ID: b.agent.ID}); err != nil {
+		if err := b.RP.EndAgentSessions(t.Context(), authagent.Agent{Issuer: b.AS.URL, ID: b.Agent.ID}); err != nil {
 			t.Fatal(err)
 		}
 		if resp := b.get(t, "/me", elsewhere, "X-Instance", "2"); resp.StatusCode != http.StatusUnauthorized {
-			t.Errorf("SES-11: after EndAgentSessions: %d %s", resp.StatusCode, resp.body)
+			t.Errorf("SES-11: after EndAgentSessions: %d %s", resp.StatusCode, resp.Text)
 		}
-		b.signIn(t, b.browser(t)) // anew
+		b.signIn(t, b.Browser()) // anew
 	})
 }
 
@@ -89,13 +89,13 @@ func TestLogoutWithCookies(t *testing.T) {
 		s, _ := d.migrated(t)
 		b := newSite(t, s, func(c *authagent.Config, _ *sqlstore.Store, _ *memstore.Users) { c.Session.Store = nil })
 		b.alsoUse(t, d.open(t, d.connect(t)))
-		cookies := b.signIn(t, b.browser(t))
+		cookies := b.signIn(t, b.Browser())
 		if resp := b.get(t, "/me", cookies, "X-Instance", "2"); resp.StatusCode != http.StatusOK {
-			t.Fatalf("/me: %d %s", resp.StatusCode, resp.body)
+			t.Fatalf("/me: %d %s", resp.StatusCode, resp.Text)
 		}
 		b.post(t, "/auth/agent/logout", cookies)
 		if resp := b.get(t, "/me", cookies, "X-Instance", "2"); resp.StatusCode != http.StatusUnauthorized {
-			t.Errorf("SES-3: after logout: %d %s", resp.StatusCode, resp.body)
+			t.Errorf("SES-3: after logout: %d %s", resp.StatusCode, resp.Text)
 		}
 	})
 }
@@ -106,12 +106,12 @@ func TestStateAtTwoInstances(t *testing.T) {
 	onScenarios(t, func(t *testing.T, b *site, _ *database, _ string) {
 		started := b.begin(t)
 		if resp := b.get(t, started.callback, started.cookies); resp.StatusCode != http.StatusSeeOther {
-			t.Fatalf("callback: %d %s", resp.StatusCode, resp.body)
+			t.Fatalf("callback: %d %s", resp.StatusCode, resp.Text)
 		}
 		before := b.exchanges()
 		resp := b.get(t, started.callback, started.cookies, "X-Instance", "2")
-		if resp.StatusCode < 400 || resp.reason() != problem.Reason("state_used") {
-			t.Errorf("TXN-4: at the second instance: %d %s", resp.StatusCode, resp.body)
+		if resp.StatusCode < 400 || resp.Reason() != problem.Reason("state_used") {
+			t.Errorf("TXN-4: at the second instance: %d %s", resp.StatusCode, resp.Text)
 		}
 		if n := b.exchanges() - before; n != 0 {
 			t.Errorf("TXN-4: %d more requests to the token endpoint", n)
@@ -133,9 +133,9 @@ func TestFirstSignInsAtOnce(t *testing.T) {
 		group.Wait()
 		for i, started := range all {
 			group.Go(func() {
-				instance := fmt.Sprint(1 + i%2)
+				instance := []string{"", "2"}[i%2]
 				if resp := b.get(t, started.callback, started.cookies, "X-Instance", instance); resp.StatusCode != http.StatusSeeOther {
-					t.Errorf("callback %d: %d %s", i, resp.StatusCode, resp.body)
+					t.Errorf("callback %d: %d %s", i, resp.StatusCode, resp.Text)
 				}
 			})
 		}
@@ -169,7 +169,7 @@ func TestAuditTrail(t *testing.T) {
 				seen = append([]audit.Event{e}, seen...)
 			}
 		})
-		c := b.browser(t)
+		c := b.Browser()
 		cookies := b.signIn(t, c)
 		b.post(t, "/auth/agent/logout", cookies)
 		b.get(t, "/auth/agent/callback?state=x&code=y", "")
@@ -188,7 +188,7 @@ func TestSessionIDIsNotStored(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
 		s, db := d.migrated(t)
 		b := newSite(t, s)
-		c := b.browser(t)
+		c := b.Browser()
 		_, id, _ := strings.Cut(b.signIn(t, c), "=")
 		if len(id) < 26 {
 			t.Fatalf("cookie %q", id)
@@ -235,20 +235,20 @@ func TestManyAtOnce(t *testing.T) {
 		var group sync.WaitGroup
 		for i := range agents {
 			email := fmt.Sprintf("u%d@example.com", i)
-			id := b.users.Add(email, "")
-			agent := b.as.AddAgent(authagenttest.Agent{ID: fmt.Sprint("agent_", i), Email: email})
+			id := b.Users.Add(email, "")
+			agent := b.AS.AddAgent(authagenttest.Agent{ID: fmt.Sprint("agent_", i), Email: email})
 			group.Go(func() {
 				for range rounds {
-					c := b.browser(t)
-					resp, err := agent.SignIn(t.Context(), c, b.server.URL+"/auth/agent/login")
+					c := b.Browser()
+					resp, err := agent.SignIn(t.Context(), c, b.URL+"/auth/agent/login")
 					if err != nil {
 						t.Error(err)
 						return
 					}
 					resp.Body.Close()
-					cookies := b.cookies(t, c)
-					if me := b.get(t, "/me", cookies, "X-Instance", "2"); !strings.Contains(me.body, `"user_id":"`+id+`"`) || !strings.Contains(me.body, `"id":"`+agent.ID+`"`) {
-						t.Errorf("%s: %d %s", agent.ID, me.StatusCode, me.body)
+					cookies := b.Cookies(c)
+					if me := b.get(t, "/me", cookies, "X-Instance", "2"); !strings.Contains(me.Text, `"user_id":"`+id+`"`) || !strings.Contains(me.Text, `"id":"`+agent.ID+`"`) {
+						t.Errorf("%s: %d %s", agent.ID, me.StatusCode, me.Text)
 					}
 					b.post(t, "/auth/agent/logout", cookies)
 					if me := b.get(t, "/me", cookies, "X-Instance", "2"); me.StatusCode != http.StatusUnauthorized {

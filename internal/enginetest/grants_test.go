@@ -221,7 +221,7 @@ func TestOwnersDecision(t *testing.T) {
 			c.Scenario = authagent.FullAccount(users, p)
 		})
 		site.alsoUse(t, d.open(t, d.connect(t)))
-		ctx, alice := t.Context(), site.users.All()[0].ID
+		ctx, alice := t.Context(), site.Users.All()[0].ID
 		decide := func(instance int, state grants.State, access authagent.Access) {
 			t.Helper()
 			o, err := owners[instance].Overview(ctx, alice)
@@ -235,7 +235,7 @@ func TestOwnersDecision(t *testing.T) {
 		}
 		refused := func() {
 			t.Helper()
-			resp, err := site.agent.SignIn(ctx, site.browser(t), site.server.URL+"/auth/agent/login?return_to=/me")
+			resp, err := site.Agent.SignIn(ctx, site.Browser(), site.URL+"/auth/agent/login?return_to=/me")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -248,14 +248,14 @@ func TestOwnersDecision(t *testing.T) {
 		second := []string{"X-Instance", "2", "Accept", "application/json"}
 		see := func(what, cookies string, status int, text string, header ...string) {
 			t.Helper()
-			if resp := site.get(t, "/me", cookies, header...); resp.StatusCode != status || !strings.Contains(resp.body, text) {
-				t.Errorf("%s: %d %s", what, resp.StatusCode, resp.body)
+			if resp := site.get(t, "/me", cookies, header...); resp.StatusCode != status || !strings.Contains(resp.Text, text) {
+				t.Errorf("%s: %d %s", what, resp.StatusCode, resp.Text)
 			}
 		}
 
 		refused()
 		decide(1, grants.Approved, authagent.AccessRead)
-		cookies := site.signIn(t, site.browser(t))
+		cookies := site.signIn(t, site.Browser())
 		see("approved", cookies, 200, `"access":"read"`, second...)
 		decide(0, grants.Approved, authagent.AccessFull)
 		see("allowed more", cookies, 200, `"access":"full"`, second...)
@@ -268,8 +268,8 @@ func TestOwnersDecision(t *testing.T) {
 		}
 		pause(true)
 		see("paused", cookies, 503, "agents_paused", second...)
-		if resp := site.get(t, "/auth/agent/login", "", second...); resp.StatusCode != 503 || resp.reason() != problem.Paused {
-			t.Errorf("a login while agents are paused: %d %s", resp.StatusCode, resp.body)
+		if resp := site.get(t, "/auth/agent/login", "", second...); resp.StatusCode != 503 || resp.Reason() != problem.Paused {
+			t.Errorf("a login while agents are paused: %d %s", resp.StatusCode, resp.Text)
 		}
 		pause(false) // which has taken no session away
 		see("no longer paused", cookies, 200, `"access":"full"`, second...)
@@ -284,7 +284,7 @@ func TestOwnersDecision(t *testing.T) {
 		refused()
 		decide(1, grants.Approved, authagent.AccessRead)
 		see("the session that was ended", cookies, 401, "", second...)
-		cookies = site.signIn(t, site.browser(t))
+		cookies = site.signIn(t, site.Browser())
 		decide(1, grants.Suspended, 0)
 		see("suspended", cookies, 401, "", "Accept", "application/json")
 	})

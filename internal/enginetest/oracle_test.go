@@ -70,17 +70,17 @@ func newOracleSite(t *testing.T, d *database) *oracleSite {
 		c.Scenario = authagent.FullAccount(users, p)
 		o.owners = p
 	})
-	o.users.Add("flooded@example.com", "")
+	o.Users.Add("flooded@example.com", "")
 	for range 5 {
 		o.ask(t, "flooded@example.com")
 	}
 	err := o.owners.LinkByOwner(t.Context(), authagent.LinkRequest{
-		Agent: authagent.Agent{Issuer: o.as.URL, ID: o.agent.ID}, Email: "alice@example.com", Scenario: "FullAccount", User: &authagent.User{ID: o.users.All()[0].ID},
+		Agent: authagent.Agent{Issuer: o.AS.URL, ID: o.Agent.ID}, Email: "alice@example.com", Scenario: "FullAccount", User: &authagent.User{ID: o.Users.All()[0].ID},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.cookies = o.signIn(t, o.browser(t))
+	o.cookies = o.signIn(t, o.Browser())
 	return o
 }
 
@@ -88,14 +88,9 @@ func newOracleSite(t *testing.T, d *database) *oracleSite {
 func (o *oracleSite) start(t *testing.T, email string) callback {
 	t.Helper()
 	o.agents++
-	agent := o.as.AddAgent(authagenttest.Agent{ID: fmt.Sprint("asks_", o.agents), Email: email})
-	c := o.browser(t)
-	resp := o.send(t, c, http.MethodGet, "/auth/agent/login")
-	target, err := agent.Authorize(t.Context(), o.as.Client(), resp.Header.Get("Location"))
-	if err != nil {
-		t.Fatalf("login: %d %s: %v", resp.StatusCode, resp.body, err)
-	}
-	return callback{target, o.site.cookies(t, c)}
+	agent := o.AS.AddAgent(authagenttest.Agent{ID: fmt.Sprint("asks_", o.agents), Email: email})
+	c, at := o.Browser(), o.For(t)
+	return callback{at.Authorize(agent, at.Begin(c, "")), o.site.Cookies(c)}
 }
 
 func (o *oracleSite) ask(t *testing.T, email string) {
@@ -109,14 +104,14 @@ func (o *oracleSite) ask(t *testing.T, email string) {
 func (o *oracleSite) timed(t *testing.T, target, cookies string, want int) time.Duration {
 	t.Helper()
 	if strings.HasPrefix(target, "/") {
-		target = o.server.URL + target
+		target = o.URL + target
 	}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, target, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	req.Header.Set("Cookie", cookies)
-	c := o.bare()
+	c := o.Bare()
 	start := time.Now()
 	resp, err := c.Do(req)
 	if err != nil {
@@ -145,7 +140,7 @@ func (o *oracleSite) differences(t *testing.T, run int) (found map[string]string
 			email := kind + "@example.com"
 			if kind == "known" {
 				email = fmt.Sprintf("known_%d_%d@example.com", run, n)
-				o.users.Add(email, "")
+				o.Users.Add(email, "")
 			}
 			first, second := o.start(t, email), o.start(t, "nobody@example.com")
 			for i, took1 := range []time.Duration{

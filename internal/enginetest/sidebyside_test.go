@@ -31,9 +31,9 @@ func TestSideBySide_CMP_4(t *testing.T) {
 				b.twoBinaries(t, d, kept, binaries)
 				for _, order := range []string{"began at the old one", "began at the new one"} {
 					t.Run(order, func(t *testing.T) { b.isOneSite(t) })
-					old := b.first.Load()
-					b.first.Store(b.second.Load())
-					b.second.Store(old)
+					old := b.Mux("")
+					b.SetMux("", b.Mux("2"))
+					b.SetMux("2", old)
 				}
 			})
 		})
@@ -46,25 +46,25 @@ func (b *site) isOneSite(t *testing.T) {
 	me := func(cookies, instance string) int {
 		return b.get(t, "/me", cookies, "X-Instance", instance).StatusCode
 	}
-	cookies := b.signIn(t, b.browser(t))
+	cookies := b.signIn(t, b.Browser())
 	if got := me(cookies, "2"); got != http.StatusOK {
 		t.Errorf("CMP-4: a session of the first gets %d at the second", got)
 	}
 	started := b.begin(t)
 	if resp := b.get(t, started.callback, started.cookies, "X-Instance", "2"); resp.StatusCode != http.StatusSeeOther {
-		t.Errorf("CMP-4: a login of the first gets %d %s at the second", resp.StatusCode, resp.body)
+		t.Errorf("CMP-4: a login of the first gets %d %s at the second", resp.StatusCode, resp.Text)
 	}
 	paths := []string{"/end/session", "/auth/agent/logout", "/end/agent", "/end/user", "/end/all"}
 	for _, path := range paths {
-		for _, at := range []string{"1", "2"} {
-			cookies := b.signIn(t, b.browser(t))
-			if one, two := me(cookies, "1"), me(cookies, "2"); one != http.StatusOK || two != http.StatusOK {
+		for _, at := range []string{"", "2"} {
+			cookies := b.signIn(t, b.Browser())
+			if one, two := me(cookies, ""), me(cookies, "2"); one != http.StatusOK || two != http.StatusOK {
 				t.Errorf("CMP-4: a new session gets %d and %d before %s", one, two, path)
 			}
 			if resp := b.post(t, path, cookies, "X-Instance", at); resp.StatusCode >= 400 {
-				t.Errorf("%s: %d %s", path, resp.StatusCode, resp.body)
+				t.Errorf("%s: %d %s", path, resp.StatusCode, resp.Text)
 			}
-			if one, two := me(cookies, "1"), me(cookies, "2"); one != http.StatusUnauthorized || two != http.StatusUnauthorized {
+			if one, two := me(cookies, ""), me(cookies, "2"); one != http.StatusUnauthorized || two != http.StatusUnauthorized {
 				t.Errorf("CMP-4: %s at %s: the session gets %d and %d", path, at, one, two)
 			}
 		}
@@ -79,8 +79,8 @@ func (b *site) twoBinaries(t *testing.T, d *database, sessions string, binaries 
 		command.Stderr = os.Stderr
 		command.Env = append(os.Environ(),
 			"SITE_DRIVER="+d.driver, "SITE_DSN="+d.with(d.usual...), "SITE_PREFIX="+d.prefix, "SITE_SESSIONS="+sessions,
-			"SITE_ISSUER="+b.as.URL, "SITE_CLIENT="+b.client.ID, "SITE_SECRET="+b.client.Secret,
-			"SITE_REDIRECT="+b.server.URL+"/auth/agent/callback", "SITE_KEY="+base64.StdEncoding.EncodeToString(b.key))
+			"SITE_ISSUER="+b.AS.URL, "SITE_CLIENT="+b.Config.ClientID, "SITE_SECRET="+b.Config.ClientSecret,
+			"SITE_REDIRECT="+b.URL+"/auth/agent/callback", "SITE_KEY="+base64.StdEncoding.EncodeToString(b.Config.SessionKeys[0]))
 		out, err := command.StdoutPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -100,9 +100,9 @@ func (b *site) twoBinaries(t *testing.T, d *database, sessions string, binaries 
 			r.Out.Host = r.In.Host
 		}})
 		if i == 0 {
-			b.first.Store(mux)
+			b.SetMux("", mux)
 		} else {
-			b.second.Store(mux)
+			b.SetMux("2", mux)
 		}
 	}
 }

@@ -106,7 +106,7 @@ func signsIn(t *testing.T, s *sqlstore.Store, name string) {
 	t.Helper()
 	site := namedSite(t, s, name)
 	for range 2 {
-		site.signIn(t, site.browser(t))
+		site.signIn(t, site.Browser())
 	}
 }
 
@@ -116,7 +116,7 @@ func namedSite(t *testing.T, s *sqlstore.Store, name string) *site {
 	site := newSite(t, s, func(c *authagent.Config, s *sqlstore.Store, users *memstore.Users) {
 		c.Scenario = authagent.ContextualProfile(users, s.Profiles(), authagent.InsecureTrustEmail)
 	})
-	site.agent = site.as.AddAgent(authagenttest.Agent{ID: "agent_named", Email: "alice@example.com", Name: name, Model: name})
+	site.Agent = site.AS.AddAgent(authagenttest.Agent{ID: "agent_named", Email: "alice@example.com", Name: name, Model: name})
 	return site
 }
 
@@ -149,8 +149,8 @@ func TestEncoding_DB_3(t *testing.T) {
 	signsIn(t, s, "Zoë")
 	site := namedSite(t, s, "漢字")
 	started := site.begin(t)
-	if resp := site.get(t, started.callback, started.cookies); resp.StatusCode < 500 || resp.reason() != problem.StoreFailed {
-		t.Errorf("callback of a name that cannot be stored: %d %s", resp.StatusCode, resp.body)
+	if resp := site.get(t, started.callback, started.cookies); resp.StatusCode < 500 || resp.Reason() != problem.StoreFailed {
+		t.Errorf("callback of a name that cannot be stored: %d %s", resp.StatusCode, resp.Text)
 	}
 	t.Run("client_encoding", func(t *testing.T) {
 		_, db := d.migrated(t, "client_encoding=LATIN1")

@@ -131,7 +131,7 @@ func TestWrongSetUp(t *testing.T) {
 				d := newDatabase(t, d.engine)
 				good, db := d.migrated(t)
 				site := newSite(t, good)
-				cookies := site.signIn(t, site.browser(t))
+				cookies := site.signIn(t, site.Browser())
 				started := site.begin(t)
 
 				broken := test.set(t, d, db)
@@ -171,7 +171,7 @@ func TestReadOnly(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
 		good, _ := d.migrated(t)
 		site := newSite(t, good)
-		cookies := site.signIn(t, site.browser(t))
+		cookies := site.signIn(t, site.Browser())
 		started := site.begin(t)
 		s := d.open(t, d.connect(t, d.readOnly))
 		isReadOnly := func(what string, err error) {
@@ -195,8 +195,8 @@ func TestReadOnly(t *testing.T) {
 		if status := site.get(t, "/me", cookies).StatusCode; status != http.StatusOK {
 			t.Errorf("/me: %d", status)
 		}
-		if resp := site.get(t, started.callback, started.cookies); resp.StatusCode < 500 || resp.reason() != problem.StoreFailed {
-			t.Errorf("callback: %d %s", resp.StatusCode, resp.body)
+		if resp := site.get(t, started.callback, started.cookies); resp.StatusCode < 500 || resp.Reason() != problem.StoreFailed {
+			t.Errorf("callback: %d %s", resp.StatusCode, resp.Text)
 		}
 		if status := site.post(t, "/auth/agent/logout", cookies).StatusCode; status < 500 {
 			t.Errorf("a logout that could not be recorded was answered with %d", status)

@@ -104,8 +104,12 @@ func (m *module) choose(ctx context.Context, named []string) (map[string]bool, e
 	return chosen, nil
 }
 
-// suites returns the packages whose tests could notice a change in pkg, its own
-// first, then those that take least. Commands are last.
+// requirements is the end of the path of the package that tests all others from outside.
+const requirements = "/internal/requirements"
+
+// suites returns the packages whose tests could notice a change in pkg: its own first,
+// then the suites by requirement, which notice most, then those that take least.
+// Commands are last.
 func (m *module) suites(pkg string) []*listed {
 	var suites []*listed
 	for _, p := range m.packages {
@@ -117,10 +121,12 @@ func (m *module) suites(pkg string) []*listed {
 		switch {
 		case p.ImportPath == pkg:
 			return 0
-		case p.Name != "main":
+		case strings.HasSuffix(p.ImportPath, requirements):
 			return 1
+		case p.Name != "main":
+			return 2
 		}
-		return 2
+		return 3
 	}
 	slices.SortStableFunc(suites, func(a, b *listed) int {
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.took, b.took))

@@ -180,6 +180,26 @@ func TestKnown(t *testing.T) {
 	}
 }
 
+// TestRequirementsNotice: whatever is broken that a site links, the suites by
+// requirement are asked right after the package's own tests.
+func TestRequirementsNotice(t *testing.T) {
+	m, err := loadModule(context.Background(), "../..", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	chosen, err := m.choose(context.Background(), nil)
+	if err != nil || len(chosen) < 20 {
+		t.Fatalf("%d packages, %v", len(chosen), err)
+	}
+	for pkg := range chosen {
+		suites := m.suites(pkg)
+		at := slices.IndexFunc(suites, func(p *listed) bool { return strings.HasSuffix(p.ImportPath, requirements) })
+		if own := suites[0].ImportPath == pkg; at != 0 && !(own && at == 1) {
+			t.Errorf("%s: place %d", pkg, at)
+		}
+	}
+}
+
 // TestFailsWithoutMutation: where tests fail anyway, nothing can be said.
 func TestFailsWithoutMutation(t *testing.T) {
 	dir := fixture(t)

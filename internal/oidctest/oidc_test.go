@@ -4,12 +4,9 @@ package oidctest
 
 import (
 	"bytes"
-	"crypto/rand"
-	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
 	"slices"
@@ -22,7 +19,7 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 
 	"github.com/authagent-go/authagent"
-	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/internal/testsite"
 )
 
 const (
@@ -107,12 +104,8 @@ func (p *provider) got(path string) (found []request) {
 
 // site is a site on plain http, which is for development, and a browser.
 type site struct {
-	*httptest.Server
-	t        *testing.T
+	*testsite.Site
 	provider *provider
-	rp       *authagent.RelyingParty
-	users    *memstore.Users
-	profiles *memstore.Profiles
 	userID   string
 	browser  *http.Client
 }
@@ -130,55 +123,38 @@ func newSite(t *testing.T, basicOnly bool, change func(s *site, c *authagent.Con
 // mount starts a site whose settings depend on its address.
 func mount(t *testing.T, configure func(s *site, redirectURL string) authagent.Config) *site {
 	t.Helper()
-	mux := http.NewServeMux()
-	s := &site{Server: httptest.NewServer(mux), t: t, users: &memstore.Users{}, profiles: &memstore.Profiles{}}
-	t.Cleanup(s.Close)
-	s.userID = s.users.Add(email, "Test User")
-	config := configure(s, s.URL+"/auth/agent/callback")
-	key := make([]byte, 32)
-	rand.Read(key)
-	config.SessionKeys, config.Logger = [][]byte{key}, slog.New(slog.NewTextHandler(t.Output(), nil))
-	rp, err := authagent.New(config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.rp = rp
-	mux.Handle("/auth/agent/login", rp.LoginHandler())
-	mux.Handle("/auth/agent/callback", rp.CallbackHandler())
-	mux.Handle("/me", rp.RequireAgent(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		session, _ := authagent.FromContext(r.Context())
-		json.NewEncoder(w).Encode(session)
-	})))
-	jar, _ := cookiejar.New(nil)
-	s.browser = &http.Client{Jar: jar, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	s := &site{}
+	s.Site = testsite.NewPlain(t, nil, func(shared *testsite.Site, c *authagent.Config) {
+		s.Site, s.userID = shared, shared.Users.Add(email, "Test User")
+		config := configure(s, c.RedirectURL)
+		config.SessionKeys, config.Logger = c.SessionKeys, slog.New(slog.NewTextHandler(t.Output(), nil))
+		*c = config
+	})
+	s.browser = s.Browser()
 	return s
 }
 
 // answered returns what a request was answered with and where that redirects to.
 func (s *site) answered(resp *http.Response, err error) (status int, location, body string) {
-	s.t.Helper()
+	s.T.Helper()
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	read := testsite.Read(s.T, resp)
 	if u, err := resp.Location(); err == nil {
 		location = u.String()
 	}
-	return resp.StatusCode, location, string(text)
+	return resp.StatusCode, location, read.Text
 }
 
 // signIn signs the provider's user in through its login page and returns what
 // the site's callback answers. change alters the authorization request on its way.
 func (s *site) signIn(change func(q url.Values)) (status int, location, body string) {
-	s.t.Helper()
+	s.T.Helper()
 	_, at, text := s.answered(s.browser.Get(s.URL + "/auth/agent/login"))
 	u, err := url.Parse(at)
 	if err != nil || at == "" {
-		s.t.Fatalf("login: %q, %s", at, text)
+		s.T.Fatalf("login: %q, %s", at, text)
 	}
 	q := u.Query()
 	change(q)
@@ -186,40 +162,26 @@ func (s *site) signIn(change func(q url.Values)) (status int, location, body str
 	_, page, text := s.answered(s.browser.Get(u.String()))
 	login, err := url.Parse(page)
 	if err != nil || login.Path != "/login/username" {
-		s.t.Fatalf("authorization endpoint: %q, %s", page, text)
+		s.T.Fatalf("authorization endpoint: %q, %s", page, text)
 	}
 	s.answered(s.browser.Get(page))
 	_, next, text := s.answered(s.browser.PostForm(s.provider.URL+login.Path, url.Values{
 		"username": {username}, "password": {password}, "id": {login.Query().Get("authRequestID")},
 	}))
 	if next == "" {
-		s.t.Fatalf("login page: %s", text)
+		s.T.Fatalf("login page: %s", text)
 	}
 	_, callback, text := s.answered(s.browser.Get(next))
 	if !strings.HasPrefix(callback, s.URL+"/auth/agent/callback?") {
-		s.t.Fatalf("provider: %q, %s", callback, text)
+		s.T.Fatalf("provider: %q, %s", callback, text)
 	}
 	return s.answered(s.browser.Get(callback))
 }
 
 func asItIs(url.Values) {}
 
-// session returns the session of the browser, nil if there is none.
-func (s *site) session() *authagent.Session {
-	s.t.Helper()
-	status, _, body := s.answered(s.browser.Get(s.URL + "/me"))
-	if status != http.StatusOK {
-		return nil
-	}
-	var session authagent.Session
-	if err := json.Unmarshal([]byte(body), &session); err != nil {
-		s.t.Fatal(err)
-	}
-	return &session
-}
-
 func fullAccount(s *site, c *authagent.Config) {
-	c.Scenario = authagent.FullAccount(s.users, authagent.InsecureTrustEmail)
+	c.Scenario = authagent.FullAccount(s.Users, authagent.InsecureTrustEmail)
 }
 
 func TestSignIn(t *testing.T) {
@@ -237,7 +199,7 @@ func TestSignIn(t *testing.T) {
 			c.Provider.Introspect = true
 		}, "/auth", true},
 		{"FreshProfile", false, func(s *site, c *authagent.Config) {
-			c.Scenario, c.Provider.Scopes = authagent.FreshProfile(s.profiles), []string{"openid"}
+			c.Scenario, c.Provider.Scopes = authagent.FreshProfile(s.Profiles), []string{"openid"}
 		}, "/auth", false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -246,7 +208,7 @@ func TestSignIn(t *testing.T) {
 			if status != http.StatusSeeOther || location != s.URL+"/" {
 				t.Fatalf("callback: status %d, Location %q, %s", status, location, body)
 			}
-			session := s.session()
+			session := s.Me(s.browser)
 			if session == nil {
 				t.Fatal("not signed in")
 			}
@@ -277,7 +239,7 @@ func TestSignIn(t *testing.T) {
 // checkTokenRequests checks that one code was redeemed, in a form, with one kind
 // of client authentication.
 func (s *site) checkTokenRequests(basicOnly bool) {
-	s.t.Helper()
+	s.T.Helper()
 	redeemed := 0
 	for _, r := range s.provider.got("/oauth/token") {
 		if r.form.Get("grant_type") != "authorization_code" || strings.HasPrefix(r.form.Get("code"), "authagent-probe-") || !r.form.Has("code") {
@@ -285,17 +247,17 @@ func (s *site) checkTokenRequests(basicOnly bool) {
 		}
 		redeemed++
 		if got := r.Header.Get("Content-Type"); got != "application/x-www-form-urlencoded" {
-			s.t.Errorf("Content-Type %q", got)
+			s.T.Errorf("Content-Type %q", got)
 		}
 		if r.form.Get("code_verifier") == "" {
-			s.t.Error("no code_verifier")
+			s.T.Error("no code_verifier")
 		}
 		if _, _, basic := r.BasicAuth(); basic != basicOnly || r.form.Has("client_secret") == basicOnly {
-			s.t.Errorf("HTTP Basic %v, client_secret in the form %v", basic, r.form.Has("client_secret"))
+			s.T.Errorf("HTTP Basic %v, client_secret in the form %v", basic, r.form.Has("client_secret"))
 		}
 	}
 	if redeemed != 1 {
-		s.t.Errorf("%d token requests, want 1", redeemed)
+		s.T.Errorf("%d token requests, want 1", redeemed)
 	}
 }
 
@@ -314,7 +276,7 @@ func TestRefused(t *testing.T) {
 			if status, location, body := s.signIn(test.change); status < 400 || status >= 500 {
 				t.Errorf("status %d, Location %q, %s", status, location, body)
 			}
-			if s.session() != nil {
+			if s.Me(s.browser) != nil {
 				t.Error("signed in")
 			}
 			if len(s.provider.got("/userinfo")) != 0 {
@@ -345,7 +307,7 @@ func TestCheck(t *testing.T) {
 				test.change(s, c)
 			})
 			var got []string
-			findings := s.rp.Check(t.Context())
+			findings := s.RP.Check(t.Context())
 			for _, f := range findings {
 				got = append(got, f.Setting)
 			}

@@ -111,12 +111,12 @@ func (p *provider) RoundTrip(r *http.Request) (*http.Response, error) {
 // signInAtPanva goes through the provider's pages, log-in and consent, and returns
 // what the site's callback answers.
 func (s *site) signInAtPanva() (status int, location, body string) {
-	s.t.Helper()
+	s.T.Helper()
 	_, at, text := s.answered(s.browser.Get(s.URL + "/auth/agent/login"))
 	for range 12 {
 		switch {
 		case at == "":
-			s.t.Fatalf("the provider leads nowhere: %s", text)
+			s.T.Fatalf("the provider leads nowhere: %s", text)
 		case strings.HasPrefix(at, s.URL+"/auth/agent/callback?"):
 			return s.answered(s.browser.Get(at))
 		case strings.Contains(at, "/interaction/"):
@@ -130,7 +130,7 @@ func (s *site) signInAtPanva() (status int, location, body string) {
 			_, at, text = s.answered(s.browser.Get(at))
 		}
 	}
-	s.t.Fatalf("the provider goes in circles: %s", at)
+	s.T.Fatalf("the provider goes in circles: %s", at)
 	return 0, "", ""
 }
 
@@ -138,7 +138,7 @@ func (s *site) signInAtPanva() (status int, location, body string) {
 func TestPanva(t *testing.T) {
 	fresh := func(scopes ...string) func(*site, *authagent.Config) {
 		return func(s *site, c *authagent.Config) {
-			c.Scenario, c.Provider.Scopes = authagent.FreshProfile(s.profiles), scopes
+			c.Scenario, c.Provider.Scopes = authagent.FreshProfile(s.Profiles), scopes
 		}
 	}
 	for _, test := range []struct {
@@ -185,7 +185,7 @@ func TestPanva(t *testing.T) {
 			if status != http.StatusSeeOther || location != s.URL+"/" {
 				t.Fatalf("callback: status %d, Location %q, %s", status, location, body)
 			}
-			session := s.session()
+			session := s.Me(s.browser)
 			if session == nil {
 				t.Fatal("not signed in")
 			}
@@ -209,7 +209,7 @@ func TestPanva(t *testing.T) {
 			if got := len(s.provider.got(test.at.Path+"/jwks")) > 0; got != test.signed {
 				t.Errorf("keys asked for: %v", got)
 			}
-			if findings := s.rp.Check(t.Context()); (len(findings) == 0) != test.healthy {
+			if findings := s.RP.Check(t.Context()); (len(findings) == 0) != test.healthy {
 				t.Errorf("findings %v", findings)
 			}
 		})
@@ -240,10 +240,10 @@ func TestPanvaRefused(t *testing.T) {
 			t.Parallel()
 			s := atPanva(t, test.at, test.change)
 			_, _, body := s.signInAtPanva()
-			if !strings.Contains(body, fmt.Sprintf("%q:%q", "error", string(test.reason))) || s.session() != nil {
+			if !strings.Contains(body, fmt.Sprintf("%q:%q", "error", string(test.reason))) || s.Me(s.browser) != nil {
 				t.Errorf("callback: %s", body)
 			}
-			findings := s.rp.Check(t.Context())
+			findings := s.RP.Check(t.Context())
 			if test.finding == "" && len(findings) > 0 || test.finding != "" && (len(findings) != 1 || findings[0].Setting != test.finding) {
 				t.Errorf("findings %v, want one about %q", findings, test.finding)
 			}

@@ -1,0 +1,30 @@
+// Package requirements has the tests of testdata/requirements.txt, from outside: a site,
+// its handlers, browsers and a server, on internal/testsite. A test names the
+// requirements that it is for; TestRequirements finds those that have none.
+//
+// Where the groups of requirements mostly are:
+//
+//	APR         approval, approvalrequest
+//	CAUTH       clientauth
+//	CB          callback
+//	CFG, FACE   config, env, surface
+//	CHK         check
+//	CMP         compat
+//	GRD, MW     guards, middleware, mounted, action
+//	ID, KEY     identity, signatures, strangers, conformance
+//	LNK         scenarios, accounts, ownscenario, connect, pages
+//	LOG         log, audit, canary, attribution
+//	NET         net, answers, dialled, encoding, metadata, servers, samesecond
+//	REF         tokens, refresh, refreshed, revoke
+//	REL         reliability, panic, fuzz
+//	REQ         login
+//	RET, WEB    return, web, discovery, limits
+//	SES         session, ownsessions, ended, endedcopies, confirm
+//	TXN         txn, clock, constanttime
+//
+// Groups that are not here have their tests in grants (LNK, APR, NTC, WIR, too) and in
+// internal/enginetest (DB).
+//
+// What is about the whole repository is here as well: its public face, its documents,
+// and what goes over the wire (golden, docs).
+package requirements

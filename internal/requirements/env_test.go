@@ -1,0 +1,312 @@
+package requirements_test
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/internal/testsite"
+	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
+)
+
+var envNames = []string{
+	"AUTH_AGENT_ISSUER", "AUTH_AGENT_CLIENT_ID", "AUTH_AGENT_CLIENT_SECRET", "AUTH_AGENT_REDIRECT_URL", "AUTH_AGENT_SESSION_KEYS",
+}
+
+// setEnv sets these variables, and no other of the package's.
+func setEnv(t *testing.T, env map[string]string) {
+	t.Helper()
+	for _, name := range envNames {
+		t.Setenv(name, env[name])
+		t.Setenv(name+"_FILE", env[name+"_FILE"])
+	}
+}
+
+func goodEnv(key []byte) map[string]string {
+	return map[string]string{
+		"AUTH_AGENT_ISSUER": "https://as.example", "AUTH_AGENT_CLIENT_ID": "site", "AUTH_AGENT_CLIENT_SECRET": "client-secret",
+		"AUTH_AGENT_REDIRECT_URL": "https://rp.example/auth/agent/callback",
+		"AUTH_AGENT_SESSION_KEYS": base64.StdEncoding.EncodeToString(key),
+	}
+}
+
+func writeFile(t *testing.T, name, content string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// TestConfigFromEnv: what is there is read, and what is wrong is named.
+func TestConfigFromEnv(t *testing.T) {
+	one, two := testsite.NewKey(), testsite.NewKey()
+	set := func(pairs ...string) func(*testing.T, map[string]string) {
+		return func(_ *testing.T, env map[string]string) {
+			for i := 0; i < len(pairs); i += 2 {
+				env[pairs[i]] = pairs[i+1]
+			}
+		}
+	}
+	inFile := func(name, content string) func(*testing.T, map[string]string) {
+		return func(t *testing.T, env map[string]string) {
+			env[name+"_FILE"], env[name] = writeFile(t, "mounted", content), ""
+		}
+	}
+	const keys = "AUTH_AGENT_SESSION_KEYS"
+	for _, test := range []struct {
+		name   string
+		change func(*testing.T, map[string]string)
+		keys   [][]byte
+		errs   []string // what the error says; nil for none
+	}{
+		{"all", set(), [][]byte{one}, nil},
+		{"hex", set(keys, hex.EncodeToString(one)), [][]byte{one}, nil},
+		{"upper-case hex", set(keys, strings.ToUpper(hex.EncodeToString(one))), [][]byte{one}, nil},
+		{"base64 for URLs", set(keys, base64.RawURLEncoding.EncodeToString(one)), [][]byte{one}, nil},
+		{"two keys", set(keys, base64.StdEncoding.EncodeToString(one)+", "+hex.EncodeToString(two)), [][]byte{one, two}, nil},
+		{"keys in a file, one a line", inFile(keys, hex.EncodeToString(one)+"\n"+base64.StdEncoding.EncodeToString(two)+"\n"), [][]byte{one, two}, nil},
+		{"issuer in a file", inFile("AUTH_AGENT_ISSUER", "https://as.example\r\n"), [][]byte{one}, nil},
+
+		{"none", func(_ *testing.T, env map[string]string) { clear(env) }, nil, envNames},
+		{"no issuer", set("AUTH_AGENT_ISSUER", ""), nil, []string{"authagent: AUTH_AGENT_ISSUER: is not set, and neither is AUTH_AGENT_ISSUER_FILE"}},
+		{"both", set("AUTH_AGENT_CLIENT_SECRET_FILE", "/no/such/file"), nil, []string{"authagent: AUTH_AGENT_CLIENT_SECRET: is set, and AUTH_AGENT_CLIENT_SECRET_FILE too"}},
+		{"no such file", set("AUTH_AGENT_CLIENT_SECRET", "", "AUTH_AGENT_CLIENT_SECRET_FILE", "/no/such/file"), nil,
+			[]string{"authagent: AUTH_AGENT_CLIENT_SECRET_FILE: open /no/such/file"}},
+		{"empty file", inFile("AUTH_AGENT_CLIENT_SECRET", "\n"), nil, []string{"authagent: AUTH_AGENT_CLIENT_SECRET_FILE: "}},
+		{"blank at the end", set("AUTH_AGENT_CLIENT_SECRET", "client-secret "), nil, []string{"authagent: AUTH_AGENT_CLIENT_SECRET: begins or ends with"}},
+		{"line break at the end", set("AUTH_AGENT_ISSUER", "https://as.example\n"), nil, []string{"authagent: AUTH_AGENT_ISSUER: begins or ends with"}},
+		{"commas alone", set(keys, ", ,"), nil, []string{"authagent: " + keys + ": has no key in it"}},
+		{"a short key", set(keys, hex.EncodeToString(one)+","+hex.EncodeToString(two[:16])), nil, []string{"authagent: " + keys + ": key 1 has 16 bytes, at least 32 are needed"}},
+		{"a key that is a sentence", set(keys, hex.EncodeToString(one)+",correct-horse.battery!"), nil, []string{"authagent: " + keys + ": key 1 is neither base64 nor hex"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			env := goodEnv(one)
+			test.change(t, env)
+			setEnv(t, env)
+			c, err := authagent.ConfigFromEnv()
+			if (err != nil) != (test.errs != nil) {
+				t.Fatalf("error %v, want %q", err, test.errs)
+			}
+			if err != nil {
+				for _, want := range test.errs {
+					if !strings.Contains(err.Error(), want) {
+						t.Errorf("error %q, want %q in it", err, want)
+					}
+				}
+				for _, secret := range []string{"client-secret", "correct-horse", hex.EncodeToString(one)} {
+					if strings.Contains(err.Error(), secret) {
+						t.Errorf("CFG-8 the error repeats a secret: %v", err)
+					}
+				}
+				return
+			}
+			if diff := cmp.Diff(test.keys, c.SessionKeys); diff != "" {
+				t.Error(diff)
+			}
+			c.Scenario = authagent.FreshProfile(&memstore.Profiles{})
+			if _, err := authagent.New(c); err != nil || c.Issuer != "https://as.example" || c.ClientID != "site" {
+				t.Errorf("New(%v): %v", c, err)
+			}
+		})
+	}
+}
+
+// TestSecretInFile: the file is read again, so a secret can be replaced.
+func TestSecretInFile(t *testing.T) {
+	env := goodEnv(testsite.NewKey())
+	file := writeFile(t, "secret", "first\n")
+	env["AUTH_AGENT_CLIENT_SECRET"], env["AUTH_AGENT_CLIENT_SECRET_FILE"] = "", file
+	setEnv(t, env)
+	c, err := authagent.ConfigFromEnv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.ClientSecret != "" {
+		t.Error("the secret in a file is kept as well")
+	}
+	for _, want := range []string{"first", "second"} {
+		os.WriteFile(file, []byte(want+"\n"), 0o600)
+		if got, err := c.Provider.ClientSecretFunc(t.Context()); got != want || err != nil {
+			t.Errorf("secret %q, %v, want %q", got, err, want)
+		}
+	}
+}
+
+// rotating is a client secret that changes.
+type rotating struct{ atomic.Value }
+
+func (r *rotating) get(context.Context) (string, error) {
+	switch v := r.Load().(type) {
+	case string:
+		return v, nil
+	case error:
+		return "", v
+	}
+	panic("the secret's function has a bug")
+}
+
+// TestSecretRotates: a secret that is replaced in the middle of a sign-in is
+// the one that the code is redeemed with, however the client authenticates.
+func TestSecretRotates(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change checkChange
+	}{
+		{"in a JSON body", func(*bench, *authagent.Config) {}},
+		{"by Basic", func(b *bench, c *authagent.Config) {
+			quirksOff(b, c)
+			feature(func(f *authagenttest.Features) { f.AuthMethods = []string{"client_secret_basic"} })(b, c)
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var secret rotating
+			b := newBench(t, test.change, func(_ *bench, c *authagent.Config) {
+				secret.Store(c.ClientSecret)
+				c.ClientSecret, c.Provider.ClientSecretFunc = "", secret.get
+			})
+			rotate := func(to string) {
+				b.AS.AddClient(authagenttest.Client{ID: b.Config.ClientID, Secret: to, RedirectURIs: []string{b.Config.RedirectURL}})
+				secret.Store(to)
+			}
+			b.MustSignIn(b.Browser(), b.Agent)
+			c := b.Browser()
+			callback := b.Authorize(b.Agent, b.Begin(c, ""))
+			rotate("cs_the-second")
+			if resp := b.Get(c, callback); resp.StatusCode != http.StatusSeeOther {
+				t.Errorf("rotated while the agent was away: %d %s", resp.StatusCode, resp.Text)
+			}
+			rotate("cs_the-third")
+			b.MustSignIn(b.Browser(), b.Agent)
+			if findings := b.RP.Check(t.Context()); len(findings) > 0 {
+				t.Errorf("Check: %v", findings)
+			}
+			if log := b.Log.String(); strings.Contains(log, "cs_the") {
+				t.Errorf("LOG-1 the log has a secret: %s", log)
+			}
+		})
+	}
+}
+
+// TestSecretMissing: while the secret cannot be had, nothing is sent and nothing
+// is used up, and it is said to be the site's fault.
+func TestSecretMissing(t *testing.T) {
+	for name, broken := range map[string]any{"error": errors.New("vault is sealed"), "empty": "", "panic": 7} {
+		t.Run(name, func(t *testing.T) {
+			var secret rotating
+			good := "cs_good"
+			b := newBench(t, func(b *bench, c *authagent.Config) {
+				b.AS.AddClient(authagenttest.Client{ID: c.ClientID, Secret: good, RedirectURIs: []string{c.RedirectURL}})
+				c.ClientSecret, c.Provider.ClientSecretFunc = "", func(ctx context.Context) (string, error) {
+					return secret.Load().(func(context.Context) (string, error))(ctx)
+				}
+			})
+			set := func(v any) {
+				var r rotating
+				r.Store(v)
+				secret.Store(r.get)
+			}
+			set(broken)
+			c := b.Browser()
+			callback := b.Authorize(b.Agent, b.Begin(c, ""))
+			before := b.BackChannel()
+			resp := b.Get(c, callback)
+			if reason := b.Refused(resp, before); reason != problem.StoreFailed || resp.StatusCode != 500 {
+				t.Errorf("reason %s, status %d", reason, resp.StatusCode)
+			}
+			findings := b.RP.Check(t.Context())
+			if len(findings) != 1 || findings[0].Setting != "Provider.ClientSecretFunc" {
+				t.Errorf("Check: %v", findings)
+			}
+			set(good)
+			if resp := b.Get(c, callback); resp.StatusCode != http.StatusSeeOther {
+				t.Errorf("the same callback, once the secret is there: %d %s", resp.StatusCode, resp.Text)
+			}
+		})
+	}
+}
+
+// TestSecretGivenOnce: CFG, one of the two settings.
+func TestSecretGivenOnce(t *testing.T) {
+	c := validConfig()
+	c.Provider.ClientSecretFunc = func(context.Context) (string, error) { return "x", nil }
+	if _, err := authagent.New(c); err == nil || !strings.Contains(err.Error(), "authagent: ClientSecret, Provider.ClientSecretFunc: ") {
+		t.Errorf("both: %v", err)
+	}
+	c.ClientSecret = ""
+	if _, err := authagent.New(c); err != nil {
+		t.Errorf("the function alone: %v", err)
+	}
+}
+
+// TestParseSessionKeys: it takes what "authagent key" prints, and says what is wrong with
+// which key without a word of it.
+func TestParseSessionKeys(t *testing.T) {
+	one, two := testsite.NewKey(), testsite.NewKey()
+	oneText, twoText := base64.RawURLEncoding.EncodeToString(one), hex.EncodeToString(two)
+	for _, test := range []struct {
+		name, text string
+		want       [][]byte
+		errs       string
+	}{
+		{"one", oneText, [][]byte{one}, ""},
+		{"with its line break", oneText + "\n", [][]byte{one}, ""},
+		{"two, in their order", twoText + ", " + oneText, [][]byte{two, one}, ""},
+		{"none", "", nil, "authagent: SessionKeys: has no key in it"},
+		{"blanks", " \n", nil, "authagent: SessionKeys: has no key in it"},
+		{"neither", oneText + ",correct-horse.battery!", nil, `authagent: SessionKeys: key 1 is neither base64 nor hex, as "authagent key" prints them`},
+		{"cut off", oneText[:40], nil, "authagent: SessionKeys: key 0 has 30 bytes, at least 32 are needed"},
+		{"short hex", hex.EncodeToString(two[:8]), nil, "authagent: SessionKeys: key 0 has 8 bytes, at least 32 are needed"},
+		{"two mistakes", "!," + oneText + "," + oneText[:4], nil, `authagent: SessionKeys: key 0 is neither base64 nor hex, as "authagent key" prints them` + "\n" +
+			"authagent: SessionKeys: key 2 has 3 bytes, at least 32 are needed"},
+	} {
+		t.Run("CFG-8 "+test.name, func(t *testing.T) {
+			got, err := authagent.ParseSessionKeys(test.text)
+			if text := fmt.Sprint(err); text != test.errs && (test.errs != "" || err != nil) {
+				t.Errorf("error %q, want %q", text, test.errs)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// TestOnlyConfigFromEnvReadsIt_REL_7 is REL-7: no other file of the package or beneath
+// it asks for a variable.
+func TestOnlyConfigFromEnvReadsIt_REL_7(t *testing.T) {
+	files, _ := filepath.Glob(filepath.Join(repository, "*.go"))
+	internal, _ := filepath.Glob(filepath.Join(repository, "internal/*/*.go"))
+	reads := regexp.MustCompile(`\b(os|syscall)\.(Getenv|LookupEnv|Environ|ExpandEnv)\b`)
+	var found []string
+	for _, file := range append(files, internal...) {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(source)) {
+			if !strings.HasSuffix(file, "_test.go") && !strings.HasPrefix(line, "//") && reads.MatchString(line) {
+				found = append(found, file)
+				break
+			}
+		}
+	}
+	if diff := cmp.Diff([]string{filepath.Join(repository, "internal/environ/environ.go")}, found); diff != "" {
+		t.Errorf("REL-7: who reads the environment:\n%s", diff)
+	}
+}
