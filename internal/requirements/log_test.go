@@ -25,10 +25,6 @@ import (
 	"github.com/authagent-go/authagent/problem"
 )
 
-func debugLog(w io.Writer) *slog.Logger {
-	return slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
-}
-
 // reply has an endpoint of the server answer this, in place of its own.
 func (b *bench) reply(path string, status int, contentType, body string) {
 	b.AS.Wrap(path, authagenttest.Reply(status, contentType, body))
