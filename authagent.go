@@ -86,6 +86,7 @@ import (
 	"github.com/authagent-go/authagent/internal/logs"
 	"github.com/authagent-go/authagent/internal/marks"
 	"github.com/authagent-go/authagent/internal/memory"
+	"github.com/authagent-go/authagent/internal/once"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/refuse"
 	"github.com/authagent-go/authagent/internal/seal"
@@ -332,13 +333,14 @@ func New(c Config) (*RelyingParty, error) {
 		c.Logger.Warn("authagent: Config.Revocations is not set: a restart of this process undoes logouts and ended sessions")
 	}
 	rp := &RelyingParty{&opaque{&relyingParty{
-		config:   c,
-		origin:   browser.Origin(redirectURL),
-		callback: redirectURL.Path,
-		panics:   failure.Panics{Logger: c.Logger},
-		register: marks.Register{Store: c.Revocations, Lifetime: c.Session.Lifetime + 3*clockSkew},
-		limits:   limit.NewSet(c.Limits.rates()),
-		trail:    trail.New(c.Issuer, c.Logger, c.Audit),
+		config:    c,
+		origin:    browser.Origin(redirectURL),
+		callback:  redirectURL.Path,
+		panics:    failure.Panics{Logger: c.Logger},
+		register:  marks.Register{Store: c.Revocations, Lifetime: c.Session.Lifetime + 3*clockSkew},
+		limits:    limit.NewSet(c.Limits.rates()),
+		finishing: once.New[outcome](finishedFor),
+		trail:     trail.New(c.Issuer, c.Logger, c.Audit),
 		identity: &identity.Verifier{
 			Issuer: c.Issuer, ClientID: c.ClientID, SubjectIsUser: c.Provider.SubjectIsUser, TokenKey: c.Provider.TokenKey, Introspect: c.Provider.Introspect,
 		},
@@ -604,61 +606,106 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	if err := rp.sameHuman(w, r, login); err != nil {
 		return err
 	}
-	err = rp.use(ctx, login, response.Code != "")
-	if err == nil || failure.As(err).RetryAfter == 0 { // a retry needs the cookie
+	done, again, err := rp.finishing.Do(ctx, login.State, func() (outcome, bool) {
+		return rp.redeem(w, r, login, response, metadata)
+	})
+	if err != nil {
+		return errUnderWay
+	}
+	if again && done.err == nil {
+		done.err = rp.repeat(w, r, done.session)
+	}
+	if done.err == nil || failure.As(done.err).RetryAfter == 0 { // a retry needs the cookie
 		rp.pending.drop(w, login)
 	}
-	if err != nil {
-		return err
-	}
-	if err := rp.checkIssuer(metadata, response); err != nil {
-		return err
-	}
-	if err := failure.OfResponse(response); err != nil {
-		return err
-	}
-	token, err := rp.exchange(ctx, response.Code, login)
-	if err != nil {
-		return err
-	}
-	if err := rp.finish(w, r, login, token); err != nil {
-		return err
+	if done.err != nil {
+		return done.err
 	}
 	answer.Redirect(w, rp.refuser.ReturnPath(login.ReturnTo))
 	return nil
 }
 
+// An outcome is what a login has come to.
+type outcome struct {
+	session *Session // nil if none was started
+	err     error
+}
+
+// redeem uses a response up. From then on nothing can be repeated, so the work goes on, in
+// bounds, when the browser goes away, and its outcome lasts for those who ask again.
+func (rp *RelyingParty) redeem(w http.ResponseWriter, r *http.Request, l *login, response *wire.Response, m *wire.Metadata) (done outcome, lasts bool) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), finishTimeout)
+	defer cancel()
+	if err := rp.use(ctx, l, response.Code != ""); err != nil {
+		return outcome{err: err}, false
+	}
+	if err := rp.checkIssuer(m, response); err != nil {
+		return outcome{err: err}, true
+	}
+	if err := failure.OfResponse(response); err != nil {
+		return outcome{err: err}, response.Code != "" // whoever floods the site with these takes no room from others
+	}
+	token, err := rp.exchange(ctx, response.Code, l)
+	if err != nil {
+		return outcome{err: err}, true
+	}
+	session, err := rp.finish(w, r.WithContext(ctx), l, token)
+	return outcome{session, err}, true
+}
+
 // finish does what a login was begun for: an agent signs in, or a human connects one. A token that
 // nobody will use is revoked.
-func (rp *RelyingParty) finish(w http.ResponseWriter, r *http.Request, l *login, token *wire.Token) error {
+func (rp *RelyingParty) finish(w http.ResponseWriter, r *http.Request, l *login, token *wire.Token) (session *Session, err error) {
 	in, err := rp.identify(r.Context(), token, l)
 	if err != nil {
 		rp.revokeUnused(token)
-		return err
+		return nil, err
 	}
 	in.RemoteAddr = rp.clientAddr(r)
 	if l.HumanID != "" {
 		err = rp.connect(r.Context(), in, l)
 	} else {
-		err = rp.signIn(w, r, in, l)
+		session, err = rp.signIn(w, r, in, l)
 	}
-	if err != nil || l.HumanID != "" {
+	if session == nil {
 		rp.revokeUnused(in.token)
 	}
-	return err
+	return session, err
 }
 
 // signIn starts the session of an agent.
-func (rp *RelyingParty) signIn(w http.ResponseWriter, r *http.Request, in *SignIn, l *login) error {
+func (rp *RelyingParty) signIn(w http.ResponseWriter, r *http.Request, in *SignIn, l *login) (*Session, error) {
 	session, err := rp.admit(r.Context(), in, l)
+	if err != nil {
+		return nil, err
+	}
+	if err := rp.start(w, r, session, in); err != nil {
+		return nil, err
+	}
+	rp.record(r, audit.LoginSucceeded, session, "", nil)
+	return session, nil
+}
+
+// repeat answers a browser once more whose login has come to its end: with the same session, while
+// that holds and the browser has no other. It is nil where a human connected an agent.
+func (rp *RelyingParty) repeat(w http.ResponseWriter, r *http.Request, s *Session) error {
+	if s == nil {
+		return nil
+	}
+	v, err := rp.look(r)
 	if err != nil {
 		return err
 	}
-	if err := rp.start(w, r, session, in); err != nil {
-		return err
+	now, again := *s, *s // the first may be changed by who is asked
+	switch found, err := rp.hold(r.Context(), &now); {
+	case found == isUnknown:
+		return failure.OfSite("load session", err)
+	case found != holds, v.session != nil && v.session.ID != s.ID:
+		return errUsed
+	case v.session != nil:
+		return nil
 	}
-	rp.record(r, audit.LoginSucceeded, session, "", nil)
-	return nil
+	return failure.OfSite("start session", rp.panics.Protect("start session", func() error { return rp.sessions.Start(w, r, &again) }))
 }
 
 // LogoutHandler ends the agent's session, for every copy of its cookie, and asks the server to

@@ -44,6 +44,13 @@ const (
 	maxPending      = 5
 	maxPendingBytes = 6 << 10
 
+	// finishTimeout bounds what goes on for a browser that has gone away: it is more than all
+	// requests to the server, and the turns of agents that sign in within one second, can take.
+	finishTimeout = time.Minute
+
+	// finishedFor is how long the outcome of a login is there for a browser that asks again.
+	finishedFor = time.Minute
+
 	loginIDLength = 8 // characters of the state that name its login
 
 	stateBytes    = 32
@@ -280,11 +287,18 @@ func (rp *RelyingParty) use(ctx context.Context, l *login, code bool) error {
 		return failure.New(reasons.Overloaded, "use state", "%w", err)
 	case err != nil:
 		return failure.OfSite("use state", err)
+	case !first && rp.config.States != nil && !rp.used.Has(id):
+		return errUnderWay
 	case !first:
-		return failure.New(reasons.StateUsed, "use state", "the login has been finished")
+		return errUsed
 	}
 	return nil
 }
+
+var (
+	errUsed     = failure.New(reasons.StateUsed, "use state", "the login has been finished")
+	errUnderWay = failure.New(reasons.UnderWay, "use state", "another request is finishing the login")
+)
 
 // useShared uses a state at all instances. It comes before useHere: a store that fails has used
 // nothing up, so the agent can retry.

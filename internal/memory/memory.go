@@ -44,6 +44,15 @@ func (s *States) UseState(_ context.Context, id string, until time.Time) (first 
 	return first, nil
 }
 
+// Has reports whether the use of id is on record.
+func (s *States) Has(id string) bool {
+	sum := sha256.Sum256([]byte(id))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	end, used := s.until[stateKey(sum[:])]
+	return used && time.Now().UnixNano() < end
+}
+
 // UseSpare is UseState for a use that brings nothing in, so that it does not
 // matter much if it is forgotten. Half of the room is not for those, and when the
 // other half is full they are not recorded.

@@ -21,6 +21,7 @@ const (
 	StateMismatch       = "state_mismatch"       // the response answers no login that this browser began
 	StateExpired        = "state_expired"        // the login began too long ago
 	StateUsed           = "state_used"           // the login has come to its end already
+	UnderWay            = "sign_in_under_way"    // another request is finishing the login
 	CodeRefused         = "code_refused"         // the code is not good (any more)
 	TokenRefused        = "token_refused"        // the server does not stand by the token it gave
 	IdentityMismatch    = "identity_mismatch"    // the token speaks of somebody or something else
@@ -113,6 +114,7 @@ var table = [...]Row{
 	{"state_mismatch", 400, Agent, Told | Again, "No such sign-in", "This browser has no sign-in under way that this response belongs to. Start again."},
 	{"state_expired", 400, Agent, Told | Again, "Sign-in expired", "The sign-in took too long. Start again."},
 	{"state_used", 400, Agent, Told | Again, "Sign-in already finished", "This response has been used. Start again."},
+	{"sign_in_under_way", 409, Agent, Told | Retry, "Sign-in under way", "Another request is finishing this sign-in, or has finished it. Ask again in a moment: either you are signed in then, or you can start again."},
 	{"code_refused", 400, Agent, Told | Again, "Sign-in not accepted", "The authorization server does not accept the code. Start again."},
 	{"token_refused", 400, Server, Told | Retry | Again, "Sign-in not confirmed", "The authorization server did not confirm the sign-in. Start again."},
 	{"identity_mismatch", 400, Server, Told, "Identity not confirmed", "What the authorization server says of the agent does not fit together."},
