@@ -47,7 +47,7 @@ type Scenario interface {
 	// wraps one says why; any other is taken for a failure of the site.
 	SignIn(ctx context.Context, in *SignIn) (Principal, error)
 
-	// A scenario that embeds another so passes the question on.
+	// It is embedded so that a scenario that embeds another passes the question on.
 	SessionChecker
 }
 
@@ -548,8 +548,8 @@ type trustEmail string
 
 // InsecureTrustEmail is the LinkPolicy that takes the authorization server's word for the e-mail
 // address of an agent's owner, as Auth Agent's own guide does: the agent enters the account that
-// has that address, at once. It is insecure because whoever can write an address at the server so
-// enters that account.
+// has that address, at once. It is insecure: whoever can write an address at the server enters the
+// account that has it.
 //
 // Use it only if everybody who can register an agent at the server may enter every account. The
 // published Auth Agent server verifies no address and lets whoever registers an agent write any.
@@ -678,9 +678,9 @@ type User struct {
 
 	// Name is what the site calls the account. It shows agents and their owners in whose account an
 	// agent acts; empty for its ID alone. Choose what tells accounts apart and what nobody else can
-	// take, such as the e-mail address: whoever has lured an agent into their account would call
-	// themselves as its owner. Only an agent that is signed in to the account is shown it. It is
-	// read from what UserByID returns.
+	// take, such as the e-mail address: whoever has lured an agent into their account would take
+	// its owner's name. Only an agent that is signed in to the account is shown it. It is read from
+	// what UserByID returns.
 	Name string
 
 	// CreatedBy is the agent that an account was created for by [UserCreator], and zero for all
@@ -774,7 +774,7 @@ type ProfileStore interface {
 // [AgentLinker], a [ProfileStore] and a [LinkPolicy] may be one, and so may a Scenario; those of
 // this package pass the call on to all three.
 //
-// humanID is who wants it, for the audit trail; empty for the site itself. To forget what is not
+// humanID is who wants it, for the audit trail; empty for the site itself. Forgetting what is not
 // there does nothing and returns nil. After an error, another call finishes what is left.
 type Forgetter interface {
 	// ForgetAgent removes or ends what holds agent to any account. What an agent has that is linked
