@@ -441,7 +441,7 @@ func (c Config) joined() Config {
 }
 
 // openCookies sets up what is kept in cookies. Names and keys are this relying party's own, so
-// nothing of another one on the same site is taken for its.
+// nothing of another one on the same site is taken for them.
 func (rp *RelyingParty) openCookies(redirectURL *url.URL) (err error) {
 	c, secure := rp.config, redirectURL.Scheme != "http"
 	box := func(purpose string, own ...string) *seal.Box {

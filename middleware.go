@@ -598,7 +598,7 @@ type Limits struct {
 
 	// Actions is for each action of that name by each owner's agents together, see
 	// RelyingParty.RequireAction. Behind RelyingParty.RequireApproval it is for what is put before
-	// an owner, and as much again for what is performed. To ask how a request stands does not
+	// an owner, and as much again for what is performed. Asking how a request stands does not
 	// count. The default is no limit.
 	Actions map[string]Rate
 }

@@ -48,7 +48,7 @@ type Scenario interface {
 	// wraps one says why; any other is taken for a failure of the site.
 	SignIn(ctx context.Context, in *SignIn) (Principal, error)
 
-	// A scenario that embeds another so passes the question on.
+	// It is embedded so that a scenario that embeds another passes the question on.
 	SessionChecker
 }
 
@@ -103,6 +103,77 @@ type Principal struct {
 	// GrantEra is kept in the session as it is, so that a CheckSession can end the sessions from
 	// before a grant was given anew. It is a number because clocks of instances differ.
 	GrantEra int64
+}
+
+// A LinkPolicy decides whether an agent may enter an account, and with what access. It has no
+// default: each site decides in the open.
+//
+// It may also be [Rules] and a [SessionChecker], and have the method by which an owner connects an
+// agent in person, see [RelyingParty.ConnectHandler]:
+//
+//	// LinkByOwner records that request.User, who is signed in and asks for it, has
+//	// connected the agent. The agent's e-mail address plays no part in it.
+//	LinkByOwner(ctx context.Context, request LinkRequest) error
+//
+// Three more methods are looked for:
+//
+//   - Check() error: [New] calls it and reports what it returns.
+//   - CheckAction(name string, each bool) error says what is wrong with the name of an
+//     action that a route is guarded by, such as that no owner could ever allow it: for
+//     good (RequireAction) or, with each, one request at a time (RequireApproval, whose
+//     [Approver] is asked). It returns nil if nothing is. See [RelyingParty.Check].
+//   - Observer(audit func(context.Context, audit.Event)) func(context.Context, audit.Event): New
+//     calls it with Config.Audit, which may be nil, and what it returns gets every
+//     event of the relying party. Config.Rules is asked for it as well.
+type LinkPolicy interface {
+	// Link returns whom the agent acts as in the account that it enters: that of request.User, or
+	// another that a UserFinder finds. Access is lowered to what the scenario gives, and ProfileID
+	// is the scenario's. An error refuses the sign-in; it should be a [problem.Reason].
+	// problem.NoAccount says that there is no account to enter.
+	Link(ctx context.Context, request LinkRequest) (Principal, error)
+}
+
+// A LinkRequest is an agent that wants to enter an account.
+type LinkRequest struct {
+	Agent         Agent
+	Subject       string // the user of the server for whom the agent acts, with Config.Provider.SubjectIsUser; otherwise empty
+	Model         string // self-declared
+	Name          string // self-declared
+	Email         string // the owner's address as the server has it; a claim, not a proof
+	EmailVerified bool   // the server claims to have verified it
+	RemoteAddr    string // the client's IP address, without port; may be empty
+	Scenario      string
+	User          *User  // the account with that address that may be entered; nil if there is none
+	NoUser        string // why User is nil, in words for the site's log; the agent must not learn it
+	Access        Access // the most that the scenario gives
+}
+
+// linkPolicy returns the LinkPolicy of a scenario, or nil if it is not known to have one.
+func linkPolicy(s Scenario) LinkPolicy {
+	if s, ok := scenarioAs[interface{ policy() LinkPolicy }](s); ok {
+		return s.policy()
+	}
+	return nil
+}
+
+type trustEmail string
+
+// InsecureTrustEmail is the LinkPolicy that takes the authorization server's word for the e-mail
+// address of an agent's owner, as Auth Agent's own guide does: the agent enters the account that
+// has that address, at once. It is insecure: whoever can write an address at the server enters the
+// account that has it.
+//
+// Use it only if everybody who can register an agent at the server may enter every account. The
+// published Auth Agent server verifies no address and lets whoever registers an agent write any.
+// With it, InsecureTrustEmail means that anybody can enter any account whose address they know.
+const InsecureTrustEmail trustEmail = "trust_email"
+
+// Link lets the agent enter the account that has the address.
+func (trustEmail) Link(_ context.Context, request LinkRequest) (Principal, error) {
+	if request.User == nil {
+		return Principal{}, problem.NoAccount
+	}
+	return Principal{UserID: request.User.ID, Access: request.Access}, nil
 }
 
 // FullAccount lets an agent act as its owner, with all that the owner may do.
@@ -494,77 +565,6 @@ func forgetIn(name string, part any, keeps bool, from func(Forgetter) error) err
 	return nil
 }
 
-// A LinkPolicy decides whether an agent may enter an account, and with what access. It has no
-// default: each site decides in the open.
-//
-// It may also be [Rules] and a [SessionChecker], and have the method by which an owner connects an
-// agent in person, see [RelyingParty.ConnectHandler]:
-//
-//	// LinkByOwner records that request.User, who is signed in and asks for it, has
-//	// connected the agent. The agent's e-mail address plays no part in it.
-//	LinkByOwner(ctx context.Context, request LinkRequest) error
-//
-// Three more methods are looked for:
-//
-//   - Check() error: [New] calls it and reports what it returns.
-//   - CheckAction(name string, each bool) error says what is wrong with the name of an
-//     action that a route is guarded by, such as that no owner could ever allow it: for
-//     good (RequireAction) or, with each, one request at a time (RequireApproval, whose
-//     [Approver] is asked). It returns nil if nothing is. See [RelyingParty.Check].
-//   - Observer(audit func(context.Context, audit.Event)) func(context.Context, audit.Event): New
-//     calls it with Config.Audit, which may be nil, and what it returns gets every
-//     event of the relying party. Config.Rules is asked for it as well.
-type LinkPolicy interface {
-	// Link returns whom the agent acts as in the account that it enters: that of request.User, or
-	// another that a UserFinder finds. Access is lowered to what the scenario gives, and ProfileID
-	// is the scenario's. An error refuses the sign-in; it should be a [problem.Reason].
-	// problem.NoAccount says that there is no account to enter.
-	Link(ctx context.Context, request LinkRequest) (Principal, error)
-}
-
-// A LinkRequest is an agent that wants to enter an account.
-type LinkRequest struct {
-	Agent         Agent
-	Subject       string // the user of the server for whom the agent acts, with Config.Provider.SubjectIsUser; otherwise empty
-	Model         string // self-declared
-	Name          string // self-declared
-	Email         string // the owner's address as the server has it; a claim, not a proof
-	EmailVerified bool   // the server claims to have verified it
-	RemoteAddr    string // the client's IP address, without port; may be empty
-	Scenario      string
-	User          *User  // the account with that address that may be entered; nil if there is none
-	NoUser        string // why User is nil, in words for the site's log; the agent must not learn it
-	Access        Access // the most that the scenario gives
-}
-
-// linkPolicy returns the LinkPolicy of a scenario, or nil if it is not known to have one.
-func linkPolicy(s Scenario) LinkPolicy {
-	if s, ok := scenarioAs[interface{ policy() LinkPolicy }](s); ok {
-		return s.policy()
-	}
-	return nil
-}
-
-type trustEmail string
-
-// InsecureTrustEmail is the LinkPolicy that takes the authorization server's word for the e-mail
-// address of an agent's owner, as Auth Agent's own guide does: the agent enters the account that
-// has that address, at once. It is insecure because whoever can write an address at the server so
-// enters that account.
-//
-// Use it only if everybody who can register an agent at the server may enter every account. The
-// published Auth Agent server verifies no address and lets whoever registers an agent write any.
-// With it, InsecureTrustEmail means that anybody can enter any account whose address they know.
-const InsecureTrustEmail trustEmail = "trust_email"
-
-// Link lets the agent enter the account that has the address.
-func (trustEmail) Link(_ context.Context, request LinkRequest) (Principal, error) {
-	if request.User == nil {
-		return Principal{}, problem.NoAccount
-	}
-	return Principal{UserID: request.User.ID, Access: request.Access}, nil
-}
-
 // Rules are what a site lays down for all agents, such as a switch that keeps all of them out. A
 // [LinkPolicy] may be Rules, as grants.Policy is: its scenario then obeys them without a further
 // setting. Config.Rules is for scenarios without such a policy. Implementations are safe for
@@ -679,9 +679,9 @@ type User struct {
 
 	// Name is what the site calls the account. It shows agents and their owners in whose account an
 	// agent acts; empty for its ID alone. Choose what tells accounts apart and what nobody else can
-	// take, such as the e-mail address: whoever has lured an agent into their account would call
-	// themselves as its owner. Only an agent that is signed in to the account is shown it. It is
-	// read from what UserByID returns.
+	// take, such as the e-mail address: whoever has lured an agent into their account would take
+	// its owner's name. Only an agent that is signed in to the account is shown it. It is read from
+	// what UserByID returns.
 	Name string
 
 	// CreatedBy is the agent that an account was created for by [UserCreator], and zero for all
@@ -775,7 +775,7 @@ type ProfileStore interface {
 // [AgentLinker], a [ProfileStore] and a [LinkPolicy] may be one, and so may a Scenario; those of
 // this package pass the call on to all three.
 //
-// humanID is who wants it, for the audit trail; empty for the site itself. To forget what is not
+// humanID is who wants it, for the audit trail; empty for the site itself. Forgetting what is not
 // there does nothing and returns nil. After an error, another call finishes what is left.
 type Forgetter interface {
 	// ForgetAgent removes or ends what holds agent to any account. What an agent has that is linked
