@@ -298,25 +298,26 @@ func (rp *relyingParty) Format(f fmt.State, _ rune) {
 }
 
 type relyingParty struct {
-	config   Config // complete, with the defaults
-	origin   string // the site's, from RedirectURL
-	callback string // the path of RedirectURL
-	pending  pendingLogins
-	sessions Sessions
-	cookies  browser.Names
-	deleted  string                   // the attributes of a cookie that is deleted
-	used     memory.States            // states used in this process
-	tokens   *tokens.Keeper[*Session] // nil if none are kept
-	register marks.Register           // of sessions that were ended
-	panics   failure.Panics           // of the site's code
-	server   *wire.Server
-	identity *identity.Verifier
-	actions  wiring.Actions // that routes are guarded by
-	trail    *trail.Trail
-	refuser  *refuse.Refuser
-	signpost *signpost.Site
-	limits   limit.Set
-	request  atomic.Pointer[wire.AuthorizationRequest]
+	config    Config // complete, with the defaults
+	origin    string // the site's, from RedirectURL
+	callback  string // the path of RedirectURL
+	pending   pendingLogins
+	sessions  Sessions
+	cookies   browser.Names
+	deleted   string                   // the attributes of a cookie that is deleted
+	used      memory.States            // states used in this process
+	tokens    *tokens.Keeper[*Session] // nil if none are kept
+	register  marks.Register           // of sessions that were ended
+	panics    failure.Panics           // of the site's code
+	server    *wire.Server
+	identity  *identity.Verifier
+	actions   wiring.Actions       // that routes are guarded by
+	finishing *once.Group[outcome] // logins, by their state
+	trail     *trail.Trail
+	refuser   *refuse.Refuser
+	signpost  *signpost.Site
+	limits    limit.Set
+	request   atomic.Pointer[wire.AuthorizationRequest]
 }
 
 // New returns a RelyingParty. It checks every setting, and joins what is wrong into one error. It
@@ -615,7 +616,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	if again && done.err == nil {
 		done.err = rp.repeat(w, r, done.session)
 	}
-	if done.err == nil || failure.As(done.err).RetryAfter == 0 { // a retry needs the cookie
+	if done.used || failure.As(done.err).RetryAfter == 0 { // a retry needs the cookie
 		rp.pending.drop(w, login)
 	}
 	if done.err != nil {
@@ -627,6 +628,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 
 // An outcome is what a login has come to.
 type outcome struct {
+	used    bool     // the response is used up
 	session *Session // nil if none was started
 	err     error
 }
@@ -636,21 +638,23 @@ type outcome struct {
 func (rp *RelyingParty) redeem(w http.ResponseWriter, r *http.Request, l *login, response *wire.Response, m *wire.Metadata) (done outcome, lasts bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), finishTimeout)
 	defer cancel()
-	if err := rp.use(ctx, l, response.Code != ""); err != nil {
-		return outcome{err: err}, false
+	if done.err = rp.use(ctx, l, response.Code != ""); done.err != nil {
+		return done, false
 	}
-	if err := rp.checkIssuer(m, response); err != nil {
-		return outcome{err: err}, true
+	done.used = true
+	if done.err = rp.checkIssuer(m, response); done.err != nil {
+		return done, response.Code != ""
 	}
-	if err := failure.OfResponse(response); err != nil {
-		return outcome{err: err}, response.Code != "" // whoever floods the site with these takes no room from others
+	if done.err = failure.OfResponse(response); done.err != nil {
+		return done, response.Code != "" // whoever floods the site with these takes no room from others
 	}
 	token, err := rp.exchange(ctx, response.Code, l)
 	if err != nil {
-		return outcome{err: err}, true
+		done.err = err
+		return done, true
 	}
-	session, err := rp.finish(w, r.WithContext(ctx), l, token)
-	return outcome{session, err}, true
+	done.session, done.err = rp.finish(w, r.WithContext(ctx), l, token)
+	return done, true
 }
 
 // finish does what a login was begun for: an agent signs in, or a human connects one. A token that
