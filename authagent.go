@@ -718,7 +718,7 @@ func (rp *RelyingParty) repeat(w http.ResponseWriter, r *http.Request, s *Sessio
 // It takes POST from this site's own pages, and from programs. Every middleware that meets a POST
 // to Config.Paths.Logout does the same.
 func (rp *RelyingParty) LogoutHandler() http.Handler {
-	return rp.handler(audit.PermissionDenied, rp.serveLogout)
+	return rp.handler(audit.LogoutFailed, rp.serveLogout)
 }
 
 func (rp *RelyingParty) serveLogout(w http.ResponseWriter, r *http.Request) error {

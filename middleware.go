@@ -705,7 +705,7 @@ func (rp *RelyingParty) newRefuser() *refuse.Refuser {
 // If an agent is signed in, it says which and in whose account ([User.Name]), so that the agent and
 // its owner can see that it is the right one.
 func (rp *RelyingParty) SignedOutHandler() http.Handler {
-	return rp.handler(audit.PermissionDenied, rp.serveSignedOut)
+	return rp.handler(audit.LogoutFailed, rp.serveSignedOut)
 }
 
 func (rp *RelyingParty) serveSignedOut(w http.ResponseWriter, r *http.Request) error {

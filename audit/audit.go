@@ -30,6 +30,7 @@ const (
 	ActionPerformed  Name = "action_performed" // an agent's request was let through to a route with an action
 	ActionPending    Name = "action_pending"   // it waits for its owner's approval
 	PermissionDenied Name = "permission_denied"
+	LogoutFailed     Name = "logout_failed" // a sign-out, or the page after it, was refused
 
 	// RefreshFailed: kept tokens could not be refreshed. One event stands for
 	// all attempts until one succeeds. With the reason no_tokens the server has refused them
@@ -62,8 +63,8 @@ const (
 
 // An Event is something that an audit trail records.
 //
-// One event may stand for several refused requests, LoginFailed or
-// PermissionDenied: see Count. They are those of one kind and one source within
+// One event may stand for several refused requests, LoginFailed,
+// LogoutFailed or PermissionDenied: see Count. They are those of one kind and one source within
 // a minute: of the same Name, Reason, Route and Action, the same UserID, HumanID,
 // GrantID and Scenario, and the same Agent, or, where no agent is known, from the same
 // address or IPv6 /64 network. The other fields are those of the last one; Time is

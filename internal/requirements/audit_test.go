@@ -126,7 +126,7 @@ func TestFloodHidesNobody(t *testing.T) {
 			{"LOG-8 another network", stranger, "/auth/agent/callback?code=a&state=b", "2001:db8:0:1::7", audit.LoginFailed},
 			{"LOG-8 another reason", stranger, "/auth/agent/callback", "203.0.113.7", audit.LoginFailed},
 			{"LOG-8 another agent", browsers[1], "/humans", "203.0.113.7", audit.PermissionDenied},
-			{"LOG-8 another route", browsers[0], "/auth/agent/logout", "203.0.113.7", audit.PermissionDenied},
+			{"LOG-8 another route", browsers[0], "/auth/agent/logout", "203.0.113.7", audit.LogoutFailed},
 		} {
 			flood()
 			before := len(k.Events.Named(test.event))

@@ -94,7 +94,11 @@ func levelOf(name audit.Name, f *failure.Failure) slog.Level {
 // isRefusal reports whether e is one of the events of which a client can cause as
 // many as it sends requests.
 func isRefusal(e audit.Event) bool {
-	return (e.Name == audit.LoginFailed || e.Name == audit.PermissionDenied) && (e.Outcome == audit.Refused || e.Outcome == audit.Failed)
+	switch e.Name {
+	case audit.LoginFailed, audit.LogoutFailed, audit.PermissionDenied:
+		return e.Outcome == audit.Refused || e.Outcome == audit.Failed
+	}
+	return false
 }
 
 // kindOf has the fields that refusals have in common which are counted together.
