@@ -846,7 +846,10 @@ func (rp *RelyingParty) FindUser(ctx context.Context, id string) (User, error) {
 	if err == nil {
 		user, err = finder.UserByID(ctx, id)
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return User{}, err
+	case err != nil:
 		return User{}, fmt.Errorf("authagent: find user: %w", err)
 	}
 	return user, nil
