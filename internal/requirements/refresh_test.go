@@ -174,6 +174,29 @@ func TestSlowerThanOthers(t *testing.T) {
 	})
 }
 
+// TestClaimTakenOver: REF-2. Another instance has taken over the claim and done nothing more:
+// what this one has got is kept.
+func TestClaimTakenOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newKept(t)
+		s := k.MustSignIn(k.Browser(), k.Agent)
+		before := k.store.get(t, s.ID)
+		time.Sleep(2 * time.Hour)
+		k.store.failing(func(n int) error {
+			if n == 2 { // the first is the claim
+				k.store.put(t, s.ID, before)
+			}
+			return nil
+		})
+		k.mustCall(k.RP, s)
+		k.mustCall(k.RP, s)
+		if n := k.refreshes(); n != 1 {
+			t.Errorf("REF-2: %d refreshes, want one", n)
+		}
+		k.wantEvents()
+	})
+}
+
 // TestRefreshSaved: REF-3. New tokens are saved before they are used.
 func TestRefreshSaved(t *testing.T) {
 	for _, test := range []struct {

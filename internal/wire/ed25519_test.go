@@ -1,0 +1,45 @@
+package wire
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"testing"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+)
+
+// TestVerifyEd25519: the key of the curve is found among keys of other kinds.
+func TestVerifyEd25519(t *testing.T) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := base64.RawURLEncoding.EncodeToString
+	signed := text([]byte(`{"alg":"Ed25519"}`)) + "." + text([]byte(`{"sub":"agent_1"}`))
+	token := signed + "." + text(ed25519.Sign(private, []byte(signed)))
+	for _, test := range []struct {
+		name  string
+		keys  []crypto.PublicKey
+		token string
+		ok    bool
+	}{
+		{"alone", []crypto.PublicKey{public}, token, true},
+		{"behind another kind", []crypto.PublicKey{other.Public(), public}, token, true},
+		{"another kind alone", []crypto.PublicKey{other.Public()}, token, false},
+		{"altered", []crypto.PublicKey{public}, "e" + token[1:len(token)-4] + "AAAA", false},
+	} {
+		payload, err := jwsHeader{}.verifyEd25519(&oidc.StaticKeySet{PublicKeys: test.keys}, test.token)
+		if (err == nil) != test.ok || err != nil && !errors.Is(err, ErrSignature) || err == nil && string(payload) != `{"sub":"agent_1"}` {
+			t.Errorf("%s: %s, %v", test.name, payload, err)
+		}
+	}
+}
