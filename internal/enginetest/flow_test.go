@@ -110,7 +110,7 @@ func TestStateAtTwoInstances(t *testing.T) {
 		}
 		before := b.exchanges()
 		resp := b.get(t, started.callback, started.cookies, "X-Instance", "2")
-		if resp.StatusCode < 400 || resp.Reason() != problem.Reason("state_used") {
+		if resp.StatusCode < 400 || resp.Reason() != problem.Reason("sign_in_under_way") {
 			t.Errorf("TXN-4: at the second instance: %d %s", resp.StatusCode, resp.Text)
 		}
 		if n := b.exchanges() - before; n != 0 {
