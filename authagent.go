@@ -613,11 +613,11 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	if err != nil {
 		return errUnderWay
 	}
-	if again && done.err == nil {
-		done.err = rp.repeat(w, r, done.session)
-	}
-	if done.used || failure.As(done.err).RetryAfter == 0 { // a retry needs the cookie
+	if again {
 		rp.pending.drop(w, login)
+		if done.err == nil {
+			done.err = rp.repeat(w, r, done.session)
+		}
 	}
 	if done.err != nil {
 		return done.err
@@ -628,7 +628,6 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 
 // An outcome is what a login has come to.
 type outcome struct {
-	used    bool     // the response is used up
 	session *Session // nil if none was started
 	err     error
 }
@@ -638,10 +637,13 @@ type outcome struct {
 func (rp *RelyingParty) redeem(w http.ResponseWriter, r *http.Request, l *login, response *wire.Response, m *wire.Metadata) (done outcome, lasts bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), finishTimeout)
 	defer cancel()
-	if done.err = rp.use(ctx, l, response.Code != ""); done.err != nil {
+	done.err = rp.use(ctx, l, response.Code != "")
+	if done.err == nil || failure.As(done.err).RetryAfter == 0 { // a retry needs the cookie
+		rp.pending.drop(w, l)
+	}
+	if done.err != nil {
 		return done, false
 	}
-	done.used = true
 	if done.err = rp.checkIssuer(m, response); done.err != nil {
 		return done, response.Code != ""
 	}

@@ -19,12 +19,14 @@ type Group[T any] struct {
 
 	mu    sync.Mutex
 	tasks map[string]*task[T]
+	sweep time.Time // when to look for outcomes to forget
 }
 
 type task[T any] struct {
-	done    chan struct{}
+	over    bool
+	until   time.Time     // the outcome counts so long, once it is over
+	waited  chan struct{} // closed when it is over; nil while nobody waits
 	outcome T
-	lasts   bool // whether the outcome counts for others
 }
 
 // New returns a group that keeps outcomes for a time.
@@ -38,51 +40,68 @@ func New[T any](keep time.Duration) *Group[T] {
 // while waiting; f is never cut short by it.
 func (g *Group[T]) Do(ctx context.Context, key string, f func() (outcome T, lasts bool)) (outcome T, again bool, err error) {
 	for {
-		t, own := g.join(key)
-		if own {
+		t, own, wait := g.join(key)
+		switch {
+		case own:
 			return g.run(key, t, f), false, nil
+		case wait == nil:
+			return t.outcome, true, nil
 		}
 		select {
-		case <-t.done:
+		case <-wait:
 		case <-ctx.Done():
 			return outcome, false, ctx.Err()
-		}
-		if t.lasts {
-			return t.outcome, true, nil
 		}
 	}
 }
 
-// join returns the task of key, and whether the caller has to do it.
-func (g *Group[T]) join(key string) (t *task[T], own bool) {
+// join returns the task of key: one that the caller has to do, one to wait for, or one
+// that is over.
+func (g *Group[T]) join(key string) (t *task[T], own bool, wait <-chan struct{}) {
+	now := time.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if t := g.tasks[key]; t != nil {
-		return t, false
+	if now.After(g.sweep) {
+		g.forget(now)
 	}
-	t = &task[T]{done: make(chan struct{})}
-	g.tasks[key] = t
-	return t, true
+	t = g.tasks[key]
+	switch {
+	case t == nil || t.over && !now.Before(t.until):
+		t = &task[T]{}
+		g.tasks[key] = t
+		return t, true, nil
+	case t.over:
+		return t, false, nil
+	case t.waited == nil:
+		t.waited = make(chan struct{})
+	}
+	return t, false, t.waited
+}
+
+// forget drops the outcomes that count no more. The caller holds the lock.
+func (g *Group[T]) forget(now time.Time) {
+	for key, t := range g.tasks {
+		if t.over && !now.Before(t.until) {
+			delete(g.tasks, key)
+		}
+	}
+	g.sweep = now.Add(g.keep)
 }
 
 // run does a task. Those who wait are told even if f panics.
 func (g *Group[T]) run(key string, t *task[T], f func() (T, bool)) T {
+	lasts := false
 	defer func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		if t.lasts && len(g.tasks) <= maxKept {
-			time.AfterFunc(g.keep, func() { g.forget(key) })
-		} else {
+		t.over, t.until = true, time.Now().Add(g.keep)
+		if !lasts || len(g.tasks) > maxKept {
 			delete(g.tasks, key)
 		}
-		close(t.done)
+		if t.waited != nil {
+			close(t.waited)
+		}
 	}()
-	t.outcome, t.lasts = f()
+	t.outcome, lasts = f()
 	return t.outcome
-}
-
-func (g *Group[T]) forget(key string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	delete(g.tasks, key)
 }

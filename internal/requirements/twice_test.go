@@ -128,7 +128,6 @@ func TestCallbackTwiceRefused_TXN_18(t *testing.T) {
 		if got := b.grants("authorization_code"); got != 1 {
 			t.Errorf("%d token requests", got)
 		}
-		time.Sleep(time.Minute)
 	})
 }
 
@@ -153,7 +152,6 @@ func TestCallbackTwiceEnded_TXN_18(t *testing.T) {
 		if status, reason, s := n.open(t.Context(), ""); s != nil || reason != "state_used" {
 			t.Errorf("after its end: %d %s, %v", status, reason, s)
 		}
-		time.Sleep(time.Minute)
 	})
 }
 
@@ -173,7 +171,6 @@ func TestCallbackCancelled_TXN_17(t *testing.T) {
 		if got := b.grants("authorization_code"); got != 1 {
 			t.Errorf("%d token requests", got)
 		}
-		time.Sleep(time.Minute)
 	})
 }
 
@@ -191,7 +188,6 @@ func TestCallbackIsBounded_TXN_17(t *testing.T) {
 			t.Errorf("%d %s, %v after %v", status, reason, s, took)
 		}
 		close(block)
-		time.Sleep(time.Minute)
 	})
 }
 
@@ -229,6 +225,5 @@ func TestCallbackElsewhere_TXN_19(t *testing.T) {
 		if status, reason, s := n.open(t.Context(), ""); status != http.StatusSeeOther || s == nil {
 			t.Errorf("at the first again: %d %s, %v", status, reason, s)
 		}
-		time.Sleep(time.Minute)
 	})
 }
