@@ -270,6 +270,31 @@ func TestAnswer_LOG_4(t *testing.T) {
 	}
 }
 
+// TestErrorHandlerAnswers: what ErrorHandler has answered is all that the client gets, and
+// what it has left to the package is the package's.
+func TestErrorHandlerAnswers(t *testing.T) {
+	var answers bool
+	k := newCluster(t, func(_ *bench, c *authagent.Config) {
+		c.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, e *problem.Error) bool {
+			if answers {
+				w.WriteHeader(http.StatusTeapot)
+				io.WriteString(w, "own")
+			}
+			return answers
+		}
+	})
+	for _, accept := range []string{"text/html", "application/json"} {
+		answers = true
+		if resp := k.Do(k.Browser(), http.MethodPost, "/me", "Accept", accept); resp.StatusCode != http.StatusTeapot || resp.Text != "own" {
+			t.Errorf("%s: %d %s", accept, resp.StatusCode, resp.Text)
+		}
+		answers = false
+		if resp := k.Do(k.Browser(), http.MethodPost, "/me", "Accept", accept); resp.StatusCode != http.StatusUnauthorized || !strings.Contains(resp.Text, "Sign-in required") {
+			t.Errorf("%s, left to the package: %d %s", accept, resp.StatusCode, resp.Text)
+		}
+	}
+}
+
 // TestErrors is LOG-5: what errors.Is says of an Error.
 func TestErrors(t *testing.T) {
 	var got *problem.Error
