@@ -211,3 +211,27 @@ func TestLoginFromFrontEnd_WIR_13(t *testing.T) {
 		}
 	}
 }
+
+// TestPeopleWithTokens_WIR_13 is WIR-13: where people have a token in the front end, a browser that
+// sends the cookie of an agent's session is the agent's all the same.
+func TestPeopleWithTokens_WIR_13(t *testing.T) {
+	s := newShop(t, authagent.Principal{Access: authagent.AccessRead}, true, func(b *bench, c *authagent.Config) {
+		c.Human = func(r *http.Request) (string, error) {
+			if r.Header.Get("Authorization") == "Bearer of Alice" {
+				return b.AliceID, nil
+			}
+			return "", nil
+		}
+	})
+	agent := s.agentBrowser()
+	for _, test := range []struct {
+		name string
+		c    *http.Client
+		want int
+	}{{"with credentials", agent, 403}, {"without credentials", s.Bare(), 200}} {
+		resp := s.Get(test.c, "/account/password", frontEnd.headers("Authorization", "Bearer of Alice")...)
+		if resp.StatusCode != test.want {
+			t.Errorf("WIR-13 %s: %d, want %d", test.name, resp.StatusCode, test.want)
+		}
+	}
+}

@@ -39,8 +39,8 @@ func answerHTMX(w http.ResponseWriter, r *http.Request, e *problem.Error) (answe
 // Accept are from dist/htmx.js: of 2.0.11, which sends an XMLHttpRequest and sets no Accept, and of
 // 4.0.1 (createCoreHeaders), which calls fetch with config.mode, "same-origin". The browser's own
 // follow from that by Fetch Metadata ("append the Fetch metadata headers for a request"); where a
-// script sets no Accept, it is */* (Fetch Standard). To an http address of another machine, and
-// before 2023, browsers send no Sec-Fetch headers.
+// script sets no Accept, it is */* (Fetch Standard). Chromium was seen sending them with both. To an
+// http address of another machine, and before 2023, browsers send no Sec-Fetch headers.
 func htmx(version, from string) []string {
 	own := []string{"HX-Request", "true", "HX-Current-URL", from}
 	site := []string{"Sec-Fetch-Dest", "empty", "Sec-Fetch-Site", "same-origin"}
