@@ -1,6 +1,7 @@
 package routers
 
 import (
+	"io"
 	"net/http"
 
 	"github.com/go-chi/chi/v5"
@@ -18,5 +19,6 @@ func Chi(rp *authagent.RelyingParty, orders Orders) http.Handler {
 	read := rp.RequireAccess(authagent.AccessRead)
 	r.With(read).Get("/orders", orders.List)
 	r.With(rp.RequireAction("orders:create"), read).Post("/orders", orders.Place) // RequireAction is the outer one
+	r.With(read).Get("/me", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, whoActs(r.Context())) })
 	return r
 }

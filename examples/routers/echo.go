@@ -19,5 +19,6 @@ func Echo(rp *authagent.RelyingParty, orders Orders) http.Handler {
 	action := echo.WrapMiddleware(rp.RequireAction("orders:create"))
 	e.GET("/orders", echo.WrapHandler(http.HandlerFunc(orders.List)), read)
 	e.POST("/orders", echo.WrapHandler(http.HandlerFunc(orders.Place)), action, read) // RequireAction is the outer one
+	e.GET("/me", func(c *echo.Context) error { return c.String(http.StatusOK, whoActs(c.Request().Context())) }, read)
 	return e
 }

@@ -18,6 +18,7 @@ func Gin(rp *authagent.RelyingParty, orders Orders) http.Handler {
 	read := ginUse(rp.RequireAccess(authagent.AccessRead))
 	r.GET("/orders", read, gin.WrapF(orders.List))
 	r.POST("/orders", ginUse(rp.RequireAction("orders:create")), read, gin.WrapF(orders.Place)) // RequireAction is the outer one
+	r.GET("/me", read, func(c *gin.Context) { c.String(http.StatusOK, whoActs(c.Request.Context())) })
 	return r
 }
 

@@ -272,9 +272,10 @@ func AllowOpened(w http.ResponseWriter, r *http.Request, step string, ownScript 
 }
 
 // isPageLoad reports whether a browser is showing a page, which it can show a
-// sign-in page instead of.
+// sign-in page instead of. htmx asks for HTML too, in the mode "same-origin" since
+// version 4, and puts whatever page it is sent to into a part of the one that is there.
 func isPageLoad(r *http.Request) bool {
-	if r.Method != http.MethodGet || len(r.Header["Upgrade"]) > 0 || !wantsPage(r) {
+	if r.Method != http.MethodGet || len(r.Header["Upgrade"]) > 0 || len(r.Header["Hx-Request"]) > 0 || !wantsPage(r) {
 		return false
 	}
 	switch r.Header.Get("Sec-Fetch-Mode") {

@@ -21,6 +21,7 @@
 //	RET, WEB    return, web, discovery, limits
 //	SES         session, ownsessions, ended, endedcopies, confirm
 //	TXN         txn, clock, constanttime
+//	WIR         handlers, htmx, crossorigin, twocallbacks; around handlersshop
 //
 // Groups that are not here have their tests in grants (LNK, APR, NTC, WIR, too) and in
 // internal/enginetest (DB).

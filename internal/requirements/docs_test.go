@@ -71,10 +71,14 @@ var packages = map[string]string{
 
 var goSnippet = regexp.MustCompile("(?ms)^```go\n(.*?)^```")
 
-// TestSnippets compiles and vets every Go snippet of the documents. A file that
-// is named to go vet is compiled as part of the module, wherever it lies.
+// TestSnippets compiles and vets every Go snippet of the documents, but for those that
+// TestQuotedSnippets finds in files that are compiled. A file that is named to go vet is
+// compiled as part of the module, wherever it lies.
 func TestSnippets(t *testing.T) {
 	for _, doc := range documents(t) {
+		if _, quotes := quoted[filepath.Base(doc)]; quotes {
+			continue
+		}
 		text, err := os.ReadFile(doc)
 		if err != nil {
 			t.Fatal(err)
@@ -96,6 +100,53 @@ func TestSnippets(t *testing.T) {
 			})
 		}
 	}
+}
+
+// quoted are the documents that quote code which tests run, and the files that it is from.
+var quoted = map[string][]string{
+	"handlers.md": {
+		"internal/requirements/handlersshop_test.go", "internal/requirements/htmx_test.go", "internal/requirements/crossorigin_test.go",
+		"internal/requirements/twocallbacks_test.go", "examples/routers/chi.go", "examples/routers/gin.go", "examples/routers/echo.go",
+	},
+}
+
+// TestQuotedSnippets: each Go snippet of these documents is in one of the files that tests run,
+// line by line, whatever the indentation.
+func TestQuotedSnippets(t *testing.T) {
+	for name, files := range quoted {
+		doc, err := os.ReadFile(filepath.Join(repository, "docs", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var sources []string
+		for _, file := range files {
+			source, err := os.ReadFile(filepath.Join(repository, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			sources = append(sources, unindented(string(source)))
+		}
+		snippets := goSnippet.FindAllSubmatch(doc, -1)
+		if len(snippets) == 0 {
+			t.Errorf("%s has no snippet", name)
+		}
+		for i, m := range snippets {
+			snippet := unindented(string(m[1]))
+			if !slices.ContainsFunc(sources, func(source string) bool { return strings.Contains(source, snippet) }) {
+				t.Errorf("%s: snippet %d is in none of %s:\n%s", name, i+1, strings.Join(files, ", "), m[1])
+			}
+		}
+	}
+}
+
+// unindented begins each line with its first word, and the text with a line's end.
+func unindented(text string) string {
+	var b strings.Builder
+	b.WriteString("\n")
+	for line := range strings.Lines(text) {
+		b.WriteString(strings.TrimLeft(line, "\t "))
+	}
+	return b.String()
 }
 
 // program makes a file of a snippet: of declarations as they are, of statements
