@@ -1,3 +1,5 @@
+//go:build unix
+
 // Command firsthour follows the README from an empty folder to an agent that signs in,
 // is approved by its owner, reads, and is revoked. It runs the commands and the program
 // that the README has, word for word, and fails where text and truth part.

@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -78,7 +80,11 @@ func (s *shell) start(ctx context.Context, commands, address string) (*terminal,
 		cancel()
 		<-t.done
 	}
-	return t, t.listens(ctx, address)
+	if err := t.listens(ctx, address); err != nil {
+		t.stop()
+		return nil, err
+	}
+	return t, nil
 }
 
 // listens waits until somebody takes connections, for a minute.
