@@ -10,7 +10,9 @@ import (
 )
 
 // Links is an [authagent.AgentLinker]: embedded in a site's UserStore, it
-// remembers which account an agent entered first. Lengths are as in [Profiles].
+// remembers which account an agent entered first. It is for link policies that keep no
+// grants, and not needed with owner approval: docs/database.md. Lengths are as in
+// [Profiles].
 type Links struct{ s *Store }
 
 // Links returns the store of which agent entered which account.

@@ -24,8 +24,8 @@
 //		Audit:        store.Audit,
 //	})
 //
-// [Links] makes a site's UserStore an authagent.AgentLinker. Once in a while,
-// [Store.DeleteExpired] removes what nobody needs any more.
+// [Links] makes a site's UserStore an authagent.AgentLinker, for sites without owner
+// approval. Once in a while, [Store.DeleteExpired] removes what nobody needs any more.
 //
 // Where owners approve agents, [Store.Grants] keeps what they decide:
 //

@@ -10,8 +10,8 @@ import (
 	"github.com/authagent-go/authagent/sqlstore"
 )
 
-// users are the site's accounts. Links holds an agent to the account that it
-// entered first.
+// users are the site's accounts. With owner approval a site needs no Links. Here they
+// hold an agent to the account that it entered first, even after its owner revoked it.
 type users struct {
 	*sqlstore.Links
 	db *sql.DB

@@ -7,7 +7,7 @@
 //	APR         approval, approvalrequest
 //	CAUTH       clientauth
 //	CB          callback
-//	CFG, FACE   config, env, surface
+//	CFG, FACE   config, env, keys, surface
 //	CHK         check
 //	CMP         compat
 //	GRD, MW     guards, middleware, mounted, action

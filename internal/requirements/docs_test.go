@@ -53,6 +53,8 @@ var known = map[string]string{
 	"ctx":         "var ctx context.Context",
 	"err":         "var err error",
 	"t":           "var t *testing.T",
+	"server":      "var server *http.Server",
+	"db":          "var db *sql.DB",
 	"DB":          "type DB struct{ *sql.DB }",
 	"store":       "var store *sqlstore.Store",
 	"newSite":     "func newSite(*testing.T, string) *httptest.Server { return nil }",
@@ -150,8 +152,11 @@ func unindented(text string) string {
 }
 
 // program makes a file of a snippet: of declarations as they are, of statements
-// in a function, with what they need in front.
+// in a function, with what they need in front. A snippet may be a whole file itself.
 func program(snippet string) (string, error) {
+	if strings.HasPrefix(snippet, "package ") {
+		return snippet, nil
+	}
 	const head = "package snippet\n"
 	set := token.NewFileSet()
 	body := snippet
@@ -242,6 +247,21 @@ func TestLinks(t *testing.T) {
 				t.Errorf("%s links to %s, which has no such heading", doc, m[1])
 			}
 		}
+	}
+}
+
+// TestGuardTableTwice: README.md and docs/guards.md have the same table.
+func TestGuardTableTwice(t *testing.T) {
+	var tables [2]string
+	for i, doc := range []string{"README.md", "docs/guards.md"} {
+		text, err := os.ReadFile(filepath.Join(repository, doc))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tables[i] = regexp.MustCompile(`(?m)^\| guard \|.*\n(\|.*\n)+`).FindString(string(text))
+	}
+	if tables[0] != tables[1] || strings.Count(tables[0], "\n") < 9 {
+		t.Errorf("README.md has\n%s\ndocs/guards.md has\n%s", tables[0], tables[1])
 	}
 }
 

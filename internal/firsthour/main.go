@@ -1,0 +1,150 @@
+//go:build unix
+
+// Command firsthour follows the README from an empty folder to an agent that signs in,
+// is approved by its owner, reads, and is revoked. It runs the commands and the program
+// that the README has, word for word, and fails where text and truth part.
+//
+//	go run ./internal/firsthour
+//
+// It is run in the root of a copy of this repository. It needs Go, bash and curl, the two loopback addresses that the README names, and no network but the module
+// proxy's. It takes less than two minutes.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	defer cancel()
+	if err := run(ctx, os.Stdout, "."); err != nil {
+		fmt.Fprintln(os.Stderr, "firsthour:", err)
+		os.Exit(1)
+	}
+}
+
+// beside is the name of the copy of the repository that the README says to put beside.
+const beside = "authagent"
+
+// run follows the README of a copy of the repository, in a folder beside a link to it.
+func run(ctx context.Context, out io.Writer, repository string) (err error) {
+	r, err := read(repository)
+	if err != nil {
+		return err
+	}
+	desk, err := os.MkdirTemp("", "firsthour")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(desk)
+	if repository, err = filepath.Abs(repository); err != nil {
+		return err
+	}
+	if err := os.Symlink(repository, filepath.Join(desk, beside)); err != nil {
+		return err
+	}
+	s := &shell{out, desk}
+	if err := s.write(ctx, r); err != nil {
+		return err
+	}
+
+	server, err := s.start(ctx, r.server, "127.0.0.1:9000")
+	if err != nil {
+		return fmt.Errorf("start the server for development: %w", err)
+	}
+	defer server.stop()
+	settings, err := settingsIn(server)
+	if err != nil {
+		return err
+	}
+	page, err := url.Parse(r.page)
+	if err != nil {
+		return err
+	}
+	site, err := s.start(ctx, settings+r.site, page.Host)
+	if err != nil {
+		return fmt.Errorf("start the site: %w", err)
+	}
+	defer site.stop()
+	return s.play(ctx, r)
+}
+
+// write makes the module, as the README says for as long as it is not published.
+func (s *shell) write(ctx context.Context, r *readme) error {
+	if err := s.must(ctx, r.module); err != nil {
+		return err
+	}
+	made, err := filepath.Glob(filepath.Join(s.folder, "*", "go.mod"))
+	made = slices.DeleteFunc(made, func(file string) bool { return filepath.Base(filepath.Dir(file)) == beside })
+	if err != nil || len(made) != 1 {
+		return fmt.Errorf("%q makes no folder with a module", r.module)
+	}
+	s.folder = filepath.Dir(made[0]) // where the commands have gone
+	if err := os.WriteFile(filepath.Join(s.folder, "main.go"), []byte(r.program), 0o600); err != nil {
+		return err
+	}
+	return s.must(ctx, r.replace+r.fetch)
+}
+
+var export = regexp.MustCompile(`(?m)^\s+(export AUTH_AGENT_.*)$`)
+
+// version is what "dev" puts behind its own address. A module that is not published has
+// none that can be downloaded, and the README says to leave it out.
+var version = regexp.MustCompile(`(/cmd/authagent)@\S+`)
+
+// settingsIn returns the settings that a reader pastes.
+func settingsIn(server *terminal) (string, error) {
+	var lines strings.Builder
+	for range 50 {
+		lines.Reset()
+		for _, m := range export.FindAllStringSubmatch(server.printed(), -1) {
+			lines.WriteString(version.ReplaceAllString(m[1], "$1") + "\n")
+		}
+		if strings.Contains(lines.String(), "SESSION_KEYS") { // the last one
+			return lines.String(), nil
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	return "", fmt.Errorf("the server for development prints no settings:\n%s", server.printed())
+}
+
+// play has the agent ask, the owner decide, and the agent act, in the README's order.
+func (s *shell) play(ctx context.Context, r *readme) error {
+	alice := &owner{page: r.page, name: r.name, password: r.password}
+	if printed, err := s.run(ctx, r.signIn); err == nil || !strings.Contains(printed, r.refused) {
+		return fmt.Errorf("the agent signs in before its owner has decided: want a refusal with %q", r.refused)
+	}
+	if err := alice.open(ctx); err != nil {
+		return err
+	}
+	if err := alice.decide(ctx, "approve"); err != nil {
+		return err
+	}
+	if err := s.must(ctx, r.signIn); err != nil {
+		return fmt.Errorf("after its owner has approved it, the agent signs in: %w", err)
+	}
+	if printed, err := s.run(ctx, r.request); err != nil || strings.TrimSpace(printed) != r.answer {
+		return fmt.Errorf("the agent reads: want %q, %v", r.answer, err)
+	}
+	if err := alice.decide(ctx, "revoke"); err != nil {
+		return err
+	}
+	if printed, err := s.run(ctx, r.request); err != nil || !strings.Contains(printed, r.revoked) {
+		return fmt.Errorf("the agent reads after it was revoked: want a refusal with %q, %v", r.revoked, err)
+	}
+	fmt.Fprintln(s.out, "\n\nAll as the README says.")
+	return nil
+}
