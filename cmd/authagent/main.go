@@ -197,7 +197,7 @@ func invocation() string {
 		return "authagent"
 	}
 	at := ""
-	if info, ok := debug.ReadBuildInfo(); ok && isRelease(info.Main.Version) {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Replace == nil && isRelease(info.Main.Version) {
 		at = "@" + info.Main.Version
 	}
 	return "go run " + packagePath + at

@@ -101,17 +101,13 @@ func (s *shell) write(ctx context.Context, r *readme) error {
 
 var export = regexp.MustCompile(`(?m)^\s+(export AUTH_AGENT_.*)$`)
 
-// version is what "dev" puts behind its own address. A module that is not published has
-// none that can be downloaded, and the README says to leave it out.
-var version = regexp.MustCompile(`(/cmd/authagent)@\S+`)
-
 // settingsIn returns the settings that a reader pastes.
 func settingsIn(server *terminal) (string, error) {
 	var lines strings.Builder
 	for range 50 {
 		lines.Reset()
 		for _, m := range export.FindAllStringSubmatch(server.printed(), -1) {
-			lines.WriteString(version.ReplaceAllString(m[1], "$1") + "\n")
+			lines.WriteString(m[1] + "\n")
 		}
 		if strings.Contains(lines.String(), "SESSION_KEYS") { // the last one
 			return lines.String(), nil
