@@ -161,6 +161,9 @@ func (a *Refuser) approval(r *http.Request, f *failure.Failure) string {
 	if err != nil || browser.Origin(from) != a.Signpost.Origin || a.ReturnPath(from.RequestURI()) != from.RequestURI() {
 		return f.Location
 	}
+	if from.Path == f.Location { // which has sent the request again, too late
+		return from.RequestURI()
+	}
 	separator := "?"
 	if strings.Contains(f.Location, "?") {
 		separator = "&"

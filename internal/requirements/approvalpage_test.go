@@ -23,14 +23,15 @@ func TestPendingLeadsOn_APR_13(t *testing.T) {
 		change   func(*authagent.Config)
 		want     string // where the page leads to; empty for nowhere
 	}{
-		"a browser":                     {waits("/look/1"), []string{"Accept", page}, nil, "/look/1"},
-		"from a page of the site":       {waits("/look/1"), []string{"Accept", page, "Referer", "https://shop.example/pay?a=1&b=2"}, nil, "/look/1?from=%2Fpay%3Fa%3D1%26b%3D2"},
-		"from there, to a query":        {waits("/look?id=1"), []string{"Accept", page, "Referer", "https://shop.example/pay"}, nil, "/look?id=1&from=%2Fpay"},
-		"from the sign-in":              {waits("/look/1"), []string{"Accept", page, "Referer", "https://shop.example/auth/agent/login"}, nil, "/look/1"},
-		"from a page of another site":   {waits("/look/1"), []string{"Accept", page, "Referer", "https://shop.example.evil.example/pay"}, nil, "/look/1"},
-		"from a page that is not there": {waits("/look/1"), []string{"Accept", page, "Referer", "https://shop.example//evil.example"}, nil, "/look/1"},
-		"to a page of the site's own":   {waits("/look/1"), []string{"Accept", page}, func(c *authagent.Config) { c.Pages = own }, "/look/1"},
-		"nowhere":                       {waits(""), []string{"Accept", page}, nil, ""},
+		"a browser":                       {waits("/look/1"), []string{"Accept", page}, nil, "/look/1"},
+		"from a page of the site":         {waits("/look/1"), []string{"Accept", page, "Referer", "https://shop.example/pay?a=1&b=2"}, nil, "/look/1?from=%2Fpay%3Fa%3D1%26b%3D2"},
+		"from there, to a query":          {waits("/look?id=1"), []string{"Accept", page, "Referer", "https://shop.example/pay"}, nil, "/look?id=1&from=%2Fpay"},
+		"from the page where it leads to": {waits("/look/1"), []string{"Accept", page, "Referer", "https://shop.example/look/1?from=%2Fpay"}, nil, "/look/1?from=%2Fpay"},
+		"from the sign-in":                {waits("/look/1"), []string{"Accept", page, "Referer", "https://shop.example/auth/agent/login"}, nil, "/look/1"},
+		"from a page of another site":     {waits("/look/1"), []string{"Accept", page, "Referer", "https://shop.example.evil.example/pay"}, nil, "/look/1"},
+		"from a page that is not there":   {waits("/look/1"), []string{"Accept", page, "Referer", "https://shop.example//evil.example"}, nil, "/look/1"},
+		"to a page of the site's own":     {waits("/look/1"), []string{"Accept", page}, func(c *authagent.Config) { c.Pages = own }, "/look/1"},
+		"nowhere":                         {waits(""), []string{"Accept", page}, nil, ""},
 		"denied": {func(authagent.ActionRequest) (string, error) { return "/look/1", problem.ActionDenied },
 			[]string{"Accept", page}, nil, ""},
 		"a program": {waits("/look/1"), nil, nil, ""},
