@@ -522,6 +522,11 @@ type ActionRequest struct {
 	ContentType string
 	Body        []byte // without the fields that RequireApproval was told to ignore
 
+	// Complete says that Method, Target, ContentType and Body are all that an agent has to send
+	// again: the request has no Idempotency-Key, and RequireApproval was told to ignore no fields of
+	// its form. A page can send such a request for the agent.
+	Complete bool
+
 	// Digest is the same for the same action and request of the same agent for the same user, and
 	// for nothing else. Of a form it covers the fields in their order, and not how they are
 	// encoded. To do the same thing twice, an agent sends another Idempotency-Key header. No other
@@ -555,7 +560,7 @@ func (rp *RelyingParty) approve(r *http.Request, s *Session, action string, appr
 	budget := rp.limits.Budget(action, s.UserID)
 	request := ActionRequest{
 		Session: s, Action: action, Method: read.Method, Host: read.Host, Target: read.Target, ContentType: read.ContentType, Body: read.Body,
-		Digest: digest(read), CountFiling: budget.File, CountPerforming: budget.Perform,
+		Complete: read.Complete, Digest: digest(read), CountFiling: budget.File, CountPerforming: budget.Perform,
 	}
 	var approved ActionRequest
 	var path string
@@ -678,6 +683,7 @@ type Page struct {
 	Button        template.HTML // signs in; empty where that is not what to do next
 	SignIn        string        // the path of the site's own sign-in page, if that is what to do next
 	SignOut       string        // the path to POST to, if an agent is signed in, or was, and is to be signed out
+	Approval      string        // the path where an agent sees how its request stands, if that waits for its owner; the browser goes there by itself
 	Session       *Session      // the agent's, if one is signed in; only on the signed-out page
 	Account       string        // what the site calls the account that it acts in (User.Name), or its ID; empty for none
 }
@@ -693,8 +699,8 @@ func (rp *RelyingParty) newRefuser() *refuse.Refuser {
 		Callback: rp.callback, SignIn: c.SignInPath, ReturnTo: c.ReturnTo, Own: c.ErrorHandler,
 		Page: func(f refuse.Refusal) any {
 			return Page{
-				Title: f.Title(), Detail: f.Detail(), Status: f.Status(), Code: string(f.Reason), RequestID: f.RequestID, Retry: f.RetryAfter > 0,
-				Home: f.Home, Field: f.Field, Button: f.Button, SignIn: f.SignIn, SignOut: f.SignOut,
+				Title: f.Title(), Detail: f.Text, Status: f.Status(), Code: string(f.Reason), RequestID: f.RequestID, Retry: f.RetryAfter > 0,
+				Home: f.Home, Field: f.Field, Button: f.Button, SignIn: f.SignIn, SignOut: f.SignOut, Approval: f.Approval,
 			}
 		},
 	}, errNobody)

@@ -47,6 +47,11 @@ func (a Approval) Now() State {
 	return a.State
 }
 
+// completeMark ends the ID of an approval whose request was complete
+// ([authagent.ActionRequest]), so that its page can send it again. An ID has it because
+// every store, of whatever age, keeps one as it is. Nothing is decided by it.
+const completeMark = "-c"
+
 // remembered is how long it is known what became of an action, so that the same
 // request is not put before the owner again.
 const remembered = 24 * time.Hour
@@ -104,8 +109,12 @@ func (p *Policy) Approve(ctx context.Context, r authagent.ActionRequest) (approv
 
 func (p *Policy) newApproval(r authagent.ActionRequest) Approval {
 	now := time.Now()
+	id := newID()
+	if r.Complete {
+		id += completeMark
+	}
 	return Approval{
-		ID: newID(), Version: 1, UserID: r.Session.UserID, GrantID: r.Session.GrantID, Agent: r.Session.Agent,
+		ID: id, Version: 1, UserID: r.Session.UserID, GrantID: r.Session.GrantID, Agent: r.Session.Agent,
 		Action: r.Action, Digest: r.Digest, State: Pending,
 		Method: r.Method, Host: r.Host, Target: r.Target, ContentType: r.ContentType, Body: r.Body,
 		RequestedAt: now, ExpiresAt: now.Add(p.pendingFor()),

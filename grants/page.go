@@ -48,7 +48,8 @@ import (
 // agent, not even in a browser where a human is signed in as well; takes changes
 // from this site's own pages only; and runs no script. The one thing that an
 // agent gets is how an approval stands that it has asked for itself, at
-// approvals/ and its ID.
+// approvals/ and its ID. In a browser that is a page ([PageStanding]), which looks again
+// by itself and, once the owner has approved, sends the request at a press of its button.
 //
 // A site with several relying parties puts [authagent.RelyingParty.Attach] of each
 // of the others around it, and shares one authagent.RevocationStore between them,
@@ -198,15 +199,20 @@ func (w *leaveByPage) WriteHeader(status int) {
 		return
 	}
 	w.Header().Del("Location")
-	w.Header().Set("Refresh", "0;url="+target)
-	template := w.h.page.Lookup("leave.html")
-	if template == nil {
-		template = w.h.own.Lookup("leave.html")
-	}
-	if err := w.h.show(w.ResponseWriter, template, target); err != nil {
+	answer.Refresh(w.Header(), 0, target)
+	if err := w.h.show(w.ResponseWriter, w.h.lookup("leave.html"), target); err != nil {
 		w.h.policy.logger().Error("grants: the page to connect an agent could not be made", "err", err)
 		w.ResponseWriter.WriteHeader(http.StatusInternalServerError)
 	}
+}
+
+// lookup returns the page of that name beside the one of all agents: the site's, or
+// this package's where it has none.
+func (h *pageHandler) lookup(name string) *template.Template {
+	if t := h.page.Lookup(name); t != nil {
+		return t
+	}
+	return h.own.Lookup(name)
 }
 
 // show answers with a page, made before anything is written.

@@ -65,7 +65,8 @@ type Policy struct {
 	// Template replaces the page of Handler, to give it the site's own looks or
 	// another language. It is executed with a [Page], and may define "leave.html",
 	// the short page from which a human who connects an agent goes on to the
-	// address that it is executed with. Its pages may use style sheets, images and
+	// address that it is executed with, and "standing.html", which shows an agent how its
+	// request stands and is executed with a [PageStanding]. Its pages may use style sheets, images and
 	// fonts of the site's own origin, and no scripts. Nil means [PageTemplate].
 	Template *template.Template
 

@@ -53,6 +53,9 @@ func (h *pageHandler) serveApproval(w http.ResponseWriter, r *http.Request) erro
 	if standing.State == Pending {
 		w.Header().Set("Retry-After", strconv.Itoa(int(actionRetry/time.Second)))
 	}
+	if answer.WantsHTML(r.Header["Accept"]) {
+		return h.showStanding(w, r, a)
+	}
 	return answer.WriteJSON(w, standing)
 }
 

@@ -4,7 +4,9 @@ import (
 	"encoding/json"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // Protect sets what every answer of the package has: it is kept in no cache, is
@@ -63,6 +65,13 @@ func Allow(w http.ResponseWriter, r *http.Request, methods ...string) bool {
 func Redirect(w http.ResponseWriter, target string) {
 	w.Header()["Location"] = []string{target}
 	w.WriteHeader(http.StatusSeeOther)
+}
+
+// Refresh has a browser that shows the page go on to target after a time, with no
+// script. It is no part of HTTP, but every browser knows it (HTML, "shared declarative
+// refresh steps").
+func Refresh(h http.Header, after time.Duration, target string) {
+	h.Set("Refresh", strconv.Itoa(int(after/time.Second))+";url="+target)
 }
 
 // WriteJSON answers with v. After an error nothing was written.

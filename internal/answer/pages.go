@@ -31,6 +31,7 @@ const source = `{{define "head"}}<!doctype html>
 <p>{{.Detail}}</p>
 {{with .Button}}<p>{{.}}</p>
 {{end}}{{end}}{{define "refused"}}{{template "head" .}}{{with .Field}}<p>It is about the field <code>{{.}}</code>.</p>
+{{end}}{{with .Approval}}<p><a href="{{.}}">See how the request stands</a></p>
 {{end}}{{with .SignIn}}<p><a href="{{.}}">Sign in as yourself</a></p>
 {{end}}{{with .SignOut}}<form class="auth-agent-form" method="post" action="{{.}}"><p>An agent is signed in in this browser, or was. Sign it out to go on as yourself.</p>
 <button class="auth-agent-button" type="submit">Sign the agent out</button></form>

@@ -35,6 +35,11 @@ type Request struct {
 	ContentType string
 	Body        []byte // without the fields that say nothing
 
+	// Complete says that the parts above are all that has to be sent again: there is no
+	// idempotency key, and the route has no fields that say nothing, which would come
+	// from another page.
+	Complete bool
+
 	fresh form     // those fields, in this request
 	bound []string // what else a handler goes by
 }
@@ -80,6 +85,7 @@ func Read(r *http.Request, ignored []string) (Request, error) {
 	}
 	q.Body, q.fresh = split(q.ContentType, body, ignored)
 	keys := r.Header["Idempotency-Key"]
+	q.Complete = len(keys) == 0 && (len(ignored) == 0 || q.Method == http.MethodGet && len(body) == 0)
 	switch {
 	case len(q.Host) > maxHost:
 		return Request{}, tooLong("the host is longer than %d bytes", maxHost)

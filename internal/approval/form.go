@@ -143,6 +143,21 @@ func assemble(fields []Field, boundary string, names ...string) []byte {
 	return body.Bytes()
 }
 
+// newField returns a field as browsers write it.
+func newField(name, value string) Field {
+	return Field{
+		Name: name, Value: value, raw: url.QueryEscape(name) + "=" + url.QueryEscape(value),
+		header: textproto.MIMEHeader{"Content-Disposition": {`form-data; name="` + name + `"`}},
+	}
+}
+
+func (f form) contentType() string {
+	if f.media == multipartForm {
+		return mime.FormatMediaType(f.media, map[string]string{"boundary": f.boundary})
+	}
+	return f.media
+}
+
 func (f form) body() []byte {
 	if f.media == multipartForm {
 		return assemble(f.fields, f.boundary, "Content-Disposition", "Content-Type")
@@ -185,7 +200,7 @@ func join(contentType string, body []byte, fresh form) (string, []byte) {
 	all := form{media: fresh.media, fields: append(slices.Clone(approved.fields), fresh.fields...)}
 	if all.media == multipartForm {
 		all.boundary = rand.Text()
-		contentType = mime.FormatMediaType(all.media, map[string]string{"boundary": all.boundary})
+		contentType = all.contentType()
 	}
 	return contentType, all.body()
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/authagent-go/authagent/audit"
@@ -49,10 +50,12 @@ type Site struct {
 // A Refusal is what a page says of a request that was refused.
 type Refusal struct {
 	*failure.Failure
-	Home    string        // the path of the way back
-	Button  template.HTML // signs in; empty where that is not what to do next
-	SignIn  string        // the path of the site's own sign-in page, if that is what to do next
-	SignOut string        // the path to POST to, if an agent is to be signed out
+	Text     string        // says what the matter is
+	Home     string        // the path of the way back
+	Button   template.HTML // signs in; empty where that is not what to do next
+	SignIn   string        // the path of the site's own sign-in page, if that is what to do next
+	SignOut  string        // the path to POST to, if an agent is to be signed out
+	Approval string        // the path where the agent sees how its request stands; the page leads on to it
 }
 
 // A Visitor is whose request is refused.
@@ -116,14 +119,18 @@ func (a *Refuser) Refuse(w http.ResponseWriter, r *http.Request, f *failure.Fail
 	switch {
 	case a.Own != nil && a.Own(w, r, f.Cause):
 	case wantsPage(r):
-		a.Show(w, answer.Refused, f.Status(), a.Page(a.refusal(r, f, v, said.SignIn != "")))
+		page := a.refusal(r, f, v, said.SignIn != "")
+		if page.Approval != "" {
+			answer.Refresh(h, pendingFor, page.Approval)
+		}
+		a.Show(w, answer.Refused, f.Status(), a.Page(page))
 	default:
 		answer.WriteProblem(w, said)
 	}
 }
 
 func (a *Refuser) refusal(r *http.Request, f *failure.Failure, v Visitor, mayStart bool) Refusal {
-	p := Refusal{Failure: f, Home: cmp.Or(f.Back, browser.Back(r), a.ReturnTo)}
+	p := Refusal{Failure: f, Text: f.Detail(), Home: cmp.Or(f.Back, browser.Back(r), a.ReturnTo)}
 	if mayStart {
 		p.Button = a.Signpost.OwnButton(a.returnFrom(r, f))
 	}
@@ -133,7 +140,35 @@ func (a *Refuser) refusal(r *http.Request, f *failure.Failure, v Visitor, maySta
 	if f.Reason == problem.AgentForbidden && v.IsAgent() {
 		p.SignOut = a.Signpost.LogoutPath + "?return_to=" + url.QueryEscape(a.backFrom(r, f))
 	}
+	if f.Reason == problem.ApprovalPending && f.Location != "" {
+		p.Text, p.Approval = pendingText, a.approval(r, f)
+	}
 	return p
+}
+
+// The page that says that a request waits for its owner leads on after a time in which
+// everybody has read it (WCAG 2.2.1 asks to be told, and it has a link).
+const (
+	pendingFor  = 10 * time.Second
+	pendingText = "Nothing was done yet. The account's owner has been asked to approve this one request. " +
+		"After 10 seconds this page goes on by itself to another one, which shows how the request stands."
+)
+
+// approval is where the agent sees how its request stands, with the page that it came
+// from, for the way back.
+func (a *Refuser) approval(r *http.Request, f *failure.Failure) string {
+	from, err := url.Parse(r.Referer())
+	if err != nil || browser.Origin(from) != a.Signpost.Origin || a.ReturnPath(from.RequestURI()) != from.RequestURI() {
+		return f.Location
+	}
+	if from.Path == f.Location { // which has sent the request again, too late
+		return from.RequestURI()
+	}
+	separator := "?"
+	if strings.Contains(f.Location, "?") {
+		separator = "&"
+	}
+	return f.Location + separator + "from=" + url.QueryEscape(from.RequestURI())
 }
 
 // Show answers with a page. A mistake in the site's template is for its log.
