@@ -66,7 +66,7 @@ func (r *reader) value(name string) string {
 		r.bad(name, "is set, and %s too: only one of them can be", name+fileSuffix)
 		return ""
 	case value == "" && file == "":
-		r.bad(name, "is not set, and neither is %s", name+fileSuffix)
+		r.bad(name, "is not set or empty, and neither is %s set", name+fileSuffix)
 		return ""
 	case file != "":
 		var err error

@@ -57,7 +57,7 @@ var known = map[string]string{
 	"db":          "var db *sql.DB",
 	"DB":          "type DB struct{ *sql.DB }",
 	"store":       "var store *sqlstore.Store",
-	"newSite":     "func newSite(*testing.T, string) *httptest.Server { return nil }",
+	"newSite":     "func newSite(*testing.T, string) (*httptest.Server, *grants.Policy, string) { return nil, nil, \"\" }",
 }
 
 // packages are those that snippets use by name.
@@ -67,7 +67,7 @@ var packages = map[string]string{
 	"problem": "github.com/authagent-go/authagent/problem", "audit": "github.com/authagent-go/authagent/audit",
 	"storetest": "github.com/authagent-go/authagent/storetest", "grants": "github.com/authagent-go/authagent/grants",
 	"context": "context", "errors": "errors", "fmt": "fmt", "log": "log", "os": "os", "strings": "strings", "time": "time",
-	"sql": "database/sql", "json": "encoding/json", "template": "html/template", "slog": "log/slog",
+	"rand": "crypto/rand", "sql": "database/sql", "json": "encoding/json", "template": "html/template", "slog": "log/slog",
 	"http": "net/http", "httptest": "net/http/httptest", "testing": "testing", "synctest": "testing/synctest",
 }
 

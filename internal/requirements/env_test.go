@@ -84,7 +84,7 @@ func TestConfigFromEnv(t *testing.T) {
 		{"issuer in a file", inFile("AUTH_AGENT_ISSUER", "https://as.example\r\n"), [][]byte{one}, nil},
 
 		{"none", func(_ *testing.T, env map[string]string) { clear(env) }, nil, envNames},
-		{"no issuer", set("AUTH_AGENT_ISSUER", ""), nil, []string{"authagent: AUTH_AGENT_ISSUER: is not set, and neither is AUTH_AGENT_ISSUER_FILE"}},
+		{"no issuer", set("AUTH_AGENT_ISSUER", ""), nil, []string{"authagent: AUTH_AGENT_ISSUER: is not set or empty, and neither is AUTH_AGENT_ISSUER_FILE set"}},
 		{"both", set("AUTH_AGENT_CLIENT_SECRET_FILE", "/no/such/file"), nil, []string{"authagent: AUTH_AGENT_CLIENT_SECRET: is set, and AUTH_AGENT_CLIENT_SECRET_FILE too"}},
 		{"no such file", set("AUTH_AGENT_CLIENT_SECRET", "", "AUTH_AGENT_CLIENT_SECRET_FILE", "/no/such/file"), nil,
 			[]string{"authagent: AUTH_AGENT_CLIENT_SECRET_FILE: open /no/such/file"}},
