@@ -706,7 +706,6 @@ func (rp *RelyingParty) repeat(w http.ResponseWriter, r *http.Request, s *Sessio
 		return err
 	}
 	now, again := *s, *s // the first may be changed by who is asked
-	now.Actions = slices.Clone(s.Actions)
 	found, err := rp.hold(r.Context(), &now)
 	switch {
 	case found == isUnknown:

@@ -290,6 +290,7 @@ func (rp *RelyingParty) hold(ctx context.Context, s *Session) (standing, error) 
 	case ended:
 		return isOver, nil
 	}
+	s.Actions = slices.Clone(s.Actions) // a check may cut it in place, and copies of s share it
 	err := rp.config.Scenario.CheckSession(ctx, s)
 	if s.UserID == "" || s.Access < AccessNone || s.Access > AccessFull { // without a user there is no data to have access to
 		s.Access = AccessNone

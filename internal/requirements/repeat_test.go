@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -264,4 +266,56 @@ func TestCallbackAgainStopped_TXN_18(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestCheckInPlace: what a check takes away for one request is neither missing from what the
+// site's own sessions keep, nor taken from a request that goes on.
+func TestCheckInPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		own := &narrowing{}
+		own.signIn = func(context.Context, *authagent.SignIn) (authagent.Principal, error) {
+			return authagent.Principal{UserID: "u", Access: authagent.AccessRead, Actions: []string{"a", "b"}}, nil
+		}
+		b := newCluster(t, func(_ *bench, c *authagent.Config) { c.Scenario, c.Session.Own = own, &mapSessions{} })
+		c := b.Browser()
+		b.MustSignIn(c, b.Agent)
+		own.on.Store(true)
+		if s := b.Me(c); s == nil || !slices.Equal(s.Actions, []string{"b"}) {
+			t.Errorf("session %+v", s)
+		}
+		own.on.Store(false)
+		if s := b.Me(c); s == nil || !slices.Equal(s.Actions, []string{"a", "b"}) {
+			t.Errorf("session %+v", s)
+		}
+	})
+}
+
+// TestCallbackAgainConnect_TXN_18: a connection that is asked for again is asked for by the same
+// human, and signs nobody in.
+func TestCallbackAgainConnect_TXN_18(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		owners := grants.OwnerApproval(&memstore.Grants{})
+		owners.Logger = discardLog()
+		b := newCluster(t, func(b *bench, c *authagent.Config) {
+			c.Human, c.Scenario = testsite.Human, authagent.FullAccount(b.Users, owners)
+		})
+		b.Mux("").Handle("/connect", b.RP.ConnectHandler())
+		c := b.Browser()
+		b.SignInPerson(c, b.AliceID)
+		n := &navigation{b: b, callback: b.Authorize(b.Agent, b.Do(c, "POST", "/connect").Header.Get("Location"))}
+		n.cookies = b.Cookies(c)
+		for range 2 {
+			if status, reason, s := n.open(t.Context(), ""); status != http.StatusSeeOther || s != nil {
+				t.Errorf("%d %s %v", status, reason, s)
+			}
+		}
+		b.SignInPerson(c, b.Users.Add("bob@example.com", "Bob"))
+		n.cookies = b.Cookies(c)
+		if status, reason, s := n.open(t.Context(), ""); reason != problem.HumanRequired || s != nil {
+			t.Errorf("by another human: %d %s %v", status, reason, s)
+		}
+		if got := b.grants("authorization_code"); got != 1 {
+			t.Errorf("%d token requests", got)
+		}
+	})
 }
