@@ -340,7 +340,7 @@ func New(c Config) (*RelyingParty, error) {
 		panics:    failure.Panics{Logger: c.Logger},
 		register:  marks.Register{Store: c.Revocations, Lifetime: c.Session.Lifetime + 3*clockSkew},
 		limits:    limit.NewSet(c.Limits.rates()),
-		finishing: once.New[outcome](finishedFor),
+		finishing: once.New[outcome](min(finishedFor, c.Session.Idle)),
 		trail:     trail.New(c.Issuer, c.Logger, c.Audit),
 		identity: &identity.Verifier{
 			Issuer: c.Issuer, ClientID: c.ClientID, SubjectIsUser: c.Provider.SubjectIsUser, TokenKey: c.Provider.TokenKey, Introspect: c.Provider.Introspect,
@@ -616,7 +616,9 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	if again {
 		rp.pending.drop(w, login)
 		if done.err == nil {
-			done.err = rp.repeat(w, r, done.session)
+			if done.err = rp.repeat(w, r, done.session); done.err != nil && failure.As(done.err).RetryAfter > 0 {
+				rp.pending.keep(w, login)
+			}
 		}
 	}
 	if done.err != nil {
@@ -694,22 +696,30 @@ func (rp *RelyingParty) signIn(w http.ResponseWriter, r *http.Request, in *SignI
 
 // repeat answers a browser once more whose login has come to its end: with the same session, while
 // that holds and the browser has no other. It is nil where a human connected an agent.
-func (rp *RelyingParty) repeat(w http.ResponseWriter, r *http.Request, s *Session) error {
+func (rp *RelyingParty) repeat(w http.ResponseWriter, r *http.Request, s *Session) (err error) {
 	if s == nil {
 		return nil
 	}
-	v, err := rp.look(r)
+	defer rp.panics.Recover("load session", &err)
+	v, err := rp.find(browser.Nowhere{}, r) // what a guard outside has found out may be over by now
 	if err != nil {
 		return err
 	}
 	now, again := *s, *s // the first may be changed by who is asked
-	switch found, err := rp.hold(r.Context(), &now); {
+	found, err := rp.hold(r.Context(), &now)
+	switch {
 	case found == isUnknown:
 		return failure.OfSite("load session", err)
 	case found != holds, v.session != nil && v.session.ID != s.ID:
 		return errUsed
 	case v.session != nil:
 		return nil
+	case v.former != nil: // the sign-in has ended the one that it met
+		if ended, err := rp.wasEnded(r.Context(), v.former); err != nil {
+			return failure.OfSite("load session", err)
+		} else if !ended {
+			return errUsed
+		}
 	}
 	return failure.OfSite("start session", rp.panics.Protect("start session", func() error { return rp.sessions.Start(w, r, &again) }))
 }

@@ -102,18 +102,24 @@ func (rp *RelyingParty) visitor(w http.ResponseWriter, r *http.Request) (v visit
 			return a.visitor, a, nil
 		}
 	}
+	v, err = rp.find(w, r)
+	return v, nil, err
+}
+
+// find is visitor without what was found out before.
+func (rp *RelyingParty) find(w http.ResponseWriter, r *http.Request) (visitor, error) {
 	s, err := rp.load(w, r)
 	switch {
 	case err == nil:
-		return visitor{session: s}, nil, nil
+		return visitor{session: s}, nil
 	case err == error(errEnded):
-		return visitor{ended: true, former: s}, nil, nil
+		return visitor{ended: true, former: s}, nil
 	case isAbsent(err):
-		return visitor{}, nil, nil
+		return visitor{}, nil
 	case s != nil && errors.Is(err, problem.Paused):
-		return visitor{session: s, paused: true}, nil, nil
+		return visitor{session: s, paused: true}, nil
 	}
-	return visitor{}, nil, failure.OfSite("load session", err)
+	return visitor{}, failure.OfSite("load session", err)
 }
 
 // look is visitor for a caller that only wants to know. It sets no cookie.

@@ -284,13 +284,13 @@ func (rp *RelyingParty) hold(ctx context.Context, s *Session) (standing, error) 
 	case s.Epoch != rp.config.Session.Epoch, !now.Before(s.StartedAt.Add(rp.config.Session.Lifetime)):
 		return isOver, nil // under a longer Lifetime it would outlast what is remembered of endings
 	}
-	under := marks.Under{Site: s.SiteMark, Agent: s.AgentMark, User: s.UserMark}
-	switch ended, err := rp.register.HasEnded(ctx, s.ID, s.Agent, s.UserID, under); {
+	switch ended, err := rp.wasEnded(ctx, s); {
 	case err != nil:
 		return isUnknown, err
 	case ended:
 		return isOver, nil
 	}
+	s.Actions = slices.Clone(s.Actions) // a check may cut it in place, and copies of s share it
 	err := rp.config.Scenario.CheckSession(ctx, s)
 	if s.UserID == "" || s.Access < AccessNone || s.Access > AccessFull { // without a user there is no data to have access to
 		s.Access = AccessNone
@@ -305,6 +305,12 @@ func (rp *RelyingParty) hold(ctx context.Context, s *Session) (standing, error) 
 		return isRefused, err
 	}
 	return isUnknown, err
+}
+
+// wasEnded reports whether a session was ended before its time.
+func (rp *RelyingParty) wasEnded(ctx context.Context, s *Session) (bool, error) {
+	under := marks.Under{Site: s.SiteMark, Agent: s.AgentMark, User: s.UserMark}
+	return rp.register.HasEnded(ctx, s.ID, s.Agent, s.UserID, under)
 }
 
 // over says that a session no longer holds. The client keeps its cookie, as that of an ended
