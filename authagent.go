@@ -710,6 +710,9 @@ func (rp *RelyingParty) repeat(w http.ResponseWriter, r *http.Request, s *Sessio
 	switch {
 	case found == isUnknown:
 		return failure.OfSite("load session", err)
+	case found == isOver:
+		rp.releaseTokens(&again)
+		return errUsed
 	case found != holds, v.session != nil && v.session.ID != s.ID:
 		return errUsed
 	case v.session != nil:

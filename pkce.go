@@ -290,12 +290,21 @@ func (rp *RelyingParty) use(ctx context.Context, l *login, code bool) error {
 		return failure.New(reasons.Overloaded, "use state", "%w", err)
 	case err != nil:
 		return failure.OfSite("use state", err)
-	case !first && rp.config.States != nil && !rp.used.Has(id):
+	case !first && rp.config.States != nil && !rp.used.Has(id) && rp.mayBeUnderWay(id, until):
 		return errUnderWay
 	case !first:
 		return errUsed
 	}
 	return nil
+}
+
+// mayBeUnderWay reports whether another instance may be finishing a login that was used there: for
+// as long as that can take, since this instance was asked first.
+func (rp *RelyingParty) mayBeUnderWay(id string, until time.Time) bool {
+	if rp.used.UseSpare("asked "+id, until) {
+		rp.used.UseSpare("wait "+id, time.Now().Add(finishTimeout))
+	}
+	return rp.used.Has("wait " + id)
 }
 
 var (

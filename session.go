@@ -178,7 +178,8 @@ func (s SessionSettings) check(bad *settings.Problems) {
 type Sessions interface {
 	// Start makes s the client's session, under an identifier that the client did not have before,
 	// and ends the agent session it had. It is called before anything is written to w. An error
-	// means that no session was started.
+	// means that no session was started. For a browser that asks again within a minute after the
+	// sign-in it is called again with the same session.
 	Start(w http.ResponseWriter, r *http.Request, s *Session) error
 
 	// Load returns the client's session, ErrNoSession if it has none, or ErrSessionEnded if it had

@@ -225,5 +225,13 @@ func TestCallbackElsewhere_TXN_19(t *testing.T) {
 		if status, reason, s := n.open(t.Context(), ""); status != http.StatusSeeOther || s == nil {
 			t.Errorf("at the first again: %d %s, %v", status, reason, s)
 		}
+		time.Sleep(30 * time.Second)
+		if _, reason, _ := n.open(t.Context(), "second"); reason != "sign_in_under_way" {
+			t.Errorf("half a minute later: %s", reason)
+		}
+		time.Sleep(31 * time.Second)
+		if _, reason, _ := n.open(t.Context(), "second"); reason != "state_used" {
+			t.Errorf("after a minute: %s", reason)
+		}
 	})
 }
