@@ -61,7 +61,7 @@ func TestEscaped_WEB_4(t *testing.T) {
 		Home, SignOut string
 		Button        template.HTML
 	}{p, "javascript:alert(1)//" + hostile, "javascript:alert(1)//" + hostile, ""}
-	if err := answer.NewPages("", nil).Write(w, answer.Refused, 400, page); err != nil {
+	if err := answer.NewPages("shop.example", "", nil).Write(w, answer.Refused, 400, page); err != nil {
 		t.Error(err)
 	}
 	if body := w.Body.String(); strings.Contains(body, "<script") || strings.Contains(body, `="javascript:`) {

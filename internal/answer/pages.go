@@ -24,7 +24,7 @@ const source = `{{define "head"}}<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex">
-<title>{{.Title}}</title>
+<title>{{.Title}} · {{site}}</title>
 <style>{{style}}</style>
 <main>
 <h1>{{.Title}}</h1>
@@ -35,13 +35,13 @@ const source = `{{define "head"}}<!doctype html>
 {{end}}{{with .SignIn}}<p><a href="{{.}}">Sign in as yourself</a></p>
 {{end}}{{with .SignOut}}<form class="auth-agent-form" method="post" action="{{.}}"><p>An agent is signed in in this browser, or was. Sign it out to go on as yourself.</p>
 <button class="auth-agent-button" type="submit">Sign the agent out</button></form>
-{{end}}<p><a href="{{.Home}}">Back to the site</a></p>
+{{end}}<p><a href="{{.Home}}">Back to {{site}}</a></p>
 <p><small>{{.Code}} · request {{.RequestID}}</small></p>
 </main>
 </html>
 {{end}}{{define "signed-out"}}{{template "head" .}}{{with .Account}}<p>It acts in the account <strong>{{.}}</strong>. If that is not the account of its owner, sign it out and tell this site.</p>
 {{end}}{{with .SignOut}}<form class="auth-agent-form" method="post" action="{{.}}"><button class="auth-agent-button" type="submit">Sign out</button></form>
-{{end}}<p><a href="{{.Home}}">Back to the site</a></p>
+{{end}}<p><a href="{{.Home}}">Back to {{site}}</a></p>
 </main>
 </html>
 {{end}}`
@@ -52,15 +52,16 @@ type Pages struct {
 	ownPolicy, sitePolicy string
 }
 
-// NewPages returns the pages and the policy under which they are shown. more is
-// the style of what else is put into them; site, which may be nil, are templates
-// that replace those of the same name; origins are where a form may lead beside
-// this site, redirects included.
-func NewPages(more string, site *template.Template, origins ...string) *Pages {
+// NewPages returns the pages and the policy under which they are shown. host is what
+// the pages call the site; more is the style of what else is put into them; site, which
+// may be nil, are templates that replace those of the same name; origins are where a form
+// may lead beside this site, redirects included.
+func NewPages(host, more string, site *template.Template, origins ...string) *Pages {
 	all := style + more
 	return &Pages{
 		own: template.Must(template.New("").Funcs(template.FuncMap{
 			"style": func() template.CSS { return template.CSS(all) },
+			"site":  func() string { return host },
 		}).Parse(source)),
 		site:       site,
 		ownPolicy:  Policy("default-src 'none'; style-src "+Hash(all), origins...),

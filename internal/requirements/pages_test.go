@@ -209,3 +209,13 @@ func TestStyleIsAllowed_WEB_3(t *testing.T) {
 		styleAllowed(t, path, b.Get(b.Browser(), path, "Accept", page))
 	}
 }
+
+// TestPagesNameTheSite: a page of the package says which site it is of.
+func TestPagesNameTheSite(t *testing.T) {
+	k := newCluster(t)
+	for _, want := range []string{"<title>Sign-in required · shop.example</title>", `">Back to shop.example</a>`} {
+		if resp := k.Do(k.Browser(), http.MethodPost, "/me", "Accept", "text/html"); !strings.Contains(resp.Text, want) {
+			t.Errorf("the page lacks %q:\n%s", want, resp.Text)
+		}
+	}
+}
