@@ -394,3 +394,25 @@ type checked struct {
 }
 
 func (c checked) CheckSession(_ context.Context, s *authagent.Session) error { c.check(s); return nil }
+
+// TestActionBehindAttach is MW-6: behind Attach around a mux, a guard inside of RequireAction
+// knows that the request performs an action that is allowed.
+func TestActionBehindAttach(t *testing.T) {
+	k := newCluster(t, func(b *bench, c *authagent.Config) {
+		c.Scenario = authagent.FullAccount(b.Users, linkAs{UserID: b.AliceID, Access: authagent.AccessRead, Actions: []string{"orders:create"}})
+	})
+	done := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	inner := http.NewServeMux()
+	inner.Handle("POST /orders", k.RP.RequireAction("orders:create")(k.RP.RequireAgent(done)))
+	inner.Handle("POST /notes", k.RP.RequireAgent(done))
+	k.Mux("").Handle("/orders", k.RP.Attach(inner))
+	k.Mux("").Handle("/notes", k.RP.Attach(inner))
+	c := k.Browser()
+	k.MustSignIn(c, k.Agent)
+	if resp := k.Do(c, http.MethodPost, "/orders"); resp.StatusCode != http.StatusNoContent {
+		t.Errorf("with the action: %d %s", resp.StatusCode, resp.Text)
+	}
+	if resp := k.Do(c, http.MethodPost, "/notes"); resp.Reason() != problem.ReadOnly {
+		t.Errorf("without: %d %s", resp.StatusCode, resp.Text)
+	}
+}
