@@ -18,22 +18,24 @@ import (
 
 const checkHelp = `Usage: authagent check [flags]
 
-Compares the settings of a site with its authorization server as it is now, and
-says what is wrong and how to mend it. The settings are those that
-authagent.ConfigFromEnv reads:
+Compares the settings of a site with its live authorization server. Says what is
+wrong, and how to fix it. The settings are those that authagent.ConfigFromEnv reads:
 
 	AUTH_AGENT_ISSUER          the server, exactly as it calls itself
-	AUTH_AGENT_CLIENT_ID       what it knows the site by
-	AUTH_AGENT_CLIENT_SECRET
+	AUTH_AGENT_CLIENT_ID       the site's ID at the server
+	AUTH_AGENT_CLIENT_SECRET   the site's secret at the server
 	AUTH_AGENT_REDIRECT_URL    where the site's CallbackHandler is mounted
 	AUTH_AGENT_SESSION_KEYS    see authagent key
 
-or files, named by the same variables with _FILE appended. For a site at the server
-of "authagent dev", that command prints them. No code is risked. A
-published Auth Agent server keeps one authorization request for two minutes.
+A setting can also be in a file. Then the variable with _FILE appended names the file.
+If the site uses the server of "authagent dev", that command prints the settings.
 
-With -site it also asks the site itself whether its handlers are mounted where the
-settings say. No login is started; the site's log and audit trail get the refusals.
+The check uses up no authorization code. At a published Auth Agent server, each check
+leaves one pending authorization request for two minutes.
+
+With -site, it also sends requests to the site, to see whether its handlers are mounted
+where the settings say. It starts no login. The site refuses these requests, and
+records them in its log and audit trail.
 
 Exit status: 0 if sign-ins can work, with or without warnings; 1 if they cannot;
 2 if the settings could not be used.
@@ -42,7 +44,7 @@ Exit status: 0 if sign-ins can work, with or without warnings; 1 if they cannot;
 // check compares the settings in the environment with the server.
 func check(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("check", flag.ContinueOnError)
-	scenario := flags.String("scenario", "contextual", "the site's `scenario`, which decides what is asked for: full, contextual or fresh")
+	scenario := flags.String("scenario", "contextual", "the site's `scenario`, which decides the scopes to ask for: full, contextual or fresh")
 	site := siteFlags(flags)
 	asJSON := flags.Bool("json", false, "print a JSON array of findings")
 	timeout := flags.Duration("timeout", 30*time.Second, "give up after this `time`")
@@ -93,11 +95,11 @@ type siteToAsk struct{ address, login, logout, discovery, owners string }
 
 func siteFlags(flags *flag.FlagSet) *siteToAsk {
 	s := &siteToAsk{}
-	flags.StringVar(&s.address, "site", "", "also ask the site at this `URL`, like https://shop.example, for its handlers")
-	flags.StringVar(&s.login, "login", "", "with -site: LoginHandler is at this `path` (default login, beside the callback)")
-	flags.StringVar(&s.logout, "logout", "", "with -site: LogoutHandler is at this `path` (default logout, beside the callback)")
-	flags.StringVar(&s.discovery, "discovery", "", "with -site: DiscoveryHandler is at this `path` (default: is not asked for)")
-	flags.StringVar(&s.owners, "owners", "", "with -site: grants.Handler is at this `path` (default: is not asked for)")
+	flags.StringVar(&s.address, "site", "", "also look for the handlers of the site at this `URL`, such as https://shop.example")
+	flags.StringVar(&s.login, "login", "", "with -site: LoginHandler is at this `path` (default: login, beside the callback)")
+	flags.StringVar(&s.logout, "logout", "", "with -site: LogoutHandler is at this `path` (default: logout, beside the callback)")
+	flags.StringVar(&s.discovery, "discovery", "", "with -site: DiscoveryHandler is at this `path` (default: not checked)")
+	flags.StringVar(&s.owners, "owners", "", "with -site: grants.Handler is at this `path` (default: not checked)")
 	return s
 }
 

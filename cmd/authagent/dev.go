@@ -21,17 +21,19 @@ import (
 const devHelp = `Usage: authagent dev [flags]
        authagent dev sign-in [flags] URL
 
-Runs an Auth Agent server for development on a loopback address. It speaks the
-published server's protocol, quirks included, and keeps everything in memory. Its
-page lists what it knows, with the settings for your site; where an agent would
-prove itself, a person can press a button and be the agent. Whoever reaches it can
-sign in as anyone, so it answers to this machine alone. For an agent's program that
-refuses 127.0.0.1, take another loopback address: -addr 127.0.0.2:9000.
+Runs an Auth Agent server for development on a loopback address. The server speaks
+the published server's protocol, quirks included, and keeps everything in memory.
 
-Without -client and -config it knows the client "site", for a site at
-http://127.0.0.1:8080; without -agent and -config the agent "agent_alice" of
-alice@example.com. Secrets that are not given are made from the ID, and so are the
-same each time.
+The server has a page that lists its clients and agents, and the settings for your
+site. When an agent would have to prove who it is, you can press a button instead
+and play the agent. Whoever can reach the server can sign in as any agent, so it
+answers only requests from this machine. Some agents refuse to use 127.0.0.1. For
+these, take another loopback address: -addr 127.0.0.2:9000.
+
+Without clients in -client and -config, the server knows the client "site", for a
+site at http://127.0.0.1:8080. Without agents there, it knows the agent
+"agent_alice" of alice@example.com. A secret that you do not give is made from the
+ID, so it is the same each time.
 
 A file for -config:
 
@@ -47,8 +49,8 @@ func dev(ctx context.Context, args []string, out io.Writer) error {
 	addr := flags.String("addr", defaultAddr, "listen on this loopback `address`")
 	config := flags.String("config", "", "read clients and agents from this JSON `file`")
 	var d directory
-	flags.Func("client", "know a client, as `id=redirect-URI`; may be repeated", d.addClient)
-	flags.Func("agent", "know an agent, as `id=e-mail`; may be repeated", d.addAgent)
+	flags.Func("client", "add a client, as `id=redirect-URI`; may be repeated", d.addClient)
+	flags.Func("agent", "add an agent, as `id=e-mail`; may be repeated", d.addAgent)
 	if err := parse(flags, args, devHelp); err != nil {
 		return err
 	}

@@ -11,12 +11,14 @@ import (
 
 const keyHelp = `Usage: authagent key
 
-Prints a new session key: 32 random bytes as base64, for Config.SessionKeys. In the
-variable AUTH_AGENT_SESSION_KEYS, or in the file that AUTH_AGENT_SESSION_KEYS_FILE
-names, keys stand with commas between them; the first encrypts. authagent.ConfigFromEnv
-reads them there, and authagent.ParseSessionKeys reads them from anywhere else.
+Prints a new session key: 32 random bytes as base64, for Config.SessionKeys.
 
-To use this key from one start of your site to the next, keep it:
+Put the key into the variable AUTH_AGENT_SESSION_KEYS, or into the file that
+AUTH_AGENT_SESSION_KEYS_FILE names. authagent.ConfigFromEnv reads both. To read keys
+from elsewhere, use authagent.ParseSessionKeys. Several keys have commas between them,
+and the first encrypts.
+
+Keep the key, so that sessions outlive a restart of your site:
 
 	(umask 077; authagent key >session.key)
 	export AUTH_AGENT_SESSION_KEYS_FILE=session.key

@@ -6,19 +6,19 @@
 //
 //	go run github.com/authagent-go/authagent/cmd/authagent help
 //
-// runs it in the version that the module uses; anywhere else, with @latest or another
-// version after it. As a tool of the module its name is short:
+// runs it in the version that the module uses. Anywhere else, add @latest or another
+// version to the path. As a tool of the module it has a short name:
 //
 //	go get -tool github.com/authagent-go/authagent/cmd/authagent
 //	go tool authagent help
 //
-// After "go install github.com/authagent-go/authagent/cmd/authagent@latest" it is
-// authagent alone, as the help texts call it.
+// After "go install github.com/authagent-go/authagent/cmd/authagent@latest" its name is
+// authagent, as in the help texts.
 //
 // The commands are check, dev, dev sign-in, key and version. "authagent help NAME" says
-// what each does, and with which flags. The exit status is 0 for all well, 1 for
-// something that is wrong or could not be done, and 2 for a command line or settings
-// that could not be used.
+// what each does, and lists its flags. The exit status is 0 if all is well, 1 if
+// something is wrong or could not be done, and 2 if the command line or the settings
+// could not be used.
 package main
 
 import (
@@ -50,21 +50,21 @@ Usage:
 
 	authagent check          compare the settings with the live authorization server
 	authagent dev            run an Auth Agent server for development
-	authagent dev sign-in    sign an agent in to a site, and say what happens
+	authagent dev sign-in    sign an agent in to a site, and print each step
 	authagent key            make a session key
-	authagent version        say which version this is
-	authagent help NAME      say more about one of these
+	authagent version        print the version of this command
+	authagent help NAME      say more about one command
 
-Without an installation, "authagent" is
+If the command is not installed, write this instead of "authagent":
 
 	go run ` + packagePath + `@latest
 
-or, in a module that has it as a tool, "go tool authagent":
+Or make it a tool of your module, and write "go tool authagent":
 
 	go get -tool ` + packagePath + `
 
-Exit status: 0 for all well, 1 for something that is wrong or could not be done, 2 for
-flags, arguments or settings that could not be used.
+Exit status: 0 if all is well; 1 if something is wrong or could not be done; 2 if
+flags, arguments or settings could not be used.
 `
 
 func main() {

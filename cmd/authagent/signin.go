@@ -22,16 +22,17 @@ import (
 
 const signInHelp = `Usage: authagent dev sign-in [flags] URL
 
-Signs an agent in to a site and says what happens at each step. URL is the site's
-sign-in (LoginHandler), or a page with the button, or anything that is answered
-with a link to the sign-in. Where the site's sign-in takes POST only, the button's
-form is posted.
+Signs an agent in to a site, and prints what happens at each step. URL is the site's
+sign-in (LoginHandler), a page with the button, or any address whose answer has a link
+to the sign-in. If the site's sign-in takes POST only, the command posts the button's
+form.
 
-At "authagent dev" the agent's secret is known. For any other server it is in the
-variable AUTH_AGENT_AGENT_SECRET. It is sent to -issuer and to nobody else.
+The command knows the secrets that "authagent dev" makes. For any other server, put the
+agent's secret into the variable AUTH_AGENT_AGENT_SECRET. The secret is sent only to
+-issuer.
 
-With -cookies, the session that the site gives the agent is in a file that curl -b
-reads. Whoever can read the file is signed in as the agent.
+With -cookies, the command writes the agent's session at the site to a file for
+curl -b. Whoever can read the file is signed in as the agent.
 
 Exit status: 0 if the agent is signed in, 1 if it is not, 2 if it was not tried.
 `
@@ -43,7 +44,7 @@ func signIn(ctx context.Context, args []string, out io.Writer) error {
 	id := flags.String("agent", defaultAgent, "sign in as the agent of this `ID`")
 	model := flags.String("model", "", "what the agent says it is; test-model if empty")
 	timeout := flags.Duration("timeout", time.Minute, "give up after this `time`")
-	file := flags.String("cookies", "", "leave the site's cookies in this `file`, in Netscape format")
+	file := flags.String("cookies", "", "write the site's cookies to this `file`, in Netscape format")
 	if err := parse(flags, args, signInHelp); err != nil {
 		return err
 	}

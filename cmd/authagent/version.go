@@ -12,7 +12,7 @@ import (
 
 const versionHelp = `Usage: authagent version
 
-Prints the version of the module that the command was built from, and what built it.
+Prints the version of this command, the Go version that built it, and the platform.
 `
 
 // version prints what the Go toolchain has recorded in the program.
