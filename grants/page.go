@@ -46,10 +46,10 @@ import (
 //
 // Handler lets through only humans ([authagent.RelyingParty.RequireHuman]), never an
 // agent, not even in a browser where a human is signed in as well. It takes changes
-// only from this site's own pages, and runs no script. An agent can see only one thing:
-// how an approval stands that it has asked for itself, at approvals/ and the approval's
-// ID. In a browser, that is a page ([PageStanding]), which looks again by itself. After
-// the owner has approved, it has a button that sends the request.
+// only from this site's own pages, and runs no script. An agent can see only how the
+// approvals stand that it has asked for, each at approvals/ and the approval's ID. In a
+// browser, that is a page ([PageStanding]), which looks again by itself. After the
+// owner has approved, it has a button that sends the request.
 //
 // A site with several relying parties puts [authagent.RelyingParty.Attach] of each
 // of the others around it, and shares one authagent.RevocationStore between them,
