@@ -29,36 +29,36 @@
 //
 // # Guards
 //
-// A guard whose name begins with Require lets nobody through whom it has not recognised: agents by
-// their session, people by Config.Human. Where a browser has the cookie of an agent's session, even
-// of one that has ended, nobody in it is a person until somebody signs out, an agent signs in, or
-// the cookie's Max-Age is over. The table is in docs/guards.md.
+// A guard whose name begins with Require lets through only those it recognises: agents by their
+// session, people by Config.Human. While a browser has the cookie of an agent's session, nobody in
+// it counts as a person, even if the session has ended. That lasts until somebody signs out, an
+// agent signs in, or the cookie's Max-Age is over. The table of guards is in docs/guards.md.
 //
 // # Who is who
 //
-// An agent is named by its issuer and its ID there. Its owner, the human for whom it acts, may have
-// an account at the site. The [Scenario] decides how the two meet: with [FullAccount] the agent
-// acts as its owner, with [ContextualProfile] it has a profile of its own and may read its owner's
-// data, with [FreshProfile] it has a profile and no owner. A [LinkPolicy] decides whether it may
-// enter an account at all; an e-mail address that an authorization server names proves nothing by
-// itself. Package grants has the policy that asks the account's owner, and the page on which owners
-// decide.
+// An agent is named by its issuer and its ID at that issuer. Its owner, the human for whom it acts,
+// may have an account at the site. The [Scenario] decides how the two meet. With [FullAccount] the
+// agent acts as its owner. With [ContextualProfile] it has a profile of its own and may read its
+// owner's data. With [FreshProfile] it has a profile and no owner. A [LinkPolicy] decides whether
+// an agent may enter an account at all. An e-mail address from an authorization server proves
+// nothing by itself. Package grants has the policy that asks the account's owner, and the page on
+// which owners decide.
 //
 // # What is guaranteed
 //
-// A sign-in is finished only in the browser that began it, once, with PKCE, and the code is sent to
-// the token endpoint at most once. No token is kept, unless the site sets a store for them, and
-// none reaches a log, an error or a URL. The middleware holds a session that may only read to
-// reading, and to the actions that it is allowed by name. Whatever cannot be established refuses
-// the request.
+// A sign-in is finished only in the browser that began it, once, and with PKCE. The code is sent to
+// the token endpoint at most once. No token is kept unless the site sets a store for tokens, and
+// none reaches a log, an error or a URL. The middleware lets a read-only session do nothing but
+// read, and perform the actions that it is allowed by name. If something cannot be checked, the
+// request is refused.
 //
 // # What is left to the site
 //
-// To serve over TLS; to keep its keys; to put [RelyingParty.RequireHuman] in front of what no agent
-// may do; to protect what people do against requests of other sites
-// ([net/http.CrossOriginProtection]); to say who the client is behind a proxy; and, with several
-// instances, to share a [RevocationStore], a [StateStore] and, if tokens are kept, a [TokenStore]
-// between them. Package sqlstore has all of them.
+// The site serves over TLS and keeps its keys. It puts [RelyingParty.RequireHuman] in front of what
+// no agent may do. It protects what people do against requests of other sites
+// ([net/http.CrossOriginProtection]). Behind a proxy, it says who the client is. If it has several
+// instances, they share a [RevocationStore], a [StateStore] and, if tokens are kept, a
+// [TokenStore]. Package sqlstore has all three.
 package authagent
 
 import (
@@ -102,12 +102,12 @@ import (
 // This file holds the settings, New, and login, callback and logout: the steps, in order.
 
 // Config holds the settings of a [RelyingParty]. The zero values are safe defaults; required
-// settings say so. Those that most sites set stand first, the rest in groups.
+// settings say so. Those that most sites set come first, and the rest in groups.
 //
-// It prints, logs and marshals to JSON without its secrets. Package fmt prints them all the same
-// for the verbs %p and %w, and for a Config in an unexported field of what is printed, because it
-// calls no method there; encoding/gob encodes them. A RelyingParty keeps them where nothing prints
-// or encodes them.
+// A Config is printed, logged and marshaled to JSON without its secrets. But package fmt prints the
+// secrets for the verbs %p and %w, and for a Config in an unexported field, because it calls no
+// method there. Package encoding/gob encodes them too. A RelyingParty keeps the secrets where
+// nothing prints or encodes them.
 type Config struct {
 	// Issuer is the authorization server's issuer identifier (RFC 8414 section 2): an https URL,
 	// exactly as the server spells it. Required.
@@ -121,34 +121,34 @@ type Config struct {
 	// https URL without query, since the server appends "?code=". A host name that is not ASCII is
 	// written in its xn-- form. Required.
 	//
-	// With http on localhost, 127.0.0.0/8 or ::1 it means development: then, and only then, Issuer
+	// An http URL on localhost, 127.0.0.0/8 or ::1 means development. Only in development, Issuer
 	// may be such a URL too, and cookies work without TLS.
 	RedirectURL string
 
 	// SessionKeys encrypt the cookies and the tokens that are kept. Each is at least 32 random
-	// bytes. The first encrypts and all decrypt. All instances have the same. The command
+	// bytes. The first encrypts and all decrypt. All instances need the same keys. The command
 	// "authagent key" makes one, and ParseSessionKeys reads what it prints. Required.
 	//
-	// Replace a key in three steps, each at all instances before the next: put the new one last;
-	// put it first; remove the old one when Session.Lifetime has passed. An instance that lacks a
-	// key that others encrypt with takes their sessions for ended ones, and cannot use their
-	// tokens.
+	// To replace a key, put the new one last, then put it first, then remove the old one after
+	// Session.Lifetime has passed. Finish each step at all instances before the next. If an
+	// instance lacks a key that others encrypt with, it treats their sessions as ended and cannot
+	// use their tokens.
 	SessionKeys [][]byte
 
 	// Scenario decides which identity an agent acts under. Required.
 	Scenario Scenario
 
-	// Human says which human is signed in to the site in this request, by the site's own means: the
-	// ID of the account as the UserStore has it, or "" for nobody. The middlewares recognise people
-	// by it: without it, those whose names begin with Require let no person through. RequireHuman
-	// and ConnectHandler need it. It is asked at most once in a request, and not if an agent is
-	// signed in. It is called concurrently; an error refuses the request.
+	// Human says, by the site's own means, which human is signed in to the site in this request:
+	// the account's ID, as the UserStore has it, or "" for nobody. The middlewares recognise people
+	// by Human: without it, those whose names begin with Require let no person through.
+	// RequireHuman and ConnectHandler need it. It is called at most once in a request, and not if
+	// an agent is signed in. It is called concurrently; an error refuses the request.
 	Human func(*http.Request) (userID string, err error)
 
 	// SignInPath is the path of the site's own sign-in page, where people sign in and the agents'
-	// button is. A browser that shows a page, and in which nobody is signed in, is sent there with
-	// ?return_to=. ReturnTo (the method) makes that the path to land on. By default it is sent to
-	// LoginHandler, where agents sign in.
+	// button is. A browser that opens a page while nobody is signed in is sent there, with
+	// ?return_to=. The method ReturnTo returns the path to land on. By default the browser is sent
+	// to LoginHandler, where agents sign in.
 	SignInPath string
 
 	// ReturnTo is the path that an agent lands on after signing in or out, unless the request names
@@ -168,77 +168,76 @@ type Config struct {
 	RequirePOST bool
 
 	// Revocations remembers the sessions that were ended early, and States the logins that were
-	// finished. The defaults are in memory; several instances share one of each.
+	// finished. The defaults are in memory. Several instances must share one of each.
 	//
-	// With the default Revocations a restart undoes every logout and what EndSession,
-	// EndAgentSessions, EndUserSessions and EndAllSessions have ended: whoever has a copy of such a
-	// session's cookie can go on with it. New logs a warning if RedirectURL is https. Set a store
-	// that lasts.
+	// With the default Revocations, a restart undoes every logout, EndSession, EndAgentSessions,
+	// EndUserSessions and EndAllSessions. Whoever has a copy of an ended session's cookie can then
+	// use it again. New logs a warning if RedirectURL is https. Set a store that lasts.
 	Revocations RevocationStore
 	States      StateStore
 
 	// ClientAddr returns the address of the client that sent a request, for Limits, sessions and
-	// events. The default is the other end of the connection. Behind a proxy, read what that proxy,
-	// and nobody else, sets: an address that clients can write proves nothing. Port, brackets and
-	// zone are removed; what is no IP address then counts as none.
+	// events. The default is the other end of the connection. Behind a proxy, read what only that
+	// proxy can set: an address that clients can write proves nothing. Port, brackets and zone are
+	// removed. If the rest is not an IP address, it counts as none.
 	ClientAddr func(*http.Request) string
 
 	// Logger gets what an operator wants to know; nil means slog.Default().
 	Logger *slog.Logger
 
-	// Rules hold all agents, for a scenario whose LinkPolicy has no rules of its own, such as
-	// FreshProfile: grants.OwnerApproval(store) reads those of the store, with the kill switch. By
-	// default a LinkPolicy that is Rules is asked.
+	// Rules apply to all agents. Set them for a scenario without a LinkPolicy that has rules, such
+	// as FreshProfile. grants.OwnerApproval(store) reads the rules and the kill switch of the
+	// store. By default a LinkPolicy that implements Rules is asked.
 	Rules Rules
 
-	// Audit gets every event, and those of grants.Policy if Policy.Audit is not set. The default is
-	// Policy.Audit. It is called concurrently. A slow or broken function does not hold up sign-ins,
-	// but loses events when 4096 are waiting.
+	// Audit gets every event, including those of grants.Policy if Policy.Audit is not set. The
+	// default is Policy.Audit. It is called concurrently. A slow or broken function does not hold
+	// up sign-ins, but loses events when 4096 are waiting.
 	//
-	// Refused requests are counted, so that a client cannot flood the trail: the first of a kind is
-	// passed on at once, and those of the next minute together, as one event with their number in
-	// Count and a context of no request. The context of any other event is the request's, and does
-	// not end with it. What was done, what waits for an owner, and sign-ins and sessions that ended
-	// are never counted together. Logger gets each refusal, with its request ID. See [audit.Event].
+	// Refused requests are counted, so that a client cannot flood the trail. The first of a kind is
+	// passed on at once. Those of the next minute become one event, with their number in Count and
+	// the context of no request. Any other event has the context of its request, but does not end
+	// with it. Only refusals are counted together, never other events. Logger gets each refusal,
+	// with its request ID. See [audit.Event].
 	Audit func(context.Context, audit.Event)
 
 	// Pages replaces pages of the package: the template "refused", which says why a request was
 	// refused, and "signed-out", which SignedOutHandler shows. Both are executed with a Page. If
 	// one is missing or fails, the package's own is shown. They may use the site's style sheets,
-	// DiscoveryHandler's among them. If the answer has a Content-Security-Policy of the site's, it
-	// keeps it.
+	// including the one of DiscoveryHandler. A Content-Security-Policy that the site has set on the
+	// answer stays.
 	Pages *template.Template
 
-	// ErrorHandler answers refused requests in place of the page and the application/problem+json
-	// that they get by default, and reports whether it has. One that is about pages alone returns
-	// false for programs, with nothing written. Headers that the answer needs, such as Retry-After,
-	// are set already.
+	// ErrorHandler answers refused requests, which by default get a page or
+	// application/problem+json. It reports whether it has answered. If it handles only pages, it
+	// writes nothing for programs and returns false. Headers that the answer needs, such as
+	// Retry-After, are already set.
 	ErrorHandler func(http.ResponseWriter, *http.Request, *problem.Error) (answered bool)
 
 	// Paths are where the handlers are mounted, if not in the usual places.
 	Paths Paths
 
-	// Limits bound what clients, agents and owners may do in a time. Humans are not counted.
+	// Limits bound how often clients and agents may do something. Humans are not counted.
 	Limits Limits
 
 	// Session is how sessions are kept, and for how long.
 	Session SessionSettings
 
-	// Tokens has the tokens of sessions kept. By default none is.
+	// Tokens says whether the tokens of sessions are kept. By default none is.
 	Tokens TokenSettings
 
-	// Provider is what the authorization server needs and does not say itself.
+	// Provider is what the site must know of the authorization server and cannot learn from it.
 	Provider Provider
 }
 
 // Paths are where the handlers are mounted: paths on this site.
 type Paths struct {
-	// Login and Logout are those of LoginHandler and LogoutHandler. The defaults are "login" and
-	// "logout" beside RedirectURL's path.
+	// Login and Logout are the paths of LoginHandler and LogoutHandler. The defaults are "login"
+	// and "logout" beside RedirectURL's path.
 	Login, Logout string
 
-	// Discovery is that of DiscoveryHandler, as "/auth.md". Refusals then link to it, and each
-	// names its problem by an address there. By default they do not.
+	// Discovery is the path of DiscoveryHandler, such as "/auth.md". If it is set, refusals link to
+	// it, and each names its problem by an address there.
 	Discovery string
 }
 
@@ -251,10 +250,10 @@ type Paths struct {
 //	AUTH_AGENT_REDIRECT_URL
 //	AUTH_AGENT_SESSION_KEYS    one key or more, as "authagent key" prints them, with commas between
 //
-// Each can be in a file instead, as secrets are mounted: the same variable with _FILE appended
-// names it. A client secret in a file is read anew for each request to the server, so it can be
-// replaced while the site runs. All are required. The error names each variable that is missing or
-// wrong; [New] checks the values. Nothing else in this package reads a variable of its own.
+// Each can be in a file instead, such as a mounted secret: the same variable with _FILE appended
+// names the file. A client secret in a file is read anew for each request to the server, so it can
+// be replaced while the site runs. All are required. The error names each variable that is missing
+// or wrong; [New] checks the values. This package has no other environment variables.
 func ConfigFromEnv() (Config, error) {
 	s, err := environ.Read()
 	if err != nil {
@@ -266,10 +265,10 @@ func ConfigFromEnv() (Config, error) {
 	}, nil
 }
 
-// ParseSessionKeys returns the keys for Config.SessionKeys that are in a text: one or
-// more as "authagent key" prints them, with commas or white space between them. Each
-// is base64 or hex of at least 32 bytes. [ConfigFromEnv] reads keys this way. The error
-// names each key that is wrong by its place in the text, from 0, and repeats none of it.
+// ParseSessionKeys returns the keys for Config.SessionKeys that are in a text: one or more as
+// "authagent key" prints them, with commas or white space between them. Each is base64 or hex of at
+// least 32 bytes. [ConfigFromEnv] reads keys this way. The error names each wrong key by its place
+// in the text, from 0, and contains nothing of the text.
 func ParseSessionKeys(text string) ([][]byte, error) { return environ.Keys("SessionKeys", text) }
 
 // Format prints the settings without the secrets, for every verb.
@@ -320,8 +319,8 @@ type relyingParty struct {
 	request   atomic.Pointer[wire.AuthorizationRequest]
 }
 
-// New returns a RelyingParty. It checks every setting, and joins what is wrong into one error. It
-// sends nothing over the network, so a site starts while its authorization server is down.
+// New returns a RelyingParty. It checks every setting, and joins all that is wrong into one error.
+// It sends nothing over the network, so a site starts while its authorization server is down.
 func New(c Config) (*RelyingParty, error) {
 	c = c.withDefaults()
 	redirectURL, err := c.check()
@@ -465,9 +464,9 @@ func (rp *RelyingParty) openCookies(redirectURL *url.URL) (err error) {
 	return nil
 }
 
-// LoginHandler starts a sign-in: it keeps the login's secrets in the browser and sends it to the
-// authorization server. ?return_to= names the path on this site to land on; if that is not
-// acceptable, Config.ReturnTo is used.
+// LoginHandler starts a sign-in: it keeps the login's secrets in the browser and sends the browser
+// to the authorization server. ?return_to= names the path on this site to land on; the default is
+// Config.ReturnTo, also for a path that is not acceptable.
 func (rp *RelyingParty) LoginHandler() http.Handler {
 	return rp.handler(audit.LoginFailed, rp.serveLogin)
 }
@@ -515,13 +514,13 @@ func (rp *RelyingParty) mayPost(w http.ResponseWriter, r *http.Request) error {
 	return rp.CheckOrigin(r)
 }
 
-// CheckOrigin returns a [problem.Error] for a request that a page of another origin has a browser
-// send, unless its method is GET, HEAD or OPTIONS. The handlers of this package call it; a site's
+// CheckOrigin returns a [problem.Error] for a request that a browser sends for a page of another
+// origin, unless the method is GET, HEAD or OPTIONS. The handlers of this package call it; a site's
 // own handlers can too.
 //
 // The site's origin is that of Config.RedirectURL. Unlike [http.CrossOriginProtection], CheckOrigin
 // ignores the Host header, which a proxy may have rewritten. So a browser from before 2023, which
-// sends no Sec-Fetch-Site, is refused at any other name of the site. A request with neither
+// sends no Sec-Fetch-Site, is refused at any other host name of the site. A request with neither
 // Sec-Fetch-Site nor Origin is a program's, and passes.
 func (rp *RelyingParty) CheckOrigin(r *http.Request) error {
 	if browser.CrossOrigin(r, rp.origin) {
@@ -530,9 +529,9 @@ func (rp *RelyingParty) CheckOrigin(r *http.Request) error {
 	return nil
 }
 
-// ReturnTo returns where the site's own sign-in page, Config.SignInPath, leads after a person has
-// signed in: the path of the request's ?return_to= if it is one on this site that is safe to send a
-// browser to, else Config.ReturnTo. A sign-in form posts to an address with the same ?return_to=.
+// ReturnTo returns the path to go to after a person has signed in on the site's own page,
+// Config.SignInPath. It is the request's ?return_to= if that is a path on this site that is safe to
+// redirect to, else Config.ReturnTo. A sign-in form posts to an address with the same ?return_to=.
 func (rp *RelyingParty) ReturnTo(r *http.Request) string { return rp.refuser.ReturnPath(returnTo(r)) }
 
 func returnTo(r *http.Request) string {
@@ -551,13 +550,13 @@ func (rp *RelyingParty) clientAddr(r *http.Request) string {
 }
 
 // ConnectHandler lets a human connect an agent to their own account: it starts a login in the
-// human's own browser. The agent that answers it is linked to the account of that human, whatever
-// e-mail address it has. Nobody is signed in by it; from then on the agent signs in by itself.
+// human's own browser. The agent that completes it is linked to the account of that human, whatever
+// e-mail address it has. The login signs nobody in; afterwards the agent signs in by itself.
 //
-// It takes POST from this site's own pages, of a human whom Config.Human knows and who is the same
+// It takes POST from this site's own pages. Config.Human must know the human, who must be the same
 // when the login comes back. The Scenario must have the method Connect; those of this package have
-// it with grants.OwnerApproval. A site with several relying parties puts Attach of each of the
-// others around it.
+// it with grants.OwnerApproval. A site with several relying parties puts Attach of each other one
+// around it.
 func (rp *RelyingParty) ConnectHandler() http.Handler {
 	return rp.handler(audit.LoginFailed, func(w http.ResponseWriter, r *http.Request) error {
 		if err := rp.mayPost(w, r); err != nil {
@@ -574,7 +573,7 @@ func (rp *RelyingParty) ConnectHandler() http.Handler {
 }
 
 // CallbackHandler finishes a sign-in: the authorization server sends the browser here with a code.
-// It starts the agent's session and sends the browser on to where the login said.
+// It starts the agent's session and sends the browser on to the path that the login named.
 func (rp *RelyingParty) CallbackHandler() http.Handler {
 	return rp.handler(audit.LoginFailed, rp.serveCallback)
 }
@@ -728,10 +727,9 @@ func (rp *RelyingParty) repeat(w http.ResponseWriter, r *http.Request, s *Sessio
 }
 
 // LogoutHandler ends the agent's session, for every copy of its cookie, and asks the server to
-// revoke the tokens if any are kept. It also removes the cookies of sessions that have ended, and
-// those of other relying parties of the site, so that afterwards the browser is a person's again.
-// It takes POST from this site's own pages, and from programs. Every middleware that meets a POST
-// to Config.Paths.Logout does the same.
+// revoke the tokens if any are kept. It also removes the cookies of ended sessions and of the
+// site's other relying parties, so the browser is a person's again. It takes POST from this site's
+// own pages and from programs. Every middleware does the same for a POST to Config.Paths.Logout.
 func (rp *RelyingParty) LogoutHandler() http.Handler {
 	return rp.handler(audit.LogoutFailed, rp.serveLogout)
 }

@@ -135,16 +135,16 @@ func (rp *RelyingParty) look(r *http.Request) (visitor, error) {
 // The answer is marked Cache-Control: no-store unless the handler says otherwise, as behind every
 // middleware of this package.
 //
-// [RelyingParty.RequireAction] and [RelyingParty.RequireApproval] go outside of Attach: it would
-// refuse what they allow. There is one exception. If next is an [http.ServeMux] and has a
-// middleware or handler of this relying party for the request, Attach leaves the decision to that.
+// Put [RelyingParty.RequireAction] and [RelyingParty.RequireApproval] outside of Attach, which
+// would refuse what they allow. There is one exception. If next is an [http.ServeMux] and has a
+// middleware or handler of this relying party for the request, Attach lets that one decide.
 func (rp *RelyingParty) Attach(next http.Handler) http.Handler {
 	return &guard{rp: rp, name: "Attach", attaches: true, admits: everybody, next: next}
 }
 
-// RequireAgent lets only signed-in agents through. With a user and less than AccessFull they may
-// read (GET and HEAD). A person gets status 403. A stranger gets status 401, or, in a browser that
-// shows a page, the site's sign-in page.
+// RequireAgent lets only signed-in agents through. Agents with a user and less than AccessFull may
+// only read (GET and HEAD). A person gets status 403. A stranger gets status 401, or, in a browser
+// that shows a page, the site's sign-in page.
 func (rp *RelyingParty) RequireAgent(next http.Handler) http.Handler {
 	return &guard{rp: rp, name: "RequireAgent", admits: agentsAlone, next: next}
 }
@@ -168,9 +168,9 @@ func (rp *RelyingParty) RequireAccess(least Access) func(http.Handler) http.Hand
 // people who are signed in to the site (Config.Human), and no strangers. To let in only agents, put
 // RequireAgent inside.
 //
-// It goes outside of the other middlewares of this package: they hold a read-only session to
-// reading unless this one tells them what is being done. It panics if the name is empty or has
-// white space in it.
+// Put it outside of the other middlewares of this package: they let a read-only session only read,
+// unless this one tells them which action is performed. It panics if the name is empty or has white
+// space in it.
 func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handler {
 	if !wiring.IsAction(name) {
 		panic("authagent: " + strconv.Quote(name) + " is not the name of an action")
@@ -197,10 +197,10 @@ func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handl
 
 // RequireApproval returns a middleware for a route that performs an action so risky that the
 // agent's owner is asked about each single request. The first request is answered with status 202
-// and Retry-After, and Location says where to look. Once the owner has approved it, the same
-// request passes, once, whatever the access of the session. It stands in place of
-// [RelyingParty.RequireAction]. As there, people pass and strangers do not; a person's request
-// stays as it is.
+// and Retry-After, and Location says where to look. After the owner has approved it, the same
+// request passes once, whatever the access of the session. Use it in place of
+// [RelyingParty.RequireAction]. As there, people pass and strangers do not. A person's request is
+// not changed.
 //
 // ignored names form fields that say nothing, such as a CSRF token that differs on each page. They
 // are neither shown to the owner nor part of what is approved, and the handler gets them from the
@@ -209,16 +209,16 @@ func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handl
 // In an agent's request, the handler can rely on these, which the owner has approved: Method, Host,
 // RequestURI, URL, the path values of the router, the Content-Type, Content-Length and
 // Idempotency-Key headers, and the body with all that is parsed from it. It must not rely on any
-// other header or cookie (X-Forwarded-Host and the like included), nor on what something outside of
-// RequireApproval has put into the context: the owner is shown none of that. Trailers are removed,
-// and so are headers that claim another method or address, or whose name has anything but letters,
-// digits and hyphens.
+// other header or cookie (X-Forwarded-Host and the like included), nor on context values from
+// outside of RequireApproval: the owner is shown none of that. Trailers are removed, and so are
+// headers that claim another method or address, or whose name has anything but letters, digits and
+// hyphens.
 //
-// A body over 16 KiB and an address over 8 KiB are refused, as the owner sees all of it; so is what
-// the owner would not understand or programs read in different ways, such as a Content-Encoding,
-// several Content-Types, an Upgrade, or a name twice in JSON: docs/owner-approval.md has the list.
-// Whatever parses forms or reads bodies (CSRF check, method override, logger) goes inside: if it
-// has done so outside, agents get status 500, and the log says why.
+// A body over 16 KiB or an address over 8 KiB is refused, because the owner sees all of it. A
+// request is also refused if owners would not understand it or programs read it in different ways.
+// Examples are a Content-Encoding, several Content-Types, an Upgrade, or a name twice in JSON;
+// docs/owner-approval.md has the list. Put whatever parses forms or reads bodies (CSRF check,
+// method override, logger) inside; if it runs outside, agents get status 500, and the log says why.
 //
 // It panics if approver is nil, or if the name is empty or has white space in it.
 func (rp *RelyingParty) RequireApproval(action string, approver Approver, ignored ...string) func(http.Handler) http.Handler {
@@ -239,7 +239,7 @@ func (rp *RelyingParty) RequireApproval(action string, approver Approver, ignore
 	})
 }
 
-// RequireHuman lets only humans through who are signed in to the site, as Config.Human says. No
+// RequireHuman lets through only humans who are signed in to the site, as Config.Human says. No
 // agent passes, whatever its access, even in a browser where a human is signed in as well. Put it
 // in front of what a human must do in person: changing e-mail address or password, payment,
 // deletion, and managing agents. A site with several relying parties that keep sessions of their
@@ -252,11 +252,11 @@ func (rp *RelyingParty) RequireHuman(next http.Handler) http.Handler {
 	return &guard{rp: rp, name: "RequireHuman", forbids: true, admits: people, next: next}
 }
 
-// ForbidAgents lets everybody through but signed-in agents, whatever their access. Who is signed in
-// to the site must be checked inside, or by [RelyingParty.RequireHuman]. A browser in which an
-// agent's session has ended passes too, unless Config.Human names somebody in it: what stops an
-// agent must not make its browser a person's. A site with several relying parties needs
-// ForbidAgents of each of them.
+// ForbidAgents refuses signed-in agents, whatever their access, and lets everybody else through.
+// Check inside who is signed in to the site, or use [RelyingParty.RequireHuman]. A browser in which
+// an agent's session has ended passes too, unless Config.Human names a person in it: a stopped
+// agent must not become that person. A site with several relying parties needs ForbidAgents of each
+// of them.
 func (rp *RelyingParty) ForbidAgents(next http.Handler) http.Handler {
 	return &guard{rp: rp, name: "ForbidAgents", forbids: true, admits: everybody, next: next}
 }
@@ -511,11 +511,11 @@ type Approver interface {
 	// with Method, Host, Target, ContentType and Body from the approval's record. The handler gets
 	// these. A request with another Digest is refused as the site's fault.
 	//
-	// Otherwise the error says why not: problem.ApprovalPending if the owner has yet to decide.
-	// path is where the agent can look at how it stands; empty for nowhere.
+	// Otherwise the error says why not, such as problem.ApprovalPending if the owner has yet to
+	// decide. path is where the agent can see how its request stands; empty for nowhere.
 	//
-	// An Approver calls CountFiling before it puts a new request before the owner, and
-	// CountPerforming before it uses up an approval, and returns their errors.
+	// An Approver calls CountFiling before it shows a new request to the owner, and CountPerforming
+	// before it uses up an approval. It returns their errors.
 	Approve(ctx context.Context, request ActionRequest) (approved ActionRequest, path string, err error)
 }
 
@@ -535,9 +535,9 @@ type ActionRequest struct {
 	Complete bool
 
 	// Digest is the same for the same action and request of the same agent for the same user, and
-	// for nothing else. Of a form it covers the fields in their order, and not how they are
-	// encoded. To do the same thing twice, an agent sends another Idempotency-Key header. No other
-	// header but Content-Type is part of it.
+	// for nothing else. For a form, it covers the fields in their order, but not their encoding. To
+	// do the same thing twice, an agent sends another Idempotency-Key header. Of the other headers,
+	// only Content-Type is part of it.
 	Digest string
 
 	// CountFiling counts a request that is new to its owner against Config.Limits.Actions. If the
@@ -588,30 +588,30 @@ func (rp *RelyingParty) approve(r *http.Request, s *Session, action string, appr
 	return nil
 }
 
-// A Rate is how often something may happen: N times in each Per, and as many at once. The zero
-// value stands for the default. With a negative N nothing is limited.
+// A Rate is how often something may happen: N times in each Per, which may be all at once. The zero
+// value stands for the default. A negative N means no limit.
 type Rate struct {
 	N   int
 	Per time.Duration // the default is a minute
 }
 
-// Limits bound what is done in a time. Each process counts in its memory. Whoever exceeds a limit
-// gets status 429 and Retry-After.
+// Limits bound how often something is done. Each process counts in its own memory. Whoever exceeds
+// a limit gets status 429 and Retry-After.
 type Limits struct {
-	// Logins and Callbacks are for each client address, IPv6 by its /64 network. The defaults are
-	// 10 and 20 a minute. Addresses that are not public are not limited: they are a proxy's, which
-	// would share one budget among all clients. Behind a proxy, set ClientAddr.
+	// Logins and Callbacks count for each client address, or for each /64 network of IPv6. The
+	// defaults are 10 and 20 a minute. Addresses that are not public are not limited: they belong
+	// to a proxy, and all its clients would share one budget. Behind a proxy, set ClientAddr.
 	Logins, Callbacks Rate
 
-	// Agent is for the requests of each agent, and Owner for those of all agents of an account
-	// together. One agent can use that up for the others, unless Agent is lower. The default is no
+	// Agent limits the requests of each agent, and Owner those of all agents of an account
+	// together. Unless Agent is lower, one agent can use up Owner for the others. The default is no
 	// limit.
 	Agent, Owner Rate
 
-	// Actions is for each action of that name by each owner's agents together, see
-	// RelyingParty.RequireAction. Behind RelyingParty.RequireApproval it is for what is put before
-	// an owner, and as much again for what is performed. Asking how a request stands does not
-	// count. The default is no limit.
+	// Actions limits, by name, the actions of each owner's agents together, see
+	// RelyingParty.RequireAction. Behind RelyingParty.RequireApproval it limits the requests that
+	// an owner is asked about, and those performed, in a budget of the same size. Asking how a
+	// request stands does not count. The default is no limit.
 	Actions map[string]Rate
 }
 
@@ -749,10 +749,10 @@ func (rp *RelyingParty) serveSignedOut(w http.ResponseWriter, r *http.Request) e
 // Button returns "Sign in with Auth Agent" for a page of the site: a link to LoginHandler or, with
 // RequirePOST, a form. It needs no script and has no inline style, so it works under a strict
 // Content-Security-Policy. Agents know it by its text and its data attributes. DiscoveryHandler
-// serves its style sheet. If the page's policy has a form-action, the form needs the authorization
-// server's origin in it beside 'self', because Chromium holds redirects to it too. returnTo is the
-// path to land on. If it is empty or not such a path, Config.ReturnTo is used. In a template it is
-// a function:
+// serves its style sheet. If the page's policy has a form-action, add the authorization server's
+// origin to it beside 'self', because Chromium applies it to redirects too. returnTo is the path to
+// land on. If it is empty or not such a path, Config.ReturnTo is used. In a template it is a
+// function:
 //
 //	template.New("page").Funcs(template.FuncMap{"signInButton": rp.Button})
 //

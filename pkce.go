@@ -261,8 +261,8 @@ func (rp *RelyingParty) ready(ctx context.Context, r *wire.Response) (*wire.Meta
 	return m, failure.OfServer("reach server", err)
 }
 
-// A StateStore makes each state usable once across all instances of a site. Within one process each
-// is usable once without it.
+// A StateStore makes each state usable once across all instances of a site. Within one process,
+// each state is usable once even without it.
 type StateStore interface {
 	// UseState records that the state with this ID is used, and reports whether it was unused until
 	// now. Of concurrent calls with one ID, at any number of instances, exactly one gets true. The
@@ -483,8 +483,8 @@ type UserInfo struct {
 	Name string
 }
 
-// UserInfo asks the authorization server about the agent's owner, once per sign-in however often it
-// is called.
+// UserInfo asks the authorization server about the agent's owner. It asks once per sign-in, however
+// often it is called.
 func (in *SignIn) UserInfo(ctx context.Context) (*UserInfo, error) {
 	if in.userinfo != nil {
 		return in.userinfo, nil
@@ -523,7 +523,7 @@ func newUserInfo(raw *wire.UserInfo) *UserInfo {
 
 // ParseEmail returns address with its ASCII letters in lower case, and reports whether it is a
 // plain address: one @, a dotted domain, ASCII, at most 254 bytes, without quotes, comments,
-// display name or white space. Addresses that look or fold alike are different people.
+// display name or white space. Addresses that only look or fold alike count as different people.
 func ParseEmail(address string) (normalized string, ok bool) { return claims.Email(address) }
 
 // hasScope reports whether the server granted a scope. A server that does not say what it granted
@@ -540,12 +540,12 @@ type Endpoints struct {
 	Authorization, Token, UserInfo, Introspection, Revocation, JWKS string
 }
 
-// Provider is how the authorization server is spoken to. By default, that is read from the server's
+// Provider says how to talk to the authorization server. By default, that is read from the server's
 // metadata, or learned without risking a code.
 type Provider struct {
 	// ClientSecretFunc replaces Config.ClientSecret, for a secret that changes while the site runs.
-	// It is called for each request to the server, has to be quick, and is called concurrently. An
-	// error fails what is being done, before anything is used up, as a fault of the site.
+	// It is called for each request to the server, and concurrently, so it has to be quick. An
+	// error fails the request as a fault of the site, before anything is used up.
 	ClientSecretFunc func(context.Context) (string, error)
 
 	// Scopes replaces the scopes that the scenario asks for.
@@ -556,8 +556,7 @@ type Provider struct {
 	Endpoints Endpoints
 
 	// EndpointOrigins are the origins ("https://login.example") that the server's endpoints may
-	// have beside its issuer's. The case of the host does not matter, nor does the scheme's default
-	// port.
+	// have besides its issuer's. The host's case and the scheme's default port do not matter.
 	EndpointOrigins []string
 
 	// TokenEncoding pins how the bodies of requests to the server are written: "application/json",
@@ -567,22 +566,22 @@ type Provider struct {
 
 	// ClientAuth pins how the site proves itself to the server with its secret:
 	// "client_secret_post" or "client_secret_basic" (RFC 7591 section 2). By default it is what the
-	// server's metadata offers. If that is both, it is learned with a made-up code before a real
-	// one is at stake.
+	// server's metadata offers. If that offers both, the site learns it with a made-up code, before
+	// a real one is at risk.
 	ClientAuth string
 
 	// SubjectIsUser says that the issuer's tokens follow RFC 8693: sub is the user and act.sub the
-	// agent. At Auth Agent sub is the agent. A token of the other shape is refused.
+	// agent. By default, as at Auth Agent, sub is the agent. A token of the other shape is refused.
 	SubjectIsUser bool
 
 	// TokenKey is the secret with which the server signs access tokens (HS256), for a site that
-	// runs its own server. It verifies their signatures, and those of id_tokens that are signed
-	// with HS256; most OpenID Connect providers sign those with the client secret. At least 32
-	// bytes.
+	// runs its own server. With it, the site verifies access tokens, and id_tokens that are signed
+	// with HS256. Most OpenID Connect providers sign such id_tokens with the client secret. At
+	// least 32 bytes.
 	TokenKey []byte
 
-	// Introspect asks the server about each access token at sign-in, even if the token speaks for
-	// itself.
+	// Introspect asks the server about each access token at sign-in, even one that can be verified
+	// without it.
 	Introspect bool
 
 	// HTTPClient sends the requests to the server. It is copied, not changed; the copy follows no
@@ -641,17 +640,18 @@ type Finding struct {
 	Remedy   string     `json:"remedy"`   // how to mend it
 }
 
-// Check compares the settings with the server as it is now, and returns what is wrong: the server
-// cannot be reached, calls itself something else, lacks what is needed, or refuses client ID,
-// secret or redirect URI, or the clocks are apart. It also names actions of guarded routes that do
+// Check compares the settings with the server as it is now, and returns what is wrong. The server
+// may be out of reach, call itself something else, lack what is needed, or refuse the client ID,
+// secret or redirect URI. The clocks may be apart. It also names actions of guarded routes that do
 // not fit what owners can allow; these are logged at the first request as well. Check is for a
 // deployment's check, a health page or the command authagent. Sign-ins neither need it nor notice
 // it. It takes a few requests, each bounded like those of a sign-in.
 //
-// It risks no code. It sends an authorization request whose secrets it throws away, which a
-// published Auth Agent server keeps for two minutes, and a made-up code and refresh token. A server
-// may refuse these without looking at the secret. Then the revocation or introspection endpoint is
-// asked; without those, a wrong secret goes unnoticed. CheckSite looks at the site.
+// It risks no code. It sends an authorization request whose secrets it throws away; a published
+// Auth Agent server keeps it for two minutes. It also sends a made-up code and refresh token, which
+// a server may refuse without looking at the secret. Then Check asks the revocation or
+// introspection endpoint; without those, a wrong secret goes unnoticed. CheckSite looks at the
+// site.
 func (rp *RelyingParty) Check(ctx context.Context) []Finding {
 	encoding, _ := settings.Encoding(rp.config.Provider.TokenEncoding)
 	auth, _ := settings.Auth(rp.config.Provider.ClientAuth)
@@ -672,10 +672,10 @@ func (rp *RelyingParty) Check(ctx context.Context) []Finding {
 }
 
 // CheckSite asks the site itself, at an address like "https://shop.example" or one behind its
-// proxy, and returns which handler is not mounted where the settings say: LoginHandler,
-// CallbackHandler, LogoutHandler, DiscoveryHandler if Paths.Discovery is set, and grants.Handler at
-// each of ownersPages, which are values of Policy.Path. A Finding that is about no field of Config
-// has the Setting "Policy.Path" or "site".
+// proxy, and returns which handlers are not mounted where the settings say. It looks for
+// LoginHandler, CallbackHandler, LogoutHandler, DiscoveryHandler if Paths.Discovery is set, and
+// grants.Handler at each of ownersPages, which are values of Policy.Path. A Finding that is about
+// no field of Config has the Setting "Policy.Path" or "site".
 //
 // Each request is one that the handler refuses before it does anything: no login is started and no
 // session ended. The refusals are in the log and the audit trail. Config.Provider.HTTPClient sends

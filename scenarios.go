@@ -21,7 +21,7 @@ import (
 // An Agent is named by its issuer and its ID there, together. It can be compared and be a map key.
 type Agent = audit.Agent
 
-// A Scenario decides which identity an agent that has proved who it is acts under at the site.
+// A Scenario decides which identity an agent acts under at the site, once it has proved who it is.
 // [FullAccount], [ContextualProfile] and [FreshProfile] are the three that Auth Agent describes; a
 // site can write or wrap one.
 //
@@ -35,7 +35,7 @@ type Agent = audit.Agent
 //	// An error refuses the connection and must leave nothing half-made.
 //	Connect(ctx context.Context, in *SignIn, userID string) error
 //
-// A scenario that wraps another and has a method Unwrap() Scenario has them too, if the other has.
+// A scenario that wraps another and has a method Unwrap() Scenario has these methods of the other.
 type Scenario interface {
 	// Name is recorded in sessions and events.
 	Name() string
@@ -44,11 +44,11 @@ type Scenario interface {
 	Scopes() []string
 
 	// SignIn returns whom the agent acts as. It is called once per sign-in, and concurrently. An
-	// error refuses the sign-in and must leave nothing half-made. One that is a [problem.Reason] or
-	// wraps one says why; any other is taken for a failure of the site.
+	// error refuses the sign-in and must leave nothing half-made. An error that is or wraps a
+	// [problem.Reason] says why; any other counts as a failure of the site.
 	SignIn(ctx context.Context, in *SignIn) (Principal, error)
 
-	// It is embedded so that a scenario that embeds another passes the question on.
+	// It is embedded so that a scenario that embeds another has that one's CheckSession.
 	SessionChecker
 }
 
@@ -100,16 +100,16 @@ type Principal struct {
 	Actions   []string // the actions that it may perform beyond Access, see RelyingParty.RequireAction
 	GrantID   string   // the grant that this rests on; empty for none
 
-	// GrantEra is kept in the session as it is, so that a CheckSession can end the sessions from
+	// GrantEra is copied into the session. With it, CheckSession can end the sessions that began
 	// before a grant was given anew. It is a number because clocks of instances differ.
 	GrantEra int64
 }
 
-// A LinkPolicy decides whether an agent may enter an account, and with what access. It has no
-// default: each site decides in the open.
+// A LinkPolicy decides whether an agent may enter an account, and with what access. There is no
+// default: each site has to choose one.
 //
-// It may also be [Rules] and a [SessionChecker], and have the method by which an owner connects an
-// agent in person, see [RelyingParty.ConnectHandler]:
+// It may also implement [Rules] and [SessionChecker], and the method by which an owner connects an
+// agent in person (see [RelyingParty.ConnectHandler]):
 //
 //	// LinkByOwner records that request.User, who is signed in and asks for it, has
 //	// connected the agent. The agent's e-mail address plays no part in it.
@@ -118,18 +118,18 @@ type Principal struct {
 // Three more methods are looked for:
 //
 //   - Check() error: [New] calls it and reports what it returns.
-//   - CheckAction(name string, each bool) error says what is wrong with the name of an
-//     action that a route is guarded by, such as that no owner could ever allow it: for
-//     good (RequireAction) or, with each, one request at a time (RequireApproval, whose
-//     [Approver] is asked). It returns nil if nothing is. See [RelyingParty.Check].
+//   - CheckAction(name string, each bool) error says what is wrong with the action of a guarded
+//     route, such as one that no owner could ever allow. Without each, the action is allowed for
+//     good (RequireAction); with each, one request at a time (RequireApproval, whose [Approver] is
+//     asked). It returns nil if nothing is wrong. See [RelyingParty.Check].
 //   - Observer(audit func(context.Context, audit.Event)) func(context.Context, audit.Event): New
-//     calls it with Config.Audit, which may be nil, and what it returns gets every
-//     event of the relying party. Config.Rules is asked for it as well.
+//     calls it with Config.Audit, which may be nil. The function that it returns gets every event
+//     of the relying party. New looks for it in Config.Rules too.
 type LinkPolicy interface {
-	// Link returns whom the agent acts as in the account that it enters: that of request.User, or
-	// another that a UserFinder finds. Access is lowered to what the scenario gives, and ProfileID
-	// is the scenario's. An error refuses the sign-in; it should be a [problem.Reason].
-	// problem.NoAccount says that there is no account to enter.
+	// Link returns whom the agent acts as, in the account of request.User or in another that a
+	// UserFinder finds. The scenario lowers Access to what it gives, and sets ProfileID itself. An
+	// error refuses the sign-in; it should be a [problem.Reason]. problem.NoAccount says that there
+	// is no account to enter.
 	Link(ctx context.Context, request LinkRequest) (Principal, error)
 }
 
@@ -159,7 +159,7 @@ func linkPolicy(s Scenario) LinkPolicy {
 type trustEmail string
 
 // InsecureTrustEmail is the LinkPolicy that takes the authorization server's word for the e-mail
-// address of an agent's owner, as Auth Agent's own guide does: the agent enters the account that
+// address of an agent's owner, as Auth Agent's own guide does. The agent enters the account that
 // has that address, at once. It is insecure: whoever can write an address at the server enters the
 // account that has it.
 //
@@ -186,9 +186,9 @@ func FullAccount(users UserStore, link LinkPolicy) Scenario {
 	return obeying(link, &fullAccount{accounts{scenario.FullAccount, AccessFull, users, nil, link}})
 }
 
-// ContextualProfile lets an agent act under a profile of its own that is linked to its owner's
-// account, whose data it may read. For such an agent the middleware lets through GET and HEAD,
-// anywhere on the site, and beside those only the actions that the link policy allows by name.
+// ContextualProfile lets an agent act under a profile of its own. The profile is linked to its
+// owner's account, whose data the agent may read. The middleware lets it send GET and HEAD anywhere
+// on the site, and otherwise perform only actions that the link policy allows by name.
 //
 // The owner is known as with FullAccount. If users is a [UserCreator], an account is created for an
 // owner who has none.
@@ -565,18 +565,18 @@ func forgetIn(name string, part any, keeps bool, from func(Forgetter) error) err
 	return nil
 }
 
-// Rules are what a site lays down for all agents, such as a switch that keeps all of them out. A
-// [LinkPolicy] may be Rules, as grants.Policy is: its scenario then obeys them without a further
-// setting. Config.Rules is for scenarios without such a policy. Implementations are safe for
-// concurrent use.
+// Rules are a site's rules for all agents, such as a switch that keeps all of them out. A
+// [LinkPolicy] may implement Rules, as grants.Policy does: its scenario then obeys them without a
+// further setting. Config.Rules is for scenarios without such a policy. Implementations are safe
+// for concurrent use.
 type Rules interface {
-	// Admit returns nil if agent may be let in or go on. It is asked before a login starts, with
-	// the zero Agent, since nobody is known yet; at each sign-in, and when a human connects an
-	// agent; and on each request of an agent, then with a nil email.
+	// Admit returns nil if agent may be let in or go on. It is called before a login starts, with
+	// the zero Agent and a nil email, since nobody is known yet. It is called at each sign-in, and
+	// when a human connects an agent. It is called on each request of an agent, with a nil email.
 	//
 	// email asks the server for the address of the agent's owner. It returns "" if the scenario
-	// asks for none, and problem.Blocked if the server gives none that is plain (see [ParseEmail]),
-	// which no rule could judge. Return its error as it is.
+	// does not ask for the address. If the server gives no plain address (see [ParseEmail]), no
+	// rule could judge it, so it returns problem.Blocked. Return its error as it is.
 	//
 	// problem.Paused makes the agent wait, and its session stays. Another error that is a
 	// [problem.Reason] refuses the sign-in or ends the session. Any other refuses only what is
@@ -670,18 +670,18 @@ type User struct {
 	ID string
 
 	// EmailVerified says that the site itself has seen proof that the account's holder owns the
-	// address. No agent enters an account without it: somebody may have registered it in the
-	// owner's name to wait for their agent.
+	// address. No agent enters an account without it: somebody may have registered the account in
+	// the owner's name, to wait for the owner's agent.
 	EmailVerified bool
 
 	// Disabled accounts are never entered.
 	Disabled bool
 
 	// Name is what the site calls the account. It shows agents and their owners in whose account an
-	// agent acts; empty for its ID alone. Choose what tells accounts apart and what nobody else can
-	// take, such as the e-mail address: whoever has lured an agent into their account would take
-	// its owner's name. Only an agent that is signed in to the account is shown it. It is read from
-	// what UserByID returns.
+	// agent acts. If it is empty, the ID is shown. Choose a name that tells accounts apart and that
+	// nobody else can take, such as the e-mail address: somebody who lures an agent into their own
+	// account would take its owner's name. Only agents that are signed in to the account see it. It
+	// is read from what UserByID returns.
 	Name string
 
 	// CreatedBy is the agent that an account was created for by [UserCreator], and zero for all
@@ -691,24 +691,23 @@ type User struct {
 
 // UserStore finds the accounts of the site. Implementations are safe for concurrent use.
 //
-// The ID of an account is never used again: the next account would inherit what was recorded of the
-// one before, such as the agents that may act in it. Call [RelyingParty.ForgetUser] when an account
-// is gone.
+// Never use the ID of an account again: the new account would inherit what was recorded of the old
+// one, such as the agents that may act in it. Call [RelyingParty.ForgetUser] when an account is
+// gone.
 //
 // It may also be a [UserFinder], a [UserCreator], an [AgentLinker], a [SessionChecker] and a
 // [Forgetter]. storetest.Users tests one.
 //
-// If it is a UserFinder, an account that is disabled or gone ends the sessions of its agents on
-// their next request: UserByID is called on each. A UserStore that is a SessionChecker is asked
-// that instead. One that is neither is not asked after the sign-in; then call
-// [RelyingParty.EndUserSessions].
+// If it is a UserFinder, UserByID is called on each request of an agent, and ends the session if
+// the account is disabled or gone. If it is a SessionChecker, that is called instead. If it is
+// neither, it is not asked after the sign-in; then call [RelyingParty.EndUserSessions].
 type UserStore interface {
 	// UserByEmail returns the account with this address, which is a plain one with its ASCII
 	// letters in lower case. It returns ErrNotFound if there is none, and ErrAmbiguous if there are
 	// several.
 	//
-	// Databases may find more than that: K (U+212A) for k, é for e, or an address with a space
-	// behind it for one without. What ParseEmail makes of the stored address must equal email.
+	// Databases may find more than that. They may take K (U+212A) for k and é for e, or ignore a
+	// space at the end. What ParseEmail makes of the stored address must equal email.
 	UserByEmail(ctx context.Context, email string) (User, error)
 }
 
@@ -740,8 +739,8 @@ type NewUser struct {
 // An AgentLinker is a UserStore that remembers which account an agent entered. Then a later change
 // of the agent's e-mail address at the server never moves it to another account.
 type AgentLinker interface {
-	// LinkAgent records that agent enters the account userID, unless it is recorded with one
-	// already, and returns the one on record. Concurrent calls for one agent all get the same
+	// LinkAgent records that agent enters the account userID, unless agent has an account on record
+	// already. It returns the account on record. Concurrent calls for one agent all get the same
 	// answer.
 	LinkAgent(ctx context.Context, agent Agent, userID string) (linked string, err error)
 
@@ -761,25 +760,25 @@ type Profile struct {
 
 // A ProfileStore keeps profiles. Implementations are safe for concurrent use.
 //
-// It may also be a [Forgetter], which removes the profiles that are linked to an account. An agent
-// that comes again gets a new one, with another ID.
+// It may also be a [Forgetter], which removes the profiles that are linked to an account. If the
+// agent signs in again, it gets a new profile, with another ID.
 type ProfileStore interface {
 	// FindOrCreateProfile returns the profile with the Agent and Scenario of p. If there is none,
-	// it creates it from p, with an ID of its own choice. An existing one is returned as it is,
-	// even if its other fields differ from p's. Of concurrent calls for one agent and scenario, one
-	// creates and all get the same profile: leave that to a unique constraint.
+	// it creates one from p, with an ID that the store chooses. An existing one is returned as it
+	// is, even if its other fields differ from p's. Of concurrent calls for one agent and scenario,
+	// one creates the profile and all get it: leave that to a unique constraint.
 	FindOrCreateProfile(ctx context.Context, p Profile) (Profile, error)
 }
 
-// A Forgetter can let go of an agent, and of an account that is gone. A UserStore that is an
-// [AgentLinker], a [ProfileStore] and a [LinkPolicy] may be one, and so may a Scenario; those of
-// this package pass the call on to all three.
+// A Forgetter can let go of an agent, and of an account that is gone. These may be one: a UserStore
+// that is an [AgentLinker], a [ProfileStore], a [LinkPolicy] and a Scenario. The scenarios of this
+// package pass the call on to the other three.
 //
 // humanID is who wants it, for the audit trail; empty for the site itself. Forgetting what is not
 // there does nothing and returns nil. After an error, another call finishes what is left.
 type Forgetter interface {
-	// ForgetAgent removes or ends what holds agent to any account. What an agent has that is linked
-	// to no account stays.
+	// ForgetAgent removes or ends what holds agent to any account. What is linked to no account
+	// stays.
 	ForgetAgent(ctx context.Context, humanID string, agent Agent) error
 
 	// ForgetUser removes or ends what holds any agent to the account. It refuses an empty userID,
@@ -788,10 +787,10 @@ type Forgetter interface {
 }
 
 // ForgetAgent frees an agent from the account that it acts in, so that its owner can connect it or
-// be asked. It ends the agent's grants and sessions, and has the stores forget which account it
-// entered, and the profile that is linked to one. It is for an operator whom an owner tells that a
-// stranger has connected their agent, or lured it into an account. humanID is who does it, for the
-// audit trail; the site guards who may. To keep an agent out, use the rules of package grants.
+// be asked. It ends the agent's grants and sessions. It makes the stores forget which account the
+// agent entered, and the profile that is linked to one. Operators call it when an owner says that a
+// stranger has connected their agent, or lured it into an account. humanID is the operator, for the
+// audit trail; the site decides who may call it. To keep an agent out, use grants.Rules.
 //
 // It goes on after an error and returns all errors; then call it again. It returns
 // errors.ErrUnsupported if a store keeps something and is no [Forgetter]. A site with several
@@ -804,9 +803,9 @@ func (rp *RelyingParty) ForgetAgent(ctx context.Context, humanID string, agent A
 }
 
 // ForgetUser cleans up after an account that is gone. It ends the account's grants, requests,
-// approvals and the sessions of its agents, and has the stores delete them, the links of agents to
-// the account, and the profiles that are linked to it. An agent that acted in it can then be
-// connected to another account. Call it once the UserStore no longer finds the account. humanID is
+// approvals and the sessions of its agents, and makes the stores delete them. The stores also
+// delete the account's profiles and its links to agents. An agent that acted in it can then be
+// connected to another account. Call it when the UserStore no longer finds the account. humanID is
 // who deleted it, empty for the site itself. The audit trail stays.
 //
 // It goes on after an error, like ForgetAgent, and returns the same errors.

@@ -64,7 +64,7 @@ func (a *Access) UnmarshalText(text []byte) error {
 // A Session says who acts in a request. Handlers get it from [FromContext] and treat it as
 // read-only.
 type Session struct {
-	ID        string    `json:"id"`                   // random; names the session in logs and to EndSession, and opens nothing
+	ID        string    `json:"id"`                   // random; names the session in logs and to EndSession; nobody can sign in with it
 	Agent     Agent     `json:"agent"`                // who acts
 	Model     string    `json:"model,omitempty"`      // what the agent says it runs on: self-declared, for display only
 	Scenario  string    `json:"scenario"`             // the name of the scenario that let it in
@@ -76,12 +76,12 @@ type Session struct {
 	StartedAt time.Time `json:"started_at"`           // when the agent signed in
 	ExpiresAt time.Time `json:"expires_at"`           // when it has to sign in again, however active it is
 
-	// RedirectURL is that of the relying party that let the agent in. At a relying party of another
-	// redirect URL or scenario, the session does not count.
+	// RedirectURL is that of the relying party that let the agent in. At a relying party with
+	// another redirect URL or scenario, the session does not count.
 	RedirectURL string `json:"redirect_url"`
 
-	// The relying party compares these on each request. The session ends when one of them is not
-	// what it was when the agent signed in.
+	// The relying party compares these on each request. The session ends when one of them has
+	// changed since the agent signed in.
 	SiteMark  string `json:"site_mark,omitempty"`  // the RevocationStore's mark of the whole site; empty for none
 	AgentMark string `json:"agent_mark,omitempty"` // that of the agent
 	UserMark  string `json:"user_mark,omitempty"`  // that of the user
@@ -103,8 +103,8 @@ func (s *Session) May(action string) bool {
 	return s.Access == AccessFull || s.Access == AccessRead && slices.Contains(s.Actions, action)
 }
 
-// Byline says who did something, for the site to show beside it: "by agent_1 for Alice". The site
-// gives the owner's name; it is left out if there is no owner, or none is given. Whoever registered
+// Byline says who did something, for the site to show beside it: "by agent_1 for Alice". owner is
+// the owner's name; it is left out if it is empty, or if the agent has no owner. Whoever registered
 // an agent chose its ID: escape the line like anything that a stranger wrote.
 func (s *Session) Byline(owner string) string {
 	if s.UserID == "" || owner == "" {
@@ -113,8 +113,8 @@ func (s *Session) Byline(owner string) string {
 	return "by " + s.Agent.ID + " for " + owner
 }
 
-// LogValue gives the names under which every event of this package is logged as well:
-// agent_session, performed_by, on_behalf_of and so on.
+// LogValue uses the names that every logged event of this package has: agent_session, performed_by,
+// on_behalf_of and so on.
 func (s *Session) LogValue() slog.Value {
 	return withSession(audit.Event{Issuer: s.Agent.Issuer, RemoteAddr: s.RemoteAddr}, s).LogValue()
 }
@@ -131,8 +131,8 @@ func withSession(e audit.Event, s *Session) audit.Event {
 
 // SessionSettings are how sessions are kept, and for how long.
 type SessionSettings struct {
-	// Store keeps the sessions: any gorilla/sessions store. What it is given to keep is encrypted
-	// already. By default sessions are kept in an encrypted cookie alone.
+	// Store keeps the sessions: any gorilla/sessions store. The values that it gets are already
+	// encrypted. By default sessions are kept in an encrypted cookie alone.
 	Store sessions.Store
 
 	// Own replaces Store, for a site that has sessions of its own.
@@ -142,13 +142,13 @@ type SessionSettings struct {
 	// it in any case. The default is 12 hours.
 	//
 	// What was ended early is remembered for Lifetime, so relying parties that share
-	// Config.Revocations have the same one.
+	// Config.Revocations need the same Lifetime.
 	Idle     time.Duration
 	Lifetime time.Duration
 
-	// Epoch is any text. Changing it ends all sessions that have begun, for good: each session
-	// holds the one it began with, so nothing has to be remembered. All instances have the same.
-	// The default is "".
+	// Epoch is any text. Changing it ends all existing sessions for good. Each session holds the
+	// Epoch it began with, so nothing has to be remembered. All instances need the same Epoch. The
+	// default is "".
 	Epoch string
 }
 
@@ -172,29 +172,29 @@ func (s SessionSettings) check(bad *settings.Problems) {
 // The relying party checks the absolute limit (ExpiresAt), issuer, scenario, redirect URL and
 // revocations of whatever Load returns. Idle limits are the implementation's.
 //
-// All exported fields of a session are kept but RemoteAddr, times to the millisecond at least and
-// never rounded up. Fields that are not exported may get lost: then a reload of the callback is
+// It keeps all exported fields of a session except RemoteAddr, and times at least to the
+// millisecond, never rounded up. Unexported fields may get lost: then a reload of the callback is
 // refused, and the session goes on.
 type Sessions interface {
 	// Start makes s the client's session, under an identifier that the client did not have before,
 	// and ends the agent session it had. It is called before anything is written to w. An error
-	// means that no session was started. For a browser that asks again within a minute after the
-	// sign-in it is called again with the same session.
+	// means that no session was started. If the browser repeats its request within a minute after
+	// the sign-in, Start is called again with the same session.
 	Start(w http.ResponseWriter, r *http.Request, s *Session) error
 
 	// Load returns the client's session, ErrNoSession if it has none, or ErrSessionEnded if it had
-	// one that is no longer valid. Any other error means that this cannot be known now, and the
-	// request is refused. Load may set cookies on w. The caller may change what it returns.
+	// one that is no longer valid. Any other error means that Load cannot tell now, and the request
+	// is refused. Load may set cookies on w. The caller may change what it returns.
 	//
-	// Load goes on returning ErrSessionEnded, for as long as it can tell, until Start or End.
+	// Load keeps returning ErrSessionEnded until Start or End, for as long as it can tell.
 	// Otherwise, in a browser where a person is signed in too, an agent would be taken for that
 	// person as soon as its own session has ended. Load may return the session with
 	// ErrSessionEnded. Then a sign-out or a new sign-in ends that session for every copy of its
-	// cookie: a copy may not be idle.
+	// cookie, since a copy may still be in use.
 	Load(w http.ResponseWriter, r *http.Request) (*Session, error)
 
 	// End is a sign-out. It ends the client's session, or forgets one that has ended: afterwards
-	// Load returns ErrNoSession. Without one it does nothing.
+	// Load returns ErrNoSession. Without a session it does nothing.
 	End(w http.ResponseWriter, r *http.Request) error
 }
 
@@ -468,23 +468,23 @@ func (s *Session) later() [5]*string {
 	return [...]*string{&s.RedirectURL, &s.SiteMark, &s.AgentMark, &s.UserMark, &s.Epoch}
 }
 
-// A RevocationStore remembers what was ended early. The default is in the memory of one process,
-// and forgets it with the process; several instances share one.
+// A RevocationStore remembers what was ended early. The default is in memory, and forgets
+// everything when the process ends. Several instances must share one.
 //
-// It keeps a mark for each key. A session holds the marks that it began under, and has ended as
-// soon as one of them is another. So no clock is asked: even instances whose clocks differ keep no
-// ended session alive, and end none that has begun since. Implementations are safe for concurrent
+// It keeps a mark for each key. A session holds the marks of the time when it began, and ends as
+// soon as one of them changes. No clock plays a part. So instances whose clocks differ keep no
+// ended session alive, and end no session that began later. Implementations are safe for concurrent
 // use.
 type RevocationStore interface {
 	// Revoke replaces the mark of key. No two calls are given the same mark, which has at most 64
-	// letters and digits. Of concurrent calls any one may win. The mark may be forgotten after the
+	// letters and digits. Of concurrent calls, any may win. The mark may be forgotten after the
 	// latest until that was given for the key, and not before.
 	Revoke(ctx context.Context, key, mark string, until time.Time) error
 
 	// Marks returns the mark of each of keys, in their order, and "" for a key that has none. All
-	// are read after Marks is called. A store may give another name to a mark, if that changes with
-	// each Revoke of the key and with nothing else. Marks is called on each request of an agent; an
-	// error refuses the request.
+	// are read after Marks is called. A store may return another text than the mark, if that text
+	// changes with each Revoke of the key and with nothing else. Marks is called on each request of
+	// an agent; an error refuses the request.
 	Marks(ctx context.Context, keys []string) ([]string, error)
 }
 
@@ -495,23 +495,23 @@ func (rp *RelyingParty) EndSession(ctx context.Context, sessionID string) error 
 	return rp.register.End(ctx, marks.Session(sessionID))
 }
 
-// EndAgentSessions ends all sessions of an agent that have begun, like EndSession.
+// EndAgentSessions ends all existing sessions of an agent, like EndSession.
 func (rp *RelyingParty) EndAgentSessions(ctx context.Context, agent Agent) error {
 	return rp.register.End(ctx, marks.Agent(agent))
 }
 
-// EndUserSessions ends all agent sessions that act for a user and have begun, like EndSession.
+// EndUserSessions ends all existing agent sessions that act for a user, like EndSession.
 func (rp *RelyingParty) EndUserSessions(ctx context.Context, userID string) error {
 	return rp.register.EndUser(ctx, userID)
 }
 
-// EndAllSessions ends all agent sessions of the site that have begun, like EndSession. To end them
-// for good, change Config.Session.Epoch.
+// EndAllSessions ends all existing agent sessions of the site, like EndSession. To end them for
+// good, change Config.Session.Epoch.
 func (rp *RelyingParty) EndAllSessions(ctx context.Context) error {
 	return rp.register.End(ctx, marks.Site)
 }
 
-// TokenSettings have the tokens of sessions kept.
+// TokenSettings say whether the tokens of sessions are kept, and how.
 type TokenSettings struct {
 	// Store keeps the tokens, encrypted, so that a site can call an API as the agent and have long
 	// sessions confirmed. By default no token is kept.
@@ -523,8 +523,8 @@ type TokenSettings struct {
 	// minutes; a negative value means never.
 	ConfirmEvery time.Duration
 
-	// ConfirmGrace ends a session that is due to be confirmed and could not be for this long,
-	// because the server or a store gave no answer. By default such a session goes on.
+	// ConfirmGrace ends a session that is due to be confirmed but could not be confirmed for this
+	// long, because the server or a store gave no answer. By default such a session goes on.
 	ConfirmGrace time.Duration
 }
 
@@ -535,18 +535,18 @@ func (t TokenSettings) check(bad *settings.Problems) {
 }
 
 // A TokenStore keeps the tokens of sessions, and all instances of a site share it. It never sees a
-// token: a value is encrypted, bound to its session and agent, and unlike every earlier one.
+// token: each value is encrypted, bound to its session and agent, and unlike all earlier ones.
 //
 // A refresh token can be used once, so one of several instances must be the first to replace a
-// value: SaveTokens compares and replaces in one step. Any error but ErrConflict and ErrNotFound
-// means that it cannot be known whether something was done. Implementations are safe for concurrent
+// value: SaveTokens compares and replaces in one step. After any error but ErrConflict and
+// ErrNotFound, nobody knows whether something was done. Implementations are safe for concurrent
 // use.
 type TokenStore interface {
-	// SaveTokens keeps sealed as the value of a session, in the place of old: byte for byte the
-	// value that LoadTokens returned or an earlier SaveTokens kept. An empty old means that the
-	// session has no value yet. If the session's value is not old, or there is one although old is
-	// empty, or none although it is not, SaveTokens changes nothing and returns ErrConflict. Of
-	// concurrent calls with one old, at any number of instances, at most one succeeds.
+	// SaveTokens replaces old, the value of a session, with sealed. old is byte for byte the value
+	// that LoadTokens returned or an earlier SaveTokens kept; it is empty if the session has no
+	// value yet. If the session's value differs from old, or only one of the two is empty,
+	// SaveTokens changes nothing and returns ErrConflict. Of concurrent calls with one old, at any
+	// number of instances, at most one succeeds.
 	//
 	// The value is of no use after expires, and may be forgotten then.
 	SaveTokens(ctx context.Context, sessionID string, old, sealed []byte, expires time.Time) error
@@ -559,20 +559,20 @@ type TokenStore interface {
 	DeleteTokens(ctx context.Context, sessionID string) error
 }
 
-// ErrConflict is what a store returns if it has changed nothing, because what it was to change is
-// no longer as its caller saw it.
+// ErrConflict is what a store returns if it has changed nothing, because the record is no longer as
+// the caller saw it.
 var ErrConflict = errors.New("authagent: changed in the meantime")
 
 // TokenSource returns the access tokens of a session, for a site that calls an API as the agent.
 // Config.Tokens.Store must be set, and s must be whole, as FromContext returns it or Sessions keeps
 // it. A token is refreshed before it expires, once for all callers and instances. ctx bounds the
-// wait; a refresh goes on when it ends. The tokens come without a refresh token, which only this
-// package may use.
+// wait; a refresh goes on after ctx ends. The tokens have no refresh token, since only this package
+// may use that.
 //
-// Its errors are of type *[problem.Error]: "no_tokens" if none are kept or the server has refused
-// them, problem.NoSession if the session has ended, problem.StoreFailed if what is kept cannot be
-// read, which a new key of Config.SessionKeys that is missing here can cause, and whatever keeps
-// the server from answering. The last two have RetryAfter.
+// Its errors are of type *[problem.Error]. "no_tokens" means that none are kept or the server has
+// refused them. problem.NoSession means that the session has ended. problem.StoreFailed means that
+// what is kept cannot be read, such as for lack of a new key of Config.SessionKeys. Other errors
+// say why the server gave no answer. These and StoreFailed have RetryAfter.
 func (rp *RelyingParty) TokenSource(ctx context.Context, s *Session) oauth2.TokenSource {
 	own := *s
 	return &tokenSource{rp, ctx, &own}
@@ -600,8 +600,8 @@ func (t *tokenSource) token(ctx context.Context, refused string) (*oauth2.Token,
 }
 
 // Client returns a client that calls an API as the agent, with the tokens of
-// [RelyingParty.TokenSource]. When the API answers 401, the request is sent once more if there is
-// another token by then, refreshed if need be, and if its body can be sent again (see
+// [RelyingParty.TokenSource]. If the API answers 401 and there is another token by then, refreshed
+// if need be, the client sends the request once more, provided that its body can be sent again (see
 // [http.Request.GetBody]). A redirect to another origin is followed without the token.
 //
 // ctx may carry a client to use, as with [oauth2.NewClient]. The requests have contexts of their
@@ -713,10 +713,10 @@ func (rp *RelyingParty) releaseTokens(s *Session) {
 	}
 }
 
-// Shutdown waits for background work: refreshes, which cost a session its tokens if they are cut
-// off, confirmations, revocations, and the events on their way to Config.Audit, with the refusals
-// counted so far; later ones are not counted. No refresh, confirmation or revocation is started any
-// more, so call it after [http.Server.Shutdown]. It returns an error if ctx ends first.
+// Shutdown waits for background work: refreshes, confirmations, revocations, and the events on
+// their way to Config.Audit, with the refusals counted so far. Later refusals are not counted. A
+// refresh that is cut off costs a session its tokens. No refresh, confirmation or revocation is
+// started any more, so call it after [http.Server.Shutdown]. It returns an error if ctx ends first.
 func (rp *RelyingParty) Shutdown(ctx context.Context) error {
 	errs := []error{rp.tokens.Shutdown(ctx)}
 	if err := rp.server.Settle(ctx); err != nil {

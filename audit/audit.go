@@ -1,5 +1,5 @@
-// Package audit has what an audit trail records: an [Event], whose [Name] says what has
-// happened and whose outcome what came of it. A site gets the events from
+// Package audit has what an audit trail records: events. The Name of an [Event] says
+// what has happened, and its Outcome says what came of it. A site gets the events from
 // authagent.Config.Audit; package sqlstore has a trail that keeps them.
 package audit
 
@@ -32,20 +32,21 @@ const (
 	PermissionDenied Name = "permission_denied"
 	LogoutFailed     Name = "logout_failed" // a sign-out, or the page after it, was refused
 
-	// RefreshFailed: kept tokens could not be refreshed. One event stands for
-	// all attempts until one succeeds. With the reason no_tokens the server has refused them
-	// for good; with any other Reason they are kept, and it is tried again.
+	// RefreshFailed: kept tokens could not be refreshed. One event stands for all
+	// attempts until one succeeds. With the reason no_tokens, the server has refused
+	// the tokens for good. With any other Reason, the tokens are kept, and the refresh
+	// is tried again.
 	RefreshFailed Name = "refresh_failed"
 
 	// TokensRevoked: the server was asked to revoke the tokens of a session
 	// that has ended. Outcome says what came of it.
 	TokensRevoked Name = "tokens_revoked"
 
-	// SubjectMismatch: what the server says of a session's tokens is about
-	// somebody else than at sign-in. The session is ended.
+	// SubjectMismatch: the server says that a session's tokens belong to somebody else
+	// than at sign-in. The session is ended.
 	SubjectMismatch Name = "subject_mismatch"
 
-	// An operator has freed an agent, and the site has cleaned up after an account:
+	// An operator has freed an agent; the site has cleaned up after an account. See
 	// ForgetAgent and ForgetUser of authagent.RelyingParty.
 	AgentForgotten Name = "agent_forgotten"
 	UserForgotten  Name = "user_forgotten"
@@ -55,29 +56,28 @@ const (
 const (
 	OK        = "ok"
 	Pending   = "pending"    // it waits for the owner's approval
-	Refused   = "refused"    // as the agent is at fault
-	Failed    = "failed"     // as the site, the server or the network is
-	Requested = "requested"  // the server has taken the request, which at the published one proves nothing
-	StillLive = "still live" // it has not, so that the tokens live until they expire
+	Refused   = "refused"    // the agent is at fault
+	Failed    = "failed"     // the site, the server or the network is at fault
+	Requested = "requested"  // the server has accepted the request; at the published server, that proves nothing
+	StillLive = "still live" // the server has not accepted it, so the tokens live until they expire
 )
 
 // An Event is something that an audit trail records.
 //
-// One event may stand for several refused requests, LoginFailed,
-// LogoutFailed or PermissionDenied: see Count. They are those of one kind and one source within
-// a minute: of the same Name, Reason, Route and Action, the same UserID, HumanID,
-// GrantID and Scenario, and the same Agent, or, where no agent is known, from the same
-// address or IPv6 /64 network. The other fields are those of the last one; Time is
-// when they were counted up.
+// One event may stand for several refused requests ([LoginFailed], [LogoutFailed] or
+// [PermissionDenied]): see Count. They came within a minute, and agree in Name, Reason,
+// Route, Action, UserID, HumanID, GrantID, Scenario and Agent. If no agent is known,
+// they came from the same address or IPv6 /64 network. The other fields are those of
+// the last request; Time is when they were counted.
 type Event struct {
 	Name       Name
 	Time       time.Time // in UTC
 	RequestID  string    // the one that a refused client was given; empty otherwise
-	Method     string    // of the request; this and the following are empty for what happens in the background
+	Method     string    // of the request; Method and Route are empty for what happens in the background
 	Route      string    // the pattern of the site's http.ServeMux that the request matched; empty with other routers
-	RemoteAddr string    // the client's IP address, without port; empty where ClientAddr gives none
+	RemoteAddr string    // the client's IP address, without port; empty if it is not known
 	Issuer     string    // of the relying party
-	SessionID  string    // this and the following as far as they are known
+	SessionID  string    // this and all fields below: as far as they are known
 	Agent      Agent     // who acted, or whom a human decided about
 	UserID     string    // on whose behalf
 	HumanID    string    // the human who acted in person; empty where it was the agent
@@ -92,8 +92,8 @@ type Event struct {
 	Count      int            // 1, or how many refused requests the event stands for
 }
 
-// LogValue gives what is not empty, under stable names, in one line each and with
-// what cannot be seen written out, as in "\u202e".
+// LogValue returns the fields that are not empty, under stable names. Each value is one
+// line, with invisible characters written out, as in "\u202e".
 func (e Event) LogValue() slog.Value {
 	by, agent := e.Agent.ID, ""
 	if e.HumanID != "" {

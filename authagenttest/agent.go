@@ -36,13 +36,13 @@ const (
 	pollLimit    = requestLifetime + 10*time.Second
 )
 
-// SignIn does what an agent with a browser does to sign in: it gets loginURL,
-// follows the site to the authorization server, proves itself there, and visits
-// the site's callback. loginURL is the site's LoginHandler, or a page with its button, or
-// a page that is refused with a link to the sign-in. Where the site takes POST only
-// (Config.RequirePOST), it posts the button's form. It returns the response at which the redirects after the
-// callback end, whatever its status, with the body open; Response.Request.URL
-// tells where that is.
+// SignIn does what an agent with a browser does to sign in: it gets loginURL, follows
+// the site to the authorization server, proves itself there, and visits the site's
+// callback. loginURL is the site's LoginHandler, or a page with its button, or a page
+// that is refused with a link to the sign-in. Where the site takes POST only
+// (Config.RequirePOST), it posts the button's form. It returns the last response after
+// the callback's redirects, whatever its status, with the body open.
+// Response.Request.URL tells where that is.
 //
 // The client carries the site's cookies; one without a jar is copied and gets a
 // jar for this sign-in. Its CheckRedirect is not used. Errors name the step that
@@ -65,10 +65,10 @@ func (a *Agent) SignIn(ctx context.Context, client *http.Client, loginURL string
 	return resp, nil
 }
 
-// Authorize is the part of SignIn that happens at the authorization server: it
-// takes the URL that a site sends the browser to and returns the one that the
-// browser comes back with. A server that refuses the request by sending the
-// browser back with an error has that URL returned.
+// Authorize is the part of SignIn that happens at the authorization server: it takes
+// the URL that a site sends the browser to and returns the one that the browser comes
+// back with. If the server refuses the request by sending the browser back with an
+// error, Authorize returns that URL.
 func (a *Agent) Authorize(ctx context.Context, client *http.Client, authorizationURL string) (callbackURL string, err error) {
 	client = withJar(client)
 	u, err := url.Parse(authorizationURL)

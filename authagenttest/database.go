@@ -249,9 +249,9 @@ func (s *Server) AddClient(client Client) Client {
 // AddAgent registers an agent, in place of an earlier one of that ID, and
 // returns it with what was generated filled in, ready to sign in.
 //
-// The server keeps a copy. So a change to the Secret or the Model of the agent
-// returned changes what that agent says, and nothing at the server; calling
-// AddAgent again with another Email or Name is what the owner does at the console.
+// The server keeps a copy. So a change to the Secret or the Model of the returned agent
+// changes what that agent says, and nothing at the server. To change the Email or Name
+// as the owner does at the console, call AddAgent again.
 func (s *Server) AddAgent(agent Agent) *Agent {
 	if agent.ID == "" {
 		agent.ID = "agent_" + randomHex(8)

@@ -1,5 +1,5 @@
 // Package authagenttest is an Auth Agent authorization server for tests and
-// development, and an agent that signs in to a site by it. It is to a site that
+// development, and an agent that signs in to a site with it. It is to a site that
 // offers "Sign in with Auth Agent" what [net/http/httptest] is to an HTTP client.
 //
 //	as := authagenttest.NewServer()
@@ -12,19 +12,18 @@
 //
 // # The protocol
 //
-// The server speaks the protocol of the published Auth Agent server: OAuth 2.1's
-// code flow with PKCE, of which the middle part is not a consent page but a
-// waiting page. The agent reads the request's ID from it and proves itself with
-// a POST of its own; the page polls until that is done and then sends the
-// browser back to the site with a code.
+// The server speaks the protocol of the published Auth Agent server: OAuth 2.1's code
+// flow with PKCE, with a waiting page in place of the consent page. The agent reads the
+// request's ID from that page and proves itself with a POST of its own; the page polls
+// until that is done and then sends the browser back to the site with a code.
 //
-// The answers are those of the published server, down to the order of the
-// members, and so are its departures from the standards, because a site that is
-// to work with it has to survive them: [Quirks] lists them, and switches each
-// off. What other servers do in its place is in [Features]; its failures are in
-// [Outage]. [Server.Wrap] replaces, delays or cuts any answer, for which there
-// is ready-made misbehaviour such as [RedirectTo], [Hang] and [GzipBomb], and
-// [Server.Requests] tells what a site asked.
+// The answers are those of the published server, down to the order of the members. The
+// server also departs from the standards as the published one does, because a site that
+// works with that one has to survive it. [Quirks] lists these departures, and switches
+// each off. [Features] has what other servers do instead, and [Outage] has the
+// failures. [Server.Wrap] replaces, delays or cuts any answer; [RedirectTo], [Hang],
+// [GzipBomb] and others are ready-made for it. [Server.Requests] tells what a site
+// asked.
 //
 // # Time
 //
@@ -33,7 +32,6 @@
 //
 // # What it is not
 //
-// The server keeps everything in memory, gives its admin endpoints to anyone as
-// the published one does, and has never been hardened. It belongs on a loopback
-// interface.
+// The server keeps everything in memory, lets anyone use its admin endpoints, as the
+// published one does, and has never been hardened. It belongs on a loopback interface.
 package authagenttest

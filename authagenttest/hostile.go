@@ -64,8 +64,8 @@ func Rewrite(change func(body map[string]any)) func(http.Handler) http.Handler {
 	}
 }
 
-// WithMember is [Rewrite] that sets one member, or adds it; a nil value is sent
-// as null. It is how metadata points elsewhere:
+// WithMember is [Rewrite] that sets one member, or adds it. A nil value is sent as
+// null. With it, metadata can point elsewhere:
 //
 //	as.Wrap(authagenttest.PathMetadata, authagenttest.WithMember("token_endpoint", evil.URL))
 func WithMember(name string, value any) func(http.Handler) http.Handler {
@@ -173,8 +173,8 @@ func Cut() func(http.Handler) http.Handler {
 	}
 }
 
-// FailFirst lets mw have the first n requests and the endpoint itself all later
-// ones. The count is the returned function's own, across all requests.
+// FailFirst lets mw have the first n requests and the endpoint itself all later ones.
+// The returned function counts all its requests together.
 func FailFirst(n int, mw func(http.Handler) http.Handler) func(http.Handler) http.Handler {
 	var seen atomic.Int64
 	return func(next http.Handler) http.Handler {

@@ -9,10 +9,10 @@ import (
 	"net/http/httptest"
 )
 
-// Hosts is an [http.RoundTripper] without a network: it answers each host, as
-// the URL has it ("127.0.0.1:8080", "shop.example"), by a handler. Inside a
-// testing/synctest bubble, where real sockets stop the clock from advancing, a
-// site and its authorization server can meet by it:
+// Hosts is an [http.RoundTripper] without a network: it answers each host, as the URL
+// has it ("127.0.0.1:8080", "shop.example"), by a handler. Inside a testing/synctest
+// bubble, where real sockets stop the clock from advancing, a site and its
+// authorization server can talk through it:
 //
 //	as := authagenttest.NewUnstartedServer()
 //	as.URL = "http://127.0.0.1:9000"
@@ -21,7 +21,7 @@ import (
 //		"127.0.0.1:8080": site,
 //	}}
 //
-// A host that is not there is refused. A handler that panics with
+// Requests to other hosts are refused. A handler that panics with
 // [http.ErrAbortHandler] cuts the connection.
 type Hosts map[string]http.Handler
 

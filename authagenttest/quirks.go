@@ -12,11 +12,11 @@ type Quirks struct {
 	// invalid_request, and take client_secret_post and client_secret_basic.
 	JSONBodies bool
 
-	// SameSecondTokens: the access token has no identifier and a resolution of
-	// one second, so one agent that signs in twice to one client within a
-	// second, with the same model and scope, gets the same token twice. A
-	// look-up asks for exactly one live row and treats two like none, so that
-	// token is then refused. Off, each has a jti.
+	// SameSecondTokens: the access token has no identifier and a resolution of one
+	// second, so one agent that signs in twice to one client within a second, with the
+	// same model and scope, gets the same token twice. A look-up asks for exactly one
+	// live row and treats two like none. So the server then refuses that token. Off,
+	// each has a jti.
 	SameSecondTokens bool
 
 	// RevokeAlwaysOK: /revoke authenticates nobody, revokes whoever asks, and
@@ -50,8 +50,8 @@ type Quirks struct {
 	// redeemable. Off, the second approval is refused with 409.
 	MultipleApprovals bool
 
-	// SlackRefresh: a used code or refresh token is refused when it is shown
-	// again, and what descends from it goes on working. Off, all of that is revoked.
+	// SlackRefresh: a used code or refresh token is refused when it is sent again, but
+	// the tokens that came from it go on working. Off, all of these are revoked.
 	SlackRefresh bool
 
 	// BareAnswers: no answer has Cache-Control, and no 401 has WWW-Authenticate.

@@ -43,14 +43,14 @@ const (
 // The fields are set before the first request. After that, [Server.Configure]
 // changes Quirks and Features.
 //
-// A Server is an [http.Handler], so it also works without a socket, for example
-// behind [Hosts]. It takes the time from [time.Now], which makes its lifetimes
-// pass at will inside a testing/synctest bubble.
+// A Server is an [http.Handler], so it also works without a socket, for example behind
+// [Hosts]. It takes the time from [time.Now], so inside a testing/synctest bubble its
+// lifetimes pass at will.
 type Server struct {
-	// URL is the issuer, without a trailing slash. Start and StartTLS fill it
-	// in from the listener unless it was set before. Where it is empty, as in an
-	// unstarted server, every request is answered for the host it was sent to,
-	// which is what the published server does without its JWT_ISSUER binding.
+	// URL is the issuer, without a trailing slash. Start and StartTLS fill it in from
+	// the listener unless it was set before. If it is empty, as in an unstarted server,
+	// every request is answered for the host it was sent to. The published server does
+	// that without its JWT_ISSUER binding.
 	URL string
 
 	// Quirks are the published server's departures from the standards: all on
@@ -90,9 +90,9 @@ func NewServer() *Server {
 	return s
 }
 
-// NewTLSServer is like NewServer, with TLS. [Server.Client] and
-// [Server.NewBrowser] trust its certificate, which is the one of net/http/httptest:
-// they trust a site started by [httptest.NewTLSServer] as well.
+// NewTLSServer is like NewServer, with TLS. [Server.Client] and [Server.NewBrowser]
+// trust its certificate, which is the one of net/http/httptest. So they also trust a
+// site started by httptest.NewTLSServer.
 func NewTLSServer() *Server {
 	s := NewUnstartedServer()
 	s.StartTLS()
@@ -138,8 +138,8 @@ func (s *Server) start(start func(*httptest.Server)) {
 	}
 }
 
-// Close stops the server, ends the contexts of the requests in flight and waits
-// for these. On an unstarted Server it does nothing.
+// Close stops the server, ends the contexts of the requests in flight, and waits for
+// these requests. On an unstarted Server it does nothing.
 func (s *Server) Close() {
 	s.mu.Lock()
 	started, cancel := s.http, s.cancel

@@ -38,7 +38,7 @@ type Approval struct {
 	ExpiresAt   time.Time `json:"expires_at"`
 }
 
-// Now returns the approval's state at this moment: one whose time is over is
+// Now returns the approval's state at this moment: an approval whose time is over is
 // Expired.
 func (a Approval) Now() State {
 	if !time.Now().Before(a.ExpiresAt) {
@@ -59,11 +59,12 @@ const remembered = 24 * time.Hour
 // actionRetry is when an agent is told to ask again.
 const actionRetry = 15 * time.Second
 
-// Approve implements [authagent.Approver]: it lets a request through once its
-// owner has approved it, and once only. What the handler gets is the approval's.
+// Approve implements [authagent.Approver]: it lets a request through after its owner
+// has approved it, and only once. The handler gets the request from the approval's
+// record.
 //
-// An approval rests on the grant of the session. It is denied, and
-// problem.NoSession returned, if the grant is not in force any more.
+// An approval rests on the grant of the session. If the grant is not in force any more,
+// the approval is denied, and Approve returns problem.NoSession.
 func (p *Policy) Approve(ctx context.Context, r authagent.ActionRequest) (approved authagent.ActionRequest, path string, err error) {
 	want := p.newApproval(r)
 	asking := p.asking.of(want.UserID)

@@ -162,12 +162,11 @@ func (p *Policy) do(ctx context.Context, work func(context.Context) error) {
 	}
 }
 
-// Wait returns when the work that requests have left in the background is done:
-// filing requests, notifying owners, also of what would be told together later, and
-// the events on their way to Audit. For an
-// Audit that blocks it waits ten seconds. A site calls it after its HTTP server and
-// the relying party have shut down. A test calls it after a refused sign-in, before it
-// looks for the request.
+// Wait returns when the work in the background is done: requests are filed, owners are
+// notified, and all events have reached Audit. Owners are then also told what would be
+// told together later. If Audit blocks, Wait waits ten seconds for it. A site calls it
+// after its HTTP server and the relying party have shut down. A test calls it after a
+// refused sign-in, before it looks for the request.
 func (p *Policy) Wait() {
 	defer p.post.hurry()()
 	p.under.Wait()

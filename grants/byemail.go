@@ -11,12 +11,11 @@ import (
 	"github.com/authagent-go/authagent/problem"
 )
 
-// EmailApproval names the agents that enter an account without being approved,
-// because an authorization server says that its owner's e-mail address is the
-// account's. That is the way accounts are taken over: whoever can write that
-// address at the server is in. Both lists are needed and match exactly. The
-// account's owner is told, gets a grant that can be revoked, and has to have
-// verified the address at the site.
+// EmailApproval names the agents that enter an account without approval, because an
+// authorization server says that their owner has the account's e-mail address. Accounts
+// can be taken over in this way: whoever can write that address at the server gets in.
+// Both lists are needed and match exactly. The account's owner is told, and gets a
+// grant that can be revoked. The owner must have verified the address at the site.
 type EmailApproval struct {
 	Issuers []string // exactly as in Config.Issuer
 	Domains []string // of the address, in ASCII; case does not matter

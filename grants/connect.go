@@ -10,14 +10,14 @@ import (
 	"github.com/authagent-go/authagent/problem"
 )
 
-// LinkByOwner is for [authagent.RelyingParty.ConnectHandler]: a human who is signed in has
-// connected the agent to their own account. The grant lets it read; more is a
-// choice of its own.
+// LinkByOwner is for [authagent.RelyingParty.ConnectHandler]: a human who is signed in
+// has connected the agent to their own account. The grant lets the agent read; for
+// more, the owner has to decide again.
 //
-// No connection moves an agent. One that the owner of another account has let in,
-// and has not revoked, is refused with problem.LinkRefused, and nothing changes; so
-// whoever connects or approves an agent first has it. [Policy.ForgetAgent] frees an
-// agent that a stranger has connected.
+// No connection moves an agent to another account. An agent that the owner of another
+// account has let in, and has not revoked, is refused with problem.LinkRefused, and
+// nothing changes. So whoever connects or approves an agent first has it.
+// [Policy.ForgetAgent] frees an agent that a stranger has connected.
 func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error {
 	if err := p.filing.take(ctx); err != nil {
 		return err

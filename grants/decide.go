@@ -31,18 +31,16 @@ type Decision struct {
 	For     time.Duration // how long; zero means Policy.ApprovedFor
 }
 
-// Decide records an owner's decision, which counts on the agent's next request.
-// The single actions of an agent that is denied, suspended or revoked are denied
-// with it.
+// Decide records an owner's decision, which counts on the agent's next request. If the
+// agent is denied, suspended or revoked, its single actions are denied too.
 //
-// It returns authagent.ErrNotFound for a grant of another account,
-// authagent.ErrConflict where the grant is not, or no longer, what the owner has
-// seen, ErrExpired for a request that has expired, problem.LinkRefused where the
-// agent acts for another account or this one may have no further agent, and
-// ErrDecision.
+// It returns [authagent.ErrNotFound] for a grant of another account, [ErrExpired] for a
+// request that has expired, and [ErrDecision]. It returns [authagent.ErrConflict] if
+// the grant is not, or no longer, what the owner has seen. It returns
+// problem.LinkRefused if the agent acts for another account or this one may have no
+// further agent.
 //
-// The caller has made sure that it is the owner who decides, in person:
-// [Handler] does.
+// The caller must make sure that the owner decides in person, as [Handler] does.
 func (p *Policy) Decide(ctx context.Context, userID string, d Decision) (Grant, error) {
 	g, err := p.store.Grant(ctx, d.GrantID)
 	switch {

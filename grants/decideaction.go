@@ -11,10 +11,10 @@ import (
 	"github.com/authagent-go/authagent/problem"
 )
 
-// DecideAction records an owner's decision about a single action that is pending
-// in the version that the owner has seen. It returns authagent.ErrNotFound for one
-// of another account, authagent.ErrConflict for one that has been decided or whose
-// agent was stopped, and ErrExpired.
+// DecideAction records an owner's decision about a pending single action, in the
+// version that the owner has seen. It returns [authagent.ErrNotFound] for an action in
+// another account, [authagent.ErrConflict] for one that has been decided or whose agent
+// was stopped, and [ErrExpired].
 func (p *Policy) DecideAction(ctx context.Context, userID, id string, version int64, approve bool) (Approval, error) {
 	a, err := p.store.Approval(ctx, id)
 	switch {

@@ -23,10 +23,11 @@ const (
 	maxSame    = 5
 )
 
-// Observer is for [authagent.New], which calls it: see [authagent.LinkPolicy]. What it
-// returns keeps what agents do, for their owners to see. No event reaches one audit
-// function twice: those of the relying party go to its Config.Audit, here site, and to
-// Policy.Audit where that is not set; those of the Policy the other way round.
+// Observer is for [authagent.New], which calls it: see [authagent.LinkPolicy]. The
+// function that it returns records what agents do, for their owners to see. Events of
+// the relying party go to its Config.Audit, here site, or to Policy.Audit if that is
+// not set. Events of the Policy go to Policy.Audit, or to site if that is not set. So
+// no event reaches one audit function twice.
 func (p *Policy) Observer(site func(context.Context, audit.Event)) func(context.Context, audit.Event) {
 	p.obeyed.Store(true)
 	if site != nil {

@@ -2,10 +2,10 @@
 // in it: which may enter, with what access, until when, and which single actions
 // they may perform.
 //
-// A grant lets one agent, known by issuer and ID, act for one account. It begins
-// as a request that the agent makes by signing in, or with the owner, who connects
-// an agent in person. Nothing opens until the owner has said yes, and an e-mail
-// address decides nothing but whom to ask.
+// A grant lets one agent, known by issuer and ID, act for one account. It begins when
+// the agent asks for it by signing in, or when the owner connects the agent in person.
+// Nothing is open to the agent until the owner has said yes. An e-mail address only
+// decides whom to ask.
 //
 //	store := &memstore.Grants{} // or a shared one
 //	owners := grants.OwnerApproval(store)
@@ -23,13 +23,13 @@
 //	mux.Handle("POST /payouts", rp.RequireApproval("payouts:create", owners)(payouts))
 //
 // The relying party obeys the rules of the store ([Policy.SetRules]), and gives the
-// Policy the events that its page shows. One whose scenario has no LinkPolicy is given
-// the rules as its Config.Rules.
+// Policy the events that its page shows. If its scenario has no LinkPolicy, set its
+// Config.Rules to the Policy.
 //
-// [Handler] is the page on which owners see and decide all of it. [Policy] has the
-// same as methods, for a site that draws its own.
+// [Handler] is the page on which owners see and decide all of it. Policy has the same
+// as methods, for a site that draws its own page.
 //
-// Every decision counts on the agent's next request, at every instance that
-// shares the [Store]. No agent can take one: the page lets nobody through but a
-// human who is signed in where no agent is.
+// Every decision counts on the agent's next request, at every instance that shares the
+// [Store]. No agent can decide: the page lets through only a human, in a browser where
+// no agent is signed in.
 package grants

@@ -9,8 +9,8 @@ import (
 	"github.com/authagent-go/authagent/audit"
 )
 
-// RevokeAll revokes every grant of an account that could let an agent in, now or
-// later, and denies every request. It goes on after an error, and returns all.
+// RevokeAll revokes every grant of an account that could let an agent in, now or later,
+// and denies every request. It goes on after an error, and returns all errors.
 func (p *Policy) RevokeAll(ctx context.Context, userID string) error {
 	all, err := p.ownerGrants(ctx, userID)
 	if err != nil {

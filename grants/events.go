@@ -14,9 +14,9 @@ import (
 // The events of this package, for Policy.Audit, and the kinds of notices.
 const (
 	EventPending        audit.Name = "link_pending"   // an agent asks to enter an account
-	EventDropped        audit.Name = "link_dropped"   // and the owner is not asked: Detail says why, for the operator alone
+	EventDropped        audit.Name = "link_dropped"   // the agent asks, but the owner is not asked; Detail says why, for the operator alone
 	EventApproved       audit.Name = "link_approved"  // the owner lets it in
-	EventChanged        audit.Name = "link_changed"   // and lets it do something else
+	EventChanged        audit.Name = "link_changed"   // the owner changes what it may do
 	EventDenied         audit.Name = "link_denied"    // the owner does not let it in
 	EventSuspended      audit.Name = "link_suspended" // its e-mail address has changed, or the owner wants it to stop
 	EventRevoked        audit.Name = "link_revoked"   // the owner no longer lets it in

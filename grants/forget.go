@@ -12,17 +12,17 @@ import (
 
 // A UserEraser is a [Store] that can delete what it has of an account.
 type UserEraser interface {
-	// EraseUser deletes all grants, approvals, sessions, uses and deeds of an
-	// account. Of an account of which there is nothing it deletes nothing and returns
-	// nil. After an error a further call deletes what is left.
+	// EraseUser deletes all grants, approvals, sessions, uses and deeds of an account.
+	// If there is nothing of the account, it deletes nothing and returns nil. After an
+	// error, another call deletes what is left.
 	EraseUser(ctx context.Context, userID string) error
 }
 
-// ForgetAgent implements [authagent.Forgetter]: it takes the agent from every account
-// whose owner has let it in, also if that is over, and tells those who had it. What is
-// left of such a grant has expired, and nobody can approve it: the agent has to ask anew
-// or be connected. The requests of the agent that wait stay, and their owners may then
-// approve them; so do those that were denied. humanID is the operator who does it.
+// ForgetAgent implements [authagent.Forgetter]: it takes the agent out of every account
+// whose owner has let it in, even if that is over, and tells these owners. Such a grant
+// has then expired, and nobody can approve it: the agent has to ask again or be
+// connected. Pending requests of the agent stay, and their owners may then approve
+// them. Denied requests stay too. humanID is the operator who does it.
 //
 // [authagent.RelyingParty.ForgetAgent] calls it, and frees the agent elsewhere too.
 func (p *Policy) ForgetAgent(ctx context.Context, humanID string, agent authagent.Agent) error {
@@ -55,10 +55,10 @@ func forgotten(g *Grant) (event audit.Name, changes bool, err error) {
 	return event, true, nil
 }
 
-// ForgetUser implements [authagent.Forgetter] for an account that is gone: it ends
-// its grants and denies its requests, without telling an owner who is gone too, and
-// deletes all of it where the store is a [UserEraser]. In another store the grants
-// stay as revoked, so that no agent enters a later account of that ID by them.
+// ForgetUser implements [authagent.Forgetter] for an account that is gone: it ends the
+// account's grants and denies its requests. It tells nobody, since the owner is gone
+// too. If the store is a [UserEraser], all of it is deleted. In any other store the
+// grants stay as revoked, so that they let no agent into a later account with that ID.
 // humanID is who does it, empty for the site itself.
 //
 // [authagent.RelyingParty.ForgetUser] calls it, and cleans up elsewhere too.

@@ -39,13 +39,13 @@ type Grant struct {
 	Model string `json:"model,omitempty"`
 
 	// Subject is the user of the authorization server for whom the agent acts, where
-	// Config.Provider.SubjectIsUser is set. The grant is for this one alone: the same agent acts
-	// for others too. It is empty where the agent has no user but its owner, as at Auth
-	// Agent.
+	// Config.Provider.SubjectIsUser is set. The grant is for this user alone, since the
+	// same agent acts for others too. Subject is empty where the agent has no user but
+	// its owner, as at Auth Agent.
 	Subject string `json:"subject,omitempty"`
 
-	// Email is the owner's address as the authorization server had it when the
-	// grant was asked for or approved. One that has changed suspends the grant.
+	// Email is the owner's address as the authorization server had it when the grant
+	// was asked for or approved. If the address has changed, the grant is suspended.
 	Email string `json:"-"`
 
 	RequestedAt   time.Time `json:"requested_at"`
@@ -53,9 +53,9 @@ type Grant struct {
 	DecidedAt     time.Time `json:"decided_at,omitzero"`
 	ExpiresAt     time.Time `json:"expires_at"`
 
-	// Era grows when the agent is let in anew, or asks anew, after it had been
-	// stopped or its time was over; 0 until then. Sessions of another era have
-	// ended, whether or not they were used in between. It is no time: see anew.
+	// Era grows when the agent is let in again, or asks again, after it was stopped or
+	// its time was over. Until then it is 0. Sessions of another era have ended,
+	// whether or not they were used in between. It is a number and not a time.
 	Era int64 `json:"era,omitempty"`
 }
 
@@ -70,7 +70,7 @@ func (s State) enters() bool { return s == Approved || s == Suspended }
 func (s State) isNo() bool { return s == Denied || s == Revoked || s == Suspended }
 
 // Now returns the grant's state at this moment: a pending or approved grant whose time
-// is over is Expired. A suspended one stays Suspended: its owner's no has no end.
+// is over is Expired. A suspended one stays Suspended: the owner's no does not expire.
 func (g Grant) Now() State { return g.at(time.Now()) }
 
 func (g Grant) at(now time.Time) State {

@@ -11,9 +11,9 @@ import (
 
 // Link implements [authagent.LinkPolicy]. An agent that has no approved grant gets
 // problem.ApprovalNeeded, whether the account exists or not and whatever its owner
-// decided. What there is to do for the owner is done in the background. The same
-// work is done where there is nothing to do, so that not even the time of this
-// answer or of the next one tells.
+// decided. The owner is asked in the background. The same work is done if there is
+// nobody to ask, so that not even the time of this answer or of the next one tells the
+// difference.
 func (p *Policy) Link(ctx context.Context, r authagent.LinkRequest) (authagent.Principal, error) {
 	link, err := p.linked(ctx, r)
 	switch {

@@ -11,19 +11,20 @@ import (
 type Notice struct {
 	Kind     audit.Name // EventPending, EventApproved, EventSuspended, EventActionAsked and so on
 	UserID   string     // whom to tell
-	Grant    *Grant     // what it is about, or
-	Approval *Approval  // the single action
+	Grant    *Grant     // the grant that it is about, or
+	Approval *Approval  // the single action that it is about
 	Action   string     // what Policy.Approvals or Policy.Actions says of it; empty if they say nothing
 	Path     string     // where on the site to see and decide it, signed in
 
-	// Count is how many of its kind it tells of. Of several, Grant or Approval is the
-	// first; the page has all.
+	// Count is how many events of its kind it tells of. If there are several, Grant or
+	// Approval is that of the first; the page has all.
 	Count int
 }
 
-// Text says in plain English what has happened. All of it is the site's and
-// constant but for the agent's ID, which whoever registered the agent has chosen: one that is not a
-// short plain word, and could have a text or an address of its own in it, is left out.
+// Text says in plain English what has happened. All of it is constant or the site's
+// own, except the agent's ID. Whoever registered the agent has chosen that ID: unless
+// it is a short plain word, it is left out, because it could contain a text or an
+// address.
 func (n Notice) Text() string {
 	switch {
 	case n.Count == 2:

@@ -19,17 +19,18 @@ import (
 	"github.com/authagent-go/authagent/problem"
 )
 
-// Handler returns the page on which a human who is signed in sees the agents
-// that are connected to their own account, lets them in or not, changes what they
-// may do, and ends it. It is mounted at Policy.Path, for all methods. That is the path
-// that browsers ask for, with a prefix that a router takes off (http.StripPrefix): the
-// page's links and forms, and what owners and agents are told, lead there. At any
-// other path every request is refused, as a fault of the site.
+// Handler returns the page on which a signed-in human sees the agents that are
+// connected to their own account. There the human lets them in or not, changes what
+// they may do, and stops them. Mount it at [Policy.Path], for all methods. That is the
+// path that browsers ask for, including a prefix that a router takes off
+// ([http.StripPrefix]). The page's links and forms lead there, and so do the messages
+// to owners and agents. At any other path, Handler refuses every request as a fault of
+// the site.
 //
 //	mux.Handle("/account/agents/", grants.Handler(owners, rp))
 //
-// A client that does not ask for HTML gets all of it as JSON, and each change is
-// a form that is posted to a path below:
+// A client that does not ask for HTML gets all of it as JSON. Each change is a form
+// that is posted to a path below:
 //
 //	approve, change           id, version, access (read or full), action (any number), days
 //	deny, suspend, revoke     id, version
@@ -39,17 +40,16 @@ import (
 //	approvals/approve         id, version
 //	approvals/deny            id, version
 //
-// The version is that of the grant or approval which the human has seen. Without
-// access an agent may read; without days it is Policy.ApprovedFor. A browser is
-// sent back to the page, and a program gets what has become of the grant or
-// approval.
+// The version is that of the grant or approval that the human has seen. Without access,
+// an agent may read. Without days, the time is [Policy.ApprovedFor]. A browser is sent
+// back to the page. A program gets the grant or approval as it is after the change.
 //
-// It lets humans through alone ([authagent.RelyingParty.RequireHuman]), never an
-// agent, not even in a browser where a human is signed in as well; takes changes
-// from this site's own pages only; and runs no script. The one thing that an
-// agent gets is how an approval stands that it has asked for itself, at
-// approvals/ and its ID. In a browser that is a page ([PageStanding]), which looks again
-// by itself and, once the owner has approved, sends the request at a press of its button.
+// Handler lets through only humans ([authagent.RelyingParty.RequireHuman]), never an
+// agent, not even in a browser where a human is signed in as well. It takes changes
+// only from this site's own pages, and runs no script. An agent can see only how the
+// approvals stand that it has asked for, each at approvals/ and the approval's ID. In a
+// browser, that is a page ([PageStanding]), which looks again by itself. After the
+// owner has approved, it has a button that sends the request.
 //
 // A site with several relying parties puts [authagent.RelyingParty.Attach] of each
 // of the others around it, and shares one authagent.RevocationStore between them,

@@ -25,23 +25,22 @@ import (
 // [OwnerApproval] and set its fields before it is used; their zero values are the
 // safe defaults. Its methods are safe for concurrent use.
 type Policy struct {
-	// Notify tells an owner, by mail or otherwise, that there is something to see
-	// or to decide. It is called in the background, one at a time: first for what
-	// matters most, and for the owners in turn. Of each kind an owner gets one
-	// notice in a minute and, after three, one in ten minutes; what comes in between
-	// is told together, see [Notice.Count]. Do not put a link that decides into the
-	// message: the owner decides on the page, signed in. Of the networks that an agent comes from, an owner is told of three
-	// in an hour. By default nobody is told.
+	// Notify tells an owner, by mail or otherwise, that there is something to see or to
+	// decide. It is called in the background, one call at a time. What matters most
+	// comes first, and owners take turns. Of each kind, an owner gets one notice in a
+	// minute and, after three, one in ten minutes. What comes in between is told
+	// together, see [Notice.Count]. Do not put a link that decides into the message:
+	// the owner decides on the page, signed in. In an hour, an owner is told of three
+	// networks that an agent comes from. By default nobody is told.
 	Notify func(context.Context, Notice)
 
 	// Audit gets an event for each change of a grant or approval, and for each request
-	// of an agent that was not let in. Where Config.Audit of a relying party is not
-	// set, it gets the events of that as well. With the same function in both places
-	// each event comes once. Two
-	// goroutines call it: one with the events of the background, so that no answer
-	// waits for those. A slow or broken function does not hold up anybody, but
-	// loses events when 4096 of a goroutine are waiting. The default is Config.Audit
-	// of the first relying party that has one.
+	// of an agent that was not let in. If a relying party's Config.Audit is not set,
+	// Policy.Audit gets its events as well. If both are the same function, each event
+	// comes once. Two goroutines call it: one of them has the events of the background,
+	// so that no answer waits for those. A slow or broken function holds up nobody, but
+	// loses events when 4096 of a goroutine are waiting. The default is Config.Audit of
+	// the first relying party that has one.
 	Audit func(context.Context, audit.Event)
 
 	// Logger gets what an operator wants to know; nil means slog.Default().
@@ -57,47 +56,48 @@ type Policy struct {
 
 	// Approvals are the actions that are approved one at a time, see
 	// [authagent.RelyingParty.RequireApproval], each with a few words that say to a
-	// human what it is: "payouts:create": "Pay out money". No owner can allow one
-	// for good, so that New refuses a name that is in Actions too. An action
-	// without words is shown by its name.
+	// human what it is: "payouts:create": "Pay out money". No owner can allow one for
+	// good, so New refuses a name that is in Actions too. An action without words is
+	// shown by its name.
 	Approvals map[string]string
 
-	// Template replaces the page of Handler, to give it the site's own looks or
-	// another language. It is executed with a [Page], and may define "leave.html",
-	// the short page from which a human who connects an agent goes on to the
-	// address that it is executed with, and "standing.html", which shows an agent how its
-	// request stands and is executed with a [PageStanding]. Its pages may use style sheets, images and
-	// fonts of the site's own origin, and no scripts. Nil means [PageTemplate].
+	// Template replaces the page of Handler, to give it the site's own looks or another
+	// language. It is executed with a [Page]. It may define two more pages. From
+	// "leave.html", a human who connects an agent goes on to the server where agents
+	// sign in; it is executed with that address. "standing.html" shows an agent how its
+	// request stands; it is executed with a [PageStanding]. The pages may use style
+	// sheets, images and fonts of the site's own origin, and no scripts. Nil means
+	// [PageTemplate].
 	Template *template.Template
 
-	// OwnerStartedOnly lets owners connect agents, and no agent ask.
+	// OwnerStartedOnly lets only owners connect agents: no agent can ask to be let in.
 	OwnerStartedOnly bool
 
-	// PendingFor is how long a request waits for the owner. The default is 24
-	// hours, and more than 7 days are refused by New. ApprovedFor is how long an
-	// approved agent may act before its owner is asked again; the default is 90
-	// days. ActionFor is how long an approved action waits for the agent to
-	// perform it; the default is an hour.
+	// PendingFor is how long a request waits for the owner. The default is 24 hours,
+	// and New refuses more than 7 days. ApprovedFor is how long an approved agent may
+	// act before its owner is asked again; the default is 90 days. ActionFor is how
+	// long an approved action waits for the agent to perform it; the default is an
+	// hour.
 	PendingFor, ApprovedFor, ActionFor time.Duration
 
-	// MaxAgents is how many agents an account may have; the default is 10.
-	// MaxNotices is how many requests an account is asked about in an hour, and at
-	// most four times as many in 24 hours, so that nobody can flood its owner, at
-	// once or with patience; the default is 3, and so 12 in 24 hours. Further ones
-	// are dropped. MaxActions is how many single actions may wait for one owner; the
+	// MaxAgents is how many agents an account may have; the default is 10. MaxNotices
+	// is how many requests the owner of an account is asked about in an hour. The
+	// default is 3. In 24 hours it is at most four times as many, by default 12. So
+	// nobody can flood an owner, neither at once nor slowly. Further requests are
+	// dropped. MaxActions is how many single actions may wait for one owner; the
 	// default is 20.
 	MaxAgents, MaxNotices, MaxActions int
 
-	// Privileged reports accounts that no agent may ever enter, such as those of
-	// the site's staff. It is asked at each sign-in of an approved agent as well;
-	// RevokeAll ends the sessions that there are when an account becomes one. Where
-	// no account has an agent's address, it is asked about an ID that no account has,
-	// so that the time it takes tells nobody; its answer does not count then. By
-	// default there is none.
+	// Privileged reports accounts that no agent may ever enter, such as those of the
+	// site's staff. It is called at each sign-in of an approved agent as well. When an
+	// account becomes privileged, call RevokeAll to end the sessions in it. If no
+	// account has an agent's address, it is called with an ID that no account has, and
+	// its answer does not count: so the time it takes tells nobody whether there is an
+	// account. By default no account is privileged.
 	Privileged func(ctx context.Context, userID string) (bool, error)
 
 	// DangerouslyApproveByEmail admits agents without asking the owner first. See
-	// there.
+	// [EmailApproval].
 	DangerouslyApproveByEmail *EmailApproval
 
 	store    Store
@@ -176,9 +176,9 @@ func (p *Policy) Check() error {
 	return errors.Join(errs...)
 }
 
-// CheckAction says what is wrong with the name of an action that a route is guarded by
-// (RequireAction or, with each, RequireApproval), such as that no owner could ever allow
-// it. See [authagent.LinkPolicy].
+// CheckAction says what is wrong with the action of a guarded route, such as one that
+// no owner could ever allow. The guard is RequireAction or, with each, RequireApproval.
+// See [authagent.LinkPolicy].
 func (p *Policy) CheckAction(name string, each bool) error {
 	_, offered := p.Actions[name]
 	_, approved := p.Approvals[name]

@@ -12,9 +12,9 @@ import (
 	"github.com/authagent-go/authagent/problem"
 )
 
-// Rules are what a site lays down for all agents. The zero value lets everybody
-// in. Lists match exactly; a domain in ASCII, whatever its case. An agent that
-// is on both an Allow and a Deny list stays out.
+// Rules are a site's rules for all agents. The zero value lets everybody in. Lists
+// match exactly. Domains are in ASCII, and their case does not matter. An agent that is
+// on both an Allow and a Deny list stays out.
 type Rules struct {
 	// Paused is the kill switch: no agent signs in, and no session of one is
 	// served, until it is off again. Humans are not touched.
@@ -28,8 +28,9 @@ type Rules struct {
 	AllowDomains []string          `json:"allow_domains,omitempty"`
 
 	// DenyIssuers, DenyAgents and DenyDomains keep out what they name. While
-	// DenyDomains names any, a scenario that asks for the address lets nobody in whose
-	// address is not a plain one (see [authagent.ParseEmail]): its domain is not certain.
+	// DenyDomains names any, a scenario that asks for the address refuses an agent
+	// whose address is not plain (see [authagent.ParseEmail]), because its domain is
+	// not certain.
 	DenyIssuers []string          `json:"deny_issuers,omitempty"`
 	DenyAgents  []authagent.Agent `json:"deny_agents,omitempty"`
 	DenyDomains []string          `json:"deny_domains,omitempty"`
@@ -60,8 +61,8 @@ func hasDomain(domains []string, email string) bool {
 }
 
 // Admit implements [authagent.Rules]: it holds every sign-in and every request of an
-// agent to the rules in the Store. What they say of agents and issuers, and the kill
-// switch, counts on the next request at every instance; what they say of domains, on
+// agent to the rules in the Store. The kill switch and the rules about agents and
+// issuers count on the next request at every instance. The rules about domains count on
 // the next sign-in.
 func (p *Policy) Admit(ctx context.Context, agent authagent.Agent, email func() (string, error)) error {
 	p.obeyed.Store(true)
@@ -85,13 +86,13 @@ func (p *Policy) Admit(ctx context.Context, agent authagent.Agent, email func() 
 	return rules.admitEmail(address)
 }
 
-// SetRules replaces the rules of the site and records who did. It is for the
-// site's own administration, whose access control it leaves to the site.
+// SetRules replaces the rules of the site and records who did. It is for the site's own
+// administration: the site controls who may call it.
 //
-// It works without a relying party in the same process, as in a tool: all that read
-// the Store obey the rules on the next request. Since nothing in such a process does,
-// it logs a warning. A relying party reads them whose scenario has p as its LinkPolicy,
-// or whose Config.Rules is p.
+// It also works in a process without a relying party, such as a tool: all relying
+// parties that read the Store obey the rules on the next request. In such a process it
+// logs a warning, because nothing there obeys the rules. A relying party reads them if
+// p is its scenario's LinkPolicy or its Config.Rules.
 func (p *Policy) SetRules(ctx context.Context, humanID string, r Rules) error {
 	before, err := p.store.Rules(ctx)
 	if err == nil {

@@ -19,8 +19,8 @@ import (
 // agent, which may have as many networks as it likes.
 const maxMoves = 3
 
-// CheckSession implements [authagent.SessionChecker]: a session lives as long as
-// its grant, and has what the grant has now.
+// CheckSession implements [authagent.SessionChecker]: a session lives as long as its
+// grant, and may do what the grant allows now.
 func (p *Policy) CheckSession(ctx context.Context, s *authagent.Session) error {
 	g, err := p.store.Grant(ctx, s.GrantID)
 	now := time.Now()
@@ -92,9 +92,9 @@ func (s *seen) first(session, network string, now time.Time) bool {
 }
 
 // EndSession ends one session of an agent in an account, on its next request. It
-// returns authagent.ErrNotFound for one of another account, and for one that has
-// ended. The relying party is the one at which the agent has signed in, or shares
-// its authagent.RevocationStore.
+// returns [authagent.ErrNotFound] for a session in another account, and for one that
+// has ended. rp is the relying party at which the agent has signed in, or one that
+// shares its [authagent.RevocationStore].
 func (p *Policy) EndSession(ctx context.Context, rp *authagent.RelyingParty, userID, sessionID string) error {
 	all, err := p.store.OwnerActivity(ctx, userID)
 	if err != nil {

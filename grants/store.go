@@ -10,10 +10,9 @@ import (
 	"github.com/authagent-go/authagent/problem"
 )
 
-// A Store keeps everything of this package. Implementations are safe for
-// concurrent use, at any number of instances; uniqueness and versions are theirs
-// to keep, not to be checked before a write. Package memstore has one for a single
-// process.
+// A Store keeps everything of this package. Implementations are safe for concurrent
+// use, at any number of instances; they ensure uniqueness and versions in the write
+// itself, not by a check before it. Package memstore has one for a single process.
 type Store interface {
 	GrantStore
 	ApprovalStore
@@ -22,12 +21,12 @@ type Store interface {
 }
 
 // An EntryFinder is a [GrantStore] that finds the grants by which an agent may enter,
-// and reads no others. A policy asks it when an agent signs in, in place of AgentGrants:
-// the request that an agent has filed is a grant too, and reading it would make the
-// answer slower where there is an account than where there is none.
+// and reads no others. When an agent signs in, a Policy calls Entries in place of
+// AgentGrants. The request of an agent is a grant too, and reading it would take
+// longer: the answer would be slower if there is an account than if there is none.
 type EntryFinder interface {
 	// Entries returns the agent's grants in the states Approved and Suspended, in no
-	// order, also those whose time is over.
+	// order, including those whose time is over.
 	Entries(ctx context.Context, agent authagent.Agent) ([]Grant, error)
 }
 
@@ -43,9 +42,9 @@ type GrantStore interface {
 	// OwnerGrants returns all grants for an account, in no order.
 	OwnerGrants(ctx context.Context, userID string) ([]Grant, error)
 
-	// CreateGrant adds g with its ID and version and returns it, unless there is
-	// one with its Agent, Subject, Scenario and UserID: then it returns that one, and
-	// false. Of any number of calls at once one creates.
+	// CreateGrant adds g, with its ID and version, and returns it. If there is already
+	// a grant with its Agent, Subject, Scenario and UserID, it returns that one and
+	// false. Of concurrent calls, exactly one creates the grant.
 	CreateGrant(ctx context.Context, g Grant) (have Grant, created bool, err error)
 
 	// UpdateGrant replaces the grant that has g's ID and Version, and returns g
@@ -64,9 +63,9 @@ type ApprovalStore interface {
 	// in no order.
 	OwnerApprovals(ctx context.Context, userID string) ([]Approval, error)
 
-	// CreateApproval adds a with its ID and version and returns it, unless there is
-	// one with its UserID and Digest: then it returns that one, expired or not, and
-	// false.
+	// CreateApproval adds a, with its ID and version, and returns it. If there is
+	// already an approval with its UserID and Digest, expired or not, it returns that
+	// one and false.
 	CreateApproval(ctx context.Context, a Approval) (have Approval, created bool, err error)
 
 	// UpdateApproval replaces the approval that has a's ID and Version, and
@@ -91,7 +90,7 @@ type Activity struct {
 type Use int
 
 const (
-	KnownUse   Use = iota // nothing is
+	KnownUse   Use = iota // nothing is new
 	FirstUse              // the grant is used for the first time
 	NewNetwork            // it is used from a network that it was not used from before
 )
@@ -103,9 +102,9 @@ type LastUse struct {
 	SeenAt     time.Time `json:"seen_at"` // accurate to a minute
 }
 
-// A Deed is something that an agent did, or was refused. One that was refused may
-// stand for several of its kind within a minute: owners see that it came again, and
-// the audit trail how often.
+// A Deed is something that an agent did, or was refused. A refused one may stand for
+// several of its kind within a minute: owners see that it came again, and the audit
+// trail says how often.
 type Deed struct {
 	GrantID string         `json:"grant"`
 	UserID  string         `json:"-"`
@@ -120,9 +119,9 @@ type Deed struct {
 // An ActivityStore keeps what owners see of what their agents do. It is not the
 // audit trail, and may forget.
 type ActivityStore interface {
-	// Touch records that a session was seen, in the place of what was recorded of
-	// the same session, and that its grant was used from a.Network. It returns
-	// what is new about that, which of several calls at once one is told.
+	// Touch records that a session was seen, and replaces what was recorded of that
+	// session before. It also records that the session's grant was used from a.Network.
+	// It returns what is new about that use; of concurrent calls, exactly one is told.
 	Touch(ctx context.Context, a Activity) (Use, error)
 
 	// EndActivity forgets a session. Without one it returns nil.

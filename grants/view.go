@@ -26,9 +26,9 @@ func PageTemplate() *template.Template {
 
 // A Page is what Policy.Template is executed with: the agents of one account.
 //
-// Texts that an agent has chosen or sent have everything written out in them that
-// cannot be seen, such as ‹U+202E›; html/template escapes them. Mark them as the
-// agent's words. IDs and versions are for the forms, see [Handler].
+// In texts that an agent has chosen or sent, invisible characters are written out, as
+// in ‹U+202E›. html/template escapes these texts. Mark them as the agent's words. IDs
+// and versions are for the forms, see [Handler].
 type Page struct {
 	// Path is where the page is; forms are posted to paths below it.
 	Path string
@@ -65,7 +65,7 @@ type PageAgent struct {
 // give no more than AccessRead.
 func (a PageAgent) MayHaveFull() bool { return scenario.MayHaveFull(a.Scenario) }
 
-// MayApprove reports whether an agent can be let in after all. One whose request
+// MayApprove reports whether an agent can be let in after all. An agent whose request
 // was not decided in time has to ask again.
 func (a PageAgent) MayApprove() bool {
 	return a.State != Expired || !a.DecidedAt.IsZero()

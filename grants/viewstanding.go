@@ -20,9 +20,9 @@ type PageStanding struct {
 	Back    string      // the path of the page that the agent came from; empty if it is not known
 }
 
-// A PageResend sends a request again as it was approved. It is a link, or the fields of a
-// form as hidden inputs in their order, by POST. Its texts are as the agent has sent them,
-// with nothing written out, and are for attributes alone.
+// A PageResend sends a request again as it was approved. It is a link, or the fields of
+// a form as hidden inputs in their order, by POST. Its texts are exactly as the agent
+// has sent them, with no invisible character written out. Use them in attributes only.
 type PageResend struct {
 	Target  string // the path and query
 	Enctype string // of the form; empty for a link

@@ -9,8 +9,8 @@ import (
 	"github.com/authagent-go/authagent"
 )
 
-// Profiles is an [authagent.ProfileStore], and can forget those that are linked to
-// an account ([authagent.Forgetter]).
+// Profiles is an [authagent.ProfileStore], and can forget the profiles that are linked
+// to an account ([authagent.Forgetter]).
 type Profiles struct {
 	mu    sync.Mutex
 	all   []authagent.Profile

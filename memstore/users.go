@@ -19,9 +19,10 @@ type Account struct {
 }
 
 // Users is an [authagent.UserStore]. It finds accounts by their ID
-// ([authagent.UserFinder]), can create them ([authagent.UserCreator]), remembers which account an agent entered
-// ([authagent.AgentLinker]) until it is to forget it ([authagent.Forgetter]), and ends
-// the sessions of accounts that are disabled or gone ([authagent.SessionChecker]).
+// ([authagent.UserFinder]) and can create them ([authagent.UserCreator]). It remembers
+// which account an agent entered ([authagent.AgentLinker]) and can forget it
+// ([authagent.Forgetter]). It ends the sessions of accounts that are disabled or gone
+// ([authagent.SessionChecker]).
 type Users struct {
 	mu       sync.Mutex
 	accounts []*Account

@@ -1,6 +1,6 @@
-// Package problem says why requests are refused and what has failed: a [Reason] in
-// one word, an [Error] with what a site's log needs, and a [Fault], which is who has
-// to do something about it. All of them are errors, for errors.Is:
+// Package problem says why requests are refused and what has failed. A [Reason] says it
+// in one word. An [Error] has what a site's log needs. A [Fault] says who has to do
+// something about it. All of them are errors, for errors.Is:
 //
 //	if errors.Is(err, problem.NoAccount) { ... }
 //
@@ -8,8 +8,8 @@
 // an error that wraps one, to refuse something. A reason of the site's own making, such as
 // problem.Reason("not_in_this_country"), is answered with status 403.
 //
-// The reasons that have no constant here are met in events, logs and answers alone; the
-// table of all of them is in docs/reasons.md.
+// Reasons that have no constant here occur only in events, logs and answers. The table
+// of all reasons is in docs/reasons.md.
 package problem
 
 import (
@@ -49,7 +49,7 @@ const (
 
 	InvalidRequest Reason = "invalid_request" // parameters malformed, missing or repeated
 	NotFound       Reason = "not_found"       // there is no such thing, or it is somebody else's
-	Conflict       Reason = "conflict"        // it has been changed since whoever changes it saw it
+	Conflict       Reason = "conflict"        // it has changed since the caller saw it
 	StoreFailed    Reason = "store_failed"    // a store or hook of the site failed
 )
 
@@ -119,7 +119,8 @@ func (e *Error) Fault() Fault {
 // Status returns the HTTP status that the error is answered with.
 func (e *Error) Status() int { return e.row().Status }
 
-// Title says in a few words what happened, as clients are told: a constant text.
+// Title says in a few words what happened. It is a constant text, which clients are
+// told.
 func (e *Error) Title() string { return e.row().Title }
 
 // Detail says in a sentence or two what happened and what can be done.

@@ -34,8 +34,8 @@ var (
 // maxNetworks is how many networks of one grant are remembered.
 const maxNetworks = 100
 
-// Touch implements [grants.ActivityStore]. Of each grant, the networks that were
-// seen last are remembered, up to 100.
+// Touch implements [grants.ActivityStore]. It remembers the last 100 networks of each
+// grant.
 func (t *Grants) Touch(ctx context.Context, a grants.Activity) (grants.Use, error) {
 	const step = "record activity"
 	err := checkFields(step, field{"session ID", a.SessionID, maxID}, field{"grant ID", a.GrantID, maxID}, field{"user ID", a.UserID, maxID})

@@ -19,11 +19,11 @@ const eventColumns = `happened_at, name, request_id, method, route, remote_addr,
 const insertEvent = `INSERT INTO authagent_events (agent_key, ` + eventColumns + `)
 	VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`
 
-// Audit appends an event to the audit trail; it is for [authagent.Config.Audit].
-// While the database cannot be reached, such as during a restart, it waits up to 30
-// seconds. An event that cannot be stored goes to Config.Logger. So that no event is
-// lost for its text, a text that is longer than its column (255 bytes for most) is cut,
-// and bytes in it that are not text are replaced. A Count below 1 is stored as 1.
+// Audit appends an event to the audit trail; it is for [authagent.Config.Audit]. While
+// the database cannot be reached, such as during a restart, it waits up to 30 seconds.
+// An event that cannot be stored goes to Config.Logger. No event is lost because of its
+// text: a text that is longer than its column (255 bytes for most) is cut, and bytes in
+// it that are not text are replaced. A Count below 1 is stored as 1.
 //
 // The trail is append-only: nothing in this package changes an event, and
 // nothing but [Store.DeleteEvents] removes one. A site that wants the database to

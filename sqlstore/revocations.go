@@ -41,8 +41,9 @@ type revocation struct {
 	at   int64
 }
 
-// Marks implements [authagent.RevocationStore]. The time of the row is part of each mark
-// that it returns: a program before version 4 of the schema changes nothing else.
+// Marks implements [authagent.RevocationStore]. The time of the row is part of each
+// mark that it returns, because a program from before version 4 of the schema changes
+// only that time.
 func (v *Revocations) Marks(ctx context.Context, subjects []string) ([]string, error) {
 	marks := make([]string, len(subjects))
 	if len(subjects) == 0 {

@@ -12,12 +12,12 @@ import (
 )
 
 // Sessions is a [sessions.Store] that keeps sessions on the server, for
-// Config.Session.Store. The client has a random ID of 130 bits and
-// the database its SHA-256, so that a reader of the database cannot enter a session.
+// Config.Session.Store. The client has a random ID of 130 bits, and the database has
+// the SHA-256 of the ID. So a reader of the database cannot enter a session.
 //
-// It keeps values whose keys and values are strings, as those of authagent are,
-// and refuses to save others. A session whose Options say MaxAge 0 lasts as
-// long as the browser does, and a day at most.
+// It keeps only values whose key and value are strings, as those of authagent are. It
+// refuses to save others. A session whose Options say MaxAge 0 lasts as long as the
+// browser does, and a day at most.
 type Sessions struct{ s *Store }
 
 // Sessions returns the store of sessions.
@@ -33,8 +33,8 @@ const (
 	deleteSession = `DELETE FROM authagent_sessions WHERE session_key = ?`
 )
 
-// Get returns the request's session of this name, the same one however often it
-// is called.
+// Get returns the request's session of this name. Every call for one request returns
+// the same session.
 func (m *Sessions) Get(r *http.Request, name string) (*sessions.Session, error) {
 	return sessions.GetRegistry(r).Get(m, name)
 }

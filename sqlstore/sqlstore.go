@@ -25,7 +25,8 @@
 //	})
 //
 // [Links] makes a site's UserStore an authagent.AgentLinker, for sites without owner
-// approval. Once in a while, [Store.DeleteExpired] removes what nobody needs any more.
+// approval. Call [Store.DeleteExpired] once in a while: it removes what nobody needs
+// any more.
 //
 // Where owners approve agents, [Store.Grants] keeps what they decide:
 //
@@ -35,9 +36,9 @@
 //
 // # The database
 //
-// [Store.Migrate] makes the tables; any number of instances may call it at once. A site's
-// own tool can make them as well, from what [Migrations] returns. They are the same on
-// all engines. [Store.Check] says what is wrong with a database.
+// [Store.Migrate] makes the tables; any number of instances may call it at once. A
+// site's own tool can make them as well, from what [Migrations] returns. The tables are
+// the same on all engines. [Store.Check] says what is wrong with a database.
 //
 // IDs are compared byte for byte, whatever the database's collation. Primary keys ensure
 // that an agent has one profile and that a state is used once, for any number of
@@ -50,13 +51,13 @@
 // late.
 //
 // Every call fails if the database was not migrated ([ErrNotMigrated]), lacks what a
-// newer version of this package has removed ([ErrNewerSchema]), or has no connection left
-// ([ErrNoConnection]); calls that write fail if it is read-only ([ErrReadOnlyDatabase]) or
-// cannot hold the text ([ErrEncoding]). The request that needs the call is refused. A
-// schema to which a newer version has only added works. After a failover, connections to
-// the former primary are closed, and the statement is sent again. The version of the
-// schema is read before the first use and once a minute, so that a running instance does
-// not go on with tables that it does not know.
+// newer version of this package has removed ([ErrNewerSchema]), or has no connection
+// left ([ErrNoConnection]). Calls that write also fail if the database is read-only
+// ([ErrReadOnlyDatabase]) or cannot hold the text ([ErrEncoding]). The request that
+// needs the call is refused. A schema works if a newer version has only added to it.
+// After a failover, connections to the former primary are closed, and the statement is
+// sent again. The version of the schema is read before the first use and once a minute,
+// so that a running instance does not go on with tables that it does not know.
 //
 // # Grants
 //
@@ -80,8 +81,8 @@
 //     A database in memory belongs to one connection; use a file, or
 //     db.SetMaxOpenConns(1).
 //   - MySQL: "interpolateParams=true" saves two round trips of each call.
-//   - Everywhere: have no proxy in between that answers from a replica. All instances must
-//     see a row as soon as it is written.
+//   - Everywhere: use no proxy in between that answers from a replica. All instances
+//     must see a row as soon as it is written.
 package sqlstore
 
 import (
@@ -108,7 +109,7 @@ type Config struct {
 
 	// Timeout bounds each call, as its context does: the wait for a connection, the
 	// statement, and its repetition if the engine asks for that. The default is 5
-	// seconds. Of Migrate it bounds only the wait for a connection.
+	// seconds. For Migrate, it bounds only the wait for a connection.
 	Timeout time.Duration
 
 	// Logger gets the audit events that could not be stored; nil means

@@ -12,9 +12,9 @@ import (
 	"github.com/gorilla/sessions"
 )
 
-// SessionStore checks a gorilla/sessions Store that keeps sessions on the
-// server, for Config.Session.Store. CookieStore is none: a cookie that was copied
-// goes on working after the session has ended there.
+// SessionStore checks a gorilla/sessions Store that keeps sessions on the server, for
+// Config.Session.Store. CookieStore is no such store: a copied cookie goes on working
+// there after the session has ended.
 func SessionStore(t *testing.T, open func() sessions.Store) {
 	t.Run("SES-2 a new session", func(t *testing.T) { newSession(t, open()) })
 	t.Run("loaded", func(t *testing.T) { loaded(t, open()) })

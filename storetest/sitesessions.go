@@ -21,13 +21,14 @@ import (
 //
 //	Middleware(next http.Handler) http.Handler
 //
-// All exported fields of a Session come back but RemoteAddr: StartedAt less than a
-// millisecond early, ExpiresAt less than a second early, and neither late. A cookie
-// that was copied opens nothing after its session has ended, unless it holds the
-// session itself, which the tests know by its length: the relying party has to
-// revoke that one. What is left to the relying party, revocations and ExpiresAt,
-// and idle limits are not checked. A client without a session, also after End, gets
-// ErrNoSession; for one whose session cannot be had any more ErrSessionEnded is as good.
+// All exported fields of a Session come back except RemoteAddr. StartedAt may be less
+// than a millisecond early, ExpiresAt less than a second, and neither may be late. A
+// copied cookie opens nothing after its session has ended. The exception is a cookie
+// that holds the session itself, which the tests know by its length: the relying party
+// has to revoke that one. Idle limits are not checked, nor what is left to the relying
+// party: revocations and ExpiresAt. A client without a session gets ErrNoSession, also
+// after End. If a session existed but cannot be had any more, ErrSessionEnded is as
+// good.
 func Sessions(t *testing.T, open func() authagent.Sessions) {
 	for what, session := range inOrder(sampleSessions()) {
 		t.Run("loaded as started: "+what, func(t *testing.T) {

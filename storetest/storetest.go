@@ -5,16 +5,15 @@
 //		storetest.Profiles(t, func() authagent.ProfileStore { return newProfiles(t) })
 //	}
 //
-// Each function runs subtests, and gets a store for each from its second
-// argument, which may return the same one every time, and one that is in use: the
-// tests use names that are random. For [Sessions] it has to be over the same store
-// every time. A subtest that stands for a requirement of authagent's has its ID in
-// its name.
+// Each function runs subtests, and calls its second argument for the store of each.
+// That may return the same store every time, even one that is in use, because the tests
+// use random names. For [Sessions] it must be over the same store every time. A subtest
+// that stands for a requirement of authagent has the requirement's ID in its name.
 //
-// [Grants] is for the store of package grants: it gets one that is empty each time.
+// [Grants] is for the store of package grants, and needs an empty one each time.
 //
-// What a store does with text that a database may not take, such as invalid
-// UTF-8, is its own affair, as long as it does not take it for another text.
+// A store may do what it likes with text that a database may not accept, such as
+// invalid UTF-8, as long as it does not confuse it with another text.
 package storetest
 
 import (

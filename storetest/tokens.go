@@ -11,9 +11,9 @@ import (
 	"github.com/authagent-go/authagent"
 )
 
-// Tokens checks a TokenStore. That tokens are encrypted and bound to their
-// session (REF-10) is authagent's work; the store's is to give back what it was
-// given, and to let one of several replace it.
+// Tokens checks a TokenStore. That tokens are encrypted and bound to their session
+// (REF-10) is authagent's work; the store has to give back what it was given, and to
+// let only one of several callers replace it.
 func Tokens(t *testing.T, open func() authagent.TokenStore) {
 	start := func(t *testing.T) *tokens { return &tokens{t, open(), time.Now().Add(time.Hour)} }
 	t.Run("REF-10 as they are", func(t *testing.T) { start(t).kept() })

@@ -15,19 +15,21 @@ import (
 type UserTable interface {
 	authagent.UserStore
 
-	// AddAccount adds an account as the site would have it in its table, with email
-	// as it is, and returns its ID. Of u, EmailVerified and Disabled count. An error says
-	// that the table does not take it, as with a unique index on the address, or, if it
-	// is errors.ErrUnsupported, that the site has no such accounts.
+	// AddAccount adds an account as the site would have it in its table, with email as
+	// it is, and returns its ID. Of u, only EmailVerified and Disabled count. It
+	// returns errors.ErrUnsupported if the site has no such accounts. Any other error
+	// says that the table does not accept the account, for example because of a unique
+	// index on the address.
 	AddAccount(ctx context.Context, email string, u authagent.User) (id string, err error)
 }
 
-// Users checks the UserStore of a site: that an address finds the account that has
-// it, and no other that the database takes for it. Run it on the database that the
-// site runs on, with the same collation: that is where the faults are.
+// Users checks the UserStore of a site: that an address finds the account that has it,
+// and no account whose address the database merely takes to be equal. Run it on the
+// database that the site runs on, with the same collation: that is where the faults
+// are.
 //
-// If the store is a [authagent.UserFinder] or [authagent.UserCreator], these are
-// checked too.
+// If the store is an [authagent.UserFinder] or [authagent.UserCreator], that is checked
+// too.
 func Users(t *testing.T, open func() UserTable) {
 	t.Run("LNK-35 found", func(t *testing.T) { (&users{t, open()}).found() })
 	t.Run("LNK-35 not found", func(t *testing.T) { (&users{t, open()}).notFound() })
