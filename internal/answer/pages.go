@@ -30,16 +30,16 @@ const source = `{{define "head"}}<!doctype html>
 <h1>{{.Title}}</h1>
 <p>{{.Detail}}</p>
 {{with .Button}}<p>{{.}}</p>
-{{end}}{{end}}{{define "refused"}}{{template "head" .}}{{with .Field}}<p>It is about the field <code>{{.}}</code>.</p>
-{{end}}{{with .Approval}}<p><a href="{{.}}">See how the request stands</a></p>
+{{end}}{{end}}{{define "refused"}}{{template "head" .}}{{with .Field}}<p>The problem is in the field <code>{{.}}</code>.</p>
+{{end}}{{with .Approval}}<p><a href="{{.}}">See the state of the request</a></p>
 {{end}}{{with .SignIn}}<p><a href="{{.}}">Sign in as yourself</a></p>
-{{end}}{{with .SignOut}}<form class="auth-agent-form" method="post" action="{{.}}"><p>An agent is signed in in this browser, or was. Sign it out to go on as yourself.</p>
+{{end}}{{with .SignOut}}<form class="auth-agent-form" method="post" action="{{.}}"><p>An agent is or was signed in with this browser. Sign it out to continue as yourself.</p>
 <button class="auth-agent-button" type="submit">Sign the agent out</button></form>
 {{end}}<p><a href="{{.Home}}">Back to {{site}}</a></p>
 <p><small>{{.Code}} · request {{.RequestID}}</small></p>
 </main>
 </html>
-{{end}}{{define "signed-out"}}{{template "head" .}}{{with .Account}}<p>It acts in the account <strong>{{.}}</strong>. If that is not the account of its owner, sign it out and tell this site.</p>
+{{end}}{{define "signed-out"}}{{template "head" .}}{{with .Account}}<p>It acts in the account <strong>{{.}}</strong>. If this is not the account of the agent's owner, sign the agent out and tell this site.</p>
 {{end}}{{with .SignOut}}<form class="auth-agent-form" method="post" action="{{.}}"><button class="auth-agent-button" type="submit">Sign out</button></form>
 {{end}}<p><a href="{{.Home}}">Back to {{site}}</a></p>
 </main>

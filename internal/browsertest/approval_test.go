@@ -172,7 +172,7 @@ func (b *tab) looksWell(name string) {
 func (p *paySite) waits(agent *tab, byItself bool) (path string) {
 	p.t.Helper()
 	if !byItself {
-		agent.press("See how the request stands")
+		agent.press("See the state of the request")
 	}
 	found := agent.until("how the request stands", func(s state) bool { return strings.Contains(s.Text, "looks again by itself every 10 seconds") })
 	return agent.path(found)
