@@ -62,7 +62,7 @@ func inForce(all []Grant, r authagent.LinkRequest) (only Grant, found bool, err 
 		if g.Scenario != r.Scenario || g.Subject != r.Subject || !g.Now().enters() {
 			continue
 		}
-		if found && g.UserID != only.UserID {
+		if found { // of another account: a store keeps one grant for each
 			return Grant{}, false, errElsewhere
 		}
 		only, found = g, true
