@@ -508,7 +508,7 @@ func TestAgentMeetsOwnersPage(t *testing.T) {
 	c := s.human(s.alice)
 	s.signInAgent(c, "agent_1")
 	resp := s.do(c, "GET", agents, "", "Accept", htmlOnly)
-	if resp.StatusCode != 403 || !strings.Contains(resp.body, "An agent is signed in in this browser") || strings.Contains(resp.body, "agent_1") {
+	if resp.StatusCode != 403 || !strings.Contains(resp.body, "An agent is or was signed in with this browser") || strings.Contains(resp.body, "agent_1") {
 		t.Fatalf("%d %s", resp.StatusCode, resp.body)
 	}
 	logout := regexp.MustCompile(`method="post" action="([^"]+)"`).FindStringSubmatch(resp.body)
