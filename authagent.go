@@ -72,6 +72,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -512,6 +513,12 @@ func (rp *RelyingParty) mayPost(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return rp.CheckOrigin(r)
+}
+
+// Host returns the host of Config.RedirectURL, by which pages name the site.
+func (rp *RelyingParty) Host() string {
+	_, host, _ := strings.Cut(rp.origin, "://")
+	return host
 }
 
 // CheckOrigin returns a [problem.Error] for a request that a browser sends for a page of another

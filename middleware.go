@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/authagent-go/authagent/audit"
@@ -697,13 +696,12 @@ type Page struct {
 
 func (rp *RelyingParty) newRefuser() *refuse.Refuser {
 	c := rp.config
-	_, host, _ := strings.Cut(rp.origin, "://")
 	var origins []string
 	if c.RequirePOST {
 		origins = wire.Origins(append(slices.Clone(c.Provider.EndpointOrigins), c.Issuer, c.Provider.Endpoints.Authorization)...)
 	}
 	return refuse.New(refuse.Site{
-		Signpost: rp.signpost, Pages: answer.NewPages(host, signpost.Style, c.Pages, origins...), Logger: c.Logger,
+		Signpost: rp.signpost, Pages: answer.NewPages(rp.Host(), signpost.Style, c.Pages, origins...), Logger: c.Logger,
 		Callback: rp.callback, SignIn: c.SignInPath, ReturnTo: c.ReturnTo, Own: c.ErrorHandler,
 		Page: func(f refuse.Refusal) any {
 			return Page{

@@ -59,7 +59,7 @@ import (
 func Handler(p *Policy, rp *authagent.RelyingParty) http.Handler {
 	h := &pageHandler{
 		policy: p, rp: rp, connectAgent: rp.ConnectHandler(),
-		page: p.Template, own: PageTemplate(),
+		page: p.Template, own: ofSite(PageTemplate(), rp.Host()),
 	}
 	style, _ := pageFiles.ReadFile("pages/" + styleName)
 	sources := "default-src 'none'; style-src " + answer.Hash(string(style))
@@ -204,6 +204,12 @@ func (w *leaveByPage) WriteHeader(status int) {
 		w.h.policy.logger().Error("grants: the page to connect an agent could not be made", "err", err)
 		w.ResponseWriter.WriteHeader(http.StatusInternalServerError)
 	}
+}
+
+// ofSite has the package's own pages say which site they are of.
+func ofSite(t *template.Template, host string) *template.Template {
+	host = template.HTMLEscapeString(host)
+	return template.Must(t.Parse(`{{define "title site"}} · ` + host + `{{end}}{{define "at site"}} at ` + host + `{{end}}`))
 }
 
 // lookup returns the page of that name beside the one of all agents: the site's, or

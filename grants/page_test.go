@@ -1744,3 +1744,15 @@ func TestLookalikes_WEB_12(t *testing.T) {
 		}
 	}
 }
+
+// TestPagesNameTheSite: the owner's page says which site it is of.
+func TestPagesNameTheSite(t *testing.T) {
+	s := newSite(t)
+	host := s.rp.Host()
+	resp := s.do(s.human(s.alice), "GET", agents, "", "Accept", htmlOnly)
+	for _, want := range []string{"<title>Connected agents · " + host + "</title>", "act in your account at " + host + ". "} {
+		if host == "" || !strings.Contains(resp.body, want) {
+			t.Errorf("the page lacks %q:\n%s", want, resp.body)
+		}
+	}
+}

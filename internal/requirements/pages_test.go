@@ -213,6 +213,9 @@ func TestStyleIsAllowed_WEB_3(t *testing.T) {
 // TestPagesNameTheSite: a page of the package says which site it is of.
 func TestPagesNameTheSite(t *testing.T) {
 	k := newCluster(t)
+	if host := k.RP.Host(); host != "shop.example" {
+		t.Errorf("Host %q", host)
+	}
 	for _, want := range []string{"<title>Sign-in required · shop.example</title>", `">Back to shop.example</a>`} {
 		if resp := k.Do(k.Browser(), http.MethodPost, "/me", "Accept", "text/html"); !strings.Contains(resp.Text, want) {
 			t.Errorf("the page lacks %q:\n%s", want, resp.Text)
