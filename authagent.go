@@ -619,13 +619,14 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	if err != nil {
 		return errUnderWay
 	}
+	if again && done.err == nil {
+		done.err = rp.repeat(w, r, done.session)
+		if done.err != nil && failure.As(done.err).RetryAfter > 0 {
+			return done.err // a retry needs the login's cookie
+		}
+	}
 	if again {
 		rp.pending.drop(w, login)
-		if done.err == nil {
-			if done.err = rp.repeat(w, r, done.session); done.err != nil && failure.As(done.err).RetryAfter > 0 {
-				rp.pending.keep(w, login)
-			}
-		}
 	}
 	if done.err != nil {
 		return done.err

@@ -214,9 +214,6 @@ func (p pendingLogins) take(r *http.Request, state string) (*login, error) {
 // drop forgets a login that has come to its end.
 func (p pendingLogins) drop(w http.ResponseWriter, l *login) { p.jar.Remove(w, p.name(l)) }
 
-// keep takes back a drop in the same answer: a retry needs the cookie.
-func (p pendingLogins) keep(w http.ResponseWriter, l *login) { jar.Unset(w, p.name(l)) }
-
 // seal returns l as it is kept, with room for so many bytes more.
 func (l *login) seal(room int) []byte {
 	size := len(l.State) + len(l.Verifier) + len(l.Nonce) + len(l.ReturnTo) + len(l.HumanID) + 24

@@ -146,15 +146,12 @@ func (j *Jar) options(maxAge int) *sessions.Options {
 
 // Unset takes back what this response sets the cookie to so far. It is to be set
 // once in a response (RFC 6265 section 4.1.1).
-func (j *Jar) Unset(w http.ResponseWriter) { Unset(w, j.cookie) }
-
-// Unset takes back what an answer sets the cookie of this name to so far.
-func Unset(w http.ResponseWriter, name string) {
+func (j *Jar) Unset(w http.ResponseWriter) {
 	h := w.Header()
 	if len(h["Set-Cookie"]) == 0 {
 		return
 	}
-	if kept := slices.DeleteFunc(h["Set-Cookie"], func(line string) bool { return strings.HasPrefix(line, name+"=") }); len(kept) > 0 {
+	if kept := slices.DeleteFunc(h["Set-Cookie"], func(line string) bool { return strings.HasPrefix(line, j.cookie+"=") }); len(kept) > 0 {
 		h["Set-Cookie"] = kept
 		return
 	}
