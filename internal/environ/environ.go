@@ -7,10 +7,11 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
+
+	"github.com/authagent-go/authagent/internal/settings"
 )
 
 // The variables. Each can be given as a file too, by its name with _FILE appended.
@@ -42,7 +43,7 @@ func Read() (Settings, error) {
 	if file := os.Getenv(ClientSecret + fileSuffix); file != "" {
 		s.ClientSecret, s.SecretFile = "", secretIn(file)
 	}
-	return s, errors.Join(r.errs...)
+	return s, r.Err()
 }
 
 // secretIn returns a function that reads the secret from a file each time, so
@@ -51,11 +52,7 @@ func secretIn(file string) func(context.Context) (string, error) {
 	return func(context.Context) (string, error) { return readFile(file) }
 }
 
-type reader struct{ errs []error }
-
-func (r *reader) bad(name, format string, args ...any) {
-	r.errs = append(r.errs, fmt.Errorf("authagent: %s: "+format, append([]any{name}, args...)...))
-}
+type reader struct{ settings.Problems }
 
 // value returns the value of a variable or of the file that it names. An empty
 // variable is one that is not set, as in a shell.
@@ -63,20 +60,20 @@ func (r *reader) value(name string) string {
 	value, file := os.Getenv(name), os.Getenv(name+fileSuffix)
 	switch {
 	case value != "" && file != "":
-		r.bad(name, "is set, and %s too: only one of them can be", name+fileSuffix)
+		r.Add(name, "is set, and %s too: only one of them can be", name+fileSuffix)
 		return ""
 	case value == "" && file == "":
-		r.bad(name, "is not set or empty, and neither is %s set", name+fileSuffix)
+		r.Add(name, "is not set or empty, and neither is %s set", name+fileSuffix)
 		return ""
 	case file != "":
 		var err error
 		if value, err = readFile(file); err != nil {
-			r.bad(name+fileSuffix, "%w", err)
+			r.Add(name+fileSuffix, "%w", err)
 			return ""
 		}
 	}
 	if strings.TrimSpace(value) != value {
-		r.bad(name, "begins or ends with a blank or a line break")
+		r.Add(name, "begins or ends with a blank or a line break")
 		return ""
 	}
 	return value
@@ -95,43 +92,40 @@ func readFile(file string) (string, error) {
 	return string(data), nil
 }
 
-// keys reads a list of keys.
+// keys reads a list of keys. An empty one is what value has reported.
 func (r *reader) keys(list string) [][]byte {
 	if list == "" {
-		return nil // which value has reported
+		return nil
 	}
-	keys, err := Keys(SessionKeys, list)
-	if err != nil {
-		r.errs = append(r.errs, err)
-	}
-	return keys
+	return r.keysIn(SessionKeys, list)
 }
-
-// minKey is how many bytes a session key has at least.
-const minKey = 32
 
 // Keys parses session keys with commas or white space between them. setting is what
 // errors call the list; they number the keys from 0, as those of authagent.New do.
 func Keys(setting, list string) ([][]byte, error) {
-	var keys [][]byte
 	var r reader
+	keys := r.keysIn(setting, list)
+	if err := r.Err(); err != nil {
+		return nil, err
+	}
+	return keys, nil
+}
+
+func (r *reader) keysIn(setting, list string) (keys [][]byte) {
 	for i, text := range strings.FieldsFunc(list, func(c rune) bool { return strings.ContainsRune(", \t\r\n", c) }) {
 		key, ok := decode(text)
 		switch {
 		case !ok:
-			r.bad(setting, "key %d is neither base64 nor hex, as \"authagent key\" prints them", i)
-		case len(key) < minKey:
-			r.bad(setting, "key %d has %d bytes, at least %d are needed", i, len(key), minKey)
+			r.Add(setting, "key %d is neither base64 nor hex, as \"authagent key\" prints them", i)
+		case len(key) < settings.MinKey:
+			r.Add(setting, "key %d has %d bytes, at least %d are needed", i, len(key), settings.MinKey)
 		}
 		keys = append(keys, key)
 	}
 	if keys == nil {
-		r.bad(setting, "has no key in it")
+		r.Add(setting, "has no key in it")
 	}
-	if r.errs != nil {
-		return nil, errors.Join(r.errs...)
-	}
-	return keys, nil
+	return keys
 }
 
 // decode reads a key as hex, if it consists of at least 64 such digits, and as
@@ -139,12 +133,12 @@ func Keys(setting, list string) ([][]byte, error) {
 // ways is hex if it can be, so that its bytes are counted as whoever made it does.
 func decode(text string) ([]byte, bool) {
 	fromHex, notHex := hex.DecodeString(text)
-	if notHex == nil && len(fromHex) >= minKey {
+	if notHex == nil && len(fromHex) >= settings.MinKey {
 		return fromHex, true
 	}
 	text = strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(text, "="))
 	key, err := base64.RawURLEncoding.DecodeString(text)
-	if notHex == nil && len(key) < minKey {
+	if notHex == nil && len(key) < settings.MinKey {
 		return fromHex, true
 	}
 	return key, err == nil

@@ -88,21 +88,21 @@ func (p *Problems) Keys(setting string, keys [][]byte) {
 	}
 	for i, key := range keys {
 		switch {
-		case len(key) < minKey:
-			p.Add(setting, "key %d has %d bytes, at least %d are needed", i, len(key), minKey)
+		case len(key) < MinKey:
+			p.Add(setting, "key %d has %d bytes, at least %d are needed", i, len(key), MinKey)
 		case slices.Min(key) == slices.Max(key):
 			p.Add(setting, "key %d is one byte repeated, not random", i)
 		}
 	}
 }
 
-// minKey is how many bytes a key has at least.
-const minKey = 32
+// MinKey is how many bytes a key has at least.
+const MinKey = 32
 
 // Key checks a key that may be missing.
 func (p *Problems) Key(setting string, key []byte) {
-	if len(key) > 0 && len(key) < minKey {
-		p.Add(setting, "has %d bytes, at least %d are needed", len(key), minKey)
+	if len(key) > 0 && len(key) < MinKey {
+		p.Add(setting, "has %d bytes, at least %d are needed", len(key), MinKey)
 	}
 }
 
