@@ -68,7 +68,7 @@ func (k *grantKit) grants() {
 	k.same("Grant afterwards", first, must[grants.Grant](k, "Grant")(k.Grant(ctx, "g1")))
 }
 
-// grantsExact: an agent or account is never taken for one whose name looks equalGrants.
+// grantsExact: an agent or account is never taken for one whose name looks equal.
 func (k *grantKit) grantsExact() {
 	ctx := k.Context()
 	k.create(k.grant("Grant_1"))

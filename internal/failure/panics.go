@@ -17,8 +17,7 @@ type Panics struct{ Logger *slog.Logger }
 func (p Panics) Protect(step string, f func() error) error {
 	err := panics.Catch(f)
 	if caught, panicked := err.(*panics.Error); panicked {
-		p.Log(step, caught.Value, caught.Stack)
-		return OfSite(step, errors.New("panic"))
+		return p.caught(step, caught.Value, caught.Stack)
 	}
 	return err
 }
@@ -28,9 +27,13 @@ func (p Panics) Protect(step string, f func() error) error {
 // other.
 func (p Panics) Recover(step string, err *error) {
 	if value := recover(); value != nil {
-		p.Log(step, value, debug.Stack())
-		*err = OfSite(step, errors.New("panic"))
+		*err = p.caught(step, value, debug.Stack())
 	}
+}
+
+func (p Panics) caught(step string, value any, stack []byte) error {
+	p.Log(step, value, stack)
+	return OfStore(step, errors.New("panic"))
 }
 
 // Log logs what code of the site panicked with: its type, as the value may hold a

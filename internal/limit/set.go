@@ -72,8 +72,8 @@ func byAddress(step string, l *Limiter, address string) error {
 	return nil
 }
 
-// Request counts a request of an agent and of its owner, if it has one. One that exceeds its own limit does not
-// use up its owner's.
+// Request counts a request of an agent and of its owner, if it has one. One that
+// exceeds its own limit does not use up its owner's.
 func (s *Set) Request(agent audit.Agent, owner string) error {
 	if s.agent != nil {
 		if err := limited("count agent's requests", s.agent.Allow(keyOf(agent))); err != nil {

@@ -27,6 +27,11 @@ type States struct {
 // the memory that a string and a time would.
 type stateKey [16]byte
 
+func keyOf(id string) stateKey {
+	sum := sha256.Sum256([]byte(id))
+	return stateKey(sum[:])
+}
+
 // maxStates bounds the memory that used states take, at about 50 bytes each.
 const maxStates = 1 << 20
 
@@ -46,10 +51,10 @@ func (s *States) UseState(_ context.Context, id string, until time.Time) (first 
 
 // Has reports whether the use of id is on record.
 func (s *States) Has(id string) bool {
-	sum := sha256.Sum256([]byte(id))
+	key := keyOf(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	end, used := s.until[stateKey(sum[:])]
+	end, used := s.until[key]
 	return used && time.Now().UnixNano() < end
 }
 
@@ -62,9 +67,7 @@ func (s *States) UseSpare(id string, until time.Time) (first bool) {
 }
 
 func (s *States) use(id string, until time.Time, most int) (first, full bool) {
-	sum := sha256.Sum256([]byte(id))
-	key := stateKey(sum[:])
-	now := time.Now()
+	key, now := keyOf(id), time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.until == nil {

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/authagent-go/authagent/internal/browser"
 	"github.com/authagent-go/authagent/internal/strictjson"
 )
 
@@ -98,7 +99,7 @@ func onlySlash(asked *url.URL, header http.Header) {
 	if err != nil || location == "" || to.User != nil || to.RawQuery != "" || to.Fragment != "" {
 		return
 	}
-	if Origin(to) == Origin(asked) && to.EscapedPath() == asked.EscapedPath()+"/" && asked.RawQuery == "" {
+	if browser.Origin(to) == browser.Origin(asked) && to.EscapedPath() == asked.EscapedPath()+"/" && asked.RawQuery == "" {
 		header.Set("Location", asked.String()+"/")
 	}
 }

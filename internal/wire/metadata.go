@@ -252,23 +252,18 @@ func (s *Source) checkEndpoint(endpoint string) error {
 	}
 	for _, allowed := range append([]string{s.settings.Issuer}, s.settings.Origins...) {
 		// They were checked when the settings were.
-		if known, err := url.Parse(allowed); err == nil && Origin(known) == Origin(u) {
+		if known, err := url.Parse(allowed); err == nil && browser.Origin(known) == browser.Origin(u) {
 			return nil
 		}
 	}
 	return ErrOtherOrigin
 }
 
-// Origin returns the origin of an http or https URL in the form in which origins
-// are compared: scheme, host in lower case, and the port where it is not the
-// scheme's own (RFC 6454 section 4).
-func Origin(u *url.URL) string { return browser.Origin(u) }
-
-// Origins returns those of all addresses that have one.
+// Origins returns the origins of all addresses that have one.
 func Origins(addresses ...string) (origins []string) {
 	for _, address := range addresses {
 		if u, err := url.Parse(address); err == nil && u.Host != "" {
-			origins = append(origins, Origin(u))
+			origins = append(origins, browser.Origin(u))
 		}
 	}
 	return origins
