@@ -97,6 +97,7 @@ import (
 	"github.com/authagent-go/authagent/internal/trail"
 	"github.com/authagent-go/authagent/internal/wire"
 	"github.com/authagent-go/authagent/internal/wiring"
+	"github.com/authagent-go/authagent/messages"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -209,6 +210,15 @@ type Config struct {
 	// answer stays.
 	Pages *template.Template
 
+	// Languages are those that the package's pages, and its mails to owners, can be in. A browser gets
+	// the one that its Accept-Language header prefers. The first is for all others. Programs always get
+	// English. The default is English alone.
+	Languages []*messages.Language
+
+	// Language says by the site's own means which language a request is answered in, such as by a
+	// cookie or a path: the tag of one of Languages, or "" to go by Accept-Language. It may be nil.
+	Language func(*http.Request) string
+
 	// ErrorHandler answers refused requests, which by default get a page or
 	// application/problem+json. It reports whether it has answered. If it handles only pages, it
 	// writes nothing for programs and returns false. Headers that the answer needs, such as
@@ -317,6 +327,7 @@ type relyingParty struct {
 	refuser   *refuse.Refuser
 	signpost  *signpost.Site
 	limits    limit.Set
+	codes     *seal.Codes
 	request   atomic.Pointer[wire.AuthorizationRequest]
 }
 
@@ -349,6 +360,9 @@ func New(c Config) (*RelyingParty, error) {
 	rp.server = rp.newServer(dev)
 	rp.signpost = rp.newSignpost()
 	rp.refuser = rp.newRefuser()
+	if policy, ok := linkPolicy(c.Scenario).(interface{ Introduce(Site) }); ok {
+		policy.Introduce(Site{Origin: rp.origin, Languages: c.Languages, Compare: rp.compare})
+	}
 	return rp, rp.openCookies(redirectURL)
 }
 
@@ -356,6 +370,9 @@ func (c Config) withDefaults() Config {
 	c.SessionKeys, c.Provider.TokenKey = slices.Clone(c.SessionKeys), slices.Clone(c.Provider.TokenKey)
 	c.Provider.Scopes, c.Provider.EndpointOrigins = slices.Clone(c.Provider.Scopes), slices.Clone(c.Provider.EndpointOrigins)
 	c.ReturnTo = cmp.Or(c.ReturnTo, "/")
+	if c.Languages = slices.Clone(c.Languages); len(c.Languages) == 0 {
+		c.Languages = []*messages.Language{messages.English()}
+	}
 	c.Paths.Login = settings.Beside(c.RedirectURL, c.Paths.Login, "login")
 	c.Paths.Logout = settings.Beside(c.RedirectURL, c.Paths.Logout, "logout")
 	if c.Provider.Scopes == nil && c.Scenario != nil {
@@ -391,6 +408,9 @@ func (c Config) check() (*url.URL, error) {
 	bad.PathOrURL("RegistrationURL", c.RegistrationURL, dev)
 	if c.Pages != nil && c.Pages.Lookup(answer.Refused) == nil && c.Pages.Lookup(answer.SignedOut) == nil {
 		bad.Add("Pages", "has neither the template %q nor %q", answer.Refused, answer.SignedOut)
+	}
+	if slices.Contains(c.Languages, nil) {
+		bad.Add("Languages", "has a nil")
 	}
 	bad.Handlers(paths)
 	bad.Limits(c.Limits.rates())
@@ -454,6 +474,8 @@ func (rp *RelyingParty) openCookies(redirectURL *url.URL) (err error) {
 	rp.deleted = browser.Attributes(0, secure)
 	rp.pending = newPendingLogins(rp.cookies.Login, box("login", c.RedirectURL, c.Scenario.Name()), secure) // a session says those two itself
 	rp.tokens = rp.newKeeper(box("tokens"))
+	codes, wrong := seal.NewCodes(c.SessionKeys, "authagent", "compare", c.Issuer, c.ClientID)
+	rp.codes, err = codes, cmp.Or(err, wrong)
 	rp.sessions = c.Session.Own
 	if rp.sessions == nil {
 		maxAge := int(math.Ceil(c.Session.Lifetime.Seconds())) // as zero deletes

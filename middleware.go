@@ -21,6 +21,7 @@ import (
 	"github.com/authagent-go/authagent/internal/signpost"
 	"github.com/authagent-go/authagent/internal/wire"
 	"github.com/authagent-go/authagent/internal/wiring"
+	"github.com/authagent-go/authagent/messages"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -674,6 +675,18 @@ func (rp *RelyingParty) ServeError(w http.ResponseWriter, r *http.Request, err e
 	answer.Protect(w.Header())
 	v, _ := rp.look(r)
 	rp.refuse(w, r, v.session, "", err)
+}
+
+// Language returns the language that the package's pages are in for this request: see
+// Config.Languages.
+func (rp *RelyingParty) Language(r *http.Request) *messages.Language {
+	all := rp.config.Languages
+	if rp.config.Language != nil {
+		if chosen := messages.Find(rp.config.Language(r), all); chosen != nil {
+			return chosen
+		}
+	}
+	return messages.Choose(r.Header["Accept-Language"], all)
 }
 
 // A Page is what the templates of Config.Pages are executed with. Its texts are constants, and the

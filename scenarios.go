@@ -12,6 +12,7 @@ import (
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/scenario"
+	"github.com/authagent-go/authagent/messages"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -115,8 +116,9 @@ type Principal struct {
 //	// connected the agent. The agent's e-mail address plays no part in it.
 //	LinkByOwner(ctx context.Context, request LinkRequest) error
 //
-// Three more methods are looked for:
+// Four more methods are looked for:
 //
+//   - Introduce(site Site): New calls it once its settings are known to be right.
 //   - Check() error: [New] calls it and reports what it returns.
 //   - CheckAction(name string, each bool) error says what is wrong with the action of a guarded
 //     route, such as one that no owner could ever allow. Without each, the action is allowed for
@@ -131,6 +133,23 @@ type LinkPolicy interface {
 	// error refuses the sign-in; it should be a [problem.Reason]. problem.NoAccount says that there
 	// is no account to enter.
 	Link(ctx context.Context, request LinkRequest) (Principal, error)
+}
+
+// A Site is what a LinkPolicy learns of the site that it decides for.
+type Site struct {
+	Origin    string               // such as "https://shop.example"
+	Languages []*messages.Language // Config.Languages, or its default
+
+	// Compare returns the comparison codes of a request: the agent is shown the first, and its owner
+	// all of them, one for each of Config.SessionKeys. owner is the e-mail address that the server has
+	// of the agent's owner or, with Config.Provider.SubjectIsUser, the user. The codes are the same
+	// whether there is an account or not.
+	Compare func(agent Agent, owner string) []string
+}
+
+// compare implements Site.Compare.
+func (rp *RelyingParty) compare(agent Agent, owner string) []string {
+	return rp.codes.Of(agent.Issuer, agent.ID, owner)
 }
 
 // A LinkRequest is an agent that wants to enter an account.

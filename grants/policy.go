@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/logs"
@@ -70,6 +71,10 @@ type Policy struct {
 	// [PageTemplate].
 	Template *template.Template
 
+	// Locale returns the language and time zone of an account, for its owner's page and mails. It may
+	// be nil, and so may be what it returns: see [Locale].
+	Locale func(ctx context.Context, userID string) (Locale, error)
+
 	// OwnerStartedOnly lets only owners connect agents: no agent can ask to be let in.
 	OwnerStartedOnly bool
 
@@ -101,13 +106,14 @@ type Policy struct {
 	DangerouslyApproveByEmail *EmailApproval
 
 	store    Store
-	filing   turn           // of filing a request or giving a grant: one at a time, so that limits hold
-	requests fair[request]  // to be filed
-	shadow   Grant          // is written where there is no request to file
-	renewed  renewals       // in the turn of filing
-	post     *post          // the notices on their way to owners
-	asking   turns          // one action is put before its owner at a time, so that MaxActions holds
-	under    sync.WaitGroup // the work in the background
+	site     atomic.Pointer[authagent.Site] // the first that New has introduced
+	filing   turn                           // of filing a request or giving a grant: one at a time, so that limits hold
+	requests fair[request]                  // to be filed
+	shadow   Grant                          // is written where there is no request to file
+	renewed  renewals                       // in the turn of filing
+	post     *post                          // the notices on their way to owners
+	asking   turns                          // one action is put before its owner at a time, so that MaxActions holds
+	under    sync.WaitGroup                 // the work in the background
 	trail    *sink.Sink[delivery]
 	aside    *sink.Sink[delivery] // for events of the background: no answer waits for them
 	touched  seen

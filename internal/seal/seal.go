@@ -36,13 +36,9 @@ type Box struct {
 // NewBox returns a Box for the purpose that the given words name together. The
 // first key seals; every key opens, so that keys can be rotated.
 func NewBox(keys [][]byte, purpose ...string) (*Box, error) {
-	var info strings.Builder
-	for _, word := range purpose { // length-prefixed: ("a","bc") is not ("ab","c")
-		info.WriteString(strconv.Itoa(len(word)) + ":" + word)
-	}
 	b := &Box{}
 	for _, key := range keys {
-		derived, err := hkdf.Key(sha256.New, key, nil, info.String(), 32)
+		derived, err := hkdf.Key(sha256.New, key, nil, join(purpose), 32)
 		if err != nil {
 			return nil, fmt.Errorf("seal: derive key: %w", err)
 		}
@@ -60,6 +56,15 @@ func NewBox(keys [][]byte, purpose ...string) (*Box, error) {
 		return nil, errors.New("seal: no key")
 	}
 	return b, nil
+}
+
+// join makes one text of words, another one for each list: ("a","bc") is not ("ab","c").
+func join(words []string) string {
+	var joined strings.Builder
+	for _, word := range words {
+		joined.WriteString(strconv.Itoa(len(word)) + ":" + word)
+	}
+	return joined.String()
 }
 
 // Overhead is how much longer than a value it is sealed, before it is text.
