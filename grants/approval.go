@@ -28,6 +28,10 @@ type Approval struct {
 	Digest  string          `json:"-"` // of the request, see authagent.ActionRequest
 	State   State           `json:"state"`
 
+	// Description is what the action would do, as the site has described the agent's request.
+	// Words of the agent may be in it.
+	Description string `json:"description,omitempty"`
+
 	Method      string `json:"method"`
 	Host        string `json:"host,omitempty"`
 	Target      string `json:"target"` // path and query
