@@ -83,6 +83,7 @@ import (
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/identity"
 	"github.com/authagent-go/authagent/internal/jar"
+	"github.com/authagent-go/authagent/internal/kept"
 	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/logs"
 	"github.com/authagent-go/authagent/internal/marks"
@@ -93,7 +94,6 @@ import (
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/internal/signpost"
-	"github.com/authagent-go/authagent/internal/tokens"
 	"github.com/authagent-go/authagent/internal/trail"
 	"github.com/authagent-go/authagent/internal/wire"
 	"github.com/authagent-go/authagent/internal/wiring"
@@ -304,11 +304,11 @@ type relyingParty struct {
 	pending   pendingLogins
 	sessions  Sessions
 	cookies   browser.Names
-	deleted   string                   // the attributes of a cookie that is deleted
-	used      memory.States            // states used in this process
-	tokens    *tokens.Keeper[*Session] // nil if none are kept
-	register  marks.Register           // of sessions that were ended
-	panics    failure.Panics           // of the site's code
+	deleted   string                 // the attributes of a cookie that is deleted
+	used      memory.States          // states used in this process
+	tokens    *kept.Tokens[*Session] // nil if none are kept
+	register  marks.Register         // of sessions that were ended
+	panics    failure.Panics         // of the site's code
 	server    *wire.Server
 	identity  *identity.Verifier
 	actions   wiring.Actions       // that routes are guarded by
@@ -453,7 +453,7 @@ func (rp *RelyingParty) openCookies(redirectURL *url.URL) (err error) {
 	rp.cookies = browser.NewNames(secure, cmp.Or(redirectURL.Port(), "80"), c.Issuer+"\n"+c.ClientID)
 	rp.deleted = browser.Attributes(0, secure)
 	rp.pending = newPendingLogins(rp.cookies.Login, box("login", c.RedirectURL, c.Scenario.Name()), secure) // a session says those two itself
-	rp.tokens = rp.newKeeper(box("tokens"))
+	rp.tokens = rp.newTokens(box("tokens"))
 	rp.sessions = c.Session.Own
 	if rp.sessions == nil {
 		maxAge := int(math.Ceil(c.Session.Lifetime.Seconds())) // as zero deletes
@@ -761,7 +761,7 @@ func (rp *RelyingParty) serveLogout(w http.ResponseWriter, r *http.Request) erro
 	}
 	rp.cookies.Remove(w, r, rp.deleted)
 	if s != nil {
-		rp.revokeTokens(r.Context(), s)
+		rp.tokens.Revoke(r.Context(), s)
 		rp.record(r, audit.SessionEnded, s, "", nil)
 	}
 	answer.Redirect(w, rp.ReturnTo(r))

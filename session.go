@@ -18,10 +18,9 @@ import (
 
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/failure"
-	"github.com/authagent-go/authagent/internal/identity"
 	"github.com/authagent-go/authagent/internal/jar"
+	"github.com/authagent-go/authagent/internal/kept"
 	"github.com/authagent-go/authagent/internal/marks"
-	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/internal/tokens"
@@ -225,9 +224,7 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session
 	}
 	switch found, err := rp.hold(r.Context(), s); found {
 	case holds:
-		if rp.tokens.Due(s.ID, s.StartedAt) {
-			rp.tokens.Check(keptFor(s))
-		}
+		rp.tokens.Confirm(s, s.ID, s.StartedAt)
 		return s, nil
 	case isElsewhere:
 		return s, errEnded
@@ -346,7 +343,7 @@ func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session
 		err = rp.panics.Protect("end former session", func() error { return rp.EndSession(r.Context(), former.ID) })
 	}
 	if err == nil {
-		err = rp.saveTokens(r.Context(), s, in)
+		err = rp.tokens.Save(r.Context(), s, in.token, in.identity)
 	}
 	if err == nil {
 		err = rp.panics.Protect("start session", func() error { return rp.sessions.Start(w, r, s) })
@@ -574,29 +571,12 @@ var ErrConflict = errors.New("authagent: changed in the meantime")
 // what is kept cannot be read, such as for lack of a new key of Config.SessionKeys. Other errors
 // say why the server gave no answer. These and StoreFailed have RetryAfter.
 func (rp *RelyingParty) TokenSource(ctx context.Context, s *Session) oauth2.TokenSource {
+	return rp.tokenSource(ctx, s)
+}
+
+func (rp *RelyingParty) tokenSource(ctx context.Context, s *Session) *kept.Source[*Session] {
 	own := *s
-	return &tokenSource{rp, ctx, &own}
-}
-
-type tokenSource struct {
-	rp      *RelyingParty
-	ctx     context.Context // Token has none of its own
-	session *Session
-}
-
-// Token implements [oauth2.TokenSource].
-func (t *tokenSource) Token() (*oauth2.Token, error) { return t.token(t.ctx, "") }
-
-// token returns the token in use, or another one if that one was refused.
-func (t *tokenSource) token(ctx context.Context, refused string) (*oauth2.Token, error) {
-	if t.rp.tokens == nil {
-		return nil, failure.New(reasons.NoTokens, "use tokens", "Config.Tokens.Store is not set")
-	}
-	token, err := t.rp.tokens.Token(ctx, keptFor(t.session), refused)
-	if err != nil {
-		return nil, failure.OfTokens("use tokens", err)
-	}
-	return &oauth2.Token{AccessToken: token.Access, TokenType: "Bearer", Expiry: token.Expires}, nil
+	return &kept.Source[*Session]{Tokens: rp.tokens, Context: ctx, Session: &own}
 }
 
 // Client returns a client that calls an API as the agent, with the tokens of
@@ -611,105 +591,48 @@ func (rp *RelyingParty) Client(ctx context.Context, s *Session) *http.Client {
 	if base, ok := ctx.Value(oauth2.HTTPClient).(*http.Client); ok && base != nil {
 		client = *base
 	}
-	own := *s
-	client.Transport = &tokens.Transport{Token: (&tokenSource{rp, ctx, &own}).token, Next: client.Transport}
+	client.Transport = &tokens.Transport{Token: rp.tokenSource(ctx, s).Other, Next: client.Transport}
 	return &client
 }
 
-// newKeeper returns what keeps the tokens of sessions, or nil if the site wants none kept.
-func (rp *RelyingParty) newKeeper(box *seal.Box) *tokens.Keeper[*Session] {
-	if rp.config.Tokens.Store == nil {
+// newTokens returns what keeps the tokens of sessions, or nil if the site wants none kept.
+func (rp *RelyingParty) newTokens(box *seal.Box) *kept.Tokens[*Session] {
+	c := rp.config.Tokens
+	if c.Store == nil {
 		return nil
 	}
-	return &tokens.Keeper[*Session]{
-		Store: tokens.Guarded{Store: rp.config.Tokens.Store, Protect: rp.panics.Protect}, NotFound: ErrNotFound, Conflict: ErrConflict, Box: box,
-		Server: rp.server, Identity: rp.identity, Every: rp.config.Tokens.ConfirmEvery, Grace: rp.config.Tokens.ConfirmGrace,
-		Hooks: tokens.Hooks[*Session]{
-			Alive: rp.alive, End: rp.endUnconfirmed, Failed: rp.refreshFailed, Revoked: rp.tokensRevoked, Panicked: rp.panics.Log,
-		},
-	}
+	return kept.New(&tokens.Keeper[*Session]{
+		Store: c.Store, NotFound: ErrNotFound, Conflict: ErrConflict, Box: box, Server: rp.server, Identity: rp.identity,
+		Every: c.ConfirmEvery, Grace: c.ConfirmGrace,
+	}, kept.Site[*Session]{
+		Trail: rp.trail, Panics: rp.panics, Session: keptFor, Event: withSession, Holds: rp.stillHolds,
+		End: func(ctx context.Context, s *Session) error { return rp.EndSession(ctx, s.ID) },
+	})
 }
-
-type keptSession = tokens.Session[*Session]
 
 // keptFor is s as its tokens know it. The name binds their value to session and agent: a value that
 // was moved to another session does not open.
-func keptFor(s *Session) keptSession {
+func keptFor(s *Session) tokens.Session[*Session] {
 	own := *s
-	return keptSession{
+	return tokens.Session[*Session]{
 		ID: s.ID, Agent: s.Agent.ID, Name: s.ID + " " + s.Agent.Issuer + " " + s.Agent.ID, Expires: s.ExpiresAt, Of: &own,
 	}
 }
 
-// saveTokens keeps the tokens of a session, if the site wants that.
-func (rp *RelyingParty) saveTokens(ctx context.Context, s *Session, in *SignIn) error {
-	if rp.tokens == nil {
-		return nil
+// stillHolds reports whether a session holds, for its tokens.
+func (rp *RelyingParty) stillHolds(ctx context.Context, s *Session) (bool, error) {
+	own := *s // which the scenario may change
+	found, err := rp.hold(ctx, &own)
+	if found == isRefused {
+		err = nil
 	}
-	return rp.tokens.Save(ctx, keptFor(s), in.token, in.identity)
+	return found == holds, err
 }
 
-// alive reports whether a session holds, for its tokens: the agent's next request may be far off.
-func (rp *RelyingParty) alive(ctx context.Context, kept keptSession) (alive bool, err error) {
-	err = rp.panics.Protect("check session", func() error {
-		own := *kept.Of // which the scenario may change
-		found, err := rp.hold(ctx, &own)
-		alive = found == holds
-		if found == isRefused {
-			return nil
-		}
-		return err
-	})
-	return alive, err
-}
-
-// endUnconfirmed ends a session that the server does not confirm.
-func (rp *RelyingParty) endUnconfirmed(ctx context.Context, kept keptSession, why error) error {
-	s := kept.Of
-	if err := rp.panics.Protect("end session", func() error { return rp.EndSession(ctx, s.ID) }); err != nil {
-		return err
-	}
-	e := failure.As(failure.OfTokens("confirm session", why))
-	if errors.Is(why, identity.ErrMismatch) {
-		rp.trail.Record(ctx, withSession(audit.Event{Name: audit.SubjectMismatch}, s), e)
-	}
-	rp.trail.Record(ctx, withSession(audit.Event{Name: audit.SessionEnded}, s), e)
-	return nil
-}
-
-func (rp *RelyingParty) refreshFailed(ctx context.Context, kept keptSession, why error) {
-	rp.trail.Record(ctx, withSession(audit.Event{Name: audit.RefreshFailed}, kept.Of), failure.As(failure.OfTokens("refresh tokens", why)))
-}
-
-func (rp *RelyingParty) tokensRevoked(ctx context.Context, kept keptSession, err error) {
-	outcome := audit.Requested
-	if err != nil {
-		outcome = audit.StillLive
-	}
-	rp.trail.Record(ctx, withSession(audit.Event{Name: audit.TokensRevoked, Outcome: outcome}, kept.Of), failure.As(failure.OfTokens("revoke tokens", err)))
-}
-
-// revokeTimeout is how long a logout waits for the server.
-const revokeTimeout = 3 * time.Second
-
-// revokeTokens has the server revoke the tokens of a session that has ended, if any are kept. The
-// logout stands whatever comes of it.
-func (rp *RelyingParty) revokeTokens(ctx context.Context, s *Session) {
-	if rp.tokens == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
-	defer cancel()
-	kept := keptFor(s)
-	if err := rp.tokens.Drop(ctx, kept); !errors.Is(err, tokens.ErrNone) {
-		rp.tokensRevoked(ctx, kept, err)
-	}
-}
-
-// releaseTokens is revokeTokens in the background, for a session that no logout has ended.
+// releaseTokens has the tokens of a session that no logout has ended revoked, in the background.
 func (rp *RelyingParty) releaseTokens(s *Session) {
-	if rp.tokens != nil && s.Agent.Issuer == rp.config.Issuer {
-		rp.tokens.Release(keptFor(s))
+	if s.Agent.Issuer == rp.config.Issuer {
+		rp.tokens.Release(s)
 	}
 }
 
