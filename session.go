@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gorilla/sessions"
@@ -406,63 +405,38 @@ func (m *sealedSessions) End(w http.ResponseWriter, r *http.Request) error { ret
 // older instances take a value of another version for an ended session, and leave it in place.
 const sessionVersion = 2
 
+// fields are what is kept of s.
+func (s *Session) fields(f *seal.Fields) {
+	f.Times(&s.StartedAt, &s.ExpiresAt, &s.seenAt)
+	seal.Int(f, &s.Access)
+	f.Texts(&s.ID, &s.Agent.Issuer, &s.Agent.ID, &s.Model, &s.Scenario, &s.UserID, &s.ProfileID, &s.GrantID, &s.loginID)
+	f.Words(&s.Actions)
+	for _, later := range [...]*string{&s.RedirectURL, &s.SiteMark, &s.AgentMark, &s.UserMark, &s.Epoch} {
+		if f.More() {
+			f.Texts(later)
+		}
+	}
+	if f.More() {
+		seal.Int(f, &s.GrantEra)
+	}
+	f.Rest(&s.rest)
+}
+
 // seal returns s as it is kept, seen now.
 func (s *Session) seal() []byte {
 	s.seenAt = time.Now()
-	b := append(make([]byte, 0, 320), sessionVersion)
-	for _, at := range s.times() {
-		b = seal.AppendInt(b, at.UnixNano())
-	}
-	b = seal.AppendInt(b, int64(s.Access))
-	for _, text := range s.texts() {
-		b = seal.AppendString(b, *text)
-	}
-	b = seal.AppendString(b, strings.Join(s.Actions, " "))
-	for _, text := range s.later() {
-		b = seal.AppendString(b, *text)
-	}
-	b = seal.AppendInt(b, s.GrantEra)
-	return append(b, s.rest...)
+	f := seal.WriteTo(append(make([]byte, 0, 320), sessionVersion))
+	s.fields(f)
+	return f.Written()
 }
 
 func parseSession(value []byte) (*Session, error) {
 	if len(value) == 0 || value[0] != sessionVersion {
 		return nil, errors.New("session is of another version")
 	}
-	f, s := seal.NewReader(value[1:]), &Session{}
-	for _, at := range s.times() {
-		*at = time.Unix(0, f.Int())
-	}
-	s.Access = Access(f.Int())
-	for _, text := range s.texts() {
-		*text = f.String()
-	}
-	if actions := f.String(); actions != "" {
-		s.Actions = strings.Split(actions, " ")
-	}
-	for _, text := range s.later() {
-		if f.Rest() != "" {
-			*text = f.String()
-		}
-	}
-	if f.Rest() != "" {
-		s.GrantEra = f.Int()
-	}
-	s.rest = f.Rest()
+	f, s := seal.ReadFrom(value[1:]), &Session{}
+	s.fields(f)
 	return s, f.Err()
-}
-
-func (s *Session) times() [3]*time.Time {
-	return [...]*time.Time{&s.StartedAt, &s.ExpiresAt, &s.seenAt}
-}
-
-func (s *Session) texts() [9]*string {
-	return [...]*string{&s.ID, &s.Agent.Issuer, &s.Agent.ID, &s.Model, &s.Scenario, &s.UserID, &s.ProfileID, &s.GrantID, &s.loginID}
-}
-
-// later are the texts that were added later, so they may be missing.
-func (s *Session) later() [5]*string {
-	return [...]*string{&s.RedirectURL, &s.SiteMark, &s.AgentMark, &s.UserMark, &s.Epoch}
 }
 
 // A RevocationStore remembers what was ended early. The default is in memory, and forgets
