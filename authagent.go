@@ -73,7 +73,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/authagent-go/authagent/audit"
@@ -305,7 +304,7 @@ type relyingParty struct {
 	sessions  Sessions
 	cookies   browser.Names
 	deleted   string                 // the attributes of a cookie that is deleted
-	used      memory.States          // states used in this process
+	states    once.States            // of logins, each to be used once
 	tokens    *kept.Tokens[*Session] // nil if none are kept
 	register  marks.Register         // of sessions that were ended
 	panics    failure.Panics         // of the site's code
@@ -317,7 +316,7 @@ type relyingParty struct {
 	refuser   *refuse.Refuser
 	signpost  *signpost.Site
 	limits    limit.Set
-	request   atomic.Pointer[wire.AuthorizationRequest]
+	requests  wire.AuthorizationRequests
 }
 
 // New returns a RelyingParty. It checks every setting, and joins all that is wrong into one error.
@@ -333,14 +332,17 @@ func New(c Config) (*RelyingParty, error) {
 	if _, forgets := c.Revocations.(*memory.Revocations); forgets && !dev {
 		c.Logger.Warn("authagent: Config.Revocations is not set: a restart of this process undoes logouts and ended sessions")
 	}
+	panics := failure.Panics{Logger: c.Logger}
 	rp := &RelyingParty{&opaque{&relyingParty{
 		config:    c,
 		origin:    browser.Origin(redirectURL),
 		callback:  redirectURL.Path,
-		panics:    failure.Panics{Logger: c.Logger},
+		panics:    panics,
 		register:  marks.Register{Store: c.Revocations, Lifetime: c.Session.Lifetime + 3*clockSkew},
 		limits:    limit.NewSet(c.Limits.rates()),
 		finishing: once.New[outcome](min(finishedFor, c.Session.Idle)),
+		states:    once.States{Shared: c.States, Panics: panics, Skew: clockSkew, Task: finishTimeout},
+		requests:  wire.AuthorizationRequests{ClientID: c.ClientID, RedirectURL: c.RedirectURL, Scopes: c.Provider.Scopes},
 		trail:     trail.New(c.Issuer, c.Logger, c.Audit),
 		identity: &identity.Verifier{
 			Issuer: c.Issuer, ClientID: c.ClientID, SubjectIsUser: c.Provider.SubjectIsUser, TokenKey: c.Provider.TokenKey, Introspect: c.Provider.Introspect,
@@ -720,12 +722,12 @@ func (rp *RelyingParty) repeat(w http.ResponseWriter, r *http.Request, s *Sessio
 	case found == isOver:
 		rp.releaseTokens(&again)
 		return errUsed
-	case found != holds, v.session != nil && v.session.ID != s.ID:
+	case found != holds, v.Session != nil && v.Session.ID != s.ID:
 		return errUsed
-	case v.session != nil:
+	case v.Session != nil:
 		return nil
-	case v.former != nil: // the sign-in has ended the one that it met
-		if ended, err := rp.wasEnded(r.Context(), v.former); err != nil {
+	case v.Former != nil: // the sign-in has ended the one that it met
+		if ended, err := rp.wasEnded(r.Context(), v.Former); err != nil {
 			return failure.OfSite("load session", err)
 		} else if !ended {
 			return errUsed
@@ -750,7 +752,7 @@ func (rp *RelyingParty) serveLogout(w http.ResponseWriter, r *http.Request) erro
 	if err != nil {
 		return err
 	}
-	s := cmp.Or(v.session, v.former)
+	s := cmp.Or(v.Session, v.Former)
 	if s != nil {
 		if err := rp.panics.Protect("end session", func() error { return rp.EndSession(r.Context(), s.ID) }); err != nil {
 			return failure.OfSite("end session", err)

@@ -19,6 +19,7 @@ import (
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/refuse"
 	"github.com/authagent-go/authagent/internal/signpost"
+	"github.com/authagent-go/authagent/internal/visit"
 	"github.com/authagent-go/authagent/internal/wire"
 	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/problem"
@@ -26,81 +27,34 @@ import (
 
 // This file holds the way from a request to who acts in it, the guards, and what is answered.
 
-type contextKey struct{}
+// Who sends a request, and what a middleware attaches of that to the request.
+type (
+	visitor  = visit.Visitor[Session]
+	attached = visit.Attached[*RelyingParty, Session]
+)
 
-// attached is a request's context and what the middleware adds to it: who the visitor is, whether
-// the request performs an action that the session may perform, and what another relying party of
-// the same site, or an outer middleware, attached before.
-type attached struct {
-	context.Context
-	rp      *RelyingParty
-	before  *attached
-	visitor visitor
-	allowed bool
-}
-
-// A visitor is who sends a request, as far as a relying party knows.
-type visitor struct {
-	session *Session // of the agent; nil if no agent is signed in
-	human   string   // whom Config.Human named, whatever else the browser has
-	asked   bool     // whether Config.Human was asked
-	ended   bool     // the browser has the cookie of a session that has ended
-	former  *Session // that session, if it may go on elsewhere: with a copy of the cookie, or at another relying party
-	paused  bool     // the agent's session waits until agents are let in again
-}
-
-// person returns the human who is recognised. Beside an agent's session, even an ended one, nobody
-// is.
-func (v visitor) person() string {
-	if v.session != nil || v.ended {
-		return ""
-	}
-	return v.human
-}
-
-func attachedTo(ctx context.Context) *attached {
-	a, _ := ctx.Value(contextKey{}).(*attached)
-	return a
-}
-
-// Value returns a itself for its key, and what the request's context has for others.
-func (a *attached) Value(key any) any {
-	if key == (contextKey{}) {
-		return a
-	}
-	return a.Context.Value(key)
-}
+func attachedTo(ctx context.Context) *attached { return visit.To[*RelyingParty, Session](ctx) }
 
 // FromContext returns the agent session of a request that came through the middleware, and whether
 // there is one.
 func FromContext(ctx context.Context) (*Session, bool) {
-	for a := attachedTo(ctx); a != nil; a = a.before {
-		if s := a.visitor.session; s != nil { // of several relying parties, the innermost that knows the agent
-			return s, true
-		}
-	}
-	return nil, false
+	s := attachedTo(ctx).Session()
+	return s, s != nil
 }
 
 // HumanFromContext returns the ID of the human who sends the request, and whether there is one. It
 // works behind every middleware that has recognised a person by Config.Human: those whose names
 // begin with Require.
 func HumanFromContext(ctx context.Context) (userID string, ok bool) {
-	for a := attachedTo(ctx); a != nil; a = a.before {
-		if person := a.visitor.person(); person != "" || a.visitor.session != nil {
-			return person, person != ""
-		}
-	}
-	return "", false
+	userID = attachedTo(ctx).Person()
+	return userID, userID != ""
 }
 
 // visitor returns who sends the request. It is found out once per request, however many middlewares
 // ask. before is what an outer middleware of this relying party has attached.
 func (rp *RelyingParty) visitor(w http.ResponseWriter, r *http.Request) (v visitor, before *attached, err error) {
-	for a := attachedTo(r.Context()); a != nil; a = a.before {
-		if a.rp == rp {
-			return a.visitor, a, nil
-		}
+	if before = attachedTo(r.Context()).By(rp); before != nil {
+		return before.Visitor, before, nil
 	}
 	v, err = rp.find(w, r)
 	return v, nil, err
@@ -111,13 +65,13 @@ func (rp *RelyingParty) find(w http.ResponseWriter, r *http.Request) (visitor, e
 	s, err := rp.load(w, r)
 	switch {
 	case err == nil:
-		return visitor{session: s}, nil
+		return visitor{Session: s}, nil
 	case err == error(errEnded):
-		return visitor{ended: true, former: s}, nil
+		return visitor{Ended: true, Former: s}, nil
 	case isAbsent(err):
 		return visitor{}, nil
 	case s != nil && errors.Is(err, problem.Paused):
-		return visitor{session: s, paused: true}, nil
+		return visitor{Session: s, Paused: true}, nil
 	}
 	return visitor{}, failure.OfSite("load session", err)
 }
@@ -318,16 +272,16 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if err != nil {
-		g.rp.refuse(w, r, v.session, g.action, err)
+		g.rp.refuse(w, r, v.Session, g.action, err)
 		return
 	}
-	if v.session != nil && g.action != "" {
-		g.rp.record(r, audit.ActionPerformed, v.session, g.action, nil)
+	if v.Session != nil && g.action != "" {
+		g.rp.record(r, audit.ActionPerformed, v.Session, g.action, nil)
 	}
 	if before == nil || g.action != "" || v != had {
 		ctx := r.Context()
-		allowed := g.action != "" || before != nil && before.allowed
-		r = r.WithContext(&attached{ctx, g.rp, attachedTo(ctx), v, allowed})
+		allowed := g.action != "" || before != nil && before.Allowed
+		r = r.WithContext(&attached{Context: ctx, Party: g.rp, Before: attachedTo(ctx), Visitor: v, Allowed: allowed})
 	}
 	g.next.ServeHTTP(w, r)
 }
@@ -339,35 +293,35 @@ func (g *guard) warn(err error) {
 
 // admit checks whether the visitor may pass. It may find out more about the visitor.
 func (g *guard) admit(r *http.Request, v visitor, before *attached) (visitor, error) {
-	if v.session == nil {
+	if v.Session == nil {
 		return g.admitHuman(r, v)
 	}
 	return v, g.admitAgent(r, v, before)
 }
 
 func (g *guard) admitAgent(r *http.Request, v visitor, before *attached) error {
-	if before == nil && !v.paused {
-		if err := g.rp.limits.Request(v.session.Agent, v.session.UserID); err != nil {
+	if before == nil && !v.Paused {
+		if err := g.rp.limits.Request(v.Session.Agent, v.Session.UserID); err != nil {
 			return err
 		}
 	}
 	switch {
 	case g.forbids:
 		return failure.New(problem.AgentForbidden, g.name, "an agent is signed in")
-	case v.paused:
+	case v.Paused:
 		return failure.New(problem.Paused, g.name, "agents are paused")
 	case g.check == nil:
-		return g.readOnly(r, v.session, before != nil && before.allowed)
+		return g.readOnly(r, v.Session, before != nil && before.Allowed)
 	case g.action == "":
-		if err := g.check(r, v.session); err != nil {
+		if err := g.check(r, v.Session); err != nil {
 			return err
 		}
-		return g.readOnly(r, v.session, before != nil && before.allowed)
+		return g.readOnly(r, v.Session, before != nil && before.Allowed)
 	}
-	if err := g.readOnly(r, v.session, true); err != nil { // before a limit or an approval is used up
+	if err := g.readOnly(r, v.Session, true); err != nil { // before a limit or an approval is used up
 		return err
 	}
-	return g.check(r, v.session)
+	return g.check(r, v.Session)
 }
 
 // readOnly refuses what a session with less than AccessFull to its user's data may not do, unless
@@ -394,20 +348,20 @@ func (g *guard) readOnly(r *http.Request, s *Session, allowed bool) error {
 // browser it works in. A person who is signed in there gets a page to sign the agent out, and no
 // redirect, since the site's sign-in page would send them straight back.
 func (g *guard) admitHuman(r *http.Request, v visitor) (visitor, error) {
-	if g.admits == everybody && !v.ended && !g.rp.elsewhere(r, false) {
+	if g.admits == everybody && !v.Ended && !g.rp.elsewhere(r, false) {
 		return v, nil // also beside the session of another relying party, whose guards decide
 	}
 	v, err := g.knowsPeople(r, v).recognise(r, v)
 	if err != nil {
 		return v, err
 	}
-	beside := v.ended || g.rp.another(r)
+	beside := v.Ended || g.rp.another(r)
 	switch {
-	case v.human == "" && g.admits == everybody:
+	case v.Human == "" && g.admits == everybody:
 		return v, nil
-	case v.human == "" && g.forbids:
+	case v.Human == "" && g.forbids:
 		return v, g.noHuman(r)
-	case v.human == "":
+	case v.Human == "":
 		return v, errNobody
 	case g.admits == agentsAlone && beside:
 		return v, &failure.Failure{Cause: failure.New(problem.NoSession, g.name, "no agent is signed in any more"), Stay: true}
@@ -430,12 +384,12 @@ func (g *guard) noHuman(r *http.Request) error {
 // knowsPeople returns the relying party to ask who is signed in: the guard's own. If a session has
 // ended and the guard's own knows nobody, one whose middleware is outside may.
 func (g *guard) knowsPeople(r *http.Request, v visitor) *RelyingParty {
-	if g.admits != everybody || !v.ended {
+	if g.admits != everybody || !v.Ended {
 		return g.rp
 	}
-	for a := attachedTo(r.Context()); g.rp.config.Human == nil && a != nil; a = a.before {
-		if a.rp.config.Human != nil {
-			return a.rp
+	for a := attachedTo(r.Context()); g.rp.config.Human == nil && a != nil; a = a.Before {
+		if a.Party.config.Human != nil {
+			return a.Party
 		}
 	}
 	return g.rp
@@ -443,15 +397,15 @@ func (g *guard) knowsPeople(r *http.Request, v visitor) *RelyingParty {
 
 // recognise asks who is signed in to the site, once in a request.
 func (rp *RelyingParty) recognise(r *http.Request, v visitor) (visitor, error) {
-	if v.asked || rp.config.Human == nil {
+	if v.Asked || rp.config.Human == nil {
 		return v, nil
 	}
 	const step = "ask who is signed in"
 	err := rp.panics.Protect(step, func() (err error) {
-		v.human, err = rp.config.Human(r)
+		v.Human, err = rp.config.Human(r)
 		return err
 	})
-	v.asked = true
+	v.Asked = true
 	return v, failure.OfSite(step, err)
 }
 
@@ -464,12 +418,7 @@ func (rp *RelyingParty) another(r *http.Request) bool {
 // has ended, or with alive one that holds. That party may know no people, and have let the request
 // pass.
 func (rp *RelyingParty) elsewhere(r *http.Request, alive bool) bool {
-	for a := attachedTo(r.Context()); a != nil; a = a.before {
-		if a.rp != rp && (a.visitor.ended || alive && a.visitor.session != nil) {
-			return true
-		}
-	}
-	return false
+	return attachedTo(r.Context()).Elsewhere(rp, alive)
 }
 
 // human returns the human who is signed in, if no agent is.
@@ -483,7 +432,7 @@ func (rp *RelyingParty) human(w http.ResponseWriter, r *http.Request) (userID st
 	}
 	g := guard{rp: rp, name: "ConnectHandler", forbids: true, admits: people}
 	v, err = g.admit(r, v, before)
-	return v.person(), err
+	return v.Person(), err
 }
 
 // leaves reports whether Attach leaves what it would refuse to its mux, which has a middleware or
@@ -652,7 +601,7 @@ func (rp *RelyingParty) asVisitor(r *http.Request) refuse.Visitor {
 	_, human := HumanFromContext(r.Context())
 	return refuse.Visitor{Human: human, IsAgent: func() bool {
 		v, err := rp.look(r)
-		return err == nil && (v.session != nil || v.ended || rp.another(r))
+		return err == nil && (v.Session != nil || v.Ended || rp.another(r))
 	}}
 }
 
@@ -673,7 +622,7 @@ func (rp *RelyingParty) record(r *http.Request, name audit.Name, s *Session, act
 func (rp *RelyingParty) ServeError(w http.ResponseWriter, r *http.Request, err error) {
 	answer.Protect(w.Header())
 	v, _ := rp.look(r)
-	rp.refuse(w, r, v.session, "", err)
+	rp.refuse(w, r, v.Session, "", err)
 }
 
 // A Page is what the templates of Config.Pages are executed with. Its texts are constants, and the
@@ -733,7 +682,7 @@ func (rp *RelyingParty) serveSignedOut(w http.ResponseWriter, r *http.Request) e
 		Home: rp.config.ReturnTo, Button: rp.signpost.OwnButton(""),
 	}
 	said := refuse.Standing{SignIn: rp.signpost.LoginURL()}
-	if s := v.session; s != nil {
+	if s := v.Session; s != nil {
 		page.Title, page.Detail, page.Button = "Signed in", "An agent is signed in here.", ""
 		page.SignOut, page.Session = rp.config.Paths.Logout+"?return_to="+url.QueryEscape(rp.refuser.ReturnPath(browser.Path(r))), s
 		if page.Account, err = rp.accountName(r.Context(), s); err != nil {

@@ -23,6 +23,7 @@ import (
 	"github.com/authagent-go/authagent/internal/jar"
 	"github.com/authagent-go/authagent/internal/marks"
 	"github.com/authagent-go/authagent/internal/memory"
+	"github.com/authagent-go/authagent/internal/once"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/settings"
@@ -131,29 +132,19 @@ func (l login) Format(f fmt.State, _ rune) { fmt.Fprint(f, l.String()) }
 // MarshalText returns the login's ID: a login must not be stored in the clear.
 func (l login) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
-// authorizationRequest returns what is the same for all logins. It is built anew only when the
-// metadata is new.
-func (rp *RelyingParty) authorizationRequest(ctx context.Context) (*wire.AuthorizationRequest, error) {
+// authorizationRequest returns what is the same for all logins.
+func (rp *RelyingParty) authorizationRequest(ctx context.Context) (request *wire.AuthorizationRequest, err error) {
 	m, err := rp.server.Get(ctx)
-	switch {
-	case errors.Is(err, wire.ErrPanic):
+	if errors.Is(err, wire.ErrPanic) {
 		return nil, failure.OfServer("read metadata", err)
-	case err != nil:
-		return nil, failure.New(reasons.ServerNotReady, "read metadata", "%w", err)
 	}
-	if have := rp.request.Load(); have != nil && have.Metadata == m {
-		return have, nil
+	if err == nil {
+		request, err = rp.requests.At(m)
 	}
-	request, err := rp.newAuthorizationRequest(m)
 	if err != nil {
 		return nil, failure.New(reasons.ServerNotReady, "read metadata", "%w", err)
 	}
-	rp.request.Store(request)
 	return request, nil
-}
-
-func (rp *RelyingParty) newAuthorizationRequest(m *wire.Metadata) (*wire.AuthorizationRequest, error) {
-	return wire.NewAuthorizationRequest(m, rp.config.ClientID, rp.config.RedirectURL, rp.config.Provider.Scopes)
 }
 
 // url returns the address of the login at the authorization server.
@@ -242,7 +233,7 @@ func parseLogin(value []byte) *login {
 // isFinished reports whether the login of this state has signed this browser in.
 func (rp *RelyingParty) isFinished(r *http.Request, state string) bool {
 	v, err := rp.look(r)
-	s := v.session
+	s := v.Session
 	return err == nil && s != nil && len(state) > loginIDLength && s.loginID == state[:loginIDLength]
 }
 
@@ -276,64 +267,23 @@ func (rp *RelyingParty) use(ctx context.Context, l *login, code bool) error {
 	if now := time.Now(); now.After(until) || l.StartedAt.After(now.Add(clockSkew)) {
 		return failure.New(reasons.StateExpired, "use state", "the login began more than %v ago", loginTTL)
 	}
-	sum := sha256.Sum256([]byte(l.State)) // a store has no use for the state itself
-	id := base64.RawURLEncoding.EncodeToString(sum[:16])
-	first, err := rp.useShared(ctx, id, until.Add(clockSkew))
-	if first && err == nil {
-		first, err = rp.useHere(ctx, id, until.Add(time.Minute), code) // our own clock may be set back a little
-	}
-	switch {
+	switch found, err := rp.states.Use(ctx, l.State, until, !code); {
 	case errors.Is(err, memory.ErrFull):
 		return failure.New(reasons.Overloaded, "use state", "%w", err)
 	case err != nil:
 		return failure.OfSite("use state", err)
-	case !first && rp.config.States != nil && !rp.used.Has(id) && rp.mayBeUnderWay(id, until):
+	case found == once.UnderWay:
 		return errUnderWay
-	case !first:
+	case found != once.First:
 		return errUsed
 	}
 	return nil
-}
-
-// mayBeUnderWay reports whether another instance may be finishing a login that was used there: for
-// as long as that can take, since this instance was asked first.
-func (rp *RelyingParty) mayBeUnderWay(id string, until time.Time) bool {
-	if rp.used.UseSpare("asked "+id, until) {
-		rp.used.UseSpare("wait "+id, time.Now().Add(finishTimeout))
-	}
-	return rp.used.Has("wait " + id)
 }
 
 var (
 	errUsed     = failure.New(reasons.StateUsed, "use state", "the login has been finished")
 	errUnderWay = failure.New(reasons.UnderWay, "use state", "another request is finishing the login")
 )
-
-// useShared uses a state at all instances. It comes before useHere: a store that fails has used
-// nothing up, so the agent can retry.
-func (rp *RelyingParty) useShared(ctx context.Context, id string, until time.Time) (first bool, err error) {
-	if rp.config.States == nil {
-		return true, nil
-	}
-	err = rp.panics.Protect("use state", func() error {
-		first, err = rp.config.States.UseState(ctx, id, until)
-		return err
-	})
-	return first, err
-}
-
-// useHere uses a state in this process. There may be no room for it here; if a shared store has let
-// it pass, it passes all the same.
-func (rp *RelyingParty) useHere(ctx context.Context, id string, until time.Time, code bool) (first bool, err error) {
-	if !code {
-		return rp.used.UseSpare(id, until), nil
-	}
-	first, err = rp.used.UseState(ctx, id, until)
-	if errors.Is(err, memory.ErrFull) && rp.config.States != nil {
-		return true, nil
-	}
-	return first, err
-}
 
 // checkIssuer is the defence against mix-up attacks of RFC 9207 section 2.4.
 func (rp *RelyingParty) checkIssuer(m *wire.Metadata, r *wire.Response) error {
@@ -650,15 +600,16 @@ type Finding struct {
 // introspection endpoint; without those, a wrong secret goes unnoticed. CheckSite looks at the
 // site.
 func (rp *RelyingParty) Check(ctx context.Context) []Finding {
-	encoding, _ := settings.Encoding(rp.config.Provider.TokenEncoding)
-	auth, _ := settings.Auth(rp.config.Provider.ClientAuth)
+	c := rp.config
+	encoding, _ := settings.Encoding(c.Provider.TokenEncoding)
+	auth, _ := settings.Auth(c.Provider.ClientAuth)
 	found := checkup.Run(ctx, rp.server.Fresh(), checkup.Settings{
-		Issuer: rp.config.Issuer, ClientID: rp.config.ClientID, RedirectURL: rp.config.RedirectURL,
-		Encoding: encoding, Auth: auth, Scopes: rp.config.Provider.Scopes,
-		NeedsUserInfo: slices.Contains(rp.config.Provider.Scopes, "email"), NeedsIntrospect: rp.config.Provider.Introspect,
-		ReadsTokens: len(rp.config.Provider.TokenKey) > 0,
+		Issuer: c.Issuer, ClientID: c.ClientID, RedirectURL: c.RedirectURL,
+		Encoding: encoding, Auth: auth, Scopes: c.Provider.Scopes,
+		NeedsUserInfo: slices.Contains(c.Provider.Scopes, "email"), NeedsIntrospect: c.Provider.Introspect,
+		ReadsTokens: len(c.Provider.TokenKey) > 0,
 		AuthorizationURL: func(endpoint string) (string, error) {
-			request, err := rp.newAuthorizationRequest(&wire.Metadata{Authorization: endpoint})
+			request, err := wire.NewAuthorizationRequest(&wire.Metadata{Authorization: endpoint}, c.ClientID, c.RedirectURL, c.Provider.Scopes)
 			if err != nil {
 				return "", err
 			}

@@ -337,7 +337,7 @@ func (rp *RelyingParty) endRefused(w http.ResponseWriter, r *http.Request, s *Se
 // for every copy of its cookie.
 func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session, in *SignIn) error {
 	v, err := rp.look(r)
-	former := cmp.Or(v.session, v.former)
+	former := cmp.Or(v.Session, v.Former)
 	if err == nil && former != nil {
 		err = rp.panics.Protect("end former session", func() error { return rp.EndSession(r.Context(), former.ID) })
 	}
