@@ -217,12 +217,8 @@ func (rp *RelyingParty) ForbidAgents(next http.Handler) http.Handler {
 // require returns a middleware that lets people through, and the agents that pass check. performs
 // is the action of the route; nil for none.
 func (rp *RelyingParty) require(name string, performs *wiring.Action, check func(*http.Request, *Session) error) func(http.Handler) http.Handler {
-	action := ""
-	if performs != nil {
-		action = performs.Name
-	}
 	return func(next http.Handler) http.Handler {
-		return &guard{rp: rp, name: name, action: action, performs: performs, admits: people, check: check, next: next}
+		return &guard{rp: rp, name: name, action: performs.String(), performs: performs, admits: people, check: check, next: next}
 	}
 }
 
@@ -348,7 +344,7 @@ func (g *guard) readOnly(r *http.Request, s *Session, allowed bool) error {
 // browser it works in. A person who is signed in there gets a page to sign the agent out, and no
 // redirect, since the site's sign-in page would send them straight back.
 func (g *guard) admitHuman(r *http.Request, v visitor) (visitor, error) {
-	if g.admits == everybody && !v.Ended && !g.rp.elsewhere(r, false) {
+	if g.admits == everybody && !v.Ended && !attachedTo(r.Context()).Elsewhere(g.rp, false) {
 		return v, nil // also beside the session of another relying party, whose guards decide
 	}
 	v, err := g.knowsPeople(r, v).recognise(r, v)
@@ -400,39 +396,14 @@ func (rp *RelyingParty) recognise(r *http.Request, v visitor) (visitor, error) {
 	if v.Asked || rp.config.Human == nil {
 		return v, nil
 	}
-	const step = "ask who is signed in"
-	err := rp.panics.Protect(step, func() (err error) {
-		v.Human, err = rp.config.Human(r)
-		return err
-	})
-	v.Asked = true
-	return v, failure.OfSite(step, err)
+	human, err := failure.Ask(rp.panics, "ask who is signed in", func() (string, error) { return rp.config.Human(r) })
+	v.Human, v.Asked = human, true
+	return v, failure.OfSite("ask who is signed in", err)
 }
 
 // another reports whether the browser has, or had, a session at another relying party of the site.
 func (rp *RelyingParty) another(r *http.Request) bool {
-	return rp.elsewhere(r, true) || rp.cookies.Carries(r)
-}
-
-// elsewhere reports whether an outer middleware of another relying party has seen a session that
-// has ended, or with alive one that holds. That party may know no people, and have let the request
-// pass.
-func (rp *RelyingParty) elsewhere(r *http.Request, alive bool) bool {
-	return attachedTo(r.Context()).Elsewhere(rp, alive)
-}
-
-// human returns the human who is signed in, if no agent is.
-func (rp *RelyingParty) human(w http.ResponseWriter, r *http.Request) (userID string, err error) {
-	if rp.config.Human == nil {
-		return "", failure.OfSite("ask who is signed in", errors.New("Config.Human is not set"))
-	}
-	v, before, err := rp.visitor(w, r)
-	if err != nil {
-		return "", err
-	}
-	g := guard{rp: rp, name: "ConnectHandler", forbids: true, admits: people}
-	v, err = g.admit(r, v, before)
-	return v.Person(), err
+	return attachedTo(r.Context()).Elsewhere(rp, true) || rp.cookies.Carries(r)
 }
 
 // leaves reports whether Attach leaves what it would refuse to its mux, which has a middleware or
@@ -565,14 +536,10 @@ type Limits struct {
 
 // rates are the limits as they are counted, with the defaults.
 func (l Limits) rates() limit.Rates {
-	rates := limit.Rates{
+	return limit.Rates{
 		Logins: limit.Rate(l.Logins).Or(10), Callbacks: limit.Rate(l.Callbacks).Or(20), Agent: limit.Rate(l.Agent), Owner: limit.Rate(l.Owner),
-		Actions: make(map[string]limit.Rate, len(l.Actions)),
+		Actions: limit.ByName(l.Actions),
 	}
-	for name, rate := range l.Actions {
-		rates.Actions[name] = limit.Rate(rate)
-	}
-	return rates
 }
 
 // refuse answers a request that the middleware does not let through.
@@ -611,7 +578,7 @@ func (rp *RelyingParty) record(r *http.Request, name audit.Name, s *Session, act
 		return
 	}
 	human, _ := HumanFromContext(r.Context())
-	event := audit.Event{Name: name, Method: answer.Token(r.Method), Route: r.Pattern, RemoteAddr: rp.clientAddr(r), HumanID: human, Action: action}
+	event := audit.Event{Name: name, Method: answer.Token(r.Method), Route: r.Pattern, RemoteAddr: rp.config.ClientAddr(r), HumanID: human, Action: action}
 	rp.trail.Record(r.Context(), withSession(event, s), f)
 }
 
@@ -666,7 +633,7 @@ func (rp *RelyingParty) newRefuser() *refuse.Refuser {
 // If an agent is signed in, it says which and in whose account ([User.Name]), so that the agent and
 // its owner can see that it is the right one.
 func (rp *RelyingParty) SignedOutHandler() http.Handler {
-	return rp.handler(audit.LogoutFailed, rp.serveSignedOut)
+	return &endpoint{rp, audit.LogoutFailed, rp.serveSignedOut}
 }
 
 func (rp *RelyingParty) serveSignedOut(w http.ResponseWriter, r *http.Request) error {

@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/authagent-go/authagent/internal/browser"
@@ -105,10 +104,10 @@ func newLogin(returnTo string) *login {
 	}
 }
 
-// texts are the fields in the order in which they are kept. A new one goes to the end, which older
-// instances do not read.
-func (l *login) texts() [5]*string {
-	return [...]*string{&l.State, &l.Verifier, &l.Nonce, &l.ReturnTo, &l.HumanID}
+// fields are what is kept of l. A new one goes to the end, which older instances do not read.
+func (l *login) fields(f *seal.Fields) {
+	f.Seconds(&l.StartedAt)
+	f.Texts(&l.State, &l.Verifier, &l.Nonce, &l.ReturnTo, &l.HumanID)
 }
 
 // ID names the login without giving its state away.
@@ -208,23 +207,17 @@ func (p pendingLogins) drop(w http.ResponseWriter, l *login) { p.jar.Remove(w, p
 // seal returns l as it is kept, with room for so many bytes more.
 func (l *login) seal(room int) []byte {
 	size := len(l.State) + len(l.Verifier) + len(l.Nonce) + len(l.ReturnTo) + len(l.HumanID) + 24
-	value := seal.AppendInt(make([]byte, 0, size+room), l.StartedAt.Unix())
-	for _, text := range l.texts() {
-		value = seal.AppendString(value, *text)
-	}
-	return value
+	f := seal.WriteTo(make([]byte, 0, size+room))
+	l.fields(f)
+	return f.Written()
 }
 
 // parseLogin returns what seal has made, or nil for another version: a value that older instances
 // cannot read begins with a negative number. They leave its cookie in place.
 func parseLogin(value []byte) *login {
-	fields := seal.NewReader(value)
-	began := fields.Int()
-	l := &login{StartedAt: time.Unix(began, 0)}
-	for _, text := range l.texts() {
-		*text = fields.String()
-	}
-	if fields.Err() != nil || began < 0 || len(l.State) < loginIDLength {
+	f, l := seal.ReadFrom(value), &login{}
+	l.fields(f)
+	if f.Err() != nil || l.StartedAt.Unix() < 0 || len(l.State) < loginIDLength {
 		return nil
 	}
 	return l
@@ -285,6 +278,54 @@ var (
 	errUnderWay = failure.New(reasons.UnderWay, "use state", "another request is finishing the login")
 )
 
+// An outcome is what a login has come to.
+type outcome struct {
+	session *Session // nil if none was started
+	err     error
+}
+
+// repeat answers a browser once more whose login has come to its end, and drops the login's cookie
+// unless a retry needs it.
+func (rp *RelyingParty) repeat(w http.ResponseWriter, r *http.Request, l *login, done outcome) error {
+	if done.err == nil && done.session != nil {
+		done.err = rp.startAgain(w, r, done.session)
+		if done.err != nil && failure.As(done.err).RetryAfter > 0 {
+			return done.err
+		}
+	}
+	rp.pending.drop(w, l)
+	return done.err
+}
+
+// startAgain starts the same session once more, while it holds and the browser has no other.
+func (rp *RelyingParty) startAgain(w http.ResponseWriter, r *http.Request, s *Session) (err error) {
+	defer rp.panics.Recover("load session", &err)
+	v, err := rp.find(browser.Nowhere{}, r) // what a guard outside has found out may be over by now
+	if err != nil {
+		return err
+	}
+	now, again := *s, *s // the first may be changed by who is asked
+	found, err := rp.hold(r.Context(), &now)
+	switch {
+	case found == isUnknown:
+		return failure.OfSite("load session", err)
+	case found == isOver:
+		rp.releaseTokens(&again)
+		return errUsed
+	case found != holds, v.Session != nil && v.Session.ID != s.ID:
+		return errUsed
+	case v.Session != nil:
+		return nil
+	case v.Former != nil: // the sign-in has ended the one that it met
+		if ended, err := rp.wasEnded(r.Context(), v.Former); err != nil {
+			return failure.OfSite("load session", err)
+		} else if !ended {
+			return errUsed
+		}
+	}
+	return failure.OfSite("start session", rp.panics.Protect("start session", func() error { return rp.sessions.Start(w, r, &again) }))
+}
+
 // checkIssuer is the defence against mix-up attacks of RFC 9207 section 2.4.
 func (rp *RelyingParty) checkIssuer(m *wire.Metadata, r *wire.Response) error {
 	switch {
@@ -309,6 +350,20 @@ func (rp *RelyingParty) sameHuman(w http.ResponseWriter, r *http.Request, login 
 		return failure.New(problem.HumanRequired, "match human", "another human is signed in than the one who began")
 	}
 	return nil
+}
+
+// human returns the human who is signed in, if no agent is.
+func (rp *RelyingParty) human(w http.ResponseWriter, r *http.Request) (userID string, err error) {
+	if rp.config.Human == nil {
+		return "", failure.OfSite("ask who is signed in", errors.New("Config.Human is not set"))
+	}
+	v, before, err := rp.visitor(w, r)
+	if err != nil {
+		return "", err
+	}
+	g := guard{rp: rp, name: "ConnectHandler", forbids: true, admits: people}
+	v, err = g.admit(r, v, before)
+	return v.Person(), err
 }
 
 // exchange redeems the code that answers a login. It sends one request, whatever comes back.
@@ -344,12 +399,8 @@ func (rp *RelyingParty) connect(ctx context.Context, in *SignIn, login *login) e
 	if !ok {
 		return failure.OfSite("connect agent", errNoConnector)
 	}
-	if err := rp.panics.Protect("connect agent", func() error { return scenario.Connect(ctx, in, login.HumanID) }); err != nil {
-		e := failure.As(failure.OfSite("connect agent", err))
-		e.Agent = in.Agent
-		return e
-	}
-	return nil
+	err := rp.panics.Protect("connect agent", func() error { return scenario.Connect(ctx, in, login.HumanID) })
+	return failure.OfAgent(in.Agent, "connect agent", err)
 }
 
 // admit asks the scenario which identity the agent acts under.
@@ -374,9 +425,7 @@ func (rp *RelyingParty) admit(ctx context.Context, in *SignIn, l *login) (*Sessi
 		err = errors.New("the scenario returned an action whose name is empty or has a space in it")
 	}
 	if err != nil {
-		e := failure.As(failure.OfSite("sign in", err))
-		e.Agent = in.Agent
-		return nil, e
+		return nil, failure.OfAgent(in.Agent, "sign in", err)
 	}
 	if who.Access == AccessNone {
 		who.Actions = nil
@@ -473,13 +522,9 @@ func newUserInfo(raw *wire.UserInfo) *UserInfo {
 // display name or white space. Addresses that only look or fold alike count as different people.
 func ParseEmail(address string) (normalized string, ok bool) { return claims.Email(address) }
 
-// hasScope reports whether the server granted a scope. A server that does not say what it granted
-// has granted what was asked for (RFC 6749 section 5.1).
+// hasScope reports whether the server granted a scope.
 func (in *SignIn) hasScope(scope string) bool {
-	if !in.token.ScopeSaid {
-		return slices.Contains(in.rp.config.Provider.Scopes, scope)
-	}
-	return slices.Contains(strings.Fields(in.token.Scope), scope)
+	return in.token.Granted(scope, in.rp.config.Provider.Scopes)
 }
 
 // Endpoints are the addresses of an authorization server. An empty one is not pinned.
@@ -541,18 +586,10 @@ type Provider struct {
 
 func (p Provider) check(bad *settings.Problems, dev bool) {
 	bad.Scopes("Provider.Scopes", p.Scopes)
-	bad.Endpoints("Provider.Endpoints", p.Endpoints.pins(), dev)
+	bad.Endpoints("Provider.Endpoints", wire.Endpoints(p.Endpoints), dev)
 	bad.Origins("Provider.EndpointOrigins", p.EndpointOrigins, dev)
 	bad.TokenEndpoint("Provider.TokenEncoding", p.TokenEncoding, "Provider.ClientAuth", p.ClientAuth)
 	bad.Key("Provider.TokenKey", p.TokenKey)
-}
-
-// pins are the endpoints as metadata that has no others.
-func (e Endpoints) pins() wire.Metadata {
-	return wire.Metadata{
-		Authorization: e.Authorization, Token: e.Token, UserInfo: e.UserInfo,
-		Introspection: e.Introspection, Revocation: e.Revocation, JWKS: e.JWKS,
-	}
 }
 
 // newServer returns the authorization server as the site speaks to it.
@@ -561,21 +598,20 @@ func (rp *RelyingParty) newServer(dev bool) *wire.Server {
 	encoding, _ := settings.Encoding(c.Provider.TokenEncoding)
 	auth, _ := settings.Auth(c.Provider.ClientAuth)
 	client := wire.NewClient(c.Provider.HTTPClient, func(value any, stack []byte) { rp.panics.Log("send request to server", value, stack) })
-	source := wire.NewSource(client, wire.Settings{Issuer: c.Issuer, Origins: c.Provider.EndpointOrigins, Dev: dev, Pins: c.Provider.Endpoints.pins()})
+	source := wire.NewSource(client, wire.Settings{Issuer: c.Issuer, Origins: c.Provider.EndpointOrigins, Dev: dev, Pins: wire.Endpoints(c.Provider.Endpoints)})
 	return wire.NewServer(client, source, wire.Registration{
-		ID: c.ClientID, Secret: rp.clientSecret, RedirectURL: c.RedirectURL, Encoding: encoding, Auth: auth,
+		ID: c.ClientID, Secret: rp.clientSecret(), RedirectURL: c.RedirectURL, Encoding: encoding, Auth: auth,
 	})
 }
 
-func (rp *RelyingParty) clientSecret(ctx context.Context) (secret string, err error) {
-	if rp.config.Provider.ClientSecretFunc == nil {
-		return rp.config.ClientSecret, nil
+func (rp *RelyingParty) clientSecret() wire.Secret {
+	c := rp.config
+	if c.Provider.ClientSecretFunc == nil {
+		return func(context.Context) (string, error) { return c.ClientSecret, nil }
 	}
-	err = rp.panics.Protect("client secret", func() error {
-		secret, err = rp.config.Provider.ClientSecretFunc(ctx)
-		return err
-	})
-	return secret, err
+	return func(ctx context.Context) (string, error) {
+		return failure.Ask(rp.panics, "client secret", func() (string, error) { return c.Provider.ClientSecretFunc(ctx) })
+	}
 }
 
 // A Finding is one thing that [RelyingParty.Check] found wrong. Its texts are for whoever runs the

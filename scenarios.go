@@ -1,6 +1,7 @@
 package authagent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/scenario"
+	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -62,18 +64,14 @@ type SessionChecker interface {
 
 // What a Scenario and a LinkPolicy may have beside, see there.
 type (
-	loginChecker interface {
-		CheckLogin(ctx context.Context) error
-	}
-	connector interface {
-		Connect(ctx context.Context, in *SignIn, userID string) error
+	loginChecker interface{ CheckLogin(context.Context) error }
+	connector    interface {
+		Connect(context.Context, *SignIn, string) error
 	}
 	ownerLinker interface {
-		LinkByOwner(ctx context.Context, request LinkRequest) error
+		LinkByOwner(context.Context, LinkRequest) error
 	}
-	actionChecker interface {
-		CheckAction(name string, each bool) error
-	}
+	actionChecker interface{ CheckAction(string, bool) error }
 )
 
 // scenarioAs returns the first T among s and the scenarios that it wraps.
@@ -237,24 +235,20 @@ func findProfile(ctx context.Context, profiles ProfileStore, p Profile) (Profile
 	return found, failure.OfSite("find or create profile", err)
 }
 
-func (s *contextualProfile) check() error {
-	if err := s.withAccount.check(); err != nil || s.profiles != nil {
-		return err
-	}
-	return errNoProfileStore
-}
-
-var errNoProfileStore = errors.New("its ProfileStore is nil")
-
-type freshProfile struct{ profiles ProfileStore }
-
-func (s *freshProfile) check() error {
-	if s.profiles == nil {
-		return errNoProfileStore
+func checkProfiles(profiles ProfileStore) error {
+	if profiles == nil {
+		return errors.New("its ProfileStore is nil")
 	}
 	return nil
 }
 
+func (s *contextualProfile) check() error {
+	return cmp.Or(s.withAccount.check(), checkProfiles(s.profiles))
+}
+
+type freshProfile struct{ profiles ProfileStore }
+
+func (s *freshProfile) check() error { return checkProfiles(s.profiles) }
 func (*freshProfile) Name() string   { return "FreshProfile" }
 func (*freshProfile) access() Access { return AccessNone }
 
@@ -314,10 +308,7 @@ func (s *withAccount) check() error {
 	if err := s.users.Check(connects); err != nil {
 		return err
 	}
-	if checker, ok := s.link.(interface{ Check() error }); ok {
-		return checker.Check()
-	}
-	return nil
+	return settings.Check(s.link)
 }
 
 // enter returns the account that the agent may enter, and with what access.
@@ -679,56 +670,6 @@ type Forgetter interface {
 	ForgetUser(ctx context.Context, humanID, userID string) error
 }
 
-// ForgetAgent frees an agent from the account that it acts in, so that its owner can connect it or
-// be asked. It ends the agent's grants and sessions. It makes the stores forget which account the
-// agent entered, and the profile that is linked to one. Operators call it when an owner says that a
-// stranger has connected their agent, or lured it into an account. humanID is the operator, for the
-// audit trail; the site decides who may call it. To keep an agent out, use grants.Rules.
-//
-// It goes on after an error and returns all errors; then call it again. It returns
-// errors.ErrUnsupported if a store keeps something and is no [Forgetter]. A site with several
-// relying parties calls it on each.
-func (rp *RelyingParty) ForgetAgent(ctx context.Context, humanID string, agent Agent) error {
-	event := audit.Event{Name: audit.AgentForgotten, HumanID: humanID, Agent: agent}
-	return rp.forget(ctx, event, func(f Forgetter) error { return f.ForgetAgent(ctx, humanID, agent) }, func() error {
-		return rp.EndAgentSessions(ctx, agent)
-	})
-}
-
-// ForgetUser cleans up after an account that is gone. It ends the account's grants, requests,
-// approvals and the sessions of its agents, and makes the stores delete them. The stores also
-// delete the account's profiles and its links to agents. An agent that acted in it can then be
-// connected to another account. Call it when the UserStore no longer finds the account. humanID is
-// who deleted it, empty for the site itself. The audit trail stays.
-//
-// It goes on after an error, like ForgetAgent, and returns the same errors.
-func (rp *RelyingParty) ForgetUser(ctx context.Context, humanID, userID string) error {
-	if userID == "" {
-		return errors.New("authagent: forget user: the user ID is empty")
-	}
-	event := audit.Event{Name: audit.UserForgotten, HumanID: humanID, UserID: userID}
-	return rp.forget(ctx, event, func(f Forgetter) error { return f.ForgetUser(ctx, humanID, userID) }, func() error {
-		return rp.EndUserSessions(ctx, userID)
-	})
-}
-
-// forget has the scenario forget, and ends the sessions after it, so that none begins in between.
-func (rp *RelyingParty) forget(ctx context.Context, event audit.Event, from func(Forgetter) error, end func() error) error {
-	rp.trail.Flush() // so that Audit does not hear of the forgotten a minute from now
-	err := fmt.Errorf("the scenario is no Forgetter: %w", errors.ErrUnsupported)
-	if f, ok := scenarioAs[Forgetter](rp.config.Scenario); ok {
-		err = rp.panics.Protect("forget", func() error { return from(f) })
-	}
-	err = failure.OfSite("forget", errors.Join(err, end()))
-	var e *failure.Failure
-	if err != nil {
-		e = failure.As(err)
-		e.Agent = event.Agent
-	}
-	rp.trail.Record(ctx, event, e)
-	return err
-}
-
 // FindUser returns the account with this ID, as the UserStore of Config.Scenario has it, or
 // ErrNotFound. It returns errors.ErrUnsupported if that store is no [UserFinder], and for a site's
 // own scenarios that wrap none of this package.
@@ -748,14 +689,10 @@ func (rp *RelyingParty) FindUser(ctx context.Context, id string) (User, error) {
 }
 
 // accountName is what the site calls the account of a session: its ID if it has no name.
-func (rp *RelyingParty) accountName(ctx context.Context, s *Session) (name string, err error) {
+func (rp *RelyingParty) accountName(ctx context.Context, s *Session) (string, error) {
 	users, ok := scenarioAs[interface{ known() accounts.Users[User] }](rp.config.Scenario)
 	if !ok {
 		return s.UserID, nil
 	}
-	err = rp.panics.Protect("find user", func() (err error) {
-		name, err = users.known().Name(ctx, s.UserID)
-		return err
-	})
-	return name, err
+	return failure.Ask(rp.panics, "find user", func() (string, error) { return users.known().Name(ctx, s.UserID) })
 }

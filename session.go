@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"time"
@@ -16,6 +18,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/internal/browser"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/jar"
 	"github.com/authagent-go/authagent/internal/kept"
@@ -253,7 +256,7 @@ func (rp *RelyingParty) who(w http.ResponseWriter, r *http.Request) (*Session, e
 		own := *s // the site may have given others the same one
 		s = &own
 	}
-	s.RemoteAddr = rp.clientAddr(r)
+	s.RemoteAddr = rp.config.ClientAddr(r)
 	return s, nil
 }
 
@@ -351,6 +354,30 @@ func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session
 		rp.releaseTokens(former)
 	}
 	return failure.OfSite("start session", err)
+}
+
+// openCookies sets up what is kept in cookies. Names and keys are this relying party's own, so
+// nothing of another one on the same site is taken for them.
+func (rp *RelyingParty) openCookies(redirectURL *url.URL) (err error) {
+	c, secure := rp.config, redirectURL.Scheme != "http"
+	box := func(purpose string, own ...string) *seal.Box {
+		made, wrong := seal.NewBox(c.SessionKeys, append([]string{"authagent", purpose, c.Issuer, c.ClientID}, own...)...)
+		err = cmp.Or(err, wrong)
+		return made
+	}
+	rp.cookies = browser.NewNames(secure, cmp.Or(redirectURL.Port(), "80"), c.Issuer+"\n"+c.ClientID)
+	rp.deleted = browser.Attributes(0, secure)
+	rp.pending = newPendingLogins(rp.cookies.Login, box("login", c.RedirectURL, c.Scenario.Name()), secure) // a session says those two itself
+	rp.tokens = rp.newTokens(box("tokens"))
+	rp.sessions = c.Session.Own
+	if rp.sessions == nil {
+		maxAge := int(math.Ceil(c.Session.Lifetime.Seconds())) // as zero deletes
+		rp.sessions = &sealedSessions{jar.New(c.Session.Store, box("session"), rp.cookies.Session, maxAge, secure), c.Session.Idle}
+	}
+	if err != nil {
+		return fmt.Errorf("authagent: SessionKeys: %w", err)
+	}
+	return nil
 }
 
 func newSessionID() string { return rand.Text() } // 130 random bits
@@ -480,6 +507,56 @@ func (rp *RelyingParty) EndUserSessions(ctx context.Context, userID string) erro
 // good, change Config.Session.Epoch.
 func (rp *RelyingParty) EndAllSessions(ctx context.Context) error {
 	return rp.register.End(ctx, marks.Site)
+}
+
+// ForgetAgent frees an agent from the account that it acts in, so that its owner can connect it or
+// be asked. It ends the agent's grants and sessions. It makes the stores forget which account the
+// agent entered, and the profile that is linked to one. Operators call it when an owner says that a
+// stranger has connected their agent, or lured it into an account. humanID is the operator, for the
+// audit trail; the site decides who may call it. To keep an agent out, use grants.Rules.
+//
+// It goes on after an error and returns all errors; then call it again. It returns
+// errors.ErrUnsupported if a store keeps something and is no [Forgetter]. A site with several
+// relying parties calls it on each.
+func (rp *RelyingParty) ForgetAgent(ctx context.Context, humanID string, agent Agent) error {
+	event := audit.Event{Name: audit.AgentForgotten, HumanID: humanID, Agent: agent}
+	return rp.forget(ctx, event, func(f Forgetter) error { return f.ForgetAgent(ctx, humanID, agent) }, func() error {
+		return rp.EndAgentSessions(ctx, agent)
+	})
+}
+
+// ForgetUser cleans up after an account that is gone. It ends the account's grants, requests,
+// approvals and the sessions of its agents, and makes the stores delete them. The stores also
+// delete the account's profiles and its links to agents. An agent that acted in it can then be
+// connected to another account. Call it when the UserStore no longer finds the account. humanID is
+// who deleted it, empty for the site itself. The audit trail stays.
+//
+// It goes on after an error, like ForgetAgent, and returns the same errors.
+func (rp *RelyingParty) ForgetUser(ctx context.Context, humanID, userID string) error {
+	if userID == "" {
+		return errors.New("authagent: forget user: the user ID is empty")
+	}
+	event := audit.Event{Name: audit.UserForgotten, HumanID: humanID, UserID: userID}
+	return rp.forget(ctx, event, func(f Forgetter) error { return f.ForgetUser(ctx, humanID, userID) }, func() error {
+		return rp.EndUserSessions(ctx, userID)
+	})
+}
+
+// forget has the scenario forget, and ends the sessions after it, so that none begins in between.
+func (rp *RelyingParty) forget(ctx context.Context, event audit.Event, from func(Forgetter) error, end func() error) error {
+	rp.trail.Flush() // so that Audit does not hear of the forgotten a minute from now
+	err := fmt.Errorf("the scenario is no Forgetter: %w", errors.ErrUnsupported)
+	if f, ok := scenarioAs[Forgetter](rp.config.Scenario); ok {
+		err = rp.panics.Protect("forget", func() error { return from(f) })
+	}
+	err = failure.OfSite("forget", errors.Join(err, end()))
+	var e *failure.Failure
+	if err != nil {
+		e = failure.As(err)
+		e.Agent = event.Agent
+	}
+	rp.trail.Record(ctx, event, e)
+	return err
 }
 
 // TokenSettings say whether the tokens of sessions are kept, and how.

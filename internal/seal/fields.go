@@ -36,6 +36,15 @@ func (f *Fields) Times(all ...*time.Time) {
 	}
 }
 
+// Seconds is a time that is kept to the second.
+func (f *Fields) Seconds(t *time.Time) {
+	if f.reads {
+		*t = time.Unix(f.reader.Int(), 0)
+	} else {
+		f.written = AppendInt(f.written, t.Unix())
+	}
+}
+
 // Texts are kept as they are.
 func (f *Fields) Texts(all ...*string) {
 	for _, text := range all {

@@ -79,7 +79,7 @@ func (a *Attached[P, S]) Person() string {
 }
 
 // Elsewhere reports whether another relying party has seen a session that has ended, or with
-// alive one that holds.
+// alive one that holds. That party may know no people, and have let the request pass.
 func (a *Attached[P, S]) Elsewhere(party P, alive bool) bool {
 	for ; a != nil; a = a.Before {
 		if a.Party != party && (a.Visitor.Ended || alive && a.Visitor.Session != nil) {
