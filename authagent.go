@@ -324,7 +324,8 @@ func New(c Config) (*RelyingParty, error) {
 	if err != nil {
 		return nil, err
 	}
-	c = c.joined()
+	c.Audit = trail.Observed(c.Audit, linkPolicy(c.Scenario), c.Rules) // which hear of events too
+	c.Scenario = obeying(c.Rules, c.Scenario)
 	dev := redirectURL.Scheme == "http"
 	if _, forgets := c.Revocations.(*memory.Revocations); forgets && !dev {
 		c.Logger.Warn("authagent: Config.Revocations is not set: a restart of this process undoes logouts and ended sessions")
@@ -418,14 +419,6 @@ func (c Config) checkRules(bad *settings.Problems) {
 		return
 	}
 	bad.Found("Rules", settings.Check(c.Rules))
-}
-
-// joined makes the scenario obey Config.Rules, and passes events on to the link policy or those
-// rules.
-func (c Config) joined() Config {
-	c.Audit = trail.Observed(c.Audit, linkPolicy(c.Scenario), c.Rules)
-	c.Scenario = obeying(c.Rules, c.Scenario)
-	return c
 }
 
 // LoginHandler starts a sign-in: it keeps the login's secrets in the browser and sends the browser

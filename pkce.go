@@ -430,8 +430,8 @@ func (rp *RelyingParty) admit(ctx context.Context, in *SignIn, l *login) (*Sessi
 	if who.Access == AccessNone {
 		who.Actions = nil
 	}
-	return &Session{
-		ID: newSessionID(), Agent: in.Agent, Model: in.Model, Scenario: rp.config.Scenario.Name(),
+	return &Session{ // whose ID has 130 random bits
+		ID: rand.Text(), Agent: in.Agent, Model: in.Model, Scenario: rp.config.Scenario.Name(),
 		UserID: who.UserID, ProfileID: who.ProfileID, Access: who.Access, Actions: who.Actions, GrantID: who.GrantID,
 		RedirectURL: rp.config.RedirectURL, SiteMark: under.Site, AgentMark: under.Agent, UserMark: under.User, GrantEra: who.GrantEra, Epoch: rp.config.Session.Epoch,
 		StartedAt: now, ExpiresAt: now.Add(rp.config.Session.Lifetime), loginID: l.ID(), RemoteAddr: in.RemoteAddr,

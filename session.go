@@ -3,7 +3,6 @@ package authagent
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -318,7 +317,7 @@ func (rp *RelyingParty) wasEnded(ctx context.Context, s *Session) (bool, error) 
 // it, the browser would be that of the person who is signed in there.
 func (rp *RelyingParty) over(w http.ResponseWriter, s *Session) error {
 	if own, ok := rp.sessions.(*sealedSessions); ok {
-		own.jar.Unset(w) // no fresh cookie for a session that has ended
+		own.Unset(w) // no fresh cookie for a session that has ended
 	}
 	rp.releaseTokens(s)
 	return errEnded
@@ -371,8 +370,7 @@ func (rp *RelyingParty) openCookies(redirectURL *url.URL) (err error) {
 	rp.tokens = rp.newTokens(box("tokens"))
 	rp.sessions = c.Session.Own
 	if rp.sessions == nil {
-		maxAge := int(math.Ceil(c.Session.Lifetime.Seconds())) // as zero deletes
-		rp.sessions = &sealedSessions{jar.New(c.Session.Store, box("session"), rp.cookies.Session, maxAge, secure), c.Session.Idle}
+		rp.sessions = rp.newSessions(box("session"), secure)
 	}
 	if err != nil {
 		return fmt.Errorf("authagent: SessionKeys: %w", err)
@@ -380,52 +378,21 @@ func (rp *RelyingParty) openCookies(redirectURL *url.URL) (err error) {
 	return nil
 }
 
-func newSessionID() string { return rand.Text() } // 130 random bits
-
 // clockSkew is how far the clocks of two instances may be apart.
 const clockSkew = 5 * time.Minute
 
 // sealedSessions are Sessions in a jar: in a gorilla/sessions Store, or in a cookie alone.
-type sealedSessions struct {
-	jar  *jar.Jar
-	idle time.Duration
+type sealedSessions = jar.Timed[*Session]
+
+func (rp *RelyingParty) newSessions(box *seal.Box, secure bool) Sessions {
+	c := rp.config.Session
+	maxAge := int(math.Ceil(c.Lifetime.Seconds())) // as zero deletes
+	return &sealedSessions{
+		Jar: jar.New(c.Store, box, rp.cookies.Session, maxAge, secure), Idle: c.Idle, Skew: clockSkew,
+		Seal: (*Session).seal, Parse: parseSession, None: ErrNoSession, Ended: ErrSessionEnded,
+		Times: func(s *Session) (started, seen time.Time) { return s.StartedAt, s.seenAt },
+	}
 }
-
-func (m *sealedSessions) Start(w http.ResponseWriter, r *http.Request, s *Session) error {
-	return m.jar.Put(w, r, s.seal())
-}
-
-func (m *sealedSessions) Load(w http.ResponseWriter, r *http.Request) (*Session, error) {
-	value, err := m.jar.Get(r)
-	switch {
-	case errors.Is(err, jar.ErrNone):
-		return nil, ErrNoSession
-	case errors.Is(err, jar.ErrUnreadable):
-		return nil, ErrSessionEnded
-	case err != nil:
-		return nil, err
-	}
-	s, err := parseSession(value.Opened)
-	if err != nil {
-		return nil, ErrSessionEnded // also of another version: the instance that made it goes on with it
-	}
-	now := time.Now()
-	if now.Sub(s.seenAt) > m.idle || s.seenAt.After(now.Add(clockSkew)) || s.StartedAt.After(now.Add(clockSkew)) {
-		return s, ErrSessionEnded
-	}
-	if now.Sub(s.seenAt) >= m.touchEvery() {
-		if err := m.jar.Replace(w, r, value, s.seal()); err != nil {
-			return nil, err
-		}
-	}
-	return s, nil
-}
-
-// touchEvery is how old a value gets before the client is given a fresh one. So an idle session
-// ends up to that much early, and never late.
-func (m *sealedSessions) touchEvery() time.Duration { return min(m.idle/10, time.Minute) }
-
-func (m *sealedSessions) End(w http.ResponseWriter, r *http.Request) error { return m.jar.Remove(w, r) }
 
 // sessionVersion is the first byte of an encoded session. A new field is added at the end, and an
 // instance that does not know it passes it on. The version changes only if that is not enough:
@@ -550,12 +517,7 @@ func (rp *RelyingParty) forget(ctx context.Context, event audit.Event, from func
 		err = rp.panics.Protect("forget", func() error { return from(f) })
 	}
 	err = failure.OfSite("forget", errors.Join(err, end()))
-	var e *failure.Failure
-	if err != nil {
-		e = failure.As(err)
-		e.Agent = event.Agent
-	}
-	rp.trail.Record(ctx, event, e)
+	rp.trail.Record(ctx, event, failure.As(failure.OfAgent(event.Agent, "forget", err)))
 	return err
 }
 
