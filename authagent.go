@@ -343,7 +343,8 @@ func New(c Config) (*RelyingParty, error) {
 		requests:  wire.AuthorizationRequests{ClientID: c.ClientID, RedirectURL: c.RedirectURL, Scopes: c.Provider.Scopes},
 		trail:     trail.New(c.Issuer, c.Logger, c.Audit),
 		identity: &identity.Verifier{
-			Issuer: c.Issuer, ClientID: c.ClientID, SubjectIsUser: c.Provider.SubjectIsUser, TokenKey: c.Provider.TokenKey, Introspect: c.Provider.Introspect,
+			Issuer: c.Issuer, ClientID: c.ClientID, SubjectIsUser: c.Provider.SubjectIsUser,
+			TokenKey: c.Provider.TokenKey, Introspect: c.Provider.Introspect,
 		},
 	}}}
 	rp.server = rp.newServer(dev)
@@ -370,15 +371,16 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// check returns the parsed RedirectURL, or everything that is wrong with the settings, in their
-// order.
+// check returns the parsed RedirectURL, or all that is wrong with the settings, in their order.
 func (c Config) check() (*url.URL, error) {
 	bad, dev := new(settings.Problems), settings.Development(c.RedirectURL)
 	bad.Issuer("Issuer", c.Issuer, dev)
 	bad.Required("ClientID", c.ClientID)
 	bad.Secret("ClientSecret", c.ClientSecret, "Provider.ClientSecretFunc", c.Provider.ClientSecretFunc != nil)
 	redirectURL := bad.RedirectURL("RedirectURL", c.RedirectURL)
-	paths := settings.Paths{Login: c.Paths.Login, Logout: c.Paths.Logout, Discovery: c.Paths.Discovery, SignIn: c.SignInPath, ReturnTo: c.ReturnTo}
+	paths := settings.Paths{
+		Login: c.Paths.Login, Logout: c.Paths.Logout, Discovery: c.Paths.Discovery, SignIn: c.SignInPath, ReturnTo: c.ReturnTo,
+	}
 	if redirectURL != nil {
 		paths.Callback = redirectURL.Path
 	}
@@ -405,8 +407,8 @@ func (c Config) checkScenario(bad *settings.Problems) {
 	if s, ok := scenarioAs[interface{ check() error }](c.Scenario); ok {
 		bad.Found("Scenario", s.check())
 	}
-	if s, ok := scenarioAs[interface{ neededScope() string }](c.Scenario); ok && !slices.Contains(c.Provider.Scopes, s.neededScope()) {
-		bad.Add("Provider.Scopes", "lacks %s, without which the scenario knows no user", s.neededScope())
+	if s, ok := scenarioAs[interface{ neededScope() string }](c.Scenario); ok {
+		bad.Scope("Provider.Scopes", c.Provider.Scopes, s.neededScope())
 	}
 }
 
@@ -574,7 +576,9 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 
 // redeem uses a response up. From then on nothing can be repeated, so the work goes on, in
 // bounds, when the browser goes away, and its outcome lasts for those who ask again.
-func (rp *RelyingParty) redeem(w http.ResponseWriter, r *http.Request, l *login, response *wire.Response, m *wire.Metadata) (done outcome, lasts bool) {
+func (rp *RelyingParty) redeem(
+	w http.ResponseWriter, r *http.Request, l *login, response *wire.Response, m *wire.Metadata,
+) (done outcome, lasts bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), finishTimeout)
 	defer cancel()
 	done.err = rp.use(ctx, l, response.Code != "")
@@ -601,10 +605,10 @@ func (rp *RelyingParty) redeem(w http.ResponseWriter, r *http.Request, l *login,
 
 // finish does what a login was begun for: an agent signs in, or a human connects one. A token that
 // nobody will use is revoked.
-func (rp *RelyingParty) finish(w http.ResponseWriter, r *http.Request, l *login, token *wire.Token) (session *Session, err error) {
-	in, err := rp.identify(r.Context(), token, l)
+func (rp *RelyingParty) finish(w http.ResponseWriter, r *http.Request, l *login, t *wire.Token) (session *Session, err error) {
+	in, err := rp.identify(r.Context(), t, l)
 	if err != nil {
-		rp.revokeUnused(token)
+		rp.revokeUnused(t)
 		return nil, err
 	}
 	in.RemoteAddr = rp.config.ClientAddr(r)

@@ -216,7 +216,7 @@ func (rp *RelyingParty) ForbidAgents(next http.Handler) http.Handler {
 
 // require returns a middleware that lets people through, and the agents that pass check. performs
 // is the action of the route; nil for none.
-func (rp *RelyingParty) require(name string, performs *wiring.Action, check func(*http.Request, *Session) error) func(http.Handler) http.Handler {
+func (rp *RelyingParty) require(name string, performs *wiring.Action, check agentCheck) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return &guard{rp: rp, name: name, action: performs.String(), performs: performs, admits: people, check: check, next: next}
 	}
@@ -237,9 +237,12 @@ type guard struct {
 	attaches bool // it is Attach
 	forbids  bool // no agent passes
 	admits   audience
-	check    func(*http.Request, *Session) error // what an agent has to pass as well; nil for nothing
+	check    agentCheck // what an agent has to pass as well; nil for nothing
 	next     http.Handler
 }
+
+// An agentCheck is what an agent has to pass.
+type agentCheck func(*http.Request, *Session) error
 
 // An audience is who passes a guard beside agents.
 type audience int8
@@ -284,7 +287,8 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // warn tells the operator of an action that does not fit what owners can allow.
 func (g *guard) warn(err error) {
-	g.rp.config.Logger.Warn("authagent: the action of a route does not fit what owners can allow", "guard", g.name, "action", g.action, "why", err)
+	g.rp.config.Logger.Warn("authagent: the action of a route does not fit what owners can allow",
+		"guard", g.name, "action", g.action, "why", err)
 }
 
 // admit checks whether the visitor may pass. It may find out more about the visitor.
@@ -485,8 +489,9 @@ func (rp *RelyingParty) approve(r *http.Request, s *Session, action string, appr
 	}
 	budget := rp.limits.Budget(action, s.UserID)
 	request := ActionRequest{
-		Session: s, Action: action, Method: read.Method, Host: read.Host, Target: read.Target, ContentType: read.ContentType, Body: read.Body,
-		Complete: read.Complete, Digest: digest(read), CountFiling: budget.File, CountPerforming: budget.Perform,
+		Session: s, Action: action, Method: read.Method, Host: read.Host, Target: read.Target,
+		ContentType: read.ContentType, Body: read.Body, Complete: read.Complete,
+		Digest: digest(read), CountFiling: budget.File, CountPerforming: budget.Perform,
 	}
 	var approved ActionRequest
 	var path string
@@ -537,8 +542,8 @@ type Limits struct {
 // rates are the limits as they are counted, with the defaults.
 func (l Limits) rates() limit.Rates {
 	return limit.Rates{
-		Logins: limit.Rate(l.Logins).Or(10), Callbacks: limit.Rate(l.Callbacks).Or(20), Agent: limit.Rate(l.Agent), Owner: limit.Rate(l.Owner),
-		Actions: limit.ByName(l.Actions),
+		Logins: limit.Rate(l.Logins).Or(10), Callbacks: limit.Rate(l.Callbacks).Or(20),
+		Agent: limit.Rate(l.Agent), Owner: limit.Rate(l.Owner), Actions: limit.ByName(l.Actions),
 	}
 }
 
@@ -570,16 +575,6 @@ func (rp *RelyingParty) asVisitor(r *http.Request) refuse.Visitor {
 		v, err := rp.look(r)
 		return err == nil && (v.Session != nil || v.Ended || rp.another(r))
 	}}
-}
-
-// record puts an event into the log and into the audit trail.
-func (rp *RelyingParty) record(r *http.Request, name audit.Name, s *Session, action string, f *failure.Failure) {
-	if !rp.trail.Wants(r.Context(), name, f) {
-		return
-	}
-	human, _ := HumanFromContext(r.Context())
-	event := audit.Event{Name: name, Method: answer.Token(r.Method), Route: r.Pattern, RemoteAddr: rp.config.ClientAddr(r), HumanID: human, Action: action}
-	rp.trail.Record(r.Context(), withSession(event, s), f)
 }
 
 // ServeError answers a request with an error as this package answers its own: with a page for a

@@ -323,7 +323,8 @@ func (rp *RelyingParty) startAgain(w http.ResponseWriter, r *http.Request, s *Se
 			return errUsed
 		}
 	}
-	return failure.OfSite("start session", rp.panics.Protect("start session", func() error { return rp.sessions.Start(w, r, &again) }))
+	err = rp.panics.Protect("start session", func() error { return rp.sessions.Start(w, r, &again) })
+	return failure.OfSite("start session", err)
 }
 
 // checkIssuer is the defence against mix-up attacks of RFC 9207 section 2.4.
@@ -433,7 +434,8 @@ func (rp *RelyingParty) admit(ctx context.Context, in *SignIn, l *login) (*Sessi
 	return &Session{ // whose ID has 130 random bits
 		ID: rand.Text(), Agent: in.Agent, Model: in.Model, Scenario: rp.config.Scenario.Name(),
 		UserID: who.UserID, ProfileID: who.ProfileID, Access: who.Access, Actions: who.Actions, GrantID: who.GrantID,
-		RedirectURL: rp.config.RedirectURL, SiteMark: under.Site, AgentMark: under.Agent, UserMark: under.User, GrantEra: who.GrantEra, Epoch: rp.config.Session.Epoch,
+		RedirectURL: rp.config.RedirectURL, Epoch: rp.config.Session.Epoch, GrantEra: who.GrantEra,
+		SiteMark: under.Site, AgentMark: under.Agent, UserMark: under.User,
 		StartedAt: now, ExpiresAt: now.Add(rp.config.Session.Lifetime), loginID: l.ID(), RemoteAddr: in.RemoteAddr,
 	}, nil
 }
@@ -597,8 +599,11 @@ func (rp *RelyingParty) newServer(dev bool) *wire.Server {
 	c := rp.config
 	encoding, _ := settings.Encoding(c.Provider.TokenEncoding)
 	auth, _ := settings.Auth(c.Provider.ClientAuth)
-	client := wire.NewClient(c.Provider.HTTPClient, func(value any, stack []byte) { rp.panics.Log("send request to server", value, stack) })
-	source := wire.NewSource(client, wire.Settings{Issuer: c.Issuer, Origins: c.Provider.EndpointOrigins, Dev: dev, Pins: wire.Endpoints(c.Provider.Endpoints)})
+	panicked := func(value any, stack []byte) { rp.panics.Log("send request to server", value, stack) }
+	client := wire.NewClient(c.Provider.HTTPClient, panicked)
+	source := wire.NewSource(client, wire.Settings{
+		Issuer: c.Issuer, Origins: c.Provider.EndpointOrigins, Dev: dev, Pins: wire.Endpoints(c.Provider.Endpoints),
+	})
 	return wire.NewServer(client, source, wire.Registration{
 		ID: c.ClientID, Secret: rp.clientSecret(), RedirectURL: c.RedirectURL, Encoding: encoding, Auth: auth,
 	})
@@ -645,7 +650,8 @@ func (rp *RelyingParty) Check(ctx context.Context) []Finding {
 		NeedsUserInfo: slices.Contains(c.Provider.Scopes, "email"), NeedsIntrospect: c.Provider.Introspect,
 		ReadsTokens: len(c.Provider.TokenKey) > 0,
 		AuthorizationURL: func(endpoint string) (string, error) {
-			request, err := wire.NewAuthorizationRequest(&wire.Metadata{Authorization: endpoint}, c.ClientID, c.RedirectURL, c.Provider.Scopes)
+			m := &wire.Metadata{Authorization: endpoint}
+			request, err := wire.NewAuthorizationRequest(m, c.ClientID, c.RedirectURL, c.Provider.Scopes)
 			if err != nil {
 				return "", err
 			}
@@ -667,9 +673,9 @@ func (rp *RelyingParty) Check(ctx context.Context) []Finding {
 func (rp *RelyingParty) CheckSite(ctx context.Context, address string, ownersPages ...string) []Finding {
 	c := rp.config
 	return asFindings(checkup.RunSite(ctx, rp.server, checkup.Site{
-		Address: address, Login: c.Paths.Login, Callback: rp.callback, Logout: c.Paths.Logout, Discovery: c.Paths.Discovery, Owners: ownersPages,
-		NotNavigation: string(reasons.NotNavigation), Method: string(reasons.MethodNotAllowed), CrossOrigin: string(reasons.CrossOrigin),
-		OwnAnswers: c.ErrorHandler != nil,
+		Address: address, Login: c.Paths.Login, Callback: rp.callback, Logout: c.Paths.Logout, Discovery: c.Paths.Discovery,
+		Owners: ownersPages, NotNavigation: string(reasons.NotNavigation), Method: string(reasons.MethodNotAllowed),
+		CrossOrigin: string(reasons.CrossOrigin), OwnAnswers: c.ErrorHandler != nil,
 	}))
 }
 

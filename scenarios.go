@@ -280,20 +280,18 @@ type withAccount struct {
 }
 
 func newWithAccount(name string, most Access, users UserStore, profiles ProfileStore, link LinkPolicy) withAccount {
-	return withAccount{name, most, accounts.Users[User]{Store: users, NotFound: ErrNotFound, Ambiguous: ErrAmbiguous}, profiles, link}
+	known := accounts.Users[User]{Store: users, NotFound: ErrNotFound, Ambiguous: ErrAmbiguous}
+	return withAccount{name, most, known, profiles, link}
 }
 
 func (s *withAccount) Name() string   { return s.name }
 func (s *withAccount) access() Access { return s.most }
 func (*withAccount) Scopes() []string { return []string{"openid", "profile", "email"} }
 
-// neededScope is the one without which nobody is let in.
-func (*withAccount) neededScope() string { return "email" }
-
-// policy is the LinkPolicy, for whoever has something to tell it.
-func (s *withAccount) policy() LinkPolicy { return s.link }
-
-// known are the site's accounts.
+// What others ask of the scenario: the scope without which nobody is let in, the policy, and the
+// site's accounts.
+func (*withAccount) neededScope() string           { return "email" }
+func (s *withAccount) policy() LinkPolicy          { return s.link }
 func (s *withAccount) known() accounts.Users[User] { return s.users }
 
 // check returns what is wrong with what the scenario was given, for New to say.
@@ -527,7 +525,8 @@ func (s *ruled) admit(ctx context.Context, in *SignIn) error {
 		case err != nil:
 			return "", err
 		case owner.Email == "":
-			return "", failure.New(problem.Blocked, "read e-mail address", "the server gives no plain address of which rules could say whether its domain is let in")
+			return "", failure.New(problem.Blocked, "read e-mail address",
+				"the server gives no plain address of which rules could say whether its domain is let in")
 		}
 		return owner.Email, nil
 	})

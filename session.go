@@ -17,6 +17,7 @@ import (
 	"golang.org/x/oauth2"
 
 	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/internal/answer"
 	"github.com/authagent-go/authagent/internal/browser"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/jar"
@@ -127,6 +128,19 @@ func withSession(e audit.Event, s *Session) audit.Event {
 	e.SessionID, e.Agent, e.UserID = s.ID, s.Agent, s.UserID
 	e.Scenario, e.ProfileID, e.GrantID, e.Access = s.Scenario, s.ProfileID, s.GrantID, s.Access.String()
 	return e
+}
+
+// record puts an event into the log and into the audit trail.
+func (rp *RelyingParty) record(r *http.Request, name audit.Name, s *Session, action string, f *failure.Failure) {
+	if !rp.trail.Wants(r.Context(), name, f) {
+		return
+	}
+	human, _ := HumanFromContext(r.Context())
+	event := audit.Event{
+		Name: name, Method: answer.Token(r.Method), Route: r.Pattern, RemoteAddr: rp.config.ClientAddr(r),
+		HumanID: human, Action: action,
+	}
+	rp.trail.Record(r.Context(), withSession(event, s), f)
 }
 
 // SessionSettings are how sessions are kept, and for how long.
@@ -330,7 +344,8 @@ func (rp *RelyingParty) endRefused(w http.ResponseWriter, r *http.Request, s *Se
 		return err
 	}
 	if reason, _ := failure.ReasonOf(why); reason != problem.NoSession {
-		rp.record(r, audit.SessionEnded, s, "", &failure.Failure{Cause: &problem.Error{Reason: reason, Step: "check session", RequestID: failure.NewRequestID()}})
+		cause := &problem.Error{Reason: reason, Step: "check session", RequestID: failure.NewRequestID()}
+		rp.record(r, audit.SessionEnded, s, "", &failure.Failure{Cause: cause})
 	}
 	return rp.over(w, s)
 }
@@ -366,7 +381,8 @@ func (rp *RelyingParty) openCookies(redirectURL *url.URL) (err error) {
 	}
 	rp.cookies = browser.NewNames(secure, cmp.Or(redirectURL.Port(), "80"), c.Issuer+"\n"+c.ClientID)
 	rp.deleted = browser.Attributes(0, secure)
-	rp.pending = newPendingLogins(rp.cookies.Login, box("login", c.RedirectURL, c.Scenario.Name()), secure) // a session says those two itself
+	logins := box("login", c.RedirectURL, c.Scenario.Name()) // a session says those two itself
+	rp.pending = newPendingLogins(rp.cookies.Login, logins, secure)
 	rp.tokens = rp.newTokens(box("tokens"))
 	rp.sessions = c.Session.Own
 	if rp.sessions == nil {

@@ -47,7 +47,9 @@ type Site[S any] struct {
 func New[S any](keeper *tokens.Keeper[S], site Site[S]) *Tokens[S] {
 	t := &Tokens[S]{keeper, site}
 	keeper.Store = tokens.Guarded{Store: keeper.Store, Protect: site.Panics.Protect}
-	keeper.Hooks = tokens.Hooks[S]{Alive: t.alive, End: t.endUnconfirmed, Failed: t.refreshFailed, Revoked: t.revoked, Panicked: site.Panics.Log}
+	keeper.Hooks = tokens.Hooks[S]{
+		Alive: t.alive, End: t.endUnconfirmed, Failed: t.refreshFailed, Revoked: t.revoked, Panicked: site.Panics.Log,
+	}
 	return t
 }
 

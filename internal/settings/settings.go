@@ -193,6 +193,13 @@ func (p *Problems) Scopes(setting string, scopes []string) {
 	}
 }
 
+// Scope checks that there is one without which a scenario does not work.
+func (p *Problems) Scope(setting string, scopes []string, needed string) {
+	if !slices.Contains(scopes, needed) {
+		p.Add(setting, "lacks %s, without which the scenario knows no user", needed)
+	}
+}
+
 // Endpoints checks those that are pinned.
 func (p *Problems) Endpoints(setting string, pins wire.Endpoints, dev bool) {
 	for _, e := range [...]struct{ name, url string }{
