@@ -68,12 +68,10 @@ import (
 	"fmt"
 	"html/template"
 	"log/slog"
-	"math"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/authagent-go/authagent/audit"
@@ -82,7 +80,7 @@ import (
 	"github.com/authagent-go/authagent/internal/environ"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/identity"
-	"github.com/authagent-go/authagent/internal/jar"
+	"github.com/authagent-go/authagent/internal/kept"
 	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/logs"
 	"github.com/authagent-go/authagent/internal/marks"
@@ -93,7 +91,6 @@ import (
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/internal/signpost"
-	"github.com/authagent-go/authagent/internal/tokens"
 	"github.com/authagent-go/authagent/internal/trail"
 	"github.com/authagent-go/authagent/internal/wire"
 	"github.com/authagent-go/authagent/internal/wiring"
@@ -314,11 +311,11 @@ type relyingParty struct {
 	pending   pendingLogins
 	sessions  Sessions
 	cookies   browser.Names
-	deleted   string                   // the attributes of a cookie that is deleted
-	used      memory.States            // states used in this process
-	tokens    *tokens.Keeper[*Session] // nil if none are kept
-	register  marks.Register           // of sessions that were ended
-	panics    failure.Panics           // of the site's code
+	deleted   string                 // the attributes of a cookie that is deleted
+	states    once.States            // of logins, each to be used once
+	tokens    *kept.Tokens[*Session] // nil if none are kept
+	register  marks.Register         // of sessions that were ended
+	panics    failure.Panics         // of the site's code
 	server    *wire.Server
 	identity  *identity.Verifier
 	actions   wiring.Actions       // that routes are guarded by
@@ -328,7 +325,7 @@ type relyingParty struct {
 	signpost  *signpost.Site
 	limits    limit.Set
 	codes     *seal.Codes
-	request   atomic.Pointer[wire.AuthorizationRequest]
+	requests  wire.AuthorizationRequests
 }
 
 // New returns a RelyingParty. It checks every setting, and joins all that is wrong into one error.
@@ -339,22 +336,27 @@ func New(c Config) (*RelyingParty, error) {
 	if err != nil {
 		return nil, err
 	}
-	c = c.joined()
+	c.Audit = trail.Observed(c.Audit, linkPolicy(c.Scenario), c.Rules) // which hear of events too
+	c.Scenario = obeying(c.Rules, c.Scenario)
 	dev := redirectURL.Scheme == "http"
 	if _, forgets := c.Revocations.(*memory.Revocations); forgets && !dev {
 		c.Logger.Warn("authagent: Config.Revocations is not set: a restart of this process undoes logouts and ended sessions")
 	}
+	panics := failure.Panics{Logger: c.Logger}
 	rp := &RelyingParty{&opaque{&relyingParty{
 		config:    c,
 		origin:    browser.Origin(redirectURL),
 		callback:  redirectURL.Path,
-		panics:    failure.Panics{Logger: c.Logger},
+		panics:    panics,
 		register:  marks.Register{Store: c.Revocations, Lifetime: c.Session.Lifetime + 3*clockSkew},
 		limits:    limit.NewSet(c.Limits.rates()),
 		finishing: once.New[outcome](min(finishedFor, c.Session.Idle)),
+		states:    once.States{Shared: c.States, Panics: panics, Skew: clockSkew, Task: finishTimeout},
+		requests:  wire.AuthorizationRequests{ClientID: c.ClientID, RedirectURL: c.RedirectURL, Scopes: c.Provider.Scopes},
 		trail:     trail.New(c.Issuer, c.Logger, c.Audit),
 		identity: &identity.Verifier{
-			Issuer: c.Issuer, ClientID: c.ClientID, SubjectIsUser: c.Provider.SubjectIsUser, TokenKey: c.Provider.TokenKey, Introspect: c.Provider.Introspect,
+			Issuer: c.Issuer, ClientID: c.ClientID, SubjectIsUser: c.Provider.SubjectIsUser,
+			TokenKey: c.Provider.TokenKey, Introspect: c.Provider.Introspect,
 		},
 	}}}
 	rp.server = rp.newServer(dev)
@@ -383,21 +385,20 @@ func (c Config) withDefaults() Config {
 		c.Revocations = &memory.Revocations{}
 	}
 	c.Logger = logs.Safe(cmp.Or(c.Logger, slog.Default()))
-	if c.ClientAddr == nil {
-		c.ClientAddr = func(r *http.Request) string { return r.RemoteAddr }
-	}
+	c.ClientAddr = limit.Client(c.ClientAddr)
 	return c
 }
 
-// check returns the parsed RedirectURL, or everything that is wrong with the settings, in their
-// order.
+// check returns the parsed RedirectURL, or all that is wrong with the settings, in their order.
 func (c Config) check() (*url.URL, error) {
 	bad, dev := new(settings.Problems), settings.Development(c.RedirectURL)
 	bad.Issuer("Issuer", c.Issuer, dev)
 	bad.Required("ClientID", c.ClientID)
 	bad.Secret("ClientSecret", c.ClientSecret, "Provider.ClientSecretFunc", c.Provider.ClientSecretFunc != nil)
 	redirectURL := bad.RedirectURL("RedirectURL", c.RedirectURL)
-	paths := settings.Paths{Login: c.Paths.Login, Logout: c.Paths.Logout, Discovery: c.Paths.Discovery, SignIn: c.SignInPath, ReturnTo: c.ReturnTo}
+	paths := settings.Paths{
+		Login: c.Paths.Login, Logout: c.Paths.Logout, Discovery: c.Paths.Discovery, SignIn: c.SignInPath, ReturnTo: c.ReturnTo,
+	}
 	if redirectURL != nil {
 		paths.Callback = redirectURL.Path
 	}
@@ -425,12 +426,10 @@ func (c Config) checkScenario(bad *settings.Problems) {
 		bad.Add("Scenario", "is required: FullAccount, ContextualProfile, FreshProfile or one of your own")
 	}
 	if s, ok := scenarioAs[interface{ check() error }](c.Scenario); ok {
-		if err := s.check(); err != nil {
-			bad.Add("Scenario", "%w", err)
-		}
+		bad.Found("Scenario", s.check())
 	}
-	if s, ok := scenarioAs[interface{ neededScope() string }](c.Scenario); ok && !slices.Contains(c.Provider.Scopes, s.neededScope()) {
-		bad.Add("Provider.Scopes", "lacks %s, without which the scenario knows no user", s.neededScope())
+	if s, ok := scenarioAs[interface{ neededScope() string }](c.Scenario); ok {
+		bad.Scope("Provider.Scopes", c.Provider.Scopes, s.neededScope())
 	}
 }
 
@@ -440,58 +439,16 @@ func (c Config) checkRules(bad *settings.Problems) {
 	}
 	if _, has := linkPolicy(c.Scenario).(Rules); has {
 		bad.Add("Rules", "the scenario's LinkPolicy has rules, which count without this setting: leave it out")
-	} else if checker, ok := c.Rules.(interface{ Check() error }); ok {
-		if err := checker.Check(); err != nil {
-			bad.Add("Rules", "%w", err)
-		}
+		return
 	}
-}
-
-// joined makes the scenario obey Config.Rules, and passes events on to the link policy or those
-// rules.
-func (c Config) joined() Config {
-	for _, part := range [...]any{linkPolicy(c.Scenario), c.Rules} {
-		if observed, ok := part.(interface {
-			Observer(audit func(context.Context, audit.Event)) func(context.Context, audit.Event)
-		}); ok {
-			c.Audit = trail.Observed(c.Audit, observed.Observer(c.Audit))
-		}
-	}
-	c.Scenario = obeying(c.Rules, c.Scenario)
-	return c
-}
-
-// openCookies sets up what is kept in cookies. Names and keys are this relying party's own, so
-// nothing of another one on the same site is taken for them.
-func (rp *RelyingParty) openCookies(redirectURL *url.URL) (err error) {
-	c, secure := rp.config, redirectURL.Scheme != "http"
-	box := func(purpose string, own ...string) *seal.Box {
-		made, wrong := seal.NewBox(c.SessionKeys, append([]string{"authagent", purpose, c.Issuer, c.ClientID}, own...)...)
-		err = cmp.Or(err, wrong)
-		return made
-	}
-	rp.cookies = browser.NewNames(secure, cmp.Or(redirectURL.Port(), "80"), c.Issuer+"\n"+c.ClientID)
-	rp.deleted = browser.Attributes(0, secure)
-	rp.pending = newPendingLogins(rp.cookies.Login, box("login", c.RedirectURL, c.Scenario.Name()), secure) // a session says those two itself
-	rp.tokens = rp.newKeeper(box("tokens"))
-	codes, wrong := seal.NewCodes(c.SessionKeys, "authagent", "compare", c.Issuer, c.ClientID)
-	rp.codes, err = codes, cmp.Or(err, wrong)
-	rp.sessions = c.Session.Own
-	if rp.sessions == nil {
-		maxAge := int(math.Ceil(c.Session.Lifetime.Seconds())) // as zero deletes
-		rp.sessions = &sealedSessions{jar.New(c.Session.Store, box("session"), rp.cookies.Session, maxAge, secure), c.Session.Idle}
-	}
-	if err != nil {
-		return fmt.Errorf("authagent: SessionKeys: %w", err)
-	}
-	return nil
+	bad.Found("Rules", settings.Check(c.Rules))
 }
 
 // LoginHandler starts a sign-in: it keeps the login's secrets in the browser and sends the browser
 // to the authorization server. ?return_to= names the path on this site to land on; the default is
 // Config.ReturnTo, also for a path that is not acceptable.
 func (rp *RelyingParty) LoginHandler() http.Handler {
-	return rp.handler(audit.LoginFailed, rp.serveLogin)
+	return &endpoint{rp, audit.LoginFailed, rp.serveLogin}
 }
 
 func (rp *RelyingParty) serveLogin(w http.ResponseWriter, r *http.Request) error {
@@ -502,7 +459,7 @@ func (rp *RelyingParty) serveLogin(w http.ResponseWriter, r *http.Request) error
 }
 
 func (rp *RelyingParty) startLogin(w http.ResponseWriter, r *http.Request, login *login) error {
-	if err := rp.limits.Login(rp.clientAddr(r)); err != nil {
+	if err := rp.limits.Login(rp.config.ClientAddr(r)); err != nil {
 		return err
 	}
 	if checker, ok := scenarioAs[loginChecker](rp.config.Scenario); ok {
@@ -561,21 +518,8 @@ func (rp *RelyingParty) CheckOrigin(r *http.Request) error {
 // ReturnTo returns the path to go to after a person has signed in on the site's own page,
 // Config.SignInPath. It is the request's ?return_to= if that is a path on this site that is safe to
 // redirect to, else Config.ReturnTo. A sign-in form posts to an address with the same ?return_to=.
-func (rp *RelyingParty) ReturnTo(r *http.Request) string { return rp.refuser.ReturnPath(returnTo(r)) }
-
-func returnTo(r *http.Request) string {
-	if r.URL.RawQuery == "" {
-		return ""
-	}
-	if all := r.URL.Query()["return_to"]; len(all) == 1 {
-		return all[0]
-	}
-	return ""
-}
-
-// clientAddr returns the client's IP address, or "" if it has none.
-func (rp *RelyingParty) clientAddr(r *http.Request) string {
-	return limit.Address(rp.config.ClientAddr(r))
+func (rp *RelyingParty) ReturnTo(r *http.Request) string {
+	return rp.refuser.ReturnPath(browser.ReturnTo(r))
 }
 
 // ConnectHandler lets a human connect an agent to their own account: it starts a login in the
@@ -587,7 +531,7 @@ func (rp *RelyingParty) clientAddr(r *http.Request) string {
 // it with grants.OwnerApproval. A site with several relying parties puts Attach of each other one
 // around it.
 func (rp *RelyingParty) ConnectHandler() http.Handler {
-	return rp.handler(audit.LoginFailed, func(w http.ResponseWriter, r *http.Request) error {
+	return &endpoint{rp, audit.LoginFailed, func(w http.ResponseWriter, r *http.Request) error {
 		if err := rp.mayPost(w, r); err != nil {
 			return err
 		}
@@ -598,13 +542,13 @@ func (rp *RelyingParty) ConnectHandler() http.Handler {
 		login := newLogin(rp.ReturnTo(r))
 		login.HumanID = human
 		return rp.startLogin(w, r, login)
-	})
+	}}
 }
 
 // CallbackHandler finishes a sign-in: the authorization server sends the browser here with a code.
 // It starts the agent's session and sends the browser on to the path that the login named.
 func (rp *RelyingParty) CallbackHandler() http.Handler {
-	return rp.handler(audit.LoginFailed, rp.serveCallback)
+	return &endpoint{rp, audit.LoginFailed, rp.serveCallback}
 }
 
 func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) error {
@@ -612,7 +556,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	if err := refuse.AllowOpened(w, r, "finish login", false, http.MethodGet); err != nil {
 		return err
 	}
-	if err := rp.limits.Callback(rp.clientAddr(r)); err != nil {
+	if err := rp.limits.Callback(rp.config.ClientAddr(r)); err != nil {
 		return err
 	}
 	response, err := wire.ParseResponse(r.URL.RawQuery)
@@ -641,14 +585,8 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	if err != nil {
 		return errUnderWay
 	}
-	if again && done.err == nil {
-		done.err = rp.repeat(w, r, done.session)
-		if done.err != nil && failure.As(done.err).RetryAfter > 0 {
-			return done.err // a retry needs the login's cookie
-		}
-	}
 	if again {
-		rp.pending.drop(w, login)
+		done.err = rp.repeat(w, r, login, done)
 	}
 	if done.err != nil {
 		return done.err
@@ -657,15 +595,11 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	return nil
 }
 
-// An outcome is what a login has come to.
-type outcome struct {
-	session *Session // nil if none was started
-	err     error
-}
-
 // redeem uses a response up. From then on nothing can be repeated, so the work goes on, in
 // bounds, when the browser goes away, and its outcome lasts for those who ask again.
-func (rp *RelyingParty) redeem(w http.ResponseWriter, r *http.Request, l *login, response *wire.Response, m *wire.Metadata) (done outcome, lasts bool) {
+func (rp *RelyingParty) redeem(
+	w http.ResponseWriter, r *http.Request, l *login, response *wire.Response, m *wire.Metadata,
+) (done outcome, lasts bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), finishTimeout)
 	defer cancel()
 	done.err = rp.use(ctx, l, response.Code != "")
@@ -692,13 +626,13 @@ func (rp *RelyingParty) redeem(w http.ResponseWriter, r *http.Request, l *login,
 
 // finish does what a login was begun for: an agent signs in, or a human connects one. A token that
 // nobody will use is revoked.
-func (rp *RelyingParty) finish(w http.ResponseWriter, r *http.Request, l *login, token *wire.Token) (session *Session, err error) {
-	in, err := rp.identify(r.Context(), token, l)
+func (rp *RelyingParty) finish(w http.ResponseWriter, r *http.Request, l *login, t *wire.Token) (session *Session, err error) {
+	in, err := rp.identify(r.Context(), t, l)
 	if err != nil {
-		rp.revokeUnused(token)
+		rp.revokeUnused(t)
 		return nil, err
 	}
-	in.RemoteAddr = rp.clientAddr(r)
+	in.RemoteAddr = rp.config.ClientAddr(r)
 	if l.HumanID != "" {
 		err = rp.connect(r.Context(), in, l)
 	} else {
@@ -723,45 +657,12 @@ func (rp *RelyingParty) signIn(w http.ResponseWriter, r *http.Request, in *SignI
 	return session, nil
 }
 
-// repeat answers a browser once more whose login has come to its end: with the same session, while
-// that holds and the browser has no other. It is nil where a human connected an agent.
-func (rp *RelyingParty) repeat(w http.ResponseWriter, r *http.Request, s *Session) (err error) {
-	if s == nil {
-		return nil
-	}
-	defer rp.panics.Recover("load session", &err)
-	v, err := rp.find(browser.Nowhere{}, r) // what a guard outside has found out may be over by now
-	if err != nil {
-		return err
-	}
-	now, again := *s, *s // the first may be changed by who is asked
-	found, err := rp.hold(r.Context(), &now)
-	switch {
-	case found == isUnknown:
-		return failure.OfSite("load session", err)
-	case found == isOver:
-		rp.releaseTokens(&again)
-		return errUsed
-	case found != holds, v.session != nil && v.session.ID != s.ID:
-		return errUsed
-	case v.session != nil:
-		return nil
-	case v.former != nil: // the sign-in has ended the one that it met
-		if ended, err := rp.wasEnded(r.Context(), v.former); err != nil {
-			return failure.OfSite("load session", err)
-		} else if !ended {
-			return errUsed
-		}
-	}
-	return failure.OfSite("start session", rp.panics.Protect("start session", func() error { return rp.sessions.Start(w, r, &again) }))
-}
-
 // LogoutHandler ends the agent's session, for every copy of its cookie, and asks the server to
 // revoke the tokens if any are kept. It also removes the cookies of ended sessions and of the
 // site's other relying parties, so the browser is a person's again. It takes POST from this site's
 // own pages and from programs. Every middleware does the same for a POST to Config.Paths.Logout.
 func (rp *RelyingParty) LogoutHandler() http.Handler {
-	return rp.handler(audit.LogoutFailed, rp.serveLogout)
+	return &endpoint{rp, audit.LogoutFailed, rp.serveLogout}
 }
 
 func (rp *RelyingParty) serveLogout(w http.ResponseWriter, r *http.Request) error {
@@ -772,30 +673,29 @@ func (rp *RelyingParty) serveLogout(w http.ResponseWriter, r *http.Request) erro
 	if err != nil {
 		return err
 	}
-	s := cmp.Or(v.session, v.former)
-	if s != nil {
-		if err := rp.panics.Protect("end session", func() error { return rp.EndSession(r.Context(), s.ID) }); err != nil {
-			return failure.OfSite("end session", err)
+	s := cmp.Or(v.Session, v.Former)
+	err = rp.panics.Protect("end session", func() error {
+		if s != nil {
+			if err := rp.EndSession(r.Context(), s.ID); err != nil {
+				return err
+			}
 		}
-	}
-	if err := rp.panics.Protect("end session", func() error { return rp.sessions.End(w, r) }); err != nil {
+		return rp.sessions.End(w, r)
+	})
+	if err != nil {
 		return failure.OfSite("end session", err)
 	}
 	rp.cookies.Remove(w, r, rp.deleted)
 	if s != nil {
-		rp.revokeTokens(r.Context(), s)
+		rp.tokens.Revoke(r.Context(), s)
 		rp.record(r, audit.SessionEnded, s, "", nil)
 	}
 	answer.Redirect(w, rp.ReturnTo(r))
 	return nil
 }
 
-// handler is what the handlers have in common: the headers, and what becomes of an error.
-func (rp *RelyingParty) handler(failed audit.Name, serve func(http.ResponseWriter, *http.Request) error) http.Handler {
-	return &endpoint{rp, failed, serve}
-}
-
-// An endpoint is one of the package's own handlers, which Attach knows by the type.
+// An endpoint is one of the package's own handlers: they have the headers in common, and what
+// becomes of an error. Attach knows them by the type.
 type endpoint struct {
 	rp     *RelyingParty
 	failed audit.Name

@@ -19,6 +19,7 @@ import (
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/refuse"
 	"github.com/authagent-go/authagent/internal/signpost"
+	"github.com/authagent-go/authagent/internal/visit"
 	"github.com/authagent-go/authagent/internal/wire"
 	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/messages"
@@ -27,81 +28,34 @@ import (
 
 // This file holds the way from a request to who acts in it, the guards, and what is answered.
 
-type contextKey struct{}
+// Who sends a request, and what a middleware attaches of that to the request.
+type (
+	visitor  = visit.Visitor[Session]
+	attached = visit.Attached[*RelyingParty, Session]
+)
 
-// attached is a request's context and what the middleware adds to it: who the visitor is, whether
-// the request performs an action that the session may perform, and what another relying party of
-// the same site, or an outer middleware, attached before.
-type attached struct {
-	context.Context
-	rp      *RelyingParty
-	before  *attached
-	visitor visitor
-	allowed bool
-}
-
-// A visitor is who sends a request, as far as a relying party knows.
-type visitor struct {
-	session *Session // of the agent; nil if no agent is signed in
-	human   string   // whom Config.Human named, whatever else the browser has
-	asked   bool     // whether Config.Human was asked
-	ended   bool     // the browser has the cookie of a session that has ended
-	former  *Session // that session, if it may go on elsewhere: with a copy of the cookie, or at another relying party
-	paused  bool     // the agent's session waits until agents are let in again
-}
-
-// person returns the human who is recognised. Beside an agent's session, even an ended one, nobody
-// is.
-func (v visitor) person() string {
-	if v.session != nil || v.ended {
-		return ""
-	}
-	return v.human
-}
-
-func attachedTo(ctx context.Context) *attached {
-	a, _ := ctx.Value(contextKey{}).(*attached)
-	return a
-}
-
-// Value returns a itself for its key, and what the request's context has for others.
-func (a *attached) Value(key any) any {
-	if key == (contextKey{}) {
-		return a
-	}
-	return a.Context.Value(key)
-}
+func attachedTo(ctx context.Context) *attached { return visit.To[*RelyingParty, Session](ctx) }
 
 // FromContext returns the agent session of a request that came through the middleware, and whether
 // there is one.
 func FromContext(ctx context.Context) (*Session, bool) {
-	for a := attachedTo(ctx); a != nil; a = a.before {
-		if s := a.visitor.session; s != nil { // of several relying parties, the innermost that knows the agent
-			return s, true
-		}
-	}
-	return nil, false
+	s := attachedTo(ctx).Session()
+	return s, s != nil
 }
 
 // HumanFromContext returns the ID of the human who sends the request, and whether there is one. It
 // works behind every middleware that has recognised a person by Config.Human: those whose names
 // begin with Require.
 func HumanFromContext(ctx context.Context) (userID string, ok bool) {
-	for a := attachedTo(ctx); a != nil; a = a.before {
-		if person := a.visitor.person(); person != "" || a.visitor.session != nil {
-			return person, person != ""
-		}
-	}
-	return "", false
+	userID = attachedTo(ctx).Person()
+	return userID, userID != ""
 }
 
 // visitor returns who sends the request. It is found out once per request, however many middlewares
 // ask. before is what an outer middleware of this relying party has attached.
 func (rp *RelyingParty) visitor(w http.ResponseWriter, r *http.Request) (v visitor, before *attached, err error) {
-	for a := attachedTo(r.Context()); a != nil; a = a.before {
-		if a.rp == rp {
-			return a.visitor, a, nil
-		}
+	if before = attachedTo(r.Context()).By(rp); before != nil {
+		return before.Visitor, before, nil
 	}
 	v, err = rp.find(w, r)
 	return v, nil, err
@@ -112,13 +66,13 @@ func (rp *RelyingParty) find(w http.ResponseWriter, r *http.Request) (visitor, e
 	s, err := rp.load(w, r)
 	switch {
 	case err == nil:
-		return visitor{session: s}, nil
+		return visitor{Session: s}, nil
 	case err == error(errEnded):
-		return visitor{ended: true, former: s}, nil
+		return visitor{Ended: true, Former: s}, nil
 	case isAbsent(err):
 		return visitor{}, nil
 	case s != nil && errors.Is(err, problem.Paused):
-		return visitor{session: s, paused: true}, nil
+		return visitor{Session: s, Paused: true}, nil
 	}
 	return visitor{}, failure.OfSite("load session", err)
 }
@@ -263,13 +217,9 @@ func (rp *RelyingParty) ForbidAgents(next http.Handler) http.Handler {
 
 // require returns a middleware that lets people through, and the agents that pass check. performs
 // is the action of the route; nil for none.
-func (rp *RelyingParty) require(name string, performs *wiring.Action, check func(*http.Request, *Session) error) func(http.Handler) http.Handler {
-	action := ""
-	if performs != nil {
-		action = performs.Name
-	}
+func (rp *RelyingParty) require(name string, performs *wiring.Action, check agentCheck) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
-		return &guard{rp: rp, name: name, action: action, performs: performs, admits: people, check: check, next: next}
+		return &guard{rp: rp, name: name, action: performs.String(), performs: performs, admits: people, check: check, next: next}
 	}
 }
 
@@ -288,9 +238,12 @@ type guard struct {
 	attaches bool // it is Attach
 	forbids  bool // no agent passes
 	admits   audience
-	check    func(*http.Request, *Session) error // what an agent has to pass as well; nil for nothing
+	check    agentCheck // what an agent has to pass as well; nil for nothing
 	next     http.Handler
 }
+
+// An agentCheck is what an agent has to pass.
+type agentCheck func(*http.Request, *Session) error
 
 // An audience is who passes a guard beside agents.
 type audience int8
@@ -319,56 +272,57 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if err != nil {
-		g.rp.refuse(w, r, v.session, g.action, err)
+		g.rp.refuse(w, r, v.Session, g.action, err)
 		return
 	}
-	if v.session != nil && g.action != "" {
-		g.rp.record(r, audit.ActionPerformed, v.session, g.action, nil)
+	if v.Session != nil && g.action != "" {
+		g.rp.record(r, audit.ActionPerformed, v.Session, g.action, nil)
 	}
 	if before == nil || g.action != "" || v != had {
 		ctx := r.Context()
-		allowed := g.action != "" || before != nil && before.allowed
-		r = r.WithContext(&attached{ctx, g.rp, attachedTo(ctx), v, allowed})
+		allowed := g.action != "" || before != nil && before.Allowed
+		r = r.WithContext(&attached{Context: ctx, Party: g.rp, Before: attachedTo(ctx), Visitor: v, Allowed: allowed})
 	}
 	g.next.ServeHTTP(w, r)
 }
 
 // warn tells the operator of an action that does not fit what owners can allow.
 func (g *guard) warn(err error) {
-	g.rp.config.Logger.Warn("authagent: the action of a route does not fit what owners can allow", "guard", g.name, "action", g.action, "why", err)
+	g.rp.config.Logger.Warn("authagent: the action of a route does not fit what owners can allow",
+		"guard", g.name, "action", g.action, "why", err)
 }
 
 // admit checks whether the visitor may pass. It may find out more about the visitor.
 func (g *guard) admit(r *http.Request, v visitor, before *attached) (visitor, error) {
-	if v.session == nil {
+	if v.Session == nil {
 		return g.admitHuman(r, v)
 	}
 	return v, g.admitAgent(r, v, before)
 }
 
 func (g *guard) admitAgent(r *http.Request, v visitor, before *attached) error {
-	if before == nil && !v.paused {
-		if err := g.rp.limits.Request(v.session.Agent, v.session.UserID); err != nil {
+	if before == nil && !v.Paused {
+		if err := g.rp.limits.Request(v.Session.Agent, v.Session.UserID); err != nil {
 			return err
 		}
 	}
 	switch {
 	case g.forbids:
 		return failure.New(problem.AgentForbidden, g.name, "an agent is signed in")
-	case v.paused:
+	case v.Paused:
 		return failure.New(problem.Paused, g.name, "agents are paused")
 	case g.check == nil:
-		return g.readOnly(r, v.session, before != nil && before.allowed)
+		return g.readOnly(r, v.Session, before != nil && before.Allowed)
 	case g.action == "":
-		if err := g.check(r, v.session); err != nil {
+		if err := g.check(r, v.Session); err != nil {
 			return err
 		}
-		return g.readOnly(r, v.session, before != nil && before.allowed)
+		return g.readOnly(r, v.Session, before != nil && before.Allowed)
 	}
-	if err := g.readOnly(r, v.session, true); err != nil { // before a limit or an approval is used up
+	if err := g.readOnly(r, v.Session, true); err != nil { // before a limit or an approval is used up
 		return err
 	}
-	return g.check(r, v.session)
+	return g.check(r, v.Session)
 }
 
 // readOnly refuses what a session with less than AccessFull to its user's data may not do, unless
@@ -395,20 +349,20 @@ func (g *guard) readOnly(r *http.Request, s *Session, allowed bool) error {
 // browser it works in. A person who is signed in there gets a page to sign the agent out, and no
 // redirect, since the site's sign-in page would send them straight back.
 func (g *guard) admitHuman(r *http.Request, v visitor) (visitor, error) {
-	if g.admits == everybody && !v.ended && !g.rp.elsewhere(r, false) {
+	if g.admits == everybody && !v.Ended && !attachedTo(r.Context()).Elsewhere(g.rp, false) {
 		return v, nil // also beside the session of another relying party, whose guards decide
 	}
 	v, err := g.knowsPeople(r, v).recognise(r, v)
 	if err != nil {
 		return v, err
 	}
-	beside := v.ended || g.rp.another(r)
+	beside := v.Ended || g.rp.another(r)
 	switch {
-	case v.human == "" && g.admits == everybody:
+	case v.Human == "" && g.admits == everybody:
 		return v, nil
-	case v.human == "" && g.forbids:
+	case v.Human == "" && g.forbids:
 		return v, g.noHuman(r)
-	case v.human == "":
+	case v.Human == "":
 		return v, errNobody
 	case g.admits == agentsAlone && beside:
 		return v, &failure.Failure{Cause: failure.New(problem.NoSession, g.name, "no agent is signed in any more"), Stay: true}
@@ -431,12 +385,12 @@ func (g *guard) noHuman(r *http.Request) error {
 // knowsPeople returns the relying party to ask who is signed in: the guard's own. If a session has
 // ended and the guard's own knows nobody, one whose middleware is outside may.
 func (g *guard) knowsPeople(r *http.Request, v visitor) *RelyingParty {
-	if g.admits != everybody || !v.ended {
+	if g.admits != everybody || !v.Ended {
 		return g.rp
 	}
-	for a := attachedTo(r.Context()); g.rp.config.Human == nil && a != nil; a = a.before {
-		if a.rp.config.Human != nil {
-			return a.rp
+	for a := attachedTo(r.Context()); g.rp.config.Human == nil && a != nil; a = a.Before {
+		if a.Party.config.Human != nil {
+			return a.Party
 		}
 	}
 	return g.rp
@@ -444,47 +398,17 @@ func (g *guard) knowsPeople(r *http.Request, v visitor) *RelyingParty {
 
 // recognise asks who is signed in to the site, once in a request.
 func (rp *RelyingParty) recognise(r *http.Request, v visitor) (visitor, error) {
-	if v.asked || rp.config.Human == nil {
+	if v.Asked || rp.config.Human == nil {
 		return v, nil
 	}
-	const step = "ask who is signed in"
-	err := rp.panics.Protect(step, func() (err error) {
-		v.human, err = rp.config.Human(r)
-		return err
-	})
-	v.asked = true
-	return v, failure.OfSite(step, err)
+	human, err := failure.Ask(rp.panics, "ask who is signed in", func() (string, error) { return rp.config.Human(r) })
+	v.Human, v.Asked = human, true
+	return v, failure.OfSite("ask who is signed in", err)
 }
 
 // another reports whether the browser has, or had, a session at another relying party of the site.
 func (rp *RelyingParty) another(r *http.Request) bool {
-	return rp.elsewhere(r, true) || rp.cookies.Carries(r)
-}
-
-// elsewhere reports whether an outer middleware of another relying party has seen a session that
-// has ended, or with alive one that holds. That party may know no people, and have let the request
-// pass.
-func (rp *RelyingParty) elsewhere(r *http.Request, alive bool) bool {
-	for a := attachedTo(r.Context()); a != nil; a = a.before {
-		if a.rp != rp && (a.visitor.ended || alive && a.visitor.session != nil) {
-			return true
-		}
-	}
-	return false
-}
-
-// human returns the human who is signed in, if no agent is.
-func (rp *RelyingParty) human(w http.ResponseWriter, r *http.Request) (userID string, err error) {
-	if rp.config.Human == nil {
-		return "", failure.OfSite("ask who is signed in", errors.New("Config.Human is not set"))
-	}
-	v, before, err := rp.visitor(w, r)
-	if err != nil {
-		return "", err
-	}
-	g := guard{rp: rp, name: "ConnectHandler", forbids: true, admits: people}
-	v, err = g.admit(r, v, before)
-	return v.person(), err
+	return attachedTo(r.Context()).Elsewhere(rp, true) || rp.cookies.Carries(r)
 }
 
 // leaves reports whether Attach leaves what it would refuse to its mux, which has a middleware or
@@ -566,8 +490,9 @@ func (rp *RelyingParty) approve(r *http.Request, s *Session, action string, appr
 	}
 	budget := rp.limits.Budget(action, s.UserID)
 	request := ActionRequest{
-		Session: s, Action: action, Method: read.Method, Host: read.Host, Target: read.Target, ContentType: read.ContentType, Body: read.Body,
-		Complete: read.Complete, Digest: digest(read), CountFiling: budget.File, CountPerforming: budget.Perform,
+		Session: s, Action: action, Method: read.Method, Host: read.Host, Target: read.Target,
+		ContentType: read.ContentType, Body: read.Body, Complete: read.Complete,
+		Digest: digest(read), CountFiling: budget.File, CountPerforming: budget.Perform,
 	}
 	var approved ActionRequest
 	var path string
@@ -617,14 +542,10 @@ type Limits struct {
 
 // rates are the limits as they are counted, with the defaults.
 func (l Limits) rates() limit.Rates {
-	rates := limit.Rates{
-		Logins: limit.Rate(l.Logins).Or(10), Callbacks: limit.Rate(l.Callbacks).Or(20), Agent: limit.Rate(l.Agent), Owner: limit.Rate(l.Owner),
-		Actions: make(map[string]limit.Rate, len(l.Actions)),
+	return limit.Rates{
+		Logins: limit.Rate(l.Logins).Or(10), Callbacks: limit.Rate(l.Callbacks).Or(20),
+		Agent: limit.Rate(l.Agent), Owner: limit.Rate(l.Owner), Actions: limit.ByName(l.Actions),
 	}
-	for name, rate := range l.Actions {
-		rates.Actions[name] = limit.Rate(rate)
-	}
-	return rates
 }
 
 // refuse answers a request that the middleware does not let through.
@@ -653,18 +574,8 @@ func (rp *RelyingParty) asVisitor(r *http.Request) refuse.Visitor {
 	_, human := HumanFromContext(r.Context())
 	return refuse.Visitor{Human: human, IsAgent: func() bool {
 		v, err := rp.look(r)
-		return err == nil && (v.session != nil || v.ended || rp.another(r))
+		return err == nil && (v.Session != nil || v.Ended || rp.another(r))
 	}}
-}
-
-// record puts an event into the log and into the audit trail.
-func (rp *RelyingParty) record(r *http.Request, name audit.Name, s *Session, action string, f *failure.Failure) {
-	if !rp.trail.Wants(r.Context(), name, f) {
-		return
-	}
-	human, _ := HumanFromContext(r.Context())
-	event := audit.Event{Name: name, Method: answer.Token(r.Method), Route: r.Pattern, RemoteAddr: rp.clientAddr(r), HumanID: human, Action: action}
-	rp.trail.Record(r.Context(), withSession(event, s), f)
 }
 
 // ServeError answers a request with an error as this package answers its own: with a page for a
@@ -674,7 +585,7 @@ func (rp *RelyingParty) record(r *http.Request, name audit.Name, s *Session, act
 func (rp *RelyingParty) ServeError(w http.ResponseWriter, r *http.Request, err error) {
 	answer.Protect(w.Header())
 	v, _ := rp.look(r)
-	rp.refuse(w, r, v.session, "", err)
+	rp.refuse(w, r, v.Session, "", err)
 }
 
 // Language returns the language that the package's pages are in for this request: see
@@ -730,7 +641,7 @@ func (rp *RelyingParty) newRefuser() *refuse.Refuser {
 // If an agent is signed in, it says which and in whose account ([User.Name]), so that the agent and
 // its owner can see that it is the right one.
 func (rp *RelyingParty) SignedOutHandler() http.Handler {
-	return rp.handler(audit.LogoutFailed, rp.serveSignedOut)
+	return &endpoint{rp, audit.LogoutFailed, rp.serveSignedOut}
 }
 
 func (rp *RelyingParty) serveSignedOut(w http.ResponseWriter, r *http.Request) error {
@@ -746,7 +657,7 @@ func (rp *RelyingParty) serveSignedOut(w http.ResponseWriter, r *http.Request) e
 		Home: rp.config.ReturnTo, Button: rp.signpost.OwnButton(""),
 	}
 	said := refuse.Standing{SignIn: rp.signpost.LoginURL()}
-	if s := v.session; s != nil {
+	if s := v.Session; s != nil {
 		page.Title, page.Detail, page.Button = "Signed in", "An agent is signed in here.", ""
 		page.SignOut, page.Session = rp.config.Paths.Logout+"?return_to="+url.QueryEscape(rp.refuser.ReturnPath(browser.Path(r))), s
 		if page.Account, err = rp.accountName(r.Context(), s); err != nil {

@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/authagent-go/authagent/internal/browser"
@@ -23,6 +22,7 @@ import (
 	"github.com/authagent-go/authagent/internal/jar"
 	"github.com/authagent-go/authagent/internal/marks"
 	"github.com/authagent-go/authagent/internal/memory"
+	"github.com/authagent-go/authagent/internal/once"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/settings"
@@ -104,10 +104,10 @@ func newLogin(returnTo string) *login {
 	}
 }
 
-// texts are the fields in the order in which they are kept. A new one goes to the end, which older
-// instances do not read.
-func (l *login) texts() [5]*string {
-	return [...]*string{&l.State, &l.Verifier, &l.Nonce, &l.ReturnTo, &l.HumanID}
+// fields are what is kept of l. A new one goes to the end, which older instances do not read.
+func (l *login) fields(f *seal.Fields) {
+	f.Seconds(&l.StartedAt)
+	f.Texts(&l.State, &l.Verifier, &l.Nonce, &l.ReturnTo, &l.HumanID)
 }
 
 // ID names the login without giving its state away.
@@ -131,29 +131,19 @@ func (l login) Format(f fmt.State, _ rune) { fmt.Fprint(f, l.String()) }
 // MarshalText returns the login's ID: a login must not be stored in the clear.
 func (l login) MarshalText() ([]byte, error) { return []byte(l.String()), nil }
 
-// authorizationRequest returns what is the same for all logins. It is built anew only when the
-// metadata is new.
-func (rp *RelyingParty) authorizationRequest(ctx context.Context) (*wire.AuthorizationRequest, error) {
+// authorizationRequest returns what is the same for all logins.
+func (rp *RelyingParty) authorizationRequest(ctx context.Context) (request *wire.AuthorizationRequest, err error) {
 	m, err := rp.server.Get(ctx)
-	switch {
-	case errors.Is(err, wire.ErrPanic):
+	if errors.Is(err, wire.ErrPanic) {
 		return nil, failure.OfServer("read metadata", err)
-	case err != nil:
-		return nil, failure.New(reasons.ServerNotReady, "read metadata", "%w", err)
 	}
-	if have := rp.request.Load(); have != nil && have.Metadata == m {
-		return have, nil
+	if err == nil {
+		request, err = rp.requests.At(m)
 	}
-	request, err := rp.newAuthorizationRequest(m)
 	if err != nil {
 		return nil, failure.New(reasons.ServerNotReady, "read metadata", "%w", err)
 	}
-	rp.request.Store(request)
 	return request, nil
-}
-
-func (rp *RelyingParty) newAuthorizationRequest(m *wire.Metadata) (*wire.AuthorizationRequest, error) {
-	return wire.NewAuthorizationRequest(m, rp.config.ClientID, rp.config.RedirectURL, rp.config.Provider.Scopes)
 }
 
 // url returns the address of the login at the authorization server.
@@ -217,23 +207,17 @@ func (p pendingLogins) drop(w http.ResponseWriter, l *login) { p.jar.Remove(w, p
 // seal returns l as it is kept, with room for so many bytes more.
 func (l *login) seal(room int) []byte {
 	size := len(l.State) + len(l.Verifier) + len(l.Nonce) + len(l.ReturnTo) + len(l.HumanID) + 24
-	value := seal.AppendInt(make([]byte, 0, size+room), l.StartedAt.Unix())
-	for _, text := range l.texts() {
-		value = seal.AppendString(value, *text)
-	}
-	return value
+	f := seal.WriteTo(make([]byte, 0, size+room))
+	l.fields(f)
+	return f.Written()
 }
 
 // parseLogin returns what seal has made, or nil for another version: a value that older instances
 // cannot read begins with a negative number. They leave its cookie in place.
 func parseLogin(value []byte) *login {
-	fields := seal.NewReader(value)
-	began := fields.Int()
-	l := &login{StartedAt: time.Unix(began, 0)}
-	for _, text := range l.texts() {
-		*text = fields.String()
-	}
-	if fields.Err() != nil || began < 0 || len(l.State) < loginIDLength {
+	f, l := seal.ReadFrom(value), &login{}
+	l.fields(f)
+	if f.Err() != nil || l.StartedAt.Unix() < 0 || len(l.State) < loginIDLength {
 		return nil
 	}
 	return l
@@ -242,7 +226,7 @@ func parseLogin(value []byte) *login {
 // isFinished reports whether the login of this state has signed this browser in.
 func (rp *RelyingParty) isFinished(r *http.Request, state string) bool {
 	v, err := rp.look(r)
-	s := v.session
+	s := v.Session
 	return err == nil && s != nil && len(state) > loginIDLength && s.loginID == state[:loginIDLength]
 }
 
@@ -276,32 +260,17 @@ func (rp *RelyingParty) use(ctx context.Context, l *login, code bool) error {
 	if now := time.Now(); now.After(until) || l.StartedAt.After(now.Add(clockSkew)) {
 		return failure.New(reasons.StateExpired, "use state", "the login began more than %v ago", loginTTL)
 	}
-	sum := sha256.Sum256([]byte(l.State)) // a store has no use for the state itself
-	id := base64.RawURLEncoding.EncodeToString(sum[:16])
-	first, err := rp.useShared(ctx, id, until.Add(clockSkew))
-	if first && err == nil {
-		first, err = rp.useHere(ctx, id, until.Add(time.Minute), code) // our own clock may be set back a little
-	}
-	switch {
+	switch found, err := rp.states.Use(ctx, l.State, until, !code); {
 	case errors.Is(err, memory.ErrFull):
 		return failure.New(reasons.Overloaded, "use state", "%w", err)
 	case err != nil:
 		return failure.OfSite("use state", err)
-	case !first && rp.config.States != nil && !rp.used.Has(id) && rp.mayBeUnderWay(id, until):
+	case found == once.UnderWay:
 		return errUnderWay
-	case !first:
+	case found != once.First:
 		return errUsed
 	}
 	return nil
-}
-
-// mayBeUnderWay reports whether another instance may be finishing a login that was used there: for
-// as long as that can take, since this instance was asked first.
-func (rp *RelyingParty) mayBeUnderWay(id string, until time.Time) bool {
-	if rp.used.UseSpare("asked "+id, until) {
-		rp.used.UseSpare("wait "+id, time.Now().Add(finishTimeout))
-	}
-	return rp.used.Has("wait " + id)
 }
 
 var (
@@ -309,30 +278,53 @@ var (
 	errUnderWay = failure.New(reasons.UnderWay, "use state", "another request is finishing the login")
 )
 
-// useShared uses a state at all instances. It comes before useHere: a store that fails has used
-// nothing up, so the agent can retry.
-func (rp *RelyingParty) useShared(ctx context.Context, id string, until time.Time) (first bool, err error) {
-	if rp.config.States == nil {
-		return true, nil
-	}
-	err = rp.panics.Protect("use state", func() error {
-		first, err = rp.config.States.UseState(ctx, id, until)
-		return err
-	})
-	return first, err
+// An outcome is what a login has come to.
+type outcome struct {
+	session *Session // nil if none was started
+	err     error
 }
 
-// useHere uses a state in this process. There may be no room for it here; if a shared store has let
-// it pass, it passes all the same.
-func (rp *RelyingParty) useHere(ctx context.Context, id string, until time.Time, code bool) (first bool, err error) {
-	if !code {
-		return rp.used.UseSpare(id, until), nil
+// repeat answers a browser once more whose login has come to its end, and drops the login's cookie
+// unless a retry needs it.
+func (rp *RelyingParty) repeat(w http.ResponseWriter, r *http.Request, l *login, done outcome) error {
+	if done.err == nil && done.session != nil {
+		done.err = rp.startAgain(w, r, done.session)
+		if done.err != nil && failure.As(done.err).RetryAfter > 0 {
+			return done.err
+		}
 	}
-	first, err = rp.used.UseState(ctx, id, until)
-	if errors.Is(err, memory.ErrFull) && rp.config.States != nil {
-		return true, nil
+	rp.pending.drop(w, l)
+	return done.err
+}
+
+// startAgain starts the same session once more, while it holds and the browser has no other.
+func (rp *RelyingParty) startAgain(w http.ResponseWriter, r *http.Request, s *Session) (err error) {
+	defer rp.panics.Recover("load session", &err)
+	v, err := rp.find(browser.Nowhere{}, r) // what a guard outside has found out may be over by now
+	if err != nil {
+		return err
 	}
-	return first, err
+	now, again := *s, *s // the first may be changed by who is asked
+	found, err := rp.hold(r.Context(), &now)
+	switch {
+	case found == isUnknown:
+		return failure.OfSite("load session", err)
+	case found == isOver:
+		rp.releaseTokens(&again)
+		return errUsed
+	case found != holds, v.Session != nil && v.Session.ID != s.ID:
+		return errUsed
+	case v.Session != nil:
+		return nil
+	case v.Former != nil: // the sign-in has ended the one that it met
+		if ended, err := rp.wasEnded(r.Context(), v.Former); err != nil {
+			return failure.OfSite("load session", err)
+		} else if !ended {
+			return errUsed
+		}
+	}
+	err = rp.panics.Protect("start session", func() error { return rp.sessions.Start(w, r, &again) })
+	return failure.OfSite("start session", err)
 }
 
 // checkIssuer is the defence against mix-up attacks of RFC 9207 section 2.4.
@@ -359,6 +351,20 @@ func (rp *RelyingParty) sameHuman(w http.ResponseWriter, r *http.Request, login 
 		return failure.New(problem.HumanRequired, "match human", "another human is signed in than the one who began")
 	}
 	return nil
+}
+
+// human returns the human who is signed in, if no agent is.
+func (rp *RelyingParty) human(w http.ResponseWriter, r *http.Request) (userID string, err error) {
+	if rp.config.Human == nil {
+		return "", failure.OfSite("ask who is signed in", errors.New("Config.Human is not set"))
+	}
+	v, before, err := rp.visitor(w, r)
+	if err != nil {
+		return "", err
+	}
+	g := guard{rp: rp, name: "ConnectHandler", forbids: true, admits: people}
+	v, err = g.admit(r, v, before)
+	return v.Person(), err
 }
 
 // exchange redeems the code that answers a login. It sends one request, whatever comes back.
@@ -394,12 +400,8 @@ func (rp *RelyingParty) connect(ctx context.Context, in *SignIn, login *login) e
 	if !ok {
 		return failure.OfSite("connect agent", errNoConnector)
 	}
-	if err := rp.panics.Protect("connect agent", func() error { return scenario.Connect(ctx, in, login.HumanID) }); err != nil {
-		e := failure.As(failure.OfSite("connect agent", err))
-		e.Agent = in.Agent
-		return e
-	}
-	return nil
+	err := rp.panics.Protect("connect agent", func() error { return scenario.Connect(ctx, in, login.HumanID) })
+	return failure.OfAgent(in.Agent, "connect agent", err)
 }
 
 // admit asks the scenario which identity the agent acts under.
@@ -424,17 +426,16 @@ func (rp *RelyingParty) admit(ctx context.Context, in *SignIn, l *login) (*Sessi
 		err = errors.New("the scenario returned an action whose name is empty or has a space in it")
 	}
 	if err != nil {
-		e := failure.As(failure.OfSite("sign in", err))
-		e.Agent = in.Agent
-		return nil, e
+		return nil, failure.OfAgent(in.Agent, "sign in", err)
 	}
 	if who.Access == AccessNone {
 		who.Actions = nil
 	}
-	return &Session{
-		ID: newSessionID(), Agent: in.Agent, Model: in.Model, Scenario: rp.config.Scenario.Name(),
+	return &Session{ // whose ID has 130 random bits
+		ID: rand.Text(), Agent: in.Agent, Model: in.Model, Scenario: rp.config.Scenario.Name(),
 		UserID: who.UserID, ProfileID: who.ProfileID, Access: who.Access, Actions: who.Actions, GrantID: who.GrantID,
-		RedirectURL: rp.config.RedirectURL, SiteMark: under.Site, AgentMark: under.Agent, UserMark: under.User, GrantEra: who.GrantEra, Epoch: rp.config.Session.Epoch,
+		RedirectURL: rp.config.RedirectURL, Epoch: rp.config.Session.Epoch, GrantEra: who.GrantEra,
+		SiteMark: under.Site, AgentMark: under.Agent, UserMark: under.User,
 		StartedAt: now, ExpiresAt: now.Add(rp.config.Session.Lifetime), loginID: l.ID(), RemoteAddr: in.RemoteAddr,
 	}, nil
 }
@@ -523,13 +524,9 @@ func newUserInfo(raw *wire.UserInfo) *UserInfo {
 // display name or white space. Addresses that only look or fold alike count as different people.
 func ParseEmail(address string) (normalized string, ok bool) { return claims.Email(address) }
 
-// hasScope reports whether the server granted a scope. A server that does not say what it granted
-// has granted what was asked for (RFC 6749 section 5.1).
+// hasScope reports whether the server granted a scope.
 func (in *SignIn) hasScope(scope string) bool {
-	if !in.token.ScopeSaid {
-		return slices.Contains(in.rp.config.Provider.Scopes, scope)
-	}
-	return slices.Contains(strings.Fields(in.token.Scope), scope)
+	return in.token.Granted(scope, in.rp.config.Provider.Scopes)
 }
 
 // Endpoints are the addresses of an authorization server. An empty one is not pinned.
@@ -591,18 +588,10 @@ type Provider struct {
 
 func (p Provider) check(bad *settings.Problems, dev bool) {
 	bad.Scopes("Provider.Scopes", p.Scopes)
-	bad.Endpoints("Provider.Endpoints", p.Endpoints.pins(), dev)
+	bad.Endpoints("Provider.Endpoints", wire.Endpoints(p.Endpoints), dev)
 	bad.Origins("Provider.EndpointOrigins", p.EndpointOrigins, dev)
 	bad.TokenEndpoint("Provider.TokenEncoding", p.TokenEncoding, "Provider.ClientAuth", p.ClientAuth)
 	bad.Key("Provider.TokenKey", p.TokenKey)
-}
-
-// pins are the endpoints as metadata that has no others.
-func (e Endpoints) pins() wire.Metadata {
-	return wire.Metadata{
-		Authorization: e.Authorization, Token: e.Token, UserInfo: e.UserInfo,
-		Introspection: e.Introspection, Revocation: e.Revocation, JWKS: e.JWKS,
-	}
 }
 
 // newServer returns the authorization server as the site speaks to it.
@@ -610,22 +599,24 @@ func (rp *RelyingParty) newServer(dev bool) *wire.Server {
 	c := rp.config
 	encoding, _ := settings.Encoding(c.Provider.TokenEncoding)
 	auth, _ := settings.Auth(c.Provider.ClientAuth)
-	client := wire.NewClient(c.Provider.HTTPClient, func(value any, stack []byte) { rp.panics.Log("send request to server", value, stack) })
-	source := wire.NewSource(client, wire.Settings{Issuer: c.Issuer, Origins: c.Provider.EndpointOrigins, Dev: dev, Pins: c.Provider.Endpoints.pins()})
+	panicked := func(value any, stack []byte) { rp.panics.Log("send request to server", value, stack) }
+	client := wire.NewClient(c.Provider.HTTPClient, panicked)
+	source := wire.NewSource(client, wire.Settings{
+		Issuer: c.Issuer, Origins: c.Provider.EndpointOrigins, Dev: dev, Pins: wire.Endpoints(c.Provider.Endpoints),
+	})
 	return wire.NewServer(client, source, wire.Registration{
-		ID: c.ClientID, Secret: rp.clientSecret, RedirectURL: c.RedirectURL, Encoding: encoding, Auth: auth,
+		ID: c.ClientID, Secret: rp.clientSecret(), RedirectURL: c.RedirectURL, Encoding: encoding, Auth: auth,
 	})
 }
 
-func (rp *RelyingParty) clientSecret(ctx context.Context) (secret string, err error) {
-	if rp.config.Provider.ClientSecretFunc == nil {
-		return rp.config.ClientSecret, nil
+func (rp *RelyingParty) clientSecret() wire.Secret {
+	c := rp.config
+	if c.Provider.ClientSecretFunc == nil {
+		return func(context.Context) (string, error) { return c.ClientSecret, nil }
 	}
-	err = rp.panics.Protect("client secret", func() error {
-		secret, err = rp.config.Provider.ClientSecretFunc(ctx)
-		return err
-	})
-	return secret, err
+	return func(ctx context.Context) (string, error) {
+		return failure.Ask(rp.panics, "client secret", func() (string, error) { return c.Provider.ClientSecretFunc(ctx) })
+	}
 }
 
 // A Finding is one thing that [RelyingParty.Check] found wrong. Its texts are for whoever runs the
@@ -650,15 +641,17 @@ type Finding struct {
 // introspection endpoint; without those, a wrong secret goes unnoticed. CheckSite looks at the
 // site.
 func (rp *RelyingParty) Check(ctx context.Context) []Finding {
-	encoding, _ := settings.Encoding(rp.config.Provider.TokenEncoding)
-	auth, _ := settings.Auth(rp.config.Provider.ClientAuth)
+	c := rp.config
+	encoding, _ := settings.Encoding(c.Provider.TokenEncoding)
+	auth, _ := settings.Auth(c.Provider.ClientAuth)
 	found := checkup.Run(ctx, rp.server.Fresh(), checkup.Settings{
-		Issuer: rp.config.Issuer, ClientID: rp.config.ClientID, RedirectURL: rp.config.RedirectURL,
-		Encoding: encoding, Auth: auth, Scopes: rp.config.Provider.Scopes,
-		NeedsUserInfo: slices.Contains(rp.config.Provider.Scopes, "email"), NeedsIntrospect: rp.config.Provider.Introspect,
-		ReadsTokens: len(rp.config.Provider.TokenKey) > 0,
+		Issuer: c.Issuer, ClientID: c.ClientID, RedirectURL: c.RedirectURL,
+		Encoding: encoding, Auth: auth, Scopes: c.Provider.Scopes,
+		NeedsUserInfo: slices.Contains(c.Provider.Scopes, "email"), NeedsIntrospect: c.Provider.Introspect,
+		ReadsTokens: len(c.Provider.TokenKey) > 0,
 		AuthorizationURL: func(endpoint string) (string, error) {
-			request, err := rp.newAuthorizationRequest(&wire.Metadata{Authorization: endpoint})
+			m := &wire.Metadata{Authorization: endpoint}
+			request, err := wire.NewAuthorizationRequest(m, c.ClientID, c.RedirectURL, c.Provider.Scopes)
 			if err != nil {
 				return "", err
 			}
@@ -680,9 +673,9 @@ func (rp *RelyingParty) Check(ctx context.Context) []Finding {
 func (rp *RelyingParty) CheckSite(ctx context.Context, address string, ownersPages ...string) []Finding {
 	c := rp.config
 	return asFindings(checkup.RunSite(ctx, rp.server, checkup.Site{
-		Address: address, Login: c.Paths.Login, Callback: rp.callback, Logout: c.Paths.Logout, Discovery: c.Paths.Discovery, Owners: ownersPages,
-		NotNavigation: string(reasons.NotNavigation), Method: string(reasons.MethodNotAllowed), CrossOrigin: string(reasons.CrossOrigin),
-		OwnAnswers: c.ErrorHandler != nil,
+		Address: address, Login: c.Paths.Login, Callback: rp.callback, Logout: c.Paths.Logout, Discovery: c.Paths.Discovery,
+		Owners: ownersPages, NotNavigation: string(reasons.NotNavigation), Method: string(reasons.MethodNotAllowed),
+		CrossOrigin: string(reasons.CrossOrigin), OwnAnswers: c.ErrorHandler != nil,
 	}))
 }
 

@@ -8,10 +8,11 @@ import (
 	"slices"
 
 	"github.com/authagent-go/authagent/audit"
-	"github.com/authagent-go/authagent/internal/claims"
+	"github.com/authagent-go/authagent/internal/accounts"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/scenario"
+	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/messages"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -64,18 +65,14 @@ type SessionChecker interface {
 
 // What a Scenario and a LinkPolicy may have beside, see there.
 type (
-	loginChecker interface {
-		CheckLogin(ctx context.Context) error
-	}
-	connector interface {
-		Connect(ctx context.Context, in *SignIn, userID string) error
+	loginChecker interface{ CheckLogin(context.Context) error }
+	connector    interface {
+		Connect(context.Context, *SignIn, string) error
 	}
 	ownerLinker interface {
-		LinkByOwner(ctx context.Context, request LinkRequest) error
+		LinkByOwner(context.Context, LinkRequest) error
 	}
-	actionChecker interface {
-		CheckAction(name string, each bool) error
-	}
+	actionChecker interface{ CheckAction(string, bool) error }
 )
 
 // scenarioAs returns the first T among s and the scenarios that it wraps.
@@ -202,7 +199,7 @@ func (trustEmail) Link(_ context.Context, request LinkRequest) (Principal, error
 // Config.RegistrationURL. If Config.CreateUsers is set and users is a [UserCreator], an account is
 // created.
 func FullAccount(users UserStore, link LinkPolicy) Scenario {
-	return obeying(link, &fullAccount{accounts{scenario.FullAccount, AccessFull, users, nil, link}})
+	return obeying(link, &fullAccount{newWithAccount(scenario.FullAccount, AccessFull, users, nil, link)})
 }
 
 // ContextualProfile lets an agent act under a profile of its own. The profile is linked to its
@@ -212,14 +209,14 @@ func FullAccount(users UserStore, link LinkPolicy) Scenario {
 // The owner is known as with FullAccount. If users is a [UserCreator], an account is created for an
 // owner who has none.
 func ContextualProfile(users UserStore, profiles ProfileStore, link LinkPolicy) Scenario {
-	return obeying(link, &contextualProfile{accounts{scenario.ContextualProfile, AccessRead, users, profiles, link}})
+	return obeying(link, &contextualProfile{newWithAccount(scenario.ContextualProfile, AccessRead, users, profiles, link)})
 }
 
 // FreshProfile lets an agent act under a profile of its own that is linked to nobody. The owner's
 // e-mail address is neither asked for nor seen.
 func FreshProfile(profiles ProfileStore) Scenario { return &freshProfile{profiles} }
 
-type fullAccount struct{ accounts }
+type fullAccount struct{ withAccount }
 
 func (s *fullAccount) SignIn(ctx context.Context, in *SignIn) (Principal, error) {
 	link, _, err := s.enter(ctx, in, in.rp.config.CreateUsers)
@@ -227,7 +224,7 @@ func (s *fullAccount) SignIn(ctx context.Context, in *SignIn) (Principal, error)
 	return link, err
 }
 
-type contextualProfile struct{ accounts }
+type contextualProfile struct{ withAccount }
 
 func (s *contextualProfile) SignIn(ctx context.Context, in *SignIn) (Principal, error) {
 	link, owner, err := s.enter(ctx, in, true)
@@ -257,24 +254,20 @@ func findProfile(ctx context.Context, profiles ProfileStore, p Profile) (Profile
 	return found, failure.OfSite("find or create profile", err)
 }
 
-func (s *contextualProfile) check() error {
-	if err := s.accounts.check(); err != nil || s.profiles != nil {
-		return err
-	}
-	return errNoProfileStore
-}
-
-var errNoProfileStore = errors.New("its ProfileStore is nil")
-
-type freshProfile struct{ profiles ProfileStore }
-
-func (s *freshProfile) check() error {
-	if s.profiles == nil {
-		return errNoProfileStore
+func checkProfiles(profiles ProfileStore) error {
+	if profiles == nil {
+		return errors.New("its ProfileStore is nil")
 	}
 	return nil
 }
 
+func (s *contextualProfile) check() error {
+	return cmp.Or(s.withAccount.check(), checkProfiles(s.profiles))
+}
+
+type freshProfile struct{ profiles ProfileStore }
+
+func (s *freshProfile) check() error { return checkProfiles(s.profiles) }
 func (*freshProfile) Name() string   { return "FreshProfile" }
 func (*freshProfile) access() Access { return AccessNone }
 
@@ -296,54 +289,47 @@ func (*freshProfile) CheckSession(context.Context, *Session) error { return nil 
 func (*freshProfile) ForgetAgent(context.Context, string, Agent) error { return nil }
 func (*freshProfile) ForgetUser(context.Context, string, string) error { return nil }
 
-// accounts is what the two scenarios that know a user have in common.
-type accounts struct {
+// withAccount is what the two scenarios that know a user have in common.
+type withAccount struct {
 	name     string
 	most     Access // the most that the scenario gives
-	users    UserStore
+	users    accounts.Users[User]
 	profiles ProfileStore // nil for none
 	link     LinkPolicy
 }
 
-func (s *accounts) Name() string     { return s.name }
-func (s *accounts) access() Access   { return s.most }
-func (s *accounts) store() UserStore { return s.users }
-func (*accounts) Scopes() []string   { return []string{"openid", "profile", "email"} }
+func newWithAccount(name string, most Access, users UserStore, profiles ProfileStore, link LinkPolicy) withAccount {
+	known := accounts.Users[User]{Store: users, NotFound: ErrNotFound, Ambiguous: ErrAmbiguous}
+	return withAccount{name, most, known, profiles, link}
+}
 
-// neededScope is the one without which nobody is let in.
-func (*accounts) neededScope() string { return "email" }
+func (s *withAccount) Name() string   { return s.name }
+func (s *withAccount) access() Access { return s.most }
+func (*withAccount) Scopes() []string { return []string{"openid", "profile", "email"} }
 
-// policy is the LinkPolicy, for whoever has something to tell it.
-func (s *accounts) policy() LinkPolicy { return s.link }
+// What others ask of the scenario: the scope without which nobody is let in, the policy, and the
+// site's accounts.
+func (*withAccount) neededScope() string           { return "email" }
+func (s *withAccount) policy() LinkPolicy          { return s.link }
+func (s *withAccount) known() accounts.Users[User] { return s.users }
 
 // check returns what is wrong with what the scenario was given, for New to say.
-func (s *accounts) check() error {
+func (s *withAccount) check() error {
 	switch {
-	case s.users == nil:
+	case s.users.Store == nil:
 		return errors.New("its UserStore is nil")
 	case s.link == nil:
 		return errors.New("its LinkPolicy is nil")
 	}
-	if _, links := s.users.(interface {
-		LinkAgent(context.Context, Agent, string) (string, error)
-	}); links {
-		if _, ok := s.users.(AgentLinker); !ok {
-			return errors.New("its UserStore has LinkAgent and no LinkedUser, so that it is no AgentLinker")
-		}
+	_, connects := s.link.(ownerLinker)
+	if err := s.users.Check(connects); err != nil {
+		return err
 	}
-	if _, ok := s.link.(ownerLinker); ok {
-		if _, ok := s.users.(UserFinder); !ok {
-			return errors.New("its UserStore has to be a UserFinder (UserByID), since owners can connect agents whatever their address")
-		}
-	}
-	if checker, ok := s.link.(interface{ Check() error }); ok {
-		return checker.Check()
-	}
-	return nil
+	return settings.Check(s.link)
 }
 
 // enter returns the account that the agent may enter, and with what access.
-func (s *accounts) enter(ctx context.Context, in *SignIn, create bool) (Principal, *UserInfo, error) {
+func (s *withAccount) enter(ctx context.Context, in *SignIn, create bool) (Principal, *UserInfo, error) {
 	if !in.hasScope("email") {
 		return Principal{}, nil, failure.New(reasons.InsufficientScope, "read scope", "the server did not grant the email scope")
 	}
@@ -354,14 +340,14 @@ func (s *accounts) enter(ctx context.Context, in *SignIn, create bool) (Principa
 	if in.unverified {
 		return Principal{}, nil, failure.New(problem.NoAccount, "find account", "the server says that the address is not verified")
 	}
-	user, why, err := s.find(ctx, in.Agent, owner.Email)
+	user, why, err := s.users.Find(ctx, in.Agent, owner.Email)
 	if err != nil {
 		return Principal{}, nil, err
 	}
 	request := s.request(in, owner, user)
 	request.NoUser = why
 	link, err := s.link.Link(ctx, request)
-	if creator, ok := s.users.(UserCreator); ok && create && why == addressFree && errors.Is(err, problem.NoAccount) {
+	if creator, ok := s.users.Store.(UserCreator); ok && create && why == accounts.Free && errors.Is(err, problem.NoAccount) {
 		link, user, err = s.create(ctx, creator, request)
 	}
 	switch {
@@ -374,43 +360,15 @@ func (s *accounts) enter(ctx context.Context, in *SignIn, create bool) (Principa
 		return Principal{}, nil, failure.OfSite("link agent to account", err)
 	}
 	if user == nil || user.ID != link.UserID {
-		if err := s.mayEnter(ctx, in.Agent, link.UserID); err != nil {
+		if err := s.users.MayEnter(ctx, link.UserID); err != nil {
 			return Principal{}, nil, err
 		}
 	}
 	link.Access = min(link.Access, s.most)
-	return link, owner, s.remember(ctx, in.Agent, link.UserID)
+	return link, owner, s.users.Remember(ctx, in.Agent, link.UserID)
 }
 
-// find returns the account with this address if the agent could enter it under some policy; else
-// nil and why, for the site's log. An account counts as none if it is disabled, its address is not
-// verified, or it shares its address.
-func (s *accounts) find(ctx context.Context, agent Agent, email string) (user *User, why string, err error) {
-	if email == "" { // some row may have an empty address as well
-		return nil, "the server gives no e-mail address that can be used", nil
-	}
-	found, err := s.users.UserByEmail(ctx, email)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return nil, addressFree, nil
-	case errors.Is(err, ErrAmbiguous):
-		return nil, "ambiguous_email: several accounts have the address", nil
-	case err != nil:
-		return nil, "", failure.OfSite("find user by e-mail", err)
-	case found.ID == "":
-		return nil, "", failure.OfSite("find user by e-mail", errors.New("the user store returned a user without an ID"))
-	case found.Disabled:
-		return nil, "the account is disabled", nil
-	case !found.EmailVerified && found.CreatedBy != agent:
-		return nil, "the site has not verified the account's address (User.EmailVerified)", nil
-	}
-	return &found, "", nil
-}
-
-// addressFree is why find found no account if one can be created.
-const addressFree = "no account has the address"
-
-func (s *accounts) request(in *SignIn, owner *UserInfo, user *User) LinkRequest {
+func (s *withAccount) request(in *SignIn, owner *UserInfo, user *User) LinkRequest {
 	r := LinkRequest{
 		Agent: in.Agent, Model: in.Model, Name: owner.Name, Email: owner.Email, EmailVerified: owner.EmailVerified,
 		RemoteAddr: in.RemoteAddr, Scenario: s.name, User: user, Access: s.most,
@@ -422,7 +380,7 @@ func (s *accounts) request(in *SignIn, owner *UserInfo, user *User) LinkRequest 
 }
 
 // create creates the account that request has not found, and returns it.
-func (s *accounts) create(ctx context.Context, creator UserCreator, request LinkRequest) (Principal, *User, error) {
+func (s *withAccount) create(ctx context.Context, creator UserCreator, request LinkRequest) (Principal, *User, error) {
 	user, err := creator.CreateUser(ctx, NewUser{Email: request.Email, Name: request.Name, CreatedBy: request.Agent})
 	if !errors.Is(err, ErrExists) {
 		if err == nil && user.ID == "" {
@@ -432,7 +390,7 @@ func (s *accounts) create(ctx context.Context, creator UserCreator, request Link
 	}
 	// The agent has entered another account, or another sign-in of this agent or a person was
 	// faster. The account that is there now is treated like any other.
-	found, why, err := s.find(ctx, request.Agent, request.Email)
+	found, why, err := s.users.Find(ctx, request.Agent, request.Email)
 	switch {
 	case err != nil:
 		return Principal{}, nil, err
@@ -444,45 +402,16 @@ func (s *accounts) create(ctx context.Context, creator UserCreator, request Link
 	return link, found, err
 }
 
-// mayEnter checks an account that the link policy named and the address did not lead to. An account
-// that cannot be looked at is not entered.
-func (s *accounts) mayEnter(ctx context.Context, agent Agent, userID string) error {
-	finder, ok := s.users.(UserFinder)
-	if !ok {
-		return failure.OfSite("find user", errors.New("the link policy named another account, and the user store is no UserFinder"))
-	}
-	return isOpen(ctx, finder, userID)
-}
-
-// remember holds the agent to the account that it entered first, in whichever scenario, if the
-// store remembers that.
-func (s *accounts) remember(ctx context.Context, agent Agent, userID string) error {
-	linker, ok := s.users.(AgentLinker)
-	if !ok {
-		return nil
-	}
-	linked, err := linker.LinkAgent(ctx, agent, userID)
-	switch {
-	case err != nil:
-		return failure.OfSite("link agent", err)
-	case linked == "":
-		return failure.OfSite("link agent", errors.New("the user store returned no account"))
-	case linked != userID:
-		return failure.New(problem.LinkRefused, "link agent", "the agent is linked to another account")
-	}
-	return nil
-}
-
 // Connect connects an agent if the link policy can (LinkByOwner).
-func (s *accounts) Connect(ctx context.Context, in *SignIn, userID string) error {
+func (s *withAccount) Connect(ctx context.Context, in *SignIn, userID string) error {
 	linker, ok := s.link.(ownerLinker)
 	if !ok {
 		return failure.OfSite("connect agent", errors.New("the link policy has no method LinkByOwner"))
 	}
-	if err := s.mayEnter(ctx, in.Agent, userID); err != nil {
+	if err := s.users.MayEnter(ctx, userID); err != nil {
 		return err
 	}
-	if err := s.isFree(ctx, in.Agent, userID); err != nil {
+	if err := s.users.IsFree(ctx, in.Agent, userID); err != nil {
 		return err
 	}
 	owner, err := in.UserInfo(ctx)
@@ -492,33 +421,14 @@ func (s *accounts) Connect(ctx context.Context, in *SignIn, userID string) error
 	return failure.OfSite("connect agent", linker.LinkByOwner(ctx, s.request(in, owner, &User{ID: userID})))
 }
 
-// isFree refuses an agent that has entered another account before. It records nothing: a connection
-// that is refused later must not hold the agent.
-func (s *accounts) isFree(ctx context.Context, agent Agent, userID string) error {
-	linker, ok := s.users.(AgentLinker)
-	if !ok {
-		return nil
-	}
-	switch linked, err := linker.LinkedUser(ctx, agent); {
-	case errors.Is(err, ErrNotFound):
-		return nil
-	case err != nil:
-		return failure.OfSite("find linked user", err)
-	case linked != userID:
-		return failure.New(problem.LinkRefused, "connect agent", "the agent is linked to another account")
-	}
-	return nil
-}
-
 // CheckSession asks whether the account is still there, and then the link policy.
-func (s *accounts) CheckSession(ctx context.Context, session *Session) error {
+func (s *withAccount) CheckSession(ctx context.Context, session *Session) error {
 	defer func() { session.Access = min(session.Access, s.most) }()
 	var err error
-	switch users := s.users.(type) {
-	case SessionChecker: // asked instead
-		err = users.CheckSession(ctx, session)
-	case UserFinder:
-		err = isOpen(ctx, users, session.UserID)
+	if checker, ok := s.users.Store.(SessionChecker); ok { // asked instead
+		err = checker.CheckSession(ctx, session)
+	} else {
+		err = s.users.StillOpen(ctx, session.UserID)
 	}
 	if checker, ok := s.link.(SessionChecker); ok && err == nil {
 		err = checker.CheckSession(ctx, session)
@@ -526,23 +436,8 @@ func (s *accounts) CheckSession(ctx context.Context, session *Session) error {
 	return err
 }
 
-// isOpen refuses an account that is gone or disabled. A store that fails says nothing about the
-// account, whatever its error is.
-func isOpen(ctx context.Context, users UserFinder, userID string) error {
-	user, err := users.UserByID(ctx, userID)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return failure.New(problem.NoAccount, "find user", "the account that the agent acts for is gone")
-	case err != nil:
-		return failure.OfStore("find user", err)
-	case user.Disabled:
-		return failure.New(problem.NoAccount, "find user", "the account is disabled")
-	}
-	return nil
-}
-
 // checkAction says why no owner could ever allow an action by name.
-func (s *accounts) checkAction(name string) error {
+func (s *withAccount) checkAction(name string) error {
 	if checker, ok := s.link.(actionChecker); ok {
 		return checker.CheckAction(name, false)
 	}
@@ -553,35 +448,22 @@ func (s *accounts) checkAction(name string) error {
 }
 
 // ForgetAgent and ForgetUser implement Forgetter.
-func (s *accounts) ForgetAgent(ctx context.Context, humanID string, agent Agent) error {
+func (s *withAccount) ForgetAgent(ctx context.Context, humanID string, agent Agent) error {
 	return s.forget(func(f Forgetter) error { return f.ForgetAgent(ctx, humanID, agent) })
 }
 
-func (s *accounts) ForgetUser(ctx context.Context, humanID, userID string) error {
+func (s *withAccount) ForgetUser(ctx context.Context, humanID, userID string) error {
 	return s.forget(func(f Forgetter) error { return f.ForgetUser(ctx, humanID, userID) })
 }
 
 // forget has all parts forget, first the policy that lets agents in.
-func (s *accounts) forget(from func(Forgetter) error) error {
+func (s *withAccount) forget(from func(Forgetter) error) error {
 	_, asks := s.link.(ownerLinker)
-	_, remembers := s.users.(AgentLinker)
-	return errors.Join(
-		forgetIn("LinkPolicy", s.link, asks, from),
-		forgetIn("UserStore", s.users, remembers, from),
-		forgetIn("ProfileStore", s.profiles, s.profiles != nil, from),
+	return accounts.Forget(from,
+		accounts.Part{Name: "LinkPolicy", Is: s.link, Keeps: asks},
+		accounts.Part{Name: "UserStore", Is: s.users.Store, Keeps: s.users.Remembers()},
+		accounts.Part{Name: "ProfileStore", Is: s.profiles, Keeps: s.profiles != nil},
 	)
-}
-
-// forgetIn has one part forget. A part that keeps something and cannot forget it is an error: a
-// success would be believed.
-func forgetIn(name string, part any, keeps bool, from func(Forgetter) error) error {
-	switch f, ok := part.(Forgetter); {
-	case ok:
-		return from(f)
-	case keeps:
-		return fmt.Errorf("the %s is no Forgetter: %w", name, errors.ErrUnsupported)
-	}
-	return nil
 }
 
 // Rules are a site's rules for all agents, such as a switch that keeps all of them out. A
@@ -662,7 +544,8 @@ func (s *ruled) admit(ctx context.Context, in *SignIn) error {
 		case err != nil:
 			return "", err
 		case owner.Email == "":
-			return "", failure.New(problem.Blocked, "read e-mail address", "the server gives no plain address of which rules could say whether its domain is let in")
+			return "", failure.New(problem.Blocked, "read e-mail address",
+				"the server gives no plain address of which rules could say whether its domain is let in")
 		}
 		return owner.Email, nil
 	})
@@ -805,65 +688,15 @@ type Forgetter interface {
 	ForgetUser(ctx context.Context, humanID, userID string) error
 }
 
-// ForgetAgent frees an agent from the account that it acts in, so that its owner can connect it or
-// be asked. It ends the agent's grants and sessions. It makes the stores forget which account the
-// agent entered, and the profile that is linked to one. Operators call it when an owner says that a
-// stranger has connected their agent, or lured it into an account. humanID is the operator, for the
-// audit trail; the site decides who may call it. To keep an agent out, use grants.Rules.
-//
-// It goes on after an error and returns all errors; then call it again. It returns
-// errors.ErrUnsupported if a store keeps something and is no [Forgetter]. A site with several
-// relying parties calls it on each.
-func (rp *RelyingParty) ForgetAgent(ctx context.Context, humanID string, agent Agent) error {
-	event := audit.Event{Name: audit.AgentForgotten, HumanID: humanID, Agent: agent}
-	return rp.forget(ctx, event, func(f Forgetter) error { return f.ForgetAgent(ctx, humanID, agent) }, func() error {
-		return rp.EndAgentSessions(ctx, agent)
-	})
-}
-
-// ForgetUser cleans up after an account that is gone. It ends the account's grants, requests,
-// approvals and the sessions of its agents, and makes the stores delete them. The stores also
-// delete the account's profiles and its links to agents. An agent that acted in it can then be
-// connected to another account. Call it when the UserStore no longer finds the account. humanID is
-// who deleted it, empty for the site itself. The audit trail stays.
-//
-// It goes on after an error, like ForgetAgent, and returns the same errors.
-func (rp *RelyingParty) ForgetUser(ctx context.Context, humanID, userID string) error {
-	if userID == "" {
-		return errors.New("authagent: forget user: the user ID is empty")
-	}
-	event := audit.Event{Name: audit.UserForgotten, HumanID: humanID, UserID: userID}
-	return rp.forget(ctx, event, func(f Forgetter) error { return f.ForgetUser(ctx, humanID, userID) }, func() error {
-		return rp.EndUserSessions(ctx, userID)
-	})
-}
-
-// forget has the scenario forget, and ends the sessions after it, so that none begins in between.
-func (rp *RelyingParty) forget(ctx context.Context, event audit.Event, from func(Forgetter) error, end func() error) error {
-	rp.trail.Flush() // so that Audit does not hear of the forgotten a minute from now
-	err := fmt.Errorf("the scenario is no Forgetter: %w", errors.ErrUnsupported)
-	if f, ok := scenarioAs[Forgetter](rp.config.Scenario); ok {
-		err = rp.panics.Protect("forget", func() error { return from(f) })
-	}
-	err = failure.OfSite("forget", errors.Join(err, end()))
-	var e *failure.Failure
-	if err != nil {
-		e = failure.As(err)
-		e.Agent = event.Agent
-	}
-	rp.trail.Record(ctx, event, e)
-	return err
-}
-
 // FindUser returns the account with this ID, as the UserStore of Config.Scenario has it, or
 // ErrNotFound. It returns errors.ErrUnsupported if that store is no [UserFinder], and for a site's
 // own scenarios that wrap none of this package.
 func (rp *RelyingParty) FindUser(ctx context.Context, id string) (User, error) {
-	var user User
-	finder, err := rp.finder()
-	if err == nil {
-		user, err = finder.UserByID(ctx, id)
+	users, ok := scenarioAs[interface{ known() accounts.Users[User] }](rp.config.Scenario)
+	if !ok {
+		return User{}, fmt.Errorf("authagent: find user: the scenario knows no accounts: %w", errors.ErrUnsupported)
 	}
+	user, err := users.known().ByID(ctx, id)
 	switch {
 	case errors.Is(err, ErrNotFound):
 		return User{}, err
@@ -873,31 +706,11 @@ func (rp *RelyingParty) FindUser(ctx context.Context, id string) (User, error) {
 	return user, nil
 }
 
-func (rp *RelyingParty) finder() (UserFinder, error) {
-	s, ok := scenarioAs[interface{ store() UserStore }](rp.config.Scenario)
-	if !ok {
-		return nil, fmt.Errorf("the scenario knows no accounts: %w", errors.ErrUnsupported)
-	}
-	finder, ok := s.store().(UserFinder)
-	if !ok {
-		return nil, fmt.Errorf("the UserStore is no UserFinder: %w", errors.ErrUnsupported)
-	}
-	return finder, nil
-}
-
 // accountName is what the site calls the account of a session: its ID if it has no name.
 func (rp *RelyingParty) accountName(ctx context.Context, s *Session) (string, error) {
-	finder, err := rp.finder()
-	if err != nil || s.UserID == "" {
+	users, ok := scenarioAs[interface{ known() accounts.Users[User] }](rp.config.Scenario)
+	if !ok {
 		return s.UserID, nil
 	}
-	var user User
-	err = rp.panics.Protect("find user", func() (err error) {
-		user, err = finder.UserByID(ctx, s.UserID)
-		return err
-	})
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return "", failure.OfSite("find user", err)
-	}
-	return cmp.Or(claims.Text(user.Name), s.UserID), nil
+	return failure.Ask(rp.panics, "find user", func() (string, error) { return users.known().Name(ctx, s.UserID) })
 }

@@ -3,25 +3,26 @@ package authagent
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/gorilla/sessions"
 	"golang.org/x/oauth2"
 
 	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/internal/answer"
+	"github.com/authagent-go/authagent/internal/browser"
 	"github.com/authagent-go/authagent/internal/failure"
-	"github.com/authagent-go/authagent/internal/identity"
 	"github.com/authagent-go/authagent/internal/jar"
+	"github.com/authagent-go/authagent/internal/kept"
 	"github.com/authagent-go/authagent/internal/marks"
-	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/internal/tokens"
@@ -129,6 +130,19 @@ func withSession(e audit.Event, s *Session) audit.Event {
 	return e
 }
 
+// record puts an event into the log and into the audit trail.
+func (rp *RelyingParty) record(r *http.Request, name audit.Name, s *Session, action string, f *failure.Failure) {
+	if !rp.trail.Wants(r.Context(), name, f) {
+		return
+	}
+	human, _ := HumanFromContext(r.Context())
+	event := audit.Event{
+		Name: name, Method: answer.Token(r.Method), Route: r.Pattern, RemoteAddr: rp.config.ClientAddr(r),
+		HumanID: human, Action: action,
+	}
+	rp.trail.Record(r.Context(), withSession(event, s), f)
+}
+
 // SessionSettings are how sessions are kept, and for how long.
 type SessionSettings struct {
 	// Store keeps the sessions: any gorilla/sessions store. The values that it gets are already
@@ -225,9 +239,7 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session
 	}
 	switch found, err := rp.hold(r.Context(), s); found {
 	case holds:
-		if rp.tokens.Due(s.ID, s.StartedAt) {
-			rp.tokens.Check(keptFor(s))
-		}
+		rp.tokens.Confirm(s, s.ID, s.StartedAt)
 		return s, nil
 	case isElsewhere:
 		return s, errEnded
@@ -257,7 +269,7 @@ func (rp *RelyingParty) who(w http.ResponseWriter, r *http.Request) (*Session, e
 		own := *s // the site may have given others the same one
 		s = &own
 	}
-	s.RemoteAddr = rp.clientAddr(r)
+	s.RemoteAddr = rp.config.ClientAddr(r)
 	return s, nil
 }
 
@@ -319,7 +331,7 @@ func (rp *RelyingParty) wasEnded(ctx context.Context, s *Session) (bool, error) 
 // it, the browser would be that of the person who is signed in there.
 func (rp *RelyingParty) over(w http.ResponseWriter, s *Session) error {
 	if own, ok := rp.sessions.(*sealedSessions); ok {
-		own.jar.Unset(w) // no fresh cookie for a session that has ended
+		own.Unset(w) // no fresh cookie for a session that has ended
 	}
 	rp.releaseTokens(s)
 	return errEnded
@@ -332,7 +344,8 @@ func (rp *RelyingParty) endRefused(w http.ResponseWriter, r *http.Request, s *Se
 		return err
 	}
 	if reason, _ := failure.ReasonOf(why); reason != problem.NoSession {
-		rp.record(r, audit.SessionEnded, s, "", &failure.Failure{Cause: &problem.Error{Reason: reason, Step: "check session", RequestID: failure.NewRequestID()}})
+		cause := &problem.Error{Reason: reason, Step: "check session", RequestID: failure.NewRequestID()}
+		rp.record(r, audit.SessionEnded, s, "", &failure.Failure{Cause: cause})
 	}
 	return rp.over(w, s)
 }
@@ -341,12 +354,12 @@ func (rp *RelyingParty) endRefused(w http.ResponseWriter, r *http.Request, s *Se
 // for every copy of its cookie.
 func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session, in *SignIn) error {
 	v, err := rp.look(r)
-	former := cmp.Or(v.session, v.former)
+	former := cmp.Or(v.Session, v.Former)
 	if err == nil && former != nil {
 		err = rp.panics.Protect("end former session", func() error { return rp.EndSession(r.Context(), former.ID) })
 	}
 	if err == nil {
-		err = rp.saveTokens(r.Context(), s, in)
+		err = rp.tokens.Save(r.Context(), s, in.token, in.identity)
 	}
 	if err == nil {
 		err = rp.panics.Protect("start session", func() error { return rp.sessions.Start(w, r, s) })
@@ -357,115 +370,85 @@ func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session
 	return failure.OfSite("start session", err)
 }
 
-func newSessionID() string { return rand.Text() } // 130 random bits
+// openCookies sets up what is kept in cookies. Names and keys are this relying party's own, so
+// nothing of another one on the same site is taken for them.
+func (rp *RelyingParty) openCookies(redirectURL *url.URL) (err error) {
+	c, secure := rp.config, redirectURL.Scheme != "http"
+	box := func(purpose string, own ...string) *seal.Box {
+		made, wrong := seal.NewBox(c.SessionKeys, append([]string{"authagent", purpose, c.Issuer, c.ClientID}, own...)...)
+		err = cmp.Or(err, wrong)
+		return made
+	}
+	rp.cookies = browser.NewNames(secure, cmp.Or(redirectURL.Port(), "80"), c.Issuer+"\n"+c.ClientID)
+	rp.deleted = browser.Attributes(0, secure)
+	logins := box("login", c.RedirectURL, c.Scenario.Name()) // a session says those two itself
+	rp.pending = newPendingLogins(rp.cookies.Login, logins, secure)
+	rp.tokens = rp.newTokens(box("tokens"))
+	codes, wrong := seal.NewCodes(c.SessionKeys, "authagent", "compare", c.Issuer, c.ClientID)
+	rp.codes, err = codes, cmp.Or(err, wrong)
+	rp.sessions = c.Session.Own
+	if rp.sessions == nil {
+		rp.sessions = rp.newSessions(box("session"), secure)
+	}
+	if err != nil {
+		return fmt.Errorf("authagent: SessionKeys: %w", err)
+	}
+	return nil
+}
 
 // clockSkew is how far the clocks of two instances may be apart.
 const clockSkew = 5 * time.Minute
 
 // sealedSessions are Sessions in a jar: in a gorilla/sessions Store, or in a cookie alone.
-type sealedSessions struct {
-	jar  *jar.Jar
-	idle time.Duration
+type sealedSessions = jar.Timed[*Session]
+
+func (rp *RelyingParty) newSessions(box *seal.Box, secure bool) Sessions {
+	c := rp.config.Session
+	maxAge := int(math.Ceil(c.Lifetime.Seconds())) // as zero deletes
+	return &sealedSessions{
+		Jar: jar.New(c.Store, box, rp.cookies.Session, maxAge, secure), Idle: c.Idle, Skew: clockSkew,
+		Seal: (*Session).seal, Parse: parseSession, None: ErrNoSession, Ended: ErrSessionEnded,
+		Times: func(s *Session) (started, seen time.Time) { return s.StartedAt, s.seenAt },
+	}
 }
-
-func (m *sealedSessions) Start(w http.ResponseWriter, r *http.Request, s *Session) error {
-	return m.jar.Put(w, r, s.seal())
-}
-
-func (m *sealedSessions) Load(w http.ResponseWriter, r *http.Request) (*Session, error) {
-	value, err := m.jar.Get(r)
-	switch {
-	case errors.Is(err, jar.ErrNone):
-		return nil, ErrNoSession
-	case errors.Is(err, jar.ErrUnreadable):
-		return nil, ErrSessionEnded
-	case err != nil:
-		return nil, err
-	}
-	s, err := parseSession(value.Opened)
-	if err != nil {
-		return nil, ErrSessionEnded // also of another version: the instance that made it goes on with it
-	}
-	now := time.Now()
-	if now.Sub(s.seenAt) > m.idle || s.seenAt.After(now.Add(clockSkew)) || s.StartedAt.After(now.Add(clockSkew)) {
-		return s, ErrSessionEnded
-	}
-	if now.Sub(s.seenAt) >= m.touchEvery() {
-		if err := m.jar.Replace(w, r, value, s.seal()); err != nil {
-			return nil, err
-		}
-	}
-	return s, nil
-}
-
-// touchEvery is how old a value gets before the client is given a fresh one. So an idle session
-// ends up to that much early, and never late.
-func (m *sealedSessions) touchEvery() time.Duration { return min(m.idle/10, time.Minute) }
-
-func (m *sealedSessions) End(w http.ResponseWriter, r *http.Request) error { return m.jar.Remove(w, r) }
 
 // sessionVersion is the first byte of an encoded session. A new field is added at the end, and an
 // instance that does not know it passes it on. The version changes only if that is not enough:
 // older instances take a value of another version for an ended session, and leave it in place.
 const sessionVersion = 2
 
+// fields are what is kept of s.
+func (s *Session) fields(f *seal.Fields) {
+	f.Times(&s.StartedAt, &s.ExpiresAt, &s.seenAt)
+	seal.Int(f, &s.Access)
+	f.Texts(&s.ID, &s.Agent.Issuer, &s.Agent.ID, &s.Model, &s.Scenario, &s.UserID, &s.ProfileID, &s.GrantID, &s.loginID)
+	f.Words(&s.Actions)
+	for _, later := range [...]*string{&s.RedirectURL, &s.SiteMark, &s.AgentMark, &s.UserMark, &s.Epoch} {
+		if f.More() {
+			f.Texts(later)
+		}
+	}
+	if f.More() {
+		seal.Int(f, &s.GrantEra)
+	}
+	f.Rest(&s.rest)
+}
+
 // seal returns s as it is kept, seen now.
 func (s *Session) seal() []byte {
 	s.seenAt = time.Now()
-	b := append(make([]byte, 0, 320), sessionVersion)
-	for _, at := range s.times() {
-		b = seal.AppendInt(b, at.UnixNano())
-	}
-	b = seal.AppendInt(b, int64(s.Access))
-	for _, text := range s.texts() {
-		b = seal.AppendString(b, *text)
-	}
-	b = seal.AppendString(b, strings.Join(s.Actions, " "))
-	for _, text := range s.later() {
-		b = seal.AppendString(b, *text)
-	}
-	b = seal.AppendInt(b, s.GrantEra)
-	return append(b, s.rest...)
+	f := seal.WriteTo(append(make([]byte, 0, 320), sessionVersion))
+	s.fields(f)
+	return f.Written()
 }
 
 func parseSession(value []byte) (*Session, error) {
 	if len(value) == 0 || value[0] != sessionVersion {
 		return nil, errors.New("session is of another version")
 	}
-	f, s := seal.NewReader(value[1:]), &Session{}
-	for _, at := range s.times() {
-		*at = time.Unix(0, f.Int())
-	}
-	s.Access = Access(f.Int())
-	for _, text := range s.texts() {
-		*text = f.String()
-	}
-	if actions := f.String(); actions != "" {
-		s.Actions = strings.Split(actions, " ")
-	}
-	for _, text := range s.later() {
-		if f.Rest() != "" {
-			*text = f.String()
-		}
-	}
-	if f.Rest() != "" {
-		s.GrantEra = f.Int()
-	}
-	s.rest = f.Rest()
+	f, s := seal.ReadFrom(value[1:]), &Session{}
+	s.fields(f)
 	return s, f.Err()
-}
-
-func (s *Session) times() [3]*time.Time {
-	return [...]*time.Time{&s.StartedAt, &s.ExpiresAt, &s.seenAt}
-}
-
-func (s *Session) texts() [9]*string {
-	return [...]*string{&s.ID, &s.Agent.Issuer, &s.Agent.ID, &s.Model, &s.Scenario, &s.UserID, &s.ProfileID, &s.GrantID, &s.loginID}
-}
-
-// later are the texts that were added later, so they may be missing.
-func (s *Session) later() [5]*string {
-	return [...]*string{&s.RedirectURL, &s.SiteMark, &s.AgentMark, &s.UserMark, &s.Epoch}
 }
 
 // A RevocationStore remembers what was ended early. The default is in memory, and forgets
@@ -509,6 +492,51 @@ func (rp *RelyingParty) EndUserSessions(ctx context.Context, userID string) erro
 // good, change Config.Session.Epoch.
 func (rp *RelyingParty) EndAllSessions(ctx context.Context) error {
 	return rp.register.End(ctx, marks.Site)
+}
+
+// ForgetAgent frees an agent from the account that it acts in, so that its owner can connect it or
+// be asked. It ends the agent's grants and sessions. It makes the stores forget which account the
+// agent entered, and the profile that is linked to one. Operators call it when an owner says that a
+// stranger has connected their agent, or lured it into an account. humanID is the operator, for the
+// audit trail; the site decides who may call it. To keep an agent out, use grants.Rules.
+//
+// It goes on after an error and returns all errors; then call it again. It returns
+// errors.ErrUnsupported if a store keeps something and is no [Forgetter]. A site with several
+// relying parties calls it on each.
+func (rp *RelyingParty) ForgetAgent(ctx context.Context, humanID string, agent Agent) error {
+	event := audit.Event{Name: audit.AgentForgotten, HumanID: humanID, Agent: agent}
+	return rp.forget(ctx, event, func(f Forgetter) error { return f.ForgetAgent(ctx, humanID, agent) }, func() error {
+		return rp.EndAgentSessions(ctx, agent)
+	})
+}
+
+// ForgetUser cleans up after an account that is gone. It ends the account's grants, requests,
+// approvals and the sessions of its agents, and makes the stores delete them. The stores also
+// delete the account's profiles and its links to agents. An agent that acted in it can then be
+// connected to another account. Call it when the UserStore no longer finds the account. humanID is
+// who deleted it, empty for the site itself. The audit trail stays.
+//
+// It goes on after an error, like ForgetAgent, and returns the same errors.
+func (rp *RelyingParty) ForgetUser(ctx context.Context, humanID, userID string) error {
+	if userID == "" {
+		return errors.New("authagent: forget user: the user ID is empty")
+	}
+	event := audit.Event{Name: audit.UserForgotten, HumanID: humanID, UserID: userID}
+	return rp.forget(ctx, event, func(f Forgetter) error { return f.ForgetUser(ctx, humanID, userID) }, func() error {
+		return rp.EndUserSessions(ctx, userID)
+	})
+}
+
+// forget has the scenario forget, and ends the sessions after it, so that none begins in between.
+func (rp *RelyingParty) forget(ctx context.Context, event audit.Event, from func(Forgetter) error, end func() error) error {
+	rp.trail.Flush() // so that Audit does not hear of the forgotten a minute from now
+	err := fmt.Errorf("the scenario is no Forgetter: %w", errors.ErrUnsupported)
+	if f, ok := scenarioAs[Forgetter](rp.config.Scenario); ok {
+		err = rp.panics.Protect("forget", func() error { return from(f) })
+	}
+	err = failure.OfSite("forget", errors.Join(err, end()))
+	rp.trail.Record(ctx, event, failure.As(failure.OfAgent(event.Agent, "forget", err)))
+	return err
 }
 
 // TokenSettings say whether the tokens of sessions are kept, and how.
@@ -574,29 +602,12 @@ var ErrConflict = errors.New("authagent: changed in the meantime")
 // what is kept cannot be read, such as for lack of a new key of Config.SessionKeys. Other errors
 // say why the server gave no answer. These and StoreFailed have RetryAfter.
 func (rp *RelyingParty) TokenSource(ctx context.Context, s *Session) oauth2.TokenSource {
+	return rp.tokenSource(ctx, s)
+}
+
+func (rp *RelyingParty) tokenSource(ctx context.Context, s *Session) *kept.Source[*Session] {
 	own := *s
-	return &tokenSource{rp, ctx, &own}
-}
-
-type tokenSource struct {
-	rp      *RelyingParty
-	ctx     context.Context // Token has none of its own
-	session *Session
-}
-
-// Token implements [oauth2.TokenSource].
-func (t *tokenSource) Token() (*oauth2.Token, error) { return t.token(t.ctx, "") }
-
-// token returns the token in use, or another one if that one was refused.
-func (t *tokenSource) token(ctx context.Context, refused string) (*oauth2.Token, error) {
-	if t.rp.tokens == nil {
-		return nil, failure.New(reasons.NoTokens, "use tokens", "Config.Tokens.Store is not set")
-	}
-	token, err := t.rp.tokens.Token(ctx, keptFor(t.session), refused)
-	if err != nil {
-		return nil, failure.OfTokens("use tokens", err)
-	}
-	return &oauth2.Token{AccessToken: token.Access, TokenType: "Bearer", Expiry: token.Expires}, nil
+	return &kept.Source[*Session]{Tokens: rp.tokens, Context: ctx, Session: &own}
 }
 
 // Client returns a client that calls an API as the agent, with the tokens of
@@ -611,105 +622,48 @@ func (rp *RelyingParty) Client(ctx context.Context, s *Session) *http.Client {
 	if base, ok := ctx.Value(oauth2.HTTPClient).(*http.Client); ok && base != nil {
 		client = *base
 	}
-	own := *s
-	client.Transport = &tokens.Transport{Token: (&tokenSource{rp, ctx, &own}).token, Next: client.Transport}
+	client.Transport = &tokens.Transport{Token: rp.tokenSource(ctx, s).Other, Next: client.Transport}
 	return &client
 }
 
-// newKeeper returns what keeps the tokens of sessions, or nil if the site wants none kept.
-func (rp *RelyingParty) newKeeper(box *seal.Box) *tokens.Keeper[*Session] {
-	if rp.config.Tokens.Store == nil {
+// newTokens returns what keeps the tokens of sessions, or nil if the site wants none kept.
+func (rp *RelyingParty) newTokens(box *seal.Box) *kept.Tokens[*Session] {
+	c := rp.config.Tokens
+	if c.Store == nil {
 		return nil
 	}
-	return &tokens.Keeper[*Session]{
-		Store: tokens.Guarded{Store: rp.config.Tokens.Store, Protect: rp.panics.Protect}, NotFound: ErrNotFound, Conflict: ErrConflict, Box: box,
-		Server: rp.server, Identity: rp.identity, Every: rp.config.Tokens.ConfirmEvery, Grace: rp.config.Tokens.ConfirmGrace,
-		Hooks: tokens.Hooks[*Session]{
-			Alive: rp.alive, End: rp.endUnconfirmed, Failed: rp.refreshFailed, Revoked: rp.tokensRevoked, Panicked: rp.panics.Log,
-		},
-	}
+	return kept.New(&tokens.Keeper[*Session]{
+		Store: c.Store, NotFound: ErrNotFound, Conflict: ErrConflict, Box: box, Server: rp.server, Identity: rp.identity,
+		Every: c.ConfirmEvery, Grace: c.ConfirmGrace,
+	}, kept.Site[*Session]{
+		Trail: rp.trail, Panics: rp.panics, Session: keptFor, Event: withSession, Holds: rp.stillHolds,
+		End: func(ctx context.Context, s *Session) error { return rp.EndSession(ctx, s.ID) },
+	})
 }
-
-type keptSession = tokens.Session[*Session]
 
 // keptFor is s as its tokens know it. The name binds their value to session and agent: a value that
 // was moved to another session does not open.
-func keptFor(s *Session) keptSession {
+func keptFor(s *Session) tokens.Session[*Session] {
 	own := *s
-	return keptSession{
+	return tokens.Session[*Session]{
 		ID: s.ID, Agent: s.Agent.ID, Name: s.ID + " " + s.Agent.Issuer + " " + s.Agent.ID, Expires: s.ExpiresAt, Of: &own,
 	}
 }
 
-// saveTokens keeps the tokens of a session, if the site wants that.
-func (rp *RelyingParty) saveTokens(ctx context.Context, s *Session, in *SignIn) error {
-	if rp.tokens == nil {
-		return nil
+// stillHolds reports whether a session holds, for its tokens.
+func (rp *RelyingParty) stillHolds(ctx context.Context, s *Session) (bool, error) {
+	own := *s // which the scenario may change
+	found, err := rp.hold(ctx, &own)
+	if found == isRefused {
+		err = nil
 	}
-	return rp.tokens.Save(ctx, keptFor(s), in.token, in.identity)
+	return found == holds, err
 }
 
-// alive reports whether a session holds, for its tokens: the agent's next request may be far off.
-func (rp *RelyingParty) alive(ctx context.Context, kept keptSession) (alive bool, err error) {
-	err = rp.panics.Protect("check session", func() error {
-		own := *kept.Of // which the scenario may change
-		found, err := rp.hold(ctx, &own)
-		alive = found == holds
-		if found == isRefused {
-			return nil
-		}
-		return err
-	})
-	return alive, err
-}
-
-// endUnconfirmed ends a session that the server does not confirm.
-func (rp *RelyingParty) endUnconfirmed(ctx context.Context, kept keptSession, why error) error {
-	s := kept.Of
-	if err := rp.panics.Protect("end session", func() error { return rp.EndSession(ctx, s.ID) }); err != nil {
-		return err
-	}
-	e := failure.As(failure.OfTokens("confirm session", why))
-	if errors.Is(why, identity.ErrMismatch) {
-		rp.trail.Record(ctx, withSession(audit.Event{Name: audit.SubjectMismatch}, s), e)
-	}
-	rp.trail.Record(ctx, withSession(audit.Event{Name: audit.SessionEnded}, s), e)
-	return nil
-}
-
-func (rp *RelyingParty) refreshFailed(ctx context.Context, kept keptSession, why error) {
-	rp.trail.Record(ctx, withSession(audit.Event{Name: audit.RefreshFailed}, kept.Of), failure.As(failure.OfTokens("refresh tokens", why)))
-}
-
-func (rp *RelyingParty) tokensRevoked(ctx context.Context, kept keptSession, err error) {
-	outcome := audit.Requested
-	if err != nil {
-		outcome = audit.StillLive
-	}
-	rp.trail.Record(ctx, withSession(audit.Event{Name: audit.TokensRevoked, Outcome: outcome}, kept.Of), failure.As(failure.OfTokens("revoke tokens", err)))
-}
-
-// revokeTimeout is how long a logout waits for the server.
-const revokeTimeout = 3 * time.Second
-
-// revokeTokens has the server revoke the tokens of a session that has ended, if any are kept. The
-// logout stands whatever comes of it.
-func (rp *RelyingParty) revokeTokens(ctx context.Context, s *Session) {
-	if rp.tokens == nil {
-		return
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTimeout)
-	defer cancel()
-	kept := keptFor(s)
-	if err := rp.tokens.Drop(ctx, kept); !errors.Is(err, tokens.ErrNone) {
-		rp.tokensRevoked(ctx, kept, err)
-	}
-}
-
-// releaseTokens is revokeTokens in the background, for a session that no logout has ended.
+// releaseTokens has the tokens of a session that no logout has ended revoked, in the background.
 func (rp *RelyingParty) releaseTokens(s *Session) {
-	if rp.tokens != nil && s.Agent.Issuer == rp.config.Issuer {
-		rp.tokens.Release(keptFor(s))
+	if s.Agent.Issuer == rp.config.Issuer {
+		rp.tokens.Release(s)
 	}
 }
 

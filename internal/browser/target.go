@@ -40,3 +40,14 @@ func Back(r *http.Request) string {
 	path, _ := r.Context().Value(backKey{}).(string)
 	return path
 }
+
+// ReturnTo returns the path that the request names with ?return_to=, or "". It is not checked.
+func ReturnTo(r *http.Request) string {
+	if r.URL.RawQuery == "" {
+		return ""
+	}
+	if all := r.URL.Query()["return_to"]; len(all) == 1 {
+		return all[0]
+	}
+	return ""
+}

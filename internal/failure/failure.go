@@ -49,6 +49,16 @@ func OfSite(step string, err error) error {
 	return OfStore(step, err)
 }
 
+// OfAgent is OfSite for something that was done with an agent whose identity is established.
+func OfAgent(agent audit.Agent, step string, err error) error {
+	if err == nil {
+		return nil
+	}
+	f := As(OfSite(step, err))
+	f.Agent = agent
+	return f
+}
+
 // OfStore is the fault of a store that failed, whatever its error is.
 func OfStore(step string, err error) *problem.Error {
 	return &problem.Error{Reason: problem.StoreFailed, Step: step, Err: err, RetryAfter: RetryAfter}

@@ -22,6 +22,15 @@ func (p Panics) Protect(step string, f func() error) error {
 	return err
 }
 
+// Ask is Protect for a question.
+func Ask[T any](p Panics, step string, f func() (T, error)) (answer T, err error) {
+	err = p.Protect(step, func() (err error) {
+		answer, err = f()
+		return err
+	})
+	return answer, err
+}
+
 // Recover, deferred, turns a panic into an error. http.ErrAbortHandler is no exception:
 // some of this is called from goroutines, where that panic ends the process like any
 // other.

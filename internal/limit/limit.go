@@ -3,6 +3,7 @@
 package limit
 
 import (
+	"net/http"
 	"net/netip"
 	"strings"
 	"sync"
@@ -174,4 +175,13 @@ func network(ip netip.Addr) string {
 func isExample(ip netip.Addr) bool {
 	four := ip.As16()
 	return ip.Is4() && four[12] == 192 && four[13] == 0 && four[14] == 2
+}
+
+// Client returns a function that returns the IP address of a request's client, or "" if it
+// has none. addr says which, the other end of the connection if it is nil.
+func Client(addr func(*http.Request) string) func(*http.Request) string {
+	if addr == nil {
+		addr = func(r *http.Request) string { return r.RemoteAddr }
+	}
+	return func(r *http.Request) string { return Address(addr(r)) }
 }

@@ -41,6 +41,18 @@ type Rates struct {
 	Actions                         map[string]Rate
 }
 
+// ByName returns rates of another type, such as authagent.Rate.
+func ByName[R ~struct {
+	N   int
+	Per time.Duration
+}](rates map[string]R) map[string]Rate {
+	byName := make(map[string]Rate, len(rates))
+	for name, rate := range rates {
+		byName[name] = Rate(rate)
+	}
+	return byName
+}
+
 // A Set counts what Rates bound. Its errors are for who exceeds one.
 type Set struct {
 	logins, callbacks, agent, owner *Limiter

@@ -25,6 +25,21 @@ func (p *Problems) Add(setting, format string, args ...any) {
 	p.all = append(p.all, fmt.Errorf("authagent: %s: "+format, append([]any{setting}, args...)...))
 }
 
+// Found adds what was found wrong with a setting, if anything was.
+func (p *Problems) Found(setting string, err error) {
+	if err != nil {
+		p.Add(setting, "%w", err)
+	}
+}
+
+// Check returns what a value of the site's says is wrong with it, if it has a method Check.
+func Check(value any) error {
+	if checker, ok := value.(interface{ Check() error }); ok {
+		return checker.Check()
+	}
+	return nil
+}
+
 // Err returns all problems in one error, or nil.
 func (p *Problems) Err() error { return errors.Join(p.all...) }
 
@@ -178,8 +193,15 @@ func (p *Problems) Scopes(setting string, scopes []string) {
 	}
 }
 
+// Scope checks that there is one without which a scenario does not work.
+func (p *Problems) Scope(setting string, scopes []string, needed string) {
+	if !slices.Contains(scopes, needed) {
+		p.Add(setting, "lacks %s, without which the scenario knows no user", needed)
+	}
+}
+
 // Endpoints checks those that are pinned.
-func (p *Problems) Endpoints(setting string, pins wire.Metadata, dev bool) {
+func (p *Problems) Endpoints(setting string, pins wire.Endpoints, dev bool) {
 	for _, e := range [...]struct{ name, url string }{
 		{"Authorization", pins.Authorization}, {"Token", pins.Token}, {"UserInfo", pins.UserInfo},
 		{"Introspection", pins.Introspection}, {"Revocation", pins.Revocation}, {"JWKS", pins.JWKS},

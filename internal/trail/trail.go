@@ -41,8 +41,21 @@ func New(issuer string, logger *slog.Logger, site func(context.Context, audit.Ev
 }
 
 // Observed returns a function that passes events on to the site's, which may be nil, and
-// then to observe, even if the site's panics.
-func Observed(site, observe func(context.Context, audit.Event)) func(context.Context, audit.Event) {
+// then to each of parts that observes events, even if one before it panics. It returns the
+// site's if no part does.
+func Observed(site func(context.Context, audit.Event), parts ...any) func(context.Context, audit.Event) {
+	for _, part := range parts {
+		observer, ok := part.(interface {
+			Observer(audit func(context.Context, audit.Event)) func(context.Context, audit.Event)
+		})
+		if ok {
+			site = then(site, observer.Observer(site))
+		}
+	}
+	return site
+}
+
+func then(site, observe func(context.Context, audit.Event)) func(context.Context, audit.Event) {
 	return func(ctx context.Context, e audit.Event) {
 		defer observe(ctx, e)
 		if site != nil {

@@ -5,7 +5,28 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
+
+// AuthorizationRequests makes the requests of one client. It is safe for concurrent use.
+type AuthorizationRequests struct {
+	ClientID, RedirectURL string
+	Scopes                []string
+
+	latest atomic.Pointer[AuthorizationRequest]
+}
+
+// At returns the request to the server of m. It is built anew only when m is new.
+func (a *AuthorizationRequests) At(m *Metadata) (*AuthorizationRequest, error) {
+	if latest := a.latest.Load(); latest != nil && latest.Metadata == m {
+		return latest, nil
+	}
+	request, err := NewAuthorizationRequest(m, a.ClientID, a.RedirectURL, a.Scopes)
+	if err == nil {
+		a.latest.Store(request)
+	}
+	return request, err
+}
 
 // An AuthorizationRequest is the part of the authorization request (RFC 6749 section
 // 4.1.1, RFC 7636 section 4.3) that is the same for all logins.

@@ -26,7 +26,7 @@ func (r reply) RoundTrip(*http.Request) (*http.Response, error) {
 // serverSaying returns a server that answers everything but metadata with body.
 func serverSaying(body string) *Server {
 	client := NewClient(&http.Client{Transport: reply(body)}, nil)
-	source := NewSource(client, Settings{Issuer: "https://as.example", Pins: Metadata{
+	source := NewSource(client, Settings{Issuer: "https://as.example", Pins: Endpoints{
 		Authorization: "https://as.example/authorize", Token: "https://as.example/token", UserInfo: "https://as.example/userinfo",
 		Introspection: "https://as.example/introspect", Revocation: "https://as.example/revoke",
 	}})

@@ -37,12 +37,17 @@ type Metadata struct {
 	Keys *Keys // the published keys; nil where none are published
 }
 
+// Endpoints are those that are set by hand; an empty one is not.
+type Endpoints struct {
+	Authorization, Token, UserInfo, Introspection, Revocation, JWKS string
+}
+
 // Settings are what a Source needs to know.
 type Settings struct {
 	Issuer  string
-	Origins []string // origins that endpoints may have beside the issuer's
-	Pins    Metadata // endpoints that are set by hand; with the first two set nothing is fetched
-	Dev     bool     // plain http on a loopback host is acceptable
+	Origins []string  // origins that endpoints may have beside the issuer's
+	Pins    Endpoints // with the first two set nothing is fetched
+	Dev     bool      // plain http on a loopback host is acceptable
 }
 
 const (

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,15 @@ type Token struct {
 	Expires             time.Time // zero when not said
 	Scope               string
 	ScopeSaid           bool // whether the answer had a scope; without one the scope asked for was granted
+}
+
+// Granted reports whether the server granted a scope of those that were asked for. One that
+// does not say what it granted has granted all (RFC 6749 section 5.1).
+func (t *Token) Granted(scope string, asked []string) bool {
+	if t.ScopeSaid {
+		asked = strings.Fields(t.Scope)
+	}
+	return slices.Contains(asked, scope)
 }
 
 // Exchange redeems an authorization code. It sends one request, whatever comes back.

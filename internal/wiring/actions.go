@@ -81,6 +81,14 @@ func (a *Actions) Each(f func(*Action)) {
 	}
 }
 
+// String returns the name; empty for none.
+func (a *Action) String() string {
+	if a == nil {
+		return ""
+	}
+	return a.Name
+}
+
 // Err says what is wrong with the name, nil for nothing. A check that panics says
 // nothing about the name.
 func (a *Action) Err() (err error) {
