@@ -87,11 +87,11 @@ func (p *Policy) Approve(ctx context.Context, r authagent.ActionRequest) (approv
 		path = p.approvalPath(a.ID)
 		switch state := a.Now(); {
 		case created:
-			return approved, path, p.asked(ctx, a)
+			return approved, path, p.asked(ctx, r, a)
 		case state == Expired: // nobody decided, or the agent came too late: it is a new request
 			want.ID, want.Version = a.ID, a.Version
 			if a, err = p.store.UpdateApproval(ctx, want); err == nil {
-				return approved, path, p.asked(ctx, a)
+				return approved, path, p.asked(ctx, r, a)
 			}
 		case state == Approved:
 			if err = p.use(ctx, r, a); err == nil {
@@ -181,11 +181,11 @@ func (p *Policy) rests(ctx context.Context, a Approval) (bool, error) {
 func (p *Policy) approvalPath(id string) string { return p.path() + approvalsPath + id }
 
 // asked tells the owner of an approval that is new.
-func (p *Policy) asked(ctx context.Context, a Approval) error {
+func (p *Policy) asked(ctx context.Context, r authagent.ActionRequest, a Approval) error {
 	if err := p.stands(ctx, a); err != nil {
 		return err
 	}
-	p.notify(ctx, Notice{Kind: EventActionAsked, UserID: a.UserID, Approval: &a, Action: p.words(a.Action)})
+	p.notify(ctx, Notice{Kind: EventActionAsked, UserID: a.UserID, Approval: &a, Action: p.words(a.Action), From: r.Session.RemoteAddr})
 	return pending()
 }
 

@@ -90,7 +90,7 @@ func (p *Policy) giveByEmail(ctx context.Context, r authagent.LinkRequest) (auth
 	case err != nil:
 		return authagent.Principal{}, fmt.Errorf("grants: approve agent: %w", err)
 	}
-	p.changed(ctx, EventApproved, g, "")
+	p.changed(ctx, EventApproved, g, "", CauseEmail)
 	return g.link(), nil
 }
 

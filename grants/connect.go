@@ -50,7 +50,7 @@ func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error
 	if err != nil {
 		return fmt.Errorf("grants: connect agent: %w", err)
 	}
-	p.changed(ctx, EventApproved, want, r.User.ID)
+	p.changed(ctx, EventApproved, want, r.User.ID, CauseConnected)
 	return nil
 }
 
@@ -59,7 +59,7 @@ func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error
 func (g Grant) connected(anew Grant, approved bool) Grant {
 	anew.ID, anew.Version, anew.RequestedAt, anew.Era = g.ID, g.Version, g.RequestedAt, g.anew()
 	if approved {
-		anew.Access, anew.Actions, anew.ExpiresAt = g.Access, g.Actions, g.ExpiresAt
+		anew.Access, anew.Actions, anew.ExpiresAt, anew.Warned = g.Access, g.Actions, g.ExpiresAt, g.Warned
 	}
 	return anew
 }

@@ -42,13 +42,21 @@ type Decision struct {
 //
 // The caller must make sure that the owner decides in person, as [Handler] does.
 func (p *Policy) Decide(ctx context.Context, userID string, d Decision) (Grant, error) {
+	g, err := p.decide(ctx, userID, d)
+	if errors.Is(err, authagent.ErrConflict) { // the owner may have been warned in between: that changes nothing that they saw
+		return p.decide(ctx, userID, d)
+	}
+	return g, err
+}
+
+func (p *Policy) decide(ctx context.Context, userID string, d Decision) (Grant, error) {
 	g, err := p.store.Grant(ctx, d.GrantID)
 	switch {
 	case err != nil:
 		return Grant{}, fmt.Errorf("grants: find grant: %w", err)
 	case g.UserID != userID:
 		return Grant{}, fmt.Errorf("grants: find grant: %w", authagent.ErrNotFound)
-	case g.Version != d.Version:
+	case !g.seen(d.Version):
 		return g, authagent.ErrConflict
 	case g.State == Pending && g.Now() == Expired && !(d.State == Revoked && g.holds()):
 		return g, ErrExpired
@@ -80,7 +88,7 @@ func (p *Policy) Decide(ctx context.Context, userID string, d Decision) (Grant, 
 	if event != EventApproved && event != EventChanged {
 		p.stopActions(ctx, g, userID)
 	}
-	p.changed(ctx, event, g, userID)
+	p.changed(ctx, event, g, userID, CauseOwner)
 	return g, nil
 }
 
@@ -118,7 +126,7 @@ func (p *Policy) applyApproval(g *Grant, d Decision, from State) (audit.Name, er
 		return "", fmt.Errorf("%w: for %v", ErrDecision, d.For)
 	}
 	g.Era = g.anew() // by the state that g still has
-	g.State, g.Access, g.ExpiresAt = Approved, d.Access, g.DecidedAt.Add(lifetime)
+	g.State, g.Access, g.ExpiresAt, g.Warned = Approved, d.Access, g.DecidedAt.Add(lifetime), 0
 	g.Actions = slices.Compact(slices.Sorted(slices.Values(d.Actions)))
 	if from == Approved {
 		return EventChanged, nil

@@ -23,18 +23,18 @@ func (p *Policy) RevokeAll(ctx context.Context, userID string) error {
 	return errors.Join(errs...)
 }
 
-// revoke ends a grant in the name of a human, and tells its owner.
+// revoke ends a grant together with all others, in the name of a human, and tells its owner.
 func (p *Policy) revoke(ctx context.Context, humanID string, g Grant) error {
 	g, event, err := p.end(ctx, g)
-	p.ended(ctx, event, g, humanID)
+	p.ended(ctx, event, g, humanID, CauseRevokeAll)
 	return err
 }
 
 // ended does what follows the end of a grant, and nothing without an event.
-func (p *Policy) ended(ctx context.Context, event audit.Name, g Grant, humanID string) {
+func (p *Policy) ended(ctx context.Context, event audit.Name, g Grant, humanID string, cause Cause) {
 	if event != "" {
 		p.stopActions(ctx, g, humanID)
-		p.changed(ctx, event, g, humanID)
+		p.changed(ctx, event, g, humanID, cause)
 	}
 }
 

@@ -8,8 +8,9 @@ import (
 	"github.com/authagent-go/authagent/audit"
 )
 
-// How owners are told of an event is in telling, and what the page says of what an agent
-// has done, in its template ("deed").
+// In which words owners are told of an event is in package messages (mail.txt), and when, in
+// Notice.rank and Notice.isCalm. What the page says of what an agent has done is in its
+// template ("deed").
 
 // The events of this package, for Policy.Audit, and the kinds of notices.
 const (
@@ -25,6 +26,8 @@ const (
 	EventActionDenied   audit.Name = "action_denied"
 	EventFirstUse       audit.Name = "link_first_used"  // it acts for the first time
 	EventNewNetwork     audit.Name = "link_new_network" // it acts from a network that it has not used before
+	EventExpiring       audit.Name = "link_expiring"    // its approval ends soon; for notices alone, as are the two above
+	EventDigest         audit.Name = "digest"           // several things that are not urgent; for notices alone
 	EventRules          audit.Name = "rules_changed"
 	EventPaused         audit.Name = "agents_paused" // the kill switch
 	EventResumed        audit.Name = "agents_resumed"
@@ -38,11 +41,13 @@ func eventOf(name audit.Name, g Grant, humanID string) audit.Event {
 	}
 }
 
-// changed tells everybody that a grant has changed. humanID is who did it, empty
+// changed tells everybody that a grant has changed, and why. humanID is who did it, empty
 // for the package itself.
-func (p *Policy) changed(ctx context.Context, event audit.Name, g Grant, humanID string) {
-	p.audit(ctx, eventOf(event, g, humanID))
-	p.notify(ctx, Notice{Kind: event, UserID: g.UserID, Grant: &g})
+func (p *Policy) changed(ctx context.Context, event audit.Name, g Grant, humanID string, cause Cause) {
+	e := eventOf(event, g, humanID)
+	e.Detail = string(cause)
+	p.audit(ctx, e)
+	p.notify(ctx, Notice{Kind: event, UserID: g.UserID, Grant: &g, Cause: cause})
 }
 
 func (p *Policy) audit(ctx context.Context, e audit.Event) {

@@ -66,7 +66,8 @@ func ExampleOwnerApproval() {
 	owners.Logger = quiet
 	owners.Notify = func(_ context.Context, n grants.Notice) {
 		if n.Kind == grants.EventPending {
-			fmt.Println("mail to", n.UserID+":", n.Text())
+			_, what, _ := strings.Cut(n.Subject, ": ") // after the site's host
+			fmt.Println("mail to", n.UserID+":", what)
 		}
 	}
 
@@ -87,7 +88,7 @@ func ExampleOwnerApproval() {
 	fmt.Println(err, "sign-in:", signIn())
 	fmt.Println("write:", send("POST", "/hello"))
 	// Output:
-	// mail to user_1: The agent agent_1 asks to act in your account. Nothing is open to it unless you approve it.
+	// mail to user_1: The agent agent_1 asks to act in your account
 	// sign-in: 403
 	// <nil> sign-in: 200
 	// write: 403 agent_read_only

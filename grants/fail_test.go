@@ -567,35 +567,3 @@ func TestEvents(t *testing.T) {
 		}
 	})
 }
-
-// TestNoticeText_NTC_6_WEB_4: a mail to an owner has no words of a stranger's in it.
-func TestNoticeText_NTC_6_WEB_4(t *testing.T) {
-	for id, want := range map[string]string{
-		"agent_0F9":                 "The agent agent_0F9 was refused.",
-		"Shopping-Assistant012345":  "The agent Shopping-Assistant012345 was refused.",
-		"Shopping-Assistant0123456": "The agent was refused.",
-		"call_0900_now":             "The agent was refused.",
-		"we_closed_your_account_call_0900-555-0199_today_to_get_it_back": "The agent was refused.",
-		"Security-Team_of_this_shop":                                     "The agent was refused.",
-		"-_":                                                             "The agent was refused.",
-		"":                                                               "The agent was refused.",
-		"evil.example":                                                   "The agent was refused.",
-		"https://evil.example/":                                          "The agent was refused.",
-		"of your bank will close tomorrow.":                              "The agent was refused.",
-		"a\u202eb":                                                       "The agent was refused.",
-		strings.Repeat("a", 25):                                          "The agent was refused.",
-	} {
-		agent := authagent.Agent{Issuer: "https://as.example", ID: id}
-		for _, n := range []grants.Notice{
-			{Kind: grants.EventDenied, Grant: &grants.Grant{Agent: agent}}, {Kind: grants.EventDenied, Approval: &grants.Approval{Agent: agent}},
-		} {
-			if got := n.Text(); got != want {
-				t.Errorf("NTC-6 %q: %s", id, got)
-			}
-		}
-	}
-	asked := grants.Notice{Kind: grants.EventActionAsked, Approval: &grants.Approval{Agent: authagent.Agent{ID: "a b"}, Action: "payouts:create"}}
-	if got := asked.Text(); got != "The agent wants to do something that needs your approval." {
-		t.Errorf("an action without words: %s", got)
-	}
-}

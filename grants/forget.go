@@ -33,7 +33,7 @@ func (p *Policy) ForgetAgent(ctx context.Context, humanID string, agent authagen
 	var errs []error
 	for _, g := range all {
 		g, event, err := p.change(ctx, g, forgotten)
-		p.ended(ctx, event, g, humanID)
+		p.ended(ctx, event, g, humanID, CauseOperator)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

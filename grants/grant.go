@@ -57,6 +57,10 @@ type Grant struct {
 	// its time was over. Until then it is 0. Sessions of another era have ended,
 	// whether or not they were used in between. It is a number and not a time.
 	Era int64 `json:"era,omitempty"`
+
+	// Warned is the Version that the grant got when its owner was told that the approval
+	// ends soon, and 0 as long as the owner was not. A new approval has 0.
+	Warned int64 `json:"-"`
 }
 
 // What a state means is in the methods below. How one leads to another is in Policy.apply,

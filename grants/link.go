@@ -82,6 +82,6 @@ func (p *Policy) suspend(ctx context.Context, g Grant, email string) error {
 		return fmt.Errorf("grants: suspend grant: %w", err)
 	}
 	p.stopActions(ctx, g, "")
-	p.changed(ctx, EventSuspended, g, "")
+	p.changed(ctx, EventSuspended, g, "", CauseAddress)
 	return problem.Suspended
 }

@@ -1,13 +1,15 @@
 package grants
 
 import (
-	"strconv"
 	"strings"
+	"time"
 
 	"github.com/authagent-go/authagent/audit"
 )
 
-// A Notice is something that an owner should hear of.
+// A Notice is something that an owner should hear of. Subject, Text and HTML are ready
+// to be mailed, in the owner's language and time zone ([Policy.Locale]). Nothing in them
+// has to be changed, and no link in them decides anything.
 type Notice struct {
 	Kind     audit.Name // EventPending, EventApproved, EventSuspended, EventActionAsked and so on
 	UserID   string     // whom to tell
@@ -15,41 +17,40 @@ type Notice struct {
 	Approval *Approval  // the single action that it is about
 	Action   string     // what Policy.Approvals or Policy.Actions says of it; empty if they say nothing
 	Path     string     // where on the site to see and decide it, signed in
+	At       time.Time  // when it happened
+	From     string     // the address or network that it came from, without a port; empty if that is not known
+	Cause    Cause      // why it happened; empty if its kind has one cause only
 
 	// Count is how many events of its kind it tells of. If there are several, Grant or
 	// Approval is that of the first; the page has all.
 	Count int
+
+	// Items are what an EventDigest tells of, the oldest first. Beyond fifty they are
+	// only counted: see Count.
+	Items []Notice
+
+	// Subject is one line that begins with the site's host. It can have letters beyond
+	// ASCII: a program that writes the header of a mail itself has to encode them
+	// (mime.QEncoding). Text is plain, in lines of at most 78 characters, but for the
+	// address of the page. HTML is a whole document that loads nothing. All three
+	// are the package's words and the site's, with three exceptions, each bounded:
+	// the agent's ID if it is a short plain word, an IP address, and, in Text and HTML
+	// alone, the quoted Approval.Description.
+	Subject, Text, HTML string
 }
 
-// Text says in plain English what has happened. All of it is constant or the site's
-// own, except the agent's ID. Whoever registered the agent has chosen that ID: unless
-// it is a short plain word, it is left out, because it could contain a text or an
-// address.
-func (n Notice) Text() string {
-	switch {
-	case n.Count == 2:
-		return n.text() + " There is one more notice of this kind."
-	case n.Count > 2:
-		return n.text() + " There are " + strconv.Itoa(n.Count-1) + " more notices of this kind."
-	}
-	return n.text()
-}
+// A Cause says why something happened. It is the Detail of the event, too.
+type Cause string
 
-func (n Notice) text() string {
-	agent := "agent"
-	switch {
-	case n.Grant != nil:
-		agent = named(n.Grant.Agent.ID)
-	case n.Approval != nil:
-		agent = named(n.Approval.Agent.ID)
-	}
-	_, text := telling(n.Kind)
-	text = strings.Replace(text, "AGENT", agent, 1)
-	if n.Kind == EventActionAsked && n.Action != "" {
-		text = strings.TrimSuffix(text, ".") + ": " + n.Action + "."
-	}
-	return text
-}
+// The causes.
+const (
+	CauseOwner     Cause = "owner"           // the owner decided it
+	CauseConnected Cause = "connected"       // the owner connected the agent in person
+	CauseEmail     Cause = "email"           // EmailApproval let the agent in
+	CauseAddress   Cause = "address_changed" // the agent's owner has another e-mail address at the server
+	CauseRevokeAll Cause = "revoke_all"      // Policy.RevokeAll
+	CauseOperator  Cause = "operator"        // Policy.ForgetAgent
+)
 
 // A rank says in which order notices are told.
 type rank int
@@ -61,48 +62,39 @@ const (
 )
 
 func (n Notice) rank() rank {
-	r, _ := telling(n.Kind)
-	return r
+	switch n.Kind {
+	case EventApproved, EventChanged, EventSuspended, EventRevoked:
+		return rankChange
+	case EventPending, EventActionAsked:
+		return rankWaits
+	}
+	return rankNews
 }
 
-// telling says how an owner is told of a kind of event: when, and in which words. AGENT
-// stands for the agent.
-func telling(kind audit.Name) (rank, string) {
-	switch kind {
-	case EventPending:
-		return rankWaits, "The AGENT asks to act in your account. Nothing is open to it unless you approve it."
-	case EventApproved:
-		return rankChange, "The AGENT may now act in your account."
-	case EventChanged:
-		return rankChange, "What the AGENT may do in your account has been changed."
-	case EventDenied:
-		return rankNews, "The AGENT was refused."
-	case EventSuspended:
-		return rankChange, "The AGENT has been stopped: its owner's e-mail address has changed, or you suspended it. Approve it anew if it is still yours."
-	case EventRevoked:
-		return rankChange, "The AGENT may no longer act in your account."
-	case EventActionAsked:
-		return rankWaits, "The AGENT wants to do something that needs your approval."
-	case EventFirstUse:
-		return rankNews, "The AGENT acts in your account for the first time."
-	case EventNewNetwork:
-		return rankNews, "The AGENT acts in your account from a new network address."
+// isCalm reports whether a notice can wait for the day's digest. The owner has denied
+// or let in the agent, and so knows of it already; the end of an approval is calm while
+// there are days left to renew it. What an owner may have to act on at once is not:
+// what waits, what has changed, and a new network, which a stolen session comes from.
+func (n Notice) isCalm(now time.Time) bool {
+	switch n.Kind {
+	case EventFirstUse, EventDenied:
+		return true
+	case EventExpiring:
+		return n.Grant.ExpiresAt.Sub(now) > 2*digestEvery
 	}
-	return rankNews, "There is news about the AGENT."
+	return false
 }
 
 // maxNamed is how long an ID may be that is named in a mail.
 const maxNamed = 24
 
-// named is "agent" and its ID, if that is nothing but a short word, or two: a mail that
-// says "agent Win_at_evil_example asks ..." would be an attacker's, in the site's name.
-func named(id string) string {
+// isPlainName reports whether an ID is nothing but a short word, or two, so that a mail
+// can name it: a mail that says "agent Win_at_evil_example asks ..." would be an
+// attacker's, in the site's name.
+func isPlainName(id string) bool {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_'
 	}
 	parts := strings.FieldsFunc(id, func(r rune) bool { return r == '-' || r == '_' })
-	if len(id) > maxNamed || len(parts) < 1 || len(parts) > 2 || strings.ContainsFunc(id, func(r rune) bool { return !plain(r) }) {
-		return "agent"
-	}
-	return "agent " + id
+	return len(id) <= maxNamed && len(parts) >= 1 && len(parts) <= 2 && !strings.ContainsFunc(id, func(r rune) bool { return !plain(r) })
 }

@@ -1252,10 +1252,10 @@ func TestWordsForApprovals(t *testing.T) {
 	var asked []string
 	for _, n := range told {
 		if n.Kind == grants.EventActionAsked {
-			asked = append(asked, n.Action+": "+n.Text())
+			asked = append(asked, n.Action+": "+n.Subject)
 		}
 	}
-	const text = "Pay out money: The agent agent_1 wants to do something that needs your approval: Pay out money."
+	text := "Pay out money: " + strings.TrimPrefix(s.server.URL, "https://") + ": The agent agent_1 asks for your approval: Pay out money"
 	if diff := cmp.Diff([]string{text}, asked); diff != "" {
 		t.Errorf("notices (-want +got):\n%s", diff)
 	}

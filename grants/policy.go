@@ -27,11 +27,11 @@ import (
 // safe defaults. Its methods are safe for concurrent use.
 type Policy struct {
 	// Notify tells an owner, by mail or otherwise, that there is something to see or to
-	// decide. It is called in the background, one call at a time. What matters most
-	// comes first, and owners take turns. Of each kind, an owner gets one notice in a
-	// minute and, after three, one in ten minutes. What comes in between is told
-	// together, see [Notice.Count]. Do not put a link that decides into the message:
-	// the owner decides on the page, signed in. In an hour, an owner is told of three
+	// decide. [Notice] has the mail, ready to be sent. Notify is called in the background,
+	// one call at a time. What matters most comes first, and owners take turns. Of each
+	// kind, an owner gets one notice in a minute and, after three, one in ten minutes.
+	// What comes in between is told together, see [Notice.Count]. What is not urgent is
+	// told together once in 24 hours (EventDigest). In an hour, an owner is told of three
 	// networks that an agent comes from. By default nobody is told.
 	Notify func(context.Context, Notice)
 
@@ -117,6 +117,8 @@ type Policy struct {
 	trail    *sink.Sink[delivery]
 	aside    *sink.Sink[delivery] // for events of the background: no answer waits for them
 	touched  seen
+	warnings fair[warning]                                      // to be told
+	warned   *limit.Limiter                                     // warnings, by grant and its end
 	obeyed   atomic.Bool                                        // a relying party of this process reads the rules
 	fallback atomic.Pointer[func(context.Context, audit.Event)] // for events, without Audit
 	moves    *limit.Limiter                                     // notices of new networks, by grant
@@ -132,6 +134,7 @@ func OwnerApproval(store Store) *Policy {
 		store: store, filing: make(turn, 1), shadow: newShadow(),
 		moves: limit.New(maxMoves, time.Hour), noes: limit.New(maxNoes, time.Hour),
 		changes: limit.New(maxChanges, 24*time.Hour), routine: limit.New(maxRoutine, 24*time.Hour), humans: limit.New(1, time.Hour),
+		warned: limit.New(1, 24*time.Hour),
 	}
 	p.post = newPost(p)
 	lost := func(why string) { p.logger().Error("grants: audit event lost", "why", why) }

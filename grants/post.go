@@ -3,6 +3,7 @@ package grants
 import (
 	"cmp"
 	"context"
+	"html/template"
 	"sync"
 	"time"
 
@@ -21,6 +22,13 @@ const (
 	// maxLetters bounds how many wait to be told, of all owners. Of one owner there is at most
 	// one of each kind.
 	maxLetters = 4096
+
+	// What is not urgent is told together once in a digestEvery, after the first of it.
+	// Where more than maxDigests are being gathered, it is told like the rest.
+	// A digest lists maxItems.
+	digestEvery = 24 * time.Hour
+	maxDigests  = 4096
+	maxItems    = 50
 )
 
 // notify tells the owner in the background: mail takes its time.
@@ -28,22 +36,25 @@ func (p *Policy) notify(ctx context.Context, n Notice) {
 	if p.Notify == nil {
 		return
 	}
-	n.Path, n.Count = p.path(), 1
+	n.Path, n.Count, n.At = p.path(), 1, time.Now()
 	if !p.post.add(context.WithoutCancel(ctx), n) {
 		p.logger().Error("grants: too many notices wait; an owner is not told", "kind", n.Kind, "user", n.UserID)
 	}
 }
 
 // A post has the notices that wait to be told. Of one kind, an owner has one that
-// waits; further ones are counted in it.
+// waits; further ones are counted in it. What is not urgent is gathered in a digest,
+// which is a kind as well.
 type post struct {
 	policy *Policy
-	pause  *limit.Limiter // by kind and owner, as is often
+	page   *template.Template // the HTML of mails
+	pause  *limit.Limiter     // by kind and owner, as is often
 	often  *limit.Limiter
 
 	mu       sync.Mutex
 	waiting  map[slot]*letter
-	owners   map[string]int // how many letters wait for each
+	owners   map[string]int // how many letters wait for each, without digests
+	digests  int            // how many of waiting are
 	timer    *time.Timer    // starts run when the next letter is due
 	running  bool
 	hurrying int // how many wait for all to be told, due or not
@@ -72,7 +83,7 @@ func (l *letter) before(m *letter) bool {
 
 func newPost(p *Policy) *post {
 	return &post{
-		policy: p, pause: limit.New(1, gatherFor), often: limit.New(toldOften, toldPeriod),
+		policy: p, page: template.Must(template.New("mail").Parse(mailPage)), pause: limit.New(1, gatherFor), often: limit.New(toldOften, toldPeriod),
 		waiting: make(map[slot]*letter), owners: make(map[string]int),
 	}
 }
@@ -81,19 +92,42 @@ func newPost(p *Policy) *post {
 func (o *post) add(ctx context.Context, n Notice) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	now := time.Now()
+	if n.isCalm(now) && o.gather(ctx, n, now) {
+		return true
+	}
 	at := slot{n.UserID, n.Kind}
 	if l := o.waiting[at]; l != nil {
 		l.notice.Count++
 		return true
 	}
-	if len(o.waiting) >= maxLetters && !o.makeRoom(n) {
+	if len(o.waiting)-o.digests >= maxLetters && !o.makeRoom(n) {
 		return false
 	}
-	now := time.Now()
 	l := &letter{ctx: ctx, notice: n, since: now}
 	o.pay(l, now)
 	o.waiting[at] = l
 	o.owners[n.UserID]++
+	o.start()
+	return true
+}
+
+// gather puts a notice into its owner's digest, and reports whether there is room for one.
+func (o *post) gather(ctx context.Context, n Notice, now time.Time) bool {
+	at := slot{n.UserID, EventDigest}
+	l := o.waiting[at]
+	switch {
+	case l == nil && o.digests >= maxDigests:
+		return false
+	case l == nil:
+		digest := Notice{Kind: EventDigest, UserID: n.UserID, Path: n.Path, At: n.At}
+		l = &letter{ctx: ctx, notice: digest, since: now, due: now.Add(digestEvery), paid: true}
+		o.waiting[at] = l
+		o.digests++
+	}
+	if l.notice.Count++; len(l.notice.Items) < maxItems {
+		l.notice.Items = append(l.notice.Items, n)
+	}
 	o.start()
 	return true
 }
@@ -104,6 +138,9 @@ func (o *post) makeRoom(n Notice) bool {
 	least := slot{n.UserID, n.Kind}
 	rank, wait := n.rank(), o.owners[n.UserID]+1
 	for at, l := range o.waiting {
+		if at.kind == EventDigest { // these have room of their own
+			continue
+		}
 		if c := cmp.Or(cmp.Compare(l.notice.rank(), rank), cmp.Compare(o.owners[at.userID], wait)); c > 0 {
 			least, rank, wait = at, l.notice.rank(), o.owners[at.userID]
 		}
@@ -118,6 +155,10 @@ func (o *post) makeRoom(n Notice) bool {
 
 func (o *post) remove(at slot) {
 	delete(o.waiting, at)
+	if at.kind == EventDigest {
+		o.digests--
+		return
+	}
 	if o.owners[at.userID]--; o.owners[at.userID] == 0 {
 		delete(o.owners, at.userID)
 	}
@@ -137,8 +178,16 @@ func (o *post) run() {
 		if l == nil {
 			return
 		}
+		n := l.notice
+		if len(n.Items) == 1 { // alone, it is told as what it is
+			n = n.Items[0]
+		}
 		o.policy.do(l.ctx, func(ctx context.Context) error {
-			o.policy.Notify(ctx, l.notice)
+			n = o.policy.written(ctx, n)
+			return nil
+		})
+		o.policy.do(l.ctx, func(ctx context.Context) error {
+			o.policy.Notify(ctx, n)
 			return nil
 		})
 	}
@@ -190,7 +239,7 @@ func (o *post) wake(now time.Time) {
 	if len(o.waiting) == 0 {
 		return
 	}
-	due := now.Add(toldPeriod)
+	due := now.Add(digestEvery)
 	for _, l := range o.waiting {
 		if l.due.Before(due) {
 			due = l.due

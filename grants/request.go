@@ -89,7 +89,7 @@ func (p *Policy) file(ctx context.Context, r authagent.LinkRequest) error {
 		p.renewed.add(r.User.ID, have.RequestedAt)
 	}
 	p.auditAside(ctx, eventOf(EventPending, g, ""))
-	p.notify(ctx, Notice{Kind: EventPending, UserID: g.UserID, Grant: &g})
+	p.notify(ctx, Notice{Kind: EventPending, UserID: g.UserID, Grant: &g, From: r.RemoteAddr})
 	return nil
 }
 

@@ -54,10 +54,11 @@ func (p *Policy) touch(ctx context.Context, s *authagent.Session, g Grant, netwo
 	case err != nil:
 		p.logger().Warn("grants: could not record that a grant was used", "grant", s.GrantID, "err", err)
 	case use == FirstUse:
-		p.notify(ctx, Notice{Kind: EventFirstUse, UserID: g.UserID, Grant: &g})
+		p.notify(ctx, Notice{Kind: EventFirstUse, UserID: g.UserID, Grant: &g, From: network})
 	case use == NewNetwork && p.moves.Allow(s.GrantID) == 0:
-		p.notify(ctx, Notice{Kind: EventNewNetwork, UserID: g.UserID, Grant: &g})
+		p.notify(ctx, Notice{Kind: EventNewNetwork, UserID: g.UserID, Grant: &g, From: network})
 	}
+	p.warn(ctx, g, now)
 }
 
 // seen remembers which sessions were recorded from which network within the last

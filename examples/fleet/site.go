@@ -117,7 +117,7 @@ func show(w http.ResponseWriter, page string, data any) {
 
 // tellOwner stands for the mail that your site sends.
 func tellOwner(_ context.Context, n grants.Notice) {
-	slog.Info("mail to owner", "user", n.UserID, "text", n.Text(), "path", n.Path)
+	slog.Info("mail to owner", "user", n.UserID, "subject", n.Subject, "text", n.Text)
 }
 
 // wait waits for what requests have left in the background for owners.

@@ -2,7 +2,6 @@ package site
 
 import (
 	"context"
-	"fmt"
 	"html/template"
 	"net/http"
 
@@ -93,7 +92,7 @@ func (s *Site) tellOwner(ctx context.Context, n grants.Notice) {
 		s.logger.Error("shop: tell owner", "err", err)
 		return
 	}
-	s.config.Mail(u.Email, fmt.Sprintf("%s\nSee %s%s", n.Text(), s.config.URL, n.Path))
+	s.config.Mail(u.Email, n.Subject+"\n\n"+n.Text)
 }
 
 // agentsPage is the page of connected agents in the shop's own frame.
