@@ -426,6 +426,7 @@ func (rp *RelyingParty) admit(ctx context.Context, in *SignIn, l *login) (*Sessi
 	if err != nil {
 		e := failure.As(failure.OfSite("sign in", err))
 		e.Agent = in.Agent
+		e.Compare, e.OwnerPage = rp.comparison(in, e.Reason)
 		return nil, e
 	}
 	if who.Access == AccessNone {
