@@ -88,6 +88,7 @@ import (
 	"github.com/authagent-go/authagent/internal/once"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/refuse"
+	"github.com/authagent-go/authagent/internal/returnpath"
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/internal/signpost"
@@ -200,16 +201,23 @@ type Config struct {
 	// with its request ID. See [audit.Event].
 	Audit func(context.Context, audit.Event)
 
-	// Pages replaces pages of the package: the template "refused", which says why a request was
-	// refused, and "signed-out", which SignedOutHandler shows. Both are executed with a Page. If
-	// one is missing or fails, the package's own is shown. They may use the site's style sheets,
-	// including the one of DiscoveryHandler. A Content-Security-Policy that the site has set on the
-	// answer stays.
+	// Pages puts the site's frame around the package's pages, or replaces pages. The templates are
+	// executed with a Page. See docs/pages.md.
+	//
+	// "header", "footer" and "back" are the frame: what is in the page's header and footer, and a
+	// link above the heading that leads back. The frame is around all pages of this package and of
+	// package grants. With a frame, a page may use the site's style sheets, images and fonts, but no
+	// script. A part that fails is left out.
+	//
+	// "refused" replaces the page that says why a request was refused, and "signed-out" the one of
+	// SignedOutHandler. If one fails, the package's own is shown. They may use the site's style
+	// sheets, including the one of DiscoveryHandler. A Content-Security-Policy that the site has set
+	// on the answer stays.
 	Pages *template.Template
 
 	// Languages are those that the package's pages, and its mails to owners, can be in. A browser gets
-	// the one that its Accept-Language header prefers. The first is for all others. Programs always get
-	// English. The default is English alone.
+	// the one that its Accept-Language header prefers. The first is for all others. Programs that get
+	// JSON always get English, and go by the reason's code. The default is English alone.
 	Languages []*messages.Language
 
 	// Language says by the site's own means which language a request is answered in, such as by a
@@ -407,8 +415,8 @@ func (c Config) check() (*url.URL, error) {
 	c.checkRules(bad)
 	bad.Pages(paths)
 	bad.PathOrURL("RegistrationURL", c.RegistrationURL, dev)
-	if c.Pages != nil && c.Pages.Lookup(answer.Refused) == nil && c.Pages.Lookup(answer.SignedOut) == nil {
-		bad.Add("Pages", "has neither the template %q nor %q", answer.Refused, answer.SignedOut)
+	if c.Pages != nil && !answer.Effective(c.Pages) {
+		bad.Add("Pages", "has none of the templates that are used: refused, signed-out, header, footer, back")
 	}
 	if slices.Contains(c.Languages, nil) {
 		bad.Add("Languages", "has a nil")
@@ -427,6 +435,9 @@ func (c Config) checkScenario(bad *settings.Problems) {
 	}
 	if s, ok := scenarioAs[interface{ check() error }](c.Scenario); ok {
 		bad.Found("Scenario", s.check())
+		if page, _ := ownerPage(c.Scenario); page != "" && returnpath.Check(page) != nil {
+			bad.Add("Scenario", "its LinkPolicy's OwnerPage: %q is not a path on this site", page)
+		}
 	}
 	if s, ok := scenarioAs[interface{ neededScope() string }](c.Scenario); ok {
 		bad.Scope("Provider.Scopes", c.Provider.Scopes, s.neededScope())

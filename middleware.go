@@ -593,17 +593,38 @@ func (rp *RelyingParty) ServeError(w http.ResponseWriter, r *http.Request, err e
 func (rp *RelyingParty) Language(r *http.Request) *messages.Language {
 	all := rp.config.Languages
 	if rp.config.Language != nil {
-		if chosen := messages.Find(rp.config.Language(r), all); chosen != nil {
+		var tag string
+		err := rp.panics.Protect("choose language", func() error { tag = rp.config.Language(r); return nil })
+		if chosen := messages.Find(tag, all); err == nil && chosen != nil {
 			return chosen
 		}
 	}
 	return messages.Choose(r.Header["Accept-Language"], all)
 }
 
+// A Frame is what the package's pages have around them: what the templates "header", "footer" and
+// "back" of Config.Pages say. A part is empty if the site does not define it.
+type Frame struct {
+	Lang                 *messages.Language // of the page
+	Header, Footer, Back template.HTML
+}
+
+// Frame returns the frame for a page of this site, and sets the headers that say which language the
+// page is in. The pages of package grants use it.
+func (rp *RelyingParty) Frame(w http.ResponseWriter, r *http.Request) Frame {
+	lang := rp.Language(r)
+	f := rp.refuser.Frame(w.Header(), lang)
+	return Frame{lang, f.Header, f.Footer, f.Back}
+}
+
 // A Page is what the templates of Config.Pages are executed with. Its texts are constants, and the
 // paths are on this site.
+//
+// The parts of the frame, "header", "footer" and "back", are executed with a Page that has only
+// Lang and Home.
 type Page struct {
-	Title, Detail string
+	Title, Detail string // in the language Lang
+	Lang          *messages.Language
 	Status        int           // of the answer
 	Code          string        // the Reason why the request was refused; empty on the signed-out page
 	RequestID     string        // finds the request in the log; empty on the signed-out page
@@ -616,6 +637,8 @@ type Page struct {
 	Approval      string        // the path where an agent sees how its request stands, if that waits for its owner; the browser goes there by itself
 	Session       *Session      // the agent's, if one is signed in; only on the signed-out page
 	Account       string        // what the site calls the account that it acts in (User.Name), or its ID; empty for none
+	Compare       string        // the comparison code of an agent that waits for its owner; empty for none
+	OwnerPage     string        // the URL of the page where that owner decides; empty if it is not known
 }
 
 func (rp *RelyingParty) newRefuser() *refuse.Refuser {
@@ -629,10 +652,13 @@ func (rp *RelyingParty) newRefuser() *refuse.Refuser {
 		Callback: rp.callback, SignIn: c.SignInPath, ReturnTo: c.ReturnTo, Own: c.ErrorHandler,
 		Page: func(f refuse.Refusal) any {
 			return Page{
-				Title: f.Title(), Detail: f.Text, Status: f.Status(), Code: string(f.Reason), RequestID: f.RequestID, Retry: f.RetryAfter > 0,
+				Title: f.Heading, Detail: f.Text, Lang: f.Lang, Status: f.Status(), Code: string(f.Reason), RequestID: f.RequestID, Retry: f.RetryAfter > 0,
 				Home: f.Home, Field: f.Field, Button: f.Button, SignIn: f.SignIn, SignOut: f.SignOut, Approval: f.Approval,
+				Compare: f.Compare, OwnerPage: f.OwnerPage,
 			}
 		},
+		Framed:   func(lang *messages.Language) any { return Page{Lang: lang, Home: c.ReturnTo} },
+		Language: rp.Language, Languages: len(c.Languages),
 	}, errNobody)
 }
 
@@ -652,20 +678,21 @@ func (rp *RelyingParty) serveSignedOut(w http.ResponseWriter, r *http.Request) e
 	if err != nil {
 		return err
 	}
+	lang := rp.Language(r)
 	page := Page{
-		Title: "Signed out", Detail: "No agent is signed in here.", Status: http.StatusOK,
+		Title: lang.Text("signed_out.title"), Detail: lang.Text("signed_out.detail"), Lang: lang, Status: http.StatusOK,
 		Home: rp.config.ReturnTo, Button: rp.signpost.OwnButton(""),
 	}
 	said := refuse.Standing{SignIn: rp.signpost.LoginURL()}
 	if s := v.Session; s != nil {
-		page.Title, page.Detail, page.Button = "Signed in", "An agent is signed in here.", ""
+		page.Title, page.Detail, page.Button = lang.Text("signed_in.title"), lang.Text("signed_in.detail"), ""
 		page.SignOut, page.Session = rp.config.Paths.Logout+"?return_to="+url.QueryEscape(rp.refuser.ReturnPath(browser.Path(r))), s
 		if page.Account, err = rp.accountName(r.Context(), s); err != nil {
 			return err
 		}
 		said.SignedIn, said.Agent, said.UserID, said.Account = true, &s.Agent, s.UserID, page.Account
 	}
-	return rp.refuser.Tell(w, r, answer.SignedOut, page, said)
+	return rp.refuser.Tell(w, r, answer.Page{Name: answer.SignedOut, Status: page.Status, Lang: lang, Data: page}, said)
 }
 
 // Button returns "Sign in with Auth Agent" for a page of the site: a link to LoginHandler or, with

@@ -426,7 +426,9 @@ func (rp *RelyingParty) admit(ctx context.Context, in *SignIn, l *login) (*Sessi
 		err = errors.New("the scenario returned an action whose name is empty or has a space in it")
 	}
 	if err != nil {
-		return nil, failure.OfAgent(in.Agent, "sign in", err)
+		e := failure.As(failure.OfAgent(in.Agent, "sign in", err))
+		e.Compare, e.OwnerPage = rp.comparison(in, e.Reason)
+		return nil, e
 	}
 	if who.Access == AccessNone {
 		who.Actions = nil

@@ -113,9 +113,12 @@ type Principal struct {
 //	// connected the agent. The agent's e-mail address plays no part in it.
 //	LinkByOwner(ctx context.Context, request LinkRequest) error
 //
-// Four more methods are looked for:
+// Five more methods are looked for:
 //
 //   - Introduce(site Site): New calls it once its settings are known to be right.
+//   - OwnerPage() (path string, compares bool) returns the path of the page where owners decide.
+//     An agent that is refused with problem.ApprovalNeeded or problem.Suspended is told its address
+//     and, if compares, the request's comparison code, which the page shows too (Site.Compare).
 //   - Check() error: [New] calls it and reports what it returns.
 //   - CheckAction(name string, each bool) error says what is wrong with the action of a guarded
 //     route, such as one that no owner could ever allow. Without each, the action is allowed for
@@ -144,9 +147,40 @@ type Site struct {
 	Compare func(agent Agent, owner string) []string
 }
 
-// compare implements Site.Compare.
+// ownerPage returns the path of the page where owners decide, empty if it is not known, and whether
+// the page compares requests.
+func ownerPage(s Scenario) (path string, compares bool) {
+	policy, ok := linkPolicy(s).(interface {
+		OwnerPage() (path string, compares bool)
+	})
+	if !ok {
+		return "", false
+	}
+	return policy.OwnerPage()
+}
+
+// compare implements Site.Compare. All relying parties with the same keys have the same codes,
+// since they may share a policy.
 func (rp *RelyingParty) compare(agent Agent, owner string) []string {
 	return rp.codes.Of(agent.Issuer, agent.ID, owner)
+}
+
+// comparison returns what tells an agent's request from others, and the path of the page where its
+// owner decides. It depends on nothing but what the agent's server says, and asks no store, so that
+// it is the same work for every address (LNK-11).
+func (rp *RelyingParty) comparison(in *SignIn, reason problem.Reason) (code, page string) {
+	if reason != problem.ApprovalNeeded && reason != problem.Suspended {
+		return "", ""
+	}
+	page, compares := ownerPage(rp.config.Scenario)
+	if !compares || in.userinfo == nil {
+		return "", page
+	}
+	owner := in.userinfo.Email
+	if in.userinfo.Subject != in.Agent.ID { // with SubjectIsUser, the user
+		owner = in.userinfo.Subject
+	}
+	return rp.compare(in.Agent, owner)[0], page
 }
 
 // A LinkRequest is an agent that wants to enter an account.

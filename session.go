@@ -384,7 +384,7 @@ func (rp *RelyingParty) openCookies(redirectURL *url.URL) (err error) {
 	logins := box("login", c.RedirectURL, c.Scenario.Name()) // a session says those two itself
 	rp.pending = newPendingLogins(rp.cookies.Login, logins, secure)
 	rp.tokens = rp.newTokens(box("tokens"))
-	codes, wrong := seal.NewCodes(c.SessionKeys, "authagent", "compare", c.Issuer, c.ClientID)
+	codes, wrong := seal.NewCodes(c.SessionKeys, "authagent", "compare")
 	rp.codes, err = codes, cmp.Or(err, wrong)
 	rp.sessions = c.Session.Own
 	if rp.sessions == nil {

@@ -340,6 +340,8 @@ func (s slowStore) Rules(ctx context.Context) (grants.Rules, error) {
 
 var changing = regexp.MustCompile(`"request_id":"[^"]*"|-login-[^=]*=`)
 
+var compared = regexp.MustCompile(`"compare":"[2-9A-Z]{3}-[2-9A-Z]{3}"`)
+
 // TestSameAnswer_LNK_11 is LNK-11: an agent learns neither from what it is told nor from
 // the time that takes whether there is an account, or what its owner thinks. The
 // clock is that of a bubble, which stands still while anybody computes: what it
@@ -403,6 +405,7 @@ func TestSameAnswer_LNK_11(t *testing.T) {
 				took[kind] = append(took[kind], time.Since(start))
 				resp.Header.Del("Date")
 				got := changing.ReplaceAllString(fmt.Sprint(resp.StatusCode, resp.Header, resp.body), "")
+				got = compared.ReplaceAllString(got, "a code") // which is of the agent: see LNK-47
 				if want == "" {
 					want = got
 				}

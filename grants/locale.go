@@ -23,6 +23,10 @@ type Locale struct {
 // Introduce is for [authagent.New], which calls it: see [authagent.LinkPolicy].
 func (p *Policy) Introduce(site authagent.Site) { p.site.CompareAndSwap(nil, &site) }
 
+// OwnerPage is for [authagent.New], which tells it to agents that wait: see [authagent.LinkPolicy].
+// Requests have comparison codes unless only owners connect agents.
+func (p *Policy) OwnerPage() (path string, compares bool) { return p.path(), !p.OwnerStartedOnly }
+
 // A reader is an owner to whom something is shown or told.
 type reader struct {
 	*messages.Language

@@ -62,12 +62,12 @@ func Handler(p *Policy, rp *authagent.RelyingParty) http.Handler {
 		page: p.Template, own: ofSite(PageTemplate(), rp.Host()),
 	}
 	style, _ := pageFiles.ReadFile("pages/" + styleName)
-	sources := "default-src 'none'; style-src " + answer.Hash(string(style))
-	h.security = answer.Policy(sources)
+	sources := "default-src 'none'; style-src " + answer.Hash(string(style)) + " " + answer.Hash(answer.Style())
+	h.security, h.framedSecurity = answer.Policy(sources), answer.Policy(answer.WithFrame(sources))
 	if h.page == nil {
 		h.page = h.own
 	} else {
-		h.security = answer.Policy(sources + " 'self'; img-src 'self'; font-src 'self'")
+		h.security = h.framedSecurity
 	}
 	h.forms = h.allForms()
 	owners, agents := rp.RequireHuman(http.HandlerFunc(h.serveOwner)), rp.Attach(http.HandlerFunc(h.serveAgent))
@@ -95,8 +95,9 @@ type pageHandler struct {
 	rp           *authagent.RelyingParty
 	connectAgent http.Handler
 	page, own    *template.Template // what is shown, and what this package has
-	security     string             // the Content-Security-Policy
 	forms        []form
+
+	security, framedSecurity string // the Content-Security-Policy, without the site's frame and with it
 }
 
 func (h *pageHandler) serveOwner(w http.ResponseWriter, r *http.Request) {
@@ -146,7 +147,7 @@ func (h *pageHandler) serveOverview(w http.ResponseWriter, r *http.Request, huma
 		return answer.WriteJSON(w, h.policy.newOverviewJSON(overview))
 	}
 	page := h.policy.newPage(overview)
-	page.Done = h.done(r)
+	page.Done, page.PageFrame = h.done(r), h.frame(w, r)
 	return h.show(w, h.page, page)
 }
 
@@ -178,7 +179,7 @@ func (p *Policy) findHuman(ctx context.Context, rp *authagent.RelyingParty, huma
 // form (CSP level 3, section 6.4.1), and the server is another site.
 func (h *pageHandler) connect(w http.ResponseWriter, r *http.Request) error {
 	if answer.WantsHTML(r.Header["Accept"]) {
-		w = &leaveByPage{w, h}
+		w = &leaveByPage{w, h, r}
 	}
 	r = r.Clone(r.Context())
 	r.URL.RawQuery = "return_to=" + url.QueryEscape(h.policy.path()+"?done="+doneConnected)
@@ -190,6 +191,7 @@ func (h *pageHandler) connect(w http.ResponseWriter, r *http.Request) error {
 type leaveByPage struct {
 	http.ResponseWriter
 	h *pageHandler
+	r *http.Request
 }
 
 func (w *leaveByPage) WriteHeader(status int) {
@@ -200,7 +202,8 @@ func (w *leaveByPage) WriteHeader(status int) {
 	}
 	w.Header().Del("Location")
 	answer.Refresh(w.Header(), 0, target)
-	if err := w.h.show(w.ResponseWriter, w.h.lookup("leave.html"), target); err != nil {
+	page := PageLeave{w.h.frame(w.ResponseWriter, w.r), target}
+	if err := w.h.show(w.ResponseWriter, w.h.lookup("leave.html"), page); err != nil {
 		w.h.policy.logger().Error("grants: the page to connect an agent could not be made", "err", err)
 		w.ResponseWriter.WriteHeader(http.StatusInternalServerError)
 	}
@@ -228,7 +231,7 @@ func (h *pageHandler) show(w http.ResponseWriter, t *template.Template, data any
 		return err
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", h.security)
+	w.Header().Set("Content-Security-Policy", h.securityOf(data))
 	_, _ = w.Write(body.Bytes()) // an error means that the client has gone
 	return nil
 }

@@ -21,7 +21,7 @@ const styleName = "style.css"
 // to change parts of, or to start from. Its file is pages/agents.html in this
 // package, and it has all the words of the page.
 func PageTemplate() *template.Template {
-	return template.Must(template.New("agents.html").ParseFS(pageFiles, "pages/*"))
+	return template.Must(template.New("agents.html").Funcs(template.FuncMap{"frame": framePart}).ParseFS(pageFiles, "pages/*"))
 }
 
 // A Page is what Policy.Template is executed with: the agents of one account.
@@ -30,6 +30,8 @@ func PageTemplate() *template.Template {
 // in ‹U+202E›. html/template escapes these texts. Mark them as the agent's words. IDs
 // and versions are for the forms, see [Handler].
 type Page struct {
+	PageFrame
+
 	// Path is where the page is; forms are posted to paths below it.
 	Path string
 

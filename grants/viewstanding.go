@@ -1,11 +1,14 @@
 package grants
 
 import (
+	"html/template"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/internal/answer"
 	"github.com/authagent-go/authagent/internal/approval"
 	"github.com/authagent-go/authagent/internal/returnpath"
 )
@@ -14,10 +17,57 @@ import (
 // how a single action stands, for the agent that has asked for it. It has what the owner
 // sees of the request, in PageApproval.
 type PageStanding struct {
+	PageFrame
 	PageApproval
 	Refresh int         // after so many seconds the page looks again by itself; 0 where there is nothing to wait for
 	Resend  *PageResend // sends the request; nil where the page cannot, or the request would not pass
 	Back    string      // the path of the page that the agent came from; empty if it is not known
+}
+
+// Says returns a text about how the request stands: its "title" or its "lead".
+func (p PageStanding) Says(what string) string {
+	return p.Lang.Text("standing."+string(p.State)+"."+what, "time", p.Lang.Moment(p.ExpiresAt.UTC()))
+}
+
+// A PageLeave is what the page "leave.html" of Policy.Template is executed with: a human
+// goes on from it to the server where agents sign in. In a template it can be used as
+// that server's address.
+type PageLeave struct {
+	PageFrame
+	Target string
+}
+
+// String returns the address.
+func (p PageLeave) String() string { return p.Target }
+
+// A PageFrame is what the pages of this package have in common: the language and the
+// site's frame, see [authagent.Config.Pages].
+type PageFrame struct{ authagent.Frame }
+
+// Style is the style sheet of the pages that are not the owner's.
+func (PageFrame) Style() template.CSS { return template.CSS(answer.Style()) }
+
+func (f PageFrame) part(name string) template.HTML {
+	switch name {
+	case "header":
+		return f.Header
+	case "footer":
+		return f.Footer
+	}
+	return f.Frame.Back
+}
+
+func (f PageFrame) isEmpty() bool { return f.Header+f.Footer+f.Frame.Back == "" }
+
+// framePart returns a part of the site's frame around a page, for templates. It is
+// empty where the page has none.
+func framePart(name string, page any) template.HTML {
+	if framed, ok := page.(interface {
+		part(name string) template.HTML
+	}); ok {
+		return framed.part(name)
+	}
+	return ""
 }
 
 // A PageResend sends a request again as it was approved. It is a link, or the fields of
@@ -33,7 +83,7 @@ type PageResend struct {
 const lookAgain = 10 * time.Second
 
 func (h *pageHandler) showStanding(w http.ResponseWriter, r *http.Request, a Approval) error {
-	page := PageStanding{PageApproval: h.policy.newPageApproval(a), Back: back(r)}
+	page := PageStanding{PageFrame: h.frame(w, r), PageApproval: h.policy.newPageApproval(a), Back: back(r)}
 	switch page.State {
 	case Pending:
 		page.Refresh = int(lookAgain / time.Second)
@@ -45,6 +95,18 @@ func (h *pageHandler) showStanding(w http.ResponseWriter, r *http.Request, a App
 		}
 	}
 	return h.show(w, h.lookup("standing.html"), page)
+}
+
+func (h *pageHandler) frame(w http.ResponseWriter, r *http.Request) PageFrame {
+	return PageFrame{h.rp.Frame(w, r)}
+}
+
+// securityOf returns the Content-Security-Policy of a page.
+func (h *pageHandler) securityOf(page any) string {
+	if framed, ok := page.(interface{ isEmpty() bool }); ok && !framed.isEmpty() {
+		return h.framedSecurity
+	}
+	return h.security
 }
 
 // newResend returns what sends a request from a page at r's address, nil where only the

@@ -11,7 +11,8 @@
 //	}
 //	config.Languages = []*messages.Language{messages.English(), fr}
 //
-// The texts of English are in the folder en of this package, to start from.
+// The texts of English are in the folder en of this package, to start from, and those of
+// reasons in docs/reasons.md.
 package messages
 
 import (
@@ -108,6 +109,9 @@ func readFolder(name string) (map[string]string, error) {
 		return nil, err
 	}
 	all := make(map[string]string)
+	if name == "en" {
+		addReasons(all)
+	}
 	for _, path := range paths {
 		table, err := fs.ReadFile(files, path)
 		if err != nil {

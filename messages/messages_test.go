@@ -9,11 +9,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/messages"
 )
 
-// TestGermanIsWhole: German has each text that English has, with the same placeholders.
-func TestGermanIsWhole(t *testing.T) {
+// TestGermanIsWhole_TXT_1 is TXT-1: German has each text that English has, with the same placeholders.
+func TestGermanIsWhole_TXT_1(t *testing.T) {
 	english, german := messages.Table(t, "en"), messages.Table(t, "de")
 	want, have := slices.Sorted(maps.Keys(english)), slices.Sorted(maps.Keys(german))
 	if diff := cmp.Diff(want, have); diff != "" {
@@ -168,5 +169,25 @@ func TestList(t *testing.T) {
 		if got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
+	}
+}
+
+// TestReasons_TXT_1 is TXT-1: each reason has a title and a detail of its own in both
+// languages, and one of the site's own making has those of all such reasons.
+func TestReasons_TXT_1(t *testing.T) {
+	german := messages.German()
+	other, _ := german.Reason("made_up")
+	for _, row := range reasons.All() {
+		title, detail := messages.English().Reason(row.Code)
+		if title != row.Title || detail != row.Detail {
+			t.Errorf("%s in English: %q, %q", row.Code, title, detail)
+		}
+		inGerman, detailInGerman := german.Reason(row.Code)
+		if inGerman == title || detailInGerman == detail || row.Code != "action_denied" && inGerman == other {
+			t.Errorf("%s in German: %q, %q", row.Code, inGerman, detailInGerman)
+		}
+	}
+	if other != "Abgelehnt" {
+		t.Errorf("a reason of the site's own: %q", other)
 	}
 }

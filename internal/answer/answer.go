@@ -25,6 +25,8 @@ type Problem struct {
 	SignInMethod string   `json:"sign_in_method,omitempty"` // if not GET
 	Issuer       string   `json:"issuer,omitempty"`         // by which authorization server
 	Field        string   `json:"field,omitempty"`          // the form field that it is about
+	Compare      string   `json:"compare,omitempty"`        // by what the agent's owner knows its request
+	OwnerPage    string   `json:"owner_page,omitempty"`     // where the owner decides
 }
 
 // WriteProblem answers with p as application/problem+json.

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent/internal/answer"
+	"github.com/authagent-go/authagent/messages"
 )
 
 // TestPrepared: what was prepared is what WriteProblem writes, header and all, for
@@ -55,19 +56,26 @@ func TestEscaped_WEB_4(t *testing.T) {
 	p := answer.Problem{
 		Status: 400, Title: hostile, Detail: hostile, Code: hostile, RequestID: hostile, SignIn: "javascript:alert(1)//" + hostile,
 	}
+	for name, code := range map[string]string{"owner's page": hostile, "script": "javascript:alert(1)//" + hostile} {
+		w := httptest.NewRecorder()
+		data := struct {
+			answer.Problem
+			Lang                   *messages.Language
+			Home, SignOut, Account string
+			Button                 template.HTML
+		}{p, messages.German(), "javascript:alert(1)//" + hostile, "javascript:alert(1)//" + hostile, hostile, ""}
+		data.Compare, data.OwnerPage = hostile, code
+		page := answer.Page{Name: answer.Refused, Status: 400, Lang: data.Lang, Data: data, Framed: func() any { return nil }}
+		for _, page.Name = range []string{answer.Refused, answer.SignedOut} {
+			if err := answer.NewPages("shop.example", "", nil).Write(w, page); err != nil {
+				t.Error(err)
+			}
+		}
+		if body := w.Body.String(); strings.Contains(body, "<script") || strings.Contains(body, `="javascript:`) || !strings.Contains(body, "&lt;script") {
+			t.Errorf("WEB-4 %s: %s", name, body)
+		}
+	}
 	w := httptest.NewRecorder()
-	page := struct {
-		answer.Problem
-		Home, SignOut string
-		Button        template.HTML
-	}{p, "javascript:alert(1)//" + hostile, "javascript:alert(1)//" + hostile, ""}
-	if err := answer.NewPages("shop.example", "", nil).Write(w, answer.Refused, 400, page); err != nil {
-		t.Error(err)
-	}
-	if body := w.Body.String(); strings.Contains(body, "<script") || strings.Contains(body, `="javascript:`) {
-		t.Errorf("WEB-4: %s", body)
-	}
-	w = httptest.NewRecorder()
 	answer.WriteProblem(w, p)
 	var got answer.Problem
 	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || !reflect.DeepEqual(got, p) || strings.Contains(w.Body.String(), "<script") {

@@ -3,10 +3,15 @@ package answer
 import (
 	"bytes"
 	"crypto/sha256"
+	"embed"
 	"encoding/base64"
+	"errors"
+	"fmt"
 	"html/template"
 	"net/http"
 	"strings"
+
+	"github.com/authagent-go/authagent/messages"
 )
 
 // The names of the pages.
@@ -15,58 +20,77 @@ const (
 	SignedOut = "signed-out"
 )
 
-// style is the style sheet of the package's own pages. Its hash stands in their policy.
-const style = `:root{color-scheme:light dark}body{font:1rem/1.5 system-ui,sans-serif;margin:0;display:grid;min-height:100vh;place-items:center;background:light-dark(#faf8f6,#161412);color:light-dark(#1f1b18,#f1ece8)}main{box-sizing:border-box;width:100%;max-width:32rem;padding:2rem}h1{font-size:1.5rem;line-height:1.25;margin:0 0 .5rem}p{margin:.75rem 0}a{color:light-dark(#b3410f,#ff8f5e)}small{color:light-dark(#5f564f,#b5aba3);overflow-wrap:anywhere}.auth-agent-button{margin-top:.5rem}`
+// The names of the parts of the site's frame, which stands around the package's own pages.
+const (
+	header = "header"
+	footer = "footer"
+	back   = "back"
+)
 
-// The button's class is the signpost's, whose style stands beside style.
-const source = `{{define "head"}}<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="robots" content="noindex">
-<title>{{.Title}} · {{site}}</title>
-<style>{{style}}</style>
-<main>
-<h1>{{.Title}}</h1>
-<p>{{.Detail}}</p>
-{{with .Button}}<p>{{.}}</p>
-{{end}}{{end}}{{define "refused"}}{{template "head" .}}{{with .Field}}<p>The problem is in the field <code>{{.}}</code>.</p>
-{{end}}{{with .Approval}}<p><a href="{{.}}">See the state of the request</a></p>
-{{end}}{{with .SignIn}}<p><a href="{{.}}">Sign in as yourself</a></p>
-{{end}}{{with .SignOut}}<form class="auth-agent-form" method="post" action="{{.}}"><p>An agent is or was signed in with this browser. Sign it out to continue as yourself.</p>
-<button class="auth-agent-button" type="submit">Sign the agent out</button></form>
-{{end}}<p><a href="{{.Home}}">Back to {{site}}</a></p>
-<p><small>{{.Code}} · request {{.RequestID}}</small></p>
-</main>
-</html>
-{{end}}{{define "signed-out"}}{{template "head" .}}{{with .Account}}<p>It acts in the account <strong>{{.}}</strong>. If this is not the account of the agent's owner, sign the agent out and tell this site.</p>
-{{end}}{{with .SignOut}}<form class="auth-agent-form" method="post" action="{{.}}"><button class="auth-agent-button" type="submit">Sign out</button></form>
-{{end}}<p><a href="{{.Home}}">Back to {{site}}</a></p>
-</main>
-</html>
-{{end}}`
+// Effective reports whether any of the site's templates is one that Pages uses.
+func Effective(site *template.Template) bool {
+	for _, name := range [...]string{Refused, SignedOut, header, footer, back} {
+		if site.Lookup(name) != nil {
+			return true
+		}
+	}
+	return false
+}
+
+//go:embed pages
+var files embed.FS
+
+// Style returns the style sheet of the package's pages for agents and strangers.
+func Style() string {
+	style, err := files.ReadFile("pages/style.css")
+	if err != nil {
+		panic(err) // it is in the package
+	}
+	return string(style)
+}
+
+// quiet is the style of a button that is not what to do next, whose own style stands before it.
+const quiet = `.quiet .auth-agent-button{background:none;color:var(--ink);border-color:var(--soft);font-weight:400}`
 
 // Pages holds the parsed pages. Make one with NewPages.
 type Pages struct {
-	own, site             *template.Template
-	ownPolicy, sitePolicy string
+	own, site  *template.Template
+	ownSources string
+	sitePolicy string
+	origins    []string
 }
 
 // NewPages returns the pages and the policy under which they are shown. host is what
 // the pages call the site; more is the style of what else is put into them; site, which
-// may be nil, are templates that replace those of the same name; origins are where a form
-// may lead beside this site, redirects included.
+// may be nil, are templates that replace those of the same name or are parts of the
+// frame; origins are where a form may lead beside this site, redirects included.
 func NewPages(host, more string, site *template.Template, origins ...string) *Pages {
-	all := style + more
+	all := Style() + more + quiet
 	return &Pages{
 		own: template.Must(template.New("").Funcs(template.FuncMap{
 			"style": func() template.CSS { return template.CSS(all) },
 			"site":  func() string { return host },
-		}).Parse(source)),
+			"link":  link,
+			"code":  code,
+		}).ParseFS(files, "pages/*.html")),
 		site:       site,
-		ownPolicy:  Policy("default-src 'none'; style-src "+Hash(all), origins...),
+		ownSources: "default-src 'none'; style-src " + Hash(all),
 		sitePolicy: Policy("default-src 'self'; style-src 'self' "+Hash(more), origins...),
+		origins:    origins,
 	}
+}
+
+// link returns a link to an address that says where it leads.
+func link(address string) template.HTML {
+	text := template.HTMLEscapeString(address)
+	if !strings.HasPrefix(address, "https://") && !strings.HasPrefix(address, "http://") {
+		return template.HTML(text)
+	}
+	return template.HTML(`<a href="` + text + `">` + text + `</a>`)
+}
+
+func code(text string) template.HTML {
+	return template.HTML("<code>" + template.HTMLEscapeString(text) + "</code>")
 }
 
 // Policy completes a Content-Security-Policy with what holds for every page of
@@ -83,32 +107,85 @@ func Hash(style string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// Write answers with a page. An error is one of the site's template, in whose
-// place the client got the package's own page.
-func (p *Pages) Write(w http.ResponseWriter, name string, status int, data any) error {
+// A Frame is what a site puts around the package's own pages. Each part may be empty.
+type Frame struct{ Header, Footer, Back template.HTML }
+
+// WithFrame adds to the sources of a page, which end with those of styles, what the
+// site's frame may load: style sheets, images and fonts of its own. No page loads a
+// script.
+func WithFrame(sources string) string { return sources + " 'self'; img-src 'self'; font-src 'self'" }
+
+// Frame returns the site's frame, each part of which is executed with data. A part that
+// fails is left out, and is in the error.
+func (p *Pages) Frame(data any) (f Frame, err error) {
+	if p.site == nil {
+		return f, nil
+	}
+	for _, part := range [...]struct {
+		name string
+		to   *template.HTML
+	}{{header, &f.Header}, {footer, &f.Footer}, {back, &f.Back}} {
+		t := p.site.Lookup(part.name)
+		if t == nil {
+			continue
+		}
+		var body bytes.Buffer
+		if failed := t.Execute(&body, data); failed != nil {
+			err = errors.Join(err, fmt.Errorf("part %s of the frame: %w", part.name, failed))
+			continue
+		}
+		*part.to = template.HTML(strings.TrimSpace(body.String()))
+	}
+	return f, err
+}
+
+// A Page is what Write shows.
+type Page struct {
+	Name   string // Refused or SignedOut
+	Status int    // of the answer
+	Lang   *messages.Language
+	Data   any // what the page's template is executed with
+
+	// Framed returns what the parts of the frame are executed with.
+	Framed func() any
+}
+
+// Write answers with a page. An error is one of the site's templates, in whose
+// place the client got the package's own.
+func (p *Pages) Write(w http.ResponseWriter, page Page) error {
 	h := w.Header()
 	Protect(h)
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	var body bytes.Buffer
 	var failure error
-	if page := p.replaced(name); page != nil {
-		if failure = page.Execute(&body, data); failure == nil {
+	if t := p.replaced(page.Name); t != nil {
+		if failure = t.Execute(&body, page.Data); failure == nil {
 			if h.Get("Content-Security-Policy") == "" { // the site's own stands
 				h.Set("Content-Security-Policy", p.sitePolicy)
 			}
-			w.WriteHeader(status)
+			w.WriteHeader(page.Status)
 			_, _ = w.Write(body.Bytes())
 			return nil
 		}
 		body.Reset()
 	}
-	if err := p.own.ExecuteTemplate(&body, name, data); err != nil {
+	frame, failed := p.Frame(page.Framed())
+	own := struct {
+		Page any
+		Frame
+	}{page.Data, frame}
+	if err := p.own.ExecuteTemplate(&body, page.Name, own); err != nil {
 		panic(err) // a mistake in the template
 	}
-	h.Set("Content-Security-Policy", p.ownPolicy)
-	w.WriteHeader(status)
+	sources := p.ownSources
+	if frame != (Frame{}) {
+		sources = WithFrame(sources)
+	}
+	h.Set("Content-Security-Policy", Policy(sources, p.origins...))
+	h.Set("Content-Language", page.Lang.Tag())
+	w.WriteHeader(page.Status)
 	_, _ = w.Write(body.Bytes()) // an error means that the client has gone
-	return failure
+	return errors.Join(failure, failed)
 }
 
 // replaced returns the site's page of that name, nil if it has none.

@@ -85,6 +85,9 @@ type Failure struct {
 	Action   string      // what was to be done
 	Location string      // where to look at how it stands
 	Stay     bool        // a human is signed in, whom the sign-in page would send straight back
+
+	Compare   string // the comparison code of a request that its owner has to decide; empty for none
+	OwnerPage string // the path where its owner decides; empty if it is not known
 }
 
 // Cause is the error that the site gets.

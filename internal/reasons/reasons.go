@@ -51,7 +51,8 @@ type Row struct {
 	Flags  Flags
 
 	// Title and Detail are constant: an agent takes what it reads for an instruction,
-	// so nobody else's words may be in them.
+	// so nobody else's words may be in them. They are English, which programs always
+	// get. Package messages has them for pages, in English from here.
 	Title, Detail string
 }
 
@@ -103,8 +104,8 @@ var table = [...]Row{
 	{"human_required", 401, Agent, Told, "Sign-in required", "This is for people. Sign in to the site as yourself."},
 	{"agent_required", 403, Agent, Told | Again, "For agents", "This is for agents, and a person is signed in with this browser. Sign in as an agent first."},
 	{"no_account", 403, Agent, Told, "No account", "The agent's owner has no account here that the agent may enter."},
-	{"approval_needed", 403, Agent, Told | Again, "Approval needed", "The owner of the account has to approve this agent. If there is such an account, the owner finds the request on the account's page of connected agents. Sign in again afterwards."},
-	{"link_suspended", 403, Agent, Told | Again, "Approval suspended", "The account's owner has to approve this agent again on the page of connected agents. Sign in again afterwards."},
+	{"approval_needed", 403, Agent, Told | Again, "The account's owner has to approve this agent first", "Nothing is open yet. If there is an account that this agent belongs to, its owner finds the request on the page of connected agents. Sign in again afterwards."},
+	{"link_suspended", 403, Agent, Told | Again, "The account's owner has to approve this agent again", "The agent is suspended. The account's owner can approve it again on the page of connected agents. Sign in again afterwards."},
 	{"link_refused", 403, Agent, Told, "Not linked", "The agent may not enter the account. It acts for another account, the account has the most agents allowed, or no agent may enter it."},
 	{"agent_blocked", 403, Agent, Told, "Agent not admitted", "This site does not let this agent in."},
 	{"agents_paused", 503, Site, Told | Retry | Again, "Agents paused", "This site lets no agent in at the moment. Try again later."},

@@ -19,6 +19,7 @@ import (
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/returnpath"
 	"github.com/authagent-go/authagent/internal/signpost"
+	"github.com/authagent-go/authagent/messages"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -43,19 +44,28 @@ type Site struct {
 	// Own answers in place of what follows, and reports whether it has. It may be nil.
 	Own func(http.ResponseWriter, *http.Request, *problem.Error) (answered bool)
 
-	// Page returns what a page's template is executed with.
-	Page func(Refusal) any
+	// Page returns what a page's template is executed with, and Framed what the parts of the
+	// site's frame are executed with.
+	Page   func(Refusal) any
+	Framed func(*messages.Language) any
+
+	// Language returns the language of the pages for a request. Languages is how many there are.
+	Language  func(*http.Request) *messages.Language
+	Languages int
 }
 
 // A Refusal is what a page says of a request that was refused.
 type Refusal struct {
 	*failure.Failure
-	Text     string        // says what the matter is
-	Home     string        // the path of the way back
-	Button   template.HTML // signs in; empty where that is not what to do next
-	SignIn   string        // the path of the site's own sign-in page, if that is what to do next
-	SignOut  string        // the path to POST to, if an agent is to be signed out
-	Approval string        // the path where the agent sees how its request stands; the page leads on to it
+	Lang      *messages.Language
+	Heading   string
+	Text      string        // says what the matter is
+	Home      string        // the path of the way back
+	Button    template.HTML // signs in; empty where that is not what to do next
+	SignIn    string        // the path of the site's own sign-in page, if that is what to do next
+	SignOut   string        // the path to POST to, if an agent is to be signed out
+	Approval  string        // the path where the agent sees how its request stands; the page leads on to it
+	OwnerPage string        // the address where the agent's owner decides about it
 }
 
 // A Visitor is whose request is refused.
@@ -114,6 +124,9 @@ func (a *Refuser) Refuse(w http.ResponseWriter, r *http.Request, f *failure.Fail
 	case status == http.StatusForbidden:
 		h["Link"] = append(h["Link"], a.links...)
 	}
+	if wantsPage(r) {
+		a.varyLanguage(h)
+	}
 	mayTell := !v.Human || f.Reason == reasons.AgentRequired // others who are signed in as a human are not to sign in as an agent
 	said := a.problem(f, mayTell)
 	switch {
@@ -123,36 +136,45 @@ func (a *Refuser) Refuse(w http.ResponseWriter, r *http.Request, f *failure.Fail
 		if page.Approval != "" {
 			answer.Refresh(h, pendingFor, page.Approval)
 		}
-		a.Show(w, answer.Refused, f.Status(), a.Page(page))
+		a.Show(w, answer.Page{Name: answer.Refused, Status: f.Status(), Lang: page.Lang, Data: a.Page(page)})
 	default:
 		answer.WriteProblem(w, said)
 	}
 }
 
 func (a *Refuser) refusal(r *http.Request, f *failure.Failure, v Visitor, mayStart bool) Refusal {
-	p := Refusal{Failure: f, Text: f.Detail(), Home: cmp.Or(f.Back, browser.Back(r), a.ReturnTo)}
+	p := Refusal{Failure: f, Lang: a.Language(r), Home: cmp.Or(f.Back, browser.Back(r), a.ReturnTo), OwnerPage: a.ownerPage(f)}
+	p.Heading, p.Text = p.Lang.Reason(string(f.Reason))
 	if mayStart {
 		p.Button = a.Signpost.OwnButton(a.returnFrom(r, f))
 	}
 	if a.SignIn != "" {
 		p.SignIn = a.signInPage(r, f, v.Human)
 	}
+	if a.SignIn != "" && f.OwnerPage != "" { // the owner may be who looks at it
+		p.SignIn = a.signInFor(a.ReturnPath(f.OwnerPage))
+	}
 	if f.Reason == problem.AgentForbidden && v.IsAgent() {
 		p.SignOut = a.Signpost.LogoutPath + "?return_to=" + url.QueryEscape(a.backFrom(r, f))
 	}
 	if f.Reason == problem.ApprovalPending && f.Location != "" {
-		p.Text, p.Approval = pendingText, a.approval(r, f)
+		p.Text, p.Approval = p.Lang.Text("refused.pending"), a.approval(r, f)
 	}
 	return p
 }
 
-// The page that says that a request waits for its owner leads on after a time in which
-// everybody has read it (WCAG 2.2.1 asks to be told, and it has a link).
-const (
-	pendingFor  = 10 * time.Second
-	pendingText = "Nothing was done yet. The account's owner has been asked to approve this one request. " +
-		"After 10 seconds this page goes on by itself to another one, which shows how the request stands."
-)
+// pendingFor is after what time the page leads on that says that a request waits for its
+// owner. Everybody has read it by then (WCAG 2.2.1 asks to be told, and it has a link). The
+// texts of the page name the time.
+const pendingFor = 10 * time.Second
+
+// ownerPage is the address where the owner of an agent decides about it.
+func (a *Refuser) ownerPage(f *failure.Failure) string {
+	if f.OwnerPage == "" {
+		return ""
+	}
+	return a.Signpost.Origin + f.OwnerPage
+}
 
 // approval is where the agent sees how its request stands, with the page that it came
 // from, for the way back.
@@ -172,17 +194,38 @@ func (a *Refuser) approval(r *http.Request, f *failure.Failure) string {
 }
 
 // Show answers with a page. A mistake in the site's template is for its log.
-func (a *Refuser) Show(w http.ResponseWriter, name string, status int, page any) {
-	if err := a.Pages.Write(w, name, status, page); err != nil {
-		a.Logger.Error("authagent: page failed", "page", name, "error", err)
+func (a *Refuser) Show(w http.ResponseWriter, page answer.Page) {
+	page.Framed = func() any { return a.Framed(page.Lang) }
+	if err := a.Pages.Write(w, page); err != nil {
+		a.Logger.Error("authagent: page failed", "page", page.Name, "error", err)
 	}
 }
 
+// varyLanguage says that a page depends on the language that the browser prefers.
+func (a *Refuser) varyLanguage(h http.Header) {
+	if a.Languages > 1 {
+		answer.AddVary(h, "Accept-Language")
+	}
+}
+
+// Frame returns the site's frame for a page of package grants in this language, and says in
+// the answer's header which language it is.
+func (a *Refuser) Frame(h http.Header, lang *messages.Language) answer.Frame {
+	a.varyLanguage(h)
+	h.Set("Content-Language", lang.Tag())
+	frame, err := a.Pages.Frame(a.Framed(lang))
+	if err != nil {
+		a.Logger.Error("authagent: page failed", "error", err)
+	}
+	return frame
+}
+
 // Tell shows a page to a browser. A program gets what is said there as JSON.
-func (a *Refuser) Tell(w http.ResponseWriter, r *http.Request, name string, page, said any) error {
+func (a *Refuser) Tell(w http.ResponseWriter, r *http.Request, page answer.Page, said any) error {
 	answer.AddVary(w.Header(), "Accept", "Cookie")
 	if wantsPage(r) {
-		a.Show(w, name, http.StatusOK, page)
+		a.varyLanguage(w.Header())
+		a.Show(w, page)
 		return nil
 	}
 	return answer.WriteJSON(w, said)
@@ -202,7 +245,7 @@ func (a *Refuser) problem(f *failure.Failure, mayTell bool) answer.Problem {
 	row := reasons.Of(string(f.Reason))
 	p := answer.Problem{
 		Status: row.Status, Title: row.Title, Detail: row.Detail, Code: row.Code, RequestID: f.RequestID,
-		Retry: f.RetryAfter > 0, Action: f.Action, Approval: f.Location, Field: f.Field,
+		Retry: f.RetryAfter > 0, Action: f.Action, Approval: f.Location, Field: f.Field, Compare: f.Compare, OwnerPage: a.ownerPage(f),
 	}
 	if f.Reason == problem.ReadOnly {
 		p.Allowed = signpost.ReadMethods()
@@ -245,7 +288,7 @@ func (a *Refuser) signInPage(r *http.Request, f *failure.Failure, human bool) st
 	case a.SignIn != "" && browser.Path(r) == a.SignIn:
 		return ""
 	case a.SignIn != "":
-		return a.SignIn + "?return_to=" + url.QueryEscape(a.backFrom(r, f))
+		return a.signInFor(a.backFrom(r, f))
 	case f.Reason == problem.HumanRequired || a.Signpost.POST:
 		return ""
 	}
@@ -253,6 +296,11 @@ func (a *Refuser) signInPage(r *http.Request, f *failure.Failure, human bool) st
 		return a.Signpost.LoginPath + "?return_to=" + url.QueryEscape(back)
 	}
 	return a.Signpost.LoginPath
+}
+
+// signInFor returns the site's own sign-in page, to land on a path afterwards.
+func (a *Refuser) signInFor(path string) string {
+	return a.SignIn + "?return_to=" + url.QueryEscape(path)
 }
 
 // backFrom is where to land after what a refusal leads to: on the page that was

@@ -102,7 +102,7 @@ func TestAccountIsNamed(t *testing.T) {
 			if test.not != "" && (strings.Contains(program, test.not) || strings.Contains(person, test.not)) {
 				t.Errorf("%q in %s and %s", test.not, program, person)
 			}
-			shown := "It acts in the account <strong>" + template.HTMLEscapeString(strings.ReplaceAll(or(test.account, "user_1"), "\x1b", "")) + "</strong>"
+			shown := "It acts in the account <strong><bdi>" + template.HTMLEscapeString(strings.ReplaceAll(or(test.account, "user_1"), "\x1b", "")) + "</bdi></strong>"
 			if strings.Contains(person, shown) != (name != "no account") {
 				t.Errorf("a person gets %s, want %s", person, shown)
 			}

@@ -209,6 +209,8 @@ func (s *Site) Text() []byte {
 		write("## Your owner", "",
 			"You act for the human whose e-mail address you are registered with. Where this site asks them first, a sign-in is refused"+
 				" until they have let you in, on this site, with an account of their own. Tell them, and sign in again afterwards."+
+				" The refusal has the error approval_needed or link_suspended. Its owner_page is the address where they decide, and compare is a short code:"+
+				" tell them to open that page and to allow the agent that shows this code. Trying again before that changes nothing."+
 				" Finish only sign-ins that you or your owner have begun: one that somebody else began may put you into their account."+
 				" They can limit what you may do, and end it at any time; then a request is answered as if you had not signed in.", "")
 	}
