@@ -12,7 +12,8 @@ import (
 
 // A PageStanding is what the page "standing.html" of Policy.Template is executed with:
 // how a single action stands, for the agent that has asked for it. It has what the owner
-// sees of the request, in PageApproval.
+// sees of the request, in PageApproval, but for the Description: in it the site may say more
+// of the account than the agent may see.
 type PageStanding struct {
 	PageApproval
 	Refresh int         // after so many seconds the page looks again by itself; 0 where there is nothing to wait for
@@ -34,6 +35,7 @@ const lookAgain = 10 * time.Second
 
 func (h *pageHandler) showStanding(w http.ResponseWriter, r *http.Request, a Approval) error {
 	page := PageStanding{PageApproval: h.policy.newPageApproval(a), Back: back(r)}
+	page.Description = ""
 	switch page.State {
 	case Pending:
 		page.Refresh = int(lookAgain / time.Second)
