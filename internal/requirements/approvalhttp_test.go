@@ -79,10 +79,11 @@ func TestActionRequestHTTP_APR_19(t *testing.T) {
 			var asked, again, handled describedRequest
 			var amount string
 			approver := approverWith(func(ctx context.Context, r authagent.ActionRequest) {
-				asked, again, amount = seenOf(r.HTTP(ctx)), seenOf(r.HTTP(ctx)), r.HTTP(ctx).FormValue("amount")
+				asked, amount = seenOf(r.HTTP(ctx)), r.HTTP(ctx).FormValue("amount")
 				r.HTTP(ctx).SetPathValue("id", "another")
 				r.HTTP(ctx).Header.Set("Idempotency-Key", "another")
 				r.HTTP(ctx).URL.Path = "/another"
+				again = seenOf(r.HTTP(ctx))
 			})
 			mux := http.NewServeMux()
 			mux.Handle("/orders/{id}/refund", b.RP.RequireApproval("a:do", approver, "csrf")(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

@@ -2,12 +2,14 @@ package site
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
 	"html/template"
 	"net/http"
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/messages"
 	"github.com/authagent-go/authagent/sqlstore"
 )
 
@@ -26,6 +28,11 @@ var offered = map[string]string{
 	createOrders: "Place orders",
 	cancelOrders: "Cancel orders",
 }
+
+// germanTexts has the same words in German.
+//
+//go:embed texts.de.txt
+var germanTexts string
 
 // approvedEach are the actions that an owner approves one by one, in words.
 var approvedEach = map[string]string{payRefunds: "Pay a refund to a bank account"}
@@ -47,6 +54,12 @@ func (s *Site) admitAgents(ctx context.Context) (err error) {
 	s.owners.Template = agentsPage()
 	s.owners.Actions = offered
 	s.owners.Approvals = approvedEach
+	s.owners.Describe = s.describe
+	s.owners.Locale = s.locale
+	german, err := messages.Parse("de", germanTexts)
+	if err != nil {
+		return err
+	}
 	s.rp, err = authagent.New(authagent.Config{
 		Issuer:       s.config.Issuer,
 		ClientID:     s.config.ClientID,
@@ -56,6 +69,7 @@ func (s *Site) admitAgents(ctx context.Context) (err error) {
 		Scenario:     authagent.FullAccount(s.db, s.owners),
 		Paths:        authagent.Paths{Discovery: "/auth.md"},
 		SignInPath:   "/sign-in",
+		Languages:    []*messages.Language{messages.English(), german},
 		Human:        s.human,
 		Audit:        s.store.Audit,
 		Revocations:  s.store.Revocations(),
@@ -93,7 +107,7 @@ func (s *Site) tellOwner(ctx context.Context, n grants.Notice) {
 		s.logger.Error("shop: tell owner", "err", err)
 		return
 	}
-	s.config.Mail(u.Email, fmt.Sprintf("%s\nSee %s%s", n.Text(), s.config.URL, n.Path))
+	s.config.Mail(Mail{u.Email, "Your agents", fmt.Sprintf("%s\nSee %s%s", n.Text(), s.config.URL, n.Path)})
 }
 
 // agentsPage is the page of connected agents in the shop's own frame.
