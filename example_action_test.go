@@ -201,3 +201,61 @@ func humanCookie(r *http.Request) (string, error) {
 	}
 	return "", nil
 }
+
+// What a request would do, in one sentence that its owner decides on. The handler reads the request
+// by the same function.
+func ExampleActionRequest_HTTP() {
+	prices := map[string]string{"2": "$12.50"} // your table of orders
+	refundOf := func(r *http.Request) (string, error) {
+		price, ok := prices[r.PathValue("id")]
+		if !ok {
+			return "", problem.NotFound
+		}
+		return fmt.Sprintf("Refund order %s, %s, to account %s", r.PathValue("id"), price, r.FormValue("to")), nil
+	}
+	owners := grants.OwnerApproval(&memstore.Grants{})
+	owners.Logger = discardLog()
+	owners.Approvals = map[string]string{"refunds:pay": "Pay a refund"}
+	owners.Describe = func(ctx context.Context, request authagent.ActionRequest) (string, error) {
+		switch request.Action {
+		case "refunds:pay":
+			return refundOf(request.HTTP(ctx))
+		}
+		return "", nil // the owner is shown the raw request
+	}
+
+	users := &memstore.Users{}
+	alice := users.Add("alice@example.com", "Alice")
+	send, end := withAgent(authagent.FullAccount(users, mayOrder{}), func(rp *authagent.RelyingParty) http.Handler {
+		mux := http.NewServeMux()
+		mux.Handle("POST /orders/{id}/refund", rp.RequireApproval("refunds:pay", owners)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			done, _ := refundOf(r)
+			fmt.Fprint(w, done)
+		})))
+		return mux
+	})
+	defer end()
+	fmt.Println(send("POST", "/orders/1/refund?to=7"))
+	fmt.Println(send("POST", "/orders/2/refund?to=7"))
+
+	overview, err := owners.Overview(context.Background(), alice)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, a := range overview.Approvals {
+		fmt.Println(a.Description)
+		if _, err := owners.DecideAction(context.Background(), alice, a.ID, a.Version, true); err != nil {
+			log.Fatal(err)
+		}
+	}
+	prices["2"] = "$99.00"
+	fmt.Println(send("POST", "/orders/2/refund?to=7"))
+	prices["2"] = "$12.50"
+	fmt.Println(send("POST", "/orders/2/refund?to=7"))
+	// Output:
+	// 404 not_found
+	// 202 approval_pending
+	// Refund order 2, $12.50, to account 7
+	// 202 approval_pending
+	// 200 Refund order 2, $12.50, to account 7
+}

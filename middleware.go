@@ -438,6 +438,8 @@ type Approver interface {
 	// Otherwise the error says why not, such as problem.ApprovalPending if the owner has yet to
 	// decide. path is where the agent can see how its request stands; empty for nowhere.
 	//
+	// ctx is the context of the agent's request, with the agent's session in it.
+	//
 	// An Approver calls CountFiling before it shows a new request to the owner, and CountPerforming
 	// before it uses up an approval. It returns their errors.
 	Approve(ctx context.Context, request ActionRequest) (approved ActionRequest, path string, err error)
@@ -469,6 +471,17 @@ type ActionRequest struct {
 	// that is about to be performed, in a budget of its own, unless Approve then returns an error.
 	// RequireApproval sets both.
 	CountFiling, CountPerforming func() error
+
+	route *http.Request // see approval.Route
+}
+
+// HTTP returns the request as an HTTP request, for a function that describes to owners what it would
+// do. It has what the handler can rely on (see [RelyingParty.RequireApproval]), the path values of
+// the router's pattern included, without the fields that are ignored, and nothing else. Each call
+// returns another, whose body and form can be read. ctx is its context. HTTP returns nil if this is
+// no HTTP request.
+func (r ActionRequest) HTTP(ctx context.Context) *http.Request {
+	return approval.HTTP(ctx, r.route, r.Method, r.Host, r.Target, r.ContentType, r.Body)
 }
 
 // approve makes r what the session's owner has approved.
@@ -492,12 +505,13 @@ func (rp *RelyingParty) approve(r *http.Request, s *Session, action string, appr
 	request := ActionRequest{
 		Session: s, Action: action, Method: read.Method, Host: read.Host, Target: read.Target,
 		ContentType: read.ContentType, Body: read.Body, Complete: read.Complete,
-		Digest: digest(read), CountFiling: budget.File, CountPerforming: budget.Perform,
+		Digest: digest(read), CountFiling: budget.File, CountPerforming: budget.Perform, route: approval.Route(r),
 	}
+	ctx := &attached{Context: r.Context(), Party: rp, Before: attachedTo(r.Context()), Visitor: visitor{Session: s}} // as the handler has
 	var approved ActionRequest
 	var path string
 	err = rp.panics.Protect(step, func() error {
-		approved, path, err = approver.Approve(r.Context(), request)
+		approved, path, err = approver.Approve(ctx, request)
 		return err
 	})
 	if err = budget.Settle(err); err != nil {

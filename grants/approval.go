@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/internal/approval"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -25,11 +26,11 @@ type Approval struct {
 	GrantID string          `json:"grant,omitempty"`
 	Agent   authagent.Agent `json:"agent"`
 	Action  string          `json:"action"`
-	Digest  string          `json:"-"` // of the request, see authagent.ActionRequest
+	Digest  string          `json:"-"` // of the request (see authagent.ActionRequest) and its description
 	State   State           `json:"state"`
 
-	// Description is what the action would do, as the site has described the agent's request.
-	// Words of the agent may be in it.
+	// Description is what the action would do, as the site has described the agent's request; see
+	// Policy.Describe. Words of the agent may be in it. It is empty if the site says nothing.
 	Description string `json:"description,omitempty"`
 
 	Method      string `json:"method"`
@@ -67,10 +68,17 @@ const actionRetry = 15 * time.Second
 // has approved it, and only once. The handler gets the request from the approval's
 // record.
 //
+// What the owner approves is the request together with its description ([Policy.Describe]).
+// With another description, it is another request.
+//
 // An approval rests on the grant of the session. If the grant is not in force any more,
 // the approval is denied, and Approve returns problem.NoSession.
 func (p *Policy) Approve(ctx context.Context, r authagent.ActionRequest) (approved authagent.ActionRequest, path string, err error) {
-	want := p.newApproval(r)
+	description, err := p.describe(ctx, r)
+	if err != nil {
+		return approved, "", err
+	}
+	want := p.newApproval(r, description)
 	asking := p.asking.of(want.UserID)
 	if err := asking.take(ctx); err != nil {
 		return approved, "", err
@@ -112,7 +120,7 @@ func (p *Policy) Approve(ctx context.Context, r authagent.ActionRequest) (approv
 	return approved, "", fmt.Errorf("grants: use approval: %w", problem.Conflict)
 }
 
-func (p *Policy) newApproval(r authagent.ActionRequest) Approval {
+func (p *Policy) newApproval(r authagent.ActionRequest, description string) Approval {
 	now := time.Now()
 	id := newID()
 	if r.Complete {
@@ -120,7 +128,7 @@ func (p *Policy) newApproval(r authagent.ActionRequest) Approval {
 	}
 	return Approval{
 		ID: id, Version: 1, UserID: r.Session.UserID, GrantID: r.Session.GrantID, Agent: r.Session.Agent,
-		Action: r.Action, Digest: r.Digest, State: Pending,
+		Action: r.Action, Digest: approval.Described(r.Digest, description), State: Pending, Description: description,
 		Method: r.Method, Host: r.Host, Target: r.Target, ContentType: r.ContentType, Body: r.Body,
 		RequestedAt: now, ExpiresAt: now.Add(p.pendingFor()),
 	}

@@ -62,6 +62,24 @@ type Policy struct {
 	// shown by its name.
 	Approvals map[string]string
 
+	// Describe says in one sentence what a request of an agent would do, such as "Refund order 2, Pine
+	// cone small, $12.50". It is asked about each action behind RequireApproval, each time that the
+	// agent sends the request, and concurrently. ctx is the request's, with the agent's session in
+	// it. request.HTTP has the form and the path values. Nil, or "", means that the owner is shown
+	// the raw request alone.
+	//
+	// The owner decides on that sentence: if it is another one when the agent sends the request again,
+	// because a price has changed, the owner is asked anew, and the earlier approval lets nothing
+	// through. An approval of the same sentence still counts, as long as it is valid. So the text must
+	// depend only on the request and on what is to be done, and not on the time.
+	//
+	// The text may have in it what the agent wrote: it is shown as the site's account of the agent's
+	// request. Invisible characters are removed from it. A text of more than 200 characters is
+	// refused, because its owner has to see all of it. An error refuses the request, and nothing is
+	// asked of the owner. If it is or wraps a problem.Reason, such as problem.NotFound for an order
+	// that does not exist, the agent is told that; any other error is the site's fault.
+	Describe func(ctx context.Context, request authagent.ActionRequest) (string, error)
+
 	// Template replaces the page of Handler, to give it the site's own looks or another
 	// language. It is executed with a [Page]. It may define two more pages. From
 	// "leave.html", a human who connects an agent goes on to the server where agents

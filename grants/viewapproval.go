@@ -30,7 +30,7 @@ type PageField struct{ Name, Value string }
 
 func (p *Policy) newPageApproval(a Approval) PageApproval {
 	view := PageApproval{Approval: a, Path: p.path(), Text: p.actionText(a.Action)}
-	view.State, view.Agent = a.Now(), showAgent(a.Agent)
+	view.State, view.Agent, view.Description = a.Now(), showAgent(a.Agent), claims.Show(a.Description)
 	view.Target, view.ContentType, view.Method, view.Host = claims.Show(a.Target), claims.Show(a.ContentType), claims.Show(a.Method), claims.Show(a.Host)
 	path, query, _ := strings.Cut(a.Target, "?")
 	if plain, err := url.PathUnescape(path); err == nil && plain != path {

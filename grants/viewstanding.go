@@ -15,7 +15,8 @@ import (
 
 // A PageStanding is what the page "standing.html" of Policy.Template is executed with:
 // how a single action stands, for the agent that has asked for it. It has what the owner
-// sees of the request, in PageApproval.
+// sees of the request, in PageApproval, but for the Description: in it the site may say more
+// of the account than the agent may see.
 type PageStanding struct {
 	PageFrame
 	PageApproval
@@ -84,6 +85,7 @@ const lookAgain = 10 * time.Second
 
 func (h *pageHandler) showStanding(w http.ResponseWriter, r *http.Request, a Approval) error {
 	page := PageStanding{PageFrame: h.frame(w, r), PageApproval: h.policy.newPageApproval(a), Back: back(r)}
+	page.Description = ""
 	switch page.State {
 	case Pending:
 		page.Refresh = int(lookAgain / time.Second)

@@ -11,13 +11,13 @@ import (
 
 const (
 	approvalColumns = `id, user_id, digest, version, grant_id, issuer, agent_id, action, state, method, target, content_type, body,
-	requested_at, expires_at, host`
+	requested_at, expires_at, host, description`
 
 	approvalByID    = `SELECT ` + approvalColumns + ` FROM authagent_approvals WHERE id = ?`
 	approvalByKey   = `SELECT ` + approvalColumns + ` FROM authagent_approvals WHERE approval_key = ?`
 	approvalsOfUser = `SELECT ` + approvalColumns + ` FROM authagent_approvals WHERE user_id = ? AND expires_at > ?`
 	replaceApproval = `UPDATE authagent_approvals SET version = version + 1, grant_id = ?, issuer = ?, agent_id = ?, action = ?, state = ?,
-	method = ?, target = ?, content_type = ?, body = ?, requested_at = ?, expires_at = ?, host = ? WHERE id = ? AND version = ?`
+	method = ?, target = ?, content_type = ?, body = ?, requested_at = ?, expires_at = ?, host = ?, description = ? WHERE id = ? AND version = ?`
 )
 
 var insertApproval = insertInto("authagent_approvals", "approval_key, "+approvalColumns)
@@ -26,7 +26,7 @@ var insertApproval = insertInto("authagent_approvals", "approval_key, "+approval
 func approvalDest(a *grants.Approval) []any {
 	return []any{
 		&a.ID, &a.UserID, &a.Digest, &a.Version, &a.GrantID, &a.Agent.Issuer, &a.Agent.ID, &a.Action, &a.State, &a.Method,
-		&a.Target, &a.ContentType, &a.Body, instant{&a.RequestedAt}, instant{&a.ExpiresAt}, &a.Host,
+		&a.Target, &a.ContentType, &a.Body, instant{&a.RequestedAt}, instant{&a.ExpiresAt}, &a.Host, &a.Description,
 	}
 }
 
@@ -34,7 +34,8 @@ func approvalDest(a *grants.Approval) []any {
 // approvalColumns.
 func approvalValues(step string, a grants.Approval) ([]any, error) {
 	fields := append(agentFields(a.Agent), field{"approval ID", a.ID, maxID}, field{"user ID", a.UserID, maxID}, field{"digest", a.Digest, maxID},
-		field{"grant ID", a.GrantID, maxID}, field{"action", a.Action, maxID}, field{"state", string(a.State), maxID}, field{"method", a.Method, maxID}, field{"host", a.Host, maxID})
+		field{"grant ID", a.GrantID, maxID}, field{"action", a.Action, maxID}, field{"state", string(a.State), maxID}, field{"method", a.Method, maxID}, field{"host", a.Host, maxID},
+		field{"description", a.Description, maxDescription})
 	if err := checkFields(step, fields...); err != nil {
 		return nil, err
 	}
@@ -45,7 +46,7 @@ func approvalValues(step string, a grants.Approval) ([]any, error) {
 	return []any{
 		a.GrantID, a.Agent.Issuer, a.Agent.ID, a.Action, string(a.State), a.Method,
 		bytesOf(a.Target), bytesOf(a.ContentType), a.Body, nanos(a.RequestedAt), nanos(a.ExpiresAt),
-		a.Host,
+		a.Host, a.Description,
 	}, nil
 }
 

@@ -33,10 +33,11 @@ func key(parts ...string) []byte {
 
 // The lengths of columns, in bytes.
 const (
-	maxID     = 255 // also OpenID Connect Core section 2: sub has at most 255
-	maxIssuer = 2048
-	maxText   = 4096
-	maxBlob   = 1 << 20
+	maxID          = 255 // also OpenID Connect Core section 2: sub has at most 255
+	maxDescription = 1024
+	maxIssuer      = 2048
+	maxText        = 4096
+	maxBlob        = 1 << 20
 )
 
 // A field is a value that goes into a column.

@@ -14,7 +14,8 @@ func (k *grantKit) approval(id string, change ...func(*grants.Approval)) grants.
 	a := grants.Approval{
 		ID: id, Version: 1, UserID: "User_1", GrantID: "g1", Agent: agent, Action: "payouts:create",
 		Digest: "AbCdEfGhIjKlMnOpQrStUvWxYz0123456789-_AbCdE", State: grants.Pending,
-		Method: "POST", Host: "Shop.example:8443", Target: "/payouts?to=" + strings.Repeat("x", 2000), ContentType: "application/json; charset=utf-8",
+		Description: "Pay out 12,50 € to „Müller“, 北京 \\ 'a' \"b\" 100 %" + strings.Repeat("𝄞", 160),
+		Method:      "POST", Host: "Shop.example:8443", Target: "/payouts?to=" + strings.Repeat("x", 2000), ContentType: "application/json; charset=utf-8",
 		Body: []byte("\x00\xff\xfe'\"\\%\r\n" + strings.Repeat("x", 16<<10-9)), RequestedAt: k.now, ExpiresAt: k.now.Add(time.Hour),
 	}
 	for _, f := range change {
@@ -77,7 +78,7 @@ func (k *grantKit) approvalsUpdated() {
 	before := k.createApproval(k.approval("a1"))
 	want := before
 	want.State, want.ExpiresAt, want.RequestedAt, want.Body, want.ContentType = grants.Used, k.now.Add(24*time.Hour), k.now.Add(time.Second), nil, ""
-	want.Host = "[2001:db8::1]"
+	want.Host, want.Description = "[2001:db8::1]", ""
 	got := must[grants.Approval](k, "UpdateApproval")(k.UpdateApproval(ctx, want))
 	want.Version++
 	k.same("UpdateApproval", want, got)

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
+	_ "embed"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -12,6 +14,8 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/messages"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // A site is a shop whose customers have orders. Agents come in by three
@@ -59,6 +63,12 @@ func newSite(url string, register registerFunc) (*site, error) {
 	s.owners.Path = agentsPath
 	s.owners.Template = agentsPage()
 	s.owners.Actions = map[string]string{placeOrders: "Place orders"}
+	s.owners.Approvals = map[string]string{returnOrders: "Send orders back"}
+	s.owners.Describe = s.describe
+	german, err := messages.Parse("de", germanTexts)
+	if err != nil {
+		return nil, err
+	}
 
 	ended := &memstore.Revocations{} // what one entrance ends is ended at all of them
 	key := make([]byte, 32)
@@ -88,6 +98,7 @@ func newSite(url string, register registerFunc) (*site, error) {
 			ReturnTo:     e.path,
 			Human:        s.human,
 			SignInPath:   signInPath,
+			Languages:    []*messages.Language{messages.English(), german},
 			Pages:        pages, // "refused" is in it
 			Revocations:  ended,
 			Rules:        e.rules,
@@ -132,11 +143,28 @@ func (s *site) humansOnly(next http.Handler) http.Handler {
 }
 
 const (
-	signInPath  = "/sign-in"      // where authagent sends a browser in which nobody is signed in
-	agentsPath  = "/agents/"      // where Alice sees and decides about her agents
-	placeOrders = "orders:create" // an action that she can allow by name
-	humanCookie = "quickstart-human"
+	signInPath   = "/sign-in"      // where authagent sends a browser in which nobody is signed in
+	agentsPath   = "/agents/"      // where Alice sees and decides about her agents
+	placeOrders  = "orders:create" // an action that she can allow by name
+	returnOrders = "orders:return" // one that she is asked about each time
+	humanCookie  = "quickstart-human"
 )
+
+// germanTexts says in German what the actions are. English words for them are in newSite.
+//
+//go:embed texts.de.txt
+var germanTexts string
+
+// describe says what a single action of an agent would do. Alice decides on that.
+func (s *site) describe(ctx context.Context, request authagent.ActionRequest) (string, error) {
+	item := request.HTTP(ctx).PostFormValue("item")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(s.orders[request.Session.UserID], item) {
+		return "", problem.NotFound // and Alice is not asked
+	}
+	return "Send back: " + item, nil
+}
 
 // human is how authagent learns which human is signed in. A real site asks its
 // own sessions.
@@ -194,6 +222,7 @@ func (e *entrance) mount(mux *http.ServeMux) {
 	orders := e.rp.RequireAccess(authagent.AccessRead)
 	mux.Handle("GET "+e.Path+"orders", orders(http.HandlerFunc(e.listOrders)))
 	mux.Handle("POST "+e.Path+"orders", e.rp.RequireAction(placeOrders)(orders(http.HandlerFunc(e.placeOrder))))
+	mux.Handle("POST "+e.Path+"orders/return", e.rp.RequireApproval(returnOrders, e.site.owners)(orders(http.HandlerFunc(e.returnOrder))))
 
 	// A profile is the agent's own: any agent will do.
 	mux.Handle("GET "+e.Path+"profile", e.rp.RequireAgent(http.HandlerFunc(e.showProfile)))
@@ -231,6 +260,19 @@ func (e *entrance) placeOrder(w http.ResponseWriter, r *http.Request) {
 	}
 	e.site.mu.Lock()
 	e.site.orders[userID] = append(e.site.orders[userID], item)
+	e.site.mu.Unlock()
+	http.Redirect(w, r, e.Path+"orders", http.StatusSeeOther)
+}
+
+// returnOrder takes an order back. Of an agent's requests, one gets here for each that Alice
+// has approved.
+func (e *entrance) returnOrder(w http.ResponseWriter, r *http.Request) {
+	userID, item := account(r), r.PostFormValue("item")
+	e.site.mu.Lock()
+	all := e.site.orders[userID]
+	if i := slices.Index(all, item); i >= 0 {
+		e.site.orders[userID] = slices.Delete(all, i, i+1)
+	}
 	e.site.mu.Unlock()
 	http.Redirect(w, r, e.Path+"orders", http.StatusSeeOther)
 }

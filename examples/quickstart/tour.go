@@ -97,6 +97,7 @@ func (t *tour) contextualProfile(agent *authagenttest.Agent) {
 	t.see("POST", "/contextual/orders", url.Values{"item": {"Spoon"}}, "works now; there are",
 		"Coffee beans", "Teapot", "Tea towel", "Spoon")
 	t.refused("POST", "/contextual/profile", url.Values{"note": {"Hello"}}, "other things do not", problem.ReadOnly)
+	t.sendsBack("/contextual/orders/return", "Spoon", "Coffee beans", "Teapot", "Tea towel")
 	t.signOut("/contextual/")
 	t.again(agent, "/contextual/", s)
 	t.decides("revoke", "ContextualProfile", "revokes it", nil)
@@ -157,18 +158,40 @@ func (t *tour) decides(what, scenario, line string, choice url.Values) {
 	t.check("Alice "+line, a.outcome(), "200")
 }
 
-// grant returns the grant of her agent that Alice's page shows.
-func (t *tour) grant(scenario string) grants.Grant {
+// sendsBack has the agent ask to send an order back, and Alice decide on the sentence in which
+// the shop describes that.
+func (t *tour) sendsBack(path, item string, left ...string) {
+	form := url.Values{"item": {item}}
+	a := t.do("POST", path, form)
+	t.check(fmt.Sprintf("%-23s %d Alice is asked first", "POST "+path, a.status), a.outcome(), "202")
+	var asked grants.Approval
+	for _, a := range t.overview().Approvals {
+		if a.State == grants.Pending {
+			asked = a
+		}
+	}
+	t.check(fmt.Sprintf("Alice is asked: %q", asked.Description), asked.Description, "Send back: "+item)
+	decision := url.Values{"id": {asked.ID}, "version": {strconv.FormatInt(asked.Version, 10)}}
+	t.check("Alice approves it, this once", t.doIn(t.alice, "POST", agentsPath+"approvals/approve", decision).outcome(), "200")
+	t.see("POST", path, form, "works now; there are", left...)
+}
+
+// overview returns what Alice's page shows.
+func (t *tour) overview() (overview grants.Overview) {
 	resp, err := t.alice.Get(t.site + agentsPath)
 	if err != nil {
-		return grants.Grant{}
+		return grants.Overview{}
 	}
 	defer resp.Body.Close()
-	var overview grants.Overview
 	if json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&overview) != nil {
-		return grants.Grant{}
+		return grants.Overview{}
 	}
-	for _, g := range overview.Grants {
+	return overview
+}
+
+// grant returns the grant of her agent that Alice's page shows.
+func (t *tour) grant(scenario string) grants.Grant {
+	for _, g := range t.overview().Grants {
 		if g.Scenario == scenario {
 			return g
 		}

@@ -102,12 +102,12 @@ func open(ctx context.Context, o options) (*database.DB, error) {
 }
 
 // mailTo stands in for mail.
-func mailTo(out io.Writer) func(to, text string) {
+func mailTo(out io.Writer) func(site.Mail) {
 	var mu sync.Mutex
-	return func(to, text string) {
+	return func(m site.Mail) {
 		mu.Lock()
 		defer mu.Unlock()
-		fmt.Fprintf(out, "\nMail to %s:\n%s\n\n", to, text)
+		fmt.Fprintf(out, "\nMail to %s: %s\n%s\n\n", m.To, m.Subject, m.Text)
 	}
 }
 

@@ -139,11 +139,19 @@ func readBody(r *http.Request) (body []byte, err error) {
 
 // pathValues returns what the router has found in the path.
 func pathValues(r *http.Request) (values []string) {
-	for _, part := range strings.Split(r.Pattern, "{")[1:] {
-		name, _, _ := strings.Cut(part, "}")
-		values = append(values, r.PathValue(strings.TrimSuffix(name, "...")))
+	for _, name := range pathNames(r.Pattern) {
+		values = append(values, r.PathValue(name))
 	}
 	return values
+}
+
+// pathNames returns the names in a router's pattern.
+func pathNames(pattern string) (names []string) {
+	for _, part := range strings.Split(pattern, "{")[1:] {
+		name, _, _ := strings.Cut(part, "}")
+		names = append(names, strings.TrimSuffix(name, "..."))
+	}
+	return names
 }
 
 // Digest is the same for requests that mean the same to who sends them, and for no

@@ -6,6 +6,13 @@ CREATE TABLE IF NOT EXISTS shop_users (
 	password_changes BIGINT NOT NULL -- sessions from before the last one have ended
 );
 
+-- How a user reads. It is a table of its own because shops of an earlier version have users already.
+CREATE TABLE IF NOT EXISTS shop_locales (
+	user_id   TEXT PRIMARY KEY,
+	language  TEXT NOT NULL, -- a tag, such as de; empty for the browser's
+	time_zone TEXT NOT NULL  -- of the IANA database, such as Europe/Berlin; empty for UTC
+);
+
 -- What somebody has to confirm with a link that they were mailed: a new account,
 -- or an account's new address.
 CREATE TABLE IF NOT EXISTS shop_confirmations (

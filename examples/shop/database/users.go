@@ -64,6 +64,7 @@ func (db *DB) DeleteUser(ctx context.Context, userID string) error {
 			`DELETE FROM shop_orders WHERE user_id = ?`,
 			`DELETE FROM shop_cart WHERE user_id = ?`,
 			`DELETE FROM shop_confirmations WHERE user_id = ?`,
+			`DELETE FROM shop_locales WHERE user_id = ?`,
 			`DELETE FROM shop_users WHERE id = ?`,
 		} {
 			if _, err := tx.ExecContext(ctx, db.sql(statement), userID); err != nil {
@@ -72,6 +73,28 @@ func (db *DB) DeleteUser(ctx context.Context, userID string) error {
 		}
 		return nil
 	})
+}
+
+// A Locale is how a user reads: the zero value says nothing of it.
+type Locale struct {
+	Language string `json:"language"`  // a tag
+	TimeZone string `json:"time_zone"` // of the IANA database
+}
+
+// Locale returns how a user reads.
+func (db *DB) Locale(ctx context.Context, userID string) (l Locale, err error) {
+	err = db.one(ctx, `SELECT language, time_zone FROM shop_locales WHERE user_id = ?`, []any{userID}, &l.Language, &l.TimeZone)
+	if errors.Is(err, ErrNotFound) {
+		err = nil
+	}
+	return l, err
+}
+
+// SetLocale replaces how a user reads.
+func (db *DB) SetLocale(ctx context.Context, userID string, l Locale) error {
+	_, err := db.exec(ctx, `INSERT INTO shop_locales (user_id, language, time_zone) VALUES (?, ?, ?)
+		ON CONFLICT (user_id) DO UPDATE SET language = excluded.language, time_zone = excluded.time_zone`, userID, l.Language, l.TimeZone)
+	return err
 }
 
 // UserByEmail implements [authagent.UserStore]. Every account has an address that

@@ -23,6 +23,7 @@ func (s *Site) showAccount(w http.ResponseWriter, r *http.Request) error {
 	}
 	done := map[string]string{
 		"confirmed": "Your e-mail address is confirmed.",
+		"locale":    "Your language and time zone are changed.",
 		"password":  "Your password is changed. You are signed out everywhere else.",
 	}[r.URL.Query().Get("done")]
 	return s.show(w, r, http.StatusOK, "account", accountView{a.User, done})
@@ -135,7 +136,7 @@ func (s *Site) changeEmail(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s.config.Mail(email, "To make this your address at the shop, go to\n"+s.config.URL+"/confirm?token="+token)
+	s.config.Mail(Mail{email, "Confirm your new address", "To make this your address at the shop, go to\n" + s.config.URL + "/confirm?token=" + token})
 	f.Sent = true
 	return s.show(w, r, http.StatusOK, "email", f)
 }

@@ -2,11 +2,13 @@ package site
 
 import (
 	"context"
+	_ "embed"
 	"html/template"
 	"net/http"
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/messages"
 	"github.com/authagent-go/authagent/sqlstore"
 )
 
@@ -25,6 +27,11 @@ var offered = map[string]string{
 	createOrders: "Place orders",
 	cancelOrders: "Cancel orders",
 }
+
+// germanTexts has the same words in German.
+//
+//go:embed texts.de.txt
+var germanTexts string
 
 // approvedEach are the actions that an owner approves one by one, in words.
 var approvedEach = map[string]string{payRefunds: "Pay a refund to a bank account"}
@@ -46,6 +53,12 @@ func (s *Site) admitAgents(ctx context.Context) (err error) {
 	s.owners.Template = agentsPage()
 	s.owners.Actions = offered
 	s.owners.Approvals = approvedEach
+	s.owners.Describe = s.describe
+	s.owners.Locale = s.locale
+	german, err := messages.Parse("de", germanTexts)
+	if err != nil {
+		return err
+	}
 	s.rp, err = authagent.New(authagent.Config{
 		Issuer:       s.config.Issuer,
 		ClientID:     s.config.ClientID,
@@ -55,6 +68,7 @@ func (s *Site) admitAgents(ctx context.Context) (err error) {
 		Scenario:     authagent.FullAccount(s.db, s.owners),
 		Paths:        authagent.Paths{Discovery: "/auth.md"},
 		SignInPath:   "/sign-in",
+		Languages:    []*messages.Language{messages.English(), german},
 		Human:        s.human,
 		Audit:        s.store.Audit,
 		Revocations:  s.store.Revocations(),
@@ -92,7 +106,7 @@ func (s *Site) tellOwner(ctx context.Context, n grants.Notice) {
 		s.logger.Error("shop: tell owner", "err", err)
 		return
 	}
-	s.config.Mail(u.Email, n.Subject+"\n\n"+n.Text)
+	s.config.Mail(Mail{u.Email, n.Subject, n.Text})
 }
 
 // agentsPage is the page of connected agents in the shop's own frame.

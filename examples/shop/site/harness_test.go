@@ -104,10 +104,10 @@ func newBench(t *testing.T, db *database.DB) *bench {
 	shop, err = site.New(t.Context(), site.Config{
 		URL: web.URL, Issuer: b.as.URL, ClientID: client.ID, Secret: client.Secret, SessionKeys: [][]byte{[]byte(rand.Text() + rand.Text())},
 		DB: db, Logger: slog.New(slog.DiscardHandler),
-		Mail: func(to, text string) {
+		Mail: func(m site.Mail) {
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			b.mails = append(b.mails, to+": "+text)
+			b.mails = append(b.mails, m.To+": "+m.Text)
 		},
 	})
 	if err != nil {

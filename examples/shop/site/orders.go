@@ -160,11 +160,10 @@ func (s *Site) showRefund(w http.ResponseWriter, r *http.Request) error {
 // payRefund pays the money of a cancelled order to a bank account. For an agent it
 // gets here when its owner has approved exactly this request, once.
 func (s *Site) payRefund(w http.ResponseWriter, r *http.Request) error {
-	v, err := s.order(r)
+	v, account, err := s.refund(r)
 	if err != nil {
 		return err
 	}
-	account := strings.ToUpper(strings.ReplaceAll(r.PostFormValue("bank_account"), " ", ""))
 	if !isIBAN(account) {
 		f := wrong("bank_account", "This is not an account number (IBAN): its check digits do not fit.")
 		return s.show(w, r, http.StatusUnprocessableEntity, "refund", refundForm{f, v, r.PostFormValue("bank_account")})
@@ -172,6 +171,13 @@ func (s *Site) payRefund(w http.ResponseWriter, r *http.Request) error {
 	return s.change(w, r, "/orders/"+v.ID, func(a actor) error {
 		return moved(s.db.Refund(r.Context(), a.User.ID, v.ID, account, a.agent()), "refund order", v.ID)
 	})
+}
+
+// refund reads what a refund is about: the order, and the bank account as it was typed in
+// without spaces.
+func (s *Site) refund(r *http.Request) (v orderView, account string, err error) {
+	v, err = s.order(r)
+	return v, strings.ToUpper(strings.ReplaceAll(r.PostFormValue("bank_account"), " ", "")), err
 }
 
 // isIBAN checks form and check digits (ISO 13616, ISO 7064 MOD 97-10).

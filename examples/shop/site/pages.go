@@ -22,7 +22,7 @@ var files embed.FS
 var pages = func() map[string]*template.Template {
 	all := make(map[string]*template.Template)
 	for _, name := range []string{
-		"catalogue", "cart", "orders", "order", "refund", "sign-in", "register", "confirm", "account", "activity", "password", "email", "delete",
+		"catalogue", "cart", "orders", "order", "refund", "sign-in", "register", "confirm", "account", "activity", "password", "locale", "email", "delete",
 	} {
 		all[name] = template.Must(template.New(name+".html").Funcs(functions).ParseFS(files, "pages/frame.html", "pages/"+name+".html"))
 	}

@@ -21,15 +21,18 @@ import (
 
 // Config holds the settings of a Site.
 type Config struct {
-	URL         string                // where browsers reach it, such as "https://shop.example"
-	Issuer      string                // the Auth Agent server
-	ClientID    string                // what the server knows the shop by
-	Secret      string                // and proves itself with
-	SessionKeys [][]byte              // see authagent.Config
-	DB          *database.DB          // what is in it outlives the site
-	Mail        func(to, text string) // sends a mail; it is called concurrently
-	Logger      *slog.Logger          // nil means slog.Default()
+	URL         string       // where browsers reach it, such as "https://shop.example"
+	Issuer      string       // the Auth Agent server
+	ClientID    string       // what the server knows the shop by
+	Secret      string       // and proves itself with
+	SessionKeys [][]byte     // see authagent.Config
+	DB          *database.DB // what is in it outlives the site
+	Mail        func(Mail)   // sends a mail; it is called concurrently
+	Logger      *slog.Logger // nil means slog.Default()
 }
+
+// A Mail is one to a user.
+type Mail struct{ To, Subject, Text string }
 
 // A Site is a shop. It is safe for concurrent use.
 type Site struct {
@@ -117,6 +120,8 @@ func (s *Site) routes() http.Handler {
 	mux.Handle("GET /account/activity", human(s.showActivity))
 	mux.Handle("GET /account/password", human(s.showPassword))
 	mux.Handle("POST /account/password", human(s.changePassword))
+	mux.Handle("GET /account/locale", human(s.showLocale))
+	mux.Handle("POST /account/locale", human(s.changeLocale))
 	mux.Handle("GET /account/email", human(s.showEmail))
 	mux.Handle("POST /account/email", human(s.changeEmail))
 	mux.Handle("GET /account/delete", human(s.showDelete))

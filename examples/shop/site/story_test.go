@@ -80,6 +80,9 @@ func TestStory(t *testing.T) {
 		}
 		pay("202 approval_pending")
 		a := alice.agents(func(o grants.Overview) bool { return len(o.Approvals) == 1 }).Approvals[0]
+		if want := "Pay €16.50 for order " + placed.ID + " (Sencha, 100 g) back to the account DE02120300000000202051"; a.Description != want {
+			t.Errorf("described as %q, want %q", a.Description, want)
+		}
 		approved := alice.want("200", "POST", "/account/agents/approvals/approve", "id", a.ID, "version", strconv.FormatInt(a.Version, 10))
 		if !strings.Contains(approved.body, "Pay a refund to a bank account") {
 			t.Errorf("what Alice approves is not in words: %s", approved.body)
@@ -108,6 +111,37 @@ func TestStory(t *testing.T) {
 		}
 		activityHas(alice, "link_pending", "link_approved", "login_succeeded", "permission_denied", "action_performed orders:create",
 			"action_pending refunds:pay", "action_approved refunds:pay", "action_performed refunds:pay", "link_revoked", "session_ended")
+	})
+}
+
+// TestDescribe: the shop says what a refund would do in the language of the account, and asks the
+// owner about none that it would not pay.
+func TestDescribe(t *testing.T) {
+	onEngines(t, func(t *testing.T, b *bench) {
+		alice, agent := b.human(t, "alice@example.com", password), b.client(t)
+		agent.signIn(b.agent, "/")
+		alice.decide("approve", grants.Approved, "access", "read")
+		agent.signIn(b.agent, "/")
+		id := decode[struct{ Orders []database.Order }](t, alice.want("200", "GET", "/orders")).Orders[0].ID
+		refund := func(outcome, path, account string) {
+			t.Helper()
+			agent.want(outcome, "POST", "/orders/"+path+"/refund", "bank_account", account)
+		}
+		const account = "DE02120300000000202051"
+		refund("409 conflict", id, account) // it is not cancelled
+		alice.want("200", "POST", "/orders/"+id+"/cancel")
+		refund("404 not_found", "another", account)
+		refund("400 invalid_request", id, "DE03120300000000202051")
+		if o := alice.agents(func(grants.Overview) bool { return true }); len(o.Approvals) > 0 {
+			t.Errorf("Alice is asked about %+v", o.Approvals)
+		}
+		alice.want("400 invalid_request", "POST", "/account/locale", "language", "de", "time_zone", "Local")
+		alice.want("200", "POST", "/account/locale", "language", "de", "time_zone", "Europe/Berlin")
+		refund("202 approval_pending", id, account)
+		a := alice.agents(func(o grants.Overview) bool { return len(o.Approvals) == 1 }).Approvals[0]
+		if want := "Für die Bestellung " + id + " (Teapot u. a.) 74,80 € auf das Konto " + account + " zurückzahlen"; a.Description != want {
+			t.Errorf("described as %q, want %q", a.Description, want)
+		}
 	})
 }
 
@@ -144,7 +178,7 @@ func TestHumansOnly(t *testing.T) {
 		}
 		both := b.human(t, "alice@example.com", password)
 		both.signIn(b.agent, "/")
-		for _, path := range []string{"/account/password", "/account/email", "/account/delete", "/account/activity", "/account/agents/"} {
+		for _, path := range []string{"/account/password", "/account/locale", "/account/email", "/account/delete", "/account/activity", "/account/agents/"} {
 			alice.want("200", "GET", path)
 			for _, c := range []*client{agent, both} {
 				c.want("403 agent_forbidden", "GET", path)
