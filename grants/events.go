@@ -25,6 +25,8 @@ const (
 	EventActionDenied   audit.Name = "action_denied"
 	EventFirstUse       audit.Name = "link_first_used"  // it acts for the first time
 	EventNewNetwork     audit.Name = "link_new_network" // it acts from a network that it has not used before
+	EventRenamed        audit.Name = "link_renamed"     // the owner calls it something else
+	EventHidden         audit.Name = "link_hidden"      // the owner does not want to see it any more; it decides nothing
 	EventRules          audit.Name = "rules_changed"
 	EventPaused         audit.Name = "agents_paused" // the kill switch
 	EventResumed        audit.Name = "agents_resumed"

@@ -108,11 +108,15 @@ func (h *pageHandler) serveOwner(w http.ResponseWriter, r *http.Request) {
 func (h *pageHandler) serve(w http.ResponseWriter, r *http.Request) error {
 	human, _ := authagent.HumanFromContext(r.Context())
 	h.policy.findHuman(r.Context(), h.rp, human)
+	to := h.policy.reader(r.Context(), human, h.rp.Language(r))
 	name := strings.TrimPrefix(browser.Path(r), h.policy.path())
+	agent, ofAgent := strings.CutPrefix(name, agentsPath)
 	f, known := h.form(name)
 	switch {
 	case name == "":
-		return h.serveOverview(w, r, human)
+		return h.serveOverview(w, r, to, human)
+	case ofAgent:
+		return h.servePageOf(w, r, to, human, agent)
 	case name == connectPath:
 		return h.connect(w, r)
 	case !known:
@@ -123,18 +127,18 @@ func (h *pageHandler) serve(w http.ResponseWriter, r *http.Request) error {
 	if err := readForm(w, r); err != nil {
 		return err
 	}
-	result, err := f.post(r, human)
+	result, err := f.post(r, to, human)
 	if err != nil {
 		return err
 	}
 	if answer.WantsHTML(r.Header["Accept"]) {
-		answer.Redirect(w, h.policy.path()+"?done="+f.done)
+		answer.Redirect(w, h.backTo(r, f.done))
 		return nil
 	}
 	return answer.WriteJSON(w, result)
 }
 
-func (h *pageHandler) serveOverview(w http.ResponseWriter, r *http.Request, human string) error {
+func (h *pageHandler) serveOverview(w http.ResponseWriter, r *http.Request, to reader, human string) error {
 	if !answer.Allow(w, r, http.MethodGet, http.MethodHead) {
 		return problem.Reason(reasons.MethodNotAllowed)
 	}
@@ -143,11 +147,31 @@ func (h *pageHandler) serveOverview(w http.ResponseWriter, r *http.Request, huma
 		return err
 	}
 	if !answer.WantsHTML(r.Header["Accept"]) {
-		return answer.WriteJSON(w, h.policy.newOverviewJSON(overview))
+		return answer.WriteJSON(w, h.policy.newOverviewJSON(to, overview))
 	}
-	page := h.policy.newPage(overview)
-	page.Done = h.done(r)
+	page := h.policy.newPage(to, overview, newShown(r.URL.Query()))
+	page.Done, page.Site = h.done(r), h.rp.Host()
 	return h.show(w, h.page, page)
+}
+
+// servePageOf answers with all that there is about the agent of one grant.
+func (h *pageHandler) servePageOf(w http.ResponseWriter, r *http.Request, to reader, human, id string) error {
+	if !answer.Allow(w, r, http.MethodGet, http.MethodHead) {
+		return problem.Reason(reasons.MethodNotAllowed)
+	}
+	overview, err := h.policy.Overview(r.Context(), human)
+	if err != nil {
+		return err
+	}
+	page, found := h.policy.newPageAgent(to, overview, id, number(r.URL.Query().Get("page")))
+	switch {
+	case !found:
+		return problem.NotFound
+	case !answer.WantsHTML(r.Header["Accept"]):
+		return answer.WriteJSON(w, h.policy.newOverviewJSON(to, overview.of(id)))
+	}
+	page.Done, page.Site = h.done(r), h.rp.Host()
+	return h.show(w, h.lookup("agent.html"), page)
 }
 
 // findHuman leaves an event, once an hour, where the site's Human returns an ID that
@@ -209,7 +233,7 @@ func (w *leaveByPage) WriteHeader(status int) {
 // ofSite has the package's own pages say which site they are of.
 func ofSite(t *template.Template, host string) *template.Template {
 	host = template.HTMLEscapeString(host)
-	return template.Must(t.Parse(`{{define "title site"}} · ` + host + `{{end}}{{define "at site"}} at ` + host + `{{end}}`))
+	return template.Must(t.Parse(`{{define "title site"}} · ` + host + `{{end}}`))
 }
 
 // lookup returns the page of that name beside the one of all agents: the site's, or

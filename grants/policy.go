@@ -55,6 +55,11 @@ type Policy struct {
 	// words that say to a human what it is: "orders:create": "Place orders".
 	Actions map[string]string
 
+	// Reading says what an agent sees that may read: "orders, addresses and invoices". It
+	// stands where the owner is told that an agent may see "your ..."; without it, that is
+	// "your account".
+	Reading string
+
 	// Approvals are the actions that are approved one at a time, see
 	// [authagent.RelyingParty.RequireApproval], each with a few words that say to a
 	// human what it is: "payouts:create": "Pay out money". No owner can allow one for

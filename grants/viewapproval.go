@@ -2,6 +2,7 @@ package grants
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"encoding/json"
 	"net/url"
@@ -16,8 +17,11 @@ import (
 // A PageApproval is a single action with all that would be done.
 type PageApproval struct {
 	Approval
+	Texts
 	Path      string
-	Text      string      // what Policy.Approvals or Policy.Actions says of its action
+	Site      string      // the site's host
+	By        PageName    // the agent that asks
+	Text      string      // what the site says that its action is
 	PlainPath string      // the path of Target without its escapes; empty if it has none
 	Query     []PageField // of Target
 	Fields    []PageField // the body of a form, in its order; or else
@@ -28,8 +32,20 @@ type PageApproval struct {
 // A PageField is a field of a form or query.
 type PageField struct{ Name, Value string }
 
+// newPageApproval is for whoever reads in the first of the site's languages.
 func (p *Policy) newPageApproval(a Approval) PageApproval {
-	view := PageApproval{Approval: a, Path: p.path(), Text: p.actionText(a.Action)}
+	return p.newPageApprovalIn(p.reader(context.Background(), a.UserID, nil), a, Overview{})
+}
+
+func (p *Policy) newPageApprovalIn(to reader, a Approval, o Overview) PageApproval {
+	by := Grant{ID: a.GrantID, Agent: a.Agent, UserID: a.UserID}
+	if i := slices.IndexFunc(o.Grants, func(g Grant) bool { return g.ID == a.GrantID }); i >= 0 {
+		by = o.Grants[i]
+	}
+	view := PageApproval{
+		Approval: a, Texts: Texts{to}, Path: p.path(), Site: p.host(), By: newPageName(to, nicknameOf(o.Grants, by), by), Text: p.actionIn(to, a.Action),
+	}
+	view.Description = claims.Show(a.Description)
 	view.State, view.Agent = a.Now(), showAgent(a.Agent)
 	view.Target, view.ContentType, view.Method, view.Host = claims.Show(a.Target), claims.Show(a.ContentType), claims.Show(a.Method), claims.Show(a.Host)
 	path, query, _ := strings.Cut(a.Target, "?")
