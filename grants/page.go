@@ -29,20 +29,33 @@ import (
 //
 //	mux.Handle("/account/agents/", grants.Handler(owners, rp))
 //
-// A client that does not ask for HTML gets all of it as JSON. Each change is a form
-// that is posted to a path below:
+// The page lists what waits for the human, and one row for each agent that may act, from
+// which a link leads to the page of the agent, at agents/ and the ID of one of its grants.
+// It has parameters: q searches, page is the number of a page, and past=1 shows the agents
+// that may not act, with hidden=1 those that the human has forgotten; waiting=1 shows all
+// that waits, and actions=1 the single actions that were decided lately. No page has more
+// than 25 rows, however many agents there are.
 //
-//	approve, change           id, version, access (read or full), action (any number), days
+// A client that does not ask for HTML gets all of it as JSON, and at an agent's page all
+// of that agent. Each change is a form that is posted to a path below:
+//
+//	approve, change           id, version, access (read or full), action (any number), days, nickname
 //	deny, suspend, revoke     id, version
-//	revoke-all
+//	deny-all, revoke-all
+//	rename                    id, version, nickname
+//	forget                    id, version
 //	end-session               session
 //	connect                   starts authagent.RelyingParty.ConnectHandler
 //	approvals/approve         id, version
 //	approvals/deny            id, version
 //
 // The version is that of the grant or approval that the human has seen. Without access,
-// an agent may read. Without days, the time is [Policy.ApprovedFor]. A browser is sent
-// back to the page. A program gets the grant or approval as it is after the change.
+// an agent may read. Without days, the time is [Policy.ApprovedFor]; the value "keep"
+// leaves the time as it is ([Decision]). The nickname is optional in approve and change
+// ([Policy.Rename]). To forget a grant that is over hides it and decides nothing
+// ([Policy.Hide]). To undo a revoke is to approve. A browser is sent back to the list or,
+// by the field agent, to the page of the agent with that ID. A program gets the grant or
+// approval as it is after the change.
 //
 // Handler lets through only humans ([authagent.RelyingParty.RequireHuman]), never an
 // agent, not even in a browser where a human is signed in as well. It takes changes

@@ -67,9 +67,9 @@ type Policy struct {
 	// shown by its name.
 	Approvals map[string]string
 
-	// Template replaces the page of Handler, to give it the site's own looks or another
-	// language. It is executed with a [Page]. It may define two more pages. From
-	// "leave.html", a human who connects an agent goes on to the server where agents
+	// Template replaces the page of Handler, to give it the site's own looks. It is executed
+	// with a [Page]. It may define three more pages. "agent.html" is executed with a
+	// [PageAgent]. From "leave.html", a human who connects an agent goes on to the server where agents
 	// sign in; it is executed with that address. "standing.html" shows an agent how its
 	// request stands; it is executed with a [PageStanding]. The pages may use style
 	// sheets, images and fonts of the site's own origin, and no scripts. Nil means

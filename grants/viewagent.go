@@ -67,7 +67,7 @@ func (p *Policy) newPageAgent(to reader, o Overview, id string, page int) (PageA
 	if o = o.of(id); len(o.Grants) == 0 {
 		return PageAgent{}, false
 	}
-	view := PageAgent{Texts: Texts{to}, Path: p.path(), ID: id, Used: o.lastUsed(o.Grants), Label: newPageName(to, nicknameOf(o.Grants, o.Grants[0]), o.Grants[0])}
+	view := PageAgent{Texts: Texts{to}, Path: p.path(), ID: id, Used: o.lastUsed(o.Grants), Label: newPageName(to, nicknameOf(o.Grants, o.Grants[0]), row{grants: o.Grants}.named())}
 	for _, g := range o.Grants {
 		shown := p.newPageGrant(to, g, o)
 		shown.Several = len(o.Grants) > 1

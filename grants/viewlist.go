@@ -8,7 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/internal/claims"
+	"github.com/authagent-go/authagent/internal/scenario"
 )
 
 // A Page is what Policy.Template is executed with: a view of the agents of one account.
@@ -288,22 +290,36 @@ func (r row) matches(query string) bool {
 
 func (p *Policy) newPageRow(to reader, r row, o Overview) PageRow {
 	g := r.grants[0]
-	view := PageRow{Texts: Texts{to}, Link: p.agentPath(g.ID), Label: newPageName(to, r.nickname, g), Used: o.lastUsed(r.grants)}
+	view := PageRow{Texts: Texts{to}, Link: p.agentPath(g.ID), Label: newPageName(to, r.nickname, r.named()), Used: o.lastUsed(r.grants)}
 	if g.State != Approved {
 		view.Standing = view.standing(g)
 		return view
 	}
-	var all []string
+	var all Grant
 	for _, g := range r.grants {
-		if may := p.may(to, g); g.State == Approved && !slices.Contains(all, may) {
-			all = append(all, may)
-			if time.Until(g.ExpiresAt) < endsSoon {
-				view.Ends = g.ExpiresAt
-			}
+		if g.State != Approved {
+			continue
+		}
+		if !scenario.MayHaveFull(g.Scenario) {
+			g.Access = min(g.Access, authagent.AccessRead)
+		}
+		all.Access = max(all.Access, g.Access)
+		all.Actions = append(all.Actions, g.Actions...)
+		if time.Until(g.ExpiresAt) < endsSoon {
+			view.Ends = g.ExpiresAt
 		}
 	}
-	view.May = to.Beginning(strings.Join(all, "; "))
+	all.Actions = slices.Compact(slices.Sorted(slices.Values(all.Actions)))
+	view.May = to.Beginning(p.may(to, all))
 	return view
+}
+
+// named returns a grant that says what the agent calls itself; the first if none does.
+func (r row) named() Grant {
+	if i := slices.IndexFunc(r.grants, func(g Grant) bool { return g.Name != "" }); i >= 0 {
+		return r.grants[i]
+	}
+	return r.grants[0]
 }
 
 // lastUsed returns the last use of several grants, nil if there is none.
@@ -317,4 +333,6 @@ func (o Overview) lastUsed(of []Grant) (last *LastUse) {
 }
 
 // agentPath is the path of an agent's own page, by one of its grants.
-func (p *Policy) agentPath(grantID string) string { return p.path() + agentsPath + url.PathEscape(grantID) }
+func (p *Policy) agentPath(grantID string) string {
+	return p.path() + agentsPath + url.PathEscape(grantID)
+}
