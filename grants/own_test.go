@@ -433,7 +433,7 @@ func TestLanguages_OWN_10(t *testing.T) {
 	has(t, s.do(s.human(s.alice), "GET", agents, "", "Accept", htmlOnly, "Accept-Language", "de").body, `<html lang="de">`)
 	bob := s.human(s.bob)
 	has(t, s.page(bob), `<html lang="de">`, "Ihre Bestellungen sehen und Bestellungen aufgeben", "!Allowed", "!See your")
-	has(t, s.at(bob, "agents/of-"+s.bob), "Von Ihnen erlaubt am", "1. Februar 2020", "Er darf</strong>", "!It may")
+	has(t, s.at(bob, "agents/of-"+s.bob), "Erlaubt am", "1. Februar 2020", "Er darf</strong>", "!It may")
 }
 
 // TestFrame_OWN_11: a site gives the pages its frame by four blocks, with texts by their

@@ -101,7 +101,7 @@ func (g PageGrant) Standing() template.HTML { return g.standing(g.Grant) }
 type PageAction struct {
 	Name    string
 	Text    string // what the site says that it is; its name if that says nothing
-	Allowed bool   // to this agent
+	Allowed bool   // to this agent, now or before it was stopped
 }
 
 // A PagePeriod is how long an agent can be let in for.
@@ -133,7 +133,8 @@ func (p *Policy) newPageGrant(to reader, g Grant, o Overview) PageGrant {
 		view.Codes = p.codes(g)
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Actions)) {
-		view.Offered = append(view.Offered, PageAction{Name: name, Text: p.actionIn(to, name), Allowed: slices.Contains(g.Actions, name)})
+		had := g.State != Pending && slices.Contains(g.Actions, name) // nothing is chosen beforehand for an agent that asks
+		view.Offered = append(view.Offered, PageAction{Name: name, Text: p.actionIn(to, name), Allowed: had})
 	}
 	again := Grant{Access: authagent.AccessRead}
 	view.Read = p.may(to, again)
