@@ -229,5 +229,5 @@ func (s *shop) approve(owner *tab, chosen ...string) {
 		owner.click(selector)
 	}
 	owner.pressButton("Allow")
-	owner.see("/account/agents/", "Allowed. The agent may act", "alice")
+	owner.see("/account/agents/", "Allowed. The agent may act")
 }
