@@ -618,17 +618,12 @@ func (rp *RelyingParty) Language(r *http.Request) *messages.Language {
 
 // A Frame is what the package's pages have around them: what the templates "header", "footer" and
 // "back" of Config.Pages say. A part is empty if the site does not define it.
-type Frame struct {
-	Lang                 *messages.Language // of the page
-	Header, Footer, Back template.HTML
-}
+type Frame struct{ Header, Footer, Back template.HTML }
 
-// Frame returns the frame for a page of this site, and sets the headers that say which language the
-// page is in. The pages of package grants use it.
-func (rp *RelyingParty) Frame(w http.ResponseWriter, r *http.Request) Frame {
-	lang := rp.Language(r)
-	f := rp.refuser.Frame(w.Header(), lang)
-	return Frame{lang, f.Header, f.Footer, f.Back}
+// Frame returns the frame for a page of this site in a language, and sets the headers that say which
+// language the page is in. The pages of package grants use it.
+func (rp *RelyingParty) Frame(w http.ResponseWriter, lang *messages.Language) Frame {
+	return Frame(rp.refuser.Frame(w.Header(), lang))
 }
 
 // A Page is what the templates of Config.Pages are executed with. Its texts are constants, and the

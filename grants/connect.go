@@ -31,6 +31,7 @@ func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error
 	if heldElsewhere(all, want) {
 		return errElsewhere
 	}
+	want.Nickname = nicknameOf(all, want)
 	var have Grant // of the same agent in the same account, if there is one
 	if i := slices.IndexFunc(all, func(g Grant) bool { return g.UserID == r.User.ID && same(r)(g) }); i >= 0 {
 		have = all[i]

@@ -29,6 +29,15 @@ type Decision struct {
 	Access  authagent.Access
 	Actions []string      // beyond Access; of Policy.Actions
 	For     time.Duration // how long; zero means Policy.ApprovedFor
+
+	// Keep keeps the time that the grant has, in place of For. It is for a grant whose owner
+	// has let the agent in before and whose time is not over. If the grant is not in force, it
+	// is at most Policy.ApprovedFor.
+	Keep bool
+
+	// Nickname is what the owner calls the agent from now on. If it is empty, nothing changes.
+	// See [Policy.Rename].
+	Nickname string
 }
 
 // Decide records an owner's decision, which counts on the agent's next request. If the
@@ -50,14 +59,10 @@ func (p *Policy) Decide(ctx context.Context, userID string, d Decision) (Grant, 
 }
 
 func (p *Policy) decide(ctx context.Context, userID string, d Decision) (Grant, error) {
-	g, err := p.store.Grant(ctx, d.GrantID)
+	g, err := p.find(ctx, userID, d.GrantID, d.Version)
 	switch {
 	case err != nil:
-		return Grant{}, fmt.Errorf("grants: find grant: %w", err)
-	case g.UserID != userID:
-		return Grant{}, fmt.Errorf("grants: find grant: %w", authagent.ErrNotFound)
-	case !g.seen(d.Version):
-		return g, authagent.ErrConflict
+		return g, err
 	case g.State == Pending && g.Now() == Expired && !(d.State == Revoked && g.holds()):
 		return g, ErrExpired
 	}
@@ -82,6 +87,9 @@ func (p *Policy) decide(ctx context.Context, userID string, d Decision) (Grant, 
 		}
 		g.Version = have.Version
 	}
+	if name := cleanNickname(d.Nickname); name != "" {
+		g.Nickname = name
+	}
 	if g, err = p.store.UpdateGrant(ctx, g); err != nil {
 		return g, fmt.Errorf("grants: decide: %w", err)
 	}
@@ -89,6 +97,7 @@ func (p *Policy) decide(ctx context.Context, userID string, d Decision) (Grant, 
 		p.stopActions(ctx, g, userID)
 	}
 	p.changed(ctx, event, g, userID, CauseOwner)
+	p.nameOthers(ctx, g)
 	return g, nil
 }
 
@@ -106,7 +115,7 @@ func (p *Policy) apply(g *Grant, d Decision) (audit.Name, error) {
 		g.State = Suspended
 		return EventSuspended, nil
 	case d.State == Revoked && (from == Approved || from == Suspended || from == Expired):
-		g.State, g.Actions = Revoked, nil
+		g.State = Revoked // with what it gave, which the owner can give again
 		return EventRevoked, nil
 	}
 	return "", fmt.Errorf("%w: from %s to %q", ErrDecision, from, d.State)
@@ -121,17 +130,35 @@ func (p *Policy) applyApproval(g *Grant, d Decision, from State) (audit.Name, er
 			return "", fmt.Errorf("%w: an action that is not offered", ErrDecision)
 		}
 	}
-	lifetime := cmp.Or(d.For, p.approvedFor())
-	if lifetime < 0 {
-		return "", fmt.Errorf("%w: for %v", ErrDecision, d.For)
+	until, err := p.until(*g, d, from)
+	if err != nil {
+		return "", err
 	}
 	g.Era = g.anew() // by the state that g still has
-	g.State, g.Access, g.ExpiresAt, g.Warned = Approved, d.Access, g.DecidedAt.Add(lifetime), 0
+	g.State, g.Access, g.ExpiresAt, g.Warned, g.Hidden = Approved, d.Access, until, 0, false
 	g.Actions = slices.Compact(slices.Sorted(slices.Values(d.Actions)))
 	if from == Approved {
 		return EventChanged, nil
 	}
 	return EventApproved, nil
+}
+
+// until returns when the time of an approval is over that is given at g.DecidedAt.
+func (p *Policy) until(g Grant, d Decision, from State) (time.Time, error) {
+	lifetime := cmp.Or(d.For, p.approvedFor())
+	switch {
+	case lifetime < 0 || d.Keep && (d.For != 0 || !g.keeps()):
+		return time.Time{}, fmt.Errorf("%w: for %v, keep %v", ErrDecision, d.For, d.Keep)
+	case d.Keep && (from == Approved || g.ExpiresAt.Before(g.DecidedAt.Add(lifetime))):
+		return g.ExpiresAt, nil
+	}
+	return g.DecidedAt.Add(lifetime), nil
+}
+
+// keeps reports whether g has time left that its owner has given: what waits or was denied
+// has the time of the request.
+func (g Grant) keeps() bool {
+	return (g.State.enters() || g.State == Revoked) && time.Now().Before(g.ExpiresAt)
 }
 
 // mayApprove refuses what has come to be impossible since the agent asked.

@@ -28,6 +28,8 @@ const (
 	EventNewNetwork     audit.Name = "link_new_network" // it acts from a network that it has not used before
 	EventExpiring       audit.Name = "link_expiring"    // its approval ends soon; for notices alone, as are the two above
 	EventDigest         audit.Name = "digest"           // several things that are not urgent; for notices alone
+	EventRenamed        audit.Name = "link_renamed"     // the owner calls it something else
+	EventHidden         audit.Name = "link_hidden"      // the owner does not want to see it any more; it decides nothing
 	EventRules          audit.Name = "rules_changed"
 	EventPaused         audit.Name = "agents_paused" // the kill switch
 	EventResumed        audit.Name = "agents_resumed"

@@ -1,6 +1,7 @@
 package grants
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -18,18 +19,21 @@ type form struct {
 }
 
 // A posted form does what a human has decided, and returns what has become of it.
-type posted func(r *http.Request, human string) (result any, err error)
+type posted func(r *http.Request, to reader, human string) (result any, err error)
 
 // allForms are all that a human can post. What each needs stands in the comment of
-// Handler, and what the page says when it is done in its template, by the code.
+// Handler, and what the page says when it is done in the texts, by the code.
 func (h *pageHandler) allForms() []form {
 	return []form{
 		{"approve", "approved", h.decide(Approved)},
 		{"change", "changed", h.decide(Approved)},
 		{"deny", "denied", h.decide(Denied)},
+		{"deny-all", "denied-all", h.forAll(h.policy.DenyWaiting)},
 		{"suspend", "suspended", h.decide(Suspended)},
 		{"revoke", "revoked", h.decide(Revoked)},
-		{"revoke-all", "revoked-all", h.revokeAll},
+		{"revoke-all", "revoked-all", h.forAll(h.policy.RevokeAll)},
+		{"rename", "renamed", h.rename},
+		{"forget", "hidden", h.hide},
 		{"end-session", "session-ended", h.endSession},
 		{connectPath, doneConnected, nil},
 		{approvalsPath + "approve", "action-approved", h.decideAction(true)},
@@ -39,6 +43,7 @@ func (h *pageHandler) allForms() []form {
 
 const (
 	connectPath   = "connect"    // see pageHandler.connect
+	agentsPath    = "agents/"    // and the ID of a grant: the page of its agent
 	approvalsPath = "approvals/" // also of how an approval stands, see pageHandler.approvalID
 	doneConnected = "connected"
 )
@@ -64,7 +69,7 @@ func (h *pageHandler) done(r *http.Request) string {
 
 // decide returns the form that decides about a grant.
 func (h *pageHandler) decide(state State) posted {
-	return func(r *http.Request, human string) (any, error) {
+	return func(r *http.Request, to reader, human string) (any, error) {
 		d := Decision{State: state}
 		var err error
 		if d.GrantID, d.Version, err = seenVersion(r); err != nil {
@@ -75,8 +80,33 @@ func (h *pageHandler) decide(state State) posted {
 				return nil, err
 			}
 		}
-		return h.policy.Decide(r.Context(), human, d)
+		return h.changed(to)(h.policy.Decide(r.Context(), human, d))
 	}
+}
+
+// changed is how a program gets a grant that was changed.
+func (h *pageHandler) changed(to reader) func(Grant, error) (any, error) {
+	return func(g Grant, err error) (any, error) { return h.policy.newGrantJSON(to, g), err }
+}
+
+func (h *pageHandler) rename(r *http.Request, to reader, human string) (any, error) {
+	id, version, err := seenVersion(r)
+	if err != nil {
+		return nil, err
+	}
+	name := r.PostForm["nickname"]
+	if len(name) != 1 {
+		return nil, malformed("nickname")
+	}
+	return h.changed(to)(h.policy.Rename(r.Context(), human, id, version, name[0]))
+}
+
+func (h *pageHandler) hide(r *http.Request, to reader, human string) (any, error) {
+	id, version, err := seenVersion(r)
+	if err != nil {
+		return nil, err
+	}
+	return h.changed(to)(h.policy.Hide(r.Context(), human, id, version))
 }
 
 // readPermission reads what an agent is to be allowed. More than reading has to
@@ -96,10 +126,25 @@ func (h *pageHandler) readPermission(r *http.Request, d *Decision) error {
 			return malformed("action")
 		}
 	}
+	if names := r.PostForm["nickname"]; len(names) > 1 {
+		return malformed("nickname")
+	}
+	d.Nickname = r.PostForm.Get("nickname")
+	return h.readPeriod(r, d)
+}
+
+// keepPeriod is the value of days that keeps the time that a grant has.
+const keepPeriod = "keep"
+
+// readPeriod reads how long an agent is allowed it.
+func (h *pageHandler) readPeriod(r *http.Request, d *Decision) error {
 	if !r.PostForm.Has("days") {
 		return nil
 	}
 	days, err := field(r, "days")
+	if d.Keep = days == keepPeriod; d.Keep {
+		return err
+	}
 	i := slices.IndexFunc(h.policy.periods(), func(p PagePeriod) bool { return days == strconv.Itoa(p.Days) })
 	if err != nil || i < 0 {
 		return malformed("days")
@@ -108,20 +153,23 @@ func (h *pageHandler) readPermission(r *http.Request, d *Decision) error {
 	return nil
 }
 
-func (h *pageHandler) revokeAll(r *http.Request, human string) (any, error) {
-	if err := h.policy.RevokeAll(r.Context(), human); err != nil {
-		return nil, err
+// forAll returns the form that does something about all agents of an account.
+func (h *pageHandler) forAll(do func(ctx context.Context, userID string) error) posted {
+	return func(r *http.Request, to reader, human string) (any, error) {
+		if err := do(r.Context(), human); err != nil {
+			return nil, err
+		}
+		return h.overview(r, to, human)
 	}
-	return h.overview(r, human)
 }
 
 // overview is what has become of all, for a form that is not about one grant.
-func (h *pageHandler) overview(r *http.Request, human string) (any, error) {
+func (h *pageHandler) overview(r *http.Request, to reader, human string) (any, error) {
 	overview, err := h.policy.Overview(r.Context(), human)
-	return h.policy.newOverviewJSON(overview), err
+	return h.policy.newOverviewJSON(to, overview), err
 }
 
-func (h *pageHandler) endSession(r *http.Request, human string) (any, error) {
+func (h *pageHandler) endSession(r *http.Request, to reader, human string) (any, error) {
 	id, err := field(r, "session")
 	if err != nil {
 		return nil, err
@@ -129,19 +177,29 @@ func (h *pageHandler) endSession(r *http.Request, human string) (any, error) {
 	if err := h.policy.EndSession(r.Context(), h.rp, human, id); err != nil {
 		return nil, err
 	}
-	return h.overview(r, human)
+	return h.overview(r, to, human)
 }
 
 // decideAction returns the form that decides about a single action.
 func (h *pageHandler) decideAction(approve bool) posted {
-	return func(r *http.Request, human string) (any, error) {
+	return func(r *http.Request, to reader, human string) (any, error) {
 		id, version, err := seenVersion(r)
 		if err != nil {
 			return nil, err
 		}
 		a, err := h.policy.DecideAction(r.Context(), human, id, version, approve)
-		return h.policy.newApprovalJSON(a), err
+		return h.policy.newApprovalJSON(to, a), err
 	}
+}
+
+// backTo is where a browser is sent after a form: to the list, or to the page of the agent
+// that the form names.
+func (h *pageHandler) backTo(r *http.Request, done string) string {
+	path := h.policy.path()
+	if id, err := field(r, "agent"); err == nil {
+		path = h.policy.agentPath(id)
+	}
+	return path + "?done=" + done
 }
 
 // maxForm bounds what is read of a form.

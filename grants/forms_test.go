@@ -1,6 +1,8 @@
 package grants
 
 import (
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -9,26 +11,44 @@ import (
 	"github.com/authagent-go/authagent/internal/reasons"
 )
 
-// TestForms: what the page can post, its template has a button for, and it says
-// something once it is done.
-func TestForms(t *testing.T) {
-	source, err := pageFiles.ReadFile("pages/agents.html")
+// texts are the English texts of the owner's pages, by key.
+func texts(t *testing.T) map[string]string {
+	t.Helper()
+	table, err := os.ReadFile("../messages/en/owner.txt")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var posted []string
-	for _, found := range regexp.MustCompile(`action="\{\{[$\w]*\.Path\}\}([^"]*)"`).FindAllStringSubmatch(string(source), -1) {
-		posted = append(posted, found[1])
+	all := make(map[string]string)
+	for line := range strings.Lines(string(table)) {
+		if key, text, ok := strings.Cut(line, " = "); ok {
+			all[key] = strings.TrimSpace(text)
+		}
 	}
+	return all
+}
+
+// TestForms: what the pages can post, a template has a button for, and a page says
+// something once it is done.
+func TestForms(t *testing.T) {
+	var posted []string
+	for _, name := range []string{"agents.html", "agent.html"} {
+		source, err := pageFiles.ReadFile("pages/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range regexp.MustCompile(`action="\{\{[$\w]*\.Path\}\}([^"]*)"`).FindAllStringSubmatch(string(source), -1) {
+			posted = append(posted, found[1])
+		}
+	}
+	words := texts(t)
 	var known []string
-	for _, f := range (&pageHandler{}).allForms() {
+	for _, f := range (&pageHandler{policy: OwnerApproval(nil)}).allForms() {
 		known = append(known, f.path)
 		if !slices.Contains(posted, f.path) {
-			t.Errorf("no form of the page leads to %s", f.path)
+			t.Errorf("no form of the pages leads to %s", f.path)
 		}
-		var said strings.Builder
-		if err := PageTemplate().ExecuteTemplate(&said, "done", f.done); err != nil || strings.TrimSpace(said.String()) == "" {
-			t.Errorf("the page says nothing when %s is done: %v", f.done, err)
+		if words["owner.done."+f.done] == "" {
+			t.Errorf("the pages say nothing when %s is done", f.path)
 		}
 	}
 	for _, path := range posted {
@@ -40,14 +60,45 @@ func TestForms(t *testing.T) {
 
 // TestReasonsOnPage: the page has words for reasons that there are.
 func TestReasonsOnPage(t *testing.T) {
-	words := PageTemplate().Lookup("reason").Tree.Root.String()
-	named := regexp.MustCompile(`eq \. "(\w+)"`).FindAllStringSubmatch(words, -1)
-	if len(named) < 5 {
-		t.Fatalf("found %d reasons in %s", len(named), words)
+	n := 0
+	for key := range texts(t) {
+		name, ofReason := strings.CutPrefix(key, "owner.reason.")
+		if !ofReason {
+			continue
+		}
+		n++
+		if !slices.ContainsFunc(reasons.All(), func(row reasons.Row) bool { return row.Code == name }) {
+			t.Errorf("there is no reason %s", name)
+		}
 	}
-	for _, name := range named {
-		if !slices.ContainsFunc(reasons.All(), func(row reasons.Row) bool { return row.Code == name[1] }) {
-			t.Errorf("there is no reason %s", name[1])
+	if n < 5 {
+		t.Errorf("found %d reasons", n)
+	}
+}
+
+// TestTextsOfPages: every text that a template takes by name is there, and every text is
+// taken by a template or by the code.
+func TestTextsOfPages(t *testing.T) {
+	var sources strings.Builder
+	files, _ := filepath.Glob("*.go")
+	for _, file := range append(files, "pages/agents.html", "pages/agent.html") {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sources.Write(source)
+	}
+	words := texts(t)
+	for _, found := range regexp.MustCompile(`"(owner\.[\w.-]*\w)"`).FindAllStringSubmatch(sources.String(), -1) {
+		if words[found[1]] == "" && words[found[1]+".other"] == "" {
+			t.Errorf("there is no text %s", found[1])
+		}
+	}
+	built := regexp.MustCompile(`^owner\.(done|deed|reason|state|actions|detail\.how|agent\.as)\.`)
+	for key := range words {
+		stem := strings.TrimSuffix(strings.TrimSuffix(key, ".one"), ".other")
+		if !built.MatchString(key) && !strings.Contains(sources.String(), `"`+stem+`"`) {
+			t.Errorf("nothing uses the text %s", key)
 		}
 	}
 }

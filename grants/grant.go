@@ -33,6 +33,16 @@ type Grant struct {
 	Access   authagent.Access `json:"access"`
 	Actions  []string         `json:"actions,omitempty"` // beyond Access, by name
 
+	// Access and Actions say what the agent may do while the grant is Approved. In the states
+	// Suspended, Revoked and Expired they say what it could do before, and give nothing.
+
+	// Nickname is what the owner calls the agent. It is the owner's word.
+	Nickname string `json:"nickname,omitempty"`
+
+	// Hidden says that the owner does not want to see a grant that is over. It decides nothing,
+	// and means nothing while the grant is Pending or Approved.
+	Hidden bool `json:"hidden,omitempty"`
+
 	// Name and Model are what the agent says of itself. They are for display, and
 	// to be marked as such.
 	Name  string `json:"name,omitempty"`
@@ -69,6 +79,10 @@ type Grant struct {
 // enters reports whether an agent enters by a grant in state s, or would if its owner had
 // not suspended it. See EntryFinder.
 func (s State) enters() bool { return s == Approved || s == Suspended }
+
+// over reports whether a grant that is in state s at this moment is over: its agent neither
+// enters nor waits.
+func (s State) over() bool { return s != Pending && s != Approved }
 
 // isNo reports whether the owner has said no, for now or for good.
 func (s State) isNo() bool { return s == Denied || s == Revoked || s == Suspended }
@@ -138,7 +152,7 @@ func (g Grant) claim() Grant {
 	if g.RequestedAt.After(now) { // by the clock of another instance
 		g.RequestedAt = now
 	}
-	g.State, g.DecidedAt = Pending, now
+	g.State, g.DecidedAt, g.Hidden = Pending, now, false
 	return g
 }
 

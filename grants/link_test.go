@@ -851,7 +851,7 @@ func TestSuspendedForGood_LNK_40(t *testing.T) {
 		s.grant(func(g *grants.Grant) {
 			g.State, g.Email, g.ExpiresAt = grants.Suspended, "mallory@evil.example", time.Now().Add(-time.Hour)
 		})
-		if page := s.page(s.human(s.alice)); !strings.Contains(page, "Suspended: you stopped it, or the e-mail address that it gives has changed") {
+		if page := s.at(s.human(s.alice), "agents/g1"); !strings.Contains(page, "Paused: you paused it, or the e-mail address that it gives has changed") {
 			t.Error("the page does not say that the agent was suspended")
 		}
 	})

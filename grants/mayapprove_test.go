@@ -23,7 +23,7 @@ func TestMayApprove(t *testing.T) {
 		{grants.Suspended, decided, true},
 		{grants.Suspended, time.Time{}, true},
 	} {
-		var a grants.PageAgent
+		var a grants.PageGrant
 		a.State, a.DecidedAt = test.state, test.decided
 		if a.MayApprove() != test.may {
 			t.Errorf("%s, decided %v: %v", test.state, !test.decided.IsZero(), !test.may)

@@ -115,15 +115,33 @@ func (d Deed) kind() Deed {
 	return d
 }
 
-// overviewJSON is what a program gets in place of the page: an Overview with the
-// bodies of what is to be approved, in base64, and what it is in words.
+// overviewJSON is what a program gets in place of the page: an Overview with what the
+// agents may do in words, the comparison codes of requests, and of what is to be approved
+// the bodies, in base64.
 type overviewJSON struct {
-	Grants    []Grant        `json:"grants"`
+	Grants    []grantJSON    `json:"grants"`
 	Approvals []approvalJSON `json:"approvals"`
 	Sessions  []Activity     `json:"sessions"`
 	Uses      []LastUse      `json:"uses"`
 	Deeds     []Deed         `json:"deeds"`
 	More      map[string]int `json:"more_sessions,omitempty"`
+}
+
+type grantJSON struct {
+	Grant
+	May   string   `json:"may,omitempty"`   // of a grant in force
+	Codes []string `json:"codes,omitempty"` // of one that waits
+}
+
+func (p *Policy) newGrantJSON(to reader, g Grant) grantJSON {
+	out := grantJSON{Grant: g}
+	switch g.Now() {
+	case Approved:
+		out.May = to.Beginning(p.may(to, g))
+	case Pending:
+		out.Codes = p.codes(g)
+	}
+	return out
 }
 
 type approvalJSON struct {
@@ -132,14 +150,17 @@ type approvalJSON struct {
 	Body []byte `json:"body,omitempty"`
 }
 
-func (p *Policy) newApprovalJSON(a Approval) approvalJSON {
-	return approvalJSON{a, p.actionText(a.Action), a.Body}
+func (p *Policy) newApprovalJSON(to reader, a Approval) approvalJSON {
+	return approvalJSON{a, p.actionIn(to, a.Action), a.Body}
 }
 
-func (p *Policy) newOverviewJSON(o Overview) overviewJSON {
-	out := overviewJSON{Grants: list(o.Grants), Approvals: []approvalJSON{}, Sessions: list(o.Sessions), Uses: list(o.Uses), Deeds: list(o.Deeds), More: o.MoreSessions}
+func (p *Policy) newOverviewJSON(to reader, o Overview) overviewJSON {
+	out := overviewJSON{Grants: []grantJSON{}, Approvals: []approvalJSON{}, Sessions: list(o.Sessions), Uses: list(o.Uses), Deeds: list(o.Deeds), More: o.MoreSessions}
+	for _, g := range o.Grants {
+		out.Grants = append(out.Grants, p.newGrantJSON(to, g))
+	}
 	for _, a := range o.Approvals {
-		out.Approvals = append(out.Approvals, p.newApprovalJSON(a))
+		out.Approvals = append(out.Approvals, p.newApprovalJSON(to, a))
 	}
 	return out
 }

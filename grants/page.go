@@ -29,20 +29,33 @@ import (
 //
 //	mux.Handle("/account/agents/", grants.Handler(owners, rp))
 //
-// A client that does not ask for HTML gets all of it as JSON. Each change is a form
-// that is posted to a path below:
+// The page lists what waits for the human, and one row for each agent that may act, from
+// which a link leads to the page of the agent, at agents/ and the ID of one of its grants.
+// It has parameters: q searches, page is the number of a page, and past=1 shows the agents
+// that may not act, with hidden=1 those that the human has forgotten; waiting=1 shows all
+// that waits, and actions=1 the single actions that were decided lately. No page has more
+// than 25 rows, however many agents there are.
 //
-//	approve, change           id, version, access (read or full), action (any number), days
+// A client that does not ask for HTML gets all of it as JSON, and at an agent's page all
+// of that agent. Each change is a form that is posted to a path below:
+//
+//	approve, change           id, version, access (read or full), action (any number), days, nickname
 //	deny, suspend, revoke     id, version
-//	revoke-all
+//	deny-all, revoke-all
+//	rename                    id, version, nickname
+//	forget                    id, version
 //	end-session               session
 //	connect                   starts authagent.RelyingParty.ConnectHandler
 //	approvals/approve         id, version
 //	approvals/deny            id, version
 //
 // The version is that of the grant or approval that the human has seen. Without access,
-// an agent may read. Without days, the time is [Policy.ApprovedFor]. A browser is sent
-// back to the page. A program gets the grant or approval as it is after the change.
+// an agent may read. Without days, the time is [Policy.ApprovedFor]; the value "keep"
+// leaves the time as it is ([Decision]). The nickname is optional in approve and change
+// ([Policy.Rename]). To forget a grant that is over hides it and decides nothing
+// ([Policy.Hide]). To undo a revoke is to approve. A browser is sent back to the list or,
+// by the field agent, to the page of the agent with that ID. A program gets the grant or
+// approval as it is after the change.
 //
 // Handler lets through only humans ([authagent.RelyingParty.RequireHuman]), never an
 // agent, not even in a browser where a human is signed in as well. It takes changes
@@ -109,13 +122,17 @@ func (h *pageHandler) serveOwner(w http.ResponseWriter, r *http.Request) {
 func (h *pageHandler) serve(w http.ResponseWriter, r *http.Request) error {
 	human, _ := authagent.HumanFromContext(r.Context())
 	h.policy.findHuman(r.Context(), h.rp, human)
+	to := h.policy.reader(r.Context(), human, h.rp.Language(r))
 	name := strings.TrimPrefix(browser.Path(r), h.policy.path())
+	agent, ofAgent := strings.CutPrefix(name, agentsPath)
 	f, known := h.form(name)
 	switch {
 	case name == "":
-		return h.serveOverview(w, r, human)
+		return h.serveOverview(w, r, to, human)
+	case ofAgent:
+		return h.servePageOf(w, r, to, human, agent)
 	case name == connectPath:
-		return h.connect(w, r)
+		return h.connect(w, r, to)
 	case !known:
 		return problem.NotFound
 	case !answer.Allow(w, r, http.MethodPost):
@@ -124,18 +141,18 @@ func (h *pageHandler) serve(w http.ResponseWriter, r *http.Request) error {
 	if err := readForm(w, r); err != nil {
 		return err
 	}
-	result, err := f.post(r, human)
+	result, err := f.post(r, to, human)
 	if err != nil {
 		return err
 	}
 	if answer.WantsHTML(r.Header["Accept"]) {
-		answer.Redirect(w, h.policy.path()+"?done="+f.done)
+		answer.Redirect(w, h.backTo(r, f.done))
 		return nil
 	}
 	return answer.WriteJSON(w, result)
 }
 
-func (h *pageHandler) serveOverview(w http.ResponseWriter, r *http.Request, human string) error {
+func (h *pageHandler) serveOverview(w http.ResponseWriter, r *http.Request, to reader, human string) error {
 	if !answer.Allow(w, r, http.MethodGet, http.MethodHead) {
 		return problem.Reason(reasons.MethodNotAllowed)
 	}
@@ -144,11 +161,31 @@ func (h *pageHandler) serveOverview(w http.ResponseWriter, r *http.Request, huma
 		return err
 	}
 	if !answer.WantsHTML(r.Header["Accept"]) {
-		return answer.WriteJSON(w, h.policy.newOverviewJSON(overview))
+		return answer.WriteJSON(w, h.policy.newOverviewJSON(to, overview))
 	}
-	page := h.policy.newPage(overview)
-	page.Done, page.PageFrame = h.done(r), h.frame(w, r)
+	page := h.policy.newPage(to, overview, newShown(r.URL.Query()))
+	page.Done, page.Site, page.PageFrame = h.done(r), h.rp.Host(), h.frame(w, to)
 	return h.show(w, h.page, page)
+}
+
+// servePageOf answers with all that there is about the agent of one grant.
+func (h *pageHandler) servePageOf(w http.ResponseWriter, r *http.Request, to reader, human, id string) error {
+	if !answer.Allow(w, r, http.MethodGet, http.MethodHead) {
+		return problem.Reason(reasons.MethodNotAllowed)
+	}
+	overview, err := h.policy.Overview(r.Context(), human)
+	if err != nil {
+		return err
+	}
+	page, found := h.policy.newPageAgent(to, overview, id, number(r.URL.Query().Get("page")))
+	switch {
+	case !found:
+		return problem.NotFound
+	case !answer.WantsHTML(r.Header["Accept"]):
+		return answer.WriteJSON(w, h.policy.newOverviewJSON(to, overview.of(id)))
+	}
+	page.Done, page.Site, page.PageFrame = h.done(r), h.rp.Host(), h.frame(w, to)
+	return h.show(w, h.lookup("agent.html"), page)
 }
 
 // findHuman leaves an event, once an hour, where the site's Human returns an ID that
@@ -177,9 +214,9 @@ func (p *Policy) findHuman(ctx context.Context, rp *authagent.RelyingParty, huma
 // connect sends the human to the authorization server by way of a page: browsers
 // hold the redirect that answers a form to the form-action of the page with the
 // form (CSP level 3, section 6.4.1), and the server is another site.
-func (h *pageHandler) connect(w http.ResponseWriter, r *http.Request) error {
+func (h *pageHandler) connect(w http.ResponseWriter, r *http.Request, to reader) error {
 	if answer.WantsHTML(r.Header["Accept"]) {
-		w = &leaveByPage{w, h, r}
+		w = &leaveByPage{w, h, to}
 	}
 	r = r.Clone(r.Context())
 	r.URL.RawQuery = "return_to=" + url.QueryEscape(h.policy.path()+"?done="+doneConnected)
@@ -190,8 +227,8 @@ func (h *pageHandler) connect(w http.ResponseWriter, r *http.Request) error {
 // leaveByPage makes a page that leads on out of a redirect.
 type leaveByPage struct {
 	http.ResponseWriter
-	h *pageHandler
-	r *http.Request
+	h  *pageHandler
+	to reader
 }
 
 func (w *leaveByPage) WriteHeader(status int) {
@@ -202,7 +239,7 @@ func (w *leaveByPage) WriteHeader(status int) {
 	}
 	w.Header().Del("Location")
 	answer.Refresh(w.Header(), 0, target)
-	page := PageLeave{w.h.frame(w.ResponseWriter, w.r), target}
+	page := PageLeave{w.h.frame(w.ResponseWriter, w.to), Texts{w.to}, target}
 	if err := w.h.show(w.ResponseWriter, w.h.lookup("leave.html"), page); err != nil {
 		w.h.policy.logger().Error("grants: the page to connect an agent could not be made", "err", err)
 		w.ResponseWriter.WriteHeader(http.StatusInternalServerError)
@@ -212,7 +249,7 @@ func (w *leaveByPage) WriteHeader(status int) {
 // ofSite has the package's own pages say which site they are of.
 func ofSite(t *template.Template, host string) *template.Template {
 	host = template.HTMLEscapeString(host)
-	return template.Must(t.Parse(`{{define "title site"}} · ` + host + `{{end}}{{define "at site"}} at ` + host + `{{end}}`))
+	return template.Must(t.Parse(`{{define "title site"}} · ` + host + `{{end}}`))
 }
 
 // lookup returns the page of that name beside the one of all agents: the site's, or

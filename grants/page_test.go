@@ -79,6 +79,29 @@ func (s *site) page(c *http.Client) string {
 	return resp.body
 }
 
+// at returns a page below the list as a human sees it.
+func (s *site) at(c *http.Client, below string) string {
+	s.t.Helper()
+	resp := s.do(c, "GET", agents+below, "", "Accept", htmlOnly)
+	if resp.StatusCode != 200 {
+		s.t.Fatalf("%s: %d %s", below, resp.StatusCode, resp.body)
+	}
+	return resp.body
+}
+
+// everything returns all views of the list, and the page of each agent in them.
+func (s *site) everything(c *http.Client) string {
+	s.t.Helper()
+	var all, pages strings.Builder
+	for _, view := range []string{"", "?waiting=1", "?past=1", "?past=1&hidden=1", "?actions=1"} {
+		all.WriteString(s.at(c, view))
+	}
+	for _, link := range regexp.MustCompile(`href="`+agents+`(agents/[^"]+)"`).FindAllStringSubmatch(all.String(), -1) {
+		pages.WriteString(s.at(c, link[1]))
+	}
+	return all.String() + pages.String()
+}
+
 // grant puts a grant into the store, as change has it: alice's, of agent_1,
 // approved for reading.
 func (s *site) grant(change func(*grants.Grant)) grants.Grant {
@@ -203,6 +226,9 @@ func TestOnlyTheOwnerDecides(t *testing.T) {
 			{"suspend", func(s *site) string { return form("id", "reader", "version", "1") }, grants.Suspended},
 			{"revoke", func(s *site) string { return form("id", "reader", "version", "1") }, grants.Revoked},
 			{"revoke-all", func(s *site) string { return "" }, grants.Denied},
+			{"deny-all", func(s *site) string { return "" }, grants.Denied},
+			{"rename", func(s *site) string { return form("id", "reader", "version", "1", "nickname", "Robot") }, grants.Approved},
+			{"forget", func(s *site) string { return form("id", "over", "version", "1") }, grants.Denied},
 			{"end-session", func(s *site) string { return form("session", "live") }, ""},
 			{"approvals/approve", func(s *site) string { return form("id", "payout", "version", "1") }, grants.Approved},
 			{"approvals/deny", func(s *site) string { return form("id", "payout", "version", "1") }, grants.Denied},
@@ -212,6 +238,7 @@ func TestOnlyTheOwnerDecides(t *testing.T) {
 				s := newSite(t)
 				s.grant(func(g *grants.Grant) { pending(g); g.ID = "asks" })
 				s.grant(func(g *grants.Grant) { g.ID, g.Agent.ID = "reader", "agent_reader" })
+				s.grant(func(g *grants.Grant) { g.ID, g.Agent.ID, g.State = "over", "agent_over", grants.Denied })
 				s.grant(func(g *grants.Grant) { g.ID, g.Agent.ID, g.Access = "full", "agent_full", authagent.AccessFull })
 				s.store.Touch(context.Background(), grants.Activity{SessionID: "live", GrantID: "reader", UserID: s.alice, ExpiresAt: time.Now().Add(time.Hour)})
 				s.store.CreateApproval(context.Background(), grants.Approval{
@@ -224,7 +251,7 @@ func TestOnlyTheOwnerDecides(t *testing.T) {
 				}
 				resp := s.do(actor.client(s), actor.method, agents+change.path+"?"+change.form(s), body, append([]string{"Accept", htmlOnly}, actor.header...)...)
 				want := actor.want
-				if change.path == "revoke-all" {
+				if strings.HasSuffix(change.path, "-all") {
 					want = actor.all
 				}
 				if resp.StatusCode != want {
@@ -254,10 +281,10 @@ func (s *site) standing() []string {
 	for _, session := range sessions {
 		live = live || session.SessionID == "live"
 	}
-	asks, reader := s.now("asks"), s.now("reader")
+	asks, reader, over := s.now("asks"), s.now("reader"), s.now("over")
 	return []string{
 		fmt.Sprint(asks.State, asks.Version, asks.Access), fmt.Sprint(reader.State, reader.Version, reader.Access), fmt.Sprint(a.State, a.Version),
-		fmt.Sprint(live),
+		fmt.Sprint(live), fmt.Sprint(over.State, over.Version, over.Hidden),
 	}
 }
 
@@ -436,19 +463,26 @@ func TestOwnAgentsOnly(t *testing.T) {
 		ID: "approval_of_bob", Version: 1, UserID: s.bob, GrantID: "g2", Agent: bobs.Agent, Digest: "d", State: grants.Pending, ExpiresAt: time.Now().Add(time.Hour),
 	})
 	alice := s.human(s.alice)
-	for _, body := range []string{s.page(alice), s.do(alice, "GET", agents, "").body} {
+	for _, body := range []string{s.everything(alice), s.do(alice, "GET", agents, "").body} {
 		if !strings.Contains(body, "agent_of_alice") || strings.Contains(body, "of_bob") || strings.Contains(body, "198.51.100.9") {
 			t.Errorf("MW-8: alice sees %s", body)
 		}
 	}
 	for path, body := range map[string]string{
 		"revoke":            form(versionOf(bobs)...),
+		"rename":            form(append(versionOf(bobs), "nickname", "mine")...),
+		"forget":            form(versionOf(bobs)...),
 		"change":            form(append(versionOf(bobs), "access", "full")...),
 		"end-session":       form("session", "session_of_bob"),
 		"approvals/approve": form("id", "approval_of_bob", "version", "1"),
 	} {
 		if resp := s.do(alice, "POST", agents+path, body); resp.StatusCode != 404 {
 			t.Errorf("MW-8 %s: %d %s", path, resp.StatusCode, resp.body)
+		}
+	}
+	for _, accept := range []string{htmlOnly, ""} {
+		if resp := s.do(alice, "GET", agents+"agents/g2", "", "Accept", accept); resp.StatusCode != 404 || strings.Contains(resp.body, "of_bob") {
+			t.Errorf("MW-8 the page of bob's agent: %d %s", resp.StatusCode, resp.body)
 		}
 	}
 	if diff := cmp.Diff(bobs, s.now("g2")); diff != "" {
@@ -479,7 +513,7 @@ func TestEndSession(t *testing.T) {
 	}
 	s.signInAgent(second, "agent_1")
 	alice := s.human(s.alice)
-	page := s.page(alice)
+	page := s.at(alice, "agents/g1")
 	if n := strings.Count(page, `action="/account/agents/end-session"`); n != 2 {
 		t.Errorf("%d sessions on the page", n)
 	}
@@ -492,7 +526,7 @@ func TestEndSession(t *testing.T) {
 	if got := s.do(second, "GET", "/me", "").StatusCode; got != 200 {
 		t.Errorf("the other session: %d", got)
 	}
-	if strings.Contains(s.page(alice), live[0].SessionID) {
+	if strings.Contains(s.at(alice, "agents/g1"), live[0].SessionID) {
 		t.Error("the session is still shown")
 	}
 	if len(ended) != 1 || ended[0].HumanID != s.alice || ended[0].SessionID != live[0].SessionID || ended[0].Agent.ID != "agent_1" {
@@ -816,7 +850,7 @@ func TestDone(t *testing.T) {
 	}
 	said := regexp.MustCompile(`role="status">([^<]*)<`)
 	for _, code := range []string{
-		"approved", "changed", "denied", "suspended", "revoked", "revoked-all", "session-ended", "connected", "action-approved", "action-denied",
+		"approved", "changed", "denied", "denied-all", "suspended", "revoked", "revoked-all", "renamed", "hidden", "session-ended", "connected", "action-approved", "action-denied",
 	} {
 		page := s.do(alice, "GET", agents+"?done="+code, "", "Accept", htmlOnly).body
 		if m := said.FindStringSubmatch(page); m == nil || m[1] == "" {
@@ -860,16 +894,20 @@ func TestHostileAgent_WEB_4(t *testing.T) {
 		})
 	}
 	alice := s.human(s.alice)
-	page := s.do(alice, "GET", agents, "", "Accept", htmlOnly)
-	for _, raw := range []string{"<script", hostile, "\u202e"} {
-		if strings.Contains(page.body, raw) {
-			t.Errorf("WEB-4: the page has %q", raw)
+	shown := 0
+	for _, below := range []string{"", "?waiting=1", "?past=1", "?q=" + url.QueryEscape(hostile), "agents/pending", "agents/approved", "agents/denied"} {
+		page := s.do(alice, "GET", agents+below, "", "Accept", htmlOnly)
+		for _, raw := range []string{"<script", hostile, "\u202e"} {
+			if strings.Contains(page.body, raw) {
+				t.Errorf("WEB-4: the page %s has %q", below, raw)
+			}
 		}
+		shown += strings.Count(page.body, "&lt;script&gt;")
+		checkPage(t, "WEB-4", page)
 	}
-	if n := strings.Count(page.body, "&lt;script&gt;"); n < 29 {
-		t.Errorf("WEB-4: hostile text is shown in %d places only", n)
+	if shown < 29 {
+		t.Errorf("WEB-4: hostile text is shown in %d places only", shown)
 	}
-	checkPage(t, "WEB-4", page)
 	data := s.do(alice, "GET", agents, "")
 	if strings.Contains(data.body, "<script") || !json.Valid([]byte(data.body)) {
 		t.Errorf("WEB-4: JSON %s", data.body)
@@ -1140,7 +1178,7 @@ func TestPageMounted_GRD_11(t *testing.T) {
 func TestPageAndJSON(t *testing.T) {
 	s := sample(t)
 	alice := s.human(s.alice)
-	page, data := s.page(alice), s.do(alice, "GET", agents, "")
+	page, data := s.everything(alice), s.do(alice, "GET", agents, "")
 	if data.Header.Get("Content-Type") != "application/json" {
 		t.Fatalf("Content-Type %q", data.Header.Get("Content-Type"))
 	}
@@ -1190,7 +1228,7 @@ func TestPageAndJSON(t *testing.T) {
 		shown = append(shown, use.RemoteAddr, at(use.SeenAt))
 	}
 	for _, deed := range o.Deeds {
-		shown = append(shown, at(deed.At), deed.Route)
+		shown = append(shown, at(deed.At))
 	}
 	for _, a := range o.Approvals {
 		shown = append(shown, a.Text, a.Method+" "+a.Target, a.Agent.ID, at(a.RequestedAt))
@@ -1225,7 +1263,8 @@ func TestWordsForApprovals(t *testing.T) {
 		}
 	}
 	page := s.page(alice)
-	lacks(page, "do this once: Pay out money<", "Asked you for: Pay out money", `value="orders:create"`)
+	page += s.at(alice, "agents/g1")
+	lacks(page, ">Pay out money</h2>", "Asked you: pay out money", `value="orders:create"`)
 	if strings.Contains(page, `value="payouts:create"`) || strings.Contains(page, `value="other:create"`) {
 		t.Error("the page offers for good what is approved one at a time")
 	}
@@ -1247,7 +1286,7 @@ func TestWordsForApprovals(t *testing.T) {
 	if resp := s.do(alice, "POST", agents+"approvals/approve", form("id", a.ID, "version", "1")); !strings.Contains(resp.body, `"text":"Pay out money"`) {
 		t.Errorf("approved: %d %s", resp.StatusCode, resp.body)
 	}
-	lacks(s.page(alice), "<li>Pay out money: approved, not done yet.")
+	lacks(s.at(alice, "?actions=1"), "<b>Pay out money</b>: allowed, not done yet")
 	s.owners.Wait()
 	var asked []string
 	for _, n := range told {
@@ -1281,12 +1320,12 @@ func TestEmptyPage(t *testing.T) {
 	s := newSite(t)
 	alice := s.human(s.alice)
 	page := s.page(alice)
-	for _, want := range []string{"No agent may act in your account.", `action="/account/agents/connect"`, "tell your agent to sign in"} {
+	for _, want := range []string{"No agent may use your account.", `action="/account/agents/connect"`, "tell your agent to sign in"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q", want)
 		}
 	}
-	if strings.Contains(page, "Revoke") {
+	if strings.Contains(page, "revoke") || strings.Contains(page, "deny-all") {
 		t.Error("there is nothing to revoke")
 	}
 	const want = `{"grants":[],"approvals":[],"sessions":[],"uses":[],"deeds":[]}` + "\n"
@@ -1303,14 +1342,15 @@ func TestEmptyPage(t *testing.T) {
 // and what stops comes before what lets in.
 func TestSafeDefaults(t *testing.T) {
 	s := sample(t)
-	page := s.page(s.human(s.alice))
-	if strings.Contains(page, `value="full" checked`) || !strings.Contains(page, `value="read" checked`) {
-		t.Error("full access is chosen beforehand")
-	}
+	page := s.everything(s.human(s.alice))
 	for _, f := range regexp.MustCompile(`(?s)<form .*?</form>`).FindAllString(page, -1) {
-		deny, approve := strings.Index(f, "Deny</button>"), strings.Index(f, ">Approve")
-		if approve >= 0 && deny > approve {
+		first := regexp.MustCompile(`<button[^>]*>[^<]*`).FindString(f)
+		if strings.Contains(f, "deny") && !strings.Contains(first, "Not mine") && !strings.Contains(first, "Do not allow") && !strings.Contains(first, "Deny all") {
 			t.Errorf("Enter would approve: %s", f)
+		}
+		isChange := strings.Contains(f, `action="/account/agents/change"`) && strings.Contains(f, `name="id" value="g3"`) // which has full access
+		if strings.Contains(f, `value="full" checked`) != isChange || strings.Contains(f, `value="full"`) && !isChange && !strings.Contains(f, `value="read" checked`) {
+			t.Errorf("full access is chosen beforehand: %s", f)
 		}
 		if strings.Contains(f, `value="full"`) && !strings.Contains(f, "Warning:") {
 			t.Errorf("full access without a warning: %s", f)
@@ -1327,7 +1367,12 @@ func TestSafeDefaults(t *testing.T) {
 // no script.
 func TestAccessible(t *testing.T) {
 	s := sample(t)
-	for name, page := range map[string]string{"full": s.page(s.human(s.alice)), "empty": s.page(s.human(s.bob))} {
+	alice := s.human(s.alice)
+	pages := map[string]string{"empty": s.page(s.human(s.bob))}
+	for _, below := range []string{"", "?waiting=1", "?past=1", "?actions=1", "?q=a", "agents/g1", "agents/g2", "agents/g3", "agents/g5?done=revoked", "agents/g8"} {
+		pages["of alice, "+below] = s.at(alice, below)
+	}
+	for name, page := range pages {
 		level := 0
 		for _, m := range regexp.MustCompile(`<h([1-6])`).FindAllStringSubmatch(page, -1) {
 			next, _ := strconv.Atoi(m[1])
@@ -1343,7 +1388,8 @@ func TestAccessible(t *testing.T) {
 		}
 		unlabelled := regexp.MustCompile(`(?s)<label[^>]*>.*?</label>`).ReplaceAllString(page, "")
 		for _, control := range regexp.MustCompile(`<(input|select|textarea)[^>]*>`).FindAllString(unlabelled, -1) {
-			if !strings.Contains(control, `type="hidden"`) {
+			id := regexp.MustCompile(` id="([^"]*)"`).FindStringSubmatch(control)
+			if !strings.Contains(control, `type="hidden"`) && (id == nil || !strings.Contains(page, `<label for="`+id[1]+`"`)) {
 				t.Errorf("%s: no label: %s", name, control)
 			}
 		}
@@ -1354,7 +1400,7 @@ func TestAccessible(t *testing.T) {
 			}
 			ids[m[1]] = true
 		}
-		for _, m := range regexp.MustCompile(`aria-labelledby="([^"]*)"`).FindAllStringSubmatch(page, -1) {
+		for _, m := range regexp.MustCompile(`aria-(?:labelledby|describedby)="([^"]*)"`).FindAllStringSubmatch(page, -1) {
 			if !ids[m[1]] {
 				t.Errorf("%s: no %s", name, m[1])
 			}
@@ -1386,7 +1432,7 @@ func TestTemplateInPart(t *testing.T) {
 		s.owners.Template = template.Must(grants.PageTemplate().Parse(`{{define "self-declared"}}(selbst genannt){{end}}`))
 	})
 	s.grant(func(g *grants.Grant) { pending(g); g.Name = "Botty" })
-	if page := s.page(s.human(s.alice)); !strings.Contains(page, "<q><bdi>Botty</bdi></q> (selbst genannt)") {
+	if page := s.page(s.human(s.alice)); !strings.Contains(page, "<q><bdi>Botty</bdi></q>(selbst genannt)") {
 		t.Errorf("page %s", page)
 	}
 	if original := newSite(t); strings.Contains(original.page(original.human(original.alice)), "selbst") {
@@ -1707,8 +1753,8 @@ func TestManySessions_WEB_10(t *testing.T) {
 		touch(g.ID, fmt.Sprint("session-", i, "."), start.Add(time.Duration(i)*time.Second))
 	}
 	alice := s.human(s.alice)
-	page := s.page(alice)
-	if n := strings.Count(page, `name="session"`); n != 51 || !strings.Contains(page, "And 250 more.") {
+	page := s.at(alice, "agents/"+g.ID)
+	if n := strings.Count(page, `name="session"`); n != 50 || !strings.Contains(page, "And 250 more.") {
 		t.Errorf("the page has %d sessions", n)
 	}
 	if !strings.Contains(page, "session-299.") || strings.Contains(page, "session-249.") {
@@ -1750,7 +1796,7 @@ func TestPagesNameTheSite(t *testing.T) {
 	s := newSite(t)
 	host := s.rp.Host()
 	resp := s.do(s.human(s.alice), "GET", agents, "", "Accept", htmlOnly)
-	for _, want := range []string{"<title>Connected agents · " + host + "</title>", "act in your account at " + host + ". "} {
+	for _, want := range []string{"<title>Your agents · " + host + "</title>", "act for you at " + host + ". "} {
 		if host == "" || !strings.Contains(resp.body, want) {
 			t.Errorf("the page lacks %q:\n%s", want, resp.body)
 		}

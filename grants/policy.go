@@ -55,6 +55,11 @@ type Policy struct {
 	// words that say to a human what it is: "orders:create": "Place orders".
 	Actions map[string]string
 
+	// Reading says what an agent sees that may read: "orders, addresses and invoices". It
+	// stands where the owner is told that an agent may see "your ..."; without it, that is
+	// "your account".
+	Reading string
+
 	// Approvals are the actions that are approved one at a time, see
 	// [authagent.RelyingParty.RequireApproval], each with a few words that say to a
 	// human what it is: "payouts:create": "Pay out money". No owner can allow one for
@@ -80,9 +85,9 @@ type Policy struct {
 	// that does not exist, the agent is told that; any other error is the site's fault.
 	Describe func(ctx context.Context, request authagent.ActionRequest) (string, error)
 
-	// Template replaces the page of Handler, to give it the site's own looks or another
-	// language. It is executed with a [Page]. It may define two more pages. From
-	// "leave.html", a human who connects an agent goes on to the server where agents
+	// Template replaces the page of Handler, to give it the site's own looks. It is executed
+	// with a [Page]. It may define three more pages. "agent.html" is executed with a
+	// [PageAgent]. From "leave.html", a human who connects an agent goes on to the server where agents
 	// sign in; it is executed with a [PageLeave]. "standing.html" shows an agent how its
 	// request stands; it is executed with a [PageStanding]. The pages may use style
 	// sheets, images and fonts of the site's own origin, and no scripts. Nil means

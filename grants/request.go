@@ -115,6 +115,7 @@ func (p *Policy) look(ctx context.Context, r authagent.LinkRequest) (all []Grant
 // any.
 func (p *Policy) asFiled(r authagent.LinkRequest, all []Grant) (want, have Grant) {
 	want = newGrant(r, Pending, p.pendingFor())
+	want.Nickname = nicknameOf(all, want)
 	if i := slices.IndexFunc(all, same(r)); i >= 0 {
 		have = all[i]
 		want.Era = have.anew()

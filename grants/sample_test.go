@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"flag"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,8 +33,10 @@ func TestLook(t *testing.T) {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			r = r.Clone(r.Context())
 			r.AddCookie(&http.Cookie{Name: "human", Value: human})
-			if r.Method == http.MethodGet && r.URL.Path != agents {
+			r.Host = ""
+			if r.Method == http.MethodGet && !strings.HasPrefix(r.URL.Path, agents) {
 				r.URL.Path = agents
+				r.RequestURI = agents
 			}
 			s.server.Config.Handler.ServeHTTP(w, r)
 		})
@@ -49,8 +52,8 @@ func hashOf(style string) string {
 }
 
 // sample is a site at which alice has agents of every kind.
-func sample(t testing.TB) *site {
-	s := newSite(t)
+func sample(t testing.TB, change ...func(*site, *authagent.Config)) *site {
+	s := newSite(t, change...)
 	s.owners.Actions = map[string]string{"orders:create": "Place orders", "orders:cancel": "Cancel orders"}
 	s.owners.Approvals = map[string]string{"payouts:create": "Pay out money"}
 	now := time.Now().Truncate(time.Second)

@@ -24,12 +24,12 @@ func TestFullAccessByScenario(t *testing.T) {
 		if err := s.CheckSession(t.Context(), session); err != nil {
 			t.Fatal(err)
 		}
-		a := grants.PageAgent{Grant: grants.Grant{Scenario: s.Name()}}
+		a := grants.PageGrant{Grant: grants.Grant{Scenario: s.Name()}}
 		if got, want := a.MayHaveFull(), session.Access == authagent.AccessFull; got != want {
 			t.Errorf("%s: full access is offered: %v, given: %v", name, got, want)
 		}
 	}
-	if a := (grants.PageAgent{Grant: grants.Grant{Scenario: "a site's own"}}); !a.MayHaveFull() {
+	if a := (grants.PageGrant{Grant: grants.Grant{Scenario: "a site's own"}}); !a.MayHaveFull() {
 		t.Error("a scenario of the site's own is taken for one that gives no full access")
 	}
 }

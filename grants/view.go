@@ -17,67 +17,91 @@ var pageFiles embed.FS
 
 const styleName = "style.css"
 
-// PageTemplate returns a new copy of the template that [Handler] uses by default:
-// to change parts of, or to start from. Its file is pages/agents.html in this
-// package, and it has all the words of the page.
+// PageTemplate returns a new copy of the template that [Handler] uses by default: to change
+// parts of, or to start from. Its files are in the folder pages of this package: agents.html
+// is executed with a [Page], agent.html with a [PageAgent]. Their words are texts of package
+// messages, with keys that begin with "owner.".
+//
+// These blocks are for a site to replace, and are on all pages. "title" is the page's title;
+// the others are empty: "header" and "footer" stand before and after the main part, and
+// "back" at its beginning, for a way back to the account.
 func PageTemplate() *template.Template {
 	return template.Must(template.New("agents.html").Funcs(template.FuncMap{"frame": framePart}).ParseFS(pageFiles, "pages/*"))
 }
 
-// A Page is what Policy.Template is executed with: the agents of one account.
+// A PageGrant is one grant and what an owner can decide about it.
 //
 // In texts that an agent has chosen or sent, invisible characters are written out, as
 // in ‹U+202E›. html/template escapes these texts. Mark them as the agent's words. IDs
 // and versions are for the forms, see [Handler].
-type Page struct {
-	PageFrame
-
-	// Path is where the page is; forms are posted to paths below it.
-	Path string
-
-	// Done is what the human has just done: "approved", "changed", "denied",
-	// "suspended", "revoked", "revoked-all", "session-ended", "connected",
-	// "action-approved" or "action-denied". It is empty if nothing.
-	Done string
-
-	Requests  []PageAgent    // agents that wait to be let in
-	Approvals []PageApproval // single actions that wait to be approved
-	Agents    []PageAgent    // agents that may act
-	Others    []PageAgent    // agents that may not: denied, suspended, revoked, expired
-	Decided   []PageApproval // single actions that were decided lately
-
-	// OwnerStartedOnly says that agents do not ask by themselves.
-	OwnerStartedOnly bool
-}
-
-// A PageAgent is one grant and all that there is about it.
-type PageAgent struct {
+type PageGrant struct {
 	Grant
-	Path         string
-	Used         *LastUse     // nil if the grant was never used
-	Sessions     []Activity   // live ones, the latest seen first
-	MoreSessions int          // live sessions that are not in Sessions
-	Deeds        []PageDeed   // the latest first
-	Allowed      []PageAction // what Grant.Actions names
-	Offered      []PageAction // what an owner can allow
-	Periods      []PagePeriod // how long an owner can allow it for
+	Texts
+	Path    string
+	Site    string // the site's host
+	Label   PageName
+	Codes   []string     // the comparison codes of a request; the agent shows the first, or another while keys rotate
+	May     string       // what the grant gives, as in "see your account, and place orders"
+	Read    string       // what it gives without full access and actions
+	Again   string       // what it gives without full access and what the site no longer offers
+	Asks    string       // what the agent has to ask about each time, empty if nothing
+	Reading string       // what it sees that may read, as in "your account"
+	Used    *LastUse     // nil if the grant was never used
+	Offered []PageAction // what an owner can allow
+	Periods []PagePeriod // how long an owner can allow it for
+	Several bool         // the agent has grants in several scenarios
 }
 
 // MayHaveFull reports whether AccessFull would mean anything: some scenarios
 // give no more than AccessRead.
-func (a PageAgent) MayHaveFull() bool { return scenario.MayHaveFull(a.Scenario) }
+func (g PageGrant) MayHaveFull() bool { return scenario.MayHaveFull(g.Scenario) }
+
+// HasFull reports whether the grant gives full access, or gave it.
+func (g PageGrant) HasFull() bool { return g.Access == authagent.AccessFull && g.MayHaveFull() }
 
 // MayApprove reports whether an agent can be let in after all. An agent whose request
 // was not decided in time has to ask again.
-func (a PageAgent) MayApprove() bool {
-	return a.State != Expired || !a.DecidedAt.IsZero()
+func (g PageGrant) MayApprove() bool {
+	return g.State != Expired || !g.DecidedAt.IsZero()
 }
+
+// Over reports whether the agent may not act and does not wait.
+func (g PageGrant) Over() bool { return g.State.over() }
+
+// Keeps reports whether the time that the grant has can be kept.
+func (g PageGrant) Keeps() bool { return g.keeps() }
+
+// KeepText says until when that is.
+func (g PageGrant) KeepText() string {
+	return g.T("owner.choice.keep", "day", g.reader.Day(g.ExpiresAt.In(g.reader.zone), g.reader.now))
+}
+
+// Gave reports whether the grant once gave something: its owner had let the agent in.
+func (g PageGrant) Gave() bool { return g.Over() && g.State != Denied && !g.DecidedAt.IsZero() }
+
+// How says in which way the agent acts.
+func (g PageGrant) How() string { return g.ofScenario("owner.detail.how."+g.Scenario, g.Scenario) }
+
+// As says in which way the agent acts, as a heading above what it may do.
+func (g PageGrant) As() string {
+	return g.ofScenario("owner.agent.as."+g.Scenario, g.T("owner.agent.as", "scenario", g.Scenario))
+}
+
+func (g PageGrant) ofScenario(key, other string) string {
+	if text, ok := g.reader.Lookup(key); ok {
+		return text
+	}
+	return other
+}
+
+// Standing says how a grant stands that is not in force.
+func (g PageGrant) Standing() template.HTML { return g.standing(g.Grant) }
 
 // A PageAction is an action that an agent can be allowed by name.
 type PageAction struct {
 	Name    string
-	Text    string // what Policy.Actions says that it is; its name if that says nothing
-	Allowed bool   // to this agent
+	Text    string // what the site says that it is; its name if that says nothing
+	Allowed bool   // to this agent, now or before it was stopped
 }
 
 // A PagePeriod is how long an agent can be let in for.
@@ -87,13 +111,6 @@ type PagePeriod struct {
 }
 
 func (p PagePeriod) duration() time.Duration { return time.Duration(p.Days) * 24 * time.Hour }
-
-// A PageDeed is something that an agent did or was refused.
-type PageDeed struct {
-	Deed
-	Text    string // what Policy.Actions or Policy.Approvals says of its action; empty for none
-	Refused string // why, as problem.Reason has it; empty if it was not
-}
 
 // periods are what an owner can choose from, up to Policy.ApprovedFor.
 func (p *Policy) periods() (all []PagePeriod) {
@@ -107,57 +124,35 @@ func (p *Policy) periods() (all []PagePeriod) {
 	return all
 }
 
-func (p *Policy) newPage(o Overview) Page {
-	page := Page{Path: p.path(), OwnerStartedOnly: p.OwnerStartedOnly}
-	for _, g := range o.Grants {
-		a := p.newPageAgent(g, o)
-		switch g.State {
-		case Pending:
-			page.Requests = append(page.Requests, a)
-		case Approved:
-			page.Agents = append(page.Agents, a)
-		default:
-			page.Others = append(page.Others, a)
-		}
+func (p *Policy) newPageGrant(to reader, g Grant, o Overview) PageGrant {
+	view := PageGrant{
+		Texts: Texts{to}, Path: p.path(), Site: p.host(), Periods: p.periods(), Label: newPageName(to, nicknameOf(o.Grants, g), g),
+		May: p.may(to, g), Asks: p.askedEach(to), Reading: p.reading(to), Used: o.used(g),
 	}
-	for _, a := range o.Approvals {
-		if a.Now() == Pending {
-			page.Approvals = append(page.Approvals, p.newPageApproval(a))
-		} else {
-			page.Decided = append(page.Decided, p.newPageApproval(a))
-		}
-	}
-	return page
-}
-
-func (p *Policy) newPageAgent(g Grant, o Overview) PageAgent {
-	g.Agent, g.Name, g.Model, g.RequestedFrom = showAgent(g.Agent), claims.Show(g.Name), claims.Show(g.Model), claims.Show(g.RequestedFrom)
-	g.Subject = claims.Show(g.Subject)
-	a := PageAgent{Grant: g, Path: p.path(), Periods: p.periods(), MoreSessions: o.MoreSessions[g.ID]}
-	for _, use := range o.Uses {
-		if use.GrantID == g.ID {
-			use.RemoteAddr = claims.Show(use.RemoteAddr)
-			a.Used = &use
-		}
-	}
-	for _, s := range o.Sessions {
-		if s.GrantID == g.ID {
-			s.RemoteAddr = claims.Show(s.RemoteAddr)
-			a.Sessions = append(a.Sessions, s)
-		}
-	}
-	for _, d := range o.Deeds {
-		if d.GrantID == g.ID {
-			a.Deeds = append(a.Deeds, p.newPageDeed(d))
-		}
-	}
-	for _, name := range g.Actions {
-		a.Allowed = append(a.Allowed, PageAction{Name: name, Text: p.actionText(name), Allowed: true})
+	if g.State == Pending {
+		view.Codes = p.codes(g)
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Actions)) {
-		a.Offered = append(a.Offered, PageAction{Name: name, Text: p.actionText(name), Allowed: slices.Contains(g.Actions, name)})
+		had := g.State != Pending && slices.Contains(g.Actions, name) // nothing is chosen beforehand for an agent that asks
+		view.Offered = append(view.Offered, PageAction{Name: name, Text: p.actionIn(to, name), Allowed: had})
 	}
-	return a
+	again := Grant{Access: authagent.AccessRead}
+	view.Read = p.may(to, again)
+	for _, a := range view.Offered {
+		if a.Allowed {
+			again.Actions = append(again.Actions, a.Name)
+		}
+	}
+	view.Again = p.may(to, again)
+	view.Grant = showGrant(g)
+	return view
+}
+
+// showGrant writes out what cannot be seen of what others have written.
+func showGrant(g Grant) Grant {
+	g.Agent, g.Name, g.Model, g.Subject = showAgent(g.Agent), claims.Show(g.Name), claims.Show(g.Model), claims.Show(g.Subject)
+	g.Nickname, g.RequestedFrom = claims.Show(g.Nickname), showAddress(g.RequestedFrom)
+	return g
 }
 
 // showAgent writes an agent so that an owner who compares it sees each difference.
@@ -165,10 +160,13 @@ func showAgent(a authagent.Agent) authagent.Agent {
 	return authagent.Agent{Issuer: claims.Spell(a.Issuer), ID: claims.Spell(a.ID)}
 }
 
-func (p *Policy) newPageDeed(d Deed) PageDeed {
-	deed := PageDeed{Deed: d, Refused: string(d.Reason)}
-	if d.Action != "" {
-		deed.Text = p.actionText(d.Action)
+// used returns the last use of a grant, nil if there is none.
+func (o Overview) used(g Grant) *LastUse {
+	for _, use := range o.Uses {
+		if use.GrantID == g.ID {
+			use.RemoteAddr = showAddress(use.RemoteAddr)
+			return &use
+		}
 	}
-	return deed
+	return nil
 }

@@ -16,8 +16,11 @@ import (
 // A PageApproval is a single action with all that would be done.
 type PageApproval struct {
 	Approval
+	Texts
 	Path      string
-	Text      string      // what Policy.Approvals or Policy.Actions says of its action
+	Site      string      // the site's host
+	By        PageName    // the agent that asks
+	Text      string      // what the site says that its action is
 	PlainPath string      // the path of Target without its escapes; empty if it has none
 	Query     []PageField // of Target
 	Fields    []PageField // the body of a form, in its order; or else
@@ -28,9 +31,16 @@ type PageApproval struct {
 // A PageField is a field of a form or query.
 type PageField struct{ Name, Value string }
 
-func (p *Policy) newPageApproval(a Approval) PageApproval {
-	view := PageApproval{Approval: a, Path: p.path(), Text: p.actionText(a.Action)}
-	view.State, view.Agent, view.Description = a.Now(), showAgent(a.Agent), claims.Show(a.Description)
+func (p *Policy) newPageApproval(to reader, a Approval, o Overview) PageApproval {
+	by := Grant{ID: a.GrantID, Agent: a.Agent, UserID: a.UserID}
+	if i := slices.IndexFunc(o.Grants, func(g Grant) bool { return g.ID == a.GrantID }); i >= 0 {
+		by = o.Grants[i]
+	}
+	view := PageApproval{
+		Approval: a, Texts: Texts{to}, Path: p.path(), Site: p.host(), By: newPageName(to, nicknameOf(o.Grants, by), by), Text: p.actionIn(to, a.Action),
+	}
+	view.Description = claims.Show(a.Description)
+	view.State, view.Agent = a.Now(), showAgent(a.Agent)
 	view.Target, view.ContentType, view.Method, view.Host = claims.Show(a.Target), claims.Show(a.ContentType), claims.Show(a.Method), claims.Show(a.Host)
 	path, query, _ := strings.Cut(a.Target, "?")
 	if plain, err := url.PathUnescape(path); err == nil && plain != path {

@@ -27,7 +27,7 @@ type PageStanding struct {
 
 // Says returns a text about how the request stands: its "title" or its "lead".
 func (p PageStanding) Says(what string) string {
-	return p.Lang.Text("standing."+string(p.State)+"."+what, "time", p.Lang.Moment(p.ExpiresAt.UTC()))
+	return p.T("standing."+string(p.State)+"."+what, "time", p.reader.Moment(p.ExpiresAt.In(p.reader.zone)))
 }
 
 // A PageLeave is what the page "leave.html" of Policy.Template is executed with: a human
@@ -35,14 +35,15 @@ func (p PageStanding) Says(what string) string {
 // that server's address.
 type PageLeave struct {
 	PageFrame
+	Texts
 	Target string
 }
 
 // String returns the address.
 func (p PageLeave) String() string { return p.Target }
 
-// A PageFrame is what the pages of this package have in common: the language and the
-// site's frame, see [authagent.Config.Pages].
+// A PageFrame is what the pages of this package have around them: the site's frame, see
+// [authagent.Config.Pages].
 type PageFrame struct{ authagent.Frame }
 
 // Style is the style sheet of the pages that are not the owner's.
@@ -84,7 +85,8 @@ type PageResend struct {
 const lookAgain = 10 * time.Second
 
 func (h *pageHandler) showStanding(w http.ResponseWriter, r *http.Request, a Approval) error {
-	page := PageStanding{PageFrame: h.frame(w, r), PageApproval: h.policy.newPageApproval(a), Back: back(r)}
+	to := h.visitor(r)
+	page := PageStanding{PageFrame: h.frame(w, to), PageApproval: h.policy.newPageApproval(to, a, Overview{}), Back: back(r)}
 	page.Description = ""
 	switch page.State {
 	case Pending:
@@ -99,8 +101,13 @@ func (h *pageHandler) showStanding(w http.ResponseWriter, r *http.Request, a App
 	return h.show(w, h.lookup("standing.html"), page)
 }
 
-func (h *pageHandler) frame(w http.ResponseWriter, r *http.Request) PageFrame {
-	return PageFrame{h.rp.Frame(w, r)}
+func (h *pageHandler) frame(w http.ResponseWriter, to reader) PageFrame {
+	return PageFrame{h.rp.Frame(w, to.Language)}
+}
+
+// visitor is how somebody reads of whom nothing is known but their browser.
+func (h *pageHandler) visitor(r *http.Request) reader {
+	return reader{h.rp.Language(r), time.UTC, time.Now()}
 }
 
 // securityOf returns the Content-Security-Policy of a page.

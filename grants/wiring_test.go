@@ -178,10 +178,11 @@ func TestSmallSite_WIR_7(t *testing.T) {
 		everybody("let in", reads, acts, reads, acts)
 
 		// The page shows what they did, and nobody has wired that.
-		if body := s.do(alice, "GET", "/account/agents/", "", "Accept", htmlOnly).body; !strings.Contains(body, "Place orders") {
+		o, err := s.owners.Overview(t.Context(), s.alice)
+		i := slices.IndexFunc(o.Grants, func(g grants.Grant) bool { return g.Agent.ID == "doer" })
+		if body := s.do(alice, "GET", "/account/agents/agents/"+o.Grants[i].ID, "", "Accept", htmlOnly).body; !strings.Contains(body, "Did this: place orders") {
 			t.Errorf("WIR-1 the page says nothing of the order: %s", body)
 		}
-		o, err := s.owners.Overview(t.Context(), s.alice)
 		if err != nil || !slices.ContainsFunc(o.Deeds, func(d grants.Deed) bool { return d.Event == audit.ActionPerformed }) {
 			t.Errorf("WIR-1 deeds: %+v, %v", o.Deeds, err)
 		}

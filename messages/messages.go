@@ -61,7 +61,8 @@ func must(tag string) *Language {
 //
 // A text that the table does not have is this package's in that language, or English. A
 // text with the key "action." and the name of an action says in this language what the
-// action is: it counts before the words in grants.Policy.
+// action is, and one with the key "reading" what reading means at the site: they count
+// before the words in grants.Policy.
 //
 // The error names each line that is malformed, whose key is not known, or that uses a
 // placeholder in braces which the English text does not have.
@@ -156,12 +157,16 @@ func read(table string) (map[string]string, error) {
 	return texts, errors.Join(errs...)
 }
 
-// actionPrefix begins the keys of what the site's actions are.
-const actionPrefix = "action."
+// actionPrefix begins the keys of what the site's actions are. readingKey is that of what
+// reading means there.
+const (
+	actionPrefix = "action."
+	readingKey   = "reading"
+)
 
 // checkText says what is wrong with a text.
 func checkText(english map[string]string, key, text string) error {
-	if strings.HasPrefix(key, actionPrefix) {
+	if strings.HasPrefix(key, actionPrefix) || key == readingKey {
 		return nil
 	}
 	base, known := english[key]

@@ -17,6 +17,7 @@ func (k *grantKit) grant(id string, change ...func(*grants.Grant)) grants.Grant 
 		Email: strings.Repeat("a", 64) + "@" + strings.Repeat("b", 180) + ".example", RequestedAt: k.now.Add(-time.Hour), RequestedFrom: "[2001:db8::1]:4711",
 		DecidedAt: k.now.Add(-time.Minute), ExpiresAt: k.now.Add(90 * 24 * time.Hour),
 		Era: 7, Warned: 9,
+		Nickname: "Ünï 名 🤖 'q\" \\ %", Hidden: true,
 	}
 	for _, f := range change {
 		f(&g)
@@ -108,6 +109,7 @@ func (k *grantKit) grantsUpdated() {
 	want := before
 	want.State, want.Access, want.Actions, want.Name, want.Model = grants.Suspended, authagent.AccessRead, nil, "n", ""
 	want.Email, want.RequestedFrom, want.DecidedAt, want.Era = "new@example.com", "", time.Time{}, 0
+	want.Nickname, want.Hidden = "", false
 	want.RequestedAt, want.ExpiresAt = k.now.Add(time.Second), k.now.Add(2*time.Hour)
 	got := must[grants.Grant](k, "UpdateGrant")(k.UpdateGrant(ctx, want))
 	want.Version++

@@ -374,7 +374,7 @@ func TestAgentsPageIsTheShops(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := body(t, alice, url+agentsPath, "Accept", "text/html")
-	for _, want := range []string{"<title>Connected agents · Quickstart shop</title>", `<a href="/">Quickstart shop</a>`, "No agent may act in your account."} {
+	for _, want := range []string{"<title>Your agents · Quickstart shop</title>", `<a href="/">Quickstart shop</a>`, "No agent may use your account."} {
 		if !strings.Contains(page, want) {
 			t.Errorf("it lacks %q:\n%s", want, page)
 		}

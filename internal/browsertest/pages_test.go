@@ -83,7 +83,7 @@ func TestPages(t *testing.T) {
 	stranger.see("/register", "We have sent a mail")
 
 	alice.until("the other agent's request", func(now state) bool {
-		if strings.Contains(now.Text, "agent_new") {
+		if strings.Contains(now.Text, "Shopping helper") {
 			return true
 		}
 		alice.open("/account/agents/")

@@ -221,13 +221,13 @@ func (s *shop) approve(owner *tab, chosen ...string) {
 	s.t.Helper()
 	for {
 		owner.open("/account/agents/")
-		if found := owner.see("/account/agents/", "Connected agents"); strings.Contains(found.Text, "asks to enter your account") {
+		if found := owner.see("/account/agents/", "Your agents"); strings.Contains(found.Text, "An agent wants to use your account") {
 			break
 		}
 	}
 	for _, selector := range chosen {
 		owner.click(selector)
 	}
-	owner.pressButton("Approve")
-	owner.see("/account/agents/", "Approved.", "agent_alice")
+	owner.pressButton("Allow")
+	owner.see("/account/agents/", "Allowed. The agent may act")
 }

@@ -67,9 +67,9 @@ func TestPayout(t *testing.T) {
 	agent.see(agent.path(refund), "approval_pending")
 
 	alice.open("/account/agents/")
-	alice.see("/account/agents/", "An agent asks to do this once", "DE02 1203 0000 0000 2020 51")
-	alice.press("Approve this once")
-	alice.see("/account/agents/", "Approved. The agent may do this once")
+	alice.see("/account/agents/", "asks to do this once", "DE02 1203 0000 0000 2020 51")
+	alice.press("Allow this once")
+	alice.see("/account/agents/", "Allowed. The agent can do this once")
 
 	agent.open(agent.path(refund))
 	agent.fill("bank_account", "DE02 1203 0000 0000 2020 51")
@@ -94,8 +94,9 @@ func TestRefusals(t *testing.T) {
 	agent.see("/", "agent_alice acts here for Alice")
 
 	alice.open("/account/agents/")
-	alice.pressButton("Revoke agent agent_alice")
-	alice.see("/account/agents/", "Revoked.")
+	alice.click(".rows a")
+	alice.pressButton("Stop this agent")
+	alice.until("that the agent is stopped", func(s state) bool { return strings.Contains(s.Text, "Stopped.") })
 	agent.open("/orders")
 	agent.see("/sign-in", "You are an AI agent")
 	s.enter(agent, "/orders")

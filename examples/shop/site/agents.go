@@ -51,6 +51,7 @@ func (s *Site) admitAgents(ctx context.Context) (err error) {
 	s.owners.Logger = s.logger
 	s.owners.Notify = s.tellOwner
 	s.owners.Template = agentsPage()
+	s.owners.Reading = "orders, addresses and cart"
 	s.owners.Actions = offered
 	s.owners.Approvals = approvedEach
 	s.owners.Describe = s.describe
@@ -111,7 +112,7 @@ func (s *Site) tellOwner(ctx context.Context, n grants.Notice) {
 
 // agentsPage is the page of connected agents in the shop's own frame.
 func agentsPage() *template.Template {
-	return template.Must(grants.PageTemplate().ParseFS(files, "pages/frame.html", "pages/agents.html"))
+	return template.Must(grants.PageTemplate().ParseFS(files, "pages/frame.html", "pages/agents.html", "pages/agent.html"))
 }
 
 // refusalPages are the pages of authagent in the shop's own frame.

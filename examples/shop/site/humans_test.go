@@ -111,7 +111,7 @@ func TestPages(t *testing.T) {
 			{stranger, "/nothing", "not_found"},
 			{alice, "/orders", "placed"},
 			{alice, "/account", "alice@example.com"},
-			{alice, "/account/agents/", "Connect an agent"},
+			{alice, "/account/agents/", "Add an agent"},
 			{alice, "/account/activity", "Nothing yet"},
 		} {
 			got := test.c.do("GET", test.path)
