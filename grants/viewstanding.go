@@ -84,6 +84,9 @@ const lookAgain = 10 * time.Second
 
 func (h *pageHandler) showStanding(w http.ResponseWriter, r *http.Request, a Approval) error {
 	page := PageStanding{PageFrame: h.frame(w, r), PageApproval: h.policy.newPageApproval(a), Back: back(r)}
+	if text, ok := page.Lang.Lookup("action." + a.Action); ok {
+		page.Text = text
+	}
 	switch page.State {
 	case Pending:
 		page.Refresh = int(lookAgain / time.Second)
