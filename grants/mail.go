@@ -85,7 +85,7 @@ func (w writer) mail() mail {
 	}
 	m.Subject = w.subject()
 	if m.Site != "" {
-		m.Subject = oneLine(w.Text("mail.subject", "site", m.Site, "what", m.Subject))
+		m.Subject = w.Text("mail.subject", "site", m.Site, "what", m.Subject)
 	}
 	for _, item := range w.n.Items {
 		m.Items = append(m.Items, w.Text("mail.digest.item", "time", w.moment(item.At), "what", w.of(item).subject()))

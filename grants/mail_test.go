@@ -123,12 +123,12 @@ func TestMails_NTC_8(t *testing.T) {
 			}
 			fmt.Fprintf(&pages, "<!-- %s -->\n<body%s\n", names[i], body)
 		}
-		golden(t, "testdata/mails."+language+".txt", plain.String())
-		golden(t, "testdata/mails."+language+".html", pages.String())
+		goldenMails(t, "testdata/mails."+language+".txt", plain.String())
+		goldenMails(t, "testdata/mails."+language+".html", pages.String())
 	}
 }
 
-func golden(t *testing.T, path, got string) {
+func goldenMails(t *testing.T, path, got string) {
 	t.Helper()
 	if *updateMails {
 		if err := errors.Join(os.MkdirAll("testdata", 0o755), os.WriteFile(path, []byte(got), 0o644)); err != nil {
@@ -146,9 +146,9 @@ func golden(t *testing.T, path, got string) {
 }
 
 var (
-	tags       = regexp.MustCompile(`</?([^\s>/]*)([^>]*)>`)
-	keyLike    = regexp.MustCompile(`\bmail\.[a-z]`) // a text that is missing
-	attributes = regexp.MustCompile(`([\w-]+)="([^"]*)"`)
+	mailTags       = regexp.MustCompile(`</?([^\s>/]*)([^>]*)>`)
+	missingText    = regexp.MustCompile(`\bmail\.[a-z]`) // a text that is missing
+	mailAttributes = regexp.MustCompile(`([\w-]+)="([^"]*)"`)
 )
 
 // checkMail checks what holds for every mail.
@@ -157,7 +157,7 @@ func checkMail(t *testing.T, name string, n grants.Notice) {
 	switch {
 	case !strings.HasPrefix(n.Subject, "shop.example: ") || strings.ContainsFunc(n.Subject, unicode.IsControl):
 		t.Errorf("%s: subject %q", name, n.Subject)
-	case !strings.Contains(n.Text, "\nhttps://shop.example/account/agents/\n"), keyLike.MatchString(n.Subject + n.Text + n.HTML):
+	case !strings.Contains(n.Text, "\nhttps://shop.example/account/agents/\n"), missingText.MatchString(n.Subject + n.Text + n.HTML):
 		t.Errorf("%s: text\n%s", name, n.Text)
 	}
 	for line := range strings.Lines(n.Text) {
@@ -170,11 +170,11 @@ func checkMail(t *testing.T, name string, n grants.Notice) {
 			t.Errorf("NTC-6 %s: %q is in the mail", name, secret)
 		}
 	}
-	for _, tag := range tags.FindAllStringSubmatch(n.HTML, -1) {
+	for _, tag := range mailTags.FindAllStringSubmatch(n.HTML, -1) {
 		if !slices.Contains(strings.Fields("!DOCTYPE html head meta title style body div p h1 ul li strong bdi blockquote table tr th td a"), tag[1]) {
 			t.Errorf("%s: the HTML has <%s>", name, tag[1])
 		}
-		for _, a := range attributes.FindAllStringSubmatch(tag[2], -1) {
+		for _, a := range mailAttributes.FindAllStringSubmatch(tag[2], -1) {
 			if a[1] == "src" || a[1] == "href" && a[2] != "https://shop.example/account/agents/" || strings.HasPrefix(a[1], "on") {
 				t.Errorf("%s: the HTML has %s", name, a[0])
 			}
@@ -302,15 +302,16 @@ func TestCauses_NTC_10(t *testing.T) {
 			},
 		})
 		var got []string
-		note := func() {
+		note := func() { // what was told since the last time
 			t.Helper()
 			s.wait()
 			details := make(map[audit.Name]string)
 			for _, e := range s.events.take() {
 				details[e.Name] = e.Detail
 			}
+			var lines []string
 			for _, n := range s.notices.take() {
-				got = append(got, fmt.Sprintf("%s %q from %q", n.Kind, n.Cause, n.From))
+				lines = append(lines, fmt.Sprintf("%s %q from %q", n.Kind, n.Cause, n.From))
 				if n.Cause != "" && details[n.Kind] != string(n.Cause) {
 					t.Errorf("NTC-10: the event %s has %q, want %q", n.Kind, details[n.Kind], n.Cause)
 				}
@@ -318,6 +319,8 @@ func TestCauses_NTC_10(t *testing.T) {
 					t.Errorf("no mail: %+v", n)
 				}
 			}
+			slices.Sort(lines) // what comes at the same moment comes in any order
+			got = append(got, lines...)
 		}
 		agent, c := s.agent("agent_1", "alice@example.com"), s.browser()
 		s.signIn(c, agent, "X-Addr", "198.51.100.1:1234")
@@ -373,13 +376,13 @@ func TestDailyDigest_NTC_11(t *testing.T) {
 		s.signIn2("asks", "alice@example.com")
 		s.decide2(s.alice, "asks", grants.Denied)
 		later(22 * time.Hour)
-		if diff := cmp.Diff([]string{"link_approved", "link_pending"}, kinds(m.all.take())); diff != "" {
+		if diff := cmp.Diff([]string{"link_approved", "link_pending"}, kindsTold(m.all.take())); diff != "" {
 			t.Errorf("NTC-11: within a day (-want +got):\n%s", diff)
 		}
 		later(2 * time.Hour)
 		told := m.all.take()
 		if len(told) != 2 || told[0].Kind != grants.EventDigest || told[0].Count != 4 || told[1].Kind != grants.EventFirstUse {
-			t.Fatalf("NTC-11: after a day: %v", kinds(told))
+			t.Fatalf("NTC-11: after a day: %v", kindsTold(told))
 		}
 		var items []string
 		for _, n := range told[0].Items {
@@ -396,7 +399,7 @@ func TestDailyDigest_NTC_11(t *testing.T) {
 		}
 		later(48 * time.Hour)
 		if told := m.all.take(); len(told) != 0 {
-			t.Errorf("NTC-11: told again: %v", kinds(told))
+			t.Errorf("NTC-11: told again: %v", kindsTold(told))
 		}
 	})
 	bubble(t, "NTC-11 NTC-5 Wait tells all", func(t *testing.T) {
@@ -406,8 +409,8 @@ func TestDailyDigest_NTC_11(t *testing.T) {
 		s.letIn("b", "alice@example.com", s.alice)
 		m.all.take()
 		s.wait()
-		if told := m.all.take(); !slices.Contains(kinds(told), "digest") {
-			t.Errorf("NTC-5: Wait told %v", kinds(told))
+		if told := m.all.take(); !slices.Contains(kindsTold(told), "digest") {
+			t.Errorf("NTC-5: Wait told %v", kindsTold(told))
 		}
 	})
 	synctest.Test(t, func(t *testing.T) { // NTC-3 room
@@ -439,7 +442,7 @@ func TestDailyDigest_NTC_11(t *testing.T) {
 	})
 }
 
-func kinds(all []grants.Notice) (kinds []string) {
+func kindsTold(all []grants.Notice) (kinds []string) {
 	for _, n := range all {
 		if n.UserID == all[0].UserID || n.Kind != grants.EventApproved {
 			kinds = append(kinds, string(n.Kind))

@@ -16,7 +16,7 @@ import (
 	"github.com/authagent-go/authagent/memstore"
 )
 
-const day = 24 * time.Hour
+const oneDay = 24 * time.Hour
 
 // A warned is an account that has an agent, with instances that tell m of it.
 type warned struct {
@@ -82,7 +82,7 @@ func TestWarning_NTC_12(t *testing.T) {
 		w := &warned{t, &memstore.Grants{}, &mailbox{}}
 		first, second := w.instance(), w.instance()
 		w.connect(first)
-		later(83*day - time.Minute)
+		later(83*oneDay - time.Minute)
 		w.use(first, "early")
 		first.Wait()
 		if n := w.warnings(); n != 0 {
@@ -98,7 +98,7 @@ func TestWarning_NTC_12(t *testing.T) {
 		if n := w.warnings(); n != 0 {
 			t.Errorf("a warning a week before is no news of its own: %d", n)
 		}
-		later(day)
+		later(oneDay)
 		if n := w.warnings(); n != 1 {
 			t.Errorf("NTC-12: warned %d times, want 1", n)
 		}
@@ -116,18 +116,18 @@ func TestWarning_NTC_12(t *testing.T) {
 		w := &warned{t, &memstore.Grants{}, &mailbox{}}
 		p := w.instance()
 		w.connect(p)
-		later(89 * day)
+		later(89 * oneDay)
 		w.use(p, "1")
 		p.Wait()
 		if n := w.warnings(); n != 1 {
 			t.Fatalf("NTC-12: warned %d times, want 1", n)
 		}
 		g := w.now()
-		if _, err := p.Decide(t.Context(), "alice", grants.Decision{GrantID: g.ID, Version: g.Version, State: grants.Approved, Access: authagent.AccessRead, For: 14 * day}); err != nil {
+		if _, err := p.Decide(t.Context(), "alice", grants.Decision{GrantID: g.ID, Version: g.Version, State: grants.Approved, Access: authagent.AccessRead, For: 14 * oneDay}); err != nil {
 			t.Fatal(err)
 		}
 		w.use(p, "2")
-		later(12*day - time.Minute)
+		later(12*oneDay - time.Minute)
 		w.use(p, "3")
 		later(time.Hour)
 		if n := w.warnings(); n != 0 {
@@ -152,7 +152,7 @@ func TestWarning_NTC_12(t *testing.T) {
 		p := w.instance()
 		p.Notify = nil
 		before := w.connect(p)
-		later(89 * day)
+		later(89 * oneDay)
 		w.use(p, "1")
 		p.Wait()
 		if diff := cmp.Diff(before, w.now()); diff != "" {
@@ -169,7 +169,7 @@ func TestWarningInBackground_NTC_13(t *testing.T) {
 		w := &warned{t, store, &mailbox{}}
 		p := w.instance()
 		w.connect(p)
-		later(89 * day)
+		later(89 * oneDay)
 		store.update = func(g grants.Grant) (grants.Grant, error) {
 			time.Sleep(5 * time.Second)
 			return store.Store.UpdateGrant(context.Background(), g)
@@ -191,7 +191,7 @@ func TestWarningInBackground_NTC_13(t *testing.T) {
 		w := &warned{t, store, &mailbox{}}
 		p := w.instance()
 		w.connect(p)
-		later(89 * day)
+		later(89 * oneDay)
 		for _, err := range []error{errors.New("down"), authagent.ErrConflict} {
 			store.update = func(grants.Grant) (grants.Grant, error) { return grants.Grant{}, err }
 			w.use(p, "1")
@@ -216,7 +216,7 @@ func TestWarningInBackground_NTC_13(t *testing.T) {
 			g.Warned = 0
 			return store.Store.UpdateGrant(context.Background(), g)
 		}
-		later(89 * day)
+		later(89 * oneDay)
 		for range 20 * 60 {
 			w.use(p, "1")
 			later(time.Minute)
@@ -277,7 +277,7 @@ func TestWarningAndForm_NTC_14(t *testing.T) {
 			w := &warned{t, store, &mailbox{}}
 			p, other := w.instance(), w.instance()
 			w.connect(p)
-			later(89 * day)
+			later(89 * oneDay)
 			open := w.now()
 			warn := func() {
 				w.use(other, "1")
