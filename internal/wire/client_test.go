@@ -14,6 +14,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -110,6 +111,7 @@ func TestCarelessTransport(t *testing.T) {
 		{"no body", &http.Response{StatusCode: 200}, Unavailable, "gave no answer"},
 		{"less than nothing read", &http.Response{StatusCode: 200, Body: count(-1), ContentLength: -1}, Broken, "impossible count"},
 		{"more than there is room", &http.Response{StatusCode: 200, Body: count(1 << 30), ContentLength: -1}, Broken, "impossible count"},
+		{"more than was announced, and broken", &http.Response{StatusCode: 200, Body: io.NopCloser(io.MultiReader(strings.NewReader("{}"), failing{})), ContentLength: 2}, Unavailable, "EOF"},
 		{"a length beyond all bounds", &http.Response{StatusCode: 200, Body: io.NopCloser(endless{}), ContentLength: 1 << 60}, Malformed, "longer than"},
 	} {
 		c := NewClient(&http.Client{Transport: transport(func(*http.Request) (*http.Response, error) { return test.resp, nil })}, func(value any, _ []byte) {
@@ -123,6 +125,64 @@ func TestCarelessTransport(t *testing.T) {
 	}
 	_, err := NewClient(nil, nil).get(t.Context(), "request", "https://as.example/\x7f")
 	wantKind(t, "no URL", err, Invalid)
+}
+
+// TestPanicIsTold: a panic of the site's transport is an error, and whoever wants to is told.
+func TestPanicIsTold(t *testing.T) {
+	var told []any
+	for _, panicked := range []func(any, []byte){nil, func(value any, stack []byte) { told = append(told, value, len(stack) > 0) }} {
+		c := NewClient(&http.Client{Transport: transport(func(*http.Request) (*http.Response, error) { panic("canary") })}, panicked)
+		_, err := c.get(t.Context(), "request", "https://as.example/")
+		wantKind(t, "panic", err, Broken)
+		if !errors.Is(err, ErrPanic) || strings.Contains(err.Error(), "canary") {
+			t.Error(err)
+		}
+	}
+	if len(told) != 2 || told[0] != "canary" || told[1] != true {
+		t.Errorf("told %v", told)
+	}
+}
+
+// TestErrorText: what an operator reads of a request that failed.
+func TestErrorText(t *testing.T) {
+	for want, e := range map[string]*Error{
+		"request": {Step: "request"}, "request: status 400": {Step: "request", Status: 400}, "request: no": {Step: "request", Err: errors.New("no")},
+		"request: status 400 invalid_grant: no": {Step: "request", Status: 400, Code: "invalid_grant", Err: errors.New("no")},
+	} {
+		if got := e.Error(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// TestClientTimeout: a site's client may be more impatient, and not more patient.
+func TestClientTimeout(t *testing.T) {
+	for set, want := range map[time.Duration]time.Duration{0: Timeout, time.Second: time.Second, time.Hour: Timeout} {
+		if got := NewClient(&http.Client{Timeout: set}, nil).timeout; got != want {
+			t.Errorf("%v: %v", set, got)
+		}
+	}
+	if got := NewClient(nil, nil).timeout; got != Timeout {
+		t.Error(got)
+	}
+}
+
+// TestFull: while too many requests are under way, none is sent, and it is the site's own
+// bound that is named.
+func TestFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := serverBy(func(r *http.Request) (*http.Response, error) {
+			t.Errorf("asked %s", r.URL)
+			return nil, errors.New("down")
+		})
+		for range maxInFlight {
+			s.client.slots <- struct{}{}
+		}
+		_, err := s.UserInfo(t.Context(), "t")
+		wantKind(t, "UserInfo", err, Overloaded)
+		_, err = s.Open(t.Context(), "page", "https://as.example/")
+		wantKind(t, "Open", err, Overloaded)
+	})
 }
 
 type count int
@@ -285,7 +345,7 @@ func TestNoEndpoint(t *testing.T) {
 
 // TestSkew: the clock of a server, of which a cache's answer is older by its Age.
 func TestSkew(t *testing.T) {
-	for age, want := range map[string]time.Duration{"": 0, "60": time.Minute, "0": 0, "-60": 0, "x": 0, "99999999999": 1 << 30 * time.Second} {
+	for age, want := range map[string]time.Duration{"": 0, "60": time.Minute, "0": 0, "-60": 0, "x": 0, "99999999999": 1 << 30 * time.Second, "99999999999999999999": 0} {
 		s := serverBy(func(*http.Request) (*http.Response, error) {
 			return response(404, "", "Date", time.Now().UTC().Format(http.TimeFormat), "Age", age), nil
 		})

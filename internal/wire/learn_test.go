@@ -105,6 +105,8 @@ func TestAuthLearned(t *testing.T) {
 		"401 for the client":         {map[string]said{"refresh post": "401 unauthorized_client"}, nil, AuthBasic, 0, "code post, refresh post, refresh basic"},
 		"no refresh tokens":          {map[string]said{"refresh post": unsupported}, nil, AuthPost, 0, "code post, refresh post, revoke post"},
 		"the revocation's client":    {map[string]said{"refresh post": unsupported, "revoke post": client}, nil, AuthBasic, 0, "code post, refresh post, revoke post, revoke basic"},
+		"no code in a page":          {map[string]said{"code post": "400"}, nil, AuthPost, 0, "code post, refresh post"},
+		"no revocation":              {map[string]said{"refresh post": unsupported}, []string{"gone"}, AuthPost, 0, "code post, refresh post"},
 		"revocation by post only":    {map[string]said{"refresh post": unsupported, "revoke post": client}, []string{"client_secret_post"}, AuthPost, 0, "code post, refresh post"},
 	} {
 		var asked []string
@@ -134,13 +136,33 @@ func TestAuthLearned(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m.RevocationAuth = test.revocation
+		if m.RevocationAuth = test.revocation; slices.Contains(test.revocation, "gone") {
+			m.RevocationAuth, m.Revocation = nil, ""
+		}
 		got, err := s.learnAuth(t.Context(), m)
 		if got != test.want || (err == nil) != (test.want != AuthUnknown) || strings.Join(asked, ", ") != test.asked {
 			t.Errorf("%s: %v, %v, asked %q", name, got, err, asked)
 		}
 		if err != nil {
 			wantKind(t, name, err, test.kind)
+		}
+	}
+}
+
+// TestRefusesClient: each endpoint is asked something that it knows, and that does nothing.
+func TestRefusesClient(t *testing.T) {
+	for endpoint, field := range map[string]string{"token": "code", "introspect": "token"} {
+		for answer, want := range map[said]bool{"401 invalid_client": true, "400 unauthorized_client": true, "401": true, "400 invalid_grant": false, "200": false} {
+			s := serverBy(func(r *http.Request) (*http.Response, error) {
+				body, _ := io.ReadAll(r.Body)
+				if form, _ := url.ParseQuery(string(body)); !strings.HasPrefix(form.Get(field), probePrefix) || form.Has("grant_type") != (field == "code") {
+					t.Errorf("%s is sent %s", endpoint, body)
+				}
+				return answer.response(), nil
+			})
+			if got, err := s.RefusesClient(t.Context(), "https://as.example/"+endpoint, AuthPost); got != want || err != nil {
+				t.Errorf("%s says %s: %v, %v", endpoint, answer, got, err)
+			}
 		}
 	}
 }
