@@ -193,7 +193,7 @@ func (q Request) Give(r *http.Request) {
 	if contentType != "" {
 		r.Header.Set("Content-Type", contentType)
 	}
-	if len(body) > 0 || r.Header.Get("Content-Length") != "" {
+	if len(body) > 0 { // else there was none in r either
 		r.Header.Set("Content-Length", strconv.Itoa(len(body)))
 	}
 	r.Body, r.GetBody, r.ContentLength, r.TransferEncoding = io.NopCloser(bytes.NewReader(body)), nil, int64(len(body)), nil

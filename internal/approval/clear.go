@@ -105,7 +105,7 @@ func checkJSON(media string, body []byte) error {
 		return malformed("the body is JSON, and its content type says that it is a form")
 	}
 	_, err := decoded(body)
-	if err == nil && isJSON(media) && !json.Valid(body) {
+	if isJSON(media) && !json.Valid(body) {
 		err = errNoJSON
 	}
 	if err != nil {

@@ -58,8 +58,8 @@ func parse(contentType string, body []byte) (form, bool) {
 
 // Query returns the fields of a query or of a form that is urlencoded, like Fields.
 func Query(encoded string) (fields []Field, ok bool) {
-	fields, ok = pairs(encoded)
-	return fields, ok && len(fields) > 0
+	fields, _ = pairs(encoded)
+	return fields, len(fields) > 0
 }
 
 // pairs is Query, with true for no fields.
@@ -79,12 +79,9 @@ func pairs(encoded string) (fields []Field, ok bool) {
 }
 
 // parseMultipart refuses a body that is not exactly what its parts make when they
-// are put together again: what another program might find in between is not
-// shown.
+// are put together again with the headers that browsers give them (RFC 7578 section
+// 4.2 and 4.4): what another program might find beside or in between is not shown.
 func parseMultipart(body []byte, boundary string) (fields []Field, ok bool) {
-	if boundary == "" {
-		return nil, false
-	}
 	reader := multipart.NewReader(bytes.NewReader(body), boundary)
 	for {
 		part, err := reader.NextRawPart()
@@ -94,8 +91,8 @@ func parseMultipart(body []byte, boundary string) (fields []Field, ok bool) {
 		if err != nil {
 			return nil, false
 		}
-		value, err := io.ReadAll(part)
-		if err != nil || !oneDisposition(part.Header) {
+		value, readErr := io.ReadAll(part)
+		if readErr != nil {
 			return nil, false
 		}
 		disposition := part.Header.Get("Content-Disposition")
@@ -114,17 +111,6 @@ func parseMultipart(body []byte, boundary string) (fields []Field, ok bool) {
 func isWhole(body, assembled []byte) bool {
 	end := []byte("\r\n") // which not every program adds
 	return bytes.EqualFold(bytes.TrimSuffix(assembled, end), bytes.TrimSuffix(body, end))
-}
-
-// oneDisposition reports whether a part has the headers that browsers give it
-// (RFC 7578 section 4.2 and 4.4), each once.
-func oneDisposition(header textproto.MIMEHeader) bool {
-	for name, lines := range header {
-		if len(lines) != 1 || name != "Content-Disposition" && name != "Content-Type" {
-			return false
-		}
-	}
-	return header.Get("Content-Disposition") != ""
 }
 
 // assemble writes the parts as browsers do, with the headers in this order.

@@ -41,9 +41,6 @@ func beginsJSON(body []byte) bool {
 
 // decoded writes out the strings of a body, and finds what is no JSON in it.
 func decoded(body []byte) ([]byte, error) {
-	if !utf8.Valid(body) {
-		return nil, errUTF8
-	}
 	for values := json.NewDecoder(bytes.NewReader(body)); ; {
 		var value json.RawMessage
 		switch err := values.Decode(&value); err {

@@ -42,8 +42,8 @@ func Email(s string) (normalized string, ok bool) {
 	if len(s) > maxEmail {
 		return "", false
 	}
-	local, domain, found := strings.Cut(s, "@")
-	if !found || !isLocal(local) || !isDomain(domain) {
+	local, domain, _ := strings.Cut(s, "@")
+	if !isLocal(local) || !isDomain(domain) {
 		return "", false
 	}
 	return LowerASCII(s), true
@@ -92,16 +92,9 @@ func isAlnum(c byte) bool {
 
 // LowerASCII lowers ASCII letters and leaves all others alone: some fold into ASCII ones.
 func LowerASCII(s string) string {
-	i := 0
-	for i < len(s) && (s[i] < 'A' || s[i] > 'Z') {
-		i++
-	}
-	if i == len(s) {
-		return s
-	}
 	b := []byte(s)
-	for ; i < len(b); i++ {
-		if 'A' <= b[i] && b[i] <= 'Z' {
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
 			b[i] += 'a' - 'A'
 		}
 	}
@@ -121,10 +114,8 @@ func Subject(s string) error {
 		return errors.New("subject: empty")
 	case len(s) > maxSubject:
 		return errors.New("subject: longer than 255 bytes")
-	case !utf8.ValidString(s):
-		return errors.New("subject: not valid UTF-8")
-	case strings.ContainsRune(s, utf8.RuneError):
-		return errors.New("subject: contains U+FFFD")
+	case strings.ContainsRune(s, utf8.RuneError): // which finds bytes that are no UTF-8 as well
+		return errors.New("subject: not valid UTF-8, or contains U+FFFD")
 	case strings.ContainsFunc(s, unicode.IsControl):
 		return errors.New("subject: contains a control character")
 	case strings.TrimSpace(s) != s:
@@ -181,9 +172,6 @@ func Text(s string) string {
 // how the rest is shown. Line feeds and tabs stay as they are, and so do line
 // feeds that follow a carriage return, without it.
 func Show(s string) string {
-	if !strings.ContainsFunc(s, isHidden) {
-		return s
-	}
 	var b strings.Builder
 	for _, r := range strings.ReplaceAll(s, "\r\n", "\n") {
 		if isHidden(r) {
@@ -228,7 +216,7 @@ func Escape(s string) string {
 			fmt.Fprintf(&b, `\x%02x`, s[i])
 		case r == '\\' && beginsEscape(s[i+1:]):
 			b.WriteString(`\\`)
-		case r == '\\' || isVisible(r):
+		case isVisible(r):
 			b.WriteRune(r)
 		case r > 0xffff:
 			fmt.Fprintf(&b, `\U%08x`, r)

@@ -246,7 +246,7 @@ func TestEscape(t *testing.T) {
 	seen := make(map[string]string)
 	for in, want := range map[string]string{
 		"agent_1": "agent_1", "a b": "a b", `DOMAIN\agent`: `DOMAIN\agent`, "ü👍": "ü👍", "": "", `a\`: `a\`,
-		"a\u202eb": `a\u202eb`, `a\u202eb`: `a\\u202eb`, "a\\\u202e": `a\\\u202e`, `\\u`: `\\\\u`,
+		"a\u202eb": `a\u202eb`, `a\u202eb`: `a\\u202eb`, "a\\\u202e": `a\\\u202e`, `\\u`: `\\\\u`, `\\`: `\\\`,
 		"a\nb": `a\u000ab`, "\u2800": `\u2800`, "\U000e0041": `\U000e0041`, "a\xffb": `a\xffb`, "a\ufffdb": `a\ufffdb`, "\xff": `\xff`, "\xef": `\xef`,
 		`a\xffb`: `a\\xffb`, "\\\xff": `\\\xff`,
 	} {
@@ -258,5 +258,17 @@ func TestEscape(t *testing.T) {
 			t.Errorf("LOG-6 %q and %q both become %s", in, other, got)
 		}
 		seen[got] = in
+	}
+}
+
+// TestSpell: whatever could pass for something else is written out, and nothing else is.
+func TestSpell(t *testing.T) {
+	for in, want := range map[string]string{
+		"agent_1": "agent_1", "a b": "a b", " a": " a", "a  b": `a \u0020b`, "": "", `a\`: `a\\`, "\u0430": `\u0430`, "👍": `\U0001f44d`,
+		"a\u202eb": `a\u202eb`, "a\tb": `a\u0009b`, "a\x7f": `a\u007f`, "a\xffb": `a\xffb`, "a\ufffdb": `a\ufffdb`, "\xef": `\xef`,
+	} {
+		if got := claims.Spell(in); got != want {
+			t.Errorf("Spell(%q) is %s, want %s", in, got, want)
+		}
 	}
 }

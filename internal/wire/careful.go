@@ -23,7 +23,7 @@ type careful struct {
 func (t careful) RoundTrip(r *http.Request) (resp *http.Response, err error) {
 	defer t.recovered(&err)
 	resp, err = t.next.RoundTrip(r)
-	if err == nil && resp != nil && resp.Body != nil {
+	if resp != nil && resp.Body != nil {
 		resp.Body = &carefulBody{resp.Body, t}
 	}
 	return resp, err

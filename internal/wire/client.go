@@ -86,7 +86,7 @@ func (e *Error) Unreachable() (answered, ok bool) { return e.Status != 0, e.Kind
 // Timeout reports whether the request ran out of time.
 func (e *Error) Timeout() bool {
 	var t interface{ Timeout() bool }
-	return errors.Is(e.Err, context.DeadlineExceeded) || errors.As(e.Err, &t) && t.Timeout()
+	return errors.As(e.Err, &t) && t.Timeout()
 }
 
 // Client sends requests. It is safe for concurrent use.
@@ -275,9 +275,10 @@ func certificateFault(err error) error {
 		return errors.New("it is for another host")
 	case errors.As(err, &authority):
 		return errors.New("it is signed by an authority that this machine does not trust")
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return errors.New("it has expired or is not yet valid, or the clock of this machine is wrong")
 	case errors.As(err, &invalid):
+		if invalid.Reason == x509.Expired {
+			return errors.New("it has expired or is not yet valid, or the clock of this machine is wrong")
+		}
 		return fmt.Errorf("it is not valid (x509 reason %d)", invalid.Reason)
 	}
 	return fmt.Errorf("it cannot be verified (%T)", err)

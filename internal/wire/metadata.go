@@ -164,17 +164,17 @@ func (s *Source) read(a *answer) (Metadata, error) {
 	_, m.SignsIDTokens, _ = o.Strings("id_token_signing_alg_values_supported")
 	m.PushedOnly, _, _ = o.Bool("require_pushed_authorization_requests")
 	m.SignedOnly, _, _ = o.Bool("require_signed_request_object")
-	types, said, err := o.Strings("response_types_supported")
-	m.NoCodeFlow = said && err == nil && !slices.Contains(types, "code")
-	grants, said, err := o.Strings("grant_types_supported")
-	m.NoCodeFlow = m.NoCodeFlow || said && err == nil && !slices.Contains(grants, "authorization_code")
+	types, said, _ := o.Strings("response_types_supported")
+	m.NoCodeFlow = said && !slices.Contains(types, "code")
+	grants, said, _ := o.Strings("grant_types_supported")
+	m.NoCodeFlow = m.NoCodeFlow || said && !slices.Contains(grants, "authorization_code")
 	for name, into := range map[string]*string{
 		"authorization_endpoint": &m.Authorization, "token_endpoint": &m.Token, "userinfo_endpoint": &m.UserInfo,
 		"introspection_endpoint": &m.Introspection, "revocation_endpoint": &m.Revocation, "jwks_uri": &m.JWKS,
 	} {
 		var said bool // null is as good as absent
 		*into, said, err = o.String(name)
-		if err == nil && said && *into == "" {
+		if said && *into == "" {
 			err = fmt.Errorf("%s is empty", name)
 		}
 		if err != nil {
@@ -188,7 +188,7 @@ func readAbilities(o strictjson.Object, m *Metadata) error {
 	const step = "metadata request"
 	methods, said, err := o.Strings("code_challenge_methods_supported")
 	m.SaysPKCE = said
-	if err == nil && said && !slices.Contains(methods, "S256") {
+	if said && !slices.Contains(methods, "S256") {
 		err = ErrNoS256
 	}
 	if err == nil {
@@ -300,7 +300,7 @@ func checkURL(s string, dev bool) (*url.URL, error) {
 		return nil, errors.New("must use https (http only on localhost, 127.0.0.0/8 and ::1)")
 	}
 	switch {
-	case u.Hostname() == "" || u.Opaque != "":
+	case u.Hostname() == "":
 		return nil, errors.New("has no host")
 	case u.User != nil:
 		return nil, errors.New("must not contain a user name")

@@ -220,7 +220,7 @@ func readIntrospection(o strictjson.Object) (*Introspection, error) {
 	if actor, acted, errs[5] = o.Object("act"); acted {
 		in.Actor, _, errs[5] = actor.String("sub")
 		in.ActorIssuer, _, errs[6] = actor.String("iss")
-		if errs[5] == nil && in.Actor == "" {
+		if in.Actor == "" {
 			errs[5] = errors.New("act has no sub")
 		}
 	}

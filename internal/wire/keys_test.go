@@ -1,0 +1,227 @@
+package wire
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+)
+
+// TestKeyFits: a key is tried for signatures of its own kind alone.
+func TestKeyFits(t *testing.T) {
+	curve := func(c elliptic.Curve) publicKey { return publicKey{key: &ecdsa.PublicKey{Curve: c}} }
+	for fits, k := range map[string]publicKey{
+		"RS256 RS384 RS512 PS256 PS384 PS512": {key: &rsa.PublicKey{}},
+		"ES256":                               curve(elliptic.P256()), "ES384": curve(elliptic.P384()), "ES512": curve(elliptic.P521()),
+		"EdDSA Ed25519": {key: ed25519.PublicKey{}},
+	} {
+		for _, alg := range append(Algorithms(), "HS256", "none", "") {
+			want := alg != "" && strings.Contains(" "+fits+" ", " "+alg+" ")
+			if got := k.fits(alg); got != want {
+				t.Errorf("%T for %q: %v", k.key, alg, got)
+			}
+		}
+	}
+}
+
+// TestKeySize: which numbers make a key. What no signature could be verified with, or
+// would take for ever, is no key.
+func TestKeySize(t *testing.T) {
+	number := func(bytes ...byte) string { return base64.RawURLEncoding.EncodeToString(bytes) }
+	long := func(bits int) string {
+		b := make([]byte, (bits+7)/8)
+		b[0], b[len(b)-1] = 1<<((bits-1)%8), 1
+		return number(b...)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	point, err := key.PublicKey.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, y := number(point[1:33]...), number(point[33:]...)
+	type members = map[string]any
+	for name, test := range map[string]struct {
+		jwk members
+		ok  bool
+	}{
+		"RSA":                        {members{"kty": "RSA", "n": long(2048), "e": "AQAB"}, true},
+		"RSA padded":                 {members{"kty": "RSA", "n": long(2048) + "==", "e": "AQAB"}, true},
+		"RSA of 1024 bits":           {members{"kty": "RSA", "n": long(1024), "e": "AQAB"}, true},
+		"RSA of 1023 bits":           {members{"kty": "RSA", "n": long(1023), "e": "AQAB"}, false},
+		"RSA of 8192 bits":           {members{"kty": "RSA", "n": long(8192), "e": "AQAB"}, true},
+		"RSA of 8193 bits":           {members{"kty": "RSA", "n": long(8193), "e": "AQAB"}, false},
+		"exponent 3":                 {members{"kty": "RSA", "n": long(2048), "e": number(3)}, true},
+		"exponent 2":                 {members{"kty": "RSA", "n": long(2048), "e": number(2)}, false},
+		"exponent of 31 bits":        {members{"kty": "RSA", "n": long(2048), "e": number(0x7f, 0xff, 0xff, 0xff)}, true},
+		"exponent of 32 bits":        {members{"kty": "RSA", "n": long(2048), "e": number(0x80, 0, 0, 1)}, false},
+		"exponent of 65 bits":        {members{"kty": "RSA", "n": long(2048), "e": number(1, 0, 0, 0, 0, 0, 1, 0, 1)}, false},
+		"no exponent":                {members{"kty": "RSA", "n": long(2048)}, false},
+		"odd exponent":               {members{"kty": "RSA", "n": long(2048), "e": 65537}, false},
+		"exponent that breaks off":   {members{"kty": "RSA", "n": long(2048), "e": "AQAB!"}, false},
+		"RSA for encryption by alg":  {members{"kty": "RSA", "n": long(2048), "e": "AQAB", "alg": "RSA-OAEP"}, false},
+		"RSA by its alg":             {members{"kty": "RSA", "n": long(2048), "e": "AQAB", "alg": "RS256"}, true},
+		"odd alg":                    {members{"kty": "RSA", "n": long(2048), "e": "AQAB", "alg": 1}, false},
+		"odd kid":                    {members{"kty": "RSA", "n": long(2048), "e": "AQAB", "kid": 1}, false},
+		"EC":                         {members{"kty": "EC", "crv": "P-256", "x": x, "y": y}, true},
+		"EC off the curve":           {members{"kty": "EC", "crv": "P-256", "x": x, "y": x}, false},
+		"EC of an unknown curve":     {members{"kty": "EC", "crv": "secp256k1", "x": x, "y": y}, false},
+		"EC with a long x":           {members{"kty": "EC", "crv": "P-256", "x": number(append(make([]byte, 99), point[1:33]...)...), "y": y}, false},
+		"EC with a long y":           {members{"kty": "EC", "crv": "P-256", "x": x, "y": number(append(make([]byte, 99), point[33:]...)...)}, false},
+		"EC without y":               {members{"kty": "EC", "crv": "P-256", "x": x}, false},
+		"Ed25519":                    {members{"kty": "OKP", "crv": "Ed25519", "x": number(make([]byte, 32)...)}, true},
+		"Ed25519 that is too short":  {members{"kty": "OKP", "crv": "Ed25519", "x": number(make([]byte, 31)...)}, false},
+		"another curve of that kind": {members{"kty": "OKP", "crv": "X25519", "x": number(make([]byte, 32)...)}, false},
+		"a curve of another kind":    {members{"kty": "EC", "crv": "Ed25519", "x": number(make([]byte, 32)...)}, false},
+		"a shared secret":            {members{"kty": "oct", "k": "AAAA"}, false},
+	} {
+		body, _ := json.Marshal(members{"keys": []members{test.jwk}})
+		keys, err := readKeys(body)
+		if (err == nil) != test.ok || (len(keys) == 1) != test.ok {
+			t.Errorf("%s: %d keys, %v", name, len(keys), err)
+		}
+	}
+}
+
+// TestNoTokenNoRequest: keys are not fetched for what can be no token: anybody can send that.
+func TestNoTokenNoRequest(t *testing.T) {
+	text := base64.RawURLEncoding.EncodeToString
+	for _, token := range []string{
+		"", "x", "!.e30.x", text([]byte(`{"alg":"RS256"}`)) + "!.e30.x", text([]byte(`[]`)) + ".e30.x",
+		text([]byte(`{"alg":1}`)) + ".e30.x", text([]byte(`{"alg":"RS256","kid":1}`)) + ".e30.x",
+	} {
+		k := &Keys{address: "https://as.example/keys", client: NewClient(&http.Client{Transport: transport(func(*http.Request) (*http.Response, error) {
+			t.Errorf("%q: keys are fetched", token)
+			return nil, errors.New("down")
+		})}, nil)}
+		if _, err := k.VerifySignature(t.Context(), token); !errors.Is(err, ErrSignature) {
+			t.Errorf("%q: %v", token, err)
+		}
+	}
+}
+
+// TestEd25519Form: a token of the newer name is read as strictly as the library reads others.
+func TestEd25519Form(t *testing.T) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := base64.RawURLEncoding.EncodeToString
+	set := &oidc.StaticKeySet{}
+	set.PublicKeys = append(set.PublicKeys, public)
+	for signed, ok := range map[string]bool{
+		text([]byte(`{"alg":"Ed25519"}`)) + "." + text([]byte(`{}`)):                            true,
+		text([]byte(`{"alg":"Ed25519"}`)) + "." + text([]byte(`{}`)) + "." + text([]byte(`{}`)): false,
+		text([]byte(`{"alg":"Ed25519"}`)) + "." + text([]byte(`{}`)) + "!":                      false,
+		text([]byte(`{"alg":"Ed25519","crit":["x"],"x":1}`)) + "." + text([]byte(`{}`)):         false,
+		text([]byte(`{"alg":"Ed25519"}`)):                                                       false,
+	} {
+		token := signed + "." + text(ed25519.Sign(private, []byte(signed)))
+		header, err := tokenHeader(token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := header.verifyEd25519(set, token); (err == nil) != ok || err != nil && !errors.Is(err, ErrSignature) {
+			t.Errorf("%s: %v", token, err)
+		}
+	}
+}
+
+// TestRenewedKeys: keys at another address are other keys, and those at the same one go on
+// while the server gives no new ones.
+func TestRenewedKeys(t *testing.T) {
+	const address, set = "https://as.example/keys", `{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`
+	for _, test := range []struct {
+		name, before string
+		used, up     bool
+		same         bool
+		fetched      int
+	}{
+		{"first", "", false, true, false, 0},
+		{"not used", address, false, true, true, 0},
+		{"used", address, true, true, false, 1},
+		{"used, and the server is down", address, true, false, true, 1},
+		{"elsewhere", address + "/old", true, true, false, 0},
+		{"elsewhere, not used", address + "/old", false, true, false, 0},
+	} {
+		fetched := 0
+		s := serverBy(func(*http.Request) (*http.Response, error) {
+			if fetched++; !test.up {
+				return nil, errors.New("down")
+			}
+			return response(200, set), nil
+		})
+		var before *Metadata
+		if test.before != "" {
+			before = &Metadata{JWKS: test.before, Keys: &Keys{client: s.client, address: test.before}}
+			before.Keys.used.Store(test.used)
+		}
+		keys := s.renewKeys(address, before)
+		same := before != nil && keys == before.Keys
+		if same != test.same || fetched != test.fetched || !same && keys.address != address || fetched == 1 && !same && !keys.used.Load() {
+			t.Errorf("%s: the same %v, fetched %d times", test.name, same, fetched)
+		}
+	}
+}
+
+// TestAddresses: what an address can be.
+func TestAddresses(t *testing.T) {
+	for address, ok := range map[string]bool{
+		"https://as.example": true, "https://as.example:8443/x?y=1": true, "http://localhost:1": true, "http://127.0.0.9": true, "http://[::1]:1": true,
+		"": false, ":": false, "https:": false, "https:as.example": false, "https:///x": false, "https://:443": false, "/x": false, "ftp://as.example": false,
+		"http://as.example": false, "https://u@as.example": false, "https://as.example#": false, "https://as.example/#x": false, "https://ä.example": false,
+		"https://" + strings.Repeat("a", 253): true, "https://" + strings.Repeat("a", 254): false,
+	} {
+		if _, err := CheckURL(address, true); (err == nil) != ok {
+			t.Errorf("%q: %v", address, err)
+		}
+	}
+	for host, want := range map[string]bool{
+		"localhost": true, "LOCALHOST": true, "127.1.2.3": true, "::1": true,
+		"::1%lo": false, "::ffff:127.0.0.1": false, "10.0.0.1": false, "localhost.example": false, "": false, "127.1": false,
+	} {
+		if got := Loopback(host); got != want {
+			t.Errorf("%q: %v", host, got)
+		}
+	}
+	if got := Origins("https://A.example:443/x", ":", "x", "/y", "", "http://b.example:80"); strings.Join(got, " ") != "https://a.example http://b.example" {
+		t.Errorf("origins %q", got)
+	}
+	if _, err := NewAuthorizationRequest(&Metadata{Authorization: ":"}, "site", "https://site.example/callback", nil); err == nil {
+		t.Error("a request to no address")
+	}
+}
+
+// TestWayToProve: how the client proves itself at an endpoint that says what it takes.
+func TestWayToProve(t *testing.T) {
+	basic, post := []string{"client_secret_basic"}, []string{"client_secret_post"}
+	for _, test := range []struct {
+		pinned  Auth
+		known   manner
+		methods []string
+		want    Auth
+	}{
+		{AuthUnknown, manner{Form, AuthPost}, basic, AuthBasic},
+		{AuthUnknown, manner{Form, AuthBasic}, post, AuthPost},
+		{AuthUnknown, manner{Form, AuthPost}, nil, AuthPost},
+		{AuthUnknown, manner{Form, AuthBasic}, append(basic, post...), AuthBasic},
+		{AuthUnknown, manner{JSON, AuthPost}, basic, AuthPost}, // whoever reads JSON reads no header
+		{AuthPost, manner{Form, AuthPost}, basic, AuthPost},
+	} {
+		s := &Server{Registration: Registration{Auth: test.pinned}}
+		if got := s.authAt(test.known, test.methods); got != test.want {
+			t.Errorf("%+v: %v", test, got)
+		}
+	}
+}

@@ -1,0 +1,265 @@
+package wire
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// A said is what a server says to a question: status and error code.
+type said string
+
+func (s said) response() *http.Response {
+	status, code, _ := strings.Cut(string(s), " ")
+	n, _ := strconv.Atoi(status)
+	if code == "" {
+		return response(n, "<p>no", "Content-Type", "text/html")
+	}
+	return response(n, `{"error":"`+code+`"}`)
+}
+
+// TestEncodingLearned: which encoding a server reads, by what it says to a grant type
+// that nobody has in JSON, to a known one in JSON, and to the first one in a form.
+func TestEncodingLearned(t *testing.T) {
+	const unsupported = "400 unsupported_grant_type"
+	for _, test := range []struct {
+		unknown, known, form said
+		want                 Encoding
+	}{
+		{unsupported, "400 invalid_request", "", JSON},
+		{unsupported, "401 invalid_client", "", JSON},
+		{unsupported, "429", "", Unknown},
+		{unsupported, "408", "", Unknown},
+		{unsupported, "503 server_error", "", Unknown},
+		{unsupported, "400", unsupported, Form},
+		{unsupported, unsupported, unsupported, Form},
+		{unsupported, unsupported, "400 invalid_request", Form},
+		{unsupported, unsupported, "500", Unknown},
+		{unsupported, "400", "500", Unknown},
+		{"400 invalid_request", "", unsupported, Form},
+		{"400 invalid_request", "", "500", JSON},
+		{"400 invalid_request", "", "500 server_error", JSON},
+		{"400 invalid_request", "", "503", Unknown},
+		{"400 invalid_request", "", "400", Form},
+		{"500 server_error", "", "500", Unknown},
+		{"400", "", "500", Form},
+		{"404", "", "500", Form},
+		{"500", "", "500", Unknown},
+		{"429", "", "500", Unknown},
+		{"400", "", "408", Unknown},
+		{"400", "", "429", Unknown},
+		{"415", "", "400 invalid_client", Form},
+	} {
+		s := serverBy(func(r *http.Request) (*http.Response, error) {
+			body, _ := io.ReadAll(r.Body)
+			if strings.HasPrefix(r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
+				return test.form.response(), nil
+			}
+			var sent map[string]string
+			if err := json.Unmarshal(body, &sent); err != nil {
+				t.Error(err)
+			}
+			if sent["grant_type"] == "authorization_code" {
+				return test.known.response(), nil
+			}
+			return test.unknown.response(), nil
+		})
+		got, err := s.Reads(t.Context())
+		if got != test.want {
+			t.Errorf("%+v: %v, %v", test, got, err)
+		}
+		if test.want == Unknown {
+			wantKind(t, string(test.unknown+", "+test.known+", "+test.form), err, Unavailable)
+		} else if err != nil {
+			t.Errorf("%+v: %v", test, err)
+		}
+	}
+}
+
+// TestAuthLearned: how the client proves itself, by what a server says to a code, a
+// refresh token and a token to be revoked that were made up, each by post and by basic.
+// Which are asked depends on the answers before.
+func TestAuthLearned(t *testing.T) {
+	const client, grant, unsupported = "401 invalid_client", "400 invalid_grant", "400 unsupported_grant_type"
+	for name, test := range map[string]struct {
+		answers    map[string]said // by question and way; what is not there is invalid_grant
+		revocation []string
+		want       Auth
+		kind       Kind // where want is unknown
+		asked      string
+	}{
+		"nothing refused":            {nil, nil, AuthPost, 0, "code post, refresh post"},
+		"post refused":               {map[string]said{"code post": client}, nil, AuthBasic, 0, "code post, code basic"},
+		"by status alone":            {map[string]said{"code post": "401"}, nil, AuthBasic, 0, "code post, code basic"},
+		"by another status":          {map[string]said{"code post": "400 unauthorized_client"}, nil, AuthBasic, 0, "code post, code basic"},
+		"both refused":               {map[string]said{"code post": client, "code basic": client}, nil, AuthUnknown, Refused, "code post, code basic"},
+		"post refused, basic later":  {map[string]said{"code post": client, "code basic": "503"}, nil, AuthUnknown, Unavailable, "code post, code basic"},
+		"later":                      {map[string]said{"code post": "503"}, nil, AuthUnknown, Unavailable, "code post"},
+		"the refresh token's client": {map[string]said{"refresh post": client}, nil, AuthBasic, 0, "code post, refresh post, refresh basic"},
+		"no refresh for the client":  {map[string]said{"refresh post": "400 unauthorized_client"}, nil, AuthPost, 0, "code post, refresh post"},
+		"401 for the client":         {map[string]said{"refresh post": "401 unauthorized_client"}, nil, AuthBasic, 0, "code post, refresh post, refresh basic"},
+		"no refresh tokens":          {map[string]said{"refresh post": unsupported}, nil, AuthPost, 0, "code post, refresh post, revoke post"},
+		"the revocation's client":    {map[string]said{"refresh post": unsupported, "revoke post": client}, nil, AuthBasic, 0, "code post, refresh post, revoke post, revoke basic"},
+		"no code in a page":          {map[string]said{"code post": "400"}, nil, AuthPost, 0, "code post, refresh post"},
+		"no revocation":              {map[string]said{"refresh post": unsupported}, []string{"gone"}, AuthPost, 0, "code post, refresh post"},
+		"revocation by post only":    {map[string]said{"refresh post": unsupported, "revoke post": client}, []string{"client_secret_post"}, AuthPost, 0, "code post, refresh post"},
+	} {
+		var asked []string
+		s := serverBy(func(r *http.Request) (*http.Response, error) {
+			body, _ := io.ReadAll(r.Body)
+			form, _ := url.ParseQuery(string(body))
+			question, way := "revoke", "post"
+			switch {
+			case form.Has("code"):
+				question = "code"
+			case form.Has("refresh_token"):
+				question = "refresh"
+			}
+			if _, _, ok := r.BasicAuth(); ok {
+				way = "basic"
+			}
+			if form.Has("client_secret") != (way == "post") {
+				t.Errorf("%s: %s by %s has %s", name, question, way, body)
+			}
+			asked = append(asked, question+" "+way)
+			if answer, ok := test.answers[question+" "+way]; ok {
+				return answer.response(), nil
+			}
+			return said(grant).response(), nil
+		})
+		m, err := s.Get(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m.RevocationAuth = test.revocation; slices.Contains(test.revocation, "gone") {
+			m.RevocationAuth, m.Revocation = nil, ""
+		}
+		got, err := s.learnAuth(t.Context(), m)
+		if got != test.want || (err == nil) != (test.want != AuthUnknown) || strings.Join(asked, ", ") != test.asked {
+			t.Errorf("%s: %v, %v, asked %q", name, got, err, asked)
+		}
+		if err != nil {
+			wantKind(t, name, err, test.kind)
+		}
+	}
+}
+
+// TestRefusesClient: each endpoint is asked something that it knows, and that does nothing.
+func TestRefusesClient(t *testing.T) {
+	for endpoint, field := range map[string]string{"token": "code", "introspect": "token"} {
+		for answer, want := range map[said]bool{"401 invalid_client": true, "400 unauthorized_client": true, "401": true, "400 invalid_grant": false, "200": false} {
+			s := serverBy(func(r *http.Request) (*http.Response, error) {
+				body, _ := io.ReadAll(r.Body)
+				if form, _ := url.ParseQuery(string(body)); !strings.HasPrefix(form.Get(field), probePrefix) || form.Has("grant_type") != (field == "code") {
+					t.Errorf("%s is sent %s", endpoint, body)
+				}
+				return answer.response(), nil
+			})
+			if got, err := s.RefusesClient(t.Context(), "https://as.example/"+endpoint, AuthPost); got != want || err != nil {
+				t.Errorf("%s says %s: %v, %v", endpoint, answer, got, err)
+			}
+		}
+	}
+}
+
+// TestOnlyMethod: of what a server offers, what is left to choose.
+func TestOnlyMethod(t *testing.T) {
+	const basic, post = "client_secret_basic", "client_secret_post"
+	for _, test := range []struct {
+		methods []string
+		want    Auth
+	}{
+		{nil, AuthUnknown}, {[]string{basic, post}, AuthUnknown}, {[]string{basic}, AuthBasic}, {[]string{"none", basic}, AuthBasic},
+		{[]string{post}, AuthPost}, {[]string{"private_key_jwt"}, AuthPost}, {[]string{}, AuthPost},
+	} {
+		if got := only(test.methods); got != test.want {
+			t.Errorf("%q: %v", test.methods, got)
+		}
+	}
+}
+
+// TestDiscarded: a refresh token is revoked, unless others may rest on its grant, and an
+// access token only if no other sign-in can hold the same. After Settle, nothing is.
+func TestDiscarded(t *testing.T) {
+	jwt := "e30." + strings.TrimRight("eyJzdWIiOiJhIn0=", "=") + ".x" // {"sub":"a"}
+	for _, test := range []struct {
+		token Token
+		grant bool
+		want  string
+	}{
+		{Token{Access: "a", Refresh: "r"}, false, "r"},
+		{Token{Access: "a", Refresh: "r"}, true, "a"},
+		{Token{Access: "a"}, false, "a"},
+		{Token{Access: jwt, Refresh: "r"}, false, "r"},
+		{Token{Access: jwt, Refresh: "r"}, true, ""},
+		{Token{Access: jwt}, false, ""},
+	} {
+		var revoked []string
+		s := serverBy(func(r *http.Request) (*http.Response, error) {
+			body, _ := io.ReadAll(r.Body)
+			form, _ := url.ParseQuery(string(body))
+			revoked = append(revoked, form.Get("token"))
+			return response(200, ""), nil
+		})
+		s.Discard(&test.token, test.grant)
+		if err := s.Settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.Discard(&test.token, test.grant)
+		if err := s.Settle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(revoked, " "); got != test.want {
+			t.Errorf("%+v, %v: revoked %q", test.token, test.grant, got)
+		}
+	}
+}
+
+// TestLikeness: which tokens a server could give twice.
+func TestLikeness(t *testing.T) {
+	const claims = "eyJzdWIiOiJhIn0" // {"sub":"a"}
+	for token, alone := range map[string]bool{
+		"h." + claims + ".s": false, "other." + claims + ".t": false,
+		"opaque": true, "h." + claims + "!.s": true, "h.e30.s": true, "h.W10.s": true,
+		"h.eyJzdWIiOiJhIiwianRpIjoiMSJ9.s": true, // with jti
+	} {
+		if got := likeness(token) == token; got != alone {
+			t.Errorf("%s: alone %v", token, got)
+		}
+	}
+	if likeness("h."+claims+".s") != likeness("other."+claims+".t") {
+		t.Error("equal claims are not alike")
+	}
+}
+
+// TestPinned: with both endpoints set by hand nothing is fetched, and with one of them
+// the rest is.
+func TestPinned(t *testing.T) {
+	const document = `{"issuer":"https://as.example","authorization_endpoint":"https://as.example/a","token_endpoint":"https://as.example/t"}`
+	for _, test := range []struct {
+		authorization, token string
+		fetched              bool
+		want                 [2]string
+	}{
+		{"https://x.example/a", "https://x.example/t", false, [2]string{"https://x.example/a", "https://x.example/t"}},
+		{"https://x.example/a", "", true, [2]string{"https://x.example/a", "https://as.example/t"}},
+		{"", "https://x.example/t", true, [2]string{"https://as.example/a", "https://x.example/t"}},
+	} {
+		var paths []string
+		s := serverBy(func(r *http.Request) (*http.Response, error) {
+			paths = append(paths, r.URL.Path)
+			return response(200, document), nil
+		}, func(s *Settings, _ *Registration) {
+			s.Pins = Metadata{Authorization: test.authorization, Token: test.token}
+		})
+		m, err := s.Get(t.Context())
+		if err != nil || [2]string{m.Authorization, m.Token} != test.want || test.fetched != slices.Contains(paths, "/.well-known/oauth-authorization-server") {
+			t.Errorf("%+v: %+v, %v, asked %q", test, m, err, paths)
+		}
+	}
+}
