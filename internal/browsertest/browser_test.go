@@ -45,7 +45,7 @@ func withBrowser(m *testing.M, file string) int {
 }
 
 // patience is how long a test waits for what it waits for.
-const patience = 15 * time.Second
+const patience = 30 * time.Second
 
 // A tab is one of a browser, whose cookies it has.
 type tab struct {

@@ -68,7 +68,7 @@ func newShopAt(t *testing.T, host string, files map[string]file) *shop {
 	}
 	s := &shop{t: t, as: authagenttest.NewServer(), mails: make(map[string]string)}
 	var handler *site.Site
-	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	web := httptest.NewServer(stayWhere(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch f, ok := files[r.URL.Path]; {
 		case ok:
 			w.Header().Set("Content-Type", f.mediaType)
@@ -78,7 +78,7 @@ func newShopAt(t *testing.T, host string, files map[string]file) *shop {
 		default:
 			handler.ServeHTTP(w, r)
 		}
-	}))
+	})))
 	s.url = strings.Replace(web.URL, "127.0.0.1", host, 1)
 	client := s.as.AddClient(authagenttest.Client{ID: "shop", Name: "Leaf & Kettle", RedirectURIs: []string{s.url + "/auth/agent/callback"}})
 	s.agent = s.as.AddAgent(authagenttest.Agent{ID: "agent_alice", Email: "alice@example.com", Name: "Alice"})
