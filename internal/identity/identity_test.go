@@ -60,9 +60,9 @@ func server(t *testing.T, introspection claims) *wire.Server {
 			StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(bytes.NewReader(body)), ContentLength: -1, Request: r,
 		}, nil
 	})}, nil)
-	pins := wire.Metadata{Authorization: issuer + "/authorize", Token: issuer + "/token", Introspection: issuer + "/introspect"}
+	pins := wire.Endpoints{Authorization: issuer + "/authorize", Token: issuer + "/token", Introspection: issuer + "/introspect"}
 	if introspection == nil {
-		pins = wire.Metadata{}
+		pins = wire.Endpoints{}
 	}
 	return wire.NewServer(client, wire.NewSource(client, wire.Settings{Issuer: issuer, Pins: pins}), wire.Registration{
 		ID: "site", RedirectURL: "https://site.example/callback", Encoding: wire.Form, Auth: wire.AuthPost,

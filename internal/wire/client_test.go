@@ -36,7 +36,7 @@ func response(status int, body string, header ...string) *http.Response {
 // is asked by this transport.
 func serverBy(answer transport, change ...func(*Settings, *Registration)) *Server {
 	const issuer = "https://as.example"
-	settings := Settings{Issuer: issuer, Pins: Metadata{
+	settings := Settings{Issuer: issuer, Pins: Endpoints{
 		Authorization: issuer + "/authorize", Token: issuer + "/token", UserInfo: issuer + "/userinfo",
 		Introspection: issuer + "/introspect", Revocation: issuer + "/revoke",
 	}}
@@ -265,7 +265,7 @@ func TestOnlySlash(t *testing.T) {
 // is taken for one.
 func TestNoServer(t *testing.T) {
 	down := func() *Server {
-		return serverBy(func(*http.Request) (*http.Response, error) { return nil, errors.New("down") }, func(s *Settings, _ *Registration) { s.Pins = Metadata{} })
+		return serverBy(func(*http.Request) (*http.Response, error) { return nil, errors.New("down") }, func(s *Settings, _ *Registration) { s.Pins = Endpoints{} })
 	}
 	ctx := t.Context()
 	for name, ask := range map[string]func(*Server) error{

@@ -255,7 +255,7 @@ func TestPinned(t *testing.T) {
 			paths = append(paths, r.URL.Path)
 			return response(200, document), nil
 		}, func(s *Settings, _ *Registration) {
-			s.Pins = Metadata{Authorization: test.authorization, Token: test.token}
+			s.Pins = Endpoints{Authorization: test.authorization, Token: test.token}
 		})
 		m, err := s.Get(t.Context())
 		if err != nil || [2]string{m.Authorization, m.Token} != test.want || test.fetched != slices.Contains(paths, "/.well-known/oauth-authorization-server") {
