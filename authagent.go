@@ -77,6 +77,7 @@ import (
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/answer"
 	"github.com/authagent-go/authagent/internal/browser"
+	"github.com/authagent-go/authagent/internal/compare"
 	"github.com/authagent-go/authagent/internal/environ"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/identity"
@@ -88,8 +89,6 @@ import (
 	"github.com/authagent-go/authagent/internal/once"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/refuse"
-	"github.com/authagent-go/authagent/internal/returnpath"
-	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/internal/signpost"
 	"github.com/authagent-go/authagent/internal/trail"
@@ -104,10 +103,9 @@ import (
 // Config holds the settings of a [RelyingParty]. The zero values are safe defaults; required
 // settings say so. Those that most sites set come first, and the rest in groups.
 //
-// A Config is printed, logged and marshaled to JSON without its secrets. But package fmt prints the
-// secrets for the verbs %p and %w, and for a Config in an unexported field, because it calls no
-// method there. Package encoding/gob encodes them too. A RelyingParty keeps the secrets where
-// nothing prints or encodes them.
+// A Config is printed, logged and marshaled to JSON without its secrets. But package fmt prints them
+// for the verbs %p and %w, and for a Config in an unexported field, where it calls no method.
+// Package encoding/gob encodes them too. Nothing prints or encodes those of a RelyingParty.
 type Config struct {
 	// Issuer is the authorization server's issuer identifier (RFC 8414 section 2): an https URL,
 	// exactly as the server spells it. Required.
@@ -119,20 +117,17 @@ type Config struct {
 
 	// RedirectURL is where CallbackHandler is mounted, as registered at the server: an absolute
 	// https URL without query, since the server appends "?code=". A host name that is not ASCII is
-	// written in its xn-- form. Required.
-	//
-	// An http URL on localhost, 127.0.0.0/8 or ::1 means development. Only in development, Issuer
-	// may be such a URL too, and cookies work without TLS.
+	// written in its xn-- form. An http URL on localhost, 127.0.0.0/8 or ::1 means development: only
+	// then, Issuer may be such a URL too, and cookies work without TLS. Required.
 	RedirectURL string
 
 	// SessionKeys encrypt the cookies and the tokens that are kept. Each is at least 32 random
 	// bytes. The first encrypts and all decrypt. All instances need the same keys. The command
 	// "authagent key" makes one, and ParseSessionKeys reads what it prints. Required.
 	//
-	// To replace a key, put the new one last, then put it first, then remove the old one after
-	// Session.Lifetime has passed. Finish each step at all instances before the next. If an
-	// instance lacks a key that others encrypt with, it treats their sessions as ended and cannot
-	// use their tokens.
+	// To replace a key, put the new one last, then first, and remove the old one after
+	// Session.Lifetime has passed. Finish each step at all instances before the next: an instance
+	// that lacks a key takes sessions under it as ended, and cannot use their tokens.
 	SessionKeys [][]byte
 
 	// Scenario decides which identity an agent acts under. Required.
@@ -140,15 +135,14 @@ type Config struct {
 
 	// Human says, by the site's own means, which human is signed in to the site in this request:
 	// the account's ID, as the UserStore has it, or "" for nobody. The middlewares recognise people
-	// by Human: without it, those whose names begin with Require let no person through.
-	// RequireHuman and ConnectHandler need it. It is called at most once in a request, and not if
-	// an agent is signed in. It is called concurrently; an error refuses the request.
+	// by it: without it, those whose names begin with Require let no person through. RequireHuman
+	// and ConnectHandler need it. It is called concurrently, at most once in a request, and not if
+	// an agent is signed in. An error refuses the request.
 	Human func(*http.Request) (userID string, err error)
 
 	// SignInPath is the path of the site's own sign-in page, where people sign in and the agents'
 	// button is. A browser that opens a page while nobody is signed in is sent there, with
-	// ?return_to=. The method ReturnTo returns the path to land on. By default the browser is sent
-	// to LoginHandler, where agents sign in.
+	// ?return_to= (see ReturnTo). By default it is sent to LoginHandler, where agents sign in.
 	SignInPath string
 
 	// ReturnTo is the path that an agent lands on after signing in or out, unless the request names
@@ -156,7 +150,7 @@ type Config struct {
 	ReturnTo string
 
 	// RegistrationURL is where an agent is sent whose owner has no account: a path on this site or
-	// an https URL. By default such an agent is refused with problem.NoAccount.
+	// an https URL. By default it is refused with problem.NoAccount.
 	RegistrationURL string
 
 	// CreateUsers lets FullAccount create an account for an agent whose owner has none, if the
@@ -168,66 +162,54 @@ type Config struct {
 	RequirePOST bool
 
 	// Revocations remembers the sessions that were ended early, and States the logins that were
-	// finished. The defaults are in memory. Several instances must share one of each.
-	//
-	// With the default Revocations, a restart undoes every logout, EndSession, EndAgentSessions,
-	// EndUserSessions and EndAllSessions. Whoever has a copy of an ended session's cookie can then
-	// use it again. New logs a warning if RedirectURL is https. Set a store that lasts.
+	// finished. The defaults are in memory. Several instances must share one of each. With the
+	// default Revocations, a restart undoes every logout and EndSession, EndAgentSessions,
+	// EndUserSessions and EndAllSessions: a copy of an ended session's cookie is good again. Set a
+	// store that lasts; without one, New logs a warning if RedirectURL is https.
 	Revocations RevocationStore
 	States      StateStore
 
 	// ClientAddr returns the address of the client that sent a request, for Limits, sessions and
 	// events. The default is the other end of the connection. Behind a proxy, read what only that
-	// proxy can set: an address that clients can write proves nothing. Port, brackets and zone are
-	// removed. If the rest is not an IP address, it counts as none.
+	// proxy can set. Port, brackets and zone are removed. What is then no IP address counts as none.
 	ClientAddr func(*http.Request) string
 
 	// Logger gets what an operator wants to know; nil means slog.Default().
 	Logger *slog.Logger
 
-	// Rules apply to all agents. Set them for a scenario without a LinkPolicy that has rules, such
-	// as FreshProfile. grants.OwnerApproval(store) reads the rules and the kill switch of the
-	// store. By default a LinkPolicy that implements Rules is asked.
+	// Rules apply to all agents. Set them for a scenario whose LinkPolicy has none, such as
+	// FreshProfile: grants.OwnerApproval(store) has those of the store and its kill switch.
 	Rules Rules
 
-	// Audit gets every event, including those of grants.Policy if Policy.Audit is not set. The
-	// default is Policy.Audit. It is called concurrently. A slow or broken function does not hold
-	// up sign-ins, but loses events when 4096 are waiting.
+	// Audit gets every event, also those of grants.Policy if Policy.Audit, its default, is not set.
+	// It is called concurrently. If it is slow or broken, it holds up no sign-in, but loses events
+	// when 4096 are waiting.
 	//
-	// Refused requests are counted, so that a client cannot flood the trail. The first of a kind is
-	// passed on at once. Those of the next minute become one event, with their number in Count and
-	// the context of no request. Any other event has the context of its request, but does not end
-	// with it. Only refusals are counted together, never other events. Logger gets each refusal,
-	// with its request ID. See [audit.Event].
+	// Refusals, and no other events, are counted, so that a client cannot flood the trail. The first
+	// of a kind is passed on at once. Those of the next minute become one event, with their number
+	// in Count and the context of no request. Any other event has the context of its request, but
+	// does not end with it. Logger gets each refusal, with its request ID. See [audit.Event].
 	Audit func(context.Context, audit.Event)
 
-	// Pages puts the site's frame around the package's pages, or replaces pages. The templates are
-	// executed with a Page. See docs/pages.md.
+	// Pages puts the site's frame around all pages of this package and of package grants: its
+	// templates "header", "footer" and "back", a link above the heading. Such pages may use the
+	// site's style sheets, images and fonts, but no script. A part that fails is left out.
 	//
-	// "header", "footer" and "back" are the frame: what is in the page's header and footer, and a
-	// link above the heading that leads back. The frame is around all pages of this package and of
-	// package grants. With a frame, a page may use the site's style sheets, images and fonts, but no
-	// script. A part that fails is left out.
-	//
-	// "refused" replaces the page that says why a request was refused, and "signed-out" the one of
-	// SignedOutHandler. If one fails, the package's own is shown. They may use the site's style
-	// sheets, including the one of DiscoveryHandler. A Content-Security-Policy that the site has set
-	// on the answer stays.
+	// Its templates "refused" and "signed-out" replace the page that says why a request was refused
+	// and the one of SignedOutHandler. If one fails, the package's own is shown. They may use the
+	// site's style sheets, including the one of DiscoveryHandler. A Content-Security-Policy that the
+	// site has set on the answer stays. Templates are executed with a Page. See docs/pages.md.
 	Pages *template.Template
 
-	// Languages are those that the package's pages, and its mails to owners, can be in. A browser gets
-	// the one that its Accept-Language header prefers. The first is for all others. Programs that get
-	// JSON always get English, and go by the reason's code. The default is English alone.
+	// Languages are those of the package's pages and its mails to owners; the default is English. A
+	// browser gets the one that its Accept-Language prefers, or else the first. JSON is in English.
+	// Language, which may be nil, says by the site's own means the tag for a request; "" if it cannot.
 	Languages []*messages.Language
-
-	// Language says by the site's own means which language a request is answered in, such as by a
-	// cookie or a path: the tag of one of Languages, or "" to go by Accept-Language. It may be nil.
-	Language func(*http.Request) string
+	Language  func(*http.Request) string
 
 	// ErrorHandler answers refused requests, which by default get a page or
-	// application/problem+json. It reports whether it has answered. If it handles only pages, it
-	// writes nothing for programs and returns false. Headers that the answer needs, such as
-	// Retry-After, are already set.
+	// application/problem+json, and reports whether it has. If it handles only pages, it writes
+	// nothing for programs. Headers that the answer needs, such as Retry-After, are already set.
 	ErrorHandler func(http.ResponseWriter, *http.Request, *problem.Error) (answered bool)
 
 	// Paths are where the handlers are mounted, if not in the usual places.
@@ -266,10 +248,10 @@ type Paths struct {
 //	AUTH_AGENT_REDIRECT_URL
 //	AUTH_AGENT_SESSION_KEYS    one key or more, as "authagent key" prints them, with commas between
 //
-// Each can be in a file instead, such as a mounted secret: the same variable with _FILE appended
-// names the file. A client secret in a file is read anew for each request to the server, so it can
-// be replaced while the site runs. All are required. The error names each variable that is missing
-// or wrong; [New] checks the values. This package has no other environment variables.
+// Each can be in a file, such as a mounted secret, which the variable with _FILE appended names. A
+// client secret in a file is read anew for each request to the server, so that it can be replaced
+// while the site runs. All are required. The error names each variable that is missing or wrong;
+// [New] checks the values. This package has no other environment variables.
 func ConfigFromEnv() (Config, error) {
 	s, err := environ.Read()
 	if err != nil {
@@ -281,10 +263,9 @@ func ConfigFromEnv() (Config, error) {
 	}, nil
 }
 
-// ParseSessionKeys returns the keys for Config.SessionKeys that are in a text: one or more as
-// "authagent key" prints them, with commas or white space between them. Each is base64 or hex of at
-// least 32 bytes. [ConfigFromEnv] reads keys this way. The error names each wrong key by its place
-// in the text, from 0, and contains nothing of the text.
+// ParseSessionKeys returns the keys for Config.SessionKeys in a text, as [ConfigFromEnv] does: one or
+// more as "authagent key" prints them, base64 or hex of at least 32 bytes, with commas or white space
+// between. The error names each wrong key by its place, from 0, and contains nothing of the text.
 func ParseSessionKeys(text string) ([][]byte, error) { return environ.Keys("SessionKeys", text) }
 
 // Format prints the settings without the secrets, for every verb.
@@ -297,8 +278,8 @@ func (c Config) MarshalJSON() ([]byte, error) {
 	return json.Marshal(map[string]string{"issuer": c.Issuer, "client_id": c.ClientID, "redirect_url": c.RedirectURL})
 }
 
-// A RelyingParty lets agents sign in to a site at one authorization server. It is safe for
-// concurrent use. Several in one process do not know of each other.
+// A RelyingParty lets agents sign in to a site at one authorization server. It is safe for concurrent
+// use. Several in one process do not know of each other.
 type RelyingParty struct {
 	*opaque
 }
@@ -332,7 +313,7 @@ type relyingParty struct {
 	refuser   *refuse.Refuser
 	signpost  *signpost.Site
 	limits    limit.Set
-	codes     *seal.Codes
+	compare   *compare.Teller
 	requests  wire.AuthorizationRequests
 }
 
@@ -370,19 +351,20 @@ func New(c Config) (*RelyingParty, error) {
 	rp.server = rp.newServer(dev)
 	rp.signpost = rp.newSignpost()
 	rp.refuser = rp.newRefuser()
-	if policy, ok := linkPolicy(c.Scenario).(interface{ Introduce(Site) }); ok {
-		policy.Introduce(Site{Origin: rp.origin, Languages: c.Languages, Compare: rp.compare})
+	if err := rp.openCookies(redirectURL); err != nil {
+		return nil, err
 	}
-	return rp, rp.openCookies(redirectURL)
+	if policy, ok := linkPolicy(c.Scenario).(interface{ Introduce(Site) }); ok {
+		policy.Introduce(Site{Origin: rp.origin, Languages: c.Languages, Compare: rp.compare.Codes})
+	}
+	return rp, nil
 }
 
 func (c Config) withDefaults() Config {
 	c.SessionKeys, c.Provider.TokenKey = slices.Clone(c.SessionKeys), slices.Clone(c.Provider.TokenKey)
 	c.Provider.Scopes, c.Provider.EndpointOrigins = slices.Clone(c.Provider.Scopes), slices.Clone(c.Provider.EndpointOrigins)
 	c.ReturnTo = cmp.Or(c.ReturnTo, "/")
-	if c.Languages = slices.Clone(c.Languages); len(c.Languages) == 0 {
-		c.Languages = []*messages.Language{messages.English()}
-	}
+	c.Languages = settings.Languages(c.Languages)
 	c.Paths.Login = settings.Beside(c.RedirectURL, c.Paths.Login, "login")
 	c.Paths.Logout = settings.Beside(c.RedirectURL, c.Paths.Logout, "logout")
 	if c.Provider.Scopes == nil && c.Scenario != nil {
@@ -418,9 +400,7 @@ func (c Config) check() (*url.URL, error) {
 	if c.Pages != nil && !answer.Effective(c.Pages) {
 		bad.Add("Pages", "has none of the templates that are used: refused, signed-out, header, footer, back")
 	}
-	if slices.Contains(c.Languages, nil) {
-		bad.Add("Languages", "has a nil")
-	}
+	bad.Languages("Languages", c.Languages)
 	bad.Handlers(paths)
 	bad.Limits(c.Limits.rates())
 	c.Session.check(bad)
@@ -434,10 +414,7 @@ func (c Config) checkScenario(bad *settings.Problems) {
 		bad.Add("Scenario", "is required: FullAccount, ContextualProfile, FreshProfile or one of your own")
 	}
 	if s, ok := scenarioAs[interface{ check() error }](c.Scenario); ok {
-		bad.Found("Scenario", s.check())
-		if page, _ := ownerPage(c.Scenario); page != "" && returnpath.Check(page) != nil {
-			bad.Add("Scenario", "its LinkPolicy's OwnerPage: %q is not a path on this site", page)
-		}
+		bad.Found("Scenario", cmp.Or(s.check(), compare.Check(linkPolicy(c.Scenario))))
 	}
 	if s, ok := scenarioAs[interface{ neededScope() string }](c.Scenario); ok {
 		bad.Scope("Provider.Scopes", c.Provider.Scopes, s.neededScope())
@@ -456,8 +433,8 @@ func (c Config) checkRules(bad *settings.Problems) {
 }
 
 // LoginHandler starts a sign-in: it keeps the login's secrets in the browser and sends the browser
-// to the authorization server. ?return_to= names the path on this site to land on; the default is
-// Config.ReturnTo, also for a path that is not acceptable.
+// to the authorization server. ?return_to= names the path on this site to land on; without one that
+// is acceptable, it is Config.ReturnTo.
 func (rp *RelyingParty) LoginHandler() http.Handler {
 	return &endpoint{rp, audit.LoginFailed, rp.serveLogin}
 }
@@ -506,19 +483,15 @@ func (rp *RelyingParty) mayPost(w http.ResponseWriter, r *http.Request) error {
 }
 
 // Host returns the host of Config.RedirectURL, by which pages name the site.
-func (rp *RelyingParty) Host() string {
-	_, host, _ := strings.Cut(rp.origin, "://")
-	return host
-}
+func (rp *RelyingParty) Host() string { return rp.origin[strings.Index(rp.origin, "://")+3:] }
 
 // CheckOrigin returns a [problem.Error] for a request that a browser sends for a page of another
 // origin, unless the method is GET, HEAD or OPTIONS. The handlers of this package call it; a site's
 // own handlers can too.
 //
 // The site's origin is that of Config.RedirectURL. Unlike [http.CrossOriginProtection], CheckOrigin
-// ignores the Host header, which a proxy may have rewritten. So a browser from before 2023, which
-// sends no Sec-Fetch-Site, is refused at any other host name of the site. A request with neither
-// Sec-Fetch-Site nor Origin is a program's, and passes.
+// ignores the Host header, which a proxy may have rewritten: a browser that sends no Sec-Fetch-Site
+// is refused at another host name. A request with neither that nor Origin is a program's and passes.
 func (rp *RelyingParty) CheckOrigin(r *http.Request) error {
 	if browser.CrossOrigin(r, rp.origin) {
 		return failure.New(reasons.CrossOrigin, "check origin", "the request comes from another site's page")
@@ -538,9 +511,8 @@ func (rp *RelyingParty) ReturnTo(r *http.Request) string {
 // e-mail address it has. The login signs nobody in; afterwards the agent signs in by itself.
 //
 // It takes POST from this site's own pages. Config.Human must know the human, who must be the same
-// when the login comes back. The Scenario must have the method Connect; those of this package have
-// it with grants.OwnerApproval. A site with several relying parties puts Attach of each other one
-// around it.
+// when the login comes back. The Scenario must have the method Connect, as those here have with
+// grants.OwnerApproval. Attach of each other relying party of the site goes around it.
 func (rp *RelyingParty) ConnectHandler() http.Handler {
 	return &endpoint{rp, audit.LoginFailed, func(w http.ResponseWriter, r *http.Request) error {
 		if err := rp.mayPost(w, r); err != nil {
@@ -620,10 +592,7 @@ func (rp *RelyingParty) redeem(
 	if done.err != nil {
 		return done, false
 	}
-	if done.err = rp.checkIssuer(m, response); done.err != nil {
-		return done, response.Code != ""
-	}
-	if done.err = failure.OfResponse(response); done.err != nil {
+	if done.err = cmp.Or(rp.checkIssuer(m, response), failure.OfResponse(response)); done.err != nil {
 		return done, response.Code != "" // whoever floods the site with these takes no room from others
 	}
 	token, err := rp.exchange(ctx, response.Code, l)
@@ -668,10 +637,10 @@ func (rp *RelyingParty) signIn(w http.ResponseWriter, r *http.Request, in *SignI
 	return session, nil
 }
 
-// LogoutHandler ends the agent's session, for every copy of its cookie, and asks the server to
-// revoke the tokens if any are kept. It also removes the cookies of ended sessions and of the
-// site's other relying parties, so the browser is a person's again. It takes POST from this site's
-// own pages and from programs. Every middleware does the same for a POST to Config.Paths.Logout.
+// LogoutHandler ends the agent's session, for every copy of its cookie, and asks the server to revoke
+// the tokens if any are kept. It also removes the cookies of ended sessions and of the site's other
+// relying parties, so the browser is a person's again. It takes POST from this site's own pages and
+// from programs, as does every middleware at Config.Paths.Logout.
 func (rp *RelyingParty) LogoutHandler() http.Handler {
 	return &endpoint{rp, audit.LogoutFailed, rp.serveLogout}
 }

@@ -44,8 +44,7 @@ func FromContext(ctx context.Context) (*Session, bool) {
 }
 
 // HumanFromContext returns the ID of the human who sends the request, and whether there is one. It
-// works behind every middleware that has recognised a person by Config.Human: those whose names
-// begin with Require.
+// works behind the middlewares that recognise people by Config.Human, whose names begin with Require.
 func HumanFromContext(ctx context.Context) (userID string, ok bool) {
 	userID = attachedTo(ctx).Person()
 	return userID, userID != ""
@@ -86,27 +85,24 @@ func (rp *RelyingParty) look(r *http.Request) (visitor, error) {
 // Attach puts the agent's session, if there is one, into the request's context. All other requests
 // pass unchanged, so the site's own checks belong inside. A session with less than AccessFull to
 // its user's data passes with GET and HEAD only; an agent without a user passes with every method.
-// The answer is marked Cache-Control: no-store unless the handler says otherwise, as behind every
-// middleware of this package.
+// As behind every middleware here, the answer has Cache-Control: no-store by default.
 //
 // Put [RelyingParty.RequireAction] and [RelyingParty.RequireApproval] outside of Attach, which
-// would refuse what they allow. There is one exception. If next is an [http.ServeMux] and has a
-// middleware or handler of this relying party for the request, Attach lets that one decide.
+// would refuse what they allow. But if next is an [http.ServeMux] and has a middleware or handler of
+// this relying party for the request, Attach lets that one decide.
 func (rp *RelyingParty) Attach(next http.Handler) http.Handler {
 	return &guard{rp: rp, name: "Attach", attaches: true, admits: everybody, next: next}
 }
 
 // RequireAgent lets only signed-in agents through. Agents with a user and less than AccessFull may
-// only read (GET and HEAD). A person gets status 403. A stranger gets status 401, or, in a browser
-// that shows a page, the site's sign-in page.
+// only read (GET and HEAD). A person gets status 403, a stranger 401 or, in a browser, a sign-in page.
 func (rp *RelyingParty) RequireAgent(next http.Handler) http.Handler {
 	return &guard{rp: rp, name: "RequireAgent", admits: agentsAlone, next: next}
 }
 
 // RequireAccess returns a middleware that lets through agents with at least this access to their
 // user's data, and people who are signed in to the site (Config.Human). Strangers are refused, and
-// agents without a user, who have no access. Put it in front of whatever shows or changes such
-// data.
+// agents without a user. Put it in front of whatever shows or changes such data.
 func (rp *RelyingParty) RequireAccess(least Access) func(http.Handler) http.Handler {
 	return rp.require("RequireAccess", nil, func(_ *http.Request, s *Session) error {
 		if s.Access < least || s.Access == AccessNone && s.UserID != "" {
@@ -120,11 +116,10 @@ func (rp *RelyingParty) RequireAccess(least Access) func(http.Handler) http.Hand
 // "orders:create", whatever its method. It lets through agents with AccessFull, and those whose
 // grant names the action ([Session.May]), even if they may otherwise only read. It lets through
 // people who are signed in to the site (Config.Human), and no strangers. To let in only agents, put
-// RequireAgent inside.
+// RequireAgent inside. It panics if the name is empty or has white space in it.
 //
 // Put it outside of the other middlewares of this package: they let a read-only session only read,
-// unless this one tells them which action is performed. It panics if the name is empty or has white
-// space in it.
+// unless this one tells them which action is performed.
 func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handler {
 	if !wiring.IsAction(name) {
 		panic("authagent: " + strconv.Quote(name) + " is not the name of an action")
@@ -152,25 +147,22 @@ func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handl
 // RequireApproval returns a middleware for a route that performs an action so risky that the
 // agent's owner is asked about each single request. The first request is answered with status 202
 // and Retry-After, and Location says where to look. After the owner has approved it, the same
-// request passes once, whatever the access of the session. Use it in place of
-// [RelyingParty.RequireAction]. As there, people pass and strangers do not. A person's request is
-// not changed.
+// request passes once, whatever the session's access. Use it in place of [RelyingParty.RequireAction].
+// As there, people pass and strangers do not. A person's request is not changed.
 //
 // ignored names form fields that say nothing, such as a CSRF token that differs on each page. They
-// are neither shown to the owner nor part of what is approved, and the handler gets them from the
-// new request. The handler must not let them decide anything else.
+// are neither shown to the owner nor part of what is approved. The handler gets them from the new
+// request, and must not let them decide anything else.
 //
-// In an agent's request, the handler can rely on these, which the owner has approved: Method, Host,
+// In an agent's request, the handler can rely on what the owner has approved: Method, Host,
 // RequestURI, URL, the path values of the router, the Content-Type, Content-Length and
-// Idempotency-Key headers, and the body with all that is parsed from it. It must not rely on any
-// other header or cookie (X-Forwarded-Host and the like included), nor on context values from
-// outside of RequireApproval: the owner is shown none of that. Trailers are removed, and so are
-// headers that claim another method or address, or whose name has anything but letters, digits and
-// hyphens.
+// Idempotency-Key headers, and the body with all that is parsed from it. It must not rely on other
+// headers (such as X-Forwarded-Host), cookies, or context values from outside of RequireApproval,
+// which the owner is not shown. Trailers are removed, and so are headers that claim another method
+// or address, or whose name has anything but letters, digits and hyphens.
 //
-// A body over 16 KiB or an address over 8 KiB is refused, because the owner sees all of it. A
-// request is also refused if owners would not understand it or programs read it in different ways.
-// Examples are a Content-Encoding, several Content-Types, an Upgrade, or a name twice in JSON;
+// A body over 16 KiB or an address over 8 KiB is refused, because the owner sees all of it, and so
+// is what programs read in different ways, such as a Content-Encoding or a name twice in JSON:
 // docs/owner-approval.md has the list. Put whatever parses forms or reads bodies (CSRF check,
 // method override, logger) inside; if it runs outside, agents get status 500, and the log says why.
 //
@@ -196,9 +188,8 @@ func (rp *RelyingParty) RequireApproval(action string, approver Approver, ignore
 // RequireHuman lets through only humans who are signed in to the site, as Config.Human says. No
 // agent passes, whatever its access, even in a browser where a human is signed in as well. Put it
 // in front of what a human must do in person: changing e-mail address or password, payment,
-// deletion, and managing agents. A site with several relying parties that keep sessions of their
-// own (Config.Session.Own) puts Attach of each of the others around it. It panics if Config.Human
-// is not set.
+// deletion, and managing agents. Attach of the site's other relying parties that keep sessions of
+// their own (Config.Session.Own) goes around it. It panics if Config.Human is not set.
 func (rp *RelyingParty) RequireHuman(next http.Handler) http.Handler {
 	if rp.config.Human == nil {
 		panic("authagent: RequireHuman needs Config.Human")
@@ -209,8 +200,7 @@ func (rp *RelyingParty) RequireHuman(next http.Handler) http.Handler {
 // ForbidAgents refuses signed-in agents, whatever their access, and lets everybody else through.
 // Check inside who is signed in to the site, or use [RelyingParty.RequireHuman]. A browser in which
 // an agent's session has ended passes too, unless Config.Human names a person in it: a stopped
-// agent must not become that person. A site with several relying parties needs ForbidAgents of each
-// of them.
+// agent must not become that person. Each relying party of a site needs its own ForbidAgents.
 func (rp *RelyingParty) ForbidAgents(next http.Handler) http.Handler {
 	return &guard{rp: rp, name: "ForbidAgents", forbids: true, admits: everybody, next: next}
 }
@@ -227,9 +217,8 @@ func (rp *RelyingParty) require(name string, performs *wiring.Action, check agen
 // the visitor is, check, attach, pass on.
 //
 // Every request passes through it, so three things save time. The default session is read from its
-// cookie in place, without a store (jar.Jar). The visitor goes into the request in a context of our
-// own (attached): one allocation and no search. A visitor who has not signed in gets an answer that
-// New has prepared (refuse.Refuser.Nobody).
+// cookie in place (jar.Jar). The visitor goes into the request in a context of our own (attached).
+// A visitor who has not signed in gets an answer that New has prepared (refuse.Refuser.Nobody).
 type guard struct {
 	rp       *RelyingParty
 	name     string // of the method that made it, for the operator
@@ -436,9 +425,8 @@ type Approver interface {
 	// these. A request with another Digest is refused as the site's fault.
 	//
 	// Otherwise the error says why not, such as problem.ApprovalPending if the owner has yet to
-	// decide. path is where the agent can see how its request stands; empty for nowhere.
-	//
-	// ctx is the context of the agent's request, with the agent's session in it.
+	// decide. path is where the agent can see how its request stands; empty for nowhere. ctx is the
+	// context of the agent's request, with the agent's session in it.
 	//
 	// An Approver calls CountFiling before it shows a new request to the owner, and CountPerforming
 	// before it uses up an approval. It returns their errors.
@@ -456,30 +444,25 @@ type ActionRequest struct {
 	Body        []byte // without the fields that RequireApproval was told to ignore
 
 	// Complete says that Method, Target, ContentType and Body are all that an agent has to send
-	// again: the request has no Idempotency-Key, and RequireApproval was told to ignore no fields of
-	// its form. A page can send such a request for the agent.
+	// again: there is no Idempotency-Key and no ignored field. A page can send such a request.
 	Complete bool
 
 	// Digest is the same for the same action and request of the same agent for the same user, and
-	// for nothing else. For a form, it covers the fields in their order, but not their encoding. To
-	// do the same thing twice, an agent sends another Idempotency-Key header. Of the other headers,
-	// only Content-Type is part of it.
+	// for nothing else. Of a form, it covers the fields in their order, but not their encoding; of
+	// the headers, Content-Type and Idempotency-Key, another of which does the same thing twice.
 	Digest string
 
 	// CountFiling counts a request that is new to its owner against Config.Limits.Actions. If the
-	// limit is reached, it returns an error and counts nothing. CountPerforming counts an action
-	// that is about to be performed, in a budget of its own, unless Approve then returns an error.
-	// RequireApproval sets both.
+	// limit is reached, it returns an error and counts nothing. CountPerforming counts an action that
+	// is about to be performed, in a budget of its own, unless Approve then returns an error.
 	CountFiling, CountPerforming func() error
 
 	route *http.Request // see approval.Route
 }
 
-// HTTP returns the request as an HTTP request, for a function that describes to owners what it would
-// do. It has what the handler can rely on (see [RelyingParty.RequireApproval]), the path values of
-// the router's pattern included, without the fields that are ignored, and nothing else. Each call
-// returns another, whose body and form can be read. ctx is its context. HTTP returns nil if this is
-// no HTTP request.
+// HTTP returns the request as an HTTP request with the context ctx, for a function that describes it
+// to owners. It has what the handler can rely on (see [RelyingParty.RequireApproval]), without the
+// ignored fields. Each call returns another one. HTTP returns nil if this is no HTTP request.
 func (r ActionRequest) HTTP(ctx context.Context) *http.Request {
 	return approval.HTTP(ctx, r.route, r.Method, r.Host, r.Target, r.ContentType, r.Body)
 }
@@ -534,23 +517,22 @@ type Rate struct {
 	Per time.Duration // the default is a minute
 }
 
-// Limits bound how often something is done. Each process counts in its own memory. Whoever exceeds
-// a limit gets status 429 and Retry-After.
+// Limits bound how often something is done, as each process counts. Whoever exceeds one gets status
+// 429 and Retry-After.
 type Limits struct {
 	// Logins and Callbacks count for each client address, or for each /64 network of IPv6. The
-	// defaults are 10 and 20 a minute. Addresses that are not public are not limited: they belong
-	// to a proxy, and all its clients would share one budget. Behind a proxy, set ClientAddr.
+	// defaults are 10 and 20 a minute. Addresses that are not public are not limited, since all
+	// clients of a proxy would share one budget. Behind a proxy, set ClientAddr.
 	Logins, Callbacks Rate
 
-	// Agent limits the requests of each agent, and Owner those of all agents of an account
-	// together. Unless Agent is lower, one agent can use up Owner for the others. The default is no
-	// limit.
+	// Agent limits the requests of each agent, Owner those of all agents of an account. Unless Agent
+	// is lower, one agent can use up Owner for the others. The default is no limit.
 	Agent, Owner Rate
 
 	// Actions limits, by name, the actions of each owner's agents together, see
-	// RelyingParty.RequireAction. Behind RelyingParty.RequireApproval it limits the requests that
-	// an owner is asked about, and those performed, in a budget of the same size. Asking how a
-	// request stands does not count. The default is no limit.
+	// RelyingParty.RequireAction. Behind RequireApproval it limits the requests that an owner is
+	// asked about and, in a budget of the same size, those performed. Asking how a request stands
+	// does not count. The default is no limit.
 	Actions map[string]Rate
 }
 
@@ -592,45 +574,29 @@ func (rp *RelyingParty) asVisitor(r *http.Request) refuse.Visitor {
 	}}
 }
 
-// ServeError answers a request with an error as this package answers its own: with a page for a
-// browser, application/problem+json for a program, or what Config.ErrorHandler makes of it. It is
-// for a site's own handlers. An error that is neither a [problem.Error] nor a [problem.Reason] is a
-// fault of the site.
+// ServeError answers a request of a site's own handler as this package answers its own: with a page
+// for a browser, application/problem+json for a program, or what Config.ErrorHandler makes of it. An
+// error that is neither a [problem.Error] nor a [problem.Reason] is a fault of the site.
 func (rp *RelyingParty) ServeError(w http.ResponseWriter, r *http.Request, err error) {
 	answer.Protect(w.Header())
 	v, _ := rp.look(r)
 	rp.refuse(w, r, v.Session, "", err)
 }
 
-// Language returns the language that the package's pages are in for this request: see
-// Config.Languages.
-func (rp *RelyingParty) Language(r *http.Request) *messages.Language {
-	all := rp.config.Languages
-	if rp.config.Language != nil {
-		var tag string
-		err := rp.panics.Protect("choose language", func() error { tag = rp.config.Language(r); return nil })
-		if chosen := messages.Find(tag, all); err == nil && chosen != nil {
-			return chosen
-		}
-	}
-	return messages.Choose(r.Header["Accept-Language"], all)
-}
+// Language returns the one of Config.Languages that a page for this request is in.
+func (rp *RelyingParty) Language(r *http.Request) *messages.Language { return rp.refuser.Language(r) }
 
-// A Frame is what the package's pages have around them: what the templates "header", "footer" and
-// "back" of Config.Pages say. A part is empty if the site does not define it.
+// A Frame is what the templates "header", "footer" and "back" of Config.Pages put around a page.
 type Frame struct{ Header, Footer, Back template.HTML }
 
-// Frame returns the frame for a page of this site in a language, and sets the headers that say which
-// language the page is in. The pages of package grants use it.
+// Frame returns the frame for a page of this site, and sets the headers that say which language the
+// page is in. The pages of package grants use it.
 func (rp *RelyingParty) Frame(w http.ResponseWriter, lang *messages.Language) Frame {
 	return Frame(rp.refuser.Frame(w.Header(), lang))
 }
 
 // A Page is what the templates of Config.Pages are executed with. Its texts are constants, and the
-// paths are on this site.
-//
-// The parts of the frame, "header", "footer" and "back", are executed with a Page that has only
-// Lang and Home.
+// paths are on this site. For the parts of the frame, it has only Lang and Home.
 type Page struct {
 	Title, Detail string // in the language Lang
 	Lang          *messages.Language
@@ -666,15 +632,13 @@ func (rp *RelyingParty) newRefuser() *refuse.Refuser {
 				Compare: f.Compare, OwnerPage: f.OwnerPage,
 			}
 		},
-		Framed:   func(lang *messages.Language) any { return Page{Lang: lang, Home: c.ReturnTo} },
-		Language: rp.Language, Languages: len(c.Languages),
+		Framed:    func(lang *messages.Language) any { return Page{Lang: lang, Home: c.ReturnTo} },
+		Languages: c.Languages, ChooseLanguage: c.Language, Panics: rp.panics,
 	}, errNobody)
 }
 
-// SignedOutHandler shows whether an agent is signed in, for a site that wants to say so after
-// signing out: mount it, and name its path as the return_to of LogoutHandler. A program gets JSON.
-// If an agent is signed in, it says which and in whose account ([User.Name]), so that the agent and
-// its owner can see that it is the right one.
+// SignedOutHandler shows whether an agent is signed in, which, and in whose account ([User.Name]). A
+// program gets JSON. To say so after signing out, name its path as the return_to of LogoutHandler.
 func (rp *RelyingParty) SignedOutHandler() http.Handler {
 	return &endpoint{rp, audit.LogoutFailed, rp.serveSignedOut}
 }
@@ -688,10 +652,8 @@ func (rp *RelyingParty) serveSignedOut(w http.ResponseWriter, r *http.Request) e
 		return err
 	}
 	lang := rp.Language(r)
-	page := Page{
-		Title: lang.Text("signed_out.title"), Detail: lang.Text("signed_out.detail"), Lang: lang, Status: http.StatusOK,
-		Home: rp.config.ReturnTo, Button: rp.signpost.OwnButton(""),
-	}
+	page := Page{Lang: lang, Status: http.StatusOK, Home: rp.config.ReturnTo, Button: rp.signpost.OwnButton("")}
+	page.Title, page.Detail = lang.Text("signed_out.title"), lang.Text("signed_out.detail")
 	said := refuse.Standing{SignIn: rp.signpost.LoginURL()}
 	if s := v.Session; s != nil {
 		page.Title, page.Detail, page.Button = lang.Text("signed_in.title"), lang.Text("signed_in.detail"), ""
@@ -705,12 +667,10 @@ func (rp *RelyingParty) serveSignedOut(w http.ResponseWriter, r *http.Request) e
 }
 
 // Button returns "Sign in with Auth Agent" for a page of the site: a link to LoginHandler or, with
-// RequirePOST, a form. It needs no script and has no inline style, so it works under a strict
-// Content-Security-Policy. Agents know it by its text and its data attributes. DiscoveryHandler
-// serves its style sheet. If the page's policy has a form-action, add the authorization server's
-// origin to it beside 'self', because Chromium applies it to redirects too. returnTo is the path to
-// land on. If it is empty or not such a path, Config.ReturnTo is used. In a template it is a
-// function:
+// RequirePOST, a form. It works under a strict Content-Security-Policy; but add the authorization
+// server's origin to a form-action beside 'self', because Chromium applies it to redirects too.
+// Agents know it by its text and its data attributes. DiscoveryHandler serves its style sheet.
+// returnTo is the path to land on; the default is Config.ReturnTo. In a template it is a function:
 //
 //	template.New("page").Funcs(template.FuncMap{"signInButton": rp.Button})
 //
@@ -724,8 +684,7 @@ func (rp *RelyingParty) Button(returnTo string) template.HTML {
 
 // DiscoveryHandler tells agents how to sign in, and what they may do then. It can be mounted at
 // several paths and answers by their ending: ".md" and ".txt" are a text for /auth.md or /llms.txt,
-// ".css" is the style sheet of Button, anything else is JSON. All of it is made from the settings.
-// Config.Paths.Discovery makes refusals link to it.
+// ".css" is the style sheet of Button, anything else is JSON. Config.Paths.Discovery names it to agents.
 func (rp *RelyingParty) DiscoveryHandler() http.Handler { return rp.signpost }
 
 func (rp *RelyingParty) newSignpost() *signpost.Site {

@@ -1,6 +1,7 @@
 package authagent
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -427,7 +428,8 @@ func (rp *RelyingParty) admit(ctx context.Context, in *SignIn, l *login) (*Sessi
 	}
 	if err != nil {
 		e := failure.As(failure.OfAgent(in.Agent, "sign in", err))
-		e.Compare, e.OwnerPage = rp.comparison(in, e.Reason)
+		owner := cmp.Or(in.userinfo, new(UserInfo)) // nobody, if the scenario did not ask
+		rp.compare.Tell(e, owner.Email, owner.Subject)
 		return nil, e
 	}
 	if who.Access == AccessNone {

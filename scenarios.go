@@ -17,8 +17,7 @@ import (
 	"github.com/authagent-go/authagent/problem"
 )
 
-// This file holds the scenarios, the link policy and the site's stores: which identity an agent
-// acts under.
+// This file holds the scenarios, the link policy and the site's stores: whom an agent acts as.
 
 // An Agent is named by its issuer and its ID there, together. It can be compared and be a map key.
 type Agent = audit.Agent
@@ -50,8 +49,7 @@ type Scenario interface {
 	// [problem.Reason] says why; any other counts as a failure of the site.
 	SignIn(ctx context.Context, in *SignIn) (Principal, error)
 
-	// It is embedded so that a scenario that embeds another has that one's CheckSession.
-	SessionChecker
+	SessionChecker // embedded, so that a scenario that embeds another has its CheckSession
 }
 
 // A SessionChecker is asked on each request of a signed-in agent. A Scenario is one; a UserStore
@@ -140,47 +138,10 @@ type Site struct {
 	Origin    string               // such as "https://shop.example"
 	Languages []*messages.Language // Config.Languages, or its default
 
-	// Compare returns the comparison codes of a request: the agent is shown the first, and its owner
-	// all of them, one for each of Config.SessionKeys. owner is the e-mail address that the server has
-	// of the agent's owner or, with Config.Provider.SubjectIsUser, the user. The codes are the same
-	// whether there is an account or not.
+	// Compare returns the comparison codes of a request, one for each of Config.SessionKeys: the agent
+	// is shown the first, its owner all of them. owner is the owner's e-mail address at the server or,
+	// with Config.Provider.SubjectIsUser, the user. Whether there is an account plays no part in it.
 	Compare func(agent Agent, owner string) []string
-}
-
-// ownerPage returns the path of the page where owners decide, empty if it is not known, and whether
-// the page compares requests.
-func ownerPage(s Scenario) (path string, compares bool) {
-	policy, ok := linkPolicy(s).(interface {
-		OwnerPage() (path string, compares bool)
-	})
-	if !ok {
-		return "", false
-	}
-	return policy.OwnerPage()
-}
-
-// compare implements Site.Compare. All relying parties with the same keys have the same codes,
-// since they may share a policy.
-func (rp *RelyingParty) compare(agent Agent, owner string) []string {
-	return rp.codes.Of(agent.Issuer, agent.ID, owner)
-}
-
-// comparison returns what tells an agent's request from others, and the path of the page where its
-// owner decides. It depends on nothing but what the agent's server says, and asks no store, so that
-// it is the same work for every address (LNK-11).
-func (rp *RelyingParty) comparison(in *SignIn, reason problem.Reason) (code, page string) {
-	if reason != problem.ApprovalNeeded && reason != problem.Suspended {
-		return "", ""
-	}
-	page, compares := ownerPage(rp.config.Scenario)
-	if !compares || in.userinfo == nil {
-		return "", page
-	}
-	owner := in.userinfo.Email
-	if in.userinfo.Subject != in.Agent.ID { // with SubjectIsUser, the user
-		owner = in.userinfo.Subject
-	}
-	return rp.compare(in.Agent, owner)[0], page
 }
 
 // A LinkRequest is an agent that wants to enter an account.
@@ -213,9 +174,8 @@ type trustEmail string
 // has that address, at once. It is insecure: whoever can write an address at the server enters the
 // account that has it.
 //
-// Use it only if everybody who can register an agent at the server may enter every account. The
-// published Auth Agent server verifies no address and lets whoever registers an agent write any.
-// With it, InsecureTrustEmail means that anybody can enter any account whose address they know.
+// Use it only if everybody who can register an agent at the server may enter every account. At the
+// published Auth Agent server, which verifies no address, that is anybody who knows an address.
 const InsecureTrustEmail trustEmail = "trust_email"
 
 // Link lets the agent enter the account that has the address.
@@ -506,12 +466,12 @@ func (s *withAccount) forget(from func(Forgetter) error) error {
 // for concurrent use.
 type Rules interface {
 	// Admit returns nil if agent may be let in or go on. It is called before a login starts, with
-	// the zero Agent and a nil email, since nobody is known yet. It is called at each sign-in, and
-	// when a human connects an agent. It is called on each request of an agent, with a nil email.
+	// the zero Agent and a nil email, since nobody is known yet; at each sign-in, and when a human
+	// connects an agent; and on each request of an agent, with a nil email.
 	//
-	// email asks the server for the address of the agent's owner. It returns "" if the scenario
-	// does not ask for the address. If the server gives no plain address (see [ParseEmail]), no
-	// rule could judge it, so it returns problem.Blocked. Return its error as it is.
+	// email asks the server for the address of the agent's owner, and returns "" if the scenario does
+	// not. If the server gives no plain address (see [ParseEmail]), which no rule could judge, it
+	// returns problem.Blocked. Return its error as it is.
 	//
 	// problem.Paused makes the agent wait, and its session stays. Another error that is a
 	// [problem.Reason] refuses the sign-in or ends the session. Any other refuses only what is
@@ -592,14 +552,12 @@ func (s *ruled) CheckSession(ctx context.Context, session *Session) error {
 	return s.Scenario.CheckSession(ctx, session)
 }
 
-// ErrNotFound is what a store returns when it has no such record.
-var ErrNotFound = errors.New("authagent: not found")
-
-// ErrAmbiguous is what UserByEmail returns when several accounts have the address.
-var ErrAmbiguous = errors.New("authagent: several accounts have this address")
-
-// ErrExists is what CreateUser returns when the address is taken.
-var ErrExists = errors.New("authagent: already exists")
+// The errors that stores return, for errors.Is.
+var (
+	ErrNotFound  = errors.New("authagent: not found")                          // there is no such record
+	ErrAmbiguous = errors.New("authagent: several accounts have this address") // UserByEmail
+	ErrExists    = errors.New("authagent: already exists")                     // CreateUser: the address is taken
+)
 
 // A User is an account of the site.
 type User struct {
@@ -613,11 +571,10 @@ type User struct {
 	// Disabled accounts are never entered.
 	Disabled bool
 
-	// Name is what the site calls the account. It shows agents and their owners in whose account an
-	// agent acts. If it is empty, the ID is shown. Choose a name that tells accounts apart and that
-	// nobody else can take, such as the e-mail address: somebody who lures an agent into their own
-	// account would take its owner's name. Only agents that are signed in to the account see it. It
-	// is read from what UserByID returns.
+	// Name is what the site calls the account, to show agents and their owners in whose account an
+	// agent acts. By default the ID is shown. Choose a name that nobody else can take, such as the
+	// e-mail address: somebody who lures an agent into their own account would take its owner's name.
+	// Only agents that are signed in to the account see it. It is read from what UserByID returns.
 	Name string
 
 	// CreatedBy is the agent that an account was created for by [UserCreator], and zero for all
@@ -632,24 +589,21 @@ type User struct {
 // gone.
 //
 // It may also be a [UserFinder], a [UserCreator], an [AgentLinker], a [SessionChecker] and a
-// [Forgetter]. storetest.Users tests one.
-//
-// If it is a UserFinder, UserByID is called on each request of an agent, and ends the session if
-// the account is disabled or gone. If it is a SessionChecker, that is called instead. If it is
-// neither, it is not asked after the sign-in; then call [RelyingParty.EndUserSessions].
+// [Forgetter]. storetest.Users tests one. On each request of an agent, a UserFinder is asked, and the
+// session ends if the account is disabled or gone; a SessionChecker is asked instead. Without either,
+// call [RelyingParty.EndUserSessions].
 type UserStore interface {
 	// UserByEmail returns the account with this address, which is a plain one with its ASCII
 	// letters in lower case. It returns ErrNotFound if there is none, and ErrAmbiguous if there are
 	// several.
 	//
-	// Databases may find more than that. They may take K (U+212A) for k and é for e, or ignore a
-	// space at the end. What ParseEmail makes of the stored address must equal email.
+	// What ParseEmail makes of the stored address must equal email. Databases may find more than that:
+	// they may take K (U+212A) for k and é for e, or ignore a space at the end.
 	UserByEmail(ctx context.Context, email string) (User, error)
 }
 
-// A UserFinder is a UserStore that finds accounts by their ID. A link policy that lets an agent
-// into an account for another reason than its e-mail address, as grants.OwnerApproval does, needs
-// one.
+// A UserFinder is a UserStore that finds accounts by their ID. Link policies that do not go by the
+// e-mail address alone, such as grants.OwnerApproval, need one.
 type UserFinder interface {
 	// UserByID returns the account with this ID, or ErrNotFound. It is called on each request of an
 	// agent, unless the UserStore is a SessionChecker. ErrNotFound ends the session; any other
@@ -696,22 +650,19 @@ type Profile struct {
 
 // A ProfileStore keeps profiles. Implementations are safe for concurrent use.
 //
-// It may also be a [Forgetter], which removes the profiles that are linked to an account. If the
-// agent signs in again, it gets a new profile, with another ID.
+// It may also be a [Forgetter], which removes the profiles that are linked to an account. An agent that
+// signs in again gets a new one.
 type ProfileStore interface {
-	// FindOrCreateProfile returns the profile with the Agent and Scenario of p. If there is none,
-	// it creates one from p, with an ID that the store chooses. An existing one is returned as it
-	// is, even if its other fields differ from p's. Of concurrent calls for one agent and scenario,
-	// one creates the profile and all get it: leave that to a unique constraint.
+	// FindOrCreateProfile returns the profile with the Agent and Scenario of p, as it is. If there is
+	// none, it creates one from p, with an ID that the store chooses. Of concurrent calls for one
+	// agent and scenario, one creates the profile and all get it: leave that to a unique constraint.
 	FindOrCreateProfile(ctx context.Context, p Profile) (Profile, error)
 }
 
 // A Forgetter can let go of an agent, and of an account that is gone. These may be one: a UserStore
-// that is an [AgentLinker], a [ProfileStore], a [LinkPolicy] and a Scenario. The scenarios of this
-// package pass the call on to the other three.
-//
-// humanID is who wants it, for the audit trail; empty for the site itself. Forgetting what is not
-// there does nothing and returns nil. After an error, another call finishes what is left.
+// that is an [AgentLinker], a [ProfileStore], a [LinkPolicy] and a Scenario, which here asks the other
+// three. humanID is who wants it, for the audit trail; empty for the site itself. Forgetting what is
+// not there does nothing and returns nil. After an error, another call finishes what is left.
 type Forgetter interface {
 	// ForgetAgent removes or ends what holds agent to any account. What is linked to no account
 	// stays.
@@ -722,9 +673,8 @@ type Forgetter interface {
 	ForgetUser(ctx context.Context, humanID, userID string) error
 }
 
-// FindUser returns the account with this ID, as the UserStore of Config.Scenario has it, or
-// ErrNotFound. It returns errors.ErrUnsupported if that store is no [UserFinder], and for a site's
-// own scenarios that wrap none of this package.
+// FindUser returns the account with this ID, as the UserStore of Config.Scenario has it, or ErrNotFound.
+// It returns errors.ErrUnsupported if that store is no [UserFinder], or the scenario is not known.
 func (rp *RelyingParty) FindUser(ctx context.Context, id string) (User, error) {
 	users, ok := scenarioAs[interface{ known() accounts.Users[User] }](rp.config.Scenario)
 	if !ok {

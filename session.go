@@ -19,6 +19,7 @@ import (
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/answer"
 	"github.com/authagent-go/authagent/internal/browser"
+	"github.com/authagent-go/authagent/internal/compare"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/jar"
 	"github.com/authagent-go/authagent/internal/kept"
@@ -384,8 +385,8 @@ func (rp *RelyingParty) openCookies(redirectURL *url.URL) (err error) {
 	logins := box("login", c.RedirectURL, c.Scenario.Name()) // a session says those two itself
 	rp.pending = newPendingLogins(rp.cookies.Login, logins, secure)
 	rp.tokens = rp.newTokens(box("tokens"))
-	codes, wrong := seal.NewCodes(c.SessionKeys, "authagent", "compare")
-	rp.codes, err = codes, cmp.Or(err, wrong)
+	teller, wrong := compare.New(c.SessionKeys, linkPolicy(c.Scenario))
+	rp.compare, err = teller, cmp.Or(err, wrong)
 	rp.sessions = c.Session.Own
 	if rp.sessions == nil {
 		rp.sessions = rp.newSessions(box("session"), secure)

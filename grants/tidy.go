@@ -46,7 +46,7 @@ func (p *Policy) find(ctx context.Context, userID, grantID string, version int64
 		return Grant{}, fmt.Errorf("grants: find grant: %w", err)
 	case g.UserID != userID:
 		return Grant{}, fmt.Errorf("grants: find grant: %w", authagent.ErrNotFound)
-	case g.Version != version:
+	case !g.seen(version):
 		return g, authagent.ErrConflict
 	}
 	return g, nil

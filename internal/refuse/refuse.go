@@ -49,9 +49,23 @@ type Site struct {
 	Page   func(Refusal) any
 	Framed func(*messages.Language) any
 
-	// Language returns the language of the pages for a request. Languages is how many there are.
-	Language  func(*http.Request) *messages.Language
-	Languages int
+	// Languages are those of the pages. ChooseLanguage, which may be nil, is the site's own, and
+	// names the one of a request; empty for none.
+	Languages      []*messages.Language
+	ChooseLanguage func(*http.Request) string
+	Panics         failure.Panics
+}
+
+// Language returns the language of the pages for a request.
+func (s *Site) Language(r *http.Request) *messages.Language {
+	if s.ChooseLanguage != nil {
+		var tag string
+		err := s.Panics.Protect("choose language", func() error { tag = s.ChooseLanguage(r); return nil })
+		if chosen := messages.Find(tag, s.Languages); err == nil && chosen != nil {
+			return chosen
+		}
+	}
+	return messages.Choose(r.Header["Accept-Language"], s.Languages)
 }
 
 // A Refusal is what a page says of a request that was refused.
@@ -203,7 +217,7 @@ func (a *Refuser) Show(w http.ResponseWriter, page answer.Page) {
 
 // varyLanguage says that a page depends on the language that the browser prefers.
 func (a *Refuser) varyLanguage(h http.Header) {
-	if a.Languages > 1 {
+	if len(a.Languages) > 1 {
 		answer.AddVary(h, "Accept-Language")
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/authagent-go/authagent/internal/returnpath"
 	"github.com/authagent-go/authagent/internal/wire"
 	"github.com/authagent-go/authagent/internal/wiring"
+	"github.com/authagent-go/authagent/messages"
 )
 
 // Problems are what is wrong with the settings, in the order in which it was found.
@@ -270,4 +271,19 @@ func Auth(text string) (auth wire.Auth, ok bool) {
 		"": wire.AuthUnknown, "client_secret_post": wire.AuthPost, "client_secret_basic": wire.AuthBasic,
 	}[text]
 	return auth, ok
+}
+
+// Languages checks the languages of pages.
+func (p *Problems) Languages(setting string, all []*messages.Language) {
+	if slices.Contains(all, nil) {
+		p.Add(setting, "has a nil")
+	}
+}
+
+// Languages returns the languages of pages: English where the site has set none.
+func Languages(all []*messages.Language) []*messages.Language {
+	if len(all) == 0 {
+		return []*messages.Language{messages.English()}
+	}
+	return slices.Clone(all)
 }
