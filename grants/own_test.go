@@ -268,6 +268,8 @@ func TestUndo_OWN_5(t *testing.T) {
 		g.Actions, g.Access = []string{"orders:create", "gone:do"}, authagent.AccessFull
 	})
 	agent, alice := s.signedInAgent("agent_1"), s.human(s.alice)
+	idle := s.as.NewBrowser() // asks for nothing while the grant is revoked, so that its session does not end by that
+	s.signInAgent(idle, "agent_1")
 	resp := s.do(alice, "POST", agents+"revoke", form(append(versionOf(g), "agent", g.ID)...), "Accept", htmlOnly)
 	if resp.Header.Get("Location") != agents+"agents/g1?done=revoked" {
 		t.Fatalf("%d %v", resp.StatusCode, resp.Header)
@@ -290,8 +292,10 @@ func TestUndo_OWN_5(t *testing.T) {
 	if got.State != grants.Approved || got.Access != authagent.AccessRead || !cmp.Equal(got.Actions, []string{"orders:create"}) || !got.ExpiresAt.Equal(g.ExpiresAt) {
 		t.Errorf("after undo: %+v", got)
 	}
-	if got := s.do(agent, "GET", "/me", "").StatusCode; got != 401 {
-		t.Errorf("OWN-5: undo has revived a session: %d", got)
+	for _, c := range []*http.Client{agent, idle} {
+		if got := s.do(c, "GET", "/me", "").StatusCode; got != 401 {
+			t.Errorf("OWN-5: undo has revived a session: %d", got)
+		}
 	}
 	if resp := s.do(alice, "POST", agents+"approve", form(fields...)); resp.StatusCode != 409 {
 		t.Errorf("undo twice: %d", resp.StatusCode)
