@@ -73,13 +73,14 @@ func (p *Policy) giveByEmail(ctx context.Context, r authagent.LinkRequest) (auth
 	switch {
 	case err != nil:
 		return authagent.Principal{}, err
-	case !created && g.Now() == Approved && g.Email == r.Email: // another instance was faster
+	case created:
+	case g.Now() == Approved && g.Email == r.Email: // another instance was faster
 		return g.link(), nil
-	case !created && g.claimed() && g.Version == 1 && g.Email == r.Email: // another instance is about to; one of the two does
+	case g.claimed() && g.Version == 1 && g.Email == r.Email: // another instance is about to; one of the two does
 		if err := p.alone(ctx, g); err != nil {
 			return authagent.Principal{}, err
 		}
-	case !created: // it was denied, revoked or has expired: from then on its owner is asked
+	default: // it was denied, revoked or has expired: from then on its owner is asked
 		p.ask(ctx, r)
 		return authagent.Principal{}, problem.ApprovalNeeded
 	}

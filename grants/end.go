@@ -49,12 +49,12 @@ func (p *Policy) end(ctx context.Context, g Grant) (ended Grant, event audit.Nam
 		case Denied, Revoked:
 			return "", false, nil
 		case Expired:
-			if g.State == Pending && !g.holds() {
+			if !g.holds() {
 				return "", false, nil
 			}
 		}
 		event, err := p.apply(g, Decision{State: to})
-		return event, err == nil, err
+		return event, true, err
 	})
 }
 

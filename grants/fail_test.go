@@ -20,9 +20,11 @@ import (
 	"github.com/authagent-go/authagent/problem"
 )
 
-// broken is a store one method of which fails, once it is told to.
+// broken is a store one method of which fails, once it is told to, or that does what a
+// script says.
 type broken struct {
 	grants.Store
+	script func(method string) error
 	method string
 	panics bool
 	now    atomic.Bool
@@ -30,6 +32,9 @@ type broken struct {
 }
 
 func (b *broken) at(method string) error {
+	if b.script != nil {
+		return b.script(method)
+	}
 	if method != b.method || !b.now.Load() {
 		return nil
 	}

@@ -102,7 +102,7 @@ func (g Grant) at(now time.Time) State {
 // that it is as great as a time is for the oldest instances, which take it for the
 // time before which sessions have ended.
 func (g Grant) anew() int64 {
-	if g.State == Pending || g.State == Denied || g.Now() == Approved { // no session has ended with it
+	if g.State == Pending || g.Now() == Approved { // no session has ended with it
 		return g.Era
 	}
 	return max(g.Era+1, time.Now().UnixNano())
@@ -139,7 +139,7 @@ func (g Grant) letIn() bool {
 
 // claimed reports whether the owner is letting the agent in at this moment: see claim.
 func (g Grant) claimed() bool {
-	return g.State == Pending && !g.DecidedAt.IsZero() && !g.DecidedAt.Before(g.RequestedAt) && time.Since(g.DecidedAt) < claimedFor
+	return g.State == Pending && !g.DecidedAt.Before(g.RequestedAt) && time.Since(g.DecidedAt) < claimedFor
 }
 
 // claim is g as a claim: a request that its owner has decided. One that waits for the
@@ -152,6 +152,7 @@ func (g Grant) claim() Grant {
 	if g.RequestedAt.After(now) { // by the clock of another instance
 		g.RequestedAt = now
 	}
+	g.Era = g.anew() // by the state that g still has: what comes of the claim may not be known
 	g.State, g.DecidedAt, g.Hidden = Pending, now, false
 	return g
 }

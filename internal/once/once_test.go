@@ -3,6 +3,7 @@ package once_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -93,6 +94,67 @@ func TestPanic(t *testing.T) {
 		}()
 		if outcome, again, err := g.Do(t.Context(), "a", func() (int, bool) { return 1, false }); outcome != 1 || again || err != nil {
 			t.Error(outcome, again, err)
+		}
+	})
+}
+
+// TestForgotten: what is over counts no more, and what is under way is never forgotten,
+// however much of it there is and however long it takes.
+func TestForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, calls := once.New[int](time.Minute), 0
+		again := func(key string) bool {
+			_, again, err := g.Do(t.Context(), key, func() (int, bool) { calls++; return calls, true })
+			if err != nil {
+				t.Fatal(err)
+			}
+			return again
+		}
+		free := make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() { g.Do(t.Context(), "slow", func() (int, bool) { <-free; return 7, true }) })
+		synctest.Wait()
+		again("a")
+		time.Sleep(30 * time.Second)
+		again("b")
+		time.Sleep(30 * time.Second)
+		if again("a") || !again("b") {
+			t.Error("a counts, or b does not")
+		}
+		time.Sleep(time.Hour)
+		again("sweeps")
+		wg.Go(func() {
+			if outcome, again, err := g.Do(t.Context(), "slow", func() (int, bool) { return 8, true }); outcome != 7 || !again || err != nil {
+				t.Errorf("what was under way was begun anew: %d, %v, %v", outcome, again, err)
+			}
+		})
+		synctest.Wait()
+		close(free)
+		wg.Wait()
+	})
+}
+
+// TestBounded: where too much is kept, further outcomes are not, and nobody waits for them.
+func TestBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const most = 1 << 14
+		g := once.New[int](time.Minute)
+		again := func(i int) bool {
+			_, again, err := g.Do(t.Context(), fmt.Sprint(i), func() (int, bool) { return i, true })
+			if err != nil {
+				t.Fatal(err)
+			}
+			return again
+		}
+		for i := range most + 1 {
+			again(i)
+		}
+		if !again(0) || !again(most-1) || again(most) {
+			t.Error("one of those that were first is not kept, or one more is")
+		}
+		time.Sleep(2 * time.Minute)
+		if again(most) || !again(most) {
+			t.Error("there is no room again")
 		}
 	})
 }

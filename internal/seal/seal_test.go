@@ -77,6 +77,7 @@ func TestTamper_TXN_6(t *testing.T) {
 			refused(t, b, sealed[:i], "name")
 			refused(t, b, sealed[i+1:], "name")
 			refused(t, b, sealed[:i]+"\n"+sealed[i:], "name")
+			refused(t, b, sealed[:i]+"\r"+sealed[i:], "name")
 		}
 		for _, altered := range []string{"", sealed + "A", sealed + "=", sealed + "\n", " " + sealed, sealed + sealed} {
 			refused(t, b, altered, "name")

@@ -70,7 +70,7 @@ func (s *scanner) peek() byte {
 
 // take skips white space and reads c if it comes next.
 func (s *scanner) take(c byte) bool {
-	if s.peek() != c || s.pos == len(s.text) {
+	if s.peek() != c { // 0 is never looked for
 		return false
 	}
 	s.pos++

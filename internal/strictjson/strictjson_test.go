@@ -24,7 +24,7 @@ var accepted = []string{
 	`{"a":{"a":{"a":1}},"b":[{"a":1},{"a":1}]}`,
 	`{"a":[ ],"b":[1 , -0.5e+3,true,false,null,"x",{}]}`,
 	`{"a":"\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00 \ufffd"}`,
-	`{"s\u0075b":"a","n":1e999,"z":-0,"y":0.0,"x":0e0}`,
+	`{"s\u0075b":"a","n":1e999,"m":1E+5,"z":-0,"y":0.0,"x":0e0}`,
 	`{"a":` + strings.Repeat("[", 31) + strings.Repeat("]", 31) + `}`,
 	`{"\u007f":"` + "\x7f\u2028" + `"}`,
 }
@@ -44,7 +44,7 @@ var refused = []struct{ name, in string }{
 	{"point first", `{"a":.5}`}, {"point last", `{"a":1.}`}, {"exponent empty", `{"a":1e}`}, {"exponent sign", `{"a":1e+}`}, {"hexadecimal", `{"a":0x1}`}, {"underscore", `{"a":1_0}`},
 	{"True", `{"a":True}`}, {"truex", `{"a":truex}`}, {"nul", `{"a":nul}`},
 
-	{"string not closed", `{"a":"b`}, {"string ends in backslash", `{"a":"b\`}, {"line feed in string", "{\"a\":\"b\nc\"}"}, {"NUL in string", "{\"a\":\"b\x00c\"}"},
+	{"string not closed", `{"a":"b`}, {"string ends in half an escape", `{"a":"\u12`}, {"string ends in half a pair", `{"a":"\ud83d\ude`}, {"string ends in backslash", `{"a":"b\`}, {"line feed in string", "{\"a\":\"b\nc\"}"}, {"NUL in string", "{\"a\":\"b\x00c\"}"},
 	{"bad escape", `{"a":"\x41"}`}, {"single quote escape", `{"a":"\'"}`}, {"short unicode escape", `{"a":"\u12"}`}, {"no hexadecimal", `{"a":"\u12g4"}`}, {"signed escape", `{"a":"\u+123"}`}, {"underscore escape", `{"a":"\u1_23"}`},
 	{"high surrogate", `{"a":"\ud800"}`}, {"low surrogate", `{"a":"\udc00"}`}, {"high and high", `{"a":"\ud800\ud800"}`}, {"high and letter", `{"a":"\ud800a"}`},
 	{"low and high", `{"a":"\udc00\ud800"}`}, {"high and escape", `{"a":"\ud800\n"}`}, {"surrogate in a name", `{"\ud800":1}`}, {"nested surrogate", `{"a":[{"b":"\udfff"}]}`},

@@ -365,12 +365,3 @@ func code(o strictjson.Object) string {
 	}
 	return ""
 }
-
-// text returns a string member that the answer need not have.
-func text(o strictjson.Object, step, name string) (string, error) {
-	s, _, err := o.String(name)
-	if err != nil {
-		return "", &Error{Kind: Invalid, Step: step, Status: http.StatusOK, Err: err}
-	}
-	return s, nil
-}

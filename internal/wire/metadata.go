@@ -157,7 +157,7 @@ func (s *Source) read(a *answer) (Metadata, error) {
 		return m, err
 	}
 	// RFC 8414 section 3.3: byte for byte, or the document is another server's.
-	if issuer, _ := text(o, step, "issuer"); issuer != s.settings.Issuer {
+	if issuer, _, _ := o.String("issuer"); issuer != s.settings.Issuer {
 		return m, &Error{Kind: Malformed, Step: step, Status: a.status, Err: &IssuerError{issuer}}
 	}
 	m.Published = true
