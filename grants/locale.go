@@ -23,6 +23,14 @@ type Locale struct {
 // Introduce is for [authagent.New], which calls it: see [authagent.LinkPolicy].
 func (p *Policy) Introduce(site authagent.Site) { p.site.CompareAndSwap(nil, &site) }
 
+// languages are those of the site, and English before a relying party uses the policy.
+func (p *Policy) languages() []*messages.Language {
+	if site := p.site.Load(); site != nil {
+		return site.Languages
+	}
+	return []*messages.Language{p.english()}
+}
+
 // OwnerPage is for [authagent.New], which tells it to agents that wait: see [authagent.LinkPolicy].
 // Requests have comparison codes unless only owners connect agents.
 func (p *Policy) OwnerPage() (path string, compares bool) { return p.path(), !p.OwnerStartedOnly }
@@ -36,10 +44,7 @@ type reader struct {
 
 // reader returns how an owner reads. language is that of the browser; nil if there is none.
 func (p *Policy) reader(ctx context.Context, userID string, language *messages.Language) reader {
-	languages := []*messages.Language{messages.English()}
-	if site := p.site.Load(); site != nil {
-		languages = site.Languages
-	}
+	languages := p.languages()
 	to := reader{cmp.Or(language, languages[0]), time.UTC, time.Now()}
 	locale, err := p.locale(ctx, userID)
 	if err != nil { // a time zone is no reason to show nothing

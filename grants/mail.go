@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/internal/claims"
 	"github.com/authagent-go/authagent/internal/panics"
 )
 
@@ -145,8 +145,12 @@ func (w writer) subject() string {
 	return oneLine(w.part("subject"))
 }
 
-// agent names the agent as a mail may: whoever registered it has chosen its ID.
+// agent names the agent as a mail may: by what its owner calls it, or by its ID, which
+// whoever registered it has chosen.
 func (w writer) agent() string {
+	if name := w.grant.Nickname; name != "" {
+		return w.Text("mail.agent.nicknamed", "name", claims.Show(name))
+	}
 	if id := w.grant.Agent.ID; isPlainName(id) {
 		return w.Text("mail.agent.named", "id", id)
 	}
@@ -199,30 +203,10 @@ func (w writer) facts() (facts []fact) {
 	case EventActionAsked:
 		add("decide", w.moment(w.n.Approval.ExpiresAt))
 	case EventApproved, EventChanged:
-		add("may", w.may())
+		add("may", w.Beginning(w.policy.may(w.reader, w.grant)))
 		add("until", w.moment(w.grant.ExpiresAt))
 	}
 	return facts
-}
-
-// may says what the agent may do now.
-func (w writer) may() string {
-	switch w.grant.Access {
-	case authagent.AccessFull:
-		return w.Beginning(w.Text("mail.may.full"))
-	case authagent.AccessRead:
-	default:
-		return ""
-	}
-	all := []string{w.Text("mail.may.read")}
-	for _, name := range w.grant.Actions {
-		text, own := w.Lookup("action." + name)
-		if !own {
-			text = w.policy.actionText(name)
-		}
-		all = append(all, w.Inside(text))
-	}
-	return w.Beginning(w.List(all))
 }
 
 // code says by which code an owner knows their own agent.

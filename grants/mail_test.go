@@ -31,7 +31,8 @@ func reads(language string) *grants.Policy {
 	p := grants.OwnerApproval(&memstore.Grants{})
 	p.Logger = quiet
 	p.Actions = map[string]string{"orders:create": "Place orders", "orders:cancel": "Cancel orders"}
-	german, err := messages.Parse("de", "action.orders:create = Bestellungen aufgeben\naction.orders:cancel = Bestellungen stornieren\naction.payouts:create = Geld auszahlen")
+	p.Reading = "orders and addresses"
+	german, err := messages.Parse("de", "reading = Bestellungen und Adressen\naction.orders:create = Bestellungen aufgeben\naction.orders:cancel = Bestellungen stornieren\naction.payouts:create = Geld auszahlen")
 	if err != nil {
 		panic(err)
 	}
@@ -84,6 +85,8 @@ func allNotices(now time.Time) (names []string, all []grants.Notice) {
 	for _, cause := range []grants.Cause{grants.CauseOwner, grants.CauseConnected, grants.CauseEmail} {
 		add("approved, "+string(cause), grants.Notice{Kind: grants.EventApproved, Cause: cause, Grant: grant()})
 	}
+	named := func(g *grants.Grant) { g.Nickname = "Shopping helper" }
+	add("approved, with a nickname", grants.Notice{Kind: grants.EventApproved, Cause: grants.CauseOwner, Grant: grant(named)})
 	add("changed", grants.Notice{Kind: grants.EventChanged, Cause: grants.CauseOwner, Grant: grant(full)})
 	for _, cause := range []grants.Cause{grants.CauseOwner, grants.CauseRevokeAll} {
 		add("denied, "+string(cause), grants.Notice{Kind: grants.EventDenied, Cause: cause, Grant: grant()})

@@ -20,6 +20,7 @@ import (
 	"github.com/authagent-go/authagent/internal/logs"
 	"github.com/authagent-go/authagent/internal/sink"
 	"github.com/authagent-go/authagent/internal/wiring"
+	"github.com/authagent-go/authagent/messages"
 )
 
 // A Policy is the [authagent.LinkPolicy] that asks the owner. Make one with
@@ -130,6 +131,7 @@ type Policy struct {
 
 	store    Store
 	site     atomic.Pointer[authagent.Site] // the first that New has introduced
+	english  func() *messages.Language      // the language without a site
 	filing   turn                           // of filing a request or giving a grant: one at a time, so that limits hold
 	requests fair[request]                  // to be filed
 	shadow   Grant                          // is written where there is no request to file
@@ -157,7 +159,7 @@ func OwnerApproval(store Store) *Policy {
 		store: store, filing: make(turn, 1), shadow: newShadow(),
 		moves: limit.New(maxMoves, time.Hour), noes: limit.New(maxNoes, time.Hour),
 		changes: limit.New(maxChanges, 24*time.Hour), routine: limit.New(maxRoutine, 24*time.Hour), humans: limit.New(1, time.Hour),
-		warned: limit.New(1, 24*time.Hour),
+		warned: limit.New(1, 24*time.Hour), english: sync.OnceValue(messages.English),
 	}
 	p.post = newPost(p)
 	lost := func(why string) { p.logger().Error("grants: audit event lost", "why", why) }

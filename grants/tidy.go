@@ -56,16 +56,37 @@ func (p *Policy) find(ctx context.Context, userID, grantID string, version int64
 // Of a longer nickname, the first 40 characters count; what cannot be seen is dropped. An
 // empty one takes the nickname away. The errors are those of [Policy.Decide].
 func (p *Policy) Rename(ctx context.Context, userID, grantID string, version int64, nickname string) (Grant, error) {
-	g, err := p.find(ctx, userID, grantID, version)
+	g, err := p.tidy(ctx, userID, grantID, version, func(g *Grant) error {
+		g.Nickname = cleanNickname(nickname)
+		return nil
+	})
 	if err != nil {
 		return g, err
 	}
-	g.Nickname = cleanNickname(nickname)
-	if g, err = p.store.UpdateGrant(ctx, g); err != nil {
-		return g, fmt.Errorf("grants: rename: %w", err)
-	}
 	p.audit(ctx, eventOf(EventRenamed, g, userID))
 	return g, p.giveName(ctx, g)
+}
+
+// tidy changes a grant that its owner has seen in this version.
+func (p *Policy) tidy(ctx context.Context, userID, grantID string, version int64, by func(*Grant) error) (Grant, error) {
+	once := func() (Grant, error) {
+		g, err := p.find(ctx, userID, grantID, version)
+		if err == nil {
+			err = by(&g)
+		}
+		if err != nil {
+			return g, err
+		}
+		if g, err = p.store.UpdateGrant(ctx, g); err != nil {
+			return g, fmt.Errorf("grants: change grant: %w", err)
+		}
+		return g, nil
+	}
+	g, err := once()
+	if errors.Is(err, authagent.ErrConflict) { // the owner may have been warned in between, as in Decide
+		return once()
+	}
+	return g, err
 }
 
 // giveName gives the nickname of g to the other grants of its agent in the account.
@@ -106,16 +127,15 @@ func (p *Policy) nameOthers(ctx context.Context, g Grant) {
 // shows the grant again. The errors are those of [Policy.Decide], with [ErrDecision] for a
 // grant that is pending or approved.
 func (p *Policy) Hide(ctx context.Context, userID, grantID string, version int64) (Grant, error) {
-	g, err := p.find(ctx, userID, grantID, version)
-	switch {
-	case err != nil:
+	g, err := p.tidy(ctx, userID, grantID, version, func(g *Grant) error {
+		if !g.Now().over() {
+			return fmt.Errorf("%w: hide what is %s", ErrDecision, g.Now())
+		}
+		g.Hidden = true
+		return nil
+	})
+	if err != nil {
 		return g, err
-	case !g.Now().over():
-		return g, fmt.Errorf("%w: hide what is %s", ErrDecision, g.Now())
-	}
-	g.Hidden = true
-	if g, err = p.store.UpdateGrant(ctx, g); err != nil {
-		return g, fmt.Errorf("grants: hide: %w", err)
 	}
 	p.audit(ctx, eventOf(EventHidden, g, userID))
 	return g, nil

@@ -314,3 +314,54 @@ func TestWarningAndForm_NTC_14(t *testing.T) {
 		})
 	}
 }
+
+// TestWarningAndTidying_NTC_14: a new name, and what is hidden, count as well in spite of a
+// warning that the owner has not seen.
+func TestWarningAndTidying_NTC_14(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		race bool
+	}{{"NTC-14 before", false}, {"NTC-14 meanwhile", true}} {
+		bubble(t, test.name, func(t *testing.T) {
+			store := &warningStore{Store: &memstore.Grants{}}
+			w := &warned{t, store, &mailbox{}}
+			p, other := w.instance(), w.instance()
+			w.connect(p)
+			later(89 * oneDay)
+			open := w.now()
+			warn := func() {
+				w.use(other, "1")
+				other.Wait()
+			}
+			if test.race {
+				store.update = func(g grants.Grant) (grants.Grant, error) {
+					store.update = nil
+					warn()
+					return store.Store.UpdateGrant(context.Background(), g)
+				}
+			} else {
+				warn()
+			}
+			g, err := p.Rename(t.Context(), "alice", open.ID, open.Version, "Helper")
+			if err != nil || g.Nickname != "Helper" || g.Warned == 0 {
+				t.Fatalf("NTC-14: renamed %+v: %v", g, err)
+			}
+			if _, err := p.Rename(t.Context(), "alice", open.ID, open.Version, "Other"); !errors.Is(err, authagent.ErrConflict) {
+				t.Errorf("NTC-14: a form that has not seen the new name: %v", err)
+			}
+		})
+	}
+	bubble(t, "NTC-14 hidden", func(t *testing.T) {
+		w := &warned{t, &memstore.Grants{}, &mailbox{}}
+		p := w.instance()
+		w.connect(p)
+		later(89 * oneDay)
+		open := w.now()
+		w.use(p, "1")
+		p.Wait()
+		later(2 * oneDay)
+		if g, err := p.Hide(t.Context(), "alice", open.ID, open.Version); err != nil || !g.Hidden || g.Warned == 0 {
+			t.Errorf("NTC-14: hidden %+v: %v", g, err)
+		}
+	})
+}

@@ -136,7 +136,7 @@ func (s *Site) changeEmail(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s.config.Mail(Mail{email, "Confirm your new address", "To make this your address at the shop, go to\n" + s.config.URL + "/confirm?token=" + token})
+	s.config.Mail(Mail{To: email, Subject: "Confirm your new address", Text: "To make this your address at the shop, go to\n" + s.config.URL + "/confirm?token=" + token})
 	f.Sent = true
 	return s.show(w, r, http.StatusOK, "email", f)
 }

@@ -28,6 +28,9 @@ var offered = map[string]string{
 	cancelOrders: "Cancel orders",
 }
 
+// reading is what an agent sees that may read, in words: "See your ...".
+const reading = "orders, cart, name and e-mail address"
+
 // germanTexts has the same words in German.
 //
 //go:embed texts.de.txt
@@ -50,8 +53,7 @@ func (s *Site) admitAgents(ctx context.Context) (err error) {
 	s.owners.Path = agentsPath
 	s.owners.Logger = s.logger
 	s.owners.Notify = s.tellOwner
-	s.owners.Template = agentsPage()
-	s.owners.Reading = "orders, addresses and cart"
+	s.owners.Reading = reading
 	s.owners.Actions = offered
 	s.owners.Approvals = approvedEach
 	s.owners.Describe = s.describe
@@ -75,7 +77,7 @@ func (s *Site) admitAgents(ctx context.Context) (err error) {
 		Revocations:  s.store.Revocations(),
 		States:       s.store.States(),
 		Tokens:       authagent.TokenSettings{Store: s.store.Tokens()},
-		Pages:        refusalPages(),
+		Pages:        around,
 		Logger:       s.logger,
 	})
 	return err
@@ -107,15 +109,8 @@ func (s *Site) tellOwner(ctx context.Context, n grants.Notice) {
 		s.logger.Error("shop: tell owner", "err", err)
 		return
 	}
-	s.config.Mail(Mail{u.Email, n.Subject, n.Text})
+	s.config.Mail(Mail{To: u.Email, Subject: n.Subject, Text: n.Text, HTML: n.HTML})
 }
 
-// agentsPage is the page of connected agents in the shop's own frame.
-func agentsPage() *template.Template {
-	return template.Must(grants.PageTemplate().ParseFS(files, "pages/frame.html", "pages/agents.html", "pages/agent.html"))
-}
-
-// refusalPages are the pages of authagent in the shop's own frame.
-func refusalPages() *template.Template {
-	return template.Must(template.New("refusals").ParseFS(files, "pages/frame.html", "pages/refused.html"))
-}
+// around is the shop's frame around authagent's pages: those of owners, and refusals.
+var around = template.Must(template.ParseFS(files, "pages/frame.html", "pages/around.html"))

@@ -107,7 +107,7 @@ func (s *Site) register(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s.config.Mail(Mail{email, "Confirm your address", "To open your account, go to\n" + s.config.URL + "/confirm?token=" + token})
+	s.config.Mail(Mail{To: email, Subject: "Confirm your address", Text: "To open your account, go to\n" + s.config.URL + "/confirm?token=" + token})
 	f.Sent = true
 	return s.show(w, r, http.StatusOK, "register", f)
 }

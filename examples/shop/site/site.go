@@ -32,7 +32,7 @@ type Config struct {
 }
 
 // A Mail is one to a user.
-type Mail struct{ To, Subject, Text string }
+type Mail struct{ To, Subject, Text, HTML string } // HTML may be empty
 
 // A Site is a shop. It is safe for concurrent use.
 type Site struct {
