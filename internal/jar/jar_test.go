@@ -169,3 +169,22 @@ func TestUnset(t *testing.T) {
 		t.Errorf("%v", w.Header())
 	}
 }
+
+// TestTooLong: a cookie that browsers do not keep is not set, and one that no browser
+// sends by itself is not read.
+func TestTooLong(t *testing.T) {
+	j := jar.New(nil, newBox(t), "c", 60, true)
+	for size, fits := range map[int]bool{100: true, 3500: false} {
+		w := httptest.NewRecorder()
+		if err := j.Put(w, request(), make([]byte, size)); (err == nil) != fits || (len(w.Header()["Set-Cookie"]) == 1) != fits {
+			t.Errorf("%d bytes: %v, %v", size, err, w.Header())
+		}
+		if _, err := j.Get(request(newBox(t).Seal(make([]byte, size), "c"))); (err == nil) != fits {
+			t.Errorf("%d bytes: %v", size, err)
+		}
+	}
+	s := &store{saves: errors.New("disk full")}
+	if err := jar.New(s, newBox(t), "c", 60, true).Put(httptest.NewRecorder(), request(), []byte("value")); !errors.Is(err, s.saves) {
+		t.Error(err)
+	}
+}
