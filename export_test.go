@@ -14,3 +14,10 @@ func (l *login) Challenge() string {
 	challenge := l.challenge()
 	return string(challenge[:])
 }
+
+// ParseLogin and ParseSession read what a cookie holds.
+func ParseLogin(value []byte) *Login { return parseLogin(value) }
+
+func ParseSession(value []byte) (*Session, error) { return parseSession(value) }
+
+func (l *login) Encode() []byte { return l.seal(0) }

@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/internal/testsite"
@@ -24,6 +25,30 @@ func TestVerifiers_REQ_3(t *testing.T) {
 			t.Fatalf("REQ-3: verifier %q, challenge %q, seen %v", l.Verifier, l.Challenge(), seen[l.Verifier])
 		}
 		seen[l.Verifier] = true
+	}
+}
+
+// TestLoginRead: what is no login of this version is none, and has no state that could match.
+func TestLoginRead(t *testing.T) {
+	l := authagent.NewLogin("/")
+	good := l.Encode()
+	if got := authagent.ParseLogin(good); got == nil || got.State != l.State || got.Verifier != l.Verifier {
+		t.Errorf("read %v", got != nil)
+	}
+	later := authagent.NewLogin("/")
+	later.StartedAt = time.Unix(-1, 0)
+	short := authagent.NewLogin("/")
+	short.State = "1234567"
+	for name, value := range map[string][]byte{
+		"empty": nil, "cut off": good[:len(good)-1], "of a later version": later.Encode(), "without a state": (&authagent.Login{}).Encode(),
+		"with a state that is too short": short.Encode(),
+	} {
+		if authagent.ParseLogin(value) != nil {
+			t.Errorf("a login that is %s is read", name)
+		}
+	}
+	if _, err := authagent.ParseSession(nil); err == nil {
+		t.Error("a session of nothing is read")
 	}
 }
 

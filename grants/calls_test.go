@@ -461,6 +461,9 @@ func TestEndSessionFails(t *testing.T) {
 			}
 		}
 		store.script = nil
+		if err := s.owners.EndSession(t.Context(), s.instances[""].rp, s.alice, "other"); !errors.Is(err, authagent.ErrNotFound) {
+			t.Errorf("another session: %v", err)
+		}
 		s.wait()
 		for _, e := range s.events.take() {
 			if e.Name == audit.SessionEnded && e.HumanID == s.alice {
@@ -469,4 +472,87 @@ func TestEndSessionFails(t *testing.T) {
 		}
 		s.want(c, "GET", "/me", 401, problem.NoSession)
 	})
+}
+
+// TestAdmitBoth: an agent is held to the rules about agents and to those about addresses.
+// Before it is known who asks, only the kill switch counts.
+func TestAdmitBoth(t *testing.T) {
+	ctx := context.Background()
+	agent := asks("agent_1", "").Agent
+	email := func(address string, err error) func() (string, error) {
+		return func() (string, error) { return address, err }
+	}
+	for name, test := range map[string]struct {
+		rules grants.Rules
+		agent authagent.Agent
+		email func() (string, error)
+		want  error
+	}{
+		"no rules":                     {grants.Rules{}, agent, email("", errDown), nil}, // which then is not asked for
+		"denied, with a good address":  {grants.Rules{DenyAgents: []authagent.Agent{agent}, AllowDomains: []string{"example.com"}}, agent, email("a@example.com", nil), problem.Blocked},
+		"allowed, with a good address": {grants.Rules{AllowAgents: []authagent.Agent{agent}, AllowDomains: []string{"example.com"}}, agent, email("a@example.com", nil), nil},
+		"allowed, with a bad address":  {grants.Rules{AllowAgents: []authagent.Agent{agent}, AllowDomains: []string{"example.com"}}, agent, email("a@evil.example", nil), problem.Blocked},
+		"denied domain":                {grants.Rules{DenyDomains: []string{"evil.example"}}, agent, email("a@evil.example", nil), problem.Blocked},
+		"no address to be had":         {grants.Rules{DenyDomains: []string{"evil.example"}}, agent, email("", errDown), errDown},
+		"later":                        {grants.Rules{AllowDomains: []string{"example.com"}}, agent, nil, nil},
+		"nobody yet":                   {grants.Rules{AllowIssuers: []string{"https://other.example"}}, authagent.Agent{}, nil, nil},
+		"nobody, and paused":           {grants.Rules{Paused: true}, authagent.Agent{}, nil, problem.Paused},
+	} {
+		d := newDesk(t)
+		d.must(d.store.SetRules(ctx, test.rules))
+		if err := d.Admit(ctx, test.agent, test.email); !errors.Is(err, test.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestFiled: what an agent's request comes to when its owner is asked, or is not.
+func TestFiled(t *testing.T) {
+	ctx := context.Background()
+	now := time.Now()
+	for name, test := range map[string]struct {
+		have  *grants.Grant // of the agent in the account
+		fails string        // a method that fails
+		files bool
+	}{
+		"new":              {nil, "", true},
+		"waits":            {&grants.Grant{State: grants.Pending, ExpiresAt: now.Add(time.Hour)}, "", false},
+		"ran out":          {&grants.Grant{State: grants.Pending, ExpiresAt: now.Add(-time.Hour)}, "", true},
+		"denied":           {&grants.Grant{State: grants.Denied, DecidedAt: now, ExpiresAt: now.Add(time.Hour)}, "", false},
+		"being let in":     {&grants.Grant{State: grants.Pending, DecidedAt: now, ExpiresAt: now.Add(-time.Second)}, "", false},
+		"the look fails":   {nil, "OwnerGrants", false},
+		"the write fails":  {nil, "CreateGrant", false},
+		"the update fails": {&grants.Grant{State: grants.Pending, ExpiresAt: now.Add(-time.Hour)}, "UpdateGrant", false},
+	} {
+		d := newDesk(t)
+		r := asks("agent_1", "alice")
+		if test.have != nil {
+			g := *test.have
+			g.ID, g.Version, g.Agent, g.Scenario, g.UserID, g.Email, g.RequestedAt = "g", 1, r.Agent, r.Scenario, "alice", r.Email, now.Add(-2*time.Hour)
+			_, _, err := d.store.CreateGrant(ctx, g)
+			d.must(err)
+		}
+		d.store.script = func(method string) error {
+			if method == test.fails {
+				return errDown
+			}
+			return nil
+		}
+		_, err := d.Link(ctx, r)
+		d.wait().must(as(err, problem.ApprovalNeeded))
+		var names []audit.Name
+		for _, e := range d.events.take() {
+			names = append(names, e.Name)
+		}
+		want := grants.EventDropped
+		if test.files {
+			want = grants.EventPending
+		}
+		if !slices.Equal(names, []audit.Name{want}) {
+			t.Errorf("%s: %q", name, names)
+		}
+		if g := d.grant("agent_1", "alice"); test.files && (g.Now() != grants.Pending || g.RequestedAt.Before(now)) {
+			t.Errorf("%s: %+v", name, g)
+		}
+	}
 }

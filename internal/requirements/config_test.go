@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/sessions"
+
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/internal/testsite"
@@ -122,6 +124,10 @@ func TestConfig(t *testing.T) {
 		{"login at the callback", func(c *config) { c.Paths.Login = "/auth/agent/callback" }, "Paths.Login"},
 		{"registration by script", func(c *config) { c.RegistrationURL = "javascript:alert(1)" }, "RegistrationURL"},
 		{"registration elsewhere", func(c *config) { c.RegistrationURL = "https://join.example/agents" }, ""},
+		{"negative lifetime", func(c *config) { c.Session.Lifetime = -time.Second }, "Session.Lifetime"},
+		{"sessions kept twice", func(c *config) {
+			c.Session.Own, c.Session.Store = &keptSession{}, sessions.NewCookieStore(testsite.NewKey())
+		}, "Session.Own, Session.Store"},
 		{"negative idle time", func(c *config) { c.Session.Idle = -time.Second }, "Session.Idle"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -628,3 +628,20 @@ func TestNoHeadersDownstream_MW_2(t *testing.T) {
 		}
 	}
 }
+
+// TestNoAccessAtAll is MW-6: a user's agent that has no access passes no guard of access,
+// whatever that asks for.
+func TestNoAccessAtAll(t *testing.T) {
+	l := &lowering{}
+	k := newCluster(t, func(_ *bench, c *authagent.Config) { l.Scenario, c.Scenario = c.Scenario, l })
+	k.Mux("").Handle("/any", k.RP.RequireAccess(authagent.AccessNone)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+	c := k.Browser()
+	for access, want := range map[authagent.Access]int{authagent.AccessNone: 403, authagent.AccessRead: 200, authagent.AccessFull: 200, -1: 403, 100: 403} {
+		l.to.Store(int32(authagent.AccessFull))
+		k.MustSignIn(c, k.Agent)
+		l.to.Store(int32(access))
+		if got := k.Get(c, "/any").StatusCode; got != want {
+			t.Errorf("MW-6 %v: %d, want %d", access, got, want)
+		}
+	}
+}

@@ -150,14 +150,15 @@ func checkPath(p string, own []string) error {
 	return nil
 }
 
-// hasEncodedSeparator reports whether p contains %2f or %5c in any case.
+// hasEncodedSeparator reports whether p contains %2f in any case. A backslash, which no
+// path may have, is found once it is decoded.
 func hasEncodedSeparator(p string) bool {
 	for {
 		_, after, found := strings.Cut(p, "%")
 		if !found || len(after) < 2 {
 			return false
 		}
-		if c, ok := unhex(after[0], after[1]); ok && (c == '/' || c == '\\') {
+		if c, _ := unhex(after[0], after[1]); c == '/' { // which no other digits make
 			return true
 		}
 		p = after

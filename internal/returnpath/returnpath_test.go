@@ -66,7 +66,7 @@ var bad = []string{
 
 var good = []string{
 	"/", "/dashboard", "/a/b?tab=1&x=%20y", "/ok?next=//evil.example", "/m%C3%BCnchen", "/a:b", "/a;b=c",
-	"/a/", "/a/b/", "/...", "/.well-known/x", "/a..b", "/..a", "/a.", "/a%20b", "/100%25", "/a%2520b", "/%250G", "/%250g", "/%250:", "/%250@", "/%250`", "/%E6%9D%B1%E4%BA%AC", "/%D9%85%DB%8C%E2%80%8C%D8%AE",
+	"/a/", "/a/b/", "/...", "/.well-known/x", "/a..b", "/..a", "/a.", "/a%20b", "/100%25", "/a%2520b", "/%250G", "/%25g1", "/%25.1", "/%251.", "/%250g", "/%250:", "/%250@", "/%250`", "/%E6%9D%B1%E4%BA%AC", "/%D9%85%DB%8C%E2%80%8C%D8%AE",
 	"/A%EF%BC%8FB", "/wiki/%3Fwhat", "/a%23b", "/@alice", "/~alice", "/a,b", "/a|b", `/"a"<b>`, "/search?q=%zz", "/search?q=%", "/search?q=a%0Ab",
 	"/?", "/?a", "/??", "/?a=/../..", "/?//x", "/ok#frag", "/app#/inbox", "/app?x=1#/a//b", "/#", "/https", "/http-api/x", "/database", "/evil.example",
 	"/auth/agent", "/auth/agent/", "/auth/agent/login2", "/auth/agent/login/help", "/x?to=/auth/agent/login",

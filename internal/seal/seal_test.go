@@ -130,6 +130,22 @@ func TestPurposes(t *testing.T) {
 	}
 }
 
+// TestNothingAfterBad: after what does not fit, nothing more is read, and a number that is
+// longer than any is none.
+func TestNothingAfterBad(t *testing.T) {
+	r := seal.NewReader([]byte{5, 'a'})
+	if s, n := r.String(), r.Int(); s != "" || n != 0 || r.Err() == nil {
+		t.Errorf("read %q and %d, %v", s, n, r.Err())
+	}
+	long := append(bytes.Repeat([]byte{0x80}, 10), 0, 'a')
+	if r := seal.NewReader(long); r.Int() != 0 || r.Err() == nil {
+		t.Error("a number of 11 bytes is read")
+	}
+	if r := seal.NewReader(long); r.String() != "" || r.Err() == nil {
+		t.Error("a length of 11 bytes is read")
+	}
+}
+
 func TestNoKey(t *testing.T) {
 	if _, err := seal.NewBox(nil, "p"); err == nil {
 		t.Error("a box without a key")

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // A said is what a server says to a question: status and error code.
@@ -261,5 +262,25 @@ func TestPinned(t *testing.T) {
 		if err != nil || [2]string{m.Authorization, m.Token} != test.want || test.fetched != slices.Contains(paths, "/.well-known/oauth-authorization-server") {
 			t.Errorf("%+v: %+v, %v, asked %q", test, m, err, paths)
 		}
+	}
+}
+
+// TestTurnStays: those whose tokens may be equal share a turn for as long as one of them
+// needs it, and no longer.
+func TestTurnStays(t *testing.T) {
+	var c collisions
+	first, done1 := c.join("opaque", time.Now())
+	second, done2 := c.join("opaque", time.Now())
+	if first != second {
+		t.Error("two turns of one token")
+	}
+	done1()
+	third, done3 := c.join("opaque", time.Now())
+	if third != first {
+		t.Error("the turn was forgotten while somebody had it")
+	}
+	done2()
+	if done3(); len(c.turns) != 0 {
+		t.Errorf("%d turns are left", len(c.turns))
 	}
 }

@@ -1,0 +1,282 @@
+package tokens
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/authagent-go/authagent/internal/identity"
+	"github.com/authagent-go/authagent/internal/seal"
+	"github.com/authagent-go/authagent/internal/wire"
+)
+
+var (
+	errConflict = errors.New("conflict")
+	errBroken   = errors.New("connection refused")
+)
+
+// A lab is a keeper with one session, on a store and a server in memory.
+type lab struct {
+	*Keeper[struct{}]
+	session Session[struct{}]
+	alive   bool
+	ended   int
+	says    func(*http.Request) string // what the server answers; empty for nothing
+	store   labStore
+}
+
+type labStore struct {
+	mu     sync.Mutex
+	value  []byte
+	before func(method string) error
+}
+
+func (s *labStore) at(method string) error {
+	if s.before == nil {
+		return nil
+	}
+	return s.before(method)
+}
+
+func (s *labStore) SaveTokens(_ context.Context, _ string, old, sealed []byte, _ time.Time) error {
+	if err := s.at("save"); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !bytes.Equal(old, s.value) {
+		return errConflict
+	}
+	s.value = sealed
+	return nil
+}
+
+func (s *labStore) LoadTokens(context.Context, string) ([]byte, error) {
+	if err := s.at("load"); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.value == nil {
+		return nil, errNone
+	}
+	return s.value, nil
+}
+
+func (s *labStore) DeleteTokens(context.Context, string) error {
+	if err := s.at("delete"); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.value = nil
+	return nil
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	box, err := seal.NewBox([][]byte{bytes.Repeat([]byte{1}, 32)}, "tokens")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const issuer = "https://as.example"
+	l := &lab{alive: true, says: func(*http.Request) string { return "" }}
+	client := wire.NewClient(&http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+		body := l.says(r)
+		if body == "" {
+			return nil, errBroken
+		}
+		return &http.Response{
+			StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: -1,
+		}, nil
+	})}, nil)
+	source := wire.NewSource(client, wire.Settings{Issuer: issuer, Pins: wire.Metadata{
+		Authorization: issuer + "/authorize", Token: issuer + "/token", Introspection: issuer + "/introspect", Revocation: issuer + "/revoke",
+	}})
+	l.Keeper = &Keeper[struct{}]{
+		Store: &l.store, Box: box, Conflict: errConflict, NotFound: errNone, Every: 10 * time.Minute, Grace: time.Hour,
+		Identity: &identity.Verifier{Issuer: issuer, ClientID: "site"},
+		Server: wire.NewServer(client, source, wire.Registration{
+			ID: "site", Encoding: wire.Form, Auth: wire.AuthPost, Secret: func(context.Context) (string, error) { return "secret", nil },
+		}),
+		Hooks: Hooks[struct{}]{
+			Alive:   func(context.Context, Session[struct{}]) (bool, error) { return l.alive, nil },
+			End:     func(context.Context, Session[struct{}], error) error { l.ended++; return nil },
+			Failed:  func(context.Context, Session[struct{}], error) {},
+			Revoked: func(context.Context, Session[struct{}], error) {},
+		},
+	}
+	l.session = Session[struct{}]{ID: "s", Agent: "agent_1", Name: "s", Expires: time.Now().Add(24 * time.Hour)}
+	if err := l.Save(t.Context(), l.session, &wire.Token{Access: "a1", Refresh: "r1", Expires: time.Now().Add(time.Hour)}, "agent_1"); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+const refreshed = `{"access_token":"a2","refresh_token":"r2","token_type":"Bearer","expires_in":3600}`
+
+// TestOtherClock: a token that was issued in the future, by another instance's clock, is
+// refreshed now, and not only then.
+func TestOtherClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		l.says = func(*http.Request) string { return refreshed }
+		raw, r, err := l.load(t.Context(), l.session)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Issued = time.Now().Add(time.Hour)
+		began := time.Now()
+		f := &refresher[struct{}]{Keeper: l.Keeper, session: l.session}
+		token, err := f.apart(t.Context(), raw, r)
+		if took := time.Since(began); err != nil || token.Access != "a2" || took > 5*time.Second {
+			t.Errorf("%+v, %v, after %v", token, err, took)
+		}
+	})
+}
+
+// TestEndsForGood: a session of which the server speaks as another one's ends, and is not
+// looked at again. If it could not be ended, it is.
+func TestEndsForGood(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t)
+			looks := 0
+			l.says = func(r *http.Request) string {
+				if strings.HasSuffix(r.URL.Path, "introspect") {
+					looks++
+					return `{"active":true,"sub":"another"}`
+				}
+				return `{}`
+			}
+			if fails {
+				l.Hooks.End = func(context.Context, Session[struct{}], error) error { l.ended++; return errBroken }
+			}
+			time.Sleep(11 * time.Minute)
+			l.Check(l.session)
+			time.Sleep(6 * time.Hour)
+			if again := looks > 1; looks == 0 || again != fails || l.ended == 0 || (len(l.checks) == 0) == fails {
+				t.Errorf("fails %v: %d looks, ended %d times, %d checks", fails, looks, l.ended, len(l.checks))
+			}
+			if err := l.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestNothingAfterShutdown: no look begins any more, and none is put off for ever.
+func TestNothingAfterShutdown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		if err := l.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		l.mu.Lock()
+		c := l.check("s")
+		l.after(l.session, c, time.Second)
+		l.mu.Unlock()
+		time.Sleep(time.Minute)
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if c.timer != nil || c.busy {
+			t.Errorf("%+v", c)
+		}
+	})
+}
+
+// TestConfirmedMeanwhile: a confirmation that others overtake is noted in the end, and
+// given up when its time is over.
+func TestConfirmedMeanwhile(t *testing.T) {
+	l := newLab(t)
+	conflicts := 0
+	l.store.before = func(method string) error {
+		if method == "save" && conflicts < 3 {
+			conflicts++
+			return errConflict
+		}
+		return nil
+	}
+	at := time.Now().Add(time.Minute)
+	if err := l.confirmed(t.Context(), l.session, at); err != nil {
+		t.Error(err)
+	}
+	if _, r, err := l.load(t.Context(), l.session); err != nil || !r.Confirmed.Equal(at) {
+		t.Errorf("%v, %v", r, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	saves := 0
+	l.store.before = func(method string) error {
+		if method != "save" {
+			return nil
+		}
+		if saves++; saves == 3 {
+			cancel()
+		}
+		if saves > 10 {
+			return errBroken
+		}
+		return errConflict
+	}
+	if err := l.confirmed(ctx, l.session, at); !errors.Is(err, errConflict) || saves != 3 {
+		t.Errorf("%v after %d attempts", err, saves)
+	}
+}
+
+// TestStoreCallsFail: whichever call of the store fails, no token is given that is not
+// kept, and nothing is said to be confirmed.
+func TestStoreCallsFail(t *testing.T) {
+	for name, do := range map[string]func(l *lab, ctx context.Context) error{
+		"token": func(l *lab, ctx context.Context) error {
+			token, err := l.Token(ctx, l.session, "")
+			if err == nil && token.Access != "a2" {
+				return errors.New("the old token")
+			}
+			return err
+		},
+		"look":      func(l *lab, ctx context.Context) error { _, err := l.look(ctx, l.session); return err },
+		"confirmed": func(l *lab, ctx context.Context) error { return l.confirmed(ctx, l.session, time.Now()) },
+	} {
+		for n := 0; n >= 0; n++ {
+			failed := ""
+			synctest.Test(t, func(t *testing.T) {
+				l := newLab(t)
+				l.says = func(r *http.Request) string {
+					if strings.HasSuffix(r.URL.Path, "introspect") {
+						return `{"active":true}`
+					}
+					return refreshed
+				}
+				time.Sleep(2 * time.Hour)
+				calls := 0
+				l.store.before = func(method string) error {
+					if calls++; calls == n+1 || failed == "save" && method == "save" { // keep tries again
+						failed = method
+						return errBroken
+					}
+					return nil
+				}
+				if err := do(l, t.Context()); (failed != "") != (err != nil) || err != nil && !errors.Is(err, errBroken) {
+					t.Errorf("%s, call %d (%s) fails: %v", name, n, failed, err)
+				}
+				if err := l.Shutdown(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+			if failed == "" {
+				break
+			}
+		}
+	}
+}
