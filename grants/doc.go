@@ -11,7 +11,10 @@
 //	owners := grants.OwnerApproval(store)
 //	owners.Actions = map[string]string{"orders:create": "Place orders"}
 //	owners.Approvals = map[string]string{"payouts:create": "Pay out money"}
-//	owners.Notify = sendMail
+//	owners.Reading = "orders and invoices"
+//	owners.Notify = func(ctx context.Context, n grants.Notice) {
+//		mailer.Send(ctx, addressOf(n.UserID), n.Subject, n.Text, n.HTML)
+//	}
 //
 //	rp, err := authagent.New(authagent.Config{
 //		// ...
@@ -26,7 +29,9 @@
 // Policy the events that its page shows. If its scenario has no LinkPolicy, set its
 // Config.Rules to the Policy.
 //
-// [Handler] is the page on which owners see and decide all of it. Policy has the same
+// [Handler] is the page on which owners see and decide all of it, in the language of each.
+// A request to enter shows the comparison code that its agent was shown, so that owners
+// know their own agent. [Policy.Describe] says in words what a single action would do. Policy has the same
 // as methods, for a site that draws its own page.
 //
 // Every decision counts on the agent's next request, at every instance that shares the

@@ -27,6 +27,8 @@ func TestRun(t *testing.T) {
 	transcript := strings.Join(strings.Fields(out.String()), " ")
 	for _, want := range []string{
 		"agent_alice at /full/ 403 approval_needed",
+		"ok the agent shows its owner the code ",
+		"too: so she knows her own agent from a stranger's",
 		"Alice sees the request, approves it, and chooses full access",
 		"ok agent_alice signs in at /full/",
 		"agent agent_alice, user Alice, own profile: no, access full",
@@ -330,7 +332,7 @@ func TestPages(t *testing.T) {
 		"/":                   `href="/contextual/login"`,
 		"/agents/":            "Not for agents",
 		"/full/":              "<strong>full</strong>",
-		"/full/orders":        "<li>Teapot</li>",
+		"/full/orders":        "<span>Teapot</span>",
 		"/full/profile":       "has no profile of its own",
 		"/contextual/":        "<strong>read</strong>",
 		"/contextual/orders":  "the shop will refuse it",
@@ -357,9 +359,12 @@ func TestPages(t *testing.T) {
 		if err != nil || resp.StatusCode != status || !strings.Contains(string(body), want) {
 			t.Errorf("%s: status %d, err %v, want %q in\n%s", path, resp.StatusCode, err, want, body)
 		}
-		if page := string(body); !strings.HasSuffix(path, ".css") && (!strings.Contains(page, " · Quickstart shop</title>") ||
-			!strings.Contains(page, `<a href="/">Quickstart shop</a>`) || strings.ContainsAny(page, "‘’“”")) {
-			t.Errorf("%s does not say whose it is, or has curly quotation marks:\n%s", path, page)
+		page, own := string(body), status == http.StatusOK && !strings.HasSuffix(path, ".css")
+		if own && (!strings.Contains(page, " · Quickstart shop</title>") || strings.ContainsAny(page, "‘’“”")) {
+			t.Errorf("%s has another title, or curly quotation marks:\n%s", path, page)
+		}
+		if !strings.HasSuffix(path, ".css") && !strings.Contains(page, `<a href="/">Quickstart shop</a>`) {
+			t.Errorf("%s does not say whose it is:\n%s", path, page)
 		}
 	}
 }
@@ -374,7 +379,7 @@ func TestAgentsPageIsTheShops(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := body(t, alice, url+agentsPath, "Accept", "text/html")
-	for _, want := range []string{"<title>Your agents · Quickstart shop</title>", `<a href="/">Quickstart shop</a>`, "No agent may use your account."} {
+	for _, want := range []string{`<header><link rel="stylesheet" href="/frame.css"><a href="/">Quickstart shop</a></header>`, `<html lang="en">`, `<div><a href="/">Back to the start</a></div>`, "No agent may use your account."} {
 		if !strings.Contains(page, want) {
 			t.Errorf("it lacks %q:\n%s", want, page)
 		}

@@ -10,18 +10,12 @@ import (
 	"strings"
 
 	"github.com/authagent-go/authagent"
-	"github.com/authagent-go/authagent/grants"
 )
 
 //go:embed pages
 var files embed.FS
 
 var pages = template.Must(template.ParseFS(files, "pages/*.html"))
-
-// agentsPage is the page of connected agents, with the shop's name on it.
-func agentsPage() *template.Template {
-	return template.Must(grants.PageTemplate().ParseFS(files, "pages/*.html"))
-}
 
 // A view is what a page shows, and what a program gets as JSON instead.
 type view struct {
@@ -79,7 +73,7 @@ func write(w http.ResponseWriter, r *http.Request, page string, v view) {
 }
 
 func serveStyle(w http.ResponseWriter, r *http.Request) {
-	http.ServeFileFS(w, r, files, "pages/style.css")
+	http.ServeFileFS(w, r, files, "pages"+r.URL.Path)
 }
 
 // secure sets the headers of the shop's own pages. authagent's pages have their own.

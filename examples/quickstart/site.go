@@ -61,7 +61,7 @@ func newSite(url string, register registerFunc) (*site, error) {
 	s.aliceID = s.users.Add("alice@example.com", "Alice")
 	s.orders = map[string][]string{s.aliceID: {"Coffee beans", "Teapot"}}
 	s.owners.Path = agentsPath
-	s.owners.Template = agentsPage()
+	s.owners.Reading = "orders"
 	s.owners.Actions = map[string]string{placeOrders: "Place orders"}
 	s.owners.Approvals = map[string]string{returnOrders: "Send orders back"}
 	s.owners.Describe = s.describe
@@ -99,7 +99,7 @@ func newSite(url string, register registerFunc) (*site, error) {
 			Human:        s.human,
 			SignInPath:   signInPath,
 			Languages:    []*messages.Language{messages.English(), german},
-			Pages:        pages, // "refused" is in it
+			Pages:        pages, // "header", "footer" and "back" are in it
 			Revocations:  ended,
 			Rules:        e.rules,
 		})
@@ -116,6 +116,7 @@ func (s *site) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.home)
 	mux.HandleFunc("GET /style.css", serveStyle)
+	mux.HandleFunc("GET /frame.css", serveStyle)
 	mux.HandleFunc("GET "+signInPath, s.signInPage)
 	mux.HandleFunc("POST "+signInPath, s.signIn)
 	mux.HandleFunc("POST /sign-out", s.signOut)

@@ -33,6 +33,7 @@ type tour struct {
 	as      *authagenttest.Server
 	browser *http.Client // the agent's; has its cookies from sign-in to sign-in
 	alice   *http.Client // in which Alice is signed in herself
+	code    string       // the comparison code that the agent was shown last
 	wrong   int          // lines that are not as they should be
 }
 
@@ -48,7 +49,8 @@ func tourAll(ctx context.Context, out io.Writer, as *authagenttest.Server, siteU
 	t.say("Shop: %s", siteURL)
 	t.say("")
 	t.say("Anyone can register an agent and write Alice's e-mail address. So nothing opens")
-	t.say("to an agent before Alice, signed in to the shop herself, has said yes.")
+	t.say("to an agent before Alice, signed in to the shop herself, has said yes. A short")
+	t.say("code tells her which request is her own agent's.")
 	a := t.doIn(t.alice, "POST", "/sign-in", url.Values{})
 	t.check("Alice signs in", a.outcome(), "200")
 
@@ -135,6 +137,8 @@ func (t *tour) asks(agent *authagenttest.Agent, entrance string) {
 	a := read(resp)
 	t.check(fmt.Sprintf("%-23s %d %s: nothing opens", agent.ID+" at "+entrance, a.status, a.reason),
 		a.outcome(), "403 "+string(problem.ApprovalNeeded))
+	t.code = a.compare
+	t.check("the agent shows its owner the code "+a.compare, a.compare != "", true)
 }
 
 // approves has Alice approve the one request that waits for her. It gets there in
@@ -146,6 +150,8 @@ func (t *tour) approves(scenario, how string, choice url.Values) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+	shown := strings.Join(t.grant(scenario).Codes, " or ")
+	t.check("Alice's page shows the code "+shown+" too: so she knows her own agent from a stranger's", shown, t.code)
 	t.decides("approve", scenario, "sees the request, approves it, "+how, choice)
 }
 
@@ -177,26 +183,38 @@ func (t *tour) sendsBack(path, item string, left ...string) {
 }
 
 // overview returns what Alice's page shows.
-func (t *tour) overview() (overview grants.Overview) {
+func (t *tour) overview() (o overview) {
 	resp, err := t.alice.Get(t.site + agentsPath)
 	if err != nil {
-		return grants.Overview{}
+		return overview{}
 	}
 	defer resp.Body.Close()
-	if json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&overview) != nil {
-		return grants.Overview{}
+	if json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&o) != nil {
+		return overview{}
 	}
-	return overview
+	return o
+}
+
+// An overview is what Alice's page shows, as JSON.
+type overview struct {
+	Grants    []shownGrant
+	Approvals []grants.Approval
+}
+
+// A shownGrant is a grant with the comparison codes of its request.
+type shownGrant struct {
+	grants.Grant
+	Codes []string `json:"codes"`
 }
 
 // grant returns the grant of her agent that Alice's page shows.
-func (t *tour) grant(scenario string) grants.Grant {
+func (t *tour) grant(scenario string) shownGrant {
 	for _, g := range t.overview().Grants {
 		if g.Scenario == scenario {
 			return g
 		}
 	}
-	return grants.Grant{}
+	return shownGrant{}
 }
 
 // signIn signs agent in at an entrance, and returns what the shop's page then says.
@@ -266,7 +284,9 @@ type answer struct {
 	view
 	status int
 	reason string
-	err    error // the answer could not be had, or not be read
+	// compare is the code by which an owner knows the agent that was refused.
+	compare string
+	err     error // the answer could not be had, or not be read
 }
 
 // outcome is the status, with the reason if it is a refusal.
@@ -310,10 +330,11 @@ func read(resp *http.Response) answer {
 		return a
 	}
 	var problem struct {
-		Error string `json:"error"`
+		Error   string `json:"error"`
+		Compare string `json:"compare"`
 	}
 	a.err = json.Unmarshal(body, &problem)
-	a.reason = problem.Error
+	a.reason, a.compare = problem.Error, problem.Compare
 	return a
 }
 
