@@ -15,11 +15,13 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// A look is a window and a preference for colours.
+// A look is a window and a preference for colours, and the rules that are checked in it.
+// In the dark a page differs by its colours alone, which are the same wide and narrow.
 type look struct {
 	name   string
 	width  int64
 	scheme string
+	rules  string
 }
 
 // A phone shows narrow by tall CSS pixels before anybody scrolls. A page is also laid out
@@ -30,10 +32,10 @@ const (
 )
 
 var looks = []look{
-	{"wide-light", wide, "light"},
-	{"wide-dark", wide, "dark"},
-	{"narrow-light", narrow, "light"},
-	{"narrow-dark", narrow, "dark"},
+	{"wide-light", wide, "light", axeRules},
+	{"wide-dark", wide, "dark", axeColours},
+	{"narrow-light", narrow, "light", axeRules},
+	{"narrow-dark", narrow, "dark", ""},
 }
 
 // wear makes the tab have this look.
