@@ -45,7 +45,7 @@ func TestChecksFind(t *testing.T) {
 	b.wear(looks[2])
 	sound := b.describe()
 	b.unfold()
-	if wrong := slices.Concat(b.misfits(), b.axe(source), b.below(tall, "h1", "button"), b.errors()); len(wrong) > 0 {
+	if wrong := slices.Concat(b.misfits(), b.axe(source, axeRules), b.below(tall, "h1", "button"), b.errors()); len(wrong) > 0 {
 		t.Errorf("on a sound page: %q", wrong)
 	}
 	if n := b.weight(); n != len(soundPage)-len("%s")+len("de") {
@@ -70,7 +70,7 @@ func TestChecksFind(t *testing.T) {
 		t.Errorf("the tree has no image without a name:\n%s", tree)
 	}
 	b.unfold()
-	all := strings.Join(slices.Concat(b.misfits(), b.axe(source), b.below(tall, "h1", "#deep", "#nowhere")), "\n")
+	all := strings.Join(slices.Concat(b.misfits(), b.axe(source, axeRules), b.below(tall, "h1", "#deep", "#nowhere")), "\n")
 	for _, want := range []string{
 		"the page is 1", "sticks out of the window: <div>", "only 18 high: <button> a", // fits
 		"image-alt (wcag111) img", "color-contrast (wcag143) .pale", "color-contrast (wcag143) .folded", "target-size (wcag258) button", // axe

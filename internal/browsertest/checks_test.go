@@ -15,11 +15,13 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// A look is a window and a preference for colours.
+// A look is a window and a preference for colours, and the rules that are checked in it.
+// In the dark a page differs by its colours alone, which are the same wide and narrow.
 type look struct {
 	name   string
 	width  int64
 	scheme string
+	rules  string
 }
 
 // A phone shows narrow by tall CSS pixels before anybody scrolls. A page is also laid out
@@ -30,10 +32,10 @@ const (
 )
 
 var looks = []look{
-	{"wide-light", wide, "light"},
-	{"wide-dark", wide, "dark"},
-	{"narrow-light", narrow, "light"},
-	{"narrow-dark", narrow, "dark"},
+	{"wide-light", wide, "light", axeRules},
+	{"wide-dark", wide, "dark", axeColours},
+	{"narrow-light", narrow, "light", axeRules},
+	{"narrow-dark", narrow, "dark", ""},
 }
 
 // wear makes the tab have this look.
@@ -166,23 +168,27 @@ func axeSource(t *testing.T) string {
 	return string(source)
 }
 
-// axeRun runs the rules of WCAG 2.2 AA, and those that axe-core calls best practice. The
-// rule about the size of targets is off by default.
-const axeRun = `axe.run(document, {
-	runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
-	rules: {"target-size": {enabled: true}},
-	resultTypes: ["violations"],
-}).then(all => all.violations.flatMap(v => v.nodes.map(n =>
+// The rules of WCAG 2.2 AA, and those that axe-core calls best practice. The rule about the
+// size of targets is off by default. axeColours are those that depend on colours.
+const (
+	axeRules   = `runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"], rules: {"target-size": {enabled: true}}`
+	axeColours = `runOnly: {type: "rule", values: ["color-contrast", "link-in-text-block"]}`
+)
+
+// axeRun returns what axe-core finds by some rules.
+func axeRun(rules string) string {
+	return `axe.run(document, {` + rules + `, resultTypes: ["violations"]}).then(all => all.violations.flatMap(v => v.nodes.map(n =>
 	v.id + " (" + v.tags.find(t => /^wcag\d{3}|^best/.test(t)) + ") " + n.target.join(" ") + ": " +
 	[...n.any, ...n.all, ...n.none].map(c => c.message).join("; ") + ": " + n.html.slice(0, 160))))`
+}
 
 // axe returns what axe-core finds on the page. The protocol evaluates the script, so the
 // page's policy does not forbid it.
-func (b *tab) axe(source string) []string {
+func (b *tab) axe(source, rules string) []string {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, 2*patience)
 	defer cancel()
-	run := `(async () => { if (!window.axe) { ` + source + ` } return await ` + axeRun + ` })()`
+	run := `(async () => { if (!window.axe) { ` + source + ` } return await ` + axeRun(rules) + ` })()`
 	wrong, err := chromedp.Run(ctx, chromedp.Evaluate[[]string](run, chromedp.EvalAwaitPromise))
 	if err != nil {
 		b.t.Fatal(fmt.Errorf("axe-core: %w", err))

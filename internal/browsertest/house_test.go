@@ -2,6 +2,8 @@ package browsertest_test
 
 import (
 	"context"
+	"fmt"
+	"html/template"
 	"io"
 	"log/slog"
 	"net/http"
@@ -18,13 +20,14 @@ import (
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/messages"
 	"github.com/authagent-go/authagent/problem"
 )
 
 const formType = "application/x-www-form-urlencoded"
 
-// A house is a site that shows the package's own pages, as they are without a template.
-// Its store is filled with what people and their agents have done.
+// A house is a site that shows the package's own pages, in English and German. Its store
+// is filled with what people and their agents have done.
 type house struct {
 	*shop
 	site   *testsite.Site
@@ -39,18 +42,42 @@ const houseForms = `<!doctype html><html lang="en"><title>Forms</title><main><h1
 <form method="post" action="/pay?order=4711"><input type="hidden" name="to" value="DE02 1203 0000 0000 2020 51"><input type="hidden" name="amount" value="120.00"><button>Pay</button></form>
 </main>`
 
-func newHouse(t *testing.T) *house {
+// houseGerman are the house's own words in German.
+const houseGerman = `
+reading = Bestellungen, Adressen und Rechnungen
+action.orders:create = Bestellungen aufgeben
+action.orders:cancel = Bestellungen stornieren
+action.orders:export = Bestellungen ausführen
+action.payouts:create = Geld auszahlen
+`
+
+// houseFrame is a site's frame. Its style sheet is houseStyle.
+var houseFrame = template.Must(template.New("frame").Parse(`
+{{define "header"}}<link rel="stylesheet" href="/frame.css"><a class="house" href="/forms">Pine &amp; Co.</a>{{end}}
+{{define "footer"}}<a class="house" href="/forms">{{if eq .Lang.Tag "de"}}Impressum{{else}}Imprint{{end}}</a>{{end}}
+{{define "back"}}<a class="house" href="/forms">{{if eq .Lang.Tag "de"}}Zurück zu Ihrem Konto{{else}}Back to your account{{end}}</a>{{end}}`))
+
+const houseStyle = `.house { display: inline-block; padding: .6rem 0; }`
+
+// newHouse returns a house with a frame around its pages, nil for none.
+func newHouse(t *testing.T, frame *template.Template) *house {
 	t.Helper()
 	as := authagenttest.NewServer()
 	t.Cleanup(as.Close)
 	h := &house{store: &memstore.Grants{}, now: time.Now().Truncate(time.Second)}
+	german, err := messages.Parse("de", houseGerman)
+	if err != nil {
+		t.Fatal(err)
+	}
 	h.owners = grants.OwnerApproval(h.store)
 	h.owners.Logger = slog.New(slog.DiscardHandler)
+	h.owners.Reading = "orders, addresses and invoices"
 	h.owners.Actions = map[string]string{"orders:create": "Place orders", "orders:cancel": "Cancel orders", "orders:export": "Export orders"}
 	h.owners.Approvals = map[string]string{"payouts:create": "Pay out money"}
 	h.site = testsite.NewPlain(t, as, func(s *testsite.Site, c *authagent.Config) {
 		c.Scenario, c.Human, c.SignInPath = authagent.FullAccount(s.Users, h.owners), testsite.Human, "/sign-in"
 		c.Limits.Actions = map[string]authagent.Rate{"orders:export": {N: 1, Per: time.Hour}}
+		c.Languages, c.Pages = []*messages.Language{messages.English(), german}, frame
 	})
 	h.shop = &shop{t: t, url: h.site.URL, as: as}
 	mux, rp := h.site.Mux(""), h.site.RP
@@ -62,6 +89,10 @@ func newHouse(t *testing.T) *house {
 	mux.HandleFunc("/forms", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		io.WriteString(w, houseForms)
+	})
+	mux.HandleFunc("/frame.css", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/css; charset=utf-8")
+		io.WriteString(w, houseStyle)
 	})
 	staying := http.NewServeMux()
 	staying.Handle("/", stayWhere(mux))
@@ -118,21 +149,53 @@ func (h *house) browser(cookies []*http.Cookie) *tab {
 
 // grant keeps what an agent may do in an account, or asks for. Its times are counted from
 // the beginning of the tests.
-func (h *house) grant(user, agent string, state grants.State, actions ...string) grants.Grant {
+func (h *house) grant(user, agent string, state grants.State, change ...func(*grants.Grant)) grants.Grant {
 	h.t.Helper()
 	account, _ := h.site.Users.Get(user)
 	g := grants.Grant{
-		ID: "grant-" + agent, Version: 1, UserID: user, Scenario: "FullAccount", State: state, Access: authagent.AccessRead, Actions: actions,
+		ID: "grant-" + agent, Version: 1, UserID: user, Scenario: "FullAccount", State: state, Access: authagent.AccessRead,
 		Agent: authagent.Agent{Issuer: h.as.URL, ID: agent}, Name: "Order watcher", Model: "model-1", Email: account.Email,
 		RequestedAt: h.now.Add(-9 * 24 * time.Hour), RequestedFrom: "198.51.100.7", DecidedAt: h.now.Add(-8 * 24 * time.Hour), ExpiresAt: h.now.Add(81 * 24 * time.Hour),
 	}
 	if state == grants.Pending {
 		g.RequestedAt, g.DecidedAt, g.ExpiresAt = h.now.Add(-12*time.Minute), time.Time{}, h.now.Add(23*time.Hour)
 	}
+	for _, c := range change {
+		c(&g)
+	}
 	if _, created, err := h.store.CreateGrant(h.t.Context(), g); err != nil || !created {
 		h.t.Fatalf("no grant: %v", err)
 	}
 	return g
+}
+
+// Changes of a grant.
+var (
+	full   = func(g *grants.Grant) { g.Access = authagent.AccessFull }
+	soon   = func(g *grants.Grant) { g.ExpiresAt = time.Now().Add(5 * 24 * time.Hour) }
+	hidden = func(g *grants.Grant) { g.Hidden = true }
+	over   = func(g *grants.Grant) { g.ExpiresAt = g.DecidedAt.Add(24 * time.Hour) }
+	itself = func(g *grants.Grant) { g.Scenario, g.ID = "ContextualProfile", g.ID+"-itself" }
+)
+
+func called(nickname string) func(*grants.Grant) {
+	return func(g *grants.Grant) { g.Nickname = nickname }
+}
+
+func names(name string) func(*grants.Grant) { return func(g *grants.Grant) { g.Name = name } }
+
+func may(actions ...string) func(*grants.Grant) {
+	return func(g *grants.Grant) { g.Actions = actions }
+}
+
+// thousand keeps a thousand agents of an account, and returns its owner's browser.
+func (h *house) thousand(state grants.State) *tab {
+	h.t.Helper()
+	user := h.person("thousand-" + string(state))
+	for i := range 1000 {
+		h.grant(user, fmt.Sprintf("agent_%s_%04d", state, i), state, names(fmt.Sprintf("Order watcher %d", i)), may("orders:create", "orders:cancel"))
+	}
+	return h.owner(user)
 }
 
 // lives has the agent of a grant have two sessions, and do things.
@@ -164,11 +227,12 @@ func (h *house) lives(g grants.Grant) {
 	}
 }
 
-// asked keeps a single action that the agent of a grant has asked for.
-func (h *house) asked(g grants.Grant, id string, state grants.State, target, contentType, body string) {
+// asked keeps a single action that the agent of a grant has asked for, with the site's
+// description of it, if there is one.
+func (h *house) asked(g grants.Grant, id string, state grants.State, described, target, contentType, body string) {
 	h.t.Helper()
 	a := grants.Approval{
-		ID: id, Version: 1, UserID: g.UserID, GrantID: g.ID, Agent: g.Agent, Action: "payouts:create", Digest: id, State: state,
+		ID: id, Version: 1, UserID: g.UserID, GrantID: g.ID, Agent: g.Agent, Action: "payouts:create", Digest: id, State: state, Description: described,
 		Method: "POST", Target: target, ContentType: contentType, Body: []byte(body),
 		RequestedAt: h.now.Add(-30 * time.Minute), ExpiresAt: h.now.Add(23 * time.Hour),
 	}

@@ -85,10 +85,10 @@ func newShopAt(t *testing.T, host string, files map[string]file) *shop {
 	handler, err = site.New(t.Context(), site.Config{
 		URL: s.url, Issuer: s.as.URL, ClientID: client.ID, Secret: client.Secret, SessionKeys: [][]byte{[]byte(rand.Text() + rand.Text())},
 		DB: db, Logger: slog.New(slog.DiscardHandler),
-		Mail: func(to, text string) {
+		Mail: func(m site.Mail) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.mails[to] = text
+			s.mails[m.To] = m.Text
 		},
 	})
 	if err != nil {

@@ -49,7 +49,7 @@ func TestShopPages(t *testing.T) {
 	stranger.see("/register", "We have sent a mail")
 
 	alice.until("the other agent's request", func(now state) bool {
-		if strings.Contains(now.Text, "agent_new") {
+		if strings.Contains(now.Text, "Shopping helper") {
 			return true
 		}
 		alice.open("/account/agents/")

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/chromedp/cdproto/accessibility"
@@ -269,21 +270,26 @@ var changing = []struct {
 	text *regexp.Regexp
 	put  string
 }{
-	{regexp.MustCompile(`\d{1,2} [A-Z][a-z]+ 20\d\d(, \d\d:\d\d( UTC)?)?`), "TIME"},
-	{regexp.MustCompile(`(request|Anfrage) [0-9A-Za-z_-]{8,}`), "$1 ID"},
+	{regexp.MustCompile(`\d{1,2}\.? (Jan|Feb|Mar|Mär|Apr|Ma[iy]|Jun|Jul|Aug|Sep|O[ck]t|Nov|De[cz])\pL*( 20\d\d)?(, \d\d:\d\d( Uhr)?( UTC)?)?`), "TIME"},
+	{regexp.MustCompile(`· (request|Anfrage) [0-9A-Za-z_-]{8,}`), "· $1 ID"},
 	{regexp.MustCompile(`/confirm\?token=\S+`), "/confirm?token=TOKEN"},
 	{regexp.MustCompile(`http://(127\.0\.0\.1|localhost):\d+`), "http://HOST"},
 	{regexp.MustCompile(`(127\.0\.0\.1|localhost):\d+`), "HOST"},
 }
 
-// steady replaces what differs from run to run. What a page has in <time> is a time in
-// every language.
+// steady replaces what differs from run to run: times, and what is made with the site's keys
+// or has its port.
 func (b *tab) steady(s string) string {
 	b.t.Helper()
-	for _, time := range found(b, `[...document.querySelectorAll("time")].map(e => e.textContent)`) {
+	times := found(b, `[...document.querySelectorAll("time")].map(e => e.textContent)`)
+	slices.SortFunc(times, func(a, b string) int { return len(b) - len(a) }) // one may be a part of another
+	for _, time := range times {
 		if time = oneLine(time); time != "" {
 			s = strings.ReplaceAll(s, time, "TIME")
 		}
+	}
+	for _, code := range found(b, `[...document.querySelectorAll(".code, .compare code")].map(e => e.textContent)`) {
+		s = strings.ReplaceAll(s, code, "CODE")
 	}
 	for _, c := range changing {
 		s = c.text.ReplaceAllString(s, c.put)
