@@ -49,9 +49,9 @@ func TestSomebodyWasFaster(t *testing.T) {
 		"revoke, and it fails": {letIn, conflict("UpdateGrant", errDown), func(d *desk) error { return d.RevokeAll(ctx, "alice") }, errDown, grants.Approved},
 		"forget":               {letIn, conflict("UpdateGrant", nil), func(d *desk) error { return d.ForgetAgent(ctx, "op", agent) }, nil, grants.Expired},
 		// Nothing that the owner has seen has changed, so that the decision is made after all: NTC-14.
-		"decide": {asked, conflict("UpdateGrant", nil), func(d *desk) error { return d.decideOn("agent_1", "alice", grants.Denied) }, nil, grants.Denied},
-		"connect":              {asked, conflict("UpdateGrant", nil), func(d *desk) error { return d.LinkByOwner(ctx, asks("agent_1", "alice")) }, problem.Conflict, grants.Pending},
-		"suspend":              {letIn, conflict("UpdateGrant", nil), func(d *desk) error { _, err := d.Link(ctx, eve); return err }, problem.Suspended, grants.Approved},
+		"decide":  {asked, conflict("UpdateGrant", nil), func(d *desk) error { return d.decideOn("agent_1", "alice", grants.Denied) }, nil, grants.Denied},
+		"connect": {asked, conflict("UpdateGrant", nil), func(d *desk) error { return d.LinkByOwner(ctx, asks("agent_1", "alice")) }, problem.Conflict, grants.Pending},
+		"suspend": {letIn, conflict("UpdateGrant", nil), func(d *desk) error { _, err := d.Link(ctx, eve); return err }, problem.Suspended, grants.Approved},
 		"use": {paying, conflict("UpdateApproval", nil), func(d *desk) error {
 			d.must(as(d.decideOnly(true), authagent.ErrConflict))
 			d.must(d.decideOnly(true))

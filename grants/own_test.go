@@ -445,7 +445,7 @@ func TestLanguages_OWN_10(t *testing.T) {
 func TestFrame_OWN_11(t *testing.T) {
 	s := newSite(t, func(s *site, _ *authagent.Config) {
 		s.owners.Template = template.Must(grants.PageTemplate().Parse(`{{define "title"}}{{.T "owner.title"}} at Pine{{end}}
-{{define "header"}}<header>Pine</header>{{end}}{{define "footer"}}<footer>End</footer>{{end}}{{define "back"}}<p><a href="/account">Account</a></p>{{end}}`))
+{{define "header"}}Pine{{end}}{{define "footer"}}End{{end}}{{define "back"}}<p><a href="/account">Account</a></p>{{end}}`))
 	})
 	s.grant(func(g *grants.Grant) { g.Nickname = "Robo" })
 	alice := s.human(s.alice)

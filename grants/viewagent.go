@@ -2,7 +2,6 @@ package grants
 
 import (
 	"cmp"
-	"html/template"
 	"slices"
 	"strconv"
 
@@ -29,8 +28,6 @@ type PageAgent struct {
 	Number, Pages int    // of the page of deeds
 	Before, After string // links to the pages of deeds beside this one; empty where there is none
 }
-
-func (a PageAgent) part(name string) template.HTML { return a.partOfOwners(name) }
 
 // First is the first of Grants.
 func (a PageAgent) First() PageGrant { return a.Grants[0] }

@@ -52,8 +52,6 @@ type Page struct {
 	OwnerStartedOnly bool
 }
 
-func (p Page) part(name string) template.HTML { return p.partOfOwners(name) }
-
 // Searchable reports whether there is so much that searching it helps.
 func (p Page) Searchable() bool {
 	return p.Query != "" || p.View == "" && p.Allowed > searchable || p.View == "past" && p.Past+p.HiddenPast > searchable

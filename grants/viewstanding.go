@@ -59,20 +59,6 @@ func (f PageFrame) part(name string) template.HTML {
 	return f.Frame.Back
 }
 
-// partOfOwners is part for the owner's pages, whose blocks "header" and "footer" have the
-// elements of these names in them.
-func (f PageFrame) partOfOwners(name string) template.HTML {
-	element := name
-	if name == "back" {
-		element = "div"
-	}
-	inner := f.part(name)
-	if inner == "" {
-		return ""
-	}
-	return template.HTML("<"+element+">") + inner + template.HTML("</"+element+">\n")
-}
-
 func (f PageFrame) isEmpty() bool { return f.Header+f.Footer+f.Frame.Back == "" }
 
 // framePart returns a part of the site's frame around a page, for templates. It is

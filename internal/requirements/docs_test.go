@@ -47,6 +47,7 @@ var known = map[string]string{
 	"adminID":     "var adminID string",
 	"mailer":      "var mailer interface{ Send(ctx context.Context, to, subject, text, html string) }",
 	"order":       "type Order struct{ ID, Total string }",
+	"send":        "func send(to, subject, text, html string) {}",
 	"findOrder":   "func findOrder(ctx context.Context, userID, id string) (Order, error) { return Order{}, nil }",
 	"noOrder":     "var errNoSuchOrder error",
 	"addressOf":   "func addressOf(userID string) string { return \"\" }",

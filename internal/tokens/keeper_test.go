@@ -101,7 +101,7 @@ func newLab(t *testing.T) *lab {
 			StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: -1,
 		}, nil
 	})}, nil)
-	source := wire.NewSource(client, wire.Settings{Issuer: issuer, Pins: wire.Metadata{
+	source := wire.NewSource(client, wire.Settings{Issuer: issuer, Pins: wire.Endpoints{
 		Authorization: issuer + "/authorize", Token: issuer + "/token", Introspection: issuer + "/introspect", Revocation: issuer + "/revoke",
 	}})
 	l.Keeper = &Keeper[struct{}]{
