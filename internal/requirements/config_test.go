@@ -124,7 +124,7 @@ func TestConfig(t *testing.T) {
 		{"login at the callback", func(c *config) { c.Paths.Login = "/auth/agent/callback" }, "Paths.Login"},
 		{"registration by script", func(c *config) { c.RegistrationURL = "javascript:alert(1)" }, "RegistrationURL"},
 		{"registration elsewhere", func(c *config) { c.RegistrationURL = "https://join.example/agents" }, ""},
-		{"negative lifetime", func(c *config) { c.Session.Lifetime = -time.Second }, "Session.Lifetime"},
+		{"negative lifetime", func(c *config) { c.Session.Lifetime = -time.Second }, "Session.Idle, Session.Lifetime"},
 		{"sessions kept twice", func(c *config) {
 			c.Session.Own, c.Session.Store = &keptSession{}, sessions.NewCookieStore(testsite.NewKey())
 		}, "Session.Own, Session.Store"},
