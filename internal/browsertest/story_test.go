@@ -90,7 +90,7 @@ func TestRefusals(t *testing.T) {
 	agent.open("/")
 	agent.click(`li:nth-child(2) form button`)
 	agent.see("/cart", "action_not_granted")
-	agent.press("Go back")
+	agent.click(`a[href="/"]`)
 	agent.see("/", "agent_alice acts here for Alice")
 
 	alice.open("/account/agents/")
@@ -130,6 +130,6 @@ func TestBothInOneBrowser(t *testing.T) {
 	alice.see("/orders", "agent_alice acts here for Alice")
 	alice.open("/account/password")
 	alice.see("/account/password", "agent_forbidden")
-	alice.press("Sign the agent out, and go on yourself")
+	alice.press("Sign the agent out")
 	alice.see("/account/password", "Change your password")
 }
