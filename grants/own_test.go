@@ -385,7 +385,7 @@ func TestCodes_OWN_8(t *testing.T) {
 			t.Errorf("%s has the codes %q", g.ID, g.Codes)
 		}
 		for _, code := range g.Codes {
-			has(t, s.page(alice), ">"+code+"</code>", "Your agent shows the same code")
+			has(t, s.page(alice), ">"+code+"</code>", "Ask your agent for its code")
 		}
 	}
 }

@@ -947,7 +947,7 @@ func TestBodyIsShown(t *testing.T) {
 		{"hidden", "text/plain", "a\u200bb\x00c", []string{"a‹U+200B›b‹U+0000›c"}, "\u200b"},
 		{"binary", "image/png", "\x89PNG\xff", []string{"shown in hexadecimal", "89 50 4e 47 ff"}, "<tbody>"},
 		{"long", "text/plain", strings.Repeat("x", 16<<10), []string{strings.Repeat("x", 16<<10)}, "<tbody>"},
-		{"nothing", "", "", []string{"It sends nothing beside the address."}, "<pre>"},
+		{"nothing", "", "", []string{"It sends nothing beside the link."}, "<pre>"},
 		{"multipart form", multi, part(`form-data; name="to"`, "mallory") + part(`form-data; name="n"`, "1\n2") + "--b--\r\n", []string{
 			`<bdi>to</bdi></th><td><bdi>mallory</bdi></td>`, "<bdi>1\n2</bdi>",
 		}, "<pre>"},

@@ -75,7 +75,7 @@ type Policy struct {
 	// the raw request alone.
 	//
 	// The owner decides on that sentence: if it is another one when the agent sends the request again,
-	// because a price has changed, the owner is asked anew, and the earlier approval lets nothing
+	// because a price has changed, the owner is asked again, and the earlier approval lets nothing
 	// through. An approval of the same sentence still counts, as long as it is valid. So the text must
 	// depend only on the request and on what is to be done, and not on the time.
 	//

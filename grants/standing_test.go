@@ -159,7 +159,7 @@ func TestSendAgain_APR_14(t *testing.T) {
 			if status, _ := s.send(agent, resp.body); status != 409 || len(told()) != 0 {
 				t.Errorf("pressed again: %d", status)
 			}
-			if page := s.standingOf(agent, address).body; strings.Contains(page, "Send it now") || strings.Contains(page, "<form") || !strings.Contains(page, "let through once") {
+			if page := s.standingOf(agent, address).body; strings.Contains(page, "Send it now") || strings.Contains(page, "<form") || !strings.Contains(page, "passed on to the site once") {
 				t.Errorf("once it is used: %s", page)
 			}
 		})
@@ -268,7 +268,7 @@ func TestStandingPage_APR_13(t *testing.T) {
 				t.Fatal(got)
 			}
 			return at
-		}, "it has been let through once"},
+		}, "it has been passed on to the site once"},
 		"expired": {func(_ *testing.T, s *site, _ *http.Client, at string) string {
 			return s.alter(at, func(a *grants.Approval) { a.ExpiresAt = a.RequestedAt })
 		}, "The time for this request is over"},

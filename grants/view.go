@@ -97,6 +97,17 @@ func (g PageGrant) ofScenario(key, other string) string {
 // Standing says how a grant stands that is not in force.
 func (g PageGrant) Standing() template.HTML { return g.standing(g.Grant) }
 
+// Days is for how many days the agent is let in unless the owner chooses another time; 0 if
+// that is less than a day.
+func (g PageGrant) Days() int {
+	for _, period := range g.Periods {
+		if period.Default {
+			return period.Days
+		}
+	}
+	return 0
+}
+
 // A PageAction is an action that an agent can be allowed by name.
 type PageAction struct {
 	Name    string

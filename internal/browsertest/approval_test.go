@@ -232,7 +232,7 @@ func TestPendingForm_APR_13_APR_14(t *testing.T) {
 				agent.until("the refusal", func(s state) bool { return strings.Contains(s.Text, "approval_used") })
 			}
 			agent.open(at)
-			agent.see(at, "Approved and let through")
+			agent.see(at, "Approved and passed on")
 			if kind == "urlencoded" {
 				agent.looksWell("used")
 			}

@@ -47,7 +47,7 @@ const houseGerman = `
 reading = Bestellungen, Adressen und Rechnungen
 action.orders:create = Bestellungen aufgeben
 action.orders:cancel = Bestellungen stornieren
-action.orders:export = Bestellungen ausführen
+action.orders:export = Bestellungen herunterladen
 action.payouts:create = Geld auszahlen
 `
 

@@ -109,7 +109,7 @@ var table = [...]Row{
 	{"link_refused", 403, Agent, Told, "Not linked", "The agent may not enter the account. It acts for another account, the account has the most agents allowed, or no agent may enter it."},
 	{"agent_blocked", 403, Agent, Told, "Agent not admitted", "This site does not let this agent in."},
 	{"agents_paused", 503, Site, Told | Retry | Again, "Agents paused", "This site lets no agent in at the moment. Try again later."},
-	{"rate_limited", 429, Agent, Told | Retry, "Too many requests", "There were too many requests in too short a time. Wait as long as Retry-After says."},
+	{"rate_limited", 429, Agent, Told | Retry, "Too many requests", "There were too many requests in too short a time. Wait a while, then try again. Programs find the time in Retry-After."},
 	{"access_denied", 403, Agent, Told | Again, "Sign-in refused", "The authorization server was told to refuse this sign-in."},
 	{"insufficient_scope", 403, Agent, Told, "Too little granted", "The authorization server granted less than this site needs."},
 	{"state_mismatch", 400, Agent, Told | Again, "No such sign-in", "This browser has no sign-in under way that this response belongs to. Start again."},

@@ -42,7 +42,7 @@ func TestSignedOutPage(t *testing.T) {
 	expect("nobody", b.Get(c, "/signed-out", "Accept", page), "Signed out", []string{"Sign in with Auth Agent", `href="/"`}, []string{"<form"})
 	b.MustSignIn(c, b.Agent)
 	in := b.Get(c, "/signed-out", "Accept", page)
-	expect("signed in", in, "Signed in", []string{"Sign out"}, []string{"Sign in with"})
+	expect("signed in", in, "An agent is signed in", []string{"Sign the agent out"}, []string{"Sign in with"})
 	action := regexp.MustCompile(`action="([^"]*)"`).FindStringSubmatch(in.Text)
 	if action == nil {
 		t.Fatal("no form")
@@ -150,7 +150,7 @@ func TestPages(t *testing.T) {
 		t.Errorf("the site's policy became %q", got)
 	}
 	b.MustSignIn(c, b.Agent)
-	if resp := b.Get(c, "/signed-out", "Accept", page); !strings.Contains(resp.Text, "Shop: Signed in") || !strings.Contains(resp.Text, "agent_alice acts") {
+	if resp := b.Get(c, "/signed-out", "Accept", page); !strings.Contains(resp.Text, "Shop: An agent is signed in") || !strings.Contains(resp.Text, "agent_alice acts") {
 		t.Errorf("signed-out: %s", resp.Text)
 	}
 	if resp := b.Get(c, "/auth/agent/callback?code=a"); resp.Header.Get("Content-Type") != "application/problem+json" {
