@@ -302,6 +302,25 @@ func TestUndo_OWN_5(t *testing.T) {
 	}
 }
 
+// TestUndoIsOffered_OWN_5: to stop an agent whose time is over, and to undo that, would give it
+// a time that it did not have.
+func TestUndoIsOffered_OWN_5(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*grants.Grant)
+		want   bool
+	}{
+		"in force": {func(*grants.Grant) {}, true},
+		"was over": {func(g *grants.Grant) { g.ExpiresAt = time.Now().Add(-time.Hour) }, false},
+	} {
+		s := newSite(t)
+		s.grant(func(g *grants.Grant) { g.State = grants.Revoked; test.change(g) })
+		page := s.at(s.human(s.alice), "agents/g1?done=revoked")
+		if got := strings.Contains(page, `class="undo"`); got != test.want {
+			t.Errorf("OWN-5 %s: undo is offered: %v", name, got)
+		}
+	}
+}
+
 // TestUndoIsChecked_OWN_5: what speaks against an approval speaks against undo.
 func TestUndoIsChecked_OWN_5(t *testing.T) {
 	s := newSite(t)
