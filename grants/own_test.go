@@ -321,6 +321,30 @@ func TestUndoIsOffered_OWN_5(t *testing.T) {
 	}
 }
 
+// TestStopPaused_OWN_5: to stop an agent that is suspended leads to no undo, which would let in
+// one that was not.
+func TestStopPaused_OWN_5(t *testing.T) {
+	s := newSite(t)
+	s.grant(func(g *grants.Grant) { g.State = grants.Suspended })
+	alice := s.human(s.alice)
+	page := s.at(alice, "agents/g1")
+	button := regexp.MustCompile(`<button class="stop" form="([^"]+)">`).FindStringSubmatch(page)
+	if button == nil {
+		t.Fatalf("no form of its own stops the agent: %s", page)
+	}
+	_, stop, _ := strings.Cut(page, `<form id="`+button[1]+`"`)
+	stop, _, _ = strings.Cut(stop, "</form>")
+	has(t, "<body>"+stop, `action="/account/agents/revoke"`)
+	var fields []string
+	for _, m := range regexp.MustCompile(`name="([^"]+)" value="([^"]*)"`).FindAllStringSubmatch(stop, -1) {
+		fields = append(fields, m[1], m[2])
+	}
+	resp := s.do(alice, "POST", agents+"revoke", form(fields...), "Accept", htmlOnly)
+	if got := s.now("g1").State; got != grants.Revoked || resp.Header.Get("Location") != agents+"?done=revoked" {
+		t.Errorf("OWN-5: %s, %d %v", got, resp.StatusCode, resp.Header)
+	}
+}
+
 // TestUndoIsChecked_OWN_5: what speaks against an approval speaks against undo.
 func TestUndoIsChecked_OWN_5(t *testing.T) {
 	s := newSite(t)
