@@ -207,6 +207,8 @@ func TestNoticeText_NTC_6_WEB_4(t *testing.T) {
 		"Shopping-Assistant012345":  true,
 		"Shopping-Assistant0123456": false,
 		"call_0900_now":             false,
+		"call-09005550199":          false,
+		"0900-5550199":              false,
 		"we_closed_your_account_call_0900-555-0199_today_to_get_it_back": false,
 		"Security-Team_of_this_shop":                                     false,
 		"-_":                                                             false,
@@ -252,6 +254,9 @@ func TestQuotedDescription_NTC_9(t *testing.T) {
 		"Go to www.evil.example":                       "",
 		"Go to evil.com now":                           "",
 		"Go to evil。com now":                           "",
+		"Go to evil.भारत now":                          "", // the mark after भ is no letter
+		"Go to हिन्दी.com now":                         "",
+		"Open \\\\evil\\share":                         "", // which Outlook makes a link of
 		"Write to someone@evilexample":                 "",
 		strings.Repeat("x", 100):                       "> " + strings.Repeat("x", 76) + "\n> " + strings.Repeat("x", 24),
 	} {

@@ -60,10 +60,13 @@ func hasLink(s string) bool {
 			}
 		}
 	}
-	return strings.Contains(s, "://")
+	return strings.Contains(s, "://") || strings.Contains(s, `\\`) // the name of a server in Windows
 }
 
-func isWord(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) || r == '-' }
+// isWord reports whether r can be in a part of a host's name. Many scripts write vowels as marks.
+func isWord(r rune) bool {
+	return unicode.IsLetter(r) || unicode.IsMark(r) || unicode.IsDigit(r) || r == '-'
+}
 
 // text returns the mail as plain text.
 func (m mail) text() string {

@@ -90,11 +90,25 @@ const maxNamed = 24
 
 // isPlainName reports whether an ID is nothing but a short word, or two, so that a mail
 // can name it: a mail that says "agent Win_at_evil_example asks ..." would be an
-// attacker's, in the site's name.
+// attacker's, in the site's name. Telephones make a number that can be called of seven digits.
 func isPlainName(id string) bool {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_'
 	}
 	parts := strings.FieldsFunc(id, func(r rune) bool { return r == '-' || r == '_' })
-	return len(id) <= maxNamed && len(parts) >= 1 && len(parts) <= 2 && !strings.ContainsFunc(id, func(r rune) bool { return !plain(r) })
+	return len(id) <= maxNamed && len(parts) >= 1 && len(parts) <= 2 && !isNumber(strings.Join(parts, "")) && !strings.ContainsFunc(id, func(r rune) bool { return !plain(r) })
+}
+
+// isNumber reports whether s has seven digits in a row.
+func isNumber(s string) bool {
+	row := 0
+	for _, c := range []byte(s) {
+		if row++; c < '0' || c > '9' {
+			row = 0
+		}
+		if row == 7 {
+			return true
+		}
+	}
+	return false
 }

@@ -302,6 +302,49 @@ func TestUndo_OWN_5(t *testing.T) {
 	}
 }
 
+// TestUndoIsOffered_OWN_5: to stop an agent whose time is over, and to undo that, would give it
+// a time that it did not have.
+func TestUndoIsOffered_OWN_5(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*grants.Grant)
+		want   bool
+	}{
+		"in force": {func(*grants.Grant) {}, true},
+		"was over": {func(g *grants.Grant) { g.ExpiresAt = time.Now().Add(-time.Hour) }, false},
+	} {
+		s := newSite(t)
+		s.grant(func(g *grants.Grant) { g.State = grants.Revoked; test.change(g) })
+		page := s.at(s.human(s.alice), "agents/g1?done=revoked")
+		if got := strings.Contains(page, `class="undo"`); got != test.want {
+			t.Errorf("OWN-5 %s: undo is offered: %v", name, got)
+		}
+	}
+}
+
+// TestStopPaused_OWN_5: to stop an agent that is suspended leads to no undo, which would let in
+// one that was not.
+func TestStopPaused_OWN_5(t *testing.T) {
+	s := newSite(t)
+	s.grant(func(g *grants.Grant) { g.State = grants.Suspended })
+	alice := s.human(s.alice)
+	page := s.at(alice, "agents/g1")
+	button := regexp.MustCompile(`<button class="stop" form="([^"]+)">`).FindStringSubmatch(page)
+	if button == nil {
+		t.Fatalf("no form of its own stops the agent: %s", page)
+	}
+	_, stop, _ := strings.Cut(page, `<form id="`+button[1]+`"`)
+	stop, _, _ = strings.Cut(stop, "</form>")
+	has(t, "<body>"+stop, `action="/account/agents/revoke"`)
+	var fields []string
+	for _, m := range regexp.MustCompile(`name="([^"]+)" value="([^"]*)"`).FindAllStringSubmatch(stop, -1) {
+		fields = append(fields, m[1], m[2])
+	}
+	resp := s.do(alice, "POST", agents+"revoke", form(fields...), "Accept", htmlOnly)
+	if got := s.now("g1").State; got != grants.Revoked || resp.Header.Get("Location") != agents+"?done=revoked" {
+		t.Errorf("OWN-5: %s, %d %v", got, resp.StatusCode, resp.Header)
+	}
+}
+
 // TestUndoIsChecked_OWN_5: what speaks against an approval speaks against undo.
 func TestUndoIsChecked_OWN_5(t *testing.T) {
 	s := newSite(t)

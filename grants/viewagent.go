@@ -32,9 +32,10 @@ type PageAgent struct {
 // First is the first of Grants.
 func (a PageAgent) First() PageGrant { return a.Grants[0] }
 
-// Undo returns the grant that the owner has just revoked, nil if there is none.
+// Undo returns the grant that the owner has just revoked, nil if there is none. One whose time
+// was over then is none: to undo that would give it time anew.
 func (a PageAgent) Undo() *PageGrant {
-	i := slices.IndexFunc(a.Grants, func(g PageGrant) bool { return g.State == Revoked && g.ID == a.ID })
+	i := slices.IndexFunc(a.Grants, func(g PageGrant) bool { return g.State == Revoked && g.ID == a.ID && g.Keeps() })
 	if a.Done != "revoked" || i < 0 {
 		return nil
 	}

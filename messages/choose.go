@@ -8,11 +8,15 @@ import (
 // Choose returns the language that the lines of an Accept-Language header prefer (RFC
 // 9110 section 12.5.4), or the first of all if they prefer none of them. A language that
 // is named in general, "de", stands for each of its kind, and each for the general one:
-// who prefers "de-AT" gets "de". all must not be empty.
+// who prefers "de-AT" gets "de". Only the first 32 that are named count: a browser names a
+// few, and a stranger could name half a million. all must not be empty.
 func Choose(accept []string, all []*Language) *Language {
-	best, weight := all[0], 0.0
+	best, weight, left := all[0], 0.0, maxWanted
 	for _, line := range accept {
 		for part := range strings.SplitSeq(line, ",") {
+			if left--; left < 0 {
+				return best
+			}
 			want, parameters, _ := strings.Cut(part, ";")
 			q := quality(parameters)
 			if q <= weight {
@@ -25,6 +29,9 @@ func Choose(accept []string, all []*Language) *Language {
 	}
 	return best
 }
+
+// maxWanted is how many languages of a header count.
+const maxWanted = 32
 
 // Find returns the language with this tag or, if there is none, one of its kind. It
 // returns nil if there is neither, and the first for "*".
@@ -51,7 +58,7 @@ func quality(parameters string) float64 {
 		return 1
 	}
 	q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-	if err != nil || q < 0 || q > 1 {
+	if err != nil || !(q >= 0 && q <= 1) { // nor is NaN
 		return 0
 	}
 	return q

@@ -121,7 +121,8 @@ func TestChoose(t *testing.T) {
 	all := []*messages.Language{messages.English(), messages.German(), british}
 	for accept, want := range map[string]string{
 		"": "en", "fr": "en", "de": "de", "de-AT": "de", "DE": "de", "en-GB, de": "en-GB", "en-US;q=0.5, de;q=0.6": "de",
-		"fr, de;q=0.5, en;q=0.4": "de", "de;q=0, en": "en", "*": "en", "de;q=x": "en", "de;q=2": "en",
+		"fr, de;q=0.5, en;q=0.4": "de", "de;q=0, en": "en", "*": "en", "de;q=x": "en", "de;q=2": "en", "de;q=NaN": "en",
+		strings.Repeat("fr,", 40) + "de": "en", // nobody names so many
 	} {
 		if got := messages.Choose([]string{accept}, all).Tag(); got != want {
 			t.Errorf("Accept-Language %q: %s, want %s", accept, got, want)
