@@ -53,7 +53,8 @@ import (
 // an agent may read. Without days, the time is [Policy.ApprovedFor]; the value "keep"
 // leaves the time as it is ([Decision]). The nickname is optional in approve and change
 // ([Policy.Rename]). To forget a grant that is over hides it and decides nothing
-// ([Policy.Hide]). To undo a revoke is to approve. A browser is sent back to the list or,
+// ([Policy.Hide]). To undo a revoke is to approve with
+// the access and actions that the grant still has. A browser is sent back to the list or,
 // by the field agent, to the page of the agent with that ID. A program gets the grant or
 // approval as it is after the change.
 //

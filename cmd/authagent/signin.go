@@ -110,11 +110,20 @@ func finish(ctx context.Context, steps *narrator, agent *authagenttest.Agent, cl
 		Title     string `json:"title"`
 		Detail    string `json:"detail"`
 		RequestID string `json:"request_id"`
+		Compare   string `json:"compare"`
+		OwnerPage string `json:"owner_page"`
 	}
 	fmt.Fprintf(out, "\nnot signed in: %s\n", resp.Status)
 	if json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&problem) == nil && problem.Code != "" {
 		fmt.Fprintf(out, "%s: %s. %s\nThe site's log has more, as request %s.\n",
 			printable(problem.Code), printable(problem.Title), printable(problem.Detail), printable(problem.RequestID))
+	}
+	if problem.OwnerPage != "" {
+		fmt.Fprintf(out, "Tell the owner to open %s", printable(problem.OwnerPage))
+		if problem.Compare != "" {
+			fmt.Fprintf(out, " and to allow the agent with the code %s", printable(problem.Compare))
+		}
+		fmt.Fprintln(out, ".")
 	}
 	return errWrong
 }

@@ -117,13 +117,21 @@ func settingsIn(server *terminal) (string, error) {
 	return "", fmt.Errorf("the server for development prints no settings:\n%s", server.printed())
 }
 
+// comparison is the code of a request, as the agent's command prints it.
+var comparison = regexp.MustCompile(`with the code ([0-9A-Z]{3}-[0-9A-Z]{3})`)
+
 // play has the agent ask, the owner decide, and the agent act, in the README's order.
 func (s *shell) play(ctx context.Context, r *readme) error {
 	alice := &owner{page: r.page, name: r.name, password: r.password}
-	if printed, err := s.run(ctx, r.signIn); err == nil || !strings.Contains(printed, r.refused) {
-		return fmt.Errorf("the agent signs in before its owner has decided: want a refusal with %q", r.refused)
+	printed, err := s.run(ctx, r.signIn)
+	code := comparison.FindStringSubmatch(printed)
+	if err == nil || !strings.Contains(printed, r.refused) || code == nil {
+		return fmt.Errorf("the agent signs in before its owner has decided: want a refusal with %q and a code", r.refused)
 	}
 	if err := alice.open(ctx); err != nil {
+		return err
+	}
+	if err := alice.compare(ctx, code[1]); err != nil {
 		return err
 	}
 	if err := alice.decide(ctx, "approve"); err != nil {

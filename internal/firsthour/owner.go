@@ -49,6 +49,22 @@ func (o *owner) open(ctx context.Context) error {
 	return fmt.Errorf("the owner opens %s and is sent from page to page", o.page)
 }
 
+// compare looks on the page for the code that the agent was shown.
+func (o *owner) compare(ctx context.Context, code string) error {
+	if _, err := o.agent(ctx); err != nil {
+		return fmt.Errorf("the owner looks for the code %s: %w", code, err)
+	}
+	resp, err := o.send(ctx, http.MethodGet, o.page, "text/html", nil, true)
+	if err != nil {
+		return err
+	}
+	page, err := io.ReadAll(resp.Body)
+	if err != nil || !strings.Contains(string(page), code) {
+		return fmt.Errorf("the owner's page does not have the code %s that the agent was shown: %v", code, err)
+	}
+	return nil
+}
+
 // decide posts a form of the page about the one agent that is there: "approve" or "revoke".
 func (o *owner) decide(ctx context.Context, what string) error {
 	g, err := o.agent(ctx)
