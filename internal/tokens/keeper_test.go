@@ -166,6 +166,7 @@ func TestEndsForGood(t *testing.T) {
 			time.Sleep(11 * time.Minute)
 			l.Check(l.session)
 			time.Sleep(6 * time.Hour)
+			synctest.Wait()
 			if again := looks > 1; looks == 0 || again != fails || l.ended == 0 || (len(l.checks) == 0) == fails {
 				t.Errorf("fails %v: %d looks, ended %d times, %d checks", fails, looks, l.ended, len(l.checks))
 			}
