@@ -67,7 +67,7 @@ func TestPayout(t *testing.T) {
 	agent.see(agent.path(refund), "approval_pending")
 
 	alice.open("/account/agents/")
-	alice.see("/account/agents/", "asks to do this once", "DE02 1203 0000 0000 2020 51")
+	alice.see("/account/agents/", "asks to do this once", "back to the account DE02120300000000202051")
 	alice.press("Allow this once")
 	alice.see("/account/agents/", "Allowed. The agent can do this once")
 
