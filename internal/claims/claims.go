@@ -92,6 +92,9 @@ func isAlnum(c byte) bool {
 
 // LowerASCII lowers ASCII letters and leaves all others alone: some fold into ASCII ones.
 func LowerASCII(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool { return 'A' <= r && r <= 'Z' }) { // as most: nothing is allocated
+		return s
+	}
 	b := []byte(s)
 	for i, c := range b {
 		if 'A' <= c && c <= 'Z' {
