@@ -265,6 +265,31 @@ func (s *warningStore) UpdateGrant(ctx context.Context, g grants.Grant) (grants.
 	return s.Store.UpdateGrant(ctx, g)
 }
 
+// formBefore returns the grant as its owner saw it before another instance warned of its
+// end. With race, the warning comes while p writes what is decided.
+func formBefore(t *testing.T, race bool) (w *warned, p *grants.Policy, open grants.Grant) {
+	store := &warningStore{Store: &memstore.Grants{}}
+	w = &warned{t, store, &mailbox{}}
+	p, other := w.instance(), w.instance()
+	w.connect(p)
+	later(89 * oneDay)
+	open = w.now()
+	warn := func() {
+		w.use(other, "1")
+		other.Wait()
+	}
+	if !race {
+		warn()
+		return w, p, open
+	}
+	store.update = func(g grants.Grant) (grants.Grant, error) {
+		store.update = nil
+		warn()
+		return store.Store.UpdateGrant(context.Background(), g)
+	}
+	return w, p, open
+}
+
 // TestWarningAndForm_NTC_14: a form that the owner has opened before the warning still
 // decides, also if the warning comes while it does; one that has not seen another change does not.
 func TestWarningAndForm_NTC_14(t *testing.T) {
@@ -273,25 +298,7 @@ func TestWarningAndForm_NTC_14(t *testing.T) {
 		race bool
 	}{{"NTC-14 before", false}, {"NTC-14 meanwhile", true}} {
 		bubble(t, test.name, func(t *testing.T) {
-			store := &warningStore{Store: &memstore.Grants{}}
-			w := &warned{t, store, &mailbox{}}
-			p, other := w.instance(), w.instance()
-			w.connect(p)
-			later(89 * oneDay)
-			open := w.now()
-			warn := func() {
-				w.use(other, "1")
-				other.Wait()
-			}
-			if test.race {
-				store.update = func(g grants.Grant) (grants.Grant, error) {
-					store.update = nil
-					warn()
-					return store.Store.UpdateGrant(context.Background(), g)
-				}
-			} else {
-				warn()
-			}
+			w, p, open := formBefore(t, test.race)
 			decide := func(state grants.State) error {
 				_, err := p.Decide(t.Context(), "alice", grants.Decision{GrantID: open.ID, Version: open.Version, State: state, Access: authagent.AccessRead})
 				return err
@@ -323,25 +330,7 @@ func TestWarningAndTidying_NTC_14(t *testing.T) {
 		race bool
 	}{{"NTC-14 before", false}, {"NTC-14 meanwhile", true}} {
 		bubble(t, test.name, func(t *testing.T) {
-			store := &warningStore{Store: &memstore.Grants{}}
-			w := &warned{t, store, &mailbox{}}
-			p, other := w.instance(), w.instance()
-			w.connect(p)
-			later(89 * oneDay)
-			open := w.now()
-			warn := func() {
-				w.use(other, "1")
-				other.Wait()
-			}
-			if test.race {
-				store.update = func(g grants.Grant) (grants.Grant, error) {
-					store.update = nil
-					warn()
-					return store.Store.UpdateGrant(context.Background(), g)
-				}
-			} else {
-				warn()
-			}
+			_, p, open := formBefore(t, test.race)
 			g, err := p.Rename(t.Context(), "alice", open.ID, open.Version, "Helper")
 			if err != nil || g.Nickname != "Helper" || g.Warned == 0 {
 				t.Fatalf("NTC-14: renamed %+v: %v", g, err)
