@@ -51,11 +51,7 @@ type Decision struct {
 //
 // The caller must make sure that the owner decides in person, as [Handler] does.
 func (p *Policy) Decide(ctx context.Context, userID string, d Decision) (Grant, error) {
-	g, err := p.decide(ctx, userID, d)
-	if errors.Is(err, authagent.ErrConflict) { // the owner may have been warned in between: that changes nothing that they saw
-		return p.decide(ctx, userID, d)
-	}
-	return g, err
+	return despiteWarning(func() (Grant, error) { return p.decide(ctx, userID, d) })
 }
 
 func (p *Policy) decide(ctx context.Context, userID string, d Decision) (Grant, error) {

@@ -69,7 +69,7 @@ func (p *Policy) Rename(ctx context.Context, userID, grantID string, version int
 
 // tidy changes a grant that its owner has seen in this version.
 func (p *Policy) tidy(ctx context.Context, userID, grantID string, version int64, by func(*Grant) error) (Grant, error) {
-	once := func() (Grant, error) {
+	return despiteWarning(func() (Grant, error) {
 		g, err := p.find(ctx, userID, grantID, version)
 		if err == nil {
 			err = by(&g)
@@ -81,12 +81,7 @@ func (p *Policy) tidy(ctx context.Context, userID, grantID string, version int64
 			return g, fmt.Errorf("grants: change grant: %w", err)
 		}
 		return g, nil
-	}
-	g, err := once()
-	if errors.Is(err, authagent.ErrConflict) { // the owner may have been warned in between, as in Decide
-		return once()
-	}
-	return g, err
+	})
 }
 
 // giveName gives the nickname of g to the other grants of its agent in the account.

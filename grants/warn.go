@@ -78,3 +78,13 @@ func (p *Policy) tellEnd(ctx context.Context, w warning) error {
 	p.warned.Return(w.key())
 	return err
 }
+
+// despiteWarning does what an owner has decided, once more after a conflict: the owner may
+// have been warned in between, which changes nothing that they saw. See Grant.seen.
+func despiteWarning(decide func() (Grant, error)) (Grant, error) {
+	g, err := decide()
+	if errors.Is(err, authagent.ErrConflict) {
+		return decide()
+	}
+	return g, err
+}
