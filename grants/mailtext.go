@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/authagent-go/authagent/internal/claims"
+	"github.com/authagent-go/authagent/internal/limit"
 )
 
 // oneLine returns s as what can be the header of a mail.
@@ -19,13 +20,7 @@ func address(s string) string {
 	if prefix, err := netip.ParsePrefix(s); err == nil {
 		return prefix.String()
 	}
-	if ip, err := netip.ParseAddr(s); err == nil {
-		return ip.WithZone("").String()
-	}
-	if both, err := netip.ParseAddrPort(s); err == nil {
-		return both.Addr().WithZone("").String()
-	}
-	return ""
+	return limit.Address(s)
 }
 
 // maxQuote is how many characters of a description are in a mail. The page has all.

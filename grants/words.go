@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"html/template"
 	"maps"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/internal/claims"
+	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/scenario"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -184,10 +184,7 @@ func (p *Policy) deed(to reader, d Deed) string {
 
 // showAddress is a client's address without its port, which tells an owner nothing.
 func showAddress(addr string) string {
-	if with, err := netip.ParseAddrPort(addr); err == nil {
-		addr = with.Addr().String()
-	}
-	return claims.Show(addr)
+	return cmp.Or(limit.Address(addr), claims.Show(addr))
 }
 
 // number returns a positive number of a query, and 1 in place of anything else.
