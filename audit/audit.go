@@ -5,6 +5,7 @@ package audit
 
 import (
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/authagent-go/authagent/internal/claims"
@@ -16,6 +17,21 @@ import (
 type Agent struct {
 	Issuer string `json:"issuer"`
 	ID     string `json:"id"`
+}
+
+// An Amount is a number of the smallest units of a currency: 1250 of "USD" are $12.50. The zero
+// value is no amount.
+type Amount struct {
+	Value    int64  `json:"value"`
+	Currency string `json:"currency"`
+}
+
+// String returns the amount as in "1250 USD"; the zero value is empty.
+func (a Amount) String() string {
+	if a == (Amount{}) {
+		return ""
+	}
+	return strconv.FormatInt(a.Value, 10) + " " + a.Currency
 }
 
 // A Name says what kind of event it is. The names are stable.
@@ -86,6 +102,7 @@ type Event struct {
 	GrantID    string
 	Access     string         // of the session or grant: "none", "read" or "full"; empty where there is neither
 	Action     string         // the name of the action that the request was to perform; empty otherwise
+	Amount     Amount         // what the action costs, as far as it is known
 	Outcome    string         // one of the outcomes above
 	Reason     problem.Reason // why it was refused or ended; empty otherwise
 	Detail     string         // for people: the text of the error
@@ -103,7 +120,7 @@ func (e Event) LogValue() slog.Value {
 	for _, a := range [...]struct{ key, value string }{
 		{"remote_addr", e.RemoteAddr}, {"request_id", e.RequestID}, {"agent_session", e.SessionID}, {"performed_by", by}, {"agent", agent},
 		{"on_behalf_of", e.UserID}, {"profile", e.ProfileID}, {"grant", e.GrantID}, {"scenario", e.Scenario}, {"route", e.Route},
-		{"action", e.Action}, {"outcome", e.Outcome}, {"reason", string(e.Reason)}, {"detail", e.Detail},
+		{"action", e.Action}, {"amount", e.Amount.String()}, {"outcome", e.Outcome}, {"reason", string(e.Reason)}, {"detail", e.Detail},
 	} {
 		if a.value != "" {
 			attributes = append(attributes, slog.String(a.key, claims.Escape(a.value)))

@@ -13,9 +13,12 @@ import (
 	"github.com/authagent-go/authagent/problem"
 )
 
-// Used is the state of an approval whose action was let through, once. Grants do
-// not have it.
-const Used State = "used"
+// The states of an approval that was let through, once. Grants do not have them.
+const (
+	Reserved State = "reserved" // the action is being performed
+	Used     State = "used"     // it was performed
+	Unknown  State = "unknown"  // nobody knows whether it was: the process ended in between
+)
 
 // An Approval is a single request of an agent that its owner is asked about. It
 // is for exactly this request, and for one time.
@@ -39,8 +42,18 @@ type Approval struct {
 	ContentType string `json:"content_type,omitempty"`
 	Body        []byte `json:"-"`
 
+	// Amount is what the action costs, as Policy.Amount has read it; the zero value if that says
+	// nothing.
+	Amount Amount `json:"amount,omitzero"`
+
 	RequestedAt time.Time `json:"requested_at"`
 	ExpiresAt   time.Time `json:"expires_at"`
+
+	// Reservation names the one performance that the approval was let through for, at ReservedAt.
+	// Until is when the approval ends if that performance does nothing.
+	Reservation string    `json:"reservation,omitempty"`
+	ReservedAt  time.Time `json:"reserved_at,omitzero"`
+	Until       time.Time `json:"-"`
 }
 
 // Now returns the approval's state at this moment: an approval whose time is over is

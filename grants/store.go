@@ -74,6 +74,36 @@ type ApprovalStore interface {
 	UpdateApproval(ctx context.Context, a Approval) (Approval, error)
 }
 
+// An AllowanceStore keeps what owners allow up to an amount. A [Store] that is to be used with
+// Policy.Allowances is one as well.
+type AllowanceStore interface {
+	// Allowance returns the allowance with this ID, or authagent.ErrNotFound.
+	Allowance(ctx context.Context, id string) (Allowance, error)
+
+	// OwnerAllowances returns the allowances of an account, in no order. It may leave out those
+	// whose ExpiresAt is over by more than 90 days, and may forget them.
+	OwnerAllowances(ctx context.Context, userID string) ([]Allowance, error)
+
+	// CreateAllowance adds a, with its ID and version, and returns it. If there is already an
+	// allowance with its ID, it returns that one and false. Of concurrent calls, exactly one
+	// creates it.
+	CreateAllowance(ctx context.Context, a Allowance) (have Allowance, created bool, err error)
+
+	// UpdateAllowance replaces the allowance that has a's ID and Version, and returns a with a
+	// Version that is higher by one. If there is none it changes nothing and returns
+	// authagent.ErrConflict. ID, UserID, GrantID, Agent and Action never change.
+	UpdateAllowance(ctx context.Context, a Allowance) (Allowance, error)
+}
+
+// A Settler is a [Store] in whose database a site can record, in a transaction of its own, that
+// a reservation was used. See Policy.InTransaction.
+type Settler interface {
+	// Settle reports whether a committed transaction has recorded that the reservation with this
+	// ID was used. If none has, none ever can from then on. It returns an error if a transaction
+	// that has recorded it is neither committed nor rolled back.
+	Settle(ctx context.Context, id string) (used bool, err error)
+}
+
 // An Activity is a session of an agent, as its owner sees it.
 type Activity struct {
 	SessionID  string    `json:"session"`
