@@ -11,11 +11,12 @@ import (
 
 // Overview is what an owner sees.
 type Overview struct {
-	Grants    []Grant    `json:"grants"`    // those that wait first, then the latest decided
-	Approvals []Approval `json:"approvals"` // the oldest first
-	Sessions  []Activity `json:"sessions"`  // of agents that may act, the latest seen first, of each grant at most 50
-	Uses      []LastUse  `json:"uses"`      // of each grant that was used
-	Deeds     []Deed     `json:"deeds"`     // the latest first; of what was done often, not each time
+	Grants     []Grant     `json:"grants"`     // those that wait first, then the latest decided
+	Approvals  []Approval  `json:"approvals"`  // the oldest first
+	Allowances []Allowance `json:"allowances"` // also those that are over
+	Sessions   []Activity  `json:"sessions"`   // of agents that may act, the latest seen first, of each grant at most 50
+	Uses       []LastUse   `json:"uses"`       // of each grant that was used
+	Deeds      []Deed      `json:"deeds"`      // the latest first; of what was done often, not each time
 
 	// MoreSessions is how many live sessions are not in Sessions, by the grant's ID. All
 	// end when the grant is revoked or suspended.
@@ -30,13 +31,14 @@ const (
 
 // Overview returns all that there is about the agents of an account.
 func (p *Policy) Overview(ctx context.Context, userID string) (o Overview, err error) {
-	var errs [5]error
+	var errs [6]error
 	var sessions []Activity
 	o.Grants, errs[0] = p.store.OwnerGrants(ctx, userID)
-	o.Approvals, errs[1] = p.store.OwnerApprovals(ctx, userID)
+	o.Approvals, errs[1] = p.approvalsOf(ctx, userID)
 	sessions, errs[2] = p.store.OwnerActivity(ctx, userID)
 	o.Uses, errs[3] = p.store.OwnerUses(ctx, userID)
 	o.Deeds, errs[4] = p.store.OwnerDeeds(ctx, userID, readDeeds)
+	o.Allowances, errs[5] = p.allowancesOf(ctx, userID)
 	if err := errors.Join(errs[:]...); err != nil {
 		return Overview{}, fmt.Errorf("grants: read overview: %w", err)
 	}
@@ -167,3 +169,32 @@ func (p *Policy) newOverviewJSON(to reader, o Overview) overviewJSON {
 
 // list returns s as an empty list where it is nil, which JSON has as null.
 func list[T any](s []T) []T { return append([]T{}, s...) }
+
+// approvalsOf returns the approvals of an account, as far as it is known how they have ended.
+func (p *Policy) approvalsOf(ctx context.Context, userID string) ([]Approval, error) {
+	all, err := p.store.OwnerApprovals(ctx, userID)
+	for i := range all {
+		if settled, failed := p.settle(ctx, all[i]); failed != nil {
+			p.logger().Warn("grants: could not find out how an action has ended", "approval", all[i].ID, "err", failed)
+		} else {
+			all[i] = settled
+		}
+	}
+	return all, err
+}
+
+// allowancesOf is like approvalsOf.
+func (p *Policy) allowancesOf(ctx context.Context, userID string) ([]Allowance, error) {
+	all, err := p.ownerAllowances(ctx, userID)
+	for i := range all {
+		if settled, failed := p.settleOpen(ctx, all[i]); failed != nil {
+			p.logger().Warn("grants: could not find out how an action within an allowance has ended", "allowance", all[i].ID, "err", failed)
+		} else {
+			all[i] = settled.at(time.Now())
+		}
+	}
+	slices.SortFunc(all, func(a, b Allowance) int {
+		return cmp.Or(cmp.Compare(a.GrantID, b.GrantID), cmp.Compare(a.Action, b.Action))
+	})
+	return all, err
+}

@@ -49,8 +49,11 @@ func (h *pageHandler) serveApproval(w http.ResponseWriter, r *http.Request) erro
 	case a.Agent != s.Agent || a.UserID != s.UserID || a.GrantID != s.GrantID:
 		return authagent.ErrNotFound
 	}
+	if a, err = h.policy.settle(r.Context(), a); err != nil {
+		return err
+	}
 	standing := newStanding(a)
-	if standing.State == Pending {
+	if standing.State == Pending || standing.State == Reserved {
 		w.Header().Set("Retry-After", strconv.Itoa(int(actionRetry/time.Second)))
 	}
 	if answer.WantsHTML(r.Header["Accept"]) {
@@ -84,8 +87,12 @@ func newStanding(a Approval) standing {
 		s.Detail, s.Retry = "The account's owner has approved this request. Send the same request again: it is let through once.", true
 	case Denied:
 		s.Detail = "The account's owner has refused this request. Nothing was done."
+	case Reserved:
+		s.Detail = "This request was approved, and is being performed. Look again in a moment."
 	case Used:
 		s.Detail = "This request was approved once and has been let through once."
+	case Unknown:
+		s.Detail = "This request was approved and let through once. It is not known whether it was performed. It is not performed again by itself: the account's owner can find out."
 	default:
 		s.Detail = "The time is over. Nothing was done. The same request, sent again, is put before the account's owner anew."
 	}

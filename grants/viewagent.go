@@ -115,6 +115,7 @@ func (o Overview) of(id string) Overview {
 	}
 	slices.SortStableFunc(some.Grants, func(a, b Grant) int { return cmp.Compare(a.rowPlace(), b.rowPlace()) })
 	some.Approvals = only(o.Approvals, func(a Approval) bool { return ids[a.GrantID] })
+	some.Allowances = only(o.Allowances, func(a Allowance) bool { return ids[a.GrantID] })
 	some.Sessions = only(o.Sessions, func(s Activity) bool { return ids[s.GrantID] })
 	some.Uses = only(o.Uses, func(u LastUse) bool { return ids[u.GrantID] })
 	some.Deeds = only(o.Deeds, func(d Deed) bool { return ids[d.GrantID] })
