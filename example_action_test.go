@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/memstore"
@@ -204,7 +205,7 @@ func humanCookie(r *http.Request) (string, error) {
 
 // What a request would do, in one sentence that its owner decides on. The handler reads the request
 // by the same function.
-func ExampleActionRequest_HTTP() {
+func ExampleRelyingParty_RequireApproval_describe() {
 	prices := map[string]string{"2": "$12.50"} // your table of orders
 	refundOf := func(r *http.Request) (string, error) {
 		price, ok := prices[r.PathValue("id")]
@@ -216,7 +217,7 @@ func ExampleActionRequest_HTTP() {
 	owners := grants.OwnerApproval(&memstore.Grants{})
 	owners.Logger = discardLog()
 	owners.Approvals = map[string]string{"refunds:pay": "Pay a refund"}
-	owners.Describe = func(ctx context.Context, request authagent.ActionRequest) (string, error) {
+	owners.Describe = func(ctx context.Context, request action.Request) (string, error) {
 		switch request.Action {
 		case "refunds:pay":
 			return refundOf(request.HTTP(ctx))

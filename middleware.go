@@ -10,9 +10,11 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/answer"
 	"github.com/authagent-go/authagent/internal/approval"
+	"github.com/authagent-go/authagent/internal/asked"
 	"github.com/authagent-go/authagent/internal/browser"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/limit"
@@ -104,11 +106,11 @@ func (rp *RelyingParty) RequireAgent(next http.Handler) http.Handler {
 // user's data, and people who are signed in to the site (Config.Human). Strangers are refused, and
 // agents without a user. Put it in front of whatever shows or changes such data.
 func (rp *RelyingParty) RequireAccess(least Access) func(http.Handler) http.Handler {
-	return rp.require("RequireAccess", nil, func(_ *http.Request, s *Session) error {
+	return rp.require("RequireAccess", nil, func(_ *http.Request, s *Session) (*action.Reservation, error) {
 		if s.Access < least || s.Access == AccessNone && s.UserID != "" {
-			return failure.New(problem.AccessTooLow, "require access", "the session's access is %s, %s is needed", s.Access, least)
+			return nil, failure.New(problem.AccessTooLow, "require access", "the session's access is %s, %s is needed", s.Access, least)
 		}
-		return nil
+		return nil, nil
 	})
 }
 
@@ -130,17 +132,17 @@ func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handl
 		}
 		return nil
 	})
-	return rp.require(wiring.ByName, wired, func(_ *http.Request, s *Session) error {
+	return rp.require(wiring.ByName, wired, func(_ *http.Request, s *Session) (*action.Reservation, error) {
 		switch {
 		case s.Access == AccessNone:
-			return failure.New(problem.AccessTooLow, "perform action", "the session has no access to a user's data")
+			return nil, failure.New(problem.AccessTooLow, "perform action", "the session has no access to a user's data")
 		case !s.May(name):
 			if err := wired.Err(); err != nil { // the agent is not sent to its owner, who could do nothing
-				return failure.New(problem.AccessTooLow, "perform action", "no owner can allow %s: %w", name, err)
+				return nil, failure.New(problem.AccessTooLow, "perform action", "no owner can allow %s: %w", name, err)
 			}
-			return failure.New(problem.ActionNotGranted, "perform action", "the session may not perform %s", name)
+			return nil, failure.New(problem.ActionNotGranted, "perform action", "the session may not perform %s", name)
 		}
-		return rp.limits.Action(name, s.Agent, s.UserID)
+		return nil, rp.limits.Action(name, s.Agent, s.UserID)
 	})
 }
 
@@ -161,27 +163,29 @@ func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handl
 // which the owner is not shown. Trailers are removed, and so are headers that claim another method
 // or address, or whose name has anything but letters, digits and hyphens.
 //
-// A body over 16 KiB or an address over 8 KiB is refused, because the owner sees all of it, and so
-// is what programs read in different ways, such as a Content-Encoding or a name twice in JSON:
-// docs/owner-approval.md has the list. Put whatever parses forms or reads bodies (CSRF check,
-// method override, logger) inside; if it runs outside, agents get status 500, and the log says why.
+// docs/owner-approval.md lists what is refused because its owner could not be shown it, such as a
+// body over 16 KiB. Put whatever parses forms or reads bodies (CSRF check, method override, logger)
+// inside; if it runs outside, agents get status 500, and the log says why.
+//
+// The approval is used up when the handler returns, whatever it answers. A handler that has done
+// nothing, and will not, gives it back with NothingDone of [action.ReservationFrom].
 //
 // It panics if approver is nil, or if the name is empty or has white space in it.
-func (rp *RelyingParty) RequireApproval(action string, approver Approver, ignored ...string) func(http.Handler) http.Handler {
-	if !wiring.IsAction(action) || approver == nil {
+func (rp *RelyingParty) RequireApproval(name string, approver action.Approver, ignored ...string) func(http.Handler) http.Handler {
+	if !wiring.IsAction(name) || approver == nil {
 		panic("authagent: RequireApproval needs the name of an action and an Approver")
 	}
-	wired := rp.actions.Add(wiring.Each, action, func() error {
+	wired := rp.actions.Add(wiring.Each, name, func() error {
 		if checker, ok := approver.(actionChecker); ok {
-			return checker.CheckAction(action, true)
+			return checker.CheckAction(name, true)
 		}
 		return nil
 	})
-	return rp.require(wiring.Each, wired, func(r *http.Request, s *Session) error {
+	return rp.require(wiring.Each, wired, func(r *http.Request, s *Session) (*action.Reservation, error) {
 		if s.Access == AccessNone {
-			return failure.New(problem.AccessTooLow, "ask for approval", "the session has no access to a user's data, and nobody to ask")
+			return nil, failure.New(problem.AccessTooLow, "ask for approval", "the session has no access to a user's data, and nobody to ask")
 		}
-		return rp.approve(r, s, action, approver, ignored)
+		return rp.approve(r, s, name, approver, ignored)
 	})
 }
 
@@ -231,8 +235,8 @@ type guard struct {
 	next     http.Handler
 }
 
-// An agentCheck is what an agent has to pass.
-type agentCheck func(*http.Request, *Session) error
+// An agentCheck is what an agent has to pass. It returns what it has reserved for the handler.
+type agentCheck func(*http.Request, *Session) (*action.Reservation, error)
 
 // An audience is who passes a guard beside agents.
 type audience int8
@@ -254,9 +258,9 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	refuse.KeepPrivate(w.Header())
 	had, before, err := g.rp.visitor(w, r)
-	v := had
+	v, reserved := had, (*action.Reservation)(nil)
 	if err == nil {
-		if v, err = g.admit(r, had, before); err != nil && g.leaves(r, err) {
+		if v, reserved, err = g.admit(r, had, before); err != nil && g.leaves(r, err) {
 			err = nil
 		}
 	}
@@ -265,12 +269,17 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if v.Session != nil && g.action != "" {
-		g.rp.record(r, audit.ActionPerformed, v.Session, g.action, nil)
+		g.rp.recordEvent(r, audit.Event{Name: audit.ActionPerformed, Action: g.action, Amount: reserved.Cost()}, v.Session, nil)
 	}
 	if before == nil || g.action != "" || v != had {
 		ctx := r.Context()
 		allowed := g.action != "" || before != nil && before.Allowed
 		r = r.WithContext(&attached{Context: ctx, Party: g.rp, Before: attachedTo(ctx), Visitor: v, Allowed: allowed})
+	}
+	if reserved != nil {
+		r = r.WithContext(reserved.With(r.Context()))
+		asked.Perform(r.Context(), reserved, func() { g.next.ServeHTTP(w, r) }, g.lost)
+		return
 	}
 	g.next.ServeHTTP(w, r)
 }
@@ -281,35 +290,43 @@ func (g *guard) warn(err error) {
 		"guard", g.name, "action", g.action, "why", err)
 }
 
-// admit checks whether the visitor may pass. It may find out more about the visitor.
-func (g *guard) admit(r *http.Request, v visitor, before *attached) (visitor, error) {
-	if v.Session == nil {
-		return g.admitHuman(r, v)
-	}
-	return v, g.admitAgent(r, v, before)
+// lost tells the operator that it was not recorded how an action has ended.
+func (g *guard) lost(err error) {
+	g.rp.config.Logger.Error("authagent: how an action has ended was not recorded: it counts as unknown", "action", g.action, "err", err)
 }
 
-func (g *guard) admitAgent(r *http.Request, v visitor, before *attached) error {
+// admit checks whether the visitor may pass. It may find out more about the visitor.
+func (g *guard) admit(r *http.Request, v visitor, before *attached) (visitor, *action.Reservation, error) {
+	if v.Session == nil {
+		v, err := g.admitHuman(r, v)
+		return v, nil, err
+	}
+	reserved, err := g.admitAgent(r, v, before)
+	return v, reserved, err
+}
+
+func (g *guard) admitAgent(r *http.Request, v visitor, before *attached) (*action.Reservation, error) {
 	if before == nil && !v.Paused {
 		if err := g.rp.limits.Request(v.Session.Agent, v.Session.UserID); err != nil {
-			return err
+			return nil, err
 		}
 	}
+	allowed := g.action != "" || before != nil && before.Allowed
 	switch {
 	case g.forbids:
-		return failure.New(problem.AgentForbidden, g.name, "an agent is signed in")
+		return nil, failure.New(problem.AgentForbidden, g.name, "an agent is signed in")
 	case v.Paused:
-		return failure.New(problem.Paused, g.name, "agents are paused")
+		return nil, failure.New(problem.Paused, g.name, "agents are paused")
 	case g.check == nil:
-		return g.readOnly(r, v.Session, before != nil && before.Allowed)
+		return nil, g.readOnly(r, v.Session, allowed)
 	case g.action == "":
-		if err := g.check(r, v.Session); err != nil {
-			return err
+		if _, err := g.check(r, v.Session); err != nil {
+			return nil, err
 		}
-		return g.readOnly(r, v.Session, before != nil && before.Allowed)
+		return nil, g.readOnly(r, v.Session, allowed)
 	}
-	if err := g.readOnly(r, v.Session, true); err != nil { // before a limit or an approval is used up
-		return err
+	if err := g.readOnly(r, v.Session, allowed); err != nil { // before a limit or an approval is used up
+		return nil, err
 	}
 	return g.check(r, v.Session)
 }
@@ -416,98 +433,81 @@ func (g *guard) leaves(r *http.Request, err error) bool {
 	return false
 }
 
-// An Approver asks the owner of an account about a single action of an agent. grants.Policy is one.
-// It is safe for concurrent use.
-type Approver interface {
-	// Approve uses up the owner's approval of this request, once for each approval, however many
-	// callers ask at the same time. It returns the request as the owner has approved it: request
-	// with Method, Host, Target, ContentType and Body from the approval's record. The handler gets
-	// these. A request with another Digest is refused as the site's fault.
-	//
-	// Otherwise the error says why not, such as problem.ApprovalPending if the owner has yet to
-	// decide. path is where the agent can see how its request stands; empty for nowhere. ctx is the
-	// context of the agent's request, with the agent's session in it.
-	//
-	// An Approver calls CountFiling before it shows a new request to the owner, and CountPerforming
-	// before it uses up an approval. It returns their errors.
-	Approve(ctx context.Context, request ActionRequest) (approved ActionRequest, path string, err error)
-}
-
-// An ActionRequest is what an agent wants to do.
-type ActionRequest struct {
-	Session     *Session
-	Action      string
-	Method      string
-	Host        string // that the client has named, with its port if it has named one
-	Target      string // path and query, as the client has sent them
-	ContentType string
-	Body        []byte // without the fields that RequireApproval was told to ignore
-
-	// Complete says that Method, Target, ContentType and Body are all that an agent has to send
-	// again: there is no Idempotency-Key and no ignored field. A page can send such a request.
-	Complete bool
-
-	// Digest is the same for the same action and request of the same agent for the same user, and
-	// for nothing else. Of a form, it covers the fields in their order, but not their encoding; of
-	// the headers, Content-Type and Idempotency-Key, another of which does the same thing twice.
-	Digest string
-
-	// CountFiling counts a request that is new to its owner against Config.Limits.Actions. If the
-	// limit is reached, it returns an error and counts nothing. CountPerforming counts an action that
-	// is about to be performed, in a budget of its own, unless Approve then returns an error.
-	CountFiling, CountPerforming func() error
-
-	route *http.Request // see approval.Route
-}
-
-// HTTP returns the request as an HTTP request with the context ctx, for a function that describes it
-// to owners. It has what the handler can rely on (see [RelyingParty.RequireApproval]), without the
-// ignored fields. Each call returns another one. HTTP returns nil if this is no HTTP request.
-func (r ActionRequest) HTTP(ctx context.Context) *http.Request {
-	return approval.HTTP(ctx, r.route, r.Method, r.Host, r.Target, r.ContentType, r.Body)
-}
-
-// approve makes r what the session's owner has approved.
-func (rp *RelyingParty) approve(r *http.Request, s *Session, action string, approver Approver, ignored []string) error {
-	const step = "ask for approval"
+// approve reserves what the session's owner has approved, and makes r of it.
+func (rp *RelyingParty) approve(r *http.Request, s *Session, name string, approver action.Approver, ignored []string) (*action.Reservation, error) {
 	read, err := approval.Read(r, ignored)
 	if err != nil {
-		return failure.OfApproval(err)
+		return nil, failure.OfApproval(err)
 	}
 	// A body can take as long as the agent likes. Its session may have ended since.
 	switch now, err := rp.load(browser.Nowhere{}, r); {
 	case isAbsent(err), err == nil && now.ID != s.ID:
-		return failure.New(problem.NoSession, step, "the session has ended while the request was read")
+		return nil, failure.New(problem.NoSession, "ask for approval", "the session has ended while the request was read")
 	case err != nil:
-		return failure.OfSite("load session", err)
+		return nil, failure.OfSite("load session", err)
 	}
-	digest := func(q approval.Request) string {
-		return q.Digest(s.Agent.Issuer, s.Agent.ID, s.Scenario, s.UserID, action)
-	}
-	budget := rp.limits.Budget(action, s.UserID)
-	request := ActionRequest{
-		Session: s, Action: action, Method: read.Method, Host: read.Host, Target: read.Target,
-		ContentType: read.ContentType, Body: read.Body, Complete: read.Complete,
-		Digest: digest(read), CountFiling: budget.File, CountPerforming: budget.Perform, route: approval.Route(r),
-	}
-	ctx := &attached{Context: r.Context(), Party: rp, Before: attachedTo(r.Context()), Visitor: visitor{Session: s}} // as the handler has
-	var approved ActionRequest
-	var path string
-	err = rp.panics.Protect(step, func() error {
-		approved, path, err = approver.Approve(ctx, request)
-		return err
-	})
-	if err = budget.Settle(err); err != nil {
-		e := failure.As(failure.OfSite(step, err))
+	reserved, path, err := rp.reserve(r.Context(), s, asked.Question{Action: name, Read: &read, Route: approval.Route(r)}, approver)
+	if err != nil {
+		e := failure.As(err)
 		e.Location = path
-		return e
-	}
-	read = read.With(approved.Method, approved.Host, approved.Target, approved.ContentType, approved.Body)
-	if digest(read) != request.Digest {
-		return failure.OfSite(step, errors.New("the Approver has approved another request than it was asked about"))
+		return nil, e
 	}
 	read.Give(r)
-	return nil
+	return reserved, nil
+}
+
+// Approve asks the owner of a session's account about an action that is no HTTP request, such as a
+// tool's, a job's or a queue's, like [RelyingParty.RequireApproval]. payload is what the owner is
+// shown and what is approved, byte for byte: at most 16 KiB. s is the session that the action is
+// for; Approve asks again whether it holds. Call End of the reservation when the action is done.
+//
+// If the owner has yet to decide, the error is problem.ApprovalPending: call Approve with the same
+// payload again, later. path is where the agent can see how its request stands.
+func (rp *RelyingParty) Approve(
+	ctx context.Context, s *Session, name string, payload []byte, approver action.Approver,
+) (reserved *action.Reservation, path string, err error) {
+	const step = "ask for approval"
+	if !wiring.IsAction(name) || approver == nil || s == nil {
+		return nil, "", failure.OfSite(step, errors.New("Approve needs a session, the name of an action and an Approver"))
+	}
+	read, err := approval.OfPayload(payload)
+	if err != nil {
+		return nil, "", failure.OfApproval(err)
+	}
+	now := *s
+	switch state, err := rp.hold(ctx, &now); {
+	case state == isUnknown:
+		return nil, "", failure.OfSite("check session", err)
+	case state != holds:
+		return nil, "", failure.New(problem.NoSession, step, "the session has ended")
+	case now.Access == AccessNone:
+		return nil, "", failure.New(problem.AccessTooLow, step, "the session has no access to a user's data, and nobody to ask")
+	}
+	return rp.reserve(ctx, &now, asked.Question{Action: name, Read: &read}, approver)
+}
+
+// reserve asks the approver, which gets s in its context as a handler does, and makes of what was
+// read what it approves.
+func (rp *RelyingParty) reserve(ctx context.Context, s *Session, q asked.Question, approver action.Approver) (
+	reserved *action.Reservation, path string, err error,
+) {
+	const step = "ask for approval"
+	budget := rp.limits.Budget(q.Action, s.UserID)
+	request := q.Request(s.Scenario, action.Request{
+		Agent: s.Agent, UserID: s.UserID, SessionID: s.ID, GrantID: s.GrantID, RemoteAddr: s.RemoteAddr, CountFiling: budget.File, CountPerforming: budget.Perform,
+	})
+	ctx = &attached{Context: ctx, Party: rp, Before: attachedTo(ctx), Visitor: visitor{Session: s}}
+	err = rp.panics.Protect(step, func() error {
+		reserved, path, err = approver.Approve(ctx, request)
+		return err
+	})
+	if err = budget.Settle(err); err == nil {
+		err = q.Approve(s.Scenario, request, reserved)
+	}
+	if err != nil {
+		return nil, path, failure.OfSite(step, err)
+	}
+	return reserved, path, nil
 }
 
 // A Rate is how often something may happen: N times in each Per, which may be all at once. The zero

@@ -364,7 +364,7 @@ func (rp *RelyingParty) human(w http.ResponseWriter, r *http.Request) (userID st
 		return "", err
 	}
 	g := guard{rp: rp, name: "ConnectHandler", forbids: true, admits: people}
-	v, err = g.admit(r, v, before)
+	v, _, err = g.admit(r, v, before)
 	return v.Person(), err
 }
 

@@ -133,14 +133,16 @@ func withSession(e audit.Event, s *Session) audit.Event {
 
 // record puts an event into the log and into the audit trail.
 func (rp *RelyingParty) record(r *http.Request, name audit.Name, s *Session, action string, f *failure.Failure) {
-	if !rp.trail.Wants(r.Context(), name, f) {
+	rp.recordEvent(r, audit.Event{Name: name, Action: action}, s, f)
+}
+
+// recordEvent is record for an event that says more. It fills in the request and the session.
+func (rp *RelyingParty) recordEvent(r *http.Request, event audit.Event, s *Session, f *failure.Failure) {
+	if !rp.trail.Wants(r.Context(), event.Name, f) {
 		return
 	}
-	human, _ := HumanFromContext(r.Context())
-	event := audit.Event{
-		Name: name, Method: answer.Token(r.Method), Route: r.Pattern, RemoteAddr: rp.config.ClientAddr(r),
-		HumanID: human, Action: action,
-	}
+	event.HumanID, _ = HumanFromContext(r.Context())
+	event.Method, event.Route, event.RemoteAddr = answer.Token(r.Method), r.Pattern, rp.config.ClientAddr(r)
 	rp.trail.Record(r.Context(), withSession(event, s), f)
 }
 

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/internal/approval"
-	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -29,7 +29,7 @@ type Approval struct {
 	GrantID string          `json:"grant,omitempty"`
 	Agent   authagent.Agent `json:"agent"`
 	Action  string          `json:"action"`
-	Digest  string          `json:"-"` // of the request (see authagent.ActionRequest) and its description
+	Digest  string          `json:"-"` // of the request (see action.Request), its description and its amount
 	State   State           `json:"state"`
 
 	// Description is what the action would do, as the site has described the agent's request; see
@@ -66,7 +66,7 @@ func (a Approval) Now() State {
 }
 
 // completeMark ends the ID of an approval whose request was complete
-// ([authagent.ActionRequest]), so that its page can send it again. An ID has it because
+// ([action.Request]), so that its page can send it again. An ID has it because
 // every store, of whatever age, keeps one as it is. Nothing is decided by it.
 const completeMark = "-c"
 
@@ -77,95 +77,61 @@ const remembered = 24 * time.Hour
 // actionRetry is when an agent is told to ask again.
 const actionRetry = 15 * time.Second
 
-// Approve implements [authagent.Approver]: it lets a request through after its owner
-// has approved it, and only once. The handler gets the request from the approval's
-// record.
+// Approve implements [action.Approver]: it reserves the owner's approval of a request, once. The
+// handler gets the request from the approval's record. A request that the owner was not asked
+// about passes without a question if an allowance covers it ([Policy.Allow]).
 //
-// What the owner approves is the request together with its description ([Policy.Describe]).
-// With another description, it is another request.
+// What the owner approves is the request together with its description ([Policy.Describe]) and
+// its amount ([Policy.Amount]). With another one, it is another request.
 //
 // An approval rests on the grant of the session. If the grant is not in force any more,
 // the approval is denied, and Approve returns problem.NoSession.
-func (p *Policy) Approve(ctx context.Context, r authagent.ActionRequest) (approved authagent.ActionRequest, path string, err error) {
-	description, err := p.describe(ctx, r)
+func (p *Policy) Approve(ctx context.Context, r action.Request) (reserved *action.Reservation, path string, err error) {
+	want, err := p.wanted(ctx, r)
 	if err != nil {
-		return approved, "", err
+		return nil, "", err
 	}
-	want := p.newApproval(r, description)
 	asking := p.asking.of(want.UserID)
 	if err := asking.take(ctx); err != nil {
-		return approved, "", err
+		return nil, "", err
 	}
 	defer asking.give()
-	if err := p.mayAsk(ctx, r, want); err != nil {
-		return approved, "", err
+	all, err := p.store.OwnerApprovals(ctx, want.UserID)
+	if err != nil {
+		return nil, "", fmt.Errorf("grants: find approvals of account: %w", err)
 	}
-	for range 3 { // each further time because somebody else changed it in between
-		a, created, err := p.store.CreateApproval(ctx, want)
-		if err != nil {
-			return approved, "", fmt.Errorf("grants: create approval: %w", err)
+	if !slices.ContainsFunc(all, func(a Approval) bool { return a.Digest == want.Digest }) {
+		if reserved, err = p.take(ctx, r, want); reserved != nil || err != nil {
+			return reserved, "", err
 		}
-		path = p.approvalPath(a.ID)
-		switch state := a.Now(); {
-		case created:
-			return approved, path, p.asked(ctx, r, a)
-		case state == Expired: // nobody decided, or the agent came too late: it is a new request
-			want.ID, want.Version = a.ID, a.Version
-			if a, err = p.store.UpdateApproval(ctx, want); err == nil {
-				return approved, path, p.asked(ctx, r, a)
-			}
-		case state == Approved:
-			if err = p.use(ctx, r, a); err == nil {
-				r.Method, r.Host, r.Target, r.ContentType, r.Body = a.Method, a.Host, a.Target, a.ContentType, a.Body
-				return r, path, nil
-			}
-		case state == Denied:
-			return approved, path, problem.ActionDenied
-		case state == Used:
-			return approved, path, problem.Reason(reasons.ApprovalUsed)
-		default:
-			return approved, path, pending()
-		}
-		if !errors.Is(err, authagent.ErrConflict) {
-			return approved, path, fmt.Errorf("grants: use approval: %w", err)
+		if err := p.mayAsk(r, all); err != nil {
+			return nil, "", err
 		}
 	}
-	return approved, "", fmt.Errorf("grants: use approval: %w", problem.Conflict)
+	return p.reserve(ctx, r, want)
 }
 
-func (p *Policy) newApproval(r authagent.ActionRequest, description string) Approval {
+// wanted is the approval that a request needs.
+func (p *Policy) wanted(ctx context.Context, r action.Request) (Approval, error) {
+	description, err := p.describe(ctx, r)
+	if err != nil {
+		return Approval{}, err
+	}
+	amount, err := p.amountOf(ctx, r)
+	if err != nil {
+		return Approval{}, err
+	}
 	now := time.Now()
 	id := newID()
 	if r.Complete {
 		id += completeMark
 	}
 	return Approval{
-		ID: id, Version: 1, UserID: r.Session.UserID, GrantID: r.Session.GrantID, Agent: r.Session.Agent,
-		Action: r.Action, Digest: approval.Described(r.Digest, description), State: Pending, Description: description,
+		ID: id, Version: 1, UserID: r.UserID, GrantID: r.GrantID, Agent: r.Agent, Action: r.Action, State: Pending,
+		Digest: approval.Described(r.Digest, description, amount.String()), Description: description, Amount: amount,
 		Method: r.Method, Host: r.Host, Target: r.Target, ContentType: r.ContentType, Body: r.Body,
 		RequestedAt: now, ExpiresAt: now.Add(p.pendingFor()),
-	}
-}
-
-// count calls what counts. A request that was made by hand has nothing that does.
-func count(f func() error) error {
-	if f == nil {
-		return nil
-	}
-	return f()
-}
-
-// use uses an approval up.
-func (p *Policy) use(ctx context.Context, r authagent.ActionRequest, a Approval) error {
-	if err := p.stands(ctx, a); err != nil {
-		return err
-	}
-	if err := count(r.CountPerforming); err != nil {
-		return err
-	}
-	a.State, a.ExpiresAt = Used, time.Now().Add(remembered)
-	_, err := p.store.UpdateApproval(ctx, a)
-	return err
+	}, nil
 }
 
 // stands denies an approval whose grant is not in force. It is asked after the
@@ -202,11 +168,11 @@ func (p *Policy) rests(ctx context.Context, a Approval) (bool, error) {
 func (p *Policy) approvalPath(id string) string { return p.path() + approvalsPath + id }
 
 // asked tells the owner of an approval that is new.
-func (p *Policy) asked(ctx context.Context, r authagent.ActionRequest, a Approval) error {
+func (p *Policy) asked(ctx context.Context, r action.Request, a Approval) error {
 	if err := p.stands(ctx, a); err != nil {
 		return err
 	}
-	p.notify(ctx, Notice{Kind: EventActionAsked, UserID: a.UserID, Approval: &a, Action: p.words(a.Action), From: r.Session.RemoteAddr})
+	p.notify(ctx, Notice{Kind: EventActionAsked, UserID: a.UserID, Approval: &a, Action: p.words(a.Action), From: r.RemoteAddr})
 	return pending()
 }
 
@@ -217,17 +183,9 @@ func pending() error {
 	}
 }
 
-// mayAsk bounds what an owner is asked about: what waits, and what was denied in the
-// last hour, lest a denial makes room for more of it. It counts what is new. What
-// waits already may go on waiting.
-func (p *Policy) mayAsk(ctx context.Context, r authagent.ActionRequest, want Approval) error {
-	all, err := p.store.OwnerApprovals(ctx, want.UserID)
-	if err != nil {
-		return fmt.Errorf("grants: find approvals of account: %w", err)
-	}
-	if slices.ContainsFunc(all, func(a Approval) bool { return a.Digest == want.Digest }) {
-		return nil
-	}
+// mayAsk bounds what an owner is asked about who has all these approvals: what waits, and what
+// was denied in the last hour, lest a denial makes room for more of it.
+func (p *Policy) mayAsk(r action.Request, all []Approval) error {
 	waiting := 0
 	for _, a := range all {
 		if state := a.Now(); state == Pending || state == Denied && time.Since(a.RequestedAt) < time.Hour {
@@ -241,4 +199,12 @@ func (p *Policy) mayAsk(ctx context.Context, r authagent.ActionRequest, want App
 		}
 	}
 	return count(r.CountFiling)
+}
+
+// count calls what counts. A request that was made by hand has nothing that does.
+func count(f func() error) error {
+	if f == nil {
+		return nil
+	}
+	return f()
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
@@ -324,7 +325,7 @@ func TestApprovalsAreApart_LNK_24(t *testing.T) {
 	blocked := make(chan struct{})
 	p := grants.OwnerApproval(stuckApprovals{&memstore.Grants{}, blocked, block})
 	ask := func(ctx context.Context, user string) error {
-		_, _, err := p.Approve(ctx, authagent.ActionRequest{Session: &authagent.Session{UserID: user}, Digest: "x"})
+		_, _, err := p.Approve(ctx, action.Request{UserID: user, Digest: "x"})
 		return err
 	}
 	var wg sync.WaitGroup

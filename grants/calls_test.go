@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/memstore"
@@ -83,16 +84,24 @@ func (d *desk) decideOn(agent, user string, to grants.State) error {
 }
 
 // pays is a request for an action of an agent that was let in.
-func (d *desk) pays(agent, user, digest string) authagent.ActionRequest {
+func (d *desk) pays(agent, user, digest string) action.Request {
 	g := d.grant(agent, user)
-	return authagent.ActionRequest{
-		Session: &authagent.Session{UserID: user, GrantID: g.ID, Agent: g.Agent}, Action: "pay", Method: "POST", Target: "/pay", Digest: digest,
+	return action.Request{
+		UserID: user, GrantID: g.ID, Agent: g.Agent, Action: "pay", Method: "POST", Target: "/pay", Digest: digest,
 	}
 }
 
 func (d *desk) approve(digest string) error {
-	_, _, err := d.Approve(context.Background(), d.pays("agent_1", "alice", digest))
-	return err
+	return d.perform(d.pays("agent_1", "alice", digest))
+}
+
+// perform performs an action if it is approved.
+func (d *desk) perform(r action.Request) error {
+	reserved, _, err := d.Approve(context.Background(), r)
+	if err != nil {
+		return err
+	}
+	return reserved.End(context.Background())
 }
 
 // only returns the one approval of alice.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -51,7 +52,8 @@ func (p *Policy) applyAction(ctx context.Context, a Approval, humanID string, ap
 		return a, fmt.Errorf("grants: decide action: %w", err)
 	}
 	p.audit(ctx, audit.Event{
-		Name: event, Issuer: a.Agent.Issuer, Agent: a.Agent, UserID: a.UserID, HumanID: humanID, GrantID: a.GrantID, Action: a.Action, Method: a.Method,
+		Name: event, Issuer: a.Agent.Issuer, Agent: a.Agent, UserID: a.UserID, HumanID: humanID, GrantID: a.GrantID, Action: a.Action, Amount: a.Amount,
+		Method: a.Method,
 	})
 	return a, nil
 }
@@ -75,8 +77,12 @@ func (p *Policy) stopActions(ctx context.Context, g Grant, humanID string) {
 	}
 }
 
-// denyActions denies all actions of a grant that are approved or wait.
+// denyActions denies all actions of a grant that are approved or wait, and stops its allowances.
 func (p *Policy) denyActions(ctx context.Context, g Grant, humanID string) error {
+	return errors.Join(p.denyApprovals(ctx, g, humanID), p.stopAllowances(ctx, g, humanID))
+}
+
+func (p *Policy) denyApprovals(ctx context.Context, g Grant, humanID string) error {
 	for range 3 { // each further time because something was decided in between
 		all, err := p.store.OwnerApprovals(ctx, g.UserID)
 		if err != nil {
@@ -84,10 +90,16 @@ func (p *Policy) denyActions(ctx context.Context, g Grant, humanID string) error
 		}
 		var errs []error
 		for _, a := range all {
-			if state := a.Now(); a.GrantID != g.ID || state != Pending && state != Approved {
+			switch state := a.Now(); {
+			case a.GrantID != g.ID:
+				continue
+			case state == Pending || state == Approved:
+				_, err = p.applyAction(ctx, a, humanID, false)
+			case state == Reserved: // its action may end as not done, and does not come back then
+				err = p.keepFromReturning(ctx, a)
+			default:
 				continue
 			}
-			_, err := p.applyAction(ctx, a, humanID, false)
 			errs = append(errs, err)
 		}
 		if err = errors.Join(errs...); !errors.Is(err, authagent.ErrConflict) {
@@ -95,4 +107,44 @@ func (p *Policy) denyActions(ctx context.Context, g Grant, humanID string) error
 		}
 	}
 	return authagent.ErrConflict
+}
+
+// keepFromReturning sees to it that an approval is over when its action is.
+func (p *Policy) keepFromReturning(ctx context.Context, a Approval) error {
+	if now := time.Now(); a.Until.After(now) {
+		a.Until = now
+		if _, err := p.store.UpdateApproval(ctx, a); err != nil {
+			return fmt.Errorf("grants: end approval of an action that is under way: %w", err)
+		}
+	}
+	return nil
+}
+
+// SettleAction records what an owner has found out about an action of which nobody knew how it
+// had ended, in the version that the owner has seen. If it was not performed, the agent can ask
+// for it again. It returns [authagent.ErrNotFound] for an action in another account and
+// [authagent.ErrConflict] for one that is not unknown.
+func (p *Policy) SettleAction(ctx context.Context, userID, id string, version int64, performed bool) (Approval, error) {
+	a, err := p.store.Approval(ctx, id)
+	switch {
+	case err != nil:
+		return Approval{}, fmt.Errorf("grants: find approval: %w", err)
+	case a.UserID != userID:
+		return Approval{}, fmt.Errorf("grants: find approval: %w", authagent.ErrNotFound)
+	case a.Now() != Unknown || a.Version != version:
+		return a, authagent.ErrConflict
+	}
+	a.State, a.ExpiresAt = Used, time.Now()
+	outcome := action.NothingDone
+	if performed {
+		a.ExpiresAt, outcome = a.ExpiresAt.Add(remembered), action.Performed
+	}
+	if a, err = p.store.UpdateApproval(ctx, a); err != nil {
+		return a, fmt.Errorf("grants: settle action: %w", err)
+	}
+	p.audit(ctx, audit.Event{
+		Name: EventSettled, Issuer: a.Agent.Issuer, Agent: a.Agent, UserID: a.UserID, HumanID: userID, GrantID: a.GrantID, Action: a.Action,
+		Amount: a.Amount, Method: a.Method, Detail: string(outcome),
+	})
+	return a, nil
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"unicode/utf8"
 
-	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/internal/claims"
 	"github.com/authagent-go/authagent/internal/panics"
 )
@@ -15,7 +15,7 @@ import (
 const maxDescription = 200
 
 // describe returns what the site says that a request would do; "" if it says nothing.
-func (p *Policy) describe(ctx context.Context, r authagent.ActionRequest) (text string, err error) {
+func (p *Policy) describe(ctx context.Context, r action.Request) (text string, err error) {
 	if p.Describe == nil {
 		return "", nil
 	}
@@ -28,4 +28,19 @@ func (p *Policy) describe(ctx context.Context, r authagent.ActionRequest) (text 
 			"shorten what the agent wrote, visibly", r.Action, maxDescription)
 	}
 	return text, nil
+}
+
+// amountOf returns what the site says that a request costs; the zero value if it does not say so
+// in a positive number of a currency.
+func (p *Policy) amountOf(ctx context.Context, r action.Request) (amount Amount, err error) {
+	if p.Amount == nil {
+		return Amount{}, nil
+	}
+	if err = panics.Catch(func() (err error) { amount, err = p.Amount(ctx, r); return err }); err != nil {
+		return Amount{}, fmt.Errorf("grants: read amount of action: %w", err)
+	}
+	if amount.Value <= 0 || !isCurrency(amount.Currency) {
+		return Amount{}, nil
+	}
+	return amount, nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -21,7 +22,7 @@ import (
 func describedShop(t *testing.T, text func() (string, error)) (s *shop, agent *http.Client) {
 	t.Helper()
 	s = newShop(t, options{policy: func(p *grants.Policy) {
-		p.Describe = func(context.Context, authagent.ActionRequest) (string, error) { return text() }
+		p.Describe = func(context.Context, action.Request) (string, error) { return text() }
 	}})
 	_, agent = s.approved("agent_1")
 	s.get(agent, "/me")
@@ -139,16 +140,16 @@ func TestDescribe_APR_16(t *testing.T) {
 // TestUndescribed_APR_16 is APR-16: where the site says nothing, the digest is that of the
 // request, as it was before sites could describe one.
 func TestUndescribed_APR_16(t *testing.T) {
-	for name, describe := range map[string]func(context.Context, authagent.ActionRequest) (string, error){
+	for name, describe := range map[string]func(context.Context, action.Request) (string, error){
 		"no function": nil,
-		"no text":     func(context.Context, authagent.ActionRequest) (string, error) { return "", nil },
-		"no letter":   func(context.Context, authagent.ActionRequest) (string, error) { return " \u200b\n\u202e", nil },
+		"no text":     func(context.Context, action.Request) (string, error) { return "", nil },
+		"no letter":   func(context.Context, action.Request) (string, error) { return " \u200b\n\u202e", nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := &recordedApprovals{}
 			policy := grants.OwnerApproval(p)
 			policy.Logger, policy.Describe = quiet, describe
-			r := authagent.ActionRequest{Session: &authagent.Session{UserID: "user_1"}, Digest: "as it was"}
+			r := action.Request{UserID: "user_1", Digest: "as it was"}
 			if _, _, err := policy.Approve(t.Context(), r); !errors.Is(err, problem.ApprovalPending) {
 				t.Fatal(err)
 			}
@@ -266,7 +267,7 @@ func TestDescriptionOnPage_APR_17(t *testing.T) {
 	s.owners.Template = template.Must(template.New("page").Parse(
 		`{{range .Approvals}}[{{.Description}}]{{end}}{{define "standing.html"}}[{{.Description}}]{{end}}`))
 	text := "Pay <b>Bob</b> \u202e05.21$"
-	s.owners.Describe = func(context.Context, authagent.ActionRequest) (string, error) { return "Pay Bob", nil }
+	s.owners.Describe = func(context.Context, action.Request) (string, error) { return "Pay Bob", nil }
 	at := s.ask(agent, "POST", "/pay/x", "a=1")
 	at = s.alter(at, func(a *grants.Approval) { a.Description = text }) // as another program has stored it
 	handler := grants.Handler(s.owners, s.rp)

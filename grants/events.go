@@ -14,26 +14,31 @@ import (
 
 // The events of this package, for Policy.Audit, and the kinds of notices.
 const (
-	EventPending        audit.Name = "link_pending"   // an agent asks to enter an account
-	EventDropped        audit.Name = "link_dropped"   // the agent asks, but the owner is not asked; Detail says why, for the operator alone
-	EventApproved       audit.Name = "link_approved"  // the owner lets it in
-	EventChanged        audit.Name = "link_changed"   // the owner changes what it may do
-	EventDenied         audit.Name = "link_denied"    // the owner does not let it in
-	EventSuspended      audit.Name = "link_suspended" // its e-mail address has changed, or the owner wants it to stop
-	EventRevoked        audit.Name = "link_revoked"   // the owner no longer lets it in
-	EventActionAsked    audit.Name = "action_asked"   // it wants to do something that the owner has to approve
-	EventActionApproved audit.Name = "action_approved"
-	EventActionDenied   audit.Name = "action_denied"
-	EventFirstUse       audit.Name = "link_first_used"  // it acts for the first time
-	EventNewNetwork     audit.Name = "link_new_network" // it acts from a network that it has not used before
-	EventExpiring       audit.Name = "link_expiring"    // its approval ends soon; for notices alone, as are the two above
-	EventDigest         audit.Name = "digest"           // several things that are not urgent; for notices alone
-	EventRenamed        audit.Name = "link_renamed"     // the owner calls it something else
-	EventHidden         audit.Name = "link_hidden"      // the owner does not want to see it any more; it decides nothing
-	EventRules          audit.Name = "rules_changed"
-	EventPaused         audit.Name = "agents_paused" // the kill switch
-	EventResumed        audit.Name = "agents_resumed"
-	EventUnknownHuman   audit.Name = "human_unknown" // Config.Human returns an ID that the UserStore does not know
+	EventPending          audit.Name = "link_pending"   // an agent asks to enter an account
+	EventDropped          audit.Name = "link_dropped"   // the agent asks, but the owner is not asked; Detail says why, for the operator alone
+	EventApproved         audit.Name = "link_approved"  // the owner lets it in
+	EventChanged          audit.Name = "link_changed"   // the owner changes what it may do
+	EventDenied           audit.Name = "link_denied"    // the owner does not let it in
+	EventSuspended        audit.Name = "link_suspended" // its e-mail address has changed, or the owner wants it to stop
+	EventRevoked          audit.Name = "link_revoked"   // the owner no longer lets it in
+	EventActionAsked      audit.Name = "action_asked"   // it wants to do something that the owner has to approve
+	EventActionApproved   audit.Name = "action_approved"
+	EventActionDenied     audit.Name = "action_denied"
+	EventAllowed          audit.Name = "allowance_set"     // the owner allows it something up to an amount, or changes that
+	EventAllowanceStopped audit.Name = "allowance_stopped" // the owner no longer does, or the agent was stopped
+	EventGivenBack        audit.Name = "action_given_back" // an action was let through, and nothing was done
+	EventUnknown          audit.Name = "action_unknown"    // an action was let through, and nobody knows whether it was performed
+	EventSettled          audit.Name = "action_settled"    // the owner has said whether it was; Detail is the outcome
+	EventFirstUse         audit.Name = "link_first_used"   // it acts for the first time
+	EventNewNetwork       audit.Name = "link_new_network"  // it acts from a network that it has not used before
+	EventExpiring         audit.Name = "link_expiring"     // its approval ends soon; for notices alone, as are the two above
+	EventDigest           audit.Name = "digest"            // several things that are not urgent; for notices alone
+	EventRenamed          audit.Name = "link_renamed"      // the owner calls it something else
+	EventHidden           audit.Name = "link_hidden"       // the owner does not want to see it any more; it decides nothing
+	EventRules            audit.Name = "rules_changed"
+	EventPaused           audit.Name = "agents_paused" // the kill switch
+	EventResumed          audit.Name = "agents_resumed"
+	EventUnknownHuman     audit.Name = "human_unknown" // Config.Human returns an ID that the UserStore does not know
 )
 
 func eventOf(name audit.Name, g Grant, humanID string) audit.Event {

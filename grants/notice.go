@@ -14,12 +14,16 @@ type Notice struct {
 	Kind     audit.Name // EventPending, EventApproved, EventSuspended, EventActionAsked and so on
 	UserID   string     // whom to tell
 	Grant    *Grant     // the grant that it is about, or
-	Approval *Approval  // the single action that it is about
-	Action   string     // what Policy.Approvals or Policy.Actions says of it; empty if they say nothing
-	Path     string     // where on the site to see and decide it, signed in
-	At       time.Time  // when it happened
-	From     string     // the address or network that it came from, without a port; empty if that is not known
-	Cause    Cause      // why it happened; empty if its kind has one cause only
+	Approval *Approval  // the single action that it is about, or
+
+	// Allowance is the one that it is about.
+	Allowance *Allowance
+
+	Action string    // what Policy.Approvals or Policy.Actions says of it; empty if they say nothing
+	Path   string    // where on the site to see and decide it, signed in
+	At     time.Time // when it happened
+	From   string    // the address or network that it came from, without a port; empty if that is not known
+	Cause  Cause     // why it happened; empty if its kind has one cause only
 
 	// Count is how many events of its kind it tells of. If there are several, Grant or
 	// Approval is that of the first; the page has all.
@@ -63,9 +67,9 @@ const (
 
 func (n Notice) rank() rank {
 	switch n.Kind {
-	case EventApproved, EventChanged, EventSuspended, EventRevoked:
+	case EventApproved, EventChanged, EventSuspended, EventRevoked, EventAllowed:
 		return rankChange
-	case EventPending, EventActionAsked:
+	case EventPending, EventActionAsked, EventUnknown:
 		return rankWaits
 	}
 	return rankNews

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/memstore"
 )
@@ -274,7 +275,7 @@ func TestFullPost(t *testing.T) {
 			p.CheckSession(t.Context(), &authagent.Session{ID: g.ID, GrantID: g.ID, UserID: g.UserID, Agent: g.Agent, Scenario: g.Scenario, StartedAt: time.Now(), RemoteAddr: from})
 		}
 		ask := func(g grants.Grant) {
-			p.Approve(t.Context(), authagent.ActionRequest{Session: &authagent.Session{UserID: g.UserID, GrantID: g.ID, Agent: g.Agent}, Digest: g.ID})
+			p.Approve(t.Context(), action.Request{UserID: g.UserID, GrantID: g.ID, Agent: g.Agent, Digest: g.ID})
 		}
 		for n := range 1500 { // three of each, and one that is not urgent: 4500
 			g := connect(fmt.Sprint("evil", n), fmt.Sprint("agent", n))

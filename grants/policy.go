@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/logs"
@@ -84,7 +85,27 @@ type Policy struct {
 	// refused, because its owner has to see all of it. An error refuses the request, and nothing is
 	// asked of the owner. If it is or wraps a problem.Reason, such as problem.NotFound for an order
 	// that does not exist, the agent is told that; any other error is the site's fault.
-	Describe func(ctx context.Context, request authagent.ActionRequest) (string, error)
+	Describe func(ctx context.Context, request action.Request) (string, error)
+
+	// Amount says what a request of an agent costs. It is asked about each action behind
+	// RequireApproval, like Describe and with the same errors, and reads the amount from
+	// request.HTTP as the handler does. The zero value means that the request has no amount. An
+	// owner who approves the request approves this amount: another one at the retry is another
+	// action.
+	Amount func(ctx context.Context, request action.Request) (Amount, error)
+
+	// Allowances are those of Approvals that owners can allow up to an amount, each with the
+	// currencies to choose from. Within an allowance, the agent passes at once. A request waits for
+	// the owner if its Amount is not positive, is in another currency, or is more than what is left.
+	// It needs Amount, and a Store that is an [AllowanceStore].
+	Allowances map[string][]Currency
+
+	// InTransaction are those of Approvals whose handlers perform the action in a transaction of the
+	// database in which the Store is, and record in it that the action was performed: see
+	// sqlstore.Grants.Use. Such an action happens exactly once or not at all, also if the process
+	// ends in between. Any other happens at most once, and then its owner is told that nobody knows
+	// whether it happened. It needs a Store that is a [Settler].
+	InTransaction []string
 
 	// Template replaces the page of Handler, to give it the site's own looks. It is executed
 	// with a [Page]. It may define three more pages. "agent.html" is executed with a
@@ -202,6 +223,7 @@ func (p *Policy) Check() error {
 			bad("Approvals: %q is in Actions too, which an owner can allow for good", name)
 		}
 	}
+	errs = append(errs, p.checkAllowances()...)
 	if e := p.DangerouslyApproveByEmail; e != nil {
 		errs = append(errs, e.check())
 		p.logger().Warn("grants: agents are admitted by their owner's e-mail address alone (DangerouslyApproveByEmail)",

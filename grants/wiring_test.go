@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
@@ -458,8 +459,8 @@ func TestActionNobodyCanAllow_WIR_5(t *testing.T) {
 // approver is an Approver of a site's own.
 type approver struct{}
 
-func (approver) Approve(_ context.Context, r authagent.ActionRequest) (authagent.ActionRequest, string, error) {
-	return r, "", nil
+func (approver) Approve(_ context.Context, r action.Request) (*action.Reservation, string, error) {
+	return &action.Reservation{Request: r}, "", nil
 }
 
 // A userTable is a UserStore that finds accounts by ID, and nothing else.

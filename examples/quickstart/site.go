@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/messages"
@@ -157,11 +158,11 @@ const (
 var germanTexts string
 
 // describe says what a single action of an agent would do. Alice decides on that.
-func (s *site) describe(ctx context.Context, request authagent.ActionRequest) (string, error) {
+func (s *site) describe(ctx context.Context, request action.Request) (string, error) {
 	item := request.HTTP(ctx).PostFormValue("item")
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !slices.Contains(s.orders[request.Session.UserID], item) {
+	if !slices.Contains(s.orders[request.UserID], item) {
 		return "", problem.NotFound // and Alice is not asked
 	}
 	return "Send back: " + item, nil

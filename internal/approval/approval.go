@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -100,6 +101,15 @@ func Read(r *http.Request, ignored []string) (Request, error) {
 	q.bound = append([]string{r.URL.EscapedPath(), r.URL.RawQuery}, pathValues(r)...)
 	q.bound = append(q.bound, keys...)
 	return q, nil
+}
+
+// OfPayload is what an owner is asked about where an action is no HTTP request. The error is
+// a *Refusal.
+func OfPayload(payload []byte) (Request, error) {
+	if len(payload) > MaxBody {
+		return Request{}, tooLong("the payload is longer than %d bytes", MaxBody)
+	}
+	return Request{Body: slices.Clone(payload)}, nil
 }
 
 // checkHeader refuses what would make something else of the body than its owner is

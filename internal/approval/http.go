@@ -45,14 +45,18 @@ func HTTP(ctx context.Context, route *http.Request, method, host, target, conten
 	return r
 }
 
-// Described is the digest of a request that a site has described. Without a description
-// it is the request's own.
-func Described(digest, description string) string {
-	if description == "" {
+// Described is the digest of a request that a site has described, and whose amount it has said.
+// Without either, it is the request's own.
+func Described(digest, description, amount string) string {
+	if description == "" && amount == "" {
 		return digest
 	}
 	bound := seal.AppendString(nil, "described")
 	bound = seal.AppendString(bound, digest)
-	sum := sha256.Sum256(seal.AppendString(bound, description))
+	bound = seal.AppendString(bound, description)
+	if amount != "" {
+		bound = seal.AppendString(bound, amount)
+	}
+	sum := sha256.Sum256(bound)
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
@@ -168,16 +169,19 @@ func TestApprovedOnce(t *testing.T) {
 		if err != nil || len(connected.Grants) != 1 {
 			t.Fatalf("grants %+v, %v", connected.Grants, err)
 		}
-		r := authagent.ActionRequest{
-			Session: &authagent.Session{ID: "s", Agent: agent, UserID: "alice", GrantID: connected.Grants[0].ID}, Action: "payouts:create", Digest: "digest",
+		r := action.Request{
+			Agent: agent, UserID: "alice", GrantID: connected.Grants[0].ID, Action: "payouts:create", Digest: "digest",
 			Method: "POST", Target: "/payouts", Body: []byte("amount=1"),
 		}
 		var mu sync.Mutex
 		got := make(map[string]int)
 		send := func(p *grants.Policy) {
-			_, _, err := p.Approve(t.Context(), r)
+			reserved, _, err := p.Approve(t.Context(), r)
 			answer := "passed"
-			for _, reason := range []problem.Reason{problem.ApprovalPending, problem.Reason("approval_used")} {
+			if err == nil {
+				err = reserved.End(t.Context())
+			}
+			for _, reason := range []problem.Reason{problem.ApprovalPending, problem.Reason("approval_used"), problem.Reason("action_under_way")} {
 				if errors.Is(err, reason) {
 					answer, err = string(reason), nil
 				}

@@ -39,6 +39,8 @@ const (
 	AuthorizationFailed = "authorization_failed" // the authorization server reports another error
 	NoTokens            = "no_tokens"            // the session has no tokens that could be used
 	ApprovalUsed        = "approval_used"        // the owner's approval of this one action has been used
+	ActionUnderWay      = "action_under_way"     // the one approved action is being performed
+	OutcomeUnknown      = "outcome_unknown"      // nobody knows whether the one approved action was performed
 	Gone                = "gone"                 // its time is over
 	NotConfirmed        = "not_confirmed"        // the server does not stand by the session any more
 )
@@ -99,6 +101,8 @@ var table = [...]Row{
 	{"approval_pending", 202, Agent, Told | Retry, "Approval pending", "Nothing was done yet. The account's owner has been asked to approve this one request. Send the same request again once it is approved."},
 	{"action_denied", 403, Agent, Told, "Action denied", "The account's owner has refused this request. Nothing was done."},
 	{"approval_used", 409, Agent, Told, "Approval used", "This request was approved for one time, and that time is used. To do the same again, send the request with another Idempotency-Key."},
+	{"action_under_way", 409, Agent, Told | Retry, "Action under way", "This request was let through and is being performed. It is not performed twice. Ask again in a moment how it has ended."},
+	{"outcome_unknown", 409, Agent, Told, "Outcome unknown", "This request was let through, and it is not known whether it was performed. It is not performed again. The account's owner has been told and can find out."},
 	{"request_too_long", 413, Agent, Told, "Request too long", "The request is too long to be shown to the account's owner as a whole."},
 	{"agent_forbidden", 403, Agent, Told, "Not for agents", "No agent may do this. It is for the account's owner in person."},
 	{"human_required", 401, Agent, Told, "Sign-in required", "This is for people. Sign in to the site as yourself."},

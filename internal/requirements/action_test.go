@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/testsite"
@@ -68,14 +69,14 @@ func (l linkAs) Link(context.Context, authagent.LinkRequest) (authagent.Principa
 }
 
 // An approverFunc is an Approver.
-type approverFunc func(authagent.ActionRequest) (string, error)
+type approverFunc func(action.Request) (string, error)
 
-func (f approverFunc) Approve(_ context.Context, r authagent.ActionRequest) (authagent.ActionRequest, string, error) {
+func (f approverFunc) Approve(_ context.Context, r action.Request) (*action.Reservation, string, error) {
 	path, err := f(r)
-	return r, path, err
+	return &action.Reservation{Request: r}, path, err
 }
 
-func approveAll(authagent.ActionRequest) (string, error) { return "", nil }
+func approveAll(action.Request) (string, error) { return "", nil }
 
 // handle mounts a handler that counts and answers with the body that it was sent.
 func (k *bench) handle(pattern string, guard func(http.Handler) http.Handler) {

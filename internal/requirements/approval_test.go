@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/memstore"
@@ -28,11 +29,11 @@ import (
 
 // A recordingApprover approves what it has filed when it is asked once more.
 type recordingApprover struct {
-	asked []authagent.ActionRequest
-	then  func(authagent.ActionRequest) authagent.ActionRequest // what it says to have approved
+	asked []action.Request
+	then  func(action.Request) action.Request // what it says to have approved
 }
 
-func (a *recordingApprover) Approve(_ context.Context, r authagent.ActionRequest) (authagent.ActionRequest, string, error) {
+func (a *recordingApprover) Approve(_ context.Context, r action.Request) (*action.Reservation, string, error) {
 	a.asked = append(a.asked, r)
 	for _, filed := range a.asked[:len(a.asked)-1] {
 		if filed.Digest != r.Digest {
@@ -42,9 +43,9 @@ func (a *recordingApprover) Approve(_ context.Context, r authagent.ActionRequest
 		if a.then != nil {
 			r = a.then(r)
 		}
-		return r, "", nil
+		return &action.Reservation{Request: r}, "", nil
 	}
-	return r, "", problem.ApprovalPending
+	return nil, "", problem.ApprovalPending
 }
 
 // withCookies gives a request that was made by hand the cookies of a browser.
@@ -91,7 +92,7 @@ func TestReadOutside(t *testing.T) {
 				c.Human = func(*http.Request) (string, error) { return "user_1", nil }
 			})
 			ran := 0
-			guarded := k.RP.RequireApproval("a:do", approverFunc(func(authagent.ActionRequest) (string, error) {
+			guarded := k.RP.RequireApproval("a:do", approverFunc(func(action.Request) (string, error) {
 				t.Error("the owner was asked")
 				return "", nil
 			}))(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { ran++ }))
@@ -186,7 +187,7 @@ func TestApprovedRequest(t *testing.T) {
 // TestApprovesAnother is APR-1: an Approver whose record is of another request lets
 // nothing through.
 func TestApprovesAnother(t *testing.T) {
-	type request = authagent.ActionRequest
+	type request = action.Request
 	for name, change := range map[string]func(request) request{
 		"nothing":      func(request) request { return request{} },
 		"method":       func(r request) request { r.Method = "PUT"; return r },
@@ -250,7 +251,7 @@ func TestUnshown_APR_2(t *testing.T) {
 	c := b.Browser()
 	b.MustSignIn(c, b.Agent)
 	ran, asked := 0, 0
-	guarded := b.RP.RequireApproval("a:do", approverFunc(func(authagent.ActionRequest) (string, error) { asked++; return "", nil }))(
+	guarded := b.RP.RequireApproval("a:do", approverFunc(func(action.Request) (string, error) { asked++; return "", nil }))(
 		http.HandlerFunc(func(http.ResponseWriter, *http.Request) { ran++ }))
 	for name, test := range map[string]struct {
 		method, header string
@@ -290,7 +291,7 @@ func TestOneMeaning(t *testing.T) {
 	c := b.Browser()
 	b.MustSignIn(c, b.Agent)
 	asked := 0
-	guarded := b.RP.RequireApproval("a:do", approverFunc(func(authagent.ActionRequest) (string, error) { asked++; return "", nil }), "csrf")(
+	guarded := b.RP.RequireApproval("a:do", approverFunc(func(action.Request) (string, error) { asked++; return "", nil }), "csrf")(
 		http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	const multi, json, xml = "multipart/form-data; boundary=b", "application/json", "application/xml"
 	part := func(header string) string { return "--b\r\n" + header + "\r\n\r\nx\r\n--b--\r\n" }
@@ -418,7 +419,7 @@ func TestAnotherSessionMeanwhile_APR_8(t *testing.T) {
 	b := newBench(t, func(_ *bench, c *authagent.Config) { c.Session.Own = kept })
 	b.SignIn(b.Browser(), b.Agent)
 	ran, asked := 0, 0
-	guarded := b.RP.RequireApproval("a:do", approverFunc(func(authagent.ActionRequest) (string, error) { asked++; return "", nil }))(
+	guarded := b.RP.RequireApproval("a:do", approverFunc(func(action.Request) (string, error) { asked++; return "", nil }))(
 		http.HandlerFunc(func(http.ResponseWriter, *http.Request) { ran++ }))
 	for _, another := range []string{"", "another"} {
 		r := httptest.NewRequest("POST", "/pay", tapped{strings.NewReader("amount=1"), func() {
@@ -554,7 +555,7 @@ func TestUncountedActions_APR_6(t *testing.T) {
 		c.Limits = authagent.Limits{Actions: map[string]authagent.Rate{"a:do": {N: 1, Per: time.Hour}}}
 	})
 	answer := problem.Reason("approval_used")
-	k.handle("/pay", k.RP.RequireApproval("a:do", approverFunc(func(r authagent.ActionRequest) (string, error) {
+	k.handle("/pay", k.RP.RequireApproval("a:do", approverFunc(func(r action.Request) (string, error) {
 		if err := errors.Join(r.CountPerforming(), r.CountPerforming()); err != nil || answer == "" {
 			return "", err
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 )
 
 // A describedRequest is what a site can read of a request.
@@ -36,11 +37,11 @@ func seenOf(r *http.Request) describedRequest {
 }
 
 // An approverWith is an Approver that approves what it has looked at.
-type approverWith func(context.Context, authagent.ActionRequest)
+type approverWith func(context.Context, action.Request)
 
-func (f approverWith) Approve(ctx context.Context, r authagent.ActionRequest) (authagent.ActionRequest, string, error) {
+func (f approverWith) Approve(ctx context.Context, r action.Request) (*action.Reservation, string, error) {
 	f(ctx, r)
-	return r, "", nil
+	return &action.Reservation{Request: r}, "", nil
 }
 
 // TestActionRequestHTTP_APR_19 is APR-19: a site describes a request by what its handler
@@ -78,7 +79,7 @@ func TestActionRequestHTTP_APR_19(t *testing.T) {
 			s := b.MustSignIn(c, b.Agent)
 			var asked, again, handled describedRequest
 			var amount string
-			approver := approverWith(func(ctx context.Context, r authagent.ActionRequest) {
+			approver := approverWith(func(ctx context.Context, r action.Request) {
 				asked, amount = seenOf(r.HTTP(ctx)), r.HTTP(ctx).FormValue("amount")
 				r.HTTP(ctx).SetPathValue("id", "another")
 				r.HTTP(ctx).Header.Set("Idempotency-Key", "another")
@@ -121,12 +122,12 @@ func TestActionRequestHTTP_APR_19(t *testing.T) {
 // TestActionRequestByHand_APR_19 is APR-19: a site's test makes a request itself, and not
 // all that is asked about came by HTTP.
 func TestActionRequestByHand_APR_19(t *testing.T) {
-	r := authagent.ActionRequest{Method: "POST", Host: "shop.example", Target: "/orders/2?x=1", ContentType: formType, Body: []byte("amount=1")}
+	r := action.Request{Method: "POST", Host: "shop.example", Target: "/orders/2?x=1", ContentType: formType, Body: []byte("amount=1")}
 	got := r.HTTP(t.Context())
 	if got == nil || got.URL.Path != "/orders/2" || got.Host != "shop.example" || got.FormValue("amount") != "1" || got.FormValue("x") != "1" {
 		t.Errorf("got %+v", got)
 	}
-	for name, none := range map[string]authagent.ActionRequest{"no method": {Body: []byte("{}")}, "no address": {Method: "POST", Target: "orders"}} {
+	for name, none := range map[string]action.Request{"no method": {Body: []byte("{}")}, "no address": {Method: "POST", Target: "orders"}} {
 		if got := none.HTTP(t.Context()); got != nil {
 			t.Errorf("%s: %+v", name, got)
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -14,7 +15,7 @@ import (
 // where it stands, by a link and by itself, and is told so. Nothing else changes.
 func TestPendingLeadsOn_APR_13(t *testing.T) {
 	waits := func(path string) approverFunc {
-		return func(authagent.ActionRequest) (string, error) { return path, problem.ApprovalPending }
+		return func(action.Request) (string, error) { return path, problem.ApprovalPending }
 	}
 	own := template.Must(template.New("").Parse(`{{define "refused"}}{{.Detail}} <a href="{{.Approval}}">{{end}}`))
 	for name, test := range map[string]struct {
@@ -32,7 +33,7 @@ func TestPendingLeadsOn_APR_13(t *testing.T) {
 		"from a page that is not there":   {waits("/look/1"), []string{"Accept", page, "Referer", "https://shop.example//evil.example"}, nil, "/look/1"},
 		"to a page of the site's own":     {waits("/look/1"), []string{"Accept", page}, func(c *authagent.Config) { c.Pages = own }, "/look/1"},
 		"nowhere":                         {waits(""), []string{"Accept", page}, nil, ""},
-		"denied": {func(authagent.ActionRequest) (string, error) { return "/look/1", problem.ActionDenied },
+		"denied": {func(action.Request) (string, error) { return "/look/1", problem.ActionDenied },
 			[]string{"Accept", page}, nil, ""},
 		"a program": {waits("/look/1"), nil, nil, ""},
 		"an answer of the site's own": {waits("/look/1"), []string{"Accept", page}, func(c *authagent.Config) {
@@ -91,7 +92,7 @@ func TestComplete_APR_14(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			k := newCluster(t)
 			var got *bool
-			k.handle("/pay", k.RP.RequireApproval("a:do", approverFunc(func(r authagent.ActionRequest) (string, error) {
+			k.handle("/pay", k.RP.RequireApproval("a:do", approverFunc(func(r action.Request) (string, error) {
 				got = &r.Complete
 				return "", problem.ApprovalPending
 			}), test.ignored...))

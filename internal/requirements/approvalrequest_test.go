@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/problem"
@@ -24,8 +25,8 @@ import (
 // nothing but the same one has its digest.
 func TestApprovalRequest(t *testing.T) {
 	as := quickServer(t)
-	var asked []authagent.ActionRequest
-	approver := approverFunc(func(r authagent.ActionRequest) (string, error) { asked = append(asked, r); return "", nil })
+	var asked []action.Request
+	approver := approverFunc(func(r action.Request) (string, error) { asked = append(asked, r); return "", nil })
 	b := newBenchOn(t, as, func(b *bench, c *authagent.Config) {
 		c.Scenario = authagent.FullAccount(struct{ authagent.UserStore }{b.Users}, authagent.InsecureTrustEmail) // which links no agent
 	})
@@ -63,10 +64,10 @@ func TestApprovalRequest(t *testing.T) {
 	const typ = "Content-Type"
 	base := digest(c, "POST", "/pay/x?to=bob&n=1", "amount=1", typ, "text/plain")
 	got := asked[0]
-	want := authagent.ActionRequest{
-		Session: got.Session, Action: "a:do", Method: "POST", Target: "/pay/x?to=bob&n=1", ContentType: "text/plain", Body: []byte("amount=1"), Digest: base,
+	want := action.Request{
+		SessionID: s.ID, Action: "a:do", Method: "POST", Target: "/pay/x?to=bob&n=1", ContentType: "text/plain", Body: []byte("amount=1"), Digest: base,
 	}
-	if diff := cmp.Diff(want.Body, got.Body); diff != "" || got.Session.ID != s.ID || got.Action != want.Action || got.Method != want.Method ||
+	if diff := cmp.Diff(want.Body, got.Body); diff != "" || got.SessionID != want.SessionID || got.Action != want.Action || got.Method != want.Method ||
 		got.Target != want.Target || got.ContentType != want.ContentType || len(base) != 43 {
 		t.Errorf("asked for %+v, want %+v", got, want)
 	}
@@ -149,7 +150,7 @@ func TestRequireApproval(t *testing.T) {
 	ran := func(k *bench, before int) int { return k.Handled.Count() - before }
 	for _, test := range []struct {
 		name    string
-		answer  func(authagent.ActionRequest) (string, error)
+		answer  func(action.Request) (string, error)
 		status  int
 		reason  problem.Reason
 		retry   string
@@ -157,18 +158,18 @@ func TestRequireApproval(t *testing.T) {
 		outcome string
 	}{
 		{"approved", approveAll, 200, "", "", audit.ActionPerformed, "ok"},
-		{"pending", func(authagent.ActionRequest) (string, error) { return "/look/1", problem.ApprovalPending }, 202, problem.ApprovalPending, "5", audit.ActionPending, "pending"},
-		{"pending, wrapped", func(authagent.ActionRequest) (string, error) {
+		{"pending", func(action.Request) (string, error) { return "/look/1", problem.ApprovalPending }, 202, problem.ApprovalPending, "5", audit.ActionPending, "pending"},
+		{"pending, wrapped", func(action.Request) (string, error) {
 			return "/look/1", fmt.Errorf("x: %w", problem.ApprovalPending)
 		}, 202, problem.ApprovalPending, "5", audit.ActionPending, "pending"},
-		{"pending for long", func(authagent.ActionRequest) (string, error) {
+		{"pending for long", func(action.Request) (string, error) {
 			return "/look/1", &problem.Error{Reason: problem.ApprovalPending, RetryAfter: time.Minute}
 		}, 202, problem.ApprovalPending, "60", audit.ActionPending, "pending"},
-		{"denied", func(authagent.ActionRequest) (string, error) { return "/look/1", problem.ActionDenied }, 403, problem.ActionDenied, "", audit.PermissionDenied, "refused"},
-		{"used", func(authagent.ActionRequest) (string, error) { return "/look/1", problem.Reason("approval_used") }, 409, problem.Reason("approval_used"), "", audit.PermissionDenied, "refused"},
-		{"too many", func(authagent.ActionRequest) (string, error) { return "", problem.Limited }, 429, problem.Limited, "5", audit.PermissionDenied, "refused"},
-		{"error", func(authagent.ActionRequest) (string, error) { return "", errors.New("connection refused") }, 500, problem.StoreFailed, "5", audit.PermissionDenied, "failed"},
-		{"panic", func(authagent.ActionRequest) (string, error) { panic("nil map") }, 500, problem.StoreFailed, "5", audit.PermissionDenied, "failed"},
+		{"denied", func(action.Request) (string, error) { return "/look/1", problem.ActionDenied }, 403, problem.ActionDenied, "", audit.PermissionDenied, "refused"},
+		{"used", func(action.Request) (string, error) { return "/look/1", problem.Reason("approval_used") }, 409, problem.Reason("approval_used"), "", audit.PermissionDenied, "refused"},
+		{"too many", func(action.Request) (string, error) { return "", problem.Limited }, 429, problem.Limited, "5", audit.PermissionDenied, "refused"},
+		{"error", func(action.Request) (string, error) { return "", errors.New("connection refused") }, 500, problem.StoreFailed, "5", audit.PermissionDenied, "failed"},
+		{"panic", func(action.Request) (string, error) { panic("nil map") }, 500, problem.StoreFailed, "5", audit.PermissionDenied, "failed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			k := newCluster(t)
@@ -221,7 +222,7 @@ func TestRequireApproval(t *testing.T) {
 		}
 	}
 	f := newCluster(t, func(b *bench, c *authagent.Config) { c.Scenario = authagent.FreshProfile(b.Profiles) })
-	f.handle("POST /pay", f.RP.RequireApproval("a:do", approverFunc(func(authagent.ActionRequest) (string, error) { t.Error("asked"); return "", nil })))
+	f.handle("POST /pay", f.RP.RequireApproval("a:do", approverFunc(func(action.Request) (string, error) { t.Error("asked"); return "", nil })))
 	c = f.Browser()
 	f.MustSignIn(c, f.Agent)
 	if resp := f.Send(c, "POST", "/pay", "x"); resp.StatusCode != 403 || resp.Reason() != problem.AccessTooLow {
@@ -242,7 +243,7 @@ func (b tapped) Read(p []byte) (int, error) { b.read(); return b.Reader.Read(p) 
 func TestApprovalAfterEnd(t *testing.T) {
 	b := newBench(t)
 	ran, asked := 0, 0
-	guarded := b.RP.RequireApproval("a:do", approverFunc(func(authagent.ActionRequest) (string, error) { asked++; return "", nil }))(
+	guarded := b.RP.RequireApproval("a:do", approverFunc(func(action.Request) (string, error) { asked++; return "", nil }))(
 		http.HandlerFunc(func(http.ResponseWriter, *http.Request) { ran++ }))
 	c := b.Browser()
 	s := b.MustSignIn(c, b.Agent)

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/problem"
@@ -40,7 +41,7 @@ func TestAttribution(t *testing.T) {
 		})
 		mux.Handle("POST /a/{id}", b.RP.RequireAction("a:do")(said))
 		mux.Handle("POST /b/{id}", b.RP.RequireAction("b:do")(said))
-		mux.Handle("POST /pay", b.RP.RequireApproval("c:do", approverFunc(func(authagent.ActionRequest) (string, error) { return "/look", problem.ApprovalPending }))(said))
+		mux.Handle("POST /pay", b.RP.RequireApproval("c:do", approverFunc(func(action.Request) (string, error) { return "/look", problem.ApprovalPending }))(said))
 		c := b.Browser()
 		if resp := b.SignIn(c, b.Agent); resp.StatusCode != 303 {
 			t.Fatalf("sign-in: %d %s", resp.StatusCode, resp.Text)

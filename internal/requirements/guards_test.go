@@ -16,6 +16,7 @@ import (
 	"github.com/gorilla/sessions"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
@@ -67,7 +68,7 @@ func newGuardSite(t *testing.T, link authagent.Principal, user bool, change ...f
 			f(b, c)
 		}
 	})
-	pending := approverFunc(func(authagent.ActionRequest) (string, error) { return "/look", problem.ApprovalPending })
+	pending := approverFunc(func(action.Request) (string, error) { return "/look", problem.ApprovalPending })
 	for name, guard := range map[string]func(http.Handler) http.Handler{
 		"attach": s.RP.Attach, "agent": s.RP.RequireAgent, "access": s.RP.RequireAccess(authagent.AccessRead),
 		"action": s.RP.RequireAction("orders:create"), "approval": s.RP.RequireApproval("payouts:create", pending),

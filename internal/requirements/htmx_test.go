@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -86,7 +87,7 @@ func TestHTMXStranger_WIR_11(t *testing.T) {
 func TestHTMXSite_WIR_12(t *testing.T) {
 	var approved atomic.Bool
 	s := newShop(t, authagent.Principal{Access: authagent.AccessRead}, true, func(_ *bench, c *authagent.Config) { c.ErrorHandler = answerHTMX })
-	approver := approverFunc(func(authagent.ActionRequest) (string, error) {
+	approver := approverFunc(func(action.Request) (string, error) {
 		if approved.Load() {
 			return "", nil
 		}

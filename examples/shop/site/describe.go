@@ -6,13 +6,14 @@ import (
 	"fmt"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/examples/shop/database"
 	"github.com/authagent-go/authagent/problem"
 )
 
 // describe says what a request of an agent would do, in the language of the account. Its
 // owner decides on that.
-func (s *Site) describe(ctx context.Context, request authagent.ActionRequest) (string, error) {
+func (s *Site) describe(ctx context.Context, request action.Request) (string, error) {
 	switch request.Action {
 	case payRefunds:
 		return s.describeRefund(ctx, request)
@@ -23,7 +24,7 @@ func (s *Site) describe(ctx context.Context, request authagent.ActionRequest) (s
 // describeRefund refuses what payRefund would refuse, before the owner is asked about it. It says
 // the same of an order that is refunded already, so that an agent that asks again is told
 // that its approval was used.
-func (s *Site) describeRefund(ctx context.Context, request authagent.ActionRequest) (string, error) {
+func (s *Site) describeRefund(ctx context.Context, request action.Request) (string, error) {
 	v, account, err := s.refund(request.HTTP(ctx))
 	switch {
 	case errors.Is(err, database.ErrNotFound):
@@ -35,7 +36,7 @@ func (s *Site) describeRefund(ctx context.Context, request authagent.ActionReque
 	case !isIBAN(account):
 		return "", &problem.Error{Reason: problem.InvalidRequest, Step: "describe refund", Field: "bank_account", Err: errors.New("it is no IBAN")}
 	}
-	l, err := s.db.Locale(ctx, request.Session.UserID)
+	l, err := s.db.Locale(ctx, request.UserID)
 	if err != nil {
 		return "", err
 	}

@@ -1,0 +1,205 @@
+package grants
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
+	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/internal/reasons"
+	"github.com/authagent-go/authagent/problem"
+)
+
+// What may happen a bounded number of times is reserved in the store before it happens, by a
+// change of one record that nobody else can make as well. It ends as used, as given back, or as
+// unknown. What is unknown stays reserved: nothing is ever done twice.
+
+const (
+	// reservedFor is how long a reservation is kept whose end nobody has recorded.
+	reservedFor = 90 * 24 * time.Hour
+
+	// runsFor is how long an action may run before it counts as unknown how it has ended. An
+	// action that takes longer, and then ends, is known after all.
+	runsFor = 15 * time.Minute
+
+	// settledAfter is when the database is asked about an action in a transaction of the site
+	// that has not ended. If the transaction is still under way then, it fails. settledFor is
+	// until when the database knows: sqlstore keeps it longer.
+	settledAfter = time.Minute
+	settledFor   = 30 * 24 * time.Hour
+)
+
+// reserve puts a request before its owner, or reserves what the owner has approved.
+func (p *Policy) reserve(ctx context.Context, r action.Request, want Approval) (reserved *action.Reservation, path string, err error) {
+	for range 3 { // each further time because somebody else changed it in between
+		a, created, err := p.store.CreateApproval(ctx, want)
+		if err != nil {
+			return nil, "", fmt.Errorf("grants: create approval: %w", err)
+		}
+		path = p.approvalPath(a.ID)
+		if created {
+			return nil, path, p.asked(ctx, r, a)
+		}
+		if a, err = p.settle(ctx, a); err == nil {
+			reserved, err = p.reserveKnown(ctx, r, a, want)
+		}
+		if !errors.Is(err, authagent.ErrConflict) {
+			return reserved, path, err
+		}
+	}
+	return nil, "", fmt.Errorf("grants: reserve approval: %w", problem.Conflict)
+}
+
+// reserveKnown is reserve for an approval that there is.
+func (p *Policy) reserveKnown(ctx context.Context, r action.Request, a, want Approval) (*action.Reservation, error) {
+	switch a.Now() {
+	case Expired: // nobody decided, or the agent came too late: it is a new request
+		want.ID, want.Version = a.ID, a.Version
+		a, err := p.store.UpdateApproval(ctx, want)
+		if err != nil {
+			return nil, fmt.Errorf("grants: ask for approval anew: %w", err)
+		}
+		return nil, p.asked(ctx, r, a)
+	case Approved:
+		return p.reserveApproved(ctx, r, a)
+	case Denied:
+		return nil, problem.ActionDenied
+	case Used:
+		return nil, problem.Reason(reasons.ApprovalUsed)
+	case Reserved:
+		return nil, problem.Reason(reasons.ActionUnderWay)
+	case Unknown:
+		return nil, problem.Reason(reasons.OutcomeUnknown)
+	}
+	return nil, pending()
+}
+
+// reserveApproved reserves an approval for one performance.
+func (p *Policy) reserveApproved(ctx context.Context, r action.Request, a Approval) (*action.Reservation, error) {
+	if err := p.stands(ctx, a); err != nil {
+		return nil, err
+	}
+	if err := count(r.CountPerforming); err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	a.State, a.Reservation, a.ReservedAt, a.Until, a.ExpiresAt = Reserved, newID(), now, a.ExpiresAt, now.Add(reservedFor)
+	a, err := p.store.UpdateApproval(ctx, a)
+	if err != nil {
+		return nil, fmt.Errorf("grants: reserve approval: %w", err)
+	}
+	r.Method, r.Host, r.Target, r.ContentType, r.Body = a.Method, a.Host, a.Target, a.ContentType, a.Body
+	return &action.Reservation{ID: a.Reservation, Request: r, Amount: a.Amount, Record: func(ctx context.Context, outcome action.Outcome) error {
+		outcome, err := p.outcome(ctx, a.Action, a.Reservation, outcome)
+		if err == nil {
+			_, err = p.endApproval(ctx, a, outcome)
+		}
+		return err
+	}}, nil
+}
+
+// outcome returns how an action has ended, and asks the database if a transaction of the site
+// says so.
+func (p *Policy) outcome(ctx context.Context, name, reservation string, outcome action.Outcome) (action.Outcome, error) {
+	switch {
+	case outcome == action.InTransaction:
+		return p.settled(ctx, reservation)
+	case outcome == action.Performed && p.inTransaction(name):
+		p.logger().Error("grants: the handler of an action in Policy.InTransaction has not recorded that it was performed (sqlstore.Grants.Use): "+
+			"it counts as performed", "action", name)
+	}
+	return outcome, nil
+}
+
+// inTransaction reports whether the site performs an action in a transaction, which says what
+// came of it.
+func (p *Policy) inTransaction(name string) bool { return slices.Contains(p.InTransaction, name) }
+
+// settled asks the database whether an action was performed. If not, it never will be.
+func (p *Policy) settled(ctx context.Context, reservation string) (action.Outcome, error) {
+	settler, ok := p.store.(Settler)
+	if !ok {
+		return action.Unknown, nil
+	}
+	used, err := settler.Settle(ctx, reservation)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("grants: ask whether an action was performed: %w", err)
+	case used:
+		return action.Performed, nil
+	}
+	return action.NothingDone, nil
+}
+
+// endApproval records how the performance has ended that a is reserved for.
+func (p *Policy) endApproval(ctx context.Context, a Approval, outcome action.Outcome) (Approval, error) {
+	for reservation := a.Reservation; ; {
+		ended := a
+		switch outcome {
+		case action.Performed:
+			ended.State, ended.ExpiresAt = Used, time.Now().Add(remembered)
+		case action.NothingDone:
+			ended.State, ended.ExpiresAt = Approved, a.Until
+		default:
+			ended.State = Unknown
+		}
+		ended, err := p.store.UpdateApproval(ctx, ended)
+		switch {
+		case err == nil:
+			p.tellOutcome(ctx, ended, outcome)
+			return ended, nil
+		case !errors.Is(err, authagent.ErrConflict):
+			return a, fmt.Errorf("grants: record how an action has ended: %w", err)
+		}
+		if a, err = p.store.Approval(ctx, a.ID); err != nil {
+			return a, fmt.Errorf("grants: record how an action has ended: %w", err)
+		}
+		if a.Reservation != reservation || a.State != Reserved && (a.State != Unknown || outcome == action.Unknown) {
+			return a, nil // somebody has found out
+		}
+	}
+}
+
+// settle finds out how the action has ended that an approval is reserved for, if nobody has
+// recorded it for so long that nobody will.
+func (p *Policy) settle(ctx context.Context, a Approval) (Approval, error) {
+	if a.State != Reserved {
+		return a, nil
+	}
+	outcome, err := p.overdue(ctx, a.Action, a.Reservation, a.ReservedAt)
+	if err != nil || outcome == "" {
+		return a, err
+	}
+	return p.endApproval(ctx, a, outcome)
+}
+
+// overdue returns how a reservation has ended that nobody has ended; "" if it may be under way.
+func (p *Policy) overdue(ctx context.Context, name, reservation string, at time.Time) (action.Outcome, error) {
+	switch age := time.Since(at); {
+	case age > settledAfter && age < settledFor && p.inTransaction(name):
+		return p.settled(ctx, reservation)
+	case age > runsFor:
+		return action.Unknown, nil
+	}
+	return "", nil
+}
+
+// tellOutcome leaves an event for an action that was let through and not performed, or of which
+// nobody knows. The owner is told of the latter.
+func (p *Policy) tellOutcome(ctx context.Context, a Approval, outcome action.Outcome) {
+	e := audit.Event{Issuer: a.Agent.Issuer, Agent: a.Agent, UserID: a.UserID, GrantID: a.GrantID, Action: a.Action, Amount: a.Amount, Method: a.Method}
+	switch outcome {
+	case action.NothingDone:
+		e.Name = EventGivenBack
+	case action.Unknown:
+		e.Name, e.Outcome = EventUnknown, audit.Failed
+		p.notify(ctx, Notice{Kind: EventUnknown, UserID: a.UserID, Approval: &a, Action: p.words(a.Action)})
+	default:
+		return
+	}
+	p.audit(ctx, e)
+}
