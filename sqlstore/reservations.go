@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 )
 
 // A row says how a reservation has ended. Nothing changes a row, so whoever inserts it
@@ -30,23 +31,27 @@ func checkReservation(step, id string) error {
 	return checkFields(step, field{"reservation ID", id, maxID})
 }
 
-// Use records in a transaction of the site that the reservation with this ID is used.
-// The record and all else in the transaction are committed together, or neither is. So
-// even if the process ends in between, the package knows whether the action was
-// performed.
+// Use records in tx, a transaction of the site, that the action of r is performed. The record
+// and all else in tx are committed together, or neither is. So even if the process ends in
+// between, it is known whether the action was performed. A handler finds r with
+// [action.ReservationFrom]. If r is nil, no agent acts, and Use does nothing.
 //
-// If Use returns an error, roll the transaction back. The error is authagent.ErrConflict
-// if the reservation was used before, or was found to be unused and can never be used
-// again. A transaction that is REPEATABLE READ or SERIALIZABLE can fail with the
-// engine's own error for such transactions instead.
+// If Use returns an error, roll tx back, and do not perform the action. The error is
+// authagent.ErrConflict if r was used before, or was found to be unused: then nobody can use
+// it any more. If tx is REPEATABLE READ or SERIALIZABLE, the engine may end it with an error
+// of its own instead.
 //
-// tx must be a transaction in the Store's own database, of any pool. Call Use first in
-// it, and do not roll back to a savepoint from before: what such a rollback leaves would
-// be committed without the record. Until tx ends, nobody else learns how the reservation
-// has ended; keep it short.
-func (t *Grants) Use(ctx context.Context, tx *sql.Tx, id string) error {
+// tx must be in the database of the Store; it may be of another pool. Call Use before the
+// rest of the action, and do not roll back to a savepoint from before that call: such a
+// rollback removes the record, and tx can still be committed. Keep tx short: until it ends,
+// nobody is told whether the action was performed. Config.Timeout bounds the call.
+func (t *Grants) Use(ctx context.Context, tx *sql.Tx, r *action.Reservation) error {
+	if r == nil {
+		return nil
+	}
+	r.UseInTransaction() // also if it fails: then the transaction is rolled back, and so it is settled
 	const step = "use reservation"
-	if err := checkReservation(step, id); err != nil {
+	if err := checkReservation(step, r.ID); err != nil {
 		return err
 	}
 	if tx == nil {
@@ -55,12 +60,11 @@ func (t *Grants) Use(ctx context.Context, tx *sql.Tx, id string) error {
 	s := t.s
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	query, args := s.bind(s.engine.insertNew(insertReservation), reservationRow(id, 1))
-	err := s.ready(ctx, tx) // by the same connection: the pool may have no other
-	if err != nil {
+	if err := s.ready(ctx, tx); err != nil { // by the same connection: the pool may have no other
 		return s.named(step, err)
 	}
-	result, err := tx.ExecContext(ctx, query, args...) // once: most engines end the transaction when it fails
+	query, args := s.bind(s.engine.insertNew(insertReservation), reservationRow(r.ID, 1))
+	result, err := tx.ExecContext(ctx, query, args...) // not again: most engines end the transaction when it fails
 	if err != nil {
 		return s.named(step, err)
 	}
@@ -75,7 +79,11 @@ func (t *Grants) Use(ctx context.Context, tx *sql.Tx, id string) error {
 }
 
 // Settle implements [grants.Settler]. While a transaction that has used the reservation is
-// neither committed nor rolled back, it waits, at most Config.Timeout.
+// neither committed nor rolled back, it waits, at most Config.Timeout. After an error, ask
+// again: it may have settled the reservation all the same.
+//
+// How a reservation has ended is known for 60 days. An unused one that is older could be
+// used again, by a process that has kept it so long.
 func (t *Grants) Settle(ctx context.Context, id string) (used bool, err error) {
 	const step = "settle reservation"
 	if err := checkReservation(step, id); err != nil {

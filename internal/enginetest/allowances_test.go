@@ -74,8 +74,8 @@ func keepsAllowances(t *testing.T, g *sqlstore.Grants) {
 	}
 }
 
-// TestAllowanceUnknown: an allowance that this version does not understand gives nothing.
-func TestAllowanceUnknown(t *testing.T) {
+// TestAllowanceUnknown_DB_5 is DB-5: an allowance that this version does not understand gives nothing.
+func TestAllowanceUnknown_DB_5(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
 		s, db := d.migrated(t)
 		g, ctx := s.Grants(), t.Context()
@@ -132,6 +132,29 @@ func TestDeleteExpiredAllowances(t *testing.T) {
 		soon := fmt.Sprint(now.Add(60*day - time.Minute).UnixNano())
 		if n := d.count(t, db, `SELECT COUNT(*) FROM authagent_reservations WHERE expires_at > `+soon); n != 1 {
 			t.Errorf("%d reservations are kept for 60 days, want 1", n)
+		}
+	})
+}
+
+// TestOlderRows: what an older version has written is of no amount, and not reserved.
+func TestOlderRows(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *database) {
+		s, db := d.migrated(t)
+		d.fill(t, db, 1, "approvals", "events")
+		a, err := s.Grants().Approval(t.Context(), "name 1")
+		if err != nil || a.Amount != (grants.Amount{}) || a.Reservation != "" || !a.ReservedAt.IsZero() || !a.Until.IsZero() {
+			t.Errorf("approval %+v, %v", a, err)
+		}
+		events, _, err := s.Events(t.Context(), sqlstore.EventQuery{})
+		if err != nil || len(events) != 1 || events[0].Amount != (grants.Amount{}) {
+			t.Errorf("events %+v, %v", events, err)
+		}
+		a.State, a.Reservation, a.ReservedAt = grants.Reserved, "r", time.Unix(0, 7).UTC()
+		if _, err := s.Grants().UpdateApproval(t.Context(), a); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.Grants().Approval(t.Context(), "name 1"); err != nil || got.Reservation != "r" || !got.ReservedAt.Equal(a.ReservedAt) || !got.Until.IsZero() {
+			t.Errorf("reserved: %+v, %v", got, err)
 		}
 	})
 }

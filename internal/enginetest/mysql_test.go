@@ -22,7 +22,7 @@ var mysql = engine{
 	hostile: []string{"charset=utf8mb4", "sql_mode=''"},
 
 	transactions: []transaction{
-		{name: "read uncommitted", isolation: sql.LevelReadUncommitted},
+		{name: "read uncommitted", isolation: sql.LevelReadUncommitted, setting: "tx_isolation='READ-UNCOMMITTED'"},
 		{name: "read committed", isolation: sql.LevelReadCommitted},
 		{name: "repeatable read", isolation: sql.LevelRepeatableRead},
 		{name: "serializable", isolation: sql.LevelSerializable, setting: "interpolateParams=true&clientFoundRows=true"},

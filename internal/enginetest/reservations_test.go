@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/sqlstore"
 )
 
@@ -78,7 +79,7 @@ func (p *payer) begin(t testing.TB) *sql.Tx {
 // pay uses a reservation and pays, in tx.
 func (p *payer) pay(tx *sql.Tx, id string) error {
 	ctx := context.Background()
-	if err := p.store.Grants().Use(ctx, tx, id); err != nil {
+	if err := p.store.Grants().Use(ctx, tx, &action.Reservation{ID: id}); err != nil {
 		return err
 	}
 	_, err := tx.ExecContext(ctx, p.sql(`INSERT INTO authagent_payouts (reservation) VALUES ('`+id+`')`))
@@ -114,9 +115,9 @@ func (p *payer) settles(t testing.TB, id string, want bool) {
 	}
 }
 
-// TestReservationOnce: however many use a reservation and settle it at once, it has one
+// TestReservationOnce_DB_4 is DB-4: however many use a reservation and settle it at once, it has one
 // outcome, and everybody who learns of it learns the same.
-func TestReservationOnce(t *testing.T) {
+func TestReservationOnce_DB_4(t *testing.T) {
 	onPayers(t, func(t *testing.T, p *payer) {
 		outcomes := make(map[bool]int)
 		for round := range 6 {
@@ -187,9 +188,9 @@ func (p *payer) atOnce(t *testing.T, id string, late bool) (answers map[bool]int
 	return answers, committed
 }
 
-// TestReservationTooLate: once a reservation is settled as unused, no transaction uses it, not even
+// TestReservationTooLate_DB_4 is DB-4: once a reservation is settled as unused, no transaction uses it, not even
 // one that began before and does not see what came since.
-func TestReservationTooLate(t *testing.T) {
+func TestReservationTooLate_DB_4(t *testing.T) {
 	onPayers(t, func(t *testing.T, p *payer) {
 		id := rand.Text()
 		tx := p.begin(t)
@@ -217,9 +218,9 @@ func TestReservationTooLate(t *testing.T) {
 	})
 }
 
-// TestReservationWaits: as long as a transaction that has used a reservation is open, nobody is
+// TestReservationWaits_DB_4 is DB-4: as long as a transaction that has used a reservation is open, nobody is
 // told how it ends, and nobody else uses it.
-func TestReservationWaits(t *testing.T) {
+func TestReservationWaits_DB_4(t *testing.T) {
 	onPayers(t, func(t *testing.T, p *payer) {
 		for _, commit := range []bool{true, false} {
 			id := rand.Text()
@@ -227,7 +228,7 @@ func TestReservationWaits(t *testing.T) {
 			if err := p.pay(tx, id); err != nil {
 				t.Fatal(err)
 			}
-			if err := p.quick.Grants().Use(t.Context(), tx, id); !errors.Is(err, authagent.ErrConflict) {
+			if err := p.quick.Grants().Use(t.Context(), tx, &action.Reservation{ID: id}); !errors.Is(err, authagent.ErrConflict) {
 				t.Errorf("used twice in one transaction: %v", err)
 			}
 			start := time.Now()
@@ -284,7 +285,7 @@ func TestReservationRefuses(t *testing.T) {
 		p := d.payer(t, d.transactions[0])
 		tx := p.begin(t)
 		for _, id := range []string{"", "\xff", "a\x00", strings.Repeat("r", 256)} {
-			err := p.store.Grants().Use(t.Context(), tx, id)
+			err := p.store.Grants().Use(t.Context(), tx, &action.Reservation{ID: id})
 			if err == nil || errors.Is(err, authagent.ErrConflict) || !strings.Contains(err.Error(), "sqlstore: use reservation: ") {
 				t.Errorf("Use %.5q: %v", id, err)
 			}
@@ -292,8 +293,15 @@ func TestReservationRefuses(t *testing.T) {
 				t.Errorf("Settle %.5q: %v, %v", id, used, err)
 			}
 		}
-		if err := p.store.Grants().Use(t.Context(), nil, "r"); err == nil || !strings.Contains(err.Error(), "no transaction") {
+		r := &action.Reservation{ID: "r"}
+		if err := p.store.Grants().Use(t.Context(), nil, r); err == nil || !strings.Contains(err.Error(), "no transaction") {
 			t.Errorf("without a transaction: %v", err)
+		}
+		if outcome := r.Outcome(); outcome != action.InTransaction {
+			t.Errorf("after a Use that failed, the outcome is %s", outcome)
+		}
+		if err := p.store.Grants().Use(t.Context(), tx, nil); err != nil {
+			t.Errorf("a person: %v", err)
 		}
 		if err := errors.Join(p.pay(tx, "r"), tx.Commit()); err != nil {
 			t.Errorf("the transaction goes on: %v", err)
@@ -315,7 +323,7 @@ func TestReservationWrongSetUp(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer tx.Rollback()
-			if err := d.open(t, db).Grants().Use(t.Context(), tx, rand.Text()); err != nil {
+			if err := d.open(t, db).Grants().Use(t.Context(), tx, &action.Reservation{ID: rand.Text()}); err != nil {
 				return err
 			}
 			return tx.Commit()
@@ -338,9 +346,9 @@ func TestReservationWrongSetUp(t *testing.T) {
 	})
 }
 
-// TestReservationKilled: a process that is killed before it has committed has not used the
+// TestReservationKilled_DB_4 is DB-4: a process that is killed before it has committed has not used the
 // reservation, and one that is killed afterwards has.
-func TestReservationKilled(t *testing.T) {
+func TestReservationKilled_DB_4(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
 		p := d.payer(t, d.transactions[0])
 		for _, committed := range []bool{false, true} {
