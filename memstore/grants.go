@@ -12,16 +12,18 @@ import (
 	"github.com/authagent-go/authagent/grants"
 )
 
-// Grants is a [grants.Store]. It can erase an account ([grants.UserEraser]).
+// Grants is a [grants.Store]. It keeps allowances ([grants.AllowanceStore]), and can erase
+// an account ([grants.UserEraser]).
 type Grants struct {
-	mu        sync.RWMutex
-	grants    map[string]grants.Grant // by ID; what is in it is never changed, only replaced
-	approvals map[string]grants.Approval
-	sessions  map[string]grants.Activity
-	networks  map[string]map[string]grants.LastUse // by grant and network
-	deeds     map[string][]grants.Deed             // by account, oldest first
-	swept     time.Time
-	rules     grants.Rules
+	mu         sync.RWMutex
+	grants     map[string]grants.Grant // by ID; what is in it is never changed, only replaced
+	approvals  map[string]grants.Approval
+	allowances map[string]grants.Allowance
+	sessions   map[string]grants.Activity
+	networks   map[string]map[string]grants.LastUse // by grant and network
+	deeds      map[string][]grants.Deed             // by account, oldest first
+	swept      time.Time
+	rules      grants.Rules
 }
 
 // put sets m[key], and makes the map if there is none.
@@ -282,6 +284,7 @@ func (m *Grants) EraseUser(_ context.Context, userID string) error {
 		}
 	}
 	maps.DeleteFunc(m.approvals, func(_ string, a grants.Approval) bool { return a.UserID == userID })
+	maps.DeleteFunc(m.allowances, func(_ string, a grants.Allowance) bool { return a.UserID == userID })
 	maps.DeleteFunc(m.sessions, func(_ string, a grants.Activity) bool { return a.UserID == userID })
 	delete(m.deeds, userID)
 	return nil

@@ -11,13 +11,14 @@ import (
 
 const (
 	approvalColumns = `id, user_id, digest, version, grant_id, issuer, agent_id, action, state, method, target, content_type, body,
-	requested_at, expires_at, host, description`
+	requested_at, expires_at, host, description, amount, currency, reservation, reserved_at, ends_at`
 
 	approvalByID    = `SELECT ` + approvalColumns + ` FROM authagent_approvals WHERE id = ?`
 	approvalByKey   = `SELECT ` + approvalColumns + ` FROM authagent_approvals WHERE approval_key = ?`
 	approvalsOfUser = `SELECT ` + approvalColumns + ` FROM authagent_approvals WHERE user_id = ? AND expires_at > ?`
 	replaceApproval = `UPDATE authagent_approvals SET version = version + 1, grant_id = ?, issuer = ?, agent_id = ?, action = ?, state = ?,
-	method = ?, target = ?, content_type = ?, body = ?, requested_at = ?, expires_at = ?, host = ?, description = ? WHERE id = ? AND version = ?`
+	method = ?, target = ?, content_type = ?, body = ?, requested_at = ?, expires_at = ?, host = ?, description = ?,
+	amount = ?, currency = ?, reservation = ?, reserved_at = ?, ends_at = ? WHERE id = ? AND version = ?`
 )
 
 var insertApproval = insertInto("authagent_approvals", "approval_key, "+approvalColumns)
@@ -27,6 +28,7 @@ func approvalDest(a *grants.Approval) []any {
 	return []any{
 		&a.ID, &a.UserID, &a.Digest, &a.Version, &a.GrantID, &a.Agent.Issuer, &a.Agent.ID, &a.Action, &a.State, &a.Method,
 		&a.Target, &a.ContentType, &a.Body, instant{&a.RequestedAt}, instant{&a.ExpiresAt}, &a.Host, &a.Description,
+		&a.Amount.Value, &a.Amount.Currency, &a.Reservation, instant{&a.ReservedAt}, instant{&a.Until},
 	}
 }
 
@@ -35,7 +37,7 @@ func approvalDest(a *grants.Approval) []any {
 func approvalValues(step string, a grants.Approval) ([]any, error) {
 	fields := append(agentFields(a.Agent), field{"approval ID", a.ID, maxID}, field{"user ID", a.UserID, maxID}, field{"digest", a.Digest, maxID},
 		field{"grant ID", a.GrantID, maxID}, field{"action", a.Action, maxID}, field{"state", string(a.State), maxID}, field{"method", a.Method, maxID}, field{"host", a.Host, maxID},
-		field{"description", a.Description, maxDescription})
+		field{"description", a.Description, maxDescription}, field{"currency", a.Amount.Currency, maxID}, field{"reservation", a.Reservation, maxID})
 	if err := checkFields(step, fields...); err != nil {
 		return nil, err
 	}
@@ -46,7 +48,7 @@ func approvalValues(step string, a grants.Approval) ([]any, error) {
 	return []any{
 		a.GrantID, a.Agent.Issuer, a.Agent.ID, a.Action, string(a.State), a.Method,
 		bytesOf(a.Target), bytesOf(a.ContentType), a.Body, nanos(a.RequestedAt), nanos(a.ExpiresAt),
-		a.Host, a.Description,
+		a.Host, a.Description, a.Amount.Value, a.Amount.Currency, a.Reservation, nanos(a.ReservedAt), nanos(a.Until),
 	}, nil
 }
 

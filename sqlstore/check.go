@@ -21,7 +21,7 @@ func (s *Store) Check(ctx context.Context) error {
 	}{
 		{"connect", s.db.PingContext},
 		{"check that the engine is " + s.engine.name(), func(ctx context.Context) error { return s.engine.identify(ctx, s.db) }},
-		{"check schema", s.checkSchema},
+		{"check schema", func(ctx context.Context) error { return s.checkSchema(ctx, s.db) }},
 		{"check that the database can be written", s.checkWritable},
 		{"check that the database can hold every text", func(ctx context.Context) error { return s.engine.checkEncoding(ctx, s.db, s.prefix) }},
 	}
@@ -59,23 +59,23 @@ func (s *Store) checkTable(ctx context.Context, table string) error {
 const recheck = time.Minute
 
 // ready refuses to use a database whose schema is not the one of this version.
-func (s *Store) ready(ctx context.Context) error {
+func (s *Store) ready(ctx context.Context, q querier) error {
 	if age := time.Now().UnixNano() - s.checked.Load(); age >= 0 && age < int64(recheck) {
 		return nil
 	}
-	return s.checkSchema(ctx)
+	return s.checkSchema(ctx, q)
 }
 
 // checkSchema compares the migrations that the database has with those known here.
-func (s *Store) checkSchema(ctx context.Context) error {
-	have, err := s.version(ctx, s.db)
+func (s *Store) checkSchema(ctx context.Context, q querier) error {
+	have, err := s.version(ctx, q)
 	switch {
 	case err != nil:
 		return err
 	case have < s.newest():
 		return fmt.Errorf("%w (it has version %d of %d, prefix %q)", ErrNotMigrated, have, s.newest(), s.prefix)
 	case have > s.newest():
-		if err := s.checkNewer(ctx, s.db, have); err != nil {
+		if err := s.checkNewer(ctx, q, have); err != nil {
 			return err
 		}
 	}

@@ -88,7 +88,7 @@ func nanos(t time.Time) int64 {
 	return t.UnixNano()
 }
 
-// instant reads a time that nanos has written.
+// instant reads a time that nanos has written, or null, which an earlier version has left.
 type instant struct{ *time.Time }
 
 // Scan implements [sql.Scanner].
@@ -97,7 +97,7 @@ func (i instant) Scan(src any) error {
 	if err := n.Scan(src); err != nil {
 		return err
 	}
-	if n.Int64 == math.MinInt64 { // the zero time, which is long before what can be stored
+	if !n.Valid || n.Int64 == math.MinInt64 { // the zero time, which is long before what can be stored
 		*i.Time = time.Time{}
 		return nil
 	}

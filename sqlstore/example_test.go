@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/sqlstore"
 )
 
@@ -129,6 +130,32 @@ func ExampleStore_Events() {
 		}
 	}
 	_ = show
+}
+
+// A payout that is committed together with the record that it was made. A handler behind
+// RequireApproval gets the reservation from action.ReservationFrom.
+func ExampleGrants_Use() {
+	db := openYours()
+	store, err := sqlstore.New(db, sqlstore.Config{Dialect: sqlstore.Postgres})
+	if err != nil {
+		log.Fatal(err)
+	}
+	payOut := func(ctx context.Context, account string, cents int64) error {
+		tx, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			return err
+		}
+		defer tx.Rollback() // does nothing after Commit
+		if err := store.Grants().Use(ctx, tx, action.ReservationFrom(ctx)); err != nil {
+			return err // authagent.ErrConflict: it was paid, or never can be
+		}
+		if _, err := tx.ExecContext(ctx, `INSERT INTO payouts (account, cents) VALUES ($1, $2)`, account, cents); err != nil {
+			return err
+		}
+		return tx.Commit()
+	}
+	fmt.Println(payOut(context.Background(), "DE02120300000000202051", 1250))
+	// Output: no database in this example
 }
 
 // Cleaning up, at each instance, for as long as the site runs.

@@ -24,6 +24,8 @@ var expiries = [...]expiry{
 	{table: "authagent_tokens", key: "session_id", time: "expires_at"},
 	{table: "authagent_sessions", key: "session_key", time: "expires_at"},
 	{table: "authagent_approvals", key: "id", time: "expires_at"},
+	{table: "authagent_allowances", key: "id", time: "expires_at", kept: 90 * 24 * time.Hour},
+	{table: "authagent_reservations", key: "id", time: "expires_at"},
 	{table: "authagent_activity", key: "session_id", time: "expires_at"},
 	{table: "authagent_deeds", key: "id", time: "happened_at", kept: 90 * 24 * time.Hour},
 	// Requests that were never decided, and those that followed a decision.
@@ -48,7 +50,8 @@ func (e expiry) deleteBatch(on engine) string {
 //
 //   - used states, revocations, tokens, sessions, approvals of single actions, and the
 //     activity of agents' sessions;
-//   - deeds after 90 days;
+//   - deeds after 90 days, and allowances 90 days after they have expired;
+//   - what is known of a reservation, after 60 days;
 //   - a request for a grant that its owner has not decided, one day after it has expired.
 //     Until then it counts against the limits on requests;
 //   - such a request for a grant that its owner has decided before, 366 days after it has

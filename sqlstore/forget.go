@@ -79,6 +79,7 @@ func checkUser(step, userID string) error {
 // eraseUser deletes the grants last, so that after an error they still lead to the rest.
 var eraseUser = [...]string{
 	`DELETE FROM authagent_approvals WHERE user_id = ?`,
+	`DELETE FROM authagent_allowances WHERE user_id = ?`,
 	`DELETE FROM authagent_activity WHERE user_id = ?`,
 	`DELETE FROM authagent_uses WHERE user_id = ?`,
 	`DELETE FROM authagent_deeds WHERE user_id = ?`,

@@ -9,11 +9,12 @@ import (
 	"github.com/authagent-go/authagent/grants"
 )
 
-// Grants is a [grants.Store]. It refuses values that are too long if they decide
+// Grants is a [grants.Store], a [grants.AllowanceStore] and a [grants.Settler]. It refuses values that are too long if they decide
 // something, or are part of a request that an owner approves: an issuer has at most 2048
-// bytes, an e-mail address 4096, the target and the body of a request 1 MiB each, and
-// IDs, states, digests and the names of scenarios and actions 255. It cuts values that
-// are for display only, such as an agent's name.
+// bytes, an e-mail address 4096, the target and the body of a request 1 MiB each, an
+// allowance as JSON 1 MiB, a description 1024, and IDs, states, digests, currencies and the
+// names of scenarios and actions 255. It cuts values that are for display only, such as an
+// agent's name.
 type Grants struct{ s *Store }
 
 // Grants returns the store of grants, approvals, activity and rules.

@@ -14,7 +14,7 @@ func (s *Store) run(ctx context.Context, step string, statement func(context.Con
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	err := s.again(ctx, func() error {
-		if err := s.ready(ctx); err != nil {
+		if err := s.ready(ctx, s.db); err != nil {
 			return err
 		}
 		return s.onPrimary(ctx, func(q querier) error { return statement(ctx, q) })
@@ -56,7 +56,7 @@ func (s *Store) suspect(ctx context.Context, err error) error {
 	if ctx.Err() != nil || s.engine.fault(err).sentinel() != nil || isSchema(err) {
 		return err
 	}
-	if schema := s.checkSchema(ctx); isSchema(schema) {
+	if schema := s.checkSchema(ctx, s.db); isSchema(schema) {
 		return fmt.Errorf("%w: %w", schema, err)
 	}
 	return err
@@ -69,11 +69,16 @@ func isSchema(err error) bool {
 // failed says what an error of the database means.
 func (s *Store) failed(ctx context.Context, step string, err error) error {
 	stats := s.db.Stats()
-	switch meaning := s.engine.fault(err).sentinel(); {
-	case meaning != nil:
-		err = fmt.Errorf("%w: %w", meaning, err)
-	case ctx.Err() != nil && stats.MaxOpenConnections > 0 && stats.InUse >= stats.MaxOpenConnections:
+	if s.engine.fault(err).sentinel() == nil && ctx.Err() != nil && stats.MaxOpenConnections > 0 && stats.InUse >= stats.MaxOpenConnections {
 		err = fmt.Errorf("%w: all %d of the pool are in use: %w", ErrNoConnection, stats.MaxOpenConnections, err)
+	}
+	return s.named(step, err)
+}
+
+// named adds the step to an error, and the error of this package for what it means.
+func (s *Store) named(step string, err error) error {
+	if meaning := s.engine.fault(err).sentinel(); meaning != nil {
+		err = fmt.Errorf("%w: %w", meaning, err)
 	}
 	return fmt.Errorf("sqlstore: %s: %w", step, err)
 }

@@ -72,6 +72,14 @@
 // instances it is sent to at once. A rule or an access that this version of the package
 // does not know is an error, and nobody is let in.
 //
+// An allowance that was changed in the meantime is not changed, so two instances never take
+// the same amount. An allowance that this version does not know in full is an error, and
+// gives nothing.
+//
+// [Grants.Use] records in a transaction of the site that an action was performed. With
+// that record, nothing has to be guessed after a crash: whoever inserts the row decides, the
+// transaction or [Grants.Settle], whatever the transaction's isolation level.
+//
 // [Store.DeleteExpired] says which of these rows it removes, and which stay forever.
 //
 // # What is left to the site

@@ -3,6 +3,7 @@ package storetest
 import (
 	"context"
 	"errors"
+	"math"
 	"strings"
 	"time"
 
@@ -17,6 +18,8 @@ func (k *grantKit) approval(id string, change ...func(*grants.Approval)) grants.
 		Description: "Pay out 12,50 € to „Müller“, 北京 \\ 'a' \"b\" 100 %" + strings.Repeat("𝄞", 160),
 		Method:      "POST", Host: "Shop.example:8443", Target: "/payouts?to=" + strings.Repeat("x", 2000), ContentType: "application/json; charset=utf-8",
 		Body: []byte("\x00\xff\xfe'\"\\%\r\n" + strings.Repeat("x", 16<<10-9)), RequestedAt: k.now, ExpiresAt: k.now.Add(time.Hour),
+		Amount: grants.Amount{Value: math.MaxInt64, Currency: "USD"}, Reservation: "Reservation_1-" + strings.Repeat("x", 240),
+		ReservedAt: k.now.Add(-time.Minute), Until: k.now.Add(time.Minute),
 	}
 	for _, f := range change {
 		f(&a)
@@ -79,6 +82,8 @@ func (k *grantKit) approvalsUpdated() {
 	want := before
 	want.State, want.ExpiresAt, want.RequestedAt, want.Body, want.ContentType = grants.Used, k.now.Add(24*time.Hour), k.now.Add(time.Second), nil, ""
 	want.Host, want.Description = "[2001:db8::1]", ""
+	want.Amount, want.Reservation = grants.Amount{Value: -1, Currency: "JPY"}, "r2"
+	want.ReservedAt, want.Until = k.now.Add(2*time.Second), time.Time{}
 	got := must[grants.Approval](k, "UpdateApproval")(k.UpdateApproval(ctx, want))
 	want.Version++
 	k.same("UpdateApproval", want, got)
@@ -89,6 +94,9 @@ func (k *grantKit) approvalsUpdated() {
 		k.wantErr("UpdateApproval of another version", err, authagent.ErrConflict)
 	}
 	k.same("Approval after conflicts", want, must[grants.Approval](k, "Approval")(k.Approval(ctx, "a1")))
+	want.Amount, want.Reservation, want.ReservedAt = grants.Amount{}, "", time.Time{}
+	want = must[grants.Approval](k, "UpdateApproval")(k.UpdateApproval(ctx, want))
+	k.same("Approval without a reservation", want, must[grants.Approval](k, "Approval")(k.Approval(ctx, "a1")))
 }
 
 // approvalsExpired: one that has expired is not listed, and is still the one of

@@ -18,7 +18,8 @@ import (
 
 // Grants tests everything that the interfaces in package grants promise of a
 // store, in subtests. Each of them opens a store, which has to be empty. A store
-// may round times, by less than a millisecond.
+// may round times, by less than a millisecond. What a store may leave out, such as
+// [grants.AllowanceStore], is tested if it has it.
 func Grants(t *testing.T, open func(t *testing.T) grants.Store) {
 	for _, test := range []struct {
 		name string
@@ -34,6 +35,13 @@ func Grants(t *testing.T, open func(t *testing.T) grants.Store) {
 		{"approvals updated", (*grantKit).approvalsUpdated},
 		{"approvals expired", (*grantKit).approvalsExpired},
 		{"approvals at once", (*grantKit).approvalsAtOnce},
+		{"allowances", (*grantKit).allowances},
+		{"allowances exact", (*grantKit).allowancesExact},
+		{"allowances updated", (*grantKit).allowancesUpdated},
+		{"allowances at once", (*grantKit).allowancesAtOnce},
+		{"allowances are copies", (*grantKit).allowancesCopied},
+		{"allowances erased", (*grantKit).allowancesErased},
+		{"reservations settled", (*grantKit).settled},
 		{"activity", (*grantKit).activity},
 		{"activity of several", (*grantKit).activityOfSeveral},
 		{"activity at once", (*grantKit).activityAtOnce},
@@ -65,6 +73,7 @@ var equalGrants = cmp.Options{
 	// Lists of grants and the like are in no order.
 	cmpopts.SortSlices(func(a, b grants.Grant) bool { return a.ID < b.ID }),
 	cmpopts.SortSlices(func(a, b grants.Approval) bool { return a.ID < b.ID }),
+	cmpopts.SortSlices(func(a, b grants.Allowance) bool { return a.ID < b.ID }),
 	cmpopts.SortSlices(func(a, b grants.Activity) bool { return a.SessionID < b.SessionID }),
 	cmpopts.SortSlices(func(a, b grants.LastUse) bool { return a.GrantID < b.GrantID }),
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -24,11 +25,14 @@ func TestSessionStore(t *testing.T) {
 	storetest.SessionStore(t, func() sessions.Store { return &sessionStore{} })
 }
 
-// faults are stores with one thing wrong each, and the subtests that are to find it.
-var faults = map[string]struct {
+// A fault is a store with one thing wrong, and the subtest that is to find it.
+type fault struct {
 	run   func(t *testing.T)
 	found string
-}{
+}
+
+// faults are those of all stores but those of grants.
+var faults = map[string]fault{
 	"profiles by ID alone": {profiles(func(p authagent.Profile) authagent.Profile { p.Agent.Issuer = ""; return p }), "same_ID_at_two_issuers"},
 	"profiles whatever the case": {profiles(func(p authagent.Profile) authagent.Profile {
 		p.Agent.ID = strings.ToLower(p.Agent.ID)
@@ -104,7 +108,7 @@ var faults = map[string]struct {
 // TestFaultsAreFound: the kit fails for each of the faults, each in a process of
 // its own.
 func TestFaultsAreFound(t *testing.T) {
-	for name, fault := range faults {
+	for name, fault := range allFaults() {
 		t.Run(name, func(t *testing.T) {
 			child := exec.Command(os.Args[0], "-test.run=^TestFault$")
 			child.Env = append(os.Environ(), "STORETEST_FAULT="+name)
@@ -116,9 +120,15 @@ func TestFaultsAreFound(t *testing.T) {
 	}
 }
 
+func allFaults() map[string]fault {
+	all := maps.Clone(faults)
+	maps.Copy(all, grantFaults)
+	return all
+}
+
 // TestFault is run by TestFaultsAreFound, and fails there.
 func TestFault(t *testing.T) {
-	if fault, ok := faults[os.Getenv("STORETEST_FAULT")]; ok {
+	if fault, ok := allFaults()[os.Getenv("STORETEST_FAULT")]; ok {
 		fault.run(t)
 	}
 }

@@ -39,6 +39,8 @@ type engine struct {
 	hostile  []string // those that TestHostileEvents runs with
 	fast     []string // does not wait for the disk, which would hide what else takes time
 
+	transactions []transaction // as sites begin theirs
+
 	// Statements of the tests.
 	demote     string   // makes a connection one that takes no writes
 	columns    string   // lists table and column
@@ -65,6 +67,15 @@ type engine struct {
 	accountOptions string   // of CREATE TABLE
 	documented     string   // the condition that docs/database.md gives
 	dollars        bool     // placeholders are $1, $2, ... and not ?
+}
+
+// A transaction is one of the site, in which a reservation is used.
+type transaction struct {
+	name      string
+	setting   string // in the DSN of the site; empty for the usual ones
+	isolation sql.IsolationLevel
+	own       bool // the engine may refuse what came too late by an error of its own
+	alone     bool // nobody else writes while it is open and has read something
 }
 
 var engines = []engine{sqlite, postgres, mysql}

@@ -53,6 +53,9 @@ func (d *database) inserts() []string {
 			content_type, requested_at, expires_at)
 			SELECT ` + text("name ") + `, ` + hash + `, 1, ` + text("user ") + `, 'd', 'g', 'https://as.example', 'a', 'x', 'used', 'POST', '', '',
 			1, ` + until,
+		`authagent_allowances (id, user_id, grant_id, version, expires_at, allowance)
+			SELECT ` + text("name ") + `, ` + text("user ") + `, 'g', 1, ` + until + `, '{}'`,
+		`authagent_reservations (id, used, expires_at) SELECT ` + text("name ") + `, 1, ` + until,
 		`authagent_activity (session_id, grant_id, user_id, remote_addr, network, started_at, seen_at, expires_at)
 			SELECT ` + text("name ") + `, ` + text("name ") + `, ` + text("user ") + `, '', '', 1, 1, ` + until,
 		`authagent_uses (use_key, first_of, grant_id, user_id, remote_addr, seen_at)

@@ -20,6 +20,7 @@ func TestGrantText(t *testing.T) {
 		refusesGrants(t, s.Grants())
 		findsNothing(t, s.Grants(), cutsForDisplay(t, s.Grants()))
 		keepsRequests(t, s.Grants())
+		keepsAllowances(t, s.Grants())
 	})
 }
 
@@ -101,6 +102,7 @@ func keepsRequests(t *testing.T, g *sqlstore.Grants) {
 		ID: rand.Text(), Version: 1, UserID: "u", Digest: "d", State: grants.Pending, Agent: authagent.Agent{Issuer: "https://as.example", ID: "a"}, Action: "a", Method: "POST",
 		Target: "/x?\xff\x80" + strings.Repeat("t", 1<<19), ContentType: "text/\xe9", Body: []byte{0, 0xff},
 		RequestedAt: time.Unix(0, 1234567890123456789).UTC(), ExpiresAt: time.Now().Add(time.Hour).UTC(),
+		Reservation: "R ", ReservedAt: time.Unix(0, 1234567890123456788).UTC(), Until: time.Unix(0, 1234567890123456787).UTC(),
 	}
 	if _, _, err := g.CreateApproval(ctx, asked); err != nil {
 		t.Fatal(err)
@@ -111,6 +113,20 @@ func keepsRequests(t *testing.T, g *sqlstore.Grants) {
 	}
 	if !shown.RequestedAt.Equal(asked.RequestedAt) || !shown.ExpiresAt.Equal(asked.ExpiresAt) {
 		t.Errorf("times %v, %v", shown.RequestedAt, shown.ExpiresAt)
+	}
+	if !shown.ReservedAt.Equal(asked.ReservedAt) || !shown.Until.Equal(asked.Until) || shown.Reservation != asked.Reservation {
+		t.Errorf("reservation %q, at %v, until %v", shown.Reservation, shown.ReservedAt, shown.Until)
+	}
+	for name, change := range inOrder(map[string]func(*grants.Approval){
+		"currency that is cut":    func(a *grants.Approval) { a.Amount.Currency = strings.Repeat("c", 256) },
+		"reservation that is cut": func(a *grants.Approval) { a.Reservation = strings.Repeat("r", 256) },
+		"reservation no text":     func(a *grants.Approval) { a.Reservation = "\xff" },
+	}) {
+		wrong := shown
+		change(&wrong)
+		if _, err := g.UpdateApproval(ctx, wrong); err == nil || errors.Is(err, authagent.ErrConflict) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 	asked.ID, asked.Digest, asked.Target = rand.Text(), "d2", strings.Repeat("t", 1<<20+1)
 	if _, _, err := g.CreateApproval(ctx, asked); err == nil {

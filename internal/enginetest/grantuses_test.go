@@ -20,16 +20,22 @@ func grantUses(s *sqlstore.Store) map[string]func(context.Context) error {
 	agent := authagent.Agent{Issuer: "https://as.example", ID: "agent_" + id}
 	grant := grants.Grant{ID: id, Version: 1, Agent: agent, Scenario: "S", UserID: id, State: grants.Pending, ExpiresAt: now.Add(time.Hour)}
 	approval := grants.Approval{ID: id, Version: 1, Agent: agent, UserID: id, Digest: id, State: grants.Pending, ExpiresAt: now.Add(time.Hour)}
+	allowance := grants.Allowance{ID: id, Version: 1, Agent: agent, UserID: id, ExpiresAt: now.Add(time.Hour)}
 	return map[string]func(context.Context) error{
-		"Grant":          func(ctx context.Context) error { _, err := g.Grant(ctx, id); return err },
-		"AgentGrants":    func(ctx context.Context) error { _, err := g.AgentGrants(ctx, agent); return err },
-		"OwnerGrants":    func(ctx context.Context) error { _, err := g.OwnerGrants(ctx, id); return err },
-		"CreateGrant":    func(ctx context.Context) error { _, _, err := g.CreateGrant(ctx, grant); return err },
-		"UpdateGrant":    func(ctx context.Context) error { _, err := g.UpdateGrant(ctx, grant); return err },
-		"Approval":       func(ctx context.Context) error { _, err := g.Approval(ctx, id); return err },
-		"OwnerApprovals": func(ctx context.Context) error { _, err := g.OwnerApprovals(ctx, id); return err },
-		"CreateApproval": func(ctx context.Context) error { _, _, err := g.CreateApproval(ctx, approval); return err },
-		"UpdateApproval": func(ctx context.Context) error { _, err := g.UpdateApproval(ctx, approval); return err },
+		"Grant":           func(ctx context.Context) error { _, err := g.Grant(ctx, id); return err },
+		"AgentGrants":     func(ctx context.Context) error { _, err := g.AgentGrants(ctx, agent); return err },
+		"OwnerGrants":     func(ctx context.Context) error { _, err := g.OwnerGrants(ctx, id); return err },
+		"CreateGrant":     func(ctx context.Context) error { _, _, err := g.CreateGrant(ctx, grant); return err },
+		"UpdateGrant":     func(ctx context.Context) error { _, err := g.UpdateGrant(ctx, grant); return err },
+		"Approval":        func(ctx context.Context) error { _, err := g.Approval(ctx, id); return err },
+		"OwnerApprovals":  func(ctx context.Context) error { _, err := g.OwnerApprovals(ctx, id); return err },
+		"CreateApproval":  func(ctx context.Context) error { _, _, err := g.CreateApproval(ctx, approval); return err },
+		"UpdateApproval":  func(ctx context.Context) error { _, err := g.UpdateApproval(ctx, approval); return err },
+		"Allowance":       func(ctx context.Context) error { _, err := g.Allowance(ctx, id); return err },
+		"OwnerAllowances": func(ctx context.Context) error { _, err := g.OwnerAllowances(ctx, id); return err },
+		"CreateAllowance": func(ctx context.Context) error { _, _, err := g.CreateAllowance(ctx, allowance); return err },
+		"UpdateAllowance": func(ctx context.Context) error { _, err := g.UpdateAllowance(ctx, allowance); return err },
+		"Settle":          func(ctx context.Context) error { _, err := g.Settle(ctx, id); return err },
 		"Touch": func(ctx context.Context) error {
 			_, err := g.Touch(ctx, grants.Activity{SessionID: rand.Text(), GrantID: id, UserID: id, Network: rand.Text(), SeenAt: now, ExpiresAt: now.Add(time.Hour)})
 			return err
@@ -45,7 +51,7 @@ func grantUses(s *sqlstore.Store) map[string]func(context.Context) error {
 }
 
 // grantReads are those of grantUses that a database answers which is read-only.
-const grantReads = "Grant AgentGrants OwnerGrants Approval OwnerApprovals OwnerActivity OwnerUses OwnerDeeds Rules"
+const grantReads = "Grant AgentGrants OwnerGrants Approval OwnerApprovals Allowance OwnerAllowances OwnerActivity OwnerUses OwnerDeeds Rules"
 
 // plannedGrantCalls are those of grantUses that look for rows.
 func plannedGrantCalls(s *sqlstore.Store) map[string]func(context.Context) error {
@@ -57,6 +63,8 @@ func plannedGrantCalls(s *sqlstore.Store) map[string]func(context.Context) error
 			continue
 		case "Touch": // until networks are forgotten
 			times = 101
+		case "Settle": // the first time, it inserts a row
+			times = 2
 		}
 		calls[name] = func(ctx context.Context) (err error) {
 			for range times {

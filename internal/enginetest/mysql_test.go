@@ -1,6 +1,7 @@
 package enginetest_test
 
 import (
+	"database/sql"
 	"strings"
 
 	_ "github.com/go-sql-driver/mysql"
@@ -19,6 +20,14 @@ var mysql = engine{
 	},
 	atOnce:  []string{"interpolateParams=true", "interpolateParams=false"},
 	hostile: []string{"charset=utf8mb4", "sql_mode=''"},
+
+	transactions: []transaction{
+		{name: "read uncommitted", isolation: sql.LevelReadUncommitted, setting: "tx_isolation='READ-UNCOMMITTED'"},
+		{name: "read committed", isolation: sql.LevelReadCommitted},
+		{name: "repeatable read", isolation: sql.LevelRepeatableRead},
+		{name: "serializable", isolation: sql.LevelSerializable, setting: "interpolateParams=true&clientFoundRows=true"},
+		{name: "of one snapshot", isolation: sql.LevelRepeatableRead, setting: "innodb_snapshot_isolation=1", own: true}, // MariaDB's
+	},
 
 	demote:  `SET SESSION TRANSACTION READ ONLY`,
 	columns: `SELECT table_name, column_name FROM information_schema.columns WHERE table_name LIKE 'authagent_%'`,

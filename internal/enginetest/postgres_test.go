@@ -1,6 +1,7 @@
 package enginetest_test
 
 import (
+	"database/sql"
 	"strings"
 
 	_ "github.com/jackc/pgx/v5/stdlib"
@@ -19,6 +20,13 @@ var postgres = engine{
 	atOnce:  []string{"default_transaction_isolation=read%20committed", "default_transaction_isolation=serializable"},
 	hostile: []string{"application_name=x"},
 	fast:    []string{"synchronous_commit=off"},
+
+	transactions: []transaction{
+		{name: "read committed", isolation: sql.LevelReadCommitted},
+		{name: "repeatable read", isolation: sql.LevelRepeatableRead, own: true},
+		{name: "serializable", isolation: sql.LevelSerializable, own: true},
+		{name: "serializable, simple protocol", isolation: sql.LevelSerializable, setting: "default_query_exec_mode=simple_protocol", own: true},
+	},
 
 	demote:  `SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY`,
 	columns: `SELECT table_name, column_name FROM information_schema.columns WHERE table_name LIKE 'authagent_%'`,

@@ -21,6 +21,12 @@ var sqlite = engine{
 	},
 	atOnce: []string{wal, "mode=rwc"}, hostile: []string{wal}, fast: []string{wal},
 
+	transactions: []transaction{
+		{name: "deferred", own: true},
+		{name: "with a rollback journal", setting: "_pragma=busy_timeout(5000)", alone: true},
+		{name: "immediate", setting: wal + "&_txlock=immediate", alone: true},
+	},
+
 	demote:     `PRAGMA query_only = 1`,
 	columns:    `SELECT m.name, c.name FROM sqlite_master m JOIN pragma_table_info(m.name) c WHERE m.name LIKE 'authagent_%'`,
 	holdLock:   []string{`BEGIN IMMEDIATE`},

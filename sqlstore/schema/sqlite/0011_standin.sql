@@ -1,0 +1,3 @@
+-- Keeps the place of a migration that another change adds.
+
+INSERT INTO authagent_migrations (version) VALUES (11);
