@@ -407,6 +407,23 @@ func TestDenyAll_OWN_7(t *testing.T) {
 	}
 }
 
+// TestDenyAllFirst_OWN_7: where more than one request waits, the owner can deny all of them before
+// reading any. For one, its own button is enough.
+func TestDenyAllFirst_OWN_7(t *testing.T) {
+	s := newSite(t)
+	alice := s.human(s.alice)
+	for n, want := range []bool{false, false, true, true, true, true} {
+		for _, view := range []string{"", "?waiting=1"} {
+			page := s.at(alice, view)
+			button, card := strings.Index(page, `action="/account/agents/deny-all"`), strings.Index(page, "<article")
+			if got := button >= 0; got != want || got && button > card || strings.Count(page, "deny-all") > 1 {
+				t.Errorf("OWN-7 %q with %d that wait: the button is at %d, the first card at %d", view, n, button, card)
+			}
+		}
+		s.grant(func(g *grants.Grant) { pending(g); g.ID, g.Agent.ID = fmt.Sprint("g", n), fmt.Sprint("agent_", n) })
+	}
+}
+
 // TestCodes_OWN_8: a request has the codes by which its owner recognises it, on the page and
 // in JSON.
 func TestCodes_OWN_8(t *testing.T) {
