@@ -89,9 +89,9 @@ type Policy struct {
 	// Template replaces the page of Handler, to give it the site's own looks. It is executed
 	// with a [Page]. It may define three more pages. "agent.html" is executed with a
 	// [PageAgent]. From "leave.html", a human who connects an agent goes on to the server where agents
-	// sign in; it is executed with a [PageLeave]. "standing.html" shows an agent how its
-	// request stands; it is executed with a [PageStanding]. The pages may use style
-	// sheets, images and fonts of the site's own origin, and no scripts. Nil means
+	// sign in; it is executed with a [PageLeave], and nothing but a link in it leads on. "standing.html"
+	// shows an agent how its request stands; it is executed with a [PageStanding]. The pages may use
+	// style sheets, images and fonts of the site's own origin, and no scripts. Nil means
 	// [PageTemplate].
 	Template *template.Template
 
