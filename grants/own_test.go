@@ -212,6 +212,10 @@ func TestForget_OWN_4(t *testing.T) {
 			t.Errorf("%s: %d, then %+v", test.state, resp.StatusCode, s.now(g.ID))
 		}
 		if test.want != 200 {
+			page := s.do(alice, "POST", agents+"forget", form(versionOf(g)...), "Accept", htmlOnly)
+			if reason, _ := resp.reason(); reason != "not_over" || page.StatusCode != 409 || !strings.Contains(page.body, "Only what is over can be forgotten.") {
+				t.Errorf("%s: refused as %q, and to a browser %d %s", test.state, reason, page.StatusCode, page.body)
+			}
 			continue
 		}
 		has(t, s.at(alice, "?past=1"), "!agents/g1")
