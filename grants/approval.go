@@ -74,6 +74,10 @@ const actionRetry = 15 * time.Second
 // An approval rests on the grant of the session. If the grant is not in force any more,
 // the approval is denied, and Approve returns problem.NoSession.
 func (p *Policy) Approve(ctx context.Context, r authagent.ActionRequest) (approved authagent.ActionRequest, path string, err error) {
+	// What is described comes before every limit on what owners are asked and on what is performed:
+	// those count what is new or approved, and without its description no request can be found. How
+	// often an agent can have a request described is for Config.Limits.Agent and Owner, which a guard
+	// asks before it comes here.
 	description, err := p.describe(ctx, r)
 	if err != nil {
 		return approved, "", err
