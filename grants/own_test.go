@@ -428,6 +428,27 @@ func TestDenyAllFirst_OWN_7(t *testing.T) {
 	}
 }
 
+// TestNumbers_OWN_14: a program in JavaScript reads every number as it is, and gets all of the era.
+func TestNumbers_OWN_14(t *testing.T) {
+	const era = int64(1)<<62 + 1
+	s := newSite(t)
+	s.grant(func(g *grants.Grant) { g.Era = era })
+	alice := s.human(s.alice)
+	for _, path := range []string{"", "agents/g1"} {
+		body := s.do(alice, "GET", agents+path, "").body
+		var told grants.Overview
+		if err := json.Unmarshal([]byte(body), &told); err != nil || told.Grants[0].Era != era {
+			t.Errorf("OWN-14 %q: %v, %s", path, err, body)
+		}
+		if large := regexp.MustCompile(`[:\[,]-?\d{16,}`).FindString(body); large != "" {
+			t.Errorf("OWN-14 %q: %s in %s", path, large, body)
+		}
+	}
+	if resp := s.do(alice, "POST", agents+"suspend", form(versionOf(s.now("g1"))...)); resp.StatusCode != 200 || !strings.Contains(resp.body, `"era":"4611686018427387905"`) {
+		t.Errorf("OWN-14 a form: %d %s", resp.StatusCode, resp.body)
+	}
+}
+
 // TestCodes_OWN_8: a request has the codes by which its owner recognises it, on the page and
 // in JSON.
 func TestCodes_OWN_8(t *testing.T) {
