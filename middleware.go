@@ -104,10 +104,11 @@ func (rp *RelyingParty) RequireAgent(next http.Handler) http.Handler {
 
 // RequireAccess returns a middleware that lets through agents with at least this access to their
 // user's data, and people who are signed in to the site (Config.Human). Strangers are refused, and
-// agents without a user. Put it in front of whatever shows or changes such data.
+// agents without a user. Put it in front of whatever shows or changes such data. It panics if least is AccessNone.
 func (rp *RelyingParty) RequireAccess(least Access) func(http.Handler) http.Handler {
+	wiring.NeedsAccess("RequireAccess", least.String())
 	return rp.require("RequireAccess", nil, func(_ *http.Request, s *Session) (*action.Reservation, error) {
-		if s.Access < least || s.Access == AccessNone && s.UserID != "" {
+		if s.Access < least {
 			return nil, failure.New(problem.AccessTooLow, "require access", "the session's access is %s, %s is needed", s.Access, least)
 		}
 		return nil, nil
@@ -286,8 +287,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // warn tells the operator of an action that does not fit what owners can allow.
 func (g *guard) warn(err error) {
-	g.rp.config.Logger.Warn("authagent: the action of a route does not fit what owners can allow",
-		"guard", g.name, "action", g.action, "why", err)
+	g.rp.config.Logger.Warn("authagent: the action of a route does not fit what owners can allow", "guard", g.name, "action", g.action, "why", err)
 }
 
 // lost tells the operator that it was not recorded how an action has ended.

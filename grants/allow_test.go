@@ -330,7 +330,9 @@ func TestNeverMore_ALW_10(t *testing.T) {
 func TestAmountChanges_ALW_11(t *testing.T) {
 	price := int64(5)
 	d, _ := newTill(t, func(p *grants.Policy) {
-		p.Amount = func(context.Context, action.Request) (grants.Amount, error) { return grants.Amount{Value: price, Currency: "USD"}, nil }
+		p.Amount = func(context.Context, action.Request) (grants.Amount, error) {
+			return grants.Amount{Value: price, Currency: "USD"}, nil
+		}
 	})
 	d.approved("x")
 	price = 6

@@ -111,7 +111,10 @@ func (p *Policy) Approve(ctx context.Context, r action.Request) (reserved *actio
 	return p.reserve(ctx, r, want)
 }
 
-// wanted is the approval that a request needs.
+// wanted is the approval that a request needs. What the site says of the request comes before every
+// limit on what owners are asked and on what is performed: those count what is new or approved, and
+// without its description no request can be found. How often an agent can have a request described is
+// for Config.Limits.Agent and Owner, which a guard asks before it comes here.
 func (p *Policy) wanted(ctx context.Context, r action.Request) (Approval, error) {
 	description, err := p.describe(ctx, r)
 	if err != nil {

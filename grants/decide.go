@@ -100,7 +100,7 @@ func (p *Policy) decide(ctx context.Context, userID string, d Decision) (Grant, 
 // apply changes g as d says and returns what happened to it.
 func (p *Policy) apply(g *Grant, d Decision) (audit.Name, error) {
 	from := g.Now()
-	g.DecidedAt = time.Now()
+	g.DecidedAt, g.Cause = time.Now(), ""
 	switch {
 	case d.State == Approved:
 		return p.applyApproval(g, d, from)
@@ -108,7 +108,7 @@ func (p *Policy) apply(g *Grant, d Decision) (audit.Name, error) {
 		g.State = Denied
 		return EventDenied, nil
 	case d.State == Suspended && from == Approved:
-		g.State = Suspended
+		g.State, g.Cause = Suspended, CauseOwner
 		return EventSuspended, nil
 	case d.State == Revoked && (from == Approved || from == Suspended || from == Expired):
 		g.State = Revoked // with what it gave, which the owner can give again

@@ -260,6 +260,45 @@ func TestDescribeFails_APR_18(t *testing.T) {
 	}
 }
 
+// TestDescribeIsLimited_APR_18: an agent that is over its own limit, or whose grant is not in force,
+// has nothing described.
+func TestDescribeIsLimited_APR_18(t *testing.T) {
+	for name, test := range map[string]struct {
+		agent  authagent.Rate
+		before func(*shop)
+		status []int
+	}{
+		"over the limit": {authagent.Rate{N: 4}, nil, []int{202, 202, 202, 429, 429}}, // one was the visit
+		"stopped":        {authagent.Rate{}, func(s *shop) { s.decide(s.alice, "agent_1", grants.Revoked) }, []int{401}},
+	} {
+		bubble(t, "APR-18 "+name, func(t *testing.T) {
+			asked, want := 0, 0
+			s := newShop(t, options{
+				policy: func(p *grants.Policy) {
+					p.Describe = func(context.Context, action.Request) (string, error) { asked++; return "Pay Bob", nil }
+				},
+				config: func(_ *shop, c *authagent.Config) { c.Limits.Agent = test.agent },
+			})
+			_, agent := s.approved("agent_1")
+			s.get(agent, "/me")
+			if test.before != nil {
+				test.before(s)
+			}
+			for _, status := range test.status {
+				if status == 202 {
+					want++
+				}
+				if got := s.pay(agent, "amount=1"); got != status {
+					t.Errorf("APR-18: %d, want %d", got, status)
+				}
+			}
+			if asked != want {
+				t.Errorf("APR-18: described %d times, want %d", asked, want)
+			}
+		})
+	}
+}
+
 // TestDescriptionOnPage_APR_17 is APR-17: the owner's page shows what a store gives it with
 // nothing hidden, and escaped.
 func TestDescriptionOnPage_APR_17(t *testing.T) {

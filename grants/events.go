@@ -3,6 +3,7 @@ package grants
 import (
 	"cmp"
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/authagent-go/authagent/audit"
@@ -73,7 +74,9 @@ func (p *Policy) auditAside(ctx context.Context, e audit.Event) {
 func (p *Policy) log(ctx context.Context, e audit.Event) audit.Event {
 	e.Time, e.Count = time.Now().UTC(), 1
 	e.Outcome = cmp.Or(e.Outcome, audit.OK)
-	p.logger().InfoContext(ctx, "grants: "+string(e.Name), "event", e)
+	if logger := p.logger(); logger.Enabled(ctx, slog.LevelInfo) { // under the keys that a relying party's events have
+		logger.LogAttrs(ctx, slog.LevelInfo, "grants: "+string(e.Name), e.LogValue().Group()...)
+	}
 	return e
 }
 

@@ -51,7 +51,7 @@ func forgotten(g *Grant) (event audit.Name, changes bool, err error) {
 		return "", false, nil
 	}
 	g.Era = g.anew() // by the state that g still has
-	g.State, g.Actions, g.ExpiresAt, g.DecidedAt = Pending, nil, time.Now(), time.Time{}
+	g.State, g.Cause, g.Actions, g.ExpiresAt, g.DecidedAt = Pending, "", nil, time.Now(), time.Time{}
 	return event, true, nil
 }
 

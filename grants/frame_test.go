@@ -42,3 +42,22 @@ func TestFrame_TXT_3(t *testing.T) {
 		}
 	}
 }
+
+// TestWithoutFrame_TXT_3: a page for an agent, or one that leads away, says which site it is of. That
+// loosens no policy.
+func TestWithoutFrame_TXT_3(t *testing.T) {
+	s := newSite(t)
+	s.grant(nil)
+	agent := s.signedInAgent("agent_1")
+	for name, resp := range map[string]*answered{
+		"standing": s.do(agent, "GET", s.ask(agent, "POST", "/payouts", "amount=1"), "", "Accept", htmlOnly),
+		"leave":    s.do(s.human(s.alice), "POST", agents+"connect", "", "Accept", htmlOnly),
+	} {
+		if want := "<header>" + s.rp.Host() + "</header>"; !strings.Contains(resp.body, want) {
+			t.Errorf("TXT-3 %s lacks %s:\n%s", name, want, resp.body)
+		}
+		if policy := resp.Header.Get("Content-Security-Policy"); strings.Contains(policy, "img-src") {
+			t.Errorf("TXT-3 %s: policy %q", name, policy)
+		}
+	}
+}

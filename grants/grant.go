@@ -36,6 +36,10 @@ type Grant struct {
 	// Access and Actions say what the agent may do while the grant is Approved. In the states
 	// Suspended, Revoked and Expired they say what it could do before, and give nothing.
 
+	// Cause says why a grant is Suspended: CauseOwner or CauseAddress. It is empty in every other
+	// state, and for a grant that was suspended by a version of this package which did not keep it.
+	Cause Cause `json:"cause,omitempty"`
+
 	// Nickname is what the owner calls the agent. It is the owner's word.
 	Nickname string `json:"nickname,omitempty"`
 
@@ -65,8 +69,9 @@ type Grant struct {
 
 	// Era grows when the agent is let in again, or asks again, after it was stopped or
 	// its time was over. Until then it is 0. Sessions of another era have ended,
-	// whether or not they were used in between. It is a number and not a time.
-	Era int64 `json:"era,omitempty"`
+	// whether or not they were used in between. It is a number and not a time. In JSON it is a string:
+	// a program in JavaScript would round a number of this size.
+	Era int64 `json:"era,omitempty,string"`
 
 	// Warned is the Version that the grant got when its owner was told that the approval
 	// ends soon, and 0 as long as the owner was not. A new approval has 0.

@@ -73,7 +73,8 @@ func inForce(all []Grant, r authagent.LinkRequest) (only Grant, found bool, err 
 // suspend stops a grant whose agent has got another owner's address: the agent ID
 // may have been given anew, to somebody else.
 func (p *Policy) suspend(ctx context.Context, g Grant, email string) error {
-	g.State, g.Email = Suspended, email // the owner who approves it anew does so with the new address
+	g.State, g.Cause = Suspended, CauseAddress
+	g.Email = email // the owner who approves it anew does so with the new address
 	g, err := p.store.UpdateGrant(ctx, g)
 	if errors.Is(err, authagent.ErrConflict) {
 		return problem.Suspended // somebody was faster; the next sign-in sees what they did

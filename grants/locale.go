@@ -48,7 +48,7 @@ func (p *Policy) reader(ctx context.Context, userID string, language *messages.L
 	to := reader{cmp.Or(language, languages[0]), time.UTC, time.Now()}
 	locale, err := p.locale(ctx, userID)
 	if err != nil { // a time zone is no reason to show nothing
-		p.logger().Warn("grants: Policy.Locale failed", "user", userID, "err", err)
+		p.logger().Warn("grants: Policy.Locale failed", "on_behalf_of", userID, "err", err)
 		return to
 	}
 	if chosen := messages.Find(locale.Language, languages); locale.Language != "" && chosen != nil {

@@ -2,12 +2,14 @@ package grants_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/grants"
 )
 
@@ -41,6 +43,40 @@ func TestFailuresAreLogged(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestEventKeys_LOG_3: what a policy logs of an event is under the keys that the relying party's events
+// have, so that one search in the log finds both.
+func TestEventKeys_LOG_3(t *testing.T) {
+	bubble(t, "LOG-3", func(t *testing.T) {
+		var written buffer
+		logger := slog.New(slog.NewJSONHandler(&written, nil))
+		s := newShop(t, options{
+			policy: func(p *grants.Policy) { p.Logger = logger },
+			config: func(_ *shop, c *authagent.Config) { c.Logger = logger },
+		})
+		_, agent := s.approved("agent_1")
+		s.do(agent, "POST", "/orders", "")
+		s.decide(s.alice, "agent_1", grants.Suspended)
+		s.wait()
+		records := make(map[string]map[string]any)
+		for line := range strings.Lines(written.String()) {
+			var record map[string]any
+			if err := json.Unmarshal([]byte(line), &record); err != nil {
+				t.Fatal(err)
+			}
+			records[record["msg"].(string)] = record
+		}
+		own, signIn := records["grants: link_suspended"], records["authagent: login_succeeded"]
+		for _, key := range []string{"issuer", "on_behalf_of", "grant", "scenario"} {
+			if own[key] == nil || own[key] != signIn[key] {
+				t.Errorf("LOG-3: %s is %v of the policy's event, and %v of the relying party's", key, own[key], signIn[key])
+			}
+		}
+		if own["agent"] != signIn["performed_by"] || own["performed_by"] != s.alice || own["detail"] != "owner" {
+			t.Errorf("LOG-3: %v, and %v", own, signIn)
+		}
+	})
 }
 
 // A buffer is written to by several goroutines.

@@ -212,6 +212,10 @@ func TestForget_OWN_4(t *testing.T) {
 			t.Errorf("%s: %d, then %+v", test.state, resp.StatusCode, s.now(g.ID))
 		}
 		if test.want != 200 {
+			page := s.do(alice, "POST", agents+"forget", form(versionOf(g)...), "Accept", htmlOnly)
+			if reason, _ := resp.reason(); reason != "not_over" || page.StatusCode != 409 || !strings.Contains(page.body, "Only what is over can be forgotten.") {
+				t.Errorf("%s: refused as %q, and to a browser %d %s", test.state, reason, page.StatusCode, page.body)
+			}
 			continue
 		}
 		has(t, s.at(alice, "?past=1"), "!agents/g1")
@@ -404,6 +408,44 @@ func TestDenyAll_OWN_7(t *testing.T) {
 	kept, _ := s.store.Approval(context.Background(), done.ID)
 	if s.now("g1").State != grants.Denied || got.State != grants.Denied || kept.State != grants.Approved || s.now("in").State != grants.Approved || s.now("bobs").State != bobs.State {
 		t.Errorf("%s %s %s %s %s", s.now("g1").State, got.State, kept.State, s.now("in").State, s.now("bobs").State)
+	}
+}
+
+// TestDenyAllFirst_OWN_7: where more than one request waits, the owner can deny all of them before
+// reading any. For one, its own button is enough.
+func TestDenyAllFirst_OWN_7(t *testing.T) {
+	s := newSite(t)
+	alice := s.human(s.alice)
+	for n, want := range []bool{false, false, true, true, true, true} {
+		for _, view := range []string{"", "?waiting=1"} {
+			page := s.at(alice, view)
+			button, card := strings.Index(page, `action="/account/agents/deny-all"`), strings.Index(page, "<article")
+			if got := button >= 0; got != want || got && button > card || strings.Count(page, "deny-all") > 1 {
+				t.Errorf("OWN-7 %q with %d that wait: the button is at %d, the first card at %d", view, n, button, card)
+			}
+		}
+		s.grant(func(g *grants.Grant) { pending(g); g.ID, g.Agent.ID = fmt.Sprint("g", n), fmt.Sprint("agent_", n) })
+	}
+}
+
+// TestNumbers_OWN_14: a program in JavaScript reads every number as it is, and gets all of the era.
+func TestNumbers_OWN_14(t *testing.T) {
+	const era = int64(1)<<62 + 1
+	s := newSite(t)
+	s.grant(func(g *grants.Grant) { g.Era = era })
+	alice := s.human(s.alice)
+	for _, path := range []string{"", "agents/g1"} {
+		body := s.do(alice, "GET", agents+path, "").body
+		var told grants.Overview
+		if err := json.Unmarshal([]byte(body), &told); err != nil || told.Grants[0].Era != era {
+			t.Errorf("OWN-14 %q: %v, %s", path, err, body)
+		}
+		if large := regexp.MustCompile(`[:\[,]-?\d{16,}`).FindString(body); large != "" {
+			t.Errorf("OWN-14 %q: %s in %s", path, large, body)
+		}
+	}
+	if resp := s.do(alice, "POST", agents+"suspend", form(versionOf(s.now("g1"))...)); resp.StatusCode != 200 || !strings.Contains(resp.body, `"era":"4611686018427387905"`) {
+		t.Errorf("OWN-14 a form: %d %s", resp.StatusCode, resp.body)
 	}
 }
 

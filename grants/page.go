@@ -214,7 +214,8 @@ func (p *Policy) findHuman(ctx context.Context, rp *authagent.RelyingParty, huma
 
 // connect sends the human to the authorization server by way of a page: browsers
 // hold the redirect that answers a form to the form-action of the page with the
-// form (CSP level 3, section 6.4.1), and the server is another site.
+// form (CSP level 3, section 6.4.1), and the server is another site. The page waits
+// for the human, who sees on it where they go and can still go back.
 func (h *pageHandler) connect(w http.ResponseWriter, r *http.Request, to reader) error {
 	if answer.WantsHTML(r.Header["Accept"]) {
 		w = &leaveByPage{w, h, to}
@@ -239,12 +240,23 @@ func (w *leaveByPage) WriteHeader(status int) {
 		return
 	}
 	w.Header().Del("Location")
-	answer.Refresh(w.Header(), 0, target)
-	page := PageLeave{w.h.frame(w.ResponseWriter, w.to), Texts{w.to}, target}
+	page := PageLeave{
+		PageFrame: w.h.frame(w.ResponseWriter, w.to), Texts: Texts{w.to},
+		Target: target, Server: hostOf(target), Site: w.h.rp.Host(), Path: w.h.policy.path(),
+	}
 	if err := w.h.show(w.ResponseWriter, w.h.lookup("leave.html"), page); err != nil {
 		w.h.policy.logger().Error("grants: the page to connect an agent could not be made", "err", err)
 		w.ResponseWriter.WriteHeader(http.StatusInternalServerError)
 	}
+}
+
+// hostOf returns the host of an address, as a browser shows it.
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Host
 }
 
 // ofSite has the package's own pages say which site they are of.

@@ -649,17 +649,27 @@ func TestConnectStarts(t *testing.T) {
 }
 
 // TestConnectLeavesByPage is LNK-15 in a browser, which does not follow the
-// redirect of a form to where form-action does not let it.
+// redirect of a form to where form-action does not let it. The page says which server the human
+// goes on to, and waits until they do, or go back.
 func TestConnectLeavesByPage(t *testing.T) {
 	s := newSite(t)
 	resp := s.do(s.human(s.alice), "POST", agents+"connect", "", "Accept", htmlOnly, "Sec-Fetch-Site", "same-origin")
 	h := resp.Header
-	target, ok := strings.CutPrefix(h.Get("Refresh"), "0;url="+s.as.URL+"/")
-	if resp.StatusCode != 200 || !ok || h.Get("Location") != "" {
+	if resp.StatusCode != 200 || h.Get("Refresh") != "" || h.Get("Location") != "" {
 		t.Fatalf("%d %v", resp.StatusCode, h)
 	}
-	if !strings.Contains(html.UnescapeString(resp.body), `<a href="`+s.as.URL+"/"+target+`">`) {
-		t.Errorf("no link to %s: %s", target, resp.body)
+	_, server, _ := strings.Cut(s.as.URL, "://")
+	page := html.UnescapeString(resp.body)
+	for _, want := range []string{
+		`<header>` + s.rp.Host() + `</header>`, "You go on to " + server + ".", "account at " + s.rp.Host() + ".",
+		">Go on to " + server + "</a>", `<a href="/account/agents/">Cancel, and go back to your agents</a>`,
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %s: %s", want, page)
+		}
+	}
+	if target := regexp.MustCompile(`<p class="onward"><a href="([^"]*)">`).FindStringSubmatch(page); target == nil || !strings.HasPrefix(target[1], s.as.URL+"/") || !strings.Contains(target[1], "state=") {
+		t.Errorf("the link leads to %q", target)
 	}
 	if !strings.Contains(h.Get("Content-Security-Policy"), "form-action 'self'") || h.Get("Cache-Control") != "no-store" || h.Get("Referrer-Policy") != "no-referrer" {
 		t.Errorf("headers %v", h)

@@ -73,7 +73,9 @@ type Policy struct {
 	// cone small, $12.50". It is asked about each action behind RequireApproval, each time that the
 	// agent sends the request, and concurrently. ctx is the request's, with the agent's session in
 	// it. request.HTTP has the form and the path values. Nil, or "", means that the owner is shown
-	// the raw request alone.
+	// the raw request alone. How often an agent can make it run is bounded by Limits.Agent and
+	// Limits.Owner of authagent.Config alone: the limits of actions count what is new to the owner,
+	// which is not known before.
 	//
 	// The owner decides on that sentence: if it is another one when the agent sends the request again,
 	// because a price has changed, the owner is asked again, and the earlier approval lets nothing
@@ -110,9 +112,9 @@ type Policy struct {
 	// Template replaces the page of Handler, to give it the site's own looks. It is executed
 	// with a [Page]. It may define three more pages. "agent.html" is executed with a
 	// [PageAgent]. From "leave.html", a human who connects an agent goes on to the server where agents
-	// sign in; it is executed with a [PageLeave]. "standing.html" shows an agent how its
-	// request stands; it is executed with a [PageStanding]. The pages may use style
-	// sheets, images and fonts of the site's own origin, and no scripts. Nil means
+	// sign in; it is executed with a [PageLeave], and nothing but a link in it leads on. "standing.html"
+	// shows an agent how its request stands; it is executed with a [PageStanding]. The pages may use
+	// style sheets, images and fonts of the site's own origin, and no scripts. Nil means
 	// [PageTemplate].
 	Template *template.Template
 

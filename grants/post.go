@@ -38,7 +38,7 @@ func (p *Policy) notify(ctx context.Context, n Notice) {
 	}
 	n.Path, n.Count, n.At = p.path(), 1, time.Now()
 	if !p.post.add(context.WithoutCancel(ctx), n) {
-		p.logger().Error("grants: too many notices wait; an owner is not told", "kind", n.Kind, "user", n.UserID)
+		p.logger().Error("grants: too many notices wait; an owner is not told", "kind", n.Kind, "on_behalf_of", n.UserID)
 	}
 }
 
@@ -148,7 +148,7 @@ func (o *post) makeRoom(n Notice) bool {
 	if o.waiting[least] == nil {
 		return false
 	}
-	o.policy.logger().Error("grants: too many notices wait; an owner is not told", "kind", least.kind, "user", least.userID)
+	o.policy.logger().Error("grants: too many notices wait; an owner is not told", "kind", least.kind, "on_behalf_of", least.userID)
 	o.remove(least)
 	return true
 }

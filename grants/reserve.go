@@ -158,7 +158,7 @@ func (p *Policy) endApproval(ctx context.Context, a Approval, outcome action.Out
 		if a, err = p.store.Approval(ctx, a.ID); err != nil {
 			return a, fmt.Errorf("grants: record how an action has ended: %w", err)
 		}
-		if a.Reservation != reservation || a.State != Reserved {
+		if a.Reservation != reservation || a.State != Reserved && (a.State != Unknown || outcome == action.Unknown) {
 			return a, nil // somebody has found out
 		}
 	}

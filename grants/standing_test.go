@@ -38,6 +38,7 @@ func part(name string) string { return `Content-Disposition: form-data; name="` 
 func payoutSite(t *testing.T) (s *site, agent *http.Client, told func() []string) {
 	t.Helper()
 	s = newSite(t)
+	s.owners.Approvals = map[string]string{"payouts:create": "Pay out money"}
 	s.grant(nil)
 	agent = s.signedInAgent("agent_1")
 	var ran []string
@@ -90,10 +91,10 @@ func (s *site) decideAll(approve bool) {
 var (
 	formTag  = regexp.MustCompile(`(?s)<form method="post" action="([^"]*)" enctype="([^"]*)">(.*?)</form>`)
 	inputTag = regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`)
-	linkTag  = regexp.MustCompile(`<a href="([^"]*)">Send it now</a>`)
+	linkTag  = regexp.MustCompile(`<a href="([^"]*)">Send it now: Pay out money</a>`)
 )
 
-// send does what a browser does when "Send it now" is pressed. It reports false where
+// send does what a browser does when the button that names the action is pressed. It reports false where
 // there is nothing to press.
 func (s *site) send(c *http.Client, page string) (status int, pressed bool) {
 	s.t.Helper()
@@ -104,7 +105,7 @@ func (s *site) send(c *http.Client, page string) (status int, pressed bool) {
 	if m == nil {
 		return 0, false
 	}
-	if !strings.Contains(m[3], ">Send it now</button>") {
+	if !strings.Contains(m[3], ">Send it now: Pay out money</button>") {
 		s.t.Errorf("no button: %s", m[3])
 	}
 	inPage := func(text string) string { // lines end in LF in a page, and in CRLF when they are sent

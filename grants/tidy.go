@@ -9,6 +9,8 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/claims"
+	"github.com/authagent-go/authagent/internal/reasons"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // What is here lets no agent in and gives none more than it has.
@@ -124,7 +126,7 @@ func (p *Policy) nameOthers(ctx context.Context, g Grant) {
 func (p *Policy) Hide(ctx context.Context, userID, grantID string, version int64) (Grant, error) {
 	g, err := p.tidy(ctx, userID, grantID, version, func(g *Grant) error {
 		if !g.Now().over() {
-			return fmt.Errorf("%w: hide what is %s", ErrDecision, g.Now())
+			return fmt.Errorf("%w: hide what is %s: %w", ErrDecision, g.Now(), problem.Reason(reasons.NotOver))
 		}
 		g.Hidden = true
 		return nil

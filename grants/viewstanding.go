@@ -25,6 +25,10 @@ type PageStanding struct {
 	Back    string      // the path of the page that the agent came from; empty if it is not known
 }
 
+func (p PageStanding) part(name string) template.HTML {
+	return orSite(p.PageFrame.part(name), name, p.Site)
+}
+
 // Says returns a text about how the request stands: its "title" or its "lead".
 func (p PageStanding) Says(what string) string {
 	return p.T("standing."+string(p.State)+"."+what, "time", p.reader.Moment(p.ExpiresAt.In(p.reader.zone)))
@@ -36,7 +40,14 @@ func (p PageStanding) Says(what string) string {
 type PageLeave struct {
 	PageFrame
 	Texts
-	Target string
+	Target string // the server's address, where the human signs the agent in
+	Server string // the host of that address
+	Site   string // the site's host
+	Path   string // of the list of agents, to go back to
+}
+
+func (p PageLeave) part(name string) template.HTML {
+	return orSite(p.PageFrame.part(name), name, p.Site)
 }
 
 // String returns the address.
@@ -57,6 +68,14 @@ func (f PageFrame) part(name string) template.HTML {
 		return f.Footer
 	}
 	return f.Frame.Back
+}
+
+// orSite returns a part of the site's frame. Without a header of the site's own, it is the site's host.
+func orSite(part template.HTML, name, host string) template.HTML {
+	if part == "" && name == "header" {
+		return template.HTML(template.HTMLEscapeString(host))
+	}
+	return part
 }
 
 func (f PageFrame) isEmpty() bool { return f.Header+f.Footer+f.Frame.Back == "" }

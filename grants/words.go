@@ -159,8 +159,17 @@ func (t Texts) standing(g Grant) template.HTML {
 	case state == Expired:
 		return t.Rich("owner.state.expired", "day", t.Day(g.ExpiresAt))
 	default:
-		return t.Rich("owner.state."+string(state), "day", t.Day(g.DecidedAt))
+		key := "owner.state." + string(state)
+		if because := key + "." + string(g.Cause); t.has(because) {
+			key = because
+		}
+		return t.Rich(key, "day", t.Day(g.DecidedAt))
 	}
+}
+
+func (t Texts) has(key string) bool {
+	_, has := t.reader.Lookup(key)
+	return has
 }
 
 // deed says what an agent did, and why it was refused.

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/grants"
 )
 
 // newID makes an opaque ID of 130 random bits.
@@ -125,6 +126,21 @@ func storedEra(era int64) int64 {
 		return math.MinInt64
 	}
 	return era
+}
+
+// causeEra reads the Era of a grant's Cause, after both. An older program that lets the agent in again
+// leaves the cause in its column, and the grant gets another era: then the cause is that of an
+// earlier suspension.
+type causeEra struct{ *grants.Grant }
+
+// Scan implements [sql.Scanner].
+func (c causeEra) Scan(src any) error {
+	var n sql.NullInt64
+	err := n.Scan(src)
+	if n.Int64 != c.Era {
+		c.Cause = ""
+	}
+	return err
 }
 
 // access reads an Access by its name. A name that is not known is an error, so that it

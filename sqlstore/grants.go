@@ -22,10 +22,10 @@ func (s *Store) Grants() *Grants { return &Grants{s} }
 
 const (
 	grantColumns = `id, issuer, agent_id, scenario, user_id, version, state, access, actions, name, model, email,
-	requested_at, requested_from, decided_at, expires_at, sessions_from, warned, nickname, hidden, subject`
+	requested_at, requested_from, decided_at, expires_at, sessions_from, warned, nickname, hidden, cause, cause_era, subject`
 
 	replaceGrant = `UPDATE authagent_grants SET version = version + 1, state = ?, access = ?, actions = ?, name = ?, model = ?, email = ?,
-	requested_at = ?, requested_from = ?, decided_at = ?, expires_at = ?, sessions_from = ?, warned = ?, nickname = ?, hidden = ? WHERE id = ? AND version = ?`
+	requested_at = ?, requested_from = ?, decided_at = ?, expires_at = ?, sessions_from = ?, warned = ?, nickname = ?, hidden = ?, cause = ?, cause_era = ? WHERE id = ? AND version = ?`
 )
 
 var (
@@ -44,16 +44,16 @@ func grantDest(g *grants.Grant) []any {
 	return []any{
 		&g.ID, &g.Agent.Issuer, &g.Agent.ID, &g.Scenario, &g.UserID, &g.Version, &g.State, access{&g.Access}, document[[]string]{&g.Actions},
 		&g.Name, &g.Model, &g.Email, instant{&g.RequestedAt}, &g.RequestedFrom, instant{&g.DecidedAt}, instant{&g.ExpiresAt},
-		era{&g.Era}, &g.Warned, &g.Nickname, &g.Hidden, &g.Subject,
+		era{&g.Era}, &g.Warned, &g.Nickname, &g.Hidden, &g.Cause, causeEra{g}, &g.Subject,
 	}
 }
 
-// grantValues returns the values of the columns from state to hidden, in their
-// order. It cuts text for display that is too long.
+// grantValues returns the values of the columns from state to cause_era, in
+// their order. It cuts text for display that is too long.
 func grantValues(step string, g *grants.Grant) ([]any, error) {
 	fields := append(agentFields(g.Agent), field{"grant ID", g.ID, maxID}, field{"scenario", g.Scenario, maxID}, field{"user ID", g.UserID, maxID},
 		field{"state", string(g.State), maxID}, field{"e-mail address", g.Email, maxText},
-		field{"subject", g.Subject, maxID})
+		field{"subject", g.Subject, maxID}, field{"cause", string(g.Cause), maxID})
 	for _, action := range g.Actions {
 		fields = append(fields, field{"action", action, maxID})
 	}
@@ -76,7 +76,7 @@ func grantValues(step string, g *grants.Grant) ([]any, error) {
 	return []any{
 		string(g.State), g.Access.String(), string(actions), g.Name, g.Model, g.Email,
 		nanos(g.RequestedAt), g.RequestedFrom, nanos(g.DecidedAt), nanos(g.ExpiresAt),
-		storedEra(g.Era), g.Warned, g.Nickname, hidden,
+		storedEra(g.Era), g.Warned, g.Nickname, hidden, string(g.Cause), g.Era,
 	}, nil
 }
 

@@ -16,7 +16,7 @@ func (k *grantKit) grant(id string, change ...func(*grants.Grant)) grants.Grant 
 		Actions: []string{"orders:create", "orders:delete"}, Name: "Ünïcödé 名 🤖 'quoted\" \\ %", Model: strings.Repeat("m", 256),
 		Email: strings.Repeat("a", 64) + "@" + strings.Repeat("b", 180) + ".example", RequestedAt: k.now.Add(-time.Hour), RequestedFrom: "[2001:db8::1]:4711",
 		DecidedAt: k.now.Add(-time.Minute), ExpiresAt: k.now.Add(90 * 24 * time.Hour),
-		Era: 7, Warned: 9,
+		Era: 7, Warned: 9, Cause: grants.CauseOwner,
 		Nickname: "Ünï 名 🤖 'q\" \\ %", Hidden: true,
 	}
 	for _, f := range change {
@@ -109,7 +109,7 @@ func (k *grantKit) grantsUpdated() {
 	want := before
 	want.State, want.Access, want.Actions, want.Name, want.Model = grants.Suspended, authagent.AccessRead, nil, "n", ""
 	want.Email, want.RequestedFrom, want.DecidedAt, want.Era = "new@example.com", "", time.Time{}, 0
-	want.Nickname, want.Hidden = "", false
+	want.Nickname, want.Hidden, want.Cause = "", false, grants.CauseAddress
 	want.RequestedAt, want.ExpiresAt = k.now.Add(time.Second), k.now.Add(2*time.Hour)
 	got := must[grants.Grant](k, "UpdateGrant")(k.UpdateGrant(ctx, want))
 	want.Version++

@@ -37,6 +37,35 @@ func TestGrants(t *testing.T) {
 	})
 }
 
+// TestCauseOfEarlier_OWN_13: a program of an earlier version keeps no cause. If it lets a suspended
+// agent in and suspends it again, the cause in the database is none of that suspension.
+func TestCauseOfEarlier_OWN_13(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *database) {
+		s, db := d.migrated(t)
+		g := s.Grants()
+		paused := approvedGrant(func(g *grants.Grant) { g.State, g.Cause = grants.Suspended, grants.CauseOwner })
+		if _, _, err := g.CreateGrant(t.Context(), paused); err != nil {
+			t.Fatal(err)
+		}
+		cause := func() grants.Cause {
+			have, err := g.Grant(t.Context(), paused.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return have.Cause
+		}
+		d.must(t, db, `UPDATE authagent_grants SET nickname = 'mine', version = version + 1 WHERE id = '`+paused.ID+`'`)
+		if got := cause(); got != grants.CauseOwner {
+			t.Errorf("OWN-13: cause %q after an earlier version has renamed the agent", got)
+		}
+		d.must(t, db, `UPDATE authagent_grants SET state = 'approved', sessions_from = 1, version = version + 1 WHERE id = '`+paused.ID+`'`)
+		d.must(t, db, `UPDATE authagent_grants SET state = 'suspended', version = version + 1 WHERE id = '`+paused.ID+`'`)
+		if got := cause(); got != "" {
+			t.Errorf("OWN-13: cause %q of an earlier suspension", got)
+		}
+	})
+}
+
 // TestRulesUnknown: what this version does not understand lets nobody in.
 func TestRulesUnknown(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {

@@ -42,6 +42,7 @@ const (
 	ActionUnderWay      = "action_under_way"     // the one approved action is being performed
 	OutcomeUnknown      = "outcome_unknown"      // nobody knows whether the one approved action was performed
 	Gone                = "gone"                 // its time is over
+	NotOver             = "not_over"             // what waits or is in force cannot be forgotten
 	NotConfirmed        = "not_confirmed"        // the server does not stand by the session any more
 )
 
@@ -142,4 +143,5 @@ var table = [...]Row{
 	{"not_found", 404, Agent, 0, "Not found", "Nothing at this address or with that name is visible to you."},
 	{"conflict", 409, Agent, 0, "Changed in the meantime", "Somebody has decided or changed this since it was shown, or it cannot be decided that way. Nothing was done. Look at it again."},
 	{"gone", 410, Agent, 0, "Too late", "The time to decide this is over. Nothing was done. The agent can ask again."},
+	{"not_over", 409, Agent, 0, "Not over yet", "Only what is over can be forgotten. This agent waits for a decision, or may act. Deny it or stop it first. Nothing was done."},
 }

@@ -629,12 +629,30 @@ func TestNoHeadersDownstream_MW_2(t *testing.T) {
 	}
 }
 
-// TestNoAccessAtAll is MW-6: a user's agent that has no access passes no guard of access,
-// whatever that asks for.
+// TestSenselessAccess_MW_6 is MW-6: no guard is made that asks for no access, or for one that there is not.
+func TestSenselessAccess_MW_6(t *testing.T) {
+	k := newCluster(t)
+	for access, want := range map[authagent.Access]string{
+		authagent.AccessNone: `authagent: RequireAccess needs AccessRead or AccessFull, and not "none"`,
+		-1:                   `authagent: RequireAccess needs AccessRead or AccessFull, and not "access(-1)"`,
+		3:                    `authagent: RequireAccess needs AccessRead or AccessFull, and not "access(3)"`,
+	} {
+		func() {
+			defer func() {
+				if got := recover(); got != want {
+					t.Errorf("MW-6 %v: %v, want %s", access, got, want)
+				}
+			}()
+			k.RP.RequireAccess(access)
+		}()
+	}
+}
+
+// TestNoAccessAtAll is MW-6: a user's agent that has no access passes no guard of access.
 func TestNoAccessAtAll(t *testing.T) {
 	l := &lowering{}
 	k := newCluster(t, func(_ *bench, c *authagent.Config) { l.Scenario, c.Scenario = c.Scenario, l })
-	k.Mux("").Handle("/any", k.RP.RequireAccess(authagent.AccessNone)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
+	k.Mux("").Handle("/any", k.RP.RequireAccess(authagent.AccessRead)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
 	c := k.Browser()
 	for access, want := range map[authagent.Access]int{authagent.AccessNone: 403, authagent.AccessRead: 200, authagent.AccessFull: 200, -1: 403} {
 		l.to.Store(int32(authagent.AccessFull))

@@ -5,6 +5,7 @@ package wiring
 import (
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"unicode"
@@ -12,6 +13,14 @@ import (
 
 // IsAction reports whether name can name an action.
 func IsAction(name string) bool { return name != "" && !strings.ContainsFunc(name, unicode.IsSpace) }
+
+// NeedsAccess panics if a guard is to demand an access that there is not, or none, which
+// demands nothing.
+func NeedsAccess(guard, access string) {
+	if access != "read" && access != "full" {
+		panic("authagent: " + guard + " needs AccessRead or AccessFull, and not " + strconv.Quote(access))
+	}
+}
 
 // maxActions bounds what is remembered for a site that makes guards at run time.
 const maxActions = 4096

@@ -1,3 +1,0 @@
--- Keeps the place of a migration that another change adds.
-
-INSERT IGNORE INTO authagent_migrations (version) VALUES (11);
