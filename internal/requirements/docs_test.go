@@ -70,6 +70,7 @@ var packages = map[string]string{
 	"memstore": "github.com/authagent-go/authagent/memstore", "sqlstore": "github.com/authagent-go/authagent/sqlstore",
 	"problem": "github.com/authagent-go/authagent/problem", "audit": "github.com/authagent-go/authagent/audit",
 	"storetest": "github.com/authagent-go/authagent/storetest", "grants": "github.com/authagent-go/authagent/grants",
+	"action":   "github.com/authagent-go/authagent/action",
 	"messages": "github.com/authagent-go/authagent/messages",
 	"context":  "context", "errors": "errors", "fmt": "fmt", "log": "log", "os": "os", "strings": "strings", "time": "time",
 	"rand": "crypto/rand", "sql": "database/sql", "json": "encoding/json", "template": "html/template", "slog": "log/slog",
