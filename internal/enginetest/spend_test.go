@@ -37,7 +37,7 @@ type payroll struct {
 	kind  string // "transaction" if a payout and its reservation are committed together
 }
 
-var payee = authagent.Agent{Issuer: "https://as.example", ID: "agent_1"}
+const payee = "https://as.example"
 
 func (d *database) payroll(t testing.TB, kind string) *payroll {
 	t.Helper()
@@ -62,16 +62,16 @@ func (d *database) payroll(t testing.TB, kind string) *payroll {
 // reserve asks for one payout.
 func (p *payroll) reserve(digest string) (*action.Reservation, error) {
 	r, _, err := p.Approve(context.Background(), action.Request{
-		Agent: payee, UserID: "alice", GrantID: p.grant, Action: "payouts:create", Digest: digest, Method: "POST", Target: "/payouts",
+		Agent: authagent.Agent{Issuer: payee, ID: p.kind}, UserID: p.kind, GrantID: p.grant, Action: "payouts:create", Digest: digest, Method: "POST", Target: "/payouts",
 	})
 	return r, err
 }
 
 // pay performs the payout, as the site's handler does.
 func (p *payroll) pay(d *database, r *action.Reservation) error {
-	const insert = `INSERT INTO authagent_payouts (reservation) VALUES (?)`
+	insert := d.sql(`INSERT INTO authagent_payouts (reservation) VALUES ('` + r.ID + `')`)
 	if p.kind != "transaction" {
-		_, err := p.db.Exec(d.sql(insert), r.ID)
+		_, err := p.db.Exec(insert)
 		return err
 	}
 	tx, err := p.db.Begin()
@@ -82,7 +82,7 @@ func (p *payroll) pay(d *database, r *action.Reservation) error {
 	if err := p.store.Use(context.Background(), tx, r); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(d.sql(insert), r.ID); err != nil {
+	if _, err := tx.Exec(insert); err != nil {
 		return err
 	}
 	return tx.Commit()
@@ -95,7 +95,7 @@ func TestSpend_ALW_10(t *testing.T) {
 		for _, kind := range []string{"plain", "transaction"} {
 			t.Run(kind, func(t *testing.T) {
 				owners, _ := d.owners(t, 1)
-				if err := owners[0].LinkByOwner(t.Context(), authagent.LinkRequest{Agent: payee, Scenario: "FullAccount", User: &authagent.User{ID: "alice"}}); err != nil {
+				if err := owners[0].LinkByOwner(t.Context(), authagent.LinkRequest{Agent: authagent.Agent{Issuer: payee, ID: kind}, Scenario: "FullAccount", User: &authagent.User{ID: kind}}); err != nil {
 					t.Fatal(err)
 				}
 				var all []*payroll
@@ -103,8 +103,12 @@ func TestSpend_ALW_10(t *testing.T) {
 					all = append(all, d.payroll(t, kind))
 				}
 				d.must(t, all[0].db, `CREATE TABLE authagent_payouts (reservation VARCHAR(64) NOT NULL PRIMARY KEY)`)
-				t.Cleanup(func() { d.must(t, all[0].db, `DROP TABLE authagent_payouts`) })
-				o, err := all[0].Overview(t.Context(), "alice")
+				t.Cleanup(func() {
+					if _, err := all[0].db.Exec(d.sql(`DROP TABLE authagent_payouts`)); err != nil {
+						t.Error(err)
+					}
+				})
+				o, err := all[0].Overview(t.Context(), kind)
 				if err != nil || len(o.Grants) != 1 {
 					t.Fatalf("%+v, %v", o.Grants, err)
 				}
@@ -112,7 +116,7 @@ func TestSpend_ALW_10(t *testing.T) {
 					p.grant = o.Grants[0].ID
 				}
 				terms := grants.Terms{GrantID: o.Grants[0].ID, Action: "payouts:create", Limit: grants.Amount{Value: limit, Currency: "USD"}}
-				if _, err := all[0].Allow(t.Context(), "alice", terms); err != nil {
+				if _, err := all[0].Allow(t.Context(), kind, terms); err != nil {
 					t.Fatal(err)
 				}
 				d.killPayers(t, kind, o.Grants[0].ID)
@@ -167,7 +171,7 @@ func (p *payroll) one(t *testing.T, d *database, n int) int {
 // checkSpent holds what was taken of the allowance against what was paid.
 func (d *database) checkSpent(t *testing.T, p *payroll, when string) {
 	t.Helper()
-	o, err := p.Overview(t.Context(), "alice")
+	o, err := p.Overview(t.Context(), p.kind)
 	if err != nil || len(o.Allowances) != 1 {
 		t.Fatalf("allowances %+v, %v", o.Allowances, err)
 	}
