@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"net/http/httptest"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -103,6 +104,29 @@ func TestToken(t *testing.T) {
 	} {
 		if got := answer.Token(method); got != want {
 			t.Errorf("%q: %q", method, got)
+		}
+	}
+}
+
+// TestQuietButton: people see these pages too, and the button on them is for agents.
+func TestQuietButton(t *testing.T) {
+	type page struct {
+		Title, Detail, Home, Code, RequestID, Field, Approval, SignIn, SignOut, Account, Compare, OwnerPage string
+
+		Lang   *messages.Language
+		Button template.HTML
+	}
+	pages := answer.NewPages("shop.example", "", nil)
+	for _, name := range []string{answer.Refused, answer.SignedOut} {
+		for _, owner := range []string{"", "https://shop.example/account/agents/"} {
+			w := httptest.NewRecorder()
+			data := page{Lang: messages.English(), Button: "<a>sign in</a>", OwnerPage: owner}
+			if err := pages.Write(w, answer.Page{Name: name, Status: 200, Lang: data.Lang, Data: data, Framed: func() any { return nil }}); err != nil {
+				t.Fatal(err)
+			}
+			if !regexp.MustCompile(`<p class="(actions )?quiet" lang="en"><a>sign in</a></p>`).MatchString(w.Body.String()) || !strings.Contains(w.Body.String(), ".quiet .auth-agent-button{") {
+				t.Errorf("%s, owner's page %q: %s", name, owner, w.Body)
+			}
 		}
 	}
 }

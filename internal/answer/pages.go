@@ -49,7 +49,8 @@ func Style() string {
 	return string(style)
 }
 
-// quiet is the style of a button that is not what to do next, whose own style stands before it.
+// quiet is the style of the button for agents, whose own style stands before it: people see these
+// pages too, and it is not for them.
 const quiet = `.quiet .auth-agent-button{background:none;color:var(--ink);border-color:var(--soft);font-weight:400}`
 
 // Pages holds the parsed pages. Make one with NewPages.
