@@ -105,7 +105,7 @@ type Event struct {
 	Amount     Amount         // what the action costs, as far as it is known
 	Outcome    string         // one of the outcomes above
 	Reason     problem.Reason // why it was refused or ended; empty otherwise
-	Detail     string         // for people: the text of the error
+	Detail     string         // for people: the text of the error, the cause of a change, or what an action was described as
 	Count      int            // 1, or how many refused requests the event stands for
 }
 

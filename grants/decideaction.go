@@ -53,7 +53,7 @@ func (p *Policy) applyAction(ctx context.Context, a Approval, humanID string, ap
 	}
 	p.audit(ctx, audit.Event{
 		Name: event, Issuer: a.Agent.Issuer, Agent: a.Agent, UserID: a.UserID, HumanID: humanID, GrantID: a.GrantID, Action: a.Action, Amount: a.Amount,
-		Method: a.Method,
+		Method: a.Method, Detail: a.Description, // what the owner has decided on
 	})
 	return a, nil
 }

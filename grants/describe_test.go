@@ -260,6 +260,23 @@ func TestDescribeFails_APR_18(t *testing.T) {
 	}
 }
 
+// TestDecisionIsRecorded_LOG_9: the audit trail says on which description an owner has decided, with
+// nothing in it that cannot be seen.
+func TestDecisionIsRecorded_LOG_9(t *testing.T) {
+	for _, approve := range []bool{true, false} {
+		bubble(t, fmt.Sprint("LOG-9 approve ", approve), func(t *testing.T) {
+			s, agent := describedShop(t, func() (string, error) { return "Pay\u202e Bob\n$12.50", nil })
+			s.pay(agent, "amount=1")
+			s.happened()
+			s.decideAction(s.alice, approve)
+			s.wait()
+			if all := s.events.take(); len(all) != 1 || all[0].Detail != "Pay Bob $12.50" {
+				t.Errorf("LOG-9: %+v", all)
+			}
+		})
+	}
+}
+
 // TestDescribeIsLimited_APR_18: an agent that is over its own limit, or whose grant is not in force,
 // has nothing described.
 func TestDescribeIsLimited_APR_18(t *testing.T) {

@@ -15,15 +15,15 @@ import (
 
 // The events of this package, for Policy.Audit, and the kinds of notices.
 const (
-	EventPending          audit.Name = "link_pending"   // an agent asks to enter an account
-	EventDropped          audit.Name = "link_dropped"   // the agent asks, but the owner is not asked; Detail says why, for the operator alone
-	EventApproved         audit.Name = "link_approved"  // the owner lets it in
-	EventChanged          audit.Name = "link_changed"   // the owner changes what it may do
-	EventDenied           audit.Name = "link_denied"    // the owner does not let it in
-	EventSuspended        audit.Name = "link_suspended" // its e-mail address has changed, or the owner wants it to stop
-	EventRevoked          audit.Name = "link_revoked"   // the owner no longer lets it in
-	EventActionAsked      audit.Name = "action_asked"   // it wants to do something that the owner has to approve
-	EventActionApproved   audit.Name = "action_approved"
+	EventPending          audit.Name = "link_pending"    // an agent asks to enter an account
+	EventDropped          audit.Name = "link_dropped"    // the agent asks, but the owner is not asked; Detail says why, for the operator alone
+	EventApproved         audit.Name = "link_approved"   // the owner lets it in
+	EventChanged          audit.Name = "link_changed"    // the owner changes what it may do
+	EventDenied           audit.Name = "link_denied"     // the owner does not let it in
+	EventSuspended        audit.Name = "link_suspended"  // its e-mail address has changed, or the owner wants it to stop
+	EventRevoked          audit.Name = "link_revoked"    // the owner no longer lets it in
+	EventActionAsked      audit.Name = "action_asked"    // it wants to do something that the owner has to approve
+	EventActionApproved   audit.Name = "action_approved" // Detail is what the owner was told that it does; see Policy.Describe
 	EventActionDenied     audit.Name = "action_denied"
 	EventAllowed          audit.Name = "allowance_set"     // the owner allows it something up to an amount, or changes that
 	EventAllowanceStopped audit.Name = "allowance_stopped" // the owner no longer does, or the agent was stopped
