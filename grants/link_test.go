@@ -849,9 +849,9 @@ func TestSuspendedForGood_LNK_40(t *testing.T) {
 	t.Run("LNK-40 its owner sees why", func(t *testing.T) {
 		s := newSite(t)
 		s.grant(func(g *grants.Grant) {
-			g.State, g.Email, g.ExpiresAt = grants.Suspended, "mallory@evil.example", time.Now().Add(-time.Hour)
+			g.State, g.Cause, g.Email, g.ExpiresAt = grants.Suspended, grants.CauseAddress, "mallory@evil.example", time.Now().Add(-time.Hour)
 		})
-		if page := s.at(s.human(s.alice), "agents/g1"); !strings.Contains(page, "Paused: you paused it, or the e-mail address that it gives has changed") {
+		if page := s.at(s.human(s.alice), "agents/g1"); !strings.Contains(page, "Paused: at the server where it signs in, its owner has another e-mail address now.") {
 			t.Error("the page does not say that the agent was suspended")
 		}
 	})
