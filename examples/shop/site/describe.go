@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/examples/shop/database"
 	"github.com/authagent-go/authagent/problem"
