@@ -40,6 +40,8 @@ const (
 	NoTokens            = "no_tokens"            // the session has no tokens that could be used
 	ApprovalUsed        = "approval_used"        // the owner's approval of this one action has been used
 	Gone                = "gone"                 // its time is over
+	ConfirmationNeeded  = "confirmation_needed"  // the owner has to prove that they are there in person
+	ConfirmationFailed  = "confirmation_failed"  // that proof is not accepted
 	NotConfirmed        = "not_confirmed"        // the server does not stand by the session any more
 )
 
@@ -137,5 +139,7 @@ var table = [...]Row{
 	{"not_confirmed", 401, Agent, 0, "Sign-in needed again", "The authorization server does not confirm the sign-in any more. Sign in again."},
 	{"not_found", 404, Agent, 0, "Not found", "Nothing at this address or with that name is visible to you."},
 	{"conflict", 409, Agent, 0, "Changed in the meantime", "Somebody has decided or changed this since it was shown, or it cannot be decided that way. Nothing was done. Look at it again."},
+	{"confirmation_needed", 403, Agent, 0, "Confirm that it is you", "The account's owner has to confirm this in person. Nothing was done. Send the same form again with the proof."},
+	{"confirmation_failed", 403, Agent, 0, "Not confirmed", "The proof that the account's owner is there in person is wrong, too old or used already. Nothing was done."},
 	{"gone", 410, Agent, 0, "Too late", "The time to decide this is over. Nothing was done. The agent can ask again."},
 }
