@@ -4,8 +4,10 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log"
 	"net/http"
 
+	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/grants/passkey"
 	"github.com/authagent-go/authagent/memstore"
@@ -13,25 +15,33 @@ import (
 
 // Owners confirm with passkeys what gives an agent more.
 func Example() {
+	var (
+		rp     *authagent.RelyingParty // your relying party
+		mux    = http.NewServeMux()
+		owners = grants.OwnerApproval(&memstore.Grants{})
+		store  = &passkey.Memory{} // your database
+		states = &memstore.States{}
+		keys   = [][]byte{[]byte(rand.Text() + rand.Text())}
+	)
+	passwordJustEntered := func(r *http.Request) error { return errors.New("it was not") }
+
 	passkeys, err := passkey.New(passkey.Config{
-		RPID:    "shop.example",
-		Name:    "Shop",
-		Origins: []string{"https://shop.example"},
-		Store:   &passkey.Memory{},                           // your database
-		Keys:    [][]byte{[]byte(rand.Text() + rand.Text())}, // kept with your other secrets
-		Used:    &memstore.States{},                          // shared by all instances
-		Fresh: func(r *http.Request) error {
-			return errors.New("the password was not entered a few minutes ago")
-		},
+		RPID:      "shop.example",
+		Name:      "Shop",
+		Origins:   []string{"https://shop.example"},
+		Store:     store,  // your table of passkeys: four methods
+		Keys:      keys,   // 32 random bytes or more, kept with your other secrets
+		Used:      states, // shared by all instances; sqlstore has one
+		Fresh:     passwordJustEntered,
 		FreshPath: "/account/password-again",
 	})
 	if err != nil {
-		fmt.Println(err)
-		return
+		log.Fatal(err)
 	}
-	owners := grants.OwnerApproval(&memstore.Grants{})
 	owners.Confirm = passkeys
-	// mux.Handle("/account/passkeys/", passkeys.Handler(rp))
+	if rp != nil { // as it is at your site
+		mux.Handle("/account/passkeys/", passkeys.Handler(rp))
+	}
 	fmt.Println(owners.Check())
 	// Output: <nil>
 }

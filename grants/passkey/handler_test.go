@@ -250,8 +250,13 @@ func TestWho_CONF_6(t *testing.T) {
 		if resp := s.Get(alice, page+"other"); resp.StatusCode != 404 {
 			t.Errorf("other: %d", resp.StatusCode)
 		}
-		for range 20 {
+		for range 19 {
 			enrolledAt(s, "alice")
+		}
+		early := s.creation("alice") // in another tab
+		enrolledAt(s, "alice")
+		if resp := s.post(alice, "add", "proof", newDevice(t).create(early)); resp.StatusCode != 429 {
+			t.Errorf("21st: %d %s", resp.StatusCode, resp.Text)
 		}
 		if l := s.list(alice); l.PublicKey != nil || len(l.Passkeys) != 20 {
 			t.Errorf("full: %+v", l)

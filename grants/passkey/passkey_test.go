@@ -317,6 +317,29 @@ func TestStoreFails_CONF_5(t *testing.T) {
 	})
 }
 
+// A leaking store returns the passkeys of everybody.
+type leaking struct{ *passkey.Memory }
+
+func (l leaking) Passkeys(ctx context.Context, _ string) ([]passkey.Passkey, error) {
+	alices, err := l.Memory.Passkeys(ctx, "alice")
+	bobs, _ := l.Memory.Passkeys(ctx, "bob")
+	return append(bobs, alices...), err
+}
+
+// TestStoreLeaks_CONF_5: a passkey of another account confirms nothing, whatever the store returns.
+func TestStoreLeaks_CONF_5(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, c := newPasskeys(t)
+		enrolled(t, p, c, "alice")
+		bobs := enrolled(t, p, c, "bob")
+		q, _ := newPasskeys(t, func(other *passkey.Config) { *other = c; other.Store = leaking{c.Store.(*passkey.Memory)} })
+		alice := decision("alice", "d1")
+		if err := verify(q, alice, bobs.get(prompt(t, q, alice))); !errors.Is(err, grants.ErrProof) {
+			t.Error(err)
+		}
+	})
+}
+
 // TestMemory holds the store to what Store says.
 func TestMemory(t *testing.T) {
 	m, ctx := &passkey.Memory{}, t.Context()
