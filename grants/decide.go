@@ -49,7 +49,8 @@ type Decision struct {
 // problem.LinkRefused if the agent acts for another account or this one may have no
 // further agent.
 //
-// The caller must make sure that the owner decides in person, as [Handler] does.
+// The caller must make sure that the owner decides in person, as [Handler] does. It is Handler
+// that asks for the proof of [Policy.Confirm], and not Decide.
 func (p *Policy) Decide(ctx context.Context, userID string, d Decision) (Grant, error) {
 	return despiteWarning(func() (Grant, error) { return p.decide(ctx, userID, d) })
 }

@@ -15,7 +15,8 @@ import (
 // DecideAction records an owner's decision about a pending single action, in the
 // version that the owner has seen. It returns [authagent.ErrNotFound] for an action in
 // another account, [authagent.ErrConflict] for one that has been decided or whose agent
-// was stopped, and [ErrExpired].
+// was stopped, and [ErrExpired]. As with [Policy.Decide], the caller must make sure that the owner
+// decides in person.
 func (p *Policy) DecideAction(ctx context.Context, userID, id string, version int64, approve bool) (Approval, error) {
 	a, err := p.store.Approval(ctx, id)
 	switch {

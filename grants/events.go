@@ -39,7 +39,8 @@ const (
 	EventRules            audit.Name = "rules_changed"
 	EventPaused           audit.Name = "agents_paused" // the kill switch
 	EventResumed          audit.Name = "agents_resumed"
-	EventUnknownHuman     audit.Name = "human_unknown" // Config.Human returns an ID that the UserStore does not know
+	EventNotConfirmed     audit.Name = "confirmation_failed" // a proof that the owner is there in person was not accepted; nothing was decided
+	EventUnknownHuman     audit.Name = "human_unknown"       // Config.Human returns an ID that the UserStore does not know
 )
 
 func eventOf(name audit.Name, g Grant, humanID string) audit.Event {

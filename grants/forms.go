@@ -22,11 +22,12 @@ type form struct {
 type posted func(r *http.Request, to reader, human string) (result any, err error)
 
 // allForms are all that a human can post. What each needs stands in the comment of
-// Handler, and what the page says when it is done in the texts, by the code.
+// Handler, and what the page says when it is done in the texts, by the code. A form that gives
+// an agent more has to be confirmed: see [Policy.Confirm].
 func (h *pageHandler) allForms() []form {
 	return []form{
-		{"approve", "approved", h.decide(Approved)},
-		{"change", "changed", h.decide(Approved)},
+		{"approve", "approved", h.confirmed(h.widensGrant, h.decide(Approved))},
+		{"change", "changed", h.confirmed(h.widensGrant, h.decide(Approved))},
 		{"deny", "denied", h.decide(Denied)},
 		{"deny-all", "denied-all", h.forAll(h.policy.DenyWaiting)},
 		{"suspend", "suspended", h.decide(Suspended)},
@@ -36,13 +37,13 @@ func (h *pageHandler) allForms() []form {
 		{"forget", "hidden", h.hide},
 		{"end-session", "session-ended", h.endSession},
 		{connectPath, doneConnected, nil},
-		{approvalsPath + "approve", "action-approved", h.decideAction(true)},
+		{approvalsPath + "approve", "action-approved", h.confirmed(h.widensAction, h.decideAction(true))},
 		{approvalsPath + "deny", "action-denied", h.decideAction(false)},
 	}
 }
 
 const (
-	connectPath   = "connect"    // see pageHandler.connect
+	connectPath   = "connect"    // see pageHandler.confirmConnect
 	agentsPath    = "agents/"    // and the ID of a grant: the page of its agent
 	approvalsPath = "approvals/" // also of how an approval stands, see pageHandler.approvalID
 	doneConnected = "connected"

@@ -81,7 +81,7 @@ func TestReasonsOnPage(t *testing.T) {
 func TestTextsOfPages(t *testing.T) {
 	var sources strings.Builder
 	files, _ := filepath.Glob("*.go")
-	for _, file := range append(files, "pages/agents.html", "pages/agent.html") {
+	for _, file := range append(files, "pages/agents.html", "pages/agent.html", "pages/confirm.html") {
 		source, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/answer"
 	"github.com/authagent-go/authagent/internal/browser"
+	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -65,6 +66,13 @@ import (
 // browser, that is a page ([PageStanding]), which looks again by itself. After the
 // owner has approved, it has a button that sends the request.
 //
+// With [Policy.Confirm], the human is asked for a proof that they are there in person before
+// approve, change, connect and approvals/approve give an agent more than it has. A browser gets a
+// page that says what is decided and asks for the proof ([PageConfirm]), the only one with a
+// script. A program gets the reason confirmation_needed and, in the member "confirm", what
+// [Prompt] has for it. Either posts the same form again, with the field "proof". If the proof is
+// not accepted, the reason is confirmation_failed, and nothing was done.
+//
 // A site with several relying parties puts [authagent.RelyingParty.Attach] of each
 // of the others around it, and shares one authagent.RevocationStore between them,
 // so that every session can be ended here.
@@ -72,7 +80,7 @@ import (
 // It panics if authagent.Config.Human is not set.
 func Handler(p *Policy, rp *authagent.RelyingParty) http.Handler {
 	h := &pageHandler{
-		policy: p, rp: rp, connectAgent: rp.ConnectHandler(),
+		policy: p, rp: rp, connectAgent: rp.ConnectHandler(), proofs: limit.New(wrongProofs, wrongPeriod),
 		page: p.Template, own: ofSite(PageTemplate(), rp.Host()),
 	}
 	style, _ := pageFiles.ReadFile("pages/" + styleName)
@@ -110,12 +118,13 @@ type pageHandler struct {
 	connectAgent http.Handler
 	page, own    *template.Template // what is shown, and what this package has
 	forms        []form
+	proofs       *limit.Limiter // proofs of the person that were not accepted, by account
 
 	security, framedSecurity string // the Content-Security-Policy, without the site's frame and with it
 }
 
 func (h *pageHandler) serveOwner(w http.ResponseWriter, r *http.Request) {
-	if err := h.serve(w, r); err != nil {
+	if err := h.serve(w, r); err != nil && !h.askForProof(w, r, err) {
 		h.refuse(w, r, err)
 	}
 }
@@ -133,7 +142,7 @@ func (h *pageHandler) serve(w http.ResponseWriter, r *http.Request) error {
 	case ofAgent:
 		return h.servePageOf(w, r, to, human, agent)
 	case name == connectPath:
-		return h.connect(w, r, to)
+		return h.confirmConnect(w, r, to, human)
 	case !known:
 		return problem.NotFound
 	case !answer.Allow(w, r, http.MethodPost):
@@ -281,7 +290,7 @@ func (h *pageHandler) show(w http.ResponseWriter, t *template.Template, data any
 		return err
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	w.Header().Set("Content-Security-Policy", h.securityOf(data))
+	w.Header().Set("Content-Security-Policy", allowScript(h.securityOf(data), data))
 	_, _ = w.Write(body.Bytes()) // an error means that the client has gone
 	return nil
 }

@@ -109,12 +109,24 @@ type Policy struct {
 	// whether it happened. It needs a Store that is a [Settler].
 	InTransaction []string
 
+	// Confirm asks the human for a proof that they are there in person before [Handler] does what
+	// gives an agent more: to let it in or let it in again, to connect it, to give it more access,
+	// another action or a longer time, and to approve a single action. What stops an agent or
+	// gives it less never asks. Package grants/passkey has one. By default nobody is asked, and an
+	// agent that drives its owner's browser can press the buttons there.
+	//
+	// It counts for Handler alone. Decide, DecideAction and LinkByOwner do as they are told. So where
+	// Confirm is set, do not mount authagent.RelyingParty.ConnectHandler yourself: Handler has it.
+	// DangerouslyApproveByEmail asks nobody either.
+	Confirm Confirmer
+
 	// Template replaces the page of Handler, to give it the site's own looks. It is executed
-	// with a [Page]. It may define three more pages. "agent.html" is executed with a
+	// with a [Page]. It may define four more pages. "agent.html" is executed with a
 	// [PageAgent]. From "leave.html", a human who connects an agent goes on to the server where agents
 	// sign in; it is executed with a [PageLeave], and nothing but a link in it leads on. "standing.html"
-	// shows an agent how its request stands; it is executed with a [PageStanding]. The pages may use
-	// style sheets, images and fonts of the site's own origin, and no scripts. Nil means
+	// shows an agent how its request stands; it is executed with a [PageStanding]. "confirm.html" asks for the
+	// proof of Confirm; it is executed with a [PageConfirm]. The pages may use style sheets, images and
+	// fonts of the site's own origin, and no scripts but the one of that proof. Nil means
 	// [PageTemplate].
 	Template *template.Template
 

@@ -6,8 +6,21 @@ require (
 	github.com/alexedwards/argon2id v1.0.0
 	github.com/authagent-go/authagent v0.0.0
 	github.com/authagent-go/authagent/examples/shop v0.0.0
+	github.com/authagent-go/authagent/grants/passkey v0.0.0
 	github.com/chromedp/cdproto v0.159.0
 	github.com/chromedp/chromedp v0.23.0
+)
+
+require (
+	github.com/fxamacker/cbor/v2 v2.9.4 // indirect
+	github.com/go-viper/mapstructure/v2 v2.5.0 // indirect
+	github.com/go-webauthn/webauthn v0.18.2 // indirect
+	github.com/go-webauthn/x v0.3.1 // indirect
+	github.com/golang-jwt/jwt/v5 v5.3.1 // indirect
+	github.com/google/go-tpm v0.9.8 // indirect
+	github.com/philhofer/fwd v1.2.0 // indirect
+	github.com/tinylib/msgp v1.6.4 // indirect
+	github.com/x448/float16 v0.8.4 // indirect
 )
 
 require (
@@ -41,4 +54,5 @@ require (
 replace (
 	github.com/authagent-go/authagent => ../..
 	github.com/authagent-go/authagent/examples/shop => ../../examples/shop
+	github.com/authagent-go/authagent/grants/passkey => ../../grants/passkey
 )

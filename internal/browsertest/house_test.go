@@ -18,6 +18,7 @@ import (
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/grants/passkey"
 	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/messages"
@@ -34,6 +35,8 @@ type house struct {
 	owners *grants.Policy
 	store  *memstore.Grants
 	now    time.Time
+
+	passkeys *passkey.Passkeys // nil where owners do not confirm
 }
 
 // houseForms are forms of a site, each with one button.
@@ -62,9 +65,15 @@ const houseStyle = `.house { display: inline-block; padding: .6rem 0; }`
 // newHouse returns a house with a frame around its pages, nil for none.
 func newHouse(t *testing.T, frame *template.Template) *house {
 	t.Helper()
+	return newHouseWith(t, frame, func(*house, *testsite.Site, *authagent.Config) {})
+}
+
+// newHouseWith is newHouse with other settings.
+func newHouseWith(t *testing.T, frame *template.Template, change func(*house, *testsite.Site, *authagent.Config)) *house {
+	t.Helper()
 	as := authagenttest.NewServer()
 	t.Cleanup(as.Close)
-	h := &house{store: &memstore.Grants{}, now: time.Now().Truncate(time.Second)}
+	h := &house{shop: &shop{t: t, as: as}, store: &memstore.Grants{}, now: time.Now().Truncate(time.Second)}
 	german, err := messages.Parse("de", houseGerman)
 	if err != nil {
 		t.Fatal(err)
@@ -78,8 +87,9 @@ func newHouse(t *testing.T, frame *template.Template) *house {
 		c.Scenario, c.Human, c.SignInPath = authagent.FullAccount(s.Users, h.owners), testsite.Human, "/sign-in"
 		c.Limits.Actions = map[string]authagent.Rate{"orders:export": {N: 1, Per: time.Hour}}
 		c.Languages, c.Pages = []*messages.Language{messages.English(), german}, frame
+		change(h, s, c)
 	})
-	h.shop = &shop{t: t, url: h.site.URL, as: as}
+	h.url = h.site.URL
 	mux, rp := h.site.Mux(""), h.site.RP
 	done := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "done") })
 	mux.Handle("/account/agents/", grants.Handler(h.owners, rp))

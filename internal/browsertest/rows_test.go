@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/chromedp/chromedp"
+
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
 )
@@ -175,4 +177,47 @@ func submitted(path string) func(*tab) {
 		b.click(`form[action^="` + path + `"] button`)
 		b.see(path)
 	}
+}
+
+// confirmPages are where an owner confirms in person, and the page of passkeys.
+func confirmPages(t *testing.T) []screen {
+	h, store, fresh := newConfirmingHouse(t, nil)
+	fresh.Store(true)
+	g := h.grant(h.person("confirms"), "agent_7f3a9c52e1", grants.Pending)
+	h.hasPasskey(store, g.UserID)
+	request := h.owner(g.UserID)
+	g = h.grant(h.person("action"), "agent_b81d20c4aa", grants.Approved, called("Tea helper"))
+	h.hasPasskey(store, g.UserID)
+	h.asked(g, "action-confirmed", grants.Pending, "Refund order 2, Pine cone small, $12.50", "/payouts", formType, payout)
+	action := h.owner(g.UserID)
+	g = h.grant(h.person("without"), "agent_without", grants.Pending)
+
+	later, store, _ := newConfirmingHouse(t, houseFrame)
+	user := later.person("later")
+	later.hasPasskey(store, user)
+	return []screen{
+		{name: "confirm-request", in: request, path: list, do: confirm("approve"), first: decision},
+		{name: "confirm-action", in: action, path: list, do: confirm("approvals/approve"), first: decision},
+		{name: "confirm-failed", in: action, path: list, do: notConfirmed, first: decision},
+		{name: "confirm-without-passkey", in: h.owner(g.UserID), path: list, do: confirm("approve")},
+		{name: "passkeys", in: request, path: passkeysPage + "?done=add"},
+		{name: "framed-passkeys-later", in: later.owner(user), path: passkeysPage},
+	}
+}
+
+// confirm presses the button that gives an agent more.
+func confirm(path string) func(*tab) {
+	return func(b *tab) {
+		b.click(`button[formaction$="/` + path + `"], form[action$="/` + path + `"] button.go`)
+		b.see(list + path)
+	}
+}
+
+// notConfirmed sends a proof that is none.
+func notConfirmed(b *tab) {
+	confirm("approvals/approve")(b)
+	b.run(chromedp.Evaluate[chromedp.Void](`document.querySelector("[name=proof]").value = "{}"; document.querySelector("form").submit()`))
+	b.until("that it was not accepted", func(state) bool {
+		return len(found(b, `[...document.querySelectorAll("p.done[role=alert]")].map(p => p.innerText)`)) == 1
+	})
 }

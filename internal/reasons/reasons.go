@@ -43,6 +43,8 @@ const (
 	OutcomeUnknown      = "outcome_unknown"      // nobody knows whether the one approved action was performed
 	Gone                = "gone"                 // its time is over
 	NotOver             = "not_over"             // what waits or is in force cannot be forgotten
+	ConfirmationNeeded  = "confirmation_needed"  // the owner has to prove that they are there in person
+	ConfirmationFailed  = "confirmation_failed"  // that proof is not accepted
 	NotConfirmed        = "not_confirmed"        // the server does not stand by the session any more
 )
 
@@ -142,6 +144,8 @@ var table = [...]Row{
 	{"not_confirmed", 401, Agent, 0, "Sign-in needed again", "The authorization server does not confirm the sign-in any more. Sign in again."},
 	{"not_found", 404, Agent, 0, "Not found", "Nothing at this address or with that name is visible to you."},
 	{"conflict", 409, Agent, 0, "Changed in the meantime", "Somebody has decided or changed this since it was shown, or it cannot be decided that way. Nothing was done. Look at it again."},
+	{"confirmation_needed", 403, Agent, 0, "Confirm that it is you", "The account's owner has to confirm this in person. Nothing was done. Send the same form again with the proof."},
+	{"confirmation_failed", 403, Agent, 0, "Not confirmed", "The proof that the account's owner is there in person is wrong, too old or used already. Nothing was done."},
 	{"gone", 410, Agent, 0, "Too late", "The time to decide this is over. Nothing was done. The agent can ask again."},
 	{"not_over", 409, Agent, 0, "Not over yet", "Only what is over can be forgotten. This agent waits for a decision, or may act. Deny it or stop it first. Nothing was done."},
 }

@@ -1,0 +1,9 @@
+package grants
+
+// FormPaths returns the paths of all forms that a human can post.
+func FormPaths() (paths []string) {
+	for _, f := range (&pageHandler{policy: &Policy{}}).allForms() {
+		paths = append(paths, f.path)
+	}
+	return paths
+}

@@ -1,0 +1,47 @@
+package passkey_test
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log"
+	"net/http"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/grants/passkey"
+	"github.com/authagent-go/authagent/memstore"
+)
+
+// Owners confirm with passkeys what gives an agent more.
+func Example() {
+	var (
+		rp     *authagent.RelyingParty // your relying party
+		mux    = http.NewServeMux()
+		owners = grants.OwnerApproval(&memstore.Grants{})
+		store  = &passkey.Memory{} // your database
+		states = &memstore.States{}
+		keys   = [][]byte{[]byte(rand.Text() + rand.Text())}
+	)
+	passwordJustEntered := func(r *http.Request) error { return errors.New("it was not") }
+
+	passkeys, err := passkey.New(passkey.Config{
+		RPID:      "shop.example",
+		Name:      "Shop",
+		Origins:   []string{"https://shop.example"},
+		Store:     store,  // your table of passkeys: four methods
+		Keys:      keys,   // 32 random bytes or more, kept with your other secrets
+		Used:      states, // shared by all instances; sqlstore has one
+		Fresh:     passwordJustEntered,
+		FreshPath: "/account/password-again",
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	owners.Confirm = passkeys
+	if rp != nil { // as it is at your site
+		mux.Handle("/account/passkeys/", passkeys.Handler(rp))
+	}
+	fmt.Println(owners.Check())
+	// Output: <nil>
+}
