@@ -160,7 +160,8 @@ func TestCheck(t *testing.T) {
 		})}, []string{"ERROR Issuer: The authorization endpoint cannot be reached"}},
 		{"authorization endpoint missing", []checkChange{wrapped(authagenttest.PathAuthorize, notFound)}, []string{"Correct the server's metadata"}},
 		{"request refused", []checkChange{wrapped(authagenttest.PathAuthorize, promptKnown("invalid_request"))}, []string{"WARN Issuer: "}},
-		{"token endpoint down", []checkChange{wrapped(authagenttest.PathToken, pages(502, ""))}, []string{"ERROR Issuer: The token endpoint"}},
+		{"token endpoint down", []checkChange{wrapped(authagenttest.PathToken, pages(502, ""))}, []string{"ERROR Issuer: The token endpoint answers every request with an error"}},
+		{"token endpoint away", []checkChange{wrapped(authagenttest.PathToken, closed)}, []string{"ERROR Issuer: The token endpoint cannot be reached"}},
 		{"takes any code", []checkChange{wrapped(authagenttest.PathToken, tokenForAll)}, []string{"ERROR Issuer: The token endpoint gave a token"}},
 		{"form where JSON is read", []checkChange{func(_ *bench, c *authagent.Config) { c.Provider.TokenEncoding = "application/x-www-form-urlencoded" }},
 			[]string{"ERROR Provider.TokenEncoding: The server reads JSON"}},
@@ -314,6 +315,11 @@ func TestCheckServers(t *testing.T) {
 			findingsAre(t, b, b.RP.Check(t.Context()), test.want)
 		})
 	}
+}
+
+// closed closes the connection, without an answer.
+func closed(http.Handler) http.Handler {
+	return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 }
 
 // ownPage has the authorization endpoint send browsers on to an address of its own.

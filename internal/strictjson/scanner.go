@@ -283,10 +283,7 @@ func (s *scanner) escape() (rune, error) {
 	if err != nil || !utf16.IsSurrogate(r) {
 		return r, err
 	}
-	low, err := s.unit()
-	if err != nil {
-		return 0, errSurrogate
-	}
+	low, _ := s.unit() // what is no unit is no low surrogate either
 	if r = utf16.DecodeRune(r, low); r == utf8.RuneError {
 		return 0, errSurrogate
 	}
