@@ -15,15 +15,16 @@ import (
 
 // A condition is a boolean expression that decides something.
 type condition struct {
-	number     int    // among those of the module, from 1
-	pkg        string // import path
-	file       string // relative to the module
-	function   string // "Type.method" for a method, empty outside of functions
-	line       int
-	start, end int    // offsets in the file
-	text       string // as it is written, on one line
-	neutral    string // the value that it has no effect with
-	untyped    bool   // a comparison, which goes with each kind of bool
+	number      int    // among those of the module, from 1
+	first, last int    // numbers in its package
+	pkg         string // import path
+	file        string // relative to the module
+	function    string // "Type.method" for a method, empty outside of functions
+	line        int
+	start, end  int    // offsets in the file
+	text        string // as it is written, on one line
+	neutral     string // the value that it has no effect with
+	untyped     bool   // a comparison, which goes with each kind of bool
 }
 
 // A mutant is a condition with one change.
@@ -108,10 +109,10 @@ func (m *module) conditions() (all []condition, err error) {
 		if err != nil {
 			return nil, err
 		}
+		for i := range found {
+			found[i].number, found[i].first, found[i].last = len(all)+i+1, len(all)+1, len(all)+len(found)
+		}
 		all = append(all, found...)
-	}
-	for i := range all {
-		all[i].number = i + 1
 	}
 	return all, nil
 }

@@ -16,8 +16,8 @@
 // start without the environment.
 //
 // A mutant that makes a test hang is killed, if the test does not hang without it.
-// A test that fails must fail again alone. A mutant is only alive after all tests of
-// all packages that reach it have passed, without -short.
+// A test that fails must fail again alone. A mutant is only alive after all tests have
+// passed that reach anything of its package, those of each package together.
 //
 // Mutations that change nothing that anybody could see are listed in
 // equivalent.txt, each with the reason. They are counted apart.

@@ -263,7 +263,8 @@ func f(a, b, c bool, n int) bool {
 }
 
 // TestMeaning: with no mutant chosen the tests pass, whatever kind of bool a condition
-// has and whenever it is evaluated. What hangs with a mutant only is noticed.
+// has and whenever it is evaluated. What hangs with a mutant only is noticed, and what
+// tests notice only together is noticed too.
 func TestMeaning(t *testing.T) {
 	o := &options{dir: fixture(t), packages: []string{"./gate"}, every: true}
 	_, out := o.mustRun(t)
@@ -276,6 +277,9 @@ func TestMeaning(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{"gate/gate.go:31: waited < rounds -> !(waited < rounds) by example.com/fixture/gate\n"}, lines(out, "hung")); diff != "" {
 		t.Error(diff)
+	}
+	if n := strings.Count(out, " by TestRingAgain, with others\n"); n != 2 {
+		t.Errorf("%d mutants are noticed by tests together:\n%s", n, out)
 	}
 }
 

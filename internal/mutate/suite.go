@@ -24,9 +24,7 @@ type suite struct {
 	pkg      *listed
 	binary   string
 	patience time.Duration
-	took     time.Duration // all tests, without -short
-	reached  map[int]bool  // conditions that they evaluate
-	tests    []*test       // the quickest first
+	tests    []*test // the quickest first
 
 	mu      sync.Mutex
 	noticed map[string]map[*test]bool // by function: tests that noticed a mutant there
@@ -35,8 +33,8 @@ type suite struct {
 // A test is a test, an example or a fuzz target with its seeds.
 type test struct {
 	name    string
-	took    time.Duration // alone, with -short
-	reached map[int]bool
+	took    time.Duration // alone
+	reached map[int]bool  // conditions by number
 }
 
 // slowTest is how long a test takes that is run after all others.
@@ -61,12 +59,9 @@ func (m *module) suite(ctx context.Context, p *listed) (*suite, error) {
 	return s, nil
 }
 
-// measure runs the tests without a mutant: all together, then each alone. They must
-// pass. What each reaches and how long it takes says which tests to run for a mutant.
-func (s *suite) measure(ctx context.Context, parallel int) (err error) {
-	if s.took, s.reached, err = s.original(ctx, ""); err != nil {
-		return err
-	}
+// measure runs each test alone, without a mutant. It must pass. What it reaches and how
+// long it takes says which tests to run for a mutant.
+func (s *suite) measure(ctx context.Context, parallel int) error {
 	list := exec.CommandContext(ctx, s.binary, "-test.list", "^(Test|Example|Fuzz)")
 	list.Dir = s.pkg.Dir
 	out, err := list.Output()
@@ -78,92 +73,100 @@ func (s *suite) measure(ctx context.Context, parallel int) (err error) {
 	}
 	errs := make([]error, len(s.tests))
 	each(parallel, len(s.tests), func(i int) {
-		t := s.tests[i]
-		t.took, t.reached, errs[i] = s.original(ctx, t.name)
+		errs[i] = s.measureTest(ctx, s.tests[i])
 	})
 	slices.SortStableFunc(s.tests, func(a, b *test) int { return cmp.Compare(a.took, b.took) })
 	return errors.Join(errs...)
 }
 
-// original runs one test with -short, or all tests without it, with no mutant chosen.
-func (s *suite) original(ctx context.Context, name string) (took time.Duration, reached map[int]bool, err error) {
+func (s *suite) measureTest(ctx context.Context, t *test) error {
 	dir, err := os.MkdirTemp("", "mutate")
 	if err != nil {
-		return 0, nil, err
+		return err
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "reached")
-	r := run{env: choice.Reached + "=" + file, limit: 20 * time.Minute}
-	if name != "" {
-		r.short, r.tests = true, []string{name}
-	}
+	r := run{env: choice.Reached + "=" + file, limit: 20 * time.Minute, tests: []*test{t}}
 	began := time.Now()
-	result, by, err := s.run(ctx, r)
-	took = time.Since(began)
+	result, _, err := s.run(ctx, r)
+	t.took = time.Since(began)
 	if err == nil && result != alive {
 		// The machine may be busy. What fails again is broken.
-		result, by, err = s.run(ctx, r)
+		result, _, err = s.run(ctx, r)
 	}
 	if err != nil {
-		return 0, nil, err
+		return err
 	}
 	if result != alive {
-		return 0, nil, fmt.Errorf("fails without a mutation: %s", cmp.Or(by, name))
+		return fmt.Errorf("fails without a mutation: %s", t.name)
 	}
 	data, err := os.ReadFile(file)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return 0, nil, err
+		return err
 	}
-	reached = make(map[int]bool)
+	t.reached = make(map[int]bool)
 	for _, number := range strings.Fields(string(data)) {
 		n, err := strconv.Atoi(number)
 		if err != nil {
-			return 0, nil, err
+			return err
 		}
-		reached[n] = true
+		t.reached[n] = true
 	}
-	return took, reached, nil
+	return nil
 }
 
 // A run is a call of the test binary.
 type run struct {
 	env   string
 	limit time.Duration
-	short bool
-	tests []string // all if nil
+	tests []*test
 }
 
-// run returns alive if the tests pass, killed and the first test that failed, or hung.
-func (s *suite) run(ctx context.Context, r run) (result outcome, by string, err error) {
+// run returns alive if the tests pass, killed and the first test that failed if that can be
+// told, or hung.
+func (s *suite) run(ctx context.Context, r run) (result outcome, by *test, err error) {
 	// The second limit is for what hangs before the tests begin.
 	limited, stop := context.WithTimeout(ctx, r.limit+10*time.Second)
 	defer stop()
-	args := []string{"-test.paniconexit0", "-test.failfast", "-test.timeout", r.limit.String()}
-	if r.short {
-		args = append(args, "-test.short")
+	var names []string
+	for _, t := range r.tests {
+		names = append(names, t.name)
 	}
-	if r.tests != nil {
-		args = append(args, "-test.run", "^("+strings.Join(r.tests, "|")+")$")
-	}
-	cmd := exec.CommandContext(limited, s.binary, args...)
+	cmd := exec.CommandContext(limited, s.binary, "-test.paniconexit0", "-test.failfast",
+		"-test.timeout", r.limit.String(), "-test.run", "^("+strings.Join(names, "|")+")$")
 	cmd.Dir, cmd.WaitDelay = s.pkg.Dir, 5*time.Second
 	cmd.Env = append(cmd.Environ(), r.env)
 	out, err := cmd.CombinedOutput()
 	switch {
 	case ctx.Err() != nil:
-		return "", "", context.Cause(ctx)
+		return "", nil, context.Cause(ctx)
 	case err == nil, errors.Is(err, exec.ErrWaitDelay):
-		return alive, "", nil
+		return alive, nil, nil
 	case limited.Err() != nil, bytes.Contains(out, []byte("panic: test timed out after")):
-		return hung, "", nil
+		return hung, nil, nil
 	}
 	if match := failure.FindSubmatch(out); match != nil {
-		return killed, string(match[1]), nil
+		if i := slices.IndexFunc(r.tests, func(t *test) bool { return t.name == string(match[1]) }); i >= 0 {
+			by = r.tests[i]
+		}
 	}
-	return killed, "", nil
+	return killed, by, nil
 }
 
 var failure = regexp.MustCompile(`(?m)^--- FAIL: (\S+)`)
+
+// near returns the tests that reach any condition of the mutant's package.
+func (s *suite) near(m mutant) (tests []*test) {
+	for _, t := range s.tests {
+		for number := range t.reached {
+			if m.first <= number && number <= m.last {
+				tests = append(tests, t)
+				break
+			}
+		}
+	}
+	return tests
+}
 
 // batches returns the tests that reach the mutant's condition, in the order to run them.
 // Those are first that noticed something in the same function. A batch takes seconds.

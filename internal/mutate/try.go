@@ -1,9 +1,7 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"slices"
 
 	"github.com/authagent-go/authagent/internal/mutate/choice"
 )
@@ -17,8 +15,8 @@ const (
 )
 
 // try runs the tests that reach a mutant, until one notices it. It also returns which
-// that was. All quick tests come before any slow one. Before a mutant counts as alive,
-// it runs all tests of each package that reaches it, without -short.
+// that was. All quick tests come before any slow one. Before a mutant counts as alive, it
+// runs all tests that reach anything of its package, those of a package together.
 func (m *module) try(ctx context.Context, mutant mutant) (result outcome, by string, err error) {
 	reached := false
 	for _, slow := range [...]bool{false, true} {
@@ -29,7 +27,7 @@ func (m *module) try(ctx context.Context, mutant mutant) (result outcome, by str
 			}
 			for _, batch := range s.batches(mutant, slow) {
 				reached = true
-				if result, by, err := s.notices(ctx, mutant, batch); result != alive {
+				if result, by, err := s.notices(ctx, mutant, batch); err != nil || result != alive {
 					return result, by, err
 				}
 			}
@@ -40,12 +38,8 @@ func (m *module) try(ctx context.Context, mutant mutant) (result outcome, by str
 		if err != nil {
 			return "", "", err
 		}
-		if !s.reached[mutant.number] {
-			continue
-		}
-		reached = true
-		if result, by, err := s.notices(ctx, mutant, nil); result != alive {
-			return result, by + ", without -short", err
+		if result, by, err := s.notices(ctx, mutant, s.near(mutant)); err != nil || result != alive {
+			return result, by + ", with others", err
 		}
 	}
 	if !reached {
@@ -54,51 +48,50 @@ func (m *module) try(ctx context.Context, mutant mutant) (result outcome, by str
 	return alive, "", nil
 }
 
-// notices runs a batch of tests with a mutant, or all tests without -short if there is
-// no batch. A test that fails must fail again alone, since the machine may be busy.
-func (s *suite) notices(ctx context.Context, m mutant, batch []*test) (result outcome, by string, err error) {
-	original := run{limit: s.patience, short: batch != nil}
-	if batch == nil {
-		original.limit += 5 * s.took
+// notices runs tests with a mutant. A test that fails must fail again alone, since the
+// machine may be busy.
+func (s *suite) notices(ctx context.Context, m mutant, tests []*test) (result outcome, by string, err error) {
+	if len(tests) == 0 {
+		return alive, "", nil
 	}
-	for _, t := range batch {
+	original := run{limit: s.patience, tests: tests}
+	for _, t := range tests {
 		original.limit += 5 * t.took
-		original.tests = append(original.tests, t.name)
 	}
 	with := original
 	with.env = choice.Mutant + "=" + m.choice()
 	// What hangs twice, or fails twice but not alone, is noticed if it does not do so
 	// without the mutant.
 	for range 2 {
-		if result, by, err = s.run(ctx, with); err != nil || result == alive {
+		var first *test
+		if result, first, err = s.run(ctx, with); err != nil || result == alive {
 			return result, "", err
 		}
+		by = " by " + s.pkg.ImportPath
 		alone := with
-		if by != "" {
-			alone.tests = []string{by}
+		if first != nil {
+			by, alone.tests = " by "+first.name, []*test{first}
 		}
 		if result == killed {
 			if again, _, err := s.run(ctx, alone); err != nil || again != alive {
-				s.learn(m, by)
-				return killed, " by " + cmp.Or(by, s.pkg.ImportPath), err
+				s.learn(m, first)
+				return killed, by, err
 			}
 		}
 	}
 	if without, _, err := s.run(ctx, original); err != nil || without != alive {
 		return alive, "", err
 	}
-	return result, " by " + cmp.Or(by, s.pkg.ImportPath), nil
+	return result, by, nil
 }
 
 // learn keeps in mind which test noticed a mutant.
-func (s *suite) learn(m mutant, name string) {
+func (s *suite) learn(m mutant, t *test) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	where := m.file + m.function
 	if s.noticed[where] == nil {
 		s.noticed[where] = make(map[*test]bool)
 	}
-	if i := slices.IndexFunc(s.tests, func(t *test) bool { return t.name == name }); i >= 0 {
-		s.noticed[where][s.tests[i]] = true
-	}
+	s.noticed[where][t] = true
 }

@@ -200,7 +200,9 @@ func (s *scanner) number() error {
 		return errSyntax
 	}
 	if s.byte('e') || s.byte('E') {
-		_ = s.byte('+') || s.byte('-')
+		if !s.byte('+') {
+			s.byte('-')
+		}
 		if s.digits() == 0 {
 			return errSyntax
 		}

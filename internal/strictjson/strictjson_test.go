@@ -41,7 +41,7 @@ var refused = []struct{ name, in string }{
 	{"nested bad", `{"a":{"b":[{"c":tru}]}}`}, {"value name NUL", "{\"a\":\x00}"}, {"truncated after comma", `{"a":1,`}, {"truncated after colon", `{"a":`},
 
 	{"NaN", `{"a":NaN}`}, {"Infinity", `{"a":-Infinity}`}, {"leading zero", `{"a":01}`}, {"negative leading zero", `{"a":-01}`}, {"plus", `{"a":+1}`}, {"minus", `{"a":-}`},
-	{"point first", `{"a":.5}`}, {"point last", `{"a":1.}`}, {"exponent empty", `{"a":1e}`}, {"exponent sign", `{"a":1e+}`}, {"hexadecimal", `{"a":0x1}`}, {"underscore", `{"a":1_0}`},
+	{"point first", `{"a":.5}`}, {"point last", `{"a":1.}`}, {"exponent empty", `{"a":1e}`}, {"exponent sign", `{"a":1e+}`}, {"two exponent signs", `{"a":1e+-5}`}, {"two others", `{"a":1e-+5}`}, {"hexadecimal", `{"a":0x1}`}, {"underscore", `{"a":1_0}`},
 	{"True", `{"a":True}`}, {"truex", `{"a":truex}`}, {"nul", `{"a":nul}`},
 
 	{"string not closed", `{"a":"b`}, {"string ends in half an escape", `{"a":"\u12`}, {"string ends in half a pair", `{"a":"\ud83d\ude`}, {"string ends in backslash", `{"a":"b\`}, {"line feed in string", "{\"a\":\"b\nc\"}"}, {"NUL in string", "{\"a\":\"b\x00c\"}"},
