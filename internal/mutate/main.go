@@ -116,16 +116,19 @@ func (o *options) run(ctx context.Context) (survived int, err error) {
 	}
 	m.parallel, m.patience = o.parallel, o.patience
 	r := &reporter{out: o.out, module: m, equivalent: equivalent, results: make(map[mutant]outcome)}
+	var trials []*trial
 	if o.every || o.at != "" {
-		return r.report(ctx, both(all, o.at), 2*len(all))
-	}
-	for _, seed := range o.seeds {
-		fmt.Fprintf(o.out, "seed %d\n", seed)
-		n, err := r.report(ctx, draw(all, seed), o.n)
-		if err != nil {
-			return 0, err
+		trials = append(trials, r.trial("", both(all, o.at), 2*len(all)))
+	} else {
+		for _, seed := range o.seeds {
+			trials = append(trials, r.trial(fmt.Sprintf("seed %d: ", seed), draw(all, seed), o.n))
 		}
-		survived = max(survived, n)
+	}
+	if err := r.run(ctx, trials); err != nil {
+		return 0, err
+	}
+	for _, t := range trials {
+		survived = max(survived, r.report(t))
 	}
 	return survived, nil
 }
