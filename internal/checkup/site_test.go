@@ -45,6 +45,7 @@ func TestAnswers(t *testing.T) {
 		"the same from others":   {refusal(without("Content-Type")), form, false, false},
 		"no JSON":                {refusal(body(`cross_origin`)), form, false, false},
 		"no request ID":          {refusal(body(`{"error":"cross_origin"}`)), form, false, false},
+		"an odd request ID":      {refusal(body(`{"error":"cross_origin","request_id":"R","request_id":5}`)), form, false, false},
 		"no code":                {refusal(body(`{"error":"","request_id":"R"}`)), form, false, false},
 		"own answer":             {own(same), form, true, true},
 		"own answer, unexpected": {own(same), form, false, false},

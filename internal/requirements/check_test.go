@@ -284,6 +284,8 @@ func TestCheckServers(t *testing.T) {
 		{"CHK-4 the remedy", []checkChange{quirksOff, openID, fresh, lacks("introspection_endpoint"), wrapped(authagenttest.PathAuthorize, promptKnown("login_required")),
 			func(_ *bench, c *authagent.Config) { c.Provider.Scopes = []string{"openid", "profile"} }}, nil},
 		{"CHK-4 opaque tokens, no introspection, plain OAuth", []checkChange{quirksOff, fresh, lacks("introspection_endpoint")}, []string{`WARN Provider.Scopes: `}},
+		{"CHK-4 introspection is set, and there is none", []checkChange{quirksOff, fresh, lacks("introspection_endpoint"),
+			func(_ *bench, c *authagent.Config) { c.Provider.Introspect = true }}, []string{"ERROR Provider.Introspect: "}},
 		{"CHK-4 opaque tokens, introspection", []checkChange{quirksOff, openID, fresh}, nil},
 		{"CHK-4 tokens signed with a known key", []checkChange{quirksOff, fresh, lacks("introspection_endpoint"),
 			func(_ *bench, c *authagent.Config) { c.Provider.TokenKey = testsite.NewKey() }}, nil},
