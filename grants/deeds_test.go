@@ -11,6 +11,7 @@ import (
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // TestRefusalsHideNothing: an agent cannot push what it did out of its owner's
@@ -159,4 +160,23 @@ func TestSuspendedHasNoEnd_LNK_40(t *testing.T) {
 			t.Errorf("%v from the end of its time: %s", end, got)
 		}
 	}
+}
+
+// TestDeedsSayWhy: a deed that was refused says why, as far as that is worth telling. What
+// has no text is told by its name.
+func TestDeedsSayWhy(t *testing.T) {
+	s := newSite(t)
+	s.grant(nil)
+	for i, d := range []grants.Deed{
+		{Event: audit.ActionPerformed, Action: "n:1"},
+		{Event: audit.PermissionDenied, Action: "n:2", Reason: problem.ActionDenied},
+		{Event: audit.ActionPending, Action: "n:3", Reason: problem.ApprovalPending},
+		{Event: audit.PermissionDenied, Action: "n:4", Reason: "made_up_reason"},
+		{Event: "made_up_event"},
+	} {
+		d.GrantID, d.UserID, d.At = "g1", s.alice, time.Now().Add(time.Duration(i-10)*time.Minute)
+		s.store.AddDeed(t.Context(), d)
+	}
+	has(t, s.at(s.human(s.alice), "agents/g1"),
+		"Did this: n: 1<", "Was refused: n: 2. You have denied it.<", "Asked you: n: 3<", "Was refused: n: 4. made_up_reason<", "made_up_event<")
 }

@@ -228,10 +228,7 @@ func seenVersion(r *http.Request) (id string, version int64, err error) {
 	if id, err = field(r, "id"); err != nil {
 		return "", 0, err
 	}
-	text, err := field(r, "version")
-	if err != nil {
-		return "", 0, err
-	}
+	text, _ := field(r, "version") // what is no field is no number either
 	if version, err = strconv.ParseInt(text, 10, 64); err != nil || version < 1 {
 		return "", 0, malformed("version")
 	}

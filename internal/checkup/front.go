@@ -26,7 +26,7 @@ func promptNone(address string) string {
 // since an unknown client has no redirect URI that could be trusted.
 func (e *exam) ownPage(location string) opinion {
 	u, err := url.Parse(location)
-	if err != nil || location == "" {
+	if err != nil {
 		return accepted
 	}
 	values := u.Query()

@@ -15,13 +15,16 @@ import (
 
 // A condition is a boolean expression that decides something.
 type condition struct {
-	pkg        string // import path
-	file       string // relative to the module
-	function   string // "Type.method" for a method, empty outside of functions
-	line       int
-	start, end int    // offsets in the file
-	text       string // as it is written, on one line
-	neutral    string // the value that it has no effect with
+	number      int    // among those of the module, from 1
+	first, last int    // numbers in its package
+	pkg         string // import path
+	file        string // relative to the module
+	function    string // "Type.method" for a method, empty outside of functions
+	line        int
+	start, end  int    // offsets in the file
+	text        string // as it is written, on one line
+	neutral     string // the value that it has no effect with
+	untyped     bool   // a comparison, which goes with each kind of bool
 }
 
 // A mutant is a condition with one change.
@@ -29,6 +32,8 @@ type mutant struct {
 	condition
 	change string // "negate" or "remove"
 }
+
+var changes = [...]string{"negate", "remove"}
 
 // String says where the mutant is and what it has in place of what.
 func (m mutant) String() string {
@@ -52,36 +57,60 @@ func (m mutant) mutated(text string) string {
 	return "((" + text + ") && false)"
 }
 
-// source returns the mutant's file.
-func (m mutant) source(dir string) ([]byte, error) {
-	data, err := os.ReadFile(filepath.Join(dir, m.file))
-	if err != nil {
-		return nil, err
+// choice is what package choice is told to run the mutant.
+func (m mutant) choice() string {
+	if m.change == "negate" {
+		return fmt.Sprint(m.number, " negate")
 	}
-	changed := m.mutated(string(data[m.start:m.end]))
-	return slices.Concat(data[:m.start], []byte(changed), data[m.end:]), nil
+	return fmt.Sprint(m.number, " ", m.neutral)
 }
 
-// draw returns one mutant of each condition of the chosen packages, in an order
-// that depends on the seed.
-func draw(all []condition, chosen map[string]bool, seed uint64) []mutant {
-	random := rand.New(rand.NewPCG(seed, 0))
-	var mutants []mutant
+// of returns the conditions of the chosen packages.
+func of(all []condition, chosen map[string]bool) (found []condition) {
 	for _, c := range all {
 		if chosen[c.pkg] {
-			mutants = append(mutants, mutant{c, [...]string{"negate", "remove"}[random.IntN(2)]})
+			found = append(found, c)
 		}
 	}
+	return found
+}
+
+// draw returns one mutant of each condition, in an order that depends on the seed.
+func draw(conditions []condition, seed uint64) (mutants []mutant) {
+	random := rand.New(rand.NewPCG(seed, 0))
+	for _, c := range conditions {
+		mutants = append(mutants, mutant{c, changes[random.IntN(2)]})
+	}
 	random.Shuffle(len(mutants), func(i, j int) { mutants[i], mutants[j] = mutants[j], mutants[i] })
+	return mutants
+}
+
+// both returns both mutants of each condition of a file, of a line as "file:line",
+// or of all files if there is none.
+func both(conditions []condition, at string) (mutants []mutant) {
+	for _, c := range conditions {
+		if at != "" && at != c.file && at != fmt.Sprint(c.file, ":", c.line) {
+			continue
+		}
+		for _, change := range changes {
+			mutants = append(mutants, mutant{c, change})
+		}
+	}
 	return mutants
 }
 
 // conditions returns those of all packages.
 func (m *module) conditions() (all []condition, err error) {
 	for _, p := range m.packages {
+		if strings.HasSuffix(p.ImportPath, choicePath) {
+			continue
+		}
 		found, err := p.conditions(m.dir)
 		if err != nil {
 			return nil, err
+		}
+		for i := range found {
+			found[i].number, found[i].first, found[i].last = len(all)+i+1, len(all)+1, len(all)+len(found)
 		}
 		all = append(all, found...)
 	}
@@ -152,6 +181,8 @@ func (c *collector) visit(n ast.Node) bool {
 		ast.Inspect(n.Body, inner.visit)
 		c.found = inner.found
 		return false
+	case *ast.GenDecl:
+		return n.Tok != token.CONST // which no call can be in
 	case *ast.IfStmt:
 		c.add(n.Cond, "false")
 	case *ast.ForStmt:
@@ -211,7 +242,7 @@ func (c *collector) add(e ast.Expr, neutral string) {
 	if e == nil {
 		return
 	}
-	if name, ok := e.(*ast.Ident); ok && (name.Name == "true" || name.Name == "false") {
+	if _, isName := e.(*ast.Ident); isName && isUntyped(e) {
 		return
 	}
 	start, end := c.set.Position(e.Pos()), c.set.Position(e.End())
@@ -221,6 +252,20 @@ func (c *collector) add(e ast.Expr, neutral string) {
 	text := bytes.Join(bytes.Fields(c.source[start.Offset:end.Offset]), []byte(" "))
 	c.found = append(c.found, condition{
 		pkg: c.pkg, file: c.file, function: c.function, line: start.Line,
-		start: start.Offset, end: end.Offset, text: string(text), neutral: neutral,
+		start: start.Offset, end: end.Offset, text: string(text), neutral: neutral, untyped: isUntyped(e),
 	})
+}
+
+func isUntyped(e ast.Expr) bool {
+	switch e := e.(type) {
+	case *ast.Ident:
+		return e.Name == "true" || e.Name == "false"
+	case *ast.ParenExpr:
+		return isUntyped(e.X)
+	case *ast.UnaryExpr:
+		return e.Op == token.NOT && isUntyped(e.X)
+	case *ast.BinaryExpr:
+		return e.Op != token.LAND && e.Op != token.LOR || isUntyped(e.X) && isUntyped(e.Y)
+	}
+	return false
 }

@@ -11,7 +11,7 @@ import (
 func parseEquivalents(text string, all []condition) (map[string]string, error) {
 	there := make(map[string]bool)
 	for _, c := range all {
-		for _, change := range [...]string{"negate", "remove"} {
+		for _, change := range changes {
 			there[mutant{c, change}.key()] = true
 		}
 	}

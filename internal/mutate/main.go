@@ -3,14 +3,26 @@
 //	go run ./internal/mutate -seed 1 -n 40 [packages]
 //
 // It draws conditions of the production code at random, breaks one at a time, and
-// runs the tests that could notice. What no test noticed is printed at the end.
-// The packages are those that a site links, unless others are named. The tree is
-// never changed: the go command is given the broken file by its -overlay flag.
+// runs the tests that reach it. What no test noticed is printed at the end. The
+// packages are those that a site links, unless others are named. With several seeds
+// (-seed 1,2,3) each has a draw of its own. With -every it breaks all conditions in
+// both ways, and with -at only those of a file (-at grants/mail.go) or of a line
+// (-at grants/mail.go:31).
+//
+// All mutants are built at once: each condition asks package choice for its value,
+// and an environment variable says which mutant runs. The tree is never changed: the
+// go command is given the files by its -overlay flag. Programs that tests build
+// with the go command have no mutants, and neither have programs that tests
+// start without the environment.
+//
+// A mutant that makes a test hang is killed, if the test does not hang without it.
+// A test that fails must fail again alone. A mutant is only alive after all tests have
+// passed that reach anything of its package, those of each package together.
 //
 // Mutations that change nothing that anybody could see are listed in
 // equivalent.txt, each with the reason. They are counted apart.
 //
-// The exit status is 1 if more survive than -allow says, and 2 if the run failed.
+// The exit status is 1 if more survive of a draw than -allow says, and 2 if the run failed.
 package main
 
 import (
@@ -21,7 +33,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"sync"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -29,12 +42,13 @@ import (
 var known string
 
 func main() {
-	var o options
-	flag.Uint64Var(&o.seed, "seed", 1, "what the draw depends on, besides the code")
+	o := options{seeds: []uint64{1}, patience: 15 * time.Second}
+	flag.Func("seed", "what the draw depends on, besides the code (default 1); several are separated by commas", o.parseSeeds)
 	flag.IntVar(&o.n, "n", 40, "how many conditions to break")
+	flag.BoolVar(&o.every, "every", false, "break all conditions in both ways")
+	flag.StringVar(&o.at, "at", "", "break all conditions of this `file or file:line` in both ways")
 	flag.IntVar(&o.allow, "allow", 2, "how many may survive")
 	flag.IntVar(&o.parallel, "p", 2, "how many to run at once")
-	flag.BoolVar(&o.short, "short", true, "run the tests with -short")
 	flag.Parse()
 	o.dir, o.packages, o.known, o.out = ".", flag.Args(), known, os.Stdout
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -52,16 +66,30 @@ func main() {
 type options struct {
 	dir                string // of the module
 	packages           []string
-	seed               uint64
+	seeds              []uint64
 	n, allow, parallel int
-	short              bool
-	known              string // the text of equivalent.txt
+	every              bool
+	at                 string
+	patience           time.Duration // with a run of tests, beyond five times what it takes
+	known              string        // the text of equivalent.txt
 	out                io.Writer
 }
 
-// run returns how many survived.
+func (o *options) parseSeeds(text string) error {
+	o.seeds = nil
+	for number := range strings.SplitSeq(text, ",") {
+		seed, err := strconv.ParseUint(number, 10, 64)
+		if err != nil {
+			return err
+		}
+		o.seeds = append(o.seeds, seed)
+	}
+	return nil
+}
+
+// run returns how many survived, of the draw that most survived of.
 func (o *options) run(ctx context.Context) (survived int, err error) {
-	m, err := loadModule(ctx, o.dir, o.short)
+	m, err := loadModule(ctx, o.dir)
 	if err != nil {
 		return 0, err
 	}
@@ -77,67 +105,30 @@ func (o *options) run(ctx context.Context) (survived int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	mutants := draw(all, chosen, o.seed)
-	fmt.Fprintf(o.out, "seed %d: %d conditions in %d packages\n", o.seed, len(mutants), len(chosen))
-	if err := m.measure(ctx, mutants); err != nil {
+	all = of(all, chosen)
+	fmt.Fprintf(o.out, "%d conditions in %d packages\n", len(all), len(chosen))
+	if m.scratch, err = os.MkdirTemp("", "mutate"); err != nil {
 		return 0, err
 	}
-	return o.report(ctx, m, mutants, equivalent)
-}
-
-// report runs the first n mutants that build and are not known to be equivalent.
-func (o *options) report(ctx context.Context, m *module, mutants []mutant, equivalent map[string]string) (survived int, err error) {
-	var run, apart int
-	var survivors []mutant
-	for run < o.n && len(mutants) > 0 {
-		var round []mutant
-		for run+len(round) < o.n && len(mutants) > 0 {
-			next := mutants[0]
-			mutants = mutants[1:]
-			if why, ok := equivalent[next.key()]; ok {
-				apart++
-				fmt.Fprintf(o.out, "equivalent       %s: %s\n", next, why)
-				continue
-			}
-			round = append(round, next)
-		}
-		for i, result := range o.all(ctx, m, round) {
-			switch result {
-			case failed:
-				return 0, fmt.Errorf("%s: the go command failed: %w", round[i], context.Cause(ctx))
-			case unbuilt:
-				continue
-			case alive:
-				survivors = append(survivors, round[i])
-			}
-			run++
+	defer os.RemoveAll(m.scratch)
+	if err := m.writeOverlay(all); err != nil {
+		return 0, err
+	}
+	m.parallel, m.patience = o.parallel, o.patience
+	r := &reporter{out: o.out, module: m, equivalent: equivalent, results: make(map[mutant]outcome)}
+	var trials []*trial
+	if o.every || o.at != "" {
+		trials = append(trials, r.trial("", both(all, o.at), 2*len(all)))
+	} else {
+		for _, seed := range o.seeds {
+			trials = append(trials, r.trial(fmt.Sprintf("seed %d: ", seed), draw(all, seed), o.n))
 		}
 	}
-	for _, s := range survivors {
-		fmt.Fprintln(o.out, "survivor:", s)
+	if err := r.run(ctx, trials); err != nil {
+		return 0, err
 	}
-	fmt.Fprintf(o.out, "%d of %d survived, %d known equivalents apart\n", len(survivors), run, apart)
-	return len(survivors), nil
-}
-
-// all runs some at once, and prints each result when it is there.
-func (o *options) all(ctx context.Context, m *module, round []mutant) []outcome {
-	results := make([]outcome, len(round))
-	places := make(chan struct{}, max(o.parallel, 1))
-	var printing sync.Mutex
-	var wg sync.WaitGroup
-	for i, mutant := range round {
-		places <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-places }()
-			began := time.Now()
-			result, by := m.try(ctx, mutant)
-			results[i] = result
-			printing.Lock()
-			defer printing.Unlock()
-			fmt.Fprintf(o.out, "%-9s %5.1fs %s%s\n", result, time.Since(began).Seconds(), mutant, by)
-		})
+	for _, t := range trials {
+		survived = max(survived, r.report(t))
 	}
-	wg.Wait()
-	return results
+	return survived, nil
 }

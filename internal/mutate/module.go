@@ -8,13 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -24,25 +22,34 @@ type listed struct {
 	GoFiles, TestGoFiles, XTestGoFiles []string
 	Imports, TestImports, XTestImports []string
 	uses                               map[string]bool // packages of the module that its tests are built from
-	took                               time.Duration   // by its tests
-	slow                               []string        // tests that go last
 }
 
 func (p *listed) hasTests() bool { return len(p.TestGoFiles)+len(p.XTestGoFiles) > 0 }
 
 type module struct {
-	dir      string
-	short    bool
-	packages []*listed
+	path, dir string
+	packages  []*listed
+	parallel  int
+	patience  time.Duration
+
+	scratch, overlay string // a folder for what is built, and a file in it
+
+	building sync.Mutex
+	suites   map[*listed]*suite
 }
 
 // loadModule lists the packages of the module in dir.
-func loadModule(ctx context.Context, dir string, short bool) (*module, error) {
+func loadModule(ctx context.Context, dir string) (*module, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
 	}
-	m := &module{dir: dir, short: short}
+	m := &module{dir: dir, suites: make(map[*listed]*suite)}
+	path, err := m.goCommand(ctx, "list", "-m")
+	if err != nil {
+		return nil, err
+	}
+	m.path = strings.TrimSpace(string(path))
 	out, err := m.goCommand(ctx, "list", "-json=ImportPath,Dir,Name,GoFiles,TestGoFiles,XTestGoFiles,Imports,TestImports,XTestImports", "./...")
 	if err != nil {
 		return nil, err
@@ -107,10 +114,9 @@ func (m *module) choose(ctx context.Context, named []string) (map[string]bool, e
 // requirements is the end of the path of the package that tests all others from outside.
 const requirements = "/internal/requirements"
 
-// suites returns the packages whose tests could notice a change in pkg: its own first,
-// then the suites by requirement, which notice most, then those that take least.
-// Commands are last.
-func (m *module) suites(pkg string) []*listed {
+// couldNotice returns the packages whose tests could notice a change in pkg: its own
+// first, then the tests by requirement, which notice most. Commands are last.
+func (m *module) couldNotice(pkg string) []*listed {
 	var suites []*listed
 	for _, p := range m.packages {
 		if p.hasTests() && p.uses[pkg] {
@@ -129,127 +135,7 @@ func (m *module) suites(pkg string) []*listed {
 		return 3
 	}
 	slices.SortStableFunc(suites, func(a, b *listed) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a.took, b.took))
+		return cmp.Compare(rank(a), rank(b))
 	})
 	return suites
-}
-
-// slowTest is how long a test takes that is run after the others of its package.
-const slowTest = 700 * time.Millisecond
-
-// measure runs the tests without a mutation. They must pass, and how long they take
-// sets their order and their timeout.
-func (m *module) measure(ctx context.Context, mutants []mutant) error {
-	suites := make(map[string]*listed)
-	for _, mutant := range mutants {
-		for _, p := range m.suites(mutant.pkg) {
-			suites[p.ImportPath] = p
-		}
-	}
-	if len(suites) == 0 {
-		return errors.New("no test could notice anything")
-	}
-	args := append(m.testFlags(), "-json")
-	out, err := m.goCommand(ctx, append(args, slices.Sorted(maps.Keys(suites))...)...)
-	for d := json.NewDecoder(bytes.NewReader(out)); ; {
-		var e struct {
-			Action, Package, Test string
-			Elapsed               float64
-		}
-		if d.Decode(&e) != nil {
-			break
-		}
-		p, took := suites[e.Package], time.Duration(e.Elapsed*float64(time.Second))
-		switch {
-		case e.Action == "fail":
-			return fmt.Errorf("fails without a mutation: %s %s", e.Package, e.Test)
-		case e.Action != "pass" || p == nil:
-		case e.Test == "":
-			p.took = took
-		case took >= slowTest && !strings.Contains(e.Test, "/"):
-			p.slow = append(p.slow, regexp.QuoteMeta(e.Test))
-		}
-	}
-	return err
-}
-
-func (m *module) testFlags() []string {
-	flags := []string{"test", "-vet=off", "-failfast"}
-	if m.short {
-		flags = append(flags, "-short")
-	}
-	return flags
-}
-
-type outcome string
-
-const (
-	killed  outcome = "killed"
-	alive   outcome = "SURVIVED"
-	unbuilt outcome = "no build"
-	failed  outcome = "failed"
-)
-
-// try runs the tests that could notice a mutant until one does. It also returns
-// which that was.
-func (m *module) try(ctx context.Context, mutant mutant) (result outcome, by string) {
-	overlay, err := m.overlay(mutant)
-	if err != nil {
-		return failed, ": " + err.Error()
-	}
-	defer os.RemoveAll(filepath.Dir(overlay))
-	// All the quick tests come before any slow one.
-	for _, slow := range [...]bool{false, true} {
-		for _, p := range m.suites(mutant.pkg) {
-			args := append(m.testFlags(), "-overlay", overlay, "-timeout", (4*p.took + time.Minute).String())
-			names := "^(" + strings.Join(p.slow, "|") + ")$"
-			switch {
-			case slow && len(p.slow) == 0:
-				continue
-			case slow:
-				args = append(args, "-run", names)
-			case len(p.slow) > 0:
-				args = append(args, "-skip", names)
-			}
-			out, err := m.goCommand(ctx, append(args, p.ImportPath)...)
-			switch {
-			case ctx.Err() != nil:
-				return failed, ""
-			case err == nil:
-			case bytes.Contains(out, []byte("[build failed]")) || bytes.Contains(out, []byte("[setup failed]")):
-				return unbuilt, ""
-			default:
-				return killed, " by " + cmp.Or(firstFailure(out), p.ImportPath)
-			}
-		}
-	}
-	return alive, ""
-}
-
-// firstFailure returns the first test that failed.
-func firstFailure(out []byte) string {
-	match := regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`).FindSubmatch(out)
-	if match == nil {
-		return ""
-	}
-	return string(match[1])
-}
-
-// overlay writes a mutant and the overlay that puts it in place of its file.
-func (m *module) overlay(mutant mutant) (path string, err error) {
-	source, err := mutant.source(m.dir)
-	if err != nil {
-		return "", err
-	}
-	dir, err := os.MkdirTemp("", "mutate")
-	if err != nil {
-		return "", err
-	}
-	changed := filepath.Join(dir, filepath.Base(mutant.file))
-	data, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(m.dir, mutant.file): changed}})
-	if err != nil {
-		return "", err
-	}
-	path = filepath.Join(dir, "overlay.json")
-	return path, errors.Join(os.WriteFile(changed, source, 0o600), os.WriteFile(path, data, 0o600))
 }

@@ -160,7 +160,8 @@ func TestCheck(t *testing.T) {
 		})}, []string{"ERROR Issuer: The authorization endpoint cannot be reached"}},
 		{"authorization endpoint missing", []checkChange{wrapped(authagenttest.PathAuthorize, notFound)}, []string{"Correct the server's metadata"}},
 		{"request refused", []checkChange{wrapped(authagenttest.PathAuthorize, promptKnown("invalid_request"))}, []string{"WARN Issuer: "}},
-		{"token endpoint down", []checkChange{wrapped(authagenttest.PathToken, pages(502, ""))}, []string{"ERROR Issuer: The token endpoint"}},
+		{"token endpoint down", []checkChange{wrapped(authagenttest.PathToken, pages(502, ""))}, []string{"ERROR Issuer: The token endpoint answers every request with an error"}},
+		{"token endpoint away", []checkChange{wrapped(authagenttest.PathToken, closed)}, []string{"ERROR Issuer: The token endpoint cannot be reached"}},
 		{"takes any code", []checkChange{wrapped(authagenttest.PathToken, tokenForAll)}, []string{"ERROR Issuer: The token endpoint gave a token"}},
 		{"form where JSON is read", []checkChange{func(_ *bench, c *authagent.Config) { c.Provider.TokenEncoding = "application/x-www-form-urlencoded" }},
 			[]string{"ERROR Provider.TokenEncoding: The server reads JSON"}},
@@ -283,6 +284,8 @@ func TestCheckServers(t *testing.T) {
 		{"CHK-4 the remedy", []checkChange{quirksOff, openID, fresh, lacks("introspection_endpoint"), wrapped(authagenttest.PathAuthorize, promptKnown("login_required")),
 			func(_ *bench, c *authagent.Config) { c.Provider.Scopes = []string{"openid", "profile"} }}, nil},
 		{"CHK-4 opaque tokens, no introspection, plain OAuth", []checkChange{quirksOff, fresh, lacks("introspection_endpoint")}, []string{`WARN Provider.Scopes: `}},
+		{"CHK-4 introspection is set, and there is none", []checkChange{quirksOff, fresh, lacks("introspection_endpoint"),
+			func(_ *bench, c *authagent.Config) { c.Provider.Introspect = true }}, []string{"ERROR Provider.Introspect: "}},
 		{"CHK-4 opaque tokens, introspection", []checkChange{quirksOff, openID, fresh}, nil},
 		{"CHK-4 tokens signed with a known key", []checkChange{quirksOff, fresh, lacks("introspection_endpoint"),
 			func(_ *bench, c *authagent.Config) { c.Provider.TokenKey = testsite.NewKey() }}, nil},
@@ -314,6 +317,11 @@ func TestCheckServers(t *testing.T) {
 			findingsAre(t, b, b.RP.Check(t.Context()), test.want)
 		})
 	}
+}
+
+// closed closes the connection, without an answer.
+func closed(http.Handler) http.Handler {
+	return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 }
 
 // ownPage has the authorization endpoint send browsers on to an address of its own.

@@ -104,6 +104,9 @@ func TestConfigFromEnv(t *testing.T) {
 				t.Fatalf("error %v, want %q", err, test.errs)
 			}
 			if err != nil {
+				if n := strings.Count(err.Error(), "\n") + 1; n != len(test.errs) {
+					t.Errorf("%d errors, want %d: %v", n, len(test.errs), err)
+				}
 				for _, want := range test.errs {
 					if !strings.Contains(err.Error(), want) {
 						t.Errorf("error %q, want %q in it", err, want)

@@ -508,6 +508,25 @@ func TestHumanInGuards_GRD_8(t *testing.T) {
 	}
 }
 
+// TestSignOutIsOffered_GRD_4 is GRD-4: only who has an agent to sign out is offered to, also
+// by what the site itself refuses.
+func TestSignOutIsOffered_GRD_4(t *testing.T) {
+	s := newGuardSite(t, authagent.Principal{Access: authagent.AccessRead}, true)
+	s.Mux("").HandleFunc("/own", func(w http.ResponseWriter, r *http.Request) { s.RP.ServeError(w, r, problem.AgentForbidden) })
+	stranger, person, agent := s.Browser(), s.Browser(), s.Browser()
+	s.SignInPerson(person, "alice")
+	s.MustSignIn(agent, s.Agent)
+	for name, test := range map[string]struct {
+		c    *http.Client
+		want bool
+	}{"stranger": {stranger, false}, "person": {person, false}, "agent": {agent, true}} {
+		page := s.Get(test.c, "/own", "Accept", "text/html")
+		if page.StatusCode != 403 || strings.Contains(page.Text, `action="/auth/agent/logout?return_to=%2Fown"`) != test.want {
+			t.Errorf("GRD-4 %s: %d %s", name, page.StatusCode, page.Text)
+		}
+	}
+}
+
 // TestPauseKeepsTokens_GRD_12 is GRD-12: a pause takes neither a session nor its tokens
 // away, and who is signed in as an agent meanwhile can sign out.
 func TestPauseKeepsTokens_GRD_12(t *testing.T) {

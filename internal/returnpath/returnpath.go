@@ -154,8 +154,8 @@ func checkPath(p string, own []string) error {
 // path may have, is found once it is decoded.
 func hasEncodedSeparator(p string) bool {
 	for {
-		_, after, found := strings.Cut(p, "%")
-		if !found || len(after) < 2 {
+		_, after, _ := strings.Cut(p, "%")
+		if len(after) < 2 {
 			return false
 		}
 		if c, _ := unhex(after[0], after[1]); c == '/' { // which no other digits make

@@ -200,7 +200,9 @@ func (s *scanner) number() error {
 		return errSyntax
 	}
 	if s.byte('e') || s.byte('E') {
-		_ = s.byte('+') || s.byte('-')
+		if !s.byte('+') {
+			s.byte('-')
+		}
 		if s.digits() == 0 {
 			return errSyntax
 		}
@@ -283,10 +285,7 @@ func (s *scanner) escape() (rune, error) {
 	if err != nil || !utf16.IsSurrogate(r) {
 		return r, err
 	}
-	low, err := s.unit()
-	if err != nil {
-		return 0, errSurrogate
-	}
+	low, _ := s.unit() // what is no unit is no low surrogate either
 	if r = utf16.DecodeRune(r, low); r == utf8.RuneError {
 		return 0, errSurrogate
 	}

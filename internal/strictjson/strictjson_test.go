@@ -36,12 +36,12 @@ var refused = []struct{ name, in string }{
 	{"comment", `{/**/}`}, {"trailing comment", `{}//x`}, {"no-break space", "{\u00a0}"}, {"form feed", "{\f}"},
 
 	{"not closed", `{`}, {"member not closed", `{"a":1`}, {"comma at the end", `{"a":1,}`}, {"comma first", `{,}`}, {"two commas", `{"a":1,,"b":2}`},
-	{"no comma", `{"a":1 "b":2}`}, {"no colon", `{"a" 1}`}, {"no value", `{"a":}`}, {"name only", `{"a"}`}, {"name unquoted", `{a:1}`}, {"name single-quoted", `{'a':1}`},
+	{"no comma", `{"a":1 "b":2}`}, {"no colon", `{"a" 1}`}, {"no value", `{"a":}`}, {"name only", `{"a"}`}, {"no name", `{:1}`}, {"no second name", `{"a":1,:2}`}, {"name unquoted", `{a:1}`}, {"name single-quoted", `{'a':1}`},
 	{"name a number", `{1:1}`}, {"name null", `{null:1}`}, {"wrong bracket", `{"a":[1}]`}, {"array comma", `{"a":[1,]}`}, {"array not closed", `{"a":[1`},
 	{"nested bad", `{"a":{"b":[{"c":tru}]}}`}, {"value name NUL", "{\"a\":\x00}"}, {"truncated after comma", `{"a":1,`}, {"truncated after colon", `{"a":`},
 
 	{"NaN", `{"a":NaN}`}, {"Infinity", `{"a":-Infinity}`}, {"leading zero", `{"a":01}`}, {"negative leading zero", `{"a":-01}`}, {"plus", `{"a":+1}`}, {"minus", `{"a":-}`},
-	{"point first", `{"a":.5}`}, {"point last", `{"a":1.}`}, {"exponent empty", `{"a":1e}`}, {"exponent sign", `{"a":1e+}`}, {"hexadecimal", `{"a":0x1}`}, {"underscore", `{"a":1_0}`},
+	{"point first", `{"a":.5}`}, {"point last", `{"a":1.}`}, {"exponent empty", `{"a":1e}`}, {"exponent sign", `{"a":1e+}`}, {"two exponent signs", `{"a":1e+-5}`}, {"two others", `{"a":1e-+5}`}, {"hexadecimal", `{"a":0x1}`}, {"underscore", `{"a":1_0}`},
 	{"True", `{"a":True}`}, {"truex", `{"a":truex}`}, {"nul", `{"a":nul}`},
 
 	{"string not closed", `{"a":"b`}, {"string ends in half an escape", `{"a":"\u12`}, {"string ends in half a pair", `{"a":"\ud83d\ude`}, {"string ends in backslash", `{"a":"b\`}, {"line feed in string", "{\"a\":\"b\nc\"}"}, {"NUL in string", "{\"a\":\"b\x00c\"}"},
@@ -71,6 +71,20 @@ func TestParseRefuses_NET6(t *testing.T) {
 				t.Errorf("Parse(%.80q) = nil, want an error", r.in)
 			}
 		})
+	}
+}
+
+// TestReasons: an error says what kind of thing is wrong, and nothing of the text.
+func TestReasons(t *testing.T) {
+	for in, want := range map[string]string{
+		``: "not a JSON object", `<html>`: "not a JSON object", `[{}]`: "not a JSON object",
+		`{"a"`: "not valid JSON", `{:1}`: "not valid JSON", "{\"a\":\"\xff\"}": "not valid UTF-8", `{}x`: "text after the object",
+		`{"a":1,"a":2}`: "two members of one name", `{"a":"\ud800\n"}`: "unpaired surrogate in a string", `{"a":"\ud800\u0041"}`: "unpaired surrogate in a string",
+		`{"a":` + strings.Repeat("[", 32): "nested too deeply",
+	} {
+		if _, err := strictjson.Parse([]byte(in)); err == nil || err.Error() != "strictjson: "+want {
+			t.Errorf("Parse(%.80q) = %v, want %q", in, err, want)
+		}
 	}
 }
 

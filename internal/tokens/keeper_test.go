@@ -177,6 +177,40 @@ func TestEndsForGood(t *testing.T) {
 	}
 }
 
+// TestEndedMeanwhile: a session that has ended by the time that it is to end, or of which
+// that cannot be told, is left alone.
+func TestEndedMeanwhile(t *testing.T) {
+	for _, test := range []struct {
+		alive bool
+		err   error
+	}{{false, nil}, {true, errBroken}} {
+		l := newLab(t)
+		l.Hooks.Alive = func(context.Context, Session[struct{}]) (bool, error) { return test.alive, test.err }
+		if err := l.finish(t.Context(), l.session, nil, ErrAltered); !errors.Is(err, test.err) || l.ended != 0 {
+			t.Errorf("%+v: %v, ended %d times", test, err, l.ended)
+		}
+	}
+}
+
+// TestForgotten: of a session that has ended nothing stays in memory, and no look begins.
+func TestForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		asked := 0
+		l.says = func(*http.Request) string { asked++; return `{}` }
+		l.suspect(l.session)
+		if len(l.checks) != 1 {
+			t.Fatalf("%d checks", len(l.checks))
+		}
+		l.forget(l.session.ID)
+		l.forget(l.session.ID) // nothing is there any more
+		time.Sleep(time.Hour)
+		if len(l.checks) != 0 || asked != 0 {
+			t.Errorf("%d checks, asked %d times", len(l.checks), asked)
+		}
+	})
+}
+
 // TestNothingAfterShutdown: no look begins any more, and none is put off for ever.
 func TestNothingAfterShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
