@@ -24,7 +24,7 @@ type posted func(r *http.Request, to reader, human string) (result any, err erro
 // allForms are all that a human can post. What each needs stands in the comment of
 // Handler, and what the page says when it is done in the texts, by the code.
 func (h *pageHandler) allForms() []form {
-	return []form{
+	return append(h.allowForms(), []form{
 		{"approve", "approved", h.decide(Approved)},
 		{"change", "changed", h.decide(Approved)},
 		{"deny", "denied", h.decide(Denied)},
@@ -38,7 +38,7 @@ func (h *pageHandler) allForms() []form {
 		{connectPath, doneConnected, nil},
 		{approvalsPath + "approve", "action-approved", h.decideAction(true)},
 		{approvalsPath + "deny", "action-denied", h.decideAction(false)},
-	}
+	}...)
 }
 
 const (
