@@ -247,6 +247,10 @@ func (p *Policy) tellAllowance(ctx context.Context, name audit.Name, a Allowance
 	}
 }
 
+// Allows reports whether owners can allow an action up to an amount (Policy.Allowances), for
+// [authagent.RelyingParty.DiscoveryHandler], which tells agents.
+func (p *Policy) Allows(name string) bool { return len(p.Allowances[name]) > 0 }
+
 // isCurrency reports whether an amount can be in something of this name.
 func isCurrency(code string) bool {
 	return code != "" && len(code) <= 12 && !strings.ContainsFunc(code, func(c rune) bool {

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/grants"
@@ -451,5 +453,25 @@ func TestUnknownStanding_ALW_26(t *testing.T) {
 	has(t, page.body, "<h1>Not known whether it was done</h1>", "It is not done again by itself", "!Send it now", "!looks again")
 	if page.Header.Get("Refresh") != "" {
 		t.Errorf("Refresh %q", page.Header.Get("Refresh"))
+	}
+}
+
+// TestAllowanceIsTold_ALW_27: agents are told beforehand which actions can be allowed up to an amount.
+func TestAllowanceIsTold_ALW_27(t *testing.T) {
+	s := newBank(t)
+	s.shared.Mux("").Handle("POST /name", s.rp.RequireApproval("names:change", s.owners)(http.NotFoundHandler()))
+	for _, path := range []string{"/auth.md", "/auth.json"} {
+		s.shared.Mux("").Handle(path, s.rp.DiscoveryHandler())
+	}
+	text := s.do(s.human(""), "GET", "/auth.md", "").body
+	if !strings.Contains(text, "- `names:change`\n- `payouts:create`: asked each time, or within an amount that your owner allows.") {
+		t.Errorf("told: %s", text)
+	}
+	var told struct{ Approvals, Allowances []string }
+	if err := json.Unmarshal([]byte(s.do(s.human(""), "GET", "/auth.json", "").body), &told); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([][]string{{"names:change", "payouts:create"}, {"payouts:create"}}, [][]string{told.Approvals, told.Allowances}); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
 	}
 }
