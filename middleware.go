@@ -127,7 +127,7 @@ func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handl
 	if !wiring.IsAction(name) {
 		panic("authagent: " + strconv.Quote(name) + " is not the name of an action")
 	}
-	wired := rp.actions.Add(wiring.ByName, name, func() error {
+	wired := rp.actions.Add(wiring.ByName, name, nil, func() error {
 		if s, ok := scenarioAs[interface{ checkAction(name string) error }](rp.config.Scenario); ok {
 			return s.checkAction(name)
 		}
@@ -176,7 +176,7 @@ func (rp *RelyingParty) RequireApproval(name string, approver action.Approver, i
 	if !wiring.IsAction(name) || approver == nil {
 		panic("authagent: RequireApproval needs the name of an action and an Approver")
 	}
-	wired := rp.actions.Add(wiring.Each, name, func() error {
+	wired := rp.actions.Add(wiring.Each, name, approver, func() error {
 		if checker, ok := approver.(actionChecker); ok {
 			return checker.CheckAction(name, true)
 		}

@@ -47,12 +47,10 @@ const (
 //
 // The caller must make sure that the owner decides in person, as [Handler] does.
 func (p *Policy) Allow(ctx context.Context, userID string, t Terms) (Allowance, error) {
-	g, err := p.store.Grant(ctx, t.GrantID)
+	g, err := p.ofOwner(ctx, userID, t.GrantID)
 	switch {
 	case err != nil:
-		return Allowance{}, fmt.Errorf("grants: find grant: %w", err)
-	case g.UserID != userID:
-		return Allowance{}, fmt.Errorf("grants: find grant: %w", authagent.ErrNotFound)
+		return Allowance{}, err
 	case g.Now() != Approved:
 		return Allowance{}, authagent.ErrConflict
 	}
@@ -247,6 +245,10 @@ func (p *Policy) tellAllowance(ctx context.Context, name audit.Name, a Allowance
 	}
 }
 
+// Allows reports whether owners can allow an action up to an amount (Policy.Allowances), for
+// [authagent.RelyingParty.DiscoveryHandler], which tells agents.
+func (p *Policy) Allows(name string) bool { return len(p.Allowances[name]) > 0 }
+
 // isCurrency reports whether an amount can be in something of this name.
 func isCurrency(code string) bool {
 	return code != "" && len(code) <= 12 && !strings.ContainsFunc(code, func(c rune) bool {
@@ -273,6 +275,14 @@ func (p *Policy) checkAllowances() (errs []error) {
 		}
 		if len(seen) == 0 {
 			bad("Allowances: %q has no currency", name)
+		}
+	}
+	for _, code := range slices.Sorted(maps.Keys(p.ConfirmAbove)) {
+		switch {
+		case !isCurrency(code) || p.ConfirmAbove[code] < 0:
+			bad("ConfirmAbove: %q has no code of letters and digits, or is negative", code)
+		case p.Confirm == nil || p.Amount == nil:
+			bad("ConfirmAbove: it needs Policy.Confirm and Policy.Amount")
 		}
 	}
 	if _, ok := p.store.(Settler); len(p.InTransaction) > 0 && !ok {

@@ -184,6 +184,8 @@ type decided struct {
 	Nickname          string
 	Digest, What      string // of an approval
 	Method, Host, Did string
+	Amount            string // of an approval or an allowance
+	Days              int    // of an allowance
 }
 
 func (d decided) digest() string {
@@ -280,13 +282,10 @@ func (h *pageHandler) widensAction(r *http.Request, to reader, human string) (*u
 	u.Text = to.Text("owner.confirm.action", "agent", shown.By, "action", what)
 	u.Digest = decided{
 		Form: "action", UserID: human, ID: a.ID, Version: version, Agent: a.Agent, Digest: a.Digest, What: a.Description,
-		Method: a.Method, Host: a.Host, Did: a.Target,
+		Method: a.Method, Host: a.Host, Did: a.Target, Amount: a.Amount.String(),
 	}.digest()
 	return u, nil
 }
-
-// needsProof reports whether a single action is to be confirmed in person.
-func (p *Policy) needsProof(Approval) bool { return true }
 
 // widensConnect is the widening of the form that connects an agent.
 func (h *pageHandler) widensConnect(_ *http.Request, to reader, human string) (*unproven, error) {

@@ -269,8 +269,8 @@ func TestLessIsNotConfirmed_CONF_2(t *testing.T) {
 // forgotten.
 func TestEachFormIsHeldToIt_CONF_1_CONF_2(t *testing.T) {
 	want := []string{
-		"approvals/approve", "approvals/deny", "approve", "change", "connect", "deny", "deny-all", "end-session", "forget", "rename", "revoke", "revoke-all",
-		"suspend",
+		"allow", "approvals/approve", "approvals/deny", "approvals/settle", "approve", "change", "connect", "deny", "deny-all", "end-session", "forget", "rename", "revoke", "revoke-all",
+		"settle", "stop-allowance", "suspend",
 	}
 	if diff := cmp.Diff(want, slices.Sorted(slices.Values(grants.FormPaths()))); diff != "" {
 		t.Errorf("a form is new or gone: say in TestWideningIsConfirmed or TestLessIsNotConfirmed whether it gives an agent more (-want +got):\n%s", diff)

@@ -25,7 +25,7 @@ type posted func(r *http.Request, to reader, human string) (result any, err erro
 // Handler, and what the page says when it is done in the texts, by the code. A form that gives
 // an agent more has to be confirmed: see [Policy.Confirm].
 func (h *pageHandler) allForms() []form {
-	return []form{
+	return append(h.allowForms(), []form{
 		{"approve", "approved", h.confirmed(h.widensGrant, h.decide(Approved))},
 		{"change", "changed", h.confirmed(h.widensGrant, h.decide(Approved))},
 		{"deny", "denied", h.decide(Denied)},
@@ -39,7 +39,7 @@ func (h *pageHandler) allForms() []form {
 		{connectPath, doneConnected, nil},
 		{approvalsPath + "approve", "action-approved", h.confirmed(h.widensAction, h.decideAction(true))},
 		{approvalsPath + "deny", "action-denied", h.decideAction(false)},
-	}
+	}...)
 }
 
 const (

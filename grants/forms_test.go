@@ -31,7 +31,7 @@ func texts(t *testing.T) map[string]string {
 // something once it is done.
 func TestForms(t *testing.T) {
 	var posted []string
-	for _, name := range []string{"agents.html", "agent.html"} {
+	for _, name := range []string{"agents.html", "agent.html", "allow.html"} {
 		source, err := pageFiles.ReadFile("pages/" + name)
 		if err != nil {
 			t.Fatal(err)
@@ -81,7 +81,7 @@ func TestReasonsOnPage(t *testing.T) {
 func TestTextsOfPages(t *testing.T) {
 	var sources strings.Builder
 	files, _ := filepath.Glob("*.go")
-	for _, file := range append(files, "pages/agents.html", "pages/agent.html", "pages/confirm.html") {
+	for _, file := range append(files, "pages/agents.html", "pages/agent.html", "pages/confirm.html", "pages/allow.html") {
 		source, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
@@ -94,7 +94,7 @@ func TestTextsOfPages(t *testing.T) {
 			t.Errorf("there is no text %s", found[1])
 		}
 	}
-	built := regexp.MustCompile(`^owner\.(done|deed|reason|state|actions|detail\.how|agent\.as)\.`)
+	built := regexp.MustCompile(`^owner\.(done|allow\.wrong|deed|reason|state|actions|detail\.how|agent\.as)\.`)
 	for key := range words {
 		stem := strings.TrimSuffix(strings.TrimSuffix(key, ".one"), ".other")
 		if !built.MatchString(key) && !strings.Contains(sources.String(), `"`+stem+`"`) {

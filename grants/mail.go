@@ -53,18 +53,24 @@ func (p *Policy) written(ctx context.Context, n Notice) Notice {
 	return n
 }
 
-// grantOf returns the grant that a notice is about. That of a single action is looked
-// for: without it, the agent is known by its ID alone.
+// grantOf returns the grant that a notice is about. That of a single action or an allowance
+// is looked for: without it, the agent is known by its ID alone.
 func (p *Policy) grantOf(ctx context.Context, n Notice) (g Grant) {
+	var id string
+	var known Grant
 	switch {
 	case n.Grant != nil:
 		return *n.Grant
-	case n.Approval == nil:
+	case n.Approval != nil:
+		id, known.Agent = n.Approval.GrantID, n.Approval.Agent
+	case n.Allowance != nil:
+		id, known.Agent = n.Allowance.GrantID, n.Allowance.Agent
+	default:
 		return Grant{}
 	}
-	err := panics.Catch(func() (err error) { g, err = p.store.Grant(ctx, n.Approval.GrantID); return err })
+	err := panics.Catch(func() (err error) { g, err = p.store.Grant(ctx, id); return err })
 	if err != nil || g.UserID != n.UserID {
-		return Grant{Agent: n.Approval.Agent}
+		return known
 	}
 	return g
 }
@@ -91,9 +97,9 @@ func (w writer) mail() mail {
 		m.Items = append(m.Items, w.Text("mail.digest.item", "time", w.moment(item.At), "what", w.of(item).subject()))
 	}
 	m.More = w.more()
-	if w.n.Kind == EventActionAsked {
+	if w.n.Approval != nil {
 		if m.Quote = quotable(w.n.Approval.Description); m.Quote != "" {
-			m.QuoteHead = w.Text("mail.quote", "site", w.site())
+			m.QuoteHead = w.quoteHead()
 		}
 	}
 	m.Code, m.PlainCode = w.code()
@@ -103,6 +109,13 @@ func (w writer) mail() mail {
 		}
 	}
 	return m
+}
+
+func (w writer) quoteHead() string {
+	if w.n.Kind == EventUnknown {
+		return w.Text("mail.quote.unknown", "site", w.site())
+	}
+	return w.Text("mail.quote", "site", w.site())
 }
 
 // of returns w for an item of a digest, which is about a grant.
@@ -160,10 +173,16 @@ func (w writer) agent() string {
 // action is what the site says that a single action is, in the owner's language if the
 // site has it.
 func (w writer) action() string {
-	if w.n.Approval == nil {
+	name := ""
+	switch {
+	case w.n.Approval != nil:
+		name = w.n.Approval.Action
+	case w.n.Allowance != nil:
+		name = w.n.Allowance.Action
+	default:
 		return ""
 	}
-	text, _ := w.Lookup("action." + w.n.Approval.Action)
+	text, _ := w.Lookup("action." + name)
 	return cmp.Or(text, w.n.Action)
 }
 
@@ -188,6 +207,9 @@ func (w writer) facts() (facts []fact) {
 		return nil
 	}
 	add("action", w.action())
+	if a := w.n.Approval; a != nil {
+		add("amount", w.policy.costIn(w.reader, a.Action, a.Amount))
+	}
 	if !w.n.At.IsZero() {
 		add("when", w.moment(w.n.At))
 	}
@@ -205,6 +227,9 @@ func (w writer) facts() (facts []fact) {
 	case EventApproved, EventChanged:
 		add("may", w.Beginning(w.policy.may(w.reader, w.grant)))
 		add("until", w.moment(w.grant.ExpiresAt))
+	case EventAllowed:
+		add("may", w.Beginning(w.policy.within(w.reader, *w.n.Allowance)))
+		add("until", w.moment(w.n.Allowance.ExpiresAt))
 	}
 	return facts
 }

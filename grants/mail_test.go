@@ -32,6 +32,8 @@ func reads(language string) *grants.Policy {
 	p.Logger = quiet
 	p.Actions = map[string]string{"orders:create": "Place orders", "orders:cancel": "Cancel orders"}
 	p.Reading = "orders and addresses"
+	p.Approvals = map[string]string{"payouts:create": "Pay out money"}
+	p.Allowances = map[string][]grants.Currency{"payouts:create": {{Code: "USD", Digits: 2}}}
 	german, err := messages.Parse("de", "reading = Bestellungen und Adressen\naction.orders:create = Bestellungen aufgeben\naction.orders:cancel = Bestellungen stornieren\naction.payouts:create = Geld auszahlen")
 	if err != nil {
 		panic(err)
@@ -81,6 +83,13 @@ func allNotices(now time.Time) (names []string, all []grants.Notice) {
 	add("action, described", grants.Notice{Kind: grants.EventActionAsked, Approval: &described, Action: "Pay out money", From: "203.0.113.24", Count: 2})
 	bare := asked
 	bare.Action = "other:create"
+	paid := described
+	paid.Description, paid.Amount, paid.State = "Pay out to bob", grants.Amount{Value: 1250, Currency: "USD"}, grants.Unknown
+	add("action, of an amount", grants.Notice{Kind: grants.EventActionAsked, Approval: &paid, Action: "Pay out money", From: "203.0.113.24"})
+	add("outcome unknown", grants.Notice{Kind: grants.EventUnknown, Approval: &paid, Action: "Pay out money"})
+	add("allowed", grants.Notice{Kind: grants.EventAllowed, Action: "Pay out money", Allowance: &grants.Allowance{
+		UserID: "alice", Agent: asked.Agent, Action: "payouts:create", Limit: grants.Amount{Value: 5000, Currency: "USD"}, Days: 30, Terms: 1, ExpiresAt: now.Add(30 * day),
+	}})
 	add("action without words", grants.Notice{Kind: grants.EventActionAsked, Approval: &bare})
 	for _, cause := range []grants.Cause{grants.CauseOwner, grants.CauseConnected, grants.CauseEmail} {
 		add("approved, "+string(cause), grants.Notice{Kind: grants.EventApproved, Cause: cause, Grant: grant()})

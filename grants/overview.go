@@ -121,12 +121,13 @@ func (d Deed) kind() Deed {
 // agents may do in words, the comparison codes of requests, and of what is to be approved
 // the bodies, in base64.
 type overviewJSON struct {
-	Grants    []grantJSON    `json:"grants"`
-	Approvals []approvalJSON `json:"approvals"`
-	Sessions  []Activity     `json:"sessions"`
-	Uses      []LastUse      `json:"uses"`
-	Deeds     []Deed         `json:"deeds"`
-	More      map[string]int `json:"more_sessions,omitempty"`
+	Grants     []grantJSON     `json:"grants"`
+	Approvals  []approvalJSON  `json:"approvals"`
+	Allowances []allowanceJSON `json:"allowances"`
+	Sessions   []Activity      `json:"sessions"`
+	Uses       []LastUse       `json:"uses"`
+	Deeds      []Deed          `json:"deeds"`
+	More       map[string]int  `json:"more_sessions,omitempty"`
 }
 
 type grantJSON struct {
@@ -157,12 +158,15 @@ func (p *Policy) newApprovalJSON(to reader, a Approval) approvalJSON {
 }
 
 func (p *Policy) newOverviewJSON(to reader, o Overview) overviewJSON {
-	out := overviewJSON{Grants: []grantJSON{}, Approvals: []approvalJSON{}, Sessions: list(o.Sessions), Uses: list(o.Uses), Deeds: list(o.Deeds), More: o.MoreSessions}
+	out := overviewJSON{Grants: []grantJSON{}, Approvals: []approvalJSON{}, Allowances: []allowanceJSON{}, Sessions: list(o.Sessions), Uses: list(o.Uses), Deeds: list(o.Deeds), More: o.MoreSessions}
 	for _, g := range o.Grants {
 		out.Grants = append(out.Grants, p.newGrantJSON(to, g))
 	}
 	for _, a := range o.Approvals {
 		out.Approvals = append(out.Approvals, p.newApprovalJSON(to, a))
+	}
+	for _, a := range o.Allowances {
+		out.Allowances = append(out.Allowances, p.newAllowanceJSON(to, a))
 	}
 	return out
 }

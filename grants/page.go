@@ -49,13 +49,21 @@ import (
 //	connect                   starts authagent.RelyingParty.ConnectHandler
 //	approvals/approve         id, version
 //	approvals/deny            id, version
+//	approvals/settle          id, version, outcome (performed or nothing_done)
+//	allow                     id, action, amount, currency, per (1, 7, 30 or 0), days, seen
+//	stop-allowance            id, action
+//	settle                    id, action, taking, outcome (performed or nothing_done)
 //
 // The version is that of the grant or approval that the human has seen. Without access,
 // an agent may read. Without days, the time is [Policy.ApprovedFor]; the value "keep"
 // leaves the time as it is ([Decision]). The nickname is optional in approve and change
 // ([Policy.Rename]). To forget a grant that is over hides it and decides nothing
 // ([Policy.Hide]). To undo a revoke is to approve with
-// the access and actions that the grant still has. A browser is sent back to the list or,
+// the access and actions that the grant still has. The id of allow, stop-allowance and settle is
+// that of the grant. The amount of allow is in main units, as people write it: "50" or "12.50"; it
+// is for each per days, or in total for 0. seen is the terms of the allowance that the human has
+// seen, and 0 if there was none ([Policy.Allow]). The two that settle say what has become of an
+// action that nobody knows about ([Policy.SettleAction], [Policy.SettleTaking]). A browser is sent back to the list or,
 // by the field agent, to the page of the agent with that ID. A program gets the grant or
 // approval as it is after the change.
 //
@@ -153,6 +161,9 @@ func (h *pageHandler) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	result, err := f.post(r, to, human)
 	if err != nil {
+		if shown, failed := h.showAgain(w, r, to, human, err); shown {
+			return failed
+		}
 		return err
 	}
 	if answer.WantsHTML(r.Header["Accept"]) {
@@ -285,12 +296,17 @@ func (h *pageHandler) lookup(name string) *template.Template {
 
 // show answers with a page, made before anything is written.
 func (h *pageHandler) show(w http.ResponseWriter, t *template.Template, data any) error {
+	return h.showAs(w, http.StatusOK, t, data)
+}
+
+func (h *pageHandler) showAs(w http.ResponseWriter, status int, t *template.Template, data any) error {
 	var body bytes.Buffer
 	if err := t.Execute(&body, data); err != nil {
 		return err
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", allowScript(h.securityOf(data), data))
+	w.WriteHeader(status)
 	_, _ = w.Write(body.Bytes()) // an error means that the client has gone
 	return nil
 }

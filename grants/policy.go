@@ -111,14 +111,19 @@ type Policy struct {
 
 	// Confirm asks the human for a proof that they are there in person before [Handler] does what
 	// gives an agent more: to let it in or let it in again, to connect it, to give it more access,
-	// another action or a longer time, and to approve a single action. What stops an agent or
-	// gives it less never asks. Package grants/passkey has one. By default nobody is asked, and an
+	// another action or a longer time, to allow it something up to an amount, and to approve a single
+	// action. What stops an agent or gives it less never asks. Package grants/passkey has one. By default nobody is asked, and an
 	// agent that drives its owner's browser can press the buttons there.
 	//
 	// It counts for Handler alone. Decide, DecideAction and LinkByOwner do as they are told. So where
 	// Confirm is set, do not mount authagent.RelyingParty.ConnectHandler yourself: Handler has it.
 	// DangerouslyApproveByEmail asks nobody either.
 	Confirm Confirmer
+
+	// ConfirmAbove are amounts, by their currency in its smallest unit, up to which a single action is
+	// approved without Confirm. By default, and where an action has no Amount or one in another
+	// currency, each is confirmed.
+	ConfirmAbove map[string]int64
 
 	// Template replaces the page of Handler, to give it the site's own looks. It is executed
 	// with a [Page]. It may define four more pages. "agent.html" is executed with a

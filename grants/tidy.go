@@ -42,14 +42,21 @@ func nicknameOf(all []Grant, g Grant) string {
 
 // find returns the grant of an account in the version that its owner has seen.
 func (p *Policy) find(ctx context.Context, userID, grantID string, version int64) (Grant, error) {
+	g, err := p.ofOwner(ctx, userID, grantID)
+	if err == nil && !g.seen(version) {
+		return g, authagent.ErrConflict
+	}
+	return g, err
+}
+
+// ofOwner returns a grant of an account, in whatever version it is.
+func (p *Policy) ofOwner(ctx context.Context, userID, grantID string) (Grant, error) {
 	g, err := p.store.Grant(ctx, grantID)
 	switch {
 	case err != nil:
 		return Grant{}, fmt.Errorf("grants: find grant: %w", err)
 	case g.UserID != userID:
 		return Grant{}, fmt.Errorf("grants: find grant: %w", authagent.ErrNotFound)
-	case !g.seen(version):
-		return g, authagent.ErrConflict
 	}
 	return g, nil
 }

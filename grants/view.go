@@ -50,6 +50,8 @@ type PageGrant struct {
 	Offered []PageAction // what an owner can allow
 	Periods []PagePeriod // how long an owner can allow it for
 	Several bool         // the agent has grants in several scenarios
+
+	Allowances []PageAllowance // what it may do without a question, and what it could be allowed so
 }
 
 // MayHaveFull reports whether AccessFull would mean anything: some scenarios
@@ -138,7 +140,7 @@ func (p *Policy) periods() (all []PagePeriod) {
 func (p *Policy) newPageGrant(to reader, g Grant, o Overview) PageGrant {
 	view := PageGrant{
 		Texts: Texts{to}, Path: p.path(), Site: p.host(), Periods: p.periods(), Label: newPageName(to, nicknameOf(o.Grants, g), g),
-		May: p.may(to, g), Asks: p.askedEach(to), Reading: p.reading(to), Used: o.used(g),
+		May: p.may(to, g), Asks: p.askedEach(to, g, o), Allowances: p.allowances(to, g, o), Reading: p.reading(to), Used: o.used(g),
 	}
 	if g.State == Pending {
 		view.Codes = p.codes(g)

@@ -19,8 +19,9 @@ type PageAgent struct {
 	ID    string // in the path of this page, below Path and "agents/", and for the field "agent" of forms
 	Label PageName
 
-	Grants   []PageGrant // one for each scenario, those in force first
-	Used     *LastUse    // nil if it was never used
+	Grants   []PageGrant   // one for each scenario, those in force first
+	Unknown  []PageUnknown // what nobody knows whether it was done, the oldest first
+	Used     *LastUse      // nil if it was never used
 	Sessions []PageSession
 	More     int        // live sessions that are not in Sessions
 	Deeds    []PageDeed // one page of them, the latest first
@@ -75,6 +76,11 @@ func (p *Policy) newPageAgent(to reader, o Overview, id string, page int) (PageA
 		shown.Several = len(o.Grants) > 1
 		view.Grants = append(view.Grants, shown)
 		view.More += o.MoreSessions[g.ID]
+	}
+	for _, u := range first(p.unknown(o), cardsPage) {
+		shown := p.newPageUnknown(to, u, o)
+		shown.Agent = id
+		view.Unknown = append(view.Unknown, shown)
 	}
 	for _, s := range o.Sessions {
 		s.RemoteAddr = showAddress(s.RemoteAddr)

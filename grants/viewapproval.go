@@ -26,6 +26,8 @@ type PageApproval struct {
 	Fields    []PageField // the body of a form, in its order; or else
 	Body      string      // the body as it is: JSON is indented and without its escapes, and what is no text is dumped in hexadecimal
 	Binary    bool        // it is no text
+	Cost      string      // Amount as in "12.50 USD"; empty if it is not known
+	Why       string      // why it waits although the owner has allowed the action up to an amount; empty if there is nothing to say
 }
 
 // A PageField is a field of a form or query.
@@ -39,7 +41,10 @@ func (p *Policy) newPageApproval(to reader, a Approval, o Overview) PageApproval
 	view := PageApproval{
 		Approval: a, Texts: Texts{to}, Path: p.path(), Site: p.host(), By: newPageName(to, nicknameOf(o.Grants, by), by), Text: p.actionIn(to, a.Action),
 	}
-	view.Description = claims.Show(a.Description)
+	view.Description, view.Cost = claims.Show(a.Description), p.costIn(to, a.Action, a.Amount)
+	if a.Now() == Pending {
+		view.Why = p.waits(to, a, o)
+	}
 	view.State, view.Agent = a.Now(), showAgent(a.Agent)
 	view.Target, view.ContentType, view.Method, view.Host = claims.Show(a.Target), claims.Show(a.ContentType), claims.Show(a.Method), claims.Show(a.Host)
 	path, query, _ := strings.Cut(a.Target, "?")

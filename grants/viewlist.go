@@ -22,8 +22,8 @@ type Page struct {
 
 	// Done is what the human has just done: "approved", "changed", "denied",
 	// "denied-all", "suspended", "revoked", "revoked-all", "renamed", "hidden",
-	// "session-ended", "connected", "action-approved" or "action-denied". It is empty if
-	// nothing.
+	// "session-ended", "connected", "action-approved", "action-denied", "allowed",
+	// "allowance-stopped" or "settled". It is empty if nothing.
 	Done string
 
 	// View is what the page shows: "" what waits and the agents that may act, "waiting" all
@@ -35,8 +35,10 @@ type Page struct {
 
 	Requests    []PageGrant    // agents that wait to be let in
 	Approvals   []PageApproval // single actions that wait to be approved
-	Waiting     int            // how many of both there are
-	MoreWaiting int            // how many of them are not on this page
+	Unknown     []PageUnknown  // actions of which the owner has to find out whether they were done
+	Waiting     int            // how many of these three there are
+	Undecided   int            // how many of them are Requests and Approvals
+	MoreWaiting int            // how many are not on this page
 	Agents      []PageRow      // the agents of this view, of which there may be several pages
 	Decided     []PageApproval // of the view "actions"
 
@@ -119,10 +121,11 @@ func (p *Policy) newPage(to reader, o Overview, s shown) Page {
 	allowed, past, hidden := o.rows(s.query)
 	page.Allowed, page.Past, page.HiddenPast = len(allowed), len(past), len(hidden)
 	requests, asked, decided := o.waiting()
-	page.Waiting, page.Actions = len(requests)+len(asked), len(decided)
+	all := queue(p.unknown(o), requests, asked)
+	page.Waiting, page.Undecided, page.Actions = len(all), len(requests)+len(asked), len(decided)
 	switch {
 	case s.view == "waiting":
-		page.wait(p, to, o, slice(&page, s, requests, asked, cardsPage))
+		page.wait(p, to, o, cut(&page, s, all, cardsPage))
 	case s.view == "past" && s.hidden:
 		page.list(p, to, o, cut(&page, s, hidden, rowsPage))
 	case s.view == "past":
@@ -134,22 +137,27 @@ func (p *Policy) newPage(to reader, o Overview, s shown) Page {
 	default:
 		page.list(p, to, o, cut(&page, s, allowed, rowsPage))
 		if page.Number == 1 && s.query == "" {
-			page.wait(p, to, o, first(requests, asked, cardsFirst))
+			page.wait(p, to, o, first(all, cardsFirst))
 		}
 	}
-	page.MoreWaiting = page.Waiting - len(page.Requests) - len(page.Approvals)
+	page.MoreWaiting = page.Waiting - len(page.Requests) - len(page.Approvals) - len(page.Unknown)
 	return page
 }
 
-// A waiting is a request to enter or, without one, a single action.
+// A waiting is one of three: a request to enter, a single action, or an action of which nobody
+// knows how it has ended.
 type waiting struct {
 	request *Grant
 	action  *Approval
+	unknown *unknownAction
 }
 
-// queue has what waits in the order of the page: single actions, of agents that are let in
-// already, and then requests to enter.
-func queue(requests []Grant, asked []Approval) (all []waiting) {
+// queue has what waits in the order of the page: what nobody knows about, single actions, of
+// agents that are let in already, and then requests to enter.
+func queue(unknown []unknownAction, requests []Grant, asked []Approval) (all []waiting) {
+	for i := range unknown {
+		all = append(all, waiting{unknown: &unknown[i]})
+	}
 	for i := range asked {
 		all = append(all, waiting{action: &asked[i]})
 	}
@@ -159,14 +167,7 @@ func queue(requests []Grant, asked []Approval) (all []waiting) {
 	return all
 }
 
-func first(requests []Grant, asked []Approval, n int) []waiting {
-	all := queue(requests, asked)
-	return all[:min(n, len(all))]
-}
-
-func slice(page *Page, s shown, requests []Grant, asked []Approval, n int) []waiting {
-	return cut(page, s, queue(requests, asked), n)
-}
+func first[T any](all []T, n int) []T { return all[:min(n, len(all))] }
 
 // cut returns the part of all that is on the page that is asked for, and says on the page
 // where that is.
@@ -185,11 +186,14 @@ func cut[T any](page *Page, s shown, all []T, n int) []T {
 
 func (page *Page) wait(p *Policy, to reader, o Overview, all []waiting) {
 	for _, w := range all {
-		if w.action != nil {
+		switch {
+		case w.unknown != nil:
+			page.Unknown = append(page.Unknown, p.newPageUnknown(to, *w.unknown, o))
+		case w.action != nil:
 			page.Approvals = append(page.Approvals, p.newPageApproval(to, *w.action, o))
-			continue
+		default:
+			page.Requests = append(page.Requests, p.newPageGrant(to, *w.request, o))
 		}
-		page.Requests = append(page.Requests, p.newPageGrant(to, *w.request, o))
 	}
 }
 
@@ -311,7 +315,7 @@ func (p *Policy) newPageRow(to reader, r row, o Overview) PageRow {
 		}
 	}
 	all.Actions = slices.Compact(slices.Sorted(slices.Values(all.Actions)))
-	view.May = to.Beginning(p.may(to, all))
+	view.May = to.Beginning(p.mayWithin(to, p.may(to, all), r.grants, o))
 	return view
 }
 

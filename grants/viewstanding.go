@@ -108,7 +108,7 @@ func (h *pageHandler) showStanding(w http.ResponseWriter, r *http.Request, a App
 	page := PageStanding{PageFrame: h.frame(w, to), PageApproval: h.policy.newPageApproval(to, a, Overview{}), Back: back(r)}
 	page.Description = ""
 	switch page.State {
-	case Pending:
+	case Pending, Reserved:
 		page.Refresh = int(lookAgain / time.Second)
 		w.Header().Set("Refresh", strconv.Itoa(page.Refresh))
 	case Approved:

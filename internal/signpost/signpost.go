@@ -142,9 +142,10 @@ type document struct {
 	Issuer   string   `json:"issuer"`
 	Scenario string   `json:"scenario"`
 	Access   string   `json:"access,omitempty"`
-	Allowed  []string `json:"allowed,omitempty"`   // methods
-	Actions  []string `json:"actions,omitempty"`   // that an owner can allow by name
-	Approved []string `json:"approvals,omitempty"` // that an owner approves one by one
+	Allowed  []string `json:"allowed,omitempty"`    // methods
+	Actions  []string `json:"actions,omitempty"`    // that an owner can allow by name
+	Approved []string `json:"approvals,omitempty"`  // that an owner approves one by one
+	Within   []string `json:"allowances,omitempty"` // those of Approved that an owner can allow up to an amount
 	Doc      string   `json:"documentation,omitempty"`
 }
 
@@ -169,7 +170,7 @@ func (s *Site) JSON() []byte {
 		SignIn:  step{Kind: "oauth2-code", Method: s.method(), URL: s.LoginURL(), Label: Label, ReturnTo: "return_to"},
 		SignOut: step{Method: http.MethodPost, URL: s.Origin + s.LogoutPath},
 		Issuer:  s.Issuer, Scenario: s.Scenario, Access: s.Access,
-		Actions: s.actions(wiring.ByName), Approved: s.actions(wiring.Each),
+		Actions: s.actions(wiring.ByName), Approved: s.actions(wiring.Each), Within: s.actions(wiring.Within),
 	}
 	if s.Access == "read" {
 		d.Allowed = ReadMethods()
@@ -204,7 +205,7 @@ func (s *Site) Text() []byte {
 		"- Sign-out: POST "+s.Origin+s.LogoutPath, "",
 		"## What you may do", "", s.permission(), "")
 	write(s.named(s.actions(wiring.ByName))...)
-	write(s.approved(s.actions(wiring.Each))...)
+	write(approved(s.actions(wiring.Each), s.actions(wiring.Within))...)
 	if s.Owner {
 		write("## Your owner", "",
 			"You act for the human whose e-mail address you are registered with. Where this site asks them first, a sign-in is refused"+
@@ -254,13 +255,20 @@ func (s *Site) named(actions []string) []string {
 			" and send the request again afterwards.", ""})
 }
 
-// approved says of actions how agents ask for each of them.
-func (s *Site) approved(actions []string) []string {
+// approved says of actions how agents ask for each of them. Those in within an owner can allow up
+// to an amount.
+func approved(actions, within []string) []string {
 	if len(actions) == 0 {
 		return nil
 	}
+	items := list(actions)
+	for i, name := range actions {
+		if slices.Contains(within, name) {
+			items[i] += ": asked each time, or within an amount that your owner allows. Within it, the request is done at once."
+		}
+	}
 	return slices.Concat([]string{"## Approvals", "",
-		"Your owner approves each single request for these actions, whatever else you may do:", ""}, list(actions), []string{"",
+		"Your owner approves each single request for these actions, whatever else you may do:", ""}, items, []string{"",
 		"How that goes:", "",
 		"- The answer to such a request is 202 with the error approval_pending. Nothing was done yet: your owner has been asked about exactly this request.",
 		"- If there is a Location, GET it to see whether your owner has decided. Wait as long as Retry-After says before you ask.",

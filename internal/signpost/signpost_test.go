@@ -47,18 +47,20 @@ func TestActions(t *testing.T) {
 	for _, test := range []struct {
 		name, access    string
 		byName, each    []string
+		within          []string
 		want, wantNever []string
 	}{
-		{"reads", "read", nil, nil, []string{refused}, []string{"## Actions", "## Approvals"}},
-		{"reads, by name", "read", byName, nil, []string{excepted, "You need your owner's permission", "- `orders:create`\n"}, []string{refused, "## Approvals"}},
-		{"reads, each", "read", nil, each, []string{excepted, "- `payouts:create`\n", "202", "Idempotency-Key"}, []string{refused, "## Actions"}},
-		{"all", "full", byName, each, []string{"If your owner has not given you full access", "- `orders:create`\n", "- `payouts:create`\n"}, []string{"Every other method"}},
-		{"nothing", "none", byName, each, []string{"see nobody's data"}, []string{"## Actions", "## Approvals", "orders:create"}},
-		{"own scenario", "", byName, each, []string{"- `orders:create`\n"}, nil},
+		{"reads", "read", nil, nil, nil, []string{refused}, []string{"## Actions", "## Approvals"}},
+		{"reads, by name", "read", byName, nil, nil, []string{excepted, "You need your owner's permission", "- `orders:create`\n"}, []string{refused, "## Approvals"}},
+		{"reads, each", "read", nil, each, nil, []string{excepted, "- `payouts:create`\n", "202", "Idempotency-Key"}, []string{refused, "## Actions", "within an amount"}},
+		{"reads, within", "read", nil, []string{"names:change", "payouts:create"}, each, []string{"- `names:change`\n- `payouts:create`: asked each time, or within an amount that your owner allows."}, nil},
+		{"all", "full", byName, each, nil, []string{"If your owner has not given you full access", "- `orders:create`\n", "- `payouts:create`\n"}, []string{"Every other method"}},
+		{"nothing", "none", byName, each, each, []string{"see nobody's data"}, []string{"within an amount", "## Actions", "## Approvals", "orders:create"}},
+		{"own scenario", "", byName, each, nil, []string{"- `orders:create`\n"}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := &signpost.Site{Access: test.access, Actions: func(guard string) []string {
-				return map[string][]string{wiring.ByName: test.byName, wiring.Each: test.each}[guard]
+				return map[string][]string{wiring.ByName: test.byName, wiring.Each: test.each, wiring.Within: test.within}[guard]
 			}}
 			text, _, _ := strings.Cut(string(s.Text()), "## When you are refused")
 			for _, want := range test.want {

@@ -39,12 +39,20 @@ const (
 	Each   = "RequireApproval" // the owner approves each single request
 )
 
+// Within names those actions of Each, for Told, that an owner can allow up to an amount.
+const Within = "within an amount"
+
+// An allower is an Approver of Each that says so, such as grants.Policy.
+type allower interface {
+	Allows(name string) bool
+}
+
 // Told returns the names of the actions that a kind of guard guards, as agents are told
 // of them: in the order of the alphabet, since routes are mounted in any. What no owner
 // can allow by name is left out, so that no agent asks for it.
 func (a *Actions) Told(guard string) (names []string) {
 	a.Each(func(action *Action) {
-		if action.Guard == guard && (guard != ByName || action.Err() == nil) {
+		if guard == Within && action.allows() || action.Guard == guard && (guard != ByName || action.Err() == nil) {
 			names = append(names, action.Name)
 		}
 	})
@@ -56,21 +64,22 @@ func (a *Actions) Told(guard string) (names []string) {
 type Action struct {
 	Guard, Name string
 
-	check func() error
-	once  sync.Once
+	approver any
+	check    func() error
+	once     sync.Once
 }
 
 // Add remembers an action, and returns the one that is remembered if it was added
-// before. check says what is wrong with the name; it is called later, when the site
-// is complete.
-func (a *Actions) Add(guard, name string, check func() error) *Action {
+// before. approver is who approves it, nil for nobody. check says what is wrong with the
+// name; it is called later, when the site is complete.
+func (a *Actions) Add(guard, name string, approver any, check func() error) *Action {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	key := guard + " " + name
 	if known := a.known[key]; known != nil {
 		return known
 	}
-	added := &Action{Guard: guard, Name: name, check: check}
+	added := &Action{Guard: guard, Name: name, approver: approver, check: check}
 	if len(a.order) < maxActions {
 		if a.known == nil {
 			a.known = make(map[string]*Action)
@@ -88,6 +97,18 @@ func (a *Actions) Each(f func(*Action)) {
 	for _, action := range all {
 		f(action)
 	}
+}
+
+// allows reports whether an owner can allow the action up to an amount. An approver that
+// panics allows nothing.
+func (a *Action) allows() (yes bool) {
+	defer func() {
+		if recover() != nil {
+			yes = false
+		}
+	}()
+	by, ok := a.approver.(allower)
+	return ok && by.Allows(a.Name)
 }
 
 // String returns the name; empty for none.

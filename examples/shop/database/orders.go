@@ -79,20 +79,26 @@ func (db *DB) PlaceOrder(ctx context.Context, userID string, by authagent.Agent)
 // Cancel cancels an order of a user that was placed. It returns ErrState for one
 // in another state, and ErrNotFound.
 func (db *DB) Cancel(ctx context.Context, userID, orderID string, by authagent.Agent) error {
-	return db.move(ctx, userID, orderID, Placed, Deed{State: Cancelled, Agent: by})
+	return db.move(ctx, userID, orderID, Placed, Deed{State: Cancelled, Agent: by}, nothing)
 }
 
 // Refund records that the money of a cancelled order has been paid to a bank
-// account: once, however often it is called.
-func (db *DB) Refund(ctx context.Context, userID, orderID, bankAccount string, by authagent.Agent) error {
-	return db.move(ctx, userID, orderID, Cancelled, Deed{State: Refunded, Agent: by, BankAccount: bankAccount})
+// account: once, however often it is called. first is done in the same transaction: if it
+// fails, no money is paid.
+func (db *DB) Refund(ctx context.Context, userID, orderID, bankAccount string, by authagent.Agent, first func(*sql.Tx) error) error {
+	return db.move(ctx, userID, orderID, Cancelled, Deed{State: Refunded, Agent: by, BankAccount: bankAccount}, first)
 }
 
-func (db *DB) move(ctx context.Context, userID, orderID string, from State, d Deed) error {
+func nothing(*sql.Tx) error { return nil }
+
+func (db *DB) move(ctx context.Context, userID, orderID string, from State, d Deed, first func(*sql.Tx) error) error {
 	if _, err := db.Order(ctx, userID, orderID); err != nil {
 		return err
 	}
 	return db.atomically(ctx, func(tx *sql.Tx) error {
+		if err := first(tx); err != nil {
+			return err
+		}
 		result, err := tx.ExecContext(ctx, db.sql(`UPDATE shop_orders SET state = ? WHERE id = ? AND user_id = ? AND state = ?`),
 			d.State, orderID, userID, from)
 		if err != nil {

@@ -39,6 +39,11 @@ var germanTexts string
 // approvedEach are the actions that an owner approves one by one, in words.
 var approvedEach = map[string]string{payRefunds: "Pay a refund to a bank account"}
 
+// allowedUpTo are those of approvedEach that an owner can allow up to an amount.
+var allowedUpTo = map[string][]grants.Currency{payRefunds: {euro}}
+
+var euro = grants.Currency{Code: "EUR", Digits: 2}
+
 const agentsPath = "/account/agents/"
 
 // admitAgents is all that it takes to let agents in, but for the routes.
@@ -57,6 +62,9 @@ func (s *Site) admitAgents(ctx context.Context) (err error) {
 	s.owners.Actions = offered
 	s.owners.Approvals = approvedEach
 	s.owners.Describe = s.describe
+	s.owners.Amount = s.amountOf
+	s.owners.Allowances = allowedUpTo
+	s.owners.InTransaction = []string{payRefunds}
 	s.owners.Locale = s.locale
 	german, err := messages.Parse("de", germanTexts)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/examples/shop/database"
+	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -50,6 +51,19 @@ func (s *Site) describeRefund(ctx context.Context, request action.Request) (stri
 		what += " and more"
 	}
 	return fmt.Sprintf("Pay €%s for order %s (%s) back to the account %s", amount(v.Total, "."), v.ID, what, account), nil
+}
+
+// amountOf is how much money a request of an agent takes out of the shop. describe comes first, and
+// so refuses what makes no sense.
+func (s *Site) amountOf(ctx context.Context, request action.Request) (grants.Amount, error) {
+	if request.Action != payRefunds {
+		return grants.Amount{}, nil
+	}
+	v, _, err := s.refund(request.HTTP(ctx))
+	if err != nil {
+		return grants.Amount{}, err
+	}
+	return grants.Amount{Value: v.Total, Currency: euro.Code}, nil
 }
 
 func amount(cents int64, point string) string {

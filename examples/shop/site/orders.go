@@ -1,11 +1,13 @@
 package site
 
 import (
+	"database/sql"
 	"errors"
 	"net/http"
 	"strings"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/examples/shop/database"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -157,9 +159,12 @@ func (s *Site) showRefund(w http.ResponseWriter, r *http.Request) error {
 	return s.show(w, r, http.StatusOK, "refund", refundForm{Order: v})
 }
 
-// payRefund pays the money of a cancelled order to a bank account. For an agent it
-// gets here when its owner has approved exactly this request, once.
+// payRefund pays the money of a cancelled order to a bank account. An agent gets here when its
+// owner has approved exactly this request, once, or has allowed so much money without a question.
+// What was approved or allowed is given back unless the transaction that pays is committed.
 func (s *Site) payRefund(w http.ResponseWriter, r *http.Request) error {
+	reserved := action.ReservationFrom(r.Context()) // nil for people
+	reserved.NothingDone()
 	v, account, err := s.refund(r)
 	if err != nil {
 		return err
@@ -169,7 +174,8 @@ func (s *Site) payRefund(w http.ResponseWriter, r *http.Request) error {
 		return s.show(w, r, http.StatusUnprocessableEntity, "refund", refundForm{f, v, r.PostFormValue("bank_account")})
 	}
 	return s.change(w, r, "/orders/"+v.ID, func(a actor) error {
-		return moved(s.db.Refund(r.Context(), a.User.ID, v.ID, account, a.agent()), "refund order", v.ID)
+		use := func(tx *sql.Tx) error { return s.store.Grants().Use(r.Context(), tx, reserved) }
+		return moved(s.db.Refund(r.Context(), a.User.ID, v.ID, account, a.agent(), use), "refund order", v.ID)
 	})
 }
 

@@ -103,7 +103,7 @@ func (s *Site) routes() http.Handler {
 	mux.Handle("POST /orders/{id}/cancel", action(cancelOrders, s.cancelOrder))
 	mux.Handle("GET /account", member(s.showAccount))
 
-	// Money that leaves the shop: an agent's owner is asked about each single time.
+	// Money that leaves the shop: an agent's owner is asked each time, or allows an amount.
 	mux.Handle("GET /orders/{id}/refund", member(s.showRefund))
 	mux.Handle("POST /orders/{id}/refund", s.rp.RequireApproval(payRefunds, s.owners)(member(s.payRefund)))
 

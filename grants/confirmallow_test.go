@@ -1,0 +1,172 @@
+package grants_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
+	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/problem"
+)
+
+// confirmPay is a confirmSite whose owners can allow payouts up to an amount, and have allowed the
+// agent of the grant "reader" 10 dollars in 30 days, until in 30 days.
+func confirmPay(t *testing.T) (*site, *byDigest) {
+	t.Helper()
+	s, confirm := confirmSite(t, func(s *site, _ *authagent.Config) {
+		s.owners.Approvals = map[string]string{"payouts:create": "Pay out money"}
+		s.owners.Amount = func(context.Context, action.Request) (grants.Amount, error) { return grants.Amount{}, nil }
+		s.owners.Allowances = map[string][]grants.Currency{"payouts:create": {{Code: "USD", Digits: 2}, {Code: "JPY"}}}
+		s.owners.ConfirmAbove = map[string]int64{"USD": 500}
+	})
+	_, err := s.owners.Allow(t.Context(), s.alice, grants.Terms{
+		GrantID: "reader", Action: "payouts:create", Limit: grants.Amount{Value: 1000, Currency: "USD"}, Days: 30, For: 30 * 24 * time.Hour,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, confirm
+}
+
+func allowing(change ...string) []string {
+	fields := map[string]string{
+		"id": "reader", "action": "payouts:create", "amount": "10", "currency": "USD", "per": "30", "days": "7", "seen": "1",
+	}
+	for i := 0; i < len(change); i += 2 {
+		fields[change[i]] = change[i+1]
+	}
+	var all []string
+	for name, value := range fields {
+		all = append(all, name, value)
+	}
+	return all
+}
+
+func (s *site) allowanceOf(id string) grants.Allowance {
+	s.t.Helper()
+	o, err := s.owners.Overview(s.t.Context(), s.alice)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, a := range o.Allowances {
+		if a.GrantID == id {
+			return a
+		}
+	}
+	return grants.Allowance{}
+}
+
+// TestAllowIsConfirmed_CONF_8 is CONF-8: an allowance, and each change that gives more, needs the
+// proof of exactly that.
+func TestAllowIsConfirmed_CONF_8(t *testing.T) {
+	seen := make(map[string]string)
+	for name, fields := range map[string][]string{
+		"a larger amount":        allowing("amount", "10.01"),
+		"another period":         allowing("per", "7"),
+		"in total":               allowing("per", "0"),
+		"another currency":       allowing("currency", "JPY", "amount", "1"),
+		"a later end":            allowing("days", "90"),
+		"the first of a grant":   allowing("id", "full", "seen", "0", "amount", "1"),
+		"the first of a smaller": allowing("id", "full", "seen", "0", "amount", "2"),
+	} {
+		s, confirm := confirmPay(t)
+		alice := s.human(s.alice)
+		before := s.allowanceOf("reader")
+		for _, proof := range []string{"", "wrong"} {
+			resp := s.do(alice, "POST", agents+"allow", form(append(fields, "proof", proof)...))
+			if resp.StatusCode != 403 || s.allowanceOf("reader").Version != before.Version || s.allowanceOf("full").Terms != 0 {
+				t.Errorf("%s with proof %q: %d %s", name, proof, resp.StatusCode, resp.body)
+			}
+		}
+		digest := confirm.asked[0].Digest
+		if other, ok := seen[digest]; ok {
+			t.Errorf("%s has the digest of %s", name, other)
+		}
+		seen[digest] = name
+		if resp := s.do(alice, "POST", agents+"allow", form(append(fields, "proof", digest)...)); resp.StatusCode != 200 {
+			t.Errorf("%s with its proof: %d %s", name, resp.StatusCode, resp.body)
+		}
+		if resp := s.do(alice, "POST", agents+"allow", form(append(fields, "proof", digest)...)); resp.StatusCode != 409 {
+			t.Errorf("%s replayed: %d %s", name, resp.StatusCode, resp.body)
+		}
+	}
+}
+
+// TestLessIsAllowed_CONF_8: less needs no proof, and neither does the end of an allowance.
+func TestLessIsAllowed_CONF_8(t *testing.T) {
+	for name, form := range map[string]formRow{
+		"less":    {"", "allow", allowing("amount", "9.99")},
+		"shorter": {"", "allow", allowing("days", "1")},
+		"the end": {"", "stop-allowance", []string{"id", "reader", "action", "payouts:create"}},
+	} {
+		s, confirm := confirmPay(t)
+		if resp := s.do(s.human(s.alice), "POST", agents+form.path, formOf(form.form)); resp.StatusCode != 200 || len(confirm.asked) > 0 || s.allowanceOf("reader").Terms != 2 {
+			t.Errorf("%s: %d %s", name, resp.StatusCode, resp.body)
+		}
+	}
+}
+
+func formOf(fields []string) string { return form(fields...) }
+
+// TestSettleIsConfirmed_CONF_8: to say that an action was not done gives its amount back.
+func TestSettleIsConfirmed_CONF_8(t *testing.T) {
+	s, confirm := confirmPay(t)
+	a := s.allowanceOf("reader")
+	a.Taken, a.Open = 700, []grants.Taking{{ID: "t1", Value: 700, At: time.Now(), Unknown: true}, {ID: "t2", Value: 700, At: time.Now(), Unknown: true}}
+	if _, err := s.store.UpdateAllowance(t.Context(), a); err != nil {
+		t.Fatal(err)
+	}
+	alice := s.human(s.alice)
+	settle := func(taking, outcome, proof string) int {
+		return s.do(alice, "POST", agents+"settle", form("id", "reader", "action", "payouts:create", "taking", taking, "outcome", outcome, "proof", proof)).StatusCode
+	}
+	if got := settle("t1", "nothing_done", ""); got != 403 || s.allowanceOf("reader").Taken != 700 {
+		t.Errorf("no proof: %d", got)
+	}
+	digest := confirm.asked[0].Digest
+	if got := settle("t2", "nothing_done", digest); got != 403 || s.allowanceOf("reader").Taken != 700 {
+		t.Errorf("the proof of another: %d", got)
+	}
+	if got := settle("t1", "nothing_done", digest); got != 200 || s.allowanceOf("reader").Taken != 0 {
+		t.Errorf("with its proof: %d", got)
+	}
+	if got := settle("t2", "performed", ""); got != 200 {
+		t.Errorf("what was done: %d", got)
+	}
+}
+
+// TestConfirmAbove_CONF_9 is CONF-9: a single action up to a sum needs no proof, and any other does.
+func TestConfirmAbove_CONF_9(t *testing.T) {
+	for amount, asks := range map[grants.Amount]bool{
+		{}:                                true,
+		{Value: 500, Currency: "USD"}:     false,
+		{Value: 501, Currency: "USD"}:     true,
+		{Value: 1, Currency: "JPY"}:       true,
+		{Value: -1, Currency: "USD"}:      true,
+		{Value: 0, Currency: "USD"}:       true,
+		{Value: 500, Currency: "usd"}:     true,
+		{Value: 1 << 62, Currency: "USD"}: true,
+	} {
+		s, confirm := confirmPay(t)
+		s.store.CreateApproval(t.Context(), grants.Approval{
+			ID: "paid", Version: 1, UserID: s.alice, GrantID: "reader", Agent: authagent.Agent{Issuer: s.as.URL, ID: "agent_reader"}, Action: "payouts:create",
+			Digest: "e", State: grants.Pending, ExpiresAt: time.Now().Add(time.Hour), Amount: amount,
+		})
+		resp := s.do(s.human(s.alice), "POST", agents+"approvals/approve", form("id", "paid", "version", "1"))
+		if got, _ := resp.reason(); asks != (got == problem.Reason("confirmation_needed")) || asks != (len(confirm.asked) == 1) || !asks && resp.StatusCode != 200 {
+			t.Errorf("%v: %d %s", amount, resp.StatusCode, resp.body)
+		}
+	}
+}
+
+// TestConfirmAboveSettings: what cannot take effect is refused.
+func TestConfirmAboveSettings(t *testing.T) {
+	d, _ := newTill(t)
+	for name, limits := range map[string]map[string]int64{"no Confirm": {"USD": 1}, "negative": {"USD": -1}, "no currency": {"": 1}} {
+		if d.ConfirmAbove = limits; d.Check() == nil {
+			t.Errorf("%s is accepted", name)
+		}
+	}
+}
