@@ -66,7 +66,7 @@ func (h *house) servePasskeys(fresh *atomic.Bool) {
 }
 
 // newConfirmingHouse returns a house at localhost, since no passkey is for an IP address.
-func newConfirmingHouse(t *testing.T, frame *template.Template) (h *house, store *passkey.Memory, fresh *atomic.Bool) {
+func newConfirmingHouse(t *testing.T, frame *template.Template, change ...func(*house)) (h *house, store *passkey.Memory, fresh *atomic.Bool) {
 	t.Helper()
 	h = newHouseWith(t, frame, func(h *house, s *testsite.Site, c *authagent.Config) {
 		s.URL = strings.Replace(s.URL, "127.0.0.1", "localhost", 1)
@@ -74,6 +74,9 @@ func newConfirmingHouse(t *testing.T, frame *template.Template) (h *house, store
 		client := s.AS.AddClient(authagenttest.Client{RedirectURIs: []string{c.RedirectURL}})
 		c.ClientID, c.ClientSecret = client.ID, client.Secret
 		store, fresh = h.confirming(c)
+		for _, f := range change {
+			f(h)
+		}
 	})
 	h.servePasskeys(fresh)
 	return h, store, fresh
@@ -281,7 +284,7 @@ func (h *house) standing(user string) string {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	text, _ := json.Marshal([]any{o.Grants, o.Approvals})
+	text, _ := json.Marshal([]any{o.Grants, o.Approvals, o.Allowances})
 	return string(text)
 }
 
