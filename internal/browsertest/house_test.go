@@ -239,12 +239,15 @@ func (h *house) lives(g grants.Grant) {
 
 // asked keeps a single action that the agent of a grant has asked for, with the site's
 // description of it, if there is one.
-func (h *house) asked(g grants.Grant, id string, state grants.State, described, target, contentType, body string) {
+func (h *house) asked(g grants.Grant, id string, state grants.State, described, target, contentType, body string, change ...func(*grants.Approval)) {
 	h.t.Helper()
 	a := grants.Approval{
 		ID: id, Version: 1, UserID: g.UserID, GrantID: g.ID, Agent: g.Agent, Action: "payouts:create", Digest: id, State: state, Description: described,
 		Method: "POST", Target: target, ContentType: contentType, Body: []byte(body),
 		RequestedAt: h.now.Add(-30 * time.Minute), ExpiresAt: h.now.Add(23 * time.Hour),
+	}
+	for _, c := range change {
+		c(&a)
 	}
 	if _, _, err := h.store.CreateApproval(h.t.Context(), a); err != nil {
 		h.t.Fatal(err)
@@ -296,6 +299,14 @@ func (a *actor) standing(state grants.State) string {
 	approval := a.approval(path)
 	if _, err := a.h.owners.DecideAction(ctx, a.user, approval.ID, approval.Version, state != grants.Denied); err != nil {
 		t.Fatal(err)
+	}
+	if state == grants.Reserved || state == grants.Unknown {
+		approval = a.approval(path)
+		approval.State = state
+		reserved(&approval)
+		if _, err := a.h.store.UpdateApproval(ctx, approval); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if state == grants.Used {
 		resp := a.h.site.Send(a.client, http.MethodPost, "/pay?order="+string(state), body, "Content-Type", formType, "Origin", a.h.url, "Sec-Fetch-Site", "same-origin")

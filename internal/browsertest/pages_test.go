@@ -37,7 +37,7 @@ var languages = []string{"en", "de"}
 func TestPages(t *testing.T) {
 	source := axeSource(t)
 	all := &named{files: make(map[string]bool)}
-	groups := map[string]func(*testing.T) []screen{"owner": ownerPages, "list": listPages, "agent": agentPages, "framed": framedPages, "confirm": confirmPages}
+	groups := map[string]func(*testing.T) []screen{"owner": ownerPages, "list": listPages, "agent": agentPages, "framed": framedPages, "confirm": confirmPages, "allow": allowPages}
 	t.Cleanup(func() { all.check(t, len(groups)) })
 	for name, pages := range groups {
 		t.Run(name, func(t *testing.T) {
