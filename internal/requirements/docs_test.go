@@ -73,7 +73,7 @@ var packages = map[string]string{
 	"problem": "github.com/authagent-go/authagent/problem", "audit": "github.com/authagent-go/authagent/audit",
 	"storetest": "github.com/authagent-go/authagent/storetest", "grants": "github.com/authagent-go/authagent/grants",
 	"messages": "github.com/authagent-go/authagent/messages", "action": "github.com/authagent-go/authagent/action",
-	"context":  "context", "errors": "errors", "fmt": "fmt", "log": "log", "os": "os", "strings": "strings", "time": "time",
+	"context": "context", "errors": "errors", "fmt": "fmt", "log": "log", "os": "os", "strings": "strings", "time": "time",
 	"rand": "crypto/rand", "sql": "database/sql", "json": "encoding/json", "template": "html/template", "slog": "log/slog",
 	"http": "net/http", "httptest": "net/http/httptest", "testing": "testing", "synctest": "testing/synctest",
 }
