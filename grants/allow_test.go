@@ -78,7 +78,7 @@ func TestAllowance_ALW_1(t *testing.T) {
 		t.Errorf("amount %v", r.Amount)
 	}
 	d.end(r)
-	for _, over := range []string{"4 USD c", "-1 USD", "0 USD", "3 EUR", "3 JPY", "3 usd", "9223372036854775807 USD", "nothing"} {
+	for _, over := range []string{"4 USD c", "-1 USD", "0 USD", "3 EUR", "3 JPY", "3 usd", "9223372036854775807 USD", "9007199254740993 USD", "nothing"} {
 		d.wants(over, problem.ApprovalPending)
 	}
 	d.end(d.started("3 USD d"))

@@ -39,7 +39,7 @@ func (p *Policy) amountOf(ctx context.Context, r action.Request) (amount Amount,
 	if err = panics.Catch(func() (err error) { amount, err = p.Amount(ctx, r); return err }); err != nil {
 		return Amount{}, fmt.Errorf("grants: read amount of action: %w", err)
 	}
-	if amount.Value <= 0 || !isCurrency(amount.Currency) {
+	if amount.Value <= 0 || amount.Value > maxLimit || !isCurrency(amount.Currency) {
 		return Amount{}, nil
 	}
 	return amount, nil

@@ -46,7 +46,7 @@ var known = map[string]string{
 	"other":       "var other *authagent.RelyingParty",
 	"adminID":     "var adminID string",
 	"mailer":      "var mailer interface{ Send(ctx context.Context, to, subject, text, html string) }",
-	"order":       "type Order struct{ ID, Total string }",
+	"order":       "type Order struct{ ID, Total string; TotalCents int64 }",
 	"send":        "func send(to, subject, text, html string) {}",
 	"findOrder":   "func findOrder(ctx context.Context, userID, id string) (Order, error) { return Order{}, nil }",
 	"noOrder":     "var errNoSuchOrder error",
@@ -61,6 +61,8 @@ var known = map[string]string{
 	"db":          "var db *sql.DB",
 	"DB":          "type DB struct{ *sql.DB }",
 	"store":       "var store *sqlstore.Store",
+	"balance":     "var balance int64",
+	"deleteFile":  "func deleteFile(name string) error { return nil }",
 	"newSite":     "func newSite(*testing.T, string) (*httptest.Server, *grants.Policy, string) { return nil, nil, \"\" }",
 }
 
