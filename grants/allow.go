@@ -23,7 +23,7 @@ type Terms struct {
 	Action  string        // of Policy.Allowances
 	Limit   Amount        // more than 0, in one of the action's currencies
 	Days    int           // Limit is for each period of so many days; 0 means in total
-	For     time.Duration // how long; zero means Policy.ApprovedFor, and more than maxAllowedFor is refused
+	For     time.Duration // how long; zero means Policy.ApprovedFor, and more than 366 days is refused
 
 	// Seen is the Terms of the Allowance that the owner has seen; 0 for none.
 	Seen int64
@@ -259,8 +259,11 @@ func isCurrency(code string) bool {
 // checkAllowances reports what is wrong with Allowances and InTransaction.
 func (p *Policy) checkAllowances() (errs []error) {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf("grants: "+format, args...)) }
-	if _, ok := p.store.(AllowanceStore); len(p.Allowances) > 0 && (!ok || p.Amount == nil) {
-		bad("Allowances: they need Policy.Amount, and a Store that is an AllowanceStore")
+	if len(p.Allowances) > 0 && p.Amount == nil {
+		bad("Allowances: they need Policy.Amount")
+	}
+	if _, ok := p.store.(AllowanceStore); len(p.Allowances) > 0 && !ok {
+		bad("Allowances: they need a Store that is an AllowanceStore")
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Allowances)) {
 		if _, asked := p.Approvals[name]; !asked {

@@ -7,7 +7,8 @@ import (
 	"github.com/authagent-go/authagent/audit"
 )
 
-// An Amount is what an action costs: see [audit.Amount].
+// An Amount is what an action costs, in whole numbers of the smallest unit of its currency: 1250 of
+// "USD" are $12.50. The zero value is no amount. It is [audit.Amount].
 type Amount = audit.Amount
 
 // A Currency is what amounts are in.

@@ -28,8 +28,9 @@ var ErrNoProof = errors.New("grants: no proof of the person")
 // to say more: the text is for the event alone, and nobody is shown it.
 var ErrProof = errors.New("grants: the proof of the person is not accepted")
 
-// ProofField is the name of the form field that a proof is posted in. [Handler] carries every
-// field of a decision on, but those whose names begin with it.
+// ProofField is the name of the form field that a proof is posted in. When [Handler]
+// asks for a proof, it carries on every field of the decision, except those whose names begin with
+// ProofField.
 const ProofField = "proof"
 
 // A Confirmer asks the human for a fresh proof that they are there in person, such as a passkey

@@ -2,7 +2,7 @@ package grants
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -237,6 +237,6 @@ func seenVersion(r *http.Request) (id string, version int64, err error) {
 
 func malformed(field string) error {
 	return &problem.Error{
-		Reason: problem.InvalidRequest, Step: "read form", Field: field, Err: errors.New("the field is missing, repeated or malformed"),
+		Reason: problem.InvalidRequest, Step: "read form", Field: field, Err: fmt.Errorf("the field %q is missing, repeated or malformed", field),
 	}
 }

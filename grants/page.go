@@ -61,11 +61,13 @@ import (
 // ([Policy.Hide]). To undo a revoke is to approve with
 // the access and actions that the grant still has. The id of allow, stop-allowance and settle is
 // that of the grant. The amount of allow is in main units, as people write it: "50" or "12.50"; it
-// is for each per days, or in total for 0. seen is the terms of the allowance that the human has
-// seen, and 0 if there was none ([Policy.Allow]). The two that settle say what has become of an
-// action that nobody knows about ([Policy.SettleAction], [Policy.SettleTaking]). A browser is sent back to the list or,
-// by the field agent, to the page of the agent with that ID. A program gets the grant or
-// approval as it is after the change.
+// is for each per days, or in total for 0. seen is the member "terms" of the allowance that the
+// human has seen, and 0 if there was none ([Policy.Allow]). Of the fields of allow, only days may
+// be left out. The two that settle say what has become of an action that nobody knows about
+// ([Policy.SettleAction], [Policy.SettleTaking]). A browser is sent back to the list or, by the
+// field agent, to the page of the agent with that ID. A program gets the grant, approval or
+// allowance as it is after the change, and for settle all that Handler shows. If a field is
+// missing, repeated or malformed, the answer names it in the member "field".
 //
 // Handler lets through only humans ([authagent.RelyingParty.RequireHuman]), never an
 // agent, not even in a browser where a human is signed in as well. It takes changes
@@ -75,8 +77,8 @@ import (
 // owner has approved, it has a button that sends the request.
 //
 // With [Policy.Confirm], the human is asked for a proof that they are there in person before
-// approve, change, connect and approvals/approve give an agent more than it has. A browser gets a
-// page that says what is decided and asks for the proof ([PageConfirm]), the only one with a
+// approve, change, connect, allow, approvals/approve, and settle with the outcome nothing_done give
+// an agent more than it has. A browser gets a page that says what is decided and asks for the proof ([PageConfirm]), the only one with a
 // script. A program gets the reason confirmation_needed and, in the member "confirm", what
 // [Prompt] has for it. Either posts the same form again, with the field "proof". If the proof is
 // not accepted, the reason is confirmation_failed, and nothing was done.

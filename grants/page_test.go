@@ -363,12 +363,16 @@ func TestDecisionIsBound(t *testing.T) {
 		{"unknown approval", nil, "approvals/approve", []string{"id", "x", "version", "1"}, 404, problem.NotFound, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			s := newSite(t)
+			var log testsite.Log
+			s := newSite(t, func(_ *site, c *authagent.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 			g := s.grant(test.grant)
 			resp := s.do(s.human(s.alice), "POST", agents+test.path, form(test.form...))
 			reason, field := resp.reason()
 			if resp.StatusCode != test.want || reason != test.reason || field != test.field {
 				t.Errorf("%d %s %q, want %d %s %q", resp.StatusCode, string(reason), field, test.want, string(test.reason), test.field)
+			}
+			if named := fmt.Sprintf(`the field \"%s\" is`, test.field); test.field != "" && !strings.Contains(log.String(), named) {
+				t.Errorf("the log does not name the field %q: %s", test.field, log.String())
 			}
 			if diff := cmp.Diff(g, s.now(g.ID)); diff != "" {
 				t.Errorf("it has changed:\n%s", diff)

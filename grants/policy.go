@@ -106,14 +106,15 @@ type Policy struct {
 	// database in which the Store is, and record in it that the action was performed: see
 	// sqlstore.Grants.Use. Such an action happens exactly once or not at all, also if the process
 	// ends in between. Any other happens at most once, and then its owner is told that nobody knows
-	// whether it happened. It needs a Store that is a [Settler].
+	// whether it happened. Each of these handlers has to call Use: if one does not, and the process
+	// ends, the action counts as not performed. It needs a Store that is a [Settler].
 	InTransaction []string
 
 	// Confirm asks the human for a proof that they are there in person before [Handler] does what
 	// gives an agent more: to let it in or let it in again, to connect it, to give it more access,
 	// another action or a longer time, to allow it something up to an amount, and to approve a single
-	// action. What stops an agent or gives it less never asks. Package grants/passkey has one. By default nobody is asked, and an
-	// agent that drives its owner's browser can press the buttons there.
+	// action. What stops an agent or gives it less never asks. Package grants/passkey has one. By
+	// default nobody is asked, and an agent that drives its owner's browser can press the buttons there.
 	//
 	// It counts for Handler alone. Decide, DecideAction and LinkByOwner do as they are told. So where
 	// Confirm is set, do not mount authagent.RelyingParty.ConnectHandler yourself: Handler has it.

@@ -141,12 +141,14 @@ func ExampleGrants_Use() {
 		log.Fatal(err)
 	}
 	payOut := func(ctx context.Context, account string, cents int64) error {
+		reserved := action.ReservationFrom(ctx) // nil for people
+		reserved.NothingDone()                  // counts until Use is called; from then on, the transaction decides
 		tx, err := db.BeginTx(ctx, nil)
 		if err != nil {
 			return err
 		}
 		defer tx.Rollback() // does nothing after Commit
-		if err := store.Grants().Use(ctx, tx, action.ReservationFrom(ctx)); err != nil {
+		if err := store.Grants().Use(ctx, tx, reserved); err != nil {
 			return err // authagent.ErrConflict: it was paid, or never can be
 		}
 		if _, err := tx.ExecContext(ctx, `INSERT INTO payouts (account, cents) VALUES ($1, $2)`, account, cents); err != nil {

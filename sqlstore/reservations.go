@@ -34,7 +34,9 @@ func checkReservation(step, id string) error {
 // Use records in tx, a transaction of the site, that the action of r is performed. The record
 // and all else in tx are committed together, or neither is. So even if the process ends in
 // between, it is known whether the action was performed. A handler finds r with
-// [action.ReservationFrom]. If r is nil, no agent acts, and Use does nothing.
+// [action.ReservationFrom]. If r is nil, no agent acts, and Use does nothing. Call NothingDone of
+// r before: then what was reserved is given back if the handler returns before Use. Once Use was
+// called, the transaction decides.
 //
 // If Use returns an error, roll tx back, and do not perform the action. The error is
 // authagent.ErrConflict if r was used before, or was found to be unused: then nobody can use

@@ -1,6 +1,7 @@
 package passkey_test
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/grants/passkey"
 	"github.com/authagent-go/authagent/memstore"
@@ -39,6 +41,12 @@ func Example() {
 		log.Fatal(err)
 	}
 	owners.Confirm = passkeys
+
+	owners.Amount = func(ctx context.Context, request action.Request) (grants.Amount, error) {
+		return grants.Amount{}, nil // what the request costs, see grants.Policy
+	}
+	owners.ConfirmAbove = map[string]int64{"USD": 2000} // above $20.00, and whatever has no amount in dollars
+
 	if rp != nil { // as it is at your site
 		mux.Handle("/account/passkeys/", passkeys.Handler(rp))
 	}

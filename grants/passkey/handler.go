@@ -277,7 +277,7 @@ func failed(err error) error {
 
 func malformed(field string) error {
 	return &problem.Error{
-		Reason: problem.InvalidRequest, Step: "read form", Field: field, Err: errors.New("the field is missing, repeated or malformed"),
+		Reason: problem.InvalidRequest, Step: "read form", Field: field, Err: fmt.Errorf("the field %q is missing, repeated or malformed", field),
 	}
 }
 

@@ -28,14 +28,16 @@ import (
 // Config are the settings of [New]. RPID, Name, Origins, Store, Keys and Fresh are required.
 type Config struct {
 	// RPID is the domain that passkeys are for, such as "shop.example": the host of the site, or
-	// a domain that it is below of. To change it makes every passkey useless.
+	// a domain above it. If you change it, every passkey becomes useless. Browsers refuse an IP
+	// address here, 127.0.0.1 too (Web Authentication level 3, section 5.1.3). For development
+	// it is "localhost".
 	RPID string
 
 	// Name is what browsers call the site when they ask for a passkey.
 	Name string
 
 	// Origins are where the site's pages are, such as "https://shop.example". They are compared
-	// as a whole. An http origin is for development, and its host is a loopback one.
+	// as a whole. An http origin is for development, and its host is localhost.
 	Origins []string
 
 	Store Store
@@ -111,6 +113,9 @@ func (c *Config) check() error {
 	if c.RPID == "" || c.Name == "" {
 		bad("RPID, Name: must not be empty")
 	}
+	if _, err := netip.ParseAddr(c.RPID); err == nil {
+		bad("RPID: %q is an IP address, which browsers refuse. For development, use localhost in RPID, in Origins and in the browser", c.RPID)
+	}
 	if len(c.Origins) == 0 {
 		bad("Origins: there is none")
 	}
@@ -149,9 +154,8 @@ func checkOrigin(origin, id string) error {
 		return errors.New(`is not an origin, such as "https://shop.example"`)
 	}
 	host := u.Hostname()
-	addr, _ := netip.ParseAddr(host)
 	switch {
-	case u.Scheme != "https" && (u.Scheme != "http" || host != "localhost" && !addr.IsLoopback()):
+	case u.Scheme != "https" && (u.Scheme != "http" || host != "localhost"):
 		return errors.New("is not https")
 	case host != id && !strings.HasSuffix(host, "."+id):
 		return fmt.Errorf("is not of the domain %q (RPID)", id)

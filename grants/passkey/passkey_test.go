@@ -54,6 +54,8 @@ func TestSettings_CONF_6(t *testing.T) {
 		"short key":    {func(c *passkey.Config) { c.Keys = [][]byte{make([]byte, 31)} }, "Keys"},
 		"weak key":     {func(c *passkey.Config) { c.Keys = append(c.Keys, make([]byte, 32)) }, "Keys"},
 		"id":           {func(c *passkey.Config) { c.RPID = "" }, "RPID"},
+		"address":      {func(c *passkey.Config) { c.RPID, c.Origins = "127.0.0.1", []string{"https://127.0.0.1:8080"} }, "RPID: \"127.0.0.1\" is an IP address"},
+		"http address": {func(c *passkey.Config) { c.Origins = []string{"http://127.0.0.1:8080"} }, "not https"},
 		"name":         {func(c *passkey.Config) { c.Name = "" }, "Name"},
 		"no origin":    {func(c *passkey.Config) { c.Origins = nil }, "Origins"},
 		"http":         {func(c *passkey.Config) { c.Origins = []string{"http://shop.example"} }, "not https"},
