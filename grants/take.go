@@ -59,7 +59,7 @@ func (p *Policy) take(ctx context.Context, r action.Request, want Approval) (*ac
 		if err := count(r.CountPerforming); err != nil {
 			return nil, err
 		}
-		t := Taking{ID: newID(), Value: want.Amount.Value, At: now, Description: want.Description}
+		t := Taking{ID: p.newReservation(r.Action), Value: want.Amount.Value, At: now, Description: want.Description}
 		switch reserved, err := p.taken(ctx, r, a.with(t), t, want); {
 		case err == nil:
 			return reserved, nil
@@ -121,7 +121,7 @@ func (p *Policy) settleOpen(ctx context.Context, a Allowance) (Allowance, error)
 		if t.Unknown {
 			continue
 		}
-		outcome, err := p.overdue(ctx, a.Action, t.ID, t.At)
+		outcome, err := p.overdue(ctx, t.ID, t.At)
 		if err != nil {
 			return a, err
 		}

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -41,4 +42,52 @@ func TestStoppedByAnotherClock_RES_6(t *testing.T) {
 	if len(all) != 1 || all[0].Reservation != r.ID || !all[0].Until.IsZero() {
 		t.Errorf("approvals %+v", all)
 	}
+}
+
+// TestSettingChanges_RES_5: what was reserved under another InTransaction, by an earlier release,
+// ends by the setting that its handler had.
+func TestSettingChanges_RES_5(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, _ := newTill(t)
+		d.approved("x")
+		d.started("x") // without a transaction, and the process ends
+		d.InTransaction = []string{"pay"}
+		time.Sleep(2 * time.Minute)
+		d.wants("x", underWay)
+		time.Sleep(15 * time.Minute)
+		d.wants("x", unknown)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		d, box := newTill(t, func(p *grants.Policy) { p.InTransaction = []string{"pay"} })
+		d.allow(10)
+		used, lost := d.started("6 USD a"), d.started("4 USD b")
+		d.must(box.commit(used)) // and the process ends
+		d.InTransaction = nil
+		time.Sleep(2 * time.Minute)
+		d.hasTaken(6)
+		d.must(as(box.commit(lost), authagent.ErrConflict))
+	})
+}
+
+// TestTransactionAfterTheEnd_RES_5: a handler may go on after it was given up, as one in an
+// http.TimeoutHandler does. Its transaction fails if what was reserved for it was given back.
+func TestTransactionAfterTheEnd_RES_5(t *testing.T) {
+	inTransaction := func(p *grants.Policy) { p.InTransaction = []string{"pay"} }
+	d, box := newTill(t, inTransaction)
+	d.approved("x")
+	late := d.started("x")
+	late.NothingDone()
+	d.end(late)
+	again := d.started("x")
+	d.must(as(box.commit(late), authagent.ErrConflict))
+	d.must(box.commit(again))
+	d.end(again)
+	d.wants("x", used)
+
+	d, box = newTill(t, inTransaction)
+	d.allow(10)
+	late = d.started("6 USD a")
+	d.must(late.EndUnknown(context.Background())) // it has panicked before its transaction
+	d.hasTaken(0)
+	d.must(as(box.commit(late), authagent.ErrConflict))
 }
