@@ -64,7 +64,7 @@ func (p *Policy) Allow(ctx context.Context, userID string, t Terms) (Allowance, 
 		}
 		*a = a.at(now)
 		if a.Terms == 0 || a.Stopped || !now.Before(a.ExpiresAt) || a.Limit.Currency != t.Limit.Currency {
-			a.Taken, a.Since = 0, now
+			*a = a.emptied(now)
 		}
 		a.Limit, a.Days, a.ExpiresAt, a.Stopped, a.ChangedAt = t.Limit, t.Days, now.Add(p.allowedFor(t)), false, now
 		a.Terms++
@@ -134,7 +134,7 @@ func (p *Policy) SettleTaking(ctx context.Context, userID, grantID, name, taking
 		return err
 	}
 	e := a.event(EventSettled, userID)
-	e.Amount, e.Detail = Amount{Value: a.Open[i].Value, Currency: a.Limit.Currency}, string(outcome)
+	e.Amount, e.Detail = a.amount(a.Open[i]), string(outcome)
 	p.audit(ctx, e)
 	return nil
 }

@@ -47,7 +47,9 @@ type Allowance struct {
 type Taking struct {
 	ID          string    `json:"id"`
 	Value       int64     `json:"value"`
+	Currency    string    `json:"currency,omitempty"` // the allowance may be in another one by now
 	At          time.Time `json:"at"`
 	Unknown     bool      `json:"unknown,omitempty"` // nobody knows whether the action was performed
+	Past        bool      `json:"past,omitempty"`    // it is not in Taken any more: a new period has begun, or another limit
 	Description string    `json:"description,omitempty"`
 }

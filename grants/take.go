@@ -1,6 +1,7 @@
 package grants
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,7 +60,7 @@ func (p *Policy) take(ctx context.Context, r action.Request, want Approval) (*ac
 		if err := count(r.CountPerforming); err != nil {
 			return nil, err
 		}
-		t := Taking{ID: p.newReservation(r.Action), Value: want.Amount.Value, At: now, Description: want.Description}
+		t := Taking{ID: p.newReservation(r.Action), Value: want.Amount.Value, Currency: want.Amount.Currency, At: now, Description: want.Description}
 		switch reserved, err := p.taken(ctx, r, a.with(t), t, want); {
 		case err == nil:
 			return reserved, nil
@@ -146,8 +147,13 @@ func (p *Policy) settleOpen(ctx context.Context, a Allowance) (Allowance, error)
 func (a Allowance) approval(t Taking) Approval {
 	return Approval{
 		UserID: a.UserID, GrantID: a.GrantID, Agent: a.Agent, Action: a.Action, Description: t.Description,
-		Amount: Amount{Value: t.Value, Currency: a.Limit.Currency}, RequestedAt: t.At, State: Unknown,
+		Amount: a.amount(t), RequestedAt: t.At, State: Unknown,
 	}
+}
+
+// amount returns what was taken for one action.
+func (a Allowance) amount(t Taking) Amount {
+	return Amount{Value: t.Value, Currency: cmp.Or(t.Currency, a.Limit.Currency)}
 }
 
 // with returns a after t was taken of it.
@@ -159,7 +165,7 @@ func (a Allowance) with(t Taking) Allowance {
 }
 
 // end ends what was taken for one action, and reports whether that changes anything. What comes
-// back counts for the period that it was taken in.
+// back counts for the period that it was taken in. Times cannot say which that is: instances differ.
 func (a *Allowance) end(taking string, outcome action.Outcome) bool {
 	i := slices.IndexFunc(a.Open, func(t Taking) bool { return t.ID == taking })
 	if i < 0 || a.Open[i].Unknown && outcome == action.Unknown {
@@ -172,7 +178,7 @@ func (a *Allowance) end(taking string, outcome action.Outcome) bool {
 		return true
 	}
 	a.Open = slices.Delete(a.Open, i, i+1)
-	if outcome == action.NothingDone && !t.At.Before(a.Since) {
+	if outcome == action.NothingDone && !t.Past {
 		a.Taken -= t.Value
 	}
 	return true
@@ -182,8 +188,17 @@ func (a *Allowance) end(taking string, outcome action.Outcome) bool {
 func (a Allowance) at(now time.Time) Allowance {
 	if period := time.Duration(a.Days) * 24 * time.Hour; period > 0 {
 		if over := now.Sub(a.Since) / period; over > 0 {
-			a.Since, a.Taken = a.Since.Add(over*period), 0
+			return a.emptied(a.Since.Add(over * period))
 		}
+	}
+	return a
+}
+
+// emptied returns a in a period that begins at since, in which nothing was taken.
+func (a Allowance) emptied(since time.Time) Allowance {
+	a.Since, a.Taken, a.Open = since, 0, slices.Clone(a.Open)
+	for i := range a.Open {
+		a.Open[i].Past = true
 	}
 	return a
 }

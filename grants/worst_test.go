@@ -91,3 +91,63 @@ func TestTransactionAfterTheEnd_RES_5(t *testing.T) {
 	d.hasTaken(0)
 	d.must(as(box.commit(late), authagent.ErrConflict))
 }
+
+// TestTakenInBetween_ALW_3: an amount that was taken of another currency, while the owner changed
+// the currency, is not given back to the new one.
+func TestTakenInBetween_ALW_3(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, box := newTill(t)
+		d.allow(10)
+		inYen := func(t *grants.Terms) { t.Limit.Currency = "JPY" }
+		var r interface {
+			NothingDone()
+			End(context.Context) error
+		}
+		id, seen := d.grant("agent_1", "alice").ID, d.allowance().Terms
+		box.once = func() {
+			time.Sleep(time.Second)
+			r = d.started("6 USD a")
+		}
+		terms := grants.Terms{GrantID: id, Action: "pay", Limit: grants.Amount{Value: 7, Currency: "JPY"}, Seen: seen}
+		inYen(&terms)
+		_, err := d.Allow(context.Background(), "alice", terms)
+		d.must(err)
+		r.NothingDone()
+		d.must(r.End(context.Background()))
+		d.hasTaken(0)
+		d.wants("8 JPY b", problem.ApprovalPending)
+	})
+}
+
+// TestOpenCurrency_ALW_3: what is open keeps the currency that it was taken in.
+func TestOpenCurrency_ALW_3(t *testing.T) {
+	d, _ := newTill(t)
+	d.allow(10)
+	r := d.started("6 USD a")
+	d.must(r.EndUnknown(context.Background()))
+	d.allow(7, func(t *grants.Terms) { t.Limit.Currency = "JPY" })
+	d.wait().events.take()
+	a := d.allowance()
+	d.must(d.SettleTaking(context.Background(), "alice", a.GrantID, "pay", r.ID, false))
+	d.hasTaken(0)
+	for _, e := range d.wait().events.take() {
+		if e.Name == grants.EventSettled && e.Amount != (grants.Amount{Value: 6, Currency: "USD"}) {
+			t.Errorf("settled %v", e.Amount)
+		}
+	}
+}
+
+// TestClockAhead_ALW_5: another instance, whose clock is ahead, has begun the next period. What is
+// taken in it by a clock that is behind comes back to it.
+func TestClockAhead_ALW_5(t *testing.T) {
+	d, box := newTill(t)
+	a := d.allow(10, func(t *grants.Terms) { t.Days = 1 })
+	a.Since = time.Now().Add(5 * time.Minute)
+	_, err := box.UpdateAllowance(context.Background(), a)
+	d.must(err)
+	r := d.started("6 USD a")
+	d.hasTaken(6)
+	r.NothingDone()
+	d.end(r)
+	d.hasTaken(0)
+}

@@ -28,7 +28,7 @@ func (k *grantKit) allowance(id string, change ...func(*grants.Allowance)) grant
 		ChangedAt: k.now.Add(-time.Hour), Taken: math.MaxInt64 - 1, Since: k.now.Add(-time.Minute),
 		Open: []grants.Taking{
 			{ID: "Taking_1", Value: 1<<53 + 1, At: k.now.Add(-time.Second), Unknown: true, Description: "Pay out 12,50 € to „Müller“ <b>&\u2028 \\ 'a' \"b\"" + strings.Repeat("𝄞", 200)},
-			{ID: "taking_1", Value: 1, At: k.now},
+			{ID: "taking_1", Value: 1, Currency: "JPY", At: k.now, Past: true},
 		},
 	}
 	for _, f := range change {
