@@ -92,7 +92,7 @@ func (p *Policy) stopAllowance(ctx context.Context, userID, grantID, name, human
 	if !ok {
 		return Allowance{}, authagent.ErrNotFound
 	}
-	for {
+	for range maxTries {
 		a, err := store.Allowance(ctx, allowanceID(grantID, name))
 		switch {
 		case err != nil:
@@ -112,6 +112,7 @@ func (p *Policy) stopAllowance(ctx context.Context, userID, grantID, name, human
 			return a, fmt.Errorf("grants: stop allowance: %w", err)
 		}
 	}
+	return Allowance{}, fmt.Errorf("grants: stop allowance: %w", authagent.ErrConflict)
 }
 
 // SettleTaking records what an owner has found out about an action within an allowance of which
@@ -168,7 +169,7 @@ func (p *Policy) allowedFor(t Terms) time.Duration {
 func (p *Policy) changeAllowance(ctx context.Context, g Grant, t Terms, by func(*Allowance) error) (Allowance, error) {
 	store := p.store.(AllowanceStore)
 	id := allowanceID(g.ID, t.Action)
-	for {
+	for range maxTries {
 		a, err := store.Allowance(ctx, id)
 		fresh := errors.Is(err, authagent.ErrNotFound)
 		if fresh {
@@ -193,6 +194,7 @@ func (p *Policy) changeAllowance(ctx context.Context, g Grant, t Terms, by func(
 			return a, fmt.Errorf("grants: change allowance: %w", err)
 		}
 	}
+	return Allowance{}, fmt.Errorf("grants: change allowance: %w", authagent.ErrConflict)
 }
 
 // stopAllowances stops what an agent is allowed whose grant was stopped, or is about to be let in

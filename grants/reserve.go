@@ -32,6 +32,10 @@ const (
 	// until when the database knows: sqlstore keeps it longer.
 	settledAfter = time.Minute
 	settledFor   = 30 * 24 * time.Hour
+
+	// maxTries is how often a change is tried of which others are faster. Each time, one of them gets
+	// on: so it takes far fewer. In a store where nobody ever does, nobody tries for ever.
+	maxTries = 100
 )
 
 // reserve puts a request before its owner, or reserves what the owner has approved.
@@ -150,7 +154,8 @@ func (p *Policy) settled(ctx context.Context, reservation string) (action.Outcom
 
 // endApproval records how the performance has ended that a is reserved for.
 func (p *Policy) endApproval(ctx context.Context, a Approval, outcome action.Outcome) (Approval, error) {
-	for reservation := a.Reservation; ; {
+	reservation := a.Reservation
+	for range maxTries {
 		ended := a
 		switch outcome {
 		case action.Performed:
@@ -175,6 +180,7 @@ func (p *Policy) endApproval(ctx context.Context, a Approval, outcome action.Out
 			return a, nil // somebody has found out
 		}
 	}
+	return a, fmt.Errorf("grants: record how an action has ended: %w", problem.Conflict)
 }
 
 // settle finds out how the action has ended that an approval is reserved for, if nobody has

@@ -36,7 +36,7 @@ func (p *Policy) take(ctx context.Context, r action.Request, want Approval) (*ac
 	if want.Amount == (Amount{}) {
 		return nil, nil
 	}
-	for {
+	for range maxTries {
 		a, err := p.allowance(ctx, r.GrantID, r.Action)
 		if errors.Is(err, authagent.ErrNotFound) {
 			return nil, nil
@@ -70,6 +70,7 @@ func (p *Policy) take(ctx context.Context, r action.Request, want Approval) (*ac
 			return nil, fmt.Errorf("grants: take from allowance: %w", ctx.Err())
 		}
 	}
+	return nil, fmt.Errorf("grants: take from allowance: %w", problem.Conflict)
 }
 
 // taken stores an allowance from which t was taken.
@@ -97,7 +98,7 @@ func (p *Policy) endTaking(ctx context.Context, id, taking string, outcome actio
 	if !ok {
 		return false, authagent.ErrNotFound
 	}
-	for {
+	for range maxTries {
 		a, err := store.Allowance(ctx, id)
 		if err != nil {
 			return false, fmt.Errorf("grants: find allowance: %w", err)
@@ -112,6 +113,7 @@ func (p *Policy) endTaking(ctx context.Context, id, taking string, outcome actio
 			return false, fmt.Errorf("grants: record how an action has ended: %w", err)
 		}
 	}
+	return false, fmt.Errorf("grants: record how an action has ended: %w", problem.Conflict)
 }
 
 // settleOpen finds out how those actions have ended of which nobody has recorded it for so long

@@ -2,6 +2,7 @@ package grants_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -150,4 +151,35 @@ func TestClockAhead_ALW_5(t *testing.T) {
 	r.NothingDone()
 	d.end(r)
 	d.hasTaken(0)
+}
+
+// TestAlwaysConflict_RES_9: a store in which no change ever succeeds holds up nobody for ever.
+func TestAlwaysConflict_RES_9(t *testing.T) {
+	d, box := newTill(t)
+	d.approved("x")
+	r := d.started("x")
+	d.allow(10)
+	taken := d.started("1 USD a")
+	box.busy.Store(true)
+	for name, f := range map[string]func() error{
+		"end":        func() error { return r.End(context.Background()) },
+		"end taking": func() error { return taken.End(context.Background()) },
+		"take":       func() error { _, err := d.start("2 USD b"); return err },
+		"change":     func() error { _, err := d.tryAllow(5); return err },
+		"stop": func() error {
+			_, err := d.StopAllowance(context.Background(), "alice", d.grant("agent_1", "alice").ID, "pay")
+			return err
+		},
+	} {
+		done := make(chan error, 1)
+		go func() { done <- f() }()
+		select {
+		case err := <-done:
+			if !errors.Is(err, problem.Conflict) && !errors.Is(err, authagent.ErrConflict) {
+				t.Errorf("%s: %v", name, err)
+			}
+		case <-time.After(3 * time.Second):
+			t.Errorf("%s does not end", name)
+		}
+	}
 }
