@@ -63,17 +63,17 @@ func (p *Policy) Allow(ctx context.Context, userID string, t Terms) (Allowance, 
 			return authagent.ErrConflict
 		}
 		*a = a.at(now)
-		if a.Terms == 0 || a.Stopped || !now.Before(a.ExpiresAt) || a.Limit.Currency != t.Limit.Currency {
+		if !a.under(g).inForce(now) || a.Limit.Currency != t.Limit.Currency {
 			*a = a.emptied(now)
 		}
-		a.Limit, a.Days, a.ExpiresAt, a.Stopped, a.ChangedAt = t.Limit, t.Days, now.Add(p.allowedFor(t)), false, now
+		a.Limit, a.Days, a.ExpiresAt, a.Stopped, a.ChangedAt, a.Era = t.Limit, t.Days, now.Add(p.allowedFor(t)), false, now, g.Era
 		a.Terms++
 		return nil
 	})
 	if err != nil {
 		return a, err
 	}
-	if stands, err := p.rests(ctx, Approval{GrantID: g.ID, UserID: g.UserID}); err != nil || !stands { // see stopAllowances
+	if is, stands, err := p.restsOn(ctx, Approval{GrantID: g.ID, UserID: g.UserID}); err != nil || !stands || is.Era != g.Era { // see stopAllowances
 		return a, errors.Join(err, p.stopAllowances(ctx, g, ""), authagent.ErrConflict)
 	}
 	p.tellAllowance(ctx, EventAllowed, a, userID)

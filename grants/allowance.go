@@ -35,6 +35,10 @@ type Allowance struct {
 	Stopped   bool      `json:"stopped,omitempty"`
 	ChangedAt time.Time `json:"changed_at"`
 
+	// Era is that of the grant when the owner allowed it: in another one it gives nothing. So it
+	// does not come back with an agent that was stopped by whatever does not know of allowances.
+	Era int64 `json:"era,omitempty,string"`
+
 	// Taken is what was taken of Limit in the period that began at Since: what was performed,
 	// what is being performed, and what is not known. Open has those that have not ended.
 	Taken int64     `json:"taken"`

@@ -34,7 +34,7 @@ func (h *pageHandler) widensAllowance(r *http.Request, to reader, human string) 
 		return nil, authagent.ErrConflict
 	}
 	given := h.policy.given(t, to.now)
-	if !a.widens(given, to.now) {
+	if !a.under(g).widens(given, to.now) {
 		return nil, nil
 	}
 	label, err := h.label(r, to, human, g)

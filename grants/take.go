@@ -51,11 +51,13 @@ func (p *Policy) take(ctx context.Context, r action.Request, want Approval) (*ac
 		if a.UserID != r.UserID || a.Agent != r.Agent || !a.covers(want.Amount, now) {
 			return nil, nil
 		}
-		switch stands, err := p.rests(ctx, want); {
+		switch g, stands, err := p.restsOn(ctx, want); {
 		case err != nil:
 			return nil, err
 		case !stands:
 			return nil, problem.NoSession
+		case a.Era != g.Era:
+			return nil, nil
 		}
 		if err := count(r.CountPerforming); err != nil {
 			return nil, err
@@ -151,6 +153,13 @@ func (a Allowance) approval(t Taking) Approval {
 		UserID: a.UserID, GrantID: a.GrantID, Agent: a.Agent, Action: a.Action, Description: t.Description,
 		Amount: a.amount(t), RequestedAt: t.At, State: Unknown,
 	}
+}
+
+// under returns a as it is under a grant that is in force: stopped if it is from before the agent was
+// let in again.
+func (a Allowance) under(g Grant) Allowance {
+	a.Stopped = a.Stopped || a.Era != g.Era
+	return a
 }
 
 // amount returns what was taken for one action.

@@ -183,3 +183,32 @@ func TestAlwaysConflict_RES_9(t *testing.T) {
 		}
 	}
 }
+
+// TestStoppedByOlderRelease_ALW_8: an older release stops an agent and lets it in again without a
+// look at allowances, which it does not know. They do not come back all the same.
+func TestStoppedByOlderRelease_ALW_8(t *testing.T) {
+	d, box := newTill(t)
+	d.allow(10)
+	g := d.grant("agent_1", "alice")
+	g.State, g.Era = grants.Approved, max(g.Era+1, time.Now().UnixNano())
+	_, err := box.UpdateGrant(context.Background(), g)
+	d.must(err)
+	d.wants("1 USD a", problem.ApprovalPending)
+	d.hasTaken(0)
+	d.allow(10)
+	d.end(d.started("1 USD b"))
+}
+
+// TestAllowedInBetween_ALW_8: what an owner allows an agent that is stopped and let in again in that
+// moment is not for the agent that was let in.
+func TestAllowedInBetween_ALW_8(t *testing.T) {
+	d, box := newTill(t)
+	box.once = func() {
+		d.must(d.decideOn("agent_1", "alice", grants.Suspended))
+		d.must(d.decideOn("agent_1", "alice", grants.Approved))
+	}
+	terms := grants.Terms{GrantID: d.grant("agent_1", "alice").ID, Action: "pay", Limit: grants.Amount{Value: 10, Currency: "USD"}}
+	_, err := d.Allow(context.Background(), "alice", terms)
+	d.must(as(err, authagent.ErrConflict))
+	d.wants("1 USD a", problem.ApprovalPending)
+}
