@@ -142,9 +142,8 @@ func (p *Policy) SettleTaking(ctx context.Context, userID, grantID, name, taking
 
 // checkTerms refuses what makes no sense.
 func (p *Policy) checkTerms(t Terms) error {
-	known := slices.ContainsFunc(p.Allowances[t.Action], func(c Currency) bool { return c.Code == t.Limit.Currency })
 	switch {
-	case !known:
+	case !p.offers(t.Action, t.Limit.Currency):
 		return fmt.Errorf("%w: no allowance for this action and currency", ErrDecision)
 	case t.Limit.Value <= 0 || t.Limit.Value > maxLimit:
 		return fmt.Errorf("%w: the amount is not between 1 and %d", ErrDecision, int64(maxLimit))
@@ -155,6 +154,11 @@ func (p *Policy) checkTerms(t Terms) error {
 		return fmt.Errorf("%w: the store keeps no allowances", ErrDecision)
 	}
 	return nil
+}
+
+// offers reports whether owners can allow an action up to an amount in a currency.
+func (p *Policy) offers(action, currency string) bool {
+	return slices.ContainsFunc(p.Allowances[action], func(c Currency) bool { return c.Code == currency })
 }
 
 func (p *Policy) allowedFor(t Terms) time.Duration {

@@ -33,7 +33,7 @@ func (p *Policy) allowance(ctx context.Context, grantID, name string) (Allowance
 // take reserves the amount of an action within an allowance. It returns nil without an error if
 // no allowance covers it.
 func (p *Policy) take(ctx context.Context, r action.Request, want Approval) (*action.Reservation, error) {
-	if want.Amount == (Amount{}) {
+	if !p.offers(r.Action, want.Amount.Currency) { // or not any more
 		return nil, nil
 	}
 	for range maxTries {

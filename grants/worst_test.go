@@ -212,3 +212,12 @@ func TestAllowedInBetween_ALW_8(t *testing.T) {
 	d.must(as(err, authagent.ErrConflict))
 	d.wants("1 USD a", problem.ApprovalPending)
 }
+
+// TestCurrencyIsGone_ALW_1: what the site does not offer any more is not allowed any more.
+func TestCurrencyIsGone_ALW_1(t *testing.T) {
+	d, _ := newTill(t)
+	d.allow(10)
+	d.Allowances = map[string][]grants.Currency{"pay": {{Code: "JPY"}}}
+	d.wants("1 USD a", problem.ApprovalPending)
+	d.hasTaken(0)
+}
