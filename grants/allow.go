@@ -63,17 +63,17 @@ func (p *Policy) Allow(ctx context.Context, userID string, t Terms) (Allowance, 
 			return authagent.ErrConflict
 		}
 		*a = a.at(now)
-		if a.Terms == 0 || a.Stopped || !now.Before(a.ExpiresAt) || a.Limit.Currency != t.Limit.Currency {
-			a.Taken, a.Since = 0, now
+		if !a.under(g).inForce(now) || a.Limit.Currency != t.Limit.Currency {
+			*a = a.emptied(now)
 		}
-		a.Limit, a.Days, a.ExpiresAt, a.Stopped, a.ChangedAt = t.Limit, t.Days, now.Add(p.allowedFor(t)), false, now
+		a.Limit, a.Days, a.ExpiresAt, a.Stopped, a.ChangedAt, a.Era = t.Limit, t.Days, now.Add(p.allowedFor(t)), false, now, g.Era
 		a.Terms++
 		return nil
 	})
 	if err != nil {
 		return a, err
 	}
-	if stands, err := p.rests(ctx, Approval{GrantID: g.ID, UserID: g.UserID}); err != nil || !stands { // see stopAllowances
+	if is, stands, err := p.restsOn(ctx, Approval{GrantID: g.ID, UserID: g.UserID}); err != nil || !stands || is.Era != g.Era { // see stopAllowances
 		return a, errors.Join(err, p.stopAllowances(ctx, g, ""), authagent.ErrConflict)
 	}
 	p.tellAllowance(ctx, EventAllowed, a, userID)
@@ -92,7 +92,7 @@ func (p *Policy) stopAllowance(ctx context.Context, userID, grantID, name, human
 	if !ok {
 		return Allowance{}, authagent.ErrNotFound
 	}
-	for {
+	for range maxTries {
 		a, err := store.Allowance(ctx, allowanceID(grantID, name))
 		switch {
 		case err != nil:
@@ -112,6 +112,7 @@ func (p *Policy) stopAllowance(ctx context.Context, userID, grantID, name, human
 			return a, fmt.Errorf("grants: stop allowance: %w", err)
 		}
 	}
+	return Allowance{}, fmt.Errorf("grants: stop allowance: %w", authagent.ErrConflict)
 }
 
 // SettleTaking records what an owner has found out about an action within an allowance of which
@@ -134,16 +135,15 @@ func (p *Policy) SettleTaking(ctx context.Context, userID, grantID, name, taking
 		return err
 	}
 	e := a.event(EventSettled, userID)
-	e.Amount, e.Detail = Amount{Value: a.Open[i].Value, Currency: a.Limit.Currency}, string(outcome)
+	e.Amount, e.Detail = a.amount(a.Open[i]), string(outcome)
 	p.audit(ctx, e)
 	return nil
 }
 
 // checkTerms refuses what makes no sense.
 func (p *Policy) checkTerms(t Terms) error {
-	known := slices.ContainsFunc(p.Allowances[t.Action], func(c Currency) bool { return c.Code == t.Limit.Currency })
 	switch {
-	case !known:
+	case !p.offers(t.Action, t.Limit.Currency):
 		return fmt.Errorf("%w: no allowance for this action and currency", ErrDecision)
 	case t.Limit.Value <= 0 || t.Limit.Value > maxLimit:
 		return fmt.Errorf("%w: the amount is not between 1 and %d", ErrDecision, int64(maxLimit))
@@ -154,6 +154,11 @@ func (p *Policy) checkTerms(t Terms) error {
 		return fmt.Errorf("%w: the store keeps no allowances", ErrDecision)
 	}
 	return nil
+}
+
+// offers reports whether owners can allow an action up to an amount in a currency.
+func (p *Policy) offers(action, currency string) bool {
+	return slices.ContainsFunc(p.Allowances[action], func(c Currency) bool { return c.Code == currency })
 }
 
 func (p *Policy) allowedFor(t Terms) time.Duration {
@@ -168,7 +173,7 @@ func (p *Policy) allowedFor(t Terms) time.Duration {
 func (p *Policy) changeAllowance(ctx context.Context, g Grant, t Terms, by func(*Allowance) error) (Allowance, error) {
 	store := p.store.(AllowanceStore)
 	id := allowanceID(g.ID, t.Action)
-	for {
+	for range maxTries {
 		a, err := store.Allowance(ctx, id)
 		fresh := errors.Is(err, authagent.ErrNotFound)
 		if fresh {
@@ -193,6 +198,7 @@ func (p *Policy) changeAllowance(ctx context.Context, g Grant, t Terms, by func(
 			return a, fmt.Errorf("grants: change allowance: %w", err)
 		}
 	}
+	return Allowance{}, fmt.Errorf("grants: change allowance: %w", authagent.ErrConflict)
 }
 
 // stopAllowances stops what an agent is allowed whose grant was stopped, or is about to be let in

@@ -36,6 +36,10 @@ type Allowance struct {
 	Stopped   bool      `json:"stopped,omitempty"`
 	ChangedAt time.Time `json:"changed_at"`
 
+	// Era is that of the grant when the owner allowed it: in another one it gives nothing. So it
+	// does not come back with an agent that was stopped by whatever does not know of allowances.
+	Era int64 `json:"era,omitempty,string"`
+
 	// Taken is what was taken of Limit in the period that began at Since: what was performed,
 	// what is being performed, and what is not known. Open has those that have not ended.
 	Taken int64     `json:"taken"`
@@ -48,7 +52,9 @@ type Allowance struct {
 type Taking struct {
 	ID          string    `json:"id"`
 	Value       int64     `json:"value"`
+	Currency    string    `json:"currency,omitempty"` // the allowance may be in another one by now
 	At          time.Time `json:"at"`
 	Unknown     bool      `json:"unknown,omitempty"` // nobody knows whether the action was performed
+	Past        bool      `json:"past,omitempty"`    // it is not in Taken any more: a new period has begun, or another limit
 	Description string    `json:"description,omitempty"`
 }

@@ -157,14 +157,20 @@ func (p *Policy) rests(ctx context.Context, a Approval) (bool, error) {
 	if a.GrantID == "" {
 		return true, nil
 	}
-	g, err := p.store.Grant(ctx, a.GrantID)
+	_, stands, err := p.restsOn(ctx, a)
+	return stands, err
+}
+
+// restsOn is rests for an approval that has a grant, which it returns.
+func (p *Policy) restsOn(ctx context.Context, a Approval) (g Grant, stands bool, err error) {
+	g, err = p.store.Grant(ctx, a.GrantID)
 	switch {
 	case errors.Is(err, authagent.ErrNotFound):
-		return false, nil
+		return g, false, nil
 	case err != nil:
-		return false, fmt.Errorf("grants: find grant of approval: %w", err)
+		return g, false, fmt.Errorf("grants: find grant of approval: %w", err)
 	}
-	return g.Now() == Approved && g.UserID == a.UserID, nil
+	return g, g.Now() == Approved && g.UserID == a.UserID, nil
 }
 
 // approvalPath is where an agent can look at how an approval stands.

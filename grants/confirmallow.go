@@ -34,7 +34,7 @@ func (h *pageHandler) widensAllowance(r *http.Request, to reader, human string) 
 		return nil, authagent.ErrConflict
 	}
 	given := h.policy.given(t, to.now)
-	if !a.widens(given, to.now) {
+	if !a.under(g).widens(given, to.now) {
 		return nil, nil
 	}
 	label, err := h.label(r, to, human, g)
@@ -92,7 +92,7 @@ func (h *pageHandler) widensTaking(r *http.Request, to reader, human string) (*u
 	if err != nil {
 		return nil, err
 	}
-	amount := Amount{Value: a.Open[i].Value, Currency: a.Limit.Currency}
+	amount := a.amount(a.Open[i])
 	u := &unproven{grant: &g}
 	u.Text = to.Text("owner.confirm.settle", "agent", label, "amount", h.policy.limitIn(to, name, amount))
 	u.Digest = decided{

@@ -108,6 +108,24 @@ func TestLessIsAllowed_CONF_8(t *testing.T) {
 	}
 }
 
+// TestOldAllowance_CONF_8: less than an allowance from before the agent was let in again is more than
+// nothing.
+func TestOldAllowance_CONF_8(t *testing.T) {
+	s, confirm := confirmPay(t)
+	g, err := s.store.Grant(t.Context(), "reader")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Era++ // as an older release does, which does not know of allowances
+	if _, err := s.store.UpdateGrant(t.Context(), g); err != nil {
+		t.Fatal(err)
+	}
+	resp := s.do(s.human(s.alice), "POST", agents+"allow", formOf(allowing("amount", "9.99")))
+	if resp.StatusCode != 403 || len(confirm.asked) != 1 || s.allowanceOf("reader").Terms != 1 {
+		t.Errorf("%d %s", resp.StatusCode, resp.body)
+	}
+}
+
 func formOf(fields []string) string { return form(fields...) }
 
 // TestSettleIsConfirmed_CONF_8: to say that an action was not done gives its amount back.

@@ -96,7 +96,7 @@ func (p *Policy) denyApprovals(ctx context.Context, g Grant, humanID string) err
 				continue
 			case state == Pending || state == Approved:
 				_, err = p.applyAction(ctx, a, humanID, false)
-			case state == Reserved: // its action may end as not done, and does not come back then
+			case state == Reserved || state == Unknown: // its action may end as not done, and does not come back then
 				err = p.keepFromReturning(ctx, a)
 			default:
 				continue
@@ -110,10 +110,11 @@ func (p *Policy) denyApprovals(ctx context.Context, g Grant, humanID string) err
 	return authagent.ErrConflict
 }
 
-// keepFromReturning sees to it that an approval is over when its action is.
+// keepFromReturning sees to it that an approval is over when its action is, by the clock of whichever
+// instance finds out.
 func (p *Policy) keepFromReturning(ctx context.Context, a Approval) error {
-	if now := time.Now(); a.Until.After(now) {
-		a.Until = now
+	if !a.Until.IsZero() {
+		a.Until = time.Time{}
 		if _, err := p.store.UpdateApproval(ctx, a); err != nil {
 			return fmt.Errorf("grants: end approval of an action that is under way: %w", err)
 		}

@@ -43,6 +43,11 @@ func (p *Policy) Overview(ctx context.Context, userID string) (o Overview, err e
 		return Overview{}, fmt.Errorf("grants: read overview: %w", err)
 	}
 	o.Deeds = shownDeeds(o.Deeds)
+	for i, a := range o.Allowances {
+		if j := slices.IndexFunc(o.Grants, func(g Grant) bool { return g.ID == a.GrantID }); j >= 0 {
+			o.Allowances[i] = a.under(o.Grants[j])
+		}
+	}
 	approved := make(map[string]bool)
 	for i, g := range o.Grants {
 		o.Grants[i].State = g.Now()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/authagent-go/authagent"
@@ -31,6 +32,10 @@ const (
 	// until when the database knows: sqlstore keeps it longer.
 	settledAfter = time.Minute
 	settledFor   = 30 * 24 * time.Hour
+
+	// maxTries is how often a change is tried of which others are faster. Each time, one of them gets
+	// on: so it takes far fewer. In a store where nobody ever does, nobody tries for ever.
+	maxTries = 100
 )
 
 // reserve puts a request before its owner, or reserves what the owner has approved.
@@ -87,7 +92,7 @@ func (p *Policy) reserveApproved(ctx context.Context, r action.Request, a Approv
 		return nil, err
 	}
 	now := time.Now()
-	a.State, a.Reservation, a.ReservedAt, a.Until, a.ExpiresAt = Reserved, newID(), now, a.ExpiresAt, now.Add(reservedFor)
+	a.State, a.Reservation, a.ReservedAt, a.Until, a.ExpiresAt = Reserved, p.newReservation(a.Action), now, a.ExpiresAt, now.Add(reservedFor)
 	a, err := p.store.UpdateApproval(ctx, a)
 	if err != nil {
 		return nil, fmt.Errorf("grants: reserve approval: %w", err)
@@ -103,21 +108,33 @@ func (p *Policy) reserveApproved(ctx context.Context, r action.Request, a Approv
 }
 
 // outcome returns how an action has ended, and asks the database if a transaction of the site
-// says so.
+// says so. It also asks where the handler has said that nothing was done, or has panicked: a handler
+// can go on after that, as one in an http.TimeoutHandler does, and its transaction must fail then.
 func (p *Policy) outcome(ctx context.Context, name, reservation string, outcome action.Outcome) (action.Outcome, error) {
 	switch {
-	case outcome == action.InTransaction:
+	case outcome == action.InTransaction, outcome != action.Performed && inTransaction(reservation):
 		return p.settled(ctx, reservation)
-	case outcome == action.Performed && p.inTransaction(name):
+	case inTransaction(reservation):
 		p.logger().Error("grants: the handler of an action in Policy.InTransaction has not recorded that it was performed (sqlstore.Grants.Use): "+
 			"it counts as performed", "action", name)
 	}
 	return outcome, nil
 }
 
-// inTransaction reports whether the site performs an action in a transaction, which says what
-// came of it.
-func (p *Policy) inTransaction(name string) bool { return slices.Contains(p.InTransaction, name) }
+// transactionMark ends the ID of a reservation of an action in Policy.InTransaction. It says what the
+// setting was when the handler began. The one of another release could be another: it would take an
+// action for not done whose handler has recorded nothing in the database.
+const transactionMark = "-t"
+
+func (p *Policy) newReservation(name string) string {
+	if slices.Contains(p.InTransaction, name) {
+		return newID() + transactionMark
+	}
+	return newID()
+}
+
+// inTransaction reports whether a transaction of the site says what came of a reservation.
+func inTransaction(reservation string) bool { return strings.HasSuffix(reservation, transactionMark) }
 
 // settled asks the database whether an action was performed. If not, it never will be.
 func (p *Policy) settled(ctx context.Context, reservation string) (action.Outcome, error) {
@@ -137,7 +154,8 @@ func (p *Policy) settled(ctx context.Context, reservation string) (action.Outcom
 
 // endApproval records how the performance has ended that a is reserved for.
 func (p *Policy) endApproval(ctx context.Context, a Approval, outcome action.Outcome) (Approval, error) {
-	for reservation := a.Reservation; ; {
+	reservation := a.Reservation
+	for range maxTries {
 		ended := a
 		switch outcome {
 		case action.Performed:
@@ -162,6 +180,7 @@ func (p *Policy) endApproval(ctx context.Context, a Approval, outcome action.Out
 			return a, nil // somebody has found out
 		}
 	}
+	return a, fmt.Errorf("grants: record how an action has ended: %w", problem.Conflict)
 }
 
 // settle finds out how the action has ended that an approval is reserved for, if nobody has
@@ -170,7 +189,7 @@ func (p *Policy) settle(ctx context.Context, a Approval) (Approval, error) {
 	if a.State != Reserved {
 		return a, nil
 	}
-	outcome, err := p.overdue(ctx, a.Action, a.Reservation, a.ReservedAt)
+	outcome, err := p.overdue(ctx, a.Reservation, a.ReservedAt)
 	if err != nil || outcome == "" {
 		return a, err
 	}
@@ -178,9 +197,9 @@ func (p *Policy) settle(ctx context.Context, a Approval) (Approval, error) {
 }
 
 // overdue returns how a reservation has ended that nobody has ended; "" if it may be under way.
-func (p *Policy) overdue(ctx context.Context, name, reservation string, at time.Time) (action.Outcome, error) {
+func (p *Policy) overdue(ctx context.Context, reservation string, at time.Time) (action.Outcome, error) {
 	switch age := time.Since(at); {
-	case age > settledAfter && age < settledFor && p.inTransaction(name):
+	case age > settledAfter && age < settledFor && inTransaction(reservation):
 		return p.settled(ctx, reservation)
 	case age > runsFor:
 		return action.Unknown, nil

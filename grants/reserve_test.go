@@ -29,6 +29,25 @@ type till struct {
 	mu   sync.Mutex
 	used map[string]bool
 	down atomic.Bool // Settle fails
+	once func()      // is called when an allowance is read for the next time
+	busy atomic.Bool // each change is a conflict
+}
+
+// Allowance calls once first.
+func (t *till) Allowance(ctx context.Context, id string) (grants.Allowance, error) {
+	if once := t.once; once != nil {
+		t.once = nil
+		once()
+	}
+	return t.Grants.Allowance(ctx, id)
+}
+
+// UpdateApproval never succeeds while the till is busy.
+func (t *till) UpdateApproval(ctx context.Context, a grants.Approval) (grants.Approval, error) {
+	if t.busy.Load() {
+		return grants.Approval{}, authagent.ErrConflict
+	}
+	return t.Grants.UpdateApproval(ctx, a)
 }
 
 // Settle implements [grants.Settler].
@@ -56,10 +75,13 @@ func (t *till) commit(r *action.Reservation) error {
 	return nil
 }
 
-// UpdateAllowance fails while the till is down.
+// UpdateAllowance fails while the till is down or busy.
 func (t *till) UpdateAllowance(ctx context.Context, a grants.Allowance) (grants.Allowance, error) {
-	if t.down.Load() {
+	switch {
+	case t.down.Load():
 		return grants.Allowance{}, errDown
+	case t.busy.Load():
+		return grants.Allowance{}, authagent.ErrConflict
 	}
 	return t.Grants.UpdateAllowance(ctx, a)
 }

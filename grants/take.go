@@ -1,6 +1,7 @@
 package grants
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,10 +33,10 @@ func (p *Policy) allowance(ctx context.Context, grantID, name string) (Allowance
 // take reserves the amount of an action within an allowance. It returns nil without an error if
 // no allowance covers it.
 func (p *Policy) take(ctx context.Context, r action.Request, want Approval) (*action.Reservation, error) {
-	if want.Amount == (Amount{}) {
+	if !p.offers(r.Action, want.Amount.Currency) { // or not any more
 		return nil, nil
 	}
-	for {
+	for range maxTries {
 		a, err := p.allowance(ctx, r.GrantID, r.Action)
 		if errors.Is(err, authagent.ErrNotFound) {
 			return nil, nil
@@ -50,16 +51,18 @@ func (p *Policy) take(ctx context.Context, r action.Request, want Approval) (*ac
 		if a.UserID != r.UserID || a.Agent != r.Agent || !a.covers(want.Amount, now) {
 			return nil, nil
 		}
-		switch stands, err := p.rests(ctx, want); {
+		switch g, stands, err := p.restsOn(ctx, want); {
 		case err != nil:
 			return nil, err
 		case !stands:
 			return nil, problem.NoSession
+		case a.Era != g.Era:
+			return nil, nil
 		}
 		if err := count(r.CountPerforming); err != nil {
 			return nil, err
 		}
-		t := Taking{ID: newID(), Value: want.Amount.Value, At: now, Description: want.Description}
+		t := Taking{ID: p.newReservation(r.Action), Value: want.Amount.Value, Currency: want.Amount.Currency, At: now, Description: want.Description}
 		switch reserved, err := p.taken(ctx, r, a.with(t), t, want); {
 		case err == nil:
 			return reserved, nil
@@ -69,6 +72,7 @@ func (p *Policy) take(ctx context.Context, r action.Request, want Approval) (*ac
 			return nil, fmt.Errorf("grants: take from allowance: %w", ctx.Err())
 		}
 	}
+	return nil, fmt.Errorf("grants: take from allowance: %w", problem.Conflict)
 }
 
 // taken stores an allowance from which t was taken.
@@ -96,7 +100,7 @@ func (p *Policy) endTaking(ctx context.Context, id, taking string, outcome actio
 	if !ok {
 		return false, authagent.ErrNotFound
 	}
-	for {
+	for range maxTries {
 		a, err := store.Allowance(ctx, id)
 		if err != nil {
 			return false, fmt.Errorf("grants: find allowance: %w", err)
@@ -111,6 +115,7 @@ func (p *Policy) endTaking(ctx context.Context, id, taking string, outcome actio
 			return false, fmt.Errorf("grants: record how an action has ended: %w", err)
 		}
 	}
+	return false, fmt.Errorf("grants: record how an action has ended: %w", problem.Conflict)
 }
 
 // settleOpen finds out how those actions have ended of which nobody has recorded it for so long
@@ -121,7 +126,7 @@ func (p *Policy) settleOpen(ctx context.Context, a Allowance) (Allowance, error)
 		if t.Unknown {
 			continue
 		}
-		outcome, err := p.overdue(ctx, a.Action, t.ID, t.At)
+		outcome, err := p.overdue(ctx, t.ID, t.At)
 		if err != nil {
 			return a, err
 		}
@@ -146,8 +151,20 @@ func (p *Policy) settleOpen(ctx context.Context, a Allowance) (Allowance, error)
 func (a Allowance) approval(t Taking) Approval {
 	return Approval{
 		UserID: a.UserID, GrantID: a.GrantID, Agent: a.Agent, Action: a.Action, Description: t.Description,
-		Amount: Amount{Value: t.Value, Currency: a.Limit.Currency}, RequestedAt: t.At, State: Unknown,
+		Amount: a.amount(t), RequestedAt: t.At, State: Unknown,
 	}
+}
+
+// under returns a as it is under a grant that is in force: stopped if it is from before the agent was
+// let in again.
+func (a Allowance) under(g Grant) Allowance {
+	a.Stopped = a.Stopped || a.Era != g.Era
+	return a
+}
+
+// amount returns what was taken for one action.
+func (a Allowance) amount(t Taking) Amount {
+	return Amount{Value: t.Value, Currency: cmp.Or(t.Currency, a.Limit.Currency)}
 }
 
 // with returns a after t was taken of it.
@@ -159,7 +176,7 @@ func (a Allowance) with(t Taking) Allowance {
 }
 
 // end ends what was taken for one action, and reports whether that changes anything. What comes
-// back counts for the period that it was taken in.
+// back counts for the period that it was taken in. Times cannot say which that is: instances differ.
 func (a *Allowance) end(taking string, outcome action.Outcome) bool {
 	i := slices.IndexFunc(a.Open, func(t Taking) bool { return t.ID == taking })
 	if i < 0 || a.Open[i].Unknown && outcome == action.Unknown {
@@ -172,7 +189,7 @@ func (a *Allowance) end(taking string, outcome action.Outcome) bool {
 		return true
 	}
 	a.Open = slices.Delete(a.Open, i, i+1)
-	if outcome == action.NothingDone && !t.At.Before(a.Since) {
+	if outcome == action.NothingDone && !t.Past {
 		a.Taken -= t.Value
 	}
 	return true
@@ -182,8 +199,17 @@ func (a *Allowance) end(taking string, outcome action.Outcome) bool {
 func (a Allowance) at(now time.Time) Allowance {
 	if period := time.Duration(a.Days) * 24 * time.Hour; period > 0 {
 		if over := now.Sub(a.Since) / period; over > 0 {
-			a.Since, a.Taken = a.Since.Add(over*period), 0
+			return a.emptied(a.Since.Add(over * period))
 		}
+	}
+	return a
+}
+
+// emptied returns a in a period that begins at since, in which nothing was taken.
+func (a Allowance) emptied(since time.Time) Allowance {
+	a.Since, a.Taken, a.Open = since, 0, slices.Clone(a.Open)
+	for i := range a.Open {
+		a.Open[i].Past = true
 	}
 	return a
 }

@@ -34,7 +34,7 @@ func allowanceText(step string, a grants.Allowance) (string, error) {
 		field{"action", a.Action, maxID}, field{"currency", a.Limit.Currency, maxID})
 	open := make([]grants.Taking, len(a.Open))
 	for i, taking := range a.Open {
-		fields = append(fields, field{"ID of a taking", taking.ID, maxID}, field{"description of a taking", taking.Description, maxDescription})
+		fields = append(fields, field{"ID of a taking", taking.ID, maxID}, field{"currency of a taking", taking.Currency, maxID}, field{"description of a taking", taking.Description, maxDescription})
 		open[i], open[i].At = taking, taking.At.UTC()
 	}
 	if err := checkFields(step, fields...); err != nil { // JSON would change what is not valid text

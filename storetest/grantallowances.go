@@ -24,11 +24,11 @@ func (k *grantKit) allowanceStore() grants.AllowanceStore {
 func (k *grantKit) allowance(id string, change ...func(*grants.Allowance)) grants.Allowance {
 	a := grants.Allowance{
 		ID: id, Version: 1, UserID: "User_1", GrantID: "Grant_1", Agent: agent, Action: "payouts:create",
-		Limit: grants.Amount{Value: math.MaxInt64, Currency: "USD"}, Days: 30, ExpiresAt: k.now.Add(30 * 24 * time.Hour), Terms: 3, Stopped: true,
+		Limit: grants.Amount{Value: math.MaxInt64, Currency: "USD"}, Days: 30, ExpiresAt: k.now.Add(30 * 24 * time.Hour), Terms: 3, Era: 1<<62 + 1, Stopped: true,
 		ChangedAt: k.now.Add(-time.Hour), Taken: math.MaxInt64 - 1, Since: k.now.Add(-time.Minute),
 		Open: []grants.Taking{
 			{ID: "Taking_1", Value: 1<<53 + 1, At: k.now.Add(-time.Second), Unknown: true, Description: "Pay out 12,50 € to „Müller“ <b>&\u2028 \\ 'a' \"b\"" + strings.Repeat("𝄞", 200)},
-			{ID: "taking_1", Value: 1, At: k.now},
+			{ID: "taking_1", Value: 1, Currency: "JPY", At: k.now, Past: true},
 		},
 	}
 	for _, f := range change {
