@@ -27,8 +27,8 @@ func (k *grantKit) allowance(id string, change ...func(*grants.Allowance)) grant
 		Limit: grants.Amount{Value: math.MaxInt64, Currency: "USD"}, Days: 30, ExpiresAt: k.now.Add(30 * 24 * time.Hour), Terms: 3, Era: 1<<62 + 1, Stopped: true,
 		ChangedAt: k.now.Add(-time.Hour), Taken: math.MaxInt64 - 1, Since: k.now.Add(-time.Minute),
 		Open: []grants.Taking{
-			{ID: "Taking_1", Value: 1<<53 + 1, At: k.now.Add(-time.Second), Unknown: true, Description: "Pay out 12,50 € to „Müller“ <b>&\u2028 \\ 'a' \"b\"" + strings.Repeat("𝄞", 200)},
-			{ID: "taking_1", Value: 1, Currency: "JPY", At: k.now, Past: true},
+			{ID: "Taking_1", Value: 1<<53 + 1, Currency: "USD", At: k.now.Add(-time.Second), Unknown: true, Past: true, Description: "Pay out 12,50 € to „Müller“ <b>&\u2028 \\ 'a' \"b\"" + strings.Repeat("𝄞", 200)},
+			{ID: "taking_1", Value: 1, Currency: "JPY", At: k.now},
 		},
 	}
 	for _, f := range change {
