@@ -2,6 +2,7 @@ package action
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 
 	"github.com/authagent-go/authagent/audit"
@@ -31,7 +32,10 @@ type Reservation struct {
 	// Record records the outcome in the Approver's store. End calls it.
 	Record func(ctx context.Context, outcome Outcome) error
 
-	nothing, transaction, ended atomic.Bool
+	nothing, transaction atomic.Bool
+
+	mu    sync.Mutex // of recording: who calls End at the same time learns whether it was recorded
+	ended bool
 }
 
 // NothingDone says that the action was not performed and that nothing of it will be: so the
@@ -94,11 +98,13 @@ func (r *Reservation) EndUnknown(ctx context.Context) error {
 }
 
 func (r *Reservation) end(ctx context.Context, outcome Outcome) error {
-	if r.Record == nil || r.ended.Swap(true) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.Record == nil || r.ended {
 		return nil
 	}
 	err := r.Record(ctx, outcome)
-	r.ended.Store(err == nil)
+	r.ended = err == nil
 	return err
 }
 
