@@ -210,10 +210,11 @@ func TestApprovedOnce(t *testing.T) {
 			if err == nil {
 				err = reserved.End(t.Context())
 			}
-			for _, reason := range []problem.Reason{problem.ApprovalPending, problem.Reason("approval_used"), problem.Reason("action_under_way")} {
-				if errors.Is(err, reason) {
-					answer, err = string(reason), nil
-				}
+			switch {
+			case errors.Is(err, problem.ApprovalPending):
+				answer, err = "waits", nil
+			case errors.Is(err, problem.Reason("approval_used")), errors.Is(err, problem.Reason("action_under_way")): // or about to be used
+				answer, err = "too late", nil
 			}
 			if err != nil {
 				t.Errorf("Approve: %v", err)
@@ -234,7 +235,7 @@ func TestApprovedOnce(t *testing.T) {
 		if n := told.Load(); n != 1 {
 			t.Errorf("the owner was asked %d times", n)
 		}
-		want := map[string]int{string(problem.ApprovalPending): 50, "passed": 1, string(problem.Reason("approval_used")): 49}
+		want := map[string]int{"waits": 50, "passed": 1, "too late": 49}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("answers (-want +got):\n%s", diff)
 		}
