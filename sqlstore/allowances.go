@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/grants"
 )
 
@@ -80,12 +79,8 @@ func (t *Grants) UpdateAllowance(ctx context.Context, a grants.Allowance) (grant
 	if err != nil {
 		return grants.Allowance{}, err
 	}
-	changed, err := t.s.exec(ctx, step, replaceAllowance, text, nanos(a.ExpiresAt), a.ID, a.Version)
-	switch {
-	case err != nil:
+	if err := t.s.replace(ctx, step, replaceAllowance, text, nanos(a.ExpiresAt), a.ID, a.Version); err != nil {
 		return grants.Allowance{}, err
-	case changed == 0:
-		return grants.Allowance{}, authagent.ErrConflict
 	}
 	a.Version++
 	return a, nil

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/grants"
 )
 
@@ -82,12 +81,8 @@ func (t *Grants) UpdateApproval(ctx context.Context, a grants.Approval) (grants.
 	if err != nil {
 		return grants.Approval{}, err
 	}
-	changed, err := t.s.exec(ctx, step, replaceApproval, append(values, a.ID, a.Version)...)
-	switch {
-	case err != nil:
+	if err := t.s.replace(ctx, step, replaceApproval, append(values, a.ID, a.Version)...); err != nil {
 		return grants.Approval{}, err
-	case changed == 0:
-		return grants.Approval{}, authagent.ErrConflict
 	}
 	a.Version++
 	return a, nil

@@ -124,12 +124,8 @@ func (t *Grants) UpdateGrant(ctx context.Context, g grants.Grant) (grants.Grant,
 	if err != nil {
 		return grants.Grant{}, err
 	}
-	changed, err := t.s.exec(ctx, step, replaceGrant, append(values, g.ID, g.Version)...)
-	switch {
-	case err != nil:
+	if err := t.s.replace(ctx, step, replaceGrant, append(values, g.ID, g.Version)...); err != nil {
 		return grants.Grant{}, err
-	case changed == 0:
-		return grants.Grant{}, authagent.ErrConflict
 	}
 	g.Version++
 	return g, nil

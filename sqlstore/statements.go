@@ -47,6 +47,16 @@ func (s *Store) exec(ctx context.Context, step, query string, args ...any) (chan
 	return changed, err
 }
 
+// replace is exec for a statement that replaces the row of an ID and version. Without one, it
+// returns authagent.ErrConflict.
+func (s *Store) replace(ctx context.Context, step, query string, args ...any) error {
+	changed, err := s.exec(ctx, step, query, args...)
+	if err == nil && changed == 0 {
+		return authagent.ErrConflict
+	}
+	return err
+}
+
 // row reads one row into dest, and reports whether there is one.
 func (s *Store) row(ctx context.Context, step, query string, args []any, dest ...any) (found bool, err error) {
 	query, args = s.bind(query, args)
