@@ -163,6 +163,25 @@ func (k *grantKit) oneCreates(what string, create func(id string) (have string, 
 	return creates.values[0]
 }
 
+// oneUpdates has all callers update one record at once, of which one has to win, and returns
+// the name of that one.
+func (k *grantKit) oneUpdates(what string, update func(n int) error) (winner string) {
+	k.Helper()
+	var updates tally
+	k.all(func(n int) {
+		switch err := update(n); {
+		case err == nil:
+			updates.add("won", name(n))
+		case !errors.Is(err, authagent.ErrConflict):
+			k.Errorf("%s: %v", what, err)
+		}
+	})
+	if updates.counts["won"] != 1 {
+		k.Fatalf("%s %d times at once: %v won", what, callers, updates.values)
+	}
+	return updates.values[0]
+}
+
 func name(n int) string { return "id-" + string(rune('a'+n/26)) + string(rune('a'+n%26)) }
 
 // empty: a store without anything says so, and does not fail.
