@@ -15,6 +15,7 @@ import (
 	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/seal"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // Terms are what an owner allows an agent to do without a question.
@@ -58,9 +59,10 @@ func (p *Policy) Allow(ctx context.Context, userID string, t Terms) (Allowance, 
 		return Allowance{}, err
 	}
 	now := time.Now()
-	a, err := p.changeAllowance(ctx, g, t, func(a *Allowance) error {
+	fresh := Allowance{ID: allowanceID(g.ID, t.Action), Version: 1, UserID: g.UserID, GrantID: g.ID, Agent: g.Agent, Action: t.Action}
+	a, _, err := p.changeAllowance(ctx, "change allowance", fresh.ID, &fresh, func(a *Allowance) (changes bool, err error) {
 		if a.Terms != t.Seen {
-			return authagent.ErrConflict
+			return false, authagent.ErrConflict
 		}
 		*a = a.at(now)
 		if !a.under(g).inForce(now) || a.Limit.Currency != t.Limit.Currency {
@@ -68,7 +70,7 @@ func (p *Policy) Allow(ctx context.Context, userID string, t Terms) (Allowance, 
 		}
 		a.Limit, a.Days, a.ExpiresAt, a.Stopped, a.ChangedAt, a.Era = t.Limit, t.Days, now.Add(p.allowedFor(t)), false, now, g.Era
 		a.Terms++
-		return nil
+		return true, nil
 	})
 	if err != nil {
 		return a, err
@@ -88,31 +90,24 @@ func (p *Policy) StopAllowance(ctx context.Context, userID, grantID, name string
 
 // stopAllowance is StopAllowance in the name of a human, or of the package if humanID is empty.
 func (p *Policy) stopAllowance(ctx context.Context, userID, grantID, name, humanID string) (Allowance, error) {
-	store, ok := p.store.(AllowanceStore)
-	if !ok {
-		return Allowance{}, authagent.ErrNotFound
-	}
-	for range maxTries {
-		a, err := store.Allowance(ctx, allowanceID(grantID, name))
+	a, stopped, err := p.changeAllowance(ctx, "stop allowance", allowanceID(grantID, name), nil, func(a *Allowance) (changes bool, err error) {
 		switch {
-		case err != nil:
-			return Allowance{}, fmt.Errorf("grants: find allowance: %w", err)
 		case a.UserID != userID:
-			return Allowance{}, fmt.Errorf("grants: find allowance: %w", authagent.ErrNotFound)
+			return false, fmt.Errorf("grants: find allowance: %w", authagent.ErrNotFound)
 		case a.Stopped:
-			return a, nil
+			return false, nil
 		}
 		a.Stopped, a.ChangedAt = true, time.Now()
 		a.Terms++
-		switch a, err = store.UpdateAllowance(ctx, a); {
-		case err == nil:
-			p.tellAllowance(ctx, EventAllowanceStopped, a, humanID)
-			return a, nil
-		case !errors.Is(err, authagent.ErrConflict) || ctx.Err() != nil:
-			return a, fmt.Errorf("grants: stop allowance: %w", err)
-		}
+		return true, nil
+	})
+	if err != nil {
+		return Allowance{}, err // and nothing of another account's
 	}
-	return Allowance{}, fmt.Errorf("grants: stop allowance: %w", authagent.ErrConflict)
+	if stopped {
+		p.tellAllowance(ctx, EventAllowanceStopped, a, humanID)
+	}
+	return a, nil
 }
 
 // SettleTaking records what an owner has found out about an action within an allowance of which
@@ -168,37 +163,48 @@ func (p *Policy) allowedFor(t Terms) time.Duration {
 	return t.For
 }
 
-// changeAllowance changes the allowance of a grant for an action, which is a new one if there is
-// none.
-func (p *Policy) changeAllowance(ctx context.Context, g Grant, t Terms, by func(*Allowance) error) (Allowance, error) {
-	store := p.store.(AllowanceStore)
-	id := allowanceID(g.ID, t.Action)
+// changeAllowance changes an allowance as by says, whatever happens to it in the meantime, and
+// reports whether it has. If there is none it begins with fresh, unless that is nil. step is for
+// errors.
+func (p *Policy) changeAllowance(
+	ctx context.Context, step, id string, fresh *Allowance, by func(*Allowance) (changes bool, err error),
+) (a Allowance, changed bool, err error) {
+	store, ok := p.store.(AllowanceStore)
+	if !ok {
+		return Allowance{}, false, authagent.ErrNotFound
+	}
 	for range maxTries {
 		a, err := store.Allowance(ctx, id)
-		fresh := errors.Is(err, authagent.ErrNotFound)
-		if fresh {
-			a, err = Allowance{ID: id, Version: 1, UserID: g.UserID, GrantID: g.ID, Agent: g.Agent, Action: t.Action}, nil
+		begins := fresh != nil && errors.Is(err, authagent.ErrNotFound)
+		if begins {
+			a, err = *fresh, nil
 		}
 		if err != nil {
-			return a, fmt.Errorf("grants: find allowance: %w", err)
+			return Allowance{}, false, fmt.Errorf("grants: find allowance: %w", err)
 		}
-		if err := by(&a); err != nil {
-			return a, err
+		if changes, err := by(&a); err != nil || !changes {
+			return a, false, err
 		}
-		created := true
-		if fresh {
-			a, created, err = store.CreateAllowance(ctx, a)
-		} else {
-			a, err = store.UpdateAllowance(ctx, a)
-		}
-		switch {
-		case err == nil && created:
-			return a, nil
-		case err != nil && !errors.Is(err, authagent.ErrConflict) || ctx.Err() != nil:
-			return a, fmt.Errorf("grants: change allowance: %w", err)
+		switch a, err = putAllowance(ctx, store, a, begins); {
+		case err == nil:
+			return a, true, nil
+		case !errors.Is(err, authagent.ErrConflict) || ctx.Err() != nil:
+			return a, false, fmt.Errorf("grants: %s: %w", step, err)
 		}
 	}
-	return Allowance{}, fmt.Errorf("grants: change allowance: %w", authagent.ErrConflict)
+	return Allowance{}, false, fmt.Errorf("grants: %s: %w: %w", step, authagent.ErrConflict, problem.Conflict)
+}
+
+// putAllowance creates an allowance, which is a conflict if there is one by now, or updates it.
+func putAllowance(ctx context.Context, store AllowanceStore, a Allowance, create bool) (Allowance, error) {
+	if !create {
+		return store.UpdateAllowance(ctx, a)
+	}
+	a, created, err := store.CreateAllowance(ctx, a)
+	if err == nil && !created {
+		err = authagent.ErrConflict
+	}
+	return a, err
 }
 
 // stopAllowances stops what an agent is allowed whose grant was stopped, or is about to be let in

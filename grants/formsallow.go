@@ -89,7 +89,7 @@ func (h *pageHandler) ofAllowance(r *http.Request) (grantID, name string, err er
 	if grantID, err = field(r, "id"); err != nil {
 		return "", "", err
 	}
-	if name, err = field(r, "action"); err != nil || len(h.policy.Allowances[name]) == 0 {
+	if name, err = field(r, "action"); err != nil || !h.policy.Allows(name) {
 		return "", "", malformed("action")
 	}
 	return grantID, name, nil

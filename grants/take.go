@@ -20,7 +20,7 @@ const maxOpen = 100
 // allowance returns the allowance that a grant has for an action, or authagent.ErrNotFound.
 func (p *Policy) allowance(ctx context.Context, grantID, name string) (Allowance, error) {
 	store, ok := p.store.(AllowanceStore)
-	if !ok || grantID == "" || len(p.Allowances[name]) == 0 {
+	if !ok || grantID == "" || !p.Allows(name) {
 		return Allowance{}, authagent.ErrNotFound
 	}
 	a, err := store.Allowance(ctx, allowanceID(grantID, name))
@@ -96,26 +96,10 @@ func (p *Policy) taken(ctx context.Context, r action.Request, a Allowance, t Tak
 // endTaking records how the action has ended that an amount was taken for. It returns false if
 // that is known already.
 func (p *Policy) endTaking(ctx context.Context, id, taking string, outcome action.Outcome) (ended bool, err error) {
-	store, ok := p.store.(AllowanceStore)
-	if !ok {
-		return false, authagent.ErrNotFound
-	}
-	for range maxTries {
-		a, err := store.Allowance(ctx, id)
-		if err != nil {
-			return false, fmt.Errorf("grants: find allowance: %w", err)
-		}
-		if !a.end(taking, outcome) {
-			return false, nil
-		}
-		switch _, err = store.UpdateAllowance(ctx, a); {
-		case err == nil:
-			return true, nil
-		case !errors.Is(err, authagent.ErrConflict) || ctx.Err() != nil:
-			return false, fmt.Errorf("grants: record how an action has ended: %w", err)
-		}
-	}
-	return false, fmt.Errorf("grants: record how an action has ended: %w", problem.Conflict)
+	_, ended, err = p.changeAllowance(ctx, "record how an action has ended", id, nil, func(a *Allowance) (changes bool, err error) {
+		return a.end(taking, outcome), nil
+	})
+	return ended, err
 }
 
 // settleOpen finds out how those actions have ended of which nobody has recorded it for so long

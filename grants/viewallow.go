@@ -139,7 +139,7 @@ func (p *Policy) mayWithin(to reader, may string, of []Grant, o Overview) string
 	var all []string
 	for _, a := range o.Allowances {
 		given := slices.ContainsFunc(of, func(g Grant) bool { return g.ID == a.GrantID && g.State == Approved })
-		if given && a.inForce(to.now) && len(p.Allowances[a.Action]) > 0 {
+		if given && a.inForce(to.now) && p.Allows(a.Action) {
 			all = append(all, p.within(to, a))
 		}
 	}
@@ -182,7 +182,7 @@ func (p *Policy) unknown(o Overview) (all []unknownAction) {
 	}
 	for _, a := range o.Allowances {
 		for _, t := range a.Open {
-			if t.Unknown && len(p.Allowances[a.Action]) > 0 { // see Policy.allowance
+			if t.Unknown && p.Allows(a.Action) { // see Policy.allowance
 				all = append(all, unknownAction{a.approval(t), t.ID})
 			}
 		}

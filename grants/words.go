@@ -139,7 +139,7 @@ func (p *Policy) may(to reader, g Grant) string {
 func (p *Policy) askedEach(to reader, g Grant, o Overview) string {
 	names := slices.DeleteFunc(slices.Sorted(maps.Keys(p.Approvals)), func(name string) bool {
 		a, ok := o.allowance(g.ID, name)
-		return ok && a.inForce(to.now) && len(p.Allowances[name]) > 0
+		return ok && a.inForce(to.now) && p.Allows(name)
 	})
 	return p.listed(to, names)
 }
