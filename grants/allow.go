@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
-	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/problem"
@@ -118,19 +117,16 @@ func (p *Policy) SettleTaking(ctx context.Context, userID, grantID, name, taking
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(a.Open, func(t Taking) bool { return t.ID == taking && t.Unknown })
-	if i < 0 || a.UserID != userID {
+	t, ok := a.unknown(taking)
+	if !ok || a.UserID != userID {
 		return fmt.Errorf("grants: settle action: %w", authagent.ErrNotFound)
 	}
-	outcome := action.NothingDone
-	if performed {
-		outcome = action.Performed
-	}
+	outcome := found(performed)
 	if ended, err := p.endTaking(ctx, a.ID, taking, outcome); err != nil || !ended {
 		return err
 	}
 	e := a.event(EventSettled, userID)
-	e.Amount, e.Detail = a.amount(a.Open[i]), string(outcome)
+	e.Amount, e.Detail = a.amount(t), string(outcome)
 	p.audit(ctx, e)
 	return nil
 }

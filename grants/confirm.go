@@ -257,12 +257,10 @@ func (h *pageHandler) widensAction(r *http.Request, to reader, human string) (*u
 	if err != nil {
 		return nil, err
 	}
-	a, err := h.policy.store.Approval(r.Context(), id)
+	a, err := h.policy.approvalOf(r.Context(), human, id)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("grants: find approval: %w", err)
-	case a.UserID != human:
-		return nil, fmt.Errorf("grants: find approval: %w", authagent.ErrNotFound)
+		return nil, err
 	case a.Now() == Expired:
 		return nil, ErrExpired
 	case a.State != Pending || a.Version != version: // it could come to be what the form says before it is decided

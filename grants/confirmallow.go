@@ -3,7 +3,6 @@ package grants
 import (
 	"errors"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/authagent-go/authagent"
@@ -64,39 +63,31 @@ func (a Allowance) widens(b Allowance, now time.Time) bool {
 // widensTaking is the widening of the form that says what has become of an action: that it was not
 // done gives its amount back.
 func (h *pageHandler) widensTaking(r *http.Request, to reader, human string) (*unproven, error) {
-	id, name, err := h.ofAllowance(r)
+	s, err := h.readSettled(r)
+	if err != nil || s.performed {
+		return nil, err
+	}
+	g, err := h.policy.ofOwner(r.Context(), human, s.grantID)
 	if err != nil {
 		return nil, err
 	}
-	taking, err := field(r, "taking")
+	a, err := h.policy.allowance(r.Context(), s.grantID, s.action)
 	if err != nil {
 		return nil, err
 	}
-	performed, err := outcomeOf(r)
-	if err != nil || performed {
-		return nil, err
-	}
-	g, err := h.policy.ofOwner(r.Context(), human, id)
-	if err != nil {
-		return nil, err
-	}
-	a, err := h.policy.allowance(r.Context(), id, name)
-	if err != nil {
-		return nil, err
-	}
-	i := slices.IndexFunc(a.Open, func(t Taking) bool { return t.ID == taking && t.Unknown })
-	if i < 0 {
+	t, ok := a.unknown(s.taking)
+	if !ok {
 		return nil, authagent.ErrNotFound
 	}
 	label, err := h.label(r, to, human, g)
 	if err != nil {
 		return nil, err
 	}
-	amount := a.amount(a.Open[i])
+	amount := a.amount(t)
 	u := &unproven{grant: &g}
-	u.Text = to.Text("owner.confirm.settle", "agent", label, "amount", h.policy.limitIn(to, name, amount))
+	u.Text = to.Text("owner.confirm.settle", "agent", label, "amount", h.policy.limitIn(to, s.action, amount))
 	u.Digest = decided{
-		Form: "settle", UserID: human, ID: taking, Version: a.Terms, Agent: g.Agent, Scenario: g.Scenario, Actions: []string{name},
+		Form: "settle", UserID: human, ID: s.taking, Version: a.Terms, Agent: g.Agent, Scenario: g.Scenario, Actions: []string{s.action},
 		Amount: amount.String(), What: string(action.NothingDone),
 	}.digest()
 	return u, nil

@@ -18,12 +18,10 @@ import (
 // was stopped, and [ErrExpired]. As with [Policy.Decide], the caller must make sure that the owner
 // decides in person.
 func (p *Policy) DecideAction(ctx context.Context, userID, id string, version int64, approve bool) (Approval, error) {
-	a, err := p.store.Approval(ctx, id)
+	a, err := p.approvalOf(ctx, userID, id)
 	switch {
 	case err != nil:
-		return Approval{}, fmt.Errorf("grants: find approval: %w", err)
-	case a.UserID != userID:
-		return Approval{}, fmt.Errorf("grants: find approval: %w", authagent.ErrNotFound)
+		return a, err
 	case a.Now() == Expired:
 		return a, ErrExpired
 	case a.State != Pending || a.Version != version:
@@ -40,6 +38,18 @@ func (p *Policy) DecideAction(ctx context.Context, userID, id string, version in
 	return p.applyAction(ctx, a, userID, approve)
 }
 
+// approvalOf returns an approval of an account, in whatever version it is.
+func (p *Policy) approvalOf(ctx context.Context, userID, id string) (Approval, error) {
+	a, err := p.store.Approval(ctx, id)
+	switch {
+	case err != nil:
+		return Approval{}, fmt.Errorf("grants: find approval: %w", err)
+	case a.UserID != userID:
+		return Approval{}, fmt.Errorf("grants: find approval: %w", authagent.ErrNotFound)
+	}
+	return a, nil
+}
+
 // applyAction decides about an action; humanID is who did, empty for the package
 // itself.
 func (p *Policy) applyAction(ctx context.Context, a Approval, humanID string, approve bool) (_ Approval, err error) {
@@ -52,10 +62,9 @@ func (p *Policy) applyAction(ctx context.Context, a Approval, humanID string, ap
 	if a, err = p.store.UpdateApproval(ctx, a); err != nil {
 		return a, fmt.Errorf("grants: decide action: %w", err)
 	}
-	p.audit(ctx, audit.Event{
-		Name: event, Issuer: a.Agent.Issuer, Agent: a.Agent, UserID: a.UserID, HumanID: humanID, GrantID: a.GrantID, Action: a.Action, Amount: a.Amount,
-		Method: a.Method, Detail: a.Description, // what the owner has decided on
-	})
+	e := a.event(event, humanID)
+	e.Detail = a.Description // what the owner has decided on
+	p.audit(ctx, e)
 	return a, nil
 }
 
@@ -127,26 +136,39 @@ func (p *Policy) keepFromReturning(ctx context.Context, a Approval) error {
 // for it again. It returns [authagent.ErrNotFound] for an action in another account and
 // [authagent.ErrConflict] for one that is not unknown.
 func (p *Policy) SettleAction(ctx context.Context, userID, id string, version int64, performed bool) (Approval, error) {
-	a, err := p.store.Approval(ctx, id)
+	a, err := p.approvalOf(ctx, userID, id)
 	switch {
 	case err != nil:
-		return Approval{}, fmt.Errorf("grants: find approval: %w", err)
-	case a.UserID != userID:
-		return Approval{}, fmt.Errorf("grants: find approval: %w", authagent.ErrNotFound)
+		return a, err
 	case a.Now() != Unknown || a.Version != version:
 		return a, authagent.ErrConflict
 	}
+	outcome := found(performed)
 	a.State, a.ExpiresAt = Used, time.Now()
-	outcome := action.NothingDone
 	if performed {
-		a.ExpiresAt, outcome = a.ExpiresAt.Add(remembered), action.Performed
+		a.ExpiresAt = a.ExpiresAt.Add(remembered)
 	}
 	if a, err = p.store.UpdateApproval(ctx, a); err != nil {
 		return a, fmt.Errorf("grants: settle action: %w", err)
 	}
-	p.audit(ctx, audit.Event{
-		Name: EventSettled, Issuer: a.Agent.Issuer, Agent: a.Agent, UserID: a.UserID, HumanID: userID, GrantID: a.GrantID, Action: a.Action,
-		Amount: a.Amount, Method: a.Method, Detail: string(outcome),
-	})
+	e := a.event(EventSettled, userID)
+	e.Detail = string(outcome)
+	p.audit(ctx, e)
 	return a, nil
+}
+
+// found is the outcome that an owner has found out.
+func found(performed bool) action.Outcome {
+	if performed {
+		return action.Performed
+	}
+	return action.NothingDone
+}
+
+// event is one about a single action. humanID is who did it, empty for the package itself.
+func (a Approval) event(name audit.Name, humanID string) audit.Event {
+	return audit.Event{
+		Name: name, Issuer: a.Agent.Issuer, Agent: a.Agent, UserID: a.UserID, HumanID: humanID, GrantID: a.GrantID, Action: a.Action, Amount: a.Amount,
+		Method: a.Method,
+	}
 }

@@ -53,19 +53,11 @@ func (h *pageHandler) stopAllowance(r *http.Request, to reader, human string) (a
 }
 
 func (h *pageHandler) settleTaking(r *http.Request, to reader, human string) (any, error) {
-	id, name, err := h.ofAllowance(r)
+	s, err := h.readSettled(r)
 	if err != nil {
 		return nil, err
 	}
-	taking, err := field(r, "taking")
-	if err != nil {
-		return nil, err
-	}
-	performed, err := outcomeOf(r)
-	if err != nil {
-		return nil, err
-	}
-	if err := h.policy.SettleTaking(r.Context(), human, id, name, taking, performed); err != nil {
+	if err := h.policy.SettleTaking(r.Context(), human, s.grantID, s.action, s.taking, s.performed); err != nil {
 		return nil, err
 	}
 	return h.overview(r, to, human)
@@ -93,6 +85,23 @@ func (h *pageHandler) ofAllowance(r *http.Request) (grantID, name string, err er
 		return "", "", malformed("action")
 	}
 	return grantID, name, nil
+}
+
+// A settled is what an owner has found out about an action within an allowance.
+type settled struct {
+	grantID, action, taking string
+	performed               bool
+}
+
+func (h *pageHandler) readSettled(r *http.Request) (s settled, err error) {
+	if s.grantID, s.action, err = h.ofAllowance(r); err != nil {
+		return settled{}, err
+	}
+	if s.taking, err = field(r, "taking"); err != nil {
+		return settled{}, err
+	}
+	s.performed, err = outcomeOf(r)
+	return s, err
 }
 
 // outcomeOf reads whether an action was performed, which has to be said in so many words.

@@ -210,15 +210,13 @@ func (p *Policy) overdue(ctx context.Context, reservation string, at time.Time) 
 // tellOutcome leaves an event for an action that was let through and not performed, or of which
 // nobody knows. The owner is told of the latter.
 func (p *Policy) tellOutcome(ctx context.Context, a Approval, outcome action.Outcome) {
-	e := audit.Event{Issuer: a.Agent.Issuer, Agent: a.Agent, UserID: a.UserID, GrantID: a.GrantID, Action: a.Action, Amount: a.Amount, Method: a.Method}
 	switch outcome {
 	case action.NothingDone:
-		e.Name = EventGivenBack
+		p.audit(ctx, a.event(EventGivenBack, ""))
 	case action.Unknown:
-		e.Name, e.Outcome = EventUnknown, audit.Failed
 		p.notify(ctx, Notice{Kind: EventUnknown, UserID: a.UserID, Approval: &a, Action: p.words(a.Action)})
-	default:
-		return
+		e := a.event(EventUnknown, "")
+		e.Outcome = audit.Failed
+		p.audit(ctx, e)
 	}
-	p.audit(ctx, e)
 }

@@ -151,6 +151,15 @@ func (a Allowance) amount(t Taking) Amount {
 	return Amount{Value: t.Value, Currency: cmp.Or(t.Currency, a.Limit.Currency)}
 }
 
+// unknown returns what was taken for an action of which nobody knows how it has ended.
+func (a Allowance) unknown(taking string) (Taking, bool) {
+	i := slices.IndexFunc(a.Open, func(t Taking) bool { return t.ID == taking && t.Unknown })
+	if i < 0 {
+		return Taking{}, false
+	}
+	return a.Open[i], true
+}
+
 // with returns a after t was taken of it.
 func (a Allowance) with(t Taking) Allowance {
 	a = a.at(t.At)
