@@ -96,6 +96,7 @@ import (
 	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/messages"
 	"github.com/authagent-go/authagent/problem"
+	"github.com/authagent-go/authagent/provider"
 )
 
 // This file holds the settings, New, and login, callback and logout: the steps, in order.
@@ -148,6 +149,11 @@ type Config struct {
 	// ReturnTo is the path that an agent lands on after signing in or out, unless the request names
 	// another with ?return_to=. The default is "/".
 	ReturnTo string
+
+	// Permissions say what each scope of the server allows an agent at this site. With them, an agent
+	// has at most what its granted scopes allow together, and what the scenario and its grant give. A
+	// scope that is not here allows nothing. By default scopes limit nothing.
+	Permissions map[string]Permission
 
 	// RegistrationURL is where an agent is sent whose owner has no account: a path on this site or
 	// an https URL. By default it is refused with problem.NoAccount.
@@ -225,7 +231,7 @@ type Config struct {
 	Tokens TokenSettings
 
 	// Provider is what the site must know of the authorization server and cannot learn from it.
-	Provider Provider
+	Provider provider.Settings
 }
 
 // Paths are where the handlers are mounted: paths on this site.
@@ -258,7 +264,7 @@ func ConfigFromEnv() (Config, error) {
 		return Config{}, err
 	}
 	return Config{
-		Issuer: s.Issuer, ClientID: s.ClientID, ClientSecret: s.ClientSecret, Provider: Provider{ClientSecretFunc: s.SecretFile},
+		Issuer: s.Issuer, ClientID: s.ClientID, ClientSecret: s.ClientSecret, Provider: provider.Settings{ClientSecretFunc: s.SecretFile},
 		RedirectURL: s.RedirectURL, SessionKeys: s.SessionKeys,
 	}, nil
 }
@@ -344,7 +350,7 @@ func New(c Config) (*RelyingParty, error) {
 		requests:  wire.AuthorizationRequests{ClientID: c.ClientID, RedirectURL: c.RedirectURL, Scopes: c.Provider.Scopes},
 		trail:     trail.New(c.Issuer, c.Logger, c.Audit),
 		identity: &identity.Verifier{
-			Issuer: c.Issuer, ClientID: c.ClientID, SubjectIsUser: c.Provider.SubjectIsUser,
+			Issuer: c.Issuer, ClientID: c.ClientID, SubjectIsUser: c.Provider.SubjectIsUser, People: c.Provider.OnPerson != nil,
 			TokenKey: c.Provider.TokenKey, Introspect: c.Provider.Introspect,
 		},
 	}}}
@@ -368,7 +374,7 @@ func (c Config) withDefaults() Config {
 	c.Paths.Login = settings.Beside(c.RedirectURL, c.Paths.Login, "login")
 	c.Paths.Logout = settings.Beside(c.RedirectURL, c.Paths.Logout, "logout")
 	if c.Provider.Scopes == nil && c.Scenario != nil {
-		c.Provider.Scopes = slices.Clone(c.Scenario.Scopes())
+		c.Provider.Scopes = c.defaultScopes()
 	}
 	c.Session, c.Tokens.ConfirmEvery = c.Session.withDefaults(), cmp.Or(c.Tokens.ConfirmEvery, 15*time.Minute)
 	if c.Revocations == nil {
@@ -405,7 +411,7 @@ func (c Config) check() (*url.URL, error) {
 	bad.Limits(c.Limits.rates())
 	c.Session.check(bad)
 	c.Tokens.check(bad)
-	c.Provider.check(bad, dev)
+	bad.Provider(c.Provider, dev)
 	return redirectURL, bad.Err()
 }
 
@@ -416,9 +422,10 @@ func (c Config) checkScenario(bad *settings.Problems) {
 	if s, ok := scenarioAs[interface{ check() error }](c.Scenario); ok {
 		bad.Found("Scenario", cmp.Or(s.check(), compare.Check(linkPolicy(c.Scenario))))
 	}
-	if s, ok := scenarioAs[interface{ neededScope() string }](c.Scenario); ok {
+	if s, ok := scenarioAs[interface{ neededScope() string }](c.Scenario); ok && !c.bySubject() {
 		bad.Scope("Provider.Scopes", c.Provider.Scopes, s.neededScope())
 	}
+	c.checkPermissions(bad)
 }
 
 func (c Config) checkRules(bad *settings.Problems) {
@@ -450,9 +457,9 @@ func (rp *RelyingParty) startLogin(w http.ResponseWriter, r *http.Request, login
 	if err := rp.limits.Login(rp.config.ClientAddr(r)); err != nil {
 		return err
 	}
-	if checker, ok := scenarioAs[loginChecker](rp.config.Scenario); ok {
-		if err := rp.panics.Protect("start login", func() error { return checker.CheckLogin(r.Context()) }); err != nil {
-			return failure.OfSite("start login", err)
+	if rp.config.Provider.OnPerson == nil || login.HumanID != "" { // otherwise it may be a person's, whom nothing of this stops
+		if err := rp.checkLogin(r.Context()); err != nil {
+			return err
 		}
 	}
 	request, err := rp.authorizationRequest(r.Context())
@@ -464,6 +471,15 @@ func (rp *RelyingParty) startLogin(w http.ResponseWriter, r *http.Request, login
 	rp.server.Learn(request.Metadata) // while the agent is away at the server
 	answer.Redirect(w, login.url(request))
 	return nil
+}
+
+// checkLogin asks the scenario whether agents may sign in.
+func (rp *RelyingParty) checkLogin(ctx context.Context) error {
+	checker, ok := scenarioAs[loginChecker](rp.config.Scenario)
+	if !ok {
+		return nil
+	}
+	return failure.OfSite("start login", rp.panics.Protect("start login", func() error { return checker.CheckLogin(ctx) }))
 }
 
 // mayStart keeps a login from being started by anything but an agent or a person who wants it.
@@ -600,32 +616,42 @@ func (rp *RelyingParty) redeem(
 		done.err = err
 		return done, true
 	}
-	done.session, done.err = rp.finish(w, r.WithContext(ctx), l, token)
-	return done, true
+	return rp.finish(w, r.WithContext(ctx), l, token), true
 }
 
-// finish does what a login was begun for: an agent signs in, or a human connects one. A token that
-// nobody will use is revoked.
-func (rp *RelyingParty) finish(w http.ResponseWriter, r *http.Request, l *login, t *wire.Token) (session *Session, err error) {
-	in, err := rp.identify(r.Context(), t, l)
+// finish does what a login was begun for: an agent or a person signs in, or a human connects an
+// agent. A token that nobody will use is revoked.
+func (rp *RelyingParty) finish(w http.ResponseWriter, r *http.Request, l *login, t *wire.Token) (done outcome) {
+	id, fresh, err := rp.identify(r.Context(), t, l)
 	if err != nil {
 		rp.revokeUnused(t)
-		return nil, err
+		return outcome{err: err}
 	}
-	in.RemoteAddr = rp.config.ClientAddr(r)
+	if id.Kind == identity.Person {
+		done.person = &provider.Person{Issuer: rp.config.Issuer, Subject: id.Subject, SID: id.SID, Claims: id.Claims}
+		done.err = rp.welcome(w, r, l, done.person)
+		rp.server.Discard(fresh, true)
+		return done
+	}
+	in := rp.newSignIn(r, id, t, fresh)
 	if l.HumanID != "" {
-		err = rp.connect(r.Context(), in, l)
+		done.err = rp.connect(r.Context(), in, l)
 	} else {
-		session, err = rp.signIn(w, r, in, l)
+		done.session, done.err = rp.signIn(w, r, in, l)
 	}
-	if session == nil {
+	if done.session == nil {
 		rp.revokeUnused(in.token)
 	}
-	return session, err
+	return done
 }
 
 // signIn starts the session of an agent.
 func (rp *RelyingParty) signIn(w http.ResponseWriter, r *http.Request, in *SignIn, l *login) (*Session, error) {
+	if rp.config.Provider.OnPerson != nil { // the login began without
+		if err := rp.checkLogin(r.Context()); err != nil {
+			return nil, err
+		}
+	}
 	session, err := rp.admit(r.Context(), in, l)
 	if err != nil {
 		return nil, err
@@ -633,8 +659,30 @@ func (rp *RelyingParty) signIn(w http.ResponseWriter, r *http.Request, in *SignI
 	if err := rp.start(w, r, session, in); err != nil {
 		return nil, err
 	}
-	rp.record(r, audit.LoginSucceeded, session, "", nil)
+	rp.recordEvent(r, audit.Event{Name: audit.LoginSucceeded, Detail: in.history()}, session, nil)
 	return session, nil
+}
+
+// welcome hands a person to the site. Beside the cookie of an agent's session nobody is one: whatever
+// the server says, the browser may still be the agent's.
+func (rp *RelyingParty) welcome(w http.ResponseWriter, r *http.Request, l *login, p *provider.Person) error {
+	const step = "sign in person"
+	if l.HumanID != "" {
+		return failure.New(reasons.AgentRequired, "connect agent", "the server says that a person has signed in, and no agent")
+	}
+	v, err := rp.find(browser.Nowhere{}, r)
+	switch {
+	case err != nil:
+		return err
+	case v.Session != nil, v.Ended, rp.another(r):
+		return failure.New(problem.AgentForbidden, step, "the browser has the cookie of an agent's session, which may have ended")
+	}
+	p.ReturnTo = rp.refuser.ReturnPath(l.ReturnTo)
+	err = failure.OfSite(step, rp.panics.Protect(step, func() error { return rp.config.Provider.OnPerson(w, r, *p) }))
+	if err == nil {
+		rp.record(r, audit.PersonSignedIn, nil, "", nil)
+	}
+	return err
 }
 
 // LogoutHandler ends the agent's session, for every copy of its cookie, and asks the server to revoke

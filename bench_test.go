@@ -16,6 +16,7 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/provider"
 )
 
 // A benchSite is a relying party in front of an authorization server that costs
@@ -34,7 +35,7 @@ const benchOrigin = "http://127.0.0.1:8080"
 func benchConfig(issuer string, transport http.RoundTripper, scenario authagent.Scenario, keys [][]byte) authagent.Config {
 	return authagent.Config{
 		Issuer: issuer, ClientID: "site", ClientSecret: "secret", RedirectURL: benchOrigin + "/auth/agent/callback",
-		SessionKeys: keys, Scenario: scenario, Logger: discardLog(), Provider: authagent.Provider{HTTPClient: &http.Client{Transport: transport}},
+		SessionKeys: keys, Scenario: scenario, Logger: discardLog(), Provider: provider.Settings{HTTPClient: &http.Client{Transport: transport}},
 	}
 }
 

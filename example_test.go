@@ -23,6 +23,7 @@ import (
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/messages"
 	"github.com/authagent-go/authagent/problem"
+	"github.com/authagent-go/authagent/provider"
 )
 
 // A whole site, and an agent that signs in to it. The authorization server is
@@ -540,7 +541,7 @@ func withTokens(orders func(*authagent.RelyingParty, *authagenttest.Server) http
 		Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: callback,
 		SessionKeys: [][]byte{testsite.NewKey()},
 		Scenario:    authagent.FreshProfile(&memstore.Profiles{}),
-		Provider:    authagent.Provider{Scopes: []string{"openid", "email"}},
+		Provider:    provider.Settings{Scopes: []string{"openid", "email"}},
 		Tokens:      authagent.TokenSettings{Store: &memstore.Tokens{}}, // several instances share one
 		Logger:      discardLog(),
 	})

@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/authagent-go/authagent/internal/browser"
@@ -30,6 +31,7 @@ import (
 	"github.com/authagent-go/authagent/internal/wire"
 	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/problem"
+	"github.com/authagent-go/authagent/provider"
 )
 
 // This file holds one login's secrets, what is done with the answer to it, and the server's
@@ -281,18 +283,23 @@ var (
 
 // An outcome is what a login has come to.
 type outcome struct {
-	session *Session // nil if none was started
+	session *Session         // nil if none was started
+	person  *provider.Person // who has signed in to the site; nil for nobody
 	err     error
 }
 
 // repeat answers a browser once more whose login has come to its end, and drops the login's cookie
 // unless a retry needs it.
 func (rp *RelyingParty) repeat(w http.ResponseWriter, r *http.Request, l *login, done outcome) error {
-	if done.err == nil && done.session != nil {
+	switch {
+	case done.err != nil:
+	case done.session != nil:
 		done.err = rp.startAgain(w, r, done.session)
-		if done.err != nil && failure.As(done.err).RetryAfter > 0 {
-			return done.err
-		}
+	case done.person != nil:
+		done.err = rp.welcome(w, r, l, done.person)
+	}
+	if done.err != nil && failure.As(done.err).RetryAfter > 0 {
+		return done.err
 	}
 	rp.pending.drop(w, l)
 	return done.err
@@ -374,25 +381,18 @@ func (rp *RelyingParty) exchange(ctx context.Context, code string, l *login) (*w
 	return t, failure.OfServer("exchange code", err)
 }
 
-// identify verifies whom a new token speaks of: by its id_token, by its own claims, or by
-// introspection. The code of the login l was exchanged for it.
-func (rp *RelyingParty) identify(ctx context.Context, issued *wire.Token, l *login) (*SignIn, error) {
+// identify verifies whom a new token speaks of, and returns the token that is good by then. The code
+// of the login l was exchanged for it.
+func (rp *RelyingParty) identify(ctx context.Context, issued *wire.Token, l *login) (id *identity.Identity, fresh *wire.Token, err error) {
 	nonce := ""
 	if slices.Contains(rp.config.Provider.Scopes, "openid") {
 		nonce = l.Nonce
 	}
-	var id *identity.Identity
-	fresh, err := rp.server.Confirm(ctx, issued, func(t *wire.Token) (err error) {
+	fresh, err = rp.server.Confirm(ctx, issued, func(t *wire.Token) (err error) {
 		id, err = rp.identity.Establish(ctx, rp.server, t, nonce)
 		return err
 	})
-	if err != nil {
-		return nil, failure.OfServer("establish identity", err)
-	}
-	return &SignIn{
-		Agent: Agent{Issuer: rp.config.Issuer, ID: id.Agent}, Model: id.Model,
-		rp: rp, identity: id.Subject, token: fresh, refreshed: fresh != issued,
-	}, nil
+	return id, fresh, failure.OfServer("establish identity", err)
 }
 
 // connect connects the agent to the account of the human who began the login.
@@ -411,7 +411,7 @@ func (rp *RelyingParty) admit(ctx context.Context, in *SignIn, l *login) (*Sessi
 	var who Principal
 	var under marks.Under
 	err := rp.panics.Protect("sign in", func() (err error) {
-		under, err = rp.register.Begin(ctx, in.Agent, func() (userID string, err error) {
+		under, err = rp.register.Begin(ctx, in.Agent, in.Subject, func() (userID string, err error) {
 			who, err = rp.config.Scenario.SignIn(ctx, in)
 			return who.UserID, err
 		})
@@ -428,18 +428,16 @@ func (rp *RelyingParty) admit(ctx context.Context, in *SignIn, l *login) (*Sessi
 	}
 	if err != nil {
 		e := failure.As(failure.OfAgent(in.Agent, "sign in", err))
-		owner := cmp.Or(in.userinfo, new(UserInfo)) // nobody, if the scenario did not ask
-		rp.compare.Tell(e, owner.Email, owner.Subject)
+		rp.compare.Tell(e, cmp.Or(in.userinfo, new(UserInfo)).Email, in.Subject)
 		return nil, e
 	}
-	if who.Access == AccessNone {
-		who.Actions = nil
-	}
+	rp.config.lower(&who.Access, &who.Actions, in.Scopes)
 	return &Session{ // whose ID has 130 random bits
 		ID: rand.Text(), Agent: in.Agent, Model: in.Model, Scenario: rp.config.Scenario.Name(),
 		UserID: who.UserID, ProfileID: who.ProfileID, Access: who.Access, Actions: who.Actions, GrantID: who.GrantID,
 		RedirectURL: rp.config.RedirectURL, Epoch: rp.config.Session.Epoch, GrantEra: who.GrantEra,
-		SiteMark: under.Site, AgentMark: under.Agent, UserMark: under.User,
+		Subject: in.Subject, SID: in.sid, Scopes: rp.config.kept(in.Scopes),
+		SiteMark: under.Site, AgentMark: under.Agent, UserMark: under.User, SubjectMark: under.Subject,
 		StartedAt: now, ExpiresAt: now.Add(rp.config.Session.Lifetime), loginID: l.ID(), RemoteAddr: in.RemoteAddr,
 	}, nil
 }
@@ -453,16 +451,47 @@ func (rp *RelyingParty) revokeUnused(token *wire.Token) {
 // A SignIn is an agent whose identity has been verified, and the means to learn more about it.
 type SignIn struct {
 	Agent      Agent
-	Model      string // self-declared
-	RemoteAddr string // the client's IP address, without port; empty outside of a request
+	Subject    string   // the user of the server for whom it acts, with SubjectIsUser; empty for a guest, who acts for nobody
+	Scopes     []string // what the server has granted
+	Model      string   // self-declared
+	RemoteAddr string   // the client's IP address, without port; empty outside of a request
 
 	rp       *RelyingParty
 	token    *wire.Token
 	identity string // sub of the token: the agent, or the user with SubjectIsUser
+	sid      string // the server's ID of the session there
+	prior    []Agent
 	userinfo *UserInfo
 
 	refreshed  bool // the one refresh that a sign-in may need was made, or had its chance
 	unverified bool // userinfo says that the e-mail address is not verified
+}
+
+// newSignIn is made with the token as it was issued and as it is good now.
+func (rp *RelyingParty) newSignIn(r *http.Request, id *identity.Identity, issued, fresh *wire.Token) *SignIn {
+	granted := fresh.Scopes(rp.config.Provider.Scopes)
+	if id.Scopes != nil {
+		granted = slices.DeleteFunc(granted, func(scope string) bool { return !slices.Contains(id.Scopes, scope) })
+	}
+	return &SignIn{
+		Agent: Agent{Issuer: rp.config.Issuer, ID: id.Agent}, Subject: id.User, Scopes: granted, Model: id.Model, RemoteAddr: rp.config.ClientAddr(r),
+		rp: rp, identity: id.Subject, sid: id.SID, prior: id.Prior, token: fresh, refreshed: fresh != issued,
+	}
+}
+
+// ownerless reports whether the server names users, and none for this agent.
+func (in *SignIn) ownerless() bool { return in.rp.config.Provider.SubjectIsUser && in.Subject == "" }
+
+// history says which agents acted before this one, for the audit trail.
+func (in *SignIn) history() string {
+	if len(in.prior) == 0 {
+		return ""
+	}
+	names := make([]string, len(in.prior))
+	for i, a := range in.prior {
+		names[i] = strings.TrimSpace(a.ID + " " + a.Issuer)
+	}
+	return "passed on by " + strings.Join(names, ", ")
 }
 
 // UserInfo is what the authorization server says about the agent's owner. None of it is proof: at
@@ -531,71 +560,6 @@ func ParseEmail(address string) (normalized string, ok bool) { return claims.Ema
 // hasScope reports whether the server granted a scope.
 func (in *SignIn) hasScope(scope string) bool {
 	return in.token.Granted(scope, in.rp.config.Provider.Scopes)
-}
-
-// Endpoints are the addresses of an authorization server. An empty one is not pinned.
-type Endpoints struct {
-	Authorization, Token, UserInfo, Introspection, Revocation, JWKS string
-}
-
-// Provider says how to talk to the authorization server. By default, that is read from the server's
-// metadata, or learned without risking a code.
-type Provider struct {
-	// ClientSecretFunc replaces Config.ClientSecret, for a secret that changes while the site runs.
-	// It is called for each request to the server, and concurrently, so it has to be quick. An
-	// error fails the request as a fault of the site, before anything is used up.
-	ClientSecretFunc func(context.Context) (string, error)
-
-	// Scopes replaces the scopes that the scenario asks for.
-	Scopes []string
-
-	// Endpoints pins endpoints. With the first two set, the server is not asked for its metadata at
-	// all.
-	Endpoints Endpoints
-
-	// EndpointOrigins are the origins ("https://login.example") that the server's endpoints may
-	// have besides its issuer's. The host's case and the scheme's default port do not matter.
-	EndpointOrigins []string
-
-	// TokenEncoding pins how the bodies of requests to the server are written: "application/json",
-	// which the published Auth Agent server demands, or "application/x-www-form-urlencoded", which
-	// RFC 6749 demands. By default it is learned.
-	TokenEncoding string
-
-	// ClientAuth pins how the site proves itself to the server with its secret:
-	// "client_secret_post" or "client_secret_basic" (RFC 7591 section 2). By default it is what the
-	// server's metadata offers. If that offers both, the site learns it with a made-up code, before
-	// a real one is at risk.
-	ClientAuth string
-
-	// SubjectIsUser says that the issuer's tokens follow RFC 8693: sub is the user and act.sub the
-	// agent. By default, as at Auth Agent, sub is the agent. A token of the other shape is refused.
-	SubjectIsUser bool
-
-	// TokenKey is the secret with which the server signs access tokens (HS256), for a site that
-	// runs its own server. With it, the site verifies access tokens, and id_tokens that are signed
-	// with HS256. Most OpenID Connect providers sign such id_tokens with the client secret. At
-	// least 32 bytes.
-	TokenKey []byte
-
-	// Introspect asks the server about each access token at sign-in, even one that can be verified
-	// without it.
-	Introspect bool
-
-	// HTTPClient sends the requests to the server. It is copied, not changed; the copy follows no
-	// redirects, keeps no cookies and does not wait long. The default keeps enough idle connections
-	// for a busy site. A panic of its Transport fails the request as a fault of the site. A panic
-	// in a goroutine of an http.Transport, as from DialContext, cannot be recovered and ends the
-	// process.
-	HTTPClient *http.Client
-}
-
-func (p Provider) check(bad *settings.Problems, dev bool) {
-	bad.Scopes("Provider.Scopes", p.Scopes)
-	bad.Endpoints("Provider.Endpoints", wire.Endpoints(p.Endpoints), dev)
-	bad.Origins("Provider.EndpointOrigins", p.EndpointOrigins, dev)
-	bad.TokenEndpoint("Provider.TokenEncoding", p.TokenEncoding, "Provider.ClientAuth", p.ClientAuth)
-	bad.Key("Provider.TokenKey", p.TokenKey)
 }
 
 // newServer returns the authorization server as the site speaks to it.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/authagent-go/authagent/audit"
@@ -13,6 +14,7 @@ import (
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/scenario"
 	"github.com/authagent-go/authagent/internal/settings"
+	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/messages"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -147,16 +149,86 @@ type Site struct {
 // A LinkRequest is an agent that wants to enter an account.
 type LinkRequest struct {
 	Agent         Agent
-	Subject       string // the user of the server for whom the agent acts, with Config.Provider.SubjectIsUser; otherwise empty
-	Model         string // self-declared
-	Name          string // self-declared
-	Email         string // the owner's address as the server has it; a claim, not a proof
-	EmailVerified bool   // the server claims to have verified it
-	RemoteAddr    string // the client's IP address, without port; may be empty
+	Subject       string   // the user of the server for whom the agent acts, with Config.Provider.SubjectIsUser; empty for none
+	BySubject     bool     // User is the account of Subject (SubjectFinder); no address was asked for
+	Scopes        []string // what the server has granted
+	Model         string   // self-declared
+	Name          string   // self-declared
+	Email         string   // the owner's address as the server has it; a claim, not a proof
+	EmailVerified bool     // the server claims to have verified it
+	RemoteAddr    string   // the client's IP address, without port; may be empty
 	Scenario      string
-	User          *User  // the account with that address that may be entered; nil if there is none
-	NoUser        string // why User is nil, in words for the site's log; the agent must not learn it
-	Access        Access // the most that the scenario gives
+	User          *User    // the account with that address or Subject that may be entered; nil if there is none
+	NoUser        string   // why User is nil, in words for the site's log; the agent must not learn it
+	Access        Access   // the most that the scenario gives and, with Config.Permissions, the scopes allow
+	Actions       []string // by name, that the scopes allow; nil without Config.Permissions
+}
+
+// A Permission is what a scope of the server allows at this site, at most. See Config.Permissions.
+type Permission struct {
+	Access  Access   // to the user's data
+	Actions []string // by name, for an agent that has AccessRead by this scope or another
+}
+
+// defaultScopes are what is asked for: what the scenario needs, and what permissions rest on.
+func (c *Config) defaultScopes() []string {
+	scopes := slices.Clone(c.Scenario.Scopes())
+	if c.bySubject() {
+		scopes = []string{"openid"}
+	} else if c.Provider.OnPerson != nil && !slices.Contains(scopes, "openid") {
+		scopes = append(scopes, "openid")
+	}
+	return append(scopes, slices.Sorted(maps.Keys(c.Permissions))...)
+}
+
+// bySubject reports whether accounts are found by what the server calls their owners.
+func (c *Config) bySubject() bool {
+	users, ok := scenarioAs[interface{ known() accounts.Users[User] }](c.Scenario)
+	return ok && c.Provider.SubjectIsUser && users.known().FindsSubjects()
+}
+
+func (c *Config) checkPermissions(bad *settings.Problems) {
+	for scope, p := range c.Permissions {
+		if p.Access < AccessNone || p.Access > AccessFull || slices.ContainsFunc(p.Actions, func(name string) bool { return !wiring.IsAction(name) }) {
+			bad.Add("Permissions", "%q allows an access or an action that there cannot be", scope)
+		}
+	}
+	if s, ok := scenarioAs[interface{ access() Access }](c.Scenario); ok && s.access() == AccessNone && len(c.Permissions) > 0 {
+		bad.Add("Permissions", "has no effect: the scenario gives no access to anybody's data")
+	}
+}
+
+// permitted returns what scopes allow together, if they limit anything.
+func (c *Config) permitted(scopes []string) (most Permission, limits bool) {
+	for _, scope := range scopes {
+		p := c.Permissions[scope]
+		most.Access = max(most.Access, p.Access)
+		most.Actions = append(most.Actions, p.Actions...)
+	}
+	return most, c.Permissions != nil
+}
+
+// lower takes from access and actions what the granted scopes do not allow, and from somebody without
+// access all actions.
+func (c *Config) lower(access *Access, actions *[]string, scopes []string) {
+	if most, limits := c.permitted(scopes); limits && most.Access < AccessFull {
+		if *access == AccessFull {
+			*actions = most.Actions
+		}
+		*access = min(*access, most.Access)
+		*actions = slices.DeleteFunc(slices.Clone(*actions), func(name string) bool { return !slices.Contains(most.Actions, name) })
+	}
+	if *access == AccessNone {
+		*actions = nil
+	}
+}
+
+// kept returns what a session keeps of its scopes: nothing, if they limit nothing.
+func (c *Config) kept(scopes []string) []string {
+	if c.Permissions == nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(scopes), func(scope string) bool { _, counts := c.Permissions[scope]; return !counts })
 }
 
 // linkPolicy returns the LinkPolicy of a scenario, or nil if it is not known to have one.
@@ -303,7 +375,7 @@ func (*withAccount) Scopes() []string { return []string{"openid", "profile", "em
 
 // What others ask of the scenario: the scope without which nobody is let in, the policy, and the
 // site's accounts.
-func (*withAccount) neededScope() string           { return "email" }
+func (*withAccount) neededScope() string           { return "email" } // unless accounts are found by subject
 func (s *withAccount) policy() LinkPolicy          { return s.link }
 func (s *withAccount) known() accounts.Users[User] { return s.users }
 
@@ -324,31 +396,26 @@ func (s *withAccount) check() error {
 
 // enter returns the account that the agent may enter, and with what access.
 func (s *withAccount) enter(ctx context.Context, in *SignIn, create bool) (Principal, *UserInfo, error) {
-	if !in.hasScope("email") {
-		return Principal{}, nil, failure.New(reasons.InsufficientScope, "read scope", "the server did not grant the email scope")
-	}
-	owner, err := in.UserInfo(ctx)
+	owner, user, why, err := s.find(ctx, in)
 	if err != nil {
 		return Principal{}, nil, err
 	}
-	if in.unverified {
-		return Principal{}, nil, failure.New(problem.NoAccount, "find account", "the server says that the address is not verified")
-	}
-	user, why, err := s.users.Find(ctx, in.Agent, owner.Email)
+	request, err := s.request(in, owner, user)
 	if err != nil {
 		return Principal{}, nil, err
 	}
-	request := s.request(in, owner, user)
 	request.NoUser = why
 	link, err := s.link.Link(ctx, request)
-	if creator, ok := s.users.Store.(UserCreator); ok && create && why == accounts.Free && errors.Is(err, problem.NoAccount) {
-		link, user, err = s.create(ctx, creator, request)
+	if creator, ok := s.users.Store.(UserCreator); ok && create && (why == accounts.Free || why == accounts.Unknown) && errors.Is(err, problem.NoAccount) {
+		link, user, err = s.create(ctx, in, creator, request)
 	}
 	switch {
 	case err == nil && link.UserID == "":
 		err = errors.New("the link policy returned no account")
 	case user == nil && errors.Is(err, problem.NoAccount):
 		err = failure.New(problem.NoAccount, "find account", "%s", why)
+	case err == nil && request.BySubject && user != nil && user.ID != link.UserID:
+		err = failure.New(problem.LinkRefused, "find account", "the agent acts for another account's user at the server")
 	}
 	if err != nil {
 		return Principal{}, nil, failure.OfSite("link agent to account", err)
@@ -362,29 +429,61 @@ func (s *withAccount) enter(ctx context.Context, in *SignIn, create bool) (Princ
 	return link, owner, s.users.Remember(ctx, in.Agent, link.UserID)
 }
 
-func (s *withAccount) request(in *SignIn, owner *UserInfo, user *User) LinkRequest {
+// find returns what is known of the agent's owner, and the owner's account. Where accounts are found
+// by the user of the server, no address counts, and none is asked for. A guest has no owner.
+func (s *withAccount) find(ctx context.Context, in *SignIn) (owner *UserInfo, user *User, why string, err error) {
+	if in.ownerless() {
+		return &UserInfo{Subject: in.identity}, nil, "the agent has no user at the server", nil
+	}
+	if s.users.BySubject(in.Subject) {
+		user, why, err = s.users.FindSubject(ctx, in.Agent.Issuer, in.Subject)
+		return &UserInfo{Subject: in.identity}, user, why, err
+	}
+	if !in.hasScope("email") {
+		return nil, nil, "", failure.New(reasons.InsufficientScope, "read scope", "the server did not grant the email scope")
+	}
+	if owner, err = in.UserInfo(ctx); err != nil {
+		return nil, nil, "", err
+	}
+	if in.unverified {
+		return nil, nil, "", failure.New(problem.NoAccount, "find account", "the server says that the address is not verified")
+	}
+	user, why, err = s.users.Find(ctx, in.Agent, owner.Email)
+	return owner, user, why, err
+}
+
+// request is what the link policy is asked. An agent that may do nothing is not worth the question.
+func (s *withAccount) request(in *SignIn, owner *UserInfo, user *User) (LinkRequest, error) {
 	r := LinkRequest{
-		Agent: in.Agent, Model: in.Model, Name: owner.Name, Email: owner.Email, EmailVerified: owner.EmailVerified,
+		Agent: in.Agent, Subject: in.Subject, BySubject: s.users.BySubject(in.Subject), Scopes: in.Scopes,
+		Model: in.Model, Name: owner.Name, Email: owner.Email, EmailVerified: owner.EmailVerified,
 		RemoteAddr: in.RemoteAddr, Scenario: s.name, User: user, Access: s.most,
 	}
-	if owner.Subject != in.Agent.ID { // they are one and the same without SubjectIsUser, and never with it
-		r.Subject = owner.Subject
+	if most, limits := in.rp.config.permitted(in.Scopes); limits {
+		r.Access, r.Actions = min(r.Access, most.Access), most.Actions
+		if r.Access == AccessNone {
+			return r, failure.New(reasons.InsufficientScope, "read scope", "no granted scope allows anything (Config.Permissions)")
+		}
 	}
-	return r
+	return r, nil
 }
 
 // create creates the account that request has not found, and returns it.
-func (s *withAccount) create(ctx context.Context, creator UserCreator, request LinkRequest) (Principal, *User, error) {
-	user, err := creator.CreateUser(ctx, NewUser{Email: request.Email, Name: request.Name, CreatedBy: request.Agent})
+func (s *withAccount) create(ctx context.Context, in *SignIn, creator UserCreator, request LinkRequest) (Principal, *User, error) {
+	wanted := NewUser{Email: request.Email, Name: request.Name, CreatedBy: request.Agent}
+	if request.BySubject {
+		wanted.Subject = request.Subject
+	}
+	user, err := creator.CreateUser(ctx, wanted)
 	if !errors.Is(err, ErrExists) {
 		if err == nil && user.ID == "" {
 			err = errors.New("the user store created a user without an ID")
 		}
-		return Principal{UserID: user.ID, Access: request.Access}, &user, err
+		return Principal{UserID: user.ID, Access: request.Access, Actions: request.Actions}, &user, err
 	}
 	// The agent has entered another account, or another sign-in of this agent or a person was
 	// faster. The account that is there now is treated like any other.
-	found, why, err := s.users.Find(ctx, request.Agent, request.Email)
+	_, found, why, err := s.find(ctx, in)
 	switch {
 	case err != nil:
 		return Principal{}, nil, err
@@ -396,7 +495,8 @@ func (s *withAccount) create(ctx context.Context, creator UserCreator, request L
 	return link, found, err
 }
 
-// Connect connects an agent if the link policy can (LinkByOwner).
+// Connect connects an agent if the link policy can (LinkByOwner). One whose user at the server has
+// another account stays out of this one.
 func (s *withAccount) Connect(ctx context.Context, in *SignIn, userID string) error {
 	linker, ok := s.link.(ownerLinker)
 	if !ok {
@@ -408,11 +508,28 @@ func (s *withAccount) Connect(ctx context.Context, in *SignIn, userID string) er
 	if err := s.users.IsFree(ctx, in.Agent, userID); err != nil {
 		return err
 	}
-	owner, err := in.UserInfo(ctx)
+	owner := &UserInfo{Subject: in.identity}
+	switch {
+	case in.ownerless():
+	case s.users.BySubject(in.Subject):
+		user, _, err := s.users.FindSubject(ctx, in.Agent.Issuer, in.Subject)
+		if err != nil {
+			return err
+		}
+		if user != nil && user.ID != userID {
+			return failure.New(problem.LinkRefused, "connect agent", "the agent's user at the server has another account")
+		}
+	default:
+		var err error
+		if owner, err = in.UserInfo(ctx); err != nil {
+			return err
+		}
+	}
+	request, err := s.request(in, owner, &User{ID: userID})
 	if err != nil {
 		return err
 	}
-	return failure.OfSite("connect agent", linker.LinkByOwner(ctx, s.request(in, owner, &User{ID: userID})))
+	return failure.OfSite("connect agent", linker.LinkByOwner(ctx, request))
 }
 
 // CheckSession asks whether the account is still there, and then the link policy.
@@ -530,7 +647,7 @@ var errNoConnector = errors.New("the scenario has no method Connect")
 
 func (s *ruled) admit(ctx context.Context, in *SignIn) error {
 	return s.rules.Admit(ctx, in.Agent, func() (string, error) {
-		if !slices.Contains(s.Scopes(), "email") { // it is not asked for, so it must not be seen either
+		if !slices.Contains(in.rp.config.Provider.Scopes, "email") || in.ownerless() { // it is not asked for, so it must not be seen either
 			return "", nil
 		}
 		owner, err := in.UserInfo(ctx)
@@ -588,7 +705,7 @@ type User struct {
 // one, such as the agents that may act in it. Call [RelyingParty.ForgetUser] when an account is
 // gone.
 //
-// It may also be a [UserFinder], a [UserCreator], an [AgentLinker], a [SessionChecker] and a
+// It may also be a [UserFinder], a [SubjectFinder], a [UserCreator], an [AgentLinker], a [SessionChecker] and a
 // [Forgetter]. storetest.Users tests one. On each request of an agent, a UserFinder is asked, and the
 // session ends if the account is disabled or gone; a SessionChecker is asked instead. Without either,
 // call [RelyingParty.EndUserSessions].
@@ -611,6 +728,16 @@ type UserFinder interface {
 	UserByID(ctx context.Context, id string) (User, error)
 }
 
+// A SubjectFinder is a UserStore that finds accounts by what the authorization server calls their
+// owners, for a server whose tokens name the user (Provider.SubjectIsUser). Such a server's e-mail
+// addresses are then neither asked for nor looked at: an agent whose owner it does not find has no
+// account here. The site records issuer and subject when a person signs in, see Provider.OnPerson.
+type SubjectFinder interface {
+	// UserBySubject returns the account of the user whom this issuer calls subject, or ErrNotFound.
+	// Both are compared byte for byte. The account need not have a verified address.
+	UserBySubject(ctx context.Context, issuer, subject string) (User, error)
+}
+
 // A UserCreator is a UserStore that can create an account for an agent whose owner has none.
 type UserCreator interface {
 	// CreateUser creates an account and returns it. It must not mark the address as verified, since
@@ -621,7 +748,8 @@ type UserCreator interface {
 
 // NewUser is an account to be created.
 type NewUser struct {
-	Email     string // plain, in lower case, and unverified
+	Email     string // plain, in lower case, and unverified; empty if accounts are found by Subject
+	Subject   string // what CreatedBy.Issuer calls the owner, for a SubjectFinder; otherwise empty
 	Name      string // for display, not to be trusted
 	CreatedBy Agent
 }

@@ -78,6 +78,15 @@ type Session struct {
 	StartedAt time.Time `json:"started_at"`           // when the agent signed in
 	ExpiresAt time.Time `json:"expires_at"`           // when it has to sign in again, however active it is
 
+	// Subject is the user of the server for whom the agent acts, with Provider.SubjectIsUser. SID is
+	// the server's ID of its own session. When the server says that either has ended, so does this one
+	// (BackChannelLogoutHandler). Both may be empty.
+	Subject string `json:"sub,omitempty"`
+	SID     string `json:"sid,omitempty"`
+
+	// Scopes are what the server has granted, if Config.Permissions is set.
+	Scopes []string `json:"scopes,omitempty"`
+
 	// RedirectURL is that of the relying party that let the agent in. At a relying party with
 	// another redirect URL or scenario, the session does not count.
 	RedirectURL string `json:"redirect_url"`
@@ -89,6 +98,8 @@ type Session struct {
 	UserMark  string `json:"user_mark,omitempty"`  // that of the user
 	GrantEra  int64  `json:"grant_era,omitempty"`  // the link policy's, see Principal
 	Epoch     string `json:"epoch,omitempty"`      // Config.Session.Epoch
+
+	SubjectMark string `json:"sub_mark,omitempty"` // that of Subject
 
 	// RemoteAddr is the client's IP address in this request, without port, by Config.ClientAddr;
 	// empty if that gives none. It is not kept.
@@ -311,9 +322,7 @@ func (rp *RelyingParty) hold(ctx context.Context, s *Session) (standing, error) 
 	if s.UserID == "" || s.Access < AccessNone || s.Access > AccessFull { // without a user there is no data to have access to
 		s.Access = AccessNone
 	}
-	if s.Access == AccessNone {
-		s.Actions = nil
-	}
+	rp.config.lower(&s.Access, &s.Actions, s.Scopes)
 	switch reason, ok := failure.ReasonOf(err); {
 	case err == nil:
 		return holds, nil
@@ -325,8 +334,8 @@ func (rp *RelyingParty) hold(ctx context.Context, s *Session) (standing, error) 
 
 // wasEnded reports whether a session was ended before its time.
 func (rp *RelyingParty) wasEnded(ctx context.Context, s *Session) (bool, error) {
-	under := marks.Under{Site: s.SiteMark, Agent: s.AgentMark, User: s.UserMark}
-	return rp.register.HasEnded(ctx, s.ID, s.Agent, s.UserID, under)
+	under := marks.Under{Site: s.SiteMark, Agent: s.AgentMark, User: s.UserMark, Subject: s.SubjectMark}
+	return rp.register.HasEnded(ctx, marks.Of{ID: s.ID, Agent: s.Agent, UserID: s.UserID, Subject: s.Subject, SID: s.SID}, under)
 }
 
 // over says that a session no longer holds. The client keeps its cookie, as that of an ended
@@ -433,6 +442,10 @@ func (s *Session) fields(f *seal.Fields) {
 	}
 	if f.More() {
 		seal.Int(f, &s.GrantEra)
+	}
+	if f.More() {
+		f.Texts(&s.Subject, &s.SID, &s.SubjectMark)
+		f.Words(&s.Scopes)
 	}
 	f.Rest(&s.rest)
 }

@@ -42,6 +42,7 @@ const (
 	LoginStarted     Name = "login_started"
 	LoginSucceeded   Name = "login_succeeded"
 	LoginFailed      Name = "login_failed"
+	PersonSignedIn   Name = "person_signed_in" // a person has signed in at the server, and was handed to the site; see provider.Settings.OnPerson
 	SessionEnded     Name = "session_ended"
 	ActionPerformed  Name = "action_performed" // an agent's request was let through to a route with an action
 	ActionPending    Name = "action_pending"   // it waits for its owner's approval

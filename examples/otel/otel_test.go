@@ -26,6 +26,7 @@ import (
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/examples/otel"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/provider"
 )
 
 // TestTelemetry: an agent signs in, reads, and is refused; the spans and the
@@ -52,7 +53,7 @@ func TestTelemetry(t *testing.T) {
 	rp, err := authagent.New(authagent.Config{
 		Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: web.URL + "/auth/agent/callback",
 		SessionKeys: [][]byte{[]byte("0123456789abcdef0123456789ABCDEF")}, Scenario: authagent.FullAccount(users, authagent.InsecureTrustEmail),
-		Provider: authagent.Provider{HTTPClient: otel.Client(traces, metrics)}, Audit: audit, Logger: slog.New(slog.DiscardHandler),
+		Provider: provider.Settings{HTTPClient: otel.Client(traces, metrics)}, Audit: audit, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -44,6 +44,11 @@ type Finder[U user] interface {
 	UserByID(ctx context.Context, id string) (U, error)
 }
 
+// A SubjectFinder is authagent.SubjectFinder.
+type SubjectFinder[U user] interface {
+	UserBySubject(ctx context.Context, issuer, subject string) (U, error)
+}
+
 // A Linker is authagent.AgentLinker.
 type Linker interface {
 	LinkAgent(ctx context.Context, agent audit.Agent, userID string) (linked string, err error)
@@ -56,8 +61,11 @@ type Users[U user] struct {
 	NotFound, Ambiguous error // what the store returns
 }
 
-// Free is why Find has found no account if one can be created.
-const Free = "no account has the address"
+// Why Find and FindSubject have found no account if one can be created.
+const (
+	Free    = "no account has the address"
+	Unknown = "no account belongs to the user whom the server names"
+)
 
 // Find returns the account with this address if the agent could enter it under some policy.
 // Otherwise it returns nil and why, for the site's log. An account counts as none if it is
@@ -80,6 +88,37 @@ func (u Users[U]) Find(ctx context.Context, agent audit.Agent, email string) (fo
 		return nil, "the account is disabled", nil
 	case !account.EmailVerified && account.CreatedBy != agent:
 		return nil, "the site has not verified the account's address (User.EmailVerified)", nil
+	}
+	return &stored, "", nil
+}
+
+// FindsSubjects reports whether accounts are found by what the server calls their owners.
+func (u Users[U]) FindsSubjects() bool {
+	_, ok := u.Store.(SubjectFinder[U])
+	return ok
+}
+
+// BySubject reports whether the account of an agent that acts for subject is found by that. Without
+// Provider.SubjectIsUser it is empty.
+func (u Users[U]) BySubject(subject string) bool { return subject != "" && u.FindsSubjects() }
+
+// FindSubject is Find for a user of the server. The site has recorded whose account it is, so the
+// account's address plays no part in it.
+func (u Users[U]) FindSubject(ctx context.Context, issuer, subject string) (found *U, why string, err error) {
+	finder, ok := u.Store.(SubjectFinder[U])
+	if !ok || subject == "" {
+		return nil, Unknown, nil
+	}
+	stored, err := finder.UserBySubject(ctx, issuer, subject)
+	switch account := User(stored); {
+	case errors.Is(err, u.NotFound):
+		return nil, Unknown, nil
+	case err != nil:
+		return nil, "", failure.OfStore("find user by subject", err)
+	case account.ID == "":
+		return nil, "", failure.OfSite("find user by subject", errors.New("the user store returned a user without an ID"))
+	case account.Disabled:
+		return nil, "the account is disabled", nil
 	}
 	return &stored, "", nil
 }

@@ -1,22 +1,19 @@
-// Package identity establishes which agent a token answer speaks of.
+// Package identity establishes whom a token answer speaks of: which agent, and for which user it
+// acts, or which person.
 //
-// What proves it, in this order: a verified id_token where one was sent; else
-// the claims of a JWT access token, which came straight from the token endpoint
-// to an authenticated client; else introspection.
+// What proves it: a verified id_token where one was sent; the claims of a JWT access token, which
+// came straight from the token endpoint to an authenticated client; introspection. At a server
+// where sub is the agent, the first of them that says something is enough. Where sub is the user,
+// the agent may be named by any of them, and all that say something have to agree.
 package identity
 
 import (
 	"context"
-	"crypto/subtle"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
-	"github.com/coreos/go-oidc/v3/oidc"
-
-	"github.com/authagent-go/authagent/internal/claims"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/strictjson"
 	"github.com/authagent-go/authagent/internal/wire"
 )
@@ -30,15 +27,31 @@ var ErrMismatch = errors.New("identity does not match")
 
 // Identity is who a token answer speaks of.
 type Identity struct {
+	Kind    Kind
 	Subject string // sub, as it is
-	Agent   string // the agent's ID
-	Model   string // self-declared, cleaned
+	Agent   string // the agent's ID; empty for a person
+	User    string // the user for whom the agent acts, if the issuer says so; the person
+
+	Model  string        // self-declared, cleaned
+	SID    string        // the issuer's ID of the session there; may be empty
+	Prior  []audit.Agent // actors before the agent: history, and nothing else
+	Scopes []string      // what all that say something grant; nil if nothing says it
+	Claims []byte        // those of the id_token, for a person
 }
+
+// A Kind says what an identity is.
+type Kind int8
+
+const (
+	Agent  Kind = iota
+	Person      // no agent at all
+)
 
 // Verifier establishes identities for one client of one server.
 type Verifier struct {
 	Issuer, ClientID string
 	SubjectIsUser    bool   // sub is the user, act.sub the agent (RFC 8693 section 4.1); otherwise sub is the agent
+	People           bool   // with SubjectIsUser: who has no agent is a person
 	TokenKey         []byte // the secret that the server signs access tokens with, if the site holds it
 	Introspect       bool   // ask the server even where the token speaks for itself
 }
@@ -50,153 +63,33 @@ func (v *Verifier) Establish(ctx context.Context, server *wire.Server, t *wire.T
 	if err != nil {
 		return nil, err
 	}
-	var id *Identity
+	var e evidence
 	if t.ID != "" {
-		id, err = v.idToken(ctx, m, t, nonce)
-	} else {
-		id, err = v.accessToken(ctx, m, t.Access)
+		if e.id, err = v.idToken(ctx, m, t, nonce); err != nil {
+			return nil, err
+		}
 	}
-	if err != nil || id != nil && !v.Introspect {
-		return id, err
-	}
-	asked, err := v.introspect(ctx, server, t.Access)
-	if err != nil {
+	if e.access, err = v.accessToken(ctx, m, t.Access, t.ID != ""); err != nil {
 		return nil, err
 	}
-	if id != nil && (id.Agent != asked.Agent || id.Subject != asked.Subject) {
-		return nil, mismatch("introspection speaks of another subject than the token")
+	if v.asks(m, e) {
+		alone := !e.id.believed() && !e.access.believed()
+		if e.asked, err = v.introspect(ctx, server, t.Access, alone); err != nil {
+			return nil, err
+		}
 	}
-	return asked, nil
+	return v.conclude(e)
+}
+
+// asks reports whether the server has to be asked about the access token: where the settings
+// say so, where nothing else can be believed, and where nothing has named an agent yet.
+func (v *Verifier) asks(m *wire.Metadata, e evidence) bool {
+	named := e.id.names() || e.access.names()
+	return v.Introspect || !e.id.believed() && !e.access.believed() || v.SubjectIsUser && !named && m.Introspection != ""
 }
 
 func mismatch(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrMismatch, fmt.Sprintf(format, args...))
-}
-
-// idToken verifies as OpenID Connect Core section 3.1.3.7 demands.
-func (v *Verifier) idToken(ctx context.Context, m *wire.Metadata, t *wire.Token, nonce string) (*Identity, error) {
-	payload, alg, err := parts(t.ID)
-	if err != nil {
-		return nil, mismatch("id_token is none that can be read")
-	}
-	if err := v.accepts(m, alg); err != nil {
-		return nil, err
-	}
-	var signature error
-	token, err := oidc.NewVerifier(v.Issuer, keys{v, m, alg, &signature}, &oidc.Config{
-		ClientID: v.ClientID, SupportedSigningAlgs: []string{alg},
-		Now: func() time.Time { return time.Now().Add(-Skew) },
-	}).Verify(ctx, t.ID)
-	if err != nil {
-		return nil, keyError("id_token", alg, errors.Join(signature, err))
-	}
-	if token.IssuedAt.IsZero() || token.IssuedAt.Unix() == 0 {
-		return nil, mismatch("id_token has no iat")
-	}
-	if nonce == "" || subtle.ConstantTimeCompare([]byte(token.Nonce), []byte(nonce)) != 1 {
-		return nil, mismatch("id_token has another nonce")
-	}
-	if azp, said, err := payload.String("azp"); err != nil || said && azp != v.ClientID || !said && len(token.Audience) > 1 {
-		return nil, mismatch("id_token was given to another client (azp)")
-	}
-	if token.AccessTokenHash != "" && !hashes(token, alg, t.Access) {
-		return nil, mismatch("id_token belongs to another access token (at_hash)")
-	}
-	return v.principal(payload)
-}
-
-// accessToken reads a JWT access token. It returns nil for a token that is not
-// one, does not say whom it is for, or cannot be verified: it is opaque to a client
-// (RFC 9068 section 6).
-func (v *Verifier) accessToken(ctx context.Context, m *wire.Metadata, raw string) (*Identity, error) {
-	payload, alg, err := parts(raw)
-	if err != nil {
-		return nil, nil // two dots do not make a JWT
-	}
-	verified, err := v.signature(ctx, m, raw, alg)
-	if err != nil {
-		return nil, err
-	}
-	issuer, hasIssuer, err1 := payload.String("iss")
-	client, hasClient, err2 := payload.String("client_id")
-	expires, hasExpiry, err3 := payload.Time("exp")
-	if err := errors.Join(err1, err2, err3); err != nil {
-		return nil, mismatch("access token: %v", err)
-	}
-	switch {
-	case hasIssuer && issuer != v.Issuer:
-		return nil, mismatch("access token is of another issuer")
-	case hasClient && client != v.ClientID:
-		return nil, mismatch("access token was given to another client")
-	case hasExpiry && time.Now().After(expires.Add(Skew)):
-		return nil, mismatch("access token has expired")
-	case !verified || !hasIssuer || !hasClient || !hasExpiry || !payload.Has("sub"):
-		return nil, nil
-	}
-	return v.principal(payload)
-}
-
-// parts returns the claims of a JWT and its algorithm, unverified.
-func parts(raw string) (payload strictjson.Object, alg string, err error) {
-	if strings.Count(raw, ".") != 2 {
-		return payload, "", errors.New("not a JWT")
-	}
-	var objects [2]strictjson.Object
-	for i := range objects {
-		var piece string
-		piece, raw, _ = strings.Cut(raw, ".")
-		data, err := base64.RawURLEncoding.DecodeString(piece)
-		if err != nil {
-			return payload, "", errors.New("not a JWT")
-		}
-		if objects[i], err = strictjson.Parse(data); err != nil {
-			return payload, "", err
-		}
-	}
-	alg, _, err = objects[0].String("alg")
-	return objects[1], alg, err
-}
-
-// principal reads the agent out of verified claims. Which claim it is depends on
-// the issuer's profile alone; a token of the other shape is refused, because to
-// guess would be to take a user for an agent or the reverse.
-func (v *Verifier) principal(payload strictjson.Object) (*Identity, error) {
-	subject, _, err := payload.String("sub")
-	if err == nil {
-		err = claims.Subject(subject)
-	}
-	if err != nil {
-		return nil, mismatch("%v", err)
-	}
-	actor, hasActor, err := payload.Object("act")
-	if err != nil {
-		return nil, mismatch("%v", err)
-	}
-	by := ""
-	if hasActor {
-		by, _, _ = actor.String("sub") // what is no string is no subject, as none is
-		if issuer, said, err := actor.String("iss"); err != nil || said && issuer != v.Issuer {
-			return nil, mismatch("act is of another issuer")
-		}
-	}
-	model, _, _ := payload.String("model")
-	return v.identify(subject, by, hasActor, model)
-}
-
-func (v *Verifier) identify(subject, actor string, hasActor bool, model string) (*Identity, error) {
-	id := &Identity{Subject: subject, Agent: subject, Model: claims.Text(model)}
-	switch {
-	case hasActor != v.SubjectIsUser:
-		return nil, mismatch("the token names agent and user in another way than the settings say (act)")
-	case actor == subject:
-		return nil, mismatch("act and sub are the same")
-	case v.SubjectIsUser:
-		if err := claims.Subject(actor); err != nil {
-			return nil, mismatch("act: %v", err)
-		}
-		id.Agent = actor
-	}
-	return id, nil
 }
 
 // Confirm asks the server whether it still stands by an access token, whose
@@ -227,6 +120,9 @@ func (v *Verifier) Refreshed(access string, fresh *wire.Token, want Identity) er
 		if err != nil || !says(payload, "iss", v.Issuer) || !says(payload, "sub", want.Subject) {
 			return mismatch("the refreshed id_token is of another issuer or subject than at sign-in")
 		}
+		if err := v.sameAgent(payload, want); err != nil {
+			return err
+		}
 	}
 	before, _, err := parts(access)
 	if err != nil {
@@ -236,43 +132,30 @@ func (v *Verifier) Refreshed(access string, fresh *wire.Token, want Identity) er
 	if err != nil {
 		return nil
 	}
+	if err := v.sameAgent(after, want); err != nil {
+		return err
+	}
 	for _, claim := range [...]string{"iss", "sub", "client_id"} {
 		if value, said, _ := before.String(claim); said && !says(after, claim, value) {
 			return mismatch("the refreshed access token has another %s than before", claim)
 		}
 	}
-	was, acted, _ := before.Object("act")
-	if by, _, _ := was.String("sub"); acted {
-		if is, _, _ := after.Object("act"); !says(is, "sub", by) {
-			return mismatch("the refreshed access token has another act than before")
-		}
+	if _, acted, _ := before.Object("act"); acted && !after.Has("act") {
+		return mismatch("the refreshed access token has no act, as it had before")
 	}
 	return nil
+}
+
+// sameAgent refuses claims that name another agent than at sign-in, if they name any by act.
+func (v *Verifier) sameAgent(payload strictjson.Object, want Identity) error {
+	actor, acted, err := payload.Object("act")
+	if err == nil && !acted || v.SubjectIsUser && says(actor, "sub", want.Agent) {
+		return nil
+	}
+	return mismatch("the refreshed token has another act than at sign-in")
 }
 
 func says(o strictjson.Object, claim, want string) bool {
 	value, said, _ := o.String(claim)
 	return said && value == want
-}
-
-func (v *Verifier) introspect(ctx context.Context, server *wire.Server, access string) (*Identity, error) {
-	in, err := server.Introspect(ctx, access)
-	switch {
-	case err != nil:
-		return nil, err
-	case !in.Active:
-		return nil, wire.ErrInactive
-	case in.ClientID != v.ClientID: // RFC 7662 section 4; the published server answers for anybody's token
-		return nil, mismatch("token was given to another client")
-	case in.Issuer != "" && in.Issuer != v.Issuer:
-		return nil, mismatch("token is of another issuer")
-	case in.ActorIssuer != "" && in.ActorIssuer != v.Issuer:
-		return nil, mismatch("act is of another issuer")
-	case !in.Expires.IsZero() && time.Now().After(in.Expires.Add(Skew)):
-		return nil, mismatch("token has expired")
-	}
-	if err := claims.Subject(in.Subject); err != nil {
-		return nil, mismatch("%v", err)
-	}
-	return v.identify(in.Subject, in.Actor, in.Actor != "", in.Model)
 }

@@ -213,7 +213,8 @@ func TestActor(t *testing.T) {
 		"the user":        {claims{"sub": "user"}, false},
 	} {
 		token := signed(with(accessClaims(), claims{"sub": "user", "act": test.act}))
-		id, err := v.Establish(t.Context(), server(t, claims{}), &wire.Token{Access: token}, "")
+		said := claims{"active": true, "client_id": "site", "sub": "user"} // and of no agent
+		id, err := v.Establish(t.Context(), server(t, said), &wire.Token{Access: token}, "")
 		if test.ok != (err == nil) || test.ok && (id.Agent != "agent_1" || id.Subject != "user") || !test.ok && !errors.Is(err, identity.ErrMismatch) {
 			t.Errorf("in the token, %s: %v, %v", name, id, err)
 		}
@@ -294,7 +295,7 @@ func TestConfirmed(t *testing.T) {
 // TestRefreshed: refreshed tokens speak of nobody else, and need not say what those
 // before have not said.
 func TestRefreshed(t *testing.T) {
-	v := identity.Verifier{Issuer: issuer, ClientID: "site"}
+	v := identity.Verifier{Issuer: issuer, ClientID: "site", SubjectIsUser: true}
 	user := with(accessClaims(), claims{"sub": "user", "act": claims{"sub": "agent_1"}})
 	idToken := claims{"iss": issuer, "sub": "user"}
 	for name, test := range map[string]struct {

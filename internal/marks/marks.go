@@ -42,6 +42,21 @@ func Agent(a audit.Agent) string { return "agent:" + a.Issuer + " " + a.ID }
 
 func user(id string) string { return "user:" + id }
 
+// Subject returns the key of all sessions of agents that act for a user of an issuer.
+func Subject(issuer, subject string) string { return "subject:" + issuer + " " + subject }
+
+// SID returns the key of all sessions that came from one session at an issuer. That one ends once,
+// so a session under it has ended if there is any mark.
+func SID(issuer, sid string) string { return "sid:" + issuer + " " + sid }
+
+// Of is what is asked about a session. Subject and SID are its issuer's; all but ID and Agent may be
+// empty.
+type Of struct {
+	ID                   string
+	Agent                audit.Agent
+	UserID, Subject, SID string
+}
+
 // End ends the sessions of a key that have begun.
 func (m *Register) End(ctx context.Context, key string) error {
 	// Until the last of them is over by every clock: that of the instance that
@@ -61,14 +76,18 @@ func (m *Register) EndUser(ctx context.Context, userID string) error {
 }
 
 // Under are the marks that a session begins under; each empty where there was none.
-type Under struct{ Site, Agent, User string }
+type Under struct{ Site, Agent, User, Subject string }
 
 // Begin calls signIn, which says for whom an agent acts, and returns the marks that the
-// session begins under. Those of the site and the agent are read before. So is the one of
-// all users; where it has changed since, the user's sessions may have been ended after
+// session begins under. Those of the site, the agent and the user at its issuer, who may be empty,
+// are read before. So is the one of all users; where it has changed since, the user's sessions may have been ended after
 // signIn had looked at the account, and the session gets no mark of the user's that holds.
-func (m *Register) Begin(ctx context.Context, agent audit.Agent, signIn func() (userID string, err error)) (Under, error) {
-	before, err := m.marks(ctx, Site, Agent(agent), anyUser)
+func (m *Register) Begin(ctx context.Context, agent audit.Agent, subject string, signIn func() (userID string, err error)) (Under, error) {
+	keys := []string{Site, Agent(agent), anyUser}
+	if subject != "" {
+		keys = append(keys, Subject(agent.Issuer, subject))
+	}
+	before, err := m.marks(ctx, keys...)
 	if err != nil {
 		return Under{}, err
 	}
@@ -77,6 +96,9 @@ func (m *Register) Begin(ctx context.Context, agent audit.Agent, signIn func() (
 		return Under{}, err
 	}
 	under := Under{Site: before[0], Agent: before[1]}
+	if subject != "" {
+		under.Subject = before[3]
+	}
 	if userID != "" {
 		after, err := m.marks(ctx, anyUser, user(userID))
 		if err != nil {
@@ -90,15 +112,22 @@ func (m *Register) Begin(ctx context.Context, agent audit.Agent, signIn func() (
 }
 
 // HasEnded reports whether a session was ended before its time.
-func (m *Register) HasEnded(ctx context.Context, id string, agent audit.Agent, userID string, under Under) (bool, error) {
+func (m *Register) HasEnded(ctx context.Context, s Of, under Under) (bool, error) {
 	if m.empty() {
 		return false, nil
 	}
-	keys := append(make([]string, 0, 4), Session(id), Agent(agent), Site)
-	if userID != "" {
-		keys = append(keys, user(userID))
+	keys, had := make([]string, 3, 6), make([]string, 3, 6)
+	keys[0], keys[1], keys[2] = Session(s.ID), Agent(s.Agent), Site
+	had[1], had[2] = under.Agent, under.Site
+	if s.UserID != "" {
+		keys, had = append(keys, user(s.UserID)), append(had, under.User)
 	}
-	had := [...]string{"", under.Agent, under.Site, under.User}
+	if s.Subject != "" {
+		keys, had = append(keys, Subject(s.Agent.Issuer, s.Subject)), append(had, under.Subject)
+	}
+	if s.SID != "" {
+		keys, had = append(keys, SID(s.Agent.Issuer, s.SID)), append(had, "")
+	}
 	marks, err := m.marks(ctx, keys...)
 	for i, mark := range marks {
 		if mark != "" && mark != had[i] {

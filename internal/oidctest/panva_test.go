@@ -16,6 +16,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/problem"
+	settings "github.com/authagent-go/authagent/provider"
 )
 
 // panvaSecret has the length that a TokenKey must have, and what has to be escaped.
@@ -86,7 +87,7 @@ func atPanva(t *testing.T, p panva, change func(s *site, c *authagent.Config)) *
 		gate.Server = &httptest.Server{URL: issuer}
 		c := authagent.Config{
 			Issuer: issuer, ClientID: clientID, ClientSecret: panvaSecret, RedirectURL: redirectURL,
-			Provider: authagent.Provider{HTTPClient: &http.Client{Transport: gate}},
+			Provider: settings.Settings{HTTPClient: &http.Client{Transport: gate}},
 		}
 		change(s, &c)
 		return c

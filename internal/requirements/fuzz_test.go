@@ -11,6 +11,7 @@ import (
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/provider"
 )
 
 // A fuzzSite is a relying party and its server in one process, without sockets.
@@ -33,7 +34,7 @@ func newFuzzSite(f *testing.F) *fuzzSite {
 		Issuer: s.as.URL, ClientID: "site", ClientSecret: "canary-secret",
 		RedirectURL: fuzzOrigin + "/auth/agent/callback", SessionKeys: [][]byte{testsite.NewKey()},
 		Scenario: authagent.FreshProfile(&memstore.Profiles{}),
-		Provider: authagent.Provider{TokenEncoding: "application/json", HTTPClient: &http.Client{Transport: authagenttest.Hosts{"as.example": s.as, "as.example:443": s.as}}},
+		Provider: provider.Settings{TokenEncoding: "application/json", HTTPClient: &http.Client{Transport: authagenttest.Hosts{"as.example": s.as, "as.example:443": s.as}}},
 		Logger:   discardLog(),
 	})
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
+	"github.com/authagent-go/authagent/provider"
 )
 
 // A guardSite is a site with one route behind each guard.
@@ -428,7 +429,7 @@ func TestDevelopmentCookies_GRD_6(t *testing.T) {
 		rp, err := authagent.New(authagent.Config{
 			Issuer: "http://localhost:9000", ClientID: "c", ClientSecret: "s", RedirectURL: redirect, SessionKeys: [][]byte{testsite.NewKey()},
 			Scenario: authagent.FreshProfile(&memstore.Profiles{}), Logger: discardLog(),
-			Provider: authagent.Provider{Endpoints: authagent.Endpoints{Authorization: "http://localhost:9000/authorize", Token: "http://localhost:9000/token"}},
+			Provider: provider.Settings{Endpoints: provider.Endpoints{Authorization: "http://localhost:9000/authorize", Token: "http://localhost:9000/token"}},
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -25,6 +25,7 @@ import (
 	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
+	"github.com/authagent-go/authagent/provider"
 )
 
 type wrapper = func(http.Handler) http.Handler
@@ -393,7 +394,7 @@ func TestDeadlines_NET_4(t *testing.T) {
 		name   string
 		path   string
 		mw     wrapper
-		change func(n pipeNet, e *authagent.Endpoints)
+		change func(n pipeNet, e *provider.Endpoints)
 	}{
 		{"token hangs", authagenttest.PathToken, onCode(hang), nil},
 		{"token trickles", authagenttest.PathToken, onCode(trickle), nil},
@@ -407,11 +408,11 @@ func TestDeadlines_NET_4(t *testing.T) {
 		{"probe trickles", authagenttest.PathToken, trickle, nil},
 		{"metadata hangs", authagenttest.PathMetadata, hang, nil},
 		{"metadata trickles", authagenttest.PathMetadata, trickle, nil},
-		{"userinfo never finishes TLS", "", nil, func(n pipeNet, e *authagent.Endpoints) {
+		{"userinfo never finishes TLS", "", nil, func(n pipeNet, e *provider.Endpoints) {
 			e.UserInfo, n["tls.example:443"] = "https://tls.example/userinfo", swallow
 		}},
-		{"userinfo cannot be connected", "", nil, func(_ pipeNet, e *authagent.Endpoints) { e.UserInfo = "https://dead.example/" }},
-		{"token endpoint never finishes TLS", "", nil, func(n pipeNet, e *authagent.Endpoints) {
+		{"userinfo cannot be connected", "", nil, func(_ pipeNet, e *provider.Endpoints) { e.UserInfo = "https://dead.example/" }},
+		{"token endpoint never finishes TLS", "", nil, func(n pipeNet, e *provider.Endpoints) {
 			e.Token, n["tls.example:443"] = "https://tls.example/token", swallow
 		}},
 	} {

@@ -19,6 +19,7 @@ import (
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/problem"
+	"github.com/authagent-go/authagent/provider"
 )
 
 // TestOneRefresh: REF-1.
@@ -93,7 +94,7 @@ func TestInstanceDies(t *testing.T) {
 		k := newKept(t)
 		other := k.Instance("2", func(c *authagent.Config) {
 			c.Provider.HTTPClient = &http.Client{Transport: authagenttest.Hosts{}} // the network has gone
-			c.Provider.Endpoints = authagent.Endpoints{Authorization: k.AS.URL + "/authorize", Token: k.AS.URL + "/token", UserInfo: k.AS.URL + "/userinfo"}
+			c.Provider.Endpoints = provider.Endpoints{Authorization: k.AS.URL + "/authorize", Token: k.AS.URL + "/token", UserInfo: k.AS.URL + "/userinfo"}
 			c.Provider.TokenEncoding = "application/json"
 		})
 		s := k.MustSignIn(k.Browser(), k.Agent)

@@ -580,7 +580,8 @@ func TestPolicyDecides(t *testing.T) {
 			}
 			agent := authagent.Agent{Issuer: b.AS.URL, ID: b.Agent.ID}
 			want := authagent.LinkRequest{
-				Agent: agent, Model: "model-1", Name: "Alice", Email: "alice@example.com", Scenario: scenario.name,
+				Agent: agent, Scopes: []string{"openid", "profile", "email"},
+				Model: "model-1", Name: "Alice", Email: "alice@example.com", Scenario: scenario.name,
 				User: &authagent.User{ID: b.AliceID, EmailVerified: true}, Access: most, RemoteAddr: "127.0.0.1",
 			}
 			if diff := cmp.Diff(want, asked[0]); diff != "" {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/problem"
+	"github.com/authagent-go/authagent/provider"
 )
 
 // saying is a scenario whose session check gives err where it has one.
@@ -92,9 +93,9 @@ func TestSettingsInOrder_FACE_2(t *testing.T) {
 			Actions: map[string]authagent.Rate{"c": {Per: -1}, "a": {Per: -1}, "b": {Per: -1}, "": {}},
 		},
 		Session: authagent.SessionSettings{Idle: -1}, Tokens: authagent.TokenSettings{ConfirmGrace: -1},
-		Provider: authagent.Provider{
+		Provider: provider.Settings{
 			Scopes:          []string{""},
-			Endpoints:       authagent.Endpoints{Authorization: "a", Token: "a", UserInfo: "a", Introspection: "a", Revocation: "a", JWKS: "a"},
+			Endpoints:       provider.Endpoints{Authorization: "a", Token: "a", UserInfo: "a", Introspection: "a", Revocation: "a", JWKS: "a"},
 			EndpointOrigins: []string{"http://as.example"}, TokenEncoding: "x", ClientAuth: "x", TokenKey: []byte("short"),
 		},
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
+	"github.com/authagent-go/authagent/provider"
 )
 
 // loginCookies returns the pending logins that a browser holds, by name.
@@ -194,7 +195,7 @@ func TestExpiry_TXN_5(t *testing.T) {
 				rp, err := authagent.New(authagent.Config{
 					Issuer: as.URL, ClientID: "site", ClientSecret: "secret", RedirectURL: fuzzOrigin + "/auth/agent/callback",
 					SessionKeys: [][]byte{testsite.NewKey()}, Scenario: authagent.FreshProfile(&memstore.Profiles{}),
-					Provider: authagent.Provider{HTTPClient: &http.Client{Transport: hosts}}, Logger: discardLog(),
+					Provider: provider.Settings{HTTPClient: &http.Client{Transport: hosts}}, Logger: discardLog(),
 				})
 				if err != nil {
 					t.Fatal(err)

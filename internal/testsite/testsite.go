@@ -16,6 +16,7 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/provider"
 )
 
 // A Site is one address with any number of instances behind it. A request goes to the
@@ -119,7 +120,7 @@ func (s *Site) start(client *http.Client, change []Change) {
 		RedirectURL: s.URL + "/auth/agent/callback",
 		SessionKeys: [][]byte{NewKey()},
 		Scenario:    authagent.FullAccount(s.Users, authagent.InsecureTrustEmail),
-		Provider:    authagent.Provider{HTTPClient: client},
+		Provider:    provider.Settings{HTTPClient: client},
 		Logger:      slog.New(slog.NewTextHandler(s.Log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Audit:       s.Events.Add,
 	}

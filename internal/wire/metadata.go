@@ -23,6 +23,8 @@ import (
 type Metadata struct {
 	Authorization, Token, UserInfo, Introspection, Revocation, JWKS string
 
+	PushedAuthorization string // RFC 9126
+
 	// How a client proves itself at each endpoint; nil when there is no metadata.
 	TokenAuth, IntrospectionAuth, RevocationAuth []string
 
@@ -40,6 +42,8 @@ type Metadata struct {
 // Endpoints are those that are set by hand; an empty one is not.
 type Endpoints struct {
 	Authorization, Token, UserInfo, Introspection, Revocation, JWKS string
+
+	PushedAuthorization string // RFC 9126
 }
 
 // Settings are what a Source needs to know.
@@ -171,6 +175,7 @@ func (s *Source) read(a *answer) (Metadata, error) {
 	for name, into := range map[string]*string{
 		"authorization_endpoint": &m.Authorization, "token_endpoint": &m.Token, "userinfo_endpoint": &m.UserInfo,
 		"introspection_endpoint": &m.Introspection, "revocation_endpoint": &m.Revocation, "jwks_uri": &m.JWKS,
+		"pushed_authorization_request_endpoint": &m.PushedAuthorization,
 	} {
 		var said bool // null is as good as absent
 		*into, said, err = o.String(name)
@@ -230,6 +235,7 @@ func (s *Source) complete(m Metadata) (*Metadata, error) {
 		{"introspection_endpoint", &m.Introspection, pins.Introspection},
 		{"revocation_endpoint", &m.Revocation, pins.Revocation},
 		{"jwks_uri", &m.JWKS, pins.JWKS},
+		{"pushed_authorization_request_endpoint", &m.PushedAuthorization, pins.PushedAuthorization},
 	} {
 		if e.pinned != "" {
 			*e.have = e.pinned
@@ -239,6 +245,10 @@ func (s *Source) complete(m Metadata) (*Metadata, error) {
 			continue
 		}
 		if err := s.checkEndpoint(*e.have); err != nil {
+			if e.have == &m.PushedAuthorization && !m.PushedOnly { // most sites have no use for it
+				m.PushedAuthorization = ""
+				continue
+			}
 			return nil, &Error{Kind: Invalid, Step: "metadata request", Err: fmt.Errorf("%s: %w", e.name, err)}
 		}
 	}

@@ -20,13 +20,18 @@ type Token struct {
 	ScopeSaid           bool // whether the answer had a scope; without one the scope asked for was granted
 }
 
-// Granted reports whether the server granted a scope of those that were asked for. One that
-// does not say what it granted has granted all (RFC 6749 section 5.1).
-func (t *Token) Granted(scope string, asked []string) bool {
+// Scopes returns what the server granted of the scopes that were asked for. One that does not say
+// what it granted has granted all (RFC 6749 section 5.1).
+func (t *Token) Scopes(asked []string) []string {
 	if t.ScopeSaid {
-		asked = strings.Fields(t.Scope)
+		return strings.Fields(t.Scope)
 	}
-	return slices.Contains(asked, scope)
+	return slices.Clone(asked)
+}
+
+// Granted reports whether the server granted a scope.
+func (t *Token) Granted(scope string, asked []string) bool {
+	return slices.Contains(t.Scopes(asked), scope)
 }
 
 // Exchange redeems an authorization code. It sends one request, whatever comes back.
@@ -167,11 +172,11 @@ func readVerified(o strictjson.Object) *bool {
 
 // Introspection is what the server says of a token (RFC 7662 section 2.2).
 type Introspection struct {
-	Active                           bool
-	Subject, ClientID, Model, Issuer string
-	Scope                            string
-	Expires                          time.Time // zero when not said
-	Actor, ActorIssuer               string    // act.sub and act.iss (RFC 8693 section 4.1); Actor is empty only where there is no act
+	Active                    bool
+	Subject, ClientID, Issuer string
+	Expires                   time.Time         // zero when not said
+	Actor                     string            // act.sub (RFC 8693 section 4.1); empty only where there is no act
+	Claims                    strictjson.Object // all that it says
 }
 
 // Introspect asks whether a token is active, and whose it is. An answer with
@@ -208,24 +213,19 @@ func readIntrospection(o strictjson.Object) (*Introspection, error) {
 	if !active {
 		return &Introspection{}, nil
 	}
-	in := &Introspection{Active: true}
-	var errs [7]error
+	in := &Introspection{Active: true, Claims: o}
+	var errs [5]error
 	var actor strictjson.Object
 	var acted bool
 	in.Subject, _, errs[0] = o.String("sub")
 	in.ClientID, _, errs[1] = o.String("client_id")
 	in.Issuer, _, errs[2] = o.String("iss")
-	in.Scope, _, errs[3] = o.String("scope")
-	in.Expires, _, errs[4] = o.Time("exp")
-	if actor, acted, errs[5] = o.Object("act"); acted {
-		in.Actor, _, errs[5] = actor.String("sub")
-		in.ActorIssuer, _, errs[6] = actor.String("iss")
-		if in.Actor == "" {
-			errs[5] = errors.New("act has no sub")
+	in.Expires, _, errs[3] = o.Time("exp")
+	if actor, acted, errs[4] = o.Object("act"); acted {
+		if in.Actor, _, errs[4] = actor.String("sub"); in.Actor == "" {
+			errs[4] = errors.New("act has no sub")
 		}
 	}
-	model, _, _ := o.String("model")
-	in.Model = claims.Text(model)
 	return in, errors.Join(errs[:]...)
 }
 

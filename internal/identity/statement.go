@@ -1,0 +1,317 @@
+package identity
+
+import (
+	"cmp"
+	"context"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+
+	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/internal/claims"
+	"github.com/authagent-go/authagent/internal/strictjson"
+	"github.com/authagent-go/authagent/internal/wire"
+)
+
+// A statement is what one of the three says: the id_token, the access token, or the server that
+// is asked. A nil statement says nothing.
+type statement struct {
+	source  string
+	proven  bool   // otherwise it is only good to refuse
+	subject string // sub; empty if it says none
+	actors  []audit.Agent
+
+	subjectKinds, actorKinds, clientKinds []string // sub_profile, act.sub_profile, client_profile; in lower case
+
+	model, sid string
+	scopes     []string // nil if it says none
+	odd        string   // a claim by which some providers name an agent; empty for none
+	payload    []byte   // of an id_token
+}
+
+// believed reports whether a statement says something that is proven.
+func (s *statement) believed() bool { return s != nil && s.proven }
+
+// names reports whether a statement names an agent.
+func (s *statement) names() bool {
+	return s.believed() && (len(s.actors) > 0 || slices.Contains(s.subjectKinds, aiAgent))
+}
+
+// What sub_profile and client_profile call an agent and a human (draft-mora-oauth-entity-profiles-01
+// section 3).
+const (
+	aiAgent = "ai_agent"
+	human   = "user"
+)
+
+const (
+	maxActors   = 4       // levels of act, the agent's own included
+	maxActBytes = 4 << 10 // of act, with all that is in it
+)
+
+// idToken verifies as OpenID Connect Core section 3.1.3.7 demands.
+func (v *Verifier) idToken(ctx context.Context, m *wire.Metadata, t *wire.Token, nonce string) (*statement, error) {
+	payload, alg, err := parts(t.ID)
+	if err != nil {
+		return nil, mismatch("id_token is none that can be read")
+	}
+	if err := v.accepts(m, alg); err != nil {
+		return nil, err
+	}
+	var signature error
+	token, err := oidc.NewVerifier(v.Issuer, keys{v, m, alg, &signature}, &oidc.Config{
+		ClientID: v.ClientID, SupportedSigningAlgs: []string{alg},
+		Now: func() time.Time { return time.Now().Add(-Skew) },
+	}).Verify(ctx, t.ID)
+	if err != nil {
+		return nil, keyError("id_token", alg, errors.Join(signature, err))
+	}
+	if token.IssuedAt.IsZero() || token.IssuedAt.Unix() == 0 {
+		return nil, mismatch("id_token has no iat")
+	}
+	if nonce == "" || subtle.ConstantTimeCompare([]byte(token.Nonce), []byte(nonce)) != 1 {
+		return nil, mismatch("id_token has another nonce")
+	}
+	if azp, said, err := payload.String("azp"); err != nil || said && azp != v.ClientID || !said && len(token.Audience) > 1 {
+		return nil, mismatch("id_token was given to another client (azp)")
+	}
+	if token.AccessTokenHash != "" && !hashes(token, alg, t.Access) {
+		return nil, mismatch("id_token belongs to another access token (at_hash)")
+	}
+	s, err := read("id_token", payload)
+	if err != nil {
+		return nil, err
+	}
+	if s.subject == "" {
+		return nil, mismatch("id_token has no sub")
+	}
+	s.proven, s.scopes = true, nil
+	if v.People {
+		_, body, _ := strings.Cut(t.ID, ".")
+		body, _, _ = strings.Cut(body, ".")
+		s.payload, _ = base64.RawURLEncoding.DecodeString(body) // parts has
+	}
+	return s, nil
+}
+
+// accessToken reads a JWT access token. Beside an id_token, which proves the identity, it need not
+// be one, and one that cannot be verified is only good to refuse. Without, what is no JWT, does
+// not say whom it is for, or cannot be verified says nothing: it is opaque to a client (RFC 9068
+// section 6).
+func (v *Verifier) accessToken(ctx context.Context, m *wire.Metadata, raw string, beside bool) (*statement, error) {
+	payload, alg, err := parts(raw)
+	if err != nil {
+		return nil, nil // two dots do not make a JWT
+	}
+	verified := false
+	if !beside || v.SubjectIsUser { // otherwise the id_token says it all
+		verified, err = v.signature(ctx, m, raw, alg)
+		if err != nil && (!beside || !errors.Is(err, ErrMismatch)) {
+			return nil, err
+		}
+	}
+	issuer, hasIssuer, err1 := payload.String("iss")
+	client, hasClient, err2 := clientOf(payload)
+	expires, hasExpiry, err3 := payload.Time("exp")
+	foreign := hasIssuer && issuer != v.Issuer
+	switch err := errors.Join(err1, err2, err3); {
+	case beside && (err != nil || foreign): // for somebody else, in words of theirs
+		verified = false
+	case err != nil:
+		return nil, mismatch("access token: %v", err)
+	case foreign:
+		return nil, mismatch("access token is of another issuer")
+	case hasClient && client != v.ClientID:
+		return nil, mismatch("access token was given to another client")
+	case hasExpiry && time.Now().After(expires.Add(Skew)):
+		return nil, mismatch("access token has expired")
+	}
+	proven := verified && hasIssuer && hasClient && hasExpiry && payload.Has("sub")
+	if !proven && !beside {
+		return nil, nil
+	}
+	s, err := read("access token", payload)
+	if err != nil {
+		return nil, err
+	}
+	if s.proven = proven; !proven && foreign {
+		s.subject, s.scopes = "", nil // of another issuer's naming
+	}
+	return s, nil
+}
+
+// clientOf returns the client that a token was given to: client_id, or azp as some servers call it.
+func clientOf(payload strictjson.Object) (client string, said bool, err error) {
+	client, said, err = payload.String("client_id")
+	party, also, err2 := payload.String("azp")
+	switch err = errors.Join(err, err2); {
+	case err != nil:
+		return "", false, err
+	case said && also && client != party:
+		return "", false, errors.New("client_id and azp differ")
+	case !said:
+		return party, also, nil
+	}
+	return client, true, nil
+}
+
+// introspect asks the server about an access token (RFC 7662). It need not say whom the token
+// speaks of if something else has, and it is not alone.
+func (v *Verifier) introspect(ctx context.Context, server *wire.Server, access string, alone bool) (*statement, error) {
+	in, err := server.Introspect(ctx, access)
+	switch {
+	case err != nil:
+		return nil, err
+	case !in.Active:
+		return nil, wire.ErrInactive
+	case in.ClientID != v.ClientID: // RFC 7662 section 4; the published server answers for anybody's token
+		return nil, mismatch("token was given to another client")
+	case in.Issuer != "" && in.Issuer != v.Issuer:
+		return nil, mismatch("token is of another issuer")
+	case !in.Expires.IsZero() && time.Now().After(in.Expires.Add(Skew)):
+		return nil, mismatch("token has expired")
+	}
+	s, err := read("introspection", in.Claims)
+	if err != nil {
+		return nil, err
+	}
+	if s.subject == "" && alone {
+		return nil, mismatch("introspection says no sub")
+	}
+	s.proven = true
+	return s, nil
+}
+
+// parts returns the claims of a JWT and its algorithm, unverified.
+func parts(raw string) (payload strictjson.Object, alg string, err error) {
+	if strings.Count(raw, ".") != 2 {
+		return payload, "", errors.New("not a JWT")
+	}
+	var objects [2]strictjson.Object
+	for i := range objects {
+		var piece string
+		piece, raw, _ = strings.Cut(raw, ".")
+		data, err := base64.RawURLEncoding.DecodeString(piece)
+		if err != nil {
+			return payload, "", errors.New("not a JWT")
+		}
+		if objects[i], err = strictjson.Parse(data); err != nil {
+			return payload, "", err
+		}
+	}
+	alg, _, err = objects[0].String("alg")
+	return objects[1], alg, err
+}
+
+// read reads what claims say of who is who.
+func read(source string, payload strictjson.Object) (*statement, error) {
+	s := &statement{source: source}
+	var said bool
+	var err error
+	if s.subject, said, err = payload.String("sub"); err == nil && said {
+		err = claims.Subject(s.subject)
+	}
+	if err != nil {
+		return nil, mismatch("%s: %v", source, err)
+	}
+	if err := s.readActors(payload); err != nil {
+		return nil, mismatch("%s: %v", source, err)
+	}
+	var errs [2]error
+	s.subjectKinds, errs[0] = kinds(payload, "sub_profile")
+	s.clientKinds, errs[1] = kinds(payload, "client_profile")
+	if err := errors.Join(errs[:]...); err != nil {
+		return nil, mismatch("%s: %v", source, err)
+	}
+	model, _, _ := payload.String("model")
+	s.model = claims.Text(model)
+	if sid, _, _ := payload.String("sid"); claims.Subject(sid) == nil {
+		s.sid = sid
+	}
+	s.scopes = readScopes(payload)
+	s.odd = cmp.Or(s.odd, oddity(payload))
+	return s, nil
+}
+
+// readScopes reads what is granted: scope, or scp as some servers call it, which may be a list.
+func readScopes(payload strictjson.Object) []string {
+	if scope, said, err := payload.String("scope"); said && err == nil {
+		return append([]string{}, strings.Fields(scope)...)
+	}
+	if scope, said, err := payload.String("scp"); said && err == nil {
+		return append([]string{}, strings.Fields(scope)...)
+	}
+	if scopes, said, err := payload.Strings("scp"); said && err == nil {
+		return append([]string{}, scopes...)
+	}
+	return nil
+}
+
+// readActors reads act (RFC 8693 section 4.1). The outermost is who acts now. Those inside acted
+// before, and decide nothing.
+func (s *statement) readActors(payload strictjson.Object) error {
+	text, there := payload.Raw("act")
+	if len(text) > maxActBytes {
+		return errors.New("act is too long")
+	}
+	for level := payload; there; _, there = level.Raw("act") {
+		actor, said, err := level.Object("act")
+		switch {
+		case err != nil:
+			return err
+		case !said && len(s.actors) == 0: // null, which is as good as absent, but for a person
+			s.odd = "act"
+			return nil
+		case !said:
+			return nil
+		case len(s.actors) == maxActors:
+			return errors.New("act is nested too deep")
+		}
+		by := audit.Agent{}
+		by.ID, _, _ = actor.String("sub") // what is no string is no subject, as none is
+		if by.Issuer, _, err = actor.String("iss"); err != nil {
+			return errors.New("act.iss is not a string")
+		}
+		if len(s.actors) == 0 {
+			if err := claims.Subject(by.ID); err != nil {
+				return errors.New("act has no sub that can be used")
+			}
+			if s.actorKinds, err = kinds(actor, "sub_profile"); err != nil {
+				return err
+			}
+		} else if claims.Subject(by.ID) != nil || by.Issuer != "" && claims.Subject(by.Issuer) != nil {
+			by = audit.Agent{} // it has no name that could be kept
+		}
+		s.actors = append(s.actors, by)
+		level = actor
+	}
+	return nil
+}
+
+// kinds reads a claim that says what something is: words in any case, with spaces between.
+func kinds(o strictjson.Object, claim string) ([]string, error) {
+	if o.Has(claim) {
+		text, said, err := o.String(claim)
+		if err != nil || !said {
+			return nil, errors.New(claim + " is not a string")
+		}
+		return strings.Fields(claims.LowerASCII(text)), nil
+	}
+	return nil, nil
+}
+
+// oddity returns a claim by which a provider names an agent that has no act, if there is one: whoever
+// has it is no person, and no claim but act and sub names an agent here.
+func oddity(payload strictjson.Object) string {
+	for _, claim := range [...]string{"agent_id", "agent", "xms_act_fct", "https://agentkeychain.com/agent_id"} {
+		if payload.Has(claim) {
+			return claim
+		}
+	}
+	return ""
+}
