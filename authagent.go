@@ -71,7 +71,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/authagent-go/authagent/audit"
@@ -87,13 +86,14 @@ import (
 	"github.com/authagent-go/authagent/internal/marks"
 	"github.com/authagent-go/authagent/internal/memory"
 	"github.com/authagent-go/authagent/internal/once"
-	"github.com/authagent-go/authagent/internal/reasons"
+	"github.com/authagent-go/authagent/internal/permit"
 	"github.com/authagent-go/authagent/internal/refuse"
 	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/internal/signpost"
 	"github.com/authagent-go/authagent/internal/trail"
 	"github.com/authagent-go/authagent/internal/wire"
 	"github.com/authagent-go/authagent/internal/wiring"
+	"github.com/authagent-go/authagent/limits"
 	"github.com/authagent-go/authagent/messages"
 	"github.com/authagent-go/authagent/problem"
 	"github.com/authagent-go/authagent/provider"
@@ -222,7 +222,7 @@ type Config struct {
 	Paths Paths
 
 	// Limits bound how often clients and agents may do something. Humans are not counted.
-	Limits Limits
+	Limits limits.Settings
 
 	// Session is how sessions are kept, and for how long.
 	Session SessionSettings
@@ -319,6 +319,7 @@ type relyingParty struct {
 	refuser   *refuse.Refuser
 	signpost  *signpost.Site
 	limits    limit.Set
+	permits   permit.Map[Access] // by scopes
 	compare   *compare.Teller
 	requests  wire.AuthorizationRequests
 }
@@ -344,7 +345,8 @@ func New(c Config) (*RelyingParty, error) {
 		callback:  redirectURL.Path,
 		panics:    panics,
 		register:  marks.Register{Store: c.Revocations, Lifetime: c.Session.Lifetime + 3*clockSkew},
-		limits:    limit.NewSet(c.Limits.rates()),
+		limits:    limit.NewSet(c.Limits),
+		permits:   permit.Of[Access](c.Permissions),
 		finishing: once.New[outcome](min(finishedFor, c.Session.Idle)),
 		states:    once.States{Shared: c.States, Panics: panics, Skew: clockSkew, Task: finishTimeout},
 		requests:  wire.AuthorizationRequests{ClientID: c.ClientID, RedirectURL: c.RedirectURL, Scopes: c.Provider.Scopes},
@@ -385,6 +387,17 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// defaultScopes are what is asked for: what the scenario needs, and what permissions rest on.
+func (c *Config) defaultScopes() []string {
+	scopes := slices.Clone(c.Scenario.Scopes())
+	if c.bySubject() {
+		scopes = []string{"openid"}
+	} else if c.Provider.OnPerson != nil && !slices.Contains(scopes, "openid") {
+		scopes = append(scopes, "openid")
+	}
+	return append(scopes, permit.Of[Access](c.Permissions).Scopes()...)
+}
+
 // check returns the parsed RedirectURL, or all that is wrong with the settings, in their order.
 func (c Config) check() (*url.URL, error) {
 	bad, dev := new(settings.Problems), settings.Development(c.RedirectURL)
@@ -408,7 +421,7 @@ func (c Config) check() (*url.URL, error) {
 	}
 	bad.Languages("Languages", c.Languages)
 	bad.Handlers(paths)
-	bad.Limits(c.Limits.rates())
+	bad.Limits(c.Limits)
 	c.Session.check(bad)
 	c.Tokens.check(bad)
 	bad.Provider(c.Provider, dev)
@@ -425,7 +438,11 @@ func (c Config) checkScenario(bad *settings.Problems) {
 	if s, ok := scenarioAs[interface{ neededScope() string }](c.Scenario); ok && !c.bySubject() {
 		bad.Scope("Provider.Scopes", c.Provider.Scopes, s.neededScope())
 	}
-	c.checkPermissions(bad)
+	most := AccessFull
+	if s, ok := scenarioAs[interface{ access() Access }](c.Scenario); ok {
+		most = s.access()
+	}
+	bad.Found("Permissions", permit.Of[Access](c.Permissions).Check(AccessFull, most))
 }
 
 func (c Config) checkRules(bad *settings.Problems) {
@@ -496,30 +513,6 @@ func (rp *RelyingParty) mayPost(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return rp.CheckOrigin(r)
-}
-
-// Host returns the host of Config.RedirectURL, by which pages name the site.
-func (rp *RelyingParty) Host() string { return rp.origin[strings.Index(rp.origin, "://")+3:] }
-
-// CheckOrigin returns a [problem.Error] for a request that a browser sends for a page of another
-// origin, unless the method is GET, HEAD or OPTIONS. The handlers of this package call it; a site's
-// own handlers can too.
-//
-// The site's origin is that of Config.RedirectURL. Unlike [http.CrossOriginProtection], CheckOrigin
-// ignores the Host header, which a proxy may have rewritten: a browser that sends no Sec-Fetch-Site
-// is refused at another host name. A request with neither that nor Origin is a program's and passes.
-func (rp *RelyingParty) CheckOrigin(r *http.Request) error {
-	if browser.CrossOrigin(r, rp.origin) {
-		return failure.New(reasons.CrossOrigin, "check origin", "the request comes from another site's page")
-	}
-	return nil
-}
-
-// ReturnTo returns the path to go to after a person has signed in on the site's own page,
-// Config.SignInPath. It is the request's ?return_to= if that is a path on this site that is safe to
-// redirect to, else Config.ReturnTo. A sign-in form posts to an address with the same ?return_to=.
-func (rp *RelyingParty) ReturnTo(r *http.Request) string {
-	return rp.refuser.ReturnPath(browser.ReturnTo(r))
 }
 
 // ConnectHandler lets a human connect an agent to their own account: it starts a login in the
@@ -661,28 +654,6 @@ func (rp *RelyingParty) signIn(w http.ResponseWriter, r *http.Request, in *SignI
 	}
 	rp.recordEvent(r, audit.Event{Name: audit.LoginSucceeded, Detail: in.history()}, session, nil)
 	return session, nil
-}
-
-// welcome hands a person to the site. Beside the cookie of an agent's session nobody is one: whatever
-// the server says, the browser may still be the agent's.
-func (rp *RelyingParty) welcome(w http.ResponseWriter, r *http.Request, l *login, p *provider.Person) error {
-	const step = "sign in person"
-	if l.HumanID != "" {
-		return failure.New(reasons.AgentRequired, "connect agent", "the server says that a person has signed in, and no agent")
-	}
-	v, err := rp.find(browser.Nowhere{}, r)
-	switch {
-	case err != nil:
-		return err
-	case v.Session != nil, v.Ended, rp.another(r):
-		return failure.New(problem.AgentForbidden, step, "the browser has the cookie of an agent's session, which may have ended")
-	}
-	p.ReturnTo = rp.refuser.ReturnPath(l.ReturnTo)
-	err = failure.OfSite(step, rp.panics.Protect(step, func() error { return rp.config.Provider.OnPerson(w, r, *p) }))
-	if err == nil {
-		rp.record(r, audit.PersonSignedIn, nil, "", nil)
-	}
-	return err
 }
 
 // LogoutHandler ends the agent's session, for every copy of its cookie, and asks the server to revoke

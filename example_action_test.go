@@ -7,7 +7,6 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
-	"time"
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/action"
@@ -147,53 +146,6 @@ func ExampleRelyingParty_ConnectHandler() {
 	// Output:
 	// 303 /account/agents/
 	// agent_1 approved read
-}
-
-// How much is too much. What is left out has its default.
-func ExampleLimits() {
-	users := &memstore.Users{}
-	users.Add("alice@example.com", "Alice")
-	as := authagenttest.NewServer()
-	defer as.Close()
-	mux := http.NewServeMux()
-	site := httptest.NewServer(mux)
-	defer site.Close()
-	client := as.AddClient(authagenttest.Client{RedirectURIs: []string{site.URL + "/auth/agent/callback"}})
-	rp, err := authagent.New(authagent.Config{
-		Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: site.URL + "/auth/agent/callback",
-		SessionKeys: [][]byte{[]byte("32 random bytes, from your vault")}, Logger: discardLog(),
-		Scenario: authagent.FullAccount(users, authagent.InsecureTrustEmail),
-		Limits: authagent.Limits{
-			Agent:   authagent.Rate{N: 60},
-			Owner:   authagent.Rate{N: 300},
-			Actions: map[string]authagent.Rate{"orders:create": {N: 2, Per: 24 * time.Hour}},
-		},
-	})
-	if err != nil {
-		log.Fatal(err)
-	}
-	mux.Handle("/auth/agent/login", rp.LoginHandler())
-	mux.Handle("/auth/agent/callback", rp.CallbackHandler())
-	mux.Handle("POST /orders", rp.RequireAction("orders:create")(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})))
-
-	agent, browser := as.AddAgent(authagenttest.Agent{Email: "alice@example.com"}), as.NewBrowser()
-	resp, err := agent.SignIn(context.Background(), browser, site.URL+"/auth/agent/login")
-	if err != nil {
-		log.Fatal(err)
-	}
-	resp.Body.Close()
-	for range 3 {
-		resp, err := browser.Post(site.URL+"/orders", "", nil)
-		if err != nil {
-			log.Fatal(err)
-		}
-		resp.Body.Close()
-		fmt.Printf("%d %q\n", resp.StatusCode, resp.Header.Get("Retry-After"))
-	}
-	// Output:
-	// 200 ""
-	// 200 ""
-	// 429 "43200"
 }
 
 // humanCookie is a site's own sign-in of people.

@@ -8,16 +8,16 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"time"
+	"strings"
 
 	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/internal/accounts"
 	"github.com/authagent-go/authagent/internal/answer"
 	"github.com/authagent-go/authagent/internal/approval"
 	"github.com/authagent-go/authagent/internal/asked"
 	"github.com/authagent-go/authagent/internal/browser"
 	"github.com/authagent-go/authagent/internal/failure"
-	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/refuse"
 	"github.com/authagent-go/authagent/internal/signpost"
@@ -140,6 +140,9 @@ func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handl
 		case !s.May(name):
 			if err := wired.Err(); err != nil { // the agent is not sent to its owner, who could do nothing
 				return nil, failure.New(problem.AccessTooLow, "perform action", "no owner can allow %s: %w", name, err)
+			}
+			if !rp.permits.Allows(s.Scopes, name, AccessFull) {
+				return nil, failure.New(reasons.InsufficientScope, "perform action", "no scope that the server has granted allows %s", name)
 			}
 			return nil, failure.New(problem.ActionNotGranted, "perform action", "the session may not perform %s", name)
 		}
@@ -510,40 +513,6 @@ func (rp *RelyingParty) reserve(ctx context.Context, s *Session, q asked.Questio
 	return reserved, path, nil
 }
 
-// A Rate is how often something may happen: N times in each Per, which may be all at once. The zero
-// value stands for the default. A negative N means no limit.
-type Rate struct {
-	N   int
-	Per time.Duration // the default is a minute
-}
-
-// Limits bound how often something is done, as each process counts. Whoever exceeds one gets status
-// 429 and Retry-After.
-type Limits struct {
-	// Logins and Callbacks count for each client address, or for each /64 network of IPv6. The
-	// defaults are 10 and 20 a minute. Addresses that are not public are not limited, since all
-	// clients of a proxy would share one budget. Behind a proxy, set ClientAddr.
-	Logins, Callbacks Rate
-
-	// Agent limits the requests of each agent, Owner those of all agents of an account. Unless Agent
-	// is lower, one agent can use up Owner for the others. The default is no limit.
-	Agent, Owner Rate
-
-	// Actions limits, by name, the actions of each owner's agents together, see
-	// RelyingParty.RequireAction. Behind RequireApproval it limits the requests that an owner is
-	// asked about and, in a budget of the same size, those performed. Asking how a request stands
-	// does not count. The default is no limit.
-	Actions map[string]Rate
-}
-
-// rates are the limits as they are counted, with the defaults.
-func (l Limits) rates() limit.Rates {
-	return limit.Rates{
-		Logins: limit.Rate(l.Logins).Or(10), Callbacks: limit.Rate(l.Callbacks).Or(20),
-		Agent: limit.Rate(l.Agent), Owner: limit.Rate(l.Owner), Actions: limit.ByName(l.Actions),
-	}
-}
-
 // refuse answers a request that the middleware does not let through.
 func (rp *RelyingParty) refuse(w http.ResponseWriter, r *http.Request, s *Session, action string, err error) {
 	_, human := HumanFromContext(r.Context())
@@ -581,6 +550,30 @@ func (rp *RelyingParty) ServeError(w http.ResponseWriter, r *http.Request, err e
 	answer.Protect(w.Header())
 	v, _ := rp.look(r)
 	rp.refuse(w, r, v.Session, "", err)
+}
+
+// Host returns the host of Config.RedirectURL, by which pages name the site.
+func (rp *RelyingParty) Host() string { return rp.origin[strings.Index(rp.origin, "://")+3:] }
+
+// CheckOrigin returns a [problem.Error] for a request that a browser sends for a page of another
+// origin, unless the method is GET, HEAD or OPTIONS. The handlers of this package call it; a site's
+// own handlers can too.
+//
+// The site's origin is that of Config.RedirectURL. Unlike [http.CrossOriginProtection], CheckOrigin
+// ignores the Host header, which a proxy may have rewritten: a browser that sends no Sec-Fetch-Site
+// is refused at another host name. A request with neither that nor Origin is a program's and passes.
+func (rp *RelyingParty) CheckOrigin(r *http.Request) error {
+	if browser.CrossOrigin(r, rp.origin) {
+		return failure.New(reasons.CrossOrigin, "check origin", "the request comes from another site's page")
+	}
+	return nil
+}
+
+// ReturnTo returns the path to go to after a person has signed in on the site's own page,
+// Config.SignInPath. It is the request's ?return_to= if that is a path on this site that is safe to
+// redirect to, else Config.ReturnTo. A sign-in form posts to an address with the same ?return_to=.
+func (rp *RelyingParty) ReturnTo(r *http.Request) string {
+	return rp.refuser.ReturnPath(browser.ReturnTo(r))
 }
 
 // Language returns the one of Config.Languages that a page for this request is in.
@@ -697,4 +690,13 @@ func (rp *RelyingParty) newSignpost() *signpost.Site {
 		site.Access, site.Owner = s.access().String(), s.access() > AccessNone
 	}
 	return site
+}
+
+// accountName is what the site calls the account of a session: its ID if it has no name.
+func (rp *RelyingParty) accountName(ctx context.Context, s *Session) (string, error) {
+	users, ok := scenarioAs[interface{ known() accounts.Users[User] }](rp.config.Scenario)
+	if !ok {
+		return s.UserID, nil
+	}
+	return failure.Ask(rp.panics, "find user", func() (string, error) { return users.known().Name(ctx, s.UserID) })
 }

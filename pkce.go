@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/browser"
 	"github.com/authagent-go/authagent/internal/checkup"
 	"github.com/authagent-go/authagent/internal/claims"
@@ -395,6 +396,28 @@ func (rp *RelyingParty) identify(ctx context.Context, issued *wire.Token, l *log
 	return id, fresh, failure.OfServer("establish identity", err)
 }
 
+// welcome hands a person to the site. Beside the cookie of an agent's session nobody is one: whatever
+// the server says, the browser may still be the agent's.
+func (rp *RelyingParty) welcome(w http.ResponseWriter, r *http.Request, l *login, p *provider.Person) error {
+	const step = "sign in person"
+	if l.HumanID != "" {
+		return failure.New(reasons.AgentRequired, "connect agent", "the server says that a person has signed in, and no agent")
+	}
+	v, err := rp.find(browser.Nowhere{}, r)
+	switch {
+	case err != nil:
+		return err
+	case v.Session != nil, v.Ended, rp.another(r):
+		return failure.New(problem.AgentForbidden, step, "the browser has the cookie of an agent's session, which may have ended")
+	}
+	p.ReturnTo = rp.refuser.ReturnPath(l.ReturnTo)
+	err = failure.OfSite(step, rp.panics.Protect(step, func() error { return rp.config.Provider.OnPerson(w, r, *p) }))
+	if err == nil {
+		rp.record(r, audit.PersonSignedIn, nil, "", nil)
+	}
+	return err
+}
+
 // connect connects the agent to the account of the human who began the login.
 func (rp *RelyingParty) connect(ctx context.Context, in *SignIn, login *login) error {
 	scenario, ok := scenarioAs[connector](rp.config.Scenario)
@@ -431,12 +454,12 @@ func (rp *RelyingParty) admit(ctx context.Context, in *SignIn, l *login) (*Sessi
 		rp.compare.Tell(e, cmp.Or(in.userinfo, new(UserInfo)).Email, in.Subject)
 		return nil, e
 	}
-	rp.config.lower(&who.Access, &who.Actions, in.Scopes)
+	rp.permits.Lower(&who.Access, &who.Actions, in.Scopes, AccessFull)
 	return &Session{ // whose ID has 130 random bits
 		ID: rand.Text(), Agent: in.Agent, Model: in.Model, Scenario: rp.config.Scenario.Name(),
 		UserID: who.UserID, ProfileID: who.ProfileID, Access: who.Access, Actions: who.Actions, GrantID: who.GrantID,
 		RedirectURL: rp.config.RedirectURL, Epoch: rp.config.Session.Epoch, GrantEra: who.GrantEra,
-		Subject: in.Subject, SID: in.sid, Scopes: rp.config.kept(in.Scopes),
+		Subject: in.Subject, SID: in.sid, Scopes: rp.permits.Kept(in.Scopes),
 		SiteMark: under.Site, AgentMark: under.Agent, UserMark: under.User, SubjectMark: under.Subject,
 		StartedAt: now, ExpiresAt: now.Add(rp.config.Session.Lifetime), loginID: l.ID(), RemoteAddr: in.RemoteAddr,
 	}, nil

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/authagent-go/authagent/audit"
@@ -14,7 +13,6 @@ import (
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/scenario"
 	"github.com/authagent-go/authagent/internal/settings"
-	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/messages"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -158,10 +156,12 @@ type LinkRequest struct {
 	EmailVerified bool     // the server claims to have verified it
 	RemoteAddr    string   // the client's IP address, without port; may be empty
 	Scenario      string
-	User          *User    // the account with that address or Subject that may be entered; nil if there is none
-	NoUser        string   // why User is nil, in words for the site's log; the agent must not learn it
-	Access        Access   // the most that the scenario gives and, with Config.Permissions, the scopes allow
-	Actions       []string // by name, that the scopes allow; nil without Config.Permissions
+	User          *User  // the account with that address or Subject that may be entered; nil if there is none
+	NoUser        string // why User is nil, in words for the site's log; the agent must not learn it
+	Access        Access // the most that the scenario gives and, with Config.Permissions, the scopes allow
+
+	// Permitted is what the granted scopes allow; nil without Config.Permissions.
+	Permitted *Permission
 }
 
 // A Permission is what a scope of the server allows at this site, at most. See Config.Permissions.
@@ -170,65 +170,10 @@ type Permission struct {
 	Actions []string // by name, for an agent that has AccessRead by this scope or another
 }
 
-// defaultScopes are what is asked for: what the scenario needs, and what permissions rest on.
-func (c *Config) defaultScopes() []string {
-	scopes := slices.Clone(c.Scenario.Scopes())
-	if c.bySubject() {
-		scopes = []string{"openid"}
-	} else if c.Provider.OnPerson != nil && !slices.Contains(scopes, "openid") {
-		scopes = append(scopes, "openid")
-	}
-	return append(scopes, slices.Sorted(maps.Keys(c.Permissions))...)
-}
-
 // bySubject reports whether accounts are found by what the server calls their owners.
 func (c *Config) bySubject() bool {
 	users, ok := scenarioAs[interface{ known() accounts.Users[User] }](c.Scenario)
 	return ok && c.Provider.SubjectIsUser && users.known().FindsSubjects()
-}
-
-func (c *Config) checkPermissions(bad *settings.Problems) {
-	for scope, p := range c.Permissions {
-		if p.Access < AccessNone || p.Access > AccessFull || slices.ContainsFunc(p.Actions, func(name string) bool { return !wiring.IsAction(name) }) {
-			bad.Add("Permissions", "%q allows an access or an action that there cannot be", scope)
-		}
-	}
-	if s, ok := scenarioAs[interface{ access() Access }](c.Scenario); ok && s.access() == AccessNone && len(c.Permissions) > 0 {
-		bad.Add("Permissions", "has no effect: the scenario gives no access to anybody's data")
-	}
-}
-
-// permitted returns what scopes allow together, if they limit anything.
-func (c *Config) permitted(scopes []string) (most Permission, limits bool) {
-	for _, scope := range scopes {
-		p := c.Permissions[scope]
-		most.Access = max(most.Access, p.Access)
-		most.Actions = append(most.Actions, p.Actions...)
-	}
-	return most, c.Permissions != nil
-}
-
-// lower takes from access and actions what the granted scopes do not allow, and from somebody without
-// access all actions.
-func (c *Config) lower(access *Access, actions *[]string, scopes []string) {
-	if most, limits := c.permitted(scopes); limits && most.Access < AccessFull {
-		if *access == AccessFull {
-			*actions = most.Actions
-		}
-		*access = min(*access, most.Access)
-		*actions = slices.DeleteFunc(slices.Clone(*actions), func(name string) bool { return !slices.Contains(most.Actions, name) })
-	}
-	if *access == AccessNone {
-		*actions = nil
-	}
-}
-
-// kept returns what a session keeps of its scopes: nothing, if they limit nothing.
-func (c *Config) kept(scopes []string) []string {
-	if c.Permissions == nil {
-		return nil
-	}
-	return slices.DeleteFunc(slices.Clone(scopes), func(scope string) bool { _, counts := c.Permissions[scope]; return !counts })
 }
 
 // linkPolicy returns the LinkPolicy of a scenario, or nil if it is not known to have one.
@@ -298,7 +243,7 @@ func (s *contextualProfile) SignIn(ctx context.Context, in *SignIn) (Principal, 
 		return Principal{}, err
 	}
 	profile, err := findProfile(ctx, s.profiles, Profile{
-		Agent: in.Agent, Scenario: s.Name(), UserID: link.UserID, Model: in.Model, Name: owner.Name,
+		Agent: in.Agent, Subject: in.Subject, Scenario: s.Name(), UserID: link.UserID, Model: in.Model, Name: owner.Name,
 	})
 	if err != nil {
 		return Principal{}, err
@@ -341,7 +286,7 @@ func (*freshProfile) access() Access { return AccessNone }
 func (*freshProfile) Scopes() []string { return []string{"profile"} }
 
 func (s *freshProfile) SignIn(ctx context.Context, in *SignIn) (Principal, error) {
-	profile, err := findProfile(ctx, s.profiles, Profile{Agent: in.Agent, Scenario: s.Name(), Model: in.Model})
+	profile, err := findProfile(ctx, s.profiles, Profile{Agent: in.Agent, Subject: in.Subject, Scenario: s.Name(), Model: in.Model})
 	if err != nil {
 		return Principal{}, err
 	}
@@ -426,6 +371,9 @@ func (s *withAccount) enter(ctx context.Context, in *SignIn, create bool) (Princ
 		}
 	}
 	link.Access = min(link.Access, s.most)
+	if request.BySubject { // the site knows whose agent it is, and the same agent acts for others too
+		return link, owner, nil
+	}
 	return link, owner, s.users.Remember(ctx, in.Agent, link.UserID)
 }
 
@@ -459,8 +407,8 @@ func (s *withAccount) request(in *SignIn, owner *UserInfo, user *User) (LinkRequ
 		Model: in.Model, Name: owner.Name, Email: owner.Email, EmailVerified: owner.EmailVerified,
 		RemoteAddr: in.RemoteAddr, Scenario: s.name, User: user, Access: s.most,
 	}
-	if most, limits := in.rp.config.permitted(in.Scopes); limits {
-		r.Access, r.Actions = min(r.Access, most.Access), most.Actions
+	if most, limits := in.rp.permits.Most(in.Scopes); limits {
+		r.Access, r.Permitted = min(r.Access, most.Access), (*Permission)(&most)
 		if r.Access == AccessNone {
 			return r, failure.New(reasons.InsufficientScope, "read scope", "no granted scope allows anything (Config.Permissions)")
 		}
@@ -479,7 +427,7 @@ func (s *withAccount) create(ctx context.Context, in *SignIn, creator UserCreato
 		if err == nil && user.ID == "" {
 			err = errors.New("the user store created a user without an ID")
 		}
-		return Principal{UserID: user.ID, Access: request.Access, Actions: request.Actions}, &user, err
+		return Principal{UserID: user.ID, Access: request.Access}, &user, err
 	}
 	// The agent has entered another account, or another sign-in of this agent or a person was
 	// faster. The account that is there now is treated like any other.
@@ -502,25 +450,12 @@ func (s *withAccount) Connect(ctx context.Context, in *SignIn, userID string) er
 	if !ok {
 		return failure.OfSite("connect agent", errors.New("the link policy has no method LinkByOwner"))
 	}
-	if err := s.users.MayEnter(ctx, userID); err != nil {
-		return err
-	}
-	if err := s.users.IsFree(ctx, in.Agent, userID); err != nil {
+	err := s.users.MayConnect(ctx, in.Agent, in.Subject, userID)
+	if err != nil {
 		return err
 	}
 	owner := &UserInfo{Subject: in.identity}
-	switch {
-	case in.ownerless():
-	case s.users.BySubject(in.Subject):
-		user, _, err := s.users.FindSubject(ctx, in.Agent.Issuer, in.Subject)
-		if err != nil {
-			return err
-		}
-		if user != nil && user.ID != userID {
-			return failure.New(problem.LinkRefused, "connect agent", "the agent's user at the server has another account")
-		}
-	default:
-		var err error
+	if !in.ownerless() && !s.users.BySubject(in.Subject) {
 		if owner, err = in.UserInfo(ctx); err != nil {
 			return err
 		}
@@ -766,10 +701,11 @@ type AgentLinker interface {
 	LinkedUser(ctx context.Context, agent Agent) (userID string, err error)
 }
 
-// A Profile is an agent's own record on the site, one for each agent and scenario.
+// A Profile is an agent's own record on the site, one for each agent, user of the server and scenario.
 type Profile struct {
 	ID       string // chosen by the store
 	Agent    Agent
+	Subject  string // the user of the server for whom the agent acts, with Provider.SubjectIsUser; empty for none
 	Scenario string
 	UserID   string // the account it is linked to; empty for none
 	Model    string // self-declared, as of the first sign-in
@@ -781,9 +717,10 @@ type Profile struct {
 // It may also be a [Forgetter], which removes the profiles that are linked to an account. An agent that
 // signs in again gets a new one.
 type ProfileStore interface {
-	// FindOrCreateProfile returns the profile with the Agent and Scenario of p, as it is. If there is
-	// none, it creates one from p, with an ID that the store chooses. Of concurrent calls for one
-	// agent and scenario, one creates the profile and all get it: leave that to a unique constraint.
+	// FindOrCreateProfile returns the profile with the Agent, Subject and Scenario of p, as it is. If
+	// there is none, it creates one from p, with an ID that the store chooses. Of concurrent calls for
+	// the same three, one creates the profile and all get it: leave that to a unique constraint. A
+	// store may keep a digest of Subject instead.
 	FindOrCreateProfile(ctx context.Context, p Profile) (Profile, error)
 }
 
@@ -816,13 +753,4 @@ func (rp *RelyingParty) FindUser(ctx context.Context, id string) (User, error) {
 		return User{}, fmt.Errorf("authagent: find user: %w", err)
 	}
 	return user, nil
-}
-
-// accountName is what the site calls the account of a session: its ID if it has no name.
-func (rp *RelyingParty) accountName(ctx context.Context, s *Session) (string, error) {
-	users, ok := scenarioAs[interface{ known() accounts.Users[User] }](rp.config.Scenario)
-	if !ok {
-		return s.UserID, nil
-	}
-	return failure.Ask(rp.panics, "find user", func() (string, error) { return users.known().Name(ctx, s.UserID) })
 }

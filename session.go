@@ -322,7 +322,7 @@ func (rp *RelyingParty) hold(ctx context.Context, s *Session) (standing, error) 
 	if s.UserID == "" || s.Access < AccessNone || s.Access > AccessFull { // without a user there is no data to have access to
 		s.Access = AccessNone
 	}
-	rp.config.lower(&s.Access, &s.Actions, s.Scopes)
+	rp.permits.Lower(&s.Access, &s.Actions, s.Scopes, AccessFull)
 	switch reason, ok := failure.ReasonOf(err); {
 	case err == nil:
 		return holds, nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/limits"
 	"github.com/authagent-go/authagent/memstore"
 )
 
@@ -40,9 +41,9 @@ func ownersSite() *site {
 		must(0, store.SetRules(ctx, grants.Rules{DenyAgents: []authagent.Agent{{Issuer: c.Issuer, ID: "agent_mallory"}}}))
 		owners := grants.OwnerApproval(store)
 		owners.Logger = c.Logger
-		often := authagent.Rate{N: 1e9}
+		often := limits.Rate{N: 1e9}
 		c.Scenario = authagent.FullAccount(users{}, owners)
-		c.Limits = authagent.Limits{Agent: often, Owner: often, Actions: map[string]authagent.Rate{action: often}}
+		c.Limits = limits.Settings{Agent: often, Owner: often, Actions: map[string]limits.Rate{action: often}}
 	})
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/limits"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -281,12 +282,12 @@ func TestDecisionIsRecorded_LOG_9(t *testing.T) {
 // has nothing described.
 func TestDescribeIsLimited_APR_18(t *testing.T) {
 	for name, test := range map[string]struct {
-		agent  authagent.Rate
+		agent  limits.Rate
 		before func(*shop)
 		status []int
 	}{
-		"over the limit": {authagent.Rate{N: 4}, nil, []int{202, 202, 202, 429, 429}}, // one was the visit
-		"stopped":        {authagent.Rate{}, func(s *shop) { s.decide(s.alice, "agent_1", grants.Revoked) }, []int{401}},
+		"over the limit": {limits.Rate{N: 4}, nil, []int{202, 202, 202, 429, 429}}, // one was the visit
+		"stopped":        {limits.Rate{}, func(s *shop) { s.decide(s.alice, "agent_1", grants.Revoked) }, []int{401}},
 	} {
 		bubble(t, "APR-18 "+name, func(t *testing.T) {
 			asked, want := 0, 0

@@ -16,13 +16,13 @@ import (
 // difference.
 func (p *Policy) Link(ctx context.Context, r authagent.LinkRequest) (authagent.Principal, error) {
 	link, err := p.linked(ctx, r)
-	switch {
-	case err != problem.ApprovalNeeded:
-	case r.User != nil && !p.OwnerStartedOnly && p.DangerouslyApproveByEmail.covers(r):
-		return p.approveByEmail(ctx, r)
-	default:
-		p.ask(ctx, r)
+	if err != problem.ApprovalNeeded {
+		return link, err
 	}
+	if cause := p.unasked(r); cause != "" {
+		return p.approveUnasked(ctx, r, cause)
+	}
+	p.ask(ctx, r)
 	return link, err
 }
 
@@ -40,7 +40,7 @@ func (p *Policy) linked(ctx context.Context, r authagent.LinkRequest) (authagent
 		return authagent.Principal{}, problem.ApprovalNeeded
 	case g.State == Suspended:
 		return authagent.Principal{}, problem.Suspended
-	case g.Email != r.Email:
+	case g.Email != r.Email && !r.BySubject:
 		return authagent.Principal{}, p.suspend(ctx, g, r.Email)
 	default:
 		if privileged, err := p.isPrivileged(ctx, g.UserID); err != nil {

@@ -51,6 +51,7 @@ const (
 	CauseOwner     Cause = "owner"           // the owner decided it
 	CauseConnected Cause = "connected"       // the owner connected the agent in person
 	CauseEmail     Cause = "email"           // EmailApproval let the agent in
+	CauseConsent   Cause = "consent"         // the owner has consented at the server (Policy.ApproveByConsent)
 	CauseAddress   Cause = "address_changed" // the agent's owner has another e-mail address at the server
 	CauseRevokeAll Cause = "revoke_all"      // Policy.RevokeAll
 	CauseOperator  Cause = "operator"        // Policy.ForgetAgent

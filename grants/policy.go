@@ -118,7 +118,7 @@ type Policy struct {
 	//
 	// It counts for Handler alone. Decide, DecideAction and LinkByOwner do as they are told. So where
 	// Confirm is set, do not mount authagent.RelyingParty.ConnectHandler yourself: Handler has it.
-	// DangerouslyApproveByEmail asks nobody either.
+	// ApproveByConsent and DangerouslyApproveByEmail ask nobody either.
 	Confirm Confirmer
 
 	// ConfirmAbove are amounts, by their currency in its smallest unit, up to which a single action is
@@ -165,6 +165,15 @@ type Policy struct {
 	// its answer does not count: so the time it takes tells nobody whether there is an
 	// account. By default no account is privileged.
 	Privileged func(ctx context.Context, userID string) (bool, error)
+
+	// ApproveByConsent are the issuers, exactly as in authagent.Config.Issuer, at which an owner's
+	// consent is enough: the server has named the agent and its scopes to the owner, who has agreed
+	// there. An agent that acts for the server's user enters that user's account without asking its
+	// owner here as well. It gets what its scopes allow (authagent.Config.Permissions) or, without
+	// that setting, read access. The owner is told, and gets a grant like any other: it is on the page,
+	// can be changed and ended, and from then on the owner is asked. It needs a UserStore that is an
+	// [authagent.SubjectFinder].
+	ApproveByConsent []string
 
 	// DangerouslyApproveByEmail admits agents without asking the owner first. See
 	// [EmailApproval].
@@ -244,6 +253,9 @@ func (p *Policy) Check() error {
 		}
 	}
 	errs = append(errs, p.checkAllowances()...)
+	if slices.Contains(p.ApproveByConsent, "") || p.OwnerStartedOnly && len(p.ApproveByConsent) > 0 {
+		bad("ApproveByConsent: has to be a list of issuers, and has no effect with OwnerStartedOnly")
+	}
 	if e := p.DangerouslyApproveByEmail; e != nil {
 		errs = append(errs, e.check())
 		p.logger().Warn("grants: agents are admitted by their owner's e-mail address alone (DangerouslyApproveByEmail)",

@@ -41,7 +41,7 @@ func newShadow() Grant {
 // ask has an agent's request put before the owner of the account, in the
 // background.
 func (p *Policy) ask(ctx context.Context, r authagent.LinkRequest) {
-	lost, start := p.requests.add(r.Email, request{context.WithoutCancel(ctx), r})
+	lost, start := p.requests.add(cmp.Or(r.Subject, r.Email), request{context.WithoutCancel(ctx), r})
 	for _, r := range lost {
 		p.dropped(r.ctx, r.LinkRequest, "too many requests wait to be filed")
 	}

@@ -22,7 +22,7 @@ func (p *Profiles) FindOrCreateProfile(_ context.Context, want authagent.Profile
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, have := range p.all {
-		if have.Agent == want.Agent && have.Scenario == want.Scenario {
+		if have.Agent == want.Agent && have.Scenario == want.Scenario && have.Subject == want.Subject {
 			return have, nil
 		}
 	}

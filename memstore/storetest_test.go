@@ -9,7 +9,7 @@ import (
 )
 
 // TestKit runs the kit for stores: LNK-12, LNK-13, ID-3, TXN-4, SES-3, SES-11,
-// REF-2, REF-3, REF-8, REF-10.
+// REF-2, REF-3, REF-8, REF-10, SUB-6.
 func TestKit(t *testing.T) {
 	t.Run("Profiles", func(t *testing.T) {
 		storetest.Profiles(t, func() authagent.ProfileStore { return &memstore.Profiles{} })

@@ -203,3 +203,52 @@ func (u *Users) CheckSession(_ context.Context, s *authagent.Session) error {
 	}
 	return nil
 }
+
+// SubjectUsers are Users who are known by what an authorization server calls them
+// ([authagent.SubjectFinder]). The zero value has no accounts.
+type SubjectUsers struct {
+	Users
+	subjects map[[2]string]string // issuer and subject -> account; guarded by mu
+}
+
+// AddSubject records that issuer calls the holder of the account subject, in place of
+// whoever it called so before.
+func (u *SubjectUsers) AddSubject(issuer, subject, userID string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.subjects == nil {
+		u.subjects = make(map[[2]string]string)
+	}
+	u.subjects[[2]string{issuer, subject}] = userID
+}
+
+// UserBySubject implements [authagent.SubjectFinder].
+func (u *SubjectUsers) UserBySubject(ctx context.Context, issuer, subject string) (authagent.User, error) {
+	u.mu.Lock()
+	id, ok := u.subjects[[2]string{issuer, subject}]
+	u.mu.Unlock()
+	if !ok {
+		return authagent.User{}, authagent.ErrNotFound
+	}
+	return u.UserByID(ctx, id)
+}
+
+// CreateUser implements [authagent.UserCreator].
+func (u *SubjectUsers) CreateUser(ctx context.Context, n authagent.NewUser) (authagent.User, error) {
+	if n.Subject == "" {
+		return u.Users.CreateUser(ctx, n)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	key := [2]string{n.CreatedBy.Issuer, n.Subject}
+	if _, taken := u.subjects[key]; taken {
+		return authagent.User{}, authagent.ErrExists
+	}
+	if u.subjects == nil {
+		u.subjects = make(map[[2]string]string)
+	}
+	user := authagent.User{CreatedBy: n.CreatedBy}
+	user.ID = u.put(Account{User: user, Name: n.Name})
+	u.subjects[key] = user.ID
+	return user, nil
+}

@@ -19,3 +19,14 @@ func (u *userTable) AddAccount(_ context.Context, email string, user authagent.U
 func TestUsers_LNK_35(t *testing.T) {
 	storetest.Users(t, func() storetest.UserTable { return &userTable{} })
 }
+
+type subjectTable struct{ memstore.SubjectUsers }
+
+func (u *subjectTable) AddAccount(_ context.Context, email string, user authagent.User) (string, error) {
+	return u.Put(memstore.Account{User: user, Email: email}), nil
+}
+
+// TestSubjectUsers_SUB_1 runs the kit for accounts that are found by subject too.
+func TestSubjectUsers_SUB_1(t *testing.T) {
+	storetest.Users(t, func() storetest.UserTable { return &subjectTable{} })
+}

@@ -9,7 +9,8 @@ import (
 )
 
 // Profiles is an [authagent.ProfileStore]. An issuer has at most 2048 bytes;
-// agent ID, scenario and user ID at most 255; model and name at most 4096.
+// agent ID, subject, scenario and user ID at most 255; model and name at most 4096. Of a
+// Subject, only a digest is kept, so that Get does not return it.
 type Profiles struct{ s *Store }
 
 // Profiles returns the store of agents' profiles.
@@ -29,22 +30,35 @@ var (
 // FindOrCreateProfile implements [authagent.ProfileStore].
 func (p *Profiles) FindOrCreateProfile(ctx context.Context, want authagent.Profile) (authagent.Profile, error) {
 	const step = "find or create profile"
-	fields := append(agentFields(want.Agent), field{"scenario", want.Scenario, maxID}, field{"user ID", want.UserID, maxID},
+	fields := append(agentFields(want.Agent), field{"subject", want.Subject, maxID}, field{"scenario", want.Scenario, maxID}, field{"user ID", want.UserID, maxID},
 		field{"model", want.Model, maxText}, field{"name", want.Name, maxText})
 	if err := checkFields(step, fields...); err != nil {
 		return authagent.Profile{}, err
 	}
-	k := key(want.Agent.Issuer, want.Agent.ID, want.Scenario)
-	if have, err := p.find(ctx, step, profileByKey, k); !errors.Is(err, authagent.ErrNotFound) {
+	k := profileKey(want)
+	have, err := p.find(ctx, step, profileByKey, k)
+	have.Subject = want.Subject
+	if !errors.Is(err, authagent.ErrNotFound) {
 		return have, err
 	}
 	want.ID = newID()
-	_, err := p.s.exec(ctx, step, p.s.engine.insertNew(insertProfile),
+	_, err = p.s.exec(ctx, step, p.s.engine.insertNew(insertProfile),
 		k, want.ID, want.Agent.Issuer, want.Agent.ID, want.Scenario, want.UserID, want.Model, want.Name, time.Now().UnixNano())
 	if err != nil {
 		return authagent.Profile{}, err
 	}
-	return p.find(ctx, step, profileByKey, k) // another call may have created it first
+	have, err = p.find(ctx, step, profileByKey, k) // another call may have created it first
+	have.Subject = want.Subject
+	return have, err
+}
+
+// profileKey is what a profile is found by. Without a subject it is as it was before there were any.
+func profileKey(p authagent.Profile) []byte {
+	parts := []string{p.Agent.Issuer, p.Agent.ID, p.Scenario}
+	if p.Subject != "" {
+		parts = append(parts, p.Subject)
+	}
+	return key(parts...)
 }
 
 // Get returns the profile with this ID, or authagent.ErrNotFound.

@@ -15,6 +15,7 @@ func Profiles(t *testing.T, open func() authagent.ProfileStore) {
 	t.Run("the ID is the store's choice", func(t *testing.T) { (&profiles{t, open()}).ownID() })
 	t.Run("found as it is", func(t *testing.T) { (&profiles{t, open()}).found() })
 	t.Run("one for each scenario", func(t *testing.T) { (&profiles{t, open()}).scenarios() })
+	t.Run("SUB-6 one for each user of a server", func(t *testing.T) { (&profiles{t, open()}).subjects() })
 	for _, pair := range agents() {
 		t.Run("ID-3 LNK-12 "+pair.what, func(t *testing.T) { (&profiles{t, open()}).apart(pair.one, pair.other) })
 	}
@@ -44,6 +45,7 @@ func (k *profiles) created() {
 	for _, p := range []authagent.Profile{
 		{Agent: newAgent(), Scenario: "FreshProfile"},
 		{Agent: newAgent(), Scenario: "ContextualProfile", UserID: "user 1", Model: "model-1", Name: "Alice"},
+		{Agent: newAgent(), Subject: "subject 1", Scenario: "ContextualProfile", UserID: "user 1", Model: "model-1", Name: "Alice"},
 		{Agent: newAgent(), Scenario: "'); DROP TABLE x; --", UserID: `"\'%_?$1`, Model: "\U0001F916 \u00e9 ", Name: "<b>\t</b>"},
 		{Agent: newAgent(), Scenario: strings.Repeat("s", 255), UserID: strings.Repeat("u", 255), Model: strings.Repeat("\u00e9", 256), Name: strings.Repeat("\U0001F916", 256)},
 	} {
@@ -72,6 +74,21 @@ func (k *profiles) scenarios() {
 	agent := newAgent()
 	if k.get(authagent.Profile{Agent: agent, Scenario: "S"}).ID == k.get(authagent.Profile{Agent: agent, Scenario: "s"}).ID {
 		k.Error("two scenarios share a profile")
+	}
+}
+
+// subjects: the same agent acts for several users of a server, who must not share a profile.
+func (k *profiles) subjects() {
+	agent := newAgent()
+	ids := make(map[string]bool)
+	for range 2 { // created, then found
+		for _, subject := range []string{"", "user", "User", "user2"} {
+			got := k.get(authagent.Profile{Agent: agent, Subject: subject, Scenario: "S"})
+			ids[got.ID] = true
+		}
+	}
+	if len(ids) != 4 {
+		k.Errorf("an agent that acts for three users, and for none, has %d profiles, want 4", len(ids))
 	}
 }
 

@@ -28,8 +28,8 @@ type UserTable interface {
 // database that the site runs on, with the same collation: that is where the faults
 // are.
 //
-// If the store is an [authagent.UserFinder] or [authagent.UserCreator], that is checked
-// too.
+// If the store is an [authagent.UserFinder], [authagent.SubjectFinder] or
+// [authagent.UserCreator], that is checked too.
 func Users(t *testing.T, open func() UserTable) {
 	t.Run("LNK-35 found", func(t *testing.T) { (&users{t, open()}).found() })
 	t.Run("LNK-35 not found", func(t *testing.T) { (&users{t, open()}).notFound() })
@@ -42,6 +42,7 @@ func Users(t *testing.T, open func() UserTable) {
 	t.Run("LNK-35 a failure is not an answer", func(t *testing.T) { (&users{t, open()}).failure() })
 	t.Run("found by ID", func(t *testing.T) { (&users{t, open()}).byID() })
 	t.Run("LNK-10 created", func(t *testing.T) { (&users{t, open()}).created() })
+	t.Run("SUB-1 by subject", func(t *testing.T) { (&users{t, open()}).subjects() })
 }
 
 // users is one subtest.
@@ -271,5 +272,43 @@ func (u *users) created() {
 		if got, err := creator.CreateUser(u.Context(), authagent.NewUser{Email: email, CreatedBy: newAgent()}); !errors.Is(err, authagent.ErrExists) {
 			u.Errorf("CreateUser of a taken address = %+v, %v; want ErrExists", got, err)
 		}
+	}
+}
+
+// subjects: an account that is created for a user of a server is found by issuer and subject, both as
+// they are, and by no address.
+func (u *users) subjects() {
+	finder, finds := u.UserTable.(authagent.SubjectFinder)
+	creator, creates := u.UserTable.(authagent.UserCreator)
+	if !finds || !creates {
+		u.Log("the store is no SubjectFinder that is a UserCreator too, so there is nothing to check")
+		return
+	}
+	agent, subject := newAgent(), "user-"+rand.Text()
+	wanted := authagent.NewUser{Subject: subject, Name: "Alice", CreatedBy: agent}
+	made, err := creator.CreateUser(u.Context(), wanted)
+	if err != nil || made.ID == "" {
+		u.Fatalf("CreateUser(%+v) = %+v, %v", wanted, made, err)
+	}
+	if got, err := finder.UserBySubject(u.Context(), agent.Issuer, subject); err != nil || got.ID != made.ID {
+		u.Errorf("UserBySubject = %+v, %v; want %q", got, err, made.ID)
+	}
+	for _, other := range [][2]string{
+		{agent.Issuer, strings.ToLower(subject)}, {agent.Issuer, subject + " "}, {agent.Issuer, subject[:len(subject)-1]},
+		{agent.Issuer + "/", subject}, {strings.ToUpper(agent.Issuer), subject}, {"", subject}, {agent.Issuer, ""},
+	} {
+		if got, err := finder.UserBySubject(u.Context(), other[0], other[1]); !errors.Is(err, authagent.ErrNotFound) {
+			u.Errorf("UserBySubject(%q, %q) = %+v, %v; want ErrNotFound", other[0], other[1], got, err)
+		}
+	}
+	if got, err := creator.CreateUser(u.Context(), wanted); !errors.Is(err, authagent.ErrExists) {
+		u.Errorf("CreateUser for a user who has an account = %+v, %v; want ErrExists", got, err)
+	}
+	if got, err := u.UserByEmail(u.Context(), ""); err == nil {
+		u.Errorf("UserByEmail(\"\") = %+v; an account without an address has none", got)
+	}
+	second, err := creator.CreateUser(u.Context(), authagent.NewUser{Subject: "other-" + rand.Text(), CreatedBy: agent})
+	if err != nil || second.ID == made.ID {
+		u.Errorf("CreateUser for another user of the same agent = %+v, %v", second, err)
 	}
 }

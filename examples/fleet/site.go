@@ -11,6 +11,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/limits"
 )
 
 // site is one instance.
@@ -40,10 +41,10 @@ func newSite(settings settings, stores *stores) (*site, error) {
 	config.Tokens.ConfirmEvery = settings.confirmEvery
 	config.Paths.Discovery = "/auth.md"
 	config.ClientAddr = clientAddr(settings.proxies)
-	config.Limits = authagent.Limits{ // each instance counts for itself
-		Agent:   authagent.Rate{N: 600, Per: time.Minute},
-		Owner:   authagent.Rate{N: 1200, Per: time.Minute},
-		Actions: map[string]authagent.Rate{"orders:create": {N: 60, Per: time.Minute}, "payouts:create": {N: 30, Per: time.Minute}},
+	config.Limits = limits.Settings{ // each instance counts for itself
+		Agent:   limits.Rate{N: 600, Per: time.Minute},
+		Owner:   limits.Rate{N: 1200, Per: time.Minute},
+		Actions: map[string]limits.Rate{"orders:create": {N: 60, Per: time.Minute}, "payouts:create": {N: 30, Per: time.Minute}},
 	}
 	rp, err := authagent.New(config)
 	if err != nil {

@@ -174,9 +174,26 @@ func (u Users[U]) Remember(ctx context.Context, agent audit.Agent, userID string
 	return nil
 }
 
-// IsFree refuses an agent that has entered another account before. It records nothing: a
+// MayConnect refuses to connect an agent to an account that is not open, or is another than the agent
+// entered before. Where accounts are found by subject, it is not to be another than that of the
+// agent's user at the server, if that one has an account.
+func (u Users[U]) MayConnect(ctx context.Context, agent audit.Agent, subject, userID string) error {
+	if err := u.MayEnter(ctx, userID); err != nil {
+		return err
+	}
+	if !u.BySubject(subject) { // otherwise the same agent acts for others too
+		return u.isFree(ctx, agent, userID)
+	}
+	found, _, err := u.FindSubject(ctx, agent.Issuer, subject)
+	if err == nil && found != nil && User(*found).ID != userID {
+		err = failure.New(problem.LinkRefused, "connect agent", "the agent's user at the server has another account")
+	}
+	return err
+}
+
+// isFree refuses an agent that has entered another account before. It records nothing: a
 // connection that is refused later must not hold the agent.
-func (u Users[U]) IsFree(ctx context.Context, agent audit.Agent, userID string) error {
+func (u Users[U]) isFree(ctx context.Context, agent audit.Agent, userID string) error {
 	linker, ok := u.Store.(Linker)
 	if !ok {
 		return nil

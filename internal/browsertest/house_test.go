@@ -20,6 +20,7 @@ import (
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/grants/passkey"
 	"github.com/authagent-go/authagent/internal/testsite"
+	"github.com/authagent-go/authagent/limits"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/messages"
 	"github.com/authagent-go/authagent/problem"
@@ -85,7 +86,7 @@ func newHouseWith(t *testing.T, frame *template.Template, change func(*house, *t
 	h.owners.Approvals = map[string]string{"payouts:create": "Pay out money"}
 	h.site = testsite.NewPlain(t, as, func(s *testsite.Site, c *authagent.Config) {
 		c.Scenario, c.Human, c.SignInPath = authagent.FullAccount(s.Users, h.owners), testsite.Human, "/sign-in"
-		c.Limits.Actions = map[string]authagent.Rate{"orders:export": {N: 1, Per: time.Hour}}
+		c.Limits.Actions = map[string]limits.Rate{"orders:export": {N: 1, Per: time.Hour}}
 		c.Languages, c.Pages = []*messages.Language{messages.English(), german}, frame
 		change(h, s, c)
 	})

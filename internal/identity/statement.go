@@ -238,16 +238,15 @@ func read(source string, payload strictjson.Object) (*statement, error) {
 	return s, nil
 }
 
-// readScopes reads what is granted: scope, or scp as some servers call it, which may be a list.
+// readScopes reads what is granted: scope, or scp as some servers call it. Either may be a list.
 func readScopes(payload strictjson.Object) []string {
-	if scope, said, err := payload.String("scope"); said && err == nil {
-		return append([]string{}, strings.Fields(scope)...)
-	}
-	if scope, said, err := payload.String("scp"); said && err == nil {
-		return append([]string{}, strings.Fields(scope)...)
-	}
-	if scopes, said, err := payload.Strings("scp"); said && err == nil {
-		return append([]string{}, scopes...)
+	for _, claim := range [...]string{"scope", "scp"} {
+		if scope, said, err := payload.String(claim); said && err == nil {
+			return append([]string{}, strings.Fields(scope)...)
+		}
+		if scopes, said, err := payload.Strings(claim); said && err == nil {
+			return append([]string{}, scopes...)
+		}
 	}
 	return nil
 }

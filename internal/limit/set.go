@@ -1,72 +1,44 @@
 package limit
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"time"
 
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/failure"
+	"github.com/authagent-go/authagent/limits"
 	"github.com/authagent-go/authagent/problem"
 )
 
-// A Rate is how often something may happen: N times in each Per, and as many at once.
-// Without a Per it is a minute; without a positive N nothing is limited.
-type Rate struct {
-	N   int
-	Per time.Duration
-}
-
-// Or returns the rate, with n in the place of a zero N.
-func (r Rate) Or(n int) Rate {
+// orDefault returns the rate, with n in the place of a zero N.
+func orDefault(r limits.Rate, n int) limits.Rate {
 	if r.N == 0 {
 		r.N = n
 	}
 	return r
 }
 
-// Good reports whether it is a number of times in a period.
-func (r Rate) Good() bool { return r.Per >= 0 && (r.Per == 0 || r.N != 0) }
-
-func (r Rate) limiter() *Limiter {
-	if r.Per == 0 {
-		r.Per = time.Minute
-	}
-	return New(r.N, r.Per)
+func newLimiter(r limits.Rate) *Limiter {
+	return New(r.N, cmp.Or(r.Per, time.Minute))
 }
 
-// Rates are the limits of a relying party.
-type Rates struct {
-	Logins, Callbacks, Agent, Owner Rate
-	Actions                         map[string]Rate
-}
-
-// ByName returns rates of another type, such as authagent.Rate.
-func ByName[R ~struct {
-	N   int
-	Per time.Duration
-}](rates map[string]R) map[string]Rate {
-	byName := make(map[string]Rate, len(rates))
-	for name, rate := range rates {
-		byName[name] = Rate(rate)
-	}
-	return byName
-}
-
-// A Set counts what Rates bound. Its errors are for who exceeds one.
+// A Set counts what limits bound. Its errors are for who exceeds one.
 type Set struct {
 	logins, callbacks, agent, owner *Limiter
 	actions, filings                map[string]*Limiter
 }
 
 // NewSet returns a Set that has counted nothing.
-func NewSet(r Rates) Set {
+func NewSet(l limits.Settings) Set {
 	made := Set{
-		logins: r.Logins.limiter(), callbacks: r.Callbacks.limiter(), agent: r.Agent.limiter(), owner: r.Owner.limiter(),
-		actions: make(map[string]*Limiter, len(r.Actions)), filings: make(map[string]*Limiter, len(r.Actions)),
+		logins: newLimiter(orDefault(l.Logins, 10)), callbacks: newLimiter(orDefault(l.Callbacks, 20)),
+		agent: newLimiter(l.Agent), owner: newLimiter(l.Owner),
+		actions: make(map[string]*Limiter, len(l.Actions)), filings: make(map[string]*Limiter, len(l.Actions)),
 	}
-	for _, name := range slices.Sorted(maps.Keys(r.Actions)) {
-		made.actions[name], made.filings[name] = r.Actions[name].limiter(), r.Actions[name].limiter()
+	for _, name := range slices.Sorted(maps.Keys(l.Actions)) {
+		made.actions[name], made.filings[name] = newLimiter(l.Actions[name]), newLimiter(l.Actions[name])
 	}
 	return made
 }
@@ -88,7 +60,7 @@ func byAddress(step string, l *Limiter, address string) error {
 // exceeds its own limit does not use up its owner's.
 func (s *Set) Request(agent audit.Agent, owner string) error {
 	if s.agent != nil {
-		if err := limited("count agent's requests", s.agent.Allow(keyOf(agent))); err != nil {
+		if err := limited("count agent's requests", s.agent.Allow(keyOf(agent)+" "+owner)); err != nil {
 			return err
 		}
 	}

@@ -23,6 +23,7 @@ import (
 	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/limits"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -494,7 +495,7 @@ func TestLimitsOfApprovals_APR_6(t *testing.T) {
 		owners := grants.OwnerApproval(store)
 		owners.Logger = discardLog()
 		k := newCluster(t, func(_ *bench, c *authagent.Config) {
-			c.Limits = authagent.Limits{Actions: map[string]authagent.Rate{"a:do": {N: 2, Per: time.Hour}}}
+			c.Limits = limits.Settings{Actions: map[string]limits.Rate{"a:do": {N: 2, Per: time.Hour}}}
 			c.Session.Idle, c.Session.Lifetime = 99*time.Hour, 99*time.Hour
 		})
 		k.AS.Configure(func(q *authagenttest.Quirks, _ *authagenttest.Features) { q.SameSecondTokens = false })
@@ -552,7 +553,7 @@ func TestLimitsOfApprovals_APR_6(t *testing.T) {
 // counted does not count.
 func TestUncountedActions_APR_6(t *testing.T) {
 	k := newCluster(t, func(_ *bench, c *authagent.Config) {
-		c.Limits = authagent.Limits{Actions: map[string]authagent.Rate{"a:do": {N: 1, Per: time.Hour}}}
+		c.Limits = limits.Settings{Actions: map[string]limits.Rate{"a:do": {N: 1, Per: time.Hour}}}
 	})
 	answer := problem.Reason("approval_used")
 	k.handle("/pay", k.RP.RequireApproval("a:do", approverFunc(func(r action.Request) (string, error) {

@@ -74,8 +74,8 @@ var packages = map[string]string{
 	"storetest": "github.com/authagent-go/authagent/storetest", "grants": "github.com/authagent-go/authagent/grants",
 	"action":   "github.com/authagent-go/authagent/action",
 	"messages": "github.com/authagent-go/authagent/messages",
-	"provider": "github.com/authagent-go/authagent/provider",
-	"context":  "context", "errors": "errors", "fmt": "fmt", "log": "log", "os": "os", "strings": "strings", "time": "time",
+	"provider": "github.com/authagent-go/authagent/provider", "limits": "github.com/authagent-go/authagent/limits",
+	"context": "context", "errors": "errors", "fmt": "fmt", "log": "log", "os": "os", "strings": "strings", "time": "time",
 	"rand": "crypto/rand", "sql": "database/sql", "json": "encoding/json", "template": "html/template", "slog": "log/slog",
 	"http": "net/http", "httptest": "net/http/httptest", "testing": "testing", "synctest": "testing/synctest",
 }

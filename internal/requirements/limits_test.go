@@ -12,13 +12,14 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/internal/testsite"
+	"github.com/authagent-go/authagent/limits"
 	"github.com/authagent-go/authagent/problem"
 )
 
 // TestLimits: each budget is the one of whom it is meant for, and comes back.
 func TestLimits(t *testing.T) {
-	enough := authagent.Rate{N: 1 << 20}
-	run := func(name string, limits authagent.Limits, f func(t *testing.T, k *bench)) {
+	enough := limits.Rate{N: 1 << 20}
+	run := func(name string, limits limits.Settings, f func(t *testing.T, k *bench)) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				k := newCluster(t, func(_ *bench, c *authagent.Config) { c.Limits, c.Human = limits, testsite.Human })
@@ -44,7 +45,7 @@ func TestLimits(t *testing.T) {
 		}
 		return passed
 	}
-	run("agent", authagent.Limits{Agent: authagent.Rate{N: 3}}, func(t *testing.T, k *bench) {
+	run("agent", limits.Settings{Agent: limits.Rate{N: 3}}, func(t *testing.T, k *bench) {
 		one, same, two := k.Browser(), k.Browser(), k.Browser()
 		k.SignIn(one, k.Agent)
 		k.SignIn(same, k.Agent)
@@ -75,7 +76,7 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%d requests after an hour, want 3", got)
 		}
 	})
-	run("agent, nested", authagent.Limits{Agent: authagent.Rate{N: 3}}, func(t *testing.T, k *bench) {
+	run("agent, nested", limits.Settings{Agent: limits.Rate{N: 3}}, func(t *testing.T, k *bench) {
 		k.handle("/nested", func(next http.Handler) http.Handler {
 			return k.RP.Attach(k.RP.RequireAction("a:do")(k.RP.RequireAgent(next)))
 		})
@@ -85,7 +86,7 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%d requests through three middlewares, want 3", got)
 		}
 	})
-	run("owner", authagent.Limits{Owner: authagent.Rate{N: 100}, Logins: enough, Callbacks: enough}, func(t *testing.T, k *bench) {
+	run("owner", limits.Settings{Owner: limits.Rate{N: 100}, Logins: enough, Callbacks: enough}, func(t *testing.T, k *bench) {
 		k.Users.Add("bob@example.com", "Bob")
 		bobs := k.Browser()
 		k.SignIn(bobs, k.AS.AddAgent(authagenttest.Agent{ID: "bobs", Email: "bob@example.com"}))
@@ -102,7 +103,7 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%d requests of another owner's agent, want 10", got)
 		}
 	})
-	run("action", authagent.Limits{Actions: map[string]authagent.Rate{"a:do": {N: 2, Per: time.Hour}}}, func(t *testing.T, k *bench) {
+	run("action", limits.Settings{Actions: map[string]limits.Rate{"a:do": {N: 2, Per: time.Hour}}}, func(t *testing.T, k *bench) {
 		one, two := k.Browser(), k.Browser()
 		k.SignIn(one, k.Agent)
 		k.SignIn(two, k.AS.AddAgent(authagenttest.Agent{ID: "agent_2", Email: "alice@example.com"}))
@@ -121,9 +122,9 @@ func TestLimits(t *testing.T) {
 			t.Errorf("Retry-After %q, want 1800", resp.Header.Get("Retry-After"))
 		}
 	})
-	for _, bad := range []authagent.Limits{
-		{Agent: authagent.Rate{Per: time.Minute}}, {Owner: authagent.Rate{N: 1, Per: -1}}, {Logins: authagent.Rate{N: 1, Per: -1}},
-		{Actions: map[string]authagent.Rate{"a b": {}}}, {Actions: map[string]authagent.Rate{"a": {Per: time.Hour}}},
+	for _, bad := range []limits.Settings{
+		{Agent: limits.Rate{Per: time.Minute}}, {Owner: limits.Rate{N: 1, Per: -1}}, {Logins: limits.Rate{N: 1, Per: -1}},
+		{Actions: map[string]limits.Rate{"a b": {}}}, {Actions: map[string]limits.Rate{"a": {Per: time.Hour}}},
 	} {
 		if _, err := authagent.New(authagent.Config{Limits: bad}); err == nil || !strings.Contains(err.Error(), "authagent: Limits.") {
 			t.Errorf("%+v: %v", bad, err)
@@ -135,20 +136,20 @@ func TestLimits(t *testing.T) {
 func TestLimitsOfAddresses(t *testing.T) {
 	for _, test := range []struct {
 		name             string
-		limits           authagent.Limits
+		limits           limits.Settings
 		one, same, other string // addresses
 		logins           int    // that pass from one and same together, in a minute
 		callbacks        int
 	}{
-		{"IPv4", authagent.Limits{}, "203.0.113.7:1", "203.0.113.7:2", "203.0.113.8:1", 10, 20},
-		{"IPv6 network", authagent.Limits{}, "[2001:db8:1:2::1]:1", "[2001:db8:1:2:ffff::1]:1", "[2001:db8:1:3::1]:1", 10, 20},
-		{"without port", authagent.Limits{}, "203.0.113.7", "203.0.113.7", "2001:db8::1", 10, 20},
-		{"own", authagent.Limits{Logins: authagent.Rate{N: 3, Per: time.Hour}, Callbacks: authagent.Rate{N: 4}}, "203.0.113.7", "203.0.113.7", "203.0.113.8", 3, 4},
-		{"another time", authagent.Limits{Logins: authagent.Rate{Per: time.Hour}}, "203.0.113.7", "203.0.113.7", "203.0.113.8", 10, 20},
-		{"off", authagent.Limits{Logins: authagent.Rate{N: -1}, Callbacks: authagent.Rate{N: -1}}, "203.0.113.7", "203.0.113.7", "203.0.113.8", 60, 60},
-		{"loopback", authagent.Limits{}, "127.0.0.1:1", "127.0.0.1:2", "[::1]:1", 60, 60},
-		{"private", authagent.Limits{}, "10.0.0.1:1", "10.0.0.1:1", "192.168.1.1:1", 60, 60},
-		{"no address", authagent.Limits{}, "", "@", "unknown", 60, 60},
+		{"IPv4", limits.Settings{}, "203.0.113.7:1", "203.0.113.7:2", "203.0.113.8:1", 10, 20},
+		{"IPv6 network", limits.Settings{}, "[2001:db8:1:2::1]:1", "[2001:db8:1:2:ffff::1]:1", "[2001:db8:1:3::1]:1", 10, 20},
+		{"without port", limits.Settings{}, "203.0.113.7", "203.0.113.7", "2001:db8::1", 10, 20},
+		{"own", limits.Settings{Logins: limits.Rate{N: 3, Per: time.Hour}, Callbacks: limits.Rate{N: 4}}, "203.0.113.7", "203.0.113.7", "203.0.113.8", 3, 4},
+		{"another time", limits.Settings{Logins: limits.Rate{Per: time.Hour}}, "203.0.113.7", "203.0.113.7", "203.0.113.8", 10, 20},
+		{"off", limits.Settings{Logins: limits.Rate{N: -1}, Callbacks: limits.Rate{N: -1}}, "203.0.113.7", "203.0.113.7", "203.0.113.8", 60, 60},
+		{"loopback", limits.Settings{}, "127.0.0.1:1", "127.0.0.1:2", "[::1]:1", 60, 60},
+		{"private", limits.Settings{}, "10.0.0.1:1", "10.0.0.1:1", "192.168.1.1:1", 60, 60},
+		{"no address", limits.Settings{}, "", "@", "unknown", 60, 60},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

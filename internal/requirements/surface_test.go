@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/limits"
 	"github.com/authagent-go/authagent/problem"
 	"github.com/authagent-go/authagent/provider"
 )
@@ -88,9 +89,9 @@ func TestSettingsInOrder_FACE_2(t *testing.T) {
 	c := authagent.Config{
 		Issuer: "http://as.example", RedirectURL: "http://rp.example/cb", SignInPath: "x", ReturnTo: "y", RegistrationURL: "http://rp.example/",
 		Paths: authagent.Paths{Login: "l", Logout: "m", Discovery: "n"},
-		Limits: authagent.Limits{
-			Logins: authagent.Rate{Per: -1}, Callbacks: authagent.Rate{Per: -1}, Agent: authagent.Rate{Per: -1}, Owner: authagent.Rate{Per: -1},
-			Actions: map[string]authagent.Rate{"c": {Per: -1}, "a": {Per: -1}, "b": {Per: -1}, "": {}},
+		Limits: limits.Settings{
+			Logins: limits.Rate{Per: -1}, Callbacks: limits.Rate{Per: -1}, Agent: limits.Rate{Per: -1}, Owner: limits.Rate{Per: -1},
+			Actions: map[string]limits.Rate{"c": {Per: -1}, "a": {Per: -1}, "b": {Per: -1}, "": {}},
 		},
 		Session: authagent.SessionSettings{Idle: -1}, Tokens: authagent.TokenSettings{ConfirmGrace: -1},
 		Provider: provider.Settings{

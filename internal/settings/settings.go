@@ -3,6 +3,7 @@
 package settings
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -11,10 +12,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/returnpath"
 	"github.com/authagent-go/authagent/internal/wire"
 	"github.com/authagent-go/authagent/internal/wiring"
+	"github.com/authagent-go/authagent/limits"
 	"github.com/authagent-go/authagent/messages"
 )
 
@@ -225,9 +226,9 @@ func (p *Problems) Origins(setting string, origins []string, dev bool) {
 }
 
 // Limits checks how often something may happen.
-func (p *Problems) Limits(r limit.Rates) {
-	p.rate("Limits.Logins", r.Logins)
-	p.rate("Limits.Callbacks", r.Callbacks)
+func (p *Problems) Limits(r limits.Settings) {
+	p.rate("Limits.Logins", limits.Rate{N: cmp.Or(r.Logins.N, 1), Per: r.Logins.Per}) // they have a default
+	p.rate("Limits.Callbacks", limits.Rate{N: cmp.Or(r.Callbacks.N, 1), Per: r.Callbacks.Per})
 	p.rate("Limits.Agent", r.Agent)
 	p.rate("Limits.Owner", r.Owner)
 	for _, name := range slices.Sorted(maps.Keys(r.Actions)) {
@@ -238,8 +239,8 @@ func (p *Problems) Limits(r limit.Rates) {
 	}
 }
 
-func (p *Problems) rate(setting string, r limit.Rate) {
-	if !r.Good() {
+func (p *Problems) rate(setting string, r limits.Rate) {
+	if r.Per < 0 || r.Per > 0 && r.N == 0 {
 		p.Add(setting, "has to be a number of times in a period")
 	}
 }

@@ -40,8 +40,28 @@ func (e *EmailApproval) covers(r authagent.LinkRequest) bool {
 	return e != nil && r.User.EmailVerified && slices.Contains(e.Issuers, r.Agent.Issuer) && hasDomain(e.Domains, r.Email)
 }
 
-// approveByEmail lets an agent in without its owner, or has the owner asked.
-func (p *Policy) approveByEmail(ctx context.Context, r authagent.LinkRequest) (authagent.Principal, error) {
+// consented reports whether r is let in since its owner has consented at the server, which has named
+// the agent and its scopes to them. The account is the one that the site has recorded for the
+// server's user: an e-mail address does not lead there.
+func (p *Policy) consented(r authagent.LinkRequest) bool {
+	return r.BySubject && slices.Contains(p.ApproveByConsent, r.Agent.Issuer)
+}
+
+// unasked says why r is let in without its owner, who is not asked here. It is empty if they are.
+func (p *Policy) unasked(r authagent.LinkRequest) Cause {
+	switch {
+	case r.User == nil, p.OwnerStartedOnly:
+		return ""
+	case p.consented(r):
+		return CauseConsent
+	case p.DangerouslyApproveByEmail.covers(r):
+		return CauseEmail
+	}
+	return ""
+}
+
+// approveUnasked lets an agent in without its owner, or has the owner asked.
+func (p *Policy) approveUnasked(ctx context.Context, r authagent.LinkRequest, cause Cause) (authagent.Principal, error) {
 	if err := p.filing.take(ctx); err != nil {
 		return authagent.Principal{}, err
 	}
@@ -63,12 +83,15 @@ func (p *Policy) approveByEmail(ctx context.Context, r authagent.LinkRequest) (a
 		p.dropped(ctx, r, refusal)
 		return authagent.Principal{}, problem.ApprovalNeeded
 	}
-	return p.giveByEmail(ctx, r)
+	return p.giveUnasked(ctx, r, cause)
 }
 
-// giveByEmail lets an agent in for which nothing speaks against it.
-func (p *Policy) giveByEmail(ctx context.Context, r authagent.LinkRequest) (authagent.Principal, error) {
+// giveUnasked lets an agent in for which nothing speaks against it.
+func (p *Policy) giveUnasked(ctx context.Context, r authagent.LinkRequest, cause Cause) (authagent.Principal, error) {
 	want := newGrant(r, Approved, p.approvedFor())
+	if cause == CauseConsent && r.Permitted != nil { // without, nobody has said what the scopes are good for
+		want.Access, want.Actions = r.Access, p.offered(r.Permitted.Actions)
+	}
 	g, created, err := p.claimNew(ctx, want)
 	switch {
 	case err != nil:
@@ -91,8 +114,18 @@ func (p *Policy) giveByEmail(ctx context.Context, r authagent.LinkRequest) (auth
 	case err != nil:
 		return authagent.Principal{}, fmt.Errorf("grants: approve agent: %w", err)
 	}
-	p.changed(ctx, EventApproved, g, "", CauseEmail)
+	p.changed(ctx, EventApproved, g, "", cause)
 	return g.link(), nil
+}
+
+// offered returns those of names that an owner could allow, once each.
+func (p *Policy) offered(names []string) (offered []string) {
+	for _, name := range names {
+		if _, ok := p.Actions[name]; ok && !slices.Contains(offered, name) {
+			offered = append(offered, name)
+		}
+	}
+	return offered
 }
 
 // stopped reports whether the account's owner has said no to the agent before, in

@@ -1,0 +1,94 @@
+// Package permit says what an agent may do at most by the scopes that the server has granted it.
+package permit
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/authagent-go/authagent/internal/wiring"
+)
+
+// An Access is authagent.Access: more is greater, and nothing is 0.
+type Access interface{ ~int8 }
+
+// A Permission is authagent.Permission.
+type Permission[A Access] struct {
+	Access  A
+	Actions []string
+}
+
+// A Map says what each scope allows. A nil Map limits nothing.
+type Map[A Access] map[string]Permission[A]
+
+// Of returns the Map of permissions of another type, and nil for nil.
+func Of[A Access, P ~struct {
+	Access  A
+	Actions []string
+}](permissions map[string]P) Map[A] {
+	if permissions == nil {
+		return nil
+	}
+	m := make(Map[A], len(permissions))
+	for scope, p := range permissions {
+		m[scope] = Permission[A](p)
+	}
+	return m
+}
+
+// Scopes returns the scopes that allow something, in order.
+func (m Map[A]) Scopes() []string { return slices.Sorted(maps.Keys(m)) }
+
+// Check returns what there cannot be: full is the greatest access, most what the scenario gives.
+func (m Map[A]) Check(full, most A) error {
+	for _, scope := range m.Scopes() {
+		p := m[scope]
+		if p.Access < 0 || p.Access > full || slices.ContainsFunc(p.Actions, func(name string) bool { return !wiring.IsAction(name) }) {
+			return fmt.Errorf("%q allows an access or an action that there cannot be", scope)
+		}
+	}
+	if len(m) > 0 && most == 0 {
+		return errors.New("has no effect: the scenario gives no access to anybody's data")
+	}
+	return nil
+}
+
+// Most returns what scopes allow together, and whether anything is limited by scopes.
+func (m Map[A]) Most(scopes []string) (most Permission[A], limits bool) {
+	for _, scope := range scopes {
+		p := m[scope]
+		most.Access = max(most.Access, p.Access)
+		most.Actions = append(most.Actions, p.Actions...)
+	}
+	return most, m != nil
+}
+
+// Allows reports whether scopes allow an action, as far as they limit anything.
+func (m Map[A]) Allows(scopes []string, action string, full A) bool {
+	most, limits := m.Most(scopes)
+	return !limits || most.Access == full || most.Access > 0 && slices.Contains(most.Actions, action)
+}
+
+// Lower takes from access and actions what scopes do not allow, and from somebody without access all
+// actions. full is the access that includes all actions.
+func (m Map[A]) Lower(access *A, actions *[]string, scopes []string, full A) {
+	if most, limits := m.Most(scopes); limits && most.Access < full {
+		if *access == full {
+			*actions = most.Actions
+		}
+		*access = min(*access, most.Access)
+		*actions = slices.DeleteFunc(slices.Clone(*actions), func(name string) bool { return !slices.Contains(most.Actions, name) })
+	}
+	if *access == 0 {
+		*actions = nil
+	}
+}
+
+// Kept returns those of scopes that say something.
+func (m Map[A]) Kept(scopes []string) []string {
+	if m == nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(scopes), func(scope string) bool { _, counts := m[scope]; return !counts })
+}
