@@ -48,6 +48,7 @@ func sampleSession() *authagent.Session {
 		GrantID: "g_" + rand.Text(), RedirectURL: "https://site.example/auth/agent/callback",
 		SiteMark: rand.Text(), AgentMark: rand.Text(), UserMark: rand.Text(),
 		GrantEra: math.MaxInt64, Epoch: "e_" + rand.Text(),
+		Subject: "user " + rand.Text(), SID: "sid_" + rand.Text(), SubjectMark: rand.Text(), Scopes: []string{"shop:read", "orders:write"},
 	}
 	s.StartedAt, s.ExpiresAt = sampleTimes()
 	return s
