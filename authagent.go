@@ -36,29 +36,25 @@
 //
 // # Who is who
 //
-// An agent is named by its issuer and its ID at that issuer. Its owner, the human for whom it acts,
-// may have an account at the site. The [Scenario] decides how the two meet. With [FullAccount] the
-// agent acts as its owner. With [ContextualProfile] it has a profile of its own and may read its
-// owner's data. With [FreshProfile] it has a profile and no owner. A [LinkPolicy] decides whether
-// an agent may enter an account at all. An e-mail address from an authorization server proves
-// nothing by itself. Package grants has the policy that asks the account's owner, and the page on
-// which owners decide.
+// An agent is named by its issuer and its ID there. Its owner, the human for whom it acts, may have an
+// account at the site. The [Scenario] decides how the two meet. With [FullAccount] the agent acts as
+// its owner. With [ContextualProfile] it has a profile of its own and may read its owner's data. With
+// [FreshProfile] it has a profile and no owner. A [LinkPolicy] decides whether an agent may enter an
+// account at all. Package grants has the policy that asks the account's owner, and the owners' page.
 //
 // # What is guaranteed
 //
 // A sign-in is finished only in the browser that began it, once, and with PKCE. The code is sent to
-// the token endpoint at most once. No token is kept unless the site sets a store for tokens, and
-// none reaches a log, an error or a URL. The middleware lets a read-only session do nothing but
-// read, and perform the actions that it is allowed by name. If something cannot be checked, the
-// request is refused.
+// the token endpoint at most once. No token is kept unless the site sets a store for tokens, and none
+// reaches a log, an error or a URL. A read-only session can only read, and perform the actions that it
+// is allowed by name. If something cannot be checked, the request is refused.
 //
 // # What is left to the site
 //
-// The site serves over TLS and keeps its keys. It puts [RelyingParty.RequireHuman] in front of what
-// no agent may do. It protects what people do against requests of other sites
-// ([net/http.CrossOriginProtection]). Behind a proxy, it says who the client is. If it has several
-// instances, they share a [RevocationStore], a [StateStore] and, if tokens are kept, a
-// [TokenStore]. Package sqlstore has all three.
+// The site serves over TLS and keeps its keys. It puts [RelyingParty.RequireHuman] in front of what no
+// agent may do, and protects what people do against other sites ([net/http.CrossOriginProtection]).
+// Behind a proxy, it says who the client is. Several instances share a [RevocationStore], a
+// [StateStore] and, if tokens are kept, a [TokenStore]. Package sqlstore has all three.
 package authagent
 
 import (
@@ -88,6 +84,7 @@ import (
 	"github.com/authagent-go/authagent/internal/once"
 	"github.com/authagent-go/authagent/internal/permit"
 	"github.com/authagent-go/authagent/internal/refuse"
+	"github.com/authagent-go/authagent/internal/scenario"
 	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/internal/signpost"
 	"github.com/authagent-go/authagent/internal/trail"
@@ -141,9 +138,9 @@ type Config struct {
 	// an agent is signed in. An error refuses the request.
 	Human func(*http.Request) (userID string, err error)
 
-	// SignInPath is the path of the site's own sign-in page, where people sign in and the agents'
-	// button is. A browser that opens a page while nobody is signed in is sent there, with
-	// ?return_to= (see ReturnTo). By default it is sent to LoginHandler, where agents sign in.
+	// SignInPath is the path of the site's own sign-in page, with the agents' button. A browser that
+	// opens a page while nobody is signed in is sent there, with ?return_to= (see the method
+	// ReturnTo). By default it is sent to LoginHandler, where agents sign in.
 	SignInPath string
 
 	// ReturnTo is the path that an agent lands on after signing in or out, unless the request names
@@ -169,15 +166,14 @@ type Config struct {
 
 	// Revocations remembers the sessions that were ended early, and States the logins that were
 	// finished. The defaults are in memory. Several instances must share one of each. With the
-	// default Revocations, a restart undoes every logout and EndSession, EndAgentSessions,
-	// EndUserSessions and EndAllSessions: a copy of an ended session's cookie is good again. Set a
-	// store that lasts; without one, New logs a warning if RedirectURL is https.
+	// default Revocations, a restart undoes every logout and every End…Sessions: a copy of an ended
+	// session's cookie is good again. Set a store that lasts: New warns if RedirectURL is https.
 	Revocations RevocationStore
 	States      StateStore
 
 	// ClientAddr returns the address of the client that sent a request, for Limits, sessions and
 	// events. The default is the other end of the connection. Behind a proxy, read what only that
-	// proxy can set. Port, brackets and zone are removed. What is then no IP address counts as none.
+	// proxy can set. Port, brackets and zone are removed; what is then no IP address is none.
 	ClientAddr func(*http.Request) string
 
 	// Logger gets what an operator wants to know; nil means slog.Default().
@@ -187,9 +183,8 @@ type Config struct {
 	// FreshProfile: grants.OwnerApproval(store) has those of the store and its kill switch.
 	Rules Rules
 
-	// Audit gets every event, also those of grants.Policy if Policy.Audit, its default, is not set.
-	// It is called concurrently. If it is slow or broken, it holds up no sign-in, but loses events
-	// when 4096 are waiting.
+	// Audit gets every event, also those of grants.Policy without a Policy.Audit. It is called
+	// concurrently. If it is slow or broken, it holds up no sign-in, but loses events when 4096 wait.
 	//
 	// Refusals, and no other events, are counted, so that a client cannot flood the trail. The first
 	// of a kind is passed on at once. Those of the next minute become one event, with their number
@@ -198,13 +193,10 @@ type Config struct {
 	Audit func(context.Context, audit.Event)
 
 	// Pages puts the site's frame around all pages of this package and of package grants: its
-	// templates "header", "footer" and "back", a link above the heading. Such pages may use the
-	// site's style sheets, images and fonts, but no script. A part that fails is left out.
-	//
-	// Its templates "refused" and "signed-out" replace the page that says why a request was refused
-	// and the one of SignedOutHandler. If one fails, the package's own is shown. They may use the
-	// site's style sheets, including the one of DiscoveryHandler. A Content-Security-Policy that the
-	// site has set on the answer stays. Templates are executed with a Page. See docs/pages.md.
+	// templates "header", "footer" and "back", a link above the heading. Its templates "refused" and
+	// "signed-out" replace the page that says why a request was refused and the one of
+	// SignedOutHandler. Such pages may use the site's style sheets, images and fonts, but no script. A
+	// part that fails is left out, or the package's own is shown. See Page and docs/pages.md.
 	Pages *template.Template
 
 	// Languages are those of the package's pages and its mails to owners; the default is English. A
@@ -432,14 +424,14 @@ func (c Config) checkScenario(bad *settings.Problems) {
 	if c.Scenario == nil {
 		bad.Add("Scenario", "is required: FullAccount, ContextualProfile, FreshProfile or one of your own")
 	}
-	if s, ok := scenarioAs[interface{ check() error }](c.Scenario); ok {
+	if s, ok := scenario.As[interface{ check() error }](c.Scenario); ok {
 		bad.Found("Scenario", cmp.Or(s.check(), compare.Check(linkPolicy(c.Scenario))))
 	}
-	if s, ok := scenarioAs[interface{ neededScope() string }](c.Scenario); ok && !c.bySubject() {
+	if s, ok := scenario.As[interface{ neededScope() string }](c.Scenario); ok && !c.bySubject() {
 		bad.Scope("Provider.Scopes", c.Provider.Scopes, s.neededScope())
 	}
 	most := AccessFull
-	if s, ok := scenarioAs[interface{ access() Access }](c.Scenario); ok {
+	if s, ok := scenario.As[interface{ access() Access }](c.Scenario); ok {
 		most = s.access()
 	}
 	bad.Found("Permissions", permit.Of[Access](c.Permissions).Check(AccessFull, most))
@@ -492,7 +484,7 @@ func (rp *RelyingParty) startLogin(w http.ResponseWriter, r *http.Request, login
 
 // checkLogin asks the scenario whether agents may sign in.
 func (rp *RelyingParty) checkLogin(ctx context.Context) error {
-	checker, ok := scenarioAs[loginChecker](rp.config.Scenario)
+	checker, ok := scenario.As[loginChecker](rp.config.Scenario)
 	if !ok {
 		return nil
 	}

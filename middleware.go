@@ -20,6 +20,7 @@ import (
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/refuse"
+	"github.com/authagent-go/authagent/internal/scenario"
 	"github.com/authagent-go/authagent/internal/signpost"
 	"github.com/authagent-go/authagent/internal/visit"
 	"github.com/authagent-go/authagent/internal/wire"
@@ -128,7 +129,7 @@ func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handl
 		panic("authagent: " + strconv.Quote(name) + " is not the name of an action")
 	}
 	wired := rp.actions.Add(wiring.ByName, name, nil, func() error {
-		if s, ok := scenarioAs[interface{ checkAction(name string) error }](rp.config.Scenario); ok {
+		if s, ok := scenario.As[interface{ checkAction(name string) error }](rp.config.Scenario); ok {
 			return s.checkAction(name)
 		}
 		return nil
@@ -156,20 +157,18 @@ func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handl
 // request passes once, whatever the session's access. Use it in place of [RelyingParty.RequireAction].
 // As there, people pass and strangers do not. A person's request is not changed.
 //
-// ignored names form fields that say nothing, such as a CSRF token that differs on each page. They
-// are neither shown to the owner nor part of what is approved. The handler gets them from the new
-// request, and must not let them decide anything else.
+// ignored names form fields that say nothing, such as a CSRF token. They are neither shown to the owner
+// nor part of what is approved. The handler gets them from the new request, and must not let them
+// decide anything else.
 //
 // In an agent's request, the handler can rely on what the owner has approved: Method, Host,
 // RequestURI, URL, the path values of the router, the Content-Type, Content-Length and
 // Idempotency-Key headers, and the body with all that is parsed from it. It must not rely on other
-// headers (such as X-Forwarded-Host), cookies, or context values from outside of RequireApproval,
-// which the owner is not shown. Trailers are removed, and so are headers that claim another method
-// or address, or whose name has anything but letters, digits and hyphens.
+// headers, cookies, or context values from outside of RequireApproval, which the owner is not shown.
 //
-// docs/owner-approval.md lists what is refused because its owner could not be shown it, such as a
-// body over 16 KiB. Put whatever parses forms or reads bodies (CSRF check, method override, logger)
-// inside; if it runs outside, agents get status 500, and the log says why.
+// docs/owner-approval.md lists what is removed, and what is refused since its owner could not be shown
+// it, such as a body over 16 KiB. Put whatever parses forms or reads bodies (CSRF check, method
+// override, logger) inside; if it runs outside, agents get status 500, and the log says why.
 //
 // The approval is used up when the handler returns, whatever it answers. A handler that has done
 // nothing, and will not, gives it back with NothingDone of [action.ReservationFrom].
@@ -686,7 +685,7 @@ func (rp *RelyingParty) newSignpost() *signpost.Site {
 		Origin: rp.origin, LoginPath: c.Paths.Login, LogoutPath: c.Paths.Logout, Discovery: c.Paths.Discovery,
 		POST: c.RequirePOST, Issuer: c.Issuer, Scenario: c.Scenario.Name(), Problems: signpost.Told(), Actions: rp.actions.Told,
 	}
-	if s, ok := scenarioAs[interface{ access() Access }](c.Scenario); ok {
+	if s, ok := scenario.As[interface{ access() Access }](c.Scenario); ok {
 		site.Access, site.Owner = s.access().String(), s.access() > AccessNone
 	}
 	return site
@@ -694,7 +693,7 @@ func (rp *RelyingParty) newSignpost() *signpost.Site {
 
 // accountName is what the site calls the account of a session: its ID if it has no name.
 func (rp *RelyingParty) accountName(ctx context.Context, s *Session) (string, error) {
-	users, ok := scenarioAs[interface{ known() accounts.Users[User] }](rp.config.Scenario)
+	users, ok := scenario.As[interface{ known() accounts.Users[User] }](rp.config.Scenario)
 	if !ok {
 		return s.UserID, nil
 	}

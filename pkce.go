@@ -10,13 +10,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/internal/accounts"
 	"github.com/authagent-go/authagent/internal/browser"
 	"github.com/authagent-go/authagent/internal/checkup"
 	"github.com/authagent-go/authagent/internal/claims"
@@ -27,6 +27,7 @@ import (
 	"github.com/authagent-go/authagent/internal/memory"
 	"github.com/authagent-go/authagent/internal/once"
 	"github.com/authagent-go/authagent/internal/reasons"
+	"github.com/authagent-go/authagent/internal/scenario"
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/internal/wire"
@@ -420,7 +421,7 @@ func (rp *RelyingParty) welcome(w http.ResponseWriter, r *http.Request, l *login
 
 // connect connects the agent to the account of the human who began the login.
 func (rp *RelyingParty) connect(ctx context.Context, in *SignIn, login *login) error {
-	scenario, ok := scenarioAs[connector](rp.config.Scenario)
+	scenario, ok := scenario.As[connector](rp.config.Scenario)
 	if !ok {
 		return failure.OfSite("connect agent", errNoConnector)
 	}
@@ -544,17 +545,17 @@ func (in *SignIn) UserInfo(ctx context.Context) (*UserInfo, error) {
 		return in.userinfo, nil
 	}
 	var raw *wire.UserInfo
-	ask := func(t *wire.Token) (err error) {
+	confirm := in.rp.server.Confirm
+	if in.refreshed { // what Confirm might do was done
+		confirm = func(_ context.Context, t *wire.Token, ask func(*wire.Token) error) (*wire.Token, error) {
+			return t, ask(t)
+		}
+	}
+	token, err := confirm(ctx, in.token, func(t *wire.Token) (err error) {
 		raw, err = in.rp.server.UserInfo(ctx, t.Access)
 		return err
-	}
-	var err error
-	if in.refreshed {
-		err = ask(in.token)
-	} else {
-		in.token, err = in.rp.server.Confirm(ctx, in.token, ask)
-		in.refreshed = true
-	}
+	})
+	in.token, in.refreshed = token, true
 	if err != nil {
 		return nil, failure.OfServer("ask userinfo", err)
 	}
@@ -564,6 +565,23 @@ func (in *SignIn) UserInfo(ctx context.Context) (*UserInfo, error) {
 	in.userinfo = newUserInfo(raw)
 	in.unverified = raw.Verified != nil && !*raw.Verified
 	return in.userinfo, nil
+}
+
+// plainEmail returns the owner's address for rules to judge, or "" if it is not asked for and so must not
+// be seen either.
+func (in *SignIn) plainEmail(ctx context.Context) (string, error) {
+	if !slices.Contains(in.rp.config.Provider.Scopes, "email") || in.ownerless() {
+		return "", nil
+	}
+	owner, err := in.UserInfo(ctx)
+	switch {
+	case err != nil:
+		return "", err
+	case owner.Email == "":
+		return "", failure.New(problem.Blocked, "read e-mail address",
+			"the server gives no plain address of which rules could say whether its domain is let in")
+	}
+	return owner.Email, nil
 }
 
 func newUserInfo(raw *wire.UserInfo) *UserInfo {
@@ -600,6 +618,12 @@ func (rp *RelyingParty) newServer(dev bool) *wire.Server {
 	})
 }
 
+// bySubject reports whether accounts are found by what the server calls their owners.
+func (c *Config) bySubject() bool {
+	users, ok := scenario.As[interface{ known() accounts.Users[User] }](c.Scenario)
+	return ok && c.Provider.SubjectIsUser && users.known().FindsSubjects()
+}
+
 func (rp *RelyingParty) clientSecret() wire.Secret {
 	c := rp.config
 	if c.Provider.ClientSecretFunc == nil {
@@ -608,15 +632,6 @@ func (rp *RelyingParty) clientSecret() wire.Secret {
 	return func(ctx context.Context) (string, error) {
 		return failure.Ask(rp.panics, "client secret", func() (string, error) { return c.Provider.ClientSecretFunc(ctx) })
 	}
-}
-
-// A Finding is one thing that [RelyingParty.Check] found wrong. Its texts are for whoever runs the
-// site, and contain no secret.
-type Finding struct {
-	Setting  string     `json:"setting"`  // the field of Config that it is about, "clock", or a guard: "RequireAction"
-	Severity slog.Level `json:"severity"` // slog.LevelError: sign-ins fail; slog.LevelWarn: look at it
-	Problem  string     `json:"problem"`  // what is wrong
-	Remedy   string     `json:"remedy"`   // how to mend it
 }
 
 // Check compares the settings with the server as it is now, and returns what is wrong. The server
@@ -631,7 +646,7 @@ type Finding struct {
 // a server may refuse without looking at the secret. Then Check asks the revocation or
 // introspection endpoint; without those, a wrong secret goes unnoticed. CheckSite looks at the
 // site.
-func (rp *RelyingParty) Check(ctx context.Context) []Finding {
+func (rp *RelyingParty) Check(ctx context.Context) []provider.Finding {
 	c := rp.config
 	encoding, _ := settings.Encoding(c.Provider.TokenEncoding)
 	auth, _ := settings.Auth(c.Provider.ClientAuth)
@@ -649,31 +664,23 @@ func (rp *RelyingParty) Check(ctx context.Context) []Finding {
 			return newLogin("/").url(request), nil
 		},
 	})
-	return asFindings(append(found, checkup.RunActions(&rp.actions)...))
+	return append(found, checkup.RunActions(&rp.actions)...)
 }
 
 // CheckSite asks the site itself, at an address like "https://shop.example" or one behind its
 // proxy, and returns which handlers are not mounted where the settings say. It looks for
 // LoginHandler, CallbackHandler, LogoutHandler, DiscoveryHandler if Paths.Discovery is set, and
-// grants.Handler at each of ownersPages, which are values of Policy.Path. A Finding that is about
+// grants.Handler at each of ownersPages, which are values of Policy.Path. A [provider.Finding] that is about
 // no field of Config has the Setting "Policy.Path" or "site".
 //
 // Each request is one that the handler refuses before it does anything: no login is started and no
 // session ended. The refusals are in the log and the audit trail. Config.Provider.HTTPClient sends
 // the requests.
-func (rp *RelyingParty) CheckSite(ctx context.Context, address string, ownersPages ...string) []Finding {
+func (rp *RelyingParty) CheckSite(ctx context.Context, address string, ownersPages ...string) []provider.Finding {
 	c := rp.config
-	return asFindings(checkup.RunSite(ctx, rp.server, checkup.Site{
+	return checkup.RunSite(ctx, rp.server, checkup.Site{
 		Address: address, Login: c.Paths.Login, Callback: rp.callback, Logout: c.Paths.Logout, Discovery: c.Paths.Discovery,
 		Owners: ownersPages, NotNavigation: string(reasons.NotNavigation), Method: string(reasons.MethodNotAllowed),
 		CrossOrigin: string(reasons.CrossOrigin), OwnAnswers: c.ErrorHandler != nil,
-	}))
-}
-
-func asFindings(found []checkup.Finding) []Finding {
-	findings := make([]Finding, len(found))
-	for i, f := range found {
-		findings[i] = Finding(f)
-	}
-	return findings
+	})
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/accounts"
@@ -73,21 +72,6 @@ type (
 	actionChecker interface{ CheckAction(string, bool) error }
 )
 
-// scenarioAs returns the first T among s and the scenarios that it wraps.
-func scenarioAs[T any](s Scenario) (found T, ok bool) {
-	for s != nil {
-		if found, ok = s.(T); ok {
-			return found, true
-		}
-		wrapper, wraps := s.(interface{ Unwrap() Scenario })
-		if !wraps {
-			break
-		}
-		s = wrapper.Unwrap()
-	}
-	return found, false
-}
-
 // A Principal is whom an agent acts as.
 type Principal struct {
 	UserID    string   // the account it acts for; empty for none
@@ -102,29 +86,30 @@ type Principal struct {
 }
 
 // A LinkPolicy decides whether an agent may enter an account, and with what access. There is no
-// default: each site has to choose one.
+// default: each site has to choose one. It may also implement [Rules] and [SessionChecker], and have
+// more methods, which New looks for:
 //
-// It may also implement [Rules] and [SessionChecker], and the method by which an owner connects an
-// agent in person (see [RelyingParty.ConnectHandler]):
-//
-//	// LinkByOwner records that request.User, who is signed in and asks for it, has
-//	// connected the agent. The agent's e-mail address plays no part in it.
+//	// LinkByOwner records that request.User, who is signed in and asks for it, has connected
+//	// the agent (RelyingParty.ConnectHandler). The agent's e-mail address plays no part in it.
 //	LinkByOwner(ctx context.Context, request LinkRequest) error
 //
-// Five more methods are looked for:
+//	// Introduce is called once the settings are known to be right, and Check before.
+//	Introduce(site Site)
+//	Check() error
 //
-//   - Introduce(site Site): New calls it once its settings are known to be right.
-//   - OwnerPage() (path string, compares bool) returns the path of the page where owners decide.
-//     An agent that is refused with problem.ApprovalNeeded or problem.Suspended is told its address
-//     and, if compares, the request's comparison code, which the page shows too (Site.Compare).
-//   - Check() error: [New] calls it and reports what it returns.
-//   - CheckAction(name string, each bool) error says what is wrong with the action of a guarded
-//     route, such as one that no owner could ever allow. Without each, the action is allowed for
-//     good (RequireAction); with each, one request at a time (RequireApproval, whose [Approver] is
-//     asked). It returns nil if nothing is wrong. See [RelyingParty.Check].
-//   - Observer(audit func(context.Context, audit.Event)) func(context.Context, audit.Event): New
-//     calls it with Config.Audit, which may be nil. The function that it returns gets every event
-//     of the relying party. New looks for it in Config.Rules too.
+//	// OwnerPage returns the path of the page where owners decide. An agent that is refused with
+//	// problem.ApprovalNeeded or problem.Suspended is told its address and, if compares, its
+//	// request's comparison code, which the page shows too (Site.Compare).
+//	OwnerPage() (path string, compares bool)
+//
+//	// CheckAction says what is wrong with the action of a guarded route, such as one that no
+//	// owner could ever allow: for good (RequireAction) or, with each, for one request at a time
+//	// (RequireApproval). See RelyingParty.Check.
+//	CheckAction(name string, each bool) error
+//
+//	// Observer gets Config.Audit, which may be nil, and returns a function that gets every
+//	// event of the relying party. Config.Rules may have it too.
+//	Observer(audit func(context.Context, audit.Event)) func(context.Context, audit.Event)
 type LinkPolicy interface {
 	// Link returns whom the agent acts as, in the account of request.User or in another that a
 	// UserFinder finds. The scenario lowers Access to what it gives, and sets ProfileID itself. An
@@ -170,15 +155,9 @@ type Permission struct {
 	Actions []string // by name, for an agent that has AccessRead by this scope or another
 }
 
-// bySubject reports whether accounts are found by what the server calls their owners.
-func (c *Config) bySubject() bool {
-	users, ok := scenarioAs[interface{ known() accounts.Users[User] }](c.Scenario)
-	return ok && c.Provider.SubjectIsUser && users.known().FindsSubjects()
-}
-
 // linkPolicy returns the LinkPolicy of a scenario, or nil if it is not known to have one.
 func linkPolicy(s Scenario) LinkPolicy {
-	if s, ok := scenarioAs[interface{ policy() LinkPolicy }](s); ok {
+	if s, ok := scenario.As[interface{ policy() LinkPolicy }](s); ok {
 		return s.policy()
 	}
 	return nil
@@ -187,12 +166,9 @@ func linkPolicy(s Scenario) LinkPolicy {
 type trustEmail string
 
 // InsecureTrustEmail is the LinkPolicy that takes the authorization server's word for the e-mail
-// address of an agent's owner, as Auth Agent's own guide does. The agent enters the account that
-// has that address, at once. It is insecure: whoever can write an address at the server enters the
-// account that has it.
-//
-// Use it only if everybody who can register an agent at the server may enter every account. At the
-// published Auth Agent server, which verifies no address, that is anybody who knows an address.
+// address of an agent's owner, as Auth Agent's own guide does: the agent enters the account that has
+// it, at once. Use it only if everybody who can register an agent at the server may enter every
+// account. At the published Auth Agent server, which verifies no address, that is anybody who knows one.
 const InsecureTrustEmail trustEmail = "trust_email"
 
 // Link lets the agent enter the account that has the address.
@@ -203,22 +179,18 @@ func (trustEmail) Link(_ context.Context, request LinkRequest) (Principal, error
 	return Principal{UserID: request.User.ID, Access: request.Access}, nil
 }
 
-// FullAccount lets an agent act as its owner, with all that the owner may do.
-//
-// The owner is known by an e-mail address that the authorization server does not prove; link
-// decides what that is worth. An agent whose owner has no account is refused, or sent to
-// Config.RegistrationURL. If Config.CreateUsers is set and users is a [UserCreator], an account is
-// created.
+// FullAccount lets an agent act as its owner, with all that the owner may do. The owner is known by
+// what the server calls them ([SubjectFinder]), or by an e-mail address that the server does not prove;
+// link decides what that is worth. An agent whose owner has no account is refused, or sent to
+// Config.RegistrationURL. If Config.CreateUsers is set and users is a [UserCreator], one is created.
 func FullAccount(users UserStore, link LinkPolicy) Scenario {
 	return obeying(link, &fullAccount{newWithAccount(scenario.FullAccount, AccessFull, users, nil, link)})
 }
 
 // ContextualProfile lets an agent act under a profile of its own. The profile is linked to its
 // owner's account, whose data the agent may read. The middleware lets it send GET and HEAD anywhere
-// on the site, and otherwise perform only actions that the link policy allows by name.
-//
-// The owner is known as with FullAccount. If users is a [UserCreator], an account is created for an
-// owner who has none.
+// on the site, and otherwise perform only actions that the link policy allows by name. The owner is
+// known as with FullAccount. If users is a [UserCreator], an owner who has no account gets one.
 func ContextualProfile(users UserStore, profiles ProfileStore, link LinkPolicy) Scenario {
 	return obeying(link, &contextualProfile{newWithAccount(scenario.ContextualProfile, AccessRead, users, profiles, link)})
 }
@@ -318,8 +290,7 @@ func (s *withAccount) Name() string   { return s.name }
 func (s *withAccount) access() Access { return s.most }
 func (*withAccount) Scopes() []string { return []string{"openid", "profile", "email"} }
 
-// What others ask of the scenario: the scope without which nobody is let in, the policy, and the
-// site's accounts.
+// What others ask of the scenario: the scope that it needs, the policy, and the site's accounts.
 func (*withAccount) neededScope() string           { return "email" } // unless accounts are found by subject
 func (s *withAccount) policy() LinkPolicy          { return s.link }
 func (s *withAccount) known() accounts.Users[User] { return s.users }
@@ -521,13 +492,11 @@ type Rules interface {
 	// the zero Agent and a nil email, since nobody is known yet; at each sign-in, and when a human
 	// connects an agent; and on each request of an agent, with a nil email.
 	//
-	// email asks the server for the address of the agent's owner, and returns "" if the scenario does
-	// not. If the server gives no plain address (see [ParseEmail]), which no rule could judge, it
-	// returns problem.Blocked. Return its error as it is.
+	// email asks the server for the address of the agent's owner, and returns "" if that is not asked
+	// for. Without a plain address (see [ParseEmail]) it returns problem.Blocked. Return its error.
 	//
-	// problem.Paused makes the agent wait, and its session stays. Another error that is a
-	// [problem.Reason] refuses the sign-in or ends the session. Any other refuses only what is
-	// being done.
+	// problem.Paused makes the agent wait, and its session stays. Another [problem.Reason] refuses the
+	// sign-in or ends the session. Any other error refuses only what is being done.
 	Admit(ctx context.Context, agent Agent, email func() (string, error)) error
 }
 
@@ -553,7 +522,7 @@ func (s *ruled) CheckLogin(ctx context.Context) error {
 	if err := s.rules.Admit(ctx, Agent{}, nil); err != nil {
 		return err
 	}
-	if checker, ok := scenarioAs[loginChecker](s.Scenario); ok {
+	if checker, ok := scenario.As[loginChecker](s.Scenario); ok {
 		return checker.CheckLogin(ctx)
 	}
 	return nil
@@ -568,7 +537,7 @@ func (s *ruled) SignIn(ctx context.Context, in *SignIn) (Principal, error) {
 
 // Connect does nothing for an agent that the rules do not let in.
 func (s *ruled) Connect(ctx context.Context, in *SignIn, userID string) error {
-	scenario, ok := scenarioAs[connector](s.Scenario)
+	scenario, ok := scenario.As[connector](s.Scenario)
 	if !ok {
 		return errNoConnector
 	}
@@ -581,20 +550,7 @@ func (s *ruled) Connect(ctx context.Context, in *SignIn, userID string) error {
 var errNoConnector = errors.New("the scenario has no method Connect")
 
 func (s *ruled) admit(ctx context.Context, in *SignIn) error {
-	return s.rules.Admit(ctx, in.Agent, func() (string, error) {
-		if !slices.Contains(in.rp.config.Provider.Scopes, "email") || in.ownerless() { // it is not asked for, so it must not be seen either
-			return "", nil
-		}
-		owner, err := in.UserInfo(ctx)
-		switch {
-		case err != nil:
-			return "", err
-		case owner.Email == "":
-			return "", failure.New(problem.Blocked, "read e-mail address",
-				"the server gives no plain address of which rules could say whether its domain is let in")
-		}
-		return owner.Email, nil
-	})
+	return s.rules.Admit(ctx, in.Agent, func() (string, error) { return in.plainEmail(ctx) })
 }
 
 func (s *ruled) CheckSession(ctx context.Context, session *Session) error {
@@ -625,8 +581,8 @@ type User struct {
 
 	// Name is what the site calls the account, to show agents and their owners in whose account an
 	// agent acts. By default the ID is shown. Choose a name that nobody else can take, such as the
-	// e-mail address: somebody who lures an agent into their own account would take its owner's name.
-	// Only agents that are signed in to the account see it. It is read from what UserByID returns.
+	// e-mail address: whoever lures an agent into their own account would take its owner's name. Only
+	// agents in the account see it. It is read from what UserByID returns.
 	Name string
 
 	// CreatedBy is the agent that an account was created for by [UserCreator], and zero for all
@@ -636,21 +592,20 @@ type User struct {
 
 // UserStore finds the accounts of the site. Implementations are safe for concurrent use.
 //
-// Never use the ID of an account again: the new account would inherit what was recorded of the old
-// one, such as the agents that may act in it. Call [RelyingParty.ForgetUser] when an account is
-// gone.
+// Never use the ID of an account again: the new account would inherit the old one's agents. Call
+// [RelyingParty.ForgetUser] when an account is gone.
 //
-// It may also be a [UserFinder], a [SubjectFinder], a [UserCreator], an [AgentLinker], a [SessionChecker] and a
-// [Forgetter]. storetest.Users tests one. On each request of an agent, a UserFinder is asked, and the
-// session ends if the account is disabled or gone; a SessionChecker is asked instead. Without either,
-// call [RelyingParty.EndUserSessions].
+// It may also be a [UserFinder], a [SubjectFinder], a [UserCreator], an [AgentLinker], a
+// [SessionChecker] and a [Forgetter]. storetest.Users tests one. On each request of an agent, a
+// UserFinder is asked, and the session ends if the account is disabled or gone; a SessionChecker is
+// asked instead. Without either, call [RelyingParty.EndUserSessions].
 type UserStore interface {
 	// UserByEmail returns the account with this address, which is a plain one with its ASCII
 	// letters in lower case. It returns ErrNotFound if there is none, and ErrAmbiguous if there are
 	// several.
 	//
-	// What ParseEmail makes of the stored address must equal email. Databases may find more than that:
-	// they may take K (U+212A) for k and é for e, or ignore a space at the end.
+	// What ParseEmail makes of the stored address must equal email. Databases may find more than that,
+	// such as K (U+212A) for k, é for e, or a space at the end.
 	UserByEmail(ctx context.Context, email string) (User, error)
 }
 
@@ -664,20 +619,19 @@ type UserFinder interface {
 }
 
 // A SubjectFinder is a UserStore that finds accounts by what the authorization server calls their
-// owners, for a server whose tokens name the user (Provider.SubjectIsUser). Such a server's e-mail
-// addresses are then neither asked for nor looked at: an agent whose owner it does not find has no
-// account here. The site records issuer and subject when a person signs in, see Provider.OnPerson.
+// owners, if its tokens name the user (Provider.SubjectIsUser). E-mail addresses are then neither asked
+// for nor looked at. The site records issuer and subject when a person signs in (Provider.OnPerson).
 type SubjectFinder interface {
 	// UserBySubject returns the account of the user whom this issuer calls subject, or ErrNotFound.
-	// Both are compared byte for byte. The account need not have a verified address.
+	// Both are compared byte for byte.
 	UserBySubject(ctx context.Context, issuer, subject string) (User, error)
 }
 
 // A UserCreator is a UserStore that can create an account for an agent whose owner has none.
 type UserCreator interface {
 	// CreateUser creates an account and returns it. It must not mark the address as verified, since
-	// nobody has verified it, and must store CreatedBy. If the address is taken, or CreatedBy has
-	// entered an account before (AgentLinker), it creates nothing and returns ErrExists.
+	// nobody has verified it, and must store CreatedBy. If the address or Subject is taken, or CreatedBy
+	// has entered an account before (AgentLinker), it creates nothing and returns ErrExists.
 	CreateUser(ctx context.Context, u NewUser) (User, error)
 }
 
@@ -714,8 +668,7 @@ type Profile struct {
 
 // A ProfileStore keeps profiles. Implementations are safe for concurrent use.
 //
-// It may also be a [Forgetter], which removes the profiles that are linked to an account. An agent that
-// signs in again gets a new one.
+// It may also be a [Forgetter], which removes the profiles that are linked to an account.
 type ProfileStore interface {
 	// FindOrCreateProfile returns the profile with the Agent, Subject and Scenario of p, as it is. If
 	// there is none, it creates one from p, with an ID that the store chooses. Of concurrent calls for
@@ -727,10 +680,9 @@ type ProfileStore interface {
 // A Forgetter can let go of an agent, and of an account that is gone. These may be one: a UserStore
 // that is an [AgentLinker], a [ProfileStore], a [LinkPolicy] and a Scenario, which here asks the other
 // three. humanID is who wants it, for the audit trail; empty for the site itself. Forgetting what is
-// not there does nothing and returns nil. After an error, another call finishes what is left.
+// not there returns nil. After an error, another call finishes what is left.
 type Forgetter interface {
-	// ForgetAgent removes or ends what holds agent to any account. What is linked to no account
-	// stays.
+	// ForgetAgent removes or ends what holds agent to any account.
 	ForgetAgent(ctx context.Context, humanID string, agent Agent) error
 
 	// ForgetUser removes or ends what holds any agent to the account. It refuses an empty userID,
@@ -741,16 +693,13 @@ type Forgetter interface {
 // FindUser returns the account with this ID, as the UserStore of Config.Scenario has it, or ErrNotFound.
 // It returns errors.ErrUnsupported if that store is no [UserFinder], or the scenario is not known.
 func (rp *RelyingParty) FindUser(ctx context.Context, id string) (User, error) {
-	users, ok := scenarioAs[interface{ known() accounts.Users[User] }](rp.config.Scenario)
+	users, ok := scenario.As[interface{ known() accounts.Users[User] }](rp.config.Scenario)
 	if !ok {
 		return User{}, fmt.Errorf("authagent: find user: the scenario knows no accounts: %w", errors.ErrUnsupported)
 	}
 	user, err := users.known().ByID(ctx, id)
-	switch {
-	case errors.Is(err, ErrNotFound):
-		return User{}, err
-	case err != nil:
-		return User{}, fmt.Errorf("authagent: find user: %w", err)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		err = fmt.Errorf("authagent: find user: %w", err)
 	}
-	return user, nil
+	return user, err
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/authagent-go/authagent/internal/jar"
 	"github.com/authagent-go/authagent/internal/kept"
 	"github.com/authagent-go/authagent/internal/marks"
+	"github.com/authagent-go/authagent/internal/scenario"
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/internal/tokens"
@@ -78,9 +79,8 @@ type Session struct {
 	StartedAt time.Time `json:"started_at"`           // when the agent signed in
 	ExpiresAt time.Time `json:"expires_at"`           // when it has to sign in again, however active it is
 
-	// Subject is the user of the server for whom the agent acts, with Provider.SubjectIsUser. SID is
-	// the server's ID of its own session. When the server says that either has ended, so does this one
-	// (BackChannelLogoutHandler). Both may be empty.
+	// Subject is the user of the server for whom the agent acts, with Provider.SubjectIsUser, and SID
+	// the server's ID of its own session. When the server ends either, this one ends.
 	Subject string `json:"sub,omitempty"`
 	SID     string `json:"sid,omitempty"`
 
@@ -547,7 +547,7 @@ func (rp *RelyingParty) ForgetUser(ctx context.Context, humanID, userID string) 
 func (rp *RelyingParty) forget(ctx context.Context, event audit.Event, from func(Forgetter) error, end func() error) error {
 	rp.trail.Flush() // so that Audit does not hear of the forgotten a minute from now
 	err := fmt.Errorf("the scenario is no Forgetter: %w", errors.ErrUnsupported)
-	if f, ok := scenarioAs[Forgetter](rp.config.Scenario); ok {
+	if f, ok := scenario.As[Forgetter](rp.config.Scenario); ok {
 		err = rp.panics.Protect("forget", func() error { return from(f) })
 	}
 	err = failure.OfSite("forget", errors.Join(err, end()))

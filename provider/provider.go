@@ -7,6 +7,7 @@ package provider
 import (
 	"context"
 	"crypto"
+	"log/slog"
 	"net/http"
 	"net/url"
 )
@@ -135,4 +136,13 @@ type Endpoints struct {
 
 	// PushedAuthorization is where authorization requests are pushed to (RFC 9126).
 	PushedAuthorization string
+}
+
+// A Finding is one thing that Check or CheckSite of authagent.RelyingParty found wrong. Its texts are for
+// whoever runs the site, and contain no secret.
+type Finding struct {
+	Setting  string     `json:"setting"`  // the field of authagent.Config that it is about, "clock", or a guard: "RequireAction"
+	Severity slog.Level `json:"severity"` // slog.LevelError: sign-ins fail; slog.LevelWarn: look at it
+	Problem  string     `json:"problem"`  // what is wrong
+	Remedy   string     `json:"remedy"`   // how to mend it
 }

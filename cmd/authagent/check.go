@@ -14,6 +14,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/provider"
 )
 
 const checkHelp = `Usage: authagent check [flags]
@@ -116,7 +117,7 @@ func (s *siteToAsk) check() error {
 	return nil
 }
 
-func (s *siteToAsk) findings(ctx context.Context, rp *authagent.RelyingParty) []authagent.Finding {
+func (s *siteToAsk) findings(ctx context.Context, rp *authagent.RelyingParty) []provider.Finding {
 	switch {
 	case s.address == "":
 		return nil
@@ -140,7 +141,7 @@ func scenarioNamed(name string) (authagent.Scenario, error) {
 	return nil, fmt.Errorf("invalid value %q for flag -scenario: is none of full, contextual and fresh", name)
 }
 
-func printFindings(out io.Writer, issuer string, findings []authagent.Finding) {
+func printFindings(out io.Writer, issuer string, findings []provider.Finding) {
 	if len(findings) == 0 {
 		fmt.Fprintf(out, "ok: agents can sign in by %s\n", issuer)
 		return
@@ -150,7 +151,7 @@ func printFindings(out io.Writer, issuer string, findings []authagent.Finding) {
 	}
 }
 
-func severity(f authagent.Finding) string {
+func severity(f provider.Finding) string {
 	if f.Severity >= slog.LevelError {
 		return "error"
 	}

@@ -26,14 +26,14 @@ import (
 
 	"github.com/authagent-go/authagent/internal/identity"
 	"github.com/authagent-go/authagent/internal/wire"
+	"github.com/authagent-go/authagent/provider"
 )
 
 // A Finding is one thing that is wrong.
-type Finding struct {
-	Setting  string
-	Severity slog.Level
-	Problem  string
-	Remedy   string
+type Finding = provider.Finding
+
+func faultAt(setting, problem, remedy string) Finding {
+	return Finding{Setting: setting, Severity: slog.LevelError, Problem: problem, Remedy: remedy}
 }
 
 // Settings are what is compared with the server.
@@ -81,11 +81,11 @@ func Run(ctx context.Context, server *wire.Server, settings Settings) []Finding 
 }
 
 func (e *exam) fault(setting, problem, remedy string) {
-	e.findings = append(e.findings, Finding{setting, slog.LevelError, problem, remedy})
+	e.findings = append(e.findings, faultAt(setting, problem, remedy))
 }
 
 func (e *exam) warn(setting, problem, remedy string) {
-	e.findings = append(e.findings, Finding{setting, slog.LevelWarn, problem, remedy})
+	e.findings = append(e.findings, Finding{Setting: setting, Severity: slog.LevelWarn, Problem: problem, Remedy: remedy})
 }
 
 // unreachable says why the server's metadata could not be had or accepted.

@@ -80,14 +80,14 @@ func RunSite(ctx context.Context, server *wire.Server, site Site) []Finding {
 	const setting = "site"
 	u, err := url.Parse(site.Address)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" {
-		return []Finding{{setting, slog.LevelError, "The address of the site is not that of a site.", `Give one like "https://shop.example".`}}
+		return []Finding{faultAt(setting, "The address of the site is not that of a site.", `Give one like "https://shop.example".`)}
 	}
 	origin := u.Scheme + "://" + u.Host
 	var findings []Finding
 	for _, m := range site.mounts(u) {
 		f, err := site.visit(ctx, server, origin, m)
 		if err != nil {
-			return append(findings, Finding{setting, slog.LevelError, "The site cannot be reached: " + err.Error() + ".", "See whether it runs, and whether the address is right."})
+			return append(findings, faultAt(setting, "The site cannot be reached: "+err.Error()+".", "See whether it runs, and whether the address is right."))
 		}
 		if f != nil {
 			findings = append(findings, *f)
@@ -109,18 +109,20 @@ func (s *Site) visit(ctx context.Context, server *wire.Server, origin string, m 
 			return nil, nil
 		}
 		if code, ok := problem(p); ok {
-			return &Finding{m.setting, slog.LevelError, fmt.Sprintf("Something of this package answers at %s, and not as %s does: %q.", m.path, m.handler, code),
-				remedy + " Put no guard in front of it. The site's log says more."}, nil
+			f := faultAt(m.setting, fmt.Sprintf("Something of this package answers at %s, and not as %s does: %q.", m.path, m.handler, code),
+				remedy+" Put no guard in front of it. The site's log says more.")
+			return &f, nil
 		}
 		if there == nil || !unclearStatus(there.Status) {
 			there = p
 		}
 	}
+	f := faultAt(m.setting, fmt.Sprintf("%s is not mounted at %s: the site answers with status %d.", m.handler, m.path, there.Status), remedy)
 	if unclearStatus(there.Status) {
-		return &Finding{m.setting, slog.LevelWarn, fmt.Sprintf("Whether %s is mounted at %s cannot be told: the site answers with status %d.", m.handler, m.path, there.Status),
-			"See what stands in front of it. " + remedy}, nil
+		f.Severity, f.Problem = slog.LevelWarn, fmt.Sprintf("Whether %s is mounted at %s cannot be told: the site answers with status %d.", m.handler, m.path, there.Status)
+		f.Remedy = "See what stands in front of it. " + remedy
 	}
-	return &Finding{m.setting, slog.LevelError, fmt.Sprintf("%s is not mounted at %s: the site answers with status %d.", m.handler, m.path, there.Status), remedy}, nil
+	return &f, nil
 }
 
 // unclearStatus reports whether a status is one of what stands in front of a handler.

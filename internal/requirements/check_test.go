@@ -22,6 +22,7 @@ import (
 	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
+	"github.com/authagent-go/authagent/provider"
 )
 
 type checkChange = func(b *bench, c *authagent.Config)
@@ -189,7 +190,7 @@ func TestCheck(t *testing.T) {
 
 // findingsAre compares findings with parts of them, in order, and sees that they
 // say enough and not too much.
-func findingsAre(t *testing.T, b *bench, findings []authagent.Finding, want []string) {
+func findingsAre(t *testing.T, b *bench, findings []provider.Finding, want []string) {
 	t.Helper()
 	if len(findings) != len(want) {
 		t.Errorf("%d findings, want %d", len(findings), len(want))
@@ -609,6 +610,6 @@ func TestCheckSite_CHK_8(t *testing.T) {
 }
 
 // lineOf is all of a finding in one line.
-func lineOf(f authagent.Finding) string {
+func lineOf(f provider.Finding) string {
 	return f.Severity.String() + " " + f.Setting + ": " + f.Problem + " " + f.Remedy
 }
