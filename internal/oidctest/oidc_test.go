@@ -4,6 +4,7 @@ package oidctest
 
 import (
 	"bytes"
+	"cmp"
 	"io"
 	"log/slog"
 	"net/http"
@@ -37,8 +38,8 @@ type request struct {
 	form url.Values // of the body
 }
 
-// provider is a running provider and the requests it got.
-type provider struct {
+// server is a running provider and the requests it got.
+type server struct {
 	*httptest.Server
 	mu       sync.Mutex
 	requests []request
@@ -46,9 +47,15 @@ type provider struct {
 
 // newProvider runs the example server of zitadel/oidc. It offers both ways to
 // show a client's secret, or HTTP Basic alone.
-func newProvider(t *testing.T, redirectURL string, basicOnly bool) *provider {
+func newProvider(t *testing.T, redirectURL string, basicOnly bool) *server {
 	t.Helper()
-	p := &provider{}
+	return newProviderWith(t, redirectURL, basicOnly, &namesAgents{})
+}
+
+// newProviderWith is newProvider with a storage that names agents.
+func newProviderWith(t *testing.T, redirectURL string, basicOnly bool, store *namesAgents) *server {
+	t.Helper()
+	p := &server{}
 	var handler http.Handler
 	p.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
@@ -60,7 +67,7 @@ func newProvider(t *testing.T, redirectURL string, basicOnly bool) *provider {
 		handler.ServeHTTP(w, r)
 	}))
 	t.Cleanup(p.Close)
-	store := storage.NewStorageWithClients(storage.NewUserStore(p.URL), map[string]*storage.Client{
+	store.Storage = storage.NewStorageWithClients(storage.NewUserStore(p.URL), map[string]*storage.Client{
 		clientID: storage.WebClient(clientID, secret, redirectURL),
 	})
 	if !basicOnly {
@@ -91,7 +98,7 @@ func newProvider(t *testing.T, redirectURL string, basicOnly bool) *provider {
 }
 
 // got returns the requests for a path.
-func (p *provider) got(path string) (found []request) {
+func (p *server) got(path string) (found []request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, r := range p.requests {
@@ -105,9 +112,10 @@ func (p *provider) got(path string) (found []request) {
 // site is a site on plain http, which is for development, and a browser.
 type site struct {
 	*testsite.Site
-	provider *provider
+	provider *server
 	userID   string
 	browser  *http.Client
+	username string // who signs in at zitadel's; empty for the usual user
 }
 
 func newSite(t *testing.T, basicOnly bool, change func(s *site, c *authagent.Config)) *site {
@@ -166,7 +174,7 @@ func (s *site) signIn(change func(q url.Values)) (status int, location, body str
 	}
 	s.answered(s.browser.Get(page))
 	_, next, text := s.answered(s.browser.PostForm(s.provider.URL+login.Path, url.Values{
-		"username": {username}, "password": {password}, "id": {login.Query().Get("authRequestID")},
+		"username": {cmp.Or(s.username, username)}, "password": {password}, "id": {login.Query().Get("authRequestID")},
 	}))
 	if next == "" {
 		s.T.Fatalf("login page: %s", text)

@@ -16,7 +16,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/problem"
-	settings "github.com/authagent-go/authagent/provider"
+	"github.com/authagent-go/authagent/provider"
 )
 
 // panvaSecret has the length that a TokenKey must have, and what has to be escaped.
@@ -29,11 +29,19 @@ type panva struct {
 	Both        bool   `json:"both"`        // there are post and Basic, and any client may use either
 	IDToken     string `json:"idToken"`     // the algorithm of id_tokens
 	AccessToken string `json:"accessToken"` // the algorithm of JWT access tokens; empty for opaque ones
-	Actor       string `json:"actor"`       // act.sub of JWT access tokens
-	Client      string `json:"client"`
-	Secret      string `json:"secret"`
-	Redirect    string `json:"redirect"`
-	Email       string `json:"email"`
+	Actor       string `json:"actor"`       // act.sub of all but the tokens of people, whose names begin with "person"
+
+	ActorIn         []string `json:"actorIn,omitempty"`         // "id_token", "access_token"; the latter by default, where an opaque one is introspected
+	NoIntrospection bool     `json:"noIntrospection,omitempty"` // there is no such endpoint
+	Pushed          bool     `json:"pushed,omitempty"`          // authorization requests have to be pushed
+	JWKS            string   `json:"jwks,omitempty"`            // where the client's keys are, for private_key_jwt
+	Assertion       string   `json:"assertion,omitempty"`       // the algorithm that they sign with
+	Logout          string   `json:"logout,omitempty"`          // where the client hears of logouts
+
+	Client   string `json:"client"`
+	Secret   string `json:"secret"`
+	Redirect string `json:"redirect"`
+	Email    string `json:"email"`
 }
 
 // start runs the provider under node, and returns its issuer.
@@ -80,14 +88,14 @@ func (p panva) start(t *testing.T, redirectURL string) (issuer string) {
 // requests of the back channel.
 func atPanva(t *testing.T, p panva, change func(s *site, c *authagent.Config)) *site {
 	t.Helper()
-	gate := &provider{}
+	gate := &server{}
 	s := mount(t, func(s *site, redirectURL string) authagent.Config {
 		issuer := p.start(t, redirectURL)
 		s.provider = gate
 		gate.Server = &httptest.Server{URL: issuer}
 		c := authagent.Config{
 			Issuer: issuer, ClientID: clientID, ClientSecret: panvaSecret, RedirectURL: redirectURL,
-			Provider: settings.Settings{HTTPClient: &http.Client{Transport: gate}},
+			Provider: provider.Settings{HTTPClient: &http.Client{Transport: gate}},
 		}
 		change(s, &c)
 		return c
@@ -96,7 +104,7 @@ func atPanva(t *testing.T, p panva, change func(s *site, c *authagent.Config)) *
 }
 
 // RoundTrip remembers a request on its way.
-func (p *provider) RoundTrip(r *http.Request) (*http.Response, error) {
+func (p *server) RoundTrip(r *http.Request) (*http.Response, error) {
 	dump, err := httputil.DumpRequestOut(r, true)
 	if err != nil {
 		return nil, err
@@ -113,6 +121,12 @@ func (p *provider) RoundTrip(r *http.Request) (*http.Response, error) {
 // what the site's callback answers.
 func (s *site) signInAtPanva() (status int, location, body string) {
 	s.T.Helper()
+	return s.signInAtPanvaAs("agent-7")
+}
+
+// signInAtPanvaAs is signInAtPanva for another account of the provider.
+func (s *site) signInAtPanvaAs(account string) (status int, location, body string) {
+	s.T.Helper()
 	_, at, text := s.answered(s.browser.Get(s.URL + "/auth/agent/login"))
 	for range 12 {
 		switch {
@@ -126,7 +140,7 @@ func (s *site) signInAtPanva() (status int, location, body string) {
 			if strings.Contains(page, `value="consent"`) {
 				prompt = "consent"
 			}
-			_, at, text = s.answered(s.browser.PostForm(at, url.Values{"prompt": {prompt}, "login": {"agent-7"}, "password": {"x"}}))
+			_, at, text = s.answered(s.browser.PostForm(at, url.Values{"prompt": {prompt}, "login": {account}, "password": {"x"}}))
 		default:
 			_, at, text = s.answered(s.browser.Get(at))
 		}

@@ -18,15 +18,22 @@ const keys = [...new Set(['RS256', settings.idToken, settings.accessToken])]
   .filter((alg) => kinds[alg])
   .map((alg) => ({ ...generateKeyPairSync(...kinds[alg]).privateKey.export({ format: 'jwk' }), alg, use: 'sig', kid: alg }))
 
+// An agent acts for every account but those of people, and is named where the settings say.
+const actor = (account) => (settings.actor && !account.startsWith('person') ? { act: { sub: settings.actor } } : undefined)
+const named = settings.actorIn ?? ['access_token']
+
 const server = createServer()
 server.listen(0, '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${server.address().port}${settings.path}`
   const provider = new Provider(issuer, {
     clients: [{
       client_id: settings.client,
-      client_secret: settings.secret,
+      ...(settings.jwks
+        ? { jwks_uri: settings.jwks, token_endpoint_auth_signing_alg: settings.assertion }
+        : { client_secret: settings.secret }),
       redirect_uris: [settings.redirect],
       token_endpoint_auth_method: settings.auth,
+      ...(settings.logout && { backchannel_logout_uri: settings.logout, backchannel_logout_session_required: true }),
       id_token_signed_response_alg: settings.idToken,
       grant_types: ['authorization_code', 'refresh_token'],
     }],
@@ -36,17 +43,19 @@ server.listen(0, '127.0.0.1', () => {
       idTokenSigningAlgValues: ['RS256', 'PS256', 'ES256', 'EdDSA', 'HS256'],
     },
     cookies: { keys: ['only for a test'] },
-    claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['name'] },
+    claims: { openid: ['sub', ...(named.includes('id_token') ? ['act'] : [])], email: ['email', 'email_verified'], profile: ['name'] },
     scopes: ['openid', 'email', 'profile', 'offline_access'],
     issueRefreshToken: () => true,
     findAccount: (_, id) => ({
       accountId: id,
-      claims: () => ({ sub: id, email: settings.email, email_verified: true, name: 'Test User' }),
+      claims: () => ({ sub: id, email: settings.email, email_verified: true, name: 'Test User', ...actor(id) }),
     }),
-    extraTokenClaims: () => (settings.actor ? { act: { sub: settings.actor } } : undefined),
+    extraTokenClaims: (_, token) => (named.includes('access_token') ? actor(token.accountId) : undefined),
     features: {
       devInteractions: { enabled: true },
-      introspection: { enabled: true },
+      introspection: { enabled: !settings.noIntrospection },
+      pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: Boolean(settings.pushed) },
+      backchannelLogout: { enabled: Boolean(settings.logout) },
       revocation: { enabled: true },
       resourceIndicators: {
         enabled: Boolean(settings.accessToken),
