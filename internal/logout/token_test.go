@@ -76,6 +76,21 @@ func TestWhatATokenSays(t *testing.T) {
 	})
 }
 
+// TestReasons: the log says what is wrong with a token.
+func TestReasons(t *testing.T) {
+	for says, change := range map[string]members{
+		"iss is not": {"iss": "x"}, "(aud)": {"aud": "x"}, "a nonce": {"nonce": ""}, "iat is missing": {"iat": nil}, "ago (iat)": {"iat": 0}, "future (iat)": {"iat": 1e11},
+		"(exp)": {"exp": 0}, "events": {"events": 1}, "jti": {"jti": 1}, "sub is none": {"sub": 1}, "sid is none": {"sid": 1},
+	} {
+		if _, err := verifier().Verify(t.Context(), signed(claims(change))); !errors.Is(err, problem.InvalidRequest) || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", says, err)
+		}
+	}
+	if _, err := verifier().Verify(t.Context(), signed(claims(nil))+".e30"); err == nil || !strings.Contains(err.Error(), "no JWT") {
+		t.Errorf("four parts: %v", err)
+	}
+}
+
 // TestLongToken_LOGOUT_1: a token is at most 16 KiB long.
 func TestLongToken_LOGOUT_1(t *testing.T) {
 	for length, ok := range map[int]bool{16 << 10: true, 16<<10 + 1: false} {

@@ -564,6 +564,17 @@ func TestLogoutFlood_LOGOUT_8(t *testing.T) {
 				flood(change(time.Now()), 0)
 			}
 		}
+		before := len(l.AS.Requests(authagenttest.PathJWKS))
+		for name, change := range badHeaders {
+			if _, said := change["kid"]; !said && name != "alg that is another's" {
+				header, _ := json.Marshal(with(members{"alg": "ES256", "kid": "k", "typ": "logout+jwt"}, change))
+				claims, _ := json.Marshal(l.claims())
+				l.rejected(name, l.post(l.sign(string(header), string(claims))))
+			}
+		}
+		if n := len(l.AS.Requests(authagenttest.PathJWKS)) - before; n != 0 {
+			t.Errorf("the keys are fetched %d times for tokens that no key could verify", n)
+		}
 		flood(nil, 1)
 		flood(nil, 0)
 		c := l.Browser()

@@ -256,10 +256,12 @@ func TestLogoutBehindMiddleware_LOGOUT_7(t *testing.T) {
 	attached := l.RP.Attach(inner)
 	l.Mux("").Handle("/oidc/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-Reads") != "" {
-			_ = r.ParseForm()
+			_ = r.ParseMultipartForm(1 << 20)
 		}
 		http.NewCrossOriginProtection().Handler(attached).ServeHTTP(w, r)
 	}))
+	parts := "--x\r\nContent-Disposition: form-data; name=logout_token\r\n\r\n" + l.AS.LogoutToken("site", members{"sub": "x"}, nil) + "\r\n--x--\r\n"
+	l.rejected("parts", l.Send(l.Bare(), http.MethodPost, "/oidc/logout", parts, "Content-Type", "multipart/form-data; boundary=x", "X-Reads", "yes"))
 	for _, reads := range []string{"", "yes"} {
 		c := l.Browser()
 		l.MustSignIn(c, l.Agent)
