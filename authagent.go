@@ -78,6 +78,7 @@ import (
 	"github.com/authagent-go/authagent/internal/identity"
 	"github.com/authagent-go/authagent/internal/kept"
 	"github.com/authagent-go/authagent/internal/limit"
+	"github.com/authagent-go/authagent/internal/logout"
 	"github.com/authagent-go/authagent/internal/logs"
 	"github.com/authagent-go/authagent/internal/marks"
 	"github.com/authagent-go/authagent/internal/memory"
@@ -683,6 +684,25 @@ func (rp *RelyingParty) serveLogout(w http.ResponseWriter, r *http.Request) erro
 	}
 	answer.Redirect(w, rp.ReturnTo(r))
 	return nil
+}
+
+// BackChannelLogoutHandler is where the server says that a session has ended there, or all of a
+// subject (OpenID Connect Back-Channel Logout 1.0). The sessions here that came from it end on their
+// next request, at every instance that shares Revocations, and TokenSource gives no more tokens of
+// theirs. Then Provider.OnPersonEnded is called. Mount it outside of the guards and of the site's
+// checks against forged requests, and register its address at the server (backchannel_logout_uri).
+//
+// A logout token with a sid ends the sessions of that sid; those that began without a sid go on. One
+// with a sub alone ends all of that subject: the user's with Provider.SubjectIsUser, else the agent's.
+// The answer is status 200 once all is recorded, and 400 otherwise. A token counts once, within 5
+// minutes at all instances that share States. If that has failed, the same counts once more.
+func (rp *RelyingParty) BackChannelLogoutHandler() http.Handler {
+	c := rp.config
+	return &logout.Handler{
+		Verifier:      logout.Verifier{Issuer: c.Issuer, ClientID: c.ClientID, TokenKey: c.Provider.TokenKey, Server: rp.server},
+		SubjectIsUser: c.Provider.SubjectIsUser, States: &rp.states, Register: &rp.register, Panics: rp.panics, OnPersonEnded: c.Provider.OnPersonEnded,
+		Record: func(r *http.Request, e audit.Event, f *failure.Failure) { rp.recordEvent(r, e, nil, f) },
+	}
 }
 
 // An endpoint is one of the package's own handlers: they have the headers in common, and what

@@ -47,7 +47,7 @@ const (
 	ActionPerformed  Name = "action_performed" // an agent's request was let through to a route with an action
 	ActionPending    Name = "action_pending"   // it waits for its owner's approval
 	PermissionDenied Name = "permission_denied"
-	LogoutFailed     Name = "logout_failed" // a sign-out, or the page after it, was refused
+	LogoutFailed     Name = "logout_failed" // a sign-out, the page after it, or what the server says of a logout was refused
 
 	// RefreshFailed: kept tokens could not be refreshed. One event stands for all
 	// attempts until one succeeds. With the reason no_tokens, the server has refused
@@ -62,6 +62,11 @@ const (
 	// SubjectMismatch: the server says that a session's tokens belong to somebody else
 	// than at sign-in. The session is ended.
 	SubjectMismatch Name = "subject_mismatch"
+
+	// SessionsEndedByServer: the server says that sessions have ended there, and those here
+	// that came from them have ended with them (BackChannelLogoutHandler). Detail says
+	// which. The server does not say how many, or of which agents.
+	SessionsEndedByServer Name = "sessions_ended_by_server"
 
 	// An operator has freed an agent; the site has cleaned up after an account. See
 	// ForgetAgent and ForgetUser of authagent.RelyingParty.

@@ -55,6 +55,7 @@ func (c *call) approve(requestID, agentID, model string) answer {
 			agentID:  agentID,
 			model:    model,
 			scope:    row.scope,
+			sid:      randomHex(16),
 			family:   code,
 		},
 		code:        code,

@@ -18,6 +18,7 @@ type Client struct {
 	Secret       string // generated if empty: "cs_" and 64 hex digits
 	Name         string // shown on the waiting page; the ID if empty
 	RedirectURIs []string
+	LogoutURL    string // where [Server.Logout] sends logout tokens (backchannel_logout_uri); optional
 }
 
 type clientRow struct {
@@ -49,6 +50,7 @@ type grant struct {
 	agentID  string
 	model    string
 	scope    string
+	sid      string // the session at the server
 	family   string // the code all of it descends from
 }
 

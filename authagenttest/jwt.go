@@ -38,6 +38,7 @@ type idClaims struct {
 	Expires  int64  `json:"exp"`
 	IssuedAt int64  `json:"iat"`
 	Nonce    string `json:"nonce,omitempty"`
+	SID      string `json:"sid,omitempty"`
 	Actor    *actor `json:"act,omitempty"`
 }
 
@@ -81,6 +82,9 @@ func (c *call) idToken(g grant, nonce string) string {
 		Nonce:    nonce,
 	}
 	claims.Subject, claims.Actor = c.subject(g)
+	if c.Features.SessionIDs {
+		claims.SID = g.sid
+	}
 	return c.keys.current(c.signingAlgorithm()).sign(claims)
 }
 
@@ -109,13 +113,16 @@ func (c *call) signingAlgorithm() string {
 
 func base64url(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
-func signingInput(h jwtHeader, claims any) string {
-	return base64url(marshal(h)) + "." + base64url(marshal(claims))
+func signingInput(header, claims any) string {
+	return base64url(marshal(header)) + "." + base64url(marshal(claims))
 }
 
 // hmacJWT signs with HS256. The published header has neither typ nor kid.
 func hmacJWT(secret []byte, claims any) string {
-	input := signingInput(jwtHeader{Algorithm: "HS256"}, claims)
+	return hmacSigned(secret, signingInput(jwtHeader{Algorithm: "HS256"}, claims))
+}
+
+func hmacSigned(secret []byte, input string) string {
 	mac := hmac.New(sha256.New, secret)
 	mac.Write([]byte(input))
 	return input + "." + base64url(mac.Sum(nil))
@@ -146,7 +153,10 @@ func newSigningKey(algorithm string) *signingKey {
 }
 
 func (k *signingKey) sign(claims any) string {
-	input := signingInput(jwtHeader{Algorithm: k.algorithm, KeyID: k.id, Type: "JWT"}, claims)
+	return k.signed(signingInput(jwtHeader{Algorithm: k.algorithm, KeyID: k.id, Type: "JWT"}, claims))
+}
+
+func (k *signingKey) signed(input string) string {
 	digest := sha256.Sum256([]byte(input))
 	return input + "." + base64url(k.signature(digest[:]))
 }

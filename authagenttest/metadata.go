@@ -24,6 +24,8 @@ type metadataDocument struct {
 	SubjectTypes      []string `json:"subject_types_supported,omitempty"`
 	IDTokenAlgorithms []string `json:"id_token_signing_alg_values_supported,omitempty"`
 	IssParameter      bool     `json:"authorization_response_iss_parameter_supported,omitempty"`
+	Logout            bool     `json:"backchannel_logout_supported,omitempty"`
+	LogoutSession     bool     `json:"backchannel_logout_session_supported,omitempty"`
 }
 
 // metadata answers at the OAuth address.
@@ -68,6 +70,8 @@ func (c *call) document() answer {
 		Scopes:                []string{"openid", "profile", "email"},
 		Documentation:         "https://github.com/auth-agent",
 		IssParameter:          c.Features.IssParameter,
+		Logout:                c.Features.SessionIDs,
+		LogoutSession:         c.Features.SessionIDs,
 	}
 	if alg := c.signingAlgorithm(); alg != "" {
 		d.IDTokenAlgorithms = []string{alg}

@@ -102,6 +102,11 @@ type Features struct {
 	// was granted, signed with a published key: by SignedTokens' algorithm, or RS256.
 	IDToken bool
 
+	// SessionIDs adds to each id_token the ID of the agent's session at the server (sid), a new
+	// one for each sign-in, and says in the metadata that [Server.Logout] can end one
+	// (OpenID Connect Back-Channel Logout 1.0).
+	SessionIDs bool
+
 	// IssParameter adds iss to the redirect back (RFC 9207), and says so in the metadata.
 	IssParameter bool
 

@@ -2,7 +2,6 @@ package identity
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/subtle"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 
-	"github.com/authagent-go/authagent/internal/strictjson"
 	"github.com/authagent-go/authagent/internal/wire"
 )
 
@@ -59,7 +57,7 @@ func (v *Verifier) signature(ctx context.Context, m *wire.Metadata, raw, alg str
 	case alg == "" || strings.EqualFold(alg, "none"):
 		return false, mismatch("access token is not signed")
 	case len(v.TokenKey) > 0:
-		if alg != "HS256" || !validHS256(raw, v.TokenKey) {
+		if _, err := wire.VerifyHS256(raw, v.TokenKey); err != nil {
 			return false, mismatch("access token is not signed with TokenKey")
 		}
 		return true, nil
@@ -81,21 +79,6 @@ func (v *Verifier) signature(ctx context.Context, m *wire.Metadata, raw, alg str
 		return false, err
 	}
 	return false, mismatch("access token is signed with %s, which no published key verifies", named(alg))
-}
-
-// validHS256 verifies a JWT that says it is signed with HS256. Extensions that have
-// to be understood are not (RFC 7515 section 4.1.11).
-func validHS256(raw string, key []byte) bool {
-	first, _, _ := strings.Cut(raw, ".")
-	data, _ := base64.RawURLEncoding.DecodeString(first)
-	if header, err := strictjson.Parse(data); err != nil || header.Has("crit") {
-		return false
-	}
-	dot := strings.LastIndexByte(raw, '.')
-	signature, _ := base64.RawURLEncoding.DecodeString(raw[dot+1:]) // too short, where it breaks off
-	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte(raw[:dot]))
-	return hmac.Equal(signature, mac.Sum(nil))
 }
 
 // named returns the name of an algorithm that IANA has registered. Anything else is
@@ -125,11 +108,7 @@ func (k keys) VerifySignature(ctx context.Context, jwt string) (payload []byte, 
 	if k.alg != "HS256" { // accepts has seen to it that there are keys
 		return k.metadata.Keys.VerifySignature(ctx, jwt)
 	}
-	if !validHS256(jwt, k.verifier.TokenKey) {
-		return nil, wire.ErrSignature
-	}
-	_, body, _ := strings.Cut(jwt[:strings.LastIndexByte(jwt, '.')], ".")
-	return base64.RawURLEncoding.DecodeString(body)
+	return wire.VerifyHS256(jwt, k.verifier.TokenKey)
 }
 
 // keyError tells keys that could not be had, which a retry may mend, from a token

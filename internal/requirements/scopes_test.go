@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -67,6 +68,9 @@ func TestScopesLimit_SCP_1(t *testing.T) {
 			got := b.MustSignIn(c, agent)
 			if got.Access != test.access || !slices.Equal(got.Actions, test.actions) {
 				t.Errorf("access %v, actions %q; want %v, %q", got.Access, got.Actions, test.access, test.actions)
+			}
+			if e := b.Events.Named(audit.LoginSucceeded); len(e) != 1 || e[0].Access != test.access.String() {
+				t.Errorf("events %+v, want one with access %v: what is kept is the least, too", e, test.access)
 			}
 			if again := b.Me(c); again.Access != test.access || !slices.Equal(again.Actions, test.actions) {
 				t.Errorf("on the next request: access %v, actions %q", again.Access, again.Actions)

@@ -3,6 +3,8 @@ package wire
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -10,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 
@@ -40,6 +43,8 @@ type Keys struct {
 	fetched bool // keys are what the server published
 	keys    []publicKey
 	flight  *keyFlight // nil while nobody fetches
+	landed  time.Time  // when the last fetch ended
+	failure error      // of the last fetch; nil if it succeeded
 }
 
 // A keyFlight is a fetch, for which all wait that need it.
@@ -51,6 +56,9 @@ type keyFlight struct {
 
 const keysStep = "keys request"
 
+// fetchUnasked is how often, at most, keys are fetched for tokens that anybody may have sent.
+const fetchUnasked = 10 * time.Second
+
 // Any reports whether the server publishes a key that signatures could be
 // verified with. The published Auth Agent server publishes an empty set.
 func (k *Keys) Any(ctx context.Context) (bool, error) {
@@ -58,7 +66,7 @@ func (k *Keys) Any(ctx context.Context) (bool, error) {
 	if keys, fetched := k.known(); fetched {
 		return len(keys) > 0, nil
 	}
-	keys, _, err := k.fetch(ctx)
+	keys, _, err := k.fetch(ctx, 0)
 	return len(keys) > 0, err
 }
 
@@ -76,12 +84,52 @@ func (k *Keys) VerifySignature(ctx context.Context, token string) ([]byte, error
 	// A key that is not known may be new. A fetch that somebody else has begun may
 	// have been answered before it was published.
 	for own := false; err != nil && !own; {
-		if keys, own, err = k.fetch(ctx); err != nil {
+		if keys, own, err = k.fetch(ctx, 0); err != nil {
 			return nil, err
 		}
 		payload, err = header.verify(ctx, keys, token)
 	}
 	return payload, err
+}
+
+// VerifyUnasked is VerifySignature for a token that was not asked for, so that anybody may have
+// sent it: a flood of those must not become a flood of requests to the server. The keys are
+// fetched only if the last fetch, for whatever token, ended 10 seconds ago or more. A token under
+// a key that is newer than that is refused. Servers publish a key well before they sign with it.
+func (k *Keys) VerifyUnasked(ctx context.Context, token string) ([]byte, error) {
+	k.used.Store(true)
+	header, err := tokenHeader(token)
+	if err != nil {
+		return nil, err
+	}
+	keys, _ := k.known()
+	payload, err := header.verify(ctx, keys, token)
+	if err == nil {
+		return payload, nil
+	}
+	if keys, _, err = k.fetch(ctx, fetchUnasked); err != nil {
+		return nil, err
+	}
+	return header.verify(ctx, keys, token)
+}
+
+// VerifyHS256 returns the payload of a token that is signed with a shared secret (HS256), or
+// ErrSignature.
+func VerifyHS256(token string, key []byte) ([]byte, error) {
+	header, err := tokenHeader(token)
+	if err != nil || header.alg != "HS256" || header.critical || strings.Count(token, ".") != 2 {
+		return nil, ErrSignature
+	}
+	dot := strings.LastIndexByte(token, '.')
+	signature, err1 := base64.RawURLEncoding.DecodeString(token[dot+1:])
+	_, body, _ := strings.Cut(token[:dot], ".")
+	payload, err2 := base64.RawURLEncoding.DecodeString(body)
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(token[:dot]))
+	if errors.Join(err1, err2) != nil || !hmac.Equal(signature, mac.Sum(nil)) {
+		return nil, ErrSignature
+	}
+	return payload, nil
 }
 
 func (k *Keys) known() (keys []publicKey, fetched bool) {
@@ -91,10 +139,15 @@ func (k *Keys) known() (keys []publicKey, fetched bool) {
 }
 
 // fetch waits for a fetch, and reports whether the caller began it. It belongs to
-// none of those who wait, so none can cut it off for the others.
-func (k *Keys) fetch(ctx context.Context) (keys []publicKey, own bool, err error) {
+// none of those who wait, so none can cut it off for the others. If the last one ended
+// less than pause ago, its outcome is returned.
+func (k *Keys) fetch(ctx context.Context, pause time.Duration) (keys []publicKey, own bool, err error) {
 	k.mu.Lock()
 	flight := k.flight
+	if flight == nil && !k.landed.IsZero() && time.Since(k.landed) < pause {
+		defer k.mu.Unlock()
+		return k.keys, false, k.failure
+	}
 	if own = flight == nil; own {
 		flight = &keyFlight{done: make(chan struct{})}
 		k.flight = flight
@@ -118,7 +171,7 @@ func (k *Keys) fetchFor(flight *keyFlight) {
 	if flight.err == nil {
 		k.keys, k.fetched = flight.keys, true
 	}
-	k.flight = nil
+	k.flight, k.landed, k.failure = nil, time.Now(), flight.err
 	close(flight.done)
 }
 
@@ -164,7 +217,7 @@ func (s *Source) renewKeys(address string, before *Metadata) *Keys {
 	if !before.Keys.used.Load() {
 		return before.Keys
 	}
-	if _, _, err := fresh.fetch(context.Background()); err != nil {
+	if _, _, err := fresh.fetch(context.Background(), 0); err != nil {
 		return before.Keys
 	}
 	fresh.used.Store(true)
