@@ -37,6 +37,7 @@ type panva struct {
 	JWKS            string   `json:"jwks,omitempty"`            // where the client's keys are, for private_key_jwt
 	Assertion       string   `json:"assertion,omitempty"`       // the algorithm that they sign with
 	Logout          string   `json:"logout,omitempty"`          // where the client hears of logouts
+	LogoutPath      string   `json:"-"`                         // of Logout, at the site
 
 	Client   string `json:"client"`
 	Secret   string `json:"secret"`
@@ -55,6 +56,9 @@ func (p panva) start(t *testing.T, redirectURL string) (issuer string) {
 		t.Skip("panva's oidc-provider is not installed: npm ci --prefix internal/oidctest/panva")
 	}
 	p.Client, p.Secret, p.Redirect, p.Email = clientID, panvaSecret, redirectURL, email
+	if p.LogoutPath != "" {
+		p.Logout = strings.TrimSuffix(redirectURL, "/auth/agent/callback") + p.LogoutPath
+	}
 	settings, err := json.Marshal(p)
 	if err != nil {
 		t.Fatal(err)

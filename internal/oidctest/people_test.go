@@ -1,10 +1,14 @@
 package oidctest
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
+	"net/url"
+	"regexp"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/grants"
@@ -136,4 +140,68 @@ func TestNobodyAtPanva(t *testing.T) {
 			}
 		})
 	}
+}
+
+// hears is the site's Provider.OnPersonEnded.
+func (p *people) hears(_ context.Context, person provider.Person) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = append(p.ended, person)
+	return nil
+}
+
+var field = regexp.MustCompile(`name="xsrf" value="([^"]+)"`)
+
+// signOutAtPanva ends the provider's session of a browser, as its end-session page does.
+func (s *site) signOutAtPanva() {
+	s.T.Helper()
+	_, _, page := s.answered(s.browser.Get(s.provider.URL + "/session/end"))
+	secret := field.FindStringSubmatch(page)
+	if secret == nil {
+		s.T.Fatalf("the provider's sign-out page: %s", page)
+	}
+	status, _, text := s.answered(s.browser.PostForm(s.provider.URL+"/session/end/confirm", url.Values{"xsrf": {secret[1]}, "logout": {"yes"}}))
+	if status >= 400 {
+		s.T.Fatalf("sign-out at the provider: %d %s", status, text)
+	}
+}
+
+// TestLogoutAtPanva: what is ended at the provider is ended here, an agent's session and a person's apart.
+func TestLogoutAtPanva(t *testing.T) {
+	var p *people
+	at := panva{Auth: "client_secret_basic", IDToken: "ES256", Actor: "agent-of-7", ActorIn: []string{"id_token"}, LogoutPath: "/auth/agent/backchannel-logout"}
+	agents := atPanva(t, at, forBoth(&p, func(c *authagent.Config) { c.Provider.OnPersonEnded = p.hears }))
+	agents.Mux("").Handle("POST "+at.LogoutPath, agents.RP.BackChannelLogoutHandler())
+	persons := *agents
+	persons.browser = agents.Browser()
+	agents.signInAtPanvaAs("agent-7")
+	agents.wantAgent(t, "agent-of-7", "agent-7")
+	persons.signInAtPanvaAs("person-9")
+	persons.wantPerson(t, p, "person-9")
+
+	persons.signOutAtPanva()
+	eventually(t, "the site hears of the person's logout", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return len(p.ended) == 1
+	})
+	if p.ended[0].SID == "" || p.ended[0].SID != p.handed[0].SID || p.ended[0].Issuer != agents.Config.Issuer {
+		t.Errorf("ended %+v, signed in %+v", p.ended, p.handed)
+	}
+	agents.wantAgent(t, "agent-of-7", "agent-7")
+
+	agents.signOutAtPanva()
+	eventually(t, "the agent's session ends", func() bool { return agents.Me(agents.browser) == nil })
+}
+
+// eventually waits for what a provider does after it has answered.
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for range 100 {
+		if done() {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("it does not come to this: %s", what)
 }
