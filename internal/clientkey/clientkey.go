@@ -62,8 +62,11 @@ func read(signer crypto.Signer) (*Key, error) {
 	if signer == nil {
 		return nil, errors.New("is nil")
 	}
+	if key, ok := signer.(ed25519.PrivateKey); ok && len(key) != ed25519.PrivateKeySize { // whose Public makes up the rest
+		return nil, fmt.Errorf("is an Ed25519 key of %d bytes, and not of %d", len(key), ed25519.PrivateKeySize)
+	}
 	k := &Key{signer: signer}
-	err := panics.Catch(func() (err error) { // a nil of some type, or an Ed25519 key of another length
+	err := panics.Catch(func() (err error) { // as of a nil of some type
 		k.public = signer.Public()
 		k.shown, err = show(k.public)
 		return err
