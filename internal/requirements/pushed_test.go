@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -256,26 +257,33 @@ func TestResource_AUTHZ_3(t *testing.T) {
 		"JSON": {nil, `"resource":["https://api.example/v1?x=1","urn:example:files"]`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := newBench(t, append(test.changes, params, func(_ *bench, c *authagent.Config) { c.Tokens.Store = &memstore.Tokens{} })...)
-			session := b.MustSignIn(b.Browser(), b.Agent)
-			b.AS.Wrap(authagenttest.PathToken, nil)
-			source := b.RP.TokenSource(t.Context(), session)
-			if _, err := source.Token(); err != nil {
-				t.Fatal(err)
-			}
-			asked := 0
-			for _, r := range b.AS.Requests(authagenttest.PathToken) {
-				if testsite.IsProbe(r) {
-					continue
+			synctest.Test(t, func(t *testing.T) {
+				b := newCluster(t, append(test.changes, params, func(_ *bench, c *authagent.Config) {
+					c.Tokens.Store, c.Session.Idle = &memstore.Tokens{}, 24*time.Hour
+				})...)
+				session := b.MustSignIn(b.Browser(), b.Agent)
+				time.Sleep(2 * time.Hour)
+				if _, err := b.RP.TokenSource(t.Context(), session).Token(); err != nil {
+					t.Fatal(err)
 				}
-				asked++
-				if !strings.Contains(string(r.Body), test.want) {
-					t.Errorf("%s lacks %s", r.Body, test.want)
+				asked := map[string]int{}
+				for _, r := range b.AS.Requests(authagenttest.PathToken) {
+					if testsite.IsProbe(r) {
+						continue
+					}
+					for _, grant := range []string{"authorization_code", "refresh_token"} {
+						if strings.Contains(string(r.Body), grant) {
+							asked[grant]++
+						}
+					}
+					if !strings.Contains(string(r.Body), test.want) {
+						t.Errorf("%s lacks %s", r.Body, test.want)
+					}
 				}
-			}
-			if asked == 0 {
-				t.Error("no token was asked for")
-			}
+				if asked["authorization_code"] != 1 || asked["refresh_token"] != 1 {
+					t.Errorf("tokens were asked for %v times", asked)
+				}
+			})
 		})
 	}
 }
