@@ -30,6 +30,9 @@ type panva struct {
 	IDToken     string `json:"idToken"`     // the algorithm of id_tokens
 	AccessToken string `json:"accessToken"` // the algorithm of JWT access tokens; empty for opaque ones
 	Actor       string `json:"actor"`       // act.sub of JWT access tokens
+	Assertion   string `json:"assertion"`   // the algorithm of private_key_jwt
+	KeysAt      string `json:"keysAt"`      // the client's jwks_uri; empty where it has a secret
+	PushOnly    bool   `json:"pushOnly"`    // authorization requests have to be pushed
 	Client      string `json:"client"`
 	Secret      string `json:"secret"`
 	Redirect    string `json:"redirect"`
@@ -47,6 +50,9 @@ func (p panva) start(t *testing.T, redirectURL string) (issuer string) {
 		t.Skip("panva's oidc-provider is not installed: npm ci --prefix internal/oidctest/panva")
 	}
 	p.Client, p.Secret, p.Redirect, p.Email = clientID, panvaSecret, redirectURL, email
+	if p.Auth == "private_key_jwt" {
+		p.KeysAt = strings.TrimSuffix(redirectURL, "/auth/agent/callback") + keysPath
+	}
 	settings, err := json.Marshal(p)
 	if err != nil {
 		t.Fatal(err)

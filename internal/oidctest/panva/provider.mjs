@@ -24,7 +24,7 @@ server.listen(0, '127.0.0.1', () => {
   const provider = new Provider(issuer, {
     clients: [{
       client_id: settings.client,
-      client_secret: settings.secret,
+      ...(settings.keysAt ? { jwks_uri: settings.keysAt } : { client_secret: settings.secret }),
       redirect_uris: [settings.redirect],
       token_endpoint_auth_method: settings.auth,
       id_token_signed_response_alg: settings.idToken,
@@ -33,6 +33,7 @@ server.listen(0, '127.0.0.1', () => {
     jwks: { keys },
     clientAuthMethods: settings.both ? ['client_secret_post', 'client_secret_basic'] : [settings.auth],
     enabledJWA: {
+      ...(settings.assertion ? { clientAuthSigningAlgValues: [settings.assertion] } : {}),
       idTokenSigningAlgValues: ['RS256', 'PS256', 'ES256', 'EdDSA', 'HS256'],
     },
     cookies: { keys: ['only for a test'] },
@@ -48,6 +49,7 @@ server.listen(0, '127.0.0.1', () => {
       devInteractions: { enabled: true },
       introspection: { enabled: true },
       revocation: { enabled: true },
+      pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: settings.pushOnly },
       resourceIndicators: {
         enabled: Boolean(settings.accessToken),
         defaultResource: () => 'urn:example:site',
