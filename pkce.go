@@ -622,8 +622,8 @@ type Finding struct {
 // deployment's check, a health page or the command authagent. Sign-ins neither need it nor notice
 // it. It takes a few requests, each bounded like those of a sign-in.
 //
-// It risks no code. It sends an authorization request whose secrets it throws away; a published
-// Auth Agent server keeps it for two minutes. It also sends a made-up code and refresh token, which
+// It risks no code. It sends an authorization request, pushed beforehand if sign-ins do that, whose
+// secrets it throws away; a published Auth Agent server keeps it for two minutes. It also sends a made-up code and refresh token, which
 // a server may refuse without looking at the secret. Then Check asks the revocation or
 // introspection endpoint; without those, a wrong secret goes unnoticed. CheckSite looks at the
 // site.

@@ -66,8 +66,8 @@ type Settings struct {
 	Scopes []string
 
 	// AuthorizationParams are further parameters of each authorization request, such as "audience",
-	// "prompt", "acr_values" or "resource" (RFC 8707), which is sent with the code as well. The
-	// protocol's own, such as "state", cannot be set.
+	// "prompt", "acr_values" or "resource" (RFC 8707), which is sent with the code and each refresh
+	// as well. The protocol's own, such as "state", cannot be set.
 	AuthorizationParams url.Values
 
 	// PushRequests says that authorization requests are sent to the server beforehand (RFC 9126), so
@@ -91,7 +91,7 @@ type Settings struct {
 	// ClientAuth pins how the site proves itself to the server with its secret:
 	// "client_secret_post" or "client_secret_basic" (RFC 7591 section 2). By default it is what the
 	// server's metadata offers. If that offers both, the site learns it with a made-up code, before
-	// a real one is at risk.
+	// a real one is at risk. With ClientKeys it is "private_key_jwt", which can be set too.
 	ClientAuth string
 
 	// TokenKey is the secret with which the server signs access tokens (HS256), for a site that
