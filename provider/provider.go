@@ -49,8 +49,9 @@ type Settings struct {
 	// ClientKeys replace Config.ClientSecret: the site proves itself with an assertion that the
 	// first of them signs (private_key_jwt, RFC 7523). Each is an RSA key of at least 2048 bits, an
 	// ECDSA key on P-256, P-384 or P-521, or an Ed25519 key. A key that a service keeps works too:
-	// Sign is called for each request to the server, and concurrently. An error of it fails the
-	// request as a fault of the site, before anything is used up.
+	// Sign is called for each request to the server, and concurrently, so it has to be quick, and to
+	// give up by itself. An error of it fails the request as a fault of the site, before anything is
+	// used up.
 	//
 	// The server reads the public keys where ClientKeysHandler is mounted, or is given them by
 	// hand. To replace a key, put the new one last, then first, and remove the old one when no

@@ -322,3 +322,19 @@ func TestButtonLabel_WEB_16(t *testing.T) {
 }
 
 func noSecretToday(context.Context) (string, error) { return "", errors.New("vault is sealed") }
+
+// TestPushedRelearned_PAR_5 is PAR-5: how the client proves itself where requests are pushed is
+// learned as at the token endpoint, and a client that is registered anew costs one login.
+func TestPushedRelearned_PAR_5(t *testing.T) {
+	g := &registrar{method: "client_secret_basic"}
+	as := rfcServer(t)
+	g.guard(as)
+	as.Wrap(authagenttest.PathPushed, g.wrap)
+	b := newBenchOn(t, as, pushes("required"))
+	b.MustSignIn(b.Browser(), b.Agent)
+	g.method = "client_secret_post"
+	if resp := b.Get(b.Browser(), "/auth/agent/login"); resp.Reason() != "client_refused" {
+		t.Errorf("%d %s", resp.StatusCode, resp.Text)
+	}
+	b.MustSignIn(b.Browser(), b.Agent)
+}
