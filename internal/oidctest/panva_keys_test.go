@@ -37,10 +37,10 @@ func TestPanvaKeys_CAUTH_6(t *testing.T) {
 	}{
 		{"RS256", panva{Assertion: "RS256"}, rsaKey, false},
 		{"PS256", panva{Assertion: "PS256"}, rsaKey, false},
-		{"ES256, pushed", panva{Assertion: "ES256", PushOnly: true}, ec256, false},
+		{"ES256, pushed", panva{Assertion: "ES256", Pushed: true}, ec256, false},
 		{"ES512, issuer with a path", panva{Assertion: "ES512", Path: "/tenants/one"}, ec521, true},
 		{"EdDSA, pushed", panva{Assertion: "EdDSA"}, ed, true},
-		{"any, pushed", panva{PushOnly: true}, rsaKey, false},
+		{"any, pushed", panva{Pushed: true}, rsaKey, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
@@ -57,7 +57,7 @@ func TestPanvaKeys_CAUTH_6(t *testing.T) {
 				t.Fatalf("callback: status %d, Location %q, %s", status, location, body)
 			}
 			pushed := s.provider.got(test.at.Path + "/request")
-			if want := test.push || test.at.PushOnly; len(pushed) > 0 != want {
+			if want := test.push || test.at.Pushed; len(pushed) > 0 != want {
 				t.Errorf("%d requests were pushed", len(pushed))
 			}
 			for _, r := range append(pushed, s.provider.got(test.at.Path+"/token")...) {
@@ -86,7 +86,7 @@ func TestPanvaPushed_PAR_1(t *testing.T) {
 	for _, auth := range []string{"client_secret_post", "client_secret_basic"} {
 		t.Run(auth, func(t *testing.T) {
 			t.Parallel()
-			s := atPanva(t, panva{Auth: auth, IDToken: "RS256", PushOnly: true}, fullAccount)
+			s := atPanva(t, panva{Auth: auth, IDToken: "RS256", Pushed: true}, fullAccount)
 			status, location, body := s.signInAtPanva()
 			if status != http.StatusSeeOther || location != s.URL+"/" || s.Me(s.browser) == nil {
 				t.Fatalf("callback: status %d, Location %q, %s", status, location, body)

@@ -24,15 +24,15 @@ const panvaSecret = "s3cret+/ %:&-of-more-than-32-bytes"
 
 // A panva is how panva's oidc-provider is set up.
 type panva struct {
-	Path        string `json:"path"`        // of the issuer
-	Auth        string `json:"auth"`        // how the client is registered to prove itself, and the only way that there is
-	Both        bool   `json:"both"`        // there are post and Basic, and any client may use either
-	IDToken     string `json:"idToken"`     // the algorithm of id_tokens
-	AccessToken string `json:"accessToken"` // the algorithm of JWT access tokens; empty for opaque ones
-	Actor       string `json:"actor"`       // act.sub of JWT access tokens
-	Assertion   string `json:"assertion"`   // the algorithm of private_key_jwt
-	KeysAt      string `json:"keysAt"`      // the client's jwks_uri; empty where it has a secret
-	PushOnly    bool   `json:"pushOnly"`    // authorization requests have to be pushed
+	Path        string `json:"path"`                // of the issuer
+	Auth        string `json:"auth"`                // how the client is registered to prove itself, and the only way that there is
+	Both        bool   `json:"both"`                // there are post and Basic, and any client may use either
+	IDToken     string `json:"idToken"`             // the algorithm of id_tokens
+	AccessToken string `json:"accessToken"`         // the algorithm of JWT access tokens; empty for opaque ones
+	Actor       string `json:"actor"`               // act.sub of JWT access tokens
+	Pushed      bool   `json:"pushed,omitempty"`    // authorization requests have to be pushed
+	JWKS        string `json:"jwks,omitempty"`      // where the client's keys are, for private_key_jwt
+	Assertion   string `json:"assertion,omitempty"` // the algorithm that they sign with
 	Client      string `json:"client"`
 	Secret      string `json:"secret"`
 	Redirect    string `json:"redirect"`
@@ -51,7 +51,7 @@ func (p panva) start(t *testing.T, redirectURL string) (issuer string) {
 	}
 	p.Client, p.Secret, p.Redirect, p.Email = clientID, panvaSecret, redirectURL, email
 	if p.Auth == "private_key_jwt" {
-		p.KeysAt = strings.TrimSuffix(redirectURL, "/auth/agent/callback") + keysPath
+		p.JWKS = strings.TrimSuffix(redirectURL, "/auth/agent/callback") + keysPath
 	}
 	settings, err := json.Marshal(p)
 	if err != nil {

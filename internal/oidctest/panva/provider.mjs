@@ -24,7 +24,9 @@ server.listen(0, '127.0.0.1', () => {
   const provider = new Provider(issuer, {
     clients: [{
       client_id: settings.client,
-      ...(settings.keysAt ? { jwks_uri: settings.keysAt } : { client_secret: settings.secret }),
+      ...(settings.jwks
+        ? { jwks_uri: settings.jwks, token_endpoint_auth_signing_alg: settings.assertion }
+        : { client_secret: settings.secret }),
       redirect_uris: [settings.redirect],
       token_endpoint_auth_method: settings.auth,
       id_token_signed_response_alg: settings.idToken,
@@ -49,7 +51,7 @@ server.listen(0, '127.0.0.1', () => {
       devInteractions: { enabled: true },
       introspection: { enabled: true },
       revocation: { enabled: true },
-      pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: settings.pushOnly },
+      pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: Boolean(settings.pushed) },
       resourceIndicators: {
         enabled: Boolean(settings.accessToken),
         defaultResource: () => 'urn:example:site',
