@@ -140,7 +140,8 @@ func TestPushedOrNothing_PAR_2(t *testing.T) {
 // TestPushedLimit_PAR_3 is PAR-3: Limits.Logins bounds what is pushed.
 func TestPushedLimit_PAR_3(t *testing.T) {
 	b := newBench(t, quirksOff, pushes("required"), func(_ *bench, c *authagent.Config) {
-		c.Limits.Logins, c.ClientAddr = authagent.Rate{N: 2, Per: time.Hour}, func(*http.Request) string { return "203.0.113.7" }
+		c.Limits.Logins.N, c.Limits.Logins.Per = 2, time.Hour
+		c.ClientAddr = func(*http.Request) string { return "203.0.113.7" }
 	})
 	for range 5 {
 		b.Get(b.Browser(), "/auth/agent/login")
