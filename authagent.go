@@ -110,7 +110,8 @@ type Config struct {
 	// exactly as the server spells it. Required.
 	Issuer string
 
-	// ClientID and ClientSecret are what the server knows the site by. Required.
+	// ClientID and ClientSecret are what the server knows the site by. Required; keys can replace
+	// the secret (Provider.ClientKeys).
 	ClientID     string
 	ClientSecret string
 
@@ -342,7 +343,7 @@ func New(c Config) (*RelyingParty, error) {
 		permits:   permit.Of[Access](c.Permissions),
 		finishing: once.New[outcome](min(finishedFor, c.Session.Idle)),
 		states:    once.States{Shared: c.States, Panics: panics, Skew: clockSkew, Task: finishTimeout},
-		requests:  wire.AuthorizationRequests{ClientID: c.ClientID, RedirectURL: c.RedirectURL, Scopes: c.Provider.Scopes},
+		requests:  wire.AuthorizationRequests{Inquiry: settings.Inquiry(c.ClientID, c.RedirectURL, c.Provider)},
 		trail:     trail.New(c.Issuer, c.Logger, c.Audit),
 		identity: &identity.Verifier{
 			Issuer: c.Issuer, ClientID: c.ClientID, SubjectIsUser: c.Provider.SubjectIsUser, People: c.Provider.OnPerson != nil,
@@ -362,8 +363,7 @@ func New(c Config) (*RelyingParty, error) {
 }
 
 func (c Config) withDefaults() Config {
-	c.SessionKeys, c.Provider.TokenKey = slices.Clone(c.SessionKeys), slices.Clone(c.Provider.TokenKey)
-	c.Provider.Scopes, c.Provider.EndpointOrigins = slices.Clone(c.Provider.Scopes), slices.Clone(c.Provider.EndpointOrigins)
+	c.SessionKeys, c.Provider = slices.Clone(c.SessionKeys), settings.Own(c.Provider)
 	c.ReturnTo = cmp.Or(c.ReturnTo, "/")
 	c.Languages = settings.Languages(c.Languages)
 	c.Paths.Login = settings.Beside(c.RedirectURL, c.Paths.Login, "login")
@@ -396,7 +396,7 @@ func (c Config) check() (*url.URL, error) {
 	bad, dev := new(settings.Problems), settings.Development(c.RedirectURL)
 	bad.Issuer("Issuer", c.Issuer, dev)
 	bad.Required("ClientID", c.ClientID)
-	bad.Secret("ClientSecret", c.ClientSecret, "Provider.ClientSecretFunc", c.Provider.ClientSecretFunc != nil)
+	bad.Secret(c.ClientSecret, c.Provider)
 	redirectURL := bad.RedirectURL("RedirectURL", c.RedirectURL)
 	paths := settings.Paths{
 		Login: c.Paths.Login, Logout: c.Paths.Logout, Discovery: c.Paths.Discovery, SignIn: c.SignInPath, ReturnTo: c.ReturnTo,
@@ -476,10 +476,14 @@ func (rp *RelyingParty) startLogin(w http.ResponseWriter, r *http.Request, login
 	if err != nil {
 		return err
 	}
+	address, err := login.url(r.Context(), rp.server, request)
+	if err != nil {
+		return err
+	}
 	rp.pending.put(w, r, login)
 	rp.record(r, audit.LoginStarted, nil, "", nil)
 	rp.server.Learn(request.Metadata) // while the agent is away at the server
-	answer.Redirect(w, login.url(request))
+	answer.Redirect(w, address)
 	return nil
 }
 

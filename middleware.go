@@ -683,7 +683,7 @@ func (rp *RelyingParty) newSignpost() *signpost.Site {
 	c := rp.config
 	site := &signpost.Site{
 		Origin: rp.origin, LoginPath: c.Paths.Login, LogoutPath: c.Paths.Logout, Discovery: c.Paths.Discovery,
-		POST: c.RequirePOST, Issuer: c.Issuer, Scenario: c.Scenario.Name(), Problems: signpost.Told(), Actions: rp.actions.Told,
+		POST: c.RequirePOST, Issuer: c.Issuer, Scenario: c.Scenario.Name(), Problems: signpost.Told(), Actions: rp.actions.Told, Label: c.Provider.ButtonLabel,
 	}
 	if s, ok := scenario.As[interface{ access() Access }](c.Scenario); ok {
 		site.Access, site.Owner = s.access().String(), s.access() > AccessNone

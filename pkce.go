@@ -151,10 +151,12 @@ func (rp *RelyingParty) authorizationRequest(ctx context.Context) (request *wire
 	return request, nil
 }
 
-// url returns the address of the login at the authorization server.
-func (l *login) url(request *wire.AuthorizationRequest) string {
+// url returns the address of the login at the authorization server, which may have to be told of
+// the login first.
+func (l *login) url(ctx context.Context, server *wire.Server, request *wire.AuthorizationRequest) (string, error) {
 	challenge := l.challenge()
-	return request.URL(l.State, challenge[:], l.Nonce)
+	address, err := server.Begin(ctx, request, l.State, challenge[:], l.Nonce)
+	return address, failure.OfServer("push authorization request", err)
 }
 
 // pendingLogins keeps the logins that are under way in the browser, each in a sealed cookie of its
@@ -240,7 +242,7 @@ func (rp *RelyingParty) isFinished(r *http.Request, state string) bool {
 func (rp *RelyingParty) ready(ctx context.Context, r *wire.Response) (*wire.Metadata, error) {
 	m, err := rp.server.Get(ctx)
 	if err == nil && r.Code != "" {
-		if err = rp.server.HasSecret(ctx); err == nil {
+		if err = rp.server.HasProof(ctx, m); err == nil {
 			err = rp.server.Prepare(ctx, m)
 		}
 	}
@@ -607,14 +609,15 @@ func (in *SignIn) hasScope(scope string) bool {
 func (rp *RelyingParty) newServer(dev bool) *wire.Server {
 	c := rp.config
 	encoding, _ := settings.Encoding(c.Provider.TokenEncoding)
-	auth, _ := settings.Auth(c.Provider.ClientAuth)
 	panicked := func(value any, stack []byte) { rp.panics.Log("send request to server", value, stack) }
 	client := wire.NewClient(c.Provider.HTTPClient, panicked)
 	source := wire.NewSource(client, wire.Settings{
 		Issuer: c.Issuer, Origins: c.Provider.EndpointOrigins, Dev: dev, Pins: wire.Endpoints(c.Provider.Endpoints),
+		Pushes: c.Provider.PushRequests,
 	})
 	return wire.NewServer(client, source, wire.Registration{
-		ID: c.ClientID, Secret: rp.clientSecret(), RedirectURL: c.RedirectURL, Encoding: encoding, Auth: auth,
+		ID: c.ClientID, Secret: rp.clientSecret(), RedirectURL: c.RedirectURL, Encoding: encoding, Auth: settings.Auth(c.Provider),
+		Assertion: rp.clientAssertion(), Resources: c.Provider.AuthorizationParams["resource"],
 	})
 }
 
@@ -634,6 +637,22 @@ func (rp *RelyingParty) clientSecret() wire.Secret {
 	}
 }
 
+func (rp *RelyingParty) clientAssertion() wire.Assertion {
+	c, keys := rp.config, settings.Keys(rp.config.Provider)
+	return func(algorithms []string) (string, error) {
+		return failure.Ask(rp.panics, "client key", func() (string, error) {
+			return keys.Assertion(c.ClientID, cmp.Or(c.Provider.AssertionAudience, c.Issuer), algorithms)
+		})
+	}
+}
+
+// ClientKeysHandler serves the public keys of Provider.ClientKeys as a JWK Set (RFC 7517 section 5),
+// for the authorization server: register the address where it is mounted as the client's jwks_uri. It
+// takes GET and HEAD. The answer may be kept for an hour. Without keys the set is empty.
+func (rp *RelyingParty) ClientKeysHandler() http.Handler {
+	return settings.Keys(rp.config.Provider).Handler(rp.server.Algorithms)
+}
+
 // Check compares the settings with the server as it is now, and returns what is wrong. The server
 // may be out of reach, call itself something else, lack what is needed, or refuse the client ID,
 // secret or redirect URI. The clocks may be apart. It also names actions of guarded routes that do
@@ -641,28 +660,20 @@ func (rp *RelyingParty) clientSecret() wire.Secret {
 // deployment's check, a health page or the command authagent. Sign-ins neither need it nor notice
 // it. It takes a few requests, each bounded like those of a sign-in.
 //
-// It risks no code. It sends an authorization request whose secrets it throws away; a published
-// Auth Agent server keeps it for two minutes. It also sends a made-up code and refresh token, which
+// It risks no code. It sends an authorization request, pushed beforehand if sign-ins do that, whose
+// secrets it throws away; a published Auth Agent server keeps it for two minutes. It also sends a made-up code and refresh token, which
 // a server may refuse without looking at the secret. Then Check asks the revocation or
 // introspection endpoint; without those, a wrong secret goes unnoticed. CheckSite looks at the
 // site.
 func (rp *RelyingParty) Check(ctx context.Context) []provider.Finding {
 	c := rp.config
 	encoding, _ := settings.Encoding(c.Provider.TokenEncoding)
-	auth, _ := settings.Auth(c.Provider.ClientAuth)
 	found := checkup.Run(ctx, rp.server.Fresh(), checkup.Settings{
-		Issuer: c.Issuer, ClientID: c.ClientID, RedirectURL: c.RedirectURL,
-		Encoding: encoding, Auth: auth, Scopes: c.Provider.Scopes,
+		Issuer: c.Issuer, Inquiry: rp.requests.Inquiry, Keys: settings.Keys(c.Provider),
+		Encoding: encoding, Auth: settings.Auth(c.Provider),
 		NeedsUserInfo: slices.Contains(c.Provider.Scopes, "email"), NeedsIntrospect: c.Provider.Introspect,
-		ReadsTokens: len(c.Provider.TokenKey) > 0,
-		AuthorizationURL: func(endpoint string) (string, error) {
-			m := &wire.Metadata{Authorization: endpoint}
-			request, err := wire.NewAuthorizationRequest(m, c.ClientID, c.RedirectURL, c.Provider.Scopes)
-			if err != nil {
-				return "", err
-			}
-			return newLogin("/").url(request), nil
-		},
+		ReadsTokens:      len(c.Provider.TokenKey) > 0,
+		AuthorizationURL: newLogin("/").url,
 	})
 	return append(found, checkup.RunActions(&rp.actions)...)
 }

@@ -79,7 +79,10 @@ func validRedirectURI(uri string) bool {
 
 // authorize answers with the waiting page, after storing a request for it to wait for.
 func (c *call) authorize() answer {
-	p := queryParams(c.r.URL.RawQuery)
+	p, refusal := c.pulled(queryParams(c.r.URL.RawQuery))
+	if refusal != nil {
+		return *refusal
+	}
 	if a, failed := c.checkAuthorize(p); failed {
 		return a
 	}

@@ -1,6 +1,8 @@
 package authagenttest
 
 import (
+	"crypto"
+	"slices"
 	"time"
 )
 
@@ -15,15 +17,24 @@ const (
 // A Client is a site registered at the server.
 type Client struct {
 	ID           string // letters, digits, "_" and "-", at least 3; generated if empty
-	Secret       string // generated if empty: "cs_" and 64 hex digits
+	Secret       string // generated if empty: "cs_" and 64 hex digits; none with keys
 	Name         string // shown on the waiting page; the ID if empty
 	RedirectURIs []string
 	LogoutURL    string // where [Server.Logout] sends logout tokens (backchannel_logout_uri); optional
+
+	// Keys and JWKSURL are for private_key_jwt (RFC 7523), which Features.AuthMethods has to
+	// list. A client with either has no secret. Keys are public keys: *rsa.PublicKey,
+	// *ecdsa.PublicKey or ed25519.PublicKey. JWKSURL is where the client publishes a JWK Set. It
+	// is fetched when an assertion names a key that is not known, and the set replaces the one
+	// that was fetched before, as at most providers: a key that was withdrawn is good until then.
+	Keys    []crypto.PublicKey
+	JWKSURL string
 }
 
 type clientRow struct {
 	Client
 	created time.Time
+	fetched map[string]crypto.PublicKey // from JWKSURL, by their kid
 }
 
 type agentRow struct {
@@ -42,6 +53,12 @@ type requestRow struct {
 	nonce       string
 	code        string // of the latest approval; empty while waiting
 	expires     time.Time
+}
+
+// A pushedRow is a request that was pushed (RFC 9126) and not used yet.
+type pushedRow struct {
+	params  params
+	expires time.Time
 }
 
 // A grant is what an approval entitles to, carried from code to token to token.
@@ -81,6 +98,8 @@ type database struct {
 	clients   []*clientRow
 	agents    []*agentRow
 	requests  map[string]*requestRow
+	pushed    map[string]*pushedRow // by the request_uri
+	proofs    map[string]time.Time  // jti of assertions that were used, and until when they would be good
 	codes     map[string]*codeRow
 	byAccess  map[string][]*tokenRow
 	byRefresh map[string][]*tokenRow
@@ -90,6 +109,8 @@ type database struct {
 func newDatabase() database {
 	return database{
 		requests:  make(map[string]*requestRow),
+		pushed:    make(map[string]*pushedRow),
+		proofs:    make(map[string]time.Time),
 		codes:     make(map[string]*codeRow),
 		byAccess:  make(map[string][]*tokenRow),
 		byRefresh: make(map[string][]*tokenRow),
@@ -230,21 +251,21 @@ func (s *Server) AddClient(client Client) Client {
 	if client.ID == "" {
 		client.ID = "client_" + randomHex(8)
 	}
-	if client.Secret == "" {
+	if client.Secret == "" && !client.hasKeys() {
 		client.Secret = "cs_" + randomHex(32)
 	}
 	if client.Name == "" {
 		client.Name = client.ID
 	}
-	client.RedirectURIs = append([]string(nil), client.RedirectURIs...)
+	client.RedirectURIs, client.Keys = slices.Clone(client.RedirectURIs), slices.Clone(client.Keys)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if row := s.db.client(client.ID); row != nil {
-		row.Client = client
+		row.Client, row.fetched = client, nil
 	} else {
 		s.db.clients = append(s.db.clients, &clientRow{Client: client, created: time.Now()})
 	}
-	client.RedirectURIs = append([]string(nil), client.RedirectURIs...) // the caller's own
+	client.RedirectURIs, client.Keys = slices.Clone(client.RedirectURIs), slices.Clone(client.Keys) // the caller's own
 	return client
 }
 

@@ -41,6 +41,8 @@ func endpoint(method, path string) func(*call) answer {
 		return (*call).userInfo
 	case "POST " + PathIntrospect:
 		return (*call).introspect
+	case "POST " + PathPushed:
+		return (*call).push
 	case "POST " + PathRevoke:
 		return (*call).revoke
 	case "GET " + PathMetadata:
@@ -95,7 +97,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		preflight(w, r)
 		return
 	}
-	a := s.decide(r, readBody(r))
+	body := readBody(r)
+	s.fetchKeys(r, body)
+	a := s.decide(r, body)
 	h := w.Header()
 	for name, values := range a.header {
 		h[name] = values

@@ -26,6 +26,9 @@ type metadataDocument struct {
 	IssParameter      bool     `json:"authorization_response_iss_parameter_supported,omitempty"`
 	Logout            bool     `json:"backchannel_logout_supported,omitempty"`
 	LogoutSession     bool     `json:"backchannel_logout_session_supported,omitempty"`
+	AuthAlgorithms    []string `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
+	Pushed            string   `json:"pushed_authorization_request_endpoint,omitempty"`
+	PushedOnly        bool     `json:"require_pushed_authorization_requests,omitempty"`
 }
 
 // metadata answers at the OAuth address.
@@ -78,6 +81,12 @@ func (c *call) document() answer {
 	}
 	if c.Features.OpenIDConfiguration || c.Features.IDToken {
 		d.SubjectTypes = []string{"public"}
+	}
+	if c.allows(methodKey) {
+		d.AuthAlgorithms = c.assertionAlgorithms()
+	}
+	if c.Features.PushedRequests != "" {
+		d.Pushed, d.PushedOnly = c.issuer+PathPushed, c.pushedOnly()
 	}
 	return jsonAnswer(http.StatusOK, d)
 }

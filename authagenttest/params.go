@@ -41,7 +41,7 @@ func jsonParams(body []byte) (params, error) {
 }
 
 // formParams reads an application/x-www-form-urlencoded body. RFC 6749 section
-// 3.2 forbids a parameter that comes twice.
+// 3.2 forbids a parameter that comes twice; resource may (RFC 8707 section 2).
 func formParams(contentType string, body []byte) (params, error) {
 	if t, _, _ := mime.ParseMediaType(contentType); t != "application/x-www-form-urlencoded" {
 		return nil, errBody
@@ -52,10 +52,10 @@ func formParams(contentType string, body []byte) (params, error) {
 	}
 	p := make(params)
 	for name, v := range values {
-		if len(v) != 1 {
+		if len(v) != 1 && name != "resource" {
 			return nil, errBody
 		}
-		p[name] = v[0]
+		p[name] = strings.Join(v, " ")
 	}
 	return p, nil
 }

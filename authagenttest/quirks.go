@@ -118,8 +118,17 @@ type Features struct {
 
 	// AuthMethods replaces token_endpoint_auth_methods_supported. A server that
 	// reads forms also enforces it ("client_secret_post", "client_secret_basic",
-	// "none"); nil accepts the first two.
+	// "none", "private_key_jwt"); nil accepts the first two.
 	AuthMethods []string
+
+	// AssertionAlgorithms are the signatures that private_key_jwt may have, which the metadata
+	// lists if AuthMethods lists that. Nil means RS256, PS256, ES256, ES384, ES512 and EdDSA.
+	// Ed25519 can be among them too.
+	AssertionAlgorithms []string
+
+	// PushedRequests is "offered" or "required": the server takes pushed authorization requests
+	// (RFC 9126) at PathPushed, and with "required" no others. Empty means neither.
+	PushedRequests string
 
 	// ActorClaim gives tokens the shape of RFC 8693: sub is the user
 	// ([Agent].UserID, or the e-mail address), act.sub the agent.

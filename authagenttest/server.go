@@ -22,6 +22,7 @@ const (
 	PathUserInfo     = "/userinfo"
 	PathIntrospect   = "/introspect"
 	PathRevoke       = "/revoke"
+	PathPushed       = "/par"
 	PathMetadata     = "/.well-known/oauth-authorization-server"
 	PathDiscovery    = "/.well-known/openid-configuration"
 	PathJWKS         = "/.well-known/jwks.json"
@@ -68,6 +69,9 @@ type Server struct {
 	// which a person plays that agent. It is meant for development: whoever
 	// sees the page can sign in as anyone. The agents' secrets are not in the page.
 	Attended bool
+
+	// HTTPClient fetches the keys at Client.JWKSURL; nil means that of [Server.Client].
+	HTTPClient *http.Client
 
 	// Listener is what Start and StartTLS listen on; nil means a free port of
 	// the loopback interface.

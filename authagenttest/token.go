@@ -48,8 +48,11 @@ func (c *call) token() answer {
 }
 
 // authenticateClient returns the client whose secret is in the body or, at a
-// server that reads forms, in the Authorization header.
+// server that reads forms, in the Authorization header, or whose key has signed an assertion.
 func (c *call) authenticateClient(p params) (*clientRow, answer) {
+	if p["client_assertion"] != "" && !c.Quirks.JSONBodies {
+		return c.authenticateByKey(p)
+	}
 	id, secret, method := p["client_id"], p["client_secret"], "client_secret_post"
 	if secret == "" {
 		method = "none"
@@ -71,7 +74,7 @@ func (c *call) authenticateClient(p params) (*clientRow, answer) {
 	if client == nil {
 		return nil, errorAnswer(401, "invalid_client", "Client not found")
 	}
-	if method != "none" && !sameSecret(secret, client.Secret) {
+	if client.hasKeys() || method != "none" && !sameSecret(secret, client.Secret) {
 		return nil, errorAnswer(401, "invalid_client", "Invalid client credentials")
 	}
 	return client, answer{}
@@ -80,7 +83,7 @@ func (c *call) authenticateClient(p params) (*clientRow, answer) {
 // allows reports whether clients may authenticate by that method.
 func (c *call) allows(method string) bool {
 	if c.Features.AuthMethods == nil {
-		return method != "none"
+		return method == "client_secret_post" || method == "client_secret_basic"
 	}
 	return slices.Contains(c.Features.AuthMethods, method)
 }

@@ -50,8 +50,9 @@ type Settings struct {
 	// ClientKeys replace Config.ClientSecret: the site proves itself with an assertion that the
 	// first of them signs (private_key_jwt, RFC 7523). Each is an RSA key of at least 2048 bits, an
 	// ECDSA key on P-256, P-384 or P-521, or an Ed25519 key. A key that a service keeps works too:
-	// Sign is called for each request to the server, and concurrently. An error of it fails the
-	// request as a fault of the site, before anything is used up.
+	// Sign is called for each request to the server, and concurrently, so it has to be quick, and to
+	// give up by itself. An error of it fails the request as a fault of the site, before anything is
+	// used up.
 	//
 	// The server reads the public keys where ClientKeysHandler is mounted, or is given them by
 	// hand. To replace a key, put the new one last, then first, and remove the old one when no
@@ -67,8 +68,8 @@ type Settings struct {
 	Scopes []string
 
 	// AuthorizationParams are further parameters of each authorization request, such as "audience",
-	// "prompt", "acr_values" or "resource" (RFC 8707), which is sent with the code as well. The
-	// protocol's own, such as "state", cannot be set.
+	// "prompt", "acr_values" or "resource" (RFC 8707), which is sent with the code and each refresh
+	// as well. The protocol's own, such as "state", cannot be set.
 	AuthorizationParams url.Values
 
 	// PushRequests says that authorization requests are sent to the server beforehand (RFC 9126), so
@@ -92,7 +93,7 @@ type Settings struct {
 	// ClientAuth pins how the site proves itself to the server with its secret:
 	// "client_secret_post" or "client_secret_basic" (RFC 7591 section 2). By default it is what the
 	// server's metadata offers. If that offers both, the site learns it with a made-up code, before
-	// a real one is at risk.
+	// a real one is at risk. With ClientKeys it is "private_key_jwt", which can be set too.
 	ClientAuth string
 
 	// TokenKey is the secret with which the server signs access tokens (HS256), for a site that

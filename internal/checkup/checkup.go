@@ -24,6 +24,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authagent-go/authagent/internal/clientkey"
 	"github.com/authagent-go/authagent/internal/identity"
 	"github.com/authagent-go/authagent/internal/wire"
 	"github.com/authagent-go/authagent/provider"
@@ -38,18 +39,19 @@ func faultAt(setting, problem, remedy string) Finding {
 
 // Settings are what is compared with the server.
 type Settings struct {
-	Issuer, ClientID, RedirectURL string
+	Issuer string
+	wire.Inquiry
 
-	Encoding        wire.Encoding // pinned, or Unknown
-	Auth            wire.Auth     // pinned, or AuthUnknown
-	Scopes          []string
+	Encoding        wire.Encoding  // pinned, or Unknown
+	Auth            wire.Auth      // pinned, or AuthUnknown
+	Keys            clientkey.Keys // with AuthKey
 	NeedsUserInfo   bool
 	NeedsIntrospect bool
 	ReadsTokens     bool // the key is set with which access tokens are signed
 
-	// AuthorizationURL returns the authorization request of a login that nobody
-	// will finish, for this authorization endpoint.
-	AuthorizationURL func(endpoint string) (string, error)
+	// AuthorizationURL returns where a login begins that nobody will finish. It pushes
+	// the request where that is done.
+	AuthorizationURL func(ctx context.Context, server *wire.Server, request *wire.AuthorizationRequest) (string, error)
 }
 
 // exam is one run.
@@ -184,6 +186,10 @@ func (e *exam) encoding(ctx context.Context) bool {
 	case err != nil:
 		e.fault("Issuer", "The token endpoint cannot be reached: "+err.Error()+".",
 			"See whether the server runs, and whether this machine may connect to it.")
+	case e.Auth == wire.AuthKey && reads == wire.JSON:
+		e.fault(keysSetting, "The server reads JSON alone, and Provider.ClientKeys is set, which no such server knows.",
+			"Remove the setting, and set ClientSecret.")
+		return false
 	case e.Encoding == wire.JSON && reads == wire.Form:
 		e.fault("Provider.TokenEncoding", "The server reads forms, and application/json is set.", "Remove the setting: it is learned.")
 	case e.Encoding == wire.Form && reads == wire.JSON:
@@ -234,21 +240,17 @@ func (e *exam) client(ctx context.Context) {
 	}
 	switch back {
 	case rejected:
-		if e.otherAuth(ctx) {
-			return
-		}
-		e.fault("ClientSecret", fmt.Sprintf("The server does not accept the secret of client %q.%s", e.ClientID, databaseDown),
-			"Take the secret from the server's console; make a new one if it is lost. If it is right, see whether the server's database runs.")
+		e.rejected(ctx)
 	case forbidden:
 		e.fault("ClientID", fmt.Sprintf("Client %q may not use the authorization code grant.", e.ClientID), "Allow it at the server.")
 	case noSecret:
-		e.fault("Provider.ClientSecretFunc", "The client secret cannot be had: "+said+".", "See that the function, or the file that it reads, works.")
+		e.unproven(said)
 	case known:
 		e.method(ctx)
 	case doubted:
 		e.doubt(ctx)
 	case untold:
-		e.warn("ClientSecret", "Whether the server accepts the secret cannot be told: "+said+".",
+		e.warn(e.proofSetting(), "Whether the server accepts the "+e.proof()+" cannot be told: "+said+".",
 			"Check again when the server is well.")
 	case careless:
 		e.fault("Issuer", "The token endpoint gave a token for something that nobody issued.", "Do not use this server.")
@@ -258,7 +260,7 @@ func (e *exam) client(ctx context.Context) {
 // otherAuth sees whether the secret is good, and only sent in another way than the
 // server wants of this client.
 func (e *exam) otherAuth(ctx context.Context) bool {
-	if e.reads == wire.JSON { // where it is in the body, and nowhere else
+	if e.reads == wire.JSON || e.Auth == wire.AuthKey { // where it is in the body, and nowhere else
 		return false
 	}
 	takes, err := e.server.Takes(ctx)
@@ -283,12 +285,10 @@ func (e *exam) otherAuth(ctx context.Context) bool {
 // server that knows prompt=none (OpenID Connect Core section 3.1.2.1) starts
 // nothing at all.
 func (e *exam) authorize(ctx context.Context) opinion {
-	address, err := e.AuthorizationURL(e.metadata.Authorization)
+	address, err := e.begin(ctx)
 	if err != nil {
+		e.unpushed(ctx, err)
 		return unclear
-	}
-	if slices.Contains(e.Scopes, "openid") {
-		address = promptNone(address)
 	}
 	page, err := e.server.Open(ctx, "authorization request", address)
 	switch {
@@ -417,7 +417,7 @@ func (e *exam) judge(err error) (v verdict, said string) {
 	switch {
 	case err == nil:
 		return careless, ""
-	case errors.Is(err, wire.ErrSecret):
+	case wire.Unproven(err):
 		return noSecret, err.Error()
 	case !errors.As(err, &w):
 		return untold, err.Error()
@@ -446,6 +446,9 @@ func (e *exam) abilities(ctx context.Context) {
 	if m.Published && !m.SaysPKCE {
 		e.warn("Issuer", "The server's metadata does not say that it knows PKCE.",
 			"See that it does; without it, a stolen code is worth something.")
+	}
+	if e.Auth == wire.AuthKey {
+		e.offersKeys()
 	}
 	e.requests()
 	e.names()

@@ -1,24 +1,58 @@
 package checkup
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
+
+	"github.com/authagent-go/authagent/internal/wire"
 )
 
-// promptNone has an authorization request start nothing. An endpoint whose address
-// has a prompt of its own gets one all the same: a parameter that is sent twice is
-// an error (RFC 6749 section 3.1).
-func promptNone(address string) string {
-	base, query, _ := strings.Cut(address, "?")
-	kept := "?"
-	for pair := range strings.SplitSeq(query, "&") {
-		name, _, _ := strings.Cut(pair, "=")
-		if decoded, err := url.QueryUnescape(name); pair != "" && (err != nil || decoded != "prompt") {
-			kept += pair + "&"
+// begin returns where a login begins. A server that knows prompt=none starts nothing at all.
+func (e *exam) begin(ctx context.Context) (string, error) {
+	asks := e.Inquiry
+	if slices.Contains(e.Scopes, "openid") {
+		asks.Params = maps.Clone(asks.Params)
+		if asks.Params == nil {
+			asks.Params = url.Values{}
 		}
+		asks.Params.Set("prompt", "none")
 	}
-	return base + kept + "prompt=none"
+	request, err := asks.At(e.metadata)
+	if err != nil {
+		return "", err
+	}
+	return e.AuthorizationURL(ctx, e.server, request)
+}
+
+// unpushed says why an authorization request could not be pushed. It says nothing of a server
+// that has no endpoint for that, of which requests speaks.
+func (e *exam) unpushed(ctx context.Context, err error) {
+	if inner := errors.Unwrap(err); inner != nil { // what the site is told of it is no part of this
+		err = inner
+	}
+	var w *wire.Error
+	switch {
+	case wire.Unproven(err):
+		e.unproven(err.Error())
+	case !errors.As(err, &w):
+	case w.Code == "invalid_client", w.Kind == wire.Refused && w.Status == http.StatusUnauthorized:
+		e.rejected(ctx)
+	case w.Code == "invalid_scope", w.Code == "unauthorized_client":
+		e.reported(w.Code, "")
+	case w.Kind == wire.Refused && w.Code != "":
+		e.fault("RedirectURL", fmt.Sprintf("The server refuses the pushed authorization request of client %q: %v.", e.ClientID, w),
+			"See that exactly this RedirectURL is registered at the server, and that it knows what is set in Provider.AuthorizationParams.")
+	default:
+		e.fault("Issuer", "The endpoint for pushed authorization requests does not work: "+w.Error()+".",
+			"Look into the server's log. If Provider.Endpoints is set, see that Provider.Endpoints.PushedAuthorization is right.")
+	}
 }
 
 // ownPage judges a redirect that does not lead to the redirect URI. Most lead to a
@@ -65,21 +99,32 @@ func wantsPushed(text string) bool {
 	return strings.Contains(text, "pushed authorization") || strings.Contains(text, "pushed_authorization")
 }
 
+// pushedOnly is about a server that takes no request that was not pushed, of this client at least.
 func (e *exam) pushedOnly() {
-	for _, f := range e.findings {
-		if f.Problem == pushedProblem {
-			return
-		}
+	if e.metadata.PushedAuthorization == "" {
+		e.faultOnce("Issuer", "The server takes pushed authorization requests only (RFC 9126), and its metadata names no endpoint for them.",
+			"Have the server name it, or pin Provider.Endpoints.PushedAuthorization and set Provider.PushRequests.")
+		return
 	}
-	e.fault("Issuer", pushedProblem, "Have the server take plain authorization requests from this client.")
+	e.faultOnce("Provider.PushRequests", "The server takes pushed authorization requests only from this client (RFC 9126), and its metadata does not say so.",
+		"Set Provider.PushRequests.")
 }
 
-const pushedProblem = "The server takes pushed authorization requests only (RFC 9126), and this package sends none."
+func (e *exam) faultOnce(setting, problem, remedy string) {
+	if !slices.ContainsFunc(e.findings, func(f Finding) bool { return f.Problem == problem }) {
+		e.fault(setting, problem, remedy)
+	}
+}
 
 // requests compares what the server demands of authorization requests with what is sent.
 func (e *exam) requests() {
-	if e.metadata.PushedOnly {
+	switch {
+	case e.metadata.PushedAuthorization != "":
+	case e.metadata.PushedOnly:
 		e.pushedOnly()
+	case e.Push:
+		e.fault("Provider.PushRequests", "Provider.PushRequests is set, and the server has no endpoint for pushed authorization requests (RFC 9126).",
+			"Remove the setting, or pin Provider.Endpoints.PushedAuthorization.")
 	}
 	if e.metadata.SignedOnly {
 		e.fault("Issuer", "The server takes signed authorization requests only (RFC 9101), and this package signs none.",

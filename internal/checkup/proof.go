@@ -10,6 +10,60 @@ import (
 	"github.com/authagent-go/authagent/internal/wire"
 )
 
+const keysSetting = "Provider.ClientKeys"
+
+// proof is what the client proves itself by, and proofSetting where it is set.
+func (e *exam) proof() string {
+	if e.Auth == wire.AuthKey {
+		return "assertion"
+	}
+	return "secret"
+}
+
+func (e *exam) proofSetting() string {
+	if e.Auth == wire.AuthKey {
+		return keysSetting
+	}
+	return "ClientSecret"
+}
+
+// unproven says that the site has nothing to prove itself with.
+func (e *exam) unproven(said string) {
+	if e.Auth == wire.AuthKey {
+		e.fault(keysSetting, "The client assertion cannot be signed: "+said+".", "See that Sign of the first key works, and the service that keeps it.")
+		return
+	}
+	e.fault("Provider.ClientSecretFunc", "The client secret cannot be had: "+said+".", "See that the function, or the file that it reads, works.")
+}
+
+// rejected says that the server does not accept what the client proves itself by.
+func (e *exam) rejected(ctx context.Context) {
+	switch {
+	case e.Auth == wire.AuthKey:
+		e.fault(keysSetting, fmt.Sprintf("The server does not accept the assertion of client %q.", e.ClientID), keysRemedy)
+	case e.otherAuth(ctx):
+	default:
+		e.fault("ClientSecret", fmt.Sprintf("The server does not accept the secret of client %q.%s", e.ClientID, databaseDown),
+			"Take the secret from the server's console; make a new one if it is lost. If it is right, see whether the server's database runs.")
+	}
+}
+
+const keysRemedy = "Register the client at the server for private_key_jwt, with the address where ClientKeysHandler is mounted as its jwks_uri, or with the public keys." +
+	" See that the server can reach that address. If all that is right, the server may demand another audience: set Provider.AssertionAudience, mostly to the address of the token endpoint."
+
+// offersKeys compares the keys with what the server's metadata says of assertions.
+func (e *exam) offersKeys() {
+	if offers := e.metadata.TokenAuth; offers != nil && !slices.Contains(offers, "private_key_jwt") {
+		e.fault(keysSetting, "Provider.ClientKeys is set, and the server's metadata does not offer private_key_jwt.",
+			"Switch it on at the server, or remove the setting and set ClientSecret.")
+		return
+	}
+	if algorithm, ok := e.Keys.Fits(e.metadata.AuthAlgorithms); !ok {
+		e.fault(keysSetting, fmt.Sprintf("The first key signs with %s, which is not among the algorithms that the server's metadata lists for assertions.", algorithm),
+			"Put a key of another kind first, of which the server takes the signature (token_endpoint_auth_signing_alg_values_supported).")
+	}
+}
+
 // elsewhereRefused asks an endpoint that has no code to look at first, and so looks
 // at the client: revocation (RFC 7009 section 2.1), or introspection where there is
 // none (RFC 7662 section 2.1).
@@ -35,7 +89,7 @@ func (e *exam) doubt(ctx context.Context) {
 	if endpoint == "" {
 		endpoint, name = e.metadata.Introspection, "introspection"
 	}
-	if e.reads != wire.JSON {
+	if e.reads != wire.JSON && e.Auth != wire.AuthKey {
 		for _, auth := range [...]wire.Auth{wire.AuthPost, wire.AuthBasic} {
 			if refused, err := e.server.RefusesClient(ctx, endpoint, auth); err == nil && !refused {
 				e.fault("Provider.ClientAuth", fmt.Sprintf("The server's %s endpoint takes the secret of client %q by %s, and another way is in use.", name, e.ClientID, method(auth)),
@@ -48,8 +102,11 @@ func (e *exam) doubt(ctx context.Context) {
 	if name == "introspection" { // which a client may be forbidden to use
 		say = e.warn
 	}
-	say("ClientSecret", fmt.Sprintf("The token endpoint does not look at the secret of client %q before the code, and the %s endpoint refuses it.", e.ClientID, name),
-		"See that it is the secret in the server's console.")
+	remedy := "See that it is the secret in the server's console."
+	if e.Auth == wire.AuthKey {
+		remedy = keysRemedy
+	}
+	say(e.proofSetting(), fmt.Sprintf("The token endpoint does not look at the %s of client %q before the code, and the %s endpoint refuses it.", e.proof(), e.ClientID, name), remedy)
 }
 
 func method(auth wire.Auth) string {
@@ -71,7 +128,7 @@ func setting(auth wire.Auth) string {
 // server refuses the other one: then it has looked.
 func (e *exam) method(ctx context.Context) {
 	offers := e.metadata.TokenAuth
-	if offers == nil || e.reads == wire.JSON { // the published server's metadata is about something else
+	if offers == nil || e.reads == wire.JSON || e.Auth == wire.AuthKey { // the published server's metadata is about something else
 		return
 	}
 	used, err := e.server.InUse(ctx)

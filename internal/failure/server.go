@@ -21,12 +21,14 @@ func OfServer(step string, err error) error {
 	}
 	var w *wire.Error
 	switch {
-	case errors.Is(err, wire.ErrSecret), errors.Is(err, wire.ErrPanic):
+	case wire.Unproven(err), errors.Is(err, wire.ErrPanic):
 		return OfStore(step, err)
 	case errors.Is(err, identity.ErrMismatch):
 		return because(reasons.IdentityMismatch, step, err)
 	case errors.Is(err, wire.ErrInactive):
 		return because(reasons.TokenRefused, step, err)
+	case errors.Is(err, wire.ErrNowhereToPush), errors.Is(err, wire.ErrPushedOnly):
+		return because(reasons.ServerNotReady, step, err)
 	case !errors.As(err, &w):
 		return because(reasons.InvalidResponse, step, err)
 	}
@@ -52,6 +54,8 @@ func reasonOfServer(w *wire.Error) problem.Reason {
 	case w.Kind == wire.Invalid:
 		return reasons.TokenRefused
 	case w.Code == "invalid_client" || w.Code == "unauthorized_client":
+		return reasons.ClientRefused
+	case w.Step == wire.PushStep && w.Kind == wire.Refused: // before anybody has signed in: of what the site asks
 		return reasons.ClientRefused
 	case w.Code == "invalid_grant":
 		return reasons.CodeRefused

@@ -30,6 +30,11 @@ func TestOfServer(t *testing.T) {
 		want problem.Reason
 	}{
 		"no secret":       {wire.ErrSecret, problem.StoreFailed},
+		"no assertion":    {wire.ErrAssertion, problem.StoreFailed},
+		"nowhere to push": {wire.ErrNowhereToPush, reasons.ServerNotReady},
+		"pushed only":     {wire.ErrPushedOnly, reasons.ServerNotReady},
+		"push refused":    {&wire.Error{Kind: wire.Refused, Step: wire.PushStep, Code: "invalid_request"}, reasons.ClientRefused},
+		"push away":       {&wire.Error{Kind: wire.Unavailable, Step: wire.PushStep}, reasons.Unavailable},
 		"panic":           {&wire.Error{Kind: wire.Unavailable, Err: wire.ErrPanic}, problem.StoreFailed},
 		"another agent":   {identity.ErrMismatch, reasons.IdentityMismatch},
 		"inactive":        {wire.ErrInactive, reasons.TokenRefused},

@@ -59,6 +59,9 @@ func (p panva) start(t *testing.T, redirectURL string) (issuer string) {
 	if p.LogoutPath != "" {
 		p.Logout = strings.TrimSuffix(redirectURL, "/auth/agent/callback") + p.LogoutPath
 	}
+	if p.Auth == "private_key_jwt" {
+		p.JWKS = strings.TrimSuffix(redirectURL, "/auth/agent/callback") + keysPath
+	}
 	settings, err := json.Marshal(p)
 	if err != nil {
 		t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -95,8 +96,10 @@ func TestSettingsInOrder_FACE_2(t *testing.T) {
 		},
 		Session: authagent.SessionSettings{Idle: -1}, Tokens: authagent.TokenSettings{ConfirmGrace: -1},
 		Provider: provider.Settings{
-			Scopes:          []string{""},
-			Endpoints:       provider.Endpoints{Authorization: "a", Token: "a", UserInfo: "a", Introspection: "a", Revocation: "a", JWKS: "a"},
+			AssertionAudience: "a", Scopes: []string{""}, AuthorizationParams: url.Values{"state": nil, "nonce": nil}, ButtonLabel: "\n",
+			Endpoints: provider.Endpoints{
+				Authorization: "a", Token: "a", UserInfo: "a", Introspection: "a", Revocation: "a", JWKS: "a", PushedAuthorization: "a",
+			},
 			EndpointOrigins: []string{"http://as.example"}, TokenEncoding: "x", ClientAuth: "x", TokenKey: []byte("short"),
 		},
 	}
@@ -104,10 +107,11 @@ func TestSettingsInOrder_FACE_2(t *testing.T) {
 		"Issuer", "ClientID", "ClientSecret", "RedirectURL", "SessionKeys", "Scenario", "SignInPath", "ReturnTo", "RegistrationURL",
 		"Paths.Login", "Paths.Logout", "Paths.Discovery",
 		"Limits.Logins", "Limits.Callbacks", "Limits.Agent", "Limits.Owner", "Limits.Actions", "Limits.Actions[a]", "Limits.Actions[b]", "Limits.Actions[c]",
-		"Session.Idle, Session.Lifetime", "Tokens.ConfirmGrace", "Provider.Scopes",
+		"Session.Idle, Session.Lifetime", "Tokens.ConfirmGrace", "Provider.AssertionAudience", "Provider.Scopes",
+		"Provider.AuthorizationParams", "Provider.AuthorizationParams",
 		"Provider.Endpoints.Authorization", "Provider.Endpoints.Token", "Provider.Endpoints.UserInfo", "Provider.Endpoints.Introspection",
-		"Provider.Endpoints.Revocation", "Provider.Endpoints.JWKS",
-		"Provider.EndpointOrigins", "Provider.TokenEncoding", "Provider.ClientAuth", "Provider.TokenKey",
+		"Provider.Endpoints.Revocation", "Provider.Endpoints.JWKS", "Provider.Endpoints.PushedAuthorization",
+		"Provider.EndpointOrigins", "Provider.TokenEncoding", "Provider.ClientAuth", "Provider.TokenKey", "Provider.ButtonLabel",
 	}
 	for range 20 {
 		_, err := authagent.New(c)

@@ -58,16 +58,6 @@ func (p *Problems) Required(setting, value string) {
 	}
 }
 
-// Secret checks a secret for which a function may stand.
-func (p *Problems) Secret(setting, secret, funcSetting string, hasFunc bool) {
-	switch {
-	case secret == "" && !hasFunc:
-		p.Add(setting, "is required")
-	case secret != "" && hasFunc:
-		p.Add(setting+", "+funcSetting, "only one of them can be set")
-	}
-}
-
 // Issuer checks an issuer identifier. dev allows http on a loopback host.
 func (p *Problems) Issuer(setting, issuer string, dev bool) {
 	if u, err := wire.CheckURL(issuer, dev); issuer == "" {
@@ -206,7 +196,7 @@ func (p *Problems) Scope(setting string, scopes []string, needed string) {
 func (p *Problems) Endpoints(setting string, pins wire.Endpoints, dev bool) {
 	for _, e := range [...]struct{ name, url string }{
 		{"Authorization", pins.Authorization}, {"Token", pins.Token}, {"UserInfo", pins.UserInfo},
-		{"Introspection", pins.Introspection}, {"Revocation", pins.Revocation}, {"JWKS", pins.JWKS},
+		{"Introspection", pins.Introspection}, {"Revocation", pins.Revocation}, {"JWKS", pins.JWKS}, {"PushedAuthorization", pins.PushedAuthorization},
 	} {
 		if _, err := wire.CheckURL(e.url, dev); e.url != "" && err != nil {
 			p.Add(setting+"."+e.name, "%v", err)
@@ -245,33 +235,12 @@ func (p *Problems) rate(setting string, r limits.Rate) {
 	}
 }
 
-// TokenEndpoint checks the two settings of how that endpoint is spoken to.
-func (p *Problems) TokenEndpoint(encodingSetting, encoding, authSetting, auth string) {
-	if _, ok := Encoding(encoding); !ok {
-		p.Add(encodingSetting, "is neither application/json nor application/x-www-form-urlencoded")
-	}
-	switch auth, ok := Auth(auth); {
-	case !ok:
-		p.Add(authSetting, "is neither client_secret_post nor client_secret_basic")
-	case auth == wire.AuthBasic && encoding == "application/json":
-		p.Add(authSetting, "is client_secret_basic, which no server reads beside bodies of application/json")
-	}
-}
-
 // Encoding returns what a setting says about the bodies of requests.
 func Encoding(text string) (encoding wire.Encoding, ok bool) {
 	encoding, ok = map[string]wire.Encoding{
 		"": wire.Unknown, "application/json": wire.JSON, "application/x-www-form-urlencoded": wire.Form,
 	}[text]
 	return encoding, ok
-}
-
-// Auth returns what a setting says about client authentication.
-func Auth(text string) (auth wire.Auth, ok bool) {
-	auth, ok = map[string]wire.Auth{
-		"": wire.AuthUnknown, "client_secret_post": wire.AuthPost, "client_secret_basic": wire.AuthBasic,
-	}[text]
-	return auth, ok
 }
 
 // Languages checks the languages of pages.

@@ -5,6 +5,7 @@
 package signpost
 
 import (
+	"cmp"
 	"encoding/json"
 	"html/template"
 	"net/http"
@@ -18,8 +19,8 @@ import (
 	"github.com/authagent-go/authagent/internal/wiring"
 )
 
-// Label is what agents are told to look for.
-const Label = "Sign in with Auth Agent"
+// DefaultLabel is what agents are told to look for.
+const DefaultLabel = "Sign in with Auth Agent"
 
 // A Site is what there is to say.
 type Site struct {
@@ -32,6 +33,7 @@ type Site struct {
 	Scenario   string // its name
 	Access     string // "none", "read" or "full"; empty where it is not known
 	Owner      bool   // the agent acts for somebody who has an account
+	Label      string // what the button says; empty for DefaultLabel
 	Problems   []Problem
 
 	// Actions returns the names of the actions whose routes a kind of guard guards,
@@ -55,6 +57,9 @@ type Problem struct {
 	Status              int
 }
 
+// Says is what the button says.
+func (s *Site) Says() string { return cmp.Or(s.Label, DefaultLabel) }
+
 // LoginURL is where to sign in.
 func (s *Site) LoginURL() string { return s.Origin + s.LoginPath }
 
@@ -72,12 +77,21 @@ func (s *Site) Challenge() string {
 // said of it. The relation authenticate is of draft-ietf-httpapi-authentication-link,
 // which has expired; service-doc is of RFC 8631.
 func (s *Site) Links() []string {
-	links := []string{"<" + escapeHeader.Replace(s.LoginPath) + `>; rel="authenticate"; title="` + Label + `"`}
+	links := []string{"<" + escapeHeader.Replace(s.LoginPath) + `>; rel="authenticate"; ` + title(s.Says())}
 	if s.Discovery != "" {
 		media, _, _ := strings.Cut(mediaType(s.Discovery), ";")
 		links = append(links, "<"+escapeHeader.Replace(s.Discovery)+`>; rel="service-doc"; type="`+media+`"`)
 	}
 	return links
+}
+
+// title is the parameter of a link that has its label. RFC 8288 section 3.4.1: text that is
+// not ASCII is encoded as RFC 8187 says.
+func title(label string) string {
+	if strings.ContainsFunc(label, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return "title*=UTF-8''" + strings.ReplaceAll(url.QueryEscape(label), "+", "%20")
+	}
+	return `title="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(label) + `"`
 }
 
 // ProblemType is the type of a problem (RFC 9457 section 3.1.1): where the
@@ -105,8 +119,8 @@ const mark = `<svg class="auth-agent-mark" viewBox="0 0 24 24" width="24" height
 // Auth Agent's own button is known. rel=nofollow is for crawlers.
 var button = template.Must(template.New("button").Parse(
 	`{{define "data"}}data-auth-agent-button="true" data-agent-signin="oauth2-code"{{with .Issuer}} data-agent-issuer="{{.}}"{{end}}{{with .Access}} data-agent-access="{{.}}"{{end}}{{end}}` +
-		`{{if .POST}}<form class="auth-agent-form" method="post" action="{{.Target}}"><button class="auth-agent-button" type="submit" {{template "data" .}}>` + mark + Label + `</button></form>` +
-		`{{else}}<a class="auth-agent-button" href="{{.Target}}" rel="nofollow authenticate" {{template "data" .}}>` + mark + Label + `</a>{{end}}`))
+		`{{if .POST}}<form class="auth-agent-form" method="post" action="{{.Target}}"><button class="auth-agent-button" type="submit" {{template "data" .}}>` + mark + `{{.Says}}</button></form>` +
+		`{{else}}<a class="auth-agent-button" href="{{.Target}}" rel="nofollow authenticate" {{template "data" .}}>` + mark + `{{.Says}}</a>{{end}}`))
 
 // Button returns the button for a page: a link, or a form where sign-in takes
 // POST only. It needs no script. returnTo is the path to land on, empty for the
@@ -167,7 +181,7 @@ func (s *Site) method() string {
 // JSON is the document for a program.
 func (s *Site) JSON() []byte {
 	d := document{
-		SignIn:  step{Kind: "oauth2-code", Method: s.method(), URL: s.LoginURL(), Label: Label, ReturnTo: "return_to"},
+		SignIn:  step{Kind: "oauth2-code", Method: s.method(), URL: s.LoginURL(), Label: s.Says(), ReturnTo: "return_to"},
 		SignOut: step{Method: http.MethodPost, URL: s.Origin + s.LogoutPath},
 		Issuer:  s.Issuer, Scenario: s.Scenario, Access: s.Access,
 		Actions: s.actions(wiring.ByName), Approved: s.actions(wiring.Each), Within: s.actions(wiring.Within),
@@ -194,10 +208,10 @@ func (s *Site) Text() []byte {
 		}
 	}
 	write("# Signing in as an agent", "",
-		"AI agents can sign in to this site with Auth Agent.", "",
+		s.welcome(), "",
 		"## Sign in", "",
 		"- Sign-in: "+s.method()+" "+s.LoginURL(),
-		"- On a page of this site, look for the button \""+Label+"\".",
+		"- On a page of this site, look for the button \""+s.Says()+"\".",
 		"- To land on a page of this site, add ?return_to= and its path.",
 		"- Authorization server: "+s.Issuer+" (you need to be registered there)",
 		"- Use a browser, or a client that follows redirects and keeps cookies. The cookie that you come back with is your session: send it with each request.",
@@ -223,6 +237,14 @@ func (s *Site) Text() []byte {
 		write(`| <a id="` + p.Code + `"></a>` + p.Code + " | " + strconv.Itoa(p.Status) + " | " + p.Title + ". " + p.Detail + " |")
 	}
 	return []byte(b.String())
+}
+
+// welcome names nobody where the site has another provider than Auth Agent.
+func (s *Site) welcome() string {
+	if s.Says() == DefaultLabel {
+		return "AI agents can sign in to this site with Auth Agent."
+	}
+	return "AI agents can sign in to this site."
 }
 
 func (s *Site) permission() string {

@@ -9,14 +9,18 @@ import (
 	"slices"
 )
 
-// Auth is how a client proves itself by its secret (RFC 6749 section 2.3.1).
+// Auth is how a client proves itself: by its secret (RFC 6749 section 2.3.1), or by its key.
 type Auth int32
 
 const (
 	AuthUnknown Auth = iota // to be learned, where the server offers both
 	AuthPost                // client_secret_post: in the body
 	AuthBasic               // client_secret_basic: HTTP Basic
+	AuthKey                 // private_key_jwt: an assertion in the body (RFC 7523 section 2.2)
 )
+
+// assertionType is what client_assertion is (RFC 7523 section 2.2).
+const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 // only returns the one of the two that the server offers, and AuthUnknown where it
 // offers both or says nothing. One that offers neither is asked in the body.
@@ -41,12 +45,20 @@ func (s *Server) authAt(known manner, methods []string) Auth {
 	return known.auth
 }
 
-// post sends f with the proof of the client.
-func (s *Server) post(ctx context.Context, step, endpoint string, how manner, secret string, f fields) (*answer, error) {
+// post sends f with the proof of the client: its secret, or an assertion that was made for
+// this request.
+func (s *Server) post(ctx context.Context, step, endpoint string, how manner, proof string, f fields) (*answer, error) {
 	if how.auth == AuthBasic {
-		return s.client.post(ctx, step, endpoint, how.encoding, f, &credentials{s.ID, secret})
+		return s.client.post(ctx, step, endpoint, how.encoding, f, &credentials{s.ID, proof})
 	}
-	f = append(f, [2]string{"client_id", s.ID}, [2]string{"client_secret", secret})
+	if !slices.ContainsFunc(f, func(pair [2]string) bool { return pair[0] == "client_id" }) { // a pushed request has it
+		f = append(f, [2]string{"client_id", s.ID})
+	}
+	if how.auth == AuthKey {
+		f = append(f, [2]string{"client_assertion_type", assertionType}, [2]string{"client_assertion", proof})
+	} else {
+		f = append(f, [2]string{"client_secret", proof})
+	}
 	return s.client.post(ctx, step, endpoint, how.encoding, f, nil)
 }
 
@@ -78,7 +90,7 @@ type question struct {
 // token to be revoked. Where nothing is refused, both will do. Where both are
 // refused, the secret is wrong or the server is not well, and nothing is learned.
 func (s *Server) learnAuth(ctx context.Context, m *Metadata) (Auth, error) {
-	secret, err := s.currentSecret(ctx)
+	secret, err := s.proof(ctx, m)
 	if err != nil {
 		return AuthUnknown, err
 	}

@@ -56,14 +56,17 @@ func (s *Server) InUse(ctx context.Context) (Auth, error) {
 // RefusesClient reports whether endpoint refuses the client that proves itself in
 // this way. The request asks for a token that was made up.
 func (s *Server) RefusesClient(ctx context.Context, endpoint string, auth Auth) (bool, error) {
-	secret, err := s.currentSecret(ctx)
+	m, err := s.Get(ctx)
+	if err != nil {
+		return false, err
+	}
+	secret, err := s.proof(ctx, m)
 	if err != nil {
 		return false, err
 	}
 	made := probePrefix + rand.Text()
 	f := fields{{"token", made}}
-	m, err := s.Get(ctx)
-	if err == nil && endpoint == m.Token {
+	if endpoint == m.Token {
 		f = fields{
 			{"grant_type", "authorization_code"}, {"code", made}, {"redirect_uri", s.RedirectURL}, {"code_verifier", rand.Text() + rand.Text()},
 		}

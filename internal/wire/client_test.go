@@ -317,7 +317,7 @@ func TestNoSecret(t *testing.T) {
 	_, takes := s.Takes(ctx)
 	_, exchange := s.Exchange(ctx, "c", "v", "r")
 	_, refuses := s.RefusesClient(ctx, "https://as.example/token", AuthPost)
-	for name, err := range map[string]error{"Takes": takes, "Exchange": exchange, "RefusesClient": refuses, "HasSecret": s.HasSecret(ctx)} {
+	for name, err := range map[string]error{"Takes": takes, "Exchange": exchange, "RefusesClient": refuses, "HasProof": s.HasProof(ctx, &Metadata{})} {
 		if !errors.Is(err, ErrSecret) || !errors.Is(err, lost) {
 			t.Errorf("%s: %v", name, err)
 		}

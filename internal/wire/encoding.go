@@ -90,21 +90,39 @@ func (s *Server) learn(ctx context.Context, m *Metadata) (Encoding, error) {
 }
 
 // fields are the members of a request's body, or the fields of its header with
-// their names in canonical form, in order.
+// their names in canonical form, in order. Those of one name stand together.
 type fields [][2]string
+
+// with returns f and these values of one name.
+func (f fields) with(name string, values []string) fields {
+	for _, value := range values {
+		f = append(f, [2]string{name, value})
+	}
+	return f
+}
 
 func (f fields) encode(e Encoding) (body []byte, contentType string) {
 	if e == Form {
 		values := url.Values{}
 		for _, pair := range f {
-			values.Set(pair[0], pair[1])
+			values.Add(pair[0], pair[1])
 		}
 		return []byte(values.Encode()), "application/x-www-form-urlencoded"
 	}
 	body = make([]byte, 0, 512)
-	for _, pair := range f {
-		body = append(append(append(body, ',', '"'), pair[0]...), '"', ':') // no name needs an escape
+	for i, pair := range f {
+		again, more := i > 0 && f[i-1][0] == pair[0], i+1 < len(f) && f[i+1][0] == pair[0]
+		body = append(body, ',')
+		if !again {
+			body = append(appendString(body, pair[0]), ':')
+		}
+		if more && !again { // a name with several values has an array
+			body = append(body, '[')
+		}
 		body = appendString(body, pair[1])
+		if again && !more {
+			body = append(body, ']')
+		}
 	}
 	body[0] = '{'
 	return append(body, '}'), jsonType

@@ -198,7 +198,7 @@ func TestAddresses(t *testing.T) {
 	if got := Origins("https://A.example:443/x", ":", "x", "/y", "", "http://b.example:80"); strings.Join(got, " ") != "https://a.example http://b.example" {
 		t.Errorf("origins %q", got)
 	}
-	if _, err := NewAuthorizationRequest(&Metadata{Authorization: ":"}, "site", "https://site.example/callback", nil); err == nil {
+	if _, err := (Inquiry{ClientID: "site"}).At(&Metadata{Authorization: ":"}); err == nil {
 		t.Error("a request to no address")
 	}
 }

@@ -28,6 +28,10 @@ type Metadata struct {
 	// How a client proves itself at each endpoint; nil when there is no metadata.
 	TokenAuth, IntrospectionAuth, RevocationAuth []string
 
+	// AuthAlgorithms are the signatures of assertions that the token endpoint takes; nil where
+	// the server does not say.
+	AuthAlgorithms []string
+
 	IssOnResponse bool // RFC 9207: every authorization response carries iss
 	Published     bool // there is a document, or the endpoints are set by hand
 	SaysPKCE      bool // code_challenge_methods_supported is there, and has S256
@@ -52,6 +56,7 @@ type Settings struct {
 	Origins []string  // origins that endpoints may have beside the issuer's
 	Pins    Endpoints // with the first two set nothing is fetched
 	Dev     bool      // plain http on a loopback host is acceptable
+	Pushes  bool      // authorization requests are pushed, whether the server demands it or not
 }
 
 const (
@@ -153,6 +158,17 @@ func (s *Source) fetch() {
 	}()
 }
 
+// Algorithms returns the signatures of assertions that the server takes, as far as that is
+// known, and whether it is. It asks nobody.
+func (s *Source) Algorithms() (algorithms []string, known bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.good == nil {
+		return nil, false
+	}
+	return s.good.AuthAlgorithms, true
+}
+
 func (s *Source) read(a *answer) (Metadata, error) {
 	const step = "metadata request"
 	var m Metadata
@@ -165,6 +181,7 @@ func (s *Source) read(a *answer) (Metadata, error) {
 		return m, &Error{Kind: Malformed, Step: step, Status: a.status, Err: &IssuerError{issuer}}
 	}
 	m.Published = true
+	m.AuthAlgorithms, _, _ = o.Strings("token_endpoint_auth_signing_alg_values_supported")
 	_, m.SignsIDTokens, _ = o.Strings("id_token_signing_alg_values_supported")
 	m.PushedOnly, _, _ = o.Bool("require_pushed_authorization_requests")
 	m.SignedOnly, _, _ = o.Bool("require_signed_request_object")
@@ -245,7 +262,7 @@ func (s *Source) complete(m Metadata) (*Metadata, error) {
 			continue
 		}
 		if err := s.checkEndpoint(*e.have); err != nil {
-			if e.have == &m.PushedAuthorization && !m.PushedOnly { // most sites have no use for it
+			if e.have == &m.PushedAuthorization && !m.PushedOnly && !s.settings.Pushes { // most sites have no use for it
 				m.PushedAuthorization = ""
 				continue
 			}

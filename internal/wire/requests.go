@@ -38,13 +38,13 @@ func (t *Token) Granted(scope string, asked []string) bool {
 func (s *Server) Exchange(ctx context.Context, code, verifier, redirectURL string) (*Token, error) {
 	return s.token(ctx, "token request", fields{
 		{"grant_type", "authorization_code"}, {"code", code}, {"redirect_uri", redirectURL}, {"code_verifier", verifier},
-	})
+	}.with("resource", s.Resources))
 }
 
 // Refresh redeems a refresh token. Where the answer has no new refresh token the
 // old one stays in use (RFC 6749 section 6).
 func (s *Server) Refresh(ctx context.Context, refresh string) (*Token, error) {
-	t, err := s.token(ctx, "refresh request", fields{{"grant_type", "refresh_token"}, {"refresh_token", refresh}})
+	t, err := s.token(ctx, "refresh request", fields{{"grant_type", "refresh_token"}, {"refresh_token", refresh}}.with("resource", s.Resources))
 	if err == nil && t.Refresh == "" {
 		t.Refresh = refresh
 	}

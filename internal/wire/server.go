@@ -14,9 +14,11 @@ import (
 type Registration struct {
 	ID          string
 	Secret      Secret
+	Assertion   Assertion // instead, with AuthKey
 	RedirectURL string
 	Encoding    Encoding // pinned, unless it is Unknown
 	Auth        Auth     // pinned, unless it is AuthUnknown
+	Resources   []string // what tokens are asked for (RFC 8707 section 2.2)
 }
 
 // Server is an authorization server as one client sees it. It is safe for
@@ -38,21 +40,38 @@ type Server struct {
 // A Secret returns the client secret as it is now. It is called for each request.
 type Secret func(context.Context) (string, error)
 
-// ErrSecret says that the client secret could not be had.
-var ErrSecret = errors.New("no client secret")
+// An Assertion returns a new assertion of the client, for one request. algorithms are the
+// signatures that the server's metadata lists; nil where it lists none.
+type Assertion func(algorithms []string) (string, error)
+
+// What says that the client has nothing to prove itself with.
+var (
+	ErrSecret    = errors.New("no client secret")
+	ErrAssertion = errors.New("no client assertion")
+)
+
+// Unproven reports whether an error is one of those.
+func Unproven(err error) bool { return errors.Is(err, ErrSecret) || errors.Is(err, ErrAssertion) }
 
 // NewServer returns the server that source describes, for one client.
 func NewServer(client *Client, source *Source, r Registration) *Server {
 	return &Server{Source: source, Registration: r, client: client, discards: discards{slots: make(chan struct{}, maxDiscards)}}
 }
 
-// HasSecret returns nil, or why the client secret cannot be had.
-func (s *Server) HasSecret(ctx context.Context) error {
-	_, err := s.currentSecret(ctx)
+// HasProof returns nil, or why the client cannot prove itself.
+func (s *Server) HasProof(ctx context.Context, m *Metadata) error {
+	_, err := s.proof(ctx, m)
 	return err
 }
 
-func (s *Server) currentSecret(ctx context.Context) (string, error) {
+func (s *Server) proof(ctx context.Context, m *Metadata) (string, error) {
+	if s.Auth == AuthKey {
+		assertion, err := s.Assertion(m.AuthAlgorithms)
+		if err != nil {
+			return "", fmt.Errorf("%w: %w", ErrAssertion, err)
+		}
+		return assertion, nil
+	}
 	secret, err := s.Secret(ctx)
 	switch {
 	case err != nil:
@@ -100,6 +119,9 @@ func (s *Server) manner(ctx context.Context, m *Metadata) (manner, error) {
 // known returns what is pinned, published or learned. The caller holds mu.
 func (s *Server) known(m *Metadata) manner {
 	k := manner{encoding: s.Encoding, auth: s.Auth}
+	if k.auth == AuthKey { // which the one server that reads JSON does not know
+		k.encoding = Form
+	}
 	if k.encoding == Unknown {
 		k.encoding = s.learned.encoding
 	}
@@ -178,11 +200,11 @@ func (s *Server) call(ctx context.Context, m *Metadata, step, endpoint string, m
 	if err != nil {
 		return nil, err
 	}
-	secret, err := s.currentSecret(ctx)
+	proof, err := s.proof(ctx, m)
 	if err != nil {
 		return nil, err
 	}
-	return s.post(ctx, step, endpoint, manner{known.encoding, s.authAt(known, methods)}, secret, f)
+	return s.post(ctx, step, endpoint, manner{known.encoding, s.authAt(known, methods)}, proof, f)
 }
 
 // forget drops what was learned after an answer that a server gives which reads

@@ -40,6 +40,7 @@ server.listen(0, '127.0.0.1', () => {
     jwks: { keys },
     clientAuthMethods: settings.both ? ['client_secret_post', 'client_secret_basic'] : [settings.auth],
     enabledJWA: {
+      ...(settings.assertion ? { clientAuthSigningAlgValues: [settings.assertion] } : {}),
       idTokenSigningAlgValues: ['RS256', 'PS256', 'ES256', 'EdDSA', 'HS256'],
     },
     cookies: { keys: ['only for a test'] },
@@ -57,6 +58,7 @@ server.listen(0, '127.0.0.1', () => {
       pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: Boolean(settings.pushed) },
       backchannelLogout: { enabled: Boolean(settings.logout) },
       revocation: { enabled: true },
+      pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: Boolean(settings.pushed) },
       resourceIndicators: {
         enabled: Boolean(settings.accessToken),
         defaultResource: () => 'urn:example:site',
