@@ -2,6 +2,10 @@ package oidctest
 
 import (
 	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -95,17 +99,29 @@ func (s *site) wantPerson(t *testing.T, p *people, user string) {
 
 // TestPeopleAtPanva: people and agents sign in through one client, wherever act is.
 func TestPeopleAtPanva(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, at := range map[string]panva{
 		"act in the id_token":     {Auth: "client_secret_basic", IDToken: "ES256", Actor: "agent-of-7", ActorIn: []string{"id_token"}},
 		"act in introspection":    {Auth: "client_secret_post", IDToken: "RS256", Actor: "agent-of-7"},
 		"act in the access token": {Auth: "client_secret_basic", IDToken: "RS256", AccessToken: "ES256", Actor: "agent-of-7", NoIntrospection: true},
-		"act in both":             {Auth: "client_secret_basic", IDToken: "RS256", AccessToken: "ES256", Actor: "agent-of-7", ActorIn: []string{"id_token", "access_token"}, NoIntrospection: true},
+		"required to push, by a key": {
+			Auth: "private_key_jwt", Assertion: "ES256", IDToken: "RS256", Actor: "agent-of-7", ActorIn: []string{"id_token"}, Pushed: true,
+		},
+		"act in both": {Auth: "client_secret_basic", IDToken: "RS256", AccessToken: "ES256", Actor: "agent-of-7", ActorIn: []string{"id_token", "access_token"}, NoIntrospection: true},
 	} {
 		for account, person := range map[string]bool{"agent-7": false, "person-9": true} {
 			t.Run(name+", "+account, func(t *testing.T) {
 				t.Parallel()
 				var p *people
-				s := atPanva(t, at, forBoth(&p))
+				s := atPanva(t, at, forBoth(&p, func(c *authagent.Config) {
+					if at.Assertion != "" {
+						c.ClientSecret, c.Provider.ClientKeys = "", []crypto.Signer{key}
+					}
+				}))
+				s.Mux("").Handle(keysPath, s.RP.ClientKeysHandler())
 				status, location, body := s.signInAtPanvaAs(account)
 				if status != http.StatusSeeOther || location != s.URL+"/" {
 					t.Fatalf("callback: status %d, Location %q, %s", status, location, body)

@@ -2,7 +2,13 @@ package oidctest
 
 import (
 	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"testing"
 
@@ -103,11 +109,17 @@ func (s *site) signInAs(user string) (status int, location, body string) {
 
 // TestPeopleAtZitadel: people and agents sign in through one client, wherever act is.
 func TestPeopleAtZitadel(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, storage := range map[string]namesAgents{
-		"act in the id_token":     {in: []string{"id_token"}},
-		"act in introspection":    {in: []string{"introspection"}},
-		"act in the access token": {in: []string{"access_token"}, jwt: true},
-		"act in all":              {in: []string{"id_token", "introspection", "access_token"}, jwt: true},
+		"act in the id_token":             {in: []string{"id_token"}},
+		"act in introspection":            {in: []string{"introspection"}},
+		"act in the access token":         {in: []string{"access_token"}, jwt: true},
+		"act in all":                      {in: []string{"id_token", "introspection", "access_token"}, jwt: true},
+		"act in introspection, by a key":  {in: []string{"introspection"}, keys: &jose.JSONWebKeySet{}},
+		"act in the access token, by key": {in: []string{"access_token"}, jwt: true, keys: &jose.JSONWebKeySet{}},
 	} {
 		for user, person := range map[string]bool{username: false, "test-user2": true} {
 			t.Run(name+", "+user, func(t *testing.T) {
@@ -116,8 +128,18 @@ func TestPeopleAtZitadel(t *testing.T) {
 					s.provider = newProviderWith(t, redirectURL, false, &storage)
 					config := authagent.Config{Issuer: s.provider.URL, ClientID: clientID, ClientSecret: secret, RedirectURL: redirectURL}
 					forBoth(&p)(s, &config)
+					if storage.keys != nil {
+						config.ClientSecret, config.Provider.ClientKeys = "", []crypto.Signer{key}
+					}
 					return config
 				})
+				if storage.keys != nil { // as it was registered by hand
+					published := httptest.NewRecorder()
+					s.RP.ClientKeysHandler().ServeHTTP(published, httptest.NewRequest(http.MethodGet, "/", nil))
+					if err := json.Unmarshal(published.Body.Bytes(), storage.keys); err != nil || len(storage.keys.Keys) != 1 {
+						t.Fatalf("published %s: %v", published.Body, err)
+					}
+				}
 				p.users.AddSubject(s.provider.URL, "id2", "person-9")
 				status, location, body := s.signInAs(user)
 				if status != http.StatusSeeOther || location != s.URL+"/" {
@@ -130,6 +152,11 @@ func TestPeopleAtZitadel(t *testing.T) {
 				}
 				if n := len(s.provider.got("/userinfo")); n != 0 {
 					t.Errorf("userinfo was asked %d times", n)
+				}
+				for _, r := range s.provider.got("/oauth/token") {
+					if storage.keys != nil && (r.form.Get("client_assertion") == "" || r.form.Has("client_secret") || r.Header.Get("Authorization") != "") && r.form.Has("code") {
+						t.Errorf("token request %v", r.form)
+					}
 				}
 			})
 		}
