@@ -30,9 +30,8 @@
 // # Guards
 //
 // A guard whose name begins with Require lets through only those it recognises: agents by their
-// session, people by Config.Human. While a browser has the cookie of an agent's session, nobody in
-// it counts as a person, even if the session has ended. That lasts until somebody signs out, an
-// agent signs in, or the cookie's Max-Age is over. The table of guards is in docs/guards.md.
+// session, people by Config.Human. While a browser has the cookie of an agent's session, live or ended,
+// nobody in it counts as a person. The table of guards is in docs/guards.md.
 //
 // # Who is who
 //
@@ -72,8 +71,8 @@ import (
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/answer"
 	"github.com/authagent-go/authagent/internal/browser"
+	"github.com/authagent-go/authagent/internal/client"
 	"github.com/authagent-go/authagent/internal/compare"
-	"github.com/authagent-go/authagent/internal/environ"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/identity"
 	"github.com/authagent-go/authagent/internal/kept"
@@ -103,8 +102,8 @@ import (
 // settings say so. Those that most sites set come first, and the rest in groups.
 //
 // A Config is printed, logged and marshaled to JSON without its secrets. But package fmt prints them
-// for the verbs %p and %w, and for a Config in an unexported field, where it calls no method.
-// Package encoding/gob encodes them too. Nothing prints or encodes those of a RelyingParty.
+// for %p, %w and a Config in an unexported field, and encoding/gob encodes them. Nothing prints or
+// encodes those of a RelyingParty.
 type Config struct {
 	// Issuer is the authorization server's issuer identifier (RFC 8414 section 2): an https URL,
 	// exactly as the server spells it. Required.
@@ -125,9 +124,8 @@ type Config struct {
 	// bytes. The first encrypts and all decrypt. All instances need the same keys. The command
 	// "authagent key" makes one, and ParseSessionKeys reads what it prints. Required.
 	//
-	// To replace a key, put the new one last, then first, and remove the old one after
-	// Session.Lifetime has passed. Finish each step at all instances before the next: an instance
-	// that lacks a key takes sessions under it as ended, and cannot use their tokens.
+	// To replace a key, put the new one last, then first, and remove the old one after Session.Lifetime.
+	// Finish each step at all instances before the next: one that lacks a key ends its sessions.
 	SessionKeys [][]byte
 
 	// Scenario decides which identity an agent acts under. Required.
@@ -149,17 +147,15 @@ type Config struct {
 	// another with ?return_to=. The default is "/".
 	ReturnTo string
 
-	// Permissions say what each scope of the server allows an agent at this site. With them, an agent
-	// has at most what its granted scopes allow together, and what the scenario and its grant give. A
-	// scope that is not here allows nothing. By default scopes limit nothing.
+	// Permissions say what each scope of the server allows at this site. With them, an agent has at most
+	// what its granted scopes allow together. Other scopes allow nothing. By default none limits anything.
 	Permissions map[string]Permission
 
 	// RegistrationURL is where an agent is sent whose owner has no account: a path on this site or
 	// an https URL. By default it is refused with problem.NoAccount.
 	RegistrationURL string
 
-	// CreateUsers lets FullAccount create an account for an agent whose owner has none, if the
-	// UserStore is a UserCreator.
+	// CreateUsers lets FullAccount create an account for an owner who has none, by a UserCreator.
 	CreateUsers bool
 
 	// RequirePOST makes LoginHandler take only POST, from this site's own pages. Then a planted
@@ -173,21 +169,20 @@ type Config struct {
 	Revocations RevocationStore
 	States      StateStore
 
-	// ClientAddr returns the address of the client that sent a request, for Limits, sessions and
-	// events. The default is the other end of the connection. Behind a proxy, read what only that
-	// proxy can set. Port, brackets and zone are removed; what is then no IP address is none.
+	// ClientAddr returns the address of a request's client, for Limits, sessions and events. The default
+	// is the other end of the connection. Behind a proxy, read what only that proxy can set. Port,
+	// brackets and zone are removed; what is then no IP address is none.
 	ClientAddr func(*http.Request) string
 
 	// Logger gets what an operator wants to know; nil means slog.Default().
 	Logger *slog.Logger
 
-	// Rules apply to all agents. Set them for a scenario whose LinkPolicy has none, such as
-	// FreshProfile: grants.OwnerApproval(store) has those of the store and its kill switch.
+	// Rules apply to all agents, for a scenario whose LinkPolicy has none, such as FreshProfile:
+	// grants.OwnerApproval(store) has those of the store and its kill switch.
 	Rules Rules
 
 	// Audit gets every event, also those of grants.Policy without a Policy.Audit. It is called
 	// concurrently. If it is slow or broken, it holds up no sign-in, but loses events when 4096 wait.
-	//
 	// Refusals, and no other events, are counted, so that a client cannot flood the trail. The first
 	// of a kind is passed on at once. Those of the next minute become one event, with their number
 	// in Count and the context of no request. Any other event has the context of its request, but
@@ -207,9 +202,8 @@ type Config struct {
 	Languages []*messages.Language
 	Language  func(*http.Request) string
 
-	// ErrorHandler answers refused requests, which by default get a page or
-	// application/problem+json, and reports whether it has. If it handles only pages, it writes
-	// nothing for programs. Headers that the answer needs, such as Retry-After, are already set.
+	// ErrorHandler answers refused requests, which by default get a page or application/problem+json,
+	// and reports whether it has. Headers that the answer needs, such as Retry-After, are already set.
 	ErrorHandler func(http.ResponseWriter, *http.Request, *problem.Error) (answered bool)
 
 	// Paths are where the handlers are mounted, if not in the usual places.
@@ -239,35 +233,6 @@ type Paths struct {
 	Discovery string
 }
 
-// ConfigFromEnv returns the settings that are in the environment: Issuer, ClientID, ClientSecret,
-// RedirectURL and SessionKeys, from
-//
-//	AUTH_AGENT_ISSUER
-//	AUTH_AGENT_CLIENT_ID
-//	AUTH_AGENT_CLIENT_SECRET
-//	AUTH_AGENT_REDIRECT_URL
-//	AUTH_AGENT_SESSION_KEYS    one key or more, as "authagent key" prints them, with commas between
-//
-// Each can be in a file, such as a mounted secret, which the variable with _FILE appended names. A
-// client secret in a file is read anew for each request to the server, so that it can be replaced
-// while the site runs. All are required. The error names each variable that is missing or wrong;
-// [New] checks the values. This package has no other environment variables.
-func ConfigFromEnv() (Config, error) {
-	s, err := environ.Read()
-	if err != nil {
-		return Config{}, err
-	}
-	return Config{
-		Issuer: s.Issuer, ClientID: s.ClientID, ClientSecret: s.ClientSecret, Provider: provider.Settings{ClientSecretFunc: s.SecretFile},
-		RedirectURL: s.RedirectURL, SessionKeys: s.SessionKeys,
-	}, nil
-}
-
-// ParseSessionKeys returns the keys for Config.SessionKeys in a text, as [ConfigFromEnv] does: one or
-// more as "authagent key" prints them, base64 or hex of at least 32 bytes, with commas or white space
-// between. The error names each wrong key by its place, from 0, and contains nothing of the text.
-func ParseSessionKeys(text string) ([][]byte, error) { return environ.Keys("SessionKeys", text) }
-
 // Format prints the settings without the secrets, for every verb.
 func (c Config) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "authagent.Config{Issuer:%q ClientID:%q RedirectURL:%q}", c.Issuer, c.ClientID, c.RedirectURL)
@@ -278,8 +243,7 @@ func (c Config) MarshalJSON() ([]byte, error) {
 	return json.Marshal(map[string]string{"issuer": c.Issuer, "client_id": c.ClientID, "redirect_url": c.RedirectURL})
 }
 
-// A RelyingParty lets agents sign in to a site at one authorization server. It is safe for concurrent
-// use. Several in one process do not know of each other.
+// A RelyingParty lets agents sign in to a site at one authorization server. It is safe for concurrent use.
 type RelyingParty struct {
 	*opaque
 }
@@ -350,7 +314,9 @@ func New(c Config) (*RelyingParty, error) {
 			TokenKey: c.Provider.TokenKey, Introspect: c.Provider.Introspect,
 		},
 	}}}
-	rp.server = rp.newServer(dev)
+	rp.server = client.Client{
+		Settings: c.Provider, Issuer: c.Issuer, ID: c.ClientID, Secret: c.ClientSecret, RedirectURL: c.RedirectURL, Dev: dev, Panics: panics,
+	}.Server()
 	rp.signpost = rp.newSignpost()
 	rp.refuser = rp.newRefuser()
 	if err := rp.openCookies(redirectURL); err != nil {
@@ -512,13 +478,13 @@ func (rp *RelyingParty) mayPost(w http.ResponseWriter, r *http.Request) error {
 	return rp.CheckOrigin(r)
 }
 
-// ConnectHandler lets a human connect an agent to their own account: it starts a login in the
-// human's own browser. The agent that completes it is linked to the account of that human, whatever
-// e-mail address it has. The login signs nobody in; afterwards the agent signs in by itself.
+// ConnectHandler lets a human connect an agent to their own account: it starts a login in the human's
+// own browser. The agent that completes it is linked to that account, whatever e-mail address it has.
+// The login signs nobody in; afterwards the agent signs in by itself.
 //
-// It takes POST from this site's own pages. Config.Human must know the human, who must be the same
-// when the login comes back. The Scenario must have the method Connect, as those here have with
-// grants.OwnerApproval. Attach of each other relying party of the site goes around it.
+// It takes POST from this site's own pages. Config.Human must know the same human when the login comes
+// back. The Scenario must have the method Connect, as those here have with grants.OwnerApproval. Attach
+// of each other relying party of the site goes around it.
 func (rp *RelyingParty) ConnectHandler() http.Handler {
 	return &endpoint{rp, audit.LoginFailed, func(w http.ResponseWriter, r *http.Request) error {
 		if err := rp.mayPost(w, r); err != nil {
@@ -584,8 +550,8 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	return nil
 }
 
-// redeem uses a response up. From then on nothing can be repeated, so the work goes on, in
-// bounds, when the browser goes away, and its outcome lasts for those who ask again.
+// redeem uses a response up. From then on nothing can be repeated, so the work goes on, in bounds, when
+// the browser goes away, and its outcome lasts for those who ask again.
 func (rp *RelyingParty) redeem(
 	w http.ResponseWriter, r *http.Request, l *login, response *wire.Response, m *wire.Metadata,
 ) (done outcome, lasts bool) {
@@ -690,16 +656,15 @@ func (rp *RelyingParty) serveLogout(w http.ResponseWriter, r *http.Request) erro
 	return nil
 }
 
-// BackChannelLogoutHandler is where the server says that a session has ended there, or all of a
-// subject (OpenID Connect Back-Channel Logout 1.0). The sessions here that came from it end on their
-// next request, at every instance that shares Revocations, and TokenSource gives no more tokens of
-// theirs. Then Provider.OnPersonEnded is called. Mount it outside of the guards and of the site's
-// checks against forged requests, and register its address at the server (backchannel_logout_uri).
+// BackChannelLogoutHandler is where the server says that a session has ended there, or all of a subject
+// (OpenID Connect Back-Channel Logout 1.0). The sessions here that came from it end on their next
+// request, at every instance that shares Revocations, and give no more tokens. Then
+// Provider.OnPersonEnded is called. Mount it outside of the guards and of the site's checks against
+// forged requests, and register its address at the server (backchannel_logout_uri).
 //
-// A logout token with a sid ends the sessions of that sid; those that began without a sid go on. One
-// with a sub alone ends all of that subject: the user's with Provider.SubjectIsUser, else the agent's.
-// The answer is status 200 once all is recorded, and 400 otherwise. A token counts once, within 5
-// minutes at all instances that share States. If that has failed, the same counts once more.
+// A logout token with a sid ends the sessions of that sid. One with a sub alone ends all of that
+// subject: the user's with Provider.SubjectIsUser, else the agent's. The answer is status 200 once all
+// is recorded, and 400 otherwise. A token counts once, or once more if that has failed.
 func (rp *RelyingParty) BackChannelLogoutHandler() http.Handler {
 	c := rp.config
 	return &logout.Handler{

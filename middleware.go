@@ -223,9 +223,9 @@ func (rp *RelyingParty) require(name string, performs *wiring.Action, check agen
 // A guard is one middleware of this package around a handler. All guards do the same: find out who
 // the visitor is, check, attach, pass on.
 //
-// Every request passes through it, so three things save time. The default session is read from its
-// cookie in place (jar.Jar). The visitor goes into the request in a context of our own (attached).
-// A visitor who has not signed in gets an answer that New has prepared (refuse.Refuser.Nobody).
+// Every request passes through it, so three things save time: the session is read from its cookie in
+// place (jar.Jar), the visitor goes into a context of our own (attached), and a stranger gets an answer
+// that New has prepared (refuse.Refuser.Nobody).
 type guard struct {
 	rp       *RelyingParty
 	name     string // of the method that made it, for the operator
@@ -558,9 +558,9 @@ func (rp *RelyingParty) Host() string { return rp.origin[strings.Index(rp.origin
 // origin, unless the method is GET, HEAD or OPTIONS. The handlers of this package call it; a site's
 // own handlers can too.
 //
-// The site's origin is that of Config.RedirectURL. Unlike [http.CrossOriginProtection], CheckOrigin
-// ignores the Host header, which a proxy may have rewritten: a browser that sends no Sec-Fetch-Site
-// is refused at another host name. A request with neither that nor Origin is a program's and passes.
+// The site's origin is that of Config.RedirectURL, whatever Host header a proxy has written: a browser
+// that sends no Sec-Fetch-Site is refused at another host name. A request with neither that nor Origin
+// is a program's and passes.
 func (rp *RelyingParty) CheckOrigin(r *http.Request) error {
 	if browser.CrossOrigin(r, rp.origin) {
 		return failure.New(reasons.CrossOrigin, "check origin", "the request comes from another site's page")
@@ -581,8 +581,7 @@ func (rp *RelyingParty) Language(r *http.Request) *messages.Language { return rp
 // A Frame is what the templates "header", "footer" and "back" of Config.Pages put around a page.
 type Frame struct{ Header, Footer, Back template.HTML }
 
-// Frame returns the frame for a page of this site, and sets the headers that say which language the
-// page is in. The pages of package grants use it.
+// Frame returns the frame for a page of this site, and sets the headers that say its language.
 func (rp *RelyingParty) Frame(w http.ResponseWriter, lang *messages.Language) Frame {
 	return Frame(rp.refuser.Frame(w.Header(), lang))
 }
@@ -691,7 +690,7 @@ func (rp *RelyingParty) newSignpost() *signpost.Site {
 	return site
 }
 
-// accountName is what the site calls the account of a session: its ID if it has no name.
+// accountName is what the site calls the account of a session: its ID by default.
 func (rp *RelyingParty) accountName(ctx context.Context, s *Session) (string, error) {
 	users, ok := scenario.As[interface{ known() accounts.Users[User] }](rp.config.Scenario)
 	if !ok {

@@ -20,6 +20,7 @@ import (
 	"github.com/authagent-go/authagent/internal/browser"
 	"github.com/authagent-go/authagent/internal/checkup"
 	"github.com/authagent-go/authagent/internal/claims"
+	"github.com/authagent-go/authagent/internal/environ"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/identity"
 	"github.com/authagent-go/authagent/internal/jar"
@@ -605,46 +606,40 @@ func (in *SignIn) hasScope(scope string) bool {
 	return in.token.Granted(scope, in.rp.config.Provider.Scopes)
 }
 
-// newServer returns the authorization server as the site speaks to it.
-func (rp *RelyingParty) newServer(dev bool) *wire.Server {
-	c := rp.config
-	encoding, _ := settings.Encoding(c.Provider.TokenEncoding)
-	panicked := func(value any, stack []byte) { rp.panics.Log("send request to server", value, stack) }
-	client := wire.NewClient(c.Provider.HTTPClient, panicked)
-	source := wire.NewSource(client, wire.Settings{
-		Issuer: c.Issuer, Origins: c.Provider.EndpointOrigins, Dev: dev, Pins: wire.Endpoints(c.Provider.Endpoints),
-		Pushes: c.Provider.PushRequests,
-	})
-	return wire.NewServer(client, source, wire.Registration{
-		ID: c.ClientID, Secret: rp.clientSecret(), RedirectURL: c.RedirectURL, Encoding: encoding, Auth: settings.Auth(c.Provider),
-		Assertion: rp.clientAssertion(), Resources: c.Provider.AuthorizationParams["resource"],
-	})
-}
-
 // bySubject reports whether accounts are found by what the server calls their owners.
 func (c *Config) bySubject() bool {
 	users, ok := scenario.As[interface{ known() accounts.Users[User] }](c.Scenario)
 	return ok && c.Provider.SubjectIsUser && users.known().FindsSubjects()
 }
 
-func (rp *RelyingParty) clientSecret() wire.Secret {
-	c := rp.config
-	if c.Provider.ClientSecretFunc == nil {
-		return func(context.Context) (string, error) { return c.ClientSecret, nil }
+// ConfigFromEnv returns the settings that are in the environment: Issuer, ClientID, ClientSecret,
+// RedirectURL and SessionKeys, from
+//
+//	AUTH_AGENT_ISSUER
+//	AUTH_AGENT_CLIENT_ID
+//	AUTH_AGENT_CLIENT_SECRET
+//	AUTH_AGENT_REDIRECT_URL
+//	AUTH_AGENT_SESSION_KEYS    one key or more, as "authagent key" prints them, with commas between
+//
+// Each can be in a file, such as a mounted secret, which the variable with _FILE appended names. A
+// client secret in a file is read anew for each request to the server, so that it can be replaced
+// while the site runs. All are required. The error names each variable that is missing or wrong;
+// [New] checks the values. This package has no other environment variables.
+func ConfigFromEnv() (Config, error) {
+	s, err := environ.Read()
+	if err != nil {
+		return Config{}, err
 	}
-	return func(ctx context.Context) (string, error) {
-		return failure.Ask(rp.panics, "client secret", func() (string, error) { return c.Provider.ClientSecretFunc(ctx) })
-	}
+	return Config{
+		Issuer: s.Issuer, ClientID: s.ClientID, ClientSecret: s.ClientSecret, Provider: provider.Settings{ClientSecretFunc: s.SecretFile},
+		RedirectURL: s.RedirectURL, SessionKeys: s.SessionKeys,
+	}, nil
 }
 
-func (rp *RelyingParty) clientAssertion() wire.Assertion {
-	c, keys := rp.config, settings.Keys(rp.config.Provider)
-	return func(algorithms []string) (string, error) {
-		return failure.Ask(rp.panics, "client key", func() (string, error) {
-			return keys.Assertion(c.ClientID, cmp.Or(c.Provider.AssertionAudience, c.Issuer), algorithms)
-		})
-	}
-}
+// ParseSessionKeys returns the keys for Config.SessionKeys in a text, as [ConfigFromEnv] does: one or
+// more as "authagent key" prints them, base64 or hex of at least 32 bytes, with commas or white space
+// between. The error names each wrong key by its place, from 0, and contains nothing of the text.
+func ParseSessionKeys(text string) ([][]byte, error) { return environ.Keys("SessionKeys", text) }
 
 // ClientKeysHandler serves the public keys of Provider.ClientKeys as a JWK Set (RFC 7517 section 5),
 // for the authorization server: register the address where it is mounted as the client's jwks_uri. It
@@ -661,10 +656,9 @@ func (rp *RelyingParty) ClientKeysHandler() http.Handler {
 // it. It takes a few requests, each bounded like those of a sign-in.
 //
 // It risks no code. It sends an authorization request, pushed beforehand if sign-ins do that, whose
-// secrets it throws away; a published Auth Agent server keeps it for two minutes. It also sends a made-up code and refresh token, which
-// a server may refuse without looking at the secret. Then Check asks the revocation or
-// introspection endpoint; without those, a wrong secret goes unnoticed. CheckSite looks at the
-// site.
+// secrets it throws away; a published Auth Agent server keeps it for two minutes. It also sends a
+// made-up code and refresh token, which a server may refuse without looking at the secret. Then Check
+// asks the revocation or introspection endpoint; without those, a wrong secret goes unnoticed.
 func (rp *RelyingParty) Check(ctx context.Context) []provider.Finding {
 	c := rp.config
 	encoding, _ := settings.Encoding(c.Provider.TokenEncoding)
@@ -681,8 +675,8 @@ func (rp *RelyingParty) Check(ctx context.Context) []provider.Finding {
 // CheckSite asks the site itself, at an address like "https://shop.example" or one behind its
 // proxy, and returns which handlers are not mounted where the settings say. It looks for
 // LoginHandler, CallbackHandler, LogoutHandler, DiscoveryHandler if Paths.Discovery is set, and
-// grants.Handler at each of ownersPages, which are values of Policy.Path. A [provider.Finding] that is about
-// no field of Config has the Setting "Policy.Path" or "site".
+// grants.Handler at each of ownersPages, which are values of Policy.Path. A [provider.Finding] that is
+// about no field of Config has the Setting "Policy.Path" or "site".
 //
 // Each request is one that the handler refuses before it does anything: no login is started and no
 // session ended. The refusals are in the log and the audit trail. Config.Provider.HTTPClient sends

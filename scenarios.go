@@ -18,7 +18,7 @@ import (
 
 // This file holds the scenarios, the link policy and the site's stores: whom an agent acts as.
 
-// An Agent is named by its issuer and its ID there, together. It can be compared and be a map key.
+// An Agent is named by its issuer and its ID there, together. It can be a map key.
 type Agent = audit.Agent
 
 // A Scenario decides which identity an agent acts under at the site, once it has proved who it is.
@@ -81,7 +81,7 @@ type Principal struct {
 	GrantID   string   // the grant that this rests on; empty for none
 
 	// GrantEra is copied into the session. With it, CheckSession can end the sessions that began
-	// before a grant was given anew. It is a number because clocks of instances differ.
+	// before a grant was given anew.
 	GrantEra int64
 }
 
@@ -196,7 +196,7 @@ func ContextualProfile(users UserStore, profiles ProfileStore, link LinkPolicy) 
 }
 
 // FreshProfile lets an agent act under a profile of its own that is linked to nobody. The owner's
-// e-mail address is neither asked for nor seen.
+// address is neither asked for nor seen.
 func FreshProfile(profiles ProfileStore) Scenario { return &freshProfile{profiles} }
 
 type fullAccount struct{ withAccount }
@@ -387,7 +387,7 @@ func (s *withAccount) request(in *SignIn, owner *UserInfo, user *User) (LinkRequ
 	return r, nil
 }
 
-// create creates the account that request has not found, and returns it.
+// create creates the account that was not found, and returns it.
 func (s *withAccount) create(ctx context.Context, in *SignIn, creator UserCreator, request LinkRequest) (Principal, *User, error) {
 	wanted := NewUser{Email: request.Email, Name: request.Name, CreatedBy: request.Agent}
 	if request.BySubject {
@@ -576,8 +576,7 @@ type User struct {
 	// the owner's name, to wait for the owner's agent.
 	EmailVerified bool
 
-	// Disabled accounts are never entered.
-	Disabled bool
+	Disabled bool // such an account is never entered
 
 	// Name is what the site calls the account, to show agents and their owners in whose account an
 	// agent acts. By default the ID is shown. Choose a name that nobody else can take, such as the
@@ -585,8 +584,8 @@ type User struct {
 	// agents in the account see it. It is read from what UserByID returns.
 	Name string
 
-	// CreatedBy is the agent that an account was created for by [UserCreator], and zero for all
-	// others. Until the address is verified, only that agent may enter the account.
+	// CreatedBy is the agent that an account was created for ([UserCreator]), zero for all others.
+	// By the address, only that agent may enter until it is verified.
 	CreatedBy Agent
 }
 
@@ -600,21 +599,18 @@ type User struct {
 // UserFinder is asked, and the session ends if the account is disabled or gone; a SessionChecker is
 // asked instead. Without either, call [RelyingParty.EndUserSessions].
 type UserStore interface {
-	// UserByEmail returns the account with this address, which is a plain one with its ASCII
-	// letters in lower case. It returns ErrNotFound if there is none, and ErrAmbiguous if there are
-	// several.
+	// UserByEmail returns the account with this address, which is a plain one in lower case. It
+	// returns ErrNotFound if there is none, and ErrAmbiguous if there are several.
 	//
 	// What ParseEmail makes of the stored address must equal email. Databases may find more than that,
 	// such as K (U+212A) for k, é for e, or a space at the end.
 	UserByEmail(ctx context.Context, email string) (User, error)
 }
 
-// A UserFinder is a UserStore that finds accounts by their ID. Link policies that do not go by the
-// e-mail address alone, such as grants.OwnerApproval, need one.
+// A UserFinder is a UserStore that finds accounts by their ID, as grants.OwnerApproval needs it.
 type UserFinder interface {
-	// UserByID returns the account with this ID, or ErrNotFound. It is called on each request of an
-	// agent, unless the UserStore is a SessionChecker. ErrNotFound ends the session; any other
-	// error refuses only the request.
+	// UserByID returns the account with this ID, or ErrNotFound, which ends the session; any other error
+	// refuses only the request. It is called on each one, unless the store is a SessionChecker.
 	UserByID(ctx context.Context, id string) (User, error)
 }
 
@@ -646,9 +642,8 @@ type NewUser struct {
 // An AgentLinker is a UserStore that remembers which account an agent entered. Then a later change
 // of the agent's e-mail address at the server never moves it to another account.
 type AgentLinker interface {
-	// LinkAgent records that agent enters the account userID, unless agent has an account on record
-	// already. It returns the account on record. Concurrent calls for one agent all get the same
-	// answer.
+	// LinkAgent records that agent enters the account userID, unless it has an account on record, and
+	// returns the one on record. Concurrent calls for one agent all get the same answer.
 	LinkAgent(ctx context.Context, agent Agent, userID string) (linked string, err error)
 
 	// LinkedUser returns the account on record for agent, or ErrNotFound. It records nothing.
@@ -690,8 +685,8 @@ type Forgetter interface {
 	ForgetUser(ctx context.Context, humanID, userID string) error
 }
 
-// FindUser returns the account with this ID, as the UserStore of Config.Scenario has it, or ErrNotFound.
-// It returns errors.ErrUnsupported if that store is no [UserFinder], or the scenario is not known.
+// FindUser returns the account with this ID, as the UserStore of Config.Scenario has it, or ErrNotFound;
+// errors.ErrUnsupported if that store is no [UserFinder], or the scenario is not known.
 func (rp *RelyingParty) FindUser(ctx context.Context, id string) (User, error) {
 	users, ok := scenario.As[interface{ known() accounts.Users[User] }](rp.config.Scenario)
 	if !ok {
