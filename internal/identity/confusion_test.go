@@ -144,6 +144,7 @@ func TestNobodyIsAPerson_ACT_8(t *testing.T) {
 		"foreign access token":             func(w *said) { w.access, w.introspection = claims{"sub": "x", "iss": "https://evil.example"}, nil },
 		"foreign access token with an act": func(w *said) { w.access = claims{"sub": "x", "iss": "https://evil.example", "act": claims{"sub": "a"}} },
 		"access token without a subject":   func(w *said) { w.access, w.introspection = claims{}, nil },
+		"access token of null":             func(w *said) { w.access, w.introspection = claims{"sub": json.RawMessage("null")}, nil },
 		"no people":                        func(w *said) { w.people = false },
 	} {
 		w := personal()
@@ -197,9 +198,9 @@ func unverified(w said) said {
 	return w
 }
 
-// TestWhoActs_ACT_2_ACT_3: act counts wherever it is, what is not verified names nobody, and all that say
+// TestWhoActs_ACT_2_ACT_3_ACT_5: act counts wherever it is, what is not verified names nobody, and all that say
 // something agree.
-func TestWhoActs_ACT_2_ACT_3(t *testing.T) {
+func TestWhoActs_ACT_2_ACT_3_ACT_5(t *testing.T) {
 	b := newBench(t)
 	user, by := claims{"sub": "user"}, func(agent string) claims { return claims{"sub": "user", "act": claims{"sub": agent}} }
 	for name, test := range map[string]struct {
@@ -292,16 +293,17 @@ func TestAgentAlone_ACT_4(t *testing.T) {
 		said
 		ok bool
 	}{
-		"id_token":                          {said{id: agent, access: "opaque"}, true},
-		"ai_agent":                          {said{id: claims{"sub": "a", "sub_profile": "ai_agent"}, access: "opaque"}, true},
-		"foreign access token":              {said{id: agent, access: claims{"sub": 7, "iss": "https://other.example"}}, true},
-		"act null":                          {said{id: agent, access: claims{"act": json.RawMessage("null")}}, true},
-		"act in an unverified access token": {said{id: agent, access: claims{"act": claims{"sub": "b"}}, unverified: true}, false},
-		"act in a foreign access token":     {said{id: agent, access: claims{"iss": "https://other.example", "act": claims{"sub": "b"}}}, false},
-		"act in the access token":           {said{access: claims{"sub": "a", "act": claims{"sub": "a"}}}, false},
-		"act in the introspection":          {said{access: "opaque", introspection: claims{"sub": "a", "act": claims{"sub": "a"}}}, false},
-		"a person":                          {said{id: claims{"sub": "a", "sub_profile": "user"}, access: "opaque"}, false},
-		"a person and an agent":             {said{id: claims{"sub": "a", "sub_profile": "ai_agent user"}, access: "opaque"}, false},
+		"id_token":                           {said{id: agent, access: "opaque"}, true},
+		"ai_agent":                           {said{id: claims{"sub": "a", "sub_profile": "ai_agent"}, access: "opaque"}, true},
+		"foreign access token":               {said{id: agent, access: claims{"sub": 7, "iss": "https://other.example"}}, true},
+		"act null":                           {said{id: agent, access: claims{"act": json.RawMessage("null")}}, true},
+		"act in an unverified access token":  {said{id: agent, access: claims{"act": claims{"sub": "b"}}, unverified: true}, false},
+		"act in a foreign access token":      {said{id: agent, access: claims{"iss": "https://other.example", "act": claims{"sub": "b"}}}, false},
+		"act in the access token":            {said{access: claims{"sub": "a", "act": claims{"sub": "a"}}}, false},
+		"act in a token that lacks the rest": {said{access: claims{"act": claims{}}, introspection: agent}, false},
+		"act in the introspection":           {said{access: "opaque", introspection: claims{"sub": "a", "act": claims{"sub": "a"}}}, false},
+		"a person":                           {said{id: claims{"sub": "a", "sub_profile": "user"}, access: "opaque"}, false},
+		"a person and an agent":              {said{id: claims{"sub": "a", "sub_profile": "ai_agent user"}, access: "opaque"}, false},
 	} {
 		for _, people := range []bool{false, true} { // which has no effect
 			w := test.said

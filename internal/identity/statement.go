@@ -108,9 +108,8 @@ func (v *Verifier) idToken(ctx context.Context, m *wire.Metadata, t *wire.Token,
 }
 
 // accessToken reads a JWT access token. Beside an id_token, which proves the identity, it need not
-// be one, and one that cannot be verified is only good to refuse. Without, what is no JWT, does
-// not say whom it is for, or cannot be verified is opaque to a client (RFC 9068 section 6), and only
-// good to refuse at most.
+// be one. What cannot be verified or does not say whom it is for is opaque to a client (RFC 9068
+// section 6), and only good to refuse.
 func (v *Verifier) accessToken(ctx context.Context, m *wire.Metadata, raw string, beside bool) (*statement, error) {
 	payload, alg, err := parts(raw)
 	switch {
@@ -142,10 +141,8 @@ func (v *Verifier) accessToken(ctx context.Context, m *wire.Metadata, raw string
 	case hasExpiry && time.Now().After(expires.Add(Skew)):
 		return nil, mismatch("access token has expired")
 	}
-	proven := verified && hasIssuer && hasClient && hasExpiry && payload.Has("sub")
-	if !proven && !beside && !v.SubjectIsUser {
-		return nil, nil
-	}
+	subject, hasSubject := payload.Raw("sub")
+	proven := verified && hasIssuer && hasClient && hasExpiry && hasSubject && string(subject) != "null"
 	s, err := read(accessToken, payload)
 	if err == nil && (proven || v.SubjectIsUser && !foreign) { // others name people and agents in their own way
 		err = s.readSubject(payload)
