@@ -252,6 +252,29 @@ func TestWhoActs_ACT_2_ACT_3_ACT_5(t *testing.T) {
 	}
 }
 
+// TestUnverifiedTellsNothing_ACT_2: what cannot be verified is only good to refuse. Nothing else of it is taken.
+func TestUnverifiedTellsNothing_ACT_2(t *testing.T) {
+	b := newBench(t)
+	access := claims{"sub": "user", "act": claims{"sub": "a", "act": claims{"sub": "earlier"}}, "model": "m", "sid": "s", "scope": "x"}
+	for _, unverified := range []bool{false, true} {
+		for name, w := range map[string]said{
+			"beside": {id: claims{"sub": "user", "act": claims{"sub": "a"}}, access: access},
+			"asked":  {id: claims{"sub": "user"}, access: access, introspection: claims{"sub": "user", "act": claims{"sub": "a"}}},
+		} {
+			w.subjectIsUser, w.unverified = true, unverified
+			id, err := b.establish(t, w)
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			taken := id.Model == "m" && id.SID == "s" && slices.Equal(id.Scopes, []string{"x"}) && len(id.Prior) == 1
+			nothing := id.Model == "" && id.SID == "" && id.Scopes == nil && id.Prior == nil
+			if unverified && !nothing || !unverified && !taken {
+				t.Errorf("%s, unverified %v: %+v", name, unverified, id)
+			}
+		}
+	}
+}
+
 // TestGuests_ACT_7: sub is the agent only if that is verified, and nothing says that it is somebody's.
 func TestGuests_ACT_7(t *testing.T) {
 	b := newBench(t)

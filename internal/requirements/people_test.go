@@ -257,7 +257,20 @@ func TestPauseIsForAgents_ACT_14(t *testing.T) {
 		time.Sleep(time.Minute) // until the rules are read again
 		d.MustSignIn(d.Browser(), d.agent)
 	})
+	synctest.Test(t, func(t *testing.T) { // also where only CheckLogin of the site's own scenario says so
+		d := newSharedDoor(t, func(_ *bench, c *authagent.Config) { c.Scenario = closedForNow{c.Scenario} })
+		c, agent := d.Browser(), d.Browser()
+		if resp := d.SignIn(c, d.alice); resp.StatusCode != 303 || d.handed() != 1 {
+			t.Errorf("a person: %d %s", resp.StatusCode, resp.Text)
+		}
+		d.refused(agent, d.SignIn(agent, d.agent), 503, problem.Paused)
+	})
 }
+
+// closedForNow is a scenario that lets no login begin.
+type closedForNow struct{ authagent.Scenario }
+
+func (closedForNow) CheckLogin(context.Context) error { return problem.Paused }
 
 // TestSiteRefusesAPerson_ACT_15: the site's word counts, and its panic is a fault. Whoever is refused has no cookie of
 // the site's session either.
