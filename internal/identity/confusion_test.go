@@ -120,6 +120,12 @@ func TestNobodyIsAPerson_ACT_8(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TestWhatIsMissing_ACT_8: where something was not verified, cannot be read or is for somebody else, nobody is a person.
+// What is not there at all is no reason.
+func TestWhatIsMissing_ACT_8(t *testing.T) {
+	b := newBench(t)
 	for name, change := range map[string]func(*said){
 		"no id_token":                    func(w *said) { w.id = nil },
 		"no access token to read":        func(w *said) { w.access, w.introspection = "opaque", nil },

@@ -59,13 +59,6 @@ func TestWhereActIs_ACT_2(t *testing.T) {
 // TestActsDisagree_ACT_3_ACT_4_ACT_5: what contradicts itself, is for other settings, or is too deep or too long, signs
 // nobody in, neither as an agent nor as a person.
 func TestActsDisagree_ACT_3_ACT_4_ACT_5(t *testing.T) {
-	deep := func(levels int) members {
-		act := members{"sub": fmt.Sprint("agent_", levels)}
-		for i := levels - 1; i > 0; i-- {
-			act = members{"sub": fmt.Sprint("agent_", i), "act": act}
-		}
-		return act
-	}
 	for name, test := range map[string]struct {
 		place string
 		says  members
@@ -79,8 +72,8 @@ func TestActsDisagree_ACT_3_ACT_4_ACT_5(t *testing.T) {
 		"the user is an agent":                 {"access_token", members{"sub_profile": "ai_agent"}},
 		"a person acts":                        {"id_token", members{"act": members{"sub": "agent_1", "sub_profile": "user"}}},
 		"the user acts":                        {"id_token", members{"act": members{"sub": "u-alice"}}},
-		"too deep":                             {"id_token", members{"act": deep(5)}},
-		"too deep in the access token":         {"access_token", members{"act": deep(5)}},
+		"too deep":                             {"id_token", members{"act": nestedActs(5)}},
+		"too deep in the access token":         {"access_token", members{"act": nestedActs(5)}},
 		"too long":                             {"introspection", members{"act": members{"sub": "agent_1", "note": strings.Repeat("x", 4096)}}},
 		"a list":                               {"access_token", members{"act": []string{"agent_1"}}},
 		"a person's client that is an agent's": {"id_token", members{"act": nil, "client_profile": "ai_agent"}},
@@ -105,10 +98,23 @@ func TestActsDisagree_ACT_3_ACT_4_ACT_5(t *testing.T) {
 			}
 		})
 	}
+}
+
+// nestedActs is an act with so many levels, of agent_1 and those before it.
+func nestedActs(levels int) members {
+	act := members{"sub": fmt.Sprint("agent_", levels)}
+	for i := levels - 1; i > 0; i-- {
+		act = members{"sub": fmt.Sprint("agent_", i), "act": act}
+	}
+	return act
+}
+
+// TestActForOtherSettings_ACT_4_ACT_5: four levels are not too deep, and any act is refused where sub is the agent.
+func TestActForOtherSettings_ACT_4_ACT_5(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, agent := newDelegated(t)
 		b.AS.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) {
-			f.Claims = func(string, authagenttest.Agent) map[string]any { return members{"act": deep(4)} }
+			f.Claims = func(string, authagenttest.Agent) map[string]any { return members{"act": nestedActs(4)} }
 		})
 		if s := b.MustSignIn(b.Browser(), agent); s.Agent.ID != "agent_1" {
 			t.Errorf("four levels: %+v", s)
