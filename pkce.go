@@ -414,12 +414,15 @@ func (rp *RelyingParty) welcome(w http.ResponseWriter, r *http.Request, l *login
 	case v.Session != nil, v.Ended, rp.another(r):
 		return failure.New(problem.AgentForbidden, step, "the browser has the cookie of an agent's session, which may have ended")
 	}
-	p.ReturnTo = rp.refuser.ReturnPath(l.ReturnTo)
-	err = failure.OfSite(step, rp.panics.Protect(step, func() error { return rp.config.Provider.OnPerson(w, r, *p) }))
-	if err == nil {
-		rp.record(r, audit.PersonSignedIn, nil, "", nil)
+	person, cookies := *p, slices.Clone(w.Header()["Set-Cookie"]) // their own: several requests may be answered at once
+	person.ReturnTo, person.Claims = rp.refuser.ReturnPath(l.ReturnTo), slices.Clone(p.Claims)
+	err = failure.OfSite(step, rp.panics.Protect(step, func() error { return rp.config.Provider.OnPerson(w, r, person) }))
+	if err != nil { // whoever is refused gets no session by halves
+		w.Header()["Set-Cookie"] = cookies
+		return err
 	}
-	return err
+	rp.record(r, audit.PersonSignedIn, nil, "", nil)
+	return nil
 }
 
 // connect connects the agent to the account of the human who began the login.

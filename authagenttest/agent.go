@@ -26,6 +26,19 @@ type Agent struct {
 	Model  string // what the agent says that it is; "test-model" if empty
 	UserID string // with Features.ActorClaim: the subject; the e-mail if empty
 
+	// Scopes are those that are granted, of those that a site asks for. Nil is all.
+	Scopes []string
+
+	// Person says that this is a human who signs in at the same server, and that UserID is
+	// theirs. They sign in as an agent does, with ID and Secret. The tokens are of UserID, or
+	// the e-mail address, and have no act and no model.
+	Person bool
+
+	// Guest says that the agent acts for nobody. Its tokens are of its ID, with
+	// Features.ActorClaim too, and have no act and the sub_profile "ai_agent"
+	// (draft-mora-oauth-entity-profiles). The server knows no e-mail address and no name.
+	Guest bool
+
 	server *Server
 }
 

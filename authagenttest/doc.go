@@ -25,6 +25,9 @@
 // [GzipBomb] and others are ready-made for it. [Server.Requests] tells what a site
 // asked.
 //
+// With Features.ActorClaim, it is a server whose tokens name the user and, in act, the agent
+// (RFC 8693). People and guests sign in at the same one: see [Agent].
+//
 // # Time
 //
 // The server asks [time.Now] for the time, so inside a bubble of testing/synctest

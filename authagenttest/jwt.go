@@ -62,14 +62,15 @@ func (c *call) accessToken(g grant) string {
 		IssuedAt: c.now.Unix(),
 		Expires:  c.now.Unix() + int64(accessLifetime.Seconds()),
 	}
-	claims.Subject, claims.Actor = c.subject(g)
+	claims.Subject, claims.Actor = c.subject(inAccessToken, g)
 	if !c.Quirks.SameSecondTokens {
 		claims.ID = randomHex(16)
 	}
+	said := c.complete(inAccessToken, g, claims)
 	if alg := c.Features.SignedTokens; alg != "" {
-		return c.keys.current(alg).sign(claims)
+		return c.keys.current(alg).sign(said)
 	}
-	return hmacJWT(c.JWTSecret, claims)
+	return hmacJWT(c.JWTSecret, said)
 }
 
 // idToken makes an ID token. The e-mail address is left to /userinfo.
@@ -81,26 +82,11 @@ func (c *call) idToken(g grant, nonce string) string {
 		IssuedAt: c.now.Unix(),
 		Nonce:    nonce,
 	}
-	claims.Subject, claims.Actor = c.subject(g)
+	claims.Subject, claims.Actor = c.subject(inIDToken, g)
 	if c.Features.SessionIDs {
 		claims.SID = g.sid
 	}
-	return c.keys.current(c.signingAlgorithm()).sign(claims)
-}
-
-// subject is who a token speaks of: the agent, or the user with the agent as actor.
-func (c *call) subject(g grant) (string, *actor) {
-	if !c.Features.ActorClaim {
-		return g.agentID, nil
-	}
-	user := g.agentID
-	if agent := c.db.agent(g.agentID); agent != nil {
-		user = agent.Email
-		if agent.UserID != "" {
-			user = agent.UserID
-		}
-	}
-	return user, &actor{Subject: g.agentID}
+	return c.keys.current(c.signingAlgorithm()).sign(c.complete(inIDToken, g, claims))
 }
 
 // signingAlgorithm is the algorithm of the published keys, or empty if there are none.

@@ -134,6 +134,15 @@ type Features struct {
 	// ([Agent].UserID, or the e-mail address), act.sub the agent.
 	ActorClaim bool
 
+	// ActorIn says where act is with ActorClaim: any of "id_token", "access_token",
+	// "introspection" and "userinfo". Nil is all of them.
+	ActorIn []string
+
+	// Claims adds claims to what the server says of an agent in a place, which is one of those
+	// that ActorIn names, or replaces them. A value that is nil removes one. It is called with
+	// the server's lock held, so it must not call the server.
+	Claims func(place string, of Agent) map[string]any
+
 	// Overlap is how long after its first use a code or refresh token is still
 	// accepted. It stands for the published server's database latency, within
 	// which two simultaneous uses both succeed.

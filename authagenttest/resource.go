@@ -27,15 +27,15 @@ func (c *call) userInfo() answer {
 		Name     string `json:"name,omitempty"`
 		Actor    *actor `json:"act,omitempty"`
 	}
-	info.Subject, info.Actor = c.subject(row.grant)
-	if c.releasesEmail(row.scope) {
+	info.Subject, info.Actor = c.subject(inUserInfo, row.grant)
+	if c.releasesEmail(row.scope) && !agent.Guest {
 		info.Email = agent.Email
 		info.Verified = c.Features.EmailVerified
 	}
-	if c.releasesName(row.scope) && strings.TrimSpace(agent.Name) != "" {
+	if c.releasesName(row.scope) && !agent.Guest && strings.TrimSpace(agent.Name) != "" {
 		info.Name = agent.Name
 	}
-	return jsonAnswer(http.StatusOK, info)
+	return jsonAnswer(http.StatusOK, c.complete(inUserInfo, row.grant, info))
 }
 
 // bearer takes the token from the Authorization header. RFC 7235 says that the
@@ -92,8 +92,8 @@ func (c *call) introspect() answer {
 	}
 	info.Active, info.Model, info.Scope = true, row.model, row.scope
 	info.ClientID, info.Expires = row.clientID, row.accessExpires.Unix()
-	info.Subject, info.Actor = c.subject(row.grant)
-	return jsonAnswer(http.StatusOK, info)
+	info.Subject, info.Actor = c.subject(inIntrospection, row.grant)
+	return jsonAnswer(http.StatusOK, c.complete(inIntrospection, row.grant, info))
 }
 
 // introspector returns who may see only its own tokens, or nobody where anyone

@@ -185,6 +185,7 @@ func (c *call) issue(g grant, nonce string, withIDToken bool) answer {
 	if !c.canInsert() {
 		return serverError() // the code or the old pair is gone nonetheless
 	}
+	g.scope = c.granted(g)
 	row := &tokenRow{
 		grant:          g,
 		access:         c.accessToken(g),

@@ -24,15 +24,17 @@ type Settings struct {
 	// OnPerson is for a server at which people and agents use the same client. With it, a sign-in
 	// whose tokens name no agent is a person's: it starts no agent's session, and CallbackHandler
 	// calls OnPerson, which starts the site's own session for them by setting cookies on w. It
-	// writes no answer: the browser is then sent to Person.ReturnTo. An error refuses the sign-in,
-	// and problem.NoAccount sends the person to Config.RegistrationURL. OnPerson is called
-	// concurrently. It is called again if the browser repeats its request within a minute.
+	// writes no answer: the browser is then sent to Person.ReturnTo. An error refuses the sign-in and
+	// takes back the cookies, and problem.NoAccount sends the person to Config.RegistrationURL.
+	// OnPerson is called concurrently. It is called again if the browser repeats its request within
+	// a minute.
 	//
 	// A sign-in counts as a person's only if the id_token, the access token and, if the server has
 	// it, introspection were verified and name no agent. If the access token cannot be read, it is
-	// refused: have the server issue JWTs, or offer introspection. In a browser that has the cookie
-	// of an agent's session, a person is refused until the agent is signed out. Needs SubjectIsUser
-	// and the scope openid.
+	// refused: have the server issue JWTs, or offer introspection that says sub. So is whoever has a
+	// claim by which some servers name agents, such as agent_id, agent_type or xms_act_fct. In a
+	// browser that has the cookie of an agent's session, a person is refused until the agent is
+	// signed out. Needs SubjectIsUser and the scope openid.
 	OnPerson func(w http.ResponseWriter, r *http.Request, p Person) error
 
 	// OnPersonEnded is told that the server has ended a person's session, or all of them if p.SID is

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/authagent-go/authagent/audit"
 )
@@ -95,7 +96,7 @@ func (v *Verifier) agentAlone(s *statement, e evidence) error {
 	switch {
 	case len(s.actors) > 0:
 		return mismatch("%s names agent and user in another way than the settings say (act)", s.source)
-	case slices.Contains(s.subjectKinds, human) && !slices.Contains(s.subjectKinds, aiAgent):
+	case slices.Contains(s.subjectKinds, human):
 		return mismatch("%s says that sub is a person, and the settings say that it is the agent (sub_profile)", s.source)
 	}
 	for _, other := range e.all() {
@@ -110,18 +111,20 @@ func (v *Verifier) agentAlone(s *statement, e evidence) error {
 // is the agent itself.
 func (v *Verifier) agent(id *Identity, e evidence) error {
 	var actors []audit.Agent
-	isAgent, isPerson := false, false // what is said of sub
-	unproven := ""                    // what names an agent and cannot be verified
+	guest := false              // it is proven that sub is an agent
+	notUser, unproven := "", "" // what says that sub is no person; what names an agent and cannot be verified
 	for _, s := range e.all() {
-		isAgent = isAgent || slices.Contains(s.subjectKinds, aiAgent)
-		isPerson = isPerson || len(s.subjectKinds) > 0 && !slices.Contains(s.subjectKinds, aiAgent)
+		guest = guest || s.proven && slices.Contains(s.subjectKinds, aiAgent)
+		if len(s.subjectKinds) > 0 && !slices.Contains(s.subjectKinds, human) {
+			notUser = s.source
+		}
 		if len(s.actors) == 0 {
 			continue
 		}
 		if !s.proven {
 			unproven = s.source
 		}
-		if slices.Contains(s.actorKinds, human) && !slices.Contains(s.actorKinds, aiAgent) {
+		if slices.Contains(s.actorKinds, human) {
 			return mismatch("%s says that a person acts for the user, and no agent (act.sub_profile)", s.source)
 		}
 		if s.proven && len(s.actors) > len(actors) {
@@ -131,15 +134,15 @@ func (v *Verifier) agent(id *Identity, e evidence) error {
 	switch {
 	case len(actors) == 0 && unproven != "":
 		return mismatch("%s names an agent, and cannot be verified", unproven)
-	case len(actors) > 0 && actors[0].ID != id.Subject && isAgent:
-		return mismatch("sub_profile says that the user is an agent")
+	case len(actors) > 0 && actors[0].ID != id.Subject && notUser != "":
+		return mismatch("%s says that the user is no person (sub_profile)", notUser)
 	case len(actors) > 0 && actors[0].ID != id.Subject:
 		id.Agent, id.User = actors[0].ID, id.Subject
-	case !isAgent:
+	case !guest:
 		return mismatch("act and sub are the same")
-	case isPerson:
+	case slices.ContainsFunc(e.all(), (*statement).otherThanAgent):
 		return mismatch("sub is said to be an agent, and to be something else (sub_profile)")
-	default: // a guest
+	default:
 		id.Agent = id.Subject
 	}
 	for _, prior := range actors[min(1, len(actors)):] {
@@ -159,18 +162,18 @@ func (v *Verifier) person(id *Identity, e evidence) error {
 		return mismatch(missing)
 	case !e.id.believed():
 		return mismatch("no agent is named, and without an id_token nobody is a person")
-	case !e.access.believed() && e.asked == nil:
-		return mismatch("no agent is named, and the access token cannot be read: nobody is a person then")
+	case !e.access.believed() && (e.asked == nil || e.asked.subject == ""): // a server may say no more than active
+		return mismatch("no agent is named, and nothing says whose the access token is: nobody is a person then")
 	}
 	for _, s := range e.all() {
 		switch {
 		case len(s.actors) > 0:
 			return mismatch("%s names an agent, and cannot be verified", s.source)
 		case s.odd != "":
-			return mismatch("%s names an agent in another way than by act (%s)", s.source, s.odd)
-		case len(s.subjectKinds) > 0 && !slices.Contains(s.subjectKinds, human), slices.Contains(s.subjectKinds, aiAgent):
+			return mismatch("%s may be an agent's (%s)", s.source, s.odd)
+		case len(s.subjectKinds) > 0 && !slices.Contains(s.subjectKinds, human):
 			return mismatch("%s says that sub is no person (sub_profile)", s.source)
-		case slices.Contains(s.clientKinds, aiAgent):
+		case slices.ContainsFunc(s.clientKinds, func(kind string) bool { return strings.Contains(kind, "agent") }):
 			return mismatch("%s says that an agent is the client (client_profile)", s.source)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/authagent-go/authagent/audit"
@@ -104,10 +105,14 @@ func (v *Verifier) Confirm(ctx context.Context, server *wire.Server, access stri
 	case !in.Active:
 		return wire.ErrInactive
 	case in.ClientID != "" && in.ClientID != v.ClientID, in.Issuer != "" && in.Issuer != v.Issuer,
-		in.Subject != "" && in.Subject != want.Subject, in.Actor != "" && in.Actor != want.Agent:
+		in.Subject != "" && in.Subject != want.Subject:
 		return mismatch("the server speaks of another subject than at sign-in")
 	}
-	return nil
+	said, err := read("introspection", in.Claims)
+	if err != nil {
+		return err
+	}
+	return v.sameAgent(said, want)
 }
 
 // Refreshed checks that refreshed tokens speak of nobody else than those that
@@ -120,39 +125,53 @@ func (v *Verifier) Refreshed(access string, fresh *wire.Token, want Identity) er
 		if err != nil || !says(payload, "iss", v.Issuer) || !says(payload, "sub", want.Subject) {
 			return mismatch("the refreshed id_token is of another issuer or subject than at sign-in")
 		}
-		if err := v.sameAgent(payload, want); err != nil {
+		if _, err := v.refreshed("the refreshed id_token", payload, want); err != nil {
 			return err
 		}
-	}
-	before, _, err := parts(access)
-	if err != nil {
-		return nil
 	}
 	after, _, err := parts(fresh.Access)
 	if err != nil {
 		return nil
 	}
-	if err := v.sameAgent(after, want); err != nil {
+	now, err := v.refreshed("the refreshed access token", after, want)
+	if err != nil {
 		return err
+	}
+	before, _, err := parts(access)
+	if err != nil {
+		return nil
 	}
 	for _, claim := range [...]string{"iss", "sub", "client_id"} {
 		if value, said, _ := before.String(claim); said && !says(after, claim, value) {
 			return mismatch("the refreshed access token has another %s than before", claim)
 		}
 	}
-	if _, acted, _ := before.Object("act"); acted && !after.Has("act") {
+	if _, acted, _ := before.Object("act"); acted && len(now.actors) == 0 {
 		return mismatch("the refreshed access token has no act, as it had before")
 	}
 	return nil
 }
 
-// sameAgent refuses claims that name another agent than at sign-in, if they name any by act.
-func (v *Verifier) sameAgent(payload strictjson.Object, want Identity) error {
-	actor, acted, err := payload.Object("act")
-	if err == nil && !acted || v.SubjectIsUser && says(actor, "sub", want.Agent) {
-		return nil
+// refreshed reads the claims of a refreshed token.
+func (v *Verifier) refreshed(what string, payload strictjson.Object, want Identity) (*statement, error) {
+	s, err := read(what, payload)
+	if err != nil {
+		return nil, err
 	}
-	return mismatch("the refreshed token has another act than at sign-in")
+	return s, v.sameAgent(s, want)
+}
+
+// sameAgent refuses what names another agent than at sign-in, if it names any.
+func (v *Verifier) sameAgent(s *statement, want Identity) error {
+	if len(s.actors) > 0 {
+		if by := s.actors[0]; !v.SubjectIsUser || by.ID != want.Agent || by.Issuer != "" && by.Issuer != v.Issuer {
+			return mismatch("%s has another act than at sign-in", s.source)
+		}
+	}
+	if v.SubjectIsUser && want.Agent != want.Subject && slices.Contains(s.subjectKinds, aiAgent) {
+		return mismatch("%s says that the user is an agent (sub_profile)", s.source)
+	}
+	return nil
 }
 
 func says(o strictjson.Object, claim, want string) bool {

@@ -41,7 +41,13 @@ func encode(v any) string {
 func signed(c claims) string { return signedAs(claims{"alg": "HS256"}, c) }
 
 func signedAs(header, c claims) string {
-	input := encode(header) + "." + encode(c)
+	text, _ := json.Marshal(c)
+	return signedText(encode(header), text)
+}
+
+// signedText signs any payload.
+func signedText(header string, payload []byte) string {
+	input := header + "." + base64.RawURLEncoding.EncodeToString(payload)
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte(input))
 	return input + "." + base64.RawURLEncoding.EncodeToString(mac.Sum(nil))

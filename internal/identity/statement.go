@@ -30,7 +30,7 @@ type statement struct {
 
 	model, sid string
 	scopes     []string // nil if it says none
-	odd        string   // a claim by which some providers name an agent; empty for none
+	odd        string   // why it may be an agent's although it names none; empty for no reason
 	payload    []byte   // of an id_token
 }
 
@@ -42,12 +42,20 @@ func (s *statement) names() bool {
 	return s.believed() && (len(s.actors) > 0 || slices.Contains(s.subjectKinds, aiAgent))
 }
 
+// otherThanAgent reports whether a statement says that sub is something, and no agent.
+func (s *statement) otherThanAgent() bool {
+	return len(s.subjectKinds) > 0 && !slices.Contains(s.subjectKinds, aiAgent)
+}
+
 // What sub_profile and client_profile call an agent and a human (draft-mora-oauth-entity-profiles-01
 // section 3).
 const (
 	aiAgent = "ai_agent"
 	human   = "user"
 )
+
+// accessToken is what an access token is called in errors.
+const accessToken = "access token"
 
 const (
 	maxActors   = 4       // levels of act, the agent's own included
@@ -83,7 +91,7 @@ func (v *Verifier) idToken(ctx context.Context, m *wire.Metadata, t *wire.Token,
 	if token.AccessTokenHash != "" && !hashes(token, alg, t.Access) {
 		return nil, mismatch("id_token belongs to another access token (at_hash)")
 	}
-	s, err := read("id_token", payload)
+	s, err := readWithSubject("id_token", payload)
 	if err != nil {
 		return nil, err
 	}
@@ -100,12 +108,14 @@ func (v *Verifier) idToken(ctx context.Context, m *wire.Metadata, t *wire.Token,
 }
 
 // accessToken reads a JWT access token. Beside an id_token, which proves the identity, it need not
-// be one, and one that cannot be verified is only good to refuse. Without, what is no JWT, does
-// not say whom it is for, or cannot be verified says nothing: it is opaque to a client (RFC 9068
-// section 6).
+// be one. What cannot be verified or does not say whom it is for is opaque to a client (RFC 9068
+// section 6), and only good to refuse.
 func (v *Verifier) accessToken(ctx context.Context, m *wire.Metadata, raw string, beside bool) (*statement, error) {
 	payload, alg, err := parts(raw)
-	if err != nil {
+	switch {
+	case err != nil && looksLikeJWT(raw): // and nobody knows what it says
+		return &statement{source: accessToken, odd: "it cannot be read"}, nil
+	case err != nil:
 		return nil, nil // two dots do not make a JWT
 	}
 	verified := false
@@ -131,18 +141,23 @@ func (v *Verifier) accessToken(ctx context.Context, m *wire.Metadata, raw string
 	case hasExpiry && time.Now().After(expires.Add(Skew)):
 		return nil, mismatch("access token has expired")
 	}
-	proven := verified && hasIssuer && hasClient && hasExpiry && payload.Has("sub")
-	if !proven && !beside {
-		return nil, nil
+	subject, hasSubject := payload.Raw("sub")
+	proven := verified && hasIssuer && hasClient && hasExpiry && hasSubject && string(subject) != "null"
+	s, err := read(accessToken, payload)
+	if err == nil && (proven || v.SubjectIsUser && !foreign) { // others name people and agents in their own way
+		err = s.readSubject(payload)
 	}
-	s, err := read("access token", payload)
 	if err != nil {
 		return nil, err
 	}
-	if s.proven = proven; !proven && foreign {
-		s.subject, s.scopes = "", nil // of another issuer's naming
-	}
+	s.proven = proven
 	return s, nil
+}
+
+// looksLikeJWT reports whether a token has three parts, the first of which is the text of a JSON object.
+func looksLikeJWT(raw string) bool {
+	start, _ := base64.RawURLEncoding.DecodeString(raw[:min(4, len(raw))])
+	return strings.Count(raw, ".") == 2 && len(start) > 0 && start[0] == '{'
 }
 
 // clientOf returns the client that a token was given to: client_id, or azp as some servers call it.
@@ -176,7 +191,7 @@ func (v *Verifier) introspect(ctx context.Context, server *wire.Server, access s
 	case !in.Expires.IsZero() && time.Now().After(in.Expires.Add(Skew)):
 		return nil, mismatch("token has expired")
 	}
-	s, err := read("introspection", in.Claims)
+	s, err := readWithSubject("introspection", in.Claims)
 	if err != nil {
 		return nil, err
 	}
@@ -208,17 +223,9 @@ func parts(raw string) (payload strictjson.Object, alg string, err error) {
 	return objects[1], alg, err
 }
 
-// read reads what claims say of who is who.
+// read reads what claims say of who is who, but for sub.
 func read(source string, payload strictjson.Object) (*statement, error) {
 	s := &statement{source: source}
-	var said bool
-	var err error
-	if s.subject, said, err = payload.String("sub"); err == nil && said {
-		err = claims.Subject(s.subject)
-	}
-	if err != nil {
-		return nil, mismatch("%s: %v", source, err)
-	}
 	if err := s.readActors(payload); err != nil {
 		return nil, mismatch("%s: %v", source, err)
 	}
@@ -238,14 +245,40 @@ func read(source string, payload strictjson.Object) (*statement, error) {
 	return s, nil
 }
 
-// readScopes reads what is granted: scope, or scp as some servers call it. Either may be a list.
+func readWithSubject(source string, payload strictjson.Object) (*statement, error) {
+	s, err := read(source, payload)
+	if err == nil {
+		err = s.readSubject(payload)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *statement) readSubject(payload strictjson.Object) error {
+	subject, said, err := payload.String("sub")
+	if err == nil && said {
+		err = claims.Subject(subject)
+	}
+	if err != nil {
+		return mismatch("%s: %v", s.source, err)
+	}
+	s.subject = subject
+	return nil
+}
+
+// readScopes reads what is granted: scope, or scp as some servers call it. Either may be a list. What
+// is neither text nor a list of text grants nothing.
 func readScopes(payload strictjson.Object) []string {
 	for _, claim := range [...]string{"scope", "scp"} {
-		if scope, said, err := payload.String(claim); said && err == nil {
-			return append([]string{}, strings.Fields(scope)...)
+		text, said, err := payload.String(claim)
+		if err != nil {
+			list, _, _ := payload.Strings(claim)
+			return append([]string{}, list...)
 		}
-		if scopes, said, err := payload.Strings(claim); said && err == nil {
-			return append([]string{}, scopes...)
+		if said {
+			return append([]string{}, strings.Fields(text)...)
 		}
 	}
 	return nil
@@ -264,7 +297,7 @@ func (s *statement) readActors(payload strictjson.Object) error {
 		case err != nil:
 			return err
 		case !said && len(s.actors) == 0: // null, which is as good as absent, but for a person
-			s.odd = "act"
+			s.odd = "act is null"
 			return nil
 		case !said:
 			return nil
@@ -273,8 +306,8 @@ func (s *statement) readActors(payload strictjson.Object) error {
 		}
 		by := audit.Agent{}
 		by.ID, _, _ = actor.String("sub") // what is no string is no subject, as none is
-		if by.Issuer, _, err = actor.String("iss"); err != nil {
-			return errors.New("act.iss is not a string")
+		if by.Issuer, said, err = actor.String("iss"); err != nil || said && by.Issuer == "" {
+			return errors.New("act.iss is not the name of an issuer")
 		}
 		if len(s.actors) == 0 {
 			if err := claims.Subject(by.ID); err != nil {
@@ -292,24 +325,39 @@ func (s *statement) readActors(payload strictjson.Object) error {
 	return nil
 }
 
-// kinds reads a claim that says what something is: words in any case, with spaces between.
+// kinds reads a claim that says what something is: words in any case, with spaces between. Nothing is
+// a human and an agent.
 func kinds(o strictjson.Object, claim string) ([]string, error) {
-	if o.Has(claim) {
-		text, said, err := o.String(claim)
-		if err != nil || !said {
-			return nil, errors.New(claim + " is not a string")
-		}
-		return strings.Fields(claims.LowerASCII(text)), nil
+	if !o.Has(claim) {
+		return nil, nil
 	}
-	return nil, nil
+	text, said, err := o.String(claim)
+	if err != nil || !said {
+		return nil, errors.New(claim + " is not a string")
+	}
+	words := strings.Fields(claims.LowerASCII(text))
+	if slices.Contains(words, human) && slices.Contains(words, aiAgent) {
+		return nil, errors.New(claim + " says both a person and an agent")
+	}
+	return words, nil
 }
 
-// oddity returns a claim by which a provider names an agent that has no act, if there is one: whoever
-// has it is no person, and no claim but act and sub names an agent here.
+// oddity returns why claims may be an agent's although they have no act: some providers name an agent
+// by other claims, such as agent_type (OIDC-A), xms_act_fct (Microsoft Entra) or one whose name is a
+// URL, as Auth0 demands for what a site adds. Whoever has one is no person, and no claim but act and
+// sub names an agent here. None of the token's own text is in the reason.
 func oddity(payload strictjson.Object) string {
-	for _, claim := range [...]string{"agent_id", "agent", "xms_act_fct", "https://agentkeychain.com/agent_id"} {
-		if payload.Has(claim) {
-			return claim
+	for name := range payload.Names() {
+		word := claims.LowerASCII(name)
+		word = word[strings.LastIndexAny(word, "/:#.")+1:]
+		switch {
+		case name == "act": // which readActors has read
+		case word == "act", word == "actor", word == "actort":
+			return "act by another name"
+		case word == "agent", word == "is_agent", strings.HasPrefix(word, "agent_"):
+			return "agent, or agent_ and more"
+		case word == "xms_act_fct", word == "xms_par_app_azp":
+			return "xms_act_fct or xms_par_app_azp"
 		}
 	}
 	return ""

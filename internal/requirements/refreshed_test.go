@@ -2,6 +2,7 @@ package requirements_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -152,6 +153,9 @@ func TestRefreshedActor(t *testing.T) {
 		{"ID-6 another act", members{"act": members{"sub": "agent_mallory"}}, true},
 		{"ID-6 act in other letters", members{"act": members{"sub": "AGENT_X"}}, true},
 		{"ID-6 no act", members{"act": nil}, true},
+		{"ID-6 ACT-9 act null", members{"act": json.RawMessage("null")}, true},
+		{"ID-6 ACT-9 another issuer's", members{"act": members{"sub": "agent_x", "iss": "https://evil.example"}}, true},
+		{"ID-6 ACT-9 the user is an agent", members{"sub_profile": "ai_agent"}, true},
 		{"ID-6 act without sub", members{"act": members{}}, true},
 		{"ID-6 act not an object", members{"act": "agent_x"}, true},
 	} {

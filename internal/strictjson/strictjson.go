@@ -11,6 +11,7 @@ package strictjson
 import (
 	"encoding/json"
 	"fmt"
+	"iter"
 	"math"
 	"strconv"
 	"strings"
@@ -56,6 +57,17 @@ func Parse(data []byte) (Object, error) {
 func (o Object) Has(name string) bool {
 	_, ok := o.find(name)
 	return ok
+}
+
+// Names returns the names of the members, in their order.
+func (o Object) Names() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, m := range o.members {
+			if !yield(m.name) {
+				return
+			}
+		}
+	}
 }
 
 // Raw returns the JSON text of a member, null included.

@@ -175,7 +175,6 @@ type Introspection struct {
 	Active                    bool
 	Subject, ClientID, Issuer string
 	Expires                   time.Time         // zero when not said
-	Actor                     string            // act.sub (RFC 8693 section 4.1); empty only where there is no act
 	Claims                    strictjson.Object // all that it says
 }
 
@@ -214,18 +213,11 @@ func readIntrospection(o strictjson.Object) (*Introspection, error) {
 		return &Introspection{}, nil
 	}
 	in := &Introspection{Active: true, Claims: o}
-	var errs [5]error
-	var actor strictjson.Object
-	var acted bool
+	var errs [4]error
 	in.Subject, _, errs[0] = o.String("sub")
 	in.ClientID, _, errs[1] = o.String("client_id")
 	in.Issuer, _, errs[2] = o.String("iss")
 	in.Expires, _, errs[3] = o.Time("exp")
-	if actor, acted, errs[4] = o.Object("act"); acted {
-		if in.Actor, _, errs[4] = actor.String("sub"); in.Actor == "" {
-			errs[4] = errors.New("act has no sub")
-		}
-	}
 	return in, errors.Join(errs[:]...)
 }
 
