@@ -175,6 +175,30 @@ func TestRenewedKeys(t *testing.T) {
 	}
 }
 
+// TestUnreadableKeys: keys that cannot be read are told from those that cannot be had, and what is
+// wrong with them is said where it is known.
+func TestUnreadableKeys(t *testing.T) {
+	for _, test := range []struct {
+		answer *http.Response
+		kind   Kind
+		text   string
+	}{
+		{response(404, "<p>no"), Malformed, "keys request: status 404: published keys cannot be read"},
+		{response(200, "[]"), Malformed, "keys request: status 200: published keys cannot be read: strictjson: not a JSON object"},
+		{response(200, `{"keys":5}`), Malformed, "keys request: status 200: published keys cannot be read: keys is not an array"},
+		{response(200, `{"keys":[{"kty":"oct","k":"AAAA"}]}`), Malformed, "keys request: status 200: published keys cannot be read: none of the keys is of a kind that is known"},
+		{response(200, strings.Repeat(" ", 2<<20)), Malformed, "keys request: status 200: published keys cannot be read: answer is longer than 1048576 bytes"},
+		{response(503, ""), Unavailable, "keys request: status 503"},
+	} {
+		s := serverBy(func(*http.Request) (*http.Response, error) { return test.answer, nil })
+		_, err := (&Keys{client: s.client, address: "https://as.example/keys"}).Any(t.Context())
+		wantKind(t, test.text, err, test.kind)
+		if errors.Is(err, ErrKeys) != (test.kind == Malformed) || err.Error() != test.text {
+			t.Errorf("%v, want %s", err, test.text)
+		}
+	}
+}
+
 // TestAddresses: what an address can be.
 func TestAddresses(t *testing.T) {
 	for address, ok := range map[string]bool{
