@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"html/template"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -85,7 +86,9 @@ func TestAllowPage_ALW_21(t *testing.T) {
 	alice, agent := s.human(s.alice), s.signedInAgent("agent_1")
 	before := s.at(alice, "agents/g1")
 	has(t, before, "Without asking you", "Pay out money</b>: It asks you each time.", "Allow it up to an amount", `inputmode="decimal"`, `<option value="USD">`,
-		`<option value="JPY">`, `<option value="30" selected>in 30 days</option>`, "It has to ask you</strong> each time to <bdi>change your name and pay out money<", "!Change your name</b>", "!stop-allowance")
+		`<option value="JPY">`, `<option value="30" selected>in 30 days</option>`,
+		`name="days"><option value="1">1 day</option><option value="7">7 days</option><option value="30">30 days</option><option value="90" selected>90 days</option></select></p>
+<p class="soft small" id="h-g1-0">`, "It has to ask you</strong> each time to <bdi>change your name and pay out money<", "!Change your name</b>", "!stop-allowance")
 	v := formAt(t, before, "allow")
 	for name, values := range terms("seen", v.Get("seen")) {
 		v[name] = values
@@ -126,6 +129,21 @@ func TestAllowPage_ALW_21(t *testing.T) {
 	has(t, s.at(alice, "agents/g1?done=allowance-stopped"), "From now on, the agent asks you each time", "It asks you each time.", `name="seen" value="2"`, "!Up to <strong>")
 	has(t, s.page(alice), ">See your account<")
 	s.payout(agent, "cents=1&to=bob")
+}
+
+// TestNotAllowedAnyMore_ALW_21: what the site takes out of its allowances is asked about each time,
+// whatever was allowed before.
+func TestNotAllowedAnyMore_ALW_21(t *testing.T) {
+	s := newBank(t)
+	s.grant(nil)
+	alice := s.human(s.alice)
+	if got := s.do(alice, "POST", agents+"allow", terms().Encode()).StatusCode; got != 200 {
+		t.Fatalf("allow: %d", got)
+	}
+	has(t, s.at(alice, "agents/g1"), "It has to ask you</strong> each time to <bdi>change your name<")
+	delete(s.owners.Allowances, "payouts:create")
+	has(t, s.at(alice, "agents/g1"), "It has to ask you</strong> each time to <bdi>change your name and pay out money<", "!Up to <strong>")
+	has(t, s.page(alice), "!Without asking you")
 }
 
 // TestAllowForms_ALW_22: the forms take what the page has, of the account's own grants, and nothing else.
@@ -201,7 +219,8 @@ func TestAmountAgain_ALW_23(t *testing.T) {
 		}
 		checkPage(t, "again", resp)
 		checkAccessible(t, "again", resp.body)
-		has(t, resp.body, want, `aria-invalid="true"`, "<details open>\n<summary>Allow it up", `<option value="7" selected>in 7 days</option>`, `<option value="7" selected>7 days</option>`,
+		has(t, resp.body, want, `aria-invalid="true"`, "<details open>\n<summary>Allow it up", `<option value="7" selected>in 7 days</option>`,
+			`name="days"><option value="1">1 day</option><option value="7" selected>7 days</option><option value="30">30 days</option><option value="90">90 days</option></select>`,
 			`<option value="USD" selected>`, "!<script", "!"+strings.Repeat("7x", 30), `href="/account/agents/agents/g1?page=2#deeds"`)
 		if typed == "1,000" {
 			has(t, resp.body, `value="1,000"`)
@@ -250,7 +269,7 @@ func TestUnknownCards_ALW_24(t *testing.T) {
 		breaks("cents=9900&to=dave")
 		for _, below := range []string{"", "?waiting=1", "agents/g1"} {
 			page := s.at(alice, below)
-			has(t, page, "We do not know whether this was done", "<bdi>Pay to carol</bdi>", `<p class="cost">12.50 USD</p>`, "<bdi>Pay to dave</bdi>", `<p class="cost">99.00 USD</p>`,
+			has(t, page, "We do not know whether this was done", "!being done now", "<bdi>Pay to carol</bdi>", `<p class="cost">12.50 USD</p>`, "<bdi>Pay to dave</bdi>", `<p class="cost">99.00 USD</p>`,
 				"Check on", "It was done</button>", "It was not done</button>", "nothing is done twice", "the amount is free again", "the agent may ask you for it again", "!deny-all")
 			if n := strings.Count(page, "<article"); n != 2 {
 				t.Errorf("%q: %d cards", below, n)
@@ -397,6 +416,23 @@ func TestWhoCanBeAllowed_ALW_25(t *testing.T) {
 	plain := newSite(t)
 	plain.grant(nil)
 	has(t, plain.at(plain.human(plain.alice), "agents/g1"), "!Without asking you", "!agents/allow")
+}
+
+// TestOwnTemplateAllows_ALW_25: a template of the site's own is told of no allowance of an agent that
+// may not act.
+func TestOwnTemplateAllows_ALW_25(t *testing.T) {
+	s := newBank(t, func(s *site, _ *authagent.Config) {
+		s.owners.Template = template.Must(grants.PageTemplate().Parse(`{{define "one agent"}}{{range .Grants}}{{.ID}}: {{range .Allowances}}{{.Action}}{{end}}{{end}}{{end}}`))
+	})
+	for id, state := range map[string]grants.State{"in": grants.Approved, "out": grants.Revoked, "waits": grants.Pending, "paused": grants.Suspended} {
+		s.grant(func(g *grants.Grant) { g.ID, g.Agent.ID, g.State = id, "agent_"+id, state })
+	}
+	s.grant(func(g *grants.Grant) { g.ID, g.Agent.ID, g.Access = "none", "agent_none", authagent.AccessNone })
+	alice := s.human(s.alice)
+	has(t, s.at(alice, "agents/in"), "in: payouts:create")
+	for _, id := range []string{"out", "waits", "paused", "none"} {
+		has(t, s.at(alice, "agents/"+id), id+": ", "!payouts:create")
+	}
 }
 
 // TestReservedIsShown_ALW_26: an action that is being done is told to its owner and its agent.

@@ -231,6 +231,21 @@ func TestForget_OWN_4(t *testing.T) {
 	}
 }
 
+// TestHiddenOfPast_OWN_4: what is hidden belongs to the agents that may not act. In another view
+// there is nothing of it to ask for.
+func TestHiddenOfPast_OWN_4(t *testing.T) {
+	s := newSite(t)
+	for i := range 30 {
+		s.grant(func(g *grants.Grant) { g.ID, g.Agent.ID = fmt.Sprint("in", i), fmt.Sprint("agent_in", i) })
+	}
+	s.grant(func(g *grants.Grant) {
+		g.ID, g.Agent.ID, g.State, g.Hidden = "out", "agent_out", grants.Denied, true
+	})
+	alice := s.human(s.alice)
+	has(t, s.at(alice, "?past=1&hidden=1"), "agents/out")
+	has(t, s.at(alice, "?hidden=1"), "agents/in", `href="?page=2"`, "<h1>", "!<h1>Forgotten", "!agents/out")
+}
+
 // TestForgottenStaysOut_OWN_4: an agent that was denied and forgotten cannot ask again. What
 // waits or is in force is shown, even if an earlier version has left it hidden.
 func TestForgottenStaysOut_OWN_4(t *testing.T) {
