@@ -116,7 +116,7 @@ func (o Overview) allowance(grantID, name string) (Allowance, bool) {
 
 // inForce reports whether anything could be taken of a, now or in a later period.
 func (a Allowance) inForce(now time.Time) bool {
-	return a.Terms > 0 && !a.Stopped && now.Before(a.ExpiresAt)
+	return !a.Stopped && now.Before(a.ExpiresAt)
 }
 
 // allowanceIn says what an allowance allows.
