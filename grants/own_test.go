@@ -231,6 +231,22 @@ func TestForget_OWN_4(t *testing.T) {
 	}
 }
 
+// TestSearchable: a list is searched where that helps, and where it was searched already.
+func TestSearchable(t *testing.T) {
+	for _, test := range []struct {
+		page grants.Page
+		want bool
+	}{
+		{grants.Page{Allowed: 10}, false}, {grants.Page{Allowed: 11}, true}, {grants.Page{Past: 99, HiddenPast: 99}, false}, {grants.Page{Query: "x"}, true},
+		{grants.Page{View: "past", Past: 5, HiddenPast: 5}, false}, {grants.Page{View: "past", Past: 5, HiddenPast: 6}, true}, {grants.Page{View: "past", Allowed: 99}, false},
+		{grants.Page{View: "past", Query: "x"}, true}, {grants.Page{View: "waiting", Allowed: 99, Past: 99}, false}, {grants.Page{View: "actions", Allowed: 99, Past: 99}, false},
+	} {
+		if got := test.page.Searchable(); got != test.want {
+			t.Errorf("view %q, query %q, %d, %d and %d: %v", test.page.View, test.page.Query, test.page.Allowed, test.page.Past, test.page.HiddenPast, got)
+		}
+	}
+}
+
 // TestHiddenOfPast_OWN_4: what is hidden belongs to the agents that may not act. In another view
 // there is nothing of it to ask for.
 func TestHiddenOfPast_OWN_4(t *testing.T) {
