@@ -254,11 +254,14 @@ func TestHiddenOfPast_OWN_4(t *testing.T) {
 	for i := range 30 {
 		s.grant(func(g *grants.Grant) { g.ID, g.Agent.ID = fmt.Sprint("in", i), fmt.Sprint("agent_in", i) })
 	}
-	s.grant(func(g *grants.Grant) {
-		g.ID, g.Agent.ID, g.State, g.Hidden = "out", "agent_out", grants.Denied, true
-	})
+	for i := range 30 {
+		s.grant(func(g *grants.Grant) {
+			g.ID, g.Agent.ID, g.State, g.Hidden = fmt.Sprint("out", i), fmt.Sprint("agent_out", i), grants.Denied, true
+		})
+	}
 	alice := s.human(s.alice)
-	has(t, s.at(alice, "?past=1&hidden=1"), "agents/out")
+	has(t, s.at(alice, "?past=1&hidden=1"), "agents/out", `href="?hidden=1&amp;page=2&amp;past=1"`, "<h1>Forgotten")
+	has(t, s.at(alice, "?past=1&hidden=1&q=out"), `href="?hidden=1&amp;page=2&amp;past=1&amp;q=out"`)
 	has(t, s.at(alice, "?hidden=1"), "agents/in", `href="?page=2"`, "<h1>", "!<h1>Forgotten", "!agents/out")
 }
 
