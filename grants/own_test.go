@@ -231,6 +231,30 @@ func TestForget_OWN_4(t *testing.T) {
 	}
 }
 
+// TestPagesOfList_OWN_1: a page has links to those beside it, and what waits is on the first one alone,
+// where nothing was searched for.
+func TestPagesOfList_OWN_1(t *testing.T) {
+	s := newSite(t)
+	for i := range 60 {
+		s.grant(func(g *grants.Grant) { g.ID, g.Agent.ID = fmt.Sprint("in", i), fmt.Sprint("agent_in", i) })
+	}
+	s.grant(func(g *grants.Grant) { pending(g); g.ID, g.Agent.ID = "asks", "agent_asks" })
+	alice := s.human(s.alice)
+	const first, second, third = `href="?page=1"`, `href="?page=2"`, `href="?page=3"`
+	for page, want := range map[string][]string{
+		"":        {"!" + first, "!rel=\"prev\"", second, "Page 1 of 3", "h-asks"},
+		"?page=0": {"!" + first, "!rel=\"prev\"", second, "Page 1 of 3", "h-asks"},
+		"?page=x": {"!" + first, "!rel=\"prev\"", second, "Page 1 of 3", "h-asks"},
+		"?page=2": {first, third, "Page 2 of 3", "!h-asks", `<a class="button" href="?waiting=1">`},
+		"?page=3": {second, "!rel=\"next\"", "Page 3 of 3", "!h-asks"},
+		"?page=9": {second, "!rel=\"next\"", "Page 3 of 3", "!h-asks"},
+		"?q=in1":  {"!h-asks", "agents/in1", "!agents/in2", "!rel=\"next\""},
+		"?q=asks": {"!h-asks", "!agents/in1"},
+	} {
+		has(t, s.at(alice, page), want...)
+	}
+}
+
 // TestSearchable: a list is searched where that helps, and where it was searched already.
 func TestSearchable(t *testing.T) {
 	for _, test := range []struct {
