@@ -255,6 +255,70 @@ func TestPagesOfList_OWN_1(t *testing.T) {
 	}
 }
 
+// TestRowOfMany_OWN_2: an agent with several grants stands where the best of them puts it: in force,
+// over and shown, hidden, and last what only waits, which stands above all agents.
+func TestRowOfMany_OWN_2(t *testing.T) {
+	s := newSite(t)
+	now := time.Now()
+	for _, agent := range []struct {
+		id     string
+		states []string
+	}{
+		{"in", []string{"hidden", "denied", "pending", "approved"}}, {"out", []string{"hidden", "pending", "denied"}}, {"away", []string{"pending", "hidden"}},
+		{"asks", []string{"pending", "pending"}},
+	} {
+		for i, state := range agent.states {
+			s.grant(func(g *grants.Grant) {
+				g.ID, g.Agent.ID, g.Scenario, g.State = fmt.Sprint(agent.id, "-", state, i), "agent_"+agent.id, fmt.Sprint("Scenario", i), grants.State(state)
+				g.DecidedAt = now.Add(-time.Duration(i) * time.Minute)
+				switch state {
+				case "hidden":
+					g.State, g.Hidden = grants.Denied, true
+				case "pending":
+					pending(g)
+				}
+			})
+		}
+	}
+	alice := s.human(s.alice)
+	rows := func(below string) (ids []string) {
+		for _, m := range regexp.MustCompile(`<li><a href="`+agents+`agents/([^"]+)">`).FindAllStringSubmatch(s.at(alice, below), -1) {
+			ids = append(ids, m[1])
+		}
+		return ids
+	}
+	for below, want := range map[string][]string{"": {"in-approved3"}, "?past=1": {"out-denied2"}, "?past=1&hidden=1": {"away-hidden1"}} {
+		if diff := cmp.Diff(want, rows(below)); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", below, diff)
+		}
+	}
+}
+
+// TestRowSaysWhatIsInForce_OWN_2: the row of an agent has what its grants in force give, each in its
+// scenario, and not what another one gave.
+func TestRowSaysWhatIsInForce_OWN_2(t *testing.T) {
+	for name, test := range map[string]struct {
+		second func(*grants.Grant)
+		want   []string
+	}{
+		"over":                  {func(g *grants.Grant) { g.State = grants.Revoked }, []string{">See your account<"}},
+		"soon over":             {func(g *grants.Grant) { g.Access = authagent.AccessRead }, []string{">See your account, and place orders · until"}},
+		"full where nothing is": {func(g *grants.Grant) { g.Actions = nil }, []string{">See your account · until"}},
+		"full":                  {func(g *grants.Grant) { g.Scenario = "FreshProfile" }, []string{">Do almost everything that you can do here · until"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.grant(nil)
+			s.grant(func(g *grants.Grant) {
+				g.ID, g.Scenario, g.Access, g.Actions, g.ExpiresAt = "second", "ContextualProfile", authagent.AccessFull, []string{"orders:create"}, time.Now().Add(time.Hour)
+				test.second(g)
+			})
+			_, row, _ := strings.Cut(s.page(s.human(s.alice)), `<ul class="rows">`)
+			has(t, "<body>"+row, test.want...)
+		})
+	}
+}
+
 // TestSearchable: a list is searched where that helps, and where it was searched already.
 func TestSearchable(t *testing.T) {
 	for _, test := range []struct {
