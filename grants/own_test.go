@@ -319,6 +319,25 @@ func TestRowSaysWhatIsInForce_OWN_2(t *testing.T) {
 	}
 }
 
+// TestLastUseOfMany_OWN_2: the row of an agent says when it was used last, by whichever of its grants.
+func TestLastUseOfMany_OWN_2(t *testing.T) {
+	for _, last := range []string{"g1", "g2"} {
+		s := newSite(t)
+		s.grant(nil)
+		s.grant(func(g *grants.Grant) { g.ID, g.Scenario = "g2", "ContextualProfile" })
+		for _, id := range []string{"g1", "g2"} {
+			seen := time.Now().Add(-5 * time.Hour)
+			if id == last {
+				seen = time.Now().Add(-2 * time.Hour)
+			}
+			if _, err := s.store.Touch(t.Context(), grants.Activity{SessionID: "s" + id, GrantID: id, UserID: s.alice, SeenAt: seen, ExpiresAt: time.Now().Add(time.Hour)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		has(t, s.page(s.human(s.alice)), "2 hours ago", "!5 hours ago")
+	}
+}
+
 // TestSearchable: a list is searched where that helps, and where it was searched already.
 func TestSearchable(t *testing.T) {
 	for _, test := range []struct {
