@@ -1,6 +1,7 @@
 package grants
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -97,5 +98,29 @@ func TestNumber(t *testing.T) {
 func TestNoHostYet(t *testing.T) {
 	if host := OwnerApproval(nil).host(); host != "" {
 		t.Errorf("host %q", host)
+	}
+}
+
+// TestStanding: how a grant stands that gives nothing is said by its state, and by why it was suspended.
+func TestStanding(t *testing.T) {
+	to := english()
+	to.now = time.Now()
+	hour := time.Hour
+	asked, decided, over, later := to.now.Add(-3*hour), to.now.Add(-50*hour), to.now.Add(-hour), to.now.Add(hour)
+	for _, test := range []struct {
+		g    Grant
+		want string
+	}{
+		{Grant{State: Pending, RequestedAt: asked, ExpiresAt: later}, "It asked 3 hours ago, and waits for your answer."},
+		{Grant{State: Pending, RequestedAt: asked, DecidedAt: decided, ExpiresAt: later}, "It asked 3 hours ago, and waits for your answer."},
+		{Grant{State: Pending, RequestedAt: asked, ExpiresAt: over}, "It asked, and nobody decided by "}, {Grant{State: Approved, DecidedAt: decided, ExpiresAt: over}, "Its time was over on "},
+		{Grant{State: Denied, DecidedAt: decided}, "Denied on "}, {Grant{State: Revoked, DecidedAt: decided}, "Stopped on "},
+		{Grant{State: Suspended, DecidedAt: decided}, "Paused."}, {Grant{State: Suspended, DecidedAt: decided, Cause: CauseOwner}, "You paused it on "},
+		{Grant{State: Suspended, DecidedAt: decided, Cause: CauseAddress}, "Paused: at the server"}, {Grant{State: Suspended, DecidedAt: decided, Cause: "of_later"}, "Paused."},
+	} {
+		got := regexp.MustCompile(`<[^>]*>`).ReplaceAllString(string(Texts{to}.standing(test.g)), "")
+		if !strings.HasPrefix(got, test.want) || strings.Contains(got, "{") {
+			t.Errorf("%+v: %q, want %q", test.g, got, test.want)
+		}
 	}
 }

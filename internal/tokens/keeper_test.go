@@ -5,7 +5,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -199,10 +202,14 @@ func TestForgotten(t *testing.T) {
 		asked := 0
 		l.says = func(*http.Request) string { asked++; return `{}` }
 		l.suspect(l.session)
-		if len(l.checks) != 1 {
-			t.Fatalf("%d checks", len(l.checks))
+		c := l.checks[l.session.ID]
+		if len(l.checks) != 1 || c.timer == nil {
+			t.Fatalf("%d checks, %+v", len(l.checks), c)
 		}
 		l.forget(l.session.ID)
+		if c.timer != nil {
+			t.Error("a timer keeps it")
+		}
 		l.forget(l.session.ID) // nothing is there any more
 		time.Sleep(time.Hour)
 		if len(l.checks) != 0 || asked != 0 {
@@ -215,11 +222,15 @@ func TestForgotten(t *testing.T) {
 func TestNothingAfterShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
+		l.suspect(l.session)
 		if err := l.Shutdown(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		l.mu.Lock()
 		c := l.check("s")
+		if c.timer != nil {
+			t.Error("a timer goes on")
+		}
 		l.after(l.session, c, time.Second)
 		l.mu.Unlock()
 		time.Sleep(time.Minute)
@@ -227,6 +238,103 @@ func TestNothingAfterShutdown(t *testing.T) {
 		defer l.mu.Unlock()
 		if c.timer != nil || c.busy {
 			t.Errorf("%+v", c)
+		}
+	})
+}
+
+// TestSuspected: a session whose tokens were refused is looked at again after a while, once, and a look
+// that is under way or about to begin is enough.
+func TestSuspected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t)
+		looks := 0
+		l.Hooks.Alive = func(context.Context, Session[struct{}]) (bool, error) { looks++; return false, nil }
+		l.suspect(l.session)
+		c := l.checks["s"]
+		timer := c.timer
+		l.suspect(l.session)
+		if l.Check(l.session); !c.doubt || timer == nil || c.timer != timer || c.busy {
+			t.Errorf("%+v", c)
+		}
+		time.Sleep(doubtFor - time.Second)
+		if synctest.Wait(); looks != 0 {
+			t.Errorf("%d looks at once", looks)
+		}
+		time.Sleep(doubtFor / 2)
+		if synctest.Wait(); looks != 1 || len(l.checks) != 0 {
+			t.Errorf("%d looks later, %d checks", looks, len(l.checks))
+		}
+		busy := &check{busy: true}
+		l.checks["s"] = busy
+		if l.suspect(l.session); busy.doubt || busy.timer != nil {
+			t.Errorf("while it is looked at: %+v", busy)
+		}
+		delete(l.checks, "s")
+		for n := range maxChecks {
+			l.checks[strconv.Itoa(n)] = &check{next: time.Now()}
+		}
+		l.suspect(l.session)
+		if l.Check(l.session); len(l.checks) != maxChecks || looks != 1 {
+			t.Errorf("without room: %d checks, %d looks", len(l.checks), looks)
+		}
+	})
+}
+
+// TestSwept: what is forgotten of sessions that do not come any more is nothing that is under way, about
+// to begin or of late, and it is looked for once a minute.
+func TestSwept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		time.Sleep(time.Hour)
+		now, timer := time.Now(), time.NewTimer(time.Hour)
+		defer timer.Stop()
+		old := now.Add(-2 * time.Minute)
+		k := &Keeper[struct{}]{Every: time.Minute, checks: map[string]*check{
+			"busy": {next: old, busy: true}, "timer": {next: old, timer: timer}, "late": {next: now.Add(-time.Minute)}, "old": {next: old}, "new": {next: now},
+		}}
+		k.check("first")
+		if got := strings.Join(slices.Sorted(maps.Keys(k.checks)), " "); got != "busy first late new timer" {
+			t.Errorf("left: %s", got)
+		}
+		k.checks["old"] = &check{next: old}
+		time.Sleep(time.Minute)
+		if k.check("second"); k.checks["old"] == nil {
+			t.Error("it is looked for twice in a minute")
+		}
+		time.Sleep(1)
+		if k.check("third"); k.checks["old"] != nil {
+			t.Error("it is not looked for again")
+		}
+	})
+}
+
+// TestDue: a session is looked at when it has been there for long enough, and when no look is about to
+// begin or under way.
+func TestDue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		old, timer := now.Add(-time.Hour), time.NewTimer(time.Hour)
+		defer timer.Stop()
+		for _, test := range []struct {
+			every   time.Duration
+			started time.Time
+			check   *check
+			want    bool
+		}{
+			{time.Hour, old, nil, true}, {time.Hour, old.Add(1), nil, false}, {0, old, nil, false}, {-1, old, nil, false},
+			{time.Minute, old, &check{}, true}, {time.Minute, old, &check{next: now}, true}, {time.Minute, old, &check{next: now.Add(1)}, false},
+			{time.Minute, old, &check{busy: true}, false}, {time.Minute, old, &check{timer: timer}, false}, {time.Minute, old, &check{timer: timer, busy: true}, false},
+		} {
+			k := &Keeper[struct{}]{Every: test.every, checks: make(map[string]*check)}
+			if test.check != nil {
+				k.checks["s"] = test.check
+			}
+			if got := k.Due("s", test.started); got != test.want {
+				t.Errorf("%+v: %v", test, got)
+			}
+		}
+		var none *Keeper[struct{}]
+		if none.Due("s", old) || none.Shutdown(t.Context()) != nil {
+			t.Error("no keeper has something to do")
 		}
 	})
 }
