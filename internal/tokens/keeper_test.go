@@ -280,6 +280,53 @@ func TestSuspected(t *testing.T) {
 	})
 }
 
+// TestLookLater: a look that finds no room begins later, one that would come after the session's end
+// comes at its end, and one that is called off as it begins does not.
+func TestLookLater(t *testing.T) {
+	for name, test := range map[string]struct {
+		do   func(*lab)
+		want int
+	}{
+		"no room": {func(l *lab) {
+			l.running = maxRunning
+			l.suspect(l.session)
+			time.Sleep(2 * doubtFor)
+			synctest.Wait()
+			l.mu.Lock()
+			l.running = 0
+			l.mu.Unlock()
+			time.Sleep(10 * time.Second)
+		}, 1},
+		"at the end": {func(l *lab) {
+			l.session.Expires = time.Now().Add(10 * time.Second)
+			l.suspect(l.session)
+			time.Sleep(10 * time.Second)
+		}, 1},
+		"called off": {func(l *lab) {
+			l.mu.Lock()
+			c := l.check("s")
+			l.after(l.session, c, time.Second)
+			time.Sleep(time.Second)
+			c.stop()
+			l.mu.Unlock()
+			time.Sleep(time.Minute)
+		}, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t)
+			looks := 0
+			l.Hooks.Alive = func(context.Context, Session[struct{}]) (bool, error) { looks++; return false, nil }
+			test.do(l)
+			if synctest.Wait(); looks != test.want {
+				t.Errorf("%s: %d looks, want %d", name, looks, test.want)
+			}
+			if err := l.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // TestSwept: what is forgotten of sessions that do not come any more is nothing that is under way, about
 // to begin or of late, and it is looked for once a minute.
 func TestSwept(t *testing.T) {
