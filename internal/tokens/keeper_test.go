@@ -327,6 +327,90 @@ func TestLookLater(t *testing.T) {
 	}
 }
 
+// TestLookAsks: what a look asks the server, by what is kept of the session, and what it makes of the
+// answers.
+func TestLookAsks(t *testing.T) {
+	const inactive, active = `{"active":false}`, `{"active":true}`
+	change := func(change func(*record)) func(*lab) {
+		return func(l *lab) {
+			raw, r, err := l.load(context.Background(), l.session)
+			if err == nil {
+				change(r)
+				_, err = l.swap(context.Background(), l.session, raw, r)
+			}
+			if err != nil {
+				panic(err)
+			}
+		}
+	}
+	ended := func(alive bool, err error) func(*lab) {
+		return func(l *lab) {
+			l.Hooks.Alive = func(context.Context, Session[struct{}]) (bool, error) { return alive, err }
+		}
+	}
+	for name, test := range map[string]struct {
+		after     time.Duration // since the session was confirmed
+		change    func(*lab)
+		says      []string // to what is asked about the token, in order
+		asked     string
+		want      error
+		confirmed bool // now
+	}{
+		"cannot be told":         {11 * time.Minute, ended(true, errBroken), nil, "", errBroken, false},
+		"ended":                  {11 * time.Minute, ended(false, nil), nil, "revoke", ErrEnded, false},
+		"lately":                 {9 * time.Minute, func(*lab) {}, nil, "", nil, false},
+		"not lately":             {10 * time.Minute, func(*lab) {}, []string{active}, "introspect", nil, true},
+		"lately, and refused":    {0, change(func(r *record) { r.Refused = time.Now() }), []string{active}, "token introspect", nil, true},
+		"due":                    {11 * time.Minute, change(func(r *record) { r.RefreshAt = time.Now() }), []string{active}, "token introspect", nil, true},
+		"over":                   {11 * time.Minute, change(func(r *record) { r.Refresh, r.Expires = "", time.Now().Add(skew) }), nil, "", ErrNone, false},
+		"soon over":              {11 * time.Minute, change(func(r *record) { r.Refresh, r.Expires = "", time.Now().Add(skew+1) }), []string{active}, "introspect", nil, true},
+		"over, but renewed":      {2 * time.Hour, func(*lab) {}, []string{active}, "token introspect", nil, true},
+		"inactive, then active":  {11 * time.Minute, func(*lab) {}, []string{inactive, active}, "introspect token introspect", nil, true},
+		"inactive":               {11 * time.Minute, func(*lab) {}, []string{inactive, inactive}, "introspect token introspect", wire.ErrInactive, false},
+		"inactive, nothing else": {11 * time.Minute, change(func(r *record) { r.Refresh = "" }), []string{inactive}, "introspect", wire.ErrInactive, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t)
+			before := time.Now()
+			time.Sleep(test.after)
+			test.change(l)
+			var asked []string
+			l.says = func(r *http.Request) string {
+				asked = append(asked, strings.TrimPrefix(r.URL.Path, "/"))
+				switch {
+				case r.URL.Path == "/token":
+					return refreshed
+				case r.URL.Path == "/introspect" && len(test.says) > 0:
+					answer := test.says[0]
+					test.says = test.says[1:]
+					return answer
+				}
+				return `{}`
+			}
+			began := time.Now()
+			seen, err := l.look(t.Context(), l.session)
+			if !errors.Is(err, test.want) || strings.Join(asked, " ") != test.asked {
+				t.Errorf("%s: asked %q, %v", name, asked, err)
+			}
+			want := before
+			if test.confirmed {
+				want = began
+			}
+			if err == nil && !seen.confirmed.Equal(want) {
+				t.Errorf("%s: confirmed at %v, want %v", name, seen.confirmed, want)
+			}
+			if _, r, err := l.load(t.Context(), l.session); err == nil && !r.Confirmed.Equal(want) {
+				t.Errorf("%s: kept that it was confirmed at %v, want %v", name, r.Confirmed, want)
+			} else if (err != nil) != (name == "ended") {
+				t.Errorf("%s: %v", name, err)
+			}
+			if err := l.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // TestSwept: what is forgotten of sessions that do not come any more is nothing that is under way, about
 // to begin or of late, and it is looked for once a minute.
 func TestSwept(t *testing.T) {
