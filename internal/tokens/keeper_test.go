@@ -87,7 +87,7 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-func newLab(t *testing.T) *lab {
+func newLab(t *testing.T, change ...func(*wire.Endpoints)) *lab {
 	t.Helper()
 	box, err := seal.NewBox([][]byte{bytes.Repeat([]byte{1}, 32)}, "tokens")
 	if err != nil {
@@ -100,13 +100,21 @@ func newLab(t *testing.T) *lab {
 		if body == "" {
 			return nil, errBroken
 		}
+		status := 200
+		if strings.HasPrefix(body, `{"error"`) {
+			status = 400
+		}
 		return &http.Response{
-			StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: -1,
+			StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: -1,
 		}, nil
 	})}, nil)
-	source := wire.NewSource(client, wire.Settings{Issuer: issuer, Pins: wire.Endpoints{
+	pins := wire.Endpoints{
 		Authorization: issuer + "/authorize", Token: issuer + "/token", Introspection: issuer + "/introspect", Revocation: issuer + "/revoke",
-	}})
+	}
+	for _, c := range change {
+		c(&pins)
+	}
+	source := wire.NewSource(client, wire.Settings{Issuer: issuer, Pins: pins})
 	l.Keeper = &Keeper[struct{}]{
 		Store: &l.store, Box: box, Conflict: errConflict, NotFound: errNone, Every: 10 * time.Minute, Grace: time.Hour,
 		Identity: &identity.Verifier{Issuer: issuer, ClientID: "site"},
@@ -327,6 +335,42 @@ func TestLookLater(t *testing.T) {
 	}
 }
 
+// errPaused is any Pause.
+var errPaused = errors.New("paused")
+
+// TestNoIntrospection: a server that cannot be asked about tokens is not, and one whose metadata cannot be
+// had has confirmed nothing.
+func TestNoIntrospection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, func(e *wire.Endpoints) { e.Introspection = "" })
+		time.Sleep(11 * time.Minute)
+		began := time.Now()
+		if seen, err := l.look(t.Context(), l.session); err != nil || !seen.confirmed.Equal(began) {
+			t.Errorf("%v, %v", seen.confirmed, err)
+		}
+		l = newLab(t, func(e *wire.Endpoints) { *e = wire.Endpoints{} })
+		time.Sleep(11 * time.Minute)
+		var down *wire.Error
+		if seen, err := l.look(t.Context(), l.session); !errors.As(err, &down) || !seen.confirmed.IsZero() {
+			t.Errorf("%v, %v", seen.confirmed, err)
+		}
+	})
+}
+
+// TestEndedElsewhere: a session that another instance has ended by the time that it is to end is known no
+// more.
+func TestEndedElsewhere(t *testing.T) {
+	l := newLab(t)
+	l.alive = false
+	l.mu.Lock()
+	c := l.check("s")
+	l.mu.Unlock()
+	l.settle(t.Context(), l.session, c, sight{}, identity.ErrMismatch)
+	if len(l.checks) != 0 || l.ended != 0 {
+		t.Errorf("%d checks, ended %d times", len(l.checks), l.ended)
+	}
+}
+
 // TestLookAsks: what a look asks the server, by what is kept of the session, and what it makes of the
 // answers.
 func TestLookAsks(t *testing.T) {
@@ -368,6 +412,19 @@ func TestLookAsks(t *testing.T) {
 		"inactive, then active":  {11 * time.Minute, func(*lab) {}, []string{inactive, active}, "introspect token introspect", nil, true},
 		"inactive":               {11 * time.Minute, func(*lab) {}, []string{inactive, inactive}, "introspect token introspect", wire.ErrInactive, false},
 		"inactive, nothing else": {11 * time.Minute, change(func(r *record) { r.Refresh = "" }), []string{inactive}, "introspect", wire.ErrInactive, false},
+		"refused for good":       {11 * time.Minute, change(func(r *record) { r.RefreshAt, r.Refresh = time.Now(), "bad" }), nil, "token", wire.ErrInactive, false},
+		"due, and not renewed":   {11 * time.Minute, change(func(r *record) { r.RefreshAt, r.Refresh = time.Now(), "down" }), []string{active}, "token introspect", nil, true},
+		"over, and not renewed":  {2 * time.Hour, change(func(r *record) { r.Refresh = "down" }), nil, "token", errPaused, false},
+		"inactive, not renewed":  {11 * time.Minute, change(func(r *record) { r.Refresh = "down" }), []string{inactive}, "introspect token", errPaused, false},
+		"due, and nothing is kept": {11 * time.Minute, func(l *lab) {
+			change(func(r *record) { r.RefreshAt = time.Now() })(l)
+			l.store.before = func(method string) error {
+				if method == "save" {
+					return errBroken
+				}
+				return nil
+			}
+		}, nil, "", errBroken, false},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			l := newLab(t)
@@ -377,7 +434,12 @@ func TestLookAsks(t *testing.T) {
 			var asked []string
 			l.says = func(r *http.Request) string {
 				asked = append(asked, strings.TrimPrefix(r.URL.Path, "/"))
+				body, _ := io.ReadAll(r.Body)
 				switch {
+				case strings.Contains(string(body), "refresh_token=bad"):
+					return `{"error":"invalid_grant"}`
+				case strings.Contains(string(body), "refresh_token=down"):
+					return ""
 				case r.URL.Path == "/token":
 					return refreshed
 				case r.URL.Path == "/introspect" && len(test.says) > 0:
@@ -389,6 +451,9 @@ func TestLookAsks(t *testing.T) {
 			}
 			began := time.Now()
 			seen, err := l.look(t.Context(), l.session)
+			if pause := new(Pause); errors.As(err, &pause) {
+				err = errPaused
+			}
 			if !errors.Is(err, test.want) || strings.Join(asked, " ") != test.asked {
 				t.Errorf("%s: asked %q, %v", name, asked, err)
 			}
