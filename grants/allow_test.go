@@ -470,8 +470,8 @@ func TestTakenIsTold_ALW_3(t *testing.T) {
 			event audit.Name
 			end   func(*desk, *action.Reservation) error
 		}{
-			"nothing done": {grants.EventGivenBack, func(_ *desk, r *action.Reservation) error { r.NothingDone(); return r.End(t.Context()) }},
-			"unknown":      {grants.EventUnknown, func(_ *desk, r *action.Reservation) error { return r.EndUnknown(t.Context()) }},
+			"nothing done": {grants.EventGivenBack, func(_ *desk, r *action.Reservation) error { return r.Record(t.Context(), action.NothingDone) }},
+			"unknown":      {grants.EventUnknown, func(_ *desk, r *action.Reservation) error { return r.Record(t.Context(), action.Unknown) }},
 			"overdue":      {grants.EventUnknown, func(d *desk, _ *action.Reservation) error { _, err := d.Overview(t.Context(), "alice"); return err }},
 		} {
 			d, box := newTill(t)

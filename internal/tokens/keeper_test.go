@@ -404,13 +404,13 @@ func TestLookAsks(t *testing.T) {
 		"ended":                  {11 * time.Minute, ended(false, nil), nil, "revoke", ErrEnded, false},
 		"lately":                 {9 * time.Minute, func(*lab) {}, nil, "", nil, false},
 		"not lately":             {10 * time.Minute, func(*lab) {}, []string{active}, "introspect", nil, true},
-		"lately, and refused":    {0, change(func(r *record) { r.Refused = time.Now() }), []string{active}, "token introspect", nil, true},
-		"due":                    {11 * time.Minute, change(func(r *record) { r.RefreshAt = time.Now() }), []string{active}, "token introspect", nil, true},
+		"lately, and refused":    {0, change(func(r *record) { r.Refused = time.Now() }), []string{active}, "token introspect-new", nil, true},
+		"due":                    {11 * time.Minute, change(func(r *record) { r.RefreshAt = time.Now() }), []string{active}, "token introspect-new", nil, true},
 		"over":                   {11 * time.Minute, change(func(r *record) { r.Refresh, r.Expires = "", time.Now().Add(skew) }), nil, "", ErrNone, false},
 		"soon over":              {11 * time.Minute, change(func(r *record) { r.Refresh, r.Expires = "", time.Now().Add(skew+1) }), []string{active}, "introspect", nil, true},
-		"over, but renewed":      {2 * time.Hour, func(*lab) {}, []string{active}, "token introspect", nil, true},
-		"inactive, then active":  {11 * time.Minute, func(*lab) {}, []string{inactive, active}, "introspect token introspect", nil, true},
-		"inactive":               {11 * time.Minute, func(*lab) {}, []string{inactive, inactive}, "introspect token introspect", wire.ErrInactive, false},
+		"over, but renewed":      {2 * time.Hour, func(*lab) {}, []string{active}, "token introspect-new", nil, true},
+		"inactive, then active":  {11 * time.Minute, func(*lab) {}, []string{inactive, active}, "introspect token introspect-new", nil, true},
+		"inactive":               {11 * time.Minute, func(*lab) {}, []string{inactive, inactive}, "introspect token introspect-new", wire.ErrInactive, false},
 		"inactive, nothing else": {11 * time.Minute, change(func(r *record) { r.Refresh = "" }), []string{inactive}, "introspect", wire.ErrInactive, false},
 		"refused for good":       {11 * time.Minute, change(func(r *record) { r.RefreshAt, r.Refresh = time.Now(), "bad" }), nil, "token", wire.ErrInactive, false},
 		"due, and not renewed":   {11 * time.Minute, change(func(r *record) { r.RefreshAt, r.Refresh = time.Now(), "down" }), []string{active}, "token introspect", nil, true},
@@ -433,8 +433,12 @@ func TestLookAsks(t *testing.T) {
 			test.change(l)
 			var asked []string
 			l.says = func(r *http.Request) string {
-				asked = append(asked, strings.TrimPrefix(r.URL.Path, "/"))
 				body, _ := io.ReadAll(r.Body)
+				path := strings.TrimPrefix(r.URL.Path, "/")
+				if strings.Contains(string(body), "token=a2") {
+					path += "-new"
+				}
+				asked = append(asked, path)
 				switch {
 				case strings.Contains(string(body), "refresh_token=bad"):
 					return `{"error":"invalid_grant"}`
