@@ -480,6 +480,107 @@ func TestLookAsks(t *testing.T) {
 	}
 }
 
+// TestSettled: what a look comes to says when the next one is, and whether it waits for a request.
+func TestSettled(t *testing.T) {
+	const every = 10 * time.Minute
+	for name, test := range map[string]struct {
+		err       error
+		confirmed time.Duration // from now
+		change    func(*lab)
+		next      time.Duration // from now, of a session that is known; 0 for none
+		timer     bool
+		doubt     bool
+	}{
+		"confirmed":              {nil, -time.Minute, func(*lab) {}, every - time.Minute, false, false},
+		"by another clock":       {nil, time.Hour, func(*lab) {}, every, false, false},
+		"no tokens":              {ErrNone, 0, func(*lab) {}, every, false, false},
+		"inactive":               {wire.ErrInactive, 0, func(*lab) {}, 0, true, true},
+		"the server is down":     {errBroken, 0, func(*lab) {}, 0, true, false},
+		"down, and shut down":    {errBroken, 0, func(l *lab) { l.Shutdown(context.Background()) }, 0, false, false},
+		"down, and forgotten":    {errBroken, 0, func(l *lab) { l.forget("s") }, 0, false, false},
+		"inactive and forgotten": {wire.ErrInactive, 0, func(l *lab) { l.forget("s") }, 0, false, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t)
+			l.mu.Lock()
+			c := l.check("s")
+			l.mu.Unlock()
+			test.change(l)
+			c.busy = true
+			now := time.Now()
+			l.settle(t.Context(), l.session, c, sight{confirmed: now.Add(test.confirmed)}, test.err)
+			next := time.Time{}
+			if test.next != 0 {
+				next = now.Add(test.next)
+			}
+			if c.busy || !c.next.Equal(next) || (c.timer != nil) != test.timer || c.doubt != test.doubt {
+				t.Errorf("%s: %+v", name, c)
+			}
+			c.stop()
+		})
+	}
+}
+
+// TestEnds: which answer ends a session.
+func TestEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := &Keeper[struct{}]{Grace: time.Hour}
+		endless := &Keeper[struct{}]{}
+		now := time.Now()
+		past, doubted := &check{since: now.Add(-time.Hour)}, &check{doubt: true, since: now.Add(-time.Hour)}
+		for name, test := range map[string]struct {
+			k    *Keeper[struct{}]
+			c    *check
+			err  error
+			want bool
+		}{
+			"confirmed": {k, doubted, nil, false}, "no tokens": {k, doubted, ErrNone, false}, "ended": {k, doubted, ErrEnded, false},
+			"inactive once": {k, past, wire.ErrInactive, false}, "inactive twice": {k, &check{doubt: true}, wire.ErrInactive, true},
+			"another's": {k, &check{}, identity.ErrMismatch, true}, "down": {k, &check{}, errBroken, false}, "down for long": {k, past, errBroken, true},
+			"down, but not for that long": {k, &check{since: now.Add(1 - time.Hour)}, errBroken, false}, "down, and never over": {endless, past, errBroken, false},
+		} {
+			if got := test.k.ends(test.c, test.err); got != test.want {
+				t.Errorf("%s: %v", name, got)
+			}
+		}
+	})
+}
+
+// TestWaits: while nobody says anything of a session, it is looked at less and less often, and then when
+// its time without an answer is over.
+func TestWaits(t *testing.T) {
+	for _, grace := range []time.Duration{time.Hour, 0} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t)
+			l.Grace = grace
+			began := time.Now()
+			var looks []time.Duration
+			l.Hooks.Alive = func(context.Context, Session[struct{}]) (bool, error) {
+				looks = append(looks, time.Since(began))
+				return true, errBroken
+			}
+			l.Check(l.session)
+			time.Sleep(2 * time.Hour)
+			l.forget("s")
+			synctest.Wait()
+			for i, least := range []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 10 * time.Minute} {
+				if d := looks[i+1] - looks[i]; d < least*9/10 || d > least*11/10 {
+					t.Errorf("Grace %v: %v before look %d", grace, d, i+1)
+				}
+			}
+			if grace != 0 && !slices.Contains(looks, grace) {
+				t.Errorf("no look after %v: %v", grace, looks)
+			}
+			if few := len(looks) < 20; few == (grace != 0) { // when its time is over, it is tried to end it
+				t.Errorf("Grace %v: %d looks", grace, len(looks))
+			}
+			if err := l.Shutdown(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // TestSwept: what is forgotten of sessions that do not come any more is nothing that is under way, about
 // to begin or of late, and it is looked for once a minute.
 func TestSwept(t *testing.T) {
