@@ -114,11 +114,15 @@ func TestStanding(t *testing.T) {
 		{Grant{State: Pending, RequestedAt: asked, ExpiresAt: later}, "It asked 3 hours ago, and waits for your answer."},
 		{Grant{State: Pending, RequestedAt: asked, DecidedAt: decided, ExpiresAt: later}, "It asked 3 hours ago, and waits for your answer."},
 		{Grant{State: Pending, RequestedAt: asked, ExpiresAt: over}, "It asked, and nobody decided by "}, {Grant{State: Approved, DecidedAt: decided, ExpiresAt: over}, "Its time was over on "},
-		{Grant{State: Denied, DecidedAt: decided}, "Denied on "}, {Grant{State: Revoked, DecidedAt: decided}, "Stopped on "},
+		{Grant{State: Denied, DecidedAt: decided}, "Denied on "}, {Grant{State: Denied}, "Denied on "}, {Grant{State: Revoked, DecidedAt: decided}, "Stopped on "},
 		{Grant{State: Suspended, DecidedAt: decided}, "Paused."}, {Grant{State: Suspended, DecidedAt: decided, Cause: CauseOwner}, "You paused it on "},
 		{Grant{State: Suspended, DecidedAt: decided, Cause: CauseAddress}, "Paused: at the server"}, {Grant{State: Suspended, DecidedAt: decided, Cause: "of_later"}, "Paused."},
 	} {
-		got := regexp.MustCompile(`<[^>]*>`).ReplaceAllString(string(Texts{to}.standing(test.g)), "")
+		said := string(Texts{to}.standing(test.g))
+		if test.g.State == Approved && !strings.Contains(said, over.UTC().Format(time.RFC3339)) {
+			t.Errorf("%+v: %s, want its end", test.g, said)
+		}
+		got := regexp.MustCompile(`<[^>]*>`).ReplaceAllString(said, "")
 		if !strings.HasPrefix(got, test.want) || strings.Contains(got, "{") {
 			t.Errorf("%+v: %q, want %q", test.g, got, test.want)
 		}

@@ -581,6 +581,50 @@ func TestWaits(t *testing.T) {
 	}
 }
 
+// TestFinished: a session is ended if its record is as it was when the server was asked, and its tokens are
+// revoked unless the server has called them inactive.
+func TestFinished(t *testing.T) {
+	loadFails := func(l *lab) {
+		l.store.before = func(method string) error {
+			if method == "load" {
+				return errBroken
+			}
+			return nil
+		}
+	}
+	for name, test := range map[string]struct {
+		why    error
+		change func(*lab)
+		want   error
+		ended  int
+		asked  string
+	}{
+		"inactive":                    {wire.ErrInactive, func(*lab) {}, nil, 1, ""},
+		"another's":                   {identity.ErrMismatch, func(*lab) {}, nil, 1, "/revoke"},
+		"inactive, but changed":       {wire.ErrInactive, func(l *lab) { l.confirmed(context.Background(), l.session, time.Now()) }, errConflict, 0, ""},
+		"another's, but changed":      {identity.ErrMismatch, func(l *lab) { l.confirmed(context.Background(), l.session, time.Now()) }, errConflict, 0, ""},
+		"altered":                     {ErrAltered, func(l *lab) { l.store.value = []byte("altered") }, nil, 1, ""},
+		"altered, and it is back":     {ErrAltered, func(l *lab) { l.confirmed(context.Background(), l.session, time.Now()) }, nil, 1, "/revoke"},
+		"another's, and not found":    {identity.ErrMismatch, loadFails, errBroken, 0, ""},
+		"inactive, and it cannot end": {wire.ErrInactive, cannotEnd, errBroken, 0, ""},
+		"another's, cannot end":       {identity.ErrMismatch, cannotEnd, errBroken, 0, ""},
+	} {
+		l := newLab(t)
+		var asked []string
+		l.says = func(r *http.Request) string { asked = append(asked, r.URL.Path); return `{}` }
+		raw := l.store.value
+		test.change(l)
+		err := l.finish(t.Context(), l.session, raw, test.why)
+		if !errors.Is(err, test.want) || l.ended != test.ended || strings.Join(asked, " ") != test.asked || (l.store.value == nil) != (test.ended > 0) {
+			t.Errorf("%s: %v, ended %d times, asked %q, kept %d bytes", name, err, l.ended, asked, len(l.store.value))
+		}
+	}
+}
+
+func cannotEnd(l *lab) {
+	l.Hooks.End = func(context.Context, Session[struct{}], error) error { return errBroken }
+}
+
 // TestSwept: what is forgotten of sessions that do not come any more is nothing that is under way, about
 // to begin or of late, and it is looked for once a minute.
 func TestSwept(t *testing.T) {
