@@ -82,6 +82,56 @@ func TestEncodingLearned(t *testing.T) {
 	}
 }
 
+// TestKnownManner: what is pinned comes first, then what is published, then what was learned. Whoever reads
+// JSON reads no header, unless that is pinned.
+func TestKnownManner(t *testing.T) {
+	const basic, post = "client_secret_basic", "client_secret_post"
+	for _, test := range []struct {
+		pinned, learned manner
+		published       []string
+		want            manner
+		complete        bool
+	}{
+		{manner{}, manner{}, nil, manner{}, false},
+		{manner{JSON, AuthBasic}, manner{Form, AuthPost}, []string{post}, manner{JSON, AuthBasic}, true},
+		{manner{Form, AuthUnknown}, manner{}, nil, manner{Form, AuthUnknown}, false},
+		{manner{Form, AuthUnknown}, manner{}, []string{basic}, manner{Form, AuthBasic}, true},
+		{manner{Form, AuthUnknown}, manner{Unknown, AuthPost}, []string{basic, post}, manner{Form, AuthPost}, true},
+		{manner{Form, AuthUnknown}, manner{Unknown, AuthPost}, []string{basic}, manner{Form, AuthBasic}, true},
+		{manner{Unknown, AuthBasic}, manner{}, nil, manner{Unknown, AuthBasic}, false},
+		{manner{Unknown, AuthBasic}, manner{JSON, AuthPost}, nil, manner{JSON, AuthBasic}, true},
+		{manner{}, manner{JSON, AuthBasic}, []string{basic}, manner{JSON, AuthPost}, true},
+		{manner{}, manner{JSON, AuthUnknown}, nil, manner{JSON, AuthPost}, true},
+		{manner{}, manner{Form, AuthBasic}, nil, manner{Form, AuthBasic}, true},
+		{manner{}, manner{Form, AuthUnknown}, nil, manner{Form, AuthUnknown}, false},
+	} {
+		s := &Server{Registration: Registration{Encoding: test.pinned.encoding, Auth: test.pinned.auth}, learned: test.learned}
+		if got := s.known(&Metadata{TokenAuth: test.published}); got != test.want || got.complete() != test.complete {
+			t.Errorf("%+v: %+v, complete %v", test, got, got.complete())
+		}
+	}
+}
+
+// TestForgottenManner: an answer that another server gives has what was learned forgotten, and one of a
+// proxy, or one that says "later", has not.
+func TestForgottenManner(t *testing.T) {
+	all := manner{Form, AuthBasic}
+	for says, want := range map[said]manner{
+		"500": {}, "500 server_error": {}, "400 unsupported_grant_type": {}, "400 invalid_request": {}, "400 invalid_grant": all, "503": all, "502": all, "429": all, "404": all,
+		"400": all, "401": {Form, AuthUnknown}, "401 invalid_client": {Form, AuthUnknown}, "400 unauthorized_client": {Form, AuthUnknown},
+	} {
+		resp := says.response()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &Server{learned: all}
+		if s.forget(&answer{status: resp.StatusCode, header: resp.Header, body: body}); s.learned != want {
+			t.Errorf("%s: %+v is left, want %+v", says, s.learned, want)
+		}
+	}
+}
+
 // TestAuthLearned: how the client proves itself, by what a server says to a code, a
 // refresh token and a token to be revoked that were made up, each by post and by basic.
 // Which are asked depends on the answers before.
