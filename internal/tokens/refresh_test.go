@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -279,10 +280,11 @@ func TestOneFlight(t *testing.T) {
 		asked := 0
 		l.says = func(*http.Request) string { asked++; time.Sleep(time.Second); return refreshed }
 		tokens := make([]Token, 5)
+		var wg sync.WaitGroup
 		for i := range tokens {
-			go func() { tokens[i], _ = l.Token(t.Context(), l.session, "") }()
+			wg.Go(func() { tokens[i], _ = l.Token(t.Context(), l.session, "") })
 		}
-		time.Sleep(time.Minute)
+		wg.Wait()
 		for _, token := range tokens {
 			if token.Access != "a2" || asked != 1 {
 				t.Errorf("%q, asked %d times", token.Access, asked)
