@@ -1,14 +1,19 @@
 package wire
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -109,6 +114,89 @@ func TestKnownManner(t *testing.T) {
 		if got := s.known(&Metadata{TokenAuth: test.published}); got != test.want || got.complete() != test.complete {
 			t.Errorf("%+v: %+v, complete %v", test, got, got.complete())
 		}
+	}
+}
+
+// TestLearnedOnce: what is to be learned is asked once for all who need it, is kept, and is not asked in the
+// background again and again while the server does not say it.
+func TestLearnedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		var down atomic.Bool
+		s := serverBy(func(r *http.Request) (*http.Response, error) {
+			asked.Add(1)
+			time.Sleep(time.Second)
+			body, _ := io.ReadAll(r.Body)
+			switch form, _ := url.ParseQuery(string(body)); {
+			case down.Load():
+				return said("503").response(), nil
+			case form.Get("grant_type") == probeGrant:
+				return said("400 unsupported_grant_type").response(), nil
+			case form.Has("grant_type"):
+				return said("400 invalid_grant").response(), nil
+			}
+			return said("415").response(), nil
+		}, func(_ *Settings, r *Registration) { r.Encoding, r.Auth = Unknown, AuthUnknown })
+		m, err := s.Get(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		wants := func(what string, n int32) {
+			t.Helper()
+			if got := asked.Swap(0); got != n {
+				t.Errorf("%s: asked %d times, want %d", what, got, n)
+			}
+		}
+		down.Store(true)
+		wantKind(t, "down", s.Prepare(t.Context(), m), Unavailable)
+		wants("down", 2)
+		_, err = s.Exchange(t.Context(), "code", "verifier", "https://site.example/callback")
+		wantKind(t, "no manner, no code", err, Unavailable)
+		wants("no manner, no code", 2)
+		background := func() {
+			s.Learn(m)
+			s.Learn(m)
+			time.Sleep(Timeout)
+			synctest.Wait()
+		}
+		background()
+		wants("paused", 0)
+		time.Sleep(forgetFailure)
+		background()
+		wants("down again", 2)
+		down.Store(false)
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				if err := s.Prepare(t.Context(), m); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		wants("three at once", 4) // in JSON, in a form, with a code and with a refresh token
+		if known := s.known(m); known != (manner{Form, AuthPost}) || s.learning != nil {
+			t.Errorf("%+v", known)
+		}
+		if err := s.Prepare(t.Context(), m); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(forgetFailure)
+		background()
+		wants("known", 0)
+	})
+}
+
+// TestEmptySecret: an empty secret is none, and nothing is sent with it.
+func TestEmptySecret(t *testing.T) {
+	s := serverBy(func(r *http.Request) (*http.Response, error) {
+		t.Errorf("asked %s", r.URL)
+		return said("503").response(), nil
+	}, func(_ *Settings, r *Registration) {
+		r.Secret = func(context.Context) (string, error) { return "", nil }
+	})
+	if _, err := s.Exchange(t.Context(), "code", "verifier", "https://site.example/callback"); !errors.Is(err, ErrSecret) || !errors.Is(s.HasSecret(t.Context()), ErrSecret) {
+		t.Error(err)
 	}
 }
 
