@@ -187,6 +187,28 @@ func TestLearnedOnce(t *testing.T) {
 	})
 }
 
+// TestPinnedAuth: how the client proves itself is not asked where it is pinned.
+func TestPinnedAuth(t *testing.T) {
+	var asked []string
+	s := serverBy(func(r *http.Request) (*http.Response, error) {
+		body, _ := io.ReadAll(r.Body)
+		asked = append(asked, string(body))
+		return said("400 unsupported_grant_type").response(), nil
+	}, func(_ *Settings, r *Registration) { r.Encoding, r.Auth = Unknown, AuthBasic })
+	m, err := s.Get(t.Context())
+	if err == nil {
+		err = s.Prepare(t.Context(), m)
+	}
+	if known := s.known(m); err != nil || known != (manner{Form, AuthBasic}) {
+		t.Errorf("%+v, %v", known, err)
+	}
+	for _, body := range asked {
+		if strings.Contains(body, probePrefix) {
+			t.Errorf("asked %s", body)
+		}
+	}
+}
+
 // TestEmptySecret: an empty secret is none, and nothing is sent with it.
 func TestEmptySecret(t *testing.T) {
 	s := serverBy(func(r *http.Request) (*http.Response, error) {
