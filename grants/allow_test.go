@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/action"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
@@ -269,6 +271,21 @@ func TestStoppedAgent_ALW_8(t *testing.T) {
 	}
 }
 
+// TestTakeOfStopped_ALW_8: nothing is taken for an agent that is stopped, also where the instance
+// that stopped it has yet to stop its allowances.
+func TestTakeOfStopped_ALW_8(t *testing.T) {
+	for _, to := range []grants.State{grants.Suspended, grants.Revoked} {
+		d, box := newTill(t)
+		d.allow(10)
+		g := d.grant("agent_1", "alice")
+		g.State = to
+		_, err := box.UpdateGrant(t.Context(), g)
+		d.must(err)
+		d.wants("1 USD", problem.NoSession)
+		d.hasTaken(0)
+	}
+}
+
 // TestOthersAllowance_ALW_9 is ALW-9: an allowance is for one agent, account and grant.
 func TestOthersAllowance_ALW_9(t *testing.T) {
 	d, _ := newTill(t)
@@ -290,6 +307,27 @@ func TestOthersAllowance_ALW_9(t *testing.T) {
 	}
 	if a := d.allowance(); a.Taken != 0 || a.GrantID != g.ID {
 		t.Errorf("allowance %+v", a)
+	}
+}
+
+// TestStrangeAllowance_ALW_9: an allowance that a store has under the grant, and that names another
+// account or agent, covers nothing.
+func TestStrangeAllowance_ALW_9(t *testing.T) {
+	for name, change := range map[string]func(*grants.Allowance){
+		"another account": func(a *grants.Allowance) { a.UserID = "bob" },
+		"another agent":   func(a *grants.Allowance) { a.Agent.ID = "agent_2" },
+	} {
+		d, box := newTill(t)
+		a := d.allow(10)
+		change(&a)
+		a, err := box.UpdateAllowance(t.Context(), a)
+		d.must(err)
+		if _, err := d.start("1 USD"); !errors.Is(err, problem.ApprovalPending) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got, err := box.Allowance(t.Context(), a.ID); err != nil || got.Taken != 0 {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
 	}
 }
 
@@ -356,6 +394,191 @@ func TestAmountFails_ALW_12(t *testing.T) {
 	d.wants("1 USD", errDown)
 	box.down.Store(false)
 	d.hasTaken(0)
+}
+
+// TestNoAllowanceStore: in a store that keeps no allowances there is none to be found, given or stopped.
+func TestNoAllowanceStore(t *testing.T) {
+	d := newDesk(t, func(p *grants.Policy) { // which Check refuses
+		p.Approvals, p.Allowances = map[string]string{"pay": "Pay"}, map[string][]grants.Currency{"pay": {{Code: "USD"}}}
+		p.Amount = func(_ context.Context, r action.Request) (grants.Amount, error) { return amountIn(r), nil }
+	})
+	letIn(d)
+	d.wants("1 USD", problem.ApprovalPending)
+	_, err := d.tryAllow(10)
+	d.must(as(err, grants.ErrDecision))
+	id := d.grant("agent_1", "alice").ID
+	_, err = d.StopAllowance(t.Context(), "alice", id, "pay")
+	d.must(as(err, authagent.ErrNotFound))
+	d.must(as(d.SettleTaking(t.Context(), "alice", id, "pay", "t", false), authagent.ErrNotFound))
+}
+
+// TestNotOfferedAnyMore: of an action that the site has taken out of its allowances, nothing can be
+// settled, since the page does not show it either. It can still be stopped.
+func TestNotOfferedAnyMore(t *testing.T) {
+	d, _ := newTill(t)
+	d.allow(10)
+	d.must(d.started("7 USD").EndUnknown(t.Context()))
+	a := d.allowance()
+	delete(d.Allowances, "pay")
+	d.must(as(d.SettleTaking(t.Context(), "alice", a.GrantID, "pay", a.Open[0].ID, false), authagent.ErrNotFound))
+	d.hasTaken(7)
+	_, err := d.StopAllowance(t.Context(), "alice", a.GrantID, "pay")
+	d.must(err)
+	if !d.allowance().Stopped {
+		t.Error("it goes on")
+	}
+}
+
+// TestTakeFails_ALW_12: nothing is taken, and nobody is asked, while it cannot be told what is allowed
+// or whether the agent may act, and when it has done too much.
+func TestTakeFails_ALW_12(t *testing.T) {
+	d, box := newTill(t)
+	d.allow(10)
+	for _, lost := range []string{"Allowance", "Grant"} {
+		box.lost = lost
+		d.wants("1 USD", errDown)
+	}
+	box.lost = ""
+	r := d.pays("agent_1", "alice", "1 USD")
+	r.CountPerforming = func() error { return problem.Limited }
+	if _, _, err := d.Approve(t.Context(), r); !errors.Is(err, problem.Limited) {
+		t.Errorf("too much: %v", err)
+	}
+	d.hasTaken(0)
+	if all, err := box.OwnerApprovals(t.Context(), "alice"); err != nil || len(all) > 0 {
+		t.Errorf("asked: %+v, %v", all, err)
+	}
+}
+
+// TestTakeCutOff_ALW_10: whoever gives up while others take does not try again.
+func TestTakeCutOff_ALW_10(t *testing.T) {
+	d, box := newTill(t)
+	d.allow(10)
+	ctx, cancel := context.WithCancel(t.Context())
+	box.once = cancel
+	box.busy.Store(true)
+	if _, _, err := d.Approve(ctx, d.pays("agent_1", "alice", "1 USD")); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// TestTakenIsTold_ALW_3: there is one event for what was given back, and one for what nobody knows, and
+// none while it could not be recorded.
+func TestTakenIsTold_ALW_3(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, test := range map[string]struct {
+			event audit.Name
+			end   func(*desk, *action.Reservation) error
+		}{
+			"nothing done": {grants.EventGivenBack, func(_ *desk, r *action.Reservation) error { return r.Record(t.Context(), action.NothingDone) }},
+			"unknown":      {grants.EventUnknown, func(_ *desk, r *action.Reservation) error { return r.Record(t.Context(), action.Unknown) }},
+			"overdue":      {grants.EventUnknown, func(d *desk, _ *action.Reservation) error { _, err := d.Overview(t.Context(), "alice"); return err }},
+		} {
+			d, box := newTill(t)
+			d.allow(10)
+			r := d.started("6 USD")
+			if name == "overdue" {
+				time.Sleep(16 * time.Minute)
+			}
+			box.down.Store(true)
+			if err := test.end(d, r); err == nil && name != "overdue" {
+				t.Errorf("%s: it is recorded", name)
+			}
+			if n := d.count(test.event); n != 0 {
+				t.Errorf("%s: %d events before it was recorded", name, n)
+			}
+			box.down.Store(false)
+			for range 2 {
+				d.must(test.end(d, r))
+			}
+			if n := d.count(test.event); n != 1 {
+				t.Errorf("%s: %d events", name, n)
+			}
+		}
+	})
+}
+
+// TestNotSettled_ALW_4: what was taken for an action in a transaction stays taken while the database
+// cannot be asked.
+func TestNotSettled_ALW_4(t *testing.T) {
+	d, box := newTill(t, func(p *grants.Policy) { p.InTransaction = []string{"pay"} })
+	d.allow(10)
+	r := d.started("6 USD")
+	box.lost = "Settle"
+	r.UseInTransaction()
+	d.must(as(r.End(t.Context()), errDown))
+	if a := d.allowance(); a.Taken != 6 || len(a.Open) != 1 {
+		t.Errorf("%+v", a)
+	}
+	box.lost = ""
+	d.end(r)
+	if a := d.allowance(); a.Taken != 0 || len(a.Open) != 0 {
+		t.Errorf("%+v", a)
+	}
+}
+
+// TestManyOpen_ALW_3: what is under way or unknown within one allowance is bounded.
+func TestManyOpen_ALW_3(t *testing.T) {
+	d, box := newTill(t)
+	a := d.allow(1000)
+	for i := range 99 {
+		a.Open = append(a.Open, grants.Taking{ID: strconv.Itoa(i), Value: 1, At: time.Now(), Unknown: i%2 == 0})
+	}
+	_, err := box.UpdateAllowance(t.Context(), a)
+	d.must(err)
+	r := d.started("1 USD a")
+	d.wants("1 USD b", problem.ApprovalPending)
+	d.end(r)
+	d.end(d.started("1 USD c"))
+}
+
+// TestSettleUnderWay_ALW_3: what is still being done can be settled by nobody.
+func TestSettleUnderWay_ALW_3(t *testing.T) {
+	d, _ := newTill(t)
+	d.allow(10)
+	r := d.started("6 USD")
+	a := d.allowance()
+	d.must(as(d.SettleTaking(t.Context(), "alice", a.GrantID, "pay", r.ID, false), authagent.ErrNotFound))
+	d.hasTaken(6)
+	d.end(r)
+}
+
+// TestSettledAside: how an action has ended is found out when somebody looks, and where that fails a
+// warning says so. Nothing is asked of what is unknown already, or of what may be under way.
+func TestSettledAside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, test := range map[string]struct {
+			change func(*desk, *till)
+			warns  bool
+		}{
+			"the database is lost":       {func(_ *desk, box *till) { box.lost = "Settle"; time.Sleep(2 * time.Minute) }, true},
+			"and it is too early":        {func(_ *desk, box *till) { box.lost = "Settle" }, false},
+			"the store is down":          {func(_ *desk, box *till) { box.down.Store(true); time.Sleep(40 * 24 * time.Hour) }, true},
+			"it is lost, and not needed": {func(_ *desk, box *till) { box.lost = "Allowance" }, false},
+			"unknown already": {func(d *desk, box *till) {
+				time.Sleep(40 * 24 * time.Hour) // longer than the database knows
+				d.allowance()
+				box.lost = "Allowance"
+			}, false},
+			"not offered any more": {func(d *desk, _ *till) { delete(d.Allowances, "pay") }, false},
+		} {
+			d, box := newTill(t, func(p *grants.Policy) { p.InTransaction = []string{"pay"} })
+			d.allow(10)
+			d.started("6 USD")
+			var logged strings.Builder
+			d.Logger = slog.New(slog.NewTextHandler(&logged, nil))
+			test.change(d, box)
+			if a := d.allowance(); a.Taken != 6 || len(a.Open) != 1 {
+				t.Errorf("%s: %+v", name, a)
+			}
+			if got := strings.Contains(logged.String(), "could not find out how an action within an allowance has ended"); got != test.warns {
+				t.Errorf("%s: logged %q", name, &logged)
+			}
+			if box.lost == "Settle" && test.warns {
+				d.wants("1 USD", errDown)
+			}
+		}
+	})
 }
 
 // TestAllowanceSettings: what cannot take effect is refused.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"html/template"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -85,7 +86,9 @@ func TestAllowPage_ALW_21(t *testing.T) {
 	alice, agent := s.human(s.alice), s.signedInAgent("agent_1")
 	before := s.at(alice, "agents/g1")
 	has(t, before, "Without asking you", "Pay out money</b>: It asks you each time.", "Allow it up to an amount", `inputmode="decimal"`, `<option value="USD">`,
-		`<option value="JPY">`, `<option value="30" selected>in 30 days</option>`, "It has to ask you</strong> each time to <bdi>change your name and pay out money<", "!Change your name</b>", "!stop-allowance")
+		`<option value="JPY">`, `<option value="30" selected>in 30 days</option>`,
+		`name="days"><option value="1">1 day</option><option value="7">7 days</option><option value="30">30 days</option><option value="90" selected>90 days</option></select></p>
+<p class="soft small" id="h-g1-0">`, "It has to ask you</strong> each time to <bdi>change your name and pay out money<", "!Change your name</b>", "!stop-allowance")
 	v := formAt(t, before, "allow")
 	for name, values := range terms("seen", v.Get("seen")) {
 		v[name] = values
@@ -126,6 +129,26 @@ func TestAllowPage_ALW_21(t *testing.T) {
 	has(t, s.at(alice, "agents/g1?done=allowance-stopped"), "From now on, the agent asks you each time", "It asks you each time.", `name="seen" value="2"`, "!Up to <strong>")
 	has(t, s.page(alice), ">See your account<")
 	s.payout(agent, "cents=1&to=bob")
+}
+
+// TestNotAllowedAnyMore_ALW_21: what the site takes out of its allowances is asked about each time,
+// whatever was allowed before.
+func TestNotAllowedAnyMore_ALW_21(t *testing.T) {
+	s := newBank(t)
+	s.grant(nil)
+	alice := s.human(s.alice)
+	if got := s.do(alice, "POST", agents+"allow", terms().Encode()).StatusCode; got != 200 {
+		t.Fatalf("allow: %d", got)
+	}
+	a := s.allowancesOf(s.alice)[0]
+	a.Taken, a.Open = 700, []grants.Taking{{ID: "t", Value: 700, At: time.Now(), Unknown: true}}
+	if _, err := s.store.UpdateAllowance(t.Context(), a); err != nil {
+		t.Fatal(err)
+	}
+	has(t, s.at(alice, "agents/g1"), "It has to ask you</strong> each time to <bdi>change your name<", "We do not know")
+	delete(s.owners.Allowances, "payouts:create")
+	has(t, s.at(alice, "agents/g1"), "It has to ask you</strong> each time to <bdi>change your name and pay out money<", "!Up to <strong>", "!We do not know")
+	has(t, s.page(alice), "!Without asking you", "!We do not know")
 }
 
 // TestAllowForms_ALW_22: the forms take what the page has, of the account's own grants, and nothing else.
@@ -201,7 +224,8 @@ func TestAmountAgain_ALW_23(t *testing.T) {
 		}
 		checkPage(t, "again", resp)
 		checkAccessible(t, "again", resp.body)
-		has(t, resp.body, want, `aria-invalid="true"`, "<details open>\n<summary>Allow it up", `<option value="7" selected>in 7 days</option>`, `<option value="7" selected>7 days</option>`,
+		has(t, resp.body, want, `aria-invalid="true"`, "<details open>\n<summary>Allow it up", `<option value="7" selected>in 7 days</option>`,
+			`name="days"><option value="1">1 day</option><option value="7" selected>7 days</option><option value="30">30 days</option><option value="90">90 days</option></select>`,
 			`<option value="USD" selected>`, "!<script", "!"+strings.Repeat("7x", 30), `href="/account/agents/agents/g1?page=2#deeds"`)
 		if typed == "1,000" {
 			has(t, resp.body, `value="1,000"`)
@@ -250,7 +274,7 @@ func TestUnknownCards_ALW_24(t *testing.T) {
 		breaks("cents=9900&to=dave")
 		for _, below := range []string{"", "?waiting=1", "agents/g1"} {
 			page := s.at(alice, below)
-			has(t, page, "We do not know whether this was done", "<bdi>Pay to carol</bdi>", `<p class="cost">12.50 USD</p>`, "<bdi>Pay to dave</bdi>", `<p class="cost">99.00 USD</p>`,
+			has(t, page, "We do not know whether this was done", "!being done now", "<bdi>Pay to carol</bdi>", `<p class="cost">12.50 USD</p>`, "<bdi>Pay to dave</bdi>", `<p class="cost">99.00 USD</p>`,
 				"Check on", "It was done</button>", "It was not done</button>", "nothing is done twice", "the amount is free again", "the agent may ask you for it again", "!deny-all")
 			if n := strings.Count(page, "<article"); n != 2 {
 				t.Errorf("%q: %d cards", below, n)
@@ -399,6 +423,145 @@ func TestWhoCanBeAllowed_ALW_25(t *testing.T) {
 	has(t, plain.at(plain.human(plain.alice), "agents/g1"), "!Without asking you", "!agents/allow")
 }
 
+// TestAllowanceOfEach_ALW_21: each agent's page has what that agent is allowed, for each action.
+func TestAllowanceOfEach_ALW_21(t *testing.T) {
+	s := newBank(t, func(s *site, _ *authagent.Config) {
+		s.owners.Allowances = map[string][]grants.Currency{"payouts:create": {{Code: "USD", Digits: 2}}, "names:change": {{Code: "EUR", Digits: 2}}}
+	})
+	s.grant(nil)
+	s.grant(func(g *grants.Grant) { g.ID, g.Agent.ID = "g2", "agent_2" })
+	alice := s.human(s.alice)
+	before := s.at(alice, "agents/g1")
+	has(t, before, `<input type="hidden" name="currency" value="USD">`, `<input type="hidden" name="currency" value="EUR">`, ">Up to how much, in USD</label>", `!<select id="c-`, `<option value="0">in total</option>`)
+	if got := s.do(alice, "POST", agents+"allow", terms("per", "0").Encode()).StatusCode; got != 200 {
+		t.Fatalf("allow: %d", got)
+	}
+	has(t, s.at(alice, "agents/g1"), "Change your name</b>: It asks you each time.", "Pay out money</b>: Up to <strong>50.00 USD</strong> in total, until", `<option value="0" selected>in total</option>`)
+	has(t, s.at(alice, "agents/g2"), "Change your name</b>: It asks you each time.", "Pay out money</b>: It asks you each time.")
+	has(t, s.page(alice), "Without asking you: pay out money, up to 50.00 USD in total")
+	a := s.allowancesOf(s.alice)[0]
+	a.ExpiresAt = time.Now().Add(-time.Minute)
+	if _, err := s.store.UpdateAllowance(t.Context(), a); err != nil {
+		t.Fatal(err)
+	}
+	has(t, s.at(alice, "agents/g1"), "Pay out money</b>: It asks you each time.", `name="seen" value="1"`, "!Up to <strong>")
+	has(t, s.page(alice), "!Without asking you")
+}
+
+// TestRowsOfAllowances_ALW_21: the row of an agent has what that agent is allowed by grants that are in
+// force.
+func TestRowsOfAllowances_ALW_21(t *testing.T) {
+	s := newBank(t)
+	for _, id := range []string{"alone", "both", "other"} {
+		s.grant(func(g *grants.Grant) { g.ID, g.Agent.ID, g.Name = id, "agent_"+id, id })
+	}
+	second := s.grant(func(g *grants.Grant) { g.ID, g.Agent.ID, g.Scenario = "second", "agent_both", "ContextualProfile" })
+	alice := s.human(s.alice)
+	for id, amount := range map[string]string{"alone": "10", "both": "20", "second": "30"} {
+		if resp := s.do(alice, "POST", agents+"allow", terms("id", id, "amount", amount).Encode()); resp.StatusCode != 200 {
+			t.Fatalf("allow: %d %s", resp.StatusCode, resp.body)
+		}
+	}
+	row := func(name string) string {
+		t.Helper()
+		_, row, found := strings.Cut(s.page(alice), "“"+name+"”")
+		if !found {
+			t.Fatalf("no row for %s", name)
+		}
+		row, _, _ = strings.Cut(row, "</li>")
+		return "<body>" + row
+	}
+	has(t, row("alone"), "Without asking you: pay out money, up to 10.00 USD in 30 days<")
+	has(t, row("both"), "pay out money, up to 20.00 USD in 30 days", "pay out money, up to 30.00 USD in 30 days", "!10.00")
+	has(t, row("other"), "!Without asking you")
+	second.State = grants.Revoked // as an older release does, which does not know of allowances
+	if _, err := s.store.UpdateGrant(t.Context(), second); err != nil {
+		t.Fatal(err)
+	}
+	has(t, row("both"), "pay out money, up to 20.00 USD in 30 days", "!30.00")
+}
+
+// TestWhyItWaits_ALW_21: a card says why an action waits only where the owner has allowed something that
+// does not cover it.
+func TestWhyItWaits_ALW_21(t *testing.T) {
+	const above, other = "more than what is left", "in another currency"
+	for name, test := range map[string]struct {
+		change func(*grants.Allowance)
+		amount grants.Amount
+		want   []string
+	}{
+		"above":            {func(*grants.Allowance) {}, grants.Amount{Value: 5001, Currency: "USD"}, []string{above, "!" + other}},
+		"other currency":   {func(*grants.Allowance) {}, grants.Amount{Value: 1, Currency: "JPY"}, []string{"!" + above, other}},
+		"asked before":     {func(*grants.Allowance) {}, grants.Amount{Value: 5000, Currency: "USD"}, []string{"!" + above, "!" + other}},
+		"no amount":        {func(*grants.Allowance) {}, grants.Amount{}, []string{"!" + above, "!" + other}},
+		"stopped":          {func(a *grants.Allowance) { a.Stopped = true }, grants.Amount{Value: 5001, Currency: "USD"}, []string{"!" + above, "!" + other}},
+		"over":             {func(a *grants.Allowance) { a.ExpiresAt = time.Now() }, grants.Amount{Value: 1, Currency: "JPY"}, []string{"!" + above, "!" + other}},
+		"of another agent": {func(a *grants.Allowance) { a.ID, a.GrantID = "a", "g2" }, grants.Amount{Value: 1, Currency: "JPY"}, []string{"!" + above, "!" + other}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newBank(t)
+			g := s.grant(nil)
+			s.grant(func(g *grants.Grant) { g.ID, g.Agent.ID = "g2", "agent_2" })
+			a := grants.Allowance{
+				ID: "a", Version: 1, UserID: s.alice, GrantID: g.ID, Agent: g.Agent, Action: "payouts:create", Terms: 1, Limit: grants.Amount{Value: 5000, Currency: "USD"},
+				ExpiresAt: time.Now().Add(time.Hour),
+			}
+			test.change(&a)
+			_, _, err := s.store.CreateAllowance(t.Context(), a)
+			if err == nil {
+				_, _, err = s.store.CreateApproval(t.Context(), grants.Approval{
+					ID: "w", Version: 1, UserID: s.alice, GrantID: g.ID, Agent: g.Agent, Action: "payouts:create", Digest: "d", State: grants.Pending, Method: "POST",
+					Target: "/payouts", Amount: test.amount, RequestedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour),
+				})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			has(t, s.at(s.human(s.alice), "?waiting=1"), append(test.want, `id="h-w"`)...)
+		})
+	}
+}
+
+// TestUnknownSince_ALW_24: what nobody knows about is shown with the time when it began, and not when it
+// was asked for.
+func TestUnknownSince_ALW_24(t *testing.T) {
+	s := newBank(t)
+	g := s.grant(nil)
+	now := time.Now()
+	alice := s.human(s.alice)
+	s.do(alice, "POST", agents+"allow", terms().Encode())
+	a := s.allowancesOf(s.alice)[0]
+	a.Open = []grants.Taking{{ID: "t", Value: 1, At: now.Add(-2 * time.Hour), Unknown: true}}
+	_, err := s.store.UpdateAllowance(t.Context(), a)
+	if err == nil {
+		_, _, err = s.store.CreateApproval(t.Context(), grants.Approval{
+			ID: "u", Version: 1, UserID: s.alice, GrantID: g.ID, Agent: g.Agent, Action: "payouts:create", Digest: "d", State: grants.Unknown, Method: "POST",
+			Target: "/payouts", Reservation: "r", RequestedAt: now.Add(-5 * time.Hour), ReservedAt: now.Add(-3 * time.Hour), ExpiresAt: now.Add(time.Hour),
+		})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	has(t, s.at(alice, "?waiting=1"), ">2 hours ago</time>", ">3 hours ago</time>", "!5 hours ago")
+}
+
+// TestOwnTemplateAllows_ALW_25: a template of the site's own is told of no allowance of an agent that
+// may not act.
+func TestOwnTemplateAllows_ALW_25(t *testing.T) {
+	s := newBank(t, func(s *site, _ *authagent.Config) {
+		s.owners.Template = template.Must(grants.PageTemplate().Parse(`{{define "one agent"}}{{range .Grants}}{{.ID}}: {{range .Allowances}}{{.Action}}{{end}}{{end}}{{end}}`))
+	})
+	for id, state := range map[string]grants.State{"in": grants.Approved, "out": grants.Revoked, "waits": grants.Pending, "paused": grants.Suspended} {
+		s.grant(func(g *grants.Grant) { g.ID, g.Agent.ID, g.State = id, "agent_"+id, state })
+	}
+	s.grant(func(g *grants.Grant) { g.ID, g.Agent.ID, g.Access = "none", "agent_none", authagent.AccessNone })
+	alice := s.human(s.alice)
+	has(t, s.at(alice, "agents/in"), "in: payouts:create")
+	for _, id := range []string{"out", "waits", "paused", "none"} {
+		has(t, s.at(alice, "agents/"+id), id+": ", "!payouts:create")
+	}
+}
+
 // TestReservedIsShown_ALW_26: an action that is being done is told to its owner and its agent.
 func TestReservedIsShown_ALW_26(t *testing.T) {
 	s := newBank(t)
@@ -433,7 +596,7 @@ func TestReservedIsShown_ALW_26(t *testing.T) {
 	<-ended
 	s.do(alice, "POST", agents+"allow", terms().Encode())
 	ended = run("cents=200")
-	has(t, s.at(alice, "agents/g1"), "2.00 USD used, 48.00 USD left. 1 is being done now.")
+	has(t, s.at(alice, "agents/g1"), "2.00 USD used, 48.00 USD left. 1 is being done now.", "!We do not know")
 	release <- true
 	<-ended
 	has(t, s.at(alice, "agents/g1"), "2.00 USD used, 48.00 USD left.", "!being done now")

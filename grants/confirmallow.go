@@ -11,8 +11,7 @@ import (
 
 // needsProof reports whether a single action is to be confirmed in person: see ConfirmAbove.
 func (p *Policy) needsProof(a Approval) bool {
-	most, ok := p.ConfirmAbove[a.Amount.Currency]
-	return !ok || a.Amount.Value <= 0 || a.Amount.Value > most
+	return a.Amount.Value <= 0 || a.Amount.Value > p.ConfirmAbove[a.Amount.Currency] // which is 0 for any other currency
 }
 
 // widensAllowance is the widening of the form that lets an agent act up to an amount.

@@ -2,25 +2,29 @@ package grants_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
 )
 
 // confirmPay is a confirmSite whose owners can allow payouts up to an amount, and have allowed the
 // agent of the grant "reader" 10 dollars in 30 days, until in 30 days.
-func confirmPay(t *testing.T) (*site, *byDigest) {
+func confirmPay(t *testing.T, change ...func(*site, *authagent.Config)) (*site, *byDigest) {
 	t.Helper()
-	s, confirm := confirmSite(t, func(s *site, _ *authagent.Config) {
+	s, confirm := confirmSite(t, append(change, func(s *site, _ *authagent.Config) {
 		s.owners.Approvals = map[string]string{"payouts:create": "Pay out money"}
 		s.owners.Amount = func(context.Context, action.Request) (grants.Amount, error) { return grants.Amount{}, nil }
 		s.owners.Allowances = map[string][]grants.Currency{"payouts:create": {{Code: "USD", Digits: 2}, {Code: "JPY"}}}
 		s.owners.ConfirmAbove = map[string]int64{"USD": 500}
-	})
+	})...)
 	_, err := s.owners.Allow(t.Context(), s.alice, grants.Terms{
 		GrantID: "reader", Action: "payouts:create", Limit: grants.Amount{Value: 1000, Currency: "USD"}, Days: 30, For: 30 * 24 * time.Hour,
 	})
@@ -123,6 +127,104 @@ func TestOldAllowance_CONF_8(t *testing.T) {
 	resp := s.do(s.human(s.alice), "POST", agents+"allow", formOf(allowing("amount", "9.99")))
 	if resp.StatusCode != 403 || len(confirm.asked) != 1 || s.allowanceOf("reader").Terms != 1 {
 		t.Errorf("%d %s", resp.StatusCode, resp.body)
+	}
+}
+
+// doubts allows the agent of a grant 10 dollars, of which it has taken 7 for "t", and nobody knows
+// whether that was done.
+func (s *site) doubts(owner, id string) {
+	s.t.Helper()
+	a, err := s.owners.Allow(s.t.Context(), owner, grants.Terms{GrantID: id, Action: "payouts:create", Limit: grants.Amount{Value: 1000, Currency: "USD"}})
+	if err == nil {
+		a.Taken, a.Open = 700, []grants.Taking{{ID: "t", Value: 700, At: time.Now(), Unknown: true}}
+		_, err = s.store.UpdateAllowance(s.t.Context(), a)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// TestMalformedIsNotConfirmed_CONF_8: nobody is asked for the proof of what cannot be decided.
+func TestMalformedIsNotConfirmed_CONF_8(t *testing.T) {
+	s, confirm := confirmPay(t)
+	s.grant(func(g *grants.Grant) { g.ID, g.UserID, g.Agent.ID = "bob's", s.bob, "agent_bob" })
+	s.doubts(s.bob, "bob's")
+	alice := s.human(s.alice)
+	taking := []string{"id", "reader", "action", "payouts:create", "taking", "t", "outcome", "nothing_done"}
+	for name, test := range map[string]struct {
+		path   string
+		form   []string
+		status int
+		field  string
+	}{
+		"amount":             {"allow", allowing("amount", "x"), 400, "amount"},
+		"amount, first":      {"allow", allowing("id", "full", "seen", "0", "amount", "x"), 400, "amount"},
+		"end":                {"allow", allowing("days", "x"), 400, "days"},
+		"another's grant":    {"allow", allowing("id", "other", "seen", "0"), 404, ""},
+		"a grant that waits": {"allow", allowing("id", "asks", "seen", "0"), 409, ""},
+		"what was not seen":  {"allow", allowing("seen", "0", "amount", "10.01"), 409, ""},
+		"outcome":            {"settle", append(taking[:6:6], "outcome", "x"), 400, "outcome"},
+		"another's taking":   {"settle", append([]string{"id", "bob's"}, taking[2:]...), 404, ""},
+		"no taking":          {"settle", taking, 404, ""},
+		"no allowance":       {"settle", append([]string{"id", "full"}, taking[2:]...), 404, ""},
+	} {
+		resp := s.do(alice, "POST", agents+test.path, formOf(test.form))
+		if _, field := resp.reason(); resp.StatusCode != test.status || field != test.field || len(confirm.asked) > 0 {
+			t.Errorf("%s: %d %s, asked %d times", name, resp.StatusCode, resp.body, len(confirm.asked))
+		}
+	}
+}
+
+// A lostStore does not find one thing after the other.
+type lostStore struct {
+	*memstore.Grants
+	lost atomic.Value // string: what it does not find
+}
+
+func (l *lostStore) Allowance(ctx context.Context, id string) (grants.Allowance, error) {
+	if l.lost.Load() == "allowance" {
+		return grants.Allowance{}, errDown
+	}
+	return l.Grants.Allowance(ctx, id)
+}
+
+func (l *lostStore) OwnerUses(ctx context.Context, id string) ([]grants.LastUse, error) {
+	if l.lost.Load() == "overview" {
+		return nil, errDown
+	}
+	return l.Grants.OwnerUses(ctx, id)
+}
+
+// TestStoreFails_CONF_8: while nobody can tell what is allowed already, or what its owner calls the
+// agent, nobody is asked for a proof of more, and nothing is decided.
+func TestStoreFails_CONF_8(t *testing.T) {
+	var store lostStore
+	s, confirm := confirmPay(t, func(s *site, c *authagent.Config) {
+		store.Grants = s.store
+		s.owners = grants.OwnerApproval(&store)
+		s.owners.Actions, s.owners.Logger = map[string]string{"orders:create": "Place orders"}, quiet
+		c.Scenario = authagent.FullAccount(s.users, s.owners)
+	})
+	s.doubts(s.alice, "full")
+	s.grant(func(g *grants.Grant) { g.ID, g.Agent.ID = "fresh", "agent_fresh" })
+	alice := s.human(s.alice)
+	reader, full := s.allowanceOf("reader"), s.allowanceOf("full")
+	for _, lost := range []string{"allowance", "overview"} {
+		store.lost.Store(lost)
+		for name, form := range map[string]formRow{
+			"more":      {"", "allow", allowing("amount", "10.01")},
+			"the first": {"", "allow", allowing("id", "fresh", "seen", "0")},
+			"not done":  {"", "settle", []string{"id", "full", "action", "payouts:create", "taking", "t", "outcome", "nothing_done"}},
+		} {
+			resp := s.do(alice, "POST", agents+form.path, formOf(form.form))
+			if reason, _ := resp.reason(); resp.StatusCode != 500 || reason != problem.StoreFailed || len(confirm.asked) > 0 {
+				t.Errorf("%s, %s lost: %d %s, asked %d times", name, lost, resp.StatusCode, resp.body, len(confirm.asked))
+			}
+		}
+	}
+	store.lost.Store("")
+	if diff := cmp.Diff([]grants.Allowance{reader, full}, []grants.Allowance{s.allowanceOf("reader"), s.allowanceOf("full")}); diff != "" {
+		t.Errorf("allowances (-want +got):\n%s", diff)
 	}
 }
 

@@ -79,6 +79,38 @@ func TestSomebodyWasFaster(t *testing.T) {
 	}
 }
 
+// TestOverAlready: what is over already is not written again, whoever ends it once more.
+func TestOverAlready(t *testing.T) {
+	d := newDesk(t)
+	letIn(d)
+	for _, state := range []grants.State{grants.Denied, grants.Revoked} {
+		g := d.grant("agent_1", "alice")
+		g.State = state
+		g, err := d.store.UpdateGrant(t.Context(), g)
+		d.must(err)
+		d.must(d.RevokeAll(t.Context(), "alice"))
+		d.must(d.DenyWaiting(t.Context(), "alice"))
+		if diff := cmp.Diff(g, d.grant("agent_1", "alice")); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", state, diff)
+		}
+	}
+}
+
+// TestStateOfLaterRelease: a grant in a state that only a later release knows stays as it is, and
+// whoever revokes all is told.
+func TestStateOfLaterRelease(t *testing.T) {
+	d := newDesk(t)
+	letIn(d)
+	g := d.grant("agent_1", "alice")
+	g.State = "resting"
+	g, err := d.store.UpdateGrant(t.Context(), g)
+	d.must(err)
+	d.must(as(d.RevokeAll(t.Context(), "alice"), grants.ErrDecision))
+	if diff := cmp.Diff(g, d.grant("agent_1", "alice")); diff != "" {
+		t.Errorf("the grant (-want +got):\n%s", diff)
+	}
+}
+
 // loseGrants has no grant be found any more.
 func (d *desk) loseGrants() {
 	d.store.script = func(method string) error {

@@ -87,3 +87,20 @@ func TestShownAmount_ALW_20(t *testing.T) {
 		t.Errorf("a limit: %q", got)
 	}
 }
+
+// TestCovers_ALW_1: what an allowance covers does not rest on who has checked the amount before.
+func TestCovers_ALW_1(t *testing.T) {
+	now := time.Now()
+	a := Allowance{Limit: Amount{Value: 10, Currency: "USD"}, Taken: 3, Terms: 1, ExpiresAt: now.Add(time.Hour)}
+	for amount, want := range map[Amount]bool{
+		{Value: 7, Currency: "USD"}: true, {Value: 1, Currency: "USD"}: true, {Value: 8, Currency: "USD"}: false, {Value: 0, Currency: "USD"}: false,
+		{Value: -1, Currency: "USD"}: false, {Value: -1 << 63, Currency: "USD"}: false, {Value: 1, Currency: "EUR"}: false, {Value: 1}: false, {}: false,
+	} {
+		if got := a.covers(amount, now); got != want {
+			t.Errorf("%v: %v", amount, got)
+		}
+	}
+	if a.covers(Amount{Value: 1, Currency: "USD"}, a.ExpiresAt) {
+		t.Error("it covers something after its time")
+	}
+}

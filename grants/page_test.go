@@ -1559,6 +1559,32 @@ func ExampleHandler() {
 	// 200
 }
 
+// TestWhoAsks_APR_9: a single action is shown with the name of the agent that asks for it, and of no
+// other. One whose grant is gone has the end of its agent's ID.
+func TestWhoAsks_APR_9(t *testing.T) {
+	s := newSite(t)
+	for _, name := range []string{"Ada", "Bea"} {
+		s.grant(func(g *grants.Grant) { g.ID, g.Agent.ID, g.Name = "grant-"+name, "agent_"+name, name })
+	}
+	alice := s.human(s.alice)
+	for _, test := range []struct{ grant, agent, want, not string }{
+		{"grant-Ada", "agent_Ada", "“Ada”", "“Bea”"}, {"grant-Bea", "agent_Bea", "“Bea”", "“Ada”"}, {"gone", "agent_123456", "(…123456)", "“"},
+	} {
+		_, _, err := s.store.CreateApproval(t.Context(), grants.Approval{
+			ID: test.grant, Version: 1, UserID: s.alice, GrantID: test.grant, Agent: authagent.Agent{Issuer: s.as.URL, ID: test.agent}, Action: "payouts:create",
+			Digest: test.grant, State: grants.Pending, Method: "POST", Target: "/payouts", RequestedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, card, _ := strings.Cut(s.at(alice, "?waiting=1"), `id="h-`+test.grant+`"`)
+		card, _, _ = strings.Cut(card, "</form>")
+		if !strings.Contains(card, test.want) || strings.Contains(card, test.not) || strings.Contains(card, "Path, without") {
+			t.Errorf("%s: %s", test.grant, card)
+		}
+	}
+}
+
 // TestDeepBodyIsShown: no agent can make its owner's page so large that nothing
 // can be decided, or revoked, on it.
 func TestDeepBodyIsShown(t *testing.T) {

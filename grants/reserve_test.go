@@ -31,6 +31,7 @@ type till struct {
 	down atomic.Bool // Settle fails
 	once func()      // is called when an allowance is read for the next time
 	busy atomic.Bool // each change is a conflict
+	lost string      // a method that reads, and fails
 }
 
 // Allowance calls once first.
@@ -39,7 +40,18 @@ func (t *till) Allowance(ctx context.Context, id string) (grants.Allowance, erro
 		t.once = nil
 		once()
 	}
+	if t.lost == "Allowance" {
+		return grants.Allowance{}, errDown
+	}
 	return t.Grants.Allowance(ctx, id)
+}
+
+// Grant fails while grants are lost.
+func (t *till) Grant(ctx context.Context, id string) (grants.Grant, error) {
+	if t.lost == "Grant" {
+		return grants.Grant{}, errDown
+	}
+	return t.Grants.Grant(ctx, id)
 }
 
 // UpdateApproval never succeeds while the till is busy.
@@ -54,7 +66,7 @@ func (t *till) UpdateApproval(ctx context.Context, a grants.Approval) (grants.Ap
 func (t *till) Settle(_ context.Context, id string) (bool, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.down.Load() {
+	if t.down.Load() || t.lost == "Settle" {
 		return false, errDown
 	}
 	if _, known := t.used[id]; !known {

@@ -20,7 +20,7 @@ const maxOpen = 100
 // allowance returns the allowance that a grant has for an action, or authagent.ErrNotFound.
 func (p *Policy) allowance(ctx context.Context, grantID, name string) (Allowance, error) {
 	store, ok := p.store.(AllowanceStore)
-	if !ok || grantID == "" || !p.Allows(name) {
+	if !ok || !p.Allows(name) {
 		return Allowance{}, authagent.ErrNotFound
 	}
 	a, err := store.Allowance(ctx, allowanceID(grantID, name))
@@ -86,7 +86,7 @@ func (p *Policy) taken(ctx context.Context, r action.Request, a Allowance, t Tak
 			return err
 		}
 		ended, err := p.endTaking(ctx, a.ID, t.ID, outcome)
-		if err == nil && ended {
+		if ended {
 			p.tellOutcome(ctx, want, outcome)
 		}
 		return err

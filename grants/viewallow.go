@@ -56,7 +56,7 @@ func (p *Policy) allowances(to reader, g Grant, o Overview) (all []PageAllowance
 		view := PageAllowance{
 			Texts: Texts{to}, ID: g.ID + "-" + strconv.Itoa(len(all)), Path: p.path(), GrantID: g.ID, Agent: g.ID, Action: name, Text: p.actionIn(to, name),
 		}
-		a, _ := o.allowance(g.ID, name)
+		a := o.allowance(g.ID, name)
 		view.Seen = a.Terms
 		if a.inForce(to.now) {
 			view.Allowed, view.Says = true, p.allowanceIn(to, a)
@@ -105,18 +105,18 @@ func (v PageAllowance) Only() string {
 	return ""
 }
 
-// allowance returns the one that a grant has for an action.
-func (o Overview) allowance(grantID, name string) (Allowance, bool) {
+// allowance returns the one that a grant has for an action; one that is not in force if there is none.
+func (o Overview) allowance(grantID, name string) Allowance {
 	i := slices.IndexFunc(o.Allowances, func(a Allowance) bool { return a.GrantID == grantID && a.Action == name })
 	if i < 0 {
-		return Allowance{}, false
+		return Allowance{}
 	}
-	return o.Allowances[i], true
+	return o.Allowances[i]
 }
 
 // inForce reports whether anything could be taken of a, now or in a later period.
 func (a Allowance) inForce(now time.Time) bool {
-	return a.Terms > 0 && !a.Stopped && now.Before(a.ExpiresAt)
+	return !a.Stopped && now.Before(a.ExpiresAt)
 }
 
 // allowanceIn says what an allowance allows.
@@ -200,9 +200,9 @@ func (p *Policy) newPageUnknown(to reader, u unknownAction, o Overview) PageUnkn
 // waits says why an action waits for its owner although an allowance is in force; "" if nothing is
 // to be said.
 func (p *Policy) waits(to reader, a Approval, o Overview) string {
-	have, ok := o.allowance(a.GrantID, a.Action)
+	have := o.allowance(a.GrantID, a.Action)
 	switch {
-	case !ok || !have.inForce(to.now) || a.Amount == (Amount{}):
+	case !have.inForce(to.now) || a.Amount == (Amount{}):
 		return ""
 	case a.Amount.Currency != have.Limit.Currency:
 		return to.Text("owner.action.other-currency", "limit", p.limitIn(to, a.Action, have.Limit))

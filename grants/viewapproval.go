@@ -65,17 +65,16 @@ func (v *PageApproval) showBody(a Approval) {
 	parsed, isForm := approval.Fields(a.ContentType, a.Body)
 	hasMore := slices.ContainsFunc(parsed, func(f approval.Field) bool { return f.HasMore })
 	switch {
-	case len(a.Body) == 0:
 	case !utf8.Valid(a.Body):
 		v.Body, v.Binary = hex.Dump(a.Body), true
 	case isForm && !hasMore:
 		v.Fields = showFields(parsed)
-	case isJSON && indents(decoded) && json.Indent(&indented, decoded, "", "  ") == nil:
-		v.Body = claims.Show(indented.String())
-	case isJSON:
-		v.Body = claims.Show(string(decoded))
-	default:
+	case !isJSON:
 		v.Body = claims.Show(string(a.Body))
+	case indents(decoded) && json.Indent(&indented, decoded, "", "  ") == nil:
+		v.Body = claims.Show(indented.String())
+	default:
+		v.Body = claims.Show(string(decoded))
 	}
 }
 

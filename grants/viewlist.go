@@ -126,7 +126,7 @@ func (p *Policy) newPage(to reader, o Overview, s shown) Page {
 	switch {
 	case s.view == "waiting":
 		page.wait(p, to, o, cut(&page, s, all, cardsPage))
-	case s.view == "past" && s.hidden:
+	case s.hidden:
 		page.list(p, to, o, cut(&page, s, hidden, rowsPage))
 	case s.view == "past":
 		page.list(p, to, o, cut(&page, s, past, rowsPage))

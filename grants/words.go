@@ -138,8 +138,7 @@ func (p *Policy) may(to reader, g Grant) string {
 // askedEach says what an agent has to ask its owner about each time; empty if nothing.
 func (p *Policy) askedEach(to reader, g Grant, o Overview) string {
 	names := slices.DeleteFunc(slices.Sorted(maps.Keys(p.Approvals)), func(name string) bool {
-		a, ok := o.allowance(g.ID, name)
-		return ok && a.inForce(to.now) && p.Allows(name)
+		return o.allowance(g.ID, name).inForce(to.now) && p.Allows(name)
 	})
 	return p.listed(to, names)
 }

@@ -61,6 +61,21 @@ func TestEmail_ID7_ID8(t *testing.T) {
 	}
 }
 
+// TestLowerASCII: no letter but A to Z changes, and a text without them is returned as it is.
+func TestLowerASCII(t *testing.T) {
+	for in, want := range map[string]string{
+		"": "", "A": "a", "Z": "z", "AZ": "az", "@[": "@[", "`{": "`{", "aB-9": "ab-9", "\u212a": "\u212a", "\u0130\u00c0": "\u0130\u00c0", "A\xff": "a\xff",
+	} {
+		if got := claims.LowerASCII(in); got != want {
+			t.Errorf("LowerASCII(%q) = %q, want %q", in, got, want)
+		}
+	}
+	long := strings.Repeat("alice@example.com[`{9", 9)
+	if n := testing.AllocsPerRun(10, func() { claims.LowerASCII(long) }); n != 0 {
+		t.Errorf("%v allocations for a text that stays as it is", n)
+	}
+}
+
 // Addresses that a mail provider may deliver to one mailbox are two people here.
 func TestEmailDoesNotFold_ID8(t *testing.T) {
 	alice, _ := claims.Email("alice@example.com")

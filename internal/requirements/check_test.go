@@ -156,6 +156,12 @@ func TestCheck(t *testing.T) {
 		{"grant not allowed", []checkChange{wrapped(authagenttest.PathToken, tokenError(400, "unauthorized_client"))}, []string{"ERROR ClientID: "}},
 		{"secret cannot be told", []checkChange{wrapped(authagenttest.PathToken, tokenError(400, "invalid_request"))}, []string{"WARN ClientSecret: "}},
 		{"code endpoint down", []checkChange{wrapped(authagenttest.PathToken, answerCode(pages(503, "")))}, []string{"WARN ClientSecret: Whether"}},
+		{"code endpoint down, no metadata", []checkChange{wrapped(authagenttest.PathMetadata, notFound), wrapped(authagenttest.PathToken, answerCode(pages(503, "")))},
+			[]string{"WARN ClientSecret: Whether"}},
+		{"code endpoint away, no metadata", []checkChange{wrapped(authagenttest.PathMetadata, notFound), wrapped(authagenttest.PathToken, answerCode(closed))},
+			[]string{"WARN ClientSecret: Whether"}},
+		{"code endpoint of another site, no metadata", []checkChange{wrapped(authagenttest.PathMetadata, notFound), wrapped(authagenttest.PathToken, answerCode(pages(499, "")))},
+			[]string{"ERROR Issuer: There is no authorization server"}},
 		{"authorization endpoint cut", []checkChange{wrapped(authagenttest.PathAuthorize, func(http.Handler) http.Handler {
 			return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 		})}, []string{"ERROR Issuer: The authorization endpoint cannot be reached"}},

@@ -5,8 +5,14 @@ import (
 	"crypto/rand"
 	"errors"
 	"math"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent/internal/seal"
 )
@@ -143,6 +149,112 @@ func TestNothingAfterBad(t *testing.T) {
 	}
 	if r := seal.NewReader(long); r.String() != "" || r.Err() == nil {
 		t.Error("a length of 11 bytes is read")
+	}
+}
+
+// TestCodes: a code is of its key, its purpose and its words, in letters that nobody takes for others.
+func TestCodes(t *testing.T) {
+	keys := [][]byte{key(), key()}
+	codes := func(keys [][]byte, purpose string, words ...string) []string {
+		c, err := seal.NewCodes(keys, purpose)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Of(words...)
+	}
+	both := codes(keys, "p", "a", "b")
+	if again := codes(keys, "p", "a", "b"); !slices.Equal(again, both) || len(both) != 2 || both[0] == both[1] {
+		t.Errorf("%q, then %q", both, again)
+	}
+	if second := codes(keys[1:], "p", "a", "b"); !slices.Equal(second, both[1:]) {
+		t.Errorf("%q of the second key, want %q", second, both[1:])
+	}
+	if none := codes(nil, "p", "a"); len(none) != 0 {
+		t.Errorf("%q without a key", none)
+	}
+	seen := make(map[string]bool)
+	for n := range 1000 {
+		for _, code := range codes(keys[:1], "p", strconv.Itoa(n)) {
+			if seen[code] = true; !regexp.MustCompile(`^[2-9B-DF-HJKMNP-TV-XZ]{3}-[2-9B-DF-HJKMNP-TV-XZ]{3}$`).MatchString(code) {
+				t.Errorf("code %q", code)
+			}
+		}
+	}
+	if len(seen) < 990 {
+		t.Errorf("%d codes of 1000 requests", len(seen))
+	}
+	for _, other := range [][]string{codes(keys, "q", "a", "b"), codes(keys, "p", "ab"), codes(keys, "p", "ab", ""), codes(keys, "p", "b", "a")} {
+		if slices.Equal(other, both) {
+			t.Errorf("%q is the code of something else too", other)
+		}
+	}
+}
+
+// A fielded is a value with a field of each kind.
+type fielded struct {
+	at, second  time.Time
+	a, b        string
+	words, none []string
+	number      int64
+	small       int8
+	later, rest string
+}
+
+// list lists the fields; an older version does not know of what is later.
+func (v *fielded) list(f *seal.Fields, older bool) {
+	f.Times(&v.at)
+	f.Seconds(&v.second)
+	f.Texts(&v.a, &v.b)
+	f.Words(&v.words)
+	f.Words(&v.none)
+	seal.Int(f, &v.number)
+	seal.Int(f, &v.small)
+	if !older && f.More() {
+		f.Texts(&v.later)
+	}
+	f.Rest(&v.rest)
+}
+
+// TestFields: a value comes back as it was written, also by way of a version that does not know all of
+// it, and from one that has not written all of it.
+func TestFields(t *testing.T) {
+	value := fielded{
+		at: time.Unix(5, 7), second: time.Unix(-3, 0), a: "a", b: " ", words: []string{"x", "y"}, number: math.MinInt64, small: -128, later: "new",
+	}
+	write := func(v fielded, older bool) []byte {
+		f := seal.WriteTo([]byte("prefix"))
+		v.list(f, older)
+		written, found := bytes.CutPrefix(f.Written(), []byte("prefix"))
+		if !found || f.Err() != nil {
+			t.Errorf("written %q, %v", f.Written(), f.Err())
+		}
+		return written
+	}
+	read := func(written []byte, older bool) (v fielded) {
+		f := seal.ReadFrom(written)
+		if v.list(f, older); f.Err() != nil {
+			t.Errorf("read %q: %v", written, f.Err())
+		}
+		return v
+	}
+	equal := cmp.AllowUnexported(fielded{})
+	whole := write(value, false)
+	if diff := cmp.Diff(value, read(whole, false), equal); diff != "" {
+		t.Errorf("value (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(value, read(write(read(whole, true), true), false), equal); diff != "" {
+		t.Errorf("by way of an older version (-want +got):\n%s", diff)
+	}
+	old := value
+	old.later = ""
+	if diff := cmp.Diff(old, read(write(old, true), false), equal); diff != "" {
+		t.Errorf("from an older version (-want +got):\n%s", diff)
+	}
+	for n := range len(write(old, true)) {
+		f := seal.ReadFrom(whole[:n])
+		if new(fielded).list(f, false); f.Err() == nil {
+			t.Errorf("%d bytes of %d are read", n, len(whole))
+		}
 	}
 }
 

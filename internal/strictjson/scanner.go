@@ -282,7 +282,7 @@ func (s *scanner) escape() (rune, error) {
 		return rune("\"\\/\b\f\n\r\t"[i]), nil
 	}
 	r, err := s.unit()
-	if err != nil || !utf16.IsSurrogate(r) {
+	if !utf16.IsSurrogate(r) { // as what is no unit
 		return r, err
 	}
 	low, _ := s.unit() // what is no unit is no low surrogate either

@@ -113,7 +113,7 @@ func (o Object) Object(name string) (value Object, ok bool, err error) {
 // a float64 is an error, so the value is always finite.
 func (o Object) Number(name string) (value float64, ok bool, err error) {
 	value, ok, err = o.number(name)
-	if err == nil && math.IsInf(value, 0) {
+	if math.IsInf(value, 0) {
 		return 0, false, fmt.Errorf("strictjson: member %q is out of range", name)
 	}
 	return value, ok, err
@@ -134,7 +134,7 @@ func (o Object) Seconds(name string) (value time.Duration, ok bool, err error) {
 // error: a point in time that makes no sense is not taken for one far ahead.
 func (o Object) Time(name string) (value time.Time, ok bool, err error) {
 	n, ok, err := o.number(name)
-	if err != nil || !ok {
+	if !ok { // there is none, or something else
 		return time.Time{}, false, err
 	}
 	if n < 0 || n > maxTime {

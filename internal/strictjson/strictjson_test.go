@@ -47,6 +47,7 @@ var refused = []struct{ name, in string }{
 	{"string not closed", `{"a":"b`}, {"string ends in half an escape", `{"a":"\u12`}, {"string ends in half a pair", `{"a":"\ud83d\ude`}, {"string ends in backslash", `{"a":"b\`}, {"line feed in string", "{\"a\":\"b\nc\"}"}, {"NUL in string", "{\"a\":\"b\x00c\"}"},
 	{"bad escape", `{"a":"\x41"}`}, {"single quote escape", `{"a":"\'"}`}, {"short unicode escape", `{"a":"\u12"}`}, {"no hexadecimal", `{"a":"\u12g4"}`}, {"signed escape", `{"a":"\u+123"}`}, {"underscore escape", `{"a":"\u1_23"}`},
 	{"high surrogate", `{"a":"\ud800"}`}, {"low surrogate", `{"a":"\udc00"}`}, {"high and high", `{"a":"\ud800\ud800"}`}, {"high and letter", `{"a":"\ud800a"}`},
+	{"high and what would be low", `{"a":"\ud83dxxde00"}`}, {"high and low of another escape", `{"a":"\ud83d\nde00"}`}, {"high and low in capitals", `{"a":"\ud83d\Ude00"}`},
 	{"low and high", `{"a":"\udc00\ud800"}`}, {"high and escape", `{"a":"\ud800\n"}`}, {"surrogate in a name", `{"\ud800":1}`}, {"nested surrogate", `{"a":[{"b":"\udfff"}]}`},
 	{"invalid UTF-8 in string", "{\"a\":\"\xff\"}"}, {"invalid UTF-8 in name", "{\"a\xc0\xaf\":1}"}, {"UTF-8 surrogate", "{\"a\":\"\xed\xa0\x80\"}"}, {"UTF-16", "{\x00}\x00"}, {"invalid UTF-8 after", "{}\xff"},
 

@@ -138,7 +138,7 @@ func (k *Keeper[S]) after(s Session[S], c *check, d time.Duration) {
 	c.timer = time.AfterFunc(d, func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		if k.checks[s.ID] != c || c.timer == nil {
+		if c.timer == nil { // it was stopped at this moment
 			return
 		}
 		c.timer = nil

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,7 +86,7 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-func newLab(t *testing.T) *lab {
+func newLab(t *testing.T, change ...func(*wire.Endpoints)) *lab {
 	t.Helper()
 	box, err := seal.NewBox([][]byte{bytes.Repeat([]byte{1}, 32)}, "tokens")
 	if err != nil {
@@ -97,13 +99,21 @@ func newLab(t *testing.T) *lab {
 		if body == "" {
 			return nil, errBroken
 		}
+		status := 200
+		if strings.HasPrefix(body, `{"error"`) {
+			status = 400
+		}
 		return &http.Response{
-			StatusCode: 200, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: -1,
+			StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), ContentLength: -1,
 		}, nil
 	})}, nil)
-	source := wire.NewSource(client, wire.Settings{Issuer: issuer, Pins: wire.Endpoints{
+	pins := wire.Endpoints{
 		Authorization: issuer + "/authorize", Token: issuer + "/token", Introspection: issuer + "/introspect", Revocation: issuer + "/revoke",
-	}})
+	}
+	for _, c := range change {
+		c(&pins)
+	}
+	source := wire.NewSource(client, wire.Settings{Issuer: issuer, Pins: pins})
 	l.Keeper = &Keeper[struct{}]{
 		Store: &l.store, Box: box, Conflict: errConflict, NotFound: errNone, Every: 10 * time.Minute, Grace: time.Hour,
 		Identity: &identity.Verifier{Issuer: issuer, ClientID: "site"},
@@ -122,6 +132,19 @@ func newLab(t *testing.T) *lab {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// change changes what is kept of the session.
+func (l *lab) change(t *testing.T, change func(*record)) {
+	t.Helper()
+	raw, r, err := l.load(context.Background(), l.session)
+	if err == nil {
+		change(r)
+		_, err = l.swap(context.Background(), l.session, raw, r)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 const refreshed = `{"access_token":"a2","refresh_token":"r2","token_type":"Bearer","expires_in":3600}`
@@ -199,10 +222,14 @@ func TestForgotten(t *testing.T) {
 		asked := 0
 		l.says = func(*http.Request) string { asked++; return `{}` }
 		l.suspect(l.session)
-		if len(l.checks) != 1 {
-			t.Fatalf("%d checks", len(l.checks))
+		c := l.checks[l.session.ID]
+		if len(l.checks) != 1 || c.timer == nil {
+			t.Fatalf("%d checks, %+v", len(l.checks), c)
 		}
 		l.forget(l.session.ID)
+		if c.timer != nil {
+			t.Error("a timer keeps it")
+		}
 		l.forget(l.session.ID) // nothing is there any more
 		time.Sleep(time.Hour)
 		if len(l.checks) != 0 || asked != 0 {
@@ -215,11 +242,15 @@ func TestForgotten(t *testing.T) {
 func TestNothingAfterShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLab(t)
+		l.suspect(l.session)
 		if err := l.Shutdown(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		l.mu.Lock()
 		c := l.check("s")
+		if c.timer != nil {
+			t.Error("a timer goes on")
+		}
 		l.after(l.session, c, time.Second)
 		l.mu.Unlock()
 		time.Sleep(time.Minute)
@@ -313,5 +344,90 @@ func TestStoreCallsFail(t *testing.T) {
 				break
 			}
 		}
+	}
+}
+
+// TestDropped: the tokens of a session that has ended are revoked by the one who removes them, as they are
+// last, and are gone.
+func TestDropped(t *testing.T) {
+	same := func(*testing.T, *lab) {}
+	change := func(change func(*record)) func(*testing.T, *lab) {
+		return func(t *testing.T, l *lab) { l.change(t, change) }
+	}
+	for name, test := range map[string]struct {
+		change func(*testing.T, *lab)
+		want   error
+		asked  string // the token that is revoked, and what it is
+		kept   bool
+	}{
+		"kept":             {same, nil, "r1 refresh_token", false},
+		"no refresh token": {change(func(r *record) { r.Refresh = "" }), nil, "a1 access_token", false},
+		"refused for good": {change(func(r *record) { r.Refused = time.Now() }), ErrNone, "", false},
+		"dropped":          {change(func(r *record) { r.Claim = dropped }), ErrNone, "", true},
+		"nothing":          {func(_ *testing.T, l *lab) { l.store.value = nil }, ErrNone, "", false},
+		"altered":          {func(_ *testing.T, l *lab) { l.store.value = []byte("x") }, ErrAltered, "", false},
+		"another version": {func(_ *testing.T, l *lab) {
+			l.store.value = []byte(l.Box.Seal([]byte{recordVersion + 1}, l.session.Name))
+		}, errVersion, "", false},
+		"no record": {func(_ *testing.T, l *lab) {
+			l.store.value = []byte(l.Box.Seal([]byte{recordVersion}, l.session.Name))
+		}, ErrAltered, "", false},
+		"refreshed meanwhile": {func(t *testing.T, l *lab) {
+			l.store.before = func(method string) error {
+				if method == "save" {
+					l.store.before = nil
+					l.change(t, func(r *record) { r.Access, r.Refresh = "a9", "r9" })
+				}
+				return nil
+			}
+		}, nil, "r9 refresh_token", false},
+	} {
+		l := newLab(t)
+		var asked []string
+		l.says = func(r *http.Request) string {
+			body, _ := io.ReadAll(r.Body)
+			form, _ := url.ParseQuery(string(body))
+			asked = append(asked, form.Get("token")+" "+form.Get("token_type_hint"))
+			return `{}`
+		}
+		test.change(t, l)
+		err := l.Drop(t.Context(), l.session)
+		if !errors.Is(err, test.want) || strings.Join(asked, ", ") != test.asked || (l.store.value != nil) != test.kept {
+			t.Errorf("%s: %v, asked %q, kept %d bytes", name, err, asked, len(l.store.value))
+		}
+	}
+}
+
+// TestReleased: tokens are dropped in the background where there is room, and the hook hears of those that
+// there were.
+func TestReleased(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*lab)
+		told   int32
+	}{
+		"kept": {func(*lab) {}, 1}, "nothing": {func(l *lab) { l.store.value = nil }, 0}, "no room": {func(l *lab) { l.running = maxRunning }, 0},
+		"some room": {func(l *lab) { l.running = maxRunning - 1 }, 1}, "after a shutdown": {func(l *lab) { l.Shutdown(context.Background()) }, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			l := newLab(t)
+			var told atomic.Int32
+			l.says = func(*http.Request) string { return `{}` }
+			l.Hooks.Revoked = func(context.Context, Session[struct{}], error) { told.Add(1) }
+			test.change(l)
+			l.Release(l.session)
+			if synctest.Wait(); told.Load() != test.told {
+				t.Errorf("%s: told %d times", name, told.Load())
+			}
+		})
+	}
+}
+
+// TestPauseSaysWhy: a pause has the words of what it came from, if there is any.
+func TestPauseSaysWhy(t *testing.T) {
+	if got := (&Pause{Err: errBroken}).Error(); got != errBroken.Error() {
+		t.Error(got)
+	}
+	if got := (&Pause{}).Error(); got != "tokens: refreshing failed, and is tried again later" {
+		t.Error(got)
 	}
 }

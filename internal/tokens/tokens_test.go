@@ -74,6 +74,39 @@ func TestRefreshAt(t *testing.T) {
 	}
 }
 
+// TestRecordIsDue: tokens are refreshed when their time has come, and when the one in use was refused, but
+// not more often than so.
+func TestRecordIsDue(t *testing.T) {
+	now := time.Now()
+	for _, test := range []struct {
+		r       record
+		refused string
+		want    bool
+	}{
+		{record{Access: "a"}, "a", true}, {record{Access: "a"}, "b", false}, {record{Access: "a"}, "", false},
+		{record{Access: "a", Forced: now.Add(-refusedEvery)}, "a", true}, {record{Access: "a", Forced: now.Add(1 - refusedEvery)}, "a", false},
+		{record{Access: "a", RefreshAt: now}, "", true}, {record{Access: "a", RefreshAt: now.Add(1)}, "", false}, {record{Access: "a", RefreshAt: now, Forced: now}, "a", true},
+	} {
+		if got := test.r.due(now, test.refused); got != test.want {
+			t.Errorf("%+v, refused %q: %v", test.r, test.refused, got)
+		}
+	}
+}
+
+// TestOtherVersion: a record of another version is told from one that is none.
+func TestOtherVersion(t *testing.T) {
+	value := (&record{Access: "a"}).encode()
+	if _, err := parseRecord(value[:len(value)-1]); err == nil || errors.Is(err, errVersion) {
+		t.Errorf("cut off: %v", err)
+	}
+	value[0]++
+	for _, other := range [][]byte{value, nil} {
+		if _, err := parseRecord(other); !errors.Is(err, errVersion) {
+			t.Errorf("%q: %v", other, err)
+		}
+	}
+}
+
 // TestTokenThatIsOver_REF_11: a token that is over when it comes is due at once.
 func TestTokenThatIsOver_REF_11(t *testing.T) {
 	for _, ago := range []time.Duration{1, time.Minute, 1 << 62} {

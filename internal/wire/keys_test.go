@@ -175,6 +175,130 @@ func TestRenewedKeys(t *testing.T) {
 	}
 }
 
+// keySet is a document of Ed25519 keys, each with an ID.
+func keySet(keys map[string]ed25519.PrivateKey) string {
+	all := []any{}
+	for id, key := range keys {
+		x := base64.RawURLEncoding.EncodeToString(key.Public().(ed25519.PublicKey))
+		all = append(all, map[string]string{"kty": "OKP", "crv": "Ed25519", "x": x, "kid": id})
+	}
+	body, _ := json.Marshal(map[string]any{"keys": all})
+	return string(body)
+}
+
+// signed is a token that a key has signed, with a header that names another ID or none.
+func signed(alg, id string, key ed25519.PrivateKey) string {
+	text := base64.RawURLEncoding.EncodeToString
+	head := `{"alg":"` + alg + `"}`
+	if id != "" {
+		head = `{"alg":"` + alg + `","kid":"` + id + `"}`
+	}
+	body := text([]byte(head)) + "." + text([]byte(`{"sub":"a"}`))
+	return body + "." + text(ed25519.Sign(key, []byte(body)))
+}
+
+// TestKeysFetched: keys are fetched for the first who needs them and for a token that none of them
+// verifies, and kept; what could not be had is asked for again.
+func TestKeysFetched(t *testing.T) {
+	keys := make(map[string]ed25519.PrivateKey)
+	for _, id := range []string{"old", "new", "stranger"} {
+		_, key, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys[id] = key
+	}
+	old, both := map[string]ed25519.PrivateKey{"old": keys["old"]}, map[string]ed25519.PrivateKey{"old": keys["old"], "new": keys["new"]}
+	fetched, answer := 0, ""
+	s := serverBy(func(*http.Request) (*http.Response, error) {
+		if fetched++; answer == "" {
+			return nil, errors.New("down")
+		}
+		return response(200, answer), nil
+	})
+	k := &Keys{client: s.client, address: "https://as.example/keys"}
+	wants := func(what string, n int, err, want error) {
+		t.Helper()
+		if !errors.Is(err, want) || want == nil && err != nil || fetched != n {
+			t.Errorf("%s: %v, want %v, fetched %d times, want %d", what, err, want, fetched, n)
+		}
+		fetched = 0
+	}
+	verify := func(alg, id, by string) error {
+		payload, err := k.VerifySignature(t.Context(), signed(alg, id, keys[by]))
+		if err == nil && string(payload) != `{"sub":"a"}` {
+			t.Errorf("payload %s", payload)
+		}
+		return err
+	}
+	has := func(want bool) error {
+		got, err := k.Any(t.Context())
+		if got != want {
+			t.Errorf("has any: %v", got)
+		}
+		return err
+	}
+	var down *Error
+	if err := has(false); !errors.As(err, &down) || down.Kind != Unavailable {
+		t.Errorf("down: %v", err)
+	}
+	fetched, answer = 0, keySet(old)
+	wants("first", 1, has(true), nil)
+	wants("known", 0, has(true), nil)
+	for _, alg := range []string{"EdDSA", "Ed25519"} {
+		wants("by its ID", 0, verify(alg, "old", "old"), nil)
+		wants("without an ID", 0, verify(alg, "", "old"), nil)
+		wants("of another", 1, verify(alg, "old", "stranger"), ErrSignature)
+		wants("by another ID", 1, verify(alg, "new", "old"), ErrSignature)
+	}
+	wants("another kind", 1, verify("RS256", "old", "old"), ErrSignature)
+	answer = keySet(both)
+	wants("new", 1, verify("EdDSA", "new", "new"), nil)
+	wants("new, known", 0, verify("EdDSA", "new", "new"), nil)
+	wants("old, still there", 0, verify("EdDSA", "old", "old"), nil)
+	answer = ""
+	if err := verify("EdDSA", "stranger", "stranger"); !errors.As(err, &down) || down.Kind != Unavailable {
+		t.Errorf("a stranger while it is down: %v", err)
+	}
+	fetched = 0
+	wants("old, while it is down", 0, verify("EdDSA", "old", "old"), nil)
+	answer = `{"keys":[]}`
+	wants("withdrawn", 1, verify("EdDSA", "stranger", "stranger"), ErrSignature)
+	wants("none, known", 0, has(false), nil)
+	k = &Keys{client: s.client, address: "https://as.example/keys"}
+	wants("none", 1, has(false), nil)
+}
+
+// TestUnreadableKeys: keys that cannot be read are told from those that cannot be had, and what is
+// wrong with them is said where it is known.
+func TestUnreadableKeys(t *testing.T) {
+	for _, test := range []struct {
+		answer *http.Response
+		kind   Kind
+		text   string
+	}{
+		{response(404, "<p>no"), Malformed, "keys request: status 404: published keys cannot be read"},
+		{response(200, "[]"), Malformed, "keys request: status 200: published keys cannot be read: strictjson: not a JSON object"},
+		{response(200, `{"keys":5}`), Malformed, "keys request: status 200: published keys cannot be read: keys is not an array"},
+		{response(200, `{"keys":[{"kty":"oct","k":"AAAA"}]}`), Malformed, "keys request: status 200: published keys cannot be read: none of the keys is of a kind that is known"},
+		{response(200, strings.Repeat(" ", 2<<20)), Malformed, "keys request: status 200: published keys cannot be read: answer is longer than 1048576 bytes"},
+		{response(503, ""), Unavailable, "keys request: status 503"},
+		{nil, Unavailable, "keys request: no complete HTTP answer (*errors.errorString)"},
+	} {
+		s := serverBy(func(*http.Request) (*http.Response, error) {
+			if test.answer == nil {
+				return nil, errors.New("down")
+			}
+			return test.answer, nil
+		})
+		_, err := (&Keys{client: s.client, address: "https://as.example/keys"}).Any(t.Context())
+		wantKind(t, test.text, err, test.kind)
+		if errors.Is(err, ErrKeys) != (test.kind == Malformed) || err.Error() != test.text {
+			t.Errorf("%v, want %s", err, test.text)
+		}
+	}
+}
+
 // TestAddresses: what an address can be.
 func TestAddresses(t *testing.T) {
 	for address, ok := range map[string]bool{

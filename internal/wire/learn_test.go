@@ -1,14 +1,19 @@
 package wire
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -78,6 +83,161 @@ func TestEncodingLearned(t *testing.T) {
 			wantKind(t, string(test.unknown+", "+test.known+", "+test.form), err, Unavailable)
 		} else if err != nil {
 			t.Errorf("%+v: %v", test, err)
+		}
+	}
+}
+
+// TestKnownManner: what is pinned comes first, then what is published, then what was learned. Whoever reads
+// JSON reads no header, unless that is pinned.
+func TestKnownManner(t *testing.T) {
+	const basic, post = "client_secret_basic", "client_secret_post"
+	for _, test := range []struct {
+		pinned, learned manner
+		published       []string
+		want            manner
+		complete        bool
+	}{
+		{manner{}, manner{}, nil, manner{}, false},
+		{manner{JSON, AuthBasic}, manner{Form, AuthPost}, []string{post}, manner{JSON, AuthBasic}, true},
+		{manner{Form, AuthUnknown}, manner{}, nil, manner{Form, AuthUnknown}, false},
+		{manner{Form, AuthUnknown}, manner{}, []string{basic}, manner{Form, AuthBasic}, true},
+		{manner{Form, AuthUnknown}, manner{Unknown, AuthPost}, []string{basic, post}, manner{Form, AuthPost}, true},
+		{manner{Form, AuthUnknown}, manner{Unknown, AuthPost}, []string{basic}, manner{Form, AuthBasic}, true},
+		{manner{Unknown, AuthBasic}, manner{}, nil, manner{Unknown, AuthBasic}, false},
+		{manner{Unknown, AuthBasic}, manner{JSON, AuthPost}, nil, manner{JSON, AuthBasic}, true},
+		{manner{}, manner{JSON, AuthBasic}, []string{basic}, manner{JSON, AuthPost}, true},
+		{manner{}, manner{JSON, AuthUnknown}, nil, manner{JSON, AuthPost}, true},
+		{manner{}, manner{Form, AuthBasic}, nil, manner{Form, AuthBasic}, true},
+		{manner{}, manner{Form, AuthUnknown}, nil, manner{Form, AuthUnknown}, false},
+	} {
+		s := &Server{Registration: Registration{Encoding: test.pinned.encoding, Auth: test.pinned.auth}, learned: test.learned}
+		if got := s.known(&Metadata{TokenAuth: test.published}); got != test.want || got.complete() != test.complete {
+			t.Errorf("%+v: %+v, complete %v", test, got, got.complete())
+		}
+	}
+}
+
+// TestLearnedOnce: what is to be learned is asked once for all who need it, is kept, and is not asked in the
+// background again and again while the server does not say it.
+func TestLearnedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		var down atomic.Bool
+		s := serverBy(func(r *http.Request) (*http.Response, error) {
+			asked.Add(1)
+			time.Sleep(time.Second)
+			body, _ := io.ReadAll(r.Body)
+			switch form, _ := url.ParseQuery(string(body)); {
+			case down.Load():
+				return said("503").response(), nil
+			case form.Get("grant_type") == probeGrant:
+				return said("400 unsupported_grant_type").response(), nil
+			case form.Has("grant_type"):
+				return said("400 invalid_grant").response(), nil
+			}
+			return said("415").response(), nil
+		}, func(_ *Settings, r *Registration) { r.Encoding, r.Auth = Unknown, AuthUnknown })
+		m, err := s.Get(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		wants := func(what string, n int32) {
+			t.Helper()
+			if got := asked.Swap(0); got != n {
+				t.Errorf("%s: asked %d times, want %d", what, got, n)
+			}
+		}
+		down.Store(true)
+		wantKind(t, "down", s.Prepare(t.Context(), m), Unavailable)
+		wants("down", 2)
+		_, err = s.Exchange(t.Context(), "code", "verifier", "https://site.example/callback")
+		wantKind(t, "no manner, no code", err, Unavailable)
+		wants("no manner, no code", 2)
+		background := func() {
+			s.Learn(m)
+			s.Learn(m)
+			time.Sleep(Timeout)
+			synctest.Wait()
+		}
+		background()
+		wants("paused", 0)
+		time.Sleep(forgetFailure)
+		background()
+		wants("down again", 2)
+		down.Store(false)
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() {
+				if err := s.Prepare(t.Context(), m); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		wants("three at once", 4) // in JSON, in a form, with a code and with a refresh token
+		if known := s.known(m); known != (manner{Form, AuthPost}) || s.learning != nil {
+			t.Errorf("%+v", known)
+		}
+		if err := s.Prepare(t.Context(), m); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(forgetFailure)
+		background()
+		wants("known", 0)
+	})
+}
+
+// TestPinnedAuth: how the client proves itself is not asked where it is pinned.
+func TestPinnedAuth(t *testing.T) {
+	var asked []string
+	s := serverBy(func(r *http.Request) (*http.Response, error) {
+		body, _ := io.ReadAll(r.Body)
+		asked = append(asked, string(body))
+		return said("400 unsupported_grant_type").response(), nil
+	}, func(_ *Settings, r *Registration) { r.Encoding, r.Auth = Unknown, AuthBasic })
+	m, err := s.Get(t.Context())
+	if err == nil {
+		err = s.Prepare(t.Context(), m)
+	}
+	if known := s.known(m); err != nil || known != (manner{Form, AuthBasic}) {
+		t.Errorf("%+v, %v", known, err)
+	}
+	for _, body := range asked {
+		if strings.Contains(body, probePrefix) {
+			t.Errorf("asked %s", body)
+		}
+	}
+}
+
+// TestEmptySecret: an empty secret is none, and nothing is sent with it.
+func TestEmptySecret(t *testing.T) {
+	s := serverBy(func(r *http.Request) (*http.Response, error) {
+		t.Errorf("asked %s", r.URL)
+		return said("503").response(), nil
+	}, func(_ *Settings, r *Registration) {
+		r.Secret = func(context.Context) (string, error) { return "", nil }
+	})
+	if _, err := s.Exchange(t.Context(), "code", "verifier", "https://site.example/callback"); !errors.Is(err, ErrSecret) || !errors.Is(s.HasSecret(t.Context()), ErrSecret) {
+		t.Error(err)
+	}
+}
+
+// TestForgottenManner: an answer that another server gives has what was learned forgotten, and one of a
+// proxy, or one that says "later", has not.
+func TestForgottenManner(t *testing.T) {
+	all := manner{Form, AuthBasic}
+	for says, want := range map[said]manner{
+		"500": {}, "500 server_error": {}, "400 unsupported_grant_type": {}, "400 invalid_request": {}, "400 invalid_grant": all, "503": all, "502": all, "429": all, "404": all,
+		"400": all, "401": {Form, AuthUnknown}, "401 invalid_client": {Form, AuthUnknown}, "400 unauthorized_client": {Form, AuthUnknown},
+	} {
+		resp := says.response()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := &Server{learned: all}
+		if s.forget(&answer{status: resp.StatusCode, header: resp.Header, body: body}); s.learned != want {
+			t.Errorf("%s: %+v is left, want %+v", says, s.learned, want)
 		}
 	}
 }
