@@ -319,8 +319,8 @@ func New(c Config) (*RelyingParty, error) {
 	}.Server()
 	rp.signpost = rp.newSignpost()
 	rp.refuser = rp.newRefuser()
-	if err := rp.openCookies(redirectURL); err != nil {
-		return nil, err
+	if wrong := rp.openCookies(redirectURL); wrong != nil {
+		return nil, wrong
 	}
 	if policy, ok := linkPolicy(c.Scenario).(interface{ Introduce(Site) }); ok {
 		policy.Introduce(Site{Origin: rp.origin, Languages: c.Languages, Compare: rp.compare.Codes})

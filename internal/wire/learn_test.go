@@ -217,7 +217,7 @@ func TestEmptySecret(t *testing.T) {
 	}, func(_ *Settings, r *Registration) {
 		r.Secret = func(context.Context) (string, error) { return "", nil }
 	})
-	if _, err := s.Exchange(t.Context(), "code", "verifier", "https://site.example/callback"); !errors.Is(err, ErrSecret) || !errors.Is(s.HasSecret(t.Context()), ErrSecret) {
+	if _, err := s.Exchange(t.Context(), "code", "verifier", "https://site.example/callback"); !errors.Is(err, ErrSecret) || !errors.Is(s.HasProof(t.Context(), &Metadata{}), ErrSecret) {
 		t.Error(err)
 	}
 }

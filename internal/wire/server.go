@@ -125,7 +125,7 @@ func (s *Server) known(m *Metadata) manner {
 	if k.encoding == Unknown {
 		k.encoding = s.learned.encoding
 	}
-	if k.auth == AuthUnknown && k.encoding != Unknown {
+	if k.auth == AuthUnknown {
 		k.auth = only(m.TokenAuth)
 		if k.encoding == JSON { // nobody but the published server reads it, and that no header
 			k.auth = AuthPost
