@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -519,7 +520,7 @@ func (in *SignIn) history() string {
 	}
 	names := make([]string, len(in.prior))
 	for i, a := range in.prior {
-		names[i] = strings.TrimSpace(a.ID + " " + a.Issuer)
+		names[i] = strings.TrimSpace(strconv.Quote(a.ID) + " " + a.Issuer)
 	}
 	return "passed on by " + strings.Join(names, ", ")
 }

@@ -152,7 +152,7 @@ func TestHistory_ACT_6(t *testing.T) {
 		told := 0
 		for _, e := range b.Events.All() {
 			in := strings.Contains(fmt.Sprintf("%+v", e), "earlier_agent")
-			if in != (e.Name == audit.LoginSucceeded) || in && e.Detail != "passed on by earlier_agent https://other.example" || in && e.Agent.ID != "agent_1" {
+			if in != (e.Name == audit.LoginSucceeded) || in && e.Detail != `passed on by "earlier_agent" https://other.example` || in && e.Agent.ID != "agent_1" {
 				t.Errorf("event %+v", e)
 			}
 			if in {
