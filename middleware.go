@@ -122,8 +122,7 @@ func (rp *RelyingParty) RequireAccess(least Access) func(http.Handler) http.Hand
 // people who are signed in to the site (Config.Human), and no strangers. To let in only agents, put
 // RequireAgent inside. It panics if the name is empty or has white space in it.
 //
-// Put it outside of the other middlewares of this package: they let a read-only session only read,
-// unless this one tells them which action is performed.
+// Put it outside of the other middlewares of this package, which let a read-only session only read.
 func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handler {
 	if !wiring.IsAction(name) {
 		panic("authagent: " + strconv.Quote(name) + " is not the name of an action")
@@ -142,8 +141,8 @@ func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handl
 			if err := wired.Err(); err != nil { // the agent is not sent to its owner, who could do nothing
 				return nil, failure.New(problem.AccessTooLow, "perform action", "no owner can allow %s: %w", name, err)
 			}
-			if !rp.permits.Allows(s.Scopes, name, AccessFull) {
-				return nil, failure.New(reasons.InsufficientScope, "perform action", "no scope that the server has granted allows %s", name)
+			if err := rp.permits.Grants(s.Scopes, name, AccessFull); err != nil {
+				return nil, err
 			}
 			return nil, failure.New(problem.ActionNotGranted, "perform action", "the session may not perform %s", name)
 		}
@@ -172,8 +171,7 @@ func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handl
 //
 // The approval is used up when the handler returns, whatever it answers. A handler that has done
 // nothing, and will not, gives it back with NothingDone of [action.ReservationFrom].
-//
-// It panics if approver is nil, or if the name is empty or has white space in it.
+// RequireApproval panics if approver is nil, or if the name is empty or has white space in it.
 func (rp *RelyingParty) RequireApproval(name string, approver action.Approver, ignored ...string) func(http.Handler) http.Handler {
 	if !wiring.IsAction(name) || approver == nil {
 		panic("authagent: RequireApproval needs the name of an action and an Approver")
@@ -192,11 +190,11 @@ func (rp *RelyingParty) RequireApproval(name string, approver action.Approver, i
 	})
 }
 
-// RequireHuman lets through only humans who are signed in to the site, as Config.Human says. No
-// agent passes, whatever its access, even in a browser where a human is signed in as well. Put it
-// in front of what a human must do in person: changing e-mail address or password, payment,
-// deletion, and managing agents. Attach of the site's other relying parties that keep sessions of
-// their own (Config.Session.Own) goes around it. It panics if Config.Human is not set.
+// RequireHuman lets through only humans who are signed in to the site, as Config.Human says. No agent
+// passes, even in a browser where a human is signed in as well. Put it in front of what a human must do
+// in person: changing e-mail address or password, payment, deletion, and managing agents. Attach of the
+// site's other relying parties that keep sessions of their own (Config.Session.Own) goes around it. It
+// panics if Config.Human is not set.
 func (rp *RelyingParty) RequireHuman(next http.Handler) http.Handler {
 	if rp.config.Human == nil {
 		panic("authagent: RequireHuman needs Config.Human")
@@ -205,9 +203,9 @@ func (rp *RelyingParty) RequireHuman(next http.Handler) http.Handler {
 }
 
 // ForbidAgents refuses signed-in agents, whatever their access, and lets everybody else through.
-// Check inside who is signed in to the site, or use [RelyingParty.RequireHuman]. A browser in which
-// an agent's session has ended passes too, unless Config.Human names a person in it: a stopped
-// agent must not become that person. Each relying party of a site needs its own ForbidAgents.
+// Check inside who is signed in to the site, or use [RelyingParty.RequireHuman]. A browser in which an
+// agent's session has ended passes too, unless Config.Human names a person in it. Each relying party of
+// a site needs its own ForbidAgents.
 func (rp *RelyingParty) ForbidAgents(next http.Handler) http.Handler {
 	return &guard{rp: rp, name: "ForbidAgents", forbids: true, admits: everybody, next: next}
 }
@@ -459,12 +457,11 @@ func (rp *RelyingParty) approve(r *http.Request, s *Session, name string, approv
 }
 
 // Approve asks the owner of a session's account about an action that is no HTTP request, such as a
-// tool's, a job's or a queue's, like [RelyingParty.RequireApproval]. payload is what the owner is
-// shown and what is approved, byte for byte: at most 16 KiB. s is the session that the action is
-// for; Approve asks again whether it holds. Call End of the reservation when the action is done.
-//
-// If the owner has yet to decide, the error is problem.ApprovalPending: call Approve with the same
-// payload again, later. path is where the agent can see how its request stands.
+// tool's, a job's or a queue's, like [RelyingParty.RequireApproval]. payload is what the owner is shown
+// and approves, byte for byte: at most 16 KiB. s is the session that the action is for; Approve asks
+// again whether it holds. Call End of the reservation when the action is done. While the owner has yet
+// to decide, the error is problem.ApprovalPending: call Approve with the same payload again, later. path
+// is where the agent can see how its request stands.
 func (rp *RelyingParty) Approve(
 	ctx context.Context, s *Session, name string, payload []byte, approver action.Approver,
 ) (reserved *action.Reservation, path string, err error) {
@@ -494,6 +491,9 @@ func (rp *RelyingParty) reserve(ctx context.Context, s *Session, q asked.Questio
 	reserved *action.Reservation, path string, err error,
 ) {
 	const step = "ask for approval"
+	if err := rp.permits.Grants(s.Scopes, q.Action, AccessFull); err != nil {
+		return nil, "", err
+	}
 	budget := rp.limits.Budget(q.Action, s.UserID)
 	request := q.Request(s.Scenario, action.Request{
 		Agent: s.Agent, UserID: s.UserID, SessionID: s.ID, GrantID: s.GrantID, RemoteAddr: s.RemoteAddr, CountFiling: budget.File, CountPerforming: budget.Perform,
@@ -628,8 +628,8 @@ func (rp *RelyingParty) newRefuser() *refuse.Refuser {
 	}, errNobody)
 }
 
-// SignedOutHandler shows whether an agent is signed in, which, and in whose account ([User.Name]). A
-// program gets JSON. To say so after signing out, name its path as the return_to of LogoutHandler.
+// SignedOutHandler shows whether an agent is signed in, which, and in whose account ([User.Name]), a
+// program in JSON. To say so after signing out, name its path as the return_to of LogoutHandler.
 func (rp *RelyingParty) SignedOutHandler() http.Handler {
 	return &endpoint{rp, audit.LogoutFailed, rp.serveSignedOut}
 }
@@ -657,11 +657,11 @@ func (rp *RelyingParty) serveSignedOut(w http.ResponseWriter, r *http.Request) e
 	return rp.refuser.Tell(w, r, answer.Page{Name: answer.SignedOut, Status: page.Status, Lang: lang, Data: page}, said)
 }
 
-// Button returns "Sign in with Auth Agent" for a page of the site: a link to LoginHandler or, with
-// RequirePOST, a form. It works under a strict Content-Security-Policy; but add the authorization
+// Button returns "Sign in with Auth Agent", or Provider.ButtonLabel, for a page of the site: a link to
+// LoginHandler or, with RequirePOST, a form. It works under a strict Content-Security-Policy; but add the
 // server's origin to a form-action beside 'self', because Chromium applies it to redirects too.
-// Agents know it by its text and its data attributes. DiscoveryHandler serves its style sheet.
-// returnTo is the path to land on; the default is Config.ReturnTo. In a template it is a function:
+// DiscoveryHandler serves its style sheet. returnTo is the path to land on; the default is
+// Config.ReturnTo. In a template it is a function:
 //
 //	template.New("page").Funcs(template.FuncMap{"signInButton": rp.Button})
 //

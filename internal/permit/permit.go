@@ -7,6 +7,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/authagent-go/authagent/internal/failure"
+	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/wiring"
 )
 
@@ -64,10 +66,13 @@ func (m Map[A]) Most(scopes []string) (most Permission[A], limits bool) {
 	return most, m != nil
 }
 
-// Allows reports whether scopes allow an action, as far as they limit anything.
-func (m Map[A]) Allows(scopes []string, action string, full A) bool {
+// Grants refuses an action that no scope allows, so that no owner is asked about it.
+func (m Map[A]) Grants(scopes []string, action string, full A) error {
 	most, limits := m.Most(scopes)
-	return !limits || most.Access == full || most.Access > 0 && slices.Contains(most.Actions, action)
+	if !limits || most.Access == full || most.Access > 0 && slices.Contains(most.Actions, action) {
+		return nil
+	}
+	return failure.New(reasons.InsufficientScope, "perform action", "no scope that the server has granted allows %s", action)
 }
 
 // Lower takes from access and actions what scopes do not allow, and from somebody without access all

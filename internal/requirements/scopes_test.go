@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/problem"
@@ -143,6 +144,17 @@ func TestScopesRefuse_SCP_4(t *testing.T) {
 	}
 	if got := b.Do(c, http.MethodDelete, "/orders"); got.StatusCode != 403 || got.Reason() != "insufficient_scope" {
 		t.Errorf("an action of another scope: %d %s", got.StatusCode, got.Text)
+	}
+	asked := 0
+	waits := approverFunc(func(action.Request) (string, error) { asked++; return "", problem.ApprovalPending })
+	for name, path := range map[string]string{"orders:create": "/one", "orders:delete": "/other"} {
+		b.Mux("").Handle("POST "+path, b.RP.RequireApproval(name, waits)(ok))
+	}
+	if got := b.Do(c, http.MethodPost, "/other"); got.Reason() != "insufficient_scope" || asked != 0 {
+		t.Errorf("an action of another scope, each by itself: %d %s, asked %d times", got.StatusCode, got.Text, asked)
+	}
+	if got := b.Do(c, http.MethodPost, "/one"); got.Reason() != problem.ApprovalPending || asked != 1 {
+		t.Errorf("an action of a granted scope, each by itself: %d %s, asked %d times", got.StatusCode, got.Text, asked)
 	}
 }
 
