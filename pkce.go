@@ -669,7 +669,7 @@ func (rp *RelyingParty) Check(ctx context.Context) []provider.Finding {
 		Issuer: c.Issuer, Inquiry: rp.requests.Inquiry, Keys: settings.Keys(c.Provider),
 		Encoding: encoding, Auth: settings.Auth(c.Provider),
 		NeedsUserInfo: slices.Contains(c.Provider.Scopes, "email"), NeedsIntrospect: c.Provider.Introspect,
-		ReadsTokens:      len(c.Provider.TokenKey) > 0,
+		ReadsTokens: len(c.Provider.TokenKey) > 0, People: c.Provider.OnPerson != nil,
 		AuthorizationURL: newLogin("/").url,
 	})
 	return append(found, checkup.RunActions(&rp.actions)...)
