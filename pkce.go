@@ -616,27 +616,30 @@ func (c *Config) bySubject() bool {
 	return ok && c.Provider.SubjectIsUser && users.known().FindsSubjects()
 }
 
-// ConfigFromEnv returns the settings that are in the environment: Issuer, ClientID, ClientSecret,
-// RedirectURL and SessionKeys, from
+// ConfigFromEnv returns the settings that are in the environment: Issuer, ClientID, ClientSecret or
+// Provider.ClientKeys, RedirectURL and SessionKeys, from
 //
 //	AUTH_AGENT_ISSUER
 //	AUTH_AGENT_CLIENT_ID
 //	AUTH_AGENT_CLIENT_SECRET
+//	AUTH_AGENT_CLIENT_KEYS     instead of the secret: private keys in PEM, as "authagent key -client" prints one
 //	AUTH_AGENT_REDIRECT_URL
 //	AUTH_AGENT_SESSION_KEYS    one key or more, as "authagent key" prints them, with commas between
 //
 // Each can be in a file, such as a mounted secret, which the variable with _FILE appended names. A
 // client secret in a file is read anew for each request to the server, so that it can be replaced
-// while the site runs. All are required. The error names each variable that is missing or wrong;
-// [New] checks the values. This package has no other environment variables.
+// while the site runs. Keys are read once. The client keys are PKCS #8 ("PRIVATE KEY"), "EC PRIVATE
+// KEY" or "RSA PRIVATE KEY", unencrypted. Either they or the secret are required, and all the others.
+// The error names each variable that is missing or wrong; [New] checks the values. This package has
+// no other environment variables.
 func ConfigFromEnv() (Config, error) {
 	s, err := environ.Read()
 	if err != nil {
 		return Config{}, err
 	}
 	return Config{
-		Issuer: s.Issuer, ClientID: s.ClientID, ClientSecret: s.ClientSecret, Provider: provider.Settings{ClientSecretFunc: s.SecretFile},
-		RedirectURL: s.RedirectURL, SessionKeys: s.SessionKeys,
+		Issuer: s.Issuer, ClientID: s.ClientID, ClientSecret: s.ClientSecret, RedirectURL: s.RedirectURL, SessionKeys: s.SessionKeys,
+		Provider: provider.Settings{ClientSecretFunc: s.SecretFile, ClientKeys: s.ClientKeys},
 	}, nil
 }
 
@@ -670,7 +673,7 @@ func (rp *RelyingParty) Check(ctx context.Context) []provider.Finding {
 		Issuer: c.Issuer, Inquiry: rp.requests.Inquiry, Keys: settings.Keys(c.Provider),
 		Encoding: encoding, Auth: settings.Auth(c.Provider),
 		NeedsUserInfo: slices.Contains(c.Provider.Scopes, "email"), NeedsIntrospect: c.Provider.Introspect,
-		ReadsTokens:      len(c.Provider.TokenKey) > 0,
+		ReadsTokens: len(c.Provider.TokenKey) > 0, People: c.Provider.OnPerson != nil,
 		AuthorizationURL: newLogin("/").url,
 	})
 	return append(found, checkup.RunActions(&rp.actions)...)

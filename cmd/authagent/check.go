@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
@@ -25,11 +26,17 @@ wrong, and how to fix it. The settings are those that authagent.ConfigFromEnv re
 	AUTH_AGENT_ISSUER          the server, exactly as it calls itself
 	AUTH_AGENT_CLIENT_ID       the site's ID at the server
 	AUTH_AGENT_CLIENT_SECRET   the site's secret at the server
+	AUTH_AGENT_CLIENT_KEYS     or its private keys, in PEM: see authagent key -client
 	AUTH_AGENT_REDIRECT_URL    where the site's CallbackHandler is mounted
 	AUTH_AGENT_SESSION_KEYS    see authagent key
 
 A setting can also be in a file. Then the variable with _FILE appended names the file.
 If the site uses the server of "authagent dev", that command prints the settings.
+
+Flags say what your program sets besides. With -subject-is-user or -people, the site's
+UserStore is taken to have UserBySubject, so that the scope email is not asked for; if
+it has not, name your scopes by -scopes. With -people, the check also says what would
+have every person refused.
 
 The check uses up no authorization code. At a published Auth Agent server, each check
 leaves one pending authorization request for two minutes.
@@ -45,7 +52,7 @@ Exit status: 0 if sign-ins can work, with or without warnings; 1 if they cannot;
 // check compares the settings in the environment with the server.
 func check(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("check", flag.ContinueOnError)
-	scenario := flags.String("scenario", "contextual", "the site's `scenario`, which decides the scopes to ask for: full, contextual or fresh")
+	server := serverFlags(flags)
 	site := siteFlags(flags)
 	asJSON := flags.Bool("json", false, "print a JSON array of findings")
 	timeout := flags.Duration("timeout", 30*time.Second, "give up after this `time`")
@@ -58,7 +65,7 @@ func check(ctx context.Context, args []string, out io.Writer) error {
 	if *timeout <= 0 {
 		return fmt.Errorf("invalid value %v for flag -timeout: must be positive", *timeout)
 	}
-	asked, err := scenarioNamed(*scenario)
+	asked, err := server.asked()
 	if err != nil {
 		return err
 	}
@@ -67,6 +74,7 @@ func check(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	config.Scenario = asked
+	server.apply(&config.Provider)
 	if err := site.check(); err != nil {
 		return err
 	}
@@ -77,7 +85,8 @@ func check(ctx context.Context, args []string, out io.Writer) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()
-	findings := append(rp.Check(ctx), site.findings(ctx, rp)...)
+	findings := append([]provider.Finding{}, rp.Check(ctx)...) // an array in JSON, an empty one too
+	findings = append(findings, site.findings(ctx, rp)...)
 	if *asJSON {
 		err = json.NewEncoder(out).Encode(findings)
 	} else {
@@ -89,6 +98,48 @@ func check(ctx context.Context, args []string, out io.Writer) error {
 		}
 	}
 	return err
+}
+
+// serverSettings are those of which the server has to know something, and which are no variables of
+// the environment.
+type serverSettings struct {
+	scenario                    string
+	subjectIsUser, people, push bool
+	scopes                      []string
+}
+
+func serverFlags(flags *flag.FlagSet) *serverSettings {
+	s := &serverSettings{}
+	flags.StringVar(&s.scenario, "scenario", "contextual", "the site's `scenario`, which decides the scopes to ask for: full, contextual or fresh")
+	flags.BoolVar(&s.subjectIsUser, "subject-is-user", false, "the server's tokens name the user in sub and the agent in act.sub (Provider.SubjectIsUser)")
+	flags.BoolVar(&s.people, "people", false, "people sign in by the same client (Provider.OnPerson); implies -subject-is-user")
+	flags.BoolVar(&s.push, "push", false, "authorization requests are pushed (Provider.PushRequests)")
+	flags.Func("scopes", "ask for these `scopes`, such as \"openid shop:read\" (Provider.Scopes; default: what the scenario needs)", func(value string) error {
+		if s.scopes = strings.Fields(value); len(s.scopes) == 0 {
+			return errors.New("names no scope")
+		}
+		return nil
+	})
+	return s
+}
+
+// apply sets what the flags say. OnPerson is never called: nobody signs in here.
+func (s *serverSettings) apply(p *provider.Settings) {
+	p.SubjectIsUser, p.PushRequests, p.Scopes = s.subjectIsUser || s.people, s.push, s.scopes
+	if s.people {
+		p.OnPerson = func(http.ResponseWriter, *http.Request, provider.Person) error {
+			return errors.New("nobody signs in to a check")
+		}
+	}
+}
+
+// asked returns a scenario to ask a server with. Its store finds owners as the tokens name them, so
+// that no scope is demanded which the site does not need.
+func (s *serverSettings) asked() (authagent.Scenario, error) {
+	if s.subjectIsUser || s.people {
+		return scenarioNamed(s.scenario, &memstore.SubjectUsers{})
+	}
+	return scenarioNamed(s.scenario, &memstore.Users{})
 }
 
 // siteToAsk is the site, and its paths, which are no variables of the environment.
@@ -127,9 +178,9 @@ func (s *siteToAsk) findings(ctx context.Context, rp *authagent.RelyingParty) []
 	return rp.CheckSite(ctx, s.address, s.owners)
 }
 
-// scenarioNamed returns a scenario to ask a server with. Nobody signs in by it.
-func scenarioNamed(name string) (authagent.Scenario, error) {
-	users, profiles := &memstore.Users{}, &memstore.Profiles{}
+// scenarioNamed returns a scenario by which nobody signs in.
+func scenarioNamed(name string, users authagent.UserStore) (authagent.Scenario, error) {
+	profiles := &memstore.Profiles{}
 	switch name {
 	case "full":
 		return authagent.FullAccount(users, authagent.InsecureTrustEmail), nil
@@ -163,12 +214,17 @@ func settingNamed(field string) string {
 	variables := map[string]string{
 		"Issuer": "AUTH_AGENT_ISSUER", "ClientID": "AUTH_AGENT_CLIENT_ID", "ClientSecret": "AUTH_AGENT_CLIENT_SECRET",
 		"Provider.ClientSecretFunc": "AUTH_AGENT_CLIENT_SECRET_FILE", "RedirectURL": "AUTH_AGENT_REDIRECT_URL",
-		"SessionKeys": "AUTH_AGENT_SESSION_KEYS",
+		"Provider.ClientKeys": "AUTH_AGENT_CLIENT_KEYS", "SessionKeys": "AUTH_AGENT_SESSION_KEYS",
 	}
-	if name, ok := variables[field]; ok {
-		return name
+	name, _, one := strings.Cut(field, "[") // one of a list
+	variable, ok := variables[name]
+	switch {
+	case !ok:
+		return field
+	case one:
+		return variable + field[len(name):]
 	}
-	return field
+	return variable
 }
 
 // inVariables is an error of authagent.New that calls the settings by their variables.

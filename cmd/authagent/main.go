@@ -1,6 +1,6 @@
 // Command authagent helps to build and run a site that lets AI agents sign in:
 // it checks the site's settings, runs an Auth Agent server for development, signs
-// an agent in, and makes session keys.
+// an agent in, and makes keys.
 //
 // It needs no installation. In a module that requires authagent,
 //
@@ -51,7 +51,7 @@ Usage:
 	authagent check          compare the settings with the live authorization server
 	authagent dev            run an Auth Agent server for development
 	authagent dev sign-in    sign an agent in to a site, and print each step
-	authagent key            make a session key
+	authagent key            make a session key, or a client key
 	authagent version        print the version of this command
 	authagent help NAME      say more about one command
 

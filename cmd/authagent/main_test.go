@@ -4,7 +4,13 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"io"
 	"log/slog"
@@ -15,6 +21,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -181,6 +188,122 @@ func TestCheckSite_CHK_8(t *testing.T) {
 	}
 }
 
+// providerToCheck is a server of other people, at which a site signs in people and agents. It knows the
+// client "site" by a secret, and "keyed" by the key.
+func providerToCheck(t *testing.T, key crypto.PublicKey, change func(*authagenttest.Features)) (as *authagenttest.Server, env []string) {
+	t.Helper()
+	as = authagenttest.NewUnstartedServer()
+	as.Quirks = authagenttest.Quirks{}
+	as.Features = authagenttest.Features{
+		IDToken: true, SignedTokens: "ES256", ActorClaim: true, PushedRequests: "offered",
+		AuthMethods: []string{"client_secret_basic", "private_key_jwt"},
+	}
+	change(&as.Features)
+	as.Start()
+	t.Cleanup(as.Close)
+	const callback = "http://127.0.0.1:8080/auth/agent/callback"
+	registered(as)(callback)
+	as.AddClient(authagenttest.Client{ID: "keyed", Keys: []crypto.PublicKey{key}, RedirectURIs: []string{callback}})
+	return as, []string{
+		"AUTH_AGENT_ISSUER=" + as.URL, "AUTH_AGENT_CLIENT_ID=site", "AUTH_AGENT_CLIENT_SECRET=cs_secret",
+		"AUTH_AGENT_REDIRECT_URL=" + callback, sessionKeys,
+	}
+}
+
+// TestCheckByKey_CAUTH_10: a key that the command has made is good where its public part is
+// registered. What is wrong with keys is said by the variable.
+func TestCheckByKey_CAUTH_10(t *testing.T) {
+	_, made, _ := runMain(t, nil, "key", "-client")
+	block, rest := pem.Decode([]byte(made))
+	if block == nil || len(rest) > 0 {
+		t.Fatalf("key -client prints %q", made)
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if signs, ok := key.(*ecdsa.PrivateKey); err != nil || !ok || signs.Curve != elliptic.P256() {
+		t.Fatalf("key -client prints a %T, %v", key, err)
+	}
+	_, another, _ := runMain(t, nil, "key", "-client")
+	if made == another {
+		t.Fatal("the same key twice")
+	}
+	weak, _ := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
+	der, _ := x509.MarshalPKCS8PrivateKey(weak)
+	refused := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	file := filepath.Join(t.TempDir(), "client.key")
+	if err := os.WriteFile(file, []byte(made), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, env := providerToCheck(t, key.(*ecdsa.PrivateKey).Public(), func(*authagenttest.Features) {})
+	keyed := append(env, "AUTH_AGENT_CLIENT_ID=keyed", "AUTH_AGENT_CLIENT_SECRET=") // the later one counts
+	for _, test := range []struct {
+		name, more string
+		status     int
+		text       string
+	}{
+		{"in the variable", "AUTH_AGENT_CLIENT_KEYS=" + made, 0, "ok: agents can sign in"},
+		{"in a file", "AUTH_AGENT_CLIENT_KEYS_FILE=" + file, 0, "ok: agents can sign in"},
+		{"two, the first is new", "AUTH_AGENT_CLIENT_KEYS=" + another + made, 1, "error: AUTH_AGENT_CLIENT_KEYS\n"},
+		{"one that New refuses", "AUTH_AGENT_CLIENT_KEYS=" + made + refused, 2, "authagent check: AUTH_AGENT_CLIENT_KEYS[1]: is no RSA key"},
+		{"no PEM", "AUTH_AGENT_CLIENT_KEYS=client.key", 2, "authagent check: AUTH_AGENT_CLIENT_KEYS: has no PEM block"},
+		{"none", "", 2, "authagent check: AUTH_AGENT_CLIENT_SECRET, AUTH_AGENT_CLIENT_KEYS: neither is set"},
+	} {
+		status, out, errs := runMain(t, append(keyed[:len(keyed):len(keyed)], test.more), "check")
+		if status != test.status || !strings.Contains(out+errs, test.text) {
+			t.Errorf("%s: status %d, want %d and %q in\n%s%s", test.name, status, test.status, test.text, out, errs)
+		}
+	}
+}
+
+// TestCheckFlags: the flags set what the variables cannot, and no more is demanded than the site needs.
+func TestCheckFlags(t *testing.T) {
+	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	as, env := providerToCheck(t, key.Public(), func(*authagenttest.Features) {})
+	_, unpushed := providerToCheck(t, key.Public(), func(f *authagenttest.Features) { f.PushedRequests = "" })
+	silent, opaque := providerToCheck(t, key.Public(), func(*authagenttest.Features) {})
+	for _, path := range []string{authagenttest.PathMetadata, authagenttest.PathDiscovery} {
+		silent.Wrap(path, authagenttest.WithoutMember("introspection_endpoint"))
+	}
+	for _, test := range []struct {
+		name   string
+		env    []string
+		args   []string
+		status int
+		text   string
+		asked  string // the scopes of the request to as; empty if it is not looked at
+	}{
+		{"none", env, nil, 0, "ok: ", "openid profile email"},
+		{"subject is user", env, []string{"-subject-is-user"}, 0, "ok: ", "openid"},
+		{"subject is user, scopes", env, []string{"-subject-is-user", "-scenario", "full", "-scopes", "openid profile"}, 0, "ok: ", "openid profile"},
+		{"sub is the agent, no email", env, []string{"-scopes", "openid profile"}, 2, "authagent check: Provider.Scopes: ", ""},
+		{"no scope", env, []string{"-scopes", " "}, 2, `invalid value " " for flag -scopes: names no scope`, ""},
+		{"pushed", env, []string{"-push"}, 0, "ok: ", "pushed"},
+		{"pushed, and cannot be", unpushed, []string{"-push"}, 1, "error: Provider.PushRequests\n", ""},
+		{"CHK-9 people", env, []string{"-people"}, 0, "ok: ", "openid"},
+		{"CHK-9 people, of a scenario without accounts", env, []string{"-people", "-scenario", "fresh"}, 0, "ok: ", "profile openid"},
+		{"CHK-9 people without openid", env, []string{"-people", "-scopes", "profile"}, 2, "authagent check: Provider.Scopes: lacks openid", ""},
+		{"CHK-9 people, no introspection", opaque, []string{"-people"}, 0, "warning: Provider.OnPerson\n", ""},
+		{"CHK-9 agents alone, no introspection", opaque, []string{"-subject-is-user"}, 0, "ok: ", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			as.Reset()
+			status, out, errs := runMain(t, test.env, append([]string{"check"}, test.args...)...)
+			if status != test.status || !strings.Contains(out+errs, test.text) {
+				t.Errorf("status %d, want %d and %q in\n%s%s", status, test.status, test.text, out, errs)
+			}
+			var asked []string
+			for _, r := range as.Requests(authagenttest.PathAuthorize) {
+				asked = append(asked, r.URL.Query().Get("scope"))
+			}
+			for range as.Requests(authagenttest.PathPushed) {
+				asked = []string{"pushed"}
+			}
+			if test.asked != "" && !slices.Equal(asked, []string{test.asked}) {
+				t.Errorf("the server was asked for %q, want %q", asked, test.asked)
+			}
+		})
+	}
+}
+
 func TestUsage(t *testing.T) {
 	for _, test := range []struct {
 		args   string
@@ -206,6 +329,7 @@ func TestUsage(t *testing.T) {
 		{"dev sign-in -cookies . http://shop.example", 2, `invalid value "." for flag -cookies: is not a file`},
 		{"dev sign-in", 2, "takes one URL, and got 0"}, {"dev sign-in shop.example", 2, `"shop.example": is not an http or https URL`},
 		{"dev sign-in -issuer x http://shop.example", 2, `invalid value "x" for flag -issuer`},
+		{"help key", 0, "authagent key -client >client.key"}, {"help check", 0, "AUTH_AGENT_CLIENT_KEYS "}, {"help", 0, "a client key"},
 	} {
 		status, out, errs := runMain(t, nil, strings.Fields(test.args)...)
 		if status != test.status || !strings.Contains(out+errs, test.text) {

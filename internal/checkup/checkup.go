@@ -48,6 +48,7 @@ type Settings struct {
 	NeedsUserInfo   bool
 	NeedsIntrospect bool
 	ReadsTokens     bool // the key is set with which access tokens are signed
+	People          bool // people sign in by the same client
 
 	// AuthorizationURL returns where a login begins that nobody will finish. It pushes
 	// the request where that is done.
@@ -453,13 +454,16 @@ func (e *exam) abilities(ctx context.Context) {
 	e.requests()
 	e.names()
 	e.keys(ctx)
+	if e.People {
+		e.people(ctx)
+	}
 }
 
 // keys sees whether tokens that are signed can be verified. Tokens that are not
 // may be all that is used: the published server's, and those that are introspected.
 func (e *exam) keys(ctx context.Context) {
 	say := e.warn
-	if e.metadata.SignsIDTokens && slices.Contains(e.Scopes, "openid") {
+	if e.metadata.SignsIDTokens && slices.Contains(e.Scopes, "openid") || e.People && !e.ReadsTokens {
 		say = e.fault
 	}
 	switch err := e.server.KeysReadable(ctx); {

@@ -165,3 +165,27 @@ func (e *exam) names() {
 	}
 	e.warn("Provider.Scopes", problem, "See that they are, or pin Endpoints.Introspection.")
 }
+
+// people sees whether anybody can be known as a person, of whom all has to be verified: the id_token,
+// and the access token by itself or by introspection. What access tokens look like is not known
+// before one has been given, and TokenKey may be there for id_tokens alone.
+func (e *exam) people(ctx context.Context) {
+	const setting = "Provider.OnPerson"
+	if !e.ReadsTokens && !e.publishesKeys(ctx) {
+		e.fault(setting, "The server publishes no keys, so that no id_token can be verified: every person is refused.",
+			"Have the server publish its keys (jwks_uri), or pin Provider.Endpoints.JWKS. If it signs id_tokens with the client secret (HS256), set Provider.TokenKey to that.")
+	}
+	if e.metadata.Introspection == "" && !e.NeedsIntrospect {
+		e.warn(setting, "The server has no introspection endpoint, so that access tokens that are no JWTs cannot be read: then every person is refused.",
+			"See that access tokens are JWTs: most servers issue them for an API, which Provider.AuthorizationParams asks for (audience or resource). Or have the server offer introspection, or pin Provider.Endpoints.Introspection.")
+	}
+}
+
+// publishesKeys reports whether there are keys. Those that cannot be had or read are in a finding.
+func (e *exam) publishesKeys(ctx context.Context) bool {
+	if e.metadata.Keys == nil {
+		return false
+	}
+	published, err := e.metadata.Keys.Any(ctx)
+	return published || err != nil
+}

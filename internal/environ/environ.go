@@ -5,6 +5,7 @@ package environ
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"encoding/base64"
 	"encoding/hex"
 	"fmt"
@@ -19,6 +20,7 @@ const (
 	Issuer       = "AUTH_AGENT_ISSUER"
 	ClientID     = "AUTH_AGENT_CLIENT_ID"
 	ClientSecret = "AUTH_AGENT_CLIENT_SECRET"
+	ClientKeys   = "AUTH_AGENT_CLIENT_KEYS"
 	RedirectURL  = "AUTH_AGENT_REDIRECT_URL"
 	SessionKeys  = "AUTH_AGENT_SESSION_KEYS"
 
@@ -30,21 +32,42 @@ type Settings struct {
 	Issuer, ClientID, RedirectURL string
 	ClientSecret                  string                                // empty if it is in a file
 	SecretFile                    func(context.Context) (string, error) // reads it anew; nil if it is not in a file
+	ClientKeys                    []crypto.Signer                       // in place of the secret
 	SessionKeys                   [][]byte
 }
 
 // Read reads all variables, and joins what is wrong into one error.
 func Read() (Settings, error) {
 	r := reader{}
-	s := Settings{
-		Issuer: r.value(Issuer), ClientID: r.value(ClientID), ClientSecret: r.value(ClientSecret), RedirectURL: r.value(RedirectURL),
-		SessionKeys: r.keys(r.value(SessionKeys)),
-	}
-	if file := os.Getenv(ClientSecret + fileSuffix); file != "" {
-		s.ClientSecret, s.SecretFile = "", secretIn(file)
-	}
+	s := Settings{Issuer: r.value(Issuer), ClientID: r.value(ClientID)}
+	r.proof(&s)
+	s.RedirectURL, s.SessionKeys = r.value(RedirectURL), r.keys(r.value(SessionKeys))
 	return s, r.Err()
 }
+
+// proof reads what the site proves itself by: a secret or keys. With both, the one that whoever runs
+// the site believes in might not be the one that is used.
+func (r *reader) proof(s *Settings) {
+	const either = ClientSecret + ", " + ClientKeys
+	switch secret, keys := isSet(ClientSecret), isSet(ClientKeys); {
+	case secret && keys:
+		r.Add(either, "both are set, or named as files by %s: only one of them can be", fileSuffix)
+	case keys:
+		if text := r.text(ClientKeys); text != "" {
+			s.ClientKeys = r.clientKeys(text)
+		}
+	case secret:
+		s.ClientSecret = r.value(ClientSecret)
+		if file := os.Getenv(ClientSecret + fileSuffix); file != "" {
+			s.ClientSecret, s.SecretFile = "", secretIn(file)
+		}
+	default:
+		r.Add(either, "neither is set, nor with %s appended: one of them is needed", fileSuffix)
+	}
+}
+
+// isSet reports whether a variable is set, or names a file.
+func isSet(name string) bool { return os.Getenv(name) != "" || os.Getenv(name+fileSuffix) != "" }
 
 // secretIn returns a function that reads the secret from a file each time, so
 // that it can be replaced while the site runs.
@@ -54,9 +77,19 @@ func secretIn(file string) func(context.Context) (string, error) {
 
 type reader struct{ settings.Problems }
 
-// value returns the value of a variable or of the file that it names. An empty
-// variable is one that is not set, as in a shell.
+// value returns the text of a variable that is one word.
 func (r *reader) value(name string) string {
+	value := r.text(name)
+	if strings.TrimSpace(value) != value {
+		r.Add(name, "begins or ends with a blank or a line break")
+		return ""
+	}
+	return value
+}
+
+// text returns the value of a variable or of the file that it names. An empty
+// variable is one that is not set, as in a shell.
+func (r *reader) text(name string) string {
 	value, file := os.Getenv(name), os.Getenv(name+fileSuffix)
 	switch {
 	case value != "" && file != "":
@@ -71,10 +104,6 @@ func (r *reader) value(name string) string {
 			r.Add(name+fileSuffix, "%w", err)
 			return ""
 		}
-	}
-	if strings.TrimSpace(value) != value {
-		r.Add(name, "begins or ends with a blank or a line break")
-		return ""
 	}
 	return value
 }

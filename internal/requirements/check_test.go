@@ -326,6 +326,61 @@ func TestCheckServers(t *testing.T) {
 	}
 }
 
+// TestCheckPeople_CHK_9: where people sign in by the same client, it is said what has every one of them
+// refused, and nothing more.
+func TestCheckPeople_CHK_9(t *testing.T) {
+	people := func(b *bench, c *authagent.Config) {
+		quirksOff(b, c)
+		c.Scenario = authagent.FreshProfile(b.Profiles)
+		c.Provider.SubjectIsUser, c.Provider.OnPerson = true, noPerson
+	}
+	openID := feature(func(f *authagenttest.Features) { f.IDToken, f.SignedTokens, f.ActorClaim = true, "ES256", true })
+	lacks := func(names ...string) checkChange {
+		return wrapped(authagenttest.PathMetadata, authagenttest.Rewrite(func(m members) {
+			for _, name := range names {
+				delete(m, name)
+			}
+		}))
+	}
+	pinned := func(b *bench, c *authagent.Config) {
+		c.Provider.Endpoints.Introspection, c.Provider.Endpoints.JWKS = b.AS.URL+authagenttest.PathIntrospect, b.AS.URL+authagenttest.PathJWKS
+	}
+	agentsAlone := func(_ *bench, c *authagent.Config) { c.Provider.OnPerson = nil }
+	tokenKey := func(_ *bench, c *authagent.Config) { c.Provider.TokenKey = testsite.NewKey() }
+	emptySet := wrapped(authagenttest.PathJWKS, authagenttest.Reply(200, "application/json", `{"keys":[]}`))
+	const noKeys, opaque = "ERROR Provider.OnPerson: The server publishes no keys", "WARN Provider.OnPerson: The server has no introspection endpoint"
+	for _, test := range []struct {
+		name   string
+		change []checkChange
+		want   []string
+	}{
+		{"healthy", nil, nil},
+		{"no introspection", []checkChange{lacks("introspection_endpoint")}, []string{opaque}},
+		{"no introspection, agents alone", []checkChange{lacks("introspection_endpoint"), agentsAlone,
+			func(_ *bench, c *authagent.Config) { c.Provider.Scopes = []string{"openid"} }}, nil},
+		{"no introspection, and it is set", []checkChange{lacks("introspection_endpoint"), func(_ *bench, c *authagent.Config) { c.Provider.Introspect = true }},
+			[]string{"ERROR Provider.Introspect: "}},
+		{"no introspection, TokenKey", []checkChange{lacks("introspection_endpoint"), tokenKey}, []string{opaque}},
+		{"no keys", []checkChange{lacks("jwks_uri")}, []string{noKeys}},
+		{"no keys, agents alone", []checkChange{lacks("jwks_uri"), agentsAlone}, nil},
+		{"no keys, TokenKey", []checkChange{lacks("jwks_uri"), tokenKey}, nil},
+		{"an empty set of keys", []checkChange{emptySet}, []string{noKeys}},
+		{"an empty set of keys, TokenKey", []checkChange{emptySet, tokenKey}, nil},
+		{"keys that cannot be read", []checkChange{lacks("id_token_signing_alg_values_supported"), wrapped(authagenttest.PathJWKS, authagenttest.Reply(404, "text/plain", ""))},
+			[]string{"ERROR Issuer: The keys that the server publishes cannot be read"}},
+		{"keys that cannot be read, TokenKey", []checkChange{lacks("id_token_signing_alg_values_supported"), tokenKey, wrapped(authagenttest.PathJWKS, authagenttest.Reply(404, "text/plain", ""))},
+			[]string{"WARN Issuer: The keys that the server publishes cannot be read"}},
+		{"neither keys nor introspection", []checkChange{lacks("jwks_uri", "introspection_endpoint")}, []string{noKeys, opaque}},
+		{"neither, and both are pinned", []checkChange{lacks("jwks_uri", "introspection_endpoint"), pinned}, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, append([]checkChange{people, openID}, test.change...)...)
+			findingsAre(t, b, b.RP.Check(t.Context()), test.want)
+		})
+	}
+}
+
 // closed closes the connection, without an answer.
 func closed(http.Handler) http.Handler {
 	return http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })

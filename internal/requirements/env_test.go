@@ -2,14 +2,26 @@ package requirements_test
 
 import (
 	"context"
+	"crypto"
+	"crypto/ecdh"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -24,7 +36,8 @@ import (
 )
 
 var envNames = []string{
-	"AUTH_AGENT_ISSUER", "AUTH_AGENT_CLIENT_ID", "AUTH_AGENT_CLIENT_SECRET", "AUTH_AGENT_REDIRECT_URL", "AUTH_AGENT_SESSION_KEYS",
+	"AUTH_AGENT_ISSUER", "AUTH_AGENT_CLIENT_ID", "AUTH_AGENT_CLIENT_SECRET", "AUTH_AGENT_CLIENT_KEYS", "AUTH_AGENT_REDIRECT_URL",
+	"AUTH_AGENT_SESSION_KEYS",
 }
 
 // setEnv sets these variables, and no other of the package's.
@@ -83,7 +96,10 @@ func TestConfigFromEnv(t *testing.T) {
 		{"keys in a file, one a line", inFile(keys, hex.EncodeToString(one)+"\n"+base64.StdEncoding.EncodeToString(two)+"\n"), [][]byte{one, two}, nil},
 		{"issuer in a file", inFile("AUTH_AGENT_ISSUER", "https://as.example\r\n"), [][]byte{one}, nil},
 
-		{"none", func(_ *testing.T, env map[string]string) { clear(env) }, nil, envNames},
+		{"none", func(_ *testing.T, env map[string]string) { clear(env) }, nil, []string{
+			"AUTH_AGENT_ISSUER: ", "AUTH_AGENT_CLIENT_ID: ", "AUTH_AGENT_CLIENT_SECRET, AUTH_AGENT_CLIENT_KEYS: neither is set",
+			"AUTH_AGENT_REDIRECT_URL: ", "AUTH_AGENT_SESSION_KEYS: ",
+		}},
 		{"no issuer", set("AUTH_AGENT_ISSUER", ""), nil, []string{"authagent: AUTH_AGENT_ISSUER: is not set or empty, and neither is AUTH_AGENT_ISSUER_FILE set"}},
 		{"both", set("AUTH_AGENT_CLIENT_SECRET_FILE", "/no/such/file"), nil, []string{"authagent: AUTH_AGENT_CLIENT_SECRET: is set, and AUTH_AGENT_CLIENT_SECRET_FILE too"}},
 		{"no such file", set("AUTH_AGENT_CLIENT_SECRET", "", "AUTH_AGENT_CLIENT_SECRET_FILE", "/no/such/file"), nil,
@@ -127,6 +143,136 @@ func TestConfigFromEnv(t *testing.T) {
 				t.Errorf("New(%v): %v", c, err)
 			}
 		})
+	}
+}
+
+// inPEM is a block of PEM with a key in it, as Go and others write it.
+func inPEM(t *testing.T, kind string, key any) string {
+	t.Helper()
+	var der []byte
+	var err error
+	switch kind {
+	case "EC PRIVATE KEY":
+		der, err = x509.MarshalECPrivateKey(key.(*ecdsa.PrivateKey))
+	case "RSA PRIVATE KEY":
+		der = x509.MarshalPKCS1PrivateKey(key.(*rsa.PrivateKey))
+	case "PUBLIC KEY":
+		der, err = x509.MarshalPKIXPublicKey(key)
+	default:
+		der, err = x509.MarshalPKCS8PrivateKey(key)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}))
+}
+
+// TestClientKeysFromEnv_CFG_13: the keys are read in their order, and nothing that is beside them is
+// passed over. An error names the variable and the block, and has nothing of it.
+func TestClientKeysFromEnv_CFG_13(t *testing.T) {
+	ecKey, err1 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	rsaKey, err2 := rsa.GenerateKey(rand.Reader, 2048)
+	_, edKey, err3 := ed25519.GenerateKey(rand.Reader)
+	agreement, err4 := ecdh.X25519().GenerateKey(rand.Reader)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		t.Fatal(err)
+	}
+	ec, sec1 := inPEM(t, "PRIVATE KEY", ecKey), inPEM(t, "EC PRIVATE KEY", ecKey)
+	pkcs1, ed := inPEM(t, "RSA PRIVATE KEY", rsaKey), inPEM(t, "PRIVATE KEY", edKey)
+	public := inPEM(t, "PUBLIC KEY", ecKey.Public())
+	retitled := func(text, from, to string) string { return strings.ReplaceAll(text, from, to) }
+	legacy := retitled(pkcs1, "-----BEGIN RSA PRIVATE KEY-----\n", "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,00112233445566778899AABBCCDDEEFF\n\n")
+	const name, either = "authagent: AUTH_AGENT_CLIENT_KEYS: ", "authagent: AUTH_AGENT_CLIENT_SECRET, AUTH_AGENT_CLIENT_KEYS: "
+	for _, test := range []struct {
+		name, text string
+		want       []crypto.Signer
+		errs       []string
+	}{
+		{"PKCS #8", ec, []crypto.Signer{ecKey}, nil},
+		{"PKCS #8, RSA", inPEM(t, "PRIVATE KEY", rsaKey), []crypto.Signer{rsaKey}, nil},
+		{"SEC 1", sec1, []crypto.Signer{ecKey}, nil},
+		{"PKCS #1", pkcs1, []crypto.Signer{rsaKey}, nil},
+		{"several, in their order", ed + pkcs1 + sec1, []crypto.Signer{edKey, rsaKey, ecKey}, nil},
+		{"with empty lines", "\n\n" + ec + "\n \n" + ed + "\n", []crypto.Signer{ecKey, edKey}, nil},
+		{"lines of Windows", retitled(ec+ed, "\n", "\r\n"), []crypto.Signer{ecKey, edKey}, nil},
+
+		{"a file's name", "client.key", nil, []string{name + "has no PEM block in it, as \"authagent key -client\" prints one; a file is named by AUTH_AGENT_CLIENT_KEYS_FILE"}},
+		{"blanks", " \n", nil, []string{name + "has no PEM block"}},
+		{"a public key", ec + public, nil, []string{name + "block 1 is a public key: the private one is needed"}},
+		{"a certificate", retitled(public, "PUBLIC KEY", "CERTIFICATE") + ec, nil, []string{name + "block 0 is a certificate: the private key alone is needed"}},
+		{"encrypted", retitled(ec, "PRIVATE", "ENCRYPTED PRIVATE"), nil, []string{name + "block 0 is encrypted"}},
+		{"encrypted as of old", ec + legacy, nil, []string{name + "block 1 is encrypted"}},
+		{"parameters of a curve", retitled(ec, "PRIVATE KEY", "EC PARAMETERS") + sec1, nil, []string{name + "block 0 is no private key of PKCS #8"}},
+		{"a name that is not known", retitled(ec, "PRIVATE KEY", "CORRECT HORSE"), nil, []string{name + "block 0 is no private key of PKCS #8"}},
+		{"a key that agrees, and does not sign", inPEM(t, "PRIVATE KEY", agreement), nil, []string{name + "block 0 cannot be read, or is a key of a kind"}},
+		{"the name of another format", retitled(sec1, "EC PRIVATE", "PRIVATE"), nil, []string{name + "block 0 cannot be read"}},
+		{"no key in it", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n" + ec, nil, []string{name + "block 0 cannot be read"}},
+		{"cut off, another after it", ec[:100] + "\n" + ed, nil, []string{name + "block 0 is no whole block of PEM"}},
+		{"cut off, the last", ed + ec[:100], nil, []string{name + "block 1 is no whole block of PEM"}},
+		{"in one line", retitled(ec, "\n", "\\n"), nil, []string{name + "block 0 is no whole block of PEM"}},
+		{"a text in front", "correct-horse\n" + ec, nil, []string{name + "has something in front of block 0"}},
+		{"a text between", ec + "correct-horse\n" + ed, nil, []string{name + "block 0 is followed by something that is no PEM"}},
+		{"a text behind", ec + ed + "correct-horse", nil, []string{name + "block 1 is followed by something that is no PEM"}},
+		{"two mistakes", public + ec[:100] + "\n" + ed, nil, []string{name + "block 0 is a public key", name + "block 1 is no whole block"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for _, inFile := range []bool{false, true} {
+				env := goodEnv(testsite.NewKey())
+				env["AUTH_AGENT_CLIENT_SECRET"], env["AUTH_AGENT_CLIENT_KEYS"] = "", test.text
+				if inFile {
+					env["AUTH_AGENT_CLIENT_KEYS"], env["AUTH_AGENT_CLIENT_KEYS_FILE"] = "", writeFile(t, "keys.pem", test.text)
+				}
+				setEnv(t, env)
+				c, err := authagent.ConfigFromEnv()
+				clientKeysAre(t, c, err, test.want, test.errs)
+			}
+		})
+	}
+	for _, test := range []struct {
+		name   string
+		change map[string]string
+		want   string
+	}{
+		{"with a secret", map[string]string{"AUTH_AGENT_CLIENT_KEYS": ec}, either + "both are set"},
+		{"a file with a secret", map[string]string{"AUTH_AGENT_CLIENT_KEYS_FILE": "/no/such/file"}, either + "both are set"},
+		{"with a secret's file", map[string]string{"AUTH_AGENT_CLIENT_KEYS": ec, "AUTH_AGENT_CLIENT_SECRET": "", "AUTH_AGENT_CLIENT_SECRET_FILE": "/no/such/file"}, either + "both are set"},
+		{"neither", map[string]string{"AUTH_AGENT_CLIENT_SECRET": ""}, either + "neither is set"},
+		{"twice", map[string]string{"AUTH_AGENT_CLIENT_SECRET": "", "AUTH_AGENT_CLIENT_KEYS": ec, "AUTH_AGENT_CLIENT_KEYS_FILE": "/no/such/file"},
+			name + "is set, and AUTH_AGENT_CLIENT_KEYS_FILE too"},
+		{"no such file", map[string]string{"AUTH_AGENT_CLIENT_SECRET": "", "AUTH_AGENT_CLIENT_KEYS_FILE": "/no/such/file"}, "authagent: AUTH_AGENT_CLIENT_KEYS_FILE: open /no/such/file"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			env := goodEnv(testsite.NewKey())
+			maps.Copy(env, test.change)
+			setEnv(t, env)
+			c, err := authagent.ConfigFromEnv()
+			clientKeysAre(t, c, err, nil, []string{test.want})
+		})
+	}
+}
+
+// clientKeysAre compares what was read with the keys that are wanted, or with the beginnings of the
+// errors.
+func clientKeysAre(t *testing.T, c authagent.Config, err error, want []crypto.Signer, errs []string) {
+	t.Helper()
+	if err != nil {
+		lines := strings.Split(err.Error(), "\n")
+		if !slices.EqualFunc(lines, errs, strings.HasPrefix) {
+			t.Errorf("errors %q, want %q", lines, errs)
+		}
+		for _, secret := range []string{"client-secret", "correct-horse", "CORRECT", "MIG", "MHc", "MII", "MC4"} { // how such keys begin in base64
+			if strings.Contains(err.Error(), secret) {
+				t.Errorf("CFG-13 the error repeats %s: %v", secret, err)
+			}
+		}
+		return
+	}
+	if len(errs) > 0 || !reflect.DeepEqual(c.Provider.ClientKeys, want) || c.ClientSecret != "" || c.Provider.ClientSecretFunc != nil {
+		t.Errorf("%d keys, want %d, and the errors %q", len(c.Provider.ClientKeys), len(want), errs)
+	}
+	c.Scenario = authagent.FreshProfile(&memstore.Profiles{})
+	if _, err := authagent.New(c); err != nil {
+		t.Errorf("New: %v", err)
 	}
 }
 
