@@ -401,7 +401,7 @@ func (c Config) checkScenario(bad *settings.Problems) {
 	if s, ok := scenario.As[interface{ access() Access }](c.Scenario); ok {
 		most = s.access()
 	}
-	bad.Found("Permissions", permit.Of[Access](c.Permissions).Check(AccessFull, most))
+	bad.Found("Permissions", permit.Of[Access](c.Permissions).Check(AccessFull, most, linkPolicy(c.Scenario)))
 }
 
 func (c Config) checkRules(bad *settings.Problems) {

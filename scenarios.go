@@ -572,8 +572,8 @@ type User struct {
 	ID string
 
 	// EmailVerified says that the site itself has seen proof that the account's holder owns the
-	// address. No agent enters an account without it: somebody may have registered the account in
-	// the owner's name, to wait for the owner's agent.
+	// address. No agent enters an account by its address without it: somebody may have registered the
+	// account in the owner's name, to wait for the owner's agent.
 	EmailVerified bool
 
 	Disabled bool // such an account is never entered

@@ -22,7 +22,7 @@ func newConsentShop(t *testing.T, o options) *shop {
 	subjects := &memstore.SubjectUsers{}
 	policy, config := o.policy, o.config
 	o.policy = func(p *grants.Policy) {
-		p.ApproveByConsent = []string{"https://as.example"}
+		p.ApproveByConsent, p.Approvals = []string{"https://as.example"}, map[string]string{"payouts:create": "Pay out"}
 		if policy != nil {
 			policy(p)
 		}
@@ -70,7 +70,7 @@ func TestConsent_OWN_15(t *testing.T) {
 		actions     []string
 	}{
 		"what the scopes allow": {map[string]authagent.Permission{
-			"shop:read": {Access: authagent.AccessRead}, "orders:write": {Actions: []string{"orders:create", "unknown", "orders:create"}},
+			"shop:read": {Access: authagent.AccessRead}, "orders:write": {Actions: []string{"orders:create", "payouts:create", "orders:create"}},
 		}, authagent.AccessRead, []string{"orders:create"}},
 		"all":                               {map[string]authagent.Permission{"shop:all": {Access: authagent.AccessFull}}, authagent.AccessFull, nil},
 		"to read, where scopes say nothing": {nil, authagent.AccessRead, nil},

@@ -175,8 +175,8 @@ func (u Users[U]) Remember(ctx context.Context, agent audit.Agent, userID string
 }
 
 // MayConnect refuses to connect an agent to an account that is not open, or is another than the agent
-// entered before. Where accounts are found by subject, it is not to be another than that of the
-// agent's user at the server, if that one has an account.
+// entered before. Where accounts are found by subject, it has to be that of the agent's user at the
+// server: otherwise a stranger's agent would act in it.
 func (u Users[U]) MayConnect(ctx context.Context, agent audit.Agent, subject, userID string) error {
 	if err := u.MayEnter(ctx, userID); err != nil {
 		return err
@@ -185,8 +185,8 @@ func (u Users[U]) MayConnect(ctx context.Context, agent audit.Agent, subject, us
 		return u.isFree(ctx, agent, userID)
 	}
 	found, _, err := u.FindSubject(ctx, agent.Issuer, subject)
-	if err == nil && found != nil && User(*found).ID != userID {
-		err = failure.New(problem.LinkRefused, "connect agent", "the agent's user at the server has another account")
+	if err == nil && (found == nil || User(*found).ID != userID) {
+		err = failure.New(problem.LinkRefused, "connect agent", "the account is not that of the agent's user at the server")
 	}
 	return err
 }

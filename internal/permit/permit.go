@@ -42,16 +42,29 @@ func Of[A Access, P ~struct {
 // Scopes returns the scopes that allow something, in order.
 func (m Map[A]) Scopes() []string { return slices.Sorted(maps.Keys(m)) }
 
-// Check returns what there cannot be: full is the greatest access, most what the scenario gives.
-func (m Map[A]) Check(full, most A) error {
+// Check returns what there cannot be: full is the greatest access, most what the scenario gives. policy
+// may know which actions no owner could allow, for good or one request at a time (CheckAction).
+func (m Map[A]) Check(full, most A, policy any) error {
+	checker, knows := policy.(interface{ CheckAction(string, bool) error })
 	for _, scope := range m.Scopes() {
 		p := m[scope]
 		if p.Access < 0 || p.Access > full || slices.ContainsFunc(p.Actions, func(name string) bool { return !wiring.IsAction(name) }) {
 			return fmt.Errorf("%q allows an access or an action that there cannot be", scope)
 		}
+		for _, name := range p.Actions {
+			if knows && checker.CheckAction(name, true) != nil {
+				if err := checker.CheckAction(name, false); err != nil {
+					return fmt.Errorf("%q allows %s, which no owner could: %w", scope, name, err)
+				}
+			}
+		}
 	}
-	if len(m) > 0 && most == 0 {
+	switch all, _ := m.Most(m.Scopes()); {
+	case len(m) == 0:
+	case most == 0:
 		return errors.New("has no effect: the scenario gives no access to anybody's data")
+	case all.Access == 0:
+		return errors.New("no scope allows AccessRead, without which no agent can do anything")
 	}
 	return nil
 }

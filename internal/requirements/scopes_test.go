@@ -10,6 +10,8 @@ import (
 	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -188,10 +190,13 @@ func TestPermissionsWrong_SCP_6(t *testing.T) {
 		scenario    authagent.Scenario
 		want        string
 	}{
-		"access":       {map[string]authagent.Permission{"a": {Access: 7}}, b.Config.Scenario, `Permissions: "a" allows`},
-		"negative":     {map[string]authagent.Permission{"a": {Access: -1}}, b.Config.Scenario, `Permissions: "a" allows`},
-		"no action":    {map[string]authagent.Permission{"a": {Actions: []string{"a b"}}}, b.Config.Scenario, `Permissions: "a" allows`},
-		"no scope":     {map[string]authagent.Permission{"a b": {}}, b.Config.Scenario, "Scopes"},
+		"access":    {map[string]authagent.Permission{"a": {Access: 7}}, b.Config.Scenario, `Permissions: "a" allows`},
+		"negative":  {map[string]authagent.Permission{"a": {Access: -1}}, b.Config.Scenario, `Permissions: "a" allows`},
+		"no action": {map[string]authagent.Permission{"a": {Actions: []string{"a b"}}}, b.Config.Scenario, `Permissions: "a" allows`},
+		"no scope":  {map[string]authagent.Permission{"a b": {}}, b.Config.Scenario, "Scopes"},
+		"no access": {map[string]authagent.Permission{"a": {Actions: []string{"orders:create"}}}, b.Config.Scenario, "no scope allows AccessRead"},
+		"not offered": {map[string]authagent.Permission{"a": {Access: authagent.AccessRead, Actions: []string{"orders:create"}}},
+			authagent.FullAccount(b.Users, grants.OwnerApproval(&memstore.Grants{})), `allows orders:create, which no owner could: it is not in Policy.Actions`},
 		"FreshProfile": {scopes, authagent.FreshProfile(b.Profiles), "Permissions: has no effect"},
 	} {
 		c := b.Config

@@ -141,11 +141,12 @@ func TestSameAgentOfTwoUsers_SUB_4_SUB_6(t *testing.T) {
 	}
 }
 
-// TestConnectAnothers_SUB_5: a human connects no agent that acts for a user who has another account.
+// TestConnectAnothers_SUB_5: a human connects no agent that acts for another user of the server, whether
+// or not that one has an account.
 func TestConnectAnothers_SUB_5(t *testing.T) {
 	b, _, bob := newSubjectBench(t, fullBySubject)
 	b.Mux("").Handle("/connect", b.RP.ConnectHandler())
-	for user, want := range map[string]int{"user_a": http.StatusForbidden, "user_b": http.StatusSeeOther, "user_c": http.StatusSeeOther} {
+	for user, want := range map[string]int{"user_a": http.StatusForbidden, "user_b": http.StatusSeeOther, "user_c": http.StatusForbidden} {
 		c := b.Browser()
 		b.SignInPerson(c, bob)
 		begun := b.Do(c, http.MethodPost, "/connect", "Sec-Fetch-Site", "same-origin")
