@@ -2,6 +2,7 @@ package provider_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -20,29 +21,34 @@ import (
 
 // A shop whose people sign in at a provider, and now their agents do too.
 type shop struct {
-	users  *memstore.SubjectUsers // what people sign in to
-	owners *grants.Policy
-	rp     *authagent.RelyingParty
+	users    *memstore.SubjectUsers // with UserBySubject
+	owners   *grants.Policy
+	rp       *authagent.RelyingParty
+	sessions map[string]provider.Person // of people, by what is in their cookie
 }
+
+var _ authagent.SubjectFinder = (*memstore.SubjectUsers)(nil)
 
 // signIn starts the shop's own session for a person who has signed in at the provider.
 func (s *shop) signIn(w http.ResponseWriter, r *http.Request, p provider.Person) error {
 	user, err := s.users.UserBySubject(r.Context(), p.Issuer, p.Subject)
 	if errors.Is(err, authagent.ErrNotFound) {
-		user, err = s.users.CreateUser(r.Context(), authagent.NewUser{
-			Subject: p.Subject, CreatedBy: authagent.Agent{Issuer: p.Issuer},
-		})
+		user.ID, err = s.register(p) // a new row in your table of users
 	}
 	if err != nil {
 		return err
 	}
-	startSession(w, user.ID, p.SID)
+	s.startSession(w, user.ID, p)
 	return nil
 }
 
 // signOut ends what signIn has started, since the session at the provider has ended.
 func (s *shop) signOut(_ context.Context, p provider.Person) error {
-	fmt.Println("ended at the provider:", p.Subject != "" || p.SID != "")
+	for id, person := range s.sessions {
+		if person.Issuer == p.Issuer && (p.SID != "" && person.SID == p.SID || p.SID == "" && person.Subject == p.Subject) {
+			delete(s.sessions, id)
+		}
+	}
 	return nil
 }
 
@@ -52,7 +58,7 @@ func (s *shop) settings(issuer, clientID, secret, address string, key []byte) au
 		RedirectURL: address + "/auth/callback",
 		SessionKeys: [][]byte{key},
 		Scenario:    authagent.FullAccount(s.users, s.owners),
-		Human:       signedInUser,
+		Human:       s.signedInUser,
 		Permissions: map[string]authagent.Permission{
 			"orders:read":  {Access: authagent.AccessRead},
 			"orders:write": {Actions: []string{"orders:create"}},
@@ -88,16 +94,29 @@ func orders(w http.ResponseWriter, r *http.Request) {
 
 func newOrder(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ordered") }
 
-// What a site has for its people's sessions.
-func startSession(w http.ResponseWriter, userID, _ string) {
-	http.SetCookie(w, &http.Cookie{Name: "session", Value: userID, Path: "/", HttpOnly: true})
+// What a site has for its people.
+func (s *shop) register(p provider.Person) (userID string, err error) {
+	userID = s.users.Put(memstore.Account{})
+	s.users.AddSubject(p.Issuer, p.Subject, userID)
+	return userID, nil
 }
 
-func signedInUser(r *http.Request) (userID string, err error) {
-	if cookie, err := r.Cookie("session"); err == nil {
-		return cookie.Value, nil
+func (s *shop) startSession(w http.ResponseWriter, userID string, p provider.Person) {
+	id := rand.Text() + "." + userID
+	s.sessions[id] = p
+	http.SetCookie(w, &http.Cookie{Name: "session", Value: id, Path: "/", HttpOnly: true})
+}
+
+func (s *shop) signedInUser(r *http.Request) (userID string, err error) {
+	cookie, err := r.Cookie("session")
+	if err != nil {
+		return "", nil // nobody is
 	}
-	return "", nil
+	if _, ok := s.sessions[cookie.Value]; !ok {
+		return "", nil
+	}
+	_, userID, _ = strings.Cut(cookie.Value, ".")
+	return userID, nil
 }
 
 // People and agents sign in at one provider, through one client and one callback. The owner has agreed
@@ -114,9 +133,12 @@ func ExampleSettings() {
 		RedirectURIs: []string{site.URL + "/auth/callback"}, LogoutURL: site.URL + "/auth/backchannel-logout",
 	})
 
-	s := &shop{users: &memstore.SubjectUsers{}, owners: grants.OwnerApproval(&memstore.Grants{})}
+	s := &shop{
+		users: &memstore.SubjectUsers{}, owners: grants.OwnerApproval(&memstore.Grants{}), sessions: make(map[string]provider.Person),
+	}
+	issuer := as.URL
 	s.owners.Actions = map[string]string{"orders:create": "Place orders"}
-	s.owners.ApproveByConsent = []string{as.URL}
+	s.owners.ApproveByConsent = []string{issuer} // exactly as in Config.Issuer
 	s.users.AddSubject(as.URL, "user_a", s.users.Add("alice@example.com", "Alice"))
 	config := s.settings(as.URL, client.ID, client.Secret, site.URL, []byte("32 random bytes, from your vault"))
 	config.Logger = slog.New(slog.DiscardHandler)
@@ -143,18 +165,24 @@ func ExampleSettings() {
 	if err := as.Logout(context.Background(), as.Client(), client.ID, "user_a", ""); err != nil {
 		log.Fatal(err)
 	}
-	look, err := its.Get(site.URL + "/orders")
-	if err != nil {
-		log.Fatal(err)
+	for _, browser := range []*http.Client{her, its} {
+		r, err := http.NewRequest(http.MethodGet, site.URL+"/orders", nil)
+		if err != nil {
+			log.Fatal(err)
+		}
+		r.Header.Set("Accept", "application/json")
+		look, err := browser.Do(r)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println("afterwards:", look.Status)
 	}
-	fmt.Println("afterwards:", look.Request.URL.Path != "/orders" || look.StatusCode != http.StatusOK)
-
 	// Output:
 	// user_1 looks
 	// agent_1 looks for user_a
 	// to order: 200 OK
-	// ended at the provider: true
-	// afterwards: true
+	// afterwards: 401 Unauthorized
+	// afterwards: 401 Unauthorized
 }
 
 // A server for agents alone: sub is the agent, and nobody knows whose it is.
