@@ -17,6 +17,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -216,7 +217,7 @@ func TestBadKeys(t *testing.T) {
 		"no Ed25519":      {ed25519.PrivateKey{}, "of 0 bytes"},
 		"no public key":   {&signer{}, "no RSA key"},
 		"another kind":    {&signer{public: "a key"}, "no RSA key"},
-		"off its curve":   {&signer{public: &ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1), Y: big.NewInt(1)}}, "curve"},
+		"off its curve":   {&signer{public: offCurve()}, "curve"},
 		"the same again":  {good, "is the same key as number 0"},
 	} {
 		keys, faults := clientkey.Read([]crypto.Signer{good, test.key})
@@ -280,7 +281,7 @@ func TestSet(t *testing.T) {
 	if _, has := unknown[0]["alg"]; has || unknown[1]["alg"] != "ES512" {
 		t.Errorf("of a server that is not known: %v", unknown)
 	}
-	if string(keys.Set(nil, true)) != string(keys.Set(nil, true)) {
+	if one, other := keys.Set(nil, true), keys.Set(nil, true); string(one) != string(other) {
 		t.Error("two sets differ")
 	}
 	if got := string(clientkey.Keys(nil).Set(nil, true)); got != "{\"keys\":[]}\n" {
@@ -304,4 +305,14 @@ func TestHandler(t *testing.T) {
 			t.Errorf("%s: Allow %q", method, w.Header().Get("Allow"))
 		}
 	}
+}
+
+// offCurve is a key that no library makes, whose point is not on its curve.
+func offCurve() *ecdsa.PublicKey {
+	key := reflect.New(reflect.TypeFor[ecdsa.PublicKey]())
+	key.Elem().FieldByName("Curve").Set(reflect.ValueOf(elliptic.P256()))
+	for _, coordinate := range []string{"X", "Y"} {
+		key.Elem().FieldByName(coordinate).Set(reflect.ValueOf(big.NewInt(1)))
+	}
+	return key.Interface().(*ecdsa.PublicKey)
 }
