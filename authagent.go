@@ -323,7 +323,7 @@ func New(c Config) (*RelyingParty, error) {
 		return nil, wrong
 	}
 	if policy, ok := linkPolicy(c.Scenario).(interface{ Introduce(Site) }); ok {
-		policy.Introduce(Site{Origin: rp.origin, Languages: c.Languages, Compare: rp.compare.Codes})
+		policy.Introduce(Site{Origin: rp.origin, Issuer: c.Issuer, BySubject: c.bySubject(), Languages: c.Languages, Compare: rp.compare.Codes})
 	}
 	return rp, nil
 }

@@ -111,16 +111,17 @@ type Principal struct {
 //	// event of the relying party. Config.Rules may have it too.
 //	Observer(audit func(context.Context, audit.Event)) func(context.Context, audit.Event)
 type LinkPolicy interface {
-	// Link returns whom the agent acts as, in the account of request.User or in another that a
-	// UserFinder finds. The scenario lowers Access to what it gives, and sets ProfileID itself. An
-	// error refuses the sign-in; it should be a [problem.Reason]. problem.NoAccount says that there
-	// is no account to enter.
+	// Link returns whom the agent acts as, in the account of request.User or in another that a UserFinder
+	// finds. The scenario lowers Access to what it gives, and sets ProfileID itself. An error refuses the
+	// sign-in; it should be a [problem.Reason]. problem.NoAccount says that there is no account to enter.
 	Link(ctx context.Context, request LinkRequest) (Principal, error)
 }
 
 // A Site is what a LinkPolicy learns of the site that it decides for.
 type Site struct {
 	Origin    string               // such as "https://shop.example"
+	Issuer    string               // Config.Issuer
+	BySubject bool                 // accounts are found by the user of the server (Provider.SubjectIsUser and a SubjectFinder)
 	Languages []*messages.Language // Config.Languages, or its default
 
 	// Compare returns the comparison codes of a request, one for each of Config.SessionKeys: the agent
@@ -483,10 +484,9 @@ func (s *withAccount) forget(from func(Forgetter) error) error {
 	)
 }
 
-// Rules are a site's rules for all agents, such as a switch that keeps all of them out. A
-// [LinkPolicy] may implement Rules, as grants.Policy does: its scenario then obeys them without a
-// further setting. Config.Rules is for scenarios without such a policy. Implementations are safe
-// for concurrent use.
+// Rules are a site's rules for all agents, such as a switch that keeps all of them out. A [LinkPolicy] may
+// implement Rules, as grants.Policy does: its scenario then obeys them without a further setting.
+// Config.Rules is for scenarios without such a policy. Implementations are safe for concurrent use.
 type Rules interface {
 	// Admit returns nil if agent may be let in or go on. It is called before a login starts, with
 	// the zero Agent and a nil email, since nobody is known yet; at each sign-in, and when a human

@@ -20,8 +20,14 @@ type Locale struct {
 	Zone *time.Location // nil means UTC
 }
 
-// Introduce is for [authagent.New], which calls it: see [authagent.LinkPolicy].
-func (p *Policy) Introduce(site authagent.Site) { p.site.CompareAndSwap(nil, &site) }
+// Introduce is for [authagent.New], which calls it: see [authagent.LinkPolicy]. It logs a warning if
+// ApproveByConsent is set and lets in no agent of this site's issuer.
+func (p *Policy) Introduce(site authagent.Site) {
+	p.site.CompareAndSwap(nil, &site)
+	if why := p.noConsent(site); why != "" {
+		p.logger().Warn("grants: Policy.ApproveByConsent has no effect on agents of this issuer", "issuer", site.Issuer, "why", why)
+	}
+}
 
 // languages are those of the site, and English before a relying party uses the policy.
 func (p *Policy) languages() []*messages.Language {

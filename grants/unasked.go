@@ -47,6 +47,20 @@ func (p *Policy) consented(r authagent.LinkRequest) bool {
 	return r.BySubject && slices.Contains(p.ApproveByConsent, r.Agent.Issuer)
 }
 
+// noConsent says why ApproveByConsent lets in no agent of a site, where it is set. Nothing else would
+// tell: without consent, the owner is asked.
+func (p *Policy) noConsent(site authagent.Site) string {
+	switch {
+	case len(p.ApproveByConsent) == 0:
+		return ""
+	case !site.BySubject:
+		return "it needs Provider.SubjectIsUser and a UserStore with UserBySubject"
+	case !slices.Contains(p.ApproveByConsent, site.Issuer):
+		return "no entry is equal to Config.Issuer, byte for byte"
+	}
+	return ""
+}
+
 // unasked says why r is let in without its owner, who is not asked here. It is empty if they are.
 func (p *Policy) unasked(r authagent.LinkRequest) Cause {
 	switch {

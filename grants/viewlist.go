@@ -52,6 +52,10 @@ type Page struct {
 
 	// OwnerStartedOnly says that agents do not ask by themselves.
 	OwnerStartedOnly bool
+
+	// ByConsent says that an agent also gets in without an approval here, if its owner has agreed to
+	// it at the server where it signs in (Policy.ApproveByConsent).
+	ByConsent bool
 }
 
 // Searchable reports whether there is so much that searching it helps.
@@ -117,7 +121,7 @@ func (s shown) link(page int) string {
 }
 
 func (p *Policy) newPage(to reader, o Overview, s shown) Page {
-	page := Page{Texts: Texts{to}, Path: p.path(), View: s.view, Hidden: s.hidden, Query: s.query, Reading: p.reading(to), OwnerStartedOnly: p.OwnerStartedOnly, Number: 1, Pages: 1}
+	page := Page{Texts: Texts{to}, Path: p.path(), View: s.view, Hidden: s.hidden, Query: s.query, Reading: p.reading(to), OwnerStartedOnly: p.OwnerStartedOnly, ByConsent: len(p.ApproveByConsent) > 0, Number: 1, Pages: 1}
 	allowed, past, hidden := o.rows(s.query)
 	page.Allowed, page.Past, page.HiddenPast = len(allowed), len(past), len(hidden)
 	requests, asked, decided := o.waiting()
