@@ -681,13 +681,13 @@ func (rp *RelyingParty) DiscoveryHandler() http.Handler { return rp.signpost }
 func (rp *RelyingParty) newSignpost() *signpost.Site {
 	c := rp.config
 	site := &signpost.Site{
-		Origin: rp.origin, LoginPath: c.Paths.Login, LogoutPath: c.Paths.Logout, Discovery: c.Paths.Discovery,
-		POST: c.RequirePOST, Issuer: c.Issuer, Scenario: c.Scenario.Name(), Problems: signpost.Told(), Actions: rp.actions.Told, Label: c.Provider.ButtonLabel,
+		Origin: rp.origin, LoginPath: c.Paths.Login, LogoutPath: c.Paths.Logout, Discovery: c.Paths.Discovery, POST: c.RequirePOST,
+		Issuer: c.Issuer, Scenario: c.Scenario.Name(), Problems: signpost.Told(), Actions: rp.actions.Told, Scopes: signpost.Scopes(rp.permits),
 	}
 	if s, ok := scenario.As[interface{ access() Access }](c.Scenario); ok {
-		site.Access, site.Owner = s.access().String(), s.access() > AccessNone
+		site.Access, site.Owner = rp.permits.AtMost(s.access()).String(), s.access() > AccessNone
 	}
-	return site
+	return site.With(c.Provider)
 }
 
 // accountName is what the site calls the account of a session: its ID by default.

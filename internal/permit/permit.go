@@ -79,6 +79,14 @@ func (m Map[A]) Most(scopes []string) (most Permission[A], limits bool) {
 	return most, m != nil
 }
 
+// AtMost returns what is left of access for an agent that all scopes were granted to.
+func (m Map[A]) AtMost(access A) A {
+	if most, limits := m.Most(m.Scopes()); limits {
+		return min(access, most.Access)
+	}
+	return access
+}
+
 // Grants refuses an action that no scope allows, so that no owner is asked about it.
 func (m Map[A]) Grants(scopes []string, action string, full A) error {
 	most, limits := m.Most(scopes)

@@ -16,6 +16,7 @@ import (
 	"github.com/authagent-go/authagent/internal/signpost"
 	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/provider"
 )
 
 // element is a piece of a page that is well-formed XML too, as the button is.
@@ -341,6 +342,64 @@ func TestDiscoveryActions(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestDiscoveryScopes_WEB_17: where scopes limit what agents may do, and tokens name users, agents are told so.
+func TestDiscoveryScopes_WEB_17(t *testing.T) {
+	owners := grants.OwnerApproval(&memstore.Grants{})
+	owners.Actions = map[string]string{"orders:create": "Place orders", "orders:delete": "Delete orders"}
+	owners.Approvals = map[string]string{"payouts:create": "Pay out money"}
+	b := newDiscoveryBench(t, delegated, func(b *bench, c *authagent.Config) {
+		c.Scenario = authagent.FullAccount(b.Users, owners)
+		c.Provider.OnPerson = func(http.ResponseWriter, *http.Request, provider.Person) error { return nil }
+		c.Permissions = map[string]authagent.Permission{
+			"orders:read": {Access: authagent.AccessRead}, "orders:write": {Actions: []string{"orders:create"}},
+		}
+	})
+	for _, action := range []string{"orders:create", "orders:delete"} {
+		b.RP.RequireAction(action)
+	}
+	b.RP.RequireApproval("payouts:create", owners)
+	document := func(path string) string {
+		body := b.Get(b.Browser(), path).Text
+		return strings.NewReplacer(b.URL, "https://shop.example", b.AS.URL, "https://agents.example").Replace(body)
+	}
+	text, _, _ := strings.Cut(document("/auth.md"), "## When you are refused")
+	golden(t, "discovery/scopes.md", text)
+	golden(t, "discovery/scopes.json", document("/agents.json"))
+	if got := parseElement(t, string(b.RP.Button(""))).attr("data-agent-access"); got != "read" {
+		t.Errorf("the button says access %q, want read", got)
+	}
+}
+
+// TestDiscoveryAccess_WEB_17: the access that agents are told is the least of the scenario and all scopes together.
+func TestDiscoveryAccess_WEB_17(t *testing.T) {
+	type permissions = map[string]authagent.Permission
+	for name, test := range map[string]struct {
+		permissions permissions
+		contextual  bool
+		want        string
+	}{
+		"no permissions":            {nil, false, "full"},
+		"a scope for everything":    {permissions{"all": {Access: authagent.AccessFull}, "a": {}}, false, "full"},
+		"a scope to read":           {permissions{"read": {Access: authagent.AccessRead}, "a": {}}, false, "read"},
+		"more than the scenario":    {permissions{"all": {Access: authagent.AccessFull}}, true, "read"},
+		"actions that nobody has":   {permissions{"a": {Actions: []string{"orders:create"}}}, false, "none"},
+		"permissions without scope": {permissions{}, false, "none"},
+	} {
+		b := newDiscoveryBench(t, func(b *bench, c *authagent.Config) {
+			c.Permissions = test.permissions
+			if c.Scenario = authagent.FullAccount(b.Users, letIn{}); test.contextual {
+				c.Scenario = authagent.ContextualProfile(b.Users, b.Profiles, letIn{})
+			}
+		})
+		if got := b.Get(b.Browser(), "/agents.json").Text; !strings.Contains(got, `"access": "`+test.want+`"`) {
+			t.Errorf("%s: want access %s in\n%s", name, test.want, got)
+		}
+		if got := parseElement(t, string(b.RP.Button(""))).attr("data-agent-access"); got != test.want {
+			t.Errorf("%s: the button says access %q, want %q", name, got, test.want)
+		}
 	}
 }
 

@@ -33,8 +33,13 @@ type Site struct {
 	Scenario   string // its name
 	Access     string // "none", "read" or "full"; empty where it is not known
 	Owner      bool   // the agent acts for somebody who has an account
+	ByUser     bool   // the server's tokens name the user for whom the agent acts
+	People     bool   // people sign in by the same client
 	Label      string // what the button says; empty for DefaultLabel
 	Problems   []Problem
+
+	// Scopes says what each scope of the server allows. Nil means that scopes limit nothing.
+	Scopes map[string]Scope
 
 	// Actions returns the names of the actions whose routes a kind of guard guards,
 	// one of package wiring. Routes are mounted after the site is there, and so it is
@@ -43,12 +48,16 @@ type Site struct {
 }
 
 // actions returns what there is to say of actions: nothing to agents that have no owner
-// who could allow or approve one.
+// who could allow or approve one, and nothing of an action that no scope allows.
 func (s *Site) actions(guard string) []string {
 	if s.Actions == nil || s.Access == "none" {
 		return nil
 	}
-	return s.Actions(guard)
+	actions := s.Actions(guard)
+	if !s.scopesAllowAll() {
+		actions = slices.DeleteFunc(slices.Clone(actions), func(name string) bool { return !s.scopesAllow(name) })
+	}
+	return actions
 }
 
 // A Problem is a refusal that an agent may meet.
@@ -161,6 +170,8 @@ type document struct {
 	Approved []string `json:"approvals,omitempty"`  // that an owner approves one by one
 	Within   []string `json:"allowances,omitempty"` // those of Approved that an owner can allow up to an amount
 	Doc      string   `json:"documentation,omitempty"`
+
+	Scopes map[string]Scope `json:"scopes,omitempty"` // at most, whatever else an agent may do
 }
 
 type step struct {
@@ -183,7 +194,7 @@ func (s *Site) JSON() []byte {
 	d := document{
 		SignIn:  step{Kind: "oauth2-code", Method: s.method(), URL: s.LoginURL(), Label: s.Says(), ReturnTo: "return_to"},
 		SignOut: step{Method: http.MethodPost, URL: s.Origin + s.LogoutPath},
-		Issuer:  s.Issuer, Scenario: s.Scenario, Access: s.Access,
+		Issuer:  s.Issuer, Scenario: s.Scenario, Access: s.Access, Scopes: s.Scopes,
 		Actions: s.actions(wiring.ByName), Approved: s.actions(wiring.Each), Within: s.actions(wiring.Within),
 	}
 	if s.Access == "read" {
@@ -207,22 +218,24 @@ func (s *Site) Text() []byte {
 			b.WriteString(line + "\n")
 		}
 	}
-	write("# Signing in as an agent", "",
-		s.welcome(), "",
-		"## Sign in", "",
+	write("# Signing in as an agent", "", s.welcome(), "", "## Sign in", "",
 		"- Sign-in: "+s.method()+" "+s.LoginURL(),
 		"- On a page of this site, look for the button \""+s.Says()+"\".",
 		"- To land on a page of this site, add ?return_to= and its path.",
 		"- Authorization server: "+s.Issuer+" (you need to be registered there)",
 		"- Use a browser, or a client that follows redirects and keeps cookies. The cookie that you come back with is your session: send it with each request.",
 		"- Prove yourself to the authorization server only. This site never asks for your agent secret.",
-		"- Sign-out: POST "+s.Origin+s.LogoutPath, "",
-		"## What you may do", "", s.permission(), "")
+		"- Sign-out: POST "+s.Origin+s.LogoutPath)
+	if s.People {
+		write("- People use the same sign-in: what names you as an agent is your token.")
+	}
+	write("", "## What you may do", "", s.permission(), "")
+	write(s.scopes()...)
 	write(s.named(s.actions(wiring.ByName))...)
 	write(approved(s.actions(wiring.Each), s.actions(wiring.Within))...)
 	if s.Owner {
 		write("## Your owner", "",
-			"You act for the human whose e-mail address you are registered with. Where this site asks them first, a sign-in is refused"+
+			s.owner()+" Where this site asks them first, a sign-in is refused"+
 				" until they have let you in, on this site, with an account of their own. Tell them, and sign in again afterwards."+
 				" The refusal has the error approval_needed or link_suspended. Its owner_page is the address where they decide, and compare is a short code:"+
 				" tell them to open that page and to allow the agent that shows this code. Trying again before that changes nothing."+
@@ -247,6 +260,13 @@ func (s *Site) welcome() string {
 	return "AI agents can sign in to this site."
 }
 
+func (s *Site) owner() string {
+	if s.ByUser {
+		return "You act for the user who let you act at the authorization server."
+	}
+	return "You act for the human whose e-mail address you are registered with."
+}
+
 func (s *Site) permission() string {
 	switch s.Access {
 	case "full":
@@ -258,6 +278,9 @@ func (s *Site) permission() string {
 		}
 		return "You may read what is your owner's, with GET and HEAD. Every other method is refused."
 	case "none":
+		if s.Owner {
+			return "Nothing: no scope allows anything at this site."
+		}
 		return "You have a profile of your own, and see nobody's data."
 	}
 	return "That depends on how this site lets you in. What you may not do is refused."

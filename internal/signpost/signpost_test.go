@@ -10,6 +10,7 @@ import (
 
 	"github.com/authagent-go/authagent/internal/signpost"
 	"github.com/authagent-go/authagent/internal/wiring"
+	"github.com/authagent-go/authagent/provider"
 )
 
 // A policy that names the style sheet by its hash has to have the right one.
@@ -74,5 +75,74 @@ func TestActions(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestScopes_WEB_17: what scopes allow is said in order, and of actions only those that some scope allows.
+func TestScopes_WEB_17(t *testing.T) {
+	type scopes = map[string]signpost.Scope
+	const nothing, section = "Nothing: no scope allows anything at this site.", "The scopes that the authorization server grants you limit this"
+	for _, test := range []struct {
+		name, access    string
+		owner           bool
+		scopes          scopes
+		want, wantNever []string
+	}{
+		{"no limits", "full", true, nil, []string{"- `orders:create`\n- `orders:delete`\n"}, []string{section, "insufficient_scope"}},
+		{"by name", "read", true, scopes{"write": {"none", []string{"orders:create"}}, "read": {"read", nil}, "nothing": {"none", nil}},
+			[]string{section, "- `nothing`: nothing\n- `read`: read\n- `write`: the actions orders:create\n", "insufficient_scope", "\n- `orders:create`\n"}, []string{"orders:delete", nothing}},
+		{"read and actions", "read", true, scopes{"a": {"read", []string{"orders:create", "orders:delete"}}},
+			[]string{"- `a`: read, and the actions orders:create, orders:delete\n", "- `orders:create`\n- `orders:delete`\n"}, nil},
+		{"all", "full", true, scopes{"all": {"full", []string{"orders:create"}}}, []string{"- `all`: full\n", "- `orders:create`\n- `orders:delete`\n"}, nil},
+		{"nothing", "none", true, scopes{"write": {"none", []string{"orders:create"}}}, []string{nothing, "- `write`: the actions orders:create\n"}, []string{"## Actions", "profile of your own"}},
+		{"no scope", "none", true, scopes{}, []string{nothing}, []string{section}},
+		{"no owner", "none", false, scopes{}, []string{"profile of your own"}, []string{nothing, section}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := &signpost.Site{Access: test.access, Owner: test.owner, Scopes: test.scopes, Actions: func(guard string) []string {
+				return map[string][]string{wiring.ByName: {"orders:create", "orders:delete"}}[guard]
+			}}
+			text, _, _ := strings.Cut(string(s.Text()), "## When you are refused")
+			for _, want := range test.want {
+				if !strings.Contains(text, want) {
+					t.Errorf("it lacks %q:\n%s", want, text)
+				}
+			}
+			for _, never := range test.wantNever {
+				if strings.Contains(text, never) {
+					t.Errorf("it says %q:\n%s", never, text)
+				}
+			}
+			if got := strings.Contains(string(s.JSON()), `"scopes"`); got != (len(test.scopes) > 0) {
+				t.Errorf("JSON has scopes: %v\n%s", got, s.JSON())
+			}
+		})
+	}
+}
+
+// TestProvider_WEB_17: for whom an agent acts, and who else signs in, is as the provider says it.
+func TestProvider_WEB_17(t *testing.T) {
+	const registered, user, people = "registered with.", "the user who let you act at the authorization server.", "- People use the same sign-in"
+	onPerson := func(http.ResponseWriter, *http.Request, provider.Person) error { return nil }
+	for _, test := range []struct {
+		name            string
+		settings        provider.Settings
+		want, wantNever []string
+	}{
+		{"Auth Agent", provider.Settings{}, []string{registered}, []string{user, people}},
+		{"users", provider.Settings{SubjectIsUser: true}, []string{user}, []string{registered, people}},
+		{"people", provider.Settings{SubjectIsUser: true, OnPerson: onPerson}, []string{user, people}, []string{registered}},
+	} {
+		text := string((&signpost.Site{Access: "full", Owner: true}).With(test.settings).Text())
+		for _, want := range test.want {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: it lacks %q:\n%s", test.name, want, text)
+			}
+		}
+		for _, never := range test.wantNever {
+			if strings.Contains(text, never) {
+				t.Errorf("%s: it says %q:\n%s", test.name, never, text)
+			}
+		}
 	}
 }
