@@ -413,7 +413,7 @@ func (rp *RelyingParty) welcome(w http.ResponseWriter, r *http.Request, l *login
 	case err != nil:
 		return err
 	case v.Session != nil, v.Ended, rp.another(r):
-		return failure.New(problem.AgentForbidden, step, "the browser has the cookie of an agent's session, which may have ended")
+		return failure.New(reasons.AgentInBrowser, step, "the browser has the cookie of an agent's session, which may have ended")
 	}
 	person, cookies := *p, slices.Clone(w.Header()["Set-Cookie"]) // their own: several requests may be answered at once
 	person.ReturnTo, person.Claims = rp.refuser.ReturnPath(l.ReturnTo), slices.Clone(p.Claims)

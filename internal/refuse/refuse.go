@@ -168,7 +168,7 @@ func (a *Refuser) refusal(r *http.Request, f *failure.Failure, v Visitor, maySta
 	if a.SignIn != "" && f.OwnerPage != "" { // the owner may be who looks at it
 		p.SignIn = a.signInFor(a.ReturnPath(f.OwnerPage))
 	}
-	if f.Reason == problem.AgentForbidden && v.IsAgent() {
+	if f.Reason == reasons.AgentInBrowser || f.Reason == problem.AgentForbidden && v.IsAgent() {
 		p.SignOut = a.Signpost.LogoutPath + "?return_to=" + url.QueryEscape(a.backFrom(r, f))
 	}
 	if f.Reason == problem.ApprovalPending && f.Location != "" {

@@ -385,7 +385,6 @@ func TestDiscoveryAccess_WEB_17(t *testing.T) {
 		"a scope for everything":    {permissions{"all": {Access: authagent.AccessFull}, "a": {}}, false, "full"},
 		"a scope to read":           {permissions{"read": {Access: authagent.AccessRead}, "a": {}}, false, "read"},
 		"more than the scenario":    {permissions{"all": {Access: authagent.AccessFull}}, true, "read"},
-		"actions that nobody has":   {permissions{"a": {Actions: []string{"orders:create"}}}, false, "none"},
 		"permissions without scope": {permissions{}, false, "none"},
 	} {
 		b := newDiscoveryBench(t, func(b *bench, c *authagent.Config) {

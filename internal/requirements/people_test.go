@@ -15,6 +15,7 @@ import (
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
@@ -183,7 +184,7 @@ func TestPersonInAnAgentsBrowser_ACT_11(t *testing.T) {
 			if !strings.Contains(resp.Text, `action="/auth/agent/logout`) {
 				t.Errorf("%s: the page offers no sign-out: %s", name, resp.Text)
 			}
-			d.refused(c, d.Get(c, d.Authorize(d.alice, d.Begin(c, ""))), 403, problem.AgentForbidden)
+			d.refused(c, d.Get(c, d.Authorize(d.alice, d.Begin(c, ""))), 403, reasons.AgentInBrowser)
 			if resp := d.Do(c, "POST", "/auth/agent/logout"); resp.StatusCode != 303 {
 				t.Fatalf("%s: sign-out: %d %s", name, resp.StatusCode, resp.Text)
 			}
@@ -344,7 +345,7 @@ func TestPersonAgain_ACT_15(t *testing.T) {
 		}
 		agent := d.Browser()
 		d.MustSignIn(agent, d.agent)
-		if resp := repeat(cookies + "; " + d.Cookies(agent)); resp.StatusCode != 403 || resp.Reason() != problem.AgentForbidden {
+		if resp := repeat(cookies + "; " + d.Cookies(agent)); resp.StatusCode != 403 || resp.Reason() != reasons.AgentInBrowser {
 			t.Errorf("beside an agent: %d %s", resp.StatusCode, resp.Text)
 		}
 		time.Sleep(2 * time.Minute)
