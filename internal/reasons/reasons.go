@@ -139,7 +139,7 @@ var table = [...]Row{
 	{"server_timeout", 504, Network, Told | Retry | Again, "Authorization server unavailable", "The authorization server does not answer in time. Start again later."},
 	{"overloaded", 503, Site, Told | Retry | Again, "Too many sign-ins", "Too many sign-ins are under way. Start again later."},
 	{"store_failed", 500, Site, Told | Retry, "Site error", "Something went wrong at this site. Try again later."},
-	{"agent_in_browser", 403, Agent, 0, "An agent is signed in here", "An agent is signed in with this browser, or was. Sign the agent out first. Then sign in as yourself."},
+	{"agent_in_browser", 403, Agent, 0, "An agent is signed in here", "Sign the agent out of this browser first. Then sign in as yourself."},
 	{"issuer_mismatch", 400, Agent, 0, "Another server", "The response does not come from the authorization server that was asked."},
 	{"authorization_failed", 400, Server, Again, "Sign-in failed", "The authorization server reports an error. Start again."},
 	{"no_tokens", 401, Agent, 0, "Sign-in needed again", "This needs the authorization server, which no longer accepts the sign-in. Sign in again."},
