@@ -61,10 +61,12 @@ type Users[U user] struct {
 	NotFound, Ambiguous error // what the store returns
 }
 
-// Why Find and FindSubject have found no account if one can be created.
+// Why Find and FindSubject have found no account: none that there is, so that one can be created, or none to enter.
 const (
 	Free    = "no account has the address"
 	Unknown = "no account belongs to the user whom the server names"
+
+	disabled = "the account is disabled"
 )
 
 // Find returns the account with this address if the agent could enter it under some policy.
@@ -85,7 +87,7 @@ func (u Users[U]) Find(ctx context.Context, agent audit.Agent, email string) (fo
 	case account.ID == "":
 		return nil, "", failure.OfSite("find user by e-mail", errors.New("the user store returned a user without an ID"))
 	case account.Disabled:
-		return nil, "the account is disabled", nil
+		return nil, disabled, nil
 	case !account.EmailVerified && account.CreatedBy != agent:
 		return nil, "the site has not verified the account's address (User.EmailVerified)", nil
 	}
@@ -118,7 +120,7 @@ func (u Users[U]) FindSubject(ctx context.Context, issuer, subject string) (foun
 	case account.ID == "":
 		return nil, "", failure.OfSite("find user by subject", errors.New("the user store returned a user without an ID"))
 	case account.Disabled:
-		return nil, "the account is disabled", nil
+		return nil, disabled, nil
 	}
 	return &stored, "", nil
 }
@@ -176,7 +178,7 @@ func (u Users[U]) Remember(ctx context.Context, agent audit.Agent, userID string
 
 // MayConnect refuses to connect an agent to an account that is not open, or is another than the agent
 // entered before. Where accounts are found by subject, it is not to be another than that of the
-// agent's user at the server, if that one has an account.
+// agent's user at the server, if that one has an account, be it disabled.
 func (u Users[U]) MayConnect(ctx context.Context, agent audit.Agent, subject, userID string) error {
 	if err := u.MayEnter(ctx, userID); err != nil {
 		return err
@@ -184,8 +186,8 @@ func (u Users[U]) MayConnect(ctx context.Context, agent audit.Agent, subject, us
 	if !u.BySubject(subject) { // otherwise the same agent acts for others too
 		return u.isFree(ctx, agent, userID)
 	}
-	found, _, err := u.FindSubject(ctx, agent.Issuer, subject)
-	if err == nil && found != nil && User(*found).ID != userID {
+	found, why, err := u.FindSubject(ctx, agent.Issuer, subject)
+	if err == nil && (why == disabled || found != nil && User(*found).ID != userID) {
 		err = failure.New(problem.LinkRefused, "connect agent", "the agent's user at the server has another account")
 	}
 	return err
