@@ -12,8 +12,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/authagent-go/authagent/audit"
@@ -291,6 +289,7 @@ var (
 type outcome struct {
 	session *Session         // nil if none was started
 	person  *provider.Person // who has signed in to the site; nil for nobody
+	since   marks.Since      // when the person was known
 	err     error
 }
 
@@ -302,7 +301,7 @@ func (rp *RelyingParty) repeat(w http.ResponseWriter, r *http.Request, l *login,
 	case done.session != nil:
 		done.err = rp.startAgain(w, r, done.session)
 	case done.person != nil:
-		done.err = rp.welcome(w, r, l, done.person)
+		done.err = rp.welcome(w, r, l, done)
 	}
 	if done.err != nil && failure.As(done.err).RetryAfter > 0 {
 		return done.err
@@ -401,9 +400,22 @@ func (rp *RelyingParty) identify(ctx context.Context, issued *wire.Token, l *log
 	return id, fresh, failure.OfServer("establish identity", err)
 }
 
+// greet hands a person to the site for the first time.
+func (rp *RelyingParty) greet(w http.ResponseWriter, r *http.Request, l *login, id *identity.Identity) (done outcome) {
+	done.person = &provider.Person{Issuer: rp.config.Issuer, Subject: id.Subject, SID: id.SID, Claims: id.Claims}
+	done.err = rp.panics.Protect("sign in person", func() (err error) {
+		done.since, err = rp.register.Since(r.Context(), rp.config.Issuer, id.Subject)
+		return err
+	})
+	if done.err = failure.OfSite("sign in person", done.err); done.err == nil {
+		done.err = rp.welcome(w, r, l, done)
+	}
+	return done
+}
+
 // welcome hands a person to the site. Beside the cookie of an agent's session nobody is one: whatever
 // the server says, the browser may still be the agent's.
-func (rp *RelyingParty) welcome(w http.ResponseWriter, r *http.Request, l *login, p *provider.Person) error {
+func (rp *RelyingParty) welcome(w http.ResponseWriter, r *http.Request, l *login, done outcome) error {
 	const step = "sign in person"
 	if l.HumanID != "" {
 		return failure.New(reasons.AgentRequired, "connect agent", "the server says that a person has signed in, and no agent")
@@ -415,9 +427,11 @@ func (rp *RelyingParty) welcome(w http.ResponseWriter, r *http.Request, l *login
 	case v.Session != nil, v.Ended, rp.another(r):
 		return failure.New(problem.AgentForbidden, step, "the browser has the cookie of an agent's session, which may have ended")
 	}
-	person, cookies := *p, slices.Clone(w.Header()["Set-Cookie"]) // their own: several requests may be answered at once
-	person.ReturnTo, person.Claims = rp.refuser.ReturnPath(l.ReturnTo), slices.Clone(p.Claims)
-	err = failure.OfSite(step, rp.panics.Protect(step, func() error { return rp.config.Provider.OnPerson(w, r, person) }))
+	person, cookies := *done.person, slices.Clone(w.Header()["Set-Cookie"]) // their own: several requests may be answered at once
+	person.ReturnTo, person.Claims = rp.refuser.ReturnPath(l.ReturnTo), slices.Clone(person.Claims)
+	err = failure.OfSite(step, rp.panics.Protect(step, func() error {
+		return rp.register.While(r.Context(), done.since, person.SID, errUsed, func() error { return rp.config.Provider.OnPerson(w, r, person) })
+	}))
 	if err != nil { // whoever is refused gets no session by halves
 		w.Header()["Set-Cookie"] = cookies
 		return err
@@ -483,13 +497,14 @@ func (rp *RelyingParty) revokeUnused(token *wire.Token) {
 type SignIn struct {
 	Agent      Agent
 	Subject    string   // the user of the server for whom it acts, with SubjectIsUser; empty for a guest, who acts for nobody
-	Scopes     []string // what the server has granted
+	Scopes     []string // what the server says it has granted; what was asked for if it says nothing and the request was pushed
 	Model      string   // self-declared
 	RemoteAddr string   // the client's IP address, without port; empty outside of a request
 
 	rp       *RelyingParty
 	token    *wire.Token
 	identity string // sub of the token: the agent, or the user with SubjectIsUser
+	grantee  string // with SubjectIsUser, for whom grants are: the user, or a guest itself
 	sid      string // the server's ID of the session there
 	prior    []Agent
 	userinfo *UserInfo
@@ -500,30 +515,20 @@ type SignIn struct {
 
 // newSignIn is made with the token as it was issued and as it is good now.
 func (rp *RelyingParty) newSignIn(r *http.Request, id *identity.Identity, issued, fresh *wire.Token) *SignIn {
-	granted := fresh.Scopes(rp.config.Provider.Scopes)
-	if id.Scopes != nil {
-		granted = slices.DeleteFunc(granted, func(scope string) bool { return !slices.Contains(id.Scopes, scope) })
-	}
-	return &SignIn{
+	m, _ := rp.server.Get(r.Context()) // which was there a moment ago
+	granted := fresh.Grant(rp.config.Provider.Scopes, id.Scopes, rp.requests.Pushes(m))
+	in := &SignIn{
 		Agent: Agent{Issuer: rp.config.Issuer, ID: id.Agent}, Subject: id.User, Scopes: granted, Model: id.Model, RemoteAddr: rp.config.ClientAddr(r),
 		rp: rp, identity: id.Subject, sid: id.SID, prior: id.Prior, token: fresh, refreshed: fresh != issued,
 	}
+	if rp.config.Provider.SubjectIsUser {
+		in.grantee = id.Subject
+	}
+	return in
 }
 
 // ownerless reports whether the server names users, and none for this agent.
 func (in *SignIn) ownerless() bool { return in.rp.config.Provider.SubjectIsUser && in.Subject == "" }
-
-// history says which agents acted before this one, for the audit trail.
-func (in *SignIn) history() string {
-	if len(in.prior) == 0 {
-		return ""
-	}
-	names := make([]string, len(in.prior))
-	for i, a := range in.prior {
-		names[i] = strings.TrimSpace(strconv.Quote(a.ID) + " " + a.Issuer)
-	}
-	return "passed on by " + strings.Join(names, ", ")
-}
 
 // UserInfo is what the authorization server says about the agent's owner. None of it is proof: at
 // the Auth Agent server, whoever registers an agent writes it.

@@ -2,7 +2,6 @@ package requirements_test
 
 import (
 	"net/http"
-	"net/url"
 	"testing"
 
 	"github.com/authagent-go/authagent"
@@ -61,7 +60,6 @@ func TestApprovalBeyondScopes_SCP_4(t *testing.T) {
 	if reason, _ := err.(interface{ Is(error) bool }); err == nil || reason == nil || !reason.Is(problem.Reason("insufficient_scope")) {
 		t.Errorf("by Approve: %v", err)
 	}
-	_ = url.Values{}
 }
 
 // TestConnectOfDisabled_SUB_5: a disabled account is one: whoever it belongs to has no agent in another.
@@ -86,8 +84,8 @@ func TestConnectOfDisabled_SUB_5(t *testing.T) {
 	}
 }
 
-// TestGuestHoldsAgent: a guest of a shared agent must not keep it from its users.
-func TestGuestHoldsAgent(t *testing.T) {
+// TestGuestHoldsNobody_SUB_4: a guest of a shared agent must not keep it from its users.
+func TestGuestHoldsNobody_SUB_4(t *testing.T) {
 	store := &memstore.Grants{}
 	owners := grants.OwnerApproval(store)
 	owners.Logger = discardLog()
