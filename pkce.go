@@ -430,7 +430,9 @@ func (rp *RelyingParty) welcome(w http.ResponseWriter, r *http.Request, l *login
 	person, cookies := *done.person, slices.Clone(w.Header()["Set-Cookie"]) // their own: several requests may be answered at once
 	person.ReturnTo, person.Claims = rp.refuser.ReturnPath(l.ReturnTo), slices.Clone(person.Claims)
 	err = failure.OfSite(step, rp.panics.Protect(step, func() error {
-		return rp.register.While(r.Context(), done.since, person.SID, errUsed, func() error { return rp.config.Provider.OnPerson(w, r, person) })
+		return rp.register.While(r.Context(), done.since, person.SID, errUsed, func() error {
+			return rp.config.Provider.OnPerson(browser.HeaderOnly{ResponseWriter: w}, r, person)
+		})
 	}))
 	if err != nil { // whoever is refused gets no session by halves
 		w.Header()["Set-Cookie"] = cookies
