@@ -403,10 +403,8 @@ func (rp *RelyingParty) identify(ctx context.Context, issued *wire.Token, l *log
 // greet hands a person to the site for the first time.
 func (rp *RelyingParty) greet(w http.ResponseWriter, r *http.Request, l *login, id *identity.Identity) (done outcome) {
 	done.person = &provider.Person{Issuer: rp.config.Issuer, Subject: id.Subject, SID: id.SID, Claims: id.Claims}
-	done.err = rp.panics.Protect("sign in person", func() (err error) {
-		done.since, err = rp.register.Since(r.Context(), rp.config.Issuer, id.Subject)
-		return err
-	})
+	since := func() (marks.Since, error) { return rp.register.Since(r.Context(), rp.config.Issuer, id.Subject) }
+	done.since, done.err = failure.Ask(rp.panics, "sign in person", since)
 	if done.err = failure.OfSite("sign in person", done.err); done.err == nil {
 		done.err = rp.welcome(w, r, l, done)
 	}
