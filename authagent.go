@@ -148,7 +148,8 @@ type Config struct {
 	ReturnTo string
 
 	// Permissions say what each scope of the server allows at this site. With them, an agent has at most
-	// what its granted scopes allow together. Other scopes allow nothing. By default none limits anything.
+	// what its granted scopes allow together. Other scopes allow nothing. A server that says nowhere what
+	// it has granted has granted nothing, unless requests are pushed. By default none limits anything.
 	Permissions map[string]Permission
 
 	// RegistrationURL is where an agent is sent whose owner has no account: a path on this site or
@@ -584,8 +585,7 @@ func (rp *RelyingParty) finish(w http.ResponseWriter, r *http.Request, l *login,
 		return outcome{err: err}
 	}
 	if id.Kind == identity.Person {
-		done.person = &provider.Person{Issuer: rp.config.Issuer, Subject: id.Subject, SID: id.SID, Claims: id.Claims}
-		done.err = rp.welcome(w, r, l, done.person)
+		done = rp.greet(w, r, l, id)
 		rp.server.Discard(fresh, true)
 		return done
 	}
@@ -615,7 +615,7 @@ func (rp *RelyingParty) signIn(w http.ResponseWriter, r *http.Request, in *SignI
 	if err := rp.start(w, r, session, in); err != nil {
 		return nil, err
 	}
-	rp.recordEvent(r, audit.Event{Name: audit.LoginSucceeded, Detail: in.history()}, session, nil)
+	rp.recordEvent(r, audit.Event{Name: audit.LoginSucceeded, Detail: identity.History(in.prior)}, session, nil)
 	return session, nil
 }
 

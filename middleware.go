@@ -153,8 +153,9 @@ func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handl
 // RequireApproval returns a middleware for a route that performs an action so risky that the
 // agent's owner is asked about each single request. The first request is answered with status 202
 // and Retry-After, and Location says where to look. After the owner has approved it, the same
-// request passes once, whatever the session's access. Use it in place of [RelyingParty.RequireAction].
-// As there, people pass and strangers do not. A person's request is not changed.
+// request passes once, whatever the session's access; but with Config.Permissions, a granted scope has to
+// allow the action. Use it in place of [RelyingParty.RequireAction]. As there, people pass and strangers
+// do not. A person's request is not changed.
 //
 // ignored names form fields that say nothing, such as a CSRF token. They are neither shown to the owner
 // nor part of what is approved. The handler gets them from the new request, and must not let them
@@ -499,10 +500,7 @@ func (rp *RelyingParty) reserve(ctx context.Context, s *Session, q asked.Questio
 		Agent: s.Agent, UserID: s.UserID, SessionID: s.ID, GrantID: s.GrantID, RemoteAddr: s.RemoteAddr, CountFiling: budget.File, CountPerforming: budget.Perform,
 	})
 	ctx = &attached{Context: ctx, Party: rp, Before: attachedTo(ctx), Visitor: visitor{Session: s}}
-	err = rp.panics.Protect(step, func() error {
-		reserved, path, err = approver.Approve(ctx, request)
-		return err
-	})
+	err = rp.panics.Protect(step, func() error { reserved, path, err = approver.Approve(ctx, request); return err })
 	if err = budget.Settle(err); err == nil {
 		err = q.Approve(s.Scenario, request, reserved)
 	}
@@ -619,8 +617,7 @@ func (rp *RelyingParty) newRefuser() *refuse.Refuser {
 		Page: func(f refuse.Refusal) any {
 			return Page{
 				Title: f.Heading, Detail: f.Text, Lang: f.Lang, Status: f.Status(), Code: string(f.Reason), RequestID: f.RequestID, Retry: f.RetryAfter > 0,
-				Home: f.Home, Field: f.Field, Button: f.Button, SignIn: f.SignIn, SignOut: f.SignOut, Approval: f.Approval,
-				Compare: f.Compare, OwnerPage: f.OwnerPage,
+				Home: f.Home, Field: f.Field, Button: f.Button, SignIn: f.SignIn, SignOut: f.SignOut, Approval: f.Approval, Compare: f.Compare, OwnerPage: f.OwnerPage,
 			}
 		},
 		Framed:    func(lang *messages.Language) any { return Page{Lang: lang, Home: c.ReturnTo} },

@@ -12,8 +12,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/authagent-go/authagent/audit"
@@ -42,12 +40,10 @@ import (
 // settings.
 
 const (
-	// loginTTL is how long a login may take. The Auth Agent server gives the agent 120 seconds, and
-	// its code 600.
+	// loginTTL is how long a login may take. The Auth Agent server gives the agent 120 s, its code 600.
 	loginTTL = 10 * time.Minute
 
-	// maxPending and maxPendingBytes bound the cookies of the logins that one browser has under
-	// way.
+	// maxPending and maxPendingBytes bound the cookies of the logins that a browser has under way.
 	maxPending      = 5
 	maxPendingBytes = 6 << 10
 
@@ -291,6 +287,7 @@ var (
 type outcome struct {
 	session *Session         // nil if none was started
 	person  *provider.Person // who has signed in to the site; nil for nobody
+	since   marks.Since      // when the person was known
 	err     error
 }
 
@@ -302,7 +299,7 @@ func (rp *RelyingParty) repeat(w http.ResponseWriter, r *http.Request, l *login,
 	case done.session != nil:
 		done.err = rp.startAgain(w, r, done.session)
 	case done.person != nil:
-		done.err = rp.welcome(w, r, l, done.person)
+		done.err = rp.welcome(w, r, l, done)
 	}
 	if done.err != nil && failure.As(done.err).RetryAfter > 0 {
 		return done.err
@@ -401,9 +398,20 @@ func (rp *RelyingParty) identify(ctx context.Context, issued *wire.Token, l *log
 	return id, fresh, failure.OfServer("establish identity", err)
 }
 
-// welcome hands a person to the site. Beside the cookie of an agent's session nobody is one: whatever
-// the server says, the browser may still be the agent's.
-func (rp *RelyingParty) welcome(w http.ResponseWriter, r *http.Request, l *login, p *provider.Person) error {
+// greet hands a person to the site for the first time.
+func (rp *RelyingParty) greet(w http.ResponseWriter, r *http.Request, l *login, id *identity.Identity) (done outcome) {
+	done.person = &provider.Person{Issuer: rp.config.Issuer, Subject: id.Subject, SID: id.SID, Claims: id.Claims}
+	since := func() (marks.Since, error) { return rp.register.Since(r.Context(), rp.config.Issuer, id.Subject) }
+	done.since, done.err = failure.Ask(rp.panics, "sign in person", since)
+	if done.err = failure.OfSite("sign in person", done.err); done.err == nil {
+		done.err = rp.welcome(w, r, l, done)
+	}
+	return done
+}
+
+// welcome hands a person to the site. Beside the cookie of an agent's session, whatever the server says,
+// nobody is one.
+func (rp *RelyingParty) welcome(w http.ResponseWriter, r *http.Request, l *login, done outcome) error {
 	const step = "sign in person"
 	if l.HumanID != "" {
 		return failure.New(reasons.AgentRequired, "connect agent", "the server says that a person has signed in, and no agent")
@@ -415,9 +423,13 @@ func (rp *RelyingParty) welcome(w http.ResponseWriter, r *http.Request, l *login
 	case v.Session != nil, v.Ended, rp.another(r):
 		return failure.New(reasons.AgentInBrowser, step, "the browser has the cookie of an agent's session, which may have ended")
 	}
-	person, cookies := *p, slices.Clone(w.Header()["Set-Cookie"]) // their own: several requests may be answered at once
-	person.ReturnTo, person.Claims = rp.refuser.ReturnPath(l.ReturnTo), slices.Clone(p.Claims)
-	err = failure.OfSite(step, rp.panics.Protect(step, func() error { return rp.config.Provider.OnPerson(w, r, person) }))
+	person, cookies := *done.person, slices.Clone(w.Header()["Set-Cookie"]) // their own: several requests may be answered at once
+	person.ReturnTo, person.Claims = rp.refuser.ReturnPath(l.ReturnTo), slices.Clone(person.Claims)
+	err = failure.OfSite(step, rp.panics.Protect(step, func() error {
+		return rp.register.While(r.Context(), done.since, person.SID, errUsed, func() error {
+			return rp.config.Provider.OnPerson(browser.HeaderOnly{ResponseWriter: w}, r, person)
+		})
+	}))
 	if err != nil { // whoever is refused gets no session by halves
 		w.Header()["Set-Cookie"] = cookies
 		return err
@@ -483,13 +495,14 @@ func (rp *RelyingParty) revokeUnused(token *wire.Token) {
 type SignIn struct {
 	Agent      Agent
 	Subject    string   // the user of the server for whom it acts, with SubjectIsUser; empty for a guest, who acts for nobody
-	Scopes     []string // what the server has granted
+	Scopes     []string // what the server says it has granted; what was asked for if it says nothing and the request was pushed
 	Model      string   // self-declared
 	RemoteAddr string   // the client's IP address, without port; empty outside of a request
 
 	rp       *RelyingParty
 	token    *wire.Token
 	identity string // sub of the token: the agent, or the user with SubjectIsUser
+	grantee  string // with SubjectIsUser, for whom grants are: the user, or a guest itself
 	sid      string // the server's ID of the session there
 	prior    []Agent
 	userinfo *UserInfo
@@ -500,30 +513,20 @@ type SignIn struct {
 
 // newSignIn is made with the token as it was issued and as it is good now.
 func (rp *RelyingParty) newSignIn(r *http.Request, id *identity.Identity, issued, fresh *wire.Token) *SignIn {
-	granted := fresh.Scopes(rp.config.Provider.Scopes)
-	if id.Scopes != nil {
-		granted = slices.DeleteFunc(granted, func(scope string) bool { return !slices.Contains(id.Scopes, scope) })
-	}
-	return &SignIn{
+	m, _ := rp.server.Get(r.Context()) // which was there a moment ago
+	granted := fresh.Grant(rp.config.Provider.Scopes, id.Scopes, rp.requests.Pushes(m))
+	in := &SignIn{
 		Agent: Agent{Issuer: rp.config.Issuer, ID: id.Agent}, Subject: id.User, Scopes: granted, Model: id.Model, RemoteAddr: rp.config.ClientAddr(r),
 		rp: rp, identity: id.Subject, sid: id.SID, prior: id.Prior, token: fresh, refreshed: fresh != issued,
 	}
+	if rp.config.Provider.SubjectIsUser {
+		in.grantee = id.Subject
+	}
+	return in
 }
 
 // ownerless reports whether the server names users, and none for this agent.
 func (in *SignIn) ownerless() bool { return in.rp.config.Provider.SubjectIsUser && in.Subject == "" }
-
-// history says which agents acted before this one, for the audit trail.
-func (in *SignIn) history() string {
-	if len(in.prior) == 0 {
-		return ""
-	}
-	names := make([]string, len(in.prior))
-	for i, a := range in.prior {
-		names[i] = strings.TrimSpace(strconv.Quote(a.ID) + " " + a.Issuer)
-	}
-	return "passed on by " + strings.Join(names, ", ")
-}
 
 // UserInfo is what the authorization server says about the agent's owner. None of it is proof: at
 // the Auth Agent server, whoever registers an agent writes it.
@@ -541,8 +544,7 @@ type UserInfo struct {
 	// makes no such claim.
 	EmailVerified bool
 
-	// Name is for display only: at most 256 characters, without control characters.
-	Name string
+	Name string // for display only: at most 256 characters, without control characters
 }
 
 // UserInfo asks the authorization server about the agent's owner. It asks once per sign-in, however
@@ -600,9 +602,9 @@ func newUserInfo(raw *wire.UserInfo) *UserInfo {
 	return u
 }
 
-// ParseEmail returns address with its ASCII letters in lower case, and reports whether it is a
-// plain address: one @, a dotted domain, ASCII, at most 254 bytes, without quotes, comments,
-// display name or white space. Addresses that only look or fold alike count as different people.
+// ParseEmail returns address with its ASCII letters in lower case, and reports whether it is a plain
+// address: one @, a dotted domain, ASCII, at most 254 bytes, without quotes, comments, display name or
+// white space. Addresses that only look or fold alike are different people's.
 func ParseEmail(address string) (normalized string, ok bool) { return claims.Email(address) }
 
 // hasScope reports whether the server granted a scope.

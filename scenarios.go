@@ -133,9 +133,9 @@ type Site struct {
 // A LinkRequest is an agent that wants to enter an account.
 type LinkRequest struct {
 	Agent         Agent
-	Subject       string   // the user of the server for whom the agent acts, with Config.Provider.SubjectIsUser; empty for none
+	Subject       string   // with Config.Provider.SubjectIsUser, the user of the server for whom the agent acts, or a guest itself
 	BySubject     bool     // User is the account of Subject (SubjectFinder); no address was asked for
-	Scopes        []string // what the server has granted
+	Scopes        []string // what the server has granted, see SignIn
 	Model         string   // self-declared
 	Name          string   // self-declared
 	Email         string   // the owner's address as the server has it; a claim, not a proof
@@ -375,14 +375,14 @@ func (s *withAccount) find(ctx context.Context, in *SignIn) (owner *UserInfo, us
 // request is what the link policy is asked. An agent that may do nothing is not worth the question.
 func (s *withAccount) request(in *SignIn, owner *UserInfo, user *User) (LinkRequest, error) {
 	r := LinkRequest{
-		Agent: in.Agent, Subject: in.Subject, BySubject: s.users.BySubject(in.Subject), Scopes: in.Scopes,
+		Agent: in.Agent, Subject: in.grantee, BySubject: s.users.BySubject(in.Subject), Scopes: in.Scopes,
 		Model: in.Model, Name: owner.Name, Email: owner.Email, EmailVerified: owner.EmailVerified,
 		RemoteAddr: in.RemoteAddr, Scenario: s.name, User: user, Access: s.most,
 	}
 	if most, limits := in.rp.permits.Most(in.Scopes); limits {
 		r.Access, r.Permitted = min(r.Access, most.Access), (*Permission)(&most)
 		if r.Access == AccessNone {
-			return r, failure.New(reasons.InsufficientScope, "read scope", "no granted scope allows anything (Config.Permissions)")
+			return r, failure.New(reasons.InsufficientScope, "read scope", "no scope that the server says it has granted allows anything (Config.Permissions)")
 		}
 	}
 	return r, nil

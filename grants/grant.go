@@ -54,8 +54,8 @@ type Grant struct {
 
 	// Subject is the user of the authorization server for whom the agent acts, where
 	// Config.Provider.SubjectIsUser is set. The grant is for this user alone, since the
-	// same agent acts for others too. Subject is empty where the agent has no user but
-	// its owner, as at Auth Agent.
+	// same agent acts for others too. Of a guest, which acts for nobody there, it is the
+	// agent's ID. It is empty where the agent has no user but its owner, as at Auth Agent.
 	Subject string `json:"subject,omitempty"`
 
 	// Email is the owner's address as the authorization server had it when the grant

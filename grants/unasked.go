@@ -143,14 +143,15 @@ func (p *Policy) offered(names []string) (offered []string) {
 }
 
 // stopped reports whether the account's owner has said no to the agent before, in
-// whatever scenario, or the owner of another account has let it in: then no address
-// lets it into this one.
+// whatever scenario, or has yet to say yes to what waits or has expired, which may be in place
+// of a no that ForgetAgent has undone; or whether the owner of another account has let it in.
+// Then no address and no consent lets it into this one.
 func (p *Policy) stopped(ctx context.Context, r authagent.LinkRequest) (bool, error) {
 	all, err := p.agentGrants(ctx, r.Agent)
 	if err != nil {
 		return false, err
 	}
 	return heldElsewhere(all, Grant{UserID: r.User.ID, Subject: r.Subject}) || slices.ContainsFunc(all, func(g Grant) bool {
-		return g.UserID == r.User.ID && g.State.isNo()
+		return g.UserID == r.User.ID && g.Now() != Approved && !g.claimed()
 	}), nil
 }

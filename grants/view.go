@@ -163,6 +163,9 @@ func (p *Policy) newPageGrant(to reader, g Grant, o Overview) PageGrant {
 
 // showGrant writes out what cannot be seen of what others have written.
 func showGrant(g Grant) Grant {
+	if g.Subject == g.Agent.ID { // a guest, which acts for no user of the server
+		g.Subject = ""
+	}
 	g.Agent, g.Name, g.Model, g.Subject = showAgent(g.Agent), claims.Show(g.Name), claims.Show(g.Model), claims.Show(g.Subject)
 	g.Nickname, g.RequestedFrom = claims.Show(g.Nickname), showAddress(g.RequestedFrom)
 	return g

@@ -24,8 +24,8 @@ type Settings struct {
 	// OnPerson is for a server at which people and agents use the same client. With it, a sign-in
 	// whose tokens name no agent is a person's: it starts no agent's session, and CallbackHandler
 	// calls OnPerson, which starts the site's own session for them by setting cookies on w. It
-	// writes no answer: the browser is then sent to Person.ReturnTo. An error refuses the sign-in and
-	// takes back the cookies, and problem.NoAccount sends the person to Config.RegistrationURL.
+	// writes no answer, and what it writes is lost: the browser is then sent to Person.ReturnTo. An error
+	// refuses the sign-in and takes back the cookies, and problem.NoAccount sends the person to Config.RegistrationURL.
 	// OnPerson is called concurrently. It is called again if the browser repeats its request within
 	// a minute.
 	//

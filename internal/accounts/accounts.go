@@ -61,10 +61,12 @@ type Users[U user] struct {
 	NotFound, Ambiguous error // what the store returns
 }
 
-// Why Find and FindSubject have found no account if one can be created.
+// Why Find and FindSubject have found no account: none that there is, so that one can be created, or none to enter.
 const (
 	Free    = "no account has the address"
 	Unknown = "no account belongs to the user whom the server names"
+
+	disabled = "the account is disabled"
 )
 
 // Find returns the account with this address if the agent could enter it under some policy.
@@ -85,7 +87,7 @@ func (u Users[U]) Find(ctx context.Context, agent audit.Agent, email string) (fo
 	case account.ID == "":
 		return nil, "", failure.OfSite("find user by e-mail", errors.New("the user store returned a user without an ID"))
 	case account.Disabled:
-		return nil, "the account is disabled", nil
+		return nil, disabled, nil
 	case !account.EmailVerified && account.CreatedBy != agent:
 		return nil, "the site has not verified the account's address (User.EmailVerified)", nil
 	}
@@ -118,7 +120,7 @@ func (u Users[U]) FindSubject(ctx context.Context, issuer, subject string) (foun
 	case account.ID == "":
 		return nil, "", failure.OfSite("find user by subject", errors.New("the user store returned a user without an ID"))
 	case account.Disabled:
-		return nil, "the account is disabled", nil
+		return nil, disabled, nil
 	}
 	return &stored, "", nil
 }

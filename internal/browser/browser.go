@@ -161,6 +161,15 @@ func Attributes(maxAge int, secure bool) string {
 	return "; Path=/; Max-Age=" + strconv.Itoa(maxAge) + attributes
 }
 
+// HeaderOnly is a ResponseWriter for what may set cookies, and is not to write the answer.
+type HeaderOnly struct{ http.ResponseWriter }
+
+// Write loses p.
+func (HeaderOnly) Write(p []byte) (int, error) { return len(p), nil }
+
+// WriteHeader does nothing.
+func (HeaderOnly) WriteHeader(int) {}
+
 // Nowhere is a ResponseWriter that nobody reads, for what may write a cookie although
 // its caller only wants to look.
 type Nowhere struct{}

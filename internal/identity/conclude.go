@@ -2,6 +2,7 @@ package identity
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/authagent-go/authagent/audit"
@@ -60,6 +61,18 @@ func (v *Verifier) conclude(e evidence) (*Identity, error) {
 		return nil, err
 	}
 	return id, nil
+}
+
+// History says which agents acted before the one that acts, for the audit trail.
+func History(prior []audit.Agent) string {
+	if len(prior) == 0 {
+		return ""
+	}
+	names := make([]string, len(prior))
+	for i, a := range prior {
+		names[i] = strings.TrimSpace(strconv.Quote(a.ID) + " " + a.Issuer)
+	}
+	return "passed on by " + strings.Join(names, ", ")
 }
 
 // both returns the scopes that are in a and b; those of b if a says none.

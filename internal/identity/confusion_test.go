@@ -107,6 +107,7 @@ func TestNobodyIsAPerson_ACT_8(t *testing.T) {
 		"agent client": {"client_profile": "web_app ai_agent"}, "agent client by another word": {"client_profile": "agentic"}, "odd client": {"client_profile": 1},
 		"agent_id": {"agent_id": "a"}, "agent_type": {"agent_type": "coding"}, "AgentKeychain": {"https://agentkeychain.com/agent_id": "a"},
 		"facets": {"xms_act_fct": "3 9 11"}, "blueprint": {"xms_par_app_azp": "b"}, "is_agent": {"is_agent": true},
+		"agentId": {"agentId": "a"}, "agent-id": {"https://x.example/agent-id": "a"}, "aiAgent": {"ai_agent": true}, "acting agent": {"acting_agent": "a"}, "actor_id": {"actor_id": "a"},
 		"another sub": {"sub": "other"}, "odd sub": {"sub": 1}, "empty sub": {"sub": ""},
 	} {
 		for place, w := range map[string]said{
@@ -118,6 +119,16 @@ func TestNobodyIsAPerson_ACT_8(t *testing.T) {
 			} else if err == nil && !strings.Contains(name, "ai_agent") && !strings.Contains(name, "AI_Agent") {
 				t.Errorf("%s in the %s is believed: %+v", name, place, id)
 			}
+		}
+	}
+}
+
+// TestNoAgentNamed_ACT_8: a claim that only sounds like it makes no agent of a person.
+func TestNoAgentNamed_ACT_8(t *testing.T) {
+	b := newBench(t)
+	for _, name := range []string{"user_agent", "userAgent", "reagents", "contract", "may_act", "factor"} {
+		if id, err := b.establish(t, with1(personal(), claims{name: "x"}, "id")); err != nil || id.Kind != identity.Person {
+			t.Errorf("%s: %+v, %v", name, id, err)
 		}
 	}
 }

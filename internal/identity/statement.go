@@ -350,11 +350,12 @@ func oddity(payload strictjson.Object) string {
 	for name := range payload.Names() {
 		word := claims.LowerASCII(name)
 		word = word[strings.LastIndexAny(word, "/:#.")+1:]
+		plain := strings.NewReplacer("_", "", "-", "").Replace(word) // as in agentId, agent-id, ai_agent
 		switch {
 		case name == "act": // which readActors has read
-		case word == "act", word == "actor", word == "actort":
+		case word == "act", plain == "actor", plain == "actort", plain == "actorid", plain == "actorsub":
 			return "act by another name"
-		case word == "agent", word == "is_agent", strings.HasPrefix(word, "agent_"):
+		case strings.HasPrefix(plain, "agent"), strings.HasSuffix(plain, "agent") && plain != "useragent":
 			return "agent, or agent_ and more"
 		case word == "xms_act_fct", word == "xms_par_app_azp":
 			return "xms_act_fct or xms_par_app_azp"

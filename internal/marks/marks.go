@@ -154,3 +154,41 @@ func (m *Register) empty() bool {
 	inMemory, ok := m.Store.(*memory.Revocations)
 	return ok && inMemory.Empty()
 }
+
+// Since is when a person was known whom an issuer has signed in.
+type Since struct{ issuer, subject, mark string }
+
+// Since returns this moment for a person.
+func (m *Register) Since(ctx context.Context, issuer, subject string) (Since, error) {
+	marks, err := m.marks(ctx, Subject(issuer, subject))
+	if err != nil {
+		return Since{}, err
+	}
+	return Since{issuer, subject, marks[0]}, nil
+}
+
+// While calls start, which makes a person's session of one at the issuer, whose ID there is sid if it has
+// any. It returns ended if the issuer has ended that one, or all of the subject since then. It looks again
+// when start has made the session: an end that came before, the site could not know what to end of.
+func (m *Register) While(ctx context.Context, since Since, sid string, ended error, start func() error) error {
+	keys, had := []string{Subject(since.issuer, since.subject)}, []string{since.mark}
+	if sid != "" {
+		keys, had = append(keys, SID(since.issuer, sid)), append(had, "")
+	}
+	holds := func() error {
+		marks, err := m.marks(ctx, keys...)
+		for i, mark := range marks {
+			if mark != "" && mark != had[i] {
+				return ended
+			}
+		}
+		return err
+	}
+	if err := holds(); err != nil {
+		return err
+	}
+	if err := start(); err != nil {
+		return err
+	}
+	return holds()
+}

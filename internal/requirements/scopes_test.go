@@ -99,24 +99,29 @@ func TestScopesAsked_SCP_2(t *testing.T) {
 }
 
 // TestScopesOfToken_SCP_3: what the access token says of its scope limits what the token endpoint says.
-// An endpoint that says nothing has granted what was asked for.
+// An endpoint that says nothing has granted what was asked for, if nobody could change that.
 func TestScopesOfToken_SCP_3(t *testing.T) {
 	for name, test := range map[string]struct {
 		answer any // scope of the token endpoint's answer; nil for none
 		token  any
 		want   authagent.Access
+		pushed bool
 	}{
-		"silent, and a token with less":     {nil, "openid shop:read", authagent.AccessRead},
-		"more than in the token":            {"shop:all", "shop:read", authagent.AccessNone},
-		"less than in the token":            {"shop:read", "shop:read shop:all", authagent.AccessRead},
-		"both, the token without":           {"shop:all", nil, authagent.AccessFull},
-		"silent, and a token that has none": {nil, nil, authagent.AccessFull},
-		"in an array":                       {"shop:all shop:read", []string{"shop:read"}, authagent.AccessRead},
+		"silent, and a token with less":     {nil, "openid shop:read", authagent.AccessRead, false},
+		"more than in the token":            {"shop:all", "shop:read", authagent.AccessNone, false},
+		"less than in the token":            {"shop:read", "shop:read shop:all", authagent.AccessRead, false},
+		"both, the token without":           {"shop:all", nil, authagent.AccessFull, false},
+		"silent, and a token that has none": {nil, nil, authagent.AccessNone, false},
+		"the same, of a pushed request":     {nil, nil, authagent.AccessFull, true},
+		"in an array":                       {"shop:all shop:read", []string{"shop:read"}, authagent.AccessRead, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, _, _ := newSubjectBench(t, fullBySubject, func(b *bench, c *authagent.Config) {
 				c.Permissions, c.Provider.TokenKey = scopes, b.AS.JWTSecret
-				b.AS.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.IDToken = false })
+				b.AS.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) {
+					f.IDToken, f.PushedRequests = false, "offered"
+				})
+				c.Provider.PushRequests = test.pushed
 			})
 			claims := with(b.accessClaims(), members{"sub": "user_a", "act": members{"sub": "agent_1"}, "scope": test.token})
 			b.gives(members{"access_token": signedHS256(b.AS.JWTSecret, nil, claims), "id_token": nil, "scope": test.answer, "refresh_token": nil})

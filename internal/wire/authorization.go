@@ -51,6 +51,9 @@ func (a *AuthorizationRequests) At(m *Metadata) (*AuthorizationRequest, error) {
 	return request, err
 }
 
+// Pushes reports whether requests to the server of m are pushed.
+func (i Inquiry) Pushes(m *Metadata) bool { return i.Push || m != nil && m.PushedOnly }
+
 // An AuthorizationRequest is the part of the authorization request (RFC 6749 section
 // 4.1.1, RFC 7636 section 4.3) that is the same for all logins.
 type AuthorizationRequest struct {
@@ -68,7 +71,7 @@ func (i Inquiry) At(m *Metadata) (*AuthorizationRequest, error) {
 	if err != nil {
 		return nil, errors.New("the authorization endpoint is not a URL")
 	}
-	request := &AuthorizationRequest{Metadata: m, pushes: i.Push || m.PushedOnly}
+	request := &AuthorizationRequest{Metadata: m, pushes: i.Pushes(m)}
 	if slices.Contains(i.Scopes, "openid") {
 		request.nonce = "&nonce="
 	}

@@ -29,6 +29,20 @@ func (t *Token) Scopes(asked []string) []string {
 	return slices.Clone(asked)
 }
 
+// Grant returns what the server granted, by its answer and by what it states elsewhere, which is nil where
+// it states nothing. Who drives the browser can take scopes out of a request that is not pushed, before
+// server and user see it; a server that grants what is left need not say so (RFC 6749 section 5.1). So
+// what is said nowhere was granted only if the request was pushed.
+func (t *Token) Grant(asked, stated []string, pushed bool) []string {
+	switch {
+	case stated == nil && !t.ScopeSaid && !pushed:
+		return nil
+	case stated == nil:
+		return t.Scopes(asked)
+	}
+	return slices.DeleteFunc(t.Scopes(asked), func(scope string) bool { return !slices.Contains(stated, scope) })
+}
+
 // Granted reports whether the server granted a scope.
 func (t *Token) Granted(scope string, asked []string) bool {
 	return slices.Contains(t.Scopes(asked), scope)
