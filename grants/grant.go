@@ -89,9 +89,6 @@ func (s State) enters() bool { return s == Approved || s == Suspended }
 // enters nor waits.
 func (s State) over() bool { return s != Pending && s != Approved }
 
-// isNo reports whether the owner has said no, for now or for good.
-func (s State) isNo() bool { return s == Denied || s == Revoked || s == Suspended }
-
 // Now returns the grant's state at this moment: a pending or approved grant whose time
 // is over is Expired. A suspended one stays Suspended: the owner's no does not expire.
 func (g Grant) Now() State { return g.at(time.Now()) }

@@ -269,3 +269,16 @@ func TestLongAccessToken_NET_27(t *testing.T) {
 		}
 	}
 }
+
+// TestLongIDToken_NET_27: NET-27. An id_token of more than 64 KiB is refused: what a person's says is kept for
+// a minute.
+func TestLongIDToken_NET_27(t *testing.T) {
+	for size, refused := range map[int]bool{60 << 10: false, 66 << 10: true} {
+		b := newBenchOn(t, subjectServer(t), func(_ *bench, c *authagent.Config) { c.Provider.SubjectIsUser = true })
+		b.gives(members{"id_token": strings.Repeat("x", size)}) // which is none in any case
+		resp := b.SignIn(b.Browser(), b.AS.AddAgent(authagenttest.Agent{ID: "agent_1", UserID: "user_a"}))
+		if resp.StatusCode < 400 || strings.Contains(b.Log.String(), "id_token is too long") != refused {
+			t.Errorf("%d bytes: %d %s\n%s", size, resp.StatusCode, resp.Text, b.Log)
+		}
+	}
+}

@@ -12,6 +12,9 @@ import (
 	"github.com/authagent-go/authagent/internal/strictjson"
 )
 
+// maxIDToken bounds an id_token.
+const maxIDToken = 64 << 10
+
 // Token is what the token endpoint gives (RFC 6749 section 5.1).
 type Token struct {
 	Access, Refresh, ID string
@@ -105,6 +108,8 @@ func readToken(o strictjson.Object) (*Token, error) {
 		return nil, errors.New("access_token is missing or not a token")
 	case !validRefresh(t.Refresh):
 		return nil, errors.New("refresh_token is not a token")
+	case len(t.ID) > maxIDToken: // whose claims are kept for a while
+		return nil, errors.New("id_token is too long")
 	case !strings.EqualFold(kind, "Bearer"):
 		return nil, errors.New("token_type is not Bearer")
 	}
