@@ -106,10 +106,12 @@ type serverSettings struct {
 	scenario                    string
 	subjectIsUser, people, push bool
 	scopes                      []string
+	audience                    string
+	parameters                  url.Values
 }
 
 func serverFlags(flags *flag.FlagSet) *serverSettings {
-	s := &serverSettings{}
+	s := &serverSettings{parameters: url.Values{}}
 	flags.StringVar(&s.scenario, "scenario", "contextual", "the site's `scenario`, which decides the scopes to ask for: full, contextual or fresh")
 	flags.BoolVar(&s.subjectIsUser, "subject-is-user", false, "the server's tokens name the user in sub and the agent in act.sub (Provider.SubjectIsUser)")
 	flags.BoolVar(&s.people, "people", false, "people sign in by the same client (Provider.OnPerson); implies -subject-is-user")
@@ -120,12 +122,22 @@ func serverFlags(flags *flag.FlagSet) *serverSettings {
 		}
 		return nil
 	})
+	flags.StringVar(&s.audience, "assertion-audience", "", "the `audience` of client assertions (Provider.AssertionAudience; default: the issuer)")
+	flags.Func("param", "a further parameter of authorization requests, as `name=value`; may be repeated (Provider.AuthorizationParams)", func(pair string) error {
+		name, value, ok := strings.Cut(pair, "=")
+		if !ok || name == "" {
+			return errors.New("is not name=value")
+		}
+		s.parameters.Add(name, value)
+		return nil
+	})
 	return s
 }
 
 // apply sets what the flags say. OnPerson is never called: nobody signs in here.
 func (s *serverSettings) apply(p *provider.Settings) {
 	p.SubjectIsUser, p.PushRequests, p.Scopes = s.subjectIsUser || s.people, s.push, s.scopes
+	p.AssertionAudience, p.AuthorizationParams = s.audience, s.parameters
 	if s.people {
 		p.OnPerson = func(http.ResponseWriter, *http.Request, provider.Person) error {
 			return errors.New("nobody signs in to a check")

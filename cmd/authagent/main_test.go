@@ -233,7 +233,7 @@ func TestCheckByKey_CAUTH_10(t *testing.T) {
 	if err := os.WriteFile(file, []byte(made), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, env := providerToCheck(t, key.(*ecdsa.PrivateKey).Public(), func(*authagenttest.Features) {})
+	as, env := providerToCheck(t, key.(*ecdsa.PrivateKey).Public(), func(*authagenttest.Features) {})
 	keyed := append(env, "AUTH_AGENT_CLIENT_ID=keyed", "AUTH_AGENT_CLIENT_SECRET=") // the later one counts
 	for _, test := range []struct {
 		name, more string
@@ -250,6 +250,11 @@ func TestCheckByKey_CAUTH_10(t *testing.T) {
 		status, out, errs := runMain(t, append(keyed[:len(keyed):len(keyed)], test.more), "check")
 		if status != test.status || !strings.Contains(out+errs, test.text) {
 			t.Errorf("%s: status %d, want %d and %q in\n%s%s", test.name, status, test.status, test.text, out, errs)
+		}
+	}
+	for audience, want := range map[string]int{as.URL: 0, as.URL + authagenttest.PathToken: 0, "https://other.example": 1} {
+		if status, out, errs := runMain(t, append(keyed, "AUTH_AGENT_CLIENT_KEYS="+made), "check", "-assertion-audience", audience); status != want {
+			t.Errorf("audience %s: status %d, want %d\n%s%s", audience, status, want, out, errs)
 		}
 	}
 }
@@ -278,6 +283,10 @@ func TestCheckFlags(t *testing.T) {
 		{"no scope", env, []string{"-scopes", " "}, 2, `invalid value " " for flag -scopes: names no scope`, ""},
 		{"pushed", env, []string{"-push"}, 0, "ok: ", "pushed"},
 		{"pushed, and cannot be", unpushed, []string{"-push"}, 1, "error: Provider.PushRequests\n", ""},
+		{"a parameter", env, []string{"-param", "ui_locales=de", "-param", "resource=https://api.example"}, 0, "ok: ", "openid profile email"},
+		{"a parameter of the protocol's own", env, []string{"-param", "state=mine"}, 2, "authagent check: Provider.AuthorizationParams: ", ""},
+		{"a parameter without a value", env, []string{"-param", "prompt"}, 2, `invalid value "prompt" for flag -param: is not name=value`, ""},
+		{"an audience, and no keys", env, []string{"-assertion-audience", "https://other.example"}, 2, "authagent check: Provider.AssertionAudience: has no effect", ""},
 		{"CHK-9 people", env, []string{"-people"}, 0, "ok: ", "openid"},
 		{"CHK-9 people, of a scenario without accounts", env, []string{"-people", "-scenario", "fresh"}, 0, "ok: ", "profile openid"},
 		{"CHK-9 people without openid", env, []string{"-people", "-scopes", "profile"}, 2, "authagent check: Provider.Scopes: lacks openid", ""},
