@@ -1,6 +1,7 @@
 package grants_test
 
 import (
+	"fmt"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -179,4 +180,36 @@ func TestDeedsSayWhy(t *testing.T) {
 	}
 	has(t, s.at(s.human(s.alice), "agents/g1"),
 		"Did this: n: 1<", "Was refused: n: 2. You have denied it.<", "Asked you: n: 3<", "Was refused: n: 4. made_up_reason<", "made_up_event<")
+}
+
+// TestDeedsAreNoRefusals: what an agent has done is not counted with what it was refused.
+func TestDeedsAreNoRefusals(t *testing.T) {
+	p := grants.OwnerApproval(&memstore.Grants{})
+	record := p.Observer(nil)
+	for i := range 2 * 15 {
+		record(t.Context(), audit.Event{
+			Name: audit.ActionPerformed, Time: time.Now(), UserID: "alice", GrantID: fmt.Sprint("g", i%2), Action: fmt.Sprint("orders:", i), Outcome: audit.OK,
+		})
+	}
+	for range 30 {
+		record(t.Context(), audit.Event{Name: audit.PermissionDenied, Time: time.Now(), UserID: "alice", GrantID: "g0", Action: "no", Outcome: audit.Refused})
+	}
+	record(t.Context(), audit.Event{Name: audit.ActionPerformed, Time: time.Now(), UserID: "alice", GrantID: "g0", Action: "last", Outcome: audit.OK})
+	o, err := p.Overview(t.Context(), "alice")
+	if err != nil || len(o.Deeds) == 0 || o.Deeds[0].Action != "last" {
+		t.Errorf("%v: the latest of %d deeds is not the last that was done", err, len(o.Deeds))
+	}
+}
+
+// TestNicknameOfOneUser_SUB_4: what an owner calls an agent is not what it is called for another user of
+// the server in the same account.
+func TestNicknameOfOneUser_SUB_4(t *testing.T) {
+	of := grants.Grant{Agent: authagent.Agent{Issuer: "i", ID: "a"}, UserID: "alice", Subject: "user_a", Nickname: "Robot"}
+	for subject, want := range map[string]string{"user_a": "Robot", "user_b": "", "": ""} {
+		g := of
+		g.Subject, g.Nickname = subject, ""
+		if got := grants.NicknameOf([]grants.Grant{of}, g); got != want {
+			t.Errorf("for %q: %q, want %q", subject, got, want)
+		}
+	}
 }

@@ -7,3 +7,6 @@ func FormPaths() (paths []string) {
 	}
 	return paths
 }
+
+// NicknameOf is nicknameOf.
+func NicknameOf(all []Grant, g Grant) string { return nicknameOf(all, g) }

@@ -1850,3 +1850,17 @@ func TestPagesNameTheSite(t *testing.T) {
 		}
 	}
 }
+
+// TestAllForms_WEB_11: a program that stops all agents gets what has become of them, and an error if the
+// store fails. WEB-11
+func TestAllForms_WEB_11(t *testing.T) {
+	s := newSite(t)
+	s.grant(func(g *grants.Grant) { g.ID, g.Agent.ID = "reader", "agent_reader" })
+	resp := s.do(s.human(s.alice), "POST", agents+"revoke-all", "", "Accept", "application/json", "Sec-Fetch-Site", "same-origin")
+	var o struct {
+		Grants []struct{ ID, State string }
+	}
+	if err := json.Unmarshal([]byte(resp.body), &o); err != nil || resp.StatusCode != 200 || len(o.Grants) != 1 || o.Grants[0].State != "revoked" {
+		t.Errorf("%d %s, %v", resp.StatusCode, resp.body, err)
+	}
+}

@@ -168,3 +168,13 @@ func TestPrefetched(t *testing.T) {
 		})
 	}
 }
+
+// TestOddOrigin: an Origin that is no URL is another origin's.
+func TestOddOrigin(t *testing.T) {
+	for origin, want := range map[string]bool{"https://shop.example": false, "https://shop.example:443": false, "http://%zz": true, "null": true, "": true} {
+		r := &http.Request{Method: http.MethodPost, Header: http.Header{"Origin": {origin}}}
+		if got := browser.CrossOrigin(r, "https://shop.example"); got != want {
+			t.Errorf("Origin %q: %v, want %v", origin, got, want)
+		}
+	}
+}

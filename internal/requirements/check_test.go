@@ -258,6 +258,7 @@ func TestCheckServers(t *testing.T) {
 
 		{"CHK-2 own page, client", []checkChange{quirksOff, ownPage("/fallbacks/error?error=invalid_client&error_description=The+client+does+not+exist")}, []string{"ERROR ClientID: "}},
 		{"CHK-2 own page, client, by its words", []checkChange{quirksOff, ownPage("/oops?error=invalid_request&error_description=Unknown+client")}, []string{"ERROR ClientID: "}},
+		{"CHK-2 a redirect that is no URL", []checkChange{quirksOff, wrapped(authagenttest.PathAuthorize, authagenttest.RedirectTo(http.StatusFound, "https://as.example/%zz"))}, nil},
 		{"CHK-2 own page, redirect URI", []checkChange{quirksOff, ownPage("/error?error=redirect_mismatch&client_id=site")}, []string{"ERROR RedirectURL: "}},
 		{"CHK-2 own page, redirect URI, by its words", []checkChange{quirksOff, ownPage("/e?error=invalid_request&error_description=redirect_uri+is+not+registered")}, []string{"ERROR RedirectURL: "}},
 		{"CHK-2 own page without words", []checkChange{quirksOff, ownPage("/home/error?errorId=CfDJ8")}, []string{"ERROR RedirectURL: "}},

@@ -421,6 +421,7 @@ func TestParseSessionKeys(t *testing.T) {
 		{"neither", oneText + ",correct-horse.battery!", nil, `authagent: SessionKeys: key 1 is neither base64 nor hex, as "authagent key" prints them`},
 		{"cut off", oneText[:40], nil, "authagent: SessionKeys: key 0 has 30 bytes, at least 32 are needed"},
 		{"short hex", hex.EncodeToString(two[:8]), nil, "authagent: SessionKeys: key 0 has 8 bytes, at least 32 are needed"},
+		{"base64 of hexadecimal digits alone", strings.Repeat("ab", 22), [][]byte{mustBase64(t, strings.Repeat("ab", 22))}, ""},
 		{"two mistakes", "!," + oneText + "," + oneText[:4], nil, `authagent: SessionKeys: key 0 is neither base64 nor hex, as "authagent key" prints them` + "\n" +
 			"authagent: SessionKeys: key 2 has 3 bytes, at least 32 are needed"},
 	} {
@@ -434,6 +435,15 @@ func TestParseSessionKeys(t *testing.T) {
 			}
 		})
 	}
+}
+
+func mustBase64(t *testing.T, text string) []byte {
+	t.Helper()
+	data, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
 
 // TestOnlyConfigFromEnvReadsIt_REL_7 is REL-7: no other file of the package or beneath
