@@ -99,6 +99,7 @@ func TestVerifyUnasked_LOGOUT_8(t *testing.T) {
 				t.Errorf("a flood: fetched %d times, want %d", got, fetched)
 			}
 		}
+		verify("a header that cannot be read", "%.e30.", ErrSignature, 0)
 		verify("the first", old.sign("{}"), nil, 1)
 		flood(1)
 		verify("a known key", old.sign("{}"), nil, 1)
