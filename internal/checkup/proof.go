@@ -89,7 +89,7 @@ func (e *exam) doubt(ctx context.Context) {
 	if endpoint == "" {
 		endpoint, name = e.metadata.Introspection, "introspection"
 	}
-	if e.reads != wire.JSON { // with a key there is no secret to try
+	if e.reads != wire.JSON && e.Auth != wire.AuthKey {
 		for _, auth := range [...]wire.Auth{wire.AuthPost, wire.AuthBasic} {
 			if refused, err := e.server.RefusesClient(ctx, endpoint, auth); err == nil && !refused {
 				e.fault("Provider.ClientAuth", fmt.Sprintf("The server's %s endpoint takes the secret of client %q by %s, and another way is in use.", name, e.ClientID, method(auth)),

@@ -101,8 +101,8 @@ func (l *Limiter) room(now time.Time) bool {
 // there, a proxy or a developer is speaking for everybody, and one budget for all
 // would let one client shut the others out.
 func AddressKey(address string) string {
-	ip, _ := parse(address) // what is none is not public either
-	if !ip.IsGlobalUnicast() || ip.IsPrivate() || isExample(ip) {
+	ip, ok := parse(address)
+	if !ok || !ip.IsGlobalUnicast() || ip.IsPrivate() || isExample(ip) {
 		return ""
 	}
 	return network(ip)
