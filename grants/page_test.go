@@ -1851,9 +1851,8 @@ func TestPagesNameTheSite(t *testing.T) {
 	}
 }
 
-// TestAllForms_WEB_11: a program that stops all agents gets what has become of them, and an error if the
-// store fails. WEB-11
-func TestAllForms_WEB_11(t *testing.T) {
+// TestAllFormsJSON: a program that stops all agents gets what has become of them.
+func TestAllFormsJSON(t *testing.T) {
 	s := newSite(t)
 	s.grant(func(g *grants.Grant) { g.ID, g.Agent.ID = "reader", "agent_reader" })
 	resp := s.do(s.human(s.alice), "POST", agents+"revoke-all", "", "Accept", "application/json", "Sec-Fetch-Site", "same-origin")
