@@ -502,7 +502,6 @@ type SignIn struct {
 	rp       *RelyingParty
 	token    *wire.Token
 	identity string // sub of the token: the agent, or the user with SubjectIsUser
-	grantee  string // with SubjectIsUser, for whom grants are: the user, or a guest itself
 	sid      string // the server's ID of the session there
 	prior    []Agent
 	userinfo *UserInfo
@@ -515,14 +514,18 @@ type SignIn struct {
 func (rp *RelyingParty) newSignIn(r *http.Request, id *identity.Identity, issued, fresh *wire.Token) *SignIn {
 	m, _ := rp.server.Get(r.Context()) // which was there a moment ago
 	granted := fresh.Grant(rp.config.Provider.Scopes, id.Scopes, rp.requests.Pushes(m))
-	in := &SignIn{
+	return &SignIn{
 		Agent: Agent{Issuer: rp.config.Issuer, ID: id.Agent}, Subject: id.User, Scopes: granted, Model: id.Model, RemoteAddr: rp.config.ClientAddr(r),
 		rp: rp, identity: id.Subject, sid: id.SID, prior: id.Prior, token: fresh, refreshed: fresh != issued,
 	}
-	if rp.config.Provider.SubjectIsUser {
-		in.grantee = id.Subject
+}
+
+// grantee is for whom grants are, where the server names users: the user, or a guest itself.
+func (in *SignIn) grantee() string {
+	if in.rp.config.Provider.SubjectIsUser {
+		return in.identity
 	}
-	return in
+	return ""
 }
 
 // ownerless reports whether the server names users, and none for this agent.
@@ -606,11 +609,6 @@ func newUserInfo(raw *wire.UserInfo) *UserInfo {
 // address: one @, a dotted domain, ASCII, at most 254 bytes, without quotes, comments, display name or
 // white space. Addresses that only look or fold alike are different people's.
 func ParseEmail(address string) (normalized string, ok bool) { return claims.Email(address) }
-
-// hasScope reports whether the server granted a scope.
-func (in *SignIn) hasScope(scope string) bool {
-	return in.token.Granted(scope, in.rp.config.Provider.Scopes)
-}
 
 // bySubject reports whether accounts are found by what the server calls their owners.
 func (c *Config) bySubject() bool {

@@ -359,7 +359,7 @@ func (s *withAccount) find(ctx context.Context, in *SignIn) (owner *UserInfo, us
 		user, why, err = s.users.FindSubject(ctx, in.Agent.Issuer, in.Subject)
 		return &UserInfo{Subject: in.identity}, user, why, err
 	}
-	if !in.hasScope("email") {
+	if !in.token.Granted("email", in.rp.config.Provider.Scopes) {
 		return nil, nil, "", failure.New(reasons.InsufficientScope, "read scope", "the server did not grant the email scope")
 	}
 	if owner, err = in.UserInfo(ctx); err != nil {
@@ -375,7 +375,7 @@ func (s *withAccount) find(ctx context.Context, in *SignIn) (owner *UserInfo, us
 // request is what the link policy is asked. An agent that may do nothing is not worth the question.
 func (s *withAccount) request(in *SignIn, owner *UserInfo, user *User) (LinkRequest, error) {
 	r := LinkRequest{
-		Agent: in.Agent, Subject: in.grantee, BySubject: s.users.BySubject(in.Subject), Scopes: in.Scopes,
+		Agent: in.Agent, Subject: in.grantee(), BySubject: s.users.BySubject(in.Subject), Scopes: in.Scopes,
 		Model: in.Model, Name: owner.Name, Email: owner.Email, EmailVerified: owner.EmailVerified,
 		RemoteAddr: in.RemoteAddr, Scenario: s.name, User: user, Access: s.most,
 	}

@@ -61,7 +61,7 @@ type Users[U user] struct {
 	NotFound, Ambiguous error // what the store returns
 }
 
-// Why Find and FindSubject have found no account: none that there is, so that one can be created, or none to enter.
+// Why Find and FindSubject have found no account. For the first two, one can be created.
 const (
 	Free    = "no account has the address"
 	Unknown = "no account belongs to the user whom the server names"

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,7 +22,7 @@ func (e evidence) all() []*statement {
 // refused.
 func (v *Verifier) conclude(e evidence) (*Identity, error) {
 	id := &Identity{}
-	var agent *statement // names the agent
+	named := false // an agent is
 	for _, s := range e.all() {
 		if err := v.agrees(s, e); err != nil {
 			return nil, err
@@ -29,30 +30,20 @@ func (v *Verifier) conclude(e evidence) (*Identity, error) {
 		if !s.proven {
 			continue
 		}
-		if id.Subject == "" {
-			id.Subject = s.subject
-		}
-		if id.Model == "" {
-			id.Model = s.model
-		}
-		if id.SID == "" {
-			id.SID = s.sid
-		}
+		id.Subject, id.Model, id.SID = cmp.Or(id.Subject, s.subject), cmp.Or(id.Model, s.model), cmp.Or(id.SID, s.sid)
 		if s.scopes != nil {
 			id.Scopes = both(id.Scopes, s.scopes)
 		}
-		if agent == nil && s.names() {
-			agent = s
-		}
+		named = named || s.names()
 	}
 	if id.Subject == "" {
 		return nil, mismatch("nothing says whom the token is for")
 	}
-	err := error(nil)
+	var err error
 	switch {
 	case !v.SubjectIsUser:
 		id.Agent = id.Subject
-	case agent != nil:
+	case named:
 		err = v.agent(id, e)
 	default:
 		err = v.person(id, e)
@@ -169,10 +160,9 @@ func (v *Verifier) agent(id *Identity, e evidence) error {
 // person completes the identity of a human. An agent that passes for one is the worst that can
 // happen: all there is has to have been verified, and nothing of it may speak of an agent.
 func (v *Verifier) person(id *Identity, e evidence) error {
-	const missing = "the token names agent and user in another way than the settings say (act)"
 	switch {
 	case !v.People:
-		return mismatch(missing)
+		return mismatch("the token names agent and user in another way than the settings say (act)")
 	case !e.id.believed():
 		return mismatch("no agent is named, and without an id_token nobody is a person")
 	case !e.access.believed() && (e.asked == nil || e.asked.subject == ""): // a server may say no more than active

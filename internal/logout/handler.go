@@ -114,9 +114,9 @@ func (h *Handler) once(ctx context.Context, t *Token, end func() error) error {
 	return err
 }
 
-// use notes how far a token has got at this client, since a token may be for several, and reports whether that
-// was not known. Where the memory for
-// states is full, a token is not noted, and logins keep their room: a logout must not be lost for that.
+// use notes how far a token has got at this client, as a token may be for several, and reports whether
+// that was not known. Where the memory for states is full, a token is not noted, and logins keep their
+// room: a logout must not be lost for that.
 func (h *Handler) use(ctx context.Context, t *Token, stage string) (first bool, err error) {
 	found, err := h.States.Use(ctx, "logout "+stage+"\n"+h.Issuer+"\n"+h.ClientID+"\n"+t.ID, t.Until, true)
 	return found == once.First, failure.OfSite("use logout token", err)

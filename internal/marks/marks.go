@@ -128,6 +128,11 @@ func (m *Register) HasEnded(ctx context.Context, s Of, under Under) (bool, error
 	if s.SID != "" {
 		keys, had = append(keys, SID(s.Agent.Issuer, s.SID)), append(had, "")
 	}
+	return m.changed(ctx, keys, had)
+}
+
+// changed reports whether any of keys has a mark, and another than it had.
+func (m *Register) changed(ctx context.Context, keys, had []string) (bool, error) {
 	marks, err := m.marks(ctx, keys...)
 	for i, mark := range marks {
 		if mark != "" && mark != had[i] {
@@ -176,11 +181,9 @@ func (m *Register) While(ctx context.Context, since Since, sid string, ended err
 		keys, had = append(keys, SID(since.issuer, sid)), append(had, "")
 	}
 	holds := func() error {
-		marks, err := m.marks(ctx, keys...)
-		for i, mark := range marks {
-			if mark != "" && mark != had[i] {
-				return ended
-			}
+		over, err := m.changed(ctx, keys, had)
+		if over {
+			return ended
 		}
 		return err
 	}
