@@ -101,6 +101,10 @@ type Session struct {
 
 	SubjectMark string `json:"sub_mark,omitempty"` // that of Subject
 
+	// Door is how the agent sends its requests: with a cookie, or with an access token. A session of
+	// the latter is kept nowhere: its ID is made of the token.
+	Door audit.Door `json:"-"`
+
 	// RemoteAddr is the client's IP address in this request, without port, by Config.ClientAddr;
 	// empty if that gives none. It is not kept.
 	RemoteAddr string `json:"-"`
@@ -138,7 +142,7 @@ func withSession(e audit.Event, s *Session) audit.Event {
 		return e
 	}
 	e.SessionID, e.Agent, e.UserID = s.ID, s.Agent, s.UserID
-	e.Scenario, e.ProfileID, e.GrantID, e.Access = s.Scenario, s.ProfileID, s.GrantID, s.Access.String()
+	e.Scenario, e.ProfileID, e.GrantID, e.Access, e.Door = s.Scenario, s.ProfileID, s.GrantID, s.Access.String(), s.Door
 	return e
 }
 

@@ -84,6 +84,15 @@ const (
 	StillLive = "still live" // the server has not accepted it, so the tokens live until they expire
 )
 
+// A Door is the way by which an agent comes to a site.
+type Door string
+
+// The doors. A browser's is the zero value.
+const (
+	Browser Door = ""    // with the cookie of a session
+	API     Door = "api" // with an access token, see package api
+)
+
 // An Event is something that an audit trail records.
 //
 // One event may stand for several refused requests ([LoginFailed], [LogoutFailed] or
@@ -106,6 +115,7 @@ type Event struct {
 	Scenario   string
 	ProfileID  string
 	GrantID    string
+	Door       Door           // by which the agent came
 	Access     string         // of the session or grant: "none", "read" or "full"; empty where there is neither
 	Action     string         // the name of the action that the request was to perform; empty otherwise
 	Amount     Amount         // what the action costs, as far as it is known
@@ -125,7 +135,7 @@ func (e Event) LogValue() slog.Value {
 	attributes := []slog.Attr{slog.String("issuer", e.Issuer)}
 	for _, a := range [...]struct{ key, value string }{
 		{"remote_addr", e.RemoteAddr}, {"request_id", e.RequestID}, {"agent_session", e.SessionID}, {"performed_by", by}, {"agent", agent},
-		{"on_behalf_of", e.UserID}, {"profile", e.ProfileID}, {"grant", e.GrantID}, {"scenario", e.Scenario}, {"route", e.Route},
+		{"on_behalf_of", e.UserID}, {"profile", e.ProfileID}, {"grant", e.GrantID}, {"door", string(e.Door)}, {"scenario", e.Scenario}, {"route", e.Route},
 		{"action", e.Action}, {"amount", e.Amount.String()}, {"outcome", e.Outcome}, {"reason", string(e.Reason)}, {"detail", e.Detail},
 	} {
 		if a.value != "" {

@@ -48,7 +48,7 @@ func (p *Policy) CheckSession(ctx context.Context, s *authagent.Session) error {
 func (p *Policy) touch(ctx context.Context, s *authagent.Session, g Grant, network string, now time.Time) {
 	use, err := p.store.Touch(ctx, Activity{
 		SessionID: s.ID, GrantID: s.GrantID, UserID: s.UserID, RemoteAddr: s.RemoteAddr, Network: network,
-		StartedAt: s.StartedAt, SeenAt: now, ExpiresAt: s.ExpiresAt,
+		StartedAt: s.StartedAt, SeenAt: now, ExpiresAt: s.ExpiresAt, Door: s.Door,
 	})
 	switch {
 	case err != nil:

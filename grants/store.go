@@ -114,6 +114,8 @@ type Activity struct {
 	StartedAt  time.Time `json:"started_at"`
 	SeenAt     time.Time `json:"seen_at"` // accurate to a minute
 	ExpiresAt  time.Time `json:"expires_at"`
+
+	Door audit.Door `json:"door,omitempty"` // by which the agent came: a browser, or the site's API
 }
 
 // A Use says what is new about the use of a grant.
