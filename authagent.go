@@ -1,6 +1,5 @@
-// Package authagent lets AI agents sign in to a website: "Sign in with Auth Agent". It is the
-// relying party of an OAuth 2.1 authorization code flow with PKCE, made for agents rather than for
-// people.
+// Package authagent lets AI agents sign in to a website: "Sign in with Auth Agent". It is the relying
+// party of an OAuth 2.1 authorization code flow with PKCE, made for agents rather than for people.
 //
 // A site makes a [RelyingParty], mounts three handlers, and guards its routes:
 //
@@ -29,9 +28,9 @@
 //
 // # Guards
 //
-// A guard whose name begins with Require lets through only those it recognises: agents by their
-// session, people by Config.Human. While a browser has the cookie of an agent's session, live or ended,
-// nobody in it counts as a person. The table of guards is in docs/guards.md.
+// A guard whose name begins with Require lets through only those it recognises: agents by their session
+// or, with Config.API, their access token, and people by Config.Human. While a browser has the cookie of an
+// agent's session, live or ended, nobody in it counts as a person. The table of guards is in docs/guards.md.
 //
 // # Who is who
 //
@@ -43,17 +42,17 @@
 //
 // # What is guaranteed
 //
-// A sign-in is finished only in the browser that began it, once, and with PKCE. The code is sent to
-// the token endpoint at most once. No token is kept unless the site sets a store for tokens, and none
-// reaches a log, an error or a URL. A read-only session can only read, and perform the actions that it
-// is allowed by name. If something cannot be checked, the request is refused.
+// A sign-in is finished only in the browser that began it, once, and with PKCE. The code is sent to the
+// token endpoint at most once. No token is kept unless the site sets a store for tokens, and none reaches a
+// log, an error or a URL. A read-only session can only read, and perform the actions that it is allowed by
+// name. If something cannot be checked, the request is refused.
 //
 // # What is left to the site
 //
-// The site serves over TLS and keeps its keys. It puts [RelyingParty.RequireHuman] in front of what no
-// agent may do, and protects what people do against other sites ([net/http.CrossOriginProtection]).
-// Behind a proxy, it says who the client is. Several instances share a [RevocationStore], a
-// [StateStore] and, if tokens are kept, a [TokenStore]. Package sqlstore has all three.
+// The site serves over TLS and keeps its keys. It puts [RelyingParty.RequireHuman] in front of what no agent
+// may do, and protects what people do against other sites ([net/http.CrossOriginProtection]). Behind a proxy, it says
+// who the client is. Several instances share a [RevocationStore], a [StateStore] and, if tokens are kept, a
+// [tokens.Store]. Package sqlstore has all three.
 package authagent
 
 import (
@@ -68,11 +67,13 @@ import (
 	"slices"
 	"time"
 
+	"github.com/authagent-go/authagent/api"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/answer"
 	"github.com/authagent-go/authagent/internal/browser"
 	"github.com/authagent-go/authagent/internal/client"
 	"github.com/authagent-go/authagent/internal/compare"
+	"github.com/authagent-go/authagent/internal/door"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/identity"
 	"github.com/authagent-go/authagent/internal/kept"
@@ -94,6 +95,7 @@ import (
 	"github.com/authagent-go/authagent/messages"
 	"github.com/authagent-go/authagent/problem"
 	"github.com/authagent-go/authagent/provider"
+	"github.com/authagent-go/authagent/tokens"
 )
 
 // This file holds the settings, New, and login, callback and logout: the steps, in order.
@@ -114,15 +116,14 @@ type Config struct {
 	ClientID     string
 	ClientSecret string
 
-	// RedirectURL is where CallbackHandler is mounted, as registered at the server: an absolute
-	// https URL without query, since the server appends "?code=". A host name that is not ASCII is
-	// written in its xn-- form. An http URL on localhost, 127.0.0.0/8 or ::1 means development: only
-	// then, Issuer may be such a URL too, and cookies work without TLS. Required.
+	// RedirectURL is where CallbackHandler is mounted, as registered at the server: an absolute https URL without
+	// query, since the server appends "?code=". A host name that is not ASCII is written in its xn-- form. An http
+	// URL on localhost, 127.0.0.0/8 or ::1 means development: only then, Issuer may be such a URL too, and cookies work without TLS. Required.
 	RedirectURL string
 
-	// SessionKeys encrypt the cookies and the tokens that are kept. Each is at least 32 random
-	// bytes. The first encrypts and all decrypt. All instances need the same keys. The command
-	// "authagent key" makes one, and ParseSessionKeys reads what it prints. Required.
+	// SessionKeys encrypt the cookies and the tokens that are kept. Each is at least 32 random bytes. The first
+	// encrypts and all decrypt. All instances need the same keys. The command "authagent key" makes one, and
+	// ParseSessionKeys reads what it prints. Required.
 	//
 	// To replace a key, put the new one last, then first, and remove the old one after Session.Lifetime.
 	// Finish each step at all instances before the next: one that lacks a key ends its sessions.
@@ -131,16 +132,15 @@ type Config struct {
 	// Scenario decides which identity an agent acts under. Required.
 	Scenario Scenario
 
-	// Human says, by the site's own means, which human is signed in to the site in this request:
-	// the account's ID, as the UserStore has it, or "" for nobody. The middlewares recognise people
-	// by it: without it, those whose names begin with Require let no person through. RequireHuman
-	// and ConnectHandler need it. It is called concurrently, at most once in a request, and not if
-	// an agent is signed in. An error refuses the request.
+	// Human says, by the site's own means, which human is signed in to the site in this request: the
+	// account's ID, as the UserStore has it, or "" for nobody. The middlewares recognise people by it:
+	// without it, those whose names begin with Require let no person through. RequireHuman and
+	// ConnectHandler need it. It is called concurrently, at most once in a request, and not if an agent
+	// is signed in or has sent an access token (API). An error refuses the request.
 	Human func(*http.Request) (userID string, err error)
 
-	// SignInPath is the path of the site's own sign-in page, with the agents' button. A browser that
-	// opens a page while nobody is signed in is sent there, with ?return_to= (see the method
-	// ReturnTo). By default it is sent to LoginHandler, where agents sign in.
+	// SignInPath is the path of the site's own sign-in page, with the agents' button. A browser that opens a page while
+	// nobody is signed in is sent there, with ?return_to= (see ReturnTo). By default it is sent to LoginHandler.
 	SignInPath string
 
 	// ReturnTo is the path that an agent lands on after signing in or out, unless the request names
@@ -163,10 +163,10 @@ type Config struct {
 	// link that an agent follows cannot sign it in.
 	RequirePOST bool
 
-	// Revocations remembers the sessions that were ended early, and States the logins that were
-	// finished. The defaults are in memory. Several instances must share one of each. With the
-	// default Revocations, a restart undoes every logout and every End…Sessions: a copy of an ended
-	// session's cookie is good again. Set a store that lasts: New warns if RedirectURL is https.
+	// Revocations remembers the sessions that were ended early, and States the logins that were finished.
+	// The defaults are in memory. Several instances must share one of each. With the default Revocations, a
+	// restart undoes every logout and every End…Sessions: a copy of an ended session's cookie is good again.
+	// Set a store that lasts: New warns if RedirectURL is https.
 	Revocations RevocationStore
 	States      StateStore
 
@@ -182,19 +182,18 @@ type Config struct {
 	// grants.OwnerApproval(store) has those of the store and its kill switch.
 	Rules Rules
 
-	// Audit gets every event, also those of grants.Policy without a Policy.Audit. It is called
-	// concurrently. If it is slow or broken, it holds up no sign-in, but loses events when 4096 wait.
-	// Refusals, and no other events, are counted, so that a client cannot flood the trail. The first
-	// of a kind is passed on at once. Those of the next minute become one event, with their number
-	// in Count and the context of no request. Any other event has the context of its request, but
-	// does not end with it. Logger gets each refusal, with its request ID. See [audit.Event].
+	// Audit gets every event, also those of grants.Policy without a Policy.Audit. It is called concurrently.
+	// If it is slow or broken, it holds up no sign-in, but loses events when 4096 wait. Refusals, and no other
+	// events, are counted, so that a client cannot flood the trail. The first of a kind is passed on at once.
+	// Those of the next minute become one event, with their number in Count and the context of no request. Any
+	// other event has the context of its request, but does not end with it. Logger gets each refusal, with its
+	// request ID. See [audit.Event].
 	Audit func(context.Context, audit.Event)
 
-	// Pages puts the site's frame around all pages of this package and of package grants: its
-	// templates "header", "footer" and "back", a link above the heading. Its templates "refused" and
-	// "signed-out" replace the page that says why a request was refused and the one of
-	// SignedOutHandler. Such pages may use the site's style sheets, images and fonts, but no script. A
-	// part that fails is left out, or the package's own is shown. See Page and docs/pages.md.
+	// Pages puts the site's frame around all pages of this package and of package grants: its templates
+	// "header", "footer" and "back", a link above the heading. Its templates "refused" and "signed-out" replace
+	// the page that says why a request was refused and the one of SignedOutHandler. Such pages may use the
+	// site's style sheets, images and fonts, but no script. A part that fails is left out, or the package's own is shown. See Page and docs/pages.md.
 	Pages *template.Template
 
 	// Languages are those of the package's pages and its mails to owners; the default is English. A
@@ -210,6 +209,9 @@ type Config struct {
 	// Paths are where the handlers are mounted, if not in the usual places.
 	Paths Paths
 
+	// API opens the site's API to agents that come with an access token. By default it is closed.
+	API api.Settings
+
 	// Limits bound how often clients and agents may do something. Humans are not counted.
 	Limits limits.Settings
 
@@ -217,7 +219,7 @@ type Config struct {
 	Session SessionSettings
 
 	// Tokens says whether the tokens of sessions are kept. By default none is.
-	Tokens TokenSettings
+	Tokens tokens.Settings
 
 	// Provider is what the site must know of the authorization server and cannot learn from it.
 	Provider provider.Settings
@@ -280,6 +282,7 @@ type relyingParty struct {
 	limits    limit.Set
 	permits   permit.Map[Access] // by scopes
 	compare   *compare.Teller
+	door      *door.Door[Session] // of the site's API; nil if it is closed
 	requests  wire.AuthorizationRequests
 }
 
@@ -318,6 +321,7 @@ func New(c Config) (*RelyingParty, error) {
 	rp.server = client.Client{
 		Settings: c.Provider, Issuer: c.Issuer, ID: c.ClientID, Secret: c.ClientSecret, RedirectURL: c.RedirectURL, Dev: dev, Panics: panics,
 	}.Server()
+	rp.door = rp.newDoor()
 	rp.signpost = rp.newSignpost()
 	rp.refuser = rp.newRefuser()
 	if wrong := rp.openCookies(redirectURL); wrong != nil {
@@ -381,9 +385,10 @@ func (c Config) check() (*url.URL, error) {
 	}
 	bad.Languages("Languages", c.Languages)
 	bad.Handlers(paths)
+	bad.API(c.API, c.ClientID, func(scope string) bool { _, has := c.Permissions[scope]; return has }, dev)
 	bad.Limits(c.Limits)
 	c.Session.check(bad)
-	c.Tokens.check(bad)
+	bad.Tokens(c.Tokens)
 	bad.Provider(c.Provider, dev)
 	return redirectURL, bad.Err()
 }
@@ -416,9 +421,8 @@ func (c Config) checkRules(bad *settings.Problems) {
 	bad.Found("Rules", settings.Check(c.Rules))
 }
 
-// LoginHandler starts a sign-in: it keeps the login's secrets in the browser and sends the browser
-// to the authorization server. ?return_to= names the path on this site to land on; without one that
-// is acceptable, it is Config.ReturnTo.
+// LoginHandler starts a sign-in: it keeps the login's secrets in the browser and sends the browser to the authorization
+// server. ?return_to= names the path on this site to land on; without one that is acceptable, it is Config.ReturnTo.
 func (rp *RelyingParty) LoginHandler() http.Handler {
 	return &endpoint{rp, audit.LoginFailed, rp.serveLogin}
 }
@@ -479,13 +483,11 @@ func (rp *RelyingParty) mayPost(w http.ResponseWriter, r *http.Request) error {
 	return rp.CheckOrigin(r)
 }
 
-// ConnectHandler lets a human connect an agent to their own account: it starts a login in the human's
-// own browser. The agent that completes it is linked to that account, whatever e-mail address it has.
-// The login signs nobody in; afterwards the agent signs in by itself.
-//
-// It takes POST from this site's own pages. Config.Human must know the same human when the login comes
-// back. The Scenario must have the method Connect, as those here have with grants.OwnerApproval. Attach
-// of each other relying party of the site goes around it.
+// ConnectHandler lets a human connect an agent to their own account: it starts a login in the human's own
+// browser. The agent that completes it is linked to that account, whatever e-mail address it has. The login signs
+// nobody in; afterwards the agent signs in by itself. It takes POST from this site's own pages. Config.Human must know
+// the same human when the login comes back. The Scenario must have the method Connect, as those here have with
+// grants.OwnerApproval. Attach of each other relying party of the site goes around it.
 func (rp *RelyingParty) ConnectHandler() http.Handler {
 	return &endpoint{rp, audit.LoginFailed, func(w http.ResponseWriter, r *http.Request) error {
 		if err := rp.mayPost(w, r); err != nil {
@@ -553,9 +555,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 
 // redeem uses a response up. From then on nothing can be repeated, so the work goes on, in bounds, when
 // the browser goes away, and its outcome lasts for those who ask again.
-func (rp *RelyingParty) redeem(
-	w http.ResponseWriter, r *http.Request, l *login, response *wire.Response, m *wire.Metadata,
-) (done outcome, lasts bool) {
+func (rp *RelyingParty) redeem(w http.ResponseWriter, r *http.Request, l *login, response *wire.Response, m *wire.Metadata) (done outcome, lasts bool) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), finishTimeout)
 	defer cancel()
 	done.err = rp.use(ctx, l, response.Code != "")
@@ -608,10 +608,11 @@ func (rp *RelyingParty) signIn(w http.ResponseWriter, r *http.Request, in *SignI
 			return nil, err
 		}
 	}
-	session, err := rp.admit(r.Context(), in, l)
+	session, err := rp.admit(r.Context(), in)
 	if err != nil {
 		return nil, err
 	}
+	session.loginID = l.ID()
 	if err := rp.start(w, r, session, in); err != nil {
 		return nil, err
 	}
@@ -619,10 +620,9 @@ func (rp *RelyingParty) signIn(w http.ResponseWriter, r *http.Request, in *SignI
 	return session, nil
 }
 
-// LogoutHandler ends the agent's session, for every copy of its cookie, and asks the server to revoke
-// the tokens if any are kept. It also removes the cookies of ended sessions and of the site's other
-// relying parties, so the browser is a person's again. It takes POST from this site's own pages and
-// from programs, as does every middleware at Config.Paths.Logout.
+// LogoutHandler ends the agent's session, for every copy of its cookie, and asks the server to revoke the tokens if any
+// are kept. It also removes the cookies of ended sessions and of the site's other relying parties, so the browser is a
+// person's again. It takes POST from this site's own pages and from programs, as does every middleware at Config.Paths.Logout.
 func (rp *RelyingParty) LogoutHandler() http.Handler {
 	return &endpoint{rp, audit.LogoutFailed, rp.serveLogout}
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/authagent-go/authagent/messages"
 	"github.com/authagent-go/authagent/problem"
 	"github.com/authagent-go/authagent/provider"
+	"github.com/authagent-go/authagent/tokens"
 )
 
 // A whole site, and an agent that signs in to it. The authorization server is
@@ -517,7 +518,7 @@ func ExampleRelyingParty_Shutdown() {
 	defer as.Close()
 	rp, err := authagent.New(authagent.Config{
 		Issuer: as.URL, ClientID: "shop", ClientSecret: "secret", RedirectURL: "http://127.0.0.1:8080/auth/agent/callback",
-		SessionKeys: [][]byte{testsite.NewKey()}, Scenario: authagent.FreshProfile(&memstore.Profiles{}), Tokens: authagent.TokenSettings{Store: &memstore.Tokens{}},
+		SessionKeys: [][]byte{testsite.NewKey()}, Scenario: authagent.FreshProfile(&memstore.Profiles{}), Tokens: tokens.Settings{Store: &memstore.Tokens{}},
 	})
 	if err != nil {
 		fmt.Println(err)
@@ -546,7 +547,7 @@ func withTokens(orders func(*authagent.RelyingParty, *authagenttest.Server) http
 		SessionKeys: [][]byte{testsite.NewKey()},
 		Scenario:    authagent.FreshProfile(&memstore.Profiles{}),
 		Provider:    provider.Settings{Scopes: []string{"openid", "email"}},
-		Tokens:      authagent.TokenSettings{Store: &memstore.Tokens{}}, // several instances share one
+		Tokens:      tokens.Settings{Store: &memstore.Tokens{}}, // several instances share one
 		Logger:      discardLog(),
 	})
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/authagent-go/authagent/internal/approval"
 	"github.com/authagent-go/authagent/internal/asked"
 	"github.com/authagent-go/authagent/internal/browser"
+	"github.com/authagent-go/authagent/internal/door"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/refuse"
@@ -85,10 +86,9 @@ func (rp *RelyingParty) look(r *http.Request) (visitor, error) {
 	return v, err
 }
 
-// Attach puts the agent's session, if there is one, into the request's context. All other requests
-// pass unchanged, so the site's own checks belong inside. A session with less than AccessFull to
-// its user's data passes with GET and HEAD only; an agent without a user passes with every method.
-// As behind every middleware here, the answer has Cache-Control: no-store by default.
+// Attach puts the agent's session, if there is one, into the request's context. All other requests pass unchanged, so the site's
+// own checks belong inside. A session with less than AccessFull to its user's data passes with GET and HEAD only; an agent without
+// a user passes with every method. As behind every middleware here, the answer has Cache-Control: no-store by default.
 //
 // Put [RelyingParty.RequireAction] and [RelyingParty.RequireApproval] outside of Attach, which
 // would refuse what they allow. But if next is an [http.ServeMux] and has a middleware or handler of
@@ -103,12 +103,15 @@ func (rp *RelyingParty) RequireAgent(next http.Handler) http.Handler {
 	return &guard{rp: rp, name: "RequireAgent", admits: agentsAlone, next: next}
 }
 
-// RequireAccess returns a middleware that lets through agents with at least this access to their
-// user's data, and people who are signed in to the site (Config.Human). Strangers are refused, and
-// agents without a user. Put it in front of whatever shows or changes such data. It panics if least is AccessNone.
+// RequireAccess returns a middleware that lets through agents with at least this access to their user's data, and people who
+// are signed in to the site (Config.Human). Strangers are refused, and agents without a user. Put it in front of whatever
+// shows or changes such data. It panics if least is AccessNone.
 func (rp *RelyingParty) RequireAccess(least Access) func(http.Handler) http.Handler {
 	wiring.NeedsAccess("RequireAccess", least.String())
 	return rp.require("RequireAccess", nil, func(_ *http.Request, s *Session) (*action.Reservation, error) {
+		if err := rp.permits.Reaches(s.Scopes, least, AccessFull); err != nil {
+			return nil, err
+		}
 		if s.Access < least {
 			return nil, failure.New(problem.AccessTooLow, "require access", "the session's access is %s, %s is needed", s.Access, least)
 		}
@@ -116,10 +119,9 @@ func (rp *RelyingParty) RequireAccess(least Access) func(http.Handler) http.Hand
 	})
 }
 
-// RequireAction returns a middleware for a route that performs the named action, such as
-// "orders:create", whatever its method. It lets through agents with AccessFull, and those whose
-// grant names the action ([Session.May]), even if they may otherwise only read. It lets through
-// people who are signed in to the site (Config.Human), and no strangers. To let in only agents, put
+// RequireAction returns a middleware for a route that performs the named action, such as "orders:create", whatever its method.
+// It lets through agents with AccessFull, and those whose grant names the action ([Session.May]), even if they may otherwise
+// only read. It lets through people who are signed in to the site (Config.Human), and no strangers. To let in only agents, put
 // RequireAgent inside. It panics if the name is empty or has white space in it.
 //
 // Put it outside of the other middlewares of this package, which let a read-only session only read.
@@ -150,29 +152,26 @@ func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handl
 	})
 }
 
-// RequireApproval returns a middleware for a route that performs an action so risky that the
-// agent's owner is asked about each single request. The first request is answered with status 202
-// and Retry-After, and Location says where to look. After the owner has approved it, the same
-// request passes once, whatever the session's access; but with Config.Permissions, a granted scope has to
-// allow the action. Use it in place of [RelyingParty.RequireAction]. As there, people pass and strangers
-// do not. A person's request is not changed.
+// RequireApproval returns a middleware for a route that performs an action so risky that the agent's owner is asked about each
+// single request. The first request is answered with status 202 and Retry-After, and Location says where to look. After the
+// owner has approved it, the same request passes once, whatever the session's access; but with Config.Permissions, a granted
+// scope has to allow the action. Use it in place of [RelyingParty.RequireAction]. As there, people pass and strangers do not. A
+// person's request is not changed.
 //
-// ignored names form fields that say nothing, such as a CSRF token. They are neither shown to the owner
-// nor part of what is approved. The handler gets them from the new request, and must not let them
-// decide anything else.
+// ignored names form fields that say nothing, such as a CSRF token. They are neither shown to the owner nor part of what is
+// approved. The handler gets them from the new request, and must not let them decide anything else.
 //
-// In an agent's request, the handler can rely on what the owner has approved: Method, Host,
-// RequestURI, URL, the path values of the router, the Content-Type, Content-Length and
-// Idempotency-Key headers, and the body with all that is parsed from it. It must not rely on other
-// headers, cookies, or context values from outside of RequireApproval, which the owner is not shown.
+// In an agent's request, the handler can rely on what the owner has approved: Method, Host, RequestURI, URL, the path values
+// of the router, the Content-Type, Content-Length and Idempotency-Key headers, and the body with all that is parsed from it.
+// It must not rely on other headers, cookies, or context values from outside of RequireApproval, which the owner is not shown.
 //
-// docs/owner-approval.md lists what is removed, and what is refused since its owner could not be shown
-// it, such as a body over 16 KiB. Put whatever parses forms or reads bodies (CSRF check, method
-// override, logger) inside; if it runs outside, agents get status 500, and the log says why.
+// docs/owner-approval.md lists what is removed, and what is refused since its owner could not be shown it, such as a body
+// over 16 KiB. Put whatever parses forms or reads bodies (CSRF check, method override, logger) inside; if it runs outside,
+// agents get status 500, and the log says why.
 //
-// The approval is used up when the handler returns, whatever it answers. A handler that has done
-// nothing, and will not, gives it back with NothingDone of [action.ReservationFrom].
-// RequireApproval panics if approver is nil, or if the name is empty or has white space in it.
+// The approval is used up when the handler returns, whatever it answers. A handler that has done nothing, and will not,
+// gives it back with NothingDone of [action.ReservationFrom]. It panics if approver is nil, or if the name is empty or has
+// white space in it.
 func (rp *RelyingParty) RequireApproval(name string, approver action.Approver, ignored ...string) func(http.Handler) http.Handler {
 	if !wiring.IsAction(name) || approver == nil {
 		panic("authagent: RequireApproval needs the name of an action and an Approver")
@@ -191,11 +190,10 @@ func (rp *RelyingParty) RequireApproval(name string, approver action.Approver, i
 	})
 }
 
-// RequireHuman lets through only humans who are signed in to the site, as Config.Human says. No agent
-// passes, even in a browser where a human is signed in as well. Put it in front of what a human must do
-// in person: changing e-mail address or password, payment, deletion, and managing agents. Attach of the
-// site's other relying parties that keep sessions of their own (Config.Session.Own) goes around it. It
-// panics if Config.Human is not set.
+// RequireHuman lets through only humans who are signed in to the site, as Config.Human says. No agent passes, even in a
+// browser where a human is signed in as well. Put it in front of what a human must do in person: changing e-mail address
+// or password, payment, deletion, and managing agents. Attach of the site's other relying parties that keep sessions of
+// their own (Config.Session.Own) goes around it. It panics if Config.Human is not set.
 func (rp *RelyingParty) RequireHuman(next http.Handler) http.Handler {
 	if rp.config.Human == nil {
 		panic("authagent: RequireHuman needs Config.Human")
@@ -203,10 +201,9 @@ func (rp *RelyingParty) RequireHuman(next http.Handler) http.Handler {
 	return &guard{rp: rp, name: "RequireHuman", forbids: true, admits: people, next: next}
 }
 
-// ForbidAgents refuses signed-in agents, whatever their access, and lets everybody else through.
-// Check inside who is signed in to the site, or use [RelyingParty.RequireHuman]. A browser in which an
-// agent's session has ended passes too, unless Config.Human names a person in it. Each relying party of
-// a site needs its own ForbidAgents.
+// ForbidAgents refuses signed-in agents, whatever their access, and lets everybody else through. Check inside who is
+// signed in to the site, or use [RelyingParty.RequireHuman]. A browser in which an agent's session has ended passes too,
+// unless Config.Human names a person in it. Each relying party of a site needs its own ForbidAgents.
 func (rp *RelyingParty) ForbidAgents(next http.Handler) http.Handler {
 	return &guard{rp: rp, name: "ForbidAgents", forbids: true, admits: everybody, next: next}
 }
@@ -332,10 +329,9 @@ func (g *guard) admitAgent(r *http.Request, v visitor, before *attached) (*actio
 	return g.check(r, v.Session)
 }
 
-// readOnly refuses what a session with less than AccessFull to its user's data may not do, unless
-// the request performs an action that it is allowed by name. Only the request's own method counts,
-// whatever headers and fields claim. An upgraded connection could carry anything. So could a
-// tunnel, which CONNECT opens in HTTP/1.1 and an upgrade is in HTTP/2 (RFC 8441).
+// readOnly refuses what a session with less than AccessFull to its user's data may not do, unless the request performs an
+// action that it is allowed by name. Only the request's own method counts, whatever headers and fields claim. An upgraded
+// connection could carry anything. So could a tunnel, which CONNECT opens in HTTP/1.1 and an upgrade is in HTTP/2 (RFC 8441).
 func (g *guard) readOnly(r *http.Request, s *Session, allowed bool) error {
 	const step = "enforce read-only access"
 	if s.UserID == "" || s.Access == AccessFull {
@@ -351,10 +347,9 @@ func (g *guard) readOnly(r *http.Request, s *Session, allowed bool) error {
 	return nil
 }
 
-// admitHuman checks a visitor who is no agent. Beside the cookie of an agent's session nobody is
-// recognised: whatever ended or hid that session must not turn the agent into the person whose
-// browser it works in. A person who is signed in there gets a page to sign the agent out, and no
-// redirect, since the site's sign-in page would send them straight back.
+// admitHuman checks a visitor who is no agent. Beside the cookie of an agent's session nobody is recognised: whatever ended or
+// hid that session must not turn the agent into the person whose browser it works in. A person who is signed in there gets a
+// page to sign the agent out, and no redirect, since the site's sign-in page would send them straight back.
 func (g *guard) admitHuman(r *http.Request, v visitor) (visitor, error) {
 	if g.admits == everybody && !v.Ended && !attachedTo(r.Context()).Elsewhere(g.rp, false) {
 		return v, nil // also beside the session of another relying party, whose guards decide
@@ -418,8 +413,7 @@ func (rp *RelyingParty) another(r *http.Request) bool {
 	return attachedTo(r.Context()).Elsewhere(rp, true) || rp.cookies.Carries(r)
 }
 
-// leaves reports whether Attach leaves what it would refuse to its mux, which has a middleware or
-// handler of this relying party for the request that knows more.
+// leaves reports whether Attach leaves what it would refuse to its mux, which has a guard or handler of this relying party.
 func (g *guard) leaves(r *http.Request, err error) bool {
 	mux, ok := g.next.(*http.ServeMux)
 	if !ok || !g.attaches || errors.Is(err, problem.Limited) || errors.Is(err, problem.Site) && !errors.Is(err, problem.Paused) {
@@ -457,12 +451,11 @@ func (rp *RelyingParty) approve(r *http.Request, s *Session, name string, approv
 	return reserved, nil
 }
 
-// Approve asks the owner of a session's account about an action that is no HTTP request, such as a
-// tool's, a job's or a queue's, like [RelyingParty.RequireApproval]. payload is what the owner is shown
-// and approves, byte for byte: at most 16 KiB. s is the session that the action is for; Approve asks
-// again whether it holds. Call End of the reservation when the action is done. While the owner has yet
-// to decide, the error is problem.ApprovalPending: call Approve with the same payload again, later. path
-// is where the agent can see how its request stands.
+// Approve asks the owner of a session's account about an action that is no HTTP request, such as a tool's, a job's or a
+// queue's, like [RelyingParty.RequireApproval]. payload is what the owner is shown and approves, byte for byte: at most 16
+// KiB. s is the session that the action is for; Approve asks again whether it holds. Call End of the reservation when the
+// action is done. While the owner has yet to decide, the error is problem.ApprovalPending: call Approve with the same
+// payload again, later. path is where the agent can see how its request stands.
 func (rp *RelyingParty) Approve(
 	ctx context.Context, s *Session, name string, payload []byte, approver action.Approver,
 ) (reserved *action.Reservation, path string, err error) {
@@ -521,12 +514,17 @@ func (rp *RelyingParty) refuse(w http.ResponseWriter, r *http.Request, s *Sessio
 		return
 	}
 	f.RequestID, f.Action = failure.NewRequestID(), action
+	if f.Reason == reasons.InsufficientScope && action != "" {
+		f.Scopes = rp.permits.Needed(f.Scopes, action, AccessNone, AccessFull)
+	}
 	switch f.Reason {
-	case problem.NoSession, problem.HumanRequired, reasons.AgentRequired: // no agent was there to be denied anything
+	case problem.NoSession, problem.HumanRequired, reasons.AgentRequired, reasons.InvalidCredentials: // no agent was there to be denied anything
 	case problem.ApprovalPending:
 		rp.record(r, audit.ActionPending, s, action, f)
 	default:
-		rp.record(r, audit.PermissionDenied, s, action, f)
+		if err != error(door.ErrToken) {
+			rp.record(r, audit.PermissionDenied, s, action, f)
+		}
 	}
 	rp.refuser.Refuse(w, r, f, rp.asVisitor(r))
 }
@@ -540,9 +538,9 @@ func (rp *RelyingParty) asVisitor(r *http.Request) refuse.Visitor {
 	}}
 }
 
-// ServeError answers a request of a site's own handler as this package answers its own: with a page
-// for a browser, application/problem+json for a program, or what Config.ErrorHandler makes of it. An
-// error that is neither a [problem.Error] nor a [problem.Reason] is a fault of the site.
+// ServeError answers a request of a site's own handler as this package answers its own: with a page for a browser,
+// application/problem+json for a program, or what Config.ErrorHandler makes of it. An error that is neither a
+// [problem.Error] nor a [problem.Reason] is a fault of the site.
 func (rp *RelyingParty) ServeError(w http.ResponseWriter, r *http.Request, err error) {
 	answer.Protect(w.Header())
 	v, _ := rp.look(r)
@@ -552,9 +550,8 @@ func (rp *RelyingParty) ServeError(w http.ResponseWriter, r *http.Request, err e
 // Host returns the host of Config.RedirectURL, by which pages name the site.
 func (rp *RelyingParty) Host() string { return rp.origin[strings.Index(rp.origin, "://")+3:] }
 
-// CheckOrigin returns a [problem.Error] for a request that a browser sends for a page of another
-// origin, unless the method is GET, HEAD or OPTIONS. The handlers of this package call it; a site's
-// own handlers can too.
+// CheckOrigin returns a [problem.Error] for a request that a browser sends for a page of another origin, unless the method is
+// GET, HEAD or OPTIONS. The handlers of this package call it; a site's own handlers can too.
 //
 // The site's origin is that of Config.RedirectURL, whatever Host header a proxy has written: a browser
 // that sends no Sec-Fetch-Site is refused at another host name. A request with neither that nor Origin
@@ -566,9 +563,9 @@ func (rp *RelyingParty) CheckOrigin(r *http.Request) error {
 	return nil
 }
 
-// ReturnTo returns the path to go to after a person has signed in on the site's own page,
-// Config.SignInPath. It is the request's ?return_to= if that is a path on this site that is safe to
-// redirect to, else Config.ReturnTo. A sign-in form posts to an address with the same ?return_to=.
+// ReturnTo returns the path to go to after a person has signed in on the site's own page, Config.SignInPath. It is the
+// request's ?return_to= if that is a path on this site that is safe to redirect to, else Config.ReturnTo. A sign-in form posts
+// to an address with the same ?return_to=.
 func (rp *RelyingParty) ReturnTo(r *http.Request) string {
 	return rp.refuser.ReturnPath(browser.ReturnTo(r))
 }
@@ -654,11 +651,10 @@ func (rp *RelyingParty) serveSignedOut(w http.ResponseWriter, r *http.Request) e
 	return rp.refuser.Tell(w, r, answer.Page{Name: answer.SignedOut, Status: page.Status, Lang: lang, Data: page}, said)
 }
 
-// Button returns "Sign in with Auth Agent", or Provider.ButtonLabel, for a page of the site: a link to
-// LoginHandler or, with RequirePOST, a form. It works under a strict Content-Security-Policy; but add the
-// server's origin to a form-action beside 'self', because Chromium applies it to redirects too.
-// DiscoveryHandler serves its style sheet. returnTo is the path to land on; the default is
-// Config.ReturnTo. In a template it is a function:
+// Button returns "Sign in with Auth Agent", or Provider.ButtonLabel, for a page of the site: a link to LoginHandler or,
+// with RequirePOST, a form. It works under a strict Content-Security-Policy; but add the server's origin to a form-action
+// beside 'self', because Chromium applies it to redirects too. DiscoveryHandler serves its style sheet. returnTo is the
+// path to land on; the default is Config.ReturnTo. In a template it is a function:
 //
 //	template.New("page").Funcs(template.FuncMap{"signInButton": rp.Button})
 //
@@ -670,16 +666,23 @@ func (rp *RelyingParty) Button(returnTo string) template.HTML {
 	return rp.signpost.Button(returnTo)
 }
 
-// DiscoveryHandler tells agents how to sign in, and what they may do then. It can be mounted at
-// several paths and answers by their ending: ".md" and ".txt" are a text for /auth.md or /llms.txt,
-// ".css" is the style sheet of Button, anything else is JSON. Config.Paths.Discovery names it to agents.
+// DiscoveryHandler tells agents how to sign in, and what they may do then. It can be mounted at several paths and answers
+// by their ending: ".md" and ".txt" are a text for /auth.md or /llms.txt, ".css" is the style sheet of Button, anything
+// else is JSON. Config.Paths.Discovery names it to agents.
 func (rp *RelyingParty) DiscoveryHandler() http.Handler { return rp.signpost }
+
+// ResourceMetadataHandler serves the metadata of the site's API (RFC 9728), by which agents find the authorization server.
+// Mount it at api.MetadataPath(Config.API.Resource), on the resource's host. It takes GET and HEAD. Without Config.API it
+// answers 404.
+func (rp *RelyingParty) ResourceMetadataHandler() http.Handler {
+	return http.HandlerFunc(rp.signpost.ServeMetadata)
+}
 
 func (rp *RelyingParty) newSignpost() *signpost.Site {
 	c := rp.config
 	site := &signpost.Site{
 		Origin: rp.origin, LoginPath: c.Paths.Login, LogoutPath: c.Paths.Logout, Discovery: c.Paths.Discovery, POST: c.RequirePOST,
-		Issuer: c.Issuer, Scenario: c.Scenario.Name(), Problems: signpost.Told(), Actions: rp.actions.Told, Scopes: signpost.Scopes(rp.permits),
+		Issuer: c.Issuer, Scenario: c.Scenario.Name(), Problems: signpost.Told(), Resource: signpost.ResourceOf(c.API), Actions: rp.actions.Told, Scopes: signpost.Scopes(rp.permits),
 	}
 	if s, ok := scenario.As[interface{ access() Access }](c.Scenario); ok {
 		site.Access, site.Owner = rp.permits.AtMost(s.access()).String(), s.access() > AccessNone

@@ -67,21 +67,18 @@ const (
 	challengeLength = (sha256.Size*8 + 5) / 6
 )
 
-// A login holds the secrets of one login that is under way. They are made when it starts, kept in
-// the browser, and checked when the browser comes back. It prints as its ID, under the conditions
-// of [Config].
+// A login holds the secrets of one login that is under way. They are made when it starts, kept in the browser, and
+// checked when the browser comes back. It prints as its ID, under the conditions of [Config].
 type login struct {
-	// State ties the authorization response to the browser that asked for it (RFC 6749 section
-	// 10.12). It is 256 random bits, in an alphabet that survives the Auth Agent server's redirect,
-	// which escapes nothing. Its first eight characters are the login's ID.
+	// State ties the authorization response to the browser that asked for it (RFC 6749 section 10.12). It is 256 random
+	// bits, in an alphabet that survives the Auth Agent server's redirect, which escapes nothing. Its first eight
+	// characters are the login's ID.
 	State string
 
-	// Verifier is the PKCE code verifier (RFC 7636 section 4.1): 512 random bits as 128 characters,
-	// the most that the RFC allows.
+	// Verifier is the PKCE code verifier (RFC 7636 section 4.1): 512 random bits as 128 characters, the most there may be.
 	Verifier string
 
-	// Nonce ties an id_token to the login (OpenID Connect Core section 3.1.2.1). It is sent with
-	// the openid scope.
+	// Nonce ties an id_token to the login (OpenID Connect Core section 3.1.2.1). It is sent with the openid scope.
 	Nonce string
 
 	ReturnTo  string    // the path on this site to land on, which has been checked
@@ -116,8 +113,7 @@ func (l *login) fields(f *seal.Fields) {
 // ID names the login without giving its state away.
 func (l *login) ID() string { return l.State[:loginIDLength] }
 
-// challenge returns the S256 code challenge: BASE64URL(SHA256(verifier)) without padding (RFC 7636
-// section 4.2).
+// challenge returns the S256 code challenge: BASE64URL(SHA256(verifier)) without padding (RFC 7636 section 4.2).
 func (l *login) challenge() (text [challengeLength]byte) {
 	verifier := append(make([]byte, 0, verifierLength), l.Verifier...) // on the stack
 	sum := sha256.Sum256(verifier)
@@ -149,17 +145,15 @@ func (rp *RelyingParty) authorizationRequest(ctx context.Context) (request *wire
 	return request, nil
 }
 
-// url returns the address of the login at the authorization server, which may have to be told of
-// the login first.
+// url returns the address of the login at the authorization server, which may have to be told of the login first.
 func (l *login) url(ctx context.Context, server *wire.Server, request *wire.AuthorizationRequest) (string, error) {
 	challenge := l.challenge()
 	address, err := server.Begin(ctx, request, l.State, challenge[:], l.Nonce)
 	return address, failure.OfServer("push authorization request", err)
 }
 
-// pendingLogins keeps the logins that are under way in the browser, each in a sealed cookie of its
-// own. So several tabs can sign in at once, any instance can finish what another began, and an
-// abandoned login costs the site nothing.
+// pendingLogins keeps the logins that are under way in the browser, each in a sealed cookie of its own. So several tabs can
+// sign in at once, any instance can finish what another began, and an abandoned login costs the site nothing.
 type pendingLogins struct{ jar *jar.Several }
 
 func newPendingLogins(prefix string, box *seal.Box, secure bool) pendingLogins {
@@ -217,8 +211,8 @@ func (l *login) seal(room int) []byte {
 	return f.Written()
 }
 
-// parseLogin returns what seal has made, or nil for another version: a value that older instances
-// cannot read begins with a negative number. They leave its cookie in place.
+// parseLogin returns what seal has made, or nil for another version: a value that older instances cannot read begins with
+// a negative number. They leave its cookie in place.
 func parseLogin(value []byte) *login {
 	f, l := seal.ReadFrom(value), &login{}
 	l.fields(f)
@@ -235,8 +229,8 @@ func (rp *RelyingParty) isFinished(r *http.Request, state string) bool {
 	return err == nil && s != nil && len(state) > loginIDLength && s.loginID == state[:loginIDLength]
 }
 
-// ready returns the server's metadata, and makes sure that the server can be asked before anything
-// is used up. If it cannot, the agent can come back with the same response.
+// ready returns the server's metadata, and makes sure that the server can be asked before anything is used up. If it
+// cannot, the agent can come back with the same response.
 func (rp *RelyingParty) ready(ctx context.Context, r *wire.Response) (*wire.Metadata, error) {
 	m, err := rp.server.Get(ctx)
 	if err == nil && r.Code != "" {
@@ -250,11 +244,10 @@ func (rp *RelyingParty) ready(ctx context.Context, r *wire.Response) (*wire.Meta
 // A StateStore makes each state usable once across all instances of a site. Within one process,
 // each state is usable once even without it.
 type StateStore interface {
-	// UseState records that the state with this ID is used, and reports whether it was unused until
-	// now. Of concurrent calls with one ID, at any number of instances, exactly one gets true. The
-	// record is kept until the given time: the login has expired by then. An error fails the
-	// request, and the agent is told to retry with the same response. The retry succeeds unless the
-	// state was recorded in spite of the error.
+	// UseState records that the state with this ID is used, and reports whether it was unused until now. Of concurrent
+	// calls with one ID, at any number of instances, exactly one gets true. The record is kept until the given time: the
+	// login has expired by then. An error fails the request, and the agent is told to retry with the same response. The
+	// retry succeeds unless the state was recorded in spite of the error.
 	UseState(ctx context.Context, id string, until time.Time) (first bool, err error)
 }
 
@@ -291,8 +284,7 @@ type outcome struct {
 	err     error
 }
 
-// repeat answers a browser once more whose login has come to its end, and drops the login's cookie
-// unless a retry needs it.
+// repeat answers a browser once more whose login has come to its end, and drops the login's cookie unless a retry needs it.
 func (rp *RelyingParty) repeat(w http.ResponseWriter, r *http.Request, l *login, done outcome) error {
 	switch {
 	case done.err != nil:
@@ -349,8 +341,7 @@ func (rp *RelyingParty) checkIssuer(m *wire.Metadata, r *wire.Response) error {
 	return nil
 }
 
-// sameHuman makes sure that a login by which a human connects an agent ends with that human signed
-// in, and no agent.
+// sameHuman makes sure that a login by which a human connects an agent ends with that human signed in, and no agent.
 func (rp *RelyingParty) sameHuman(w http.ResponseWriter, r *http.Request, login *login) error {
 	if login.HumanID == "" {
 		return nil
@@ -384,8 +375,7 @@ func (rp *RelyingParty) exchange(ctx context.Context, code string, l *login) (*w
 	return t, failure.OfServer("exchange code", err)
 }
 
-// identify verifies whom a new token speaks of, and returns the token that is good by then. The code
-// of the login l was exchanged for it.
+// identify verifies whom a new token speaks of, and returns the token that is good by then. The code of l was exchanged for it.
 func (rp *RelyingParty) identify(ctx context.Context, issued *wire.Token, l *login) (id *identity.Identity, fresh *wire.Token, err error) {
 	nonce := ""
 	if slices.Contains(rp.config.Provider.Scopes, "openid") {
@@ -449,7 +439,7 @@ func (rp *RelyingParty) connect(ctx context.Context, in *SignIn, login *login) e
 }
 
 // admit asks the scenario which identity the agent acts under.
-func (rp *RelyingParty) admit(ctx context.Context, in *SignIn, l *login) (*Session, error) {
+func (rp *RelyingParty) admit(ctx context.Context, in *SignIn) (*Session, error) {
 	now := time.Now() // before the marks are read, which are kept for the session's lifetime
 	var who Principal
 	var under marks.Under
@@ -481,7 +471,7 @@ func (rp *RelyingParty) admit(ctx context.Context, in *SignIn, l *login) (*Sessi
 		RedirectURL: rp.config.RedirectURL, Epoch: rp.config.Session.Epoch, GrantEra: who.GrantEra,
 		Subject: in.Subject, SID: in.sid, Scopes: rp.permits.Kept(in.Scopes),
 		SiteMark: under.Site, AgentMark: under.Agent, UserMark: under.User, SubjectMark: under.Subject,
-		StartedAt: now, ExpiresAt: now.Add(rp.config.Session.Lifetime), loginID: l.ID(), RemoteAddr: in.RemoteAddr,
+		StartedAt: now, ExpiresAt: now.Add(rp.config.Session.Lifetime), RemoteAddr: in.RemoteAddr,
 	}, nil
 }
 
@@ -499,6 +489,10 @@ type SignIn struct {
 	Model      string   // self-declared
 	RemoteAddr string   // the client's IP address, without port; empty outside of a request
 
+	// IssuedAt is when the access token was issued by which the agent comes to the API, less a minute,
+	// as the clocks may differ. It is zero at a sign-in, and if the token does not say.
+	IssuedAt time.Time
+
 	rp       *RelyingParty
 	token    *wire.Token
 	identity string // sub of the token: the agent, or the user with SubjectIsUser
@@ -513,10 +507,27 @@ type SignIn struct {
 // newSignIn is made with the token as it was issued and as it is good now.
 func (rp *RelyingParty) newSignIn(r *http.Request, id *identity.Identity, issued, fresh *wire.Token) *SignIn {
 	m, _ := rp.server.Get(r.Context()) // which was there a moment ago
-	granted := fresh.Grant(rp.config.Provider.Scopes, id.Scopes, rp.requests.Pushes(m))
+	in := rp.signInOf(r, id, fresh.Grant(rp.config.Provider.Scopes, id.Scopes, rp.requests.Pushes(m)))
+	in.token, in.refreshed = fresh, fresh != issued
+	return in
+}
+
+// signInByToken is newSignIn for an access token that has come to the API. It is never sent on: what the server says of the
+// owner is in it, or in the answer of introspection.
+func (rp *RelyingParty) signInByToken(r *http.Request, p *identity.Presented) *SignIn {
+	in := rp.signInOf(r, p.Identity, p.Scopes)
+	p.Owner.Subject = p.Subject
+	in.keep(p.Owner)
+	if !p.IssuedAt.IsZero() {
+		in.IssuedAt = p.IssuedAt.Add(-identity.Skew)
+	}
+	return in
+}
+
+func (rp *RelyingParty) signInOf(r *http.Request, id *identity.Identity, granted []string) *SignIn {
 	return &SignIn{
 		Agent: Agent{Issuer: rp.config.Issuer, ID: id.Agent}, Subject: id.User, Scopes: granted, Model: id.Model, RemoteAddr: rp.config.ClientAddr(r),
-		rp: rp, identity: id.Subject, sid: id.SID, prior: id.Prior, token: fresh, refreshed: fresh != issued,
+		rp: rp, identity: id.Subject, sid: id.SID, prior: id.Prior,
 	}
 }
 
@@ -534,24 +545,21 @@ func (in *SignIn) ownerless() bool { return in.rp.config.Provider.SubjectIsUser 
 // UserInfo is what the authorization server says about the agent's owner. None of it is proof: at
 // the Auth Agent server, whoever registers an agent writes it.
 type UserInfo struct {
-	// Subject is whom the token speaks of: the agent, or its user if Config.Provider.SubjectIsUser
-	// is set.
+	// Subject is whom the token speaks of: the agent, or its user if Config.Provider.SubjectIsUser is set.
 	Subject string
 
-	// Email is the owner's address with its ASCII letters in lower case, ready to be compared. It
-	// is empty if the server gives none, gives one that is not a plain address (see [ParseEmail]),
-	// or says that it is unverified.
+	// Email is the owner's address with its ASCII letters in lower case, ready to be compared. It is empty if the server
+	// gives none, gives one that is not a plain address (see [ParseEmail]), or says that it is unverified.
 	Email string
 
-	// EmailVerified reports that the server claims to have verified Email. The Auth Agent server
-	// makes no such claim.
+	// EmailVerified reports that the server claims to have verified Email. The Auth Agent server makes no such claim.
 	EmailVerified bool
 
 	Name string // for display only: at most 256 characters, without control characters
 }
 
-// UserInfo asks the authorization server about the agent's owner. It asks once per sign-in, however
-// often it is called.
+// UserInfo asks the authorization server about the agent's owner. It asks once per sign-in, however often it is called.
+// Of an agent that has come with an access token it knows what the token says, and asks nothing.
 func (in *SignIn) UserInfo(ctx context.Context) (*UserInfo, error) {
 	if in.userinfo != nil {
 		return in.userinfo, nil
@@ -574,13 +582,11 @@ func (in *SignIn) UserInfo(ctx context.Context) (*UserInfo, error) {
 	if raw.Subject != in.identity {
 		return nil, failure.New(reasons.IdentityMismatch, "compare subjects", "userinfo speaks of another subject than the token")
 	}
-	in.userinfo = newUserInfo(raw)
-	in.unverified = raw.Verified != nil && !*raw.Verified
+	in.keep(raw)
 	return in.userinfo, nil
 }
 
-// plainEmail returns the owner's address for rules to judge, or "" if it is not asked for and so must not
-// be seen either.
+// plainEmail returns the owner's address for rules to judge, or "" if it is not asked for and so must not be seen either.
 func (in *SignIn) plainEmail(ctx context.Context) (string, error) {
 	if !slices.Contains(in.rp.config.Provider.Scopes, "email") || in.ownerless() {
 		return "", nil
@@ -596,18 +602,18 @@ func (in *SignIn) plainEmail(ctx context.Context) (string, error) {
 	return owner.Email, nil
 }
 
-func newUserInfo(raw *wire.UserInfo) *UserInfo {
-	u := &UserInfo{Subject: raw.Subject, Name: raw.Name}
-	if raw.Verified == nil || *raw.Verified {
-		u.Email, _ = ParseEmail(raw.Email)
-		u.EmailVerified = u.Email != "" && raw.Verified != nil
+// keep keeps what the server says of the owner.
+func (in *SignIn) keep(raw *wire.UserInfo) {
+	in.userinfo, in.unverified = &UserInfo{Subject: raw.Subject, Name: raw.Name}, raw.Verified != nil && !*raw.Verified
+	if !in.unverified {
+		in.userinfo.Email, _ = ParseEmail(raw.Email)
+		in.userinfo.EmailVerified = in.userinfo.Email != "" && raw.Verified != nil
 	}
-	return u
 }
 
-// ParseEmail returns address with its ASCII letters in lower case, and reports whether it is a plain
-// address: one @, a dotted domain, ASCII, at most 254 bytes, without quotes, comments, display name or
-// white space. Addresses that only look or fold alike are different people's.
+// ParseEmail returns address with its ASCII letters in lower case, and reports whether it is a plain address: one @, a
+// dotted domain, ASCII, at most 254 bytes, without quotes, comments, display name or white space. Addresses that only
+// look or fold alike are different people's.
 func ParseEmail(address string) (normalized string, ok bool) { return claims.Email(address) }
 
 // bySubject reports whether accounts are found by what the server calls their owners.
@@ -616,8 +622,7 @@ func (c *Config) bySubject() bool {
 	return ok && c.Provider.SubjectIsUser && users.known().FindsSubjects()
 }
 
-// ConfigFromEnv returns the settings that are in the environment: Issuer, ClientID, ClientSecret or
-// Provider.ClientKeys, RedirectURL and SessionKeys, from
+// ConfigFromEnv returns Issuer, ClientID, ClientSecret or Provider.ClientKeys, RedirectURL and SessionKeys, from
 //
 //	AUTH_AGENT_ISSUER
 //	AUTH_AGENT_CLIENT_ID
@@ -626,12 +631,11 @@ func (c *Config) bySubject() bool {
 //	AUTH_AGENT_REDIRECT_URL
 //	AUTH_AGENT_SESSION_KEYS    one key or more, as "authagent key" prints them, with commas between
 //
-// Each can be in a file, such as a mounted secret, which the variable with _FILE appended names. A
-// client secret in a file is read anew for each request to the server, so that it can be replaced
-// while the site runs. Keys are read once. The client keys are PKCS #8 ("PRIVATE KEY"), "EC PRIVATE
-// KEY" or "RSA PRIVATE KEY", unencrypted. Either they or the secret are required, and all the others.
-// The error names each variable that is missing or wrong; [New] checks the values. This package has
-// no other environment variables.
+// Each can be in a file, such as a mounted secret, which the variable with _FILE appended names. A client secret in a
+// file is read anew for each request to the server, so that it can be replaced while the site runs. Keys are read once.
+// The client keys are PKCS #8 ("PRIVATE KEY"), "EC PRIVATE KEY" or "RSA PRIVATE KEY", unencrypted. Either they or the
+// secret are required, and all the others. The error names each variable that is missing or wrong; [New] checks the
+// values. This package has no other environment variables.
 func ConfigFromEnv() (Config, error) {
 	s, err := environ.Read()
 	if err != nil {
@@ -648,24 +652,23 @@ func ConfigFromEnv() (Config, error) {
 // between. The error names each wrong key by its place, from 0, and contains nothing of the text.
 func ParseSessionKeys(text string) ([][]byte, error) { return environ.Keys("SessionKeys", text) }
 
-// ClientKeysHandler serves the public keys of Provider.ClientKeys as a JWK Set (RFC 7517 section 5),
-// for the authorization server: register the address where it is mounted as the client's jwks_uri. It
-// takes GET and HEAD. The answer may be kept for an hour. Without keys the set is empty.
+// ClientKeysHandler serves the public keys of Provider.ClientKeys as a JWK Set (RFC 7517 section 5), for the
+// authorization server: register the address where it is mounted as the client's jwks_uri. It takes GET and HEAD. The
+// answer may be kept for an hour. Without keys the set is empty.
 func (rp *RelyingParty) ClientKeysHandler() http.Handler {
 	return settings.Keys(rp.config.Provider).Handler(rp.server.Algorithms)
 }
 
-// Check compares the settings with the server as it is now, and returns what is wrong. The server
-// may be out of reach, call itself something else, lack what is needed, or refuse the client ID,
-// secret or redirect URI. The clocks may be apart. It also names actions of guarded routes that do
-// not fit what owners can allow; these are logged at the first request as well. Check is for a
-// deployment's check, a health page or the command authagent. Sign-ins neither need it nor notice
-// it. It takes a few requests, each bounded like those of a sign-in.
+// Check compares the settings with the server as it is now, and returns what is wrong. The server may be out of reach,
+// call itself something else, lack what is needed, or refuse the client ID, secret or redirect URI. The clocks may be
+// apart. It also names actions of guarded routes that do not fit what owners can allow; these are logged at the first
+// request as well. Check is for a deployment's check, a health page or the command authagent. Sign-ins neither need it
+// nor notice it. It takes a few requests, each bounded like those of a sign-in.
 //
-// It risks no code. It sends an authorization request, pushed beforehand if sign-ins do that, whose
-// secrets it throws away; a published Auth Agent server keeps it for two minutes. It also sends a
-// made-up code and refresh token, which a server may refuse without looking at the secret. Then Check
-// asks the revocation or introspection endpoint; without those, a wrong secret goes unnoticed.
+// It risks no code. It sends an authorization request, pushed beforehand if sign-ins do that, whose secrets it throws
+// away; a published Auth Agent server keeps it for two minutes. It also sends a made-up code and refresh token, which a
+// server may refuse without looking at the secret. Then Check asks the revocation or introspection endpoint; without
+// those, a wrong secret goes unnoticed.
 func (rp *RelyingParty) Check(ctx context.Context) []provider.Finding {
 	c := rp.config
 	encoding, _ := settings.Encoding(c.Provider.TokenEncoding)
@@ -679,11 +682,10 @@ func (rp *RelyingParty) Check(ctx context.Context) []provider.Finding {
 	return append(found, checkup.RunActions(&rp.actions)...)
 }
 
-// CheckSite asks the site itself, at an address like "https://shop.example" or one behind its
-// proxy, and returns which handlers are not mounted where the settings say. It looks for
-// LoginHandler, CallbackHandler, LogoutHandler, DiscoveryHandler if Paths.Discovery is set, and
-// grants.Handler at each of ownersPages, which are values of Policy.Path. A [provider.Finding] that is
-// about no field of Config has the Setting "Policy.Path" or "site".
+// CheckSite asks the site itself, at an address like "https://shop.example" or one behind its proxy, and returns which
+// handlers are not mounted where the settings say. It looks for LoginHandler, CallbackHandler, LogoutHandler,
+// DiscoveryHandler if Paths.Discovery is set, and grants.Handler at each of ownersPages, which are values of
+// Policy.Path. A [provider.Finding] that is about no field of Config has the Setting "Policy.Path" or "site".
 //
 // Each request is one that the handler refuses before it does anything: no login is started and no
 // session ended. The refusals are in the log and the audit trail. Config.Provider.HTTPClient sends

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/accounts"
@@ -133,14 +134,15 @@ type Site struct {
 // A LinkRequest is an agent that wants to enter an account.
 type LinkRequest struct {
 	Agent         Agent
-	Subject       string   // with Config.Provider.SubjectIsUser, the user of the server for whom the agent acts, or a guest itself
-	BySubject     bool     // User is the account of Subject (SubjectFinder); no address was asked for
-	Scopes        []string // what the server has granted, see SignIn
-	Model         string   // self-declared
-	Name          string   // self-declared
-	Email         string   // the owner's address as the server has it; a claim, not a proof
-	EmailVerified bool     // the server claims to have verified it
-	RemoteAddr    string   // the client's IP address, without port; may be empty
+	Subject       string    // with Config.Provider.SubjectIsUser, the user of the server for whom the agent acts, or a guest itself
+	BySubject     bool      // User is the account of Subject (SubjectFinder); no address was asked for
+	Scopes        []string  // what the server has granted, see SignIn
+	Model         string    // self-declared
+	Name          string    // self-declared
+	Email         string    // the owner's address as the server has it; a claim, not a proof
+	EmailVerified bool      // the server claims to have verified it
+	RemoteAddr    string    // the client's IP address, without port; may be empty
+	IssuedAt      time.Time // see SignIn
 	Scenario      string
 	User          *User  // the account with that address or Subject that may be entered; nil if there is none
 	NoUser        string // why User is nil, in words for the site's log; the agent must not learn it
@@ -377,13 +379,11 @@ func (s *withAccount) request(in *SignIn, owner *UserInfo, user *User) (LinkRequ
 	r := LinkRequest{
 		Agent: in.Agent, Subject: in.grantee(), BySubject: s.users.BySubject(in.Subject), Scopes: in.Scopes,
 		Model: in.Model, Name: owner.Name, Email: owner.Email, EmailVerified: owner.EmailVerified,
-		RemoteAddr: in.RemoteAddr, Scenario: s.name, User: user, Access: s.most,
+		RemoteAddr: in.RemoteAddr, IssuedAt: in.IssuedAt, Scenario: s.name, User: user, Access: s.most,
 	}
 	if most, limits := in.rp.permits.Most(in.Scopes); limits {
 		r.Access, r.Permitted = min(r.Access, most.Access), (*Permission)(&most)
-		if r.Access == AccessNone {
-			return r, failure.New(reasons.InsufficientScope, "read scope", "no scope that the server says it has granted allows anything (Config.Permissions)")
-		}
+		return r, in.rp.permits.Reaches(in.Scopes, AccessRead, AccessFull)
 	}
 	return r, nil
 }

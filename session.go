@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/gorilla/sessions"
@@ -20,52 +19,32 @@ import (
 	"github.com/authagent-go/authagent/internal/answer"
 	"github.com/authagent-go/authagent/internal/browser"
 	"github.com/authagent-go/authagent/internal/compare"
+	"github.com/authagent-go/authagent/internal/door"
 	"github.com/authagent-go/authagent/internal/failure"
+	"github.com/authagent-go/authagent/internal/identity"
 	"github.com/authagent-go/authagent/internal/jar"
 	"github.com/authagent-go/authagent/internal/kept"
 	"github.com/authagent-go/authagent/internal/marks"
+	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/scenario"
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/settings"
-	"github.com/authagent-go/authagent/internal/tokens"
+	keeper "github.com/authagent-go/authagent/internal/tokens"
 	"github.com/authagent-go/authagent/problem"
 )
 
 // This file holds a session: what it may do, how it is kept, and when it holds.
 
-// Access is what a session may do with the data of the user it acts for.
-type Access int8
+// Access is what a session may do with the data of the user it acts for. More is greater.
+type Access = audit.Access
 
 const (
-	AccessNone Access = iota // nothing: the agent has a profile of its own, and no user
-	AccessRead               // GET and HEAD, and what Session.Actions names
-	AccessFull               // whatever the user may do
+	AccessNone = audit.AccessNone // nothing: the agent has a profile of its own, and no user
+	AccessRead = audit.AccessRead // GET and HEAD, and what Session.Actions names
+	AccessFull = audit.AccessFull // whatever the user may do
 )
 
-// String returns "none", "read" or "full".
-func (a Access) String() string {
-	if names := [...]string{"none", "read", "full"}; a >= AccessNone && a <= AccessFull {
-		return names[a]
-	}
-	return "access(" + strconv.Itoa(int(a)) + ")"
-}
-
-// MarshalText returns what String does.
-func (a Access) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
-
-// UnmarshalText reads what MarshalText writes.
-func (a *Access) UnmarshalText(text []byte) error {
-	for _, known := range [...]Access{AccessNone, AccessRead, AccessFull} {
-		if string(text) == known.String() {
-			*a = known
-			return nil
-		}
-	}
-	return errors.New("authagent: access is none of none, read and full")
-}
-
-// A Session says who acts in a request. Handlers get it from [FromContext] and treat it as
-// read-only.
+// A Session says who acts in a request. Handlers get it from [FromContext] and treat it as read-only.
 type Session struct {
 	ID        string    `json:"id"`                   // random; names the session in logs and to EndSession; nobody can sign in with it
 	Agent     Agent     `json:"agent"`                // who acts
@@ -101,8 +80,8 @@ type Session struct {
 
 	SubjectMark string `json:"sub_mark,omitempty"` // that of Subject
 
-	// Door is how the agent sends its requests: with a cookie, or with an access token. A session of
-	// the latter is kept nowhere: its ID is made of the token.
+	// Door is how the agent comes: with a cookie, or with an access token. A session of the latter is not kept, and
+	// its ID is made of the token.
 	Door audit.Door `json:"-"`
 
 	// RemoteAddr is the client's IP address in this request, without port, by Config.ClientAddr;
@@ -204,25 +183,23 @@ func (s SessionSettings) check(bad *settings.Problems) {
 // The relying party checks the absolute limit (ExpiresAt), issuer, scenario, redirect URL and
 // revocations of whatever Load returns. Idle limits are the implementation's.
 //
-// It keeps all exported fields of a session except RemoteAddr, and times at least to the
-// millisecond, never rounded up. Unexported fields may get lost: then a reload of the callback is
-// refused, and the session goes on.
+// It keeps all exported fields of a session except RemoteAddr and Door, and times at least to the millisecond,
+// never rounded up. Unexported fields may get lost: then a reload of the callback is refused, and the session goes on.
 type Sessions interface {
-	// Start makes s the client's session, under an identifier that the client did not have before,
-	// and ends the agent session it had. It is called before anything is written to w. An error
-	// means that no session was started. If the browser repeats its request within a minute after
-	// the sign-in, Start is called again with the same session.
+	// Start makes s the client's session, under an identifier that the client did not have before, and ends
+	// the agent session it had. It is called before anything is written to w. An error means that no session
+	// was started. If the browser repeats its request within a minute after the sign-in, Start is called
+	// again with the same session.
 	Start(w http.ResponseWriter, r *http.Request, s *Session) error
 
-	// Load returns the client's session, ErrNoSession if it has none, or ErrSessionEnded if it had
-	// one that is no longer valid. Any other error means that Load cannot tell now, and the request
-	// is refused. Load may set cookies on w. The caller may change what it returns.
+	// Load returns the client's session, ErrNoSession if it has none, or ErrSessionEnded if it had one that
+	// is no longer valid. Any other error means that Load cannot tell now, and the request is refused. Load
+	// may set cookies on w. The caller may change what it returns.
 	//
-	// Load keeps returning ErrSessionEnded until Start or End, for as long as it can tell.
-	// Otherwise, in a browser where a person is signed in too, an agent would be taken for that
-	// person as soon as its own session has ended. Load may return the session with
-	// ErrSessionEnded. Then a sign-out or a new sign-in ends that session for every copy of its
-	// cookie, since a copy may still be in use.
+	// Load keeps returning ErrSessionEnded until Start or End, for as long as it can tell. Otherwise, in a
+	// browser where a person is signed in too, an agent would be taken for that person as soon as its own
+	// session has ended. Load may return the session with ErrSessionEnded. Then a sign-out or a new sign-in
+	// ends that session for every copy of its cookie, since a copy may still be in use.
 	Load(w http.ResponseWriter, r *http.Request) (*Session, error)
 
 	// End is a sign-out. It ends the client's session, or forgets one that has ended: afterwards
@@ -233,12 +210,10 @@ type Sessions interface {
 // ErrNoSession is what Sessions.Load returns for a client that has no session.
 var ErrNoSession = errors.New("authagent: no session")
 
-// ErrSessionEnded is what Sessions.Load returns for a client whose session has ended: it is too
-// old, was removed, or cannot be read.
+// ErrSessionEnded is what Sessions.Load returns for a client whose session has ended: it is too old, was removed, or cannot be read.
 var ErrSessionEnded = errors.New("authagent: the session has ended")
 
-// errNobody refuses a request that has no session: of an agent that has not signed in yet, or of
-// anybody else.
+// errNobody refuses a request that has no session: of an agent that has not signed in yet, or of anybody else.
 var errNobody = failure.New(problem.NoSession, "require sign-in", "nobody is signed in")
 
 // errEnded is errNobody for a session that has ended.
@@ -257,7 +232,9 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session
 	}
 	switch found, err := rp.hold(r.Context(), s); found {
 	case holds:
-		rp.tokens.Confirm(s, s.ID, s.StartedAt)
+		if s.Door == audit.Browser {
+			rp.tokens.Confirm(s, s.ID, s.StartedAt)
+		}
 		return s, nil
 	case isElsewhere:
 		return s, errEnded
@@ -270,8 +247,39 @@ func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session
 	}
 }
 
-// who returns the session that a browser's cookie names, whether or not it holds.
-func (rp *RelyingParty) who(w http.ResponseWriter, r *http.Request) (*Session, error) {
+// who returns the session that a request's access token stands for or its cookie names, whether or not it holds.
+func (rp *RelyingParty) who(w http.ResponseWriter, r *http.Request) (s *Session, err error) {
+	token, came, err := rp.door.Token(r)
+	switch {
+	case err != nil:
+		return nil, err
+	case came:
+		s, err = rp.ofToken(r, token)
+	default:
+		s, err = rp.ofCookie(w, r)
+	}
+	if err == nil {
+		s.RemoteAddr = rp.config.ClientAddr(r)
+	}
+	return s, err
+}
+
+// ofToken returns the session that an access token stands for. Beside the cookie of another, live or
+// ended, nobody could say who sends the request.
+func (rp *RelyingParty) ofToken(r *http.Request, token string) (*Session, error) {
+	also := rp.another(r)
+	if rp.config.Session.Own != nil && !also {
+		_, err := rp.sessions.Load(browser.Nowhere{}, r)
+		also = !errors.Is(err, ErrNoSession)
+	}
+	if also {
+		return nil, failure.New(reasons.InvalidCredentials, "load session", "the request has an access token and the cookie of an agent's session")
+	}
+	return rp.door.Session(r, token)
+}
+
+// ofCookie returns the session that a browser's cookie names.
+func (rp *RelyingParty) ofCookie(w http.ResponseWriter, r *http.Request) (*Session, error) {
 	s, err := rp.sessions.Load(w, r)
 	switch {
 	case errors.Is(err, ErrNoSession):
@@ -287,7 +295,6 @@ func (rp *RelyingParty) who(w http.ResponseWriter, r *http.Request) (*Session, e
 		own := *s // the site may have given others the same one
 		s = &own
 	}
-	s.RemoteAddr = rp.config.ClientAddr(r)
 	return s, nil
 }
 
@@ -338,14 +345,21 @@ func (rp *RelyingParty) hold(ctx context.Context, s *Session) (standing, error) 
 
 // wasEnded reports whether a session was ended before its time.
 func (rp *RelyingParty) wasEnded(ctx context.Context, s *Session) (bool, error) {
-	under := marks.Under{Site: s.SiteMark, Agent: s.AgentMark, User: s.UserMark, Subject: s.SubjectMark}
-	return rp.register.HasEnded(ctx, marks.Of{ID: s.ID, Agent: s.Agent, UserID: s.UserID, Subject: s.Subject, SID: s.SID}, under)
+	return rp.register.HasEnded(ctx, marks.Of{ID: s.ID, Agent: s.Agent, UserID: s.UserID, Subject: s.Subject, SID: s.SID}, s.under())
 }
 
-// over says that a session no longer holds. The client keeps its cookie, as that of an ended
-// session, until somebody signs out, an agent signs in, or the cookie's Max-Age is over. Without
-// it, the browser would be that of the person who is signed in there.
+// under are the marks that s began under.
+func (s *Session) under() marks.Under {
+	return marks.Under{Site: s.SiteMark, Agent: s.AgentMark, User: s.UserMark, Subject: s.SubjectMark}
+}
+
+// over says that a session no longer holds. The client keeps its cookie, as that of an ended session, until somebody
+// signs out, an agent signs in, or the cookie's Max-Age is over. Without it, the browser would be that of the person
+// who is signed in there.
 func (rp *RelyingParty) over(w http.ResponseWriter, s *Session) error {
+	if s.Door == audit.API {
+		return door.ErrToken
+	}
 	if own, ok := rp.sessions.(*sealedSessions); ok {
 		own.Unset(w) // no fresh cookie for a session that has ended
 	}
@@ -353,8 +367,7 @@ func (rp *RelyingParty) over(w http.ResponseWriter, s *Session) error {
 	return errEnded
 }
 
-// endRefused ends a session that the scenario refuses. It stays ended even if the scenario would
-// accept it again.
+// endRefused ends a session that the scenario refuses. It stays ended even if the scenario would accept it again.
 func (rp *RelyingParty) endRefused(w http.ResponseWriter, r *http.Request, s *Session, why error) error {
 	if err := rp.EndSession(r.Context(), s.ID); err != nil {
 		return err
@@ -366,8 +379,48 @@ func (rp *RelyingParty) endRefused(w http.ResponseWriter, r *http.Request, s *Se
 	return rp.over(w, s)
 }
 
-// start starts the session. It is the last thing that can fail. The browser's former session ends,
-// for every copy of its cookie.
+// newDoor returns the door of the site's API, or nil if that is closed.
+func (rp *RelyingParty) newDoor() *door.Door[Session] {
+	return door.New(door.Site[Session]{
+		Settings: rp.config.API, Server: rp.server, Identity: rp.identity, Panics: rp.panics, Address: rp.config.ClientAddr,
+		Begin: rp.beginByToken, Again: rp.again, End: rp.EndSession,
+	})
+}
+
+// beginByToken begins the session of an agent that comes with an access token, as a sign-in does. It does not bring
+// back what has ended since the token was issued.
+func (rp *RelyingParty) beginByToken(r *http.Request, id string, p *identity.Presented) (*Session, error) {
+	const step = "begin session"
+	started, ends := p.Span(rp.config.Session.Lifetime)
+	if time.Now().Before(started.Add(-identity.Skew)) {
+		return nil, failure.New(reasons.InvalidToken, step, "nothing says when the token was issued, and it is good for longer than Session.Lifetime")
+	}
+	in := rp.signInByToken(r, p)
+	s, err := rp.admit(r.Context(), in)
+	switch {
+	case errors.Is(err, problem.NoSession):
+		return nil, failure.New(reasons.InvalidToken, step, "%w", err)
+	case err != nil:
+		return nil, err
+	case s.under().Ended(in.IssuedAt):
+		return nil, failure.New(reasons.InvalidToken, step, "sessions of the agent have ended since the token was issued")
+	}
+	s.ID, s.Door, s.StartedAt, s.ExpiresAt = id, audit.API, started, ends
+	rp.recordEvent(r, audit.Event{Name: audit.TokenAccepted, Detail: identity.History(p.Prior)}, s, nil)
+	return s, nil
+}
+
+// again returns a session whose token was verified anew, with what that says now.
+func (rp *RelyingParty) again(s *Session, p *identity.Presented) *Session {
+	own := *s
+	own.Scopes, own.SID = rp.permits.Kept(p.Scopes), cmp.Or(p.SID, s.SID)
+	if _, ends := p.Span(rp.config.Session.Lifetime); ends.Before(s.ExpiresAt) {
+		own.ExpiresAt = ends
+	}
+	return &own
+}
+
+// start starts the session. It is the last thing that can fail. The browser's former session ends, for every copy of its cookie.
 func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session, in *SignIn) error {
 	v, err := rp.look(r)
 	former := cmp.Or(v.Session, v.Former)
@@ -386,8 +439,8 @@ func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session
 	return failure.OfSite("start session", err)
 }
 
-// openCookies sets up what is kept in cookies. Names and keys are this relying party's own, so
-// nothing of another one on the same site is taken for them.
+// openCookies sets up what is kept in cookies. Names and keys are this relying party's own, so nothing of another one
+// on the same site is taken for them.
 func (rp *RelyingParty) openCookies(redirectURL *url.URL) (err error) {
 	c, secure := rp.config, redirectURL.Scheme != "http"
 	box := func(purpose string, own ...string) *seal.Box {
@@ -428,9 +481,9 @@ func (rp *RelyingParty) newSessions(box *seal.Box, secure bool) Sessions {
 	}
 }
 
-// sessionVersion is the first byte of an encoded session. A new field is added at the end, and an
-// instance that does not know it passes it on. The version changes only if that is not enough:
-// older instances take a value of another version for an ended session, and leave it in place.
+// sessionVersion is the first byte of an encoded session. A new field is added at the end, and an instance that does
+// not know it passes it on. The version changes only if that is not enough: older instances take a value of another
+// version for an ended session, and leave it in place.
 const sessionVersion = 2
 
 // fields are what is kept of s.
@@ -474,26 +527,23 @@ func parseSession(value []byte) (*Session, error) {
 // A RevocationStore remembers what was ended early. The default is in memory, and forgets
 // everything when the process ends. Several instances must share one.
 //
-// It keeps a mark for each key. A session holds the marks of the time when it began, and ends as
-// soon as one of them changes. No clock plays a part. So instances whose clocks differ keep no
-// ended session alive, and end no session that began later. Implementations are safe for concurrent
-// use.
+// It keeps a mark for each key. A session holds the marks of the time when it began, and ends as soon as one of
+// them changes. No clock plays a part. So instances whose clocks differ keep no ended session alive, and end no
+// session that began later. Only an access token that an instance has not seen before is compared by its time.
+// Implementations are safe for concurrent use.
 type RevocationStore interface {
-	// Revoke replaces the mark of key. No two calls are given the same mark, which has at most 64
-	// letters and digits. Of concurrent calls, any may win. The mark may be forgotten after the
-	// latest until that was given for the key, and not before.
+	// Revoke replaces the mark of key. No two calls are given the same mark, which has at most 64 letters and digits. Of
+	// concurrent calls, any may win. The mark may be forgotten after the latest until given for the key, and not before.
 	Revoke(ctx context.Context, key, mark string, until time.Time) error
 
-	// Marks returns the mark of each of keys, in their order, and "" for a key that has none. All
-	// are read after Marks is called. A store may return another text than the mark, if that text
-	// changes with each Revoke of the key and with nothing else. Marks is called on each request of
-	// an agent; an error refuses the request.
+	// Marks returns the mark of each of keys, in their order, and "" for a key that has none. All are read after Marks is
+	// called. A store may append to a mark what changes with each Revoke of the key and with nothing else. Marks is
+	// called on each request of an agent; an error refuses the request.
 	Marks(ctx context.Context, keys []string) ([]string, error)
 }
 
-// EndSession ends the session with this ID on its next request, at every instance that shares the
-// RevocationStore. If tokens are kept for it, the server is then asked to revoke them. With the
-// default Config.Revocations, which is in memory, a restart undoes it.
+// EndSession ends the session with this ID on its next request, at every instance that shares the RevocationStore. If
+// tokens are kept for it, the server is then asked to revoke them. With the default Config.Revocations, a restart undoes it.
 func (rp *RelyingParty) EndSession(ctx context.Context, sessionID string) error {
 	return rp.register.End(ctx, marks.Session(sessionID))
 }
@@ -514,11 +564,11 @@ func (rp *RelyingParty) EndAllSessions(ctx context.Context) error {
 	return rp.register.End(ctx, marks.Site)
 }
 
-// ForgetAgent frees an agent from the account that it acts in, so that its owner can connect it or
-// be asked. It ends the agent's grants and sessions. It makes the stores forget which account the
-// agent entered, and the profile that is linked to one. Operators call it when an owner says that a
-// stranger has connected their agent, or lured it into an account. humanID is the operator, for the
-// audit trail; the site decides who may call it. To keep an agent out, use grants.Rules.
+// ForgetAgent frees an agent from the account that it acts in, so that its owner can connect it or be asked.
+// It ends the agent's grants and sessions. It makes the stores forget which account the agent entered, and the
+// profile that is linked to one. Operators call it when an owner says that a stranger has connected their agent,
+// or lured it into an account. humanID is the operator, for the audit trail; the site decides who may call it. To
+// keep an agent out, use grants.Rules.
 //
 // It goes on after an error and returns all errors; then call it again. It returns
 // errors.ErrUnsupported if a store keeps something and is no [Forgetter]. A site with several
@@ -530,11 +580,10 @@ func (rp *RelyingParty) ForgetAgent(ctx context.Context, humanID string, agent A
 	})
 }
 
-// ForgetUser cleans up after an account that is gone. It ends the account's grants, requests,
-// approvals and the sessions of its agents, and makes the stores delete them. The stores also
-// delete the account's profiles and its links to agents. An agent that acted in it can then be
-// connected to another account. Call it when the UserStore no longer finds the account. humanID is
-// who deleted it, empty for the site itself. The audit trail stays.
+// ForgetUser cleans up after an account that is gone. It ends the account's grants, requests, approvals and the
+// sessions of its agents, and makes the stores delete them. The stores also delete the account's profiles and its
+// links to agents. An agent that acted in it can then be connected to another account. Call it when the UserStore
+// no longer finds the account. humanID is who deleted it, empty for the site itself. The audit trail stays.
 //
 // It goes on after an error, like ForgetAgent, and returns the same errors.
 func (rp *RelyingParty) ForgetUser(ctx context.Context, humanID, userID string) error {
@@ -559,68 +608,20 @@ func (rp *RelyingParty) forget(ctx context.Context, event audit.Event, from func
 	return err
 }
 
-// TokenSettings say whether the tokens of sessions are kept, and how.
-type TokenSettings struct {
-	// Store keeps the tokens, encrypted, so that a site can call an API as the agent and have long
-	// sessions confirmed. By default no token is kept.
-	Store TokenStore
-
-	// ConfirmEvery is how often the server is asked whether it still stands by a session whose
-	// tokens are kept. It is asked in the background, when the session is used. If the server
-	// disowns the session twice, at least 30 seconds apart, the session ends. The default is 15
-	// minutes; a negative value means never.
-	ConfirmEvery time.Duration
-
-	// ConfirmGrace ends a session that is due to be confirmed but could not be confirmed for this
-	// long, because the server or a store gave no answer. By default such a session goes on.
-	ConfirmGrace time.Duration
-}
-
-func (t TokenSettings) check(bad *settings.Problems) {
-	if t.ConfirmGrace < 0 {
-		bad.Add("Tokens.ConfirmGrace", "must not be negative")
-	}
-}
-
-// A TokenStore keeps the tokens of sessions, and all instances of a site share it. It never sees a
-// token: each value is encrypted, bound to its session and agent, and unlike all earlier ones.
-//
-// A refresh token can be used once, so one of several instances must be the first to replace a
-// value: SaveTokens compares and replaces in one step. After any error but ErrConflict and
-// ErrNotFound, nobody knows whether something was done. Implementations are safe for concurrent
-// use.
-type TokenStore interface {
-	// SaveTokens replaces old, the value of a session, with sealed. old is byte for byte the value
-	// that LoadTokens returned or an earlier SaveTokens kept; it is empty if the session has no
-	// value yet. If the session's value differs from old, or only one of the two is empty,
-	// SaveTokens changes nothing and returns ErrConflict. Of concurrent calls with one old, at any
-	// number of instances, at most one succeeds.
-	//
-	// The value is of no use after expires, and may be forgotten then.
-	SaveTokens(ctx context.Context, sessionID string, old, sealed []byte, expires time.Time) error
-
-	// LoadTokens returns the value that was saved last, or ErrNotFound if there is none: never
-	// saved, deleted, or forgotten after its time. The caller may change what it returns.
-	LoadTokens(ctx context.Context, sessionID string) ([]byte, error)
-
-	// DeleteTokens removes the value, whatever it is. Without one it returns nil.
-	DeleteTokens(ctx context.Context, sessionID string) error
-}
-
 // ErrConflict is what a store returns if it has changed nothing, because the record is no longer as
 // the caller saw it.
 var ErrConflict = errors.New("authagent: changed in the meantime")
 
 // TokenSource returns the access tokens of a session, for a site that calls an API as the agent.
-// Config.Tokens.Store must be set, and s must be whole, as FromContext returns it or Sessions keeps
-// it. A token is refreshed before it expires, once for all callers and instances. ctx bounds the
-// wait; a refresh goes on after ctx ends. The tokens have no refresh token, since only this package
-// may use that.
+// Config.Tokens.Store must be set, and s must be whole, as FromContext returns it or Sessions keeps it. A token is
+// refreshed before it expires, once for all callers and instances. ctx bounds the wait; a refresh goes on after ctx
+// ends. The tokens have no refresh token, since only this package may use that. None are kept of an agent that has
+// come with an access token, which is never sent on.
 //
-// Its errors are of type *[problem.Error]. "no_tokens" means that none are kept or the server has
-// refused them. problem.NoSession means that the session has ended. problem.StoreFailed means that
-// what is kept cannot be read, such as for lack of a new key of Config.SessionKeys. Other errors
-// say why the server gave no answer. These and StoreFailed have RetryAfter.
+// Its errors are of type *[problem.Error]. "no_tokens" means that none are kept or the server has refused them.
+// problem.NoSession means that the session has ended. problem.StoreFailed means that what is kept cannot be read,
+// such as for lack of a new key of Config.SessionKeys. Other errors say why the server gave no answer. These and
+// StoreFailed have RetryAfter.
 func (rp *RelyingParty) TokenSource(ctx context.Context, s *Session) oauth2.TokenSource {
 	return rp.tokenSource(ctx, s)
 }
@@ -630,19 +631,16 @@ func (rp *RelyingParty) tokenSource(ctx context.Context, s *Session) *kept.Sourc
 	return &kept.Source[*Session]{Tokens: rp.tokens, Context: ctx, Session: &own}
 }
 
-// Client returns a client that calls an API as the agent, with the tokens of
-// [RelyingParty.TokenSource]. If the API answers 401 and there is another token by then, refreshed
-// if need be, the client sends the request once more, provided that its body can be sent again (see
-// [http.Request.GetBody]). A redirect to another origin is followed without the token.
-//
-// ctx may carry a client to use, as with [oauth2.NewClient]. The requests have contexts of their
-// own.
+// Client returns a client that calls an API as the agent, with the tokens of [RelyingParty.TokenSource]. If the API
+// answers 401 and there is another token by then, refreshed if need be, the client sends the request once more,
+// provided that its body can be sent again (see [http.Request.GetBody]). A redirect to another origin is followed
+// without the token. ctx may carry a client to use, as with [oauth2.NewClient]. The requests have contexts of their own.
 func (rp *RelyingParty) Client(ctx context.Context, s *Session) *http.Client {
 	client := http.Client{}
 	if base, ok := ctx.Value(oauth2.HTTPClient).(*http.Client); ok && base != nil {
 		client = *base
 	}
-	client.Transport = &tokens.Transport{Token: rp.tokenSource(ctx, s).Other, Next: client.Transport}
+	client.Transport = &keeper.Transport{Token: rp.tokenSource(ctx, s).Other, Next: client.Transport}
 	return &client
 }
 
@@ -652,7 +650,7 @@ func (rp *RelyingParty) newTokens(box *seal.Box) *kept.Tokens[*Session] {
 	if c.Store == nil {
 		return nil
 	}
-	return kept.New(&tokens.Keeper[*Session]{
+	return kept.New(&keeper.Keeper[*Session]{
 		Store: c.Store, NotFound: ErrNotFound, Conflict: ErrConflict, Box: box, Server: rp.server, Identity: rp.identity,
 		Every: c.ConfirmEvery, Grace: c.ConfirmGrace,
 	}, kept.Site[*Session]{
@@ -663,9 +661,9 @@ func (rp *RelyingParty) newTokens(box *seal.Box) *kept.Tokens[*Session] {
 
 // keptFor is s as its tokens know it. The name binds their value to session and agent: a value that
 // was moved to another session does not open.
-func keptFor(s *Session) tokens.Session[*Session] {
+func keptFor(s *Session) keeper.Session[*Session] {
 	own := *s
-	return tokens.Session[*Session]{
+	return keeper.Session[*Session]{
 		ID: s.ID, Agent: s.Agent.ID, Name: s.ID + " " + s.Agent.Issuer + " " + s.Agent.ID, Expires: s.ExpiresAt, Of: &own,
 	}
 }
@@ -687,10 +685,10 @@ func (rp *RelyingParty) releaseTokens(s *Session) {
 	}
 }
 
-// Shutdown waits for background work: refreshes, confirmations, revocations, and the events on
-// their way to Config.Audit, with the refusals counted so far. Later refusals are not counted. A
-// refresh that is cut off costs a session its tokens. No refresh, confirmation or revocation is
-// started any more, so call it after [http.Server.Shutdown]. It returns an error if ctx ends first.
+// Shutdown waits for background work: refreshes, confirmations, revocations, and the events on their way to
+// Config.Audit, with the refusals counted so far. Later refusals are not counted. A refresh that is cut off costs a
+// session its tokens. No refresh, confirmation or revocation is started any more, so call it after
+// [http.Server.Shutdown]. It returns an error if ctx ends first.
 func (rp *RelyingParty) Shutdown(ctx context.Context) error {
 	errs := []error{rp.tokens.Shutdown(ctx)}
 	if err := rp.server.Settle(ctx); err != nil {

@@ -4,6 +4,7 @@
 package audit
 
 import (
+	"errors"
 	"log/slog"
 	"strconv"
 	"time"
@@ -43,6 +44,7 @@ const (
 	LoginSucceeded   Name = "login_succeeded"
 	LoginFailed      Name = "login_failed"
 	PersonSignedIn   Name = "person_signed_in" // a person has signed in at the server, and was handed to the site; see provider.Settings.OnPerson
+	TokenAccepted    Name = "token_accepted"   // an agent has come to the API with an access token that this instance did not know, or no longer
 	SessionEnded     Name = "session_ended"
 	ActionPerformed  Name = "action_performed" // an agent's request was let through to a route with an action
 	ActionPending    Name = "action_pending"   // it waits for its owner's approval
@@ -83,6 +85,38 @@ const (
 	Requested = "requested"  // the server has accepted the request; at the published server, that proves nothing
 	StillLive = "still live" // the server has not accepted it, so the tokens live until they expire
 )
+
+// Access is what an agent may do with the data of a user. More is greater.
+type Access int8
+
+// What there is to have.
+const (
+	AccessNone Access = iota // nothing
+	AccessRead               // read, and perform the actions that are allowed by name
+	AccessFull               // whatever the user may do
+)
+
+// String returns "none", "read" or "full".
+func (a Access) String() string {
+	if names := [...]string{"none", "read", "full"}; a >= AccessNone && a <= AccessFull {
+		return names[a]
+	}
+	return "access(" + strconv.Itoa(int(a)) + ")"
+}
+
+// MarshalText returns what String does.
+func (a Access) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// UnmarshalText reads what MarshalText writes.
+func (a *Access) UnmarshalText(text []byte) error {
+	for _, known := range [...]Access{AccessNone, AccessRead, AccessFull} {
+		if string(text) == known.String() {
+			*a = known
+			return nil
+		}
+	}
+	return errors.New("authagent: access is none of none, read and full")
+}
 
 // A Door is the way by which an agent comes to a site.
 type Door string

@@ -69,7 +69,8 @@ type Grant struct {
 
 	// Era grows when the agent is let in again, or asks again, after it was stopped or
 	// its time was over. Until then it is 0. Sessions of another era have ended,
-	// whether or not they were used in between. It is a number and not a time. In JSON it is a string:
+	// whether or not they were used in between. It is a number, and greater than the time of that moment
+	// in nanoseconds since 1970, so that an access token from before is known too. In JSON it is a string:
 	// a program in JavaScript would round a number of this size.
 	Era int64 `json:"era,omitempty,string"`
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/problem"
@@ -37,7 +39,9 @@ func (p *Policy) linked(ctx context.Context, r authagent.LinkRequest) (authagent
 	case err != nil:
 		return authagent.Principal{}, err
 	case !found:
-		return authagent.Principal{}, problem.ApprovalNeeded
+		return authagent.Principal{}, p.notFound(ctx, r)
+	case isBefore(r.IssuedAt, g.Era):
+		return authagent.Principal{}, problem.NoSession
 	case g.State == Suspended:
 		return authagent.Principal{}, problem.Suspended
 	case g.Email != r.Email && !r.BySubject:
@@ -50,6 +54,28 @@ func (p *Policy) linked(ctx context.Context, r authagent.LinkRequest) (authagent
 		}
 		return g.link(), nil
 	}
+}
+
+// isBefore reports whether the access token of an agent that has come to the API is from before an era began. What the owner
+// has stopped since then does not go on when the agent is let in anew: it needs another token, as it needs another session
+// in a browser.
+func isBefore(issued time.Time, era int64) bool { return !issued.IsZero() && issued.UnixNano() < era }
+
+// notFound says why an agent without a grant does not enter. The owner is asked, unless they have stopped the agent since it
+// got its access token: then that has ended, as a session in a browser has. Only where the server names its users is that looked
+// for: elsewhere, the time that it takes could tell a stranger whether there is an account.
+func (p *Policy) notFound(ctx context.Context, r authagent.LinkRequest) error {
+	if r.IssuedAt.IsZero() || !r.BySubject {
+		return problem.ApprovalNeeded
+	}
+	all, err := p.store.AgentGrants(ctx, r.Agent)
+	if err != nil {
+		return fmt.Errorf("grants: find grants of agent: %w", err)
+	}
+	if slices.ContainsFunc(all, func(g Grant) bool { return same(r)(g) && g.State == Revoked && r.IssuedAt.Before(g.DecidedAt) }) {
+		return problem.NoSession
+	}
+	return problem.ApprovalNeeded
 }
 
 // inForce returns the grant by which an agent enters: the approved one, or the

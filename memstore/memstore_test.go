@@ -14,6 +14,7 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
+	"github.com/authagent-go/authagent/tokens"
 )
 
 // The interfaces that each store is documented to implement.
@@ -25,7 +26,7 @@ var (
 	_ authagent.ProfileStore    = (*memstore.Profiles)(nil)
 	_ authagent.StateStore      = (*memstore.States)(nil)
 	_ authagent.RevocationStore = (*memstore.Revocations)(nil)
-	_ authagent.TokenStore      = (*memstore.Tokens)(nil)
+	_ tokens.Store              = (*memstore.Tokens)(nil)
 )
 
 var (

@@ -6,6 +6,7 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/storetest"
+	"github.com/authagent-go/authagent/tokens"
 )
 
 // TestKit runs the kit for stores: LNK-12, LNK-13, ID-3, TXN-4, SES-3, SES-11,
@@ -19,5 +20,5 @@ func TestKit(t *testing.T) {
 	t.Run("Revocations", func(t *testing.T) {
 		storetest.Revocations(t, func() authagent.RevocationStore { return &memstore.Revocations{} })
 	})
-	t.Run("Tokens", func(t *testing.T) { storetest.Tokens(t, func() authagent.TokenStore { return &memstore.Tokens{} }) })
+	t.Run("Tokens", func(t *testing.T) { storetest.Tokens(t, func() tokens.Store { return &memstore.Tokens{} }) })
 }

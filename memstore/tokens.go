@@ -8,7 +8,7 @@ import (
 	"github.com/authagent-go/authagent"
 )
 
-// Tokens is an [authagent.TokenStore].
+// Tokens is an [tokens.Store].
 type Tokens struct {
 	mu    sync.Mutex
 	kept  map[string]sealedTokens
@@ -20,7 +20,7 @@ type sealedTokens struct {
 	expires time.Time
 }
 
-// SaveTokens implements [authagent.TokenStore].
+// SaveTokens implements [tokens.Store].
 func (t *Tokens) SaveTokens(_ context.Context, sessionID string, old, sealed []byte, expires time.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -48,7 +48,7 @@ func (t *Tokens) forget(now time.Time) {
 	t.sweep = now.Add(time.Minute)
 }
 
-// LoadTokens implements [authagent.TokenStore].
+// LoadTokens implements [tokens.Store].
 func (t *Tokens) LoadTokens(_ context.Context, sessionID string) ([]byte, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -59,7 +59,7 @@ func (t *Tokens) LoadTokens(_ context.Context, sessionID string) ([]byte, error)
 	return []byte(tokens.value), nil
 }
 
-// DeleteTokens implements [authagent.TokenStore].
+// DeleteTokens implements [tokens.Store].
 func (t *Tokens) DeleteTokens(_ context.Context, sessionID string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -13,6 +13,7 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/sqlstore"
+	"github.com/authagent-go/authagent/tokens"
 )
 
 // What a site writes; which driver it imports is its own affair.
@@ -39,7 +40,7 @@ func Example() {
 		Session:      authagent.SessionSettings{Store: store.Sessions()},
 		Revocations:  store.Revocations(),
 		States:       store.States(),
-		Tokens:       authagent.TokenSettings{Store: store.Tokens()},
+		Tokens:       tokens.Settings{Store: store.Tokens()},
 		Audit:        store.Audit,
 	})
 	fmt.Println(rp, err)

@@ -20,7 +20,7 @@
 //		Session:      authagent.SessionSettings{Store: store.Sessions()}, // or leave it out: sessions are in cookies then
 //		Revocations:  store.Revocations(),
 //		States:       store.States(),
-//		Tokens:       authagent.TokenSettings{Store: store.Tokens()},
+//		Tokens:       tokens.Settings{Store: store.Tokens()},
 //		Audit:        store.Audit,
 //	})
 //

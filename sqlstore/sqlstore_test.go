@@ -23,6 +23,7 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/sqlstore"
+	"github.com/authagent-go/authagent/tokens"
 )
 
 // The interfaces that each store is documented to implement. What they do is
@@ -32,7 +33,7 @@ var (
 	_ authagent.AgentLinker     = (*sqlstore.Links)(nil)
 	_ authagent.StateStore      = (*sqlstore.States)(nil)
 	_ authagent.RevocationStore = (*sqlstore.Revocations)(nil)
-	_ authagent.TokenStore      = (*sqlstore.Tokens)(nil)
+	_ tokens.Store              = (*sqlstore.Tokens)(nil)
 	_ sessions.Store            = (*sqlstore.Sessions)(nil)
 
 	_ func(context.Context, audit.Event) = (*sqlstore.Store)(nil).Audit

@@ -7,7 +7,7 @@ import (
 	"github.com/authagent-go/authagent"
 )
 
-// Tokens is an [authagent.TokenStore]. A session ID has at most 255 bytes.
+// Tokens is an [tokens.Store]. A session ID has at most 255 bytes.
 type Tokens struct{ s *Store }
 
 // Tokens returns the store of sealed tokens.
@@ -20,7 +20,7 @@ const (
 	deleteTokens  = `DELETE FROM authagent_tokens WHERE session_id = ?`
 )
 
-// SaveTokens implements [authagent.TokenStore].
+// SaveTokens implements [tokens.Store].
 func (t *Tokens) SaveTokens(ctx context.Context, sessionID string, old, sealed []byte, expires time.Time) error {
 	const step = "save tokens"
 	if err := checkFields(step, field{"session ID", sessionID, maxID}); err != nil {
@@ -39,7 +39,7 @@ func (t *Tokens) SaveTokens(ctx context.Context, sessionID string, old, sealed [
 	return err
 }
 
-// LoadTokens implements [authagent.TokenStore]. It also returns tokens that have
+// LoadTokens implements [tokens.Store]. It also returns tokens that have
 // expired, until DeleteExpired removes them. The session decides whether they count.
 func (t *Tokens) LoadTokens(ctx context.Context, sessionID string) (sealed []byte, err error) {
 	found, err := t.s.row(ctx, "load tokens", selectTokens, []any{sessionID}, &sealed)
@@ -49,7 +49,7 @@ func (t *Tokens) LoadTokens(ctx context.Context, sessionID string) (sealed []byt
 	return sealed, err
 }
 
-// DeleteTokens implements [authagent.TokenStore].
+// DeleteTokens implements [tokens.Store].
 func (t *Tokens) DeleteTokens(ctx context.Context, sessionID string) error {
 	_, err := t.s.exec(ctx, "delete tokens", deleteTokens, sessionID)
 	return err

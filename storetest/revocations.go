@@ -17,6 +17,7 @@ func Revocations(t *testing.T, open func() authagent.RevocationStore) {
 	t.Run("SES-15 a mark changes with each Revoke and with nothing else", func(t *testing.T) { (&revocations{t, open()}).changed() })
 	t.Run("SES-15 each key's own", func(t *testing.T) { (&revocations{t, open()}).ofEachKey() })
 	t.Run("SES-16 the latest until counts", func(t *testing.T) { (&revocations{t, open()}).latest() })
+	t.Run("API-13 a mark begins as it was given", func(t *testing.T) { (&revocations{t, open()}).asGiven() })
 	t.Run("SES-15 many at once", func(t *testing.T) { (&revocations{t, open()}).atOnce() })
 	for _, a := range alike {
 		t.Run("SES-11 not another's: "+a.what, func(t *testing.T) {
@@ -74,6 +75,20 @@ func (k *revocations) changed() {
 			k.Errorf("the mark %q, and then %q", mark, k.mark(key))
 		}
 		seen[mark] = true
+	}
+}
+
+// asGiven: a mark says when it was made, at its beginning.
+func (k *revocations) asGiven() {
+	key := rand.Text()
+	for range 2 {
+		given := rand.Text()
+		if err := k.store.Revoke(k.Context(), key, given, time.Now().Add(time.Hour)); err != nil {
+			k.Error(err)
+		}
+		if got := k.mark(key); !strings.HasPrefix(got, given) {
+			k.Errorf("the mark %q, which was given as %q", got, given)
+		}
 	}
 }
 

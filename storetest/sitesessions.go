@@ -21,7 +21,7 @@ import (
 //
 //	Middleware(next http.Handler) http.Handler
 //
-// All exported fields of a Session come back except RemoteAddr. StartedAt may be less
+// All exported fields of a Session come back except RemoteAddr and Door. StartedAt may be less
 // than a millisecond early, ExpiresAt less than a second, and neither may be late. A
 // copied cookie opens nothing after its session has ended. The exception is a cookie
 // that holds the session itself, which the tests know by its length: the relying party

@@ -18,6 +18,7 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/storetest"
+	"github.com/authagent-go/authagent/tokens"
 )
 
 // TestSessionStore runs the kit on a store that is good, as small as it can be.
@@ -86,11 +87,11 @@ var faults = map[string]fault{
 	"revocations of first key":   {revocations(func(s *brokenRevocations) { s.firstOnly = true }), "SES-15_each_key"},
 	"revocations that are lost":  {revocations(func(s *brokenRevocations) { s.forget = true }), "SES-11_long_keys"},
 	"revocations cleaned early":  {revocations(func(s *brokenRevocations) { s.lastUntil = true }), "SES-16_the_latest"},
-	"tokens not compared": {tokens(func(s authagent.TokenStore, id string, _ []byte) []byte {
+	"tokens not compared": {tokenFault(func(s tokens.Store, id string, _ []byte) []byte {
 		have, _ := s.LoadTokens(context.Background(), id)
 		return have
 	}), "REF-2"},
-	"tokens deleted come back": {tokens(func(s authagent.TokenStore, id string, old []byte) []byte {
+	"tokens deleted come back": {tokenFault(func(s tokens.Store, id string, old []byte) []byte {
 		if _, err := s.LoadTokens(context.Background(), id); err != nil {
 			return nil
 		}
@@ -240,15 +241,15 @@ func (s *brokenRevocations) Marks(ctx context.Context, keys []string) ([]string,
 	return marks, err
 }
 
-func tokens(old func(s authagent.TokenStore, id string, old []byte) []byte) func(*testing.T) {
+func tokenFault(old func(s tokens.Store, id string, old []byte) []byte) func(*testing.T) {
 	return func(t *testing.T) {
-		storetest.Tokens(t, func() authagent.TokenStore { return changedTokens{&memstore.Tokens{}, old} })
+		storetest.Tokens(t, func() tokens.Store { return changedTokens{&memstore.Tokens{}, old} })
 	}
 }
 
 type changedTokens struct {
 	*memstore.Tokens
-	old func(s authagent.TokenStore, id string, old []byte) []byte
+	old func(s tokens.Store, id string, old []byte) []byte
 }
 
 func (c changedTokens) SaveTokens(ctx context.Context, id string, old, sealed []byte, expires time.Time) error {

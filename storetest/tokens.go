@@ -9,13 +9,14 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/tokens"
 )
 
 // Tokens checks a TokenStore. That tokens are encrypted and bound to their session
 // (REF-10) is authagent's work; the store has to give back what it was given, and to
 // let only one of several callers replace it.
-func Tokens(t *testing.T, open func() authagent.TokenStore) {
-	start := func(t *testing.T) *tokens { return &tokens{t, open(), time.Now().Add(time.Hour)} }
+func Tokens(t *testing.T, open func() tokens.Store) {
+	start := func(t *testing.T) *keptTokens { return &keptTokens{t, open(), time.Now().Add(time.Hour)} }
 	t.Run("REF-10 as they are", func(t *testing.T) { start(t).kept() })
 	for _, a := range alike {
 		random := rand.Text()
@@ -32,20 +33,20 @@ func Tokens(t *testing.T, open func() authagent.TokenStore) {
 }
 
 // tokens is one subtest.
-type tokens struct {
+type keptTokens struct {
 	*testing.T
-	store   authagent.TokenStore
+	store   tokens.Store
 	expires time.Time
 }
 
-func (k *tokens) save(id, old, sealed string, want error) {
+func (k *keptTokens) save(id, old, sealed string, want error) {
 	k.Helper()
 	if err := k.store.SaveTokens(k.Context(), id, []byte(old), []byte(sealed), k.expires); !errors.Is(err, want) {
 		k.Errorf("SaveTokens(%q, %.20q, %.20q): %v, want %v", id, old, sealed, err, want)
 	}
 }
 
-func (k *tokens) expect(id, want string) {
+func (k *keptTokens) expect(id, want string) {
 	k.Helper()
 	got, err := k.store.LoadTokens(k.Context(), id)
 	switch {
@@ -56,7 +57,7 @@ func (k *tokens) expect(id, want string) {
 	}
 }
 
-func (k *tokens) kept() {
+func (k *keptTokens) kept() {
 	every := make([]byte, 256)
 	for i := range every {
 		every[i] = byte(i)
@@ -71,7 +72,7 @@ func (k *tokens) kept() {
 }
 
 // apart: two sessions have tokens of their own.
-func (k *tokens) apart(one, other string) {
+func (k *keptTokens) apart(one, other string) {
 	k.save(one, "", "one", nil)
 	k.expect(other, "")
 	k.save(other, "", "other", nil)
@@ -79,14 +80,14 @@ func (k *tokens) apart(one, other string) {
 }
 
 // exact: a value is not taken for another one.
-func (k *tokens) exact(one, other string) {
+func (k *keptTokens) exact(one, other string) {
 	id := rand.Text()
 	k.save(id, "", one, nil)
 	k.save(id, other, "new", authagent.ErrConflict)
 	k.expect(id, one)
 }
 
-func (k *tokens) replaced() {
+func (k *keptTokens) replaced() {
 	id := rand.Text()
 	k.save(id, "a", "b", authagent.ErrConflict) // there is none
 	k.expect(id, "")
@@ -98,7 +99,7 @@ func (k *tokens) replaced() {
 	k.expect(id, "b")
 }
 
-func (k *tokens) replacedAtOnce() {
+func (k *keptTokens) replacedAtOnce() {
 	id := rand.Text()
 	for _, old := range []string{"", "first"} {
 		won := -1
@@ -117,7 +118,7 @@ func (k *tokens) replacedAtOnce() {
 	}
 }
 
-func (k *tokens) deleted() {
+func (k *keptTokens) deleted() {
 	id := rand.Text()
 	k.save(id, "", "a", nil)
 	for range 2 { // the second time there is nothing to delete
@@ -131,7 +132,7 @@ func (k *tokens) deleted() {
 }
 
 // copied: who changes what they gave or were given changes nothing in the store.
-func (k *tokens) copied() {
+func (k *keptTokens) copied() {
 	id, value := rand.Text(), []byte("sealed")
 	if err := k.store.SaveTokens(k.Context(), id, nil, value, k.expires); err != nil {
 		k.Error(err)
@@ -142,7 +143,7 @@ func (k *tokens) copied() {
 	k.expect(id, "sealed")
 }
 
-func (k *tokens) manyAtOnce() {
+func (k *keptTokens) manyAtOnce() {
 	together(func(int) error {
 		id := rand.Text()
 		k.save(id, "", id, nil)

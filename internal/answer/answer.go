@@ -24,6 +24,7 @@ type Problem struct {
 	SignIn       string   `json:"sign_in,omitempty"`        // where to sign in, if that is what to do next
 	SignInMethod string   `json:"sign_in_method,omitempty"` // if not GET
 	Issuer       string   `json:"issuer,omitempty"`         // by which authorization server
+	Scopes       []string `json:"scopes,omitempty"`         // all that are needed
 	Field        string   `json:"field,omitempty"`          // the form field that it is about
 	Compare      string   `json:"compare,omitempty"`        // by what the agent's owner knows its request
 	OwnerPage    string   `json:"owner_page,omitempty"`     // where the owner decides

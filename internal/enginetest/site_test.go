@@ -12,6 +12,7 @@ import (
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
 	"github.com/authagent-go/authagent/sqlstore"
+	"github.com/authagent-go/authagent/tokens"
 )
 
 // A site is one address with two instances behind it, which share keys and a
@@ -61,7 +62,7 @@ func (b *site) on(s *sqlstore.Store) func(*authagent.Config) {
 	return func(c *authagent.Config) {
 		c.Scenario = authagent.FullAccount(users{b.Users, s.Links()}, authagent.InsecureTrustEmail)
 		c.Session = authagent.SessionSettings{Store: s.Sessions()}
-		c.Revocations, c.States, c.Tokens = s.Revocations(), s.States(), authagent.TokenSettings{Store: s.Tokens()}
+		c.Revocations, c.States, c.Tokens = s.Revocations(), s.States(), tokens.Settings{Store: s.Tokens()}
 		c.Audit, c.Logger = s.Audit, slog.New(slog.DiscardHandler)
 		if b.change != nil {
 			b.change(c, s, b.Users)

@@ -8,6 +8,7 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/sqlstore"
 	"github.com/authagent-go/authagent/storetest"
+	"github.com/authagent-go/authagent/tokens"
 )
 
 // TestStores runs the kit for stores on each engine, and on each engine as sites
@@ -31,6 +32,6 @@ func kit(t *testing.T, s *sqlstore.Store) {
 	t.Run("Revocations", func(t *testing.T) {
 		storetest.Revocations(t, func() authagent.RevocationStore { return s.Revocations() })
 	})
-	t.Run("Tokens", func(t *testing.T) { storetest.Tokens(t, func() authagent.TokenStore { return s.Tokens() }) })
+	t.Run("Tokens", func(t *testing.T) { storetest.Tokens(t, func() tokens.Store { return s.Tokens() }) })
 	t.Run("Sessions", func(t *testing.T) { storetest.SessionStore(t, func() sessions.Store { return s.Sessions() }) })
 }

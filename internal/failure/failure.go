@@ -86,6 +86,8 @@ type Failure struct {
 	Location string      // where to look at how it stands
 	Stay     bool        // a human is signed in, whom the sign-in page would send straight back
 
+	Scopes []string // all scopes that are needed, where too little was granted
+
 	Compare   string // the comparison code of a request that its owner has to decide; empty for none
 	OwnerPage string // the path where its owner decides; empty if it is not known
 }

@@ -204,23 +204,30 @@ func (v *Verifier) introspect(ctx context.Context, server *wire.Server, access s
 
 // parts returns the claims of a JWT and its algorithm, unverified.
 func parts(raw string) (payload strictjson.Object, alg string, err error) {
-	if strings.Count(raw, ".") != 2 {
-		return payload, "", errors.New("not a JWT")
+	header, payload, err := split(raw)
+	if err == nil {
+		alg, _, err = header.String("alg")
 	}
-	var objects [2]strictjson.Object
-	for i := range objects {
+	return payload, alg, err
+}
+
+// split returns the header and the claims of a JWT, unverified.
+func split(raw string) (header, payload strictjson.Object, err error) {
+	if strings.Count(raw, ".") != 2 {
+		return header, payload, errors.New("not a JWT")
+	}
+	for _, part := range [...]*strictjson.Object{&header, &payload} {
 		var piece string
 		piece, raw, _ = strings.Cut(raw, ".")
 		data, err := base64.RawURLEncoding.DecodeString(piece)
 		if err != nil {
-			return payload, "", errors.New("not a JWT")
+			return header, payload, errors.New("not a JWT")
 		}
-		if objects[i], err = strictjson.Parse(data); err != nil {
-			return payload, "", err
+		if *part, err = strictjson.Parse(data); err != nil {
+			return header, payload, err
 		}
 	}
-	alg, _, err = objects[0].String("alg")
-	return objects[1], alg, err
+	return header, payload, nil
 }
 
 // read reads what claims say of who is who, but for sub.

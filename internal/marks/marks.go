@@ -1,12 +1,17 @@
 // Package marks ends sessions before their time. A session notes the marks that it
 // begins under: of the site, of the agent and of the user. It has ended as soon as one of
 // them is another, or there is one of its own. So no clock is asked.
+//
+// An access token is another matter: an instance that has not seen it before cannot know under which marks
+// it began to be used. So each mark has the time at which it was made, and a token that was issued before
+// then has ended.
 package marks
 
 import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/authagent-go/authagent/audit"
@@ -61,7 +66,8 @@ type Of struct {
 func (m *Register) End(ctx context.Context, key string) error {
 	// Until the last of them is over by every clock: that of the instance that
 	// started it, and that of the one which cleans up. The third is for the call.
-	if err := m.Store.Revoke(ctx, key, rand.Text(), time.Now().Add(m.Lifetime)); err != nil {
+	now := time.Now()
+	if err := m.Store.Revoke(ctx, key, newMark(now), now.Add(m.Lifetime)); err != nil {
 		return fmt.Errorf("authagent: record that sessions have ended: %w", err)
 	}
 	return nil
@@ -75,8 +81,39 @@ func (m *Register) EndUser(ctx context.Context, userID string) error {
 	return m.End(ctx, user(userID))
 }
 
+// timeDigits is the length of the time that a mark begins with: nanoseconds since 1970, in base 36.
+const timeDigits = 13
+
+// newMark returns a mark that is made now.
+func newMark(now time.Time) string {
+	return fmt.Sprintf("%0*s", timeDigits, strconv.FormatInt(now.UnixNano(), 36)) + rand.Text()
+}
+
+// madeAt returns when a mark was made, and whether it says so.
+func madeAt(mark string) (at time.Time, says bool) {
+	if len(mark) < timeDigits {
+		return time.Time{}, false
+	}
+	nanos, err := strconv.ParseInt(mark[:timeDigits], 36, 64)
+	return time.Unix(0, nanos), err == nil
+}
+
 // Under are the marks that a session begins under; each empty where there was none.
 type Under struct{ Site, Agent, User, Subject string }
+
+// Ended reports whether something has ended, by one of the marks, that began at this time. It has if the
+// time is not known, or that of a mark.
+func (u Under) Ended(began time.Time) bool {
+	for _, mark := range [...]string{u.Site, u.Agent, u.User, u.Subject} {
+		if mark == "" {
+			continue
+		}
+		if at, says := madeAt(mark); !says || !began.After(at) {
+			return true
+		}
+	}
+	return false
+}
 
 // Begin calls signIn, which says for whom an agent acts, and returns the marks that the
 // session begins under. Those of the site, the agent and the user at its issuer, who may be empty,

@@ -2,6 +2,7 @@
 package permit
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -87,13 +88,58 @@ func (m Map[A]) AtMost(access A) A {
 	return access
 }
 
-// Grants refuses an action that no scope allows, so that no owner is asked about it.
+// Grants refuses an action that no scope allows, so that no owner is asked about it. full is the access
+// that includes all actions.
 func (m Map[A]) Grants(scopes []string, action string, full A) error {
-	most, limits := m.Most(scopes)
-	if !limits || most.Access == full || most.Access > 0 && slices.Contains(most.Actions, action) {
+	if m.allows(scopes, action, 0, full) {
 		return nil
 	}
-	return failure.New(reasons.InsufficientScope, "perform action", "no scope that the server has granted allows %s", action)
+	return m.refuse(scopes, action, 0, full, "no scope that the server has granted allows "+action)
+}
+
+// Reaches refuses access that no scope gives.
+func (m Map[A]) Reaches(scopes []string, access, full A) error {
+	if m.allows(scopes, "", access, full) {
+		return nil
+	}
+	return m.refuse(scopes, "", access, full, "no scope that the server says it has granted allows that much (Config.Permissions)")
+}
+
+func (m Map[A]) refuse(scopes []string, action string, access, full A, why string) error {
+	return &failure.Failure{
+		Cause:  failure.New(reasons.InsufficientScope, "read scope", "%s", why),
+		Scopes: m.Needed(scopes, action, access, full),
+	}
+}
+
+// allows reports whether scopes allow an action, if it is not empty, and access.
+func (m Map[A]) allows(scopes []string, action string, access, full A) bool {
+	most, limits := m.Most(scopes)
+	return !limits || most.Access >= access && (action == "" || most.Access == full || most.Access > 0 && slices.Contains(most.Actions, action))
+}
+
+// Needed returns all scopes that an agent needs for an action, if it is not empty, and access: those it
+// has, and of the others the ones that allow the least. It is nil if no scopes allow that.
+func (m Map[A]) Needed(have []string, action string, access, full A) []string {
+	have = m.Kept(have)
+	if m.allows(have, action, access, full) {
+		return have
+	}
+	more := slices.DeleteFunc(m.Scopes(), func(scope string) bool { return slices.Contains(have, scope) })
+	slices.SortStableFunc(more, func(a, b string) int {
+		return cmp.Or(cmp.Compare(m[a].Access, m[b].Access), cmp.Compare(len(m[a].Actions), len(m[b].Actions)))
+	})
+	for i, scope := range more {
+		if with := append(slices.Clone(have), scope); m.allows(with, action, access, full) {
+			return with
+		}
+		for _, other := range more[:i] { // such as one that reads beside one that names the action
+			if with := append(slices.Clone(have), other, scope); m.allows(with, action, access, full) {
+				return with
+			}
+		}
+	}
+	return nil
 }
 
 // Lower takes from access and actions what scopes do not allow, and from somebody without access all

@@ -18,6 +18,8 @@ const (
 	AgentRequired       = "agent_required"       // a human is signed in, and this is for agents
 	AgentInBrowser      = "agent_in_browser"     // a person signs in where an agent is signed in, or was
 	AccessDenied        = "access_denied"        // the authorization server was told no
+	InvalidToken        = "invalid_token"        // the access token is not good, or the session that it stands for has ended
+	InvalidCredentials  = "invalid_credentials"  // the access token is malformed, or came with a session's cookie
 	InsufficientScope   = "insufficient_scope"   // the server granted less than the scenario needs
 	StateMismatch       = "state_mismatch"       // the response answers no login that this browser began
 	StateExpired        = "state_expired"        // the login began too long ago
@@ -99,6 +101,8 @@ var index = func() map[string]int {
 // not told of last.
 var table = [...]Row{
 	{"no_session", 401, Agent, Told, "Sign-in required", "No agent is signed in. Sign in and ask again."},
+	{"invalid_token", 401, Agent, Told, "Access token not accepted", "The access token has expired, was revoked, or is not for this API. Get another one from the authorization server."},
+	{"invalid_credentials", 400, Agent, Told, "Malformed credentials", "Send one Authorization header with one access token, and no session's cookie beside it."},
 	{"agent_read_only", 403, Agent, Told, "Read-only", "The agent may only read, so nothing was changed. GET and HEAD are allowed."},
 	{"access_too_low", 403, Agent, Told, "Access too low", "The agent's access to its user's data is not enough for this."},
 	{"action_not_granted", 403, Agent, Told, "Action not granted", "The agent may not perform this action. The account's owner can allow it on the page of connected agents. Then ask again."},
@@ -112,8 +116,8 @@ var table = [...]Row{
 	{"human_required", 401, Agent, Told, "Sign-in required", "This is for people. Sign in to the site as yourself."},
 	{"agent_required", 403, Agent, Told | Again, "For agents", "This is for agents, and a person is signed in with this browser. Sign in as an agent first."},
 	{"no_account", 403, Agent, Told, "No account", "The agent's owner has no account here that the agent may enter."},
-	{"approval_needed", 403, Agent, Told | Again, "The account's owner has to approve this agent first", "Nothing is open yet. If there is an account that this agent belongs to, its owner finds the request on the page of connected agents. Sign in again afterwards."},
-	{"link_suspended", 403, Agent, Told | Again, "The account's owner has to approve this agent again", "The agent is suspended. The account's owner can approve it again on the page of connected agents. Sign in again afterwards."},
+	{"approval_needed", 403, Agent, Told | Again, "The account's owner has to approve this agent first", "Nothing is open yet. If there is an account that this agent belongs to, its owner finds the request on the page of connected agents. Try again afterwards."},
+	{"link_suspended", 403, Agent, Told | Again, "The account's owner has to approve this agent again", "The agent is suspended. The account's owner can approve it again on the page of connected agents. Try again afterwards."},
 	{"link_refused", 403, Agent, Told, "Not linked", "The agent may not enter the account. It acts for another account, the account has the most agents allowed, or no agent may enter it."},
 	{"agent_blocked", 403, Agent, Told, "Agent not admitted", "This site does not let this agent in."},
 	{"agents_paused", 503, Site, Told | Retry | Again, "Agents paused", "This site lets no agent in at the moment. Try again later."},

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,9 +28,9 @@ import (
 // New.
 type Refuser struct {
 	Site
-	challenge string          // the signpost's
-	links     []string        // the signpost's
-	nobody    answer.Prepared // that no agent is signed in
+	challenges []string        // the signpost's
+	links      []string        // the signpost's
+	nobody     answer.Prepared // that no agent is signed in
 }
 
 // A Site is what answers depend on.
@@ -91,7 +92,7 @@ type Visitor struct {
 // New returns the Refuser of a site. nobody is why a request is refused that
 // comes without a session.
 func New(s Site, nobody *problem.Error) *Refuser {
-	a := &Refuser{Site: s, challenge: s.Signpost.Challenge(), links: s.Signpost.Links()}
+	a := &Refuser{Site: s, challenges: s.Signpost.Challenges(), links: s.Signpost.Links()}
 	a.nobody = answer.Prepare(a.problem(&failure.Failure{Cause: nobody}, true))
 	return a
 }
@@ -131,6 +132,7 @@ func (a *Refuser) Refuse(w http.ResponseWriter, r *http.Request, f *failure.Fail
 		h.Set("Location", f.Location)
 	}
 	switch status := f.Status(); {
+	case a.refuseToken(h, r, f):
 	case f.Reason == problem.HumanRequired: // RFC 9110 section 15.5.2 demands a challenge, and no agent is to try
 		h.Set("WWW-Authenticate", "Human")
 	case status == http.StatusUnauthorized:
@@ -260,6 +262,7 @@ func (a *Refuser) problem(f *failure.Failure, mayTell bool) answer.Problem {
 	p := answer.Problem{
 		Status: row.Status, Title: row.Title, Detail: row.Detail, Code: row.Code, RequestID: f.RequestID,
 		Retry: f.RetryAfter > 0, Action: f.Action, Approval: f.Location, Field: f.Field, Compare: f.Compare, OwnerPage: a.ownerPage(f),
+		Scopes: f.Scopes,
 	}
 	if f.Reason == problem.ReadOnly {
 		p.Allowed = signpost.ReadMethods()
@@ -274,7 +277,7 @@ func (a *Refuser) problem(f *failure.Failure, mayTell bool) answer.Problem {
 	if p.Status == http.StatusUnauthorized {
 		p.Issuer = a.Signpost.Issuer
 	}
-	if p.Status == http.StatusUnauthorized || row.Has(reasons.Again) {
+	if p.Status == http.StatusUnauthorized && f.Reason != reasons.InvalidToken || row.Has(reasons.Again) {
 		p.SignIn = a.Signpost.LoginURL()
 		if a.Signpost.POST {
 			p.SignInMethod = http.MethodPost
@@ -287,8 +290,23 @@ func (a *Refuser) problem(f *failure.Failure, mayTell bool) answer.Problem {
 // 401, and where to sign in.
 func (a *Refuser) demandSignIn(h http.Header) {
 	answer.AddVary(h, "Accept")
-	h["Www-Authenticate"] = []string{a.challenge}
+	h["Www-Authenticate"] = slices.Clone(a.challenges)
 	h["Link"] = append(h["Link"], a.links...)
+}
+
+// refuseToken sets the challenge for a request whose access token is not good or not good enough (RFC 6750
+// section 3.1), and reports whether it has.
+func (a *Refuser) refuseToken(h http.Header, r *http.Request, f *failure.Failure) bool {
+	wrong := map[problem.Reason]string{reasons.InvalidToken: "invalid_token", reasons.InvalidCredentials: "invalid_request"}[f.Reason]
+	if f.Reason == reasons.InsufficientScope && len(r.Header["Authorization"]) > 0 {
+		wrong = "insufficient_scope"
+	}
+	challenge := a.Signpost.Resource.Challenge(wrong, f.Scopes)
+	if wrong == "" || challenge == "" {
+		return false
+	}
+	h["Www-Authenticate"] = []string{challenge}
+	return true
 }
 
 // signInPage returns where a stranger signs in, and comes back from: the site's own

@@ -15,6 +15,7 @@ import (
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/problem"
+	"github.com/authagent-go/authagent/tokens"
 )
 
 // A panicky transport panics at one path of the server, or answers with a body that
@@ -194,23 +195,23 @@ func TestPanicsInBackground(t *testing.T) {
 }
 
 type panickyTokens struct {
-	authagent.TokenStore
+	tokens.Store
 	fail func(string)
 }
 
 func (p panickyTokens) SaveTokens(ctx context.Context, id string, old, sealed []byte, expires time.Time) error {
 	p.fail("SaveTokens")
-	return p.TokenStore.SaveTokens(ctx, id, old, sealed, expires)
+	return p.Store.SaveTokens(ctx, id, old, sealed, expires)
 }
 
 func (p panickyTokens) LoadTokens(ctx context.Context, id string) ([]byte, error) {
 	p.fail("LoadTokens")
-	return p.TokenStore.LoadTokens(ctx, id)
+	return p.Store.LoadTokens(ctx, id)
 }
 
 func (p panickyTokens) DeleteTokens(ctx context.Context, id string) error {
 	p.fail("DeleteTokens")
-	return p.TokenStore.DeleteTokens(ctx, id)
+	return p.Store.DeleteTokens(ctx, id)
 }
 
 type panickyRevocations struct {

@@ -20,6 +20,7 @@ import (
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/problem"
 	"github.com/authagent-go/authagent/provider"
+	"github.com/authagent-go/authagent/tokens"
 )
 
 // TestOneRefresh: REF-1.
@@ -243,7 +244,7 @@ func TestRefreshSaved(t *testing.T) {
 // taken for that of another instance.
 func TestSaveSeemsToFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k := newKept(t, func(_ *bench, c *authagent.Config) { c.Tokens.Store = &liar{TokenStore: c.Tokens.Store} })
+		k := newKept(t, func(_ *bench, c *authagent.Config) { c.Tokens.Store = &liar{Store: c.Tokens.Store} })
 		s := k.MustSignIn(k.Browser(), k.Agent)
 		lies := &k.Config.Tokens.Store.(*liar).lies
 		time.Sleep(2 * time.Hour)
@@ -257,12 +258,12 @@ func TestSaveSeemsToFail(t *testing.T) {
 }
 
 type liar struct {
-	authagent.TokenStore
+	tokens.Store
 	lies atomic.Int32
 }
 
 func (l *liar) SaveTokens(ctx context.Context, id string, old, sealed []byte, expires time.Time) error {
-	err := l.TokenStore.SaveTokens(ctx, id, old, sealed, expires)
+	err := l.Store.SaveTokens(ctx, id, old, sealed, expires)
 	if l.lies.Load() > 0 && l.lies.Add(-1) == 0 && err == nil {
 		return errors.New("connection lost")
 	}

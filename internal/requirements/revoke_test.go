@@ -139,7 +139,7 @@ func TestLogoutAtTheLastMoment(t *testing.T) {
 	}{{"REF-8 before the save", false}, {"REF-8 after the save", true}} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				store := &spyTokens{TokenStore: &memstore.Tokens{}}
+				store := &spyTokens{Store: &memstore.Tokens{}}
 				var end atomic.Pointer[func()]
 				k := newKept(t, func(_ *bench, c *authagent.Config) {
 					c.Session.Idle, c.Tokens.Store = 4*time.Hour, &endingTokens{store, test.after, &end}

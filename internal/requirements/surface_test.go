@@ -12,6 +12,7 @@ import (
 	"github.com/authagent-go/authagent/limits"
 	"github.com/authagent-go/authagent/problem"
 	"github.com/authagent-go/authagent/provider"
+	"github.com/authagent-go/authagent/tokens"
 )
 
 // saying is a scenario whose session check gives err where it has one.
@@ -94,7 +95,7 @@ func TestSettingsInOrder_FACE_2(t *testing.T) {
 			Logins: limits.Rate{Per: -1}, Callbacks: limits.Rate{Per: -1}, Agent: limits.Rate{Per: -1}, Owner: limits.Rate{Per: -1},
 			Actions: map[string]limits.Rate{"c": {Per: -1}, "a": {Per: -1}, "b": {Per: -1}, "": {}},
 		},
-		Session: authagent.SessionSettings{Idle: -1}, Tokens: authagent.TokenSettings{ConfirmGrace: -1},
+		Session: authagent.SessionSettings{Idle: -1}, Tokens: tokens.Settings{ConfirmGrace: -1},
 		Provider: provider.Settings{
 			AssertionAudience: "a", Scopes: []string{""}, AuthorizationParams: url.Values{"state": nil, "nonce": nil}, ButtonLabel: "\n",
 			Endpoints: provider.Endpoints{

@@ -27,6 +27,7 @@ import (
 	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
+	"github.com/authagent-go/authagent/tokens"
 )
 
 // A kept is a cluster that keeps tokens, and an API, https://api.example, that
@@ -40,7 +41,7 @@ type kept struct {
 // newKept keeps tokens and does not confirm sessions, unless change says so.
 func newKept(t *testing.T, change ...func(b *bench, c *authagent.Config)) *kept {
 	t.Helper()
-	store := &spyTokens{TokenStore: &memstore.Tokens{}}
+	store := &spyTokens{Store: &memstore.Tokens{}}
 	setup := func(b *bench, c *authagent.Config) {
 		c.Tokens.Store, c.Revocations, c.States = store, &memstore.Revocations{}, &memstore.States{}
 		c.Scenario, c.Tokens.ConfirmEvery = authagent.FreshProfile(b.Profiles), -1
@@ -141,7 +142,7 @@ func (a *apiServer) count() int {
 
 // spyTokens is a TokenStore that fails on demand and remembers what it was given.
 type spyTokens struct {
-	authagent.TokenStore
+	tokens.Store
 	mu    sync.Mutex
 	saved map[string][][]byte
 	fail  func(save int) error // of SaveTokens; save counts from 1 since fail was set
@@ -162,12 +163,12 @@ func (s *spyTokens) SaveTokens(ctx context.Context, id string, old, sealed []byt
 			return err
 		}
 	}
-	return s.TokenStore.SaveTokens(ctx, id, old, sealed, expires)
+	return s.Store.SaveTokens(ctx, id, old, sealed, expires)
 }
 
 // LoadTokens takes a moment, in which others load the same.
 func (s *spyTokens) LoadTokens(ctx context.Context, id string) ([]byte, error) {
-	value, err := s.TokenStore.LoadTokens(ctx, id)
+	value, err := s.Store.LoadTokens(ctx, id)
 	time.Sleep(time.Millisecond)
 	return value, err
 }
@@ -189,7 +190,7 @@ func (s *spyTokens) saves() int {
 func (s *spyTokens) put(t *testing.T, id string, value []byte) {
 	t.Helper()
 	ctx := context.Background()
-	if err := errors.Join(s.DeleteTokens(ctx, id), s.TokenStore.SaveTokens(ctx, id, nil, value, time.Now().Add(time.Hour))); err != nil {
+	if err := errors.Join(s.DeleteTokens(ctx, id), s.Store.SaveTokens(ctx, id, nil, value, time.Now().Add(time.Hour))); err != nil {
 		t.Fatal(err)
 	}
 }

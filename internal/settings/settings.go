@@ -17,6 +17,7 @@ import (
 	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/limits"
 	"github.com/authagent-go/authagent/messages"
+	"github.com/authagent-go/authagent/tokens"
 )
 
 // Problems are what is wrong with the settings, in the order in which it was found.
@@ -212,6 +213,13 @@ func (p *Problems) Origins(setting string, origins []string, dev bool) {
 		} else if u.Path != "" || u.RawQuery != "" || u.ForceQuery {
 			p.Add(setting, "%q is not an origin like https://login.example", origin)
 		}
+	}
+}
+
+// Tokens checks how the tokens of sessions are kept.
+func (p *Problems) Tokens(t tokens.Settings) {
+	if t.ConfirmGrace < 0 {
+		p.Add("Tokens.ConfirmGrace", "must not be negative")
 	}
 }
 

@@ -36,6 +36,7 @@ type Site struct {
 	ByUser     bool   // the server's tokens name the user for whom the agent acts
 	People     bool   // people sign in by the same client
 	Label      string // what the button says; empty for DefaultLabel
+	Resource   Resource
 	Problems   []Problem
 
 	// Scopes says what each scope of the server allows. Nil means that scopes limit nothing.
@@ -75,10 +76,17 @@ func (s *Site) LoginURL() string { return s.Origin + s.LoginPath }
 // escapeHeader leaves nothing in a path that would end a quoted string or a link.
 var escapeHeader = strings.NewReplacer(`"`, "%22", "<", "%3C", ">", "%3E")
 
-// Challenge is the value of WWW-Authenticate, which RFC 9110 section 15.5.2
-// demands with every 401. The scheme is this package's own; clients skip schemes
-// that they do not know (section 11.6.1).
-func (s *Site) Challenge() string {
+// Challenges are the values of WWW-Authenticate, which RFC 9110 section 15.5.2
+// demands with every 401. The scheme AuthAgent is this package's own; clients skip schemes
+// that they do not know (section 11.6.1). Some look only at the first.
+func (s *Site) Challenges() []string {
+	if s.Resource.ID != "" {
+		return []string{s.Resource.Challenge("", nil), s.signIn()}
+	}
+	return []string{s.signIn()}
+}
+
+func (s *Site) signIn() string {
 	return `AuthAgent sign_in="` + escapeHeader.Replace(s.LoginURL()) + `", issuer="` + escapeHeader.Replace(s.Issuer) + `"`
 }
 
@@ -172,6 +180,7 @@ type document struct {
 	Doc      string   `json:"documentation,omitempty"`
 
 	Scopes map[string]Scope `json:"scopes,omitempty"` // at most, whatever else an agent may do
+	API    *entrance        `json:"api,omitempty"`
 }
 
 type step struct {
@@ -194,7 +203,7 @@ func (s *Site) JSON() []byte {
 	d := document{
 		SignIn:  step{Kind: "oauth2-code", Method: s.method(), URL: s.LoginURL(), Label: s.Says(), ReturnTo: "return_to"},
 		SignOut: step{Method: http.MethodPost, URL: s.Origin + s.LogoutPath},
-		Issuer:  s.Issuer, Scenario: s.Scenario, Access: s.Access, Scopes: s.Scopes,
+		Issuer:  s.Issuer, Scenario: s.Scenario, Access: s.Access, Scopes: s.Scopes, API: s.resource(),
 		Actions: s.actions(wiring.ByName), Approved: s.actions(wiring.Each), Within: s.actions(wiring.Within),
 	}
 	if s.Access == "read" {
@@ -229,7 +238,9 @@ func (s *Site) Text() []byte {
 	if s.People {
 		write("- People use the same sign-in: what names you as an agent is your token.")
 	}
-	write("", "## What you may do", "", s.permission(), "")
+	write("")
+	write(s.api()...)
+	write("## What you may do", "", s.permission(), "")
 	write(s.scopes()...)
 	write(s.named(s.actions(wiring.ByName))...)
 	write(approved(s.actions(wiring.Each), s.actions(wiring.Within))...)

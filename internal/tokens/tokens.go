@@ -58,7 +58,7 @@ func (p *Pause) Error() string {
 
 func (p *Pause) Unwrap() error { return p.Err }
 
-// Store is authagent.TokenStore.
+// Store is tokens.Store.
 type Store interface {
 	SaveTokens(ctx context.Context, sessionID string, old, sealed []byte, expires time.Time) error
 	LoadTokens(ctx context.Context, sessionID string) ([]byte, error)

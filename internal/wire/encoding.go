@@ -153,9 +153,9 @@ func (c *Client) post(ctx context.Context, step, endpoint string, e Encoding, f 
 // tokens with many roles or groups in them get that long.
 const maxToken = 16 << 10
 
-// validAccess holds access tokens to the characters of RFC 6750 section 2.1, so that
+// IsToken holds access tokens to the characters of RFC 6750 section 2.1, so that
 // one can never break out of a header.
-func validAccess(s string) bool {
+func IsToken(s string) bool {
 	if s == "" || len(s) > maxToken {
 		return false
 	}

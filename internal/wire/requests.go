@@ -104,7 +104,7 @@ func readToken(o strictjson.Object) (*Token, error) {
 	switch err := errors.Join(errs[:]...); {
 	case err != nil:
 		return nil, err
-	case !validAccess(t.Access):
+	case !IsToken(t.Access):
 		return nil, errors.New("access_token is missing or not a token")
 	case !validRefresh(t.Refresh):
 		return nil, errors.New("refresh_token is not a token")
@@ -156,7 +156,6 @@ func (s *Server) UserInfo(ctx context.Context, access string) (*UserInfo, error)
 }
 
 func readUserInfo(o strictjson.Object) (*UserInfo, error) {
-	u := &UserInfo{}
 	subject, _, err := o.String("sub")
 	if err == nil {
 		err = claims.Subject(subject)
@@ -164,15 +163,21 @@ func readUserInfo(o strictjson.Object) (*UserInfo, error) {
 	if err != nil {
 		return nil, err
 	}
+	u := OwnerIn(o)
 	u.Subject = subject
+	return u, nil
+}
+
+// OwnerIn reads what the claims of a subject say of the owner. Subject is not read.
+func OwnerIn(o strictjson.Object) *UserInfo {
 	// A site's mapping of e-mail addresses must not depend on odd types, and a
 	// missing name is no reason to turn an agent away: what is not a string is absent.
+	u := &UserInfo{Verified: readVerified(o)}
 	u.Email, _, _ = o.String("email")
-	u.Verified = readVerified(o)
 	name, _, _ := o.String("name")
 	model, _, _ := o.String("model")
 	u.Name, u.Model = claims.Text(name), claims.Text(model)
-	return u, nil
+	return u
 }
 
 // readVerified reads email_verified, which some servers send as a string. Only

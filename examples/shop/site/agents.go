@@ -10,6 +10,7 @@ import (
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/messages"
 	"github.com/authagent-go/authagent/sqlstore"
+	"github.com/authagent-go/authagent/tokens"
 )
 
 // The actions that an owner can allow an agent by name, beside reading. The last
@@ -84,7 +85,7 @@ func (s *Site) admitAgents(ctx context.Context) (err error) {
 		Audit:        s.store.Audit,
 		Revocations:  s.store.Revocations(),
 		States:       s.store.States(),
-		Tokens:       authagent.TokenSettings{Store: s.store.Tokens()},
+		Tokens:       tokens.Settings{Store: s.store.Tokens()},
 		Pages:        around,
 		Logger:       s.logger,
 	})

@@ -22,6 +22,7 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/sqlstore"
+	"github.com/authagent-go/authagent/tokens"
 )
 
 func main() {
@@ -63,7 +64,7 @@ func relyingParty() (*authagent.RelyingParty, error) {
 		Scenario:    authagent.FullAccount(users, authagent.InsecureTrustEmail),
 		Revocations: store.Revocations(),
 		States:      store.States(),
-		Tokens:      authagent.TokenSettings{Store: store.Tokens()},
+		Tokens:      tokens.Settings{Store: store.Tokens()},
 	}
 	if os.Getenv("SITE_SESSIONS") == "sqlstore" {
 		c.Session.Store = store.Sessions()

@@ -1,0 +1,222 @@
+// Package door lets in agents that come to a site's API with an access token of the authorization
+// server. It finds out which session a token stands for, and remembers that for a while. Whether the
+// session holds is not its business: that is asked on each request, as for any other.
+package door
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/authagent-go/authagent/api"
+	"github.com/authagent-go/authagent/internal/failure"
+	"github.com/authagent-go/authagent/internal/identity"
+	"github.com/authagent-go/authagent/internal/limit"
+	"github.com/authagent-go/authagent/internal/once"
+	"github.com/authagent-go/authagent/internal/reasons"
+	"github.com/authagent-go/authagent/internal/wire"
+	"github.com/authagent-go/authagent/problem"
+)
+
+const (
+	// verifiedFor is for how long a signature that was verified counts: so long, at most, a key that
+	// the server has withdrawn still opens the door.
+	verifiedFor = 5 * time.Minute
+
+	// refusedFor is for how long a token that was refused is refused without a look. It may be signed
+	// with a key that the server has only now published.
+	refusedFor = 10 * time.Second
+
+	// askedFor is the default of api.Settings.IntrospectEvery.
+	askedFor = 30 * time.Second
+
+	// sharedFor is for how long one failure to reach the server answers all that wait for it.
+	sharedFor = time.Second
+
+	// toldRefusals is how many refusals of one client address the operator is told the reason of, in a minute.
+	toldRefusals = 10
+
+	// timeout bounds what goes on for a request that has gone away, since others may wait for it.
+	timeout = time.Minute
+)
+
+const step = "verify access token"
+
+// ErrToken refuses an access token, or the session that it stands for. It is no news to the operator.
+var ErrToken = failure.New(reasons.InvalidToken, step, "the access token is not good, or its session has ended")
+
+// A Door is the API's of one relying party. Make one with New. It is safe for concurrent use.
+type Door[S any] struct {
+	Site[S]
+	known   table[S]
+	asking  asking
+	verify  *once.Group[outcome[S]] // by token
+	told    *limit.Limiter          // why tokens are refused, by client address
+	askedOn time.Duration
+}
+
+// A Site is what a door needs of its relying party.
+type Site[S any] struct {
+	api.Settings
+	Server   *wire.Server
+	Identity *identity.Verifier
+	Panics   failure.Panics
+	Address  func(*http.Request) string // of the client
+
+	// Begin returns the session of an agent whose token was verified, as at a sign-in. The ID is the
+	// session's.
+	Begin func(r *http.Request, id string, p *identity.Presented) (*S, error)
+
+	// Again returns the session of an agent whose token was verified again.
+	Again func(s *S, p *identity.Presented) *S
+
+	// End ends the session of a token by which the server does not stand any more, at every instance.
+	End func(ctx context.Context, id string) error
+}
+
+// A holder is whose token it is. It stays so.
+type holder struct{ agent, user, subject, id string }
+
+type outcome[S any] struct {
+	entry *entry[S]
+	err   error
+}
+
+// New returns the door of a site, or nil if the settings open none.
+func New[S any](site Site[S]) *Door[S] {
+	if site.Resource == "" {
+		return nil
+	}
+	d := &Door[S]{Site: site, verify: once.New[outcome[S]](sharedFor), told: limit.New(toldRefusals, time.Minute), askedOn: site.IntrospectEvery}
+	if d.askedOn == 0 {
+		d.askedOn = askedFor
+	}
+	return d
+}
+
+// Token returns the access token of a request that is an agent's. A nil door looks at none. The site
+// may know the token as its own.
+func (d *Door[S]) Token(r *http.Request) (token string, came bool, err error) {
+	if d == nil || len(r.Header["Authorization"]) == 0 {
+		return "", false, nil
+	}
+	if token, came, err = Token(r); !came || d.Own == nil {
+		return token, came, err
+	}
+	own, wrong := failure.Ask(d.Panics, "ask whose token it is", func() (bool, error) { return d.Own(r), nil })
+	switch {
+	case wrong != nil:
+		return "", true, failure.OfSite("ask whose token it is", wrong)
+	case own:
+		return "", false, nil
+	}
+	return token, came, err
+}
+
+// Session returns the session that a token stands for, as it was when the token was verified. The caller
+// may change it. A token is verified once for all that wait for it.
+func (d *Door[S]) Session(r *http.Request, token string) (*S, error) {
+	k, now := key(sha256.Sum256([]byte(token))), time.Now()
+	e, refused := d.known.find(k, now)
+	switch {
+	case refused:
+		return nil, ErrToken
+	case e == nil || !now.Before(e.until):
+		done, _, err := d.verify.Do(r.Context(), string(k[:]), func() (outcome[S], bool) { return d.look(r, k, token) })
+		if err == nil {
+			err = done.err
+		}
+		if err != nil {
+			return nil, err
+		}
+		e = done.entry
+	}
+	own := *e.session
+	return &own, nil
+}
+
+// look verifies a token, unless that was done while this request waited. Its outcome lasts if the server
+// has failed: those who wait do not ask it one after the other.
+func (d *Door[S]) look(r *http.Request, k key, token string) (done outcome[S], lasts bool) {
+	before, refused := d.known.find(k, time.Now())
+	switch {
+	case refused:
+		return outcome[S]{err: ErrToken}, false
+	case before != nil && time.Now().Before(before.until):
+		return outcome[S]{entry: before}, false
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), timeout)
+	defer cancel()
+	p, err := d.Identity.Present(ctx, d.Server, d.asker(r), token, d.Resource)
+	if err == nil && before != nil && holderOf(p) != before.holder {
+		err = identity.ErrMismatch
+	}
+	switch {
+	case errors.Is(err, identity.ErrMismatch), errors.Is(err, wire.ErrInactive):
+		return outcome[S]{err: d.refuse(ctx, r, k, before, err)}, false
+	case errors.As(err, new(*problem.Error)): // too many are being introspected
+		return outcome[S]{err: err}, false
+	case err != nil:
+		return outcome[S]{err: failure.OfServer(step, err)}, true
+	}
+	done.entry = &entry[S]{id: d.id(p, k), holder: holderOf(p), until: d.again(p)}
+	if before != nil {
+		done.entry.session = d.Again(before.session, p)
+	} else if done.entry.session, err = d.Begin(r.WithContext(ctx), done.entry.id, p); err != nil {
+		if reason, _ := failure.ReasonOf(err); reason == reasons.InvalidToken {
+			return outcome[S]{err: d.refuse(ctx, r, k, nil, err)}, false
+		}
+		return outcome[S]{err: err}, false // the site may decide otherwise in a moment
+	}
+	d.known.keep(k, done.entry)
+	return done, false
+}
+
+// refuse remembers that a token is refused. The session that it stood for ends. The error is ErrToken or, for
+// the operator, says why.
+func (d *Door[S]) refuse(ctx context.Context, r *http.Request, k key, before *entry[S], why error) error {
+	if before != nil {
+		if err := d.End(ctx, before.id); err != nil {
+			return failure.OfSite("end session", err)
+		}
+	}
+	d.known.refuse(k, time.Now().Add(refusedFor))
+	if d.told.Allow(limit.Network(d.Address(r))) > 0 {
+		return ErrToken
+	}
+	return failure.New(reasons.InvalidToken, step, "%w", why)
+}
+
+// asker introspects for a request, within the bounds.
+func (d *Door[S]) asker(r *http.Request) identity.Asker {
+	return func(ctx context.Context, token string) (*wire.Introspection, error) {
+		done, err := d.asking.begin(d.Address(r))
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+		return d.Server.Introspect(ctx, token)
+	}
+}
+
+// again is when a token has to be verified again.
+func (d *Door[S]) again(p *identity.Presented) time.Time {
+	if p.Asked {
+		return time.Now().Add(d.askedOn)
+	}
+	return time.Now().Add(verifiedFor)
+}
+
+func holderOf(p *identity.Presented) holder { return holder{p.Agent, p.User, p.Subject, p.ID} }
+
+// id names the session of a token, at every instance alike: by the issuer and the token's ID, or by the
+// token itself.
+func (d *Door[S]) id(p *identity.Presented, k key) string {
+	if p.ID != "" {
+		k = sha256.Sum256([]byte("jti " + d.Identity.Issuer + "\n" + p.ID))
+	}
+	return base64.RawURLEncoding.EncodeToString(k[:24])
+}
