@@ -51,12 +51,13 @@ func (c *call) approve(requestID, agentID, model string) answer {
 	code := "ac_" + randomHex(32)
 	c.db.codes[code] = &codeRow{
 		grant: grant{
-			clientID: row.clientID,
-			agentID:  agentID,
-			model:    model,
-			scope:    row.scope,
-			sid:      randomHex(16),
-			family:   code,
+			clientID:  row.clientID,
+			agentID:   agentID,
+			model:     model,
+			scope:     row.scope,
+			resources: row.resources,
+			sid:       randomHex(16),
+			family:    code,
 		},
 		code:        code,
 		redirectURI: row.redirectURI,

@@ -25,7 +25,7 @@ func present(name string) func(*call, params) bool {
 	return func(_ *call, p params) bool { return p[name] != "" }
 }
 
-// authorizeChecks are the published server's checks, in its order.
+// authorizeChecks are the published server's checks, in its order, and that of Features.Resources.
 func authorizeChecks() []check {
 	return []check{
 		{present("client_id"), "invalid_request", "Missing client_id parameter", true},
@@ -39,6 +39,7 @@ func authorizeChecks() []check {
 		{methodS256, "invalid_request", "Invalid code_challenge_method. Only S256 is supported", false},
 		{clientKnown, "invalid_client", "Client not found", true},
 		{redirectURIRegistered, "invalid_request", "redirect_uri is not registered for this client", true},
+		{resourcesGood, "invalid_target", "A resource is an absolute URI without fragment", false},
 	}
 }
 
@@ -138,6 +139,7 @@ func (c *call) newRequest(p params) *requestRow {
 		state:       p["state"],
 		challenge:   p["code_challenge"],
 		scope:       scope, // any words, verbatim
+		resources:   c.resources(p),
 		nonce:       p["nonce"],
 		expires:     c.now.Add(requestLifetime),
 	}

@@ -50,6 +50,7 @@ type requestRow struct {
 	state       string
 	challenge   string
 	scope       string
+	resources   []string // with Features.Resources
 	nonce       string
 	code        string // of the latest approval; empty while waiting
 	expires     time.Time
@@ -63,12 +64,13 @@ type pushedRow struct {
 
 // A grant is what an approval entitles to, carried from code to token to token.
 type grant struct {
-	clientID string
-	agentID  string
-	model    string
-	scope    string
-	sid      string // the session at the server
-	family   string // the code all of it descends from
+	clientID  string
+	agentID   string
+	model     string
+	scope     string
+	resources []string // that the tokens are for; nil is the client itself
+	sid       string   // the session at the server
+	family    string   // the code all of it descends from
 }
 
 type codeRow struct {
@@ -83,8 +85,9 @@ type codeRow struct {
 
 type tokenRow struct {
 	grant
+	api            *apiRow // nil unless the token is for an API
 	access         string
-	refresh        string
+	refresh        string // empty for a token without a sign-in
 	revoked        bool
 	rotated        time.Time // zero unless a refresh replaced it
 	accessExpires  time.Time
@@ -138,6 +141,9 @@ func (db *database) agent(id string) *agentRow {
 
 func (db *database) insertToken(row *tokenRow) {
 	db.byAccess[row.access] = append(db.byAccess[row.access], row)
+	if row.refresh == "" {
+		return
+	}
 	db.byRefresh[row.refresh] = append(db.byRefresh[row.refresh], row)
 	db.byFamily[row.family] = append(db.byFamily[row.family], row)
 }

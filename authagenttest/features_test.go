@@ -88,31 +88,43 @@ func TestIDTokenOnlyForOpenID(t *testing.T) {
 	}
 }
 
-// verify checks a token's signature with the published keys.
-func verify(b *bench, token string) error {
-	parts := strings.Split(token, ".")
-	var header struct{ Alg, Kid string }
-	json.Unmarshal([]byte(decoded(b.t, parts[0])), &header)
+// published returns the key of the JWKS with this ID, or nil.
+func published(b *bench, id string) crypto.PublicKey {
+	b.t.Helper()
 	var set struct {
 		Keys []struct{ Kid, Kty, N, E, X, Y string }
 	}
 	json.Unmarshal([]byte(b.get(authagenttest.PathJWKS).body), &set)
-	digest := sha256.Sum256([]byte(parts[0] + "." + parts[1]))
-	sig := []byte(decoded(b.t, parts[2]))
 	for _, k := range set.Keys {
-		if k.Kid != header.Kid {
+		if k.Kid != id {
 			continue
 		}
 		if k.Kty == "RSA" {
-			pub := &rsa.PublicKey{N: number(k.N), E: int(number(k.E).Int64())}
-			return rsa.VerifyPKCS1v15(pub, crypto.SHA256, digest[:], sig)
+			return &rsa.PublicKey{N: number(k.N), E: int(number(k.E).Int64())}
 		}
 		point, _ := base64.RawURLEncoding.DecodeString(k.X)
 		y, _ := base64.RawURLEncoding.DecodeString(k.Y)
 		pub, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append(append([]byte{4}, point...), y...))
 		if err != nil {
-			return err
+			b.t.Fatal(err)
 		}
+		return pub
+	}
+	return nil
+}
+
+// verify checks a token's signature with the published keys.
+func verify(b *bench, token string) error {
+	b.t.Helper()
+	parts := strings.Split(token, ".")
+	var header struct{ Alg, Kid string }
+	json.Unmarshal([]byte(decoded(b.t, parts[0])), &header)
+	digest := sha256.Sum256([]byte(parts[0] + "." + parts[1]))
+	sig := []byte(decoded(b.t, parts[2]))
+	switch pub := published(b, header.Kid).(type) {
+	case *rsa.PublicKey:
+		return rsa.VerifyPKCS1v15(pub, crypto.SHA256, digest[:], sig)
+	case *ecdsa.PublicKey:
 		if !ecdsa.Verify(pub, digest[:], new(big.Int).SetBytes(sig[:32]), new(big.Int).SetBytes(sig[32:])) {
 			return fmt.Errorf("bad %s signature", header.Alg)
 		}

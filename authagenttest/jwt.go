@@ -89,7 +89,8 @@ func (c *call) idToken(g grant, nonce string) string {
 	return c.keys.current(c.signingAlgorithm()).sign(c.complete(inIDToken, g, claims))
 }
 
-// signingAlgorithm is the algorithm of the published keys, or empty if there are none.
+// signingAlgorithm is the algorithm of the keys of access tokens and id_tokens, or empty if there are
+// none. For that of the tokens for APIs too, see publishedAlgorithm.
 func (c *call) signingAlgorithm() string {
 	if c.Features.SignedTokens == "" && c.Features.IDToken {
 		return "RS256"
@@ -222,7 +223,7 @@ func (s *Server) RotateKeys() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := &call{Server: s}
-	if alg := c.signingAlgorithm(); alg != "" {
+	if alg := c.publishedAlgorithm(); alg != "" {
 		s.keys.current(alg)
 		s.keys.rotate(alg)
 	}

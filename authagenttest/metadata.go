@@ -96,7 +96,7 @@ func (c *call) jwks() answer {
 	set := struct {
 		Keys []jwk `json:"keys"`
 	}{Keys: []jwk{}}
-	if alg := c.signingAlgorithm(); alg != "" {
+	if alg := c.publishedAlgorithm(); alg != "" {
 		c.keys.current(alg)
 		for _, k := range c.keys.keys {
 			set.Keys = append(set.Keys, k.public())

@@ -83,14 +83,17 @@ func (c *call) notUnderstood() answer {
 
 // queryParams reads a query as JavaScript's routers do: the first of several
 // wins, "+" is a space, and an invalid escape stands for itself. [url.ParseQuery]
-// would drop what it cannot parse.
+// would drop what it cannot parse. Of resource all count (RFC 8707 section 2).
 func queryParams(rawQuery string) params {
 	p := make(params)
 	for pair := range strings.SplitSeq(rawQuery, "&") {
 		name, value, _ := strings.Cut(pair, "=")
 		name = unescape(name)
-		if _, ok := p[name]; !ok {
+		switch _, ok := p[name]; {
+		case !ok:
 			p[name] = unescape(value)
+		case name == "resource":
+			p[name] += " " + unescape(value)
 		}
 	}
 	return p

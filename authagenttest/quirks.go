@@ -130,6 +130,11 @@ type Features struct {
 	// (RFC 9126) at PathPushed, and with "required" no others. Empty means neither.
 	PushedRequests string
 
+	// Resources makes the server take the parameter resource (RFC 8707) of an authorization request and
+	// of a request for a token. The access token is then one for these resources, as
+	// [Server.AccessToken] issues them. The published server ignores the parameter.
+	Resources bool
+
 	// ActorClaim gives tokens the shape of RFC 8693: sub is the user
 	// ([Agent].UserID, or the e-mail address), act.sub the agent.
 	ActorClaim bool

@@ -13,7 +13,7 @@ func (c *call) userInfo() answer {
 		return errorAnswer(401, "invalid_request", "Missing or invalid Authorization header")
 	}
 	row := c.findAccess(token)
-	if row == nil {
+	if row == nil || row.api != nil {
 		return errorAnswer(401, "invalid_token", "Invalid or expired access token")
 	}
 	agent := c.findAgent(row.agentID)
@@ -64,7 +64,7 @@ func (c *call) releasesName(scope string) bool {
 }
 
 // introspect describes a live access token, and nothing else: of a refresh
-// token it says that it is not active.
+// token it says that it is not active. It tells any client of a token for an API.
 func (c *call) introspect() answer {
 	p, err := c.bodyParams()
 	if err != nil {
@@ -78,8 +78,11 @@ func (c *call) introspect() answer {
 		return *refusal
 	}
 	row := c.findAccess(p["token"])
-	if row == nil || asker != nil && row.clientID != asker.ID {
+	if row == nil || row.api == nil && asker != nil && row.clientID != asker.ID {
 		return inactive
+	}
+	if row.api != nil {
+		return jsonAnswer(http.StatusOK, c.apiClaims(inIntrospection, row))
 	}
 	var info struct {
 		Active   bool   `json:"active"`

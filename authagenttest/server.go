@@ -77,14 +77,15 @@ type Server struct {
 	// the loopback interface.
 	Listener net.Listener
 
-	mu     sync.Mutex // guards the fields above once there is traffic, and all below
-	db     database
-	keys   keyRing
-	log    requestLog
-	wraps  map[string]func(http.Handler) http.Handler
-	outage Outage
-	http   *httptest.Server // nil while not started
-	cancel func()           // ends the contexts of the requests in flight
+	mu       sync.Mutex // guards the fields above once there is traffic, and all below
+	db       database
+	keys     keyRing
+	keyInUse bool // a token for an API was signed with one of the keys
+	log      requestLog
+	wraps    map[string]func(http.Handler) http.Handler
+	outage   Outage
+	http     *httptest.Server // nil while not started
+	cancel   func()           // ends the contexts of the requests in flight
 }
 
 // NewServer starts a Server on a free loopback port. The caller calls Close when done.

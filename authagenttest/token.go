@@ -118,13 +118,17 @@ func (c *call) codeGrant(client *clientRow, p params) answer {
 	if p["redirect_uri"] != row.redirectURI {
 		return errorAnswer(400, "invalid_grant", "redirect_uri mismatch")
 	}
+	g := row.grant
+	if refusal := c.narrow(&g, p); refusal != nil {
+		return *refusal
+	}
 	if !c.canUpdate() {
 		return serverError()
 	}
 	if row.used.IsZero() {
 		row.used = c.now
 	}
-	return c.issue(row.grant, row.nonce, true)
+	return c.issue(g, row.nonce, true)
 }
 
 // challengeOf is PKCE's S256. Length and alphabet of the verifier are not checked.
@@ -158,13 +162,17 @@ func (c *call) refreshGrant(client *clientRow, p params) answer {
 	if row.clientID != client.ID {
 		return errorAnswer(400, "invalid_grant", "Refresh token does not belong to this client")
 	}
+	g := row.grant
+	if refusal := c.narrow(&g, p); refusal != nil {
+		return *refusal
+	}
 	if c.canUpdate() {
 		row.revoked = true
 		if row.rotated.IsZero() {
 			row.rotated = c.now
 		}
 	}
-	return c.issue(row.grant, "", false)
+	return c.issue(g, "", false)
 }
 
 // punishReplay ends the family of a refresh token that was rotated away before
@@ -186,13 +194,8 @@ func (c *call) issue(g grant, nonce string, withIDToken bool) answer {
 		return serverError() // the code or the old pair is gone nonetheless
 	}
 	g.scope = c.granted(g)
-	row := &tokenRow{
-		grant:          g,
-		access:         c.accessToken(g),
-		refresh:        "rt_" + randomHex(32),
-		accessExpires:  c.now.Add(accessLifetime),
-		refreshExpires: c.now.Add(refreshLifetime),
-	}
+	row := c.newToken(g)
+	row.refresh, row.refreshExpires = "rt_"+randomHex(32), c.now.Add(refreshLifetime)
 	c.db.insertToken(row)
 	a := tokenAnswer{
 		AccessToken:  row.access,
@@ -205,6 +208,14 @@ func (c *call) issue(g grant, nonce string, withIDToken bool) answer {
 		a.IDToken = c.idToken(g, nonce)
 	}
 	return jsonAnswer(http.StatusOK, a)
+}
+
+// newToken makes an access token for the client itself, or for the resources that it asked for.
+func (c *call) newToken(g grant) *tokenRow {
+	if len(g.resources) > 0 {
+		return c.apiToken(g, APIToken{})
+	}
+	return &tokenRow{grant: g, access: c.accessToken(g), accessExpires: c.now.Add(accessLifetime)}
 }
 
 func hasScope(granted, scope string) bool {
