@@ -143,7 +143,7 @@ func (v *Verifier) suits(source string, payload strictjson.Object, resource stri
 	case !slices.Contains(audience, resource) && (audience != nil || !silent):
 		return mismatch("%s is for another audience than Config.API.Resource", source)
 	}
-	if bound, _ := payload.Raw("cnf"); bound != nil && string(bound) != "null" {
+	if bound, said := payload.Raw("cnf"); said && string(bound) != "null" {
 		return mismatch("%s is bound to a key (cnf), so it must not come as Bearer", source) // RFC 9449 section 7.2
 	}
 	for _, claim := range [...]string{"typ", "token_use", "token_type"} { // of the claims, as some servers tell their tokens apart
