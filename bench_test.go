@@ -2,6 +2,11 @@ package authagent_test
 
 import (
 	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -13,7 +18,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coreos/go-oidc/v3/oidc"
+
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/provider"
@@ -268,6 +276,125 @@ func BenchmarkSession(b *testing.B) {
 		{"expired", expiring, orders(cookie), http.StatusUnauthorized},
 	} {
 		b.Run(test.name, func(b *testing.B) { serving(b, test.site.guarded, test.r, test.status) })
+	}
+}
+
+// An apiSite is a site whose API is open, and tokens for it.
+type apiSite struct {
+	*benchSite
+	as    *authagenttest.Server
+	agent *authagenttest.Agent
+	form  string
+}
+
+const benchAPI = benchOrigin + "/api"
+
+func newAPISite(b testing.TB, form string, keys [][]byte, transport http.RoundTripper) *apiSite {
+	b.Helper()
+	as := authagenttest.NewUnstartedServer()
+	as.Quirks, as.Features = authagenttest.Quirks{}, authagenttest.Features{SignedTokens: "ES256", IDToken: true, Resources: true}
+	as.URL = "https://as.example"
+	client := as.AddClient(authagenttest.Client{RedirectURIs: []string{benchOrigin + "/auth/agent/callback"}})
+	if transport == nil {
+		transport = direct{as}
+	}
+	c := benchConfig(as.URL, transport, authagent.FreshProfile(&memstore.Profiles{}), keys)
+	c.ClientID, c.ClientSecret, c.API.Resource = client.ID, client.Secret, benchAPI
+	return &apiSite{newBenchSite(b, c), as, as.AddAgent(authagenttest.Agent{ID: "agent_1"}), form}
+}
+
+// call returns a request with a token that was not there before.
+func (s *apiSite) call() *http.Request {
+	return bearing(s.as.AccessToken(s.agent, authagenttest.APIToken{Audience: []string{benchAPI}, Form: s.form}))
+}
+
+func bearing(token string) *http.Request {
+	r := orders("")
+	r.Header.Set("Authorization", "Bearer "+token)
+	return r
+}
+
+// BenchmarkAPI checks access tokens beside a session's cookie, and what is at least needed for a token that
+// is new: the verification of a signature, and a round trip to the server, which here costs no network.
+func BenchmarkAPI(b *testing.B) {
+	keys := [][]byte{testsite.NewKey()}
+	s := newAPISite(b, "JWT", keys, nil)
+	cookie := directSite(b, keys)
+	b.Run("cookie", func(b *testing.B) {
+		serving(b, cookie.guarded, orders(cookie.signIn(b, newWriter())), http.StatusNoContent)
+	})
+	b.Run("remembered", func(b *testing.B) { serving(b, s.guarded, s.call(), http.StatusNoContent) })
+	b.Run("refused_before", func(b *testing.B) {
+		serving(b, s.guarded, bearing(s.as.ForgedToken(s.agent, authagenttest.APIToken{Audience: []string{benchAPI}}, "another audience")), http.StatusUnauthorized)
+	})
+	b.Run("verify_ES256_alone", func(b *testing.B) { // as go-oidc does, which verifies in the others too
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			b.Fatal(err)
+		}
+		token, keys := signedES256(b, key), &oidc.StaticKeySet{PublicKeys: []crypto.PublicKey{&key.PublicKey}}
+		for b.Loop() {
+			if _, err := keys.VerifySignature(b.Context(), token); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("first_JWT", func(b *testing.B) { s.first(b, http.StatusNoContent, s.call) })
+	b.Run("first_refused", func(b *testing.B) {
+		s.first(b, http.StatusUnauthorized, func() *http.Request {
+			return bearing(s.as.ForgedToken(s.agent, authagenttest.APIToken{Audience: []string{benchAPI}, Claims: map[string]any{"jti": rand.Text()}}, "another audience"))
+		})
+	})
+}
+
+// signedES256 returns a JWT with as many claims as those of apiSite.
+func signedES256(b *testing.B, key *ecdsa.PrivateKey) string {
+	part := base64.RawURLEncoding.EncodeToString
+	input := part([]byte(`{"alg":"ES256","kid":"key","typ":"at+jwt"}`)) + "." + part([]byte(strings.Repeat(`{"claim":"value"}`, 20)))
+	digest := sha256.Sum256([]byte(input))
+	r, s, err := ecdsa.Sign(rand.Reader, key, digest[:])
+	if err != nil {
+		b.Fatal(err)
+	}
+	return input + "." + part(append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...))
+}
+
+// first measures requests whose tokens are new.
+func (s *apiSite) first(b *testing.B, status int, make func() *http.Request) {
+	w, requests := newWriter(), []*http.Request{}
+	w.serve(s.guarded, s.call()) // reads metadata and keys
+	b.ReportAllocs()
+	for b.Loop() {
+		if len(requests) == 0 {
+			b.StopTimer()
+			for range 1024 {
+				requests = append(requests, make())
+			}
+			b.StartTimer()
+		}
+		r := requests[len(requests)-1]
+		requests = requests[:len(requests)-1]
+		if w.serve(s.guarded, r); w.status != status {
+			b.Fatal("status", w.status)
+		}
+	}
+}
+
+// BenchmarkAPIFlood reports what is kept of tokens that were refused: it does not grow with their number.
+func BenchmarkAPIFlood(b *testing.B) {
+	for _, n := range [...]int{1_000, 10_000, 100_000} {
+		b.Run(fmt.Sprintf("tokens=%d", n), func(b *testing.B) {
+			quick(b, n)
+			s, w := newAPISite(b, "JWT", [][]byte{testsite.NewKey()}, nil), newWriter()
+			like := s.as.ForgedToken(s.agent, authagenttest.APIToken{Audience: []string{benchAPI}}, "key of another server, our kid")
+			w.serve(s.guarded, bearing(like))
+			kept := retained(func() {
+				for i := range n {
+					w.serve(s.guarded, bearing(like[:len(like)-8]+fmt.Sprintf("%08d", i)))
+				}
+			})
+			b.ReportMetric(float64(kept), "B")
+		})
 	}
 }
 

@@ -357,7 +357,7 @@ func oddity(payload strictjson.Object) string {
 	for name := range payload.Names() {
 		word := claims.LowerASCII(name)
 		word = word[strings.LastIndexAny(word, "/:#.")+1:]
-		plain := strings.NewReplacer("_", "", "-", "").Replace(word) // as in agentId, agent-id, ai_agent
+		plain := strings.ReplaceAll(strings.ReplaceAll(word, "_", ""), "-", "") // as in agentId, agent-id, ai_agent
 		switch {
 		case name == "act": // which readActors has read
 		case word == "act", plain == "actor", plain == "actort", plain == "actorid", plain == "actorsub":
