@@ -451,58 +451,6 @@ func (rp *RelyingParty) approve(r *http.Request, s *Session, name string, approv
 	return reserved, nil
 }
 
-// Approve asks the owner of a session's account about an action that is no HTTP request, such as a tool's, a job's or a
-// queue's, like [RelyingParty.RequireApproval]. payload is what the owner is shown and approves, byte for byte: at most 16
-// KiB. s is the session that the action is for; Approve asks again whether it holds. Call End of the reservation when the
-// action is done. While the owner has yet to decide, the error is problem.ApprovalPending: call Approve with the same
-// payload again, later. path is where the agent can see how its request stands.
-func (rp *RelyingParty) Approve(
-	ctx context.Context, s *Session, name string, payload []byte, approver action.Approver,
-) (reserved *action.Reservation, path string, err error) {
-	const step = "ask for approval"
-	if !wiring.IsAction(name) || approver == nil || s == nil {
-		return nil, "", failure.OfSite(step, errors.New("Approve needs a session, the name of an action and an Approver"))
-	}
-	read, err := approval.OfPayload(payload)
-	if err != nil {
-		return nil, "", failure.OfApproval(err)
-	}
-	now := *s
-	switch state, err := rp.hold(ctx, &now); {
-	case state == isUnknown:
-		return nil, "", failure.OfSite("check session", err)
-	case state != holds:
-		return nil, "", failure.New(problem.NoSession, step, "the session has ended")
-	case now.Access == AccessNone:
-		return nil, "", failure.New(problem.AccessTooLow, step, "the session has no access to a user's data, and nobody to ask")
-	}
-	return rp.reserve(ctx, &now, asked.Question{Action: name, Read: &read}, approver)
-}
-
-// reserve asks the approver, which gets s in its context as a handler does, and makes of what was
-// read what it approves.
-func (rp *RelyingParty) reserve(ctx context.Context, s *Session, q asked.Question, approver action.Approver) (
-	reserved *action.Reservation, path string, err error,
-) {
-	const step = "ask for approval"
-	if err := rp.permits.Grants(s.Scopes, q.Action, AccessFull); err != nil {
-		return nil, "", err
-	}
-	budget := rp.limits.Budget(q.Action, s.UserID)
-	request := q.Request(s.Scenario, action.Request{
-		Agent: s.Agent, UserID: s.UserID, SessionID: s.ID, GrantID: s.GrantID, RemoteAddr: s.RemoteAddr, CountFiling: budget.File, CountPerforming: budget.Perform,
-	})
-	ctx = &attached{Context: ctx, Party: rp, Before: attachedTo(ctx), Visitor: visitor{Session: s}}
-	err = rp.panics.Protect(step, func() error { reserved, path, err = approver.Approve(ctx, request); return err })
-	if err = budget.Settle(err); err == nil {
-		err = q.Approve(s.Scenario, request, reserved)
-	}
-	if err != nil {
-		return nil, path, failure.OfSite(step, err)
-	}
-	return reserved, path, nil
-}
-
 // refuse answers a request that the middleware does not let through.
 func (rp *RelyingParty) refuse(w http.ResponseWriter, r *http.Request, s *Session, action string, err error) {
 	_, human := HumanFromContext(r.Context())

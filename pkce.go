@@ -18,7 +18,7 @@ import (
 	"github.com/authagent-go/authagent/internal/accounts"
 	"github.com/authagent-go/authagent/internal/browser"
 	"github.com/authagent-go/authagent/internal/checkup"
-	"github.com/authagent-go/authagent/internal/claims"
+	"github.com/authagent-go/authagent/internal/door"
 	"github.com/authagent-go/authagent/internal/environ"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/identity"
@@ -239,16 +239,6 @@ func (rp *RelyingParty) ready(ctx context.Context, r *wire.Response) (*wire.Meta
 		}
 	}
 	return m, failure.OfServer("reach server", err)
-}
-
-// A StateStore makes each state usable once across all instances of a site. Within one process,
-// each state is usable once even without it.
-type StateStore interface {
-	// UseState records that the state with this ID is used, and reports whether it was unused until now. Of concurrent
-	// calls with one ID, at any number of instances, exactly one gets true. The record is kept until the given time: the
-	// login has expired by then. An error fails the request, and the agent is told to retry with the same response. The
-	// retry succeeds unless the state was recorded in spite of the error.
-	UseState(ctx context.Context, id string, until time.Time) (first bool, err error)
 }
 
 // use makes a login usable once, in time. A response without a code can sign nobody in, so a flood
@@ -481,29 +471,6 @@ func (rp *RelyingParty) revokeUnused(token *wire.Token) {
 	rp.server.Discard(token, rp.tokens != nil && rp.config.Provider.SubjectIsUser)
 }
 
-// A SignIn is an agent whose identity has been verified, and the means to learn more about it.
-type SignIn struct {
-	Agent      Agent
-	Subject    string   // the user of the server for whom it acts, with SubjectIsUser; empty for a guest, who acts for nobody
-	Scopes     []string // what the server says it has granted; what was asked for if it says nothing and the request was pushed
-	Model      string   // self-declared
-	RemoteAddr string   // the client's IP address, without port; empty outside of a request
-
-	// IssuedAt is when the access token was issued by which the agent comes to the API, less a minute,
-	// as the clocks may differ. It is zero at a sign-in, and if the token does not say.
-	IssuedAt time.Time
-
-	rp       *RelyingParty
-	token    *wire.Token
-	identity string // sub of the token: the agent, or the user with SubjectIsUser
-	sid      string // the server's ID of the session there
-	prior    []Agent
-	userinfo *UserInfo
-
-	refreshed  bool // the one refresh that a sign-in may need was made, or had its chance
-	unverified bool // userinfo says that the e-mail address is not verified
-}
-
 // newSignIn is made with the token as it was issued and as it is good now.
 func (rp *RelyingParty) newSignIn(r *http.Request, id *identity.Identity, issued, fresh *wire.Token) *SignIn {
 	m, _ := rp.server.Get(r.Context()) // which was there a moment ago
@@ -531,90 +498,46 @@ func (rp *RelyingParty) signInOf(r *http.Request, id *identity.Identity, granted
 	}
 }
 
-// grantee is for whom grants are, where the server names users: the user, or a guest itself.
-func (in *SignIn) grantee() string {
-	if in.rp.config.Provider.SubjectIsUser {
-		return in.identity
-	}
-	return ""
-}
-
-// ownerless reports whether the server names users, and none for this agent.
-func (in *SignIn) ownerless() bool { return in.rp.config.Provider.SubjectIsUser && in.Subject == "" }
-
-// UserInfo is what the authorization server says about the agent's owner. None of it is proof: at
-// the Auth Agent server, whoever registers an agent writes it.
-type UserInfo struct {
-	// Subject is whom the token speaks of: the agent, or its user if Config.Provider.SubjectIsUser is set.
-	Subject string
-
-	// Email is the owner's address with its ASCII letters in lower case, ready to be compared. It is empty if the server
-	// gives none, gives one that is not a plain address (see [ParseEmail]), or says that it is unverified.
-	Email string
-
-	// EmailVerified reports that the server claims to have verified Email. The Auth Agent server makes no such claim.
-	EmailVerified bool
-
-	Name string // for display only: at most 256 characters, without control characters
-}
-
-// UserInfo asks the authorization server about the agent's owner. It asks once per sign-in, however often it is called.
-// Of an agent that has come with an access token it knows what the token says, and asks nothing.
-func (in *SignIn) UserInfo(ctx context.Context) (*UserInfo, error) {
-	if in.userinfo != nil {
-		return in.userinfo, nil
-	}
-	var raw *wire.UserInfo
-	confirm := in.rp.server.Confirm
-	if in.refreshed { // what Confirm might do was done
-		confirm = func(_ context.Context, t *wire.Token, ask func(*wire.Token) error) (*wire.Token, error) {
-			return t, ask(t)
-		}
-	}
-	token, err := confirm(ctx, in.token, func(t *wire.Token) (err error) {
-		raw, err = in.rp.server.UserInfo(ctx, t.Access)
-		return err
+// newDoor returns the door of the site's API, or nil if that is closed.
+func (rp *RelyingParty) newDoor() *door.Door[Session] {
+	return door.New(door.Site[Session]{
+		Settings: rp.config.API, Server: rp.server, Identity: rp.identity, Panics: rp.panics, Address: rp.config.ClientAddr,
+		Begin: rp.beginByToken, Again: rp.again, End: rp.EndSession,
 	})
-	in.token, in.refreshed = token, true
-	if err != nil {
-		return nil, failure.OfServer("ask userinfo", err)
-	}
-	if raw.Subject != in.identity {
-		return nil, failure.New(reasons.IdentityMismatch, "compare subjects", "userinfo speaks of another subject than the token")
-	}
-	in.keep(raw)
-	return in.userinfo, nil
 }
 
-// plainEmail returns the owner's address for rules to judge, or "" if it is not asked for and so must not be seen either.
-func (in *SignIn) plainEmail(ctx context.Context) (string, error) {
-	if !slices.Contains(in.rp.config.Provider.Scopes, "email") || in.ownerless() {
-		return "", nil
+// beginByToken begins the session of an agent that comes with an access token, as a sign-in does. It does not bring
+// back what has ended since the token was issued.
+func (rp *RelyingParty) beginByToken(r *http.Request, id string, p *identity.Presented) (*Session, error) {
+	const step = "begin session"
+	started, ends := p.Span(rp.config.Session.Lifetime)
+	if time.Now().Before(started.Add(-identity.Skew)) {
+		return nil, failure.New(reasons.InvalidToken, step, "nothing says when the token was issued, and it is good for longer than Session.Lifetime")
 	}
-	owner, err := in.UserInfo(ctx)
+	in := rp.signInByToken(r, p)
+	s, err := rp.admit(r.Context(), in)
 	switch {
+	case errors.Is(err, problem.NoSession):
+		return nil, failure.New(reasons.InvalidToken, step, "%w", err)
 	case err != nil:
-		return "", err
-	case owner.Email == "":
-		return "", failure.New(problem.Blocked, "read e-mail address",
-			"the server gives no plain address of which rules could say whether its domain is let in")
+		return nil, err
+	case s.under().Ended(in.IssuedAt):
+		return nil, failure.New(reasons.InvalidToken, step, "sessions of the agent have ended since the token was issued")
 	}
-	return owner.Email, nil
+	s.ID, s.Door, s.StartedAt, s.ExpiresAt = id, audit.API, started, ends
+	rp.recordEvent(r, audit.Event{Name: audit.TokenAccepted, Detail: identity.History(p.Prior)}, s, nil)
+	return s, nil
 }
 
-// keep keeps what the server says of the owner.
-func (in *SignIn) keep(raw *wire.UserInfo) {
-	in.userinfo, in.unverified = &UserInfo{Subject: raw.Subject, Name: raw.Name}, raw.Verified != nil && !*raw.Verified
-	if !in.unverified {
-		in.userinfo.Email, _ = ParseEmail(raw.Email)
-		in.userinfo.EmailVerified = in.userinfo.Email != "" && raw.Verified != nil
+// again returns a session whose token was verified anew, with what that says now.
+func (rp *RelyingParty) again(s *Session, p *identity.Presented) *Session {
+	own := *s
+	own.Scopes, own.SID = rp.permits.Kept(p.Scopes), cmp.Or(p.SID, s.SID)
+	if _, ends := p.Span(rp.config.Session.Lifetime); ends.Before(s.ExpiresAt) {
+		own.ExpiresAt = ends
 	}
+	return &own
 }
-
-// ParseEmail returns address with its ASCII letters in lower case, and reports whether it is a plain address: one @, a
-// dotted domain, ASCII, at most 254 bytes, without quotes, comments, display name or white space. Addresses that only
-// look or fold alike are different people's.
-func ParseEmail(address string) (normalized string, ok bool) { return claims.Email(address) }
 
 // bySubject reports whether accounts are found by what the server calls their owners.
 func (c *Config) bySubject() bool {

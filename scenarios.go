@@ -5,16 +5,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/accounts"
+	"github.com/authagent-go/authagent/internal/claims"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/scenario"
 	"github.com/authagent-go/authagent/internal/settings"
+	"github.com/authagent-go/authagent/internal/wire"
 	"github.com/authagent-go/authagent/messages"
 	"github.com/authagent-go/authagent/problem"
+	"github.com/authagent-go/authagent/stores"
 )
 
 // This file holds the scenarios, the link policy and the site's stores: whom an agent acts as.
@@ -72,6 +76,114 @@ type (
 	}
 	actionChecker interface{ CheckAction(string, bool) error }
 )
+
+// A SignIn is an agent whose identity has been verified, and the means to learn more about it.
+type SignIn struct {
+	Agent      Agent
+	Subject    string   // the user of the server for whom it acts, with SubjectIsUser; empty for a guest, who acts for nobody
+	Scopes     []string // what the server says it has granted; what was asked for if it says nothing and the request was pushed
+	Model      string   // self-declared
+	RemoteAddr string   // the client's IP address, without port; empty outside of a request
+
+	// IssuedAt is when the access token was issued by which the agent comes to the API, less a minute,
+	// as the clocks may differ. It is zero at a sign-in, and if the token does not say.
+	IssuedAt time.Time
+
+	rp       *RelyingParty
+	token    *wire.Token
+	identity string // sub of the token: the agent, or the user with SubjectIsUser
+	sid      string // the server's ID of the session there
+	prior    []Agent
+	userinfo *UserInfo
+
+	refreshed  bool // the one refresh that a sign-in may need was made, or had its chance
+	unverified bool // userinfo says that the e-mail address is not verified
+}
+
+// grantee is for whom grants are, where the server names users: the user, or a guest itself.
+func (in *SignIn) grantee() string {
+	if in.rp.config.Provider.SubjectIsUser {
+		return in.identity
+	}
+	return ""
+}
+
+// ownerless reports whether the server names users, and none for this agent.
+func (in *SignIn) ownerless() bool { return in.rp.config.Provider.SubjectIsUser && in.Subject == "" }
+
+// UserInfo is what the authorization server says about the agent's owner. None of it is proof: at
+// the Auth Agent server, whoever registers an agent writes it.
+type UserInfo struct {
+	// Subject is whom the token speaks of: the agent, or its user if Config.Provider.SubjectIsUser is set.
+	Subject string
+
+	// Email is the owner's address with its ASCII letters in lower case, ready to be compared. It is empty if the server
+	// gives none, gives one that is not a plain address (see [ParseEmail]), or says that it is unverified.
+	Email string
+
+	// EmailVerified reports that the server claims to have verified Email. The Auth Agent server makes no such claim.
+	EmailVerified bool
+
+	Name string // for display only: at most 256 characters, without control characters
+}
+
+// UserInfo asks the authorization server about the agent's owner. It asks once per sign-in, however often it is called.
+// Of an agent that has come with an access token it knows what the token says, and asks nothing.
+func (in *SignIn) UserInfo(ctx context.Context) (*UserInfo, error) {
+	if in.userinfo != nil {
+		return in.userinfo, nil
+	}
+	var raw *wire.UserInfo
+	confirm := in.rp.server.Confirm
+	if in.refreshed { // what Confirm might do was done
+		confirm = func(_ context.Context, t *wire.Token, ask func(*wire.Token) error) (*wire.Token, error) {
+			return t, ask(t)
+		}
+	}
+	token, err := confirm(ctx, in.token, func(t *wire.Token) (err error) {
+		raw, err = in.rp.server.UserInfo(ctx, t.Access)
+		return err
+	})
+	in.token, in.refreshed = token, true
+	if err != nil {
+		return nil, failure.OfServer("ask userinfo", err)
+	}
+	if raw.Subject != in.identity {
+		return nil, failure.New(reasons.IdentityMismatch, "compare subjects", "userinfo speaks of another subject than the token")
+	}
+	in.keep(raw)
+	return in.userinfo, nil
+}
+
+// plainEmail returns the owner's address for rules to judge, or "" if it is not asked for and so must not be seen either.
+func (in *SignIn) plainEmail(ctx context.Context) (string, error) {
+	if !slices.Contains(in.rp.config.Provider.Scopes, "email") || in.ownerless() {
+		return "", nil
+	}
+	owner, err := in.UserInfo(ctx)
+	switch {
+	case err != nil:
+		return "", err
+	case owner.Email == "":
+		return "", failure.New(problem.Blocked, "read e-mail address",
+			"the server gives no plain address of which rules could say whether its domain is let in")
+	}
+	return owner.Email, nil
+}
+
+// keep keeps what the server says of the owner.
+func (in *SignIn) keep(raw *wire.UserInfo) {
+	in.userinfo, in.unverified = &UserInfo{Subject: raw.Subject, Name: raw.Name}, raw.Verified != nil && !*raw.Verified
+	if !in.unverified {
+		in.userinfo.Email, _ = ParseEmail(raw.Email)
+		in.userinfo.EmailVerified = in.userinfo.Email != "" && raw.Verified != nil
+	}
+}
+
+// ParseEmail returns address with its ASCII letters in lower case, and reports whether it is a plain address: one @, a
+// dotted domain, ASCII, at most 254 bytes, without quotes, comments, display name or white space. Addresses that only
+// look or fold alike are different people's.
+func ParseEmail(address string) (normalized string, ok bool) { return claims.Email(address) }
 
 // A Principal is whom an agent acts as.
 type Principal struct {
@@ -567,123 +679,22 @@ var (
 	ErrExists    = errors.New("authagent: already exists")                     // CreateUser: the address is taken
 )
 
-// A User is an account of the site.
-type User struct {
-	ID string
+// What the site's stores implement, see package stores.
+type (
+	User          = stores.User          // an account of the site
+	UserStore     = stores.UserStore     // finds accounts, by e-mail address
+	UserFinder    = stores.UserFinder    // a UserStore that finds them by ID
+	SubjectFinder = stores.SubjectFinder // … by what the server calls their owners
+	UserCreator   = stores.UserCreator   // … that can create one
+	NewUser       = stores.NewUser
+	AgentLinker   = stores.AgentLinker // … that remembers which account an agent entered
+	Profile       = stores.Profile     // an agent's own record on the site
+	ProfileStore  = stores.ProfileStore
+	Forgetter     = stores.Forgetter // lets go of an agent, and of an account that is gone
 
-	// EmailVerified says that the site itself has seen proof that the account's holder owns the
-	// address. No agent enters an account by its address without it: somebody may have registered the
-	// account in the owner's name, to wait for the owner's agent.
-	EmailVerified bool
-
-	Disabled bool // such an account is never entered
-
-	// Name is what the site calls the account, to show agents and their owners in whose account an
-	// agent acts. By default the ID is shown. Choose a name that nobody else can take, such as the
-	// e-mail address: whoever lures an agent into their own account would take its owner's name. Only
-	// agents in the account see it. It is read from what UserByID returns.
-	Name string
-
-	// CreatedBy is the agent that an account was created for ([UserCreator]), zero for all others.
-	// By the address, only that agent may enter until it is verified.
-	CreatedBy Agent
-}
-
-// UserStore finds the accounts of the site. Implementations are safe for concurrent use.
-//
-// Never use the ID of an account again: the new account would inherit the old one's agents. Call
-// [RelyingParty.ForgetUser] when an account is gone.
-//
-// It may also be a [UserFinder], a [SubjectFinder], a [UserCreator], an [AgentLinker], a
-// [SessionChecker] and a [Forgetter]. storetest.Users tests one. On each request of an agent, a
-// UserFinder is asked, and the session ends if the account is disabled or gone; a SessionChecker is
-// asked instead. Without either, call [RelyingParty.EndUserSessions].
-type UserStore interface {
-	// UserByEmail returns the account with this address, which is a plain one in lower case. It
-	// returns ErrNotFound if there is none, and ErrAmbiguous if there are several.
-	//
-	// What ParseEmail makes of the stored address must equal email. Databases may find more than that,
-	// such as K (U+212A) for k, é for e, or a space at the end.
-	UserByEmail(ctx context.Context, email string) (User, error)
-}
-
-// A UserFinder is a UserStore that finds accounts by their ID, as grants.OwnerApproval needs it.
-type UserFinder interface {
-	// UserByID returns the account with this ID, or ErrNotFound, which ends the session; any other error
-	// refuses only the request. It is called on each one, unless the store is a SessionChecker.
-	UserByID(ctx context.Context, id string) (User, error)
-}
-
-// A SubjectFinder is a UserStore that finds accounts by what the authorization server calls their
-// owners, if its tokens name the user (Provider.SubjectIsUser). E-mail addresses are then neither asked
-// for nor looked at. The site records issuer and subject when a person signs in (Provider.OnPerson).
-type SubjectFinder interface {
-	// UserBySubject returns the account of the user whom this issuer calls subject, or ErrNotFound.
-	// Both are compared byte for byte.
-	UserBySubject(ctx context.Context, issuer, subject string) (User, error)
-}
-
-// A UserCreator is a UserStore that can create an account for an agent whose owner has none.
-type UserCreator interface {
-	// CreateUser creates an account and returns it. It must not mark the address as verified, since
-	// nobody has verified it, and must store CreatedBy. If the address or Subject is taken, or CreatedBy
-	// has entered an account before (AgentLinker), it creates nothing and returns ErrExists.
-	CreateUser(ctx context.Context, u NewUser) (User, error)
-}
-
-// NewUser is an account to be created.
-type NewUser struct {
-	Email     string // plain, in lower case, and unverified; empty if accounts are found by Subject
-	Subject   string // what CreatedBy.Issuer calls the owner, for a SubjectFinder; otherwise empty
-	Name      string // for display, not to be trusted
-	CreatedBy Agent
-}
-
-// An AgentLinker is a UserStore that remembers which account an agent entered. Then a later change
-// of the agent's e-mail address at the server never moves it to another account.
-type AgentLinker interface {
-	// LinkAgent records that agent enters the account userID, unless it has an account on record, and
-	// returns the one on record. Concurrent calls for one agent all get the same answer.
-	LinkAgent(ctx context.Context, agent Agent, userID string) (linked string, err error)
-
-	// LinkedUser returns the account on record for agent, or ErrNotFound. It records nothing.
-	LinkedUser(ctx context.Context, agent Agent) (userID string, err error)
-}
-
-// A Profile is an agent's own record on the site, one for each agent, user of the server and scenario.
-type Profile struct {
-	ID       string // chosen by the store
-	Agent    Agent
-	Subject  string // the user of the server for whom the agent acts, with Provider.SubjectIsUser; empty for none
-	Scenario string
-	UserID   string // the account it is linked to; empty for none
-	Model    string // self-declared, as of the first sign-in
-	Name     string // for display, not to be trusted; empty where the scenario did not ask for it
-}
-
-// A ProfileStore keeps profiles. Implementations are safe for concurrent use.
-//
-// It may also be a [Forgetter], which removes the profiles that are linked to an account.
-type ProfileStore interface {
-	// FindOrCreateProfile returns the profile with the Agent, Subject and Scenario of p, as it is. If
-	// there is none, it creates one from p, with an ID that the store chooses. Of concurrent calls for
-	// the same three, one creates the profile and all get it: leave that to a unique constraint. A
-	// store may keep a digest of Subject instead.
-	FindOrCreateProfile(ctx context.Context, p Profile) (Profile, error)
-}
-
-// A Forgetter can let go of an agent, and of an account that is gone. These may be one: a UserStore
-// that is an [AgentLinker], a [ProfileStore], a [LinkPolicy] and a Scenario, which here asks the other
-// three. humanID is who wants it, for the audit trail; empty for the site itself. Forgetting what is
-// not there returns nil. After an error, another call finishes what is left.
-type Forgetter interface {
-	// ForgetAgent removes or ends what holds agent to any account.
-	ForgetAgent(ctx context.Context, humanID string, agent Agent) error
-
-	// ForgetUser removes or ends what holds any agent to the account. It refuses an empty userID,
-	// which stands for no account.
-	ForgetUser(ctx context.Context, humanID, userID string) error
-}
+	RevocationStore = stores.RevocationStore // remembers which sessions were ended
+	StateStore      = stores.StateStore      // makes each state usable once
+)
 
 // FindUser returns the account with this ID, as the UserStore of Config.Scenario has it, or ErrNotFound;
 // errors.ErrUnsupported if that store is no [UserFinder], or the scenario is not known.

@@ -15,13 +15,15 @@ import (
 	"github.com/gorilla/sessions"
 	"golang.org/x/oauth2"
 
+	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/answer"
+	"github.com/authagent-go/authagent/internal/approval"
+	"github.com/authagent-go/authagent/internal/asked"
 	"github.com/authagent-go/authagent/internal/browser"
 	"github.com/authagent-go/authagent/internal/compare"
 	"github.com/authagent-go/authagent/internal/door"
 	"github.com/authagent-go/authagent/internal/failure"
-	"github.com/authagent-go/authagent/internal/identity"
 	"github.com/authagent-go/authagent/internal/jar"
 	"github.com/authagent-go/authagent/internal/kept"
 	"github.com/authagent-go/authagent/internal/marks"
@@ -30,6 +32,7 @@ import (
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/settings"
 	keeper "github.com/authagent-go/authagent/internal/tokens"
+	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -379,45 +382,56 @@ func (rp *RelyingParty) endRefused(w http.ResponseWriter, r *http.Request, s *Se
 	return rp.over(w, s)
 }
 
-// newDoor returns the door of the site's API, or nil if that is closed.
-func (rp *RelyingParty) newDoor() *door.Door[Session] {
-	return door.New(door.Site[Session]{
-		Settings: rp.config.API, Server: rp.server, Identity: rp.identity, Panics: rp.panics, Address: rp.config.ClientAddr,
-		Begin: rp.beginByToken, Again: rp.again, End: rp.EndSession,
+// Approve asks the owner of a session's account about an action that is no HTTP request, such as a tool's, a job's or a
+// queue's, like [RelyingParty.RequireApproval]. payload is what the owner is shown and approves, byte for byte: at most 16
+// KiB. s is the session that the action is for; Approve asks again whether it holds. Call End of the reservation when the
+// action is done. While the owner has yet to decide, the error is problem.ApprovalPending: call Approve with the same
+// payload again, later. path is where the agent can see how its request stands.
+func (rp *RelyingParty) Approve(
+	ctx context.Context, s *Session, name string, payload []byte, approver action.Approver,
+) (reserved *action.Reservation, path string, err error) {
+	const step = "ask for approval"
+	if !wiring.IsAction(name) || approver == nil || s == nil {
+		return nil, "", failure.OfSite(step, errors.New("Approve needs a session, the name of an action and an Approver"))
+	}
+	read, err := approval.OfPayload(payload)
+	if err != nil {
+		return nil, "", failure.OfApproval(err)
+	}
+	now := *s
+	switch state, err := rp.hold(ctx, &now); {
+	case state == isUnknown:
+		return nil, "", failure.OfSite("check session", err)
+	case state != holds:
+		return nil, "", failure.New(problem.NoSession, step, "the session has ended")
+	case now.Access == AccessNone:
+		return nil, "", failure.New(problem.AccessTooLow, step, "the session has no access to a user's data, and nobody to ask")
+	}
+	return rp.reserve(ctx, &now, asked.Question{Action: name, Read: &read}, approver)
+}
+
+// reserve asks the approver, which gets s in its context as a handler does, and makes of what was
+// read what it approves.
+func (rp *RelyingParty) reserve(ctx context.Context, s *Session, q asked.Question, approver action.Approver) (
+	reserved *action.Reservation, path string, err error,
+) {
+	const step = "ask for approval"
+	if err := rp.permits.Grants(s.Scopes, q.Action, AccessFull); err != nil {
+		return nil, "", err
+	}
+	budget := rp.limits.Budget(q.Action, s.UserID)
+	request := q.Request(s.Scenario, action.Request{
+		Agent: s.Agent, UserID: s.UserID, SessionID: s.ID, GrantID: s.GrantID, RemoteAddr: s.RemoteAddr, CountFiling: budget.File, CountPerforming: budget.Perform,
 	})
-}
-
-// beginByToken begins the session of an agent that comes with an access token, as a sign-in does. It does not bring
-// back what has ended since the token was issued.
-func (rp *RelyingParty) beginByToken(r *http.Request, id string, p *identity.Presented) (*Session, error) {
-	const step = "begin session"
-	started, ends := p.Span(rp.config.Session.Lifetime)
-	if time.Now().Before(started.Add(-identity.Skew)) {
-		return nil, failure.New(reasons.InvalidToken, step, "nothing says when the token was issued, and it is good for longer than Session.Lifetime")
+	ctx = &attached{Context: ctx, Party: rp, Before: attachedTo(ctx), Visitor: visitor{Session: s}}
+	err = rp.panics.Protect(step, func() error { reserved, path, err = approver.Approve(ctx, request); return err })
+	if err = budget.Settle(err); err == nil {
+		err = q.Approve(s.Scenario, request, reserved)
 	}
-	in := rp.signInByToken(r, p)
-	s, err := rp.admit(r.Context(), in)
-	switch {
-	case errors.Is(err, problem.NoSession):
-		return nil, failure.New(reasons.InvalidToken, step, "%w", err)
-	case err != nil:
-		return nil, err
-	case s.under().Ended(in.IssuedAt):
-		return nil, failure.New(reasons.InvalidToken, step, "sessions of the agent have ended since the token was issued")
+	if err != nil {
+		return nil, path, failure.OfSite(step, err)
 	}
-	s.ID, s.Door, s.StartedAt, s.ExpiresAt = id, audit.API, started, ends
-	rp.recordEvent(r, audit.Event{Name: audit.TokenAccepted, Detail: identity.History(p.Prior)}, s, nil)
-	return s, nil
-}
-
-// again returns a session whose token was verified anew, with what that says now.
-func (rp *RelyingParty) again(s *Session, p *identity.Presented) *Session {
-	own := *s
-	own.Scopes, own.SID = rp.permits.Kept(p.Scopes), cmp.Or(p.SID, s.SID)
-	if _, ends := p.Span(rp.config.Session.Lifetime); ends.Before(s.ExpiresAt) {
-		own.ExpiresAt = ends
-	}
-	return &own
+	return reserved, path, nil
 }
 
 // start starts the session. It is the last thing that can fail. The browser's former session ends, for every copy of its cookie.
@@ -522,24 +536,6 @@ func parseSession(value []byte) (*Session, error) {
 	f, s := seal.ReadFrom(value[1:]), &Session{}
 	s.fields(f)
 	return s, f.Err()
-}
-
-// A RevocationStore remembers what was ended early. The default is in memory, and forgets
-// everything when the process ends. Several instances must share one.
-//
-// It keeps a mark for each key. A session holds the marks of the time when it began, and ends as soon as one of
-// them changes. No clock plays a part. So instances whose clocks differ keep no ended session alive, and end no
-// session that began later. Only an access token that an instance has not seen before is compared by its time.
-// Implementations are safe for concurrent use.
-type RevocationStore interface {
-	// Revoke replaces the mark of key. No two calls are given the same mark, which has at most 64 letters and digits. Of
-	// concurrent calls, any may win. The mark may be forgotten after the latest until given for the key, and not before.
-	Revoke(ctx context.Context, key, mark string, until time.Time) error
-
-	// Marks returns the mark of each of keys, in their order, and "" for a key that has none. All are read after Marks is
-	// called. A store may append to a mark what changes with each Revoke of the key and with nothing else. Marks is
-	// called on each request of an agent; an error refuses the request.
-	Marks(ctx context.Context, keys []string) ([]string, error)
 }
 
 // EndSession ends the session with this ID on its next request, at every instance that shares the RevocationStore. If
