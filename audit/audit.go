@@ -131,9 +131,9 @@ const (
 //
 // One event may stand for several refused requests ([LoginFailed], [LogoutFailed] or
 // [PermissionDenied]): see Count. They came within a minute, and agree in Name, Reason,
-// Route, Action, UserID, HumanID, GrantID, Scenario and Agent. If no agent is known,
-// they came from the same address or IPv6 /64 network. The other fields are those of
-// the last request; Time is when they were counted.
+// Route, Action, UserID, HumanID, GrantID, Scenario, Door and Agent. If no agent is
+// known, they came from the same address or IPv6 /64 network. The other fields are those
+// of the last request; Time is when they were counted.
 type Event struct {
 	Name       Name
 	Time       time.Time // in UTC

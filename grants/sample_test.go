@@ -98,7 +98,7 @@ func sample(t testing.TB, change ...func(*site, *authagent.Config)) *site {
 	}
 	for _, a := range []grants.Activity{
 		{SessionID: "s1", GrantID: "g2", RemoteAddr: "198.51.100.7", StartedAt: now.Add(-3 * hour), SeenAt: now.Add(-2 * time.Minute)},
-		{SessionID: "s2", GrantID: "g2", RemoteAddr: "203.0.113.88", StartedAt: now.Add(-9 * hour), SeenAt: now.Add(-4 * hour)},
+		{SessionID: "s2", GrantID: "g2", RemoteAddr: "203.0.113.88", StartedAt: now.Add(-9 * hour), SeenAt: now.Add(-4 * hour), Door: audit.API},
 		{SessionID: "s3", GrantID: "g3", RemoteAddr: "2001:db8:4:17::2", StartedAt: now.Add(-hour), SeenAt: now.Add(-20 * time.Minute)},
 	} {
 		a.UserID, a.Network, a.ExpiresAt = s.alice, a.RemoteAddr, now.Add(hour)

@@ -113,7 +113,7 @@ func (p *Policy) EndSession(ctx context.Context, rp *authagent.RelyingParty, use
 	}
 	e := audit.Event{
 		Name: audit.SessionEnded, SessionID: sessionID, UserID: userID, HumanID: userID, GrantID: all[i].GrantID,
-		RemoteAddr: all[i].RemoteAddr,
+		RemoteAddr: all[i].RemoteAddr, Door: all[i].Door,
 	}
 	if g, err := p.store.Grant(ctx, all[i].GrantID); err == nil {
 		e.Issuer, e.Agent, e.Scenario, e.Access = g.Agent.Issuer, g.Agent, g.Scenario, g.Access.String()

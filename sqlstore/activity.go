@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	activityColumns = `session_id, grant_id, user_id, remote_addr, network, started_at, seen_at, expires_at`
+	activityColumns = `session_id, grant_id, user_id, remote_addr, network, started_at, seen_at, expires_at, door`
 
 	activityOfUser = `SELECT ` + activityColumns + ` FROM authagent_activity WHERE user_id = ? AND expires_at > ?`
 	deleteActivity = `DELETE FROM authagent_activity WHERE session_id = ?`
@@ -43,8 +43,9 @@ func (t *Grants) Touch(ctx context.Context, a grants.Activity) (grants.Use, erro
 		return grants.KnownUse, err
 	}
 	address, seen := clean(a.RemoteAddr, maxID), nanos(a.SeenAt)
-	replace := upsert(t.s.engine, insertActivity, "session_id", "grant_id", "user_id", "remote_addr", "network", "started_at", "seen_at", "expires_at")
-	_, err = t.s.exec(ctx, step, replace, a.SessionID, a.GrantID, a.UserID, address, clean(a.Network, maxID), nanos(a.StartedAt), seen, nanos(a.ExpiresAt))
+	replace := upsert(t.s.engine, insertActivity, "session_id", "grant_id", "user_id", "remote_addr", "network", "started_at", "seen_at", "expires_at", "door")
+	_, err = t.s.exec(ctx, step, replace, a.SessionID, a.GrantID, a.UserID, address, clean(a.Network, maxID), nanos(a.StartedAt), seen, nanos(a.ExpiresAt),
+		clean(string(a.Door), maxID))
 	if err != nil {
 		return grants.KnownUse, err
 	}
@@ -100,6 +101,7 @@ func (t *Grants) OwnerActivity(ctx context.Context, userID string) ([]grants.Act
 	return list(ctx, t.s, "find activity in account", activityOfUser, []any{userID, nanos(time.Now())}, func(a *grants.Activity) []any {
 		return []any{
 			&a.SessionID, &a.GrantID, &a.UserID, &a.RemoteAddr, &a.Network, instant{&a.StartedAt}, instant{&a.SeenAt}, instant{&a.ExpiresAt},
+			&a.Door,
 		}
 	})
 }

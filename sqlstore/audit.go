@@ -14,7 +14,7 @@ import (
 )
 
 const eventColumns = `happened_at, name, request_id, method, route, remote_addr, issuer, session_id, agent_issuer, agent_id, user_id,
-	human_id, scenario, profile_id, grant_id, access, action, outcome, reason, detail, count, amount, currency`
+	human_id, scenario, profile_id, grant_id, access, action, outcome, reason, detail, count, amount, currency, door`
 
 var insertEvent = insertInto("authagent_events", "agent_key, "+eventColumns)
 
@@ -77,7 +77,7 @@ func eventValues(e audit.Event) []any {
 		clean(e.Issuer, maxIssuer), id(e.SessionID), clean(e.Agent.Issuer, maxIssuer), id(e.Agent.ID), id(e.UserID),
 		id(e.HumanID), id(e.Scenario), id(e.ProfileID), id(e.GrantID), id(e.Access), id(e.Action), id(e.Outcome),
 		id(string(e.Reason)), clean(e.Detail, maxText), max(1, e.Count),
-		e.Amount.Value, id(e.Amount.Currency),
+		e.Amount.Value, id(e.Amount.Currency), id(string(e.Door)),
 	}
 }
 
@@ -160,7 +160,7 @@ func (s *Store) events(ctx context.Context, db querier, query string, args []any
 		var id, at int64
 		err := rows.Scan(&id, &at, &e.Name, &e.RequestID, &e.Method, &e.Route, &e.RemoteAddr, &e.Issuer, &e.SessionID,
 			&e.Agent.Issuer, &e.Agent.ID, &e.UserID, &e.HumanID, &e.Scenario, &e.ProfileID, &e.GrantID, &e.Access, &e.Action,
-			&e.Outcome, &e.Reason, &e.Detail, &e.Count, &e.Amount.Value, &e.Amount.Currency)
+			&e.Outcome, &e.Reason, &e.Detail, &e.Count, &e.Amount.Value, &e.Amount.Currency, &e.Door)
 		if err != nil {
 			return nil, "", err
 		}

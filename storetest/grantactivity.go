@@ -26,13 +26,14 @@ func (k *grantKit) touch(a grants.Activity, want grants.Use) {
 }
 
 // activity: a session is there once, as it was seen last, until it ends; what is
-// known of its grant stays.
+// known of its grant stays. By which door the agent came is kept.
 func (k *grantKit) activity() {
 	ctx := k.Context()
 	k.create(k.grant("g1"))
 	k.touch(k.seen("s1", "g1", "203.0.113.1", 0), grants.FirstUse)
 	k.touch(k.seen("s1", "g1", "203.0.113.1", time.Minute), grants.KnownUse)
 	last := k.seen("s1", "g1", "203.0.113.2", 2*time.Minute)
+	last.Door = audit.API
 	k.touch(last, grants.NewNetwork)
 	k.same("OwnerActivity", []grants.Activity{last}, must[[]grants.Activity](k, "OwnerActivity")(k.OwnerActivity(ctx, "User_1")))
 	want := []grants.LastUse{{GrantID: "g1", RemoteAddr: last.RemoteAddr, SeenAt: last.SeenAt}}
@@ -62,6 +63,7 @@ func (k *grantKit) activityOfSeveral() {
 	k.create(k.grant("g3", func(g *grants.Grant) { g.UserID = "User_2" }))
 	k.create(k.grant("g4", func(g *grants.Grant) { g.Agent.ID = "agent_4" })) // never used
 	one, two := k.seen("s1", "g1", "203.0.113.1", 0), k.seen("s2", "g2", "203.0.113.1", time.Minute)
+	two.Door = audit.API
 	bobs := k.seen("s3", "g3", "203.0.113.1", 0)
 	bobs.UserID = "User_2"
 	over := k.seen("s4", "g1", "203.0.113.1", -time.Hour)

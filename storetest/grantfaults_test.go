@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/storetest"
@@ -44,6 +45,7 @@ type faultyGrants struct {
 	loseOfAllowance                                       func(*grants.Allowance)
 	fold                                                  func(string) string // what IDs and users are compared by
 	shared, replace, raced, anyVersion, keepErased, trust bool
+	noDoor                                                bool
 
 	mu      sync.Mutex
 	lent    map[string][]grants.Taking
@@ -67,6 +69,13 @@ func (s *faultyGrants) UpdateApproval(ctx context.Context, a grants.Approval) (g
 		s.loseOfApproval(&a)
 	}
 	return s.Grants.UpdateApproval(ctx, a)
+}
+
+func (s *faultyGrants) Touch(ctx context.Context, a grants.Activity) (grants.Use, error) {
+	if s.noDoor {
+		a.Door = audit.Browser
+	}
+	return s.Grants.Touch(ctx, a)
 }
 
 func (s *faultyGrants) folded(text string) string {
@@ -179,6 +188,7 @@ var grantFaults = map[string]fault{
 	"approvals without a reservation":    {approvalFault(func(a *grants.Approval) { a.Reservation = "" }), "TestFault/approvals"},
 	"approvals without a time":           {approvalFault(func(a *grants.Approval) { a.ReservedAt = time.Time{} }), "TestFault/approvals"},
 	"approvals without an end":           {approvalFault(func(a *grants.Approval) { a.Until = time.Time{} }), "TestFault/approvals"},
+	"activity without a door":            {grantFault(func(s *faultyGrants) { s.noDoor = true }), "TestFault/activity"},
 	"allowances without a limit":         {allowanceFault(func(a *grants.Allowance) { a.Limit.Value = 0 }), "TestFault/allowances"},
 	"allowances with floats":             {allowanceFault(func(a *grants.Allowance) { a.Taken = int64(float32(a.Taken)) }), "TestFault/allowances"},
 	"allowances without terms":           {allowanceFault(func(a *grants.Allowance) { a.Terms = 0 }), "TestFault/allowances"},

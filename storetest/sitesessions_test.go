@@ -106,7 +106,7 @@ func init() {
 		fault(name, "loaded_as_started", func() authagent.Sessions { return s })
 	}
 	for _, field := range reflect.VisibleFields(reflect.TypeFor[authagent.Session]()) {
-		if !field.IsExported() || field.Name == "RemoteAddr" || field.Name == "Door" {
+		if !field.IsExported() || field.Tag.Get("json") == "-" { // of this request, and not kept
 			continue
 		}
 		s := &siteSessions{alter: func(s *authagent.Session) { reflect.ValueOf(s).Elem().FieldByIndex(field.Index).SetZero() }}

@@ -209,7 +209,7 @@ func (h *house) thousand(state grants.State) *tab {
 	return h.owner(user)
 }
 
-// lives has the agent of a grant have two sessions, and do things.
+// lives has the agent of a grant have a session by each door, and do things.
 func (h *house) lives(g grants.Grant) {
 	h.t.Helper()
 	for i, address := range []string{"198.51.100.7", "203.0.113.88"} {
@@ -217,6 +217,7 @@ func (h *house) lives(g grants.Grant) {
 		a := grants.Activity{
 			SessionID: g.ID + address, GrantID: g.ID, UserID: g.UserID, RemoteAddr: address, Network: address,
 			StartedAt: seen.Add(-time.Hour), SeenAt: seen, ExpiresAt: h.now.Add(5 * time.Hour),
+			Door: []audit.Door{audit.Browser, audit.API}[i],
 		}
 		if _, err := h.store.Touch(h.t.Context(), a); err != nil {
 			h.t.Fatal(err)

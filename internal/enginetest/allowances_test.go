@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/sqlstore"
 )
@@ -136,18 +137,24 @@ func TestDeleteExpiredAllowances(t *testing.T) {
 	})
 }
 
-// TestOlderRows: what an older version has written is of no amount, and not reserved.
-func TestOlderRows(t *testing.T) {
+// TestOlderRows_OWN_20: what an older version has written is of no amount, and not reserved. Its agents
+// came with browsers.
+func TestOlderRows_OWN_20(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
 		s, db := d.migrated(t)
 		d.fill(t, db, 1, "approvals", "events")
+		d.fill(t, db, 1000, "activity")
 		a, err := s.Grants().Approval(t.Context(), "name 1")
 		if err != nil || a.Amount != (grants.Amount{}) || a.Reservation != "" || !a.ReservedAt.IsZero() || !a.Until.IsZero() {
 			t.Errorf("approval %+v, %v", a, err)
 		}
 		events, _, err := s.Events(t.Context(), sqlstore.EventQuery{})
-		if err != nil || len(events) != 1 || events[0].Amount != (grants.Amount{}) {
+		if err != nil || len(events) != 1 || events[0].Amount != (grants.Amount{}) || events[0].Door != audit.Browser {
 			t.Errorf("events %+v, %v", events, err)
+		}
+		sessions, err := s.Grants().OwnerActivity(t.Context(), "user 1000")
+		if err != nil || len(sessions) != 1 || sessions[0].Door != audit.Browser {
+			t.Errorf("OWN-20: sessions %+v, %v", sessions, err)
 		}
 		a.State, a.Reservation, a.ReservedAt = grants.Reserved, "r", time.Unix(0, 7).UTC()
 		if _, err := s.Grants().UpdateApproval(t.Context(), a); err != nil {

@@ -95,6 +95,7 @@ func storeEvents(t *testing.T, s *sqlstore.Store, at time.Time, agents []authage
 			SessionID: fmt.Sprint("s", i), Agent: agents[i%len(agents)], Scenario: "FreshProfile", UserID: users[i%len(users)], HumanID: "h",
 			ProfileID: "p", GrantID: "g", Access: authagent.Access(i % 3).String(), Action: "orders:create", Outcome: "o", Reason: problem.Reason("state_mismatch"), Detail: "\u00e9\U0001F916'\"\\",
 			Count: 1 + i*i*i*1_000_000, Amount: audit.Amount{Value: math.MaxInt64 - int64(i), Currency: "USD"},
+			Door: []audit.Door{audit.Browser, audit.API}[i%2],
 		}
 		stored := e
 		if i == 0 {
@@ -160,7 +161,7 @@ func TestHostileEvents(t *testing.T) {
 					Name: "hostile", Time: time.Unix(int64(i), 0), RequestID: text, Method: text, Route: text, RemoteAddr: text, Issuer: text,
 					SessionID: text, Agent: authagent.Agent{Issuer: text, ID: "a" + text}, UserID: "u" + text, HumanID: text, Scenario: text, ProfileID: text,
 					GrantID: text, Access: text, Action: text, Outcome: text, Reason: problem.Reason(text), Detail: text,
-					Amount: audit.Amount{Value: -1, Currency: text},
+					Amount: audit.Amount{Value: -1, Currency: text}, Door: audit.Door(text),
 				}
 				s.Audit(t.Context(), e)
 				for what, q := range inOrder(map[string]sqlstore.EventQuery{"user": {UserID: e.UserID}, "agent": {Agent: e.Agent}, "time": {From: e.Time, To: e.Time.Add(1)}}) {

@@ -118,7 +118,7 @@ func isRefusal(e audit.Event) bool {
 func kindOf(e audit.Event) audit.Event {
 	kind := audit.Event{
 		Name: e.Name, Reason: e.Reason, Route: e.Route, Action: e.Action,
-		Agent: e.Agent, UserID: e.UserID, HumanID: e.HumanID, GrantID: e.GrantID, Scenario: e.Scenario,
+		Agent: e.Agent, UserID: e.UserID, HumanID: e.HumanID, GrantID: e.GrantID, Scenario: e.Scenario, Door: e.Door,
 	}
 	if e.Agent == (audit.Agent{}) {
 		kind.RemoteAddr = limit.Network(e.RemoteAddr)
