@@ -26,9 +26,8 @@ import (
 // An Agent is named by its issuer and its ID there, together. It can be a map key.
 type Agent = audit.Agent
 
-// A Scenario decides which identity an agent acts under at the site, once it has proved who it is.
-// [FullAccount], [ContextualProfile] and [FreshProfile] are the three that Auth Agent describes; a
-// site can write or wrap one.
+// A Scenario decides which identity an agent acts under at the site, once it has proved who it is. [FullAccount],
+// [ContextualProfile] and [FreshProfile] are the three that Auth Agent describes; a site can write or wrap one.
 //
 // It may also have one or both of these methods:
 //
@@ -48,20 +47,19 @@ type Scenario interface {
 	// Scopes are asked for in the authorization request.
 	Scopes() []string
 
-	// SignIn returns whom the agent acts as. It is called once per sign-in, and concurrently. An
-	// error refuses the sign-in and must leave nothing half-made. An error that is or wraps a
+	// SignIn returns whom the agent acts as. It is called once per sign-in, for an agent at the API once per access token and
+	// instance, and concurrently. An error refuses the sign-in and must leave nothing half-made. An error that is or wraps a
 	// [problem.Reason] says why; any other counts as a failure of the site.
 	SignIn(ctx context.Context, in *SignIn) (Principal, error)
 
 	SessionChecker // embedded, so that a scenario that embeds another has its CheckSession
 }
 
-// A SessionChecker is asked on each request of a signed-in agent. A Scenario is one; a UserStore
-// and a LinkPolicy may be.
+// A SessionChecker is asked on each request of a signed-in agent. A Scenario is one; a UserStore and a LinkPolicy may be.
 type SessionChecker interface {
-	// CheckSession returns nil if s may go on. It may change s.Access and s.Actions for this
-	// request; the three scenarios of this package never let s have more than they give. An error
-	// that is a [problem.Reason] ends the session; any other refuses only the request.
+	// CheckSession returns nil if s may go on. It may change s.Access and s.Actions for this request; the three scenarios of
+	// this package never let s have more than they give. An error that is a [problem.Reason] ends the session; any other
+	// refuses only the request.
 	CheckSession(ctx context.Context, s *Session) error
 }
 
@@ -85,8 +83,8 @@ type SignIn struct {
 	Model      string   // self-declared
 	RemoteAddr string   // the client's IP address, without port; empty outside of a request
 
-	// IssuedAt is when the access token was issued by which the agent comes to the API, less a minute,
-	// as the clocks may differ. It is zero at a sign-in, and if the token does not say.
+	// IssuedAt is when the access token was issued by which the agent comes to the API, less a minute, as the clocks may differ.
+	// It is zero at a sign-in, and if the token does not say.
 	IssuedAt time.Time
 
 	rp       *RelyingParty
@@ -193,14 +191,12 @@ type Principal struct {
 	Actions   []string // the actions that it may perform beyond Access, see RelyingParty.RequireAction
 	GrantID   string   // the grant that this rests on; empty for none
 
-	// GrantEra is copied into the session. With it, CheckSession can end the sessions that began
-	// before a grant was given anew.
+	// GrantEra is copied into the session. With it, CheckSession can end the sessions that began before a grant was given anew.
 	GrantEra int64
 }
 
-// A LinkPolicy decides whether an agent may enter an account, and with what access. There is no
-// default: each site has to choose one. It may also implement [Rules] and [SessionChecker], and have
-// more methods, which New looks for:
+// A LinkPolicy decides whether an agent may enter an account, and with what access. There is no default: each site has to
+// choose one. It may also implement [Rules] and [SessionChecker], and have more methods, which New looks for:
 //
 //	// LinkByOwner records that request.User, who is signed in and asks for it, has connected
 //	// the agent (RelyingParty.ConnectHandler). The agent's e-mail address plays no part in it.
@@ -224,9 +220,10 @@ type Principal struct {
 //	// event of the relying party. Config.Rules may have it too.
 //	Observer(audit func(context.Context, audit.Event)) func(context.Context, audit.Event)
 type LinkPolicy interface {
-	// Link returns whom the agent acts as, in the account of request.User or in another that a UserFinder
-	// finds. The scenario lowers Access to what it gives, and sets ProfileID itself. An error refuses the
-	// sign-in; it should be a [problem.Reason]. problem.NoAccount says that there is no account to enter.
+	// Link returns whom the agent acts as, in the account of request.User or in another that a UserFinder finds. The scenario
+	// lowers Access to what it gives, and sets ProfileID itself. An error refuses the sign-in; it should be a
+	// [problem.Reason]. problem.NoAccount says that there is no account to enter, problem.NoSession that the access token of
+	// IssuedAt has ended.
 	Link(ctx context.Context, request LinkRequest) (Principal, error)
 }
 
@@ -280,10 +277,10 @@ func linkPolicy(s Scenario) LinkPolicy {
 
 type trustEmail string
 
-// InsecureTrustEmail is the LinkPolicy that takes the authorization server's word for the e-mail
-// address of an agent's owner, as Auth Agent's own guide does: the agent enters the account that has
-// it, at once. Use it only if everybody who can register an agent at the server may enter every
-// account. At the published Auth Agent server, which verifies no address, that is anybody who knows one.
+// InsecureTrustEmail is the LinkPolicy that takes the authorization server's word for the e-mail address of an agent's owner,
+// as Auth Agent's own guide does: the agent enters the account that has it, at once. Use it only if everybody who can register
+// an agent at the server may enter every account. At the published Auth Agent server, which verifies no address, that is
+// anybody who knows one.
 const InsecureTrustEmail trustEmail = "trust_email"
 
 // Link lets the agent enter the account that has the address.
@@ -294,18 +291,18 @@ func (trustEmail) Link(_ context.Context, request LinkRequest) (Principal, error
 	return Principal{UserID: request.User.ID, Access: request.Access}, nil
 }
 
-// FullAccount lets an agent act as its owner, with all that the owner may do. The owner is known by
-// what the server calls them ([SubjectFinder]), or by an e-mail address that the server does not prove;
-// link decides what that is worth. An agent whose owner has no account is refused, or sent to
-// Config.RegistrationURL. If Config.CreateUsers is set and users is a [UserCreator], one is created.
+// FullAccount lets an agent act as its owner, with all that the owner may do. The owner is known by what the server calls
+// them ([SubjectFinder]), or by an e-mail address that the server does not prove; link decides what that is worth. An agent
+// whose owner has no account is refused, or sent to Config.RegistrationURL. If Config.CreateUsers is set and users is a
+// [UserCreator], one is created.
 func FullAccount(users UserStore, link LinkPolicy) Scenario {
 	return obeying(link, &fullAccount{newWithAccount(scenario.FullAccount, AccessFull, users, nil, link)})
 }
 
-// ContextualProfile lets an agent act under a profile of its own. The profile is linked to its
-// owner's account, whose data the agent may read. The middleware lets it send GET and HEAD anywhere
-// on the site, and otherwise perform only actions that the link policy allows by name. The owner is
-// known as with FullAccount. If users is a [UserCreator], an owner who has no account gets one.
+// ContextualProfile lets an agent act under a profile of its own. The profile is linked to its owner's account, whose data
+// the agent may read. The middleware lets it send GET and HEAD anywhere on the site, and otherwise perform only actions that
+// the link policy allows by name. The owner is known as with FullAccount. If users is a [UserCreator], an owner who has no
+// account gets one.
 func ContextualProfile(users UserStore, profiles ProfileStore, link LinkPolicy) Scenario {
 	return obeying(link, &contextualProfile{newWithAccount(scenario.ContextualProfile, AccessRead, users, profiles, link)})
 }
@@ -463,8 +460,8 @@ func (s *withAccount) enter(ctx context.Context, in *SignIn, create bool) (Princ
 	return link, owner, s.users.Remember(ctx, in.Agent, link.UserID)
 }
 
-// find returns what is known of the agent's owner, and the owner's account. Where accounts are found
-// by the user of the server, no address counts, and none is asked for. A guest has no owner.
+// find returns what is known of the agent's owner, and the owner's account. Where accounts are found by the user of the server,
+// no address counts, and none is asked for. A guest has no owner.
 func (s *withAccount) find(ctx context.Context, in *SignIn) (owner *UserInfo, user *User, why string, err error) {
 	if in.ownerless() {
 		return &UserInfo{Subject: in.identity}, nil, "the agent has no user at the server", nil
@@ -527,8 +524,7 @@ func (s *withAccount) create(ctx context.Context, in *SignIn, creator UserCreato
 	return link, found, err
 }
 
-// Connect connects an agent if the link policy can (LinkByOwner). One whose user at the server has
-// another account stays out of this one.
+// Connect connects an agent if the link policy can (LinkByOwner). One whose user at the server has another account stays out.
 func (s *withAccount) Connect(ctx context.Context, in *SignIn, userID string) error {
 	linker, ok := s.link.(ownerLinker)
 	if !ok {
@@ -607,8 +603,8 @@ type Rules interface {
 	// email asks the server for the address of the agent's owner, and returns "" if that is not asked
 	// for. Without a plain address (see [ParseEmail]) it returns problem.Blocked. Return its error.
 	//
-	// problem.Paused makes the agent wait, and its session stays. Another [problem.Reason] refuses the
-	// sign-in or ends the session. Any other error refuses only what is being done.
+	// problem.Paused makes the agent wait, and its session stays. Another [problem.Reason] refuses the sign-in or ends the
+	// session. Any other error refuses only what is being done.
 	Admit(ctx context.Context, agent Agent, email func() (string, error)) error
 }
 
@@ -696,8 +692,8 @@ type (
 	StateStore      = stores.StateStore      // makes each state usable once
 )
 
-// FindUser returns the account with this ID, as the UserStore of Config.Scenario has it, or ErrNotFound;
-// errors.ErrUnsupported if that store is no [UserFinder], or the scenario is not known.
+// FindUser returns the account with this ID, as the UserStore of Config.Scenario has it, or ErrNotFound; errors.ErrUnsupported
+// if that store is no [UserFinder], or the scenario is not known.
 func (rp *RelyingParty) FindUser(ctx context.Context, id string) (User, error) {
 	users, ok := scenario.As[interface{ known() accounts.Users[User] }](rp.config.Scenario)
 	if !ok {
