@@ -14,18 +14,20 @@ const metadataPath = "/.well-known/oauth-protected-resource/api"
 
 // A tinyAPI is an API at resource that lets in whom introspection knows with its audience.
 type tinyAPI struct {
-	b         *bench
-	challenge []string // WWW-Authenticate
-	metadata  string
-	status    int // of a request without a token
+	b           *bench
+	challenge   []string // WWW-Authenticate
+	metadata    string
+	contentType string // of the metadata
+	status      int    // of a request without a token
 }
 
 func newTinyAPI(b *bench) *tinyAPI {
 	return &tinyAPI{
-		b:         b,
-		challenge: []string{`Bearer resource_metadata="https://shop.example` + metadataPath + `"`},
-		metadata:  `{"resource":"` + resource + `","authorization_servers":["` + issuer + `"],"scopes_supported":["read","write"]}`,
-		status:    http.StatusUnauthorized,
+		b:           b,
+		challenge:   []string{`Bearer resource_metadata="https://shop.example` + metadataPath + `"`},
+		metadata:    `{"resource":"` + resource + `","authorization_servers":["` + issuer + `"],"scopes_supported":["read","write"]}`,
+		contentType: "application/json",
+		status:      http.StatusUnauthorized,
 	}
 }
 
@@ -33,7 +35,7 @@ func (a *tinyAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	switch {
 	case r.URL.Path == metadataPath:
-		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Type", a.contentType)
 		io.WriteString(w, a.metadata)
 	case r.URL.Path == "/moved":
 		http.Redirect(w, r, "https://elsewhere.example/", http.StatusTemporaryRedirect)
@@ -84,6 +86,8 @@ func TestSignInToAPI(t *testing.T) {
 		{"metadata of the host", func(a *tinyAPI) { a.metadata = strings.Replace(a.metadata, "/api", "", 1) }, "discovery: https://shop.example" + metadataPath + ": the metadata of https://shop.example belongs at https://shop.example/.well-known/oauth-protected-resource"},
 		{"no server", func(a *tinyAPI) { a.metadata = `{"resource":"` + resource + `"}` }, "discovery: https://shop.example" + metadataPath + ": no authorization_servers"},
 		{"another server", func(a *tinyAPI) { a.metadata = strings.Replace(a.metadata, issuer, "https://evil.example", 1) }, "discovery: https://evil.example is not the server the agent is registered at"},
+		{"sibling", func(a *tinyAPI) { a.metadata = strings.Replace(a.metadata, resource, resource[:len(resource)-1], 1) }, `discovery: https://shop.example` + metadataPath + `: its resource is "https://shop.example/ap", which is not`},
+		{"another type", func(a *tinyAPI) { a.contentType = "text/html" }, "discovery: https://shop.example" + metadataPath + `: 200 OK, Content-Type "text/html"`},
 		{"no JSON", func(a *tinyAPI) { a.metadata = "x" }, "discovery: https://shop.example" + metadataPath + ": invalid character"},
 		{"no resources", func(a *tinyAPI) { a.b.s.Features.Resources = false }, "token: the server takes no resource parameter"},
 		{"refused", func(a *tinyAPI) { a.b.s.Wrap(authagenttest.PathToken, authagenttest.Reply(400, "", "{}")) }, "token: 400 Bad Request: {}"},

@@ -105,14 +105,19 @@ func (c *call) grantOf(agent *Agent, t APIToken) grant {
 	return g
 }
 
-// apiToken makes an access token for the grant's resources. It does not store it.
-func (c *call) apiToken(g grant, t APIToken) *tokenRow {
+// apiRow is what the server keeps of an access token for the grant's resources. The token is not in it yet.
+func (c *call) apiRow(g grant, t APIToken) *tokenRow {
 	issued := c.now.Add(-t.Age)
-	row := &tokenRow{
+	return &tokenRow{
 		grant:         g,
 		api:           &apiRow{id: randomHex(16), issued: issued, claims: maps.Clone(t.Claims)},
 		accessExpires: issued.Add(cmp.Or(t.Lifetime, accessLifetime)),
 	}
+}
+
+// apiToken makes an access token for the grant's resources. It does not store it.
+func (c *call) apiToken(g grant, t APIToken) *tokenRow {
+	row := c.apiRow(g, t)
 	switch {
 	case t.Form == "opaque" || t.Form == "" && c.Features.OpaqueTokens:
 		row.access = "at_" + randomHex(32)
@@ -212,7 +217,7 @@ func (c *call) resources(p params) []string {
 }
 
 // narrow leaves those of a grant's resources that the request for a token names, or all if it names
-// none. What the user was not asked about is refused.
+// none. What was not granted is refused. A refresh token that was narrowed stays so.
 func (c *call) narrow(g *grant, p params) (refusal *answer) {
 	asked := c.resources(p)
 	for _, resource := range asked {

@@ -333,3 +333,20 @@ func TestResourceForm(t *testing.T) {
 		}
 	}
 }
+
+// TestResourceOfRefresh: a refresh may ask for less than was granted, and not for more.
+func TestResourceOfRefresh(t *testing.T) {
+	b := standards(t)
+	b.s.Features.Resources = true
+	_, refresh := b.pair("resource", resource+" urn:b")
+	if r := b.token(b.refreshment(refresh).with("resource", "urn:c")); r.status != 400 || r.member("error") != "invalid_target" {
+		t.Errorf("got %d %s", r.status, r.body)
+	}
+	access, refresh := b.mustPair(b.token(b.refreshment(refresh).with("resource", "urn:b")))
+	if got := part(t, access, 1)["aud"]; got != "urn:b" {
+		t.Errorf("aud %v", got)
+	}
+	if r := b.token(b.refreshment(refresh).with("resource", resource)); r.member("error") != "invalid_target" {
+		t.Errorf("widened again: %d %s", r.status, r.body)
+	}
+}

@@ -28,6 +28,12 @@
 // With Features.ActorClaim, it is a server whose tokens name the user and, in act, the agent
 // (RFC 8693). People and guests sign in at the same one: see [Agent].
 //
+// # An API
+//
+// [Server.AccessToken] gives an agent an access token for a site's API, and [Bearer] calls the API with
+// it. [Server.ForgedToken] makes those that an API has to refuse. [Agent.SignInToAPI] is an agent that
+// knows nothing but the API's address.
+//
 // # Time
 //
 // The server asks [time.Now] for the time, so inside a bubble of testing/synctest

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 
 	"github.com/authagent-go/authagent/authagenttest"
 )
@@ -134,4 +135,60 @@ func ExampleServer_Wrap() {
 	// Output:
 	// 503
 	// 200
+}
+
+// newExampleAPI asks the server about each token, and lets in those that are for url.
+func newExampleAPI(as *authagenttest.Server, url *string) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		body, _ := json.Marshal(map[string]string{"token": strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")})
+		resp, err := as.Client().Post(as.URL+authagenttest.PathIntrospect, "application/json", bytes.NewReader(body))
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		defer resp.Body.Close()
+		var token struct {
+			Active               bool
+			Aud, Sub, Act, Scope any
+		}
+		json.NewDecoder(resp.Body).Decode(&token)
+		if !token.Active || token.Aud != *url {
+			http.Error(w, "refused", http.StatusUnauthorized)
+			return
+		}
+		fmt.Fprintln(w, token.Sub, token.Act, token.Scope)
+	}
+}
+
+func ExampleServer_AccessToken() {
+	as := authagenttest.NewServer()
+	defer as.Close()
+	as.Features.ActorClaim = true
+	var url string
+	api := httptest.NewServer(newExampleAPI(as, &url))
+	defer api.Close()
+	url = api.URL
+
+	agent := as.AddAgent(authagenttest.Agent{ID: "agent_1", UserID: "user_1"})
+	token := as.AccessToken(agent, authagenttest.APIToken{Audience: []string{url}, Scopes: []string{"orders:read"}})
+	elsewhere := as.AccessToken(agent, authagenttest.APIToken{Audience: []string{"https://another.example"}})
+
+	call := func(token string) {
+		resp, err := authagenttest.Bearer(as.Client(), token).Get(url)
+		if err != nil {
+			fmt.Println(err)
+			return
+		}
+		defer resp.Body.Close()
+		body, _ := io.ReadAll(resp.Body)
+		fmt.Println(resp.StatusCode, strings.TrimSpace(string(body)))
+	}
+	call(token)
+	call(elsewhere)
+	as.RevokeToken(token)
+	call(token)
+	// Output:
+	// 200 user_1 map[sub:agent_1] orders:read
+	// 401 refused
+	// 401 refused
 }

@@ -49,8 +49,8 @@ func Forgeries() []string {
 	return kinds
 }
 
-// ForgedToken returns a JWT as [Server.AccessToken] would issue it, but wrong in one respect, which is
-// one of [Forgeries]. An API has to refuse each of them:
+// ForgedToken returns a JWT as [Server.AccessToken] would issue it, whatever the Form, but wrong in one
+// respect, which is one of [Forgeries]. An API has to refuse each of them:
 //
 //	for _, kind := range authagenttest.Forgeries() {
 //		token := as.ForgedToken(agent, good, kind)
@@ -68,8 +68,7 @@ func (s *Server) ForgedToken(agent *Agent, like APIToken, kind string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.ownCall()
-	like.Form = "JWT"
-	d := c.draft(c.apiToken(c.grantOf(agent, like), like), like.Header)
+	d := c.draft(c.apiRow(c.grantOf(agent, like), like), like.Header)
 	all[i].change(c, d)
 	return d.token()
 }

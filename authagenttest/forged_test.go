@@ -114,14 +114,22 @@ func TestForgedToken(t *testing.T) {
 		b := standards(t)
 		b.s.Features = authagenttest.Features{SignedTokens: alg, ActorClaim: true, OpaqueTokens: true}
 		good := authagenttest.APIToken{Audience: []string{resource}, Scopes: []string{"read"}, Form: "JWT"}
-		if found := b.faults(t, b.s.AccessToken(b.agent, good)); found != nil {
+		honest := b.s.AccessToken(b.agent, good)
+		if found := b.faults(t, honest); found != nil {
 			t.Fatalf("the honest token: %s", found)
 		}
+		kid, _ := part(t, honest, 0)["kid"].(string)
 		good.Form = ""
 		for _, kind := range authagenttest.Forgeries() {
 			token := b.s.ForgedToken(b.agent, good, kind)
 			if found := strings.Join(b.faults(t, token), " "); found != want[kind] {
 				t.Errorf("%s %s: wrong in %q, want %q", alg, kind, found, want[kind])
+			}
+			if strings.HasPrefix(kind, "key ") && verifyWith(b, published(b, kid), token) == nil {
+				t.Errorf("%s %s: signed with our key", alg, kind)
+			}
+			if got := part(t, token, 0)["kid"]; (got == kid) != (kind == "key of another server, our kid") && strings.HasPrefix(kind, "key ") {
+				t.Errorf("%s %s: kid %v", alg, kind, got)
 			}
 			if says := b.introspection(t, token, b.client); says["active"] != false {
 				t.Errorf("%s %s: introspection says %v", alg, kind, says)
