@@ -136,20 +136,46 @@ func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handl
 		return nil
 	})
 	return rp.require(wiring.ByName, wired, func(_ *http.Request, s *Session) (*action.Reservation, error) {
-		switch {
-		case s.Access == AccessNone:
-			return nil, failure.New(problem.AccessTooLow, "perform action", "the session has no access to a user's data")
-		case !s.May(name):
-			if err := wired.Err(); err != nil { // the agent is not sent to its owner, who could do nothing
-				return nil, failure.New(problem.AccessTooLow, "perform action", "no owner can allow %s: %w", name, err)
-			}
-			if err := rp.permits.Grants(s.Scopes, name, AccessFull); err != nil {
-				return nil, err
-			}
-			return nil, failure.New(problem.ActionNotGranted, "perform action", "the session may not perform %s", name)
-		}
-		return nil, rp.limits.Action(name, s.Agent, s.UserID)
+		return nil, rp.mayPerform(s, name, wired)
 	})
+}
+
+// mayPerform checks whether a session may perform an action, and counts it. wired is the action of a route; nil for none.
+func (rp *RelyingParty) mayPerform(s *Session, name string, wired *wiring.Action) error {
+	const step = "perform action"
+	switch {
+	case s.Access == AccessNone:
+		return failure.New(problem.AccessTooLow, step, "the session has no access to a user's data")
+	case !s.May(name):
+		if err := wired.Err(); err != nil { // the agent is not sent to its owner, who could do nothing
+			return failure.New(problem.AccessTooLow, step, "no owner can allow %s: %w", name, err)
+		}
+		if err := rp.permits.Grants(s.Scopes, name, AccessFull); err != nil {
+			return err
+		}
+		return failure.New(problem.ActionNotGranted, step, "the session may not perform %s", name)
+	}
+	return rp.limits.Action(name, s.Agent, s.UserID)
+}
+
+// SessionByToken returns the session of an agent that has sent r with an access token (Config.API), for what stands behind no
+// guard, such as an MCP server: there, each tool says what it needs, by [Session.Access], [RelyingParty.Perform] and
+// [RelyingParty.Approve]. Everybody else is refused, people too. It counts in Limits. Answer its error with
+// [RelyingParty.ServeError].
+func (rp *RelyingParty) SessionByToken(r *http.Request) (*Session, error) {
+	v, err := rp.look(r)
+	switch {
+	case err != nil:
+		return nil, err
+	case v.Session == nil, v.Session.Door != audit.API:
+		return nil, errNobody
+	case v.Paused:
+		return nil, failure.New(problem.Paused, "load session", "agents are paused")
+	}
+	if err := rp.limits.Request(v.Session.Agent, v.Session.UserID); err != nil {
+		return nil, err
+	}
+	return v.Session, nil
 }
 
 // RequireApproval returns a middleware for a route that performs an action so risky that the agent's owner is asked about each

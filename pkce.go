@@ -14,6 +14,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/oauth2"
+
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/accounts"
 	"github.com/authagent-go/authagent/internal/browser"
@@ -23,6 +25,7 @@ import (
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/identity"
 	"github.com/authagent-go/authagent/internal/jar"
+	"github.com/authagent-go/authagent/internal/kept"
 	"github.com/authagent-go/authagent/internal/marks"
 	"github.com/authagent-go/authagent/internal/memory"
 	"github.com/authagent-go/authagent/internal/once"
@@ -30,14 +33,15 @@ import (
 	"github.com/authagent-go/authagent/internal/scenario"
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/settings"
+	keeper "github.com/authagent-go/authagent/internal/tokens"
 	"github.com/authagent-go/authagent/internal/wire"
 	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/problem"
 	"github.com/authagent-go/authagent/provider"
 )
 
-// This file holds one login's secrets, what is done with the answer to it, and the server's
-// settings.
+// This file holds one login's secrets, what is done with the answer to it, the tokens that come of it or
+// with an agent, and the server's settings.
 
 const (
 	// loginTTL is how long a login may take. The Auth Agent server gives the agent 120 s, its code 600.
@@ -537,6 +541,79 @@ func (rp *RelyingParty) again(s *Session, p *identity.Presented) *Session {
 		own.ExpiresAt = ends
 	}
 	return &own
+}
+
+// TokenSource returns the access tokens of a session, for a site that calls an API as the agent.
+// Config.Tokens.Store must be set, and s must be whole, as FromContext returns it or Sessions keeps it. A token is
+// refreshed before it expires, once for all callers and instances. ctx bounds the wait; a refresh goes on after ctx
+// ends. The tokens have no refresh token, since only this package may use that. None are kept of an agent that has
+// come with an access token, which is never sent on.
+//
+// Its errors are of type *[problem.Error]. "no_tokens" means that none are kept or the server has refused them.
+// problem.NoSession means that the session has ended. problem.StoreFailed means that what is kept cannot be read,
+// such as for lack of a new key of Config.SessionKeys. Other errors say why the server gave no answer. These and
+// StoreFailed have RetryAfter.
+func (rp *RelyingParty) TokenSource(ctx context.Context, s *Session) oauth2.TokenSource {
+	return rp.tokenSource(ctx, s)
+}
+
+func (rp *RelyingParty) tokenSource(ctx context.Context, s *Session) *kept.Source[*Session] {
+	own := *s
+	return &kept.Source[*Session]{Tokens: rp.tokens, Context: ctx, Session: &own}
+}
+
+// Client returns a client that calls an API as the agent, with the tokens of [RelyingParty.TokenSource]. If the API
+// answers 401 and there is another token by then, refreshed if need be, the client sends the request once more,
+// provided that its body can be sent again (see [http.Request.GetBody]). A redirect to another origin is followed
+// without the token. ctx may carry a client to use, as with [oauth2.NewClient]. The requests have contexts of their own.
+func (rp *RelyingParty) Client(ctx context.Context, s *Session) *http.Client {
+	client := http.Client{}
+	if base, ok := ctx.Value(oauth2.HTTPClient).(*http.Client); ok && base != nil {
+		client = *base
+	}
+	client.Transport = &keeper.Transport{Token: rp.tokenSource(ctx, s).Other, Next: client.Transport}
+	return &client
+}
+
+// newTokens returns what keeps the tokens of sessions, or nil if the site wants none kept.
+func (rp *RelyingParty) newTokens(box *seal.Box) *kept.Tokens[*Session] {
+	c := rp.config.Tokens
+	if c.Store == nil {
+		return nil
+	}
+	return kept.New(&keeper.Keeper[*Session]{
+		Store: c.Store, NotFound: ErrNotFound, Conflict: ErrConflict, Box: box, Server: rp.server, Identity: rp.identity,
+		Every: c.ConfirmEvery, Grace: c.ConfirmGrace,
+	}, kept.Site[*Session]{
+		Trail: rp.trail, Panics: rp.panics, Session: keptFor, Event: withSession, Holds: rp.stillHolds,
+		End: func(ctx context.Context, s *Session) error { return rp.EndSession(ctx, s.ID) },
+	})
+}
+
+// keptFor is s as its tokens know it. The name binds their value to session and agent: a value that
+// was moved to another session does not open.
+func keptFor(s *Session) keeper.Session[*Session] {
+	own := *s
+	return keeper.Session[*Session]{
+		ID: s.ID, Agent: s.Agent.ID, Name: s.ID + " " + s.Agent.Issuer + " " + s.Agent.ID, Expires: s.ExpiresAt, Of: &own,
+	}
+}
+
+// stillHolds reports whether a session holds, for its tokens.
+func (rp *RelyingParty) stillHolds(ctx context.Context, s *Session) (bool, error) {
+	own := *s // which the scenario may change
+	found, err := rp.hold(ctx, &own)
+	if found == isRefused {
+		err = nil
+	}
+	return found == holds, err
+}
+
+// releaseTokens has the tokens of a session that no logout has ended revoked, in the background.
+func (rp *RelyingParty) releaseTokens(s *Session) {
+	if s.Agent.Issuer == rp.config.Issuer {
+		rp.tokens.Release(s)
+	}
 }
 
 // bySubject reports whether accounts are found by what the server calls their owners.

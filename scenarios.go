@@ -34,9 +34,8 @@ type Agent = audit.Agent
 //	// CheckLogin is asked before a login starts. An error refuses it.
 //	CheckLogin(ctx context.Context) error
 //
-//	// Connect records that the human with this ID has connected the agent to their own
-//	// account, see RelyingParty.ConnectHandler. It is called in that human's own session.
-//	// An error refuses the connection and must leave nothing half-made.
+//	// Connect records that the human with this ID has connected the agent to their own account, see
+//	// RelyingParty.ConnectHandler. It is called in that human's own session. An error leaves nothing half-made.
 //	Connect(ctx context.Context, in *SignIn, userID string) error
 //
 // A scenario that wraps another and has a method Unwrap() Scenario has these methods of the other.
@@ -47,9 +46,9 @@ type Scenario interface {
 	// Scopes are asked for in the authorization request.
 	Scopes() []string
 
-	// SignIn returns whom the agent acts as. It is called once per sign-in, for an agent at the API once per access token and
-	// instance, and concurrently. An error refuses the sign-in and must leave nothing half-made. An error that is or wraps a
-	// [problem.Reason] says why; any other counts as a failure of the site.
+	// SignIn returns whom the agent acts as. It is called once per sign-in, at the API once per access token and instance, and
+	// concurrently. An error refuses the sign-in and must leave nothing half-made. If it is or wraps a [problem.Reason], that
+	// says why; any other counts as a failure of the site.
 	SignIn(ctx context.Context, in *SignIn) (Principal, error)
 
 	SessionChecker // embedded, so that a scenario that embeds another has its CheckSession
@@ -109,8 +108,7 @@ func (in *SignIn) grantee() string {
 // ownerless reports whether the server names users, and none for this agent.
 func (in *SignIn) ownerless() bool { return in.rp.config.Provider.SubjectIsUser && in.Subject == "" }
 
-// UserInfo is what the authorization server says about the agent's owner. None of it is proof: at
-// the Auth Agent server, whoever registers an agent writes it.
+// UserInfo is what the server says about the agent's owner. None of it is proof: at Auth Agent, whoever registers an agent writes it.
 type UserInfo struct {
 	// Subject is whom the token speaks of: the agent, or its user if Config.Provider.SubjectIsUser is set.
 	Subject string
@@ -198,26 +196,23 @@ type Principal struct {
 // A LinkPolicy decides whether an agent may enter an account, and with what access. There is no default: each site has to
 // choose one. It may also implement [Rules] and [SessionChecker], and have more methods, which New looks for:
 //
-//	// LinkByOwner records that request.User, who is signed in and asks for it, has connected
-//	// the agent (RelyingParty.ConnectHandler). The agent's e-mail address plays no part in it.
+//	// LinkByOwner records that request.User, who is signed in and asks for it, has connected the agent
+//	// (RelyingParty.ConnectHandler). The agent's e-mail address plays no part in it.
 //	LinkByOwner(ctx context.Context, request LinkRequest) error
 //
 //	// Introduce is called once the settings are known to be right, and Check before.
 //	Introduce(site Site)
 //	Check() error
 //
-//	// OwnerPage returns the path of the page where owners decide. An agent that is refused with
-//	// problem.ApprovalNeeded or problem.Suspended is told its address and, if compares, its
-//	// request's comparison code, which the page shows too (Site.Compare).
+//	// OwnerPage returns the path of the page where owners decide. An agent that is refused with ApprovalNeeded or Suspended is
+//	// told its address and, if compares, its request's comparison code, which the page shows too (Site.Compare).
 //	OwnerPage() (path string, compares bool)
 //
-//	// CheckAction says what is wrong with the action of a guarded route, such as one that no
-//	// owner could ever allow: for good (RequireAction) or, with each, for one request at a time
-//	// (RequireApproval). See RelyingParty.Check.
+//	// CheckAction says what is wrong with the action of a guarded route, such as one that no owner could ever allow: for good
+//	// (RequireAction) or, with each, for one request at a time (RequireApproval). See RelyingParty.Check.
 //	CheckAction(name string, each bool) error
 //
-//	// Observer gets Config.Audit, which may be nil, and returns a function that gets every
-//	// event of the relying party. Config.Rules may have it too.
+//	// Observer gets Config.Audit, which may be nil, and returns a function that gets every event. Config.Rules may have it too.
 //	Observer(audit func(context.Context, audit.Event)) func(context.Context, audit.Event)
 type LinkPolicy interface {
 	// Link returns whom the agent acts as, in the account of request.User or in another that a UserFinder finds. The scenario
@@ -234,9 +229,9 @@ type Site struct {
 	BySubject bool                 // accounts are found by the user of the server (Provider.SubjectIsUser and a SubjectFinder)
 	Languages []*messages.Language // Config.Languages, or its default
 
-	// Compare returns the comparison codes of a request, one for each of Config.SessionKeys: the agent
-	// is shown the first, its owner all of them. owner is the owner's e-mail address at the server or,
-	// with Config.Provider.SubjectIsUser, the user. Whether there is an account plays no part in it.
+	// Compare returns the comparison codes of a request, one for each of Config.SessionKeys: the agent is shown the first, its
+	// owner all of them. owner is the owner's e-mail address at the server or, with Config.Provider.SubjectIsUser, the user.
+	// Whether there is an account plays no part in it.
 	Compare func(agent Agent, owner string) []string
 }
 
@@ -277,10 +272,9 @@ func linkPolicy(s Scenario) LinkPolicy {
 
 type trustEmail string
 
-// InsecureTrustEmail is the LinkPolicy that takes the authorization server's word for the e-mail address of an agent's owner,
-// as Auth Agent's own guide does: the agent enters the account that has it, at once. Use it only if everybody who can register
-// an agent at the server may enter every account. At the published Auth Agent server, which verifies no address, that is
-// anybody who knows one.
+// InsecureTrustEmail is the LinkPolicy that takes the server's word for the e-mail address of an agent's owner, as Auth Agent's
+// own guide does: the agent enters the account that has it, at once. Use it only if everybody who can register an agent at the
+// server may enter every account. At the published Auth Agent server, which verifies no address, that is anybody who knows one.
 const InsecureTrustEmail trustEmail = "trust_email"
 
 // Link lets the agent enter the account that has the address.
@@ -592,16 +586,16 @@ func (s *withAccount) forget(from func(Forgetter) error) error {
 	)
 }
 
-// Rules are a site's rules for all agents, such as a switch that keeps all of them out. A [LinkPolicy] may
-// implement Rules, as grants.Policy does: its scenario then obeys them without a further setting.
-// Config.Rules is for scenarios without such a policy. Implementations are safe for concurrent use.
+// Rules are a site's rules for all agents, such as a switch that keeps all of them out. A [LinkPolicy] may implement Rules, as
+// grants.Policy does: its scenario then obeys them without a further setting. Config.Rules is for scenarios without such a
+// policy. Implementations are safe for concurrent use.
 type Rules interface {
-	// Admit returns nil if agent may be let in or go on. It is called before a login starts, with
-	// the zero Agent and a nil email, since nobody is known yet; at each sign-in, and when a human
-	// connects an agent; and on each request of an agent, with a nil email.
+	// Admit returns nil if agent may be let in or go on. It is called before a login starts, with the zero Agent and a nil
+	// email, since nobody is known yet; at each sign-in, and when a human connects an agent; and on each request of an agent,
+	// with a nil email.
 	//
-	// email asks the server for the address of the agent's owner, and returns "" if that is not asked
-	// for. Without a plain address (see [ParseEmail]) it returns problem.Blocked. Return its error.
+	// email asks the server for the address of the agent's owner, and returns "" if that is not asked for. Without a plain
+	// address (see [ParseEmail]) it returns problem.Blocked. Return its error.
 	//
 	// problem.Paused makes the agent wait, and its session stays. Another [problem.Reason] refuses the sign-in or ends the
 	// session. Any other error refuses only what is being done.
@@ -675,8 +669,7 @@ var (
 	ErrExists    = errors.New("authagent: already exists")                     // CreateUser: the address is taken
 )
 
-// What the site's stores implement, see package stores.
-type (
+type ( // what the site's stores implement, see package stores
 	User          = stores.User          // an account of the site
 	UserStore     = stores.UserStore     // finds accounts, by e-mail address
 	UserFinder    = stores.UserFinder    // a UserStore that finds them by ID

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/gorilla/sessions"
-	"golang.org/x/oauth2"
 
 	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/audit"
@@ -25,13 +24,11 @@ import (
 	"github.com/authagent-go/authagent/internal/door"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/jar"
-	"github.com/authagent-go/authagent/internal/kept"
 	"github.com/authagent-go/authagent/internal/marks"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/scenario"
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/settings"
-	keeper "github.com/authagent-go/authagent/internal/tokens"
 	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -398,16 +395,57 @@ func (rp *RelyingParty) Approve(
 	if err != nil {
 		return nil, "", failure.OfApproval(err)
 	}
+	now, err := rp.still(ctx, s)
+	switch {
+	case err != nil:
+	case now.Access == AccessNone:
+		err = failure.New(problem.AccessTooLow, step, "the session has no access to a user's data, and nobody to ask")
+	default:
+		reserved, path, err = rp.reserve(ctx, now, asked.Question{Action: name, Read: &read}, approver)
+	}
+	rp.recordDeed(ctx, s, audit.Event{Action: name, Amount: reserved.Cost()}, err)
+	return reserved, path, err
+}
+
+// Perform checks whether s may perform the named action now, counts it in Limits and records it, like
+// [RelyingParty.RequireAction], for an action that is no HTTP request. The error says why it may not.
+func (rp *RelyingParty) Perform(ctx context.Context, s *Session, name string) error {
+	if !wiring.IsAction(name) || s == nil {
+		return failure.OfSite("perform action", errors.New("Perform needs a session and the name of an action"))
+	}
+	now, err := rp.still(ctx, s)
+	if err == nil {
+		err = rp.mayPerform(now, name, nil)
+	}
+	rp.recordDeed(ctx, s, audit.Event{Action: name}, err)
+	return err
+}
+
+// still returns a session as it is now, if it still holds.
+func (rp *RelyingParty) still(ctx context.Context, s *Session) (*Session, error) {
 	now := *s
 	switch state, err := rp.hold(ctx, &now); {
 	case state == isUnknown:
-		return nil, "", failure.OfSite("check session", err)
+		return nil, failure.OfSite("check session", err)
 	case state != holds:
-		return nil, "", failure.New(problem.NoSession, step, "the session has ended")
-	case now.Access == AccessNone:
-		return nil, "", failure.New(problem.AccessTooLow, step, "the session has no access to a user's data, and nobody to ask")
+		return nil, failure.New(problem.NoSession, "check session", "the session has ended")
 	}
-	return rp.reserve(ctx, &now, asked.Question{Action: name, Read: &read}, approver)
+	return &now, nil
+}
+
+// recordDeed records what has come of an action that is no HTTP request.
+func (rp *RelyingParty) recordDeed(ctx context.Context, s *Session, event audit.Event, err error) {
+	f := failure.As(err)
+	switch {
+	case f == nil:
+		event.Name = audit.ActionPerformed
+	case f.Reason == problem.ApprovalPending:
+		event.Name = audit.ActionPending
+	default:
+		event.Name = audit.PermissionDenied
+	}
+	event.RemoteAddr = s.RemoteAddr
+	rp.trail.Record(ctx, withSession(event, s), f)
 }
 
 // reserve asks the approver, which gets s in its context as a handler does, and makes of what was
@@ -607,79 +645,6 @@ func (rp *RelyingParty) forget(ctx context.Context, event audit.Event, from func
 // ErrConflict is what a store returns if it has changed nothing, because the record is no longer as
 // the caller saw it.
 var ErrConflict = errors.New("authagent: changed in the meantime")
-
-// TokenSource returns the access tokens of a session, for a site that calls an API as the agent.
-// Config.Tokens.Store must be set, and s must be whole, as FromContext returns it or Sessions keeps it. A token is
-// refreshed before it expires, once for all callers and instances. ctx bounds the wait; a refresh goes on after ctx
-// ends. The tokens have no refresh token, since only this package may use that. None are kept of an agent that has
-// come with an access token, which is never sent on.
-//
-// Its errors are of type *[problem.Error]. "no_tokens" means that none are kept or the server has refused them.
-// problem.NoSession means that the session has ended. problem.StoreFailed means that what is kept cannot be read,
-// such as for lack of a new key of Config.SessionKeys. Other errors say why the server gave no answer. These and
-// StoreFailed have RetryAfter.
-func (rp *RelyingParty) TokenSource(ctx context.Context, s *Session) oauth2.TokenSource {
-	return rp.tokenSource(ctx, s)
-}
-
-func (rp *RelyingParty) tokenSource(ctx context.Context, s *Session) *kept.Source[*Session] {
-	own := *s
-	return &kept.Source[*Session]{Tokens: rp.tokens, Context: ctx, Session: &own}
-}
-
-// Client returns a client that calls an API as the agent, with the tokens of [RelyingParty.TokenSource]. If the API
-// answers 401 and there is another token by then, refreshed if need be, the client sends the request once more,
-// provided that its body can be sent again (see [http.Request.GetBody]). A redirect to another origin is followed
-// without the token. ctx may carry a client to use, as with [oauth2.NewClient]. The requests have contexts of their own.
-func (rp *RelyingParty) Client(ctx context.Context, s *Session) *http.Client {
-	client := http.Client{}
-	if base, ok := ctx.Value(oauth2.HTTPClient).(*http.Client); ok && base != nil {
-		client = *base
-	}
-	client.Transport = &keeper.Transport{Token: rp.tokenSource(ctx, s).Other, Next: client.Transport}
-	return &client
-}
-
-// newTokens returns what keeps the tokens of sessions, or nil if the site wants none kept.
-func (rp *RelyingParty) newTokens(box *seal.Box) *kept.Tokens[*Session] {
-	c := rp.config.Tokens
-	if c.Store == nil {
-		return nil
-	}
-	return kept.New(&keeper.Keeper[*Session]{
-		Store: c.Store, NotFound: ErrNotFound, Conflict: ErrConflict, Box: box, Server: rp.server, Identity: rp.identity,
-		Every: c.ConfirmEvery, Grace: c.ConfirmGrace,
-	}, kept.Site[*Session]{
-		Trail: rp.trail, Panics: rp.panics, Session: keptFor, Event: withSession, Holds: rp.stillHolds,
-		End: func(ctx context.Context, s *Session) error { return rp.EndSession(ctx, s.ID) },
-	})
-}
-
-// keptFor is s as its tokens know it. The name binds their value to session and agent: a value that
-// was moved to another session does not open.
-func keptFor(s *Session) keeper.Session[*Session] {
-	own := *s
-	return keeper.Session[*Session]{
-		ID: s.ID, Agent: s.Agent.ID, Name: s.ID + " " + s.Agent.Issuer + " " + s.Agent.ID, Expires: s.ExpiresAt, Of: &own,
-	}
-}
-
-// stillHolds reports whether a session holds, for its tokens.
-func (rp *RelyingParty) stillHolds(ctx context.Context, s *Session) (bool, error) {
-	own := *s // which the scenario may change
-	found, err := rp.hold(ctx, &own)
-	if found == isRefused {
-		err = nil
-	}
-	return found == holds, err
-}
-
-// releaseTokens has the tokens of a session that no logout has ended revoked, in the background.
-func (rp *RelyingParty) releaseTokens(s *Session) {
-	if s.Agent.Issuer == rp.config.Issuer {
-		rp.tokens.Release(s)
-	}
-}
 
 // Shutdown waits for background work: refreshes, confirmations, revocations, and the events on their way to
 // Config.Audit, with the refusals counted so far. Later refusals are not counted. A refresh that is cut off costs a

@@ -115,9 +115,12 @@ func (a *Action) String() string {
 	return a.Name
 }
 
-// Err says what is wrong with the name, nil for nothing. A check that panics says
+// Err says what is wrong with the name, nil for nothing. A nil Action has no name. A check that panics says
 // nothing about the name.
 func (a *Action) Err() (err error) {
+	if a == nil {
+		return nil
+	}
 	defer func() {
 		if recover() != nil {
 			err = errors.New("the check of the name panicked")
