@@ -74,6 +74,7 @@ var packages = map[string]string{
 	"storetest": "github.com/authagent-go/authagent/storetest", "grants": "github.com/authagent-go/authagent/grants",
 	"action":   "github.com/authagent-go/authagent/action",
 	"messages": "github.com/authagent-go/authagent/messages",
+	"api":      "github.com/authagent-go/authagent/api", "stores": "github.com/authagent-go/authagent/stores", "tokens": "github.com/authagent-go/authagent/tokens",
 	"provider": "github.com/authagent-go/authagent/provider", "limits": "github.com/authagent-go/authagent/limits",
 	"context": "context", "errors": "errors", "fmt": "fmt", "log": "log", "os": "os", "strings": "strings", "time": "time",
 	"rand": "crypto/rand", "sql": "database/sql", "json": "encoding/json", "template": "html/template", "slog": "log/slog",
