@@ -159,7 +159,7 @@ type SessionSettings struct {
 
 	// Epoch is any text. Changing it ends all existing sessions for good. Each session holds the
 	// Epoch it began with, so nothing has to be remembered. All instances need the same Epoch. The
-	// default is "".
+	// default is "". It does not end access tokens (Config.API), whose sessions are kept nowhere: EndAllSessions does.
 	Epoch string
 }
 

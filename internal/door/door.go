@@ -39,6 +39,10 @@ const (
 	// toldRefusals is how many refusals of one client address the operator is told the reason of, in a minute.
 	toldRefusals = 10
 
+	// maxRefusedBegins is how often in a minute an agent is asked about for one user that the site does not let in, such
+	// as one that waits for its owner.
+	maxRefusedBegins = 20
+
 	// timeout bounds what goes on for a request that has gone away, since others may wait for it.
 	timeout = time.Minute
 )
@@ -55,6 +59,7 @@ type Door[S any] struct {
 	asking  asking
 	verify  *once.Group[outcome[S]] // by token
 	told    *limit.Limiter          // why tokens are refused, by client address
+	begins  *limit.Limiter          // of sessions that the site refused, by agent and user
 	askedOn time.Duration
 }
 
@@ -90,7 +95,10 @@ func New[S any](site Site[S]) *Door[S] {
 	if site.Resource == "" {
 		return nil
 	}
-	d := &Door[S]{Site: site, verify: once.New[outcome[S]](sharedFor), told: limit.New(toldRefusals, time.Minute), askedOn: site.IntrospectEvery}
+	d := &Door[S]{
+		Site: site, verify: once.New[outcome[S]](sharedFor), askedOn: site.IntrospectEvery,
+		told: limit.New(toldRefusals, time.Minute), begins: limit.New(maxRefusedBegins, time.Minute),
+	}
 	if d.askedOn == 0 {
 		d.askedOn = askedFor
 	}
@@ -162,10 +170,10 @@ func (d *Door[S]) look(r *http.Request, k key, token string) (done outcome[S], l
 	case err != nil:
 		return outcome[S]{err: failure.OfServer(step, err)}, true
 	}
-	done.entry = &entry[S]{id: d.id(p, k), holder: holderOf(p), until: d.again(p)}
+	done.entry = &entry[S]{id: d.id(p, k), holder: holderOf(p), until: d.again(p), expires: p.Expires}
 	if before != nil {
 		done.entry.session = d.Again(before.session, p)
-	} else if done.entry.session, err = d.Begin(r.WithContext(ctx), done.entry.id, p); err != nil {
+	} else if done.entry.session, err = d.begin(r.WithContext(ctx), done.entry.id, p); err != nil {
 		if reason, _ := failure.ReasonOf(err); reason == reasons.InvalidToken {
 			return outcome[S]{err: d.refuse(ctx, r, k, nil, err)}, false
 		}
@@ -175,10 +183,25 @@ func (d *Door[S]) look(r *http.Request, k key, token string) (done outcome[S], l
 	return done, false
 }
 
+// begin begins a session. An agent that is refused is not asked about as often as it likes.
+func (d *Door[S]) begin(r *http.Request, id string, p *identity.Presented) (*S, error) {
+	who := p.Agent + " " + p.User
+	if wait := d.begins.Allow(who); wait > 0 {
+		e := failure.New(problem.Limited, "begin session", "the agent has been refused too often")
+		e.RetryAfter = wait
+		return nil, e
+	}
+	s, err := d.Begin(r, id, p)
+	if err == nil {
+		d.begins.Return(who)
+	}
+	return s, err
+}
+
 // refuse remembers that a token is refused. The session that it stood for ends. The error is ErrToken or, for
 // the operator, says why.
 func (d *Door[S]) refuse(ctx context.Context, r *http.Request, k key, before *entry[S], why error) error {
-	if before != nil {
+	if before != nil && (before.expires.IsZero() || time.Now().Before(before.expires)) { // otherwise it has ended by itself
 		if err := d.End(ctx, before.id); err != nil {
 			return failure.OfSite("end session", err)
 		}

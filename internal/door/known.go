@@ -23,6 +23,7 @@ type entry[S any] struct {
 	session *S
 	holder  holder
 	until   time.Time // when it has to be verified again
+	expires time.Time // of the token; zero if it does not say
 }
 
 // A table remembers tokens: those that were good until they are crowded out, and of those that
