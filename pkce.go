@@ -661,9 +661,10 @@ func (rp *RelyingParty) ClientKeysHandler() http.Handler {
 
 // Check compares the settings with the server as it is now, and returns what is wrong. The server may be out of reach,
 // call itself something else, lack what is needed, or refuse the client ID, secret or redirect URI. The clocks may be
-// apart. It also names actions of guarded routes that do not fit what owners can allow; these are logged at the first
-// request as well. Check is for a deployment's check, a health page or the command authagent. Sign-ins neither need it
-// nor notice it. It takes a few requests, each bounded like those of a sign-in.
+// apart. If API.Resource is set, Check also says what would keep agents from the API. And it names actions of guarded
+// routes that do not fit what owners can allow; these are logged at the first request as well. Check is for a deployment's
+// check, a health page or the command authagent. Sign-ins neither need it nor notice it. It takes a few requests, each
+// bounded like those of a sign-in.
 //
 // It risks no code. It sends an authorization request, pushed beforehand if sign-ins do that, whose secrets it throws
 // away; a published Auth Agent server keeps it for two minutes. It also sends a made-up code and refresh token, which a
@@ -671,23 +672,19 @@ func (rp *RelyingParty) ClientKeysHandler() http.Handler {
 // those, a wrong secret goes unnoticed.
 func (rp *RelyingParty) Check(ctx context.Context) []provider.Finding {
 	c := rp.config
-	encoding, _ := settings.Encoding(c.Provider.TokenEncoding)
 	found := checkup.Run(ctx, rp.server.Fresh(), checkup.Settings{
-		Issuer: c.Issuer, Inquiry: rp.requests.Inquiry, Keys: settings.Keys(c.Provider),
-		Encoding: encoding, Auth: settings.Auth(c.Provider),
-		NeedsUserInfo: slices.Contains(c.Provider.Scopes, "email"), NeedsIntrospect: c.Provider.Introspect,
-		ReadsTokens: len(c.Provider.TokenKey) > 0, People: c.Provider.OnPerson != nil,
-		AuthorizationURL: newLogin("/").url,
+		Issuer: c.Issuer, Provider: c.Provider, API: c.API, Inquiry: rp.requests.Inquiry, AuthorizationURL: newLogin("/").url,
 	})
 	return append(found, checkup.RunActions(&rp.actions)...)
 }
 
 // CheckSite asks the site itself, at an address like "https://shop.example" or one behind its proxy, and returns which
 // handlers are not mounted where the settings say. It looks for LoginHandler, CallbackHandler, LogoutHandler,
-// DiscoveryHandler if Paths.Discovery is set, and grants.Handler at each of ownersPages, which are values of
-// Policy.Path. A [provider.Finding] that is about no field of Config has the Setting "Policy.Path" or "site".
+// DiscoveryHandler if Paths.Discovery is set, ResourceMetadataHandler if API.Resource is, and grants.Handler at each of
+// ownersPages, which are values of Policy.Path. A resource on another host than RedirectURL's is looked for there. A
+// [provider.Finding] that is about no field of Config has the Setting "Policy.Path" or "site".
 //
-// Each request is one that the handler refuses before it does anything: no login is started and no
+// Each request reads a document, or is one that the handler refuses before it does anything: no login is started and no
 // session ended. The refusals are in the log and the audit trail. Config.Provider.HTTPClient sends
 // the requests.
 func (rp *RelyingParty) CheckSite(ctx context.Context, address string, ownersPages ...string) []provider.Finding {
@@ -696,5 +693,6 @@ func (rp *RelyingParty) CheckSite(ctx context.Context, address string, ownersPag
 		Address: address, Login: c.Paths.Login, Callback: rp.callback, Logout: c.Paths.Logout, Discovery: c.Paths.Discovery,
 		Owners: ownersPages, NotNavigation: string(reasons.NotNavigation), Method: string(reasons.MethodNotAllowed),
 		CrossOrigin: string(reasons.CrossOrigin), OwnAnswers: c.ErrorHandler != nil,
+		RedirectURL: c.RedirectURL, Resource: c.API.Resource, Issuer: c.Issuer,
 	})
 }

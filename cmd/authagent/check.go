@@ -36,14 +36,16 @@ If the site uses the server of "authagent dev", that command prints the settings
 Flags say what your program sets besides. With -subject-is-user or -people, the site's
 UserStore is taken to have UserBySubject, so that the scope email is not asked for; if
 it has not, name your scopes by -scopes. With -people, the check also says what would
-have every person refused.
+have every person refused. With -resource, it also says what would keep agents from the
+site's API, as far as the server's metadata tells.
 
 The check uses up no authorization code. At a published Auth Agent server, each check
 leaves one pending authorization request for two minutes.
 
 With -site, it also sends requests to the site, to see whether its handlers are mounted
-where the settings say. It starts no login. The site refuses these requests, and
-records them in its log and audit trail.
+where the settings say. With -resource, it also reads the metadata of the API there, or
+on the resource's own host if that is another. It starts no login. The site refuses the
+other requests, and records them in its log and audit trail.
 
 Exit status: 0 if sign-ins can work, with or without warnings; 1 if they cannot;
 2 if the settings could not be used.
@@ -74,7 +76,7 @@ func check(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	config.Scenario = asked
-	server.apply(&config.Provider)
+	server.apply(&config)
 	if err := site.check(); err != nil {
 		return err
 	}
@@ -108,6 +110,8 @@ type serverSettings struct {
 	scopes                      []string
 	audience                    string
 	parameters                  url.Values
+	resource                    string
+	apiScopes                   []string
 }
 
 func serverFlags(flags *flag.FlagSet) *serverSettings {
@@ -117,10 +121,11 @@ func serverFlags(flags *flag.FlagSet) *serverSettings {
 	flags.BoolVar(&s.people, "people", false, "people sign in by the same client (Provider.OnPerson); implies -subject-is-user")
 	flags.BoolVar(&s.push, "push", false, "authorization requests are pushed (Provider.PushRequests)")
 	flags.Func("scopes", "ask for these `scopes`, such as \"openid shop:read\" (Provider.Scopes; default: what the scenario needs)", func(value string) error {
-		if s.scopes = strings.Fields(value); len(s.scopes) == 0 {
-			return errors.New("names no scope")
-		}
-		return nil
+		return readScopes(&s.scopes, value)
+	})
+	flags.StringVar(&s.resource, "resource", "", "agents may call the site's API with access tokens for this `URL` (API.Resource)")
+	flags.Func("api-scopes", "with -resource: what the site allows by `scopes`, such as \"orders:read orders:write\" (API.Scopes, Permissions)", func(value string) error {
+		return readScopes(&s.apiScopes, value)
 	})
 	flags.StringVar(&s.audience, "assertion-audience", "", "the `audience` of client assertions (Provider.AssertionAudience; default: the issuer)")
 	flags.Func("param", "a further parameter of authorization requests, as `name=value`; may be repeated (Provider.AuthorizationParams)", func(pair string) error {
@@ -134,8 +139,24 @@ func serverFlags(flags *flag.FlagSet) *serverSettings {
 	return s
 }
 
-// apply sets what the flags say. OnPerson is never called: nobody signs in here.
-func (s *serverSettings) apply(p *provider.Settings) {
+func readScopes(into *[]string, value string) error {
+	if *into = strings.Fields(value); len(*into) == 0 {
+		return errors.New("names no scope")
+	}
+	return nil
+}
+
+// apply sets what the flags say. OnPerson is never called: nobody signs in here. What a scope allows
+// the server does not know.
+func (s *serverSettings) apply(c *authagent.Config) {
+	c.API.Resource = s.resource
+	for _, scope := range s.apiScopes {
+		if c.Permissions == nil {
+			c.API.Scopes, c.Permissions = make(map[string]string), make(map[string]authagent.Permission)
+		}
+		c.API.Scopes[scope], c.Permissions[scope] = scope, authagent.Permission{Access: authagent.AccessRead}
+	}
+	p := &c.Provider
 	p.SubjectIsUser, p.PushRequests, p.Scopes = s.subjectIsUser || s.people, s.push, s.scopes
 	p.AssertionAudience, p.AuthorizationParams = s.audience, s.parameters
 	if s.people {

@@ -20,6 +20,7 @@ import (
 
 const devHelp = `Usage: authagent dev [flags]
        authagent dev sign-in [flags] URL
+       authagent dev token [flags] -resource URL
 
 Runs an Auth Agent server for development on a loopback address. The server speaks
 the published server's protocol, quirks included, and keeps everything in memory.
@@ -34,6 +35,10 @@ Without clients in -client and -config, the server knows the client "site", for 
 site at http://127.0.0.1:8080. Without agents there, it knows the agent
 "agent_alice" of alice@example.com. A secret that you do not give is made from the
 ID, so it is the same each time.
+
+The published server issues no access tokens for the API of a site. This one does:
+"authagent dev token" prints one. With -resources, a client of your own can also get one
+in a sign-in, by the parameter resource (RFC 8707).
 
 A file for -config:
 
@@ -50,6 +55,7 @@ func dev(ctx context.Context, args []string, out io.Writer) error {
 	config := flags.String("config", "", "read clients and agents from this JSON `file`")
 	var d directory
 	flags.Func("client", "add a client, as `id=redirect-URI`; may be repeated", d.addClient)
+	resources := flags.Bool("resources", false, "issue access tokens for the resources that clients ask for (RFC 8707)")
 	flags.Func("agent", "add an agent, as `id=e-mail`; may be repeated", d.addAgent)
 	if err := parse(flags, args, devHelp); err != nil {
 		return err
@@ -66,7 +72,7 @@ func dev(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	issuer := "http://" + listener.Addr().String()
-	server := &http.Server{Handler: d.handler(issuer), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: d.handler(issuer, *resources), ReadHeaderTimeout: 10 * time.Second}
 	d.print(out, issuer)
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
@@ -79,17 +85,20 @@ func dev(ctx context.Context, args []string, out io.Writer) error {
 }
 
 // handler is the server, with a page in front of it.
-func (d *directory) handler(issuer string) http.Handler {
+func (d *directory) handler(issuer string, resources bool) http.Handler {
 	as := authagenttest.NewUnstartedServer()
 	as.URL = issuer
 	as.Attended = true
+	as.Features.Resources = resources
 	for _, c := range d.Clients {
 		as.AddClient(authagenttest.Client{ID: c.ID, Secret: c.Secret, Name: c.Name, RedirectURIs: c.RedirectURIs})
 	}
+	agents := make(map[string]*authagenttest.Agent)
 	for _, a := range d.Agents {
-		as.AddAgent(authagenttest.Agent{ID: a.ID, Secret: a.Secret, Email: a.Email, Name: a.Name, Model: a.Model})
+		agents[a.ID] = as.AddAgent(authagenttest.Agent{ID: a.ID, Secret: a.Secret, Email: a.Email, Name: a.Name, Model: a.Model})
 	}
 	mux := http.NewServeMux()
+	mux.Handle("POST "+tokenPath, http.NewCrossOriginProtection().Handler(tokenIssuer{as, agents}))
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { d.page(w, issuer) })
 	mux.Handle("/", as)
 	return ownHost(issuer, mux)
@@ -144,6 +153,7 @@ func (d *directory) print(out io.Writer, issuer string) {
 			fmt.Fprintf(out, "\t%s\n", c.SignIn(a, issuer))
 		}
 	}
+	fmt.Fprintf(out, "\nFor an access token with which an agent calls the API of a site:\n\n\t%s\n", d.Token(issuer))
 	fmt.Fprint(out, "\nAgents, for programs of your own:\n\n")
 	for _, a := range d.Agents {
 		fmt.Fprintf(out, "\t%s, who acts for %s, with the secret %s\n", a.ID, a.Email, a.Secret)

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/api"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/memstore"
 )
@@ -277,4 +279,95 @@ func (b *lockedBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.b.String()
+}
+
+// TestDevToken_API_41: the token that is printed opens the API of a site that does not know it, for the
+// agent that was asked for. Nothing else is printed.
+func TestDevToken_API_41(t *testing.T) {
+	addr := freeAddr(t)
+	issuer := "http://" + addr
+	var resource string
+	s := site(t, issuer, secretFor("cs_", "site"), func(callback string) {
+		resource = strings.TrimSuffix(callback, "/auth/agent/callback") + "/api"
+		startDev(t, "-addr", addr, "-client", "site="+callback, "-agent", "agent_alice=alice@example.com", "-agent", "agent_bob=bob@example.com")
+	}, func(c *authagent.Config) {
+		c.API = api.Settings{Resource: resource, Scopes: map[string]string{"orders:read": "See orders"}}
+		c.Permissions = map[string]authagent.Permission{"orders:read": {Access: authagent.AccessRead}}
+		c.Provider.Scopes = []string{"email"}
+	})
+	get := func(args ...string) int {
+		t.Helper()
+		status, out, errs := runMain(t, nil, append([]string{"dev", "token", "-issuer", issuer}, args...)...)
+		if status != exitOK || strings.Count(out, "\n") != 1 || errs != "" {
+			t.Fatalf("%v: status %d\n%s%s", args, status, out, errs)
+		}
+		resp, err := authagenttest.Bearer(http.DefaultClient, strings.TrimSpace(out)).Get(s.URL + "/orders")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	for _, test := range []struct {
+		args []string
+		want int
+	}{
+		{[]string{"-resource", resource, "-scope", "orders:read"}, 200},
+		{[]string{"-resource", resource, "-agent", "agent_bob"}, 403}, // whose owner has no account
+		{[]string{"-resource", resource + "/"}, 401},
+	} {
+		if got := get(test.args...); got != test.want {
+			t.Errorf("%v: %d, want %d", test.args, got, test.want)
+		}
+	}
+	other := httptest.NewServer(http.NotFoundHandler())
+	defer other.Close()
+	for _, test := range []struct{ issuer, agent, want string }{
+		{issuer, "agent_carol", "no token: the server has no agent of this ID"},
+		{other.URL, "agent_alice", other.URL + " is no server of authagent dev: it answers with 404 Not Found"},
+	} {
+		status, out, errs := runMain(t, nil, "dev", "token", "-issuer", test.issuer, "-agent", test.agent, "-resource", resource)
+		if status != exitWrong || out != "" || !strings.Contains(errs, test.want) {
+			t.Errorf("%s: status %d\n%s%s", test.agent, status, out, errs)
+		}
+	}
+	// A page of another site gets none.
+	r, _ := http.NewRequest(http.MethodPost, issuer+tokenPath, strings.NewReader(url.Values{"agent": {"agent_alice"}, "resource": {resource}}.Encode()))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Sec-Fetch-Site", "cross-site")
+	if resp, err := http.DefaultClient.Do(r); err != nil || resp.StatusCode != http.StatusForbidden {
+		t.Errorf("a page of another site: %v, %v", resp, err)
+	}
+}
+
+// TestDevResources_API_42: with -resources, a client gets a token for the API in a sign-in; without, the server is like
+// the published one, which publishes no keys.
+func TestDevResources_API_42(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		keys string
+	}{{nil, `{"keys":[]}`}, {[]string{"-resources"}, `"alg":"ES256"`}} {
+		issuer, _ := startDev(t, append(test.args, "-addr", "127.0.0.1:0")...)
+		resp, err := http.Get(issuer + authagenttest.PathJWKS)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if !strings.Contains(string(body), test.keys) {
+			t.Errorf("%v: keys %s", test.args, body)
+		}
+	}
+}
+
+// freeAddr is an address that was free a moment ago, for a server that has to know its site's address and the other
+// way round.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer free.Close()
+	return free.Addr().String()
 }

@@ -157,6 +157,16 @@ func (c clientEntry) Environment(issuer string) []string {
 	}
 }
 
+// Token is how to get an access token for the API of a site, whose resource only the site knows: a
+// command for a shell.
+func (d *directory) Token(issuer string) string {
+	command := invocation() + " dev token"
+	if issuer != "http://"+defaultAddr {
+		command += " -issuer " + issuer
+	}
+	return command + " -resource URL"
+}
+
 // SignIn is how to sign an agent in to the client's site: a command for a shell.
 func (c clientEntry) SignIn(a agentEntry, issuer string) string {
 	command := invocation() + " dev sign-in"

@@ -1,6 +1,6 @@
 // Command authagent helps to build and run a site that lets AI agents sign in:
 // it checks the site's settings, runs an Auth Agent server for development, signs
-// an agent in, and makes keys.
+// an agent in, issues access tokens for a site's API, and makes keys.
 //
 // It needs no installation. In a module that requires authagent,
 //
@@ -15,7 +15,7 @@
 // After "go install github.com/authagent-go/authagent/cmd/authagent@latest" its name is
 // authagent, as in the help texts.
 //
-// The commands are check, dev, dev sign-in, key and version. "authagent help NAME" says
+// The commands are check, dev, dev sign-in, dev token, key and version. "authagent help NAME" says
 // what each does, and lists its flags. The exit status is 0 if all is well, 1 if
 // something is wrong or could not be done, and 2 if the command line or the settings
 // could not be used.
@@ -51,6 +51,7 @@ Usage:
 	authagent check          compare the settings with the live authorization server
 	authagent dev            run an Auth Agent server for development
 	authagent dev sign-in    sign an agent in to a site, and print each step
+	authagent dev token      print an access token with which an agent calls a site's API
 	authagent key            make a session key, or a client key
 	authagent version        print the version of this command
 	authagent help NAME      say more about one command
@@ -77,7 +78,7 @@ func main() {
 type work func(ctx context.Context, args []string, out io.Writer) error
 
 func commands() map[string]work {
-	return map[string]work{"check": check, "dev": dev, "dev sign-in": signIn, "key": key, "version": version, "help": help}
+	return map[string]work{"check": check, "dev": dev, "dev sign-in": signIn, "dev token": token, "key": key, "version": version, "help": help}
 }
 
 // run runs a command line and returns its exit status.
@@ -115,8 +116,8 @@ func split(args []string) (name string, rest []string) {
 		return "help", nil
 	case args[0] == "-version", args[0] == "--version":
 		return "version", args[1:]
-	case len(args) > 1 && args[0] == "dev" && args[1] == "sign-in":
-		return "dev sign-in", args[2:]
+	case len(args) > 1 && args[0] == "dev" && commands()["dev "+args[1]] != nil:
+		return "dev " + args[1], args[2:]
 	}
 	return args[0], args[1:]
 }

@@ -173,6 +173,7 @@ func TestCheckSite_CHK_8(t *testing.T) {
 		{"-site " + s.URL + " -login /in", 1, "error: Paths.Login\n", ""},
 		{"-site " + s.URL + " -discovery /auth.md", 1, "error: Paths.Discovery\n", ""},
 		{"-site " + s.URL + " -owners /account/agents/", 1, "error: Policy.Path\n", ""},
+		{"-site " + s.URL + " -resource " + s.URL + "/api", 1, "error: API.Resource\n  ResourceMetadataHandler is not mounted at /.well-known/oauth-protected-resource/api", ""},
 		{"-site http://127.0.0.1:1", 1, "error: site\n  The site cannot be reached", ""},
 		{"-site shop.example", 2, "", "flag -site"},
 		{"-site " + s.URL + " -owners agents", 2, "", "flag -owners"},
@@ -259,14 +260,16 @@ func TestCheckByKey_CAUTH_10(t *testing.T) {
 	}
 }
 
-// TestCheckFlags: the flags set what the variables cannot, and no more is demanded than the site needs.
-func TestCheckFlags(t *testing.T) {
+// TestCheckFlags_API_40: the flags set what the variables cannot, and no more is demanded than the site needs.
+func TestCheckFlags_API_40(t *testing.T) {
 	key, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	as, env := providerToCheck(t, key.Public(), func(*authagenttest.Features) {})
 	_, unpushed := providerToCheck(t, key.Public(), func(f *authagenttest.Features) { f.PushedRequests = "" })
 	silent, opaque := providerToCheck(t, key.Public(), func(*authagenttest.Features) {})
+	keyless, unread := providerToCheck(t, key.Public(), func(*authagenttest.Features) {})
 	for _, path := range []string{authagenttest.PathMetadata, authagenttest.PathDiscovery} {
 		silent.Wrap(path, authagenttest.WithoutMember("introspection_endpoint"))
+		keyless.Wrap(path, authagenttest.WithoutMember("introspection_endpoint", "jwks_uri"))
 	}
 	for _, test := range []struct {
 		name   string
@@ -287,6 +290,13 @@ func TestCheckFlags(t *testing.T) {
 		{"a parameter of the protocol's own", env, []string{"-param", "state=mine"}, 2, "authagent check: Provider.AuthorizationParams: ", ""},
 		{"a parameter without a value", env, []string{"-param", "prompt"}, 2, `invalid value "prompt" for flag -param: is not name=value`, ""},
 		{"an audience, and no keys", env, []string{"-assertion-audience", "https://other.example"}, 2, "authagent check: Provider.AssertionAudience: has no effect", ""},
+		{"API-40 resource", env, []string{"-resource", "https://shop.example/api"}, 0, "ok: ", "openid profile email"},
+		{"API-40 resource, of nothing that can be verified", unread, []string{"-resource", "https://shop.example/api"}, 1, "error: API.Resource\n", ""},
+		{"API-40 scopes that the server does not list", env, []string{"-resource", "https://shop.example/api", "-api-scopes", "orders:read orders:write"}, 0,
+			"warning: API.Scopes\n  The server's metadata (scopes_supported) does not list [\"orders:read\" \"orders:write\"]", ""},
+		{"API-40 scopes of no API", env, []string{"-api-scopes", "orders:read"}, 2, "authagent check: API.Resource: is required", ""},
+		{"API-40 no URL", env, []string{"-resource", "api"}, 2, "authagent check: API.Resource: must use https", ""},
+		{"API-40 no scopes", env, []string{"-resource", "https://shop.example/api", "-api-scopes", ""}, 2, "for flag -api-scopes: names no scope", ""},
 		{"CHK-9 people", env, []string{"-people"}, 0, "ok: ", "openid"},
 		{"CHK-9 people, of a scenario without accounts", env, []string{"-people", "-scenario", "fresh"}, 0, "ok: ", "profile openid"},
 		{"CHK-9 people without openid", env, []string{"-people", "-scopes", "profile"}, 2, "authagent check: Provider.Scopes: lacks openid", ""},
@@ -336,6 +346,11 @@ func TestUsage(t *testing.T) {
 		{"dev sign-in -timeout 0s http://shop.example", 2, "invalid value 0s for flag -timeout: must be positive"},
 		{"dev sign-in -cookies no/such/dir http://shop.example", 2, `invalid value "no/such/dir" for flag -cookies: open`},
 		{"dev sign-in -cookies . http://shop.example", 2, `invalid value "." for flag -cookies: is not a file`},
+		{"help dev token", 0, "dev token -resource http://127.0.0.1:8080/api"}, {"dev token -h", 0, "-resource URL"}, {"help", 0, "authagent dev token "},
+		{"dev token", 2, `invalid value "" for flag -resource`}, {"dev token -resource api", 2, `invalid value "api" for flag -resource`},
+		{"dev token -resource http://a.example -issuer x", 2, `invalid value "x" for flag -issuer`}, {"dev token -resource http://a.example x", 2, `takes no argument, and got "x"`},
+		{"dev token -issuer http://127.0.0.1:1 -resource http://a.example", 1, "authagent dev token: no token: "},
+		{"dev tokens", 2, `authagent dev: takes no argument, and got "tokens"`},
 		{"dev sign-in", 2, "takes one URL, and got 0"}, {"dev sign-in shop.example", 2, `"shop.example": is not an http or https URL`},
 		{"dev sign-in -issuer x http://shop.example", 2, `invalid value "x" for flag -issuer`},
 		{"help key", 0, "authagent key -client >client.key"}, {"help check", 0, "AUTH_AGENT_CLIENT_KEYS "}, {"help", 0, "a client key"},

@@ -24,8 +24,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authagent-go/authagent/api"
 	"github.com/authagent-go/authagent/internal/clientkey"
 	"github.com/authagent-go/authagent/internal/identity"
+	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/internal/wire"
 	"github.com/authagent-go/authagent/provider"
 )
@@ -37,18 +39,12 @@ func faultAt(setting, problem, remedy string) Finding {
 	return Finding{Setting: setting, Severity: slog.LevelError, Problem: problem, Remedy: remedy}
 }
 
-// Settings are what is compared with the server.
+// Settings are what is compared with the server. They were checked by package settings.
 type Settings struct {
-	Issuer string
+	Issuer   string
+	Provider provider.Settings
+	API      api.Settings
 	wire.Inquiry
-
-	Encoding        wire.Encoding  // pinned, or Unknown
-	Auth            wire.Auth      // pinned, or AuthUnknown
-	Keys            clientkey.Keys // with AuthKey
-	NeedsUserInfo   bool
-	NeedsIntrospect bool
-	ReadsTokens     bool // the key is set with which access tokens are signed
-	People          bool // people sign in by the same client
 
 	// AuthorizationURL returns where a login begins that nobody will finish. It pushes
 	// the request where that is done.
@@ -58,6 +54,9 @@ type Settings struct {
 // exam is one run.
 type exam struct {
 	Settings
+	pinned   wire.Encoding  // or Unknown
+	auth     wire.Auth      // pinned, or AuthUnknown
+	proofs   clientkey.Keys // with AuthKey
 	server   *wire.Server
 	metadata *wire.Metadata
 	reads    wire.Encoding // what the token endpoint reads
@@ -66,8 +65,9 @@ type exam struct {
 
 // Run returns what is wrong, in the order in which it is best mended. server is
 // one of which nothing is known yet.
-func Run(ctx context.Context, server *wire.Server, settings Settings) []Finding {
-	e := &exam{Settings: settings, server: server}
+func Run(ctx context.Context, server *wire.Server, s Settings) []Finding {
+	e := &exam{Settings: s, auth: settings.Auth(s.Provider), proofs: settings.Keys(s.Provider), server: server}
+	e.pinned, _ = settings.Encoding(s.Provider.TokenEncoding)
 	var err error
 	if e.metadata, err = server.Get(ctx); err != nil {
 		e.unreachable(err)
@@ -79,6 +79,7 @@ func Run(ctx context.Context, server *wire.Server, settings Settings) []Finding 
 	}
 	e.client(ctx)
 	e.abilities(ctx)
+	e.api(ctx)
 	e.adminOpen(ctx)
 	return e.findings
 }
@@ -187,16 +188,16 @@ func (e *exam) encoding(ctx context.Context) bool {
 	case err != nil:
 		e.fault("Issuer", "The token endpoint cannot be reached: "+err.Error()+".",
 			"See whether the server runs, and whether this machine may connect to it.")
-	case e.Auth == wire.AuthKey && reads == wire.JSON:
+	case e.auth == wire.AuthKey && reads == wire.JSON:
 		e.fault(keysSetting, "The server reads JSON alone, and Provider.ClientKeys is set, which no such server knows.",
 			"Remove the setting, and set ClientSecret.")
 		return false
-	case e.Encoding == wire.JSON && reads == wire.Form:
+	case e.pinned == wire.JSON && reads == wire.Form:
 		e.fault("Provider.TokenEncoding", "The server reads forms, and application/json is set.", "Remove the setting: it is learned.")
-	case e.Encoding == wire.Form && reads == wire.JSON:
+	case e.pinned == wire.Form && reads == wire.JSON:
 		e.fault("Provider.TokenEncoding", "The server reads JSON, and application/x-www-form-urlencoded is set.", "Remove the setting: it is learned.")
 	}
-	return err == nil && (e.Encoding == wire.Unknown || e.Encoding == reads)
+	return err == nil && (e.pinned == wire.Unknown || e.pinned == reads)
 }
 
 // What the authorization endpoint makes of client ID and redirect URI.
@@ -261,11 +262,11 @@ func (e *exam) client(ctx context.Context) {
 // otherAuth sees whether the secret is good, and only sent in another way than the
 // server wants of this client.
 func (e *exam) otherAuth(ctx context.Context) bool {
-	if e.reads == wire.JSON || e.Auth == wire.AuthKey { // where it is in the body, and nowhere else
+	if e.reads == wire.JSON || e.auth == wire.AuthKey { // where it is in the body, and nowhere else
 		return false
 	}
 	takes, err := e.server.Takes(ctx)
-	if err != nil || takes == e.Auth {
+	if err != nil || takes == e.auth {
 		return false
 	}
 	remedy := "client_secret_post"
@@ -273,7 +274,7 @@ func (e *exam) otherAuth(ctx context.Context) bool {
 		remedy = "client_secret_basic"
 	}
 	problem := fmt.Sprintf("The server takes the secret of client %q by %s alone, and its metadata does not say so.", e.ClientID, remedy)
-	if e.Auth != wire.AuthUnknown {
+	if e.auth != wire.AuthUnknown {
 		problem = fmt.Sprintf("The server takes the secret of client %q by %s, and another way is set.", e.ClientID, remedy)
 	}
 	e.fault("Provider.ClientAuth", problem, "Set Provider.ClientAuth to "+remedy+".")
@@ -437,24 +438,24 @@ func (e *exam) judge(err error) (v verdict, said string) {
 // abilities compares what the settings need with what the server has.
 func (e *exam) abilities(ctx context.Context) {
 	m := e.metadata
-	if e.NeedsUserInfo && m.UserInfo == "" {
+	if slices.Contains(e.Scopes, "email") && m.UserInfo == "" {
 		e.fault("Scenario", "The scenario asks for the agent's owner, and the server has no userinfo endpoint.",
 			"Use FreshProfile, or a server that has one, or pin Provider.Endpoints.UserInfo.")
 	}
-	if e.NeedsIntrospect && m.Introspection == "" {
+	if e.Provider.Introspect && m.Introspection == "" {
 		e.fault("Provider.Introspect", "Provider.Introspect is set, and the server has no introspection endpoint.", "Remove the setting, or pin Provider.Endpoints.Introspection.")
 	}
 	if m.Published && !m.SaysPKCE {
 		e.warn("Issuer", "The server's metadata does not say that it knows PKCE.",
 			"See that it does; without it, a stolen code is worth something.")
 	}
-	if e.Auth == wire.AuthKey {
+	if e.auth == wire.AuthKey {
 		e.offersKeys()
 	}
 	e.requests()
 	e.names()
 	e.keys(ctx)
-	if e.People {
+	if e.Provider.OnPerson != nil {
 		e.people(ctx)
 	}
 }
@@ -463,7 +464,7 @@ func (e *exam) abilities(ctx context.Context) {
 // may be all that is used: the published server's, and those that are introspected.
 func (e *exam) keys(ctx context.Context) {
 	say := e.warn
-	if e.metadata.SignsIDTokens && slices.Contains(e.Scopes, "openid") || e.People && !e.ReadsTokens {
+	if e.metadata.SignsIDTokens && slices.Contains(e.Scopes, "openid") || e.Provider.OnPerson != nil && !e.readsTokens() {
 		say = e.fault
 	}
 	switch err := e.server.KeysReadable(ctx); {

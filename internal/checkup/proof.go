@@ -14,14 +14,14 @@ const keysSetting = "Provider.ClientKeys"
 
 // proof is what the client proves itself by, and proofSetting where it is set.
 func (e *exam) proof() string {
-	if e.Auth == wire.AuthKey {
+	if e.auth == wire.AuthKey {
 		return "assertion"
 	}
 	return "secret"
 }
 
 func (e *exam) proofSetting() string {
-	if e.Auth == wire.AuthKey {
+	if e.auth == wire.AuthKey {
 		return keysSetting
 	}
 	return "ClientSecret"
@@ -29,7 +29,7 @@ func (e *exam) proofSetting() string {
 
 // unproven says that the site has nothing to prove itself with.
 func (e *exam) unproven(said string) {
-	if e.Auth == wire.AuthKey {
+	if e.auth == wire.AuthKey {
 		e.fault(keysSetting, "The client assertion cannot be signed: "+said+".", "See that Sign of the first key works, and the service that keeps it.")
 		return
 	}
@@ -39,7 +39,7 @@ func (e *exam) unproven(said string) {
 // rejected says that the server does not accept what the client proves itself by.
 func (e *exam) rejected(ctx context.Context) {
 	switch {
-	case e.Auth == wire.AuthKey:
+	case e.auth == wire.AuthKey:
 		e.fault(keysSetting, fmt.Sprintf("The server does not accept the assertion of client %q.", e.ClientID), keysRemedy)
 	case e.otherAuth(ctx):
 	default:
@@ -58,7 +58,7 @@ func (e *exam) offersKeys() {
 			"Switch it on at the server, or remove the setting and set ClientSecret.")
 		return
 	}
-	if algorithm, ok := e.Keys.Fits(e.metadata.AuthAlgorithms); !ok {
+	if algorithm, ok := e.proofs.Fits(e.metadata.AuthAlgorithms); !ok {
 		e.fault(keysSetting, fmt.Sprintf("The first key signs with %s, which is not among the algorithms that the server's metadata lists for assertions.", algorithm),
 			"Put a key of another kind first, of which the server takes the signature (token_endpoint_auth_signing_alg_values_supported).")
 	}
@@ -89,7 +89,7 @@ func (e *exam) doubt(ctx context.Context) {
 	if endpoint == "" {
 		endpoint, name = e.metadata.Introspection, "introspection"
 	}
-	if e.reads != wire.JSON && e.Auth != wire.AuthKey {
+	if e.reads != wire.JSON && e.auth != wire.AuthKey {
 		for _, auth := range [...]wire.Auth{wire.AuthPost, wire.AuthBasic} {
 			if refused, err := e.server.RefusesClient(ctx, endpoint, auth); err == nil && !refused {
 				e.fault("Provider.ClientAuth", fmt.Sprintf("The server's %s endpoint takes the secret of client %q by %s, and another way is in use.", name, e.ClientID, method(auth)),
@@ -103,7 +103,7 @@ func (e *exam) doubt(ctx context.Context) {
 		say = e.warn
 	}
 	remedy := "See that it is the secret in the server's console."
-	if e.Auth == wire.AuthKey {
+	if e.auth == wire.AuthKey {
 		remedy = keysRemedy
 	}
 	say(e.proofSetting(), fmt.Sprintf("The token endpoint does not look at the %s of client %q before the code, and the %s endpoint refuses it.", e.proof(), e.ClientID, name), remedy)
@@ -128,7 +128,7 @@ func setting(auth wire.Auth) string {
 // server refuses the other one: then it has looked.
 func (e *exam) method(ctx context.Context) {
 	offers := e.metadata.TokenAuth
-	if offers == nil || e.reads == wire.JSON || e.Auth == wire.AuthKey { // the published server's metadata is about something else
+	if offers == nil || e.reads == wire.JSON || e.auth == wire.AuthKey { // the published server's metadata is about something else
 		return
 	}
 	used, err := e.server.InUse(ctx)
@@ -155,7 +155,7 @@ func (e *exam) method(ctx context.Context) {
 // id_token or introspection, that has to be in the access token, which at most
 // servers is nothing that a client can read (RFC 9068 section 6).
 func (e *exam) names() {
-	if e.metadata.Introspection != "" || e.NeedsIntrospect || e.ReadsTokens || e.reads == wire.JSON || slices.Contains(e.Scopes, "openid") {
+	if e.metadata.Introspection != "" || e.Provider.Introspect || e.readsTokens() || e.reads == wire.JSON || slices.Contains(e.Scopes, "openid") {
 		return
 	}
 	const problem = "The server has no introspection endpoint, and no id_token is asked for: who an agent is can be learned only if access tokens are JWTs with iss, sub, client_id and exp."
@@ -171,15 +171,18 @@ func (e *exam) names() {
 // before one has been given, and TokenKey may be there for id_tokens alone.
 func (e *exam) people(ctx context.Context) {
 	const setting = "Provider.OnPerson"
-	if !e.ReadsTokens && !e.publishesKeys(ctx) {
+	if !e.readsTokens() && !e.publishesKeys(ctx) {
 		e.fault(setting, "The server publishes no keys, so that no id_token can be verified: every person is refused.",
 			"Have the server publish its keys (jwks_uri), or pin Provider.Endpoints.JWKS. If it signs id_tokens with the client secret (HS256), set Provider.TokenKey to that.")
 	}
-	if e.metadata.Introspection == "" && !e.NeedsIntrospect {
+	if e.metadata.Introspection == "" && !e.Provider.Introspect {
 		e.warn(setting, "The server has no introspection endpoint, so that access tokens that are no JWTs cannot be read: then every person is refused.",
 			"See that access tokens are JWTs: most servers issue them for an API, which Provider.AuthorizationParams asks for (audience or resource). Or have the server offer introspection, or pin Provider.Endpoints.Introspection.")
 	}
 }
+
+// readsTokens reports whether the key is set with which access tokens are signed.
+func (e *exam) readsTokens() bool { return len(e.Provider.TokenKey) > 0 }
 
 // publishesKeys reports whether there are keys. Those that cannot be had or read are in a finding.
 func (e *exam) publishesKeys(ctx context.Context) bool {

@@ -19,7 +19,10 @@ import (
 // A Site is what is asked of a site. Each request is one that the handler refuses
 // before it does anything, in words that nobody else uses.
 type Site struct {
-	Address string // scheme and host, and port if there is one
+	Address     string // scheme and host, and port if there is one
+	RedirectURL string // has the host as browsers know it
+	Issuer      string
+	Resource    string // empty if no API is open
 
 	Login, Callback, Logout, Discovery string   // paths; Discovery may be empty
 	Owners                             []string // the paths of owners' pages
@@ -83,9 +86,16 @@ func RunSite(ctx context.Context, server *wire.Server, site Site) []Finding {
 		return []Finding{faultAt(setting, "The address of the site is not that of a site.", `Give one like "https://shop.example".`)}
 	}
 	origin := u.Scheme + "://" + u.Host
-	var findings []Finding
+	visits := []func() (*Finding, error){}
 	for _, m := range site.mounts(u) {
-		f, err := site.visit(ctx, server, origin, m)
+		visits = append(visits, func() (*Finding, error) { return site.visit(ctx, server, origin, m) })
+	}
+	if site.Resource != "" {
+		visits = append(visits, func() (*Finding, error) { return site.visitResource(ctx, server, origin) })
+	}
+	var findings []Finding
+	for _, visit := range visits {
+		f, err := visit()
 		if err != nil {
 			return append(findings, faultAt(setting, "The site cannot be reached: "+err.Error()+".", "See whether it runs, and whether the address is right."))
 		}
@@ -98,7 +108,6 @@ func RunSite(ctx context.Context, server *wire.Server, site Site) []Finding {
 
 // visit returns nil where the handler is there.
 func (s *Site) visit(ctx context.Context, server *wire.Server, origin string, m mount) (*Finding, error) {
-	remedy := fmt.Sprintf("Mount %s at %s, for the methods that its documentation says, or set %s to the path where it is.", m.handler, m.path, m.setting)
 	var there *wire.Page // what says most
 	for _, ask := range m.asks {
 		p, err := server.Visit(ctx, "request to the site", ask.method, origin+m.path, ask.header.Clone())
@@ -110,19 +119,31 @@ func (s *Site) visit(ctx context.Context, server *wire.Server, origin string, m 
 		}
 		if code, ok := problem(p); ok {
 			f := faultAt(m.setting, fmt.Sprintf("Something of this package answers at %s, and not as %s does: %q.", m.path, m.handler, code),
-				remedy+" Put no guard in front of it. The site's log says more.")
+				m.remedy()+" Put no guard in front of it. The site's log says more.")
 			return &f, nil
 		}
 		if there == nil || !unclearStatus(there.Status) {
 			there = p
 		}
 	}
-	f := faultAt(m.setting, fmt.Sprintf("%s is not mounted at %s: the site answers with status %d.", m.handler, m.path, there.Status), remedy)
-	if unclearStatus(there.Status) {
-		f.Severity, f.Problem = slog.LevelWarn, fmt.Sprintf("Whether %s is mounted at %s cannot be told: the site answers with status %d.", m.handler, m.path, there.Status)
-		f.Remedy = "See what stands in front of it. " + remedy
+	return missing(m, there.Status), nil
+}
+
+// missing is about a handler that is not where it belongs.
+func missing(m mount, status int) *Finding {
+	f := faultAt(m.setting, fmt.Sprintf("%s is not mounted at %s: the site answers with status %d.", m.handler, m.path, status), m.remedy())
+	if unclearStatus(status) {
+		f.Severity, f.Problem = slog.LevelWarn, fmt.Sprintf("Whether %s is mounted at %s cannot be told: the site answers with status %d.", m.handler, m.path, status)
+		f.Remedy = "See what stands in front of it. " + f.Remedy
 	}
-	return &f, nil
+	return &f
+}
+
+func (m mount) remedy() string {
+	if m.setting == resourceSetting { // its path is not the site's to choose
+		return fmt.Sprintf("Mount %s at %s, on the resource's host, or set %s to the API that is there.", m.handler, m.path, m.setting)
+	}
+	return fmt.Sprintf("Mount %s at %s, for the methods that its documentation says, or set %s to the path where it is.", m.handler, m.path, m.setting)
 }
 
 // unclearStatus reports whether a status is one of what stands in front of a handler.

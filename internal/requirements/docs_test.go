@@ -116,6 +116,7 @@ func TestSnippets(t *testing.T) {
 
 // quoted are the documents that quote code which tests run, and the files that it is from.
 var quoted = map[string][]string{
+	"api.md":     {"api/example_test.go"},
 	"confirm.md": {"grants/passkey/example_test.go"}, // of a module of its own
 	"oidc.md":    {"provider/example_test.go"},
 	"handlers.md": {

@@ -32,6 +32,10 @@ type Metadata struct {
 	// the server does not say.
 	AuthAlgorithms []string
 
+	// Scopes and Resources are those that the server says it knows (RFC 9728 section 4 has the
+	// latter). Each is nil where it does not say; it need not name all.
+	Scopes, Resources []string
+
 	IssOnResponse bool // RFC 9207: every authorization response carries iss
 	Published     bool // there is a document, or the endpoints are set by hand
 	SaysPKCE      bool // code_challenge_methods_supported is there, and has S256
@@ -182,6 +186,8 @@ func (s *Source) read(a *answer) (Metadata, error) {
 	}
 	m.Published = true
 	m.AuthAlgorithms, _, _ = o.Strings("token_endpoint_auth_signing_alg_values_supported")
+	m.Scopes, _, _ = o.Strings("scopes_supported")
+	m.Resources, _, _ = o.Strings("protected_resources")
 	_, m.SignsIDTokens, _ = o.Strings("id_token_signing_alg_values_supported")
 	m.PushedOnly, _, _ = o.Bool("require_pushed_authorization_requests")
 	m.SignedOnly, _, _ = o.Bool("require_signed_request_object")

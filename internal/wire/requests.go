@@ -46,9 +46,10 @@ func (t *Token) Grant(asked, stated []string, pushed bool) []string {
 	return slices.DeleteFunc(t.Scopes(asked), func(scope string) bool { return !slices.Contains(stated, scope) })
 }
 
-// Granted reports whether the server granted a scope.
+// Granted reports whether the server granted a scope. An agent that has come with an access token of its
+// own has no Token, since nothing was asked for: what the access token says is all there is.
 func (t *Token) Granted(scope string, asked []string) bool {
-	return slices.Contains(t.Scopes(asked), scope)
+	return t == nil || slices.Contains(t.Scopes(asked), scope)
 }
 
 // Exchange redeems an authorization code. It sends one request, whatever comes back.
