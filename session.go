@@ -398,8 +398,8 @@ func (rp *RelyingParty) beginByToken(r *http.Request, id string, p *identity.Pre
 	in := rp.signInByToken(r, p)
 	s, err := rp.admit(r.Context(), in)
 	switch {
-	case errors.Is(err, problem.NoSession):
-		return nil, failure.New(reasons.InvalidToken, step, "%w", err)
+	case errors.Is(err, problem.NoSession): // it is the token that is not good, whatever else the failure would answer
+		return nil, failure.OfAgent(in.Agent, step, failure.New(reasons.InvalidToken, step, "%w", failure.As(err).Cause))
 	case err != nil:
 		return nil, err
 	case s.under().Ended(in.IssuedAt):
