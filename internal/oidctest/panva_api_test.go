@@ -61,14 +61,16 @@ type apiSite struct {
 }
 
 const (
-	account = "agent-7"
-	second  = "second" // an instance
+	account       = "agent-7"
+	second        = "second"   // an instance
+	agentClient   = "an-agent" // the agent's own, and no client of the site's
+	agentRedirect = "http://127.0.0.1/callback"
 )
 
 // apiAtPanva is the site with one kind of access tokens. With consent, the owner's at the provider is enough.
 func apiAtPanva(t *testing.T, accessToken, agentSecret string, consent bool) *apiSite {
 	t.Helper()
-	s := &apiSite{jwt: accessToken != "", as: panvaAgent{Client: "an-agent", Secret: agentSecret, Redirect: "http://127.0.0.1/callback"}}
+	s := &apiSite{jwt: accessToken != "", as: panvaAgent{Client: agentClient, Secret: agentSecret, Redirect: agentRedirect}}
 	kept, users := &memstore.Grants{}, &memstore.SubjectUsers{}
 	scenario := func(issuer string) (authagent.Scenario, *grants.Policy) {
 		owners := grants.OwnerApproval(kept)
@@ -396,7 +398,20 @@ const atOnce = 6
 func (s *apiSite) atOnce(token, path string) map[int]int {
 	statuses := make(chan int, atOnce)
 	for i := range atOnce {
-		go func() { statuses <- s.call([]string{"", second}[i%2], token, http.MethodPost, path).StatusCode }()
+		r, err := http.NewRequest(http.MethodPost, s.URL+path, nil)
+		if err != nil {
+			s.T.Fatal(err)
+		}
+		r.Header.Set("X-Instance", []string{"", second}[i%2])
+		go func() {
+			resp, err := authagenttest.Bearer(s.Bare(), token).Do(r)
+			if err != nil {
+				statuses <- 0
+				return
+			}
+			resp.Body.Close()
+			statuses <- resp.StatusCode
+		}()
 	}
 	got := make(map[int]int)
 	for range atOnce {
