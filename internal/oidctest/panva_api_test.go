@@ -60,6 +60,15 @@ type apiSite struct {
 	ran    atomic.Int32 // actions
 }
 
+// letIn is how the agent comes to its rights.
+type letIn int8
+
+const (
+	byConsent letIn = iota // of the owner, at the provider
+	byOwner                // who decides at the site
+	byItself               // it has no owner: sub is the agent
+)
+
 const (
 	account       = "agent-7"
 	second        = "second"   // an instance
@@ -67,8 +76,8 @@ const (
 	agentRedirect = "http://127.0.0.1/callback"
 )
 
-// apiAtPanva is the site with one kind of access tokens. With consent, the owner's at the provider is enough.
-func apiAtPanva(t *testing.T, accessToken, agentSecret string, consent bool) *apiSite {
+// apiAtPanva is the site with one kind of access tokens, and an agent with one kind of client.
+func apiAtPanva(t *testing.T, accessToken, agentSecret string, by letIn) *apiSite {
 	t.Helper()
 	s := &apiSite{jwt: accessToken != "", as: panvaAgent{Client: agentClient, Secret: agentSecret, Redirect: agentRedirect}}
 	kept, users := &memstore.Grants{}, &memstore.SubjectUsers{}
@@ -76,12 +85,15 @@ func apiAtPanva(t *testing.T, accessToken, agentSecret string, consent bool) *ap
 		owners := grants.OwnerApproval(kept)
 		owners.Actions = map[string]string{"orders:create": "Place orders"}
 		owners.Approvals = map[string]string{"refunds:create": "Refund orders"}
-		if consent {
+		if by == byConsent {
 			owners.ApproveByConsent = []string{issuer}
 		}
 		return authagent.FullAccount(users, owners), owners
 	}
 	at := panva{Auth: "client_secret_basic", IDToken: "RS256", AccessToken: accessToken, Actor: "agent-of-7", API: &panvaAPI{}, Agent: &s.as}
+	if by == byItself {
+		at.Actor = ""
+	}
 	s.site = atPanva(t, at, func(own *site, c *authagent.Config) {
 		users.Put(memstore.Account{User: authagent.User{ID: account}})
 		users.AddSubject(c.Issuer, account, account)
@@ -90,11 +102,17 @@ func apiAtPanva(t *testing.T, accessToken, agentSecret string, consent bool) *ap
 		c.Revocations = &memstore.Revocations{} // the instances' own
 		c.API = api.Settings{Resource: own.URL + "/api", Scopes: apiScopes}
 		c.Permissions = apiPermissions
+		if by == byItself {
+			c.Scenario, c.Provider.SubjectIsUser = authagent.FreshProfile(own.Profiles), false
+			c.API.Scopes, c.Permissions = nil, nil // there is nobody's data that they could open
+		}
 	})
 	s.open("", s.RP, s.owners)
 	var owners *grants.Policy
 	rp := s.Instance(second, func(c *authagent.Config) {
-		c.Scenario, owners = scenario(c.Issuer)
+		if by != byItself {
+			c.Scenario, owners = scenario(c.Issuer)
+		}
 		c.API.IntrospectEvery = 200 * time.Millisecond
 	})
 	s.open(second, rp, owners)
@@ -113,7 +131,9 @@ func (s *apiSite) open(instance string, rp *authagent.RelyingParty, owners *gran
 	mux := s.Mux(instance)
 	mux.Handle("GET /api/orders", rp.RequireAccess(authagent.AccessRead)(acts))
 	mux.Handle("POST /api/orders", rp.RequireAction("orders:create")(acts))
-	mux.Handle("POST /api/refunds", rp.RequireApproval("refunds:create", owners)(acts))
+	if owners != nil {
+		mux.Handle("POST /api/refunds", rp.RequireApproval("refunds:create", owners)(acts))
+	}
 	mux.Handle(api.MetadataPath(s.Config.API.Resource), rp.ResourceMetadataHandler())
 }
 
@@ -142,7 +162,7 @@ func (s *apiSite) read(instance, token string, status int) *testsite.Response {
 // ended checks that a token is refused as one that is not good.
 func (s *apiSite) ended(instance, token string) {
 	s.T.Helper()
-	resp := s.read(instance, token, http.StatusUnauthorized)
+	resp := s.want(instance, token, http.MethodGet, "/me", http.StatusUnauthorized)
 	if got := resp.Header.Get("WWW-Authenticate"); !strings.HasPrefix(got, `Bearer error="invalid_token", `) || resp.Reason() != "invalid_token" {
 		s.T.Errorf("challenge %q, %s", got, resp.Text)
 	}
@@ -263,14 +283,14 @@ func (s *apiSite) decide(d grants.Decision) {
 }
 
 // eachToken runs a test with both kinds of access tokens, and with both kinds of clients.
-func eachToken(t *testing.T, consent bool, f func(t *testing.T, s *apiSite)) {
+func eachToken(t *testing.T, by letIn, f func(t *testing.T, s *apiSite)) {
 	for name, kind := range map[string]struct{ accessToken, secret string }{
 		"JWT, public client":      {"ES256", ""},
 		"opaque, client's secret": {"", "s3cret-of-the-agent"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			f(t, apiAtPanva(t, kind.accessToken, kind.secret, consent))
+			f(t, apiAtPanva(t, kind.accessToken, kind.secret, by))
 		})
 	}
 }
@@ -278,7 +298,7 @@ func eachToken(t *testing.T, consent bool, f func(t *testing.T, s *apiSite)) {
 // TestPanvaDiscovered_API_30: an agent that knows the address of the API alone comes in, by either kind of
 // token and with either kind of client, and is the same agent at each instance.
 func TestPanvaDiscovered_API_30(t *testing.T) {
-	eachToken(t, true, func(t *testing.T, s *apiSite) {
+	eachToken(t, byConsent, func(t *testing.T, s *apiSite) {
 		found := s.discover("/api/orders")
 		if want := slices.Sorted(maps.Keys(apiScopes)); found.Resource != s.URL+"/api" || found.Servers[0] != s.Config.Issuer || !slices.Equal(found.Scopes, want) {
 			t.Fatalf("found %+v", found)
@@ -305,31 +325,34 @@ func TestPanvaDiscovered_API_30(t *testing.T) {
 }
 
 // TestPanvaOthers_API_30: what else the provider issues to the agent opens nothing: a token for another
-// API, a refresh token and an id_token.
+// API, a refresh token and an id_token. Where sub is the agent, nothing but the audience tells them apart.
 func TestPanvaOthers_API_30(t *testing.T) {
-	eachToken(t, true, func(t *testing.T, s *apiSite) {
-		found := s.discover("/api/orders")
-		good := s.authorize(found, found.Resource, found.Scopes...)
-		other := s.authorize(found, s.URL+"/other", found.Scopes...)
-		signedIn := s.authorize(found, found.Resource, "openid", "orders:read")
-		idToken, _ := signedIn.Extra("id_token").(string)
-		for what, token := range map[string]string{
-			"for another API": other.AccessToken, "a refresh token": good.RefreshToken, "an id_token": idToken,
-			"a token that is cut off": good.AccessToken[:len(good.AccessToken)-1],
-		} {
-			if token == "" {
-				t.Fatalf("%s: there is none", what)
-			}
-			s.ended("", token)
-		}
-		s.read("", good.AccessToken, http.StatusOK)
-	})
+	for name, by := range map[string]letIn{"for an owner": byConsent, "by itself": byItself} {
+		t.Run(name, func(t *testing.T) {
+			eachToken(t, by, func(t *testing.T, s *apiSite) {
+				found := s.discover("/api/orders")
+				good := s.authorize(found, found.Resource, "orders:read")
+				other := s.authorize(found, s.URL+"/other", "orders:read")
+				idToken, _ := s.authorize(found, found.Resource, "openid").Extra("id_token").(string)
+				for what, token := range map[string]string{
+					"for another API": other.AccessToken, "a refresh token": good.RefreshToken, "an id_token": idToken,
+					"a token that is cut off": good.AccessToken[:len(good.AccessToken)-1],
+				} {
+					if token == "" {
+						t.Fatalf("%s: there is none", what)
+					}
+					s.ended("", token)
+				}
+				s.want("", good.AccessToken, http.MethodGet, "/me", http.StatusOK)
+			})
+		})
+	}
 }
 
 // TestPanvaScopes_API_31: the owner lets the agent in. What its scopes do not allow is refused with all
 // that it needs, and with a token that has those it goes on.
 func TestPanvaScopes_API_31(t *testing.T) {
-	eachToken(t, false, func(t *testing.T, s *apiSite) {
+	eachToken(t, byOwner, func(t *testing.T, s *apiSite) {
 		token := s.signIn("orders:read")
 		if got := s.read("", token, http.StatusForbidden); got.Reason() != "approval_needed" || !strings.Contains(got.Text, s.URL+"/account/agents/") {
 			t.Fatalf("before the owner has decided: %s", got.Text)
@@ -358,7 +381,7 @@ func TestPanvaScopes_API_31(t *testing.T) {
 // TestPanvaActions_API_32: the agent performs an action that its scopes allow, and one that its owner
 // approves, which happens once, however often and wherever it comes at the same moment.
 func TestPanvaActions_API_32(t *testing.T) {
-	eachToken(t, true, func(t *testing.T, s *apiSite) {
+	eachToken(t, byConsent, func(t *testing.T, s *apiSite) {
 		token := s.signIn("orders:read", "orders:write", "refunds")
 		s.read("", token, http.StatusOK)
 		s.want("", token, http.MethodPost, "/api/orders", http.StatusOK)
@@ -426,7 +449,7 @@ func (s *apiSite) atOnce(token, path string) map[int]int {
 func TestPanvaStopped_API_33(t *testing.T) {
 	for name, seen := range map[string]bool{"seen before": true, "not seen before": false} {
 		t.Run(name, func(t *testing.T) {
-			eachToken(t, true, func(t *testing.T, s *apiSite) {
+			eachToken(t, byConsent, func(t *testing.T, s *apiSite) {
 				token := s.signIn("orders:read")
 				s.read("", token, http.StatusOK)
 				if seen {
@@ -450,7 +473,7 @@ func TestPanvaStopped_API_33(t *testing.T) {
 // again, and then nowhere: the instance that has asked ends it for all.
 func TestPanvaRevoked_API_34(t *testing.T) {
 	t.Parallel()
-	s := apiAtPanva(t, "", "", true)
+	s := apiAtPanva(t, "", "", byConsent)
 	token := s.signIn("orders:read")
 	s.read("", token, http.StatusOK)
 	s.read(second, token, http.StatusOK)

@@ -51,7 +51,7 @@ func TestStopped_API_33(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			first := token()
+			first, unused := token(), token()
 			want("by consent", "", first, http.StatusOK, "")
 			decide(grants.Decision{State: grants.Revoked})
 			want("stopped", "", first, http.StatusUnauthorized, refused)
@@ -67,6 +67,7 @@ func TestStopped_API_33(t *testing.T) {
 			want("let in anew, not seen before", "unseen", latest, http.StatusOK, "")
 			want("the first token", "", first, http.StatusUnauthorized, refused)
 			want("the first token, not seen before", "unseen", first, http.StatusUnauthorized, refused)
+			want("a token from before the stop, used for the first time", "", unused, http.StatusUnauthorized, refused)
 		})
 	}
 }
