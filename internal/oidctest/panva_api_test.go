@@ -1,6 +1,10 @@
 package oidctest
 
 import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -12,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"golang.org/x/oauth2"
 
 	"github.com/authagent-go/authagent"
@@ -233,6 +238,12 @@ func (s *apiSite) decode(address string, into any) {
 // authorize signs the agent in at the provider that it has found, for a resource, with these scopes.
 func (s *apiSite) authorize(found *discovered, resource string, scopes ...string) *oauth2.Token {
 	s.T.Helper()
+	return s.authorizeBy(http.DefaultClient, found, resource, scopes...)
+}
+
+// authorizeBy is authorize with the client that redeems the code.
+func (s *apiSite) authorizeBy(client *http.Client, found *discovered, resource string, scopes ...string) *oauth2.Token {
+	s.T.Helper()
 	config := oauth2.Config{
 		ClientID: s.as.Client, ClientSecret: s.as.Secret, RedirectURL: s.as.Redirect, Scopes: scopes,
 		Endpoint: oauth2.Endpoint{AuthURL: found.server.Authorize, TokenURL: found.server.Token, AuthStyle: oauth2.AuthStyleInHeader},
@@ -245,7 +256,7 @@ func (s *apiSite) authorize(found *discovered, resource string, scopes ...string
 	if err != nil || back.Query().Get("code") == "" || back.Query().Get("state") != "state" {
 		s.T.Fatalf("callback %v: %v", back, err)
 	}
-	token, err := config.Exchange(s.T.Context(), back.Query().Get("code"), oauth2.VerifierOption(verifier), forResource)
+	token, err := config.Exchange(context.WithValue(s.T.Context(), oauth2.HTTPClient, client), back.Query().Get("code"), oauth2.VerifierOption(verifier), forResource)
 	if err != nil {
 		s.T.Fatal(err)
 	}
@@ -347,6 +358,47 @@ func TestPanvaOthers_API_30(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A prover sends a proof of possession with each request (RFC 9449), so that tokens are bound to its key.
+type prover struct{ key *ecdsa.PrivateKey }
+
+// RoundTrip implements [http.RoundTripper].
+func (p prover) RoundTrip(r *http.Request) (*http.Response, error) {
+	options := (&jose.SignerOptions{EmbedJWK: true}).WithType("dpop+jwt")
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: p.key}, options)
+	if err != nil {
+		return nil, err
+	}
+	claims, _ := json.Marshal(map[string]any{"jti": rand.Text(), "htm": r.Method, "htu": r.URL.String(), "iat": time.Now().Unix()})
+	proof, err := signer.Sign(claims)
+	if err != nil {
+		return nil, err
+	}
+	text, err := proof.CompactSerialize()
+	if err != nil {
+		return nil, err
+	}
+	r = r.Clone(r.Context())
+	r.Header.Set("DPoP", text)
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// TestPanvaBound_API_30: a token that is bound to a key opens nothing when it comes as Bearer, since whoever
+// has stolen it could send it.
+func TestPanvaBound_API_30(t *testing.T) {
+	eachToken(t, byConsent, func(t *testing.T, s *apiSite) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := s.discover("/api/orders")
+		token := s.authorizeBy(&http.Client{Transport: prover{key}}, found, found.Resource, "orders:read")
+		if token.TokenType != "DPoP" {
+			t.Fatalf("the token is of type %q", token.TokenType)
+		}
+		s.ended("", token.AccessToken)
+	})
 }
 
 // TestPanvaScopes_API_31: the owner lets the agent in. What its scopes do not allow is refused with all

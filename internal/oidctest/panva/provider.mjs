@@ -77,6 +77,7 @@ server.listen(0, '127.0.0.1', () => {
       },
       backchannelLogout: { enabled: Boolean(settings.logout) },
       revocation: { enabled: true },
+      dPoP: { enabled: Boolean(api) },
       pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: Boolean(settings.pushed) },
       resourceIndicators: {
         enabled: Boolean(settings.accessToken || api),
