@@ -56,7 +56,7 @@ func newPanvaAPI(site string) *panvaAPI {
 }
 
 // An apiSite is a site at panva's whose API is open, at two instances, and an agent that comes to it
-// without a browser. It acts for person "agent-7", whose account has that ID.
+// without a browser. It acts for a user of the provider, whose account here has the same ID.
 type apiSite struct {
 	*site
 	owners *grants.Policy // of the first instance
@@ -75,7 +75,7 @@ const (
 )
 
 const (
-	account       = "agent-7"
+	account       = "agent-7"  // the user
 	second        = "second"   // an instance
 	agentClient   = "an-agent" // the agent's own, and no client of the site's
 	agentRedirect = "http://127.0.0.1/callback"
@@ -85,43 +85,43 @@ const (
 func apiAtPanva(t *testing.T, accessToken, agentSecret string, by letIn) *apiSite {
 	t.Helper()
 	s := &apiSite{jwt: accessToken != "", as: panvaAgent{Client: agentClient, Secret: agentSecret, Redirect: agentRedirect}}
-	kept, users := &memstore.Grants{}, &memstore.SubjectUsers{}
-	scenario := func(issuer string) (authagent.Scenario, *grants.Policy) {
-		owners := grants.OwnerApproval(kept)
-		owners.Actions = map[string]string{"orders:create": "Place orders"}
-		owners.Approvals = map[string]string{"refunds:create": "Refund orders"}
-		if by == byConsent {
-			owners.ApproveByConsent = []string{issuer}
-		}
-		return authagent.FullAccount(users, owners), owners
-	}
 	at := panva{Auth: "client_secret_basic", IDToken: "RS256", AccessToken: accessToken, Actor: "agent-of-7", API: &panvaAPI{}, Agent: &s.as}
 	if by == byItself {
 		at.Actor = ""
+		s.site = atPanva(t, at, func(own *site, c *authagent.Config) {
+			c.Scenario, c.API.Resource = authagent.FreshProfile(own.Profiles), own.URL+"/api"
+		})
+		s.open("", s.RP, grants.OwnerApproval(&memstore.Grants{}))
+		return s
 	}
+	kept, users := &memstore.Grants{}, &memstore.SubjectUsers{}
+	users.Put(memstore.Account{User: authagent.User{ID: account}})
 	s.site = atPanva(t, at, func(own *site, c *authagent.Config) {
-		users.Put(memstore.Account{User: authagent.User{ID: account}})
 		users.AddSubject(c.Issuer, account, account)
-		c.Scenario, s.owners = scenario(c.Issuer)
-		c.Human, c.Provider.SubjectIsUser = testsite.Human, true
-		c.Revocations = &memstore.Revocations{} // the instances' own
+		s.owners = newOwners(kept, c.Issuer, by)
+		c.Scenario, c.Provider.SubjectIsUser = authagent.FullAccount(users, s.owners), true
+		c.Revocations = &memstore.Revocations{} // which the instances share
 		c.API = api.Settings{Resource: own.URL + "/api", Scopes: apiScopes}
 		c.Permissions = apiPermissions
-		if by == byItself {
-			c.Scenario, c.Provider.SubjectIsUser = authagent.FreshProfile(own.Profiles), false
-			c.API.Scopes, c.Permissions = nil, nil // there is nobody's data that they could open
-		}
 	})
 	s.open("", s.RP, s.owners)
-	var owners *grants.Policy
-	rp := s.Instance(second, func(c *authagent.Config) {
-		if by != byItself {
-			c.Scenario, owners = scenario(c.Issuer)
-		}
+	owners := newOwners(kept, s.Config.Issuer, by)
+	s.open(second, s.Instance(second, func(c *authagent.Config) {
+		c.Scenario = authagent.FullAccount(users, owners)
 		c.API.IntrospectEvery = 200 * time.Millisecond
-	})
-	s.open(second, rp, owners)
+	}), owners)
 	return s
+}
+
+// newOwners is the policy of an instance.
+func newOwners(kept grants.Store, issuer string, by letIn) *grants.Policy {
+	owners := grants.OwnerApproval(kept)
+	owners.Actions = map[string]string{"orders:create": "Place orders"}
+	owners.Approvals = map[string]string{"refunds:create": "Refund orders"}
+	if by == byConsent {
+		owners.ApproveByConsent = []string{issuer}
+	}
+	return owners
 }
 
 // open mounts the API at an instance: a read, an action, and one that is approved each time.
@@ -136,9 +136,7 @@ func (s *apiSite) open(instance string, rp *authagent.RelyingParty, owners *gran
 	mux := s.Mux(instance)
 	mux.Handle("GET /api/orders", rp.RequireAccess(authagent.AccessRead)(acts))
 	mux.Handle("POST /api/orders", rp.RequireAction("orders:create")(acts))
-	if owners != nil {
-		mux.Handle("POST /api/refunds", rp.RequireApproval("refunds:create", owners)(acts))
-	}
+	mux.Handle("POST /api/refunds", rp.RequireApproval("refunds:create", owners)(acts))
 	mux.Handle(api.MetadataPath(s.Config.API.Resource), rp.ResourceMetadataHandler())
 }
 
