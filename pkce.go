@@ -521,12 +521,10 @@ func (rp *RelyingParty) beginByToken(r *http.Request, id string, p *identity.Pre
 	in := rp.signInByToken(r, p)
 	s, err := rp.admit(r.Context(), in)
 	switch {
-	case errors.Is(err, problem.NoSession):
-		return nil, failure.New(reasons.InvalidToken, step, "%w", err)
-	case err != nil:
+	case err != nil && !errors.Is(err, problem.NoSession):
 		return nil, err
-	case s.under().Ended(in.IssuedAt):
-		return nil, failure.New(reasons.InvalidToken, step, "sessions of the agent have ended since the token was issued")
+	case err != nil, s.under().Ended(in.IssuedAt):
+		return nil, failure.OfAgent(in.Agent, step, failure.New(reasons.InvalidToken, step, "the agent was stopped after the token was issued"))
 	}
 	s.ID, s.Door, s.StartedAt, s.ExpiresAt = id, audit.API, started, ends
 	rp.recordEvent(r, audit.Event{Name: audit.TokenAccepted, Detail: identity.History(p.Prior)}, s, nil)

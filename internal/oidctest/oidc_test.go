@@ -68,7 +68,8 @@ func newProviderWith(t *testing.T, redirectURL string, basicOnly bool, store *na
 	}))
 	t.Cleanup(p.Close)
 	store.Storage = storage.NewStorageWithClients(storage.NewUserStore(p.URL), map[string]*storage.Client{
-		clientID: storage.WebClient(clientID, secret, redirectURL),
+		clientID:    storage.WebClient(clientID, secret, redirectURL),
+		agentClient: storage.NativeClient(agentClient, agentRedirect),
 	})
 	if !basicOnly {
 		handler = exampleop.SetupServer(p.URL, store, slog.New(slog.DiscardHandler), false)
@@ -167,7 +168,13 @@ func (s *site) signIn(change func(q url.Values)) (status int, location, body str
 	q := u.Query()
 	change(q)
 	u.RawQuery = q.Encode()
-	_, page, text := s.answered(s.browser.Get(u.String()))
+	return s.answered(s.browser.Get(s.throughZitadel(u.String(), s.URL+"/auth/agent/callback")))
+}
+
+// throughZitadel follows an authorization request through the provider's login page to the callback that it leads to.
+func (s *site) throughZitadel(from, to string) (callback string) {
+	s.T.Helper()
+	_, page, text := s.answered(s.browser.Get(from))
 	login, err := url.Parse(page)
 	if err != nil || login.Path != "/login/username" {
 		s.T.Fatalf("authorization endpoint: %q, %s", page, text)
@@ -179,11 +186,11 @@ func (s *site) signIn(change func(q url.Values)) (status int, location, body str
 	if next == "" {
 		s.T.Fatalf("login page: %s", text)
 	}
-	_, callback, text := s.answered(s.browser.Get(next))
-	if !strings.HasPrefix(callback, s.URL+"/auth/agent/callback?") {
+	_, callback, text = s.answered(s.browser.Get(next))
+	if !strings.HasPrefix(callback, to+"?") {
 		s.T.Fatalf("provider: %q, %s", callback, text)
 	}
-	return s.answered(s.browser.Get(callback))
+	return callback
 }
 
 func asItIs(url.Values) {}

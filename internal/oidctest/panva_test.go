@@ -39,6 +39,9 @@ type panva struct {
 	Logout          string   `json:"logout,omitempty"`          // where the client hears of logouts
 	LogoutPath      string   `json:"-"`                         // of Logout, at the site
 
+	API   *panvaAPI   `json:"api,omitempty"`      // the site's, to which the access tokens are
+	Agent *panvaAgent `json:"apiAgent,omitempty"` // who comes to it
+
 	Client   string `json:"client"`
 	Secret   string `json:"secret"`
 	Redirect string `json:"redirect"`
@@ -58,6 +61,9 @@ func (p panva) start(t *testing.T, redirectURL string) (issuer string) {
 	p.Client, p.Secret, p.Redirect, p.Email = clientID, panvaSecret, redirectURL, email
 	if p.LogoutPath != "" {
 		p.Logout = strings.TrimSuffix(redirectURL, "/auth/agent/callback") + p.LogoutPath
+	}
+	if p.API != nil {
+		p.API = newPanvaAPI(strings.TrimSuffix(redirectURL, "/auth/agent/callback"))
 	}
 	if p.Auth == "private_key_jwt" {
 		p.JWKS = strings.TrimSuffix(redirectURL, "/auth/agent/callback") + keysPath
@@ -134,13 +140,19 @@ func (s *site) signInAtPanva() (status int, location, body string) {
 // signInAtPanvaAs is signInAtPanva for another account of the provider.
 func (s *site) signInAtPanvaAs(account string) (status int, location, body string) {
 	s.T.Helper()
-	_, at, text := s.answered(s.browser.Get(s.URL + "/auth/agent/login"))
+	return s.answered(s.browser.Get(s.throughPanva(s.URL+"/auth/agent/login", s.URL+"/auth/agent/callback", account)))
+}
+
+// throughPanva follows an address through the provider's pages to the callback that it leads to.
+func (s *site) throughPanva(from, callback, account string) (at string) {
+	s.T.Helper()
+	_, at, text := s.answered(s.browser.Get(from))
 	for range 12 {
 		switch {
 		case at == "":
 			s.T.Fatalf("the provider leads nowhere: %s", text)
-		case strings.HasPrefix(at, s.URL+"/auth/agent/callback?"):
-			return s.answered(s.browser.Get(at))
+		case strings.HasPrefix(at, callback+"?"):
+			return at
 		case strings.Contains(at, "/interaction/"):
 			_, _, page := s.answered(s.browser.Get(at))
 			prompt := "login"
@@ -153,7 +165,7 @@ func (s *site) signInAtPanvaAs(account string) (status int, location, body strin
 		}
 	}
 	s.T.Fatalf("the provider goes in circles: %s", at)
-	return 0, "", ""
+	return ""
 }
 
 // TestPanva: an agent signs in at panva's oidc-provider, however it is set up.

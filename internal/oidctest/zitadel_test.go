@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"testing"
 
@@ -16,8 +17,10 @@ import (
 	"github.com/zitadel/oidc/v3/example/server/storage"
 	"github.com/zitadel/oidc/v3/pkg/oidc"
 	"github.com/zitadel/oidc/v3/pkg/op"
+	"golang.org/x/oauth2"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/authagenttest"
 )
 
 // namesAgents is the storage of zitadel's example server, which names an agent in the tokens of one user.
@@ -26,6 +29,8 @@ type namesAgents struct {
 	in   []string // "id_token", "access_token", "introspection"
 	jwt  bool     // access tokens are JWTs
 	keys *jose.JSONWebKeySet
+
+	audience []string // of the agent's own client; nil for that client alone
 }
 
 // act is what tokens of a place say of who acts for a user; nil for nobody.
@@ -70,6 +75,23 @@ func (s *namesAgents) GetClientByClientID(ctx context.Context, id string) (op.Cl
 	}
 	return &registered{client, s}, nil
 }
+
+// AuthRequestByCode returns what tokens are issued for. The library reads no resource parameter, so the storage says for which
+// API they are.
+func (s *namesAgents) AuthRequestByCode(ctx context.Context, code string) (op.AuthRequest, error) {
+	found, err := s.Storage.AuthRequestByCode(ctx, code)
+	if err != nil || s.audience == nil || found.GetClientID() != agentClient {
+		return found, err
+	}
+	return forAPI{found, s.audience}, nil
+}
+
+type forAPI struct {
+	op.AuthRequest
+	audience []string
+}
+
+func (r forAPI) GetAudience() []string { return r.audience }
 
 // GetKeyByIDAndClientID finds the key that an assertion is signed with.
 func (s *namesAgents) GetKeyByIDAndClientID(_ context.Context, key, client string) (*jose.JSONWebKey, error) {
@@ -160,5 +182,54 @@ func TestPeopleAtZitadel(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestZitadelAPI_API_30: a JWT without a typ, as zitadel's library makes them, opens the API it is for. One for the
+// agent's client alone does not, nor does the id_token beside it.
+func TestZitadelAPI_API_30(t *testing.T) {
+	for name, forAPI := range map[string]bool{"for the API": true, "for the client": false} {
+		t.Run(name, func(t *testing.T) {
+			var p *people
+			s := mount(t, func(s *site, redirectURL string) authagent.Config {
+				store := &namesAgents{in: []string{"access_token", "id_token"}, jwt: true}
+				if forAPI {
+					store.audience = []string{agentClient, s.URL + "/api"}
+				}
+				s.provider = newProviderWith(t, redirectURL, false, store)
+				config := authagent.Config{Issuer: s.provider.URL, ClientID: clientID, ClientSecret: secret, RedirectURL: redirectURL}
+				forBoth(&p)(s, &config)
+				config.API.Resource = s.URL + "/api"
+				return config
+			})
+			config := oauth2.Config{
+				ClientID: agentClient, RedirectURL: agentRedirect, Scopes: []string{"openid"},
+				Endpoint: oauth2.Endpoint{AuthURL: s.provider.URL + "/auth", TokenURL: s.provider.URL + "/oauth/token", AuthStyle: oauth2.AuthStyleInParams},
+			}
+			verifier := oauth2.GenerateVerifier()
+			back, err := url.Parse(s.throughZitadel(config.AuthCodeURL("state", oauth2.S256ChallengeOption(verifier)), agentRedirect))
+			if err != nil {
+				t.Fatal(err)
+			}
+			token, err := config.Exchange(t.Context(), back.Query().Get("code"), oauth2.VerifierOption(verifier))
+			if err != nil {
+				t.Fatal(err)
+			}
+			idToken, _ := token.Extra("id_token").(string)
+			for what, test := range map[string]struct {
+				token string
+				opens bool
+			}{"access token": {token.AccessToken, forAPI}, "id_token": {idToken, false}} {
+				resp := s.Get(authagenttest.Bearer(s.Bare(), test.token), "/me")
+				if opened := resp.StatusCode == http.StatusOK; opened != test.opens || !opened && resp.Reason() != "invalid_token" || test.token == "" {
+					t.Errorf("%s: status %d, %s", what, resp.StatusCode, resp.Text)
+				}
+				if test.opens {
+					if session := resp.Session(t); session.Agent.ID != "agent-of-1" || session.UserID != subject {
+						t.Errorf("session %+v", session)
+					}
+				}
+			}
+		})
 	}
 }
