@@ -100,10 +100,11 @@ func (p *Policy) decide(ctx context.Context, userID string, d Decision) (Grant, 
 
 // apply changes g as d says and returns what happened to it.
 func (p *Policy) apply(g *Grant, d Decision) (audit.Name, error) {
-	from := g.Now()
+	from, era := g.Now(), g.anew() // by the state that g still has
 	g.DecidedAt, g.Cause = time.Now(), ""
 	switch {
 	case d.State == Approved:
+		g.Era = era
 		return p.applyApproval(g, d, from)
 	case d.State == Denied && from == Pending:
 		g.State = Denied
@@ -131,7 +132,6 @@ func (p *Policy) applyApproval(g *Grant, d Decision, from State) (audit.Name, er
 	if err != nil {
 		return "", err
 	}
-	g.Era = g.anew() // by the state that g still has
 	g.State, g.Access, g.ExpiresAt, g.Warned, g.Hidden = Approved, d.Access, until, 0, false
 	g.Actions = slices.Compact(slices.Sorted(slices.Values(d.Actions)))
 	if from == Approved {

@@ -69,8 +69,8 @@ type Grant struct {
 
 	// Era grows when the agent is let in again, or asks again, after it was stopped or
 	// its time was over. Until then it is 0. Sessions of another era have ended,
-	// whether or not they were used in between. It is a number, and greater than the time of that moment
-	// in nanoseconds since 1970, so that an access token from before is known too. In JSON it is a string:
+	// whether or not they were used in between. It is no less than the time at which it was stopped, in
+	// nanoseconds since 1970, so that access tokens from before then are known too. In JSON it is a string:
 	// a program in JavaScript would round a number of this size.
 	Era int64 `json:"era,omitempty,string"`
 
@@ -101,14 +101,19 @@ func (g Grant) at(now time.Time) State {
 	return g.State
 }
 
-// anew is what Era is to be if the agent asks or is let in now. It only has to grow;
-// that it is as great as a time is for the oldest instances, which take it for the
-// time before which sessions have ended.
+// anew is what Era is to be if the agent asks or is let in now. It grows, and is no less than
+// the time at which the agent was stopped: sessions and access tokens from before then have ended.
 func (g Grant) anew() int64 {
-	if g.State == Pending || g.Now() == Approved { // no session has ended with it
+	stopped := time.Now()
+	switch state := g.Now(); {
+	case g.State == Pending || state == Approved: // no session has ended with it
 		return g.Era
+	case state == Expired:
+		stopped = g.ExpiresAt
+	case state == Revoked:
+		stopped = g.DecidedAt
 	}
-	return max(g.Era+1, time.Now().UnixNano())
+	return max(g.Era+1, stopped.UnixNano())
 }
 
 // asked reports whether the agent asked for the grant: otherwise the owner
