@@ -512,15 +512,13 @@ func (rp *RelyingParty) newSignIn(r *http.Request, id *identity.Identity, issued
 	return in
 }
 
-// signInByToken is newSignIn for an access token that has come to the API. It is never sent on: what the server says of the
-// owner is in it, or in the answer of introspection.
-func (rp *RelyingParty) signInByToken(r *http.Request, p *identity.Presented) *SignIn {
+// signInByToken is newSignIn for an access token that has come to the API, issued then. It is never sent on: what the server
+// says of the owner is in it, or in the answer of introspection.
+func (rp *RelyingParty) signInByToken(r *http.Request, p *identity.Presented, issued time.Time) *SignIn {
 	in := rp.signInOf(r, p.Identity, p.Scopes)
 	p.Owner.Subject = p.Subject
 	in.keep(p.Owner)
-	if !p.IssuedAt.IsZero() {
-		in.IssuedAt = p.IssuedAt.Add(-identity.Skew)
-	}
+	in.IssuedAt = issued.Add(-identity.Skew)
 	return in
 }
 

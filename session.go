@@ -157,9 +157,9 @@ type SessionSettings struct {
 	Idle     time.Duration
 	Lifetime time.Duration
 
-	// Epoch is any text. Changing it ends all existing sessions for good. Each session holds the
-	// Epoch it began with, so nothing has to be remembered. All instances need the same Epoch. The
-	// default is "".
+	// Epoch is any text. Changing it ends all existing sessions for good, but for those of access tokens (Config.API): end
+	// these with EndAllSessions. Each session holds the Epoch it began with, so nothing has to be remembered. All
+	// instances need the same Epoch. The default is "".
 	Epoch string
 }
 
@@ -353,9 +353,8 @@ func (s *Session) under() marks.Under {
 	return marks.Under{Site: s.SiteMark, Agent: s.AgentMark, User: s.UserMark, Subject: s.SubjectMark}
 }
 
-// over says that a session no longer holds. The client keeps its cookie, as that of an ended session, until somebody
-// signs out, an agent signs in, or the cookie's Max-Age is over. Without it, the browser would be that of the person
-// who is signed in there.
+// over says that a session no longer holds. The client keeps its cookie, as that of an ended session, until a sign-out, an
+// agent's sign-in, or its Max-Age. Without it, the browser would be that of the person who is signed in there.
 func (rp *RelyingParty) over(w http.ResponseWriter, s *Session) error {
 	if s.Door == audit.API {
 		return door.ErrToken
@@ -387,15 +386,14 @@ func (rp *RelyingParty) newDoor() *door.Door[Session] {
 	})
 }
 
-// beginByToken begins the session of an agent that comes with an access token, as a sign-in does. It does not bring
-// back what has ended since the token was issued.
+// beginByToken begins the session of an access token, as a sign-in does, if it has not ended since the token was issued.
 func (rp *RelyingParty) beginByToken(r *http.Request, id string, p *identity.Presented) (*Session, error) {
 	const step = "begin session"
-	started, ends := p.Span(rp.config.Session.Lifetime)
-	if time.Now().Before(started.Add(-identity.Skew)) {
-		return nil, failure.New(reasons.InvalidToken, step, "nothing says when the token was issued, and it is good for longer than Session.Lifetime")
+	started, ends, err := p.Span(rp.config.Session.Lifetime)
+	if err != nil {
+		return nil, failure.New(reasons.InvalidToken, step, "%w", err)
 	}
-	in := rp.signInByToken(r, p)
+	in := rp.signInByToken(r, p, started)
 	s, err := rp.admit(r.Context(), in)
 	switch {
 	case errors.Is(err, problem.NoSession):
@@ -414,7 +412,7 @@ func (rp *RelyingParty) beginByToken(r *http.Request, id string, p *identity.Pre
 func (rp *RelyingParty) again(s *Session, p *identity.Presented) *Session {
 	own := *s
 	own.Scopes, own.SID = rp.permits.Kept(p.Scopes), cmp.Or(p.SID, s.SID)
-	if _, ends := p.Span(rp.config.Session.Lifetime); ends.Before(s.ExpiresAt) {
+	if _, ends, err := p.Span(rp.config.Session.Lifetime); err == nil && ends.Before(s.ExpiresAt) {
 		own.ExpiresAt = ends
 	}
 	return &own
