@@ -20,8 +20,8 @@ func Token(r *http.Request) (token string, came bool, err error) {
 		if !names(line) {
 			continue
 		}
-		_, rest, _ := strings.Cut(line, " ")
-		if token = strings.Trim(rest, " "); len(lines) > 1 || !wire.IsToken(token) {
+		kind, rest, _ := strings.Cut(line, " ")
+		if token = strings.Trim(rest, " "); len(lines) > 1 || !strings.EqualFold(kind, scheme) || !wire.IsToken(token) {
 			return "", true, failure.New(reasons.InvalidCredentials, "read access token", "the Authorization header is repeated, or its access token is none")
 		}
 		came = true
