@@ -397,7 +397,7 @@ func (rp *RelyingParty) beginByToken(r *http.Request, id string, p *identity.Pre
 	s, err := rp.admit(r.Context(), in)
 	switch {
 	case errors.Is(err, problem.NoSession):
-		return nil, failure.New(reasons.InvalidToken, step, "%w", err)
+		return nil, failure.New(reasons.InvalidToken, step, "%v", err) // which would answer no_session if it were wrapped
 	case err != nil:
 		return nil, err
 	case s.under().Ended(in.IssuedAt):

@@ -34,6 +34,14 @@ func newDoorBench(t testing.TB, change ...func(*bench, *authagent.Config)) *door
 // newDoorCluster is newDoorBench without sockets, for bubbles of testing/synctest too. instance starts another one.
 func newDoorCluster(t testing.TB, change ...func(*bench, *authagent.Config)) *doorBench {
 	t.Helper()
+	return newDoorClusterOf(t, func(users *memstore.SubjectUsers, c *authagent.Config) {
+		c.Scenario = authagent.FullAccount(users, letIn{})
+	}, change...)
+}
+
+// newDoorClusterOf is newDoorCluster with another scenario over the same users.
+func newDoorClusterOf(t testing.TB, scenario func(*memstore.SubjectUsers, *authagent.Config), change ...func(*bench, *authagent.Config)) *doorBench {
+	t.Helper()
 	d := &doorBench{resource: "https://shop.example/api"}
 	d.bench = newCluster(t, append([]func(*bench, *authagent.Config){func(b *bench, c *authagent.Config) {
 		b.AS.Configure(func(q *authagenttest.Quirks, f *authagenttest.Features) {
@@ -44,7 +52,8 @@ func newDoorCluster(t testing.TB, change ...func(*bench, *authagent.Config)) *do
 		b.AliceID = users.Put(memstore.Account{User: authagent.User{Name: "Alice"}, Email: "alice@example.com"})
 		users.AddSubject(c.Issuer, "user_a", b.AliceID)
 		d.users = users
-		c.Provider.SubjectIsUser, c.Scenario, c.Human = true, authagent.FullAccount(users, letIn{}), testsite.Human
+		scenario(users, c)
+		c.Provider.SubjectIsUser, c.Human = true, testsite.Human
 		c.API.Resource, c.Revocations, c.States = d.resource, &memstore.Revocations{}, &memstore.States{}
 	}}, change...)...)
 	d.agent = d.AS.AddAgent(authagenttest.Agent{ID: "agent_1", UserID: "user_a"})
