@@ -361,7 +361,7 @@ func (s *withAccount) find(ctx context.Context, in *SignIn) (owner *UserInfo, us
 		user, why, err = s.users.FindSubject(ctx, in.Agent.Issuer, in.Subject)
 		return &UserInfo{Subject: in.identity}, user, why, err
 	}
-	if !in.token.Granted("email", in.rp.config.Provider.Scopes) {
+	if in.token != nil && !in.token.Granted("email", in.rp.config.Provider.Scopes) {
 		return nil, nil, "", failure.New(reasons.InsufficientScope, "read scope", "the server did not grant the email scope")
 	}
 	if owner, err = in.UserInfo(ctx); err != nil {

@@ -29,7 +29,9 @@ type entry[S any] struct {
 }
 
 // opens reports whether the entry, which may be nil, has a session that counts without a look.
-func (e *entry[S]) opens(now time.Time) bool { return e != nil && e.session != nil && now.Before(e.until) }
+func (e *entry[S]) opens(now time.Time) bool {
+	return e != nil && e.session != nil && now.Before(e.until)
+}
 
 // A table remembers tokens: those that were good until they are crowded out, and of those that
 // were refused the last for each slot. It never grows beyond its bounds, whatever comes. Its zero value is ready.

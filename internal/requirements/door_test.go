@@ -20,6 +20,7 @@ type doorBench struct {
 	resource string
 	agent    *authagenttest.Agent // alice's, at the server
 	users    *memstore.SubjectUsers
+	paths    map[string]int // see guardPathsOnce
 }
 
 func newDoorBench(t testing.TB, change ...func(*bench, *authagent.Config)) *doorBench {
