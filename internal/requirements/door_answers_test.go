@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -59,6 +61,16 @@ func TestChallenge_API_11(t *testing.T) {
 	}
 }
 
+// names reports whether a challenge names these scopes and no others, in any order.
+func names(challenge, scopes string) bool {
+	_, rest, _ := strings.Cut(challenge, `scope="`)
+	named, _, _ := strings.Cut(rest, `"`)
+	want, have := strings.Fields(scopes), strings.Fields(named)
+	slices.Sort(want)
+	slices.Sort(have)
+	return slices.Equal(have, want)
+}
+
 // TestInsufficientScope_API_12: who lacks a scope learns all that are needed: those it has, and of the others the ones that
 // allow least.
 func TestInsufficientScope_API_12(t *testing.T) {
@@ -88,12 +100,7 @@ func TestInsufficientScope_API_12(t *testing.T) {
 				}
 				continue
 			}
-			_, rest, _ := strings.Cut(got, `scope="`)
-			named, _, _ := strings.Cut(rest, `"`)
-			want, have := strings.Fields(test.needs), strings.Fields(named)
-			slices.Sort(want)
-			slices.Sort(have)
-			if resp.StatusCode != 403 || resp.Reason() != "insufficient_scope" || !strings.HasPrefix(got, `Bearer error="insufficient_scope", scope="`) || !slices.Equal(have, want) ||
+			if resp.StatusCode != 403 || resp.Reason() != "insufficient_scope" || !strings.HasPrefix(got, `Bearer error="insufficient_scope", scope="`) || !names(got, test.needs) ||
 				!strings.HasSuffix(got, doorMetadata) {
 				t.Errorf("%q at %s, %s: %d %q, want %q", test.has, test.path, form, resp.StatusCode, got, test.needs)
 			}
@@ -162,4 +169,24 @@ func TestResourceMetadata_API_15(t *testing.T) {
 			t.Errorf("%q has metadata at %q", none, api.MetadataURL(none))
 		}
 	}
+}
+
+// TestScopesTakenAway_API_12: a session whose token has lost its scopes since is told what it needs, at each guard.
+func TestScopesTakenAway_API_12(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDoorCluster(t, permitted)
+		ok := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+		d.Mux("").Handle("/create", d.RP.RequireAction("orders:create")(ok))
+		d.Mux("").Handle("/delete", d.RP.RequireApproval("orders:delete", approverFunc(approveAll))(ok))
+		token := d.token(opaque, func(t *authagenttest.APIToken) { t.Scopes = []string{"shop:all"} })
+		d.good("with all", token)
+		d.AS.Wrap(authagenttest.PathIntrospect, rewrite(map[string]any{"scope": "nothing"}))
+		time.Sleep(30 * time.Second)
+		for path, needs := range map[string]string{"/data": "nothing shop:read", "/full": "nothing shop:all", "/create": "nothing orders:write shop:read", "/delete": "nothing orders:end"} {
+			resp := d.call(path, token)
+			if got := resp.Header.Get("WWW-Authenticate"); resp.StatusCode != 403 || resp.Reason() != "insufficient_scope" || !names(got, needs) {
+				t.Errorf("%s: %d %s %q, want %q", path, resp.StatusCode, resp.Reason(), got, needs)
+			}
+		}
+	})
 }
