@@ -144,7 +144,7 @@ func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handl
 func (rp *RelyingParty) mayPerform(s *Session, name string, wired *wiring.Action) error {
 	const step = "perform action"
 	switch {
-	case s.Access == AccessNone:
+	case s.Access == AccessNone && (s.UserID == "" || rp.permits.Grants(s.Scopes, name, AccessFull) == nil):
 		return failure.New(problem.AccessTooLow, step, "the session has no access to a user's data")
 	case !s.May(name):
 		if err := wired.Err(); err != nil { // the agent is not sent to its owner, who could do nothing
@@ -209,7 +209,7 @@ func (rp *RelyingParty) RequireApproval(name string, approver action.Approver, i
 		return nil
 	})
 	return rp.require(wiring.Each, wired, func(r *http.Request, s *Session) (*action.Reservation, error) {
-		if s.Access == AccessNone {
+		if s.Access == AccessNone && (s.UserID == "" || rp.permits.Grants(s.Scopes, name, AccessFull) == nil) {
 			return nil, failure.New(problem.AccessTooLow, "ask for approval", "the session has no access to a user's data, and nobody to ask")
 		}
 		return rp.approve(r, s, name, approver, ignored)
@@ -496,7 +496,7 @@ func (rp *RelyingParty) refuse(w http.ResponseWriter, r *http.Request, s *Sessio
 	case problem.ApprovalPending:
 		rp.record(r, audit.ActionPending, s, action, f)
 	default:
-		if err != error(door.ErrToken) {
+		if door.IsNews(err) {
 			rp.record(r, audit.PermissionDenied, s, action, f)
 		}
 	}

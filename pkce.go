@@ -483,15 +483,13 @@ func (rp *RelyingParty) newSignIn(r *http.Request, id *identity.Identity, issued
 	return in
 }
 
-// signInByToken is newSignIn for an access token that has come to the API. It is never sent on: what the server says of the
-// owner is in it, or in the answer of introspection.
-func (rp *RelyingParty) signInByToken(r *http.Request, p *identity.Presented) *SignIn {
+// signInByToken is newSignIn for an access token that has come to the API, issued then. It is never sent on: what the server
+// says of the owner is in it, or in the answer of introspection.
+func (rp *RelyingParty) signInByToken(r *http.Request, p *identity.Presented, issued time.Time) *SignIn {
 	in := rp.signInOf(r, p.Identity, p.Scopes)
 	p.Owner.Subject = p.Subject
 	in.keep(p.Owner)
-	if !p.IssuedAt.IsZero() {
-		in.IssuedAt = p.IssuedAt.Add(-identity.Skew)
-	}
+	in.IssuedAt = issued.Add(-identity.Skew)
 	return in
 }
 
@@ -514,11 +512,11 @@ func (rp *RelyingParty) newDoor() *door.Door[Session] {
 // back what has ended since the token was issued.
 func (rp *RelyingParty) beginByToken(r *http.Request, id string, p *identity.Presented) (*Session, error) {
 	const step = "begin session"
-	started, ends := p.Span(rp.config.Session.Lifetime)
-	if time.Now().Before(started.Add(-identity.Skew)) {
-		return nil, failure.New(reasons.InvalidToken, step, "nothing says when the token was issued, and it is good for longer than Session.Lifetime")
+	started, ends, err := p.Span(rp.config.Session.Lifetime)
+	if err != nil {
+		return nil, failure.New(reasons.InvalidToken, step, "%w", err)
 	}
-	in := rp.signInByToken(r, p)
+	in := rp.signInByToken(r, p, started)
 	s, err := rp.admit(r.Context(), in)
 	switch {
 	case err != nil && !errors.Is(err, problem.NoSession):
@@ -535,7 +533,7 @@ func (rp *RelyingParty) beginByToken(r *http.Request, id string, p *identity.Pre
 func (rp *RelyingParty) again(s *Session, p *identity.Presented) *Session {
 	own := *s
 	own.Scopes, own.SID = rp.permits.Kept(p.Scopes), cmp.Or(p.SID, s.SID)
-	if _, ends := p.Span(rp.config.Session.Lifetime); ends.Before(s.ExpiresAt) {
+	if _, ends, err := p.Span(rp.config.Session.Lifetime); err == nil && ends.Before(s.ExpiresAt) {
 		own.ExpiresAt = ends
 	}
 	return &own

@@ -83,7 +83,7 @@ type SignIn struct {
 	RemoteAddr string   // the client's IP address, without port; empty outside of a request
 
 	// IssuedAt is when the access token was issued by which the agent comes to the API, less a minute, as the clocks may differ.
-	// It is zero at a sign-in, and if the token does not say.
+	// If the token does not say, it is the earliest that can be. It is zero at a sign-in.
 	IssuedAt time.Time
 
 	rp       *RelyingParty
@@ -464,7 +464,7 @@ func (s *withAccount) find(ctx context.Context, in *SignIn) (owner *UserInfo, us
 		user, why, err = s.users.FindSubject(ctx, in.Agent.Issuer, in.Subject)
 		return &UserInfo{Subject: in.identity}, user, why, err
 	}
-	if !in.token.Granted("email", in.rp.config.Provider.Scopes) {
+	if in.token != nil && !in.token.Granted("email", in.rp.config.Provider.Scopes) {
 		return nil, nil, "", failure.New(reasons.InsufficientScope, "read scope", "the server did not grant the email scope")
 	}
 	if owner, err = in.UserInfo(ctx); err != nil {

@@ -157,9 +157,9 @@ type SessionSettings struct {
 	Idle     time.Duration
 	Lifetime time.Duration
 
-	// Epoch is any text. Changing it ends all existing sessions for good. Each session holds the
-	// Epoch it began with, so nothing has to be remembered. All instances need the same Epoch. The
-	// default is "". It does not end access tokens (Config.API), whose sessions are kept nowhere: EndAllSessions does.
+	// Epoch is any text. Changing it ends all existing sessions for good, but for those of access tokens (Config.API): end
+	// these with EndAllSessions. Each session holds the Epoch it began with, so nothing has to be remembered. All
+	// instances need the same Epoch. The default is "".
 	Epoch string
 }
 
@@ -353,9 +353,8 @@ func (s *Session) under() marks.Under {
 	return marks.Under{Site: s.SiteMark, Agent: s.AgentMark, User: s.UserMark, Subject: s.SubjectMark}
 }
 
-// over says that a session no longer holds. The client keeps its cookie, as that of an ended session, until somebody
-// signs out, an agent signs in, or the cookie's Max-Age is over. Without it, the browser would be that of the person
-// who is signed in there.
+// over says that a session no longer holds. The client keeps its cookie, as that of an ended session, until a sign-out, an
+// agent's sign-in, or its Max-Age. Without it, the browser would be that of the person who is signed in there.
 func (rp *RelyingParty) over(w http.ResponseWriter, s *Session) error {
 	if s.Door == audit.API {
 		return door.ErrToken

@@ -17,7 +17,7 @@ func TestKit(t *testing.T) {
 	})
 	t.Run("Links", func(t *testing.T) { storetest.Links(t, func() authagent.AgentLinker { return &memstore.Users{} }) })
 	t.Run("States", func(t *testing.T) { storetest.States(t, func() authagent.StateStore { return &memstore.States{} }) })
-	t.Run("Revocations", func(t *testing.T) {
+	t.Run("Revocations API-13", func(t *testing.T) {
 		storetest.Revocations(t, func() authagent.RevocationStore { return &memstore.Revocations{} })
 	})
 	t.Run("Tokens", func(t *testing.T) { storetest.Tokens(t, func() tokens.Store { return &memstore.Tokens{} }) })

@@ -86,6 +86,7 @@ var faults = map[string]fault{
 	"revocations always another": {revocations(func(s *brokenRevocations) { s.random = true }), "SES-15_a_mark_changes"},
 	"revocations of first key":   {revocations(func(s *brokenRevocations) { s.firstOnly = true }), "SES-15_each_key"},
 	"revocations that are lost":  {revocations(func(s *brokenRevocations) { s.forget = true }), "SES-11_long_keys"},
+	"revocations of other marks": {revocations(func(s *brokenRevocations) { s.before = "x" }), "API-13_a_mark_begins"},
 	"revocations cleaned early":  {revocations(func(s *brokenRevocations) { s.lastUntil = true }), "SES-16_the_latest"},
 	"tokens not compared": {tokenFault(func(s tokens.Store, id string, _ []byte) []byte {
 		have, _ := s.LoadTokens(context.Background(), id)
@@ -207,6 +208,7 @@ func revocations(fault func(*brokenRevocations)) func(*testing.T) {
 type brokenRevocations struct {
 	memstore.Revocations
 	keepFirst, random, firstOnly, forget, lastUntil bool
+	before                                          string // each mark
 
 	mu    sync.Mutex
 	known map[string]bool
@@ -225,7 +227,7 @@ func (s *brokenRevocations) Revoke(ctx context.Context, key, mark string, until 
 	if s.lastUntil && !time.Now().Before(until) {
 		mark = ""
 	}
-	return s.Revocations.Revoke(ctx, key, mark, until)
+	return s.Revocations.Revoke(ctx, key, s.before+mark, until)
 }
 
 func (s *brokenRevocations) Marks(ctx context.Context, keys []string) ([]string, error) {

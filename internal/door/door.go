@@ -132,13 +132,13 @@ func (d *Door[S]) Session(r *http.Request, token string) (*S, error) {
 	switch {
 	case refused:
 		return nil, ErrToken
-	case e == nil || !now.Before(e.until):
+	case !e.opens(now):
 		done, _, err := d.verify.Do(r.Context(), string(k[:]), func() (outcome[S], bool) { return d.look(r, k, token) })
 		if err == nil {
 			err = done.err
 		}
 		if err != nil {
-			return nil, err
+			return nil, d.bounded(r, err)
 		}
 		e = done.entry
 	}
@@ -149,38 +149,69 @@ func (d *Door[S]) Session(r *http.Request, token string) (*S, error) {
 // look verifies a token, unless that was done while this request waited. Its outcome lasts if the server
 // has failed: those who wait do not ask it one after the other.
 func (d *Door[S]) look(r *http.Request, k key, token string) (done outcome[S], lasts bool) {
-	before, refused := d.known.find(k, time.Now())
+	now := time.Now()
+	e, refused := d.known.find(k, now)
 	switch {
 	case refused:
 		return outcome[S]{err: ErrToken}, false
-	case before != nil && time.Now().Before(before.until):
-		return outcome[S]{entry: before}, false
+	case e.opens(now):
+		return outcome[S]{entry: e}, false
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), timeout)
 	defer cancel()
+	if e == nil || !now.Before(e.until) {
+		var err error
+		if e, lasts, err = d.verified(ctx, r, k, token, e); err != nil {
+			return outcome[S]{err: err}, lasts
+		}
+	}
+	if e.session != nil {
+		return outcome[S]{entry: e}, false
+	}
+	session, err := d.begin(r.WithContext(ctx), e.id, e.presented)
+	switch reason, _ := failure.ReasonOf(err); {
+	case err != nil && reason == reasons.InvalidToken:
+		return outcome[S]{err: d.refuse(ctx, r, k, nil, err)}, false
+	case err != nil: // the site may decide otherwise in a moment, and the server is not asked again for that
+		return outcome[S]{err: err}, false
+	}
+	begun := *e
+	begun.session = session
+	d.known.keep(k, &begun)
+	return outcome[S]{entry: &begun}, false
+}
+
+// verified verifies a token, of which before is what is remembered, if anything is. What it finds is remembered, also
+// while the site lets the agent not in.
+func (d *Door[S]) verified(ctx context.Context, r *http.Request, k key, token string, before *entry[S]) (e *entry[S], lasts bool, err error) {
 	p, err := d.Identity.Present(ctx, d.Server, d.asker(r), token, d.Resource)
 	if err == nil && before != nil && holderOf(p) != before.holder {
 		err = identity.ErrMismatch
 	}
 	switch {
 	case errors.Is(err, identity.ErrMismatch), errors.Is(err, wire.ErrInactive):
-		return outcome[S]{err: d.refuse(ctx, r, k, before, err)}, false
+		return nil, false, d.refuse(ctx, r, k, before, err)
 	case errors.As(err, new(*problem.Error)): // too many are being introspected
-		return outcome[S]{err: err}, false
+		return nil, false, err
 	case err != nil:
-		return outcome[S]{err: failure.OfServer(step, err)}, true
+		return nil, true, ofServer(err)
 	}
-	done.entry = &entry[S]{id: d.id(p, k), holder: holderOf(p), until: d.again(p), expires: p.Expires}
-	if before != nil {
-		done.entry.session = d.Again(before.session, p)
-	} else if done.entry.session, err = d.begin(r.WithContext(ctx), done.entry.id, p); err != nil {
-		if reason, _ := failure.ReasonOf(err); reason == reasons.InvalidToken {
-			return outcome[S]{err: d.refuse(ctx, r, k, nil, err)}, false
-		}
-		return outcome[S]{err: err}, false // the site may decide otherwise in a moment
+	e = &entry[S]{id: d.id(p, k), holder: holderOf(p), presented: p, until: d.again(p)}
+	if before != nil && before.session != nil {
+		e.session = d.Again(before.session, p)
 	}
-	d.known.keep(k, done.entry)
-	return done, false
+	d.known.keep(k, e)
+	return e, false, nil
+}
+
+// ofServer says what an error of the server means here. Whatever it says, the token may be good, so the request is
+// not at fault.
+func ofServer(err error) error {
+	f := failure.OfServer(step, err)
+	if reason, _ := failure.ReasonOf(f); reason == reasons.TokenRefused {
+		return failure.New(reasons.InvalidResponse, step, "%w", err)
+	}
+	return f
 }
 
 // begin begins a session. An agent that is refused is not asked about as often as it likes.
@@ -201,17 +232,37 @@ func (d *Door[S]) begin(r *http.Request, id string, p *identity.Presented) (*S, 
 // refuse remembers that a token is refused. The session that it stood for ends. The error is ErrToken or, for
 // the operator, says why.
 func (d *Door[S]) refuse(ctx context.Context, r *http.Request, k key, before *entry[S], why error) error {
-	if before != nil && (before.expires.IsZero() || time.Now().Before(before.expires)) { // otherwise it has ended by itself
+	if before != nil && before.session != nil && (before.presented.Expires.IsZero() || time.Now().Before(before.presented.Expires)) { // otherwise it has ended by itself
 		if err := d.End(ctx, before.id); err != nil {
 			return failure.OfSite("end session", err)
 		}
 	}
 	d.known.refuse(k, time.Now().Add(refusedFor))
-	if d.told.Allow(limit.Network(d.Address(r))) > 0 {
-		return ErrToken
-	}
 	return failure.New(reasons.InvalidToken, step, "%w", why)
 }
+
+// bounded returns the error for a request, which is no news after some of one client address: anybody can send
+// tokens that were made up. What the site has decided about an agent is always told.
+func (d *Door[S]) bounded(r *http.Request, err error) error {
+	reason, decided := failure.ReasonOf(err)
+	switch {
+	case err == error(ErrToken), decided && reason != reasons.InvalidToken && reason != problem.Limited:
+		return err
+	case d.told.Allow(limit.Network(d.Address(r))) == 0:
+		return err
+	case reason == reasons.InvalidToken:
+		return ErrToken
+	}
+	return noNews{err}
+}
+
+// noNews is an error of which the operator has been told enough.
+type noNews struct{ error }
+
+func (n noNews) Unwrap() error { return n.error }
+
+// IsNews reports whether the operator is to be told of an error.
+func IsNews(err error) bool { return err != error(ErrToken) && !errors.As(err, new(noNews)) }
 
 // asker introspects for a request, within the bounds.
 func (d *Door[S]) asker(r *http.Request) identity.Asker {

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"sync"
 	"time"
+
+	"github.com/authagent-go/authagent/internal/identity"
 )
 
 // A key names a token here. No token is kept.
@@ -17,13 +19,18 @@ const (
 	refusedSlots = 1 << 12
 )
 
-// An entry is what is remembered of a token that was good.
+// An entry is what is remembered of a token that was good. It does not change.
 type entry[S any] struct {
-	id      string // the session's
-	session *S
-	holder  holder
-	until   time.Time // when it has to be verified again
-	expires time.Time // of the token; zero if it does not say
+	id        string // the session's
+	session   *S     // nil while the site does not let the agent in
+	presented *identity.Presented
+	holder    holder
+	until     time.Time // when it has to be verified again
+}
+
+// opens reports whether the entry, which may be nil, has a session that counts without a look.
+func (e *entry[S]) opens(now time.Time) bool {
+	return e != nil && e.session != nil && now.Before(e.until)
 }
 
 // A table remembers tokens: those that were good until they are crowded out, and of those that

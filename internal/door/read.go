@@ -17,14 +17,29 @@ const scheme = "Bearer"
 func Token(r *http.Request) (token string, came bool, err error) {
 	lines := r.Header["Authorization"]
 	for _, line := range lines {
-		kind, rest, _ := strings.Cut(line, " ")
-		if !strings.EqualFold(kind, scheme) {
+		if !names(line) {
 			continue
 		}
-		if token = strings.Trim(rest, " "); len(lines) > 1 || !wire.IsToken(token) {
+		kind, rest, _ := strings.Cut(line, " ")
+		if token = strings.Trim(rest, " "); len(lines) > 1 || !strings.EqualFold(kind, scheme) || !wire.IsToken(token) {
 			return "", true, failure.New(reasons.InvalidCredentials, "read access token", "the Authorization header is repeated, or its access token is none")
 		}
 		came = true
 	}
 	return token, came, nil
+}
+
+// names reports whether a line of the header has credentials of the scheme, well written or not: with a tab
+// behind it, or behind those of another scheme and a comma. The site's own code could read a token there.
+func names(line string) bool {
+	for part := range strings.SplitSeq(line, ",") {
+		part = strings.Trim(part, " \t")
+		if end := strings.IndexAny(part, " \t"); end >= 0 {
+			part = part[:end]
+		}
+		if strings.EqualFold(part, scheme) {
+			return true
+		}
+	}
+	return false
 }

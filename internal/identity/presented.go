@@ -26,19 +26,24 @@ type Presented struct {
 
 // Span returns from when until when a token is good. One that does not say when it was issued is taken for
 // as old as can be. None is good for longer than lifetime after it was issued: what ends sessions before
-// their time is remembered for that long.
-func (p *Presented) Span(lifetime time.Duration) (from, until time.Time) {
+// their time is remembered for that long. The error wraps ErrMismatch if the token is not good now, for that reason.
+func (p *Presented) Span(lifetime time.Duration) (from, until time.Time, err error) {
+	now := time.Now()
+	from, until = p.IssuedAt, p.Expires
 	switch {
-	case p.IssuedAt.IsZero() && p.Expires.IsZero():
-		return time.Time{}, time.Time{}
-	case p.IssuedAt.IsZero():
-		return p.Expires.Add(-lifetime), p.Expires
+	case from.IsZero() && until.IsZero():
+		return from, until, mismatch("nothing says for how long the access token is good")
+	case from.IsZero():
+		if from = until.Add(-lifetime); now.Before(from.Add(-Skew)) {
+			return from, until, mismatch("nothing says when the access token was issued, and it is good for longer than Session.Lifetime")
+		}
+	case until.IsZero() || from.Add(lifetime).Before(until):
+		until = from.Add(lifetime)
 	}
-	until = p.IssuedAt.Add(lifetime)
-	if !p.Expires.IsZero() && p.Expires.Before(until) {
-		until = p.Expires
+	if !now.Before(until) {
+		return from, until, mismatch("access token is older than Session.Lifetime")
 	}
-	return p.IssuedAt, until
+	return from, until, nil
 }
 
 // An Asker introspects a token, see wire.Server.
@@ -113,7 +118,7 @@ func (v *Verifier) readPresented(raw, resource string) (*jwt, error) {
 	if issuer, _, err := payload.String("iss"); err != nil || issuer != v.Issuer {
 		return nil, mismatch("access token is of another issuer")
 	}
-	if !payload.Has("exp") {
+	if _, said, err := payload.Time("exp"); err != nil || !said { // null is none
 		return nil, mismatch("access token has no exp")
 	}
 	if err := v.suits(accessToken, payload, resource, false); err != nil {

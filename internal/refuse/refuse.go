@@ -16,6 +16,7 @@ import (
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/answer"
 	"github.com/authagent-go/authagent/internal/browser"
+	"github.com/authagent-go/authagent/internal/door"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/returnpath"
@@ -298,7 +299,7 @@ func (a *Refuser) demandSignIn(h http.Header) {
 // section 3.1), and reports whether it has.
 func (a *Refuser) refuseToken(h http.Header, r *http.Request, f *failure.Failure) bool {
 	wrong := map[problem.Reason]string{reasons.InvalidToken: "invalid_token", reasons.InvalidCredentials: "invalid_request"}[f.Reason]
-	if f.Reason == reasons.InsufficientScope && len(r.Header["Authorization"]) > 0 {
+	if _, came, _ := door.Token(r); came && f.Reason == reasons.InsufficientScope {
 		wrong = "insufficient_scope"
 	}
 	challenge := a.Signpost.Resource.Challenge(wrong, f.Scopes)

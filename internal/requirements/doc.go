@@ -4,6 +4,7 @@
 //
 // Where the groups of requirements mostly are:
 //
+//	API         door, door_hostile, door_guards, door_answers, door_grants, door_ended, door_cheap, door_settings
 //	APR         approval, approvalrequest
 //	CAUTH       clientauth
 //	CB          callback

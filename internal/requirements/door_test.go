@@ -9,6 +9,8 @@ import (
 	"github.com/authagent-go/authagent/api"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/internal/testsite"
+	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -17,14 +19,45 @@ type doorBench struct {
 	*bench
 	resource string
 	agent    *authagenttest.Agent // alice's, at the server
+	users    *memstore.SubjectUsers
+	paths    map[string]int // see guardPathsOnce
 }
 
 func newDoorBench(t testing.TB, change ...func(*bench, *authagent.Config)) *doorBench {
 	t.Helper()
 	open := func(b *bench, c *authagent.Config) { c.API.Resource = b.URL + "/api" }
-	b, _, _ := newSubjectBench(t, fullBySubject, append([]func(*bench, *authagent.Config){open}, change...)...)
-	d := &doorBench{bench: b, resource: b.URL + "/api", agent: b.AS.AddAgent(authagenttest.Agent{ID: "agent_1", UserID: "user_a"})}
+	b, users, _ := newSubjectBench(t, fullBySubject, append([]func(*bench, *authagent.Config){open}, change...)...)
+	d := &doorBench{bench: b, resource: b.URL + "/api", agent: b.AS.AddAgent(authagenttest.Agent{ID: "agent_1", UserID: "user_a"}), users: users}
 	b.Mux("").Handle(api.MetadataPath(d.resource), b.RP.ResourceMetadataHandler())
+	return d
+}
+
+// newDoorCluster is newDoorBench without sockets, for bubbles of testing/synctest too. instance starts another one.
+func newDoorCluster(t testing.TB, change ...func(*bench, *authagent.Config)) *doorBench {
+	t.Helper()
+	return newDoorClusterOf(t, func(users *memstore.SubjectUsers, c *authagent.Config) {
+		c.Scenario = authagent.FullAccount(users, letIn{})
+	}, change...)
+}
+
+// newDoorClusterOf is newDoorCluster with another scenario over the same users.
+func newDoorClusterOf(t testing.TB, scenario func(*memstore.SubjectUsers, *authagent.Config), change ...func(*bench, *authagent.Config)) *doorBench {
+	t.Helper()
+	d := &doorBench{resource: "https://shop.example/api"}
+	d.bench = newCluster(t, append([]func(*bench, *authagent.Config){func(b *bench, c *authagent.Config) {
+		b.AS.Configure(func(q *authagenttest.Quirks, f *authagenttest.Features) {
+			*q = authagenttest.Quirks{}
+			*f = authagenttest.Features{IDToken: true, SignedTokens: "ES256", ActorClaim: true}
+		})
+		users := &memstore.SubjectUsers{}
+		b.AliceID = users.Put(memstore.Account{User: authagent.User{Name: "Alice"}, Email: "alice@example.com"})
+		users.AddSubject(c.Issuer, "user_a", b.AliceID)
+		d.users = users
+		scenario(users, c)
+		c.Provider.SubjectIsUser, c.Human = true, testsite.Human
+		c.API.Resource, c.Revocations, c.States = d.resource, &memstore.Revocations{}, &memstore.States{}
+	}}, change...)...)
+	d.agent = d.AS.AddAgent(authagenttest.Agent{ID: "agent_1", UserID: "user_a"})
 	return d
 }
 
@@ -38,6 +71,33 @@ func (d *doorBench) token(change ...func(*authagenttest.APIToken)) string {
 }
 
 func opaque(t *authagenttest.APIToken) { t.Form = "opaque" }
+
+// claiming is a token whose claims, or what introspection says, are changed.
+func claiming(claims map[string]any) func(*authagenttest.APIToken) {
+	return func(t *authagenttest.APIToken) { t.Claims = claims }
+}
+
+// typed is a JWT with another typ in its header.
+func typed(typ any) func(*authagenttest.APIToken) {
+	return func(t *authagenttest.APIToken) { t.Header = map[string]any{"typ": typ} }
+}
+
+// bad checks that a token is refused.
+func (d *doorBench) bad(what, token string) {
+	d.T.Helper()
+	d.refused(what, "/me", token, 401, "invalid_token", `Bearer error="invalid_token", resource_metadata="`)
+}
+
+// good checks that a token is accepted, and returns its session.
+func (d *doorBench) good(what, token string, header ...string) *authagent.Session {
+	d.T.Helper()
+	resp := d.Get(d.Bare(), "/me", append(header, "Authorization", "Bearer "+token)...)
+	if resp.StatusCode != http.StatusOK {
+		d.T.Errorf("%s: status %d, %s\n%s", what, resp.StatusCode, resp.Text, d.Log)
+		return &authagent.Session{}
+	}
+	return resp.Session(d.T)
+}
 
 // call sends a request with a token, and no cookie.
 func (d *doorBench) call(path, token string) *response {
