@@ -270,7 +270,9 @@ func (rp *RelyingParty) ofToken(r *http.Request, token string) (*Session, error)
 	also := rp.another(r)
 	if rp.config.Session.Own != nil && !also {
 		_, err := rp.sessions.Load(browser.Nowhere{}, r)
-		also = !errors.Is(err, ErrNoSession)
+		if also = err == nil || errors.Is(err, ErrSessionEnded); !also && !errors.Is(err, ErrNoSession) {
+			return nil, err
+		}
 	}
 	if also {
 		return nil, failure.New(reasons.InvalidCredentials, "load session", "the request has an access token and the cookie of an agent's session")
