@@ -132,13 +132,14 @@ func (a *Refuser) Refuse(w http.ResponseWriter, r *http.Request, f *failure.Fail
 	if f.Location != "" {
 		h.Set("Location", f.Location)
 	}
+	token := a.hasToken(r)
 	switch status := f.Status(); {
-	case a.refuseToken(h, r, f):
+	case a.refuseToken(h, token, f):
 	case f.Reason == problem.HumanRequired: // RFC 9110 section 15.5.2 demands a challenge, and no agent is to try
 		h.Set("WWW-Authenticate", "Human")
 	case status == http.StatusUnauthorized:
 		a.demandSignIn(h)
-	case status == http.StatusForbidden:
+	case status == http.StatusForbidden && !token:
 		h["Link"] = append(h["Link"], a.links...)
 	}
 	if wantsPage(r) {
@@ -146,6 +147,9 @@ func (a *Refuser) Refuse(w http.ResponseWriter, r *http.Request, f *failure.Fail
 	}
 	mayTell := !v.Human || f.Reason == reasons.AgentRequired // others who are signed in as a human are not to sign in as an agent
 	said := a.problem(f, mayTell)
+	if token { // the agent has signed in, at the server
+		said.SignIn, said.SignInMethod = "", ""
+	}
 	switch {
 	case a.Own != nil && a.Own(w, r, f.Cause):
 	case wantsPage(r):
@@ -278,7 +282,7 @@ func (a *Refuser) problem(f *failure.Failure, mayTell bool) answer.Problem {
 	if p.Status == http.StatusUnauthorized {
 		p.Issuer = a.Signpost.Issuer
 	}
-	if p.Status == http.StatusUnauthorized && f.Reason != reasons.InvalidToken || row.Has(reasons.Again) {
+	if p.Status == http.StatusUnauthorized || row.Has(reasons.Again) {
 		p.SignIn = a.Signpost.LoginURL()
 		if a.Signpost.POST {
 			p.SignInMethod = http.MethodPost
@@ -295,11 +299,17 @@ func (a *Refuser) demandSignIn(h http.Header) {
 	h["Link"] = append(h["Link"], a.links...)
 }
 
+// hasToken reports whether a request has an access token for the API.
+func (a *Refuser) hasToken(r *http.Request) bool {
+	_, came, _ := door.Token(r)
+	return came && a.Signpost.Resource.ID != ""
+}
+
 // refuseToken sets the challenge for a request whose access token is not good or not good enough (RFC 6750
 // section 3.1), and reports whether it has.
-func (a *Refuser) refuseToken(h http.Header, r *http.Request, f *failure.Failure) bool {
+func (a *Refuser) refuseToken(h http.Header, token bool, f *failure.Failure) bool {
 	wrong := map[problem.Reason]string{reasons.InvalidToken: "invalid_token", reasons.InvalidCredentials: "invalid_request"}[f.Reason]
-	if _, came, _ := door.Token(r); came && f.Reason == reasons.InsufficientScope {
+	if token && f.Reason == reasons.InsufficientScope {
 		wrong = "insufficient_scope"
 	}
 	challenge := a.Signpost.Resource.Challenge(wrong, f.Scopes)

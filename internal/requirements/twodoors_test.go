@@ -54,9 +54,10 @@ func TestBothDoors_API_29(t *testing.T) {
 	var refusal struct {
 		OwnerPage string `json:"owner_page"`
 		Compare   string `json:"compare"`
+		SignIn    string `json:"sign_in"`
 	}
 	json.Unmarshal([]byte(resp.Text), &refusal)
-	if resp.StatusCode != 403 || resp.Reason() != problem.ApprovalNeeded || refusal.OwnerPage != b.URL+"/account/agents/" || refusal.Compare == "" {
+	if resp.StatusCode != 403 || resp.Reason() != problem.ApprovalNeeded || refusal.OwnerPage != b.URL+"/account/agents/" || refusal.Compare == "" || refusal.SignIn != "" || resp.Header.Get("Link") != "" {
 		t.Fatalf("without a grant: status %d, %s", resp.StatusCode, resp.Text)
 	}
 	o := overview()
