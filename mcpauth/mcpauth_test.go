@@ -12,7 +12,6 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/authagent-go/authagent"
-	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/api"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
@@ -30,6 +29,8 @@ type bench struct {
 	store    *memstore.Grants
 	agent    *authagenttest.Agent // Alice's
 	options  mcp.StreamableHTTPOptions
+
+	between func() // once, between the handler's look at the session and the tool
 
 	mu   sync.Mutex
 	paid []payment // by the tool pay_out
@@ -52,19 +53,24 @@ func stateless(b *bench, _ *authagent.Config) { b.options.Stateless = true }
 func newBench(t testing.TB, change ...func(*bench, *authagent.Config)) *bench {
 	t.Helper()
 	as := authagenttest.NewUnstartedServer()
-	as.Quirks = authagenttest.Quirks{}
-	as.Features = authagenttest.Features{IDToken: true, ActorClaim: true, SignedTokens: "ES256", Resources: true}
 	as.Start()
 	t.Cleanup(as.Close)
+	return newBenchOf(func(f testsite.Change) *testsite.Site { return testsite.NewPlain(t, as, f) }, change...)
+}
+
+// newBenchOf is newBench for a site that make makes with the settings that it is given.
+func newBenchOf(make func(testsite.Change) *testsite.Site, change ...func(*bench, *authagent.Config)) *bench {
 	b := &bench{store: &memstore.Grants{}}
 	b.owners = grants.OwnerApproval(b.store)
 	b.owners.Actions = map[string]string{"orders:create": "Place orders"}
 	b.owners.Approvals = map[string]string{"payouts:create": "Pay out money"}
 	users := &memstore.SubjectUsers{}
 	alice := users.Add("alice@example.com", "Alice")
-	b.Site = testsite.NewPlain(t, as, func(s *testsite.Site, c *authagent.Config) {
+	b.Site = make(func(s *testsite.Site, c *authagent.Config) {
+		s.AS.Quirks = authagenttest.Quirks{}
+		s.AS.Features = authagenttest.Features{IDToken: true, ActorClaim: true, SignedTokens: "ES256", Resources: true}
 		b.resource = s.URL + "/mcp"
-		users.AddSubject(as.URL, "user_a", alice)
+		users.AddSubject(s.AS.URL, "user_a", alice)
 		c.Provider.SubjectIsUser, c.Human, c.API.Resource = true, testsite.Human, b.resource
 		c.Scenario = authagent.FullAccount(users, b.owners)
 		b.owners.Logger = c.Logger
@@ -73,8 +79,8 @@ func newBench(t testing.TB, change ...func(*bench, *authagent.Config)) *bench {
 		}
 	})
 	b.AliceID = alice
-	t.Cleanup(b.owners.Wait)
-	b.agent = as.AddAgent(authagenttest.Agent{ID: "agent_1", UserID: "user_a"})
+	b.T.Cleanup(b.owners.Wait)
+	b.agent = b.AS.AddAgent(authagenttest.Agent{ID: "agent_1", UserID: "user_a"})
 	b.mount("", b.RP)
 	return b
 }
@@ -87,10 +93,30 @@ func (b *bench) mount(instance string, rp *authagent.RelyingParty) {
 	mcpauth.AddTool(server, &mcp.Tool{Name: "place_order"}, mcpauth.RequireAction(rp, "orders:create"), whoAmI)
 	mcpauth.AddTool(server, &mcp.Tool{Name: "pay_out"}, mcpauth.RequireApproval(rp, "payouts:create", b.owners), b.payOut)
 	mcp.AddTool(server, &mcp.Tool{Name: "who_am_i"}, whoAmI)
+	server.AddReceivingMiddleware(catch)
+	handler := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, &b.options)
 	mux := b.Mux(instance)
-	mux.Handle("/mcp", mcpauth.Handler(rp, mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, &b.options)))
+	mux.Handle("/mcp", mcpauth.Handler(rp, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if f := b.between; f != nil { // as while a body comes that takes its time
+			b.between = nil
+			f()
+		}
+		handler.ServeHTTP(w, r)
+	})))
 	mux.Handle("GET "+api.MetadataPath(b.resource), rp.ResourceMetadataHandler())
 	mux.Handle("/account/agents/", grants.Handler(b.owners, rp))
+}
+
+// catch makes an error of a panic, which would end the process.
+func catch(next mcp.MethodHandler) mcp.MethodHandler {
+	return func(ctx context.Context, method string, req mcp.Request) (result mcp.Result, err error) {
+		defer func() {
+			if recover() != nil {
+				err = errors.New("panicked")
+			}
+		}()
+		return next(ctx, method, req)
+	}
 }
 
 func listOrders(_ context.Context, req *mcp.CallToolRequest, _ struct{}) (*mcp.CallToolResult, orders, error) {
@@ -121,7 +147,7 @@ func (b *bench) payOut(ctx context.Context, req *mcp.CallToolRequest, p payment)
 
 // token returns a good token, or one that is changed.
 func (b *bench) token(change ...func(*authagenttest.APIToken)) string {
-	like := authagenttest.APIToken{Audience: []string{b.resource}}
+	like := authagenttest.APIToken{Audience: []string{b.resource}, Scopes: []string{"all"}}
 	for _, f := range change {
 		f(&like)
 	}
@@ -300,5 +326,3 @@ func get(t testing.TB, address, token string) *http.Response {
 	}
 	return resp
 }
-
-var _ = action.Performed
