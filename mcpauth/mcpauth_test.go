@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -258,16 +259,17 @@ func admitted(t testing.TB, access authagent.Access, actions string, change ...f
 	return b
 }
 
-// waiting returns what waits for Alice, and decide decides it.
+// waiting returns what waits for Alice.
 func (b *bench) waiting() []grants.Approval {
 	b.T.Helper()
 	overview, err := b.owners.Overview(context.Background(), b.AliceID)
 	if err != nil {
 		b.T.Fatal(err)
 	}
-	return overview.Approvals
+	return slices.DeleteFunc(overview.Approvals, func(a grants.Approval) bool { return a.Now() != grants.Pending })
 }
 
+// decide is what Alice decides about all that waits.
 func (b *bench) decide(yes bool) {
 	b.T.Helper()
 	for _, a := range b.waiting() {
