@@ -117,6 +117,7 @@ func TestSnippets(t *testing.T) {
 // quoted are the documents that quote code which tests run, and the files that it is from.
 var quoted = map[string][]string{
 	"confirm.md": {"grants/passkey/example_test.go"}, // of a module of its own
+	"mcp.md":     {"mcpauth/example_test.go"},        // likewise
 	"oidc.md":    {"provider/example_test.go"},
 	"handlers.md": {
 		"internal/requirements/handlersshop_test.go", "internal/requirements/htmx_test.go", "internal/requirements/crossorigin_test.go",
