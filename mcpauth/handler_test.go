@@ -111,7 +111,10 @@ func TestHandsOn_MCP_3(t *testing.T) {
 	b.Mux("").Handle("/own", mcpauth.Handler(b.RP, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { info = auth.TokenInfoFromContext(r.Context()) })))
 	token := b.token()
 	me := testsite.Read(t, get(t, b.URL+"/me", token)).Session(t)
-	b.post(b.Bare(), b.URL+"/own", "", "Authorization", "Bearer "+token)
+	resp := b.post(b.Bare(), b.URL+"/own", "", "Authorization", "Bearer "+token)
+	if resp.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("Cache-Control: %q", resp.Header["Cache-Control"])
+	}
 	if info == nil || !info.Expiration.Equal(me.ExpiresAt) || len(info.Scopes) != 1 || info.Scopes[0] != "all" ||
 		info.UserID != `"`+b.AS.URL+`" "agent_1" "`+b.AliceID+`"` {
 		t.Errorf("%+v, want that of %+v", info, me)

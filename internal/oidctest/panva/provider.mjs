@@ -2,7 +2,7 @@
 // says, and prints its issuer. It ends with its standard input.
 import { createServer } from 'node:http'
 import { generateKeyPairSync } from 'node:crypto'
-import { Provider } from 'oidc-provider'
+import { Provider, errors } from 'oidc-provider'
 
 const settings = JSON.parse(process.argv[2])
 
@@ -22,6 +22,23 @@ const keys = [...new Set(['RS256', settings.idToken, settings.accessToken])]
 const actor = (account) => (settings.actor && !account.startsWith('person') ? { act: { sub: settings.actor } } : undefined)
 const named = settings.actorIn ?? ['access_token']
 
+// The site's API is a resource server (RFC 8707), beside another one. An agent comes with a client of its
+// own, and the site alone may introspect tokens.
+const { api, apiAgent } = settings
+const agents = apiAgent
+  ? [{
+      client_id: apiAgent.client,
+      ...(apiAgent.secret
+        ? { client_secret: apiAgent.secret, token_endpoint_auth_method: 'client_secret_basic' }
+        : { token_endpoint_auth_method: 'none' }),
+      application_type: 'native',
+      redirect_uris: [apiAgent.redirect],
+      grant_types: ['authorization_code', 'refresh_token'],
+    }]
+  : []
+const methods = new Set(settings.both ? ['client_secret_post', 'client_secret_basic'] : [settings.auth])
+agents.forEach((agent) => methods.add(agent.token_endpoint_auth_method))
+
 const server = createServer()
 server.listen(0, '127.0.0.1', () => {
   const issuer = `http://127.0.0.1:${server.address().port}${settings.path}`
@@ -36,9 +53,9 @@ server.listen(0, '127.0.0.1', () => {
       ...(settings.logout && { backchannel_logout_uri: settings.logout, backchannel_logout_session_required: true }),
       id_token_signed_response_alg: settings.idToken,
       grant_types: ['authorization_code', 'refresh_token'],
-    }],
+    }, ...agents],
     jwks: { keys },
-    clientAuthMethods: settings.both ? ['client_secret_post', 'client_secret_basic'] : [settings.auth],
+    clientAuthMethods: [...methods],
     enabledJWA: {
       ...(settings.assertion ? { clientAuthSigningAlgValues: [settings.assertion] } : {}),
       idTokenSigningAlgValues: ['RS256', 'PS256', 'ES256', 'EdDSA', 'HS256'],
@@ -54,21 +71,28 @@ server.listen(0, '127.0.0.1', () => {
     extraTokenClaims: (_, token) => (named.includes('access_token') ? actor(token.accountId) : undefined),
     features: {
       devInteractions: { enabled: true },
-      introspection: { enabled: !settings.noIntrospection },
-      pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: Boolean(settings.pushed) },
+      introspection: {
+        enabled: !settings.noIntrospection,
+        ...(api && { allowedPolicy: (_, client) => client.clientId === settings.client }),
+      },
       backchannelLogout: { enabled: Boolean(settings.logout) },
       revocation: { enabled: true },
+      dPoP: { enabled: Boolean(api) },
       pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: Boolean(settings.pushed) },
       resourceIndicators: {
-        enabled: Boolean(settings.accessToken),
-        defaultResource: () => 'urn:example:site',
+        enabled: Boolean(settings.accessToken || api),
+        defaultResource: () => (api ? undefined : 'urn:example:site'),
         useGrantedResource: () => true,
-        getResourceServerInfo: () => ({
-          scope: 'profile',
-          audience: 'urn:example:site',
-          accessTokenFormat: 'jwt',
-          jwt: { sign: { alg: settings.accessToken } },
-        }),
+        getResourceServerInfo: (_, resource) => {
+          if (api && resource !== api.resource && resource !== api.other) throw new errors.InvalidTarget()
+          return {
+            scope: api ? api.scope : 'profile',
+            audience: resource,
+            ...(settings.accessToken
+              ? { accessTokenFormat: 'jwt', jwt: { sign: { alg: settings.accessToken } } }
+              : { accessTokenFormat: 'opaque' }),
+          }
+        },
       },
     },
   })
