@@ -138,7 +138,9 @@ func TestNotShown_MCP_7(t *testing.T) {
 	b := admitted(t, authagent.AccessRead, "", stateless)
 	server := mcp.NewServer(&mcp.Implementation{Name: "shop", Version: "1"}, nil)
 	mcpauth.AddTool(server, &mcp.Tool{Name: "odd", InputSchema: json.RawMessage(`{"type":"object"}`)}, mcpauth.RequireApproval(b.RP, "payouts:create", b.owners),
-		func(context.Context, *mcp.CallToolRequest, odd) (*mcp.CallToolResult, any, error) { return nil, nil, nil })
+		func(context.Context, *mcp.CallToolRequest, odd) (*mcp.CallToolResult, any, error) {
+			return nil, nil, nil
+		})
 	b.Mux("").Handle("/odd", mcpauth.Handler(b.RP, mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, &b.options)))
 	s := b.mustConnect(b.token())
 	b.refused(s, "pay_out", `{"to":"Bob","amount":1,"more":{"a":1,"A":2}}`, problem.InvalidRequest)
@@ -313,7 +315,9 @@ func TestAddTool_MCP_9(t *testing.T) {
 		}
 		return string(text)
 	}
-	pointer := func(context.Context, *mcp.CallToolRequest, *payment) (*mcp.CallToolResult, *orders, error) { return nil, nil, nil }
+	pointer := func(context.Context, *mcp.CallToolRequest, *payment) (*mcp.CallToolResult, *orders, error) {
+		return nil, nil, nil
+	}
 	tool := func(name string) *mcp.Tool { return &mcp.Tool{Name: name, Description: "does " + name} }
 	own := &mcp.Tool{Name: "own", OutputSchema: json.RawMessage(`{"type":"object","title":"own"}`)}
 	ours := list(func(s *mcp.Server) {
@@ -360,7 +364,9 @@ func TestNilOutput_MCP_9(t *testing.T) {
 	type count struct {
 		N int `json:"n"`
 	}
-	nothing := func(context.Context, *mcp.CallToolRequest, struct{}) (*mcp.CallToolResult, *count, error) { return nil, nil, nil }
+	nothing := func(context.Context, *mcp.CallToolRequest, struct{}) (*mcp.CallToolResult, *count, error) {
+		return nil, nil, nil
+	}
 	server := mcp.NewServer(&mcp.Implementation{Name: "shop", Version: "1"}, nil)
 	mcpauth.AddTool(server, &mcp.Tool{Name: "ours"}, mcpauth.RequireAccess(b.RP, authagent.AccessRead), nothing)
 	mcp.AddTool(server, &mcp.Tool{Name: "theirs"}, nothing)
