@@ -232,7 +232,7 @@ func (d *Door[S]) begin(r *http.Request, id string, p *identity.Presented) (*S, 
 // refuse remembers that a token is refused. The session that it stood for ends. The error is ErrToken or, for
 // the operator, says why.
 func (d *Door[S]) refuse(ctx context.Context, r *http.Request, k key, before *entry[S], why error) error {
-	if before != nil && before.session != nil && (before.presented.Expires.IsZero() || time.Now().Before(before.presented.Expires)) { // otherwise it has ended by itself
+	if before.lives(time.Now()) {
 		if err := d.End(ctx, before.id); err != nil {
 			return failure.OfSite("end session", err)
 		}

@@ -33,6 +33,11 @@ func (e *entry[S]) opens(now time.Time) bool {
 	return e != nil && e.session != nil && now.Before(e.until)
 }
 
+// lives reports whether the entry, which may be nil, has a session that has not ended with its token.
+func (e *entry[S]) lives(now time.Time) bool {
+	return e != nil && e.session != nil && (e.presented.Expires.IsZero() || now.Before(e.presented.Expires))
+}
+
 // A table remembers tokens: those that were good until they are crowded out, and of those that
 // were refused the last for each slot. It never grows beyond its bounds, whatever comes. Its zero value is ready.
 type table[S any] struct {

@@ -70,6 +70,11 @@ func (d *doorBench) token(change ...func(*authagenttest.APIToken)) string {
 	return d.AS.AccessToken(d.agent, like)
 }
 
+// apiToken is a good token's form, at any site whose API is open.
+func apiToken(b *bench) authagenttest.APIToken {
+	return authagenttest.APIToken{Audience: []string{b.Config.API.Resource}}
+}
+
 func opaque(t *authagenttest.APIToken) { t.Form = "opaque" }
 
 // claiming is a token whose claims, or what introspection says, are changed.
