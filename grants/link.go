@@ -44,6 +44,8 @@ func (p *Policy) linked(ctx context.Context, r authagent.LinkRequest) (authagent
 		return authagent.Principal{}, problem.NoSession
 	case g.State == Suspended:
 		return authagent.Principal{}, problem.Suspended
+	case r.Email == "" && !r.IssuedAt.IsZero() && !r.BySubject:
+		return authagent.Principal{}, problem.ApprovalNeeded // an access token that names no address says nothing of a new one
 	case g.Email != r.Email && !r.BySubject:
 		return authagent.Principal{}, p.suspend(ctx, g, r.Email)
 	default:

@@ -104,8 +104,8 @@ type Settings struct {
 	// least 32 bytes.
 	TokenKey []byte
 
-	// Introspect asks the server about each access token at sign-in, even one that can be verified
-	// without it.
+	// Introspect asks the server about each access token, even one that can be verified without it: at
+	// sign-in, and at the site's API each time that a token is verified.
 	Introspect bool
 
 	// ButtonLabel is what the sign-in button says, for a server that is no Auth Agent server, such as

@@ -111,7 +111,7 @@ func (d *Door[S]) Token(r *http.Request) (token string, came bool, err error) {
 	if d == nil || len(r.Header["Authorization"]) == 0 {
 		return "", false, nil
 	}
-	if token, came, err = Token(r); !came || d.Own == nil {
+	if token, came, err = Token(r); !came || err != nil || d.Own == nil {
 		return token, came, err
 	}
 	own, wrong := failure.Ask(d.Panics, "ask whose token it is", func() (bool, error) { return d.Own(r), nil })

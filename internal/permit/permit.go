@@ -55,7 +55,7 @@ func (m Map[A]) Check(full, most A, policy any) error {
 		for _, name := range p.Actions {
 			if knows && checker.CheckAction(name, true) != nil {
 				if err := checker.CheckAction(name, false); err != nil {
-					return fmt.Errorf("%q allows %s, which no owner could: %w", scope, name, err)
+					return fmt.Errorf("%q allows %s: %w", scope, name, err)
 				}
 			}
 		}

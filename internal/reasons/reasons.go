@@ -123,7 +123,7 @@ var table = [...]Row{
 	{"agents_paused", 503, Site, Told | Retry | Again, "Agents paused", "This site lets no agent in at the moment. Try again later."},
 	{"rate_limited", 429, Agent, Told | Retry, "Too many requests", "There were too many requests in too short a time. Wait a while, then try again. Programs find the time in Retry-After."},
 	{"access_denied", 403, Agent, Told | Again, "Sign-in refused", "The authorization server was told to refuse this sign-in."},
-	{"insufficient_scope", 403, Agent, Told, "Too little granted", "The authorization server granted less than this site needs."},
+	{"insufficient_scope", 403, Agent, Told, "Too little granted", "The authorization server granted too little for this. Have it grant all the scopes that are named."},
 	{"state_mismatch", 400, Agent, Told | Again, "No such sign-in", "This browser has no sign-in under way that this response belongs to. Start again."},
 	{"state_expired", 400, Agent, Told | Again, "Sign-in expired", "The sign-in took too long. Start again."},
 	{"state_used", 400, Agent, Told | Again, "Sign-in already finished", "This response has been used. Start again."},

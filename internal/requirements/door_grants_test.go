@@ -54,6 +54,33 @@ func TestOwnerByAddress_API_16(t *testing.T) {
 	}
 }
 
+// TestNoAddress_API_47: a token that names no address neither lets an agent in nor suspends its grant, as an address
+// would that has changed.
+func TestNoAddress_API_47(t *testing.T) {
+	owners := grants.OwnerApproval(&memstore.Grants{})
+	owners.Logger = discardLog()
+	d := newDoorCluster(t, func(b *bench, c *authagent.Config) {
+		b.AS.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.ActorClaim = false })
+		b.AliceID = b.Users.Add("alice@shop.example", "Alice")
+		c.Provider.SubjectIsUser, c.Scenario = false, authagent.FullAccount(b.Users, owners)
+	})
+	named := d.token(claiming(map[string]any{"email": "alice@shop.example"}))
+	d.refused("before the owner's yes", "/me", named, 403, problem.ApprovalNeeded, "")
+	owners.Wait()
+	o, err := owners.Overview(t.Context(), d.AliceID)
+	if err != nil || len(o.Grants) != 1 {
+		t.Fatal(o, err)
+	}
+	decision := grants.Decision{GrantID: o.Grants[0].ID, Version: o.Grants[0].Version, State: grants.Approved, Access: authagent.AccessRead}
+	if _, err := owners.Decide(t.Context(), d.AliceID, decision); err != nil {
+		t.Fatal(err)
+	}
+	d.good("with the address", named)
+	d.refused("without an address", "/me", d.token(), 403, problem.ApprovalNeeded, "")
+	d.good("with the address, again", named)
+	d.refused("with another address", "/me", d.token(claiming(map[string]any{"email": "carol@shop.example"})), 403, problem.Suspended, "")
+}
+
 // TestScenarios_API_17: a token begins the session that a sign-in would, in every scenario, and with the least of what the
 // scenario, the policy and the scopes give.
 func TestScenarios_API_17(t *testing.T) {

@@ -2,6 +2,7 @@ package requirements_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -131,6 +132,12 @@ func TestOwnTokens_API_9(t *testing.T) {
 	}
 	if resp := d.Get(d.Bare(), "/g/agent", "Authorization", "Bearer own_alice"); resp.StatusCode != 403 || resp.Reason() != "agent_required" {
 		t.Errorf("/g/agent: %d %s", resp.StatusCode, resp.Text)
+	}
+	r := httptest.NewRequest(http.MethodGet, d.URL+"/g/access", nil) // with two lines, nobody knows whose it is
+	r.Header["Authorization"] = []string{"Bearer own_alice", "Bearer " + d.token()}
+	w := httptest.NewRecorder()
+	if d.Mux("").ServeHTTP(w, r); w.Code != 400 || w.Header().Get("X-Person") != "" {
+		t.Errorf("an own token beside another: %d %s", w.Code, w.Body)
 	}
 	d.good("an agent's", d.token())
 	d.refused("an agent's", "/g/human", d.token(), 403, "agent_forbidden", "")
