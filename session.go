@@ -3,6 +3,7 @@ package authagent
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,11 +25,11 @@ import (
 	"github.com/authagent-go/authagent/internal/door"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/jar"
+	"github.com/authagent-go/authagent/internal/link"
 	"github.com/authagent-go/authagent/internal/marks"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/scenario"
 	"github.com/authagent-go/authagent/internal/seal"
-	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -70,8 +71,7 @@ type Session struct {
 	// another redirect URL or scenario, the session does not count.
 	RedirectURL string `json:"redirect_url"`
 
-	// The relying party compares these on each request. The session ends when one of them has
-	// changed since the agent signed in.
+	// The relying party compares these on each request. The session ends when one has changed since the agent signed in.
 	SiteMark  string `json:"site_mark,omitempty"`  // the RevocationStore's mark of the whole site; empty for none
 	AgentMark string `json:"agent_mark,omitempty"` // that of the agent
 	UserMark  string `json:"user_mark,omitempty"`  // that of the user
@@ -80,12 +80,14 @@ type Session struct {
 
 	SubjectMark string `json:"sub_mark,omitempty"` // that of Subject
 
-	// Door is how the agent comes: with a cookie, or with an access token. A session of the latter is not kept, and
-	// its ID is made of the token.
+	// ParentID is that of the access token's session that this one continues in a browser (LinkHandler), and ends with.
+	ParentID string `json:"parent_id,omitempty"`
+
+	// Door is how the agent comes: with a cookie, with an access token, or with a cookie that continues the session of one.
+	// The session of a token is not kept, and its ID is made of the token.
 	Door audit.Door `json:"-"`
 
-	// RemoteAddr is the client's IP address in this request, without port, by Config.ClientAddr;
-	// empty if that gives none. It is not kept.
+	// RemoteAddr is the client's IP address in this request, without port, by Config.ClientAddr; empty for none. It is not kept.
 	RemoteAddr string `json:"-"`
 
 	seenAt  time.Time // when the client last got a fresh value; the idle limit counts from here
@@ -166,15 +168,6 @@ type SessionSettings struct {
 func (s SessionSettings) withDefaults() SessionSettings {
 	s.Idle, s.Lifetime = cmp.Or(s.Idle, 30*time.Minute), cmp.Or(s.Lifetime, 12*time.Hour)
 	return s
-}
-
-func (s SessionSettings) check(bad *settings.Problems) {
-	if s.Idle < 0 || s.Lifetime < 0 {
-		bad.Add("Session.Idle, Session.Lifetime", "must not be negative")
-	}
-	if s.Own != nil && s.Store != nil {
-		bad.Add("Session.Own, Session.Store", "only one of them can be set")
-	}
 }
 
 // Sessions keeps sessions between requests. A site that has sessions of its own can implement it
@@ -295,6 +288,9 @@ func (rp *RelyingParty) ofCookie(w http.ResponseWriter, r *http.Request) (*Sessi
 		own := *s // the site may have given others the same one
 		s = &own
 	}
+	if s.ParentID != "" {
+		s.Door = audit.Link
+	}
 	return s, nil
 }
 
@@ -345,7 +341,7 @@ func (rp *RelyingParty) hold(ctx context.Context, s *Session) (standing, error) 
 
 // wasEnded reports whether a session was ended before its time.
 func (rp *RelyingParty) wasEnded(ctx context.Context, s *Session) (bool, error) {
-	return rp.register.HasEnded(ctx, marks.Of{ID: s.ID, Agent: s.Agent, UserID: s.UserID, Subject: s.Subject, SID: s.SID}, s.under())
+	return rp.register.HasEnded(ctx, marks.Of{ID: s.ID, Parent: s.ParentID, Agent: s.Agent, UserID: s.UserID, Subject: s.Subject, SID: s.SID}, s.under())
 }
 
 // under are the marks that s began under.
@@ -491,6 +487,43 @@ func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session
 	return failure.OfSite("start session", err)
 }
 
+func (rp *RelyingParty) newLinks(box *seal.Box) *link.Desk[Session] {
+	c := rp.config
+	return &link.Desk[Session]{
+		Open: rp.door != nil, Address: rp.origin + c.Paths.Link, Path: c.Paths.Link, Home: c.ReturnTo, Box: box, States: &rp.states, Refuser: rp.refuser,
+		Token: rp.door.Token, Session: rp.SessionByToken, SameOrigin: rp.CheckOrigin,
+		Count: func(r *http.Request) error { return rp.limits.Login(c.ClientAddr(r)) },
+		Look:  rp.look, Another: rp.another, Recognise: rp.recognise,
+		Seal: (*Session).seal, Parse: parseLinked, Account: rp.accountName, Still: rp.still, Start: rp.startLinked,
+		Facts: func(s *Session) link.Facts {
+			return link.Facts{Agent: s.Agent, UserID: s.UserID, RemoteAddr: s.RemoteAddr, Until: s.ExpiresAt, Address: s.loginID}
+		},
+		Record: rp.recordEvent,
+	}
+}
+
+// parseLinked returns the session of an access token that is to go on in a browser.
+func parseLinked(value []byte, remoteAddr string) (*Session, error) {
+	s, err := parseSession(value)
+	if err == nil {
+		s.Door, s.RemoteAddr = audit.API, remoteAddr
+	}
+	return s, err
+}
+
+// startLinked starts the session that goes on with that of an access token. All that it may do and all that ends it
+// comes from there, so it brings nothing back that has ended since.
+func (rp *RelyingParty) startLinked(w http.ResponseWriter, r *http.Request, from *Session, address string) error {
+	s := *from
+	s.ID, s.ParentID, s.loginID, s.Door = rand.Text(), from.ID, address, audit.Link
+	s.StartedAt, s.RemoteAddr = time.Now(), rp.config.ClientAddr(r)
+	err := rp.panics.Protect("start session", func() error { return rp.sessions.Start(w, r, &s) })
+	if err == nil {
+		rp.recordEvent(r, audit.Event{Name: audit.SessionContinued, Detail: "continues session " + from.ID}, &s, nil)
+	}
+	return failure.OfSite("start session", err)
+}
+
 // openCookies sets up what is kept in cookies. Names and keys are this relying party's own, so nothing of another one
 // on the same site is taken for them.
 func (rp *RelyingParty) openCookies(redirectURL *url.URL) (err error) {
@@ -507,6 +540,7 @@ func (rp *RelyingParty) openCookies(redirectURL *url.URL) (err error) {
 	rp.tokens = rp.newTokens(box("tokens"))
 	teller, wrong := compare.New(c.SessionKeys, linkPolicy(c.Scenario))
 	rp.compare, err = teller, cmp.Or(err, wrong)
+	rp.links = rp.newLinks(box("link"))
 	rp.sessions = c.Session.Own
 	if rp.sessions == nil {
 		rp.sessions = rp.newSessions(box("session"), secure)
@@ -555,6 +589,9 @@ func (s *Session) fields(f *seal.Fields) {
 	if f.More() {
 		f.Texts(&s.Subject, &s.SID, &s.SubjectMark)
 		f.Words(&s.Scopes)
+	}
+	if f.More() {
+		f.Texts(&s.ParentID)
 	}
 	f.Rest(&s.rest)
 }
