@@ -202,7 +202,7 @@ func TestPage_LINK_3(t *testing.T) {
 	page := l.Get(c, address, "Accept", "text/html")
 	for _, want := range []string{
 		`<bdi>agent_1</bdi>`, `<bdi>` + l.AliceID + `</bdi>`, `<code>/me?x=1</code>`, `In the agent&#39;s words</dt><dd><q><bdi>See what I am</bdi></q>`,
-		" UTC</dd>", `<form class="actions" method="post" action="` + linkPath + `">`, `name="ticket" value="` + ticket(address) + `"`,
+		" UTC</time></dd>", `<form class="actions" method="post" action="` + linkPath + `">`, `name="ticket" value="` + ticket(address) + `"`,
 	} {
 		if page.StatusCode != http.StatusOK || !strings.Contains(page.Text, want) {
 			t.Errorf("status %d, no %s in %s", page.StatusCode, want, page.Text)
