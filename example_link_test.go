@@ -12,6 +12,7 @@ import (
 	"github.com/authagent-go/authagent/api"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/problem"
 	"github.com/authagent-go/authagent/provider"
 )
 
@@ -65,5 +66,8 @@ func ExampleRelyingParty_LinkHandler() {
 type welcome struct{}
 
 func (welcome) Link(_ context.Context, r authagent.LinkRequest) (authagent.Principal, error) {
+	if r.User == nil {
+		return authagent.Principal{}, problem.NoAccount
+	}
 	return authagent.Principal{UserID: r.User.ID, Access: authagent.AccessRead}, nil
 }

@@ -1,6 +1,7 @@
 package requirements_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -536,7 +537,10 @@ func TestOwner_LINK_7_LINK_10(t *testing.T) {
 	policy := grants.OwnerApproval(store)
 	b, _, _ := newSubjectBench(t, func(users authagent.UserStore, _ *bench) authagent.Scenario {
 		return authagent.FullAccount(users, policy)
-	}, func(b *bench, c *authagent.Config) { c.API.Resource = b.URL + "/api" })
+	}, func(b *bench, c *authagent.Config) {
+		c.API.Resource = b.URL + "/api"
+		c.ClientAddr = func(r *http.Request) string { return cmp.Or(r.Header.Get("X-From"), "198.51.100.1") }
+	})
 	l := &linkBench{&doorBench{bench: b, resource: b.URL + "/api", agent: b.AS.AddAgent(authagenttest.Agent{ID: "agent_1", UserID: "user_a"})}}
 	l.Mux("").Handle("/account/agents/", grants.Handler(policy, l.RP))
 	if resp := l.call("/me", l.token()); resp.Reason() != problem.ApprovalNeeded {
@@ -557,7 +561,12 @@ func TestOwner_LINK_7_LINK_10(t *testing.T) {
 	token := l.token()
 	parent := l.call("/me", token).Session(t)
 	c := l.Browser()
-	s := l.mustContinue(c, l.address(token))
+	address := l.address(token)
+	l.Get(c, address, "X-From", "203.0.113.9") // a scanner, which is not where the agent is
+	if seen, err := store.OwnerActivity(t.Context(), l.AliceID); err != nil || len(seen) != 1 || seen[0].RemoteAddr != "198.51.100.1" {
+		t.Errorf("seen %+v, %v", seen, err)
+	}
+	s := l.mustContinue(c, address)
 	page := l.Get(owner, "/account/agents/agents/"+g.ID, "Accept", "text/html").Text
 	if !regexp.MustCompile(`with a browser, continued from the site’s API`).MatchString(page) || s.GrantID != parent.GrantID || s.GrantEra != parent.GrantEra {
 		t.Errorf("page %s", page)
