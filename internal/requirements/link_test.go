@@ -548,6 +548,7 @@ func TestOwner_LINK_7_LINK_10(t *testing.T) {
 	}
 	owner := l.Browser()
 	l.SignInPerson(owner, l.AliceID)
+	policy.Wait() // a request is kept in the background
 	waiting, err := store.OwnerGrants(t.Context(), l.AliceID)
 	if err != nil || len(waiting) != 1 {
 		t.Fatalf("%v %v", waiting, err)
