@@ -78,6 +78,7 @@ import (
 	"github.com/authagent-go/authagent/internal/identity"
 	"github.com/authagent-go/authagent/internal/kept"
 	"github.com/authagent-go/authagent/internal/limit"
+	"github.com/authagent-go/authagent/internal/link"
 	"github.com/authagent-go/authagent/internal/logout"
 	"github.com/authagent-go/authagent/internal/logs"
 	"github.com/authagent-go/authagent/internal/marks"
@@ -225,17 +226,6 @@ type Config struct {
 	Provider provider.Settings
 }
 
-// Paths are where the handlers are mounted: paths on this site.
-type Paths struct {
-	// Login and Logout are the paths of LoginHandler and LogoutHandler. The defaults are "login"
-	// and "logout" beside RedirectURL's path.
-	Login, Logout string
-
-	// Discovery is the path of DiscoveryHandler, such as "/auth.md". If it is set, refusals link to
-	// it, and each names its problem by an address there.
-	Discovery string
-}
-
 // Format prints the settings without the secrets, for every verb.
 func (c Config) Format(f fmt.State, _ rune) {
 	fmt.Fprintf(f, "authagent.Config{Issuer:%q ClientID:%q RedirectURL:%q}", c.Issuer, c.ClientID, c.RedirectURL)
@@ -283,6 +273,7 @@ type relyingParty struct {
 	permits   permit.Map[Access] // by scopes
 	compare   *compare.Teller
 	door      *door.Door[Session] // of the site's API; nil if it is closed
+	links     *link.Desk[Session]
 	requests  wire.AuthorizationRequests
 }
 
@@ -333,12 +324,18 @@ func New(c Config) (*RelyingParty, error) {
 	return rp, nil
 }
 
+// clockSkew is how far the clocks of two instances may be apart.
+const clockSkew = 5 * time.Minute
+
 func (c Config) withDefaults() Config {
 	c.SessionKeys, c.Provider = slices.Clone(c.SessionKeys), settings.Own(c.Provider)
 	c.ReturnTo = cmp.Or(c.ReturnTo, "/")
 	c.Languages = settings.Languages(c.Languages)
 	c.Paths.Login = settings.Beside(c.RedirectURL, c.Paths.Login, "login")
 	c.Paths.Logout = settings.Beside(c.RedirectURL, c.Paths.Logout, "logout")
+	if c.API.Resource != "" {
+		c.Paths.Link = settings.Beside(c.RedirectURL, c.Paths.Link, "link")
+	}
 	if c.Provider.Scopes == nil && c.Scenario != nil {
 		c.Provider.Scopes = c.defaultScopes()
 	}
@@ -370,7 +367,7 @@ func (c Config) check() (*url.URL, error) {
 	bad.Secret(c.ClientSecret, c.Provider)
 	redirectURL := bad.RedirectURL("RedirectURL", c.RedirectURL)
 	paths := settings.Paths{
-		Login: c.Paths.Login, Logout: c.Paths.Logout, Discovery: c.Paths.Discovery, SignIn: c.SignInPath, ReturnTo: c.ReturnTo,
+		Login: c.Paths.Login, Logout: c.Paths.Logout, Link: c.Paths.Link, Discovery: c.Paths.Discovery, SignIn: c.SignInPath, ReturnTo: c.ReturnTo,
 	}
 	if redirectURL != nil {
 		paths.Callback = redirectURL.Path
@@ -387,7 +384,7 @@ func (c Config) check() (*url.URL, error) {
 	bad.Handlers(paths)
 	bad.API(c.API, c.ClientID, func(scope string) bool { _, has := c.Permissions[scope]; return has }, dev)
 	bad.Limits(c.Limits)
-	c.Session.check(bad)
+	bad.Sessions(c.Session.Idle, c.Session.Lifetime, c.Session.Own != nil && c.Session.Store != nil)
 	bad.Tokens(c.Tokens)
 	bad.Provider(c.Provider, dev)
 	return redirectURL, bad.Err()

@@ -589,7 +589,7 @@ func (rp *RelyingParty) newRefuser() *refuse.Refuser {
 	}
 	return refuse.New(refuse.Site{
 		Signpost: rp.signpost, Pages: answer.NewPages(rp.Host(), signpost.Style, c.Pages, origins...), Logger: c.Logger,
-		Callback: rp.callback, SignIn: c.SignInPath, ReturnTo: c.ReturnTo, Own: c.ErrorHandler,
+		Callback: rp.callback, Link: c.Paths.Link, SignIn: c.SignInPath, ReturnTo: c.ReturnTo, Own: c.ErrorHandler,
 		Page: func(f refuse.Refusal) any {
 			return Page{
 				Title: f.Heading, Detail: f.Text, Lang: f.Lang, Status: f.Status(), Code: string(f.Reason), RequestID: f.RequestID, Retry: f.RetryAfter > 0,
@@ -645,6 +645,27 @@ func (rp *RelyingParty) Button(returnTo string) template.HTML {
 	return rp.signpost.Button(returnTo)
 }
 
+// LinkHandler lets an agent that has come to the API with an access token (Config.API) go on in a browser. A POST with
+// the token, and path and description in JSON or a form, is answered with a JSON object: url, an address that is good for
+// one time and expires_in seconds. There, a page shows the agent, the account, the path, and the description as the
+// agent's words. Its button starts a session that may do no more than the token, and ends with the token's session. A
+// browser in which a person is signed in, or an agent is or was, is refused. Mount it at Config.Paths.Link, outside of
+// the guards, for all methods.
+func (rp *RelyingParty) LinkHandler() http.Handler {
+	return &endpoint{rp, audit.LoginFailed, rp.links.Serve}
+}
+
+// Paths are where the handlers are mounted: paths on this site.
+type Paths struct {
+	// Login, Logout and Link are the paths of LoginHandler, LogoutHandler and, with Config.API, LinkHandler.
+	// The defaults are "login", "logout" and "link" beside RedirectURL's path.
+	Login, Logout, Link string
+
+	// Discovery is the path of DiscoveryHandler, such as "/auth.md". If it is set, refusals link to
+	// it, and each names its problem by an address there.
+	Discovery string
+}
+
 // DiscoveryHandler tells agents how to sign in, and what they may do then. It can be mounted at several paths and answers
 // by their ending: ".md" and ".txt" are a text for /auth.md or /llms.txt, ".css" is the style sheet of Button, anything
 // else is JSON. Config.Paths.Discovery names it to agents.
@@ -660,7 +681,7 @@ func (rp *RelyingParty) ResourceMetadataHandler() http.Handler {
 func (rp *RelyingParty) newSignpost() *signpost.Site {
 	c := rp.config
 	site := &signpost.Site{
-		Origin: rp.origin, LoginPath: c.Paths.Login, LogoutPath: c.Paths.Logout, Discovery: c.Paths.Discovery, POST: c.RequirePOST,
+		Origin: rp.origin, LoginPath: c.Paths.Login, LogoutPath: c.Paths.Logout, LinkPath: c.Paths.Link, Discovery: c.Paths.Discovery, POST: c.RequirePOST,
 		Issuer: c.Issuer, Scenario: c.Scenario.Name(), Problems: signpost.Told(), Resource: signpost.ResourceOf(c.API), Actions: rp.actions.Told, Scopes: signpost.Scopes(rp.permits),
 	}
 	if s, ok := scenario.As[interface{ access() Access }](c.Scenario); ok {

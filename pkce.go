@@ -571,6 +571,9 @@ func (rp *RelyingParty) Client(ctx context.Context, s *Session) *http.Client {
 	return &client
 }
 
+// ErrConflict is what a store returns if it has changed nothing, because the record is no longer as the caller saw it.
+var ErrConflict = errors.New("authagent: changed in the meantime")
+
 // newTokens returns what keeps the tokens of sessions, or nil if the site wants none kept.
 func (rp *RelyingParty) newTokens(box *seal.Box) *kept.Tokens[*Session] {
 	c := rp.config.Tokens
@@ -676,9 +679,9 @@ func (rp *RelyingParty) Check(ctx context.Context) []provider.Finding {
 
 // CheckSite asks the site itself, at an address like "https://shop.example" or one behind its proxy, and returns which
 // handlers are not mounted where the settings say. It looks for LoginHandler, CallbackHandler, LogoutHandler,
-// DiscoveryHandler if Paths.Discovery is set, ResourceMetadataHandler if API.Resource is, and grants.Handler at each of
-// ownersPages, which are values of Policy.Path. A resource on another host than RedirectURL's is looked for there. A
-// [provider.Finding] that is about no field of Config has the Setting "Policy.Path" or "site".
+// DiscoveryHandler if Paths.Discovery is set, LinkHandler and ResourceMetadataHandler if API.Resource is, and
+// grants.Handler at each of ownersPages, which are values of Policy.Path. A resource on another host than RedirectURL's
+// is looked for there. A [provider.Finding] that is about no field of Config has the Setting "Policy.Path" or "site".
 //
 // Each request reads a document, or is one that the handler refuses before it does anything: no login is started and no
 // session ended. The refusals are in the log and the audit trail. Config.Provider.HTTPClient sends
@@ -686,7 +689,7 @@ func (rp *RelyingParty) Check(ctx context.Context) []provider.Finding {
 func (rp *RelyingParty) CheckSite(ctx context.Context, address string, ownersPages ...string) []provider.Finding {
 	c := rp.config
 	return checkup.RunSite(ctx, rp.server, checkup.Site{
-		Address: address, Login: c.Paths.Login, Callback: rp.callback, Logout: c.Paths.Logout, Discovery: c.Paths.Discovery,
+		Address: address, Login: c.Paths.Login, Callback: rp.callback, Logout: c.Paths.Logout, Link: c.Paths.Link, Discovery: c.Paths.Discovery,
 		Owners: ownersPages, NotNavigation: string(reasons.NotNavigation), Method: string(reasons.MethodNotAllowed),
 		CrossOrigin: string(reasons.CrossOrigin), OwnAnswers: c.ErrorHandler != nil,
 		RedirectURL: c.RedirectURL, Resource: c.API.Resource, Issuer: c.Issuer,

@@ -3,6 +3,7 @@ package authagent
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,11 +25,11 @@ import (
 	"github.com/authagent-go/authagent/internal/door"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/jar"
+	"github.com/authagent-go/authagent/internal/link"
 	"github.com/authagent-go/authagent/internal/marks"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/scenario"
 	"github.com/authagent-go/authagent/internal/seal"
-	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -70,22 +71,22 @@ type Session struct {
 	// another redirect URL or scenario, the session does not count.
 	RedirectURL string `json:"redirect_url"`
 
-	// The relying party compares these on each request. The session ends when one of them has
-	// changed since the agent signed in.
-	SiteMark  string `json:"site_mark,omitempty"`  // the RevocationStore's mark of the whole site; empty for none
-	AgentMark string `json:"agent_mark,omitempty"` // that of the agent
-	UserMark  string `json:"user_mark,omitempty"`  // that of the user
-	GrantEra  int64  `json:"grant_era,omitempty"`  // the link policy's, see Principal
-	Epoch     string `json:"epoch,omitempty"`      // Config.Session.Epoch
+	// The relying party compares these on each request. The session ends when one has changed since the agent signed in.
+	SiteMark    string `json:"site_mark,omitempty"`  // the RevocationStore's mark of the whole site; empty for none
+	AgentMark   string `json:"agent_mark,omitempty"` // that of the agent
+	UserMark    string `json:"user_mark,omitempty"`  // that of the user
+	SubjectMark string `json:"sub_mark,omitempty"`   // that of Subject
+	GrantEra    int64  `json:"grant_era,omitempty"`  // the link policy's, see Principal
+	Epoch       string `json:"epoch,omitempty"`      // Config.Session.Epoch
 
-	SubjectMark string `json:"sub_mark,omitempty"` // that of Subject
+	// ParentID is that of the access token's session that this one continues in a browser (LinkHandler), and ends with.
+	ParentID string `json:"parent_id,omitempty"`
 
-	// Door is how the agent comes: with a cookie, or with an access token. A session of the latter is not kept, and
-	// its ID is made of the token.
+	// Door is how the agent comes: with a cookie, with an access token, or with a cookie that continues the session of one.
+	// The session of a token is not kept, and its ID is made of the token.
 	Door audit.Door `json:"-"`
 
-	// RemoteAddr is the client's IP address in this request, without port, by Config.ClientAddr;
-	// empty if that gives none. It is not kept.
+	// RemoteAddr is the client's IP address in this request, without port, by Config.ClientAddr; empty for none. It is not kept.
 	RemoteAddr string `json:"-"`
 
 	seenAt  time.Time // when the client last got a fresh value; the idle limit counts from here
@@ -93,15 +94,13 @@ type Session struct {
 	rest    string    // encoded fields of a later version, kept for the instances that know them
 }
 
-// May reports whether the session may perform the action of this name. With AccessFull it may
-// perform any, with AccessRead those in Actions, with AccessNone none.
+// May reports whether the session may perform an action: any with AccessFull, those in Actions with AccessRead.
 func (s *Session) May(action string) bool {
 	return s.Access == AccessFull || s.Access == AccessRead && slices.Contains(s.Actions, action)
 }
 
-// Byline says who did something, for the site to show beside it: "by agent_1 for Alice". owner is
-// the owner's name; it is left out if it is empty, or if the agent has no owner. Whoever registered
-// an agent chose its ID: escape the line like anything that a stranger wrote.
+// Byline says who did something, for the site to show beside it: "by agent_1 for Alice". owner is the owner's name, and may be
+// empty. Whoever registered an agent chose its ID: escape the line like anything that a stranger wrote.
 func (s *Session) Byline(owner string) string {
 	if s.UserID == "" || owner == "" {
 		return "by " + s.Agent.ID
@@ -109,8 +108,7 @@ func (s *Session) Byline(owner string) string {
 	return "by " + s.Agent.ID + " for " + owner
 }
 
-// LogValue uses the names that every logged event of this package has: agent_session, performed_by,
-// on_behalf_of and so on.
+// LogValue uses the names that every logged event of this package has: agent_session, performed_by, on_behalf_of and so on.
 func (s *Session) LogValue() slog.Value {
 	return withSession(audit.Event{Issuer: s.Agent.Issuer, RemoteAddr: s.RemoteAddr}, s).LogValue()
 }
@@ -142,24 +140,24 @@ func (rp *RelyingParty) recordEvent(r *http.Request, event audit.Event, s *Sessi
 
 // SessionSettings are how sessions are kept, and for how long.
 type SessionSettings struct {
-	// Store keeps the sessions: any gorilla/sessions store. The values that it gets are already
-	// encrypted. By default sessions are kept in an encrypted cookie alone.
+	// Store keeps the sessions: any gorilla/sessions store. The values that it gets are already encrypted. By default
+	// sessions are kept in an encrypted cookie alone.
 	Store sessions.Store
 
 	// Own replaces Store, for a site that has sessions of its own.
 	Own Sessions
 
-	// Idle ends a session that was not used for this long. The default is 30 minutes. Lifetime ends
-	// it in any case. The default is 12 hours.
+	// Idle ends a session that was not used for this long. The default is 30 minutes. Lifetime ends it in any case. The
+	// default is 12 hours.
 	//
-	// What was ended early is remembered for Lifetime, so relying parties that share
-	// Config.Revocations need the same Lifetime.
+	// What was ended early is remembered for Lifetime, so relying parties that share Config.Revocations need the same
+	// Lifetime.
 	Idle     time.Duration
 	Lifetime time.Duration
 
 	// Epoch is any text. Changing it ends all existing sessions for good, but for those of access tokens (Config.API): end
-	// these with EndAllSessions. Each session holds the Epoch it began with, so nothing has to be remembered. All
-	// instances need the same Epoch. The default is "".
+	// these with EndAllSessions. Each session holds the Epoch it began with, so nothing has to be remembered. All instances
+	// need the same Epoch. The default is "".
 	Epoch string
 }
 
@@ -168,49 +166,40 @@ func (s SessionSettings) withDefaults() SessionSettings {
 	return s
 }
 
-func (s SessionSettings) check(bad *settings.Problems) {
-	if s.Idle < 0 || s.Lifetime < 0 {
-		bad.Add("Session.Idle, Session.Lifetime", "must not be negative")
-	}
-	if s.Own != nil && s.Store != nil {
-		bad.Add("Session.Own, Session.Store", "only one of them can be set")
-	}
-}
-
-// Sessions keeps sessions between requests. A site that has sessions of its own can implement it
-// with those. Implementations are safe for concurrent use.
+// Sessions keeps sessions between requests. A site that has sessions of its own can implement it with those. Implementations
+// are safe for concurrent use.
 //
-// The relying party checks the absolute limit (ExpiresAt), issuer, scenario, redirect URL and
-// revocations of whatever Load returns. Idle limits are the implementation's.
+// The relying party checks the absolute limit (ExpiresAt), issuer, scenario, redirect URL and revocations of whatever Load
+// returns. Idle limits are the implementation's.
 //
-// It keeps all exported fields of a session except RemoteAddr and Door, and times at least to the millisecond,
-// never rounded up. Unexported fields may get lost: then a reload of the callback is refused, and the session goes on.
+// It keeps all exported fields of a session except RemoteAddr and Door, and times at least to the millisecond, never rounded
+// up. Unexported fields may get lost: then a reload of the callback is refused, and the session goes on.
 type Sessions interface {
-	// Start makes s the client's session, under an identifier that the client did not have before, and ends
-	// the agent session it had. It is called before anything is written to w. An error means that no session
-	// was started. If the browser repeats its request within a minute after the sign-in, Start is called
-	// again with the same session.
+	// Start makes s the client's session, under an identifier that the client did not have before, and ends the agent session
+	// it had. It is called before anything is written to w. An error means that no session was started. If the browser
+	// repeats its request within a minute after the sign-in, Start is called again with the same session.
 	Start(w http.ResponseWriter, r *http.Request, s *Session) error
 
-	// Load returns the client's session, ErrNoSession if it has none, or ErrSessionEnded if it had one that
-	// is no longer valid. Any other error means that Load cannot tell now, and the request is refused. Load
-	// may set cookies on w. The caller may change what it returns.
+	// Load returns the client's session, ErrNoSession if it has none, or ErrSessionEnded if it had one that is no longer
+	// valid. Any other error means that Load cannot tell now, and the request is refused. Load may set cookies on w. The
+	// caller may change what it returns.
 	//
-	// Load keeps returning ErrSessionEnded until Start or End, for as long as it can tell. Otherwise, in a
-	// browser where a person is signed in too, an agent would be taken for that person as soon as its own
-	// session has ended. Load may return the session with ErrSessionEnded. Then a sign-out or a new sign-in
-	// ends that session for every copy of its cookie, since a copy may still be in use.
+	// Load keeps returning ErrSessionEnded until Start or End, for as long as it can tell. Otherwise, in a browser where a
+	// person is signed in too, an agent would be taken for that person as soon as its own session has ended. Load may return
+	// the session with ErrSessionEnded. Then a sign-out or a new sign-in ends that session for every copy of its cookie,
+	// since a copy may still be in use.
 	Load(w http.ResponseWriter, r *http.Request) (*Session, error)
 
-	// End is a sign-out. It ends the client's session, or forgets one that has ended: afterwards
-	// Load returns ErrNoSession. Without a session it does nothing.
+	// End is a sign-out. It ends the client's session, or forgets one that has ended: afterwards Load returns ErrNoSession.
+	// Without a session it does nothing.
 	End(w http.ResponseWriter, r *http.Request) error
 }
 
 // ErrNoSession is what Sessions.Load returns for a client that has no session.
 var ErrNoSession = errors.New("authagent: no session")
 
-// ErrSessionEnded is what Sessions.Load returns for a client whose session has ended: it is too old, was removed, or cannot be read.
+// ErrSessionEnded is what Sessions.Load returns for a client whose session has ended: it is too old, was removed, or cannot
+// be read.
 var ErrSessionEnded = errors.New("authagent: the session has ended")
 
 // errNobody refuses a request that has no session: of an agent that has not signed in yet, or of anybody else.
@@ -219,8 +208,7 @@ var errNobody = failure.New(problem.NoSession, "require sign-in", "nobody is sig
 // errEnded is errNobody for a session that has ended.
 var errEnded = failure.New(problem.NoSession, "load session", "the session has ended")
 
-// isAbsent reports whether load has found no session. The site's code can return neither of these
-// two errors.
+// isAbsent reports whether load has found no session. The site's code can return neither of these two errors.
 func isAbsent(err error) bool { return err == error(errNobody) || err == error(errEnded) }
 
 // load returns a session that holds in every respect, or errNobody or errEnded. It returns the
@@ -297,6 +285,9 @@ func (rp *RelyingParty) ofCookie(w http.ResponseWriter, r *http.Request) (*Sessi
 		own := *s // the site may have given others the same one
 		s = &own
 	}
+	if s.ParentID != "" {
+		s.Door = audit.Link
+	}
 	return s, nil
 }
 
@@ -347,7 +338,7 @@ func (rp *RelyingParty) hold(ctx context.Context, s *Session) (standing, error) 
 
 // wasEnded reports whether a session was ended before its time.
 func (rp *RelyingParty) wasEnded(ctx context.Context, s *Session) (bool, error) {
-	return rp.register.HasEnded(ctx, marks.Of{ID: s.ID, Agent: s.Agent, UserID: s.UserID, Subject: s.Subject, SID: s.SID}, s.under())
+	return rp.register.HasEnded(ctx, marks.Of{ID: s.ID, Parent: s.ParentID, Agent: s.Agent, UserID: s.UserID, Subject: s.Subject, SID: s.SID}, s.under())
 }
 
 // under are the marks that s began under.
@@ -465,8 +456,7 @@ func (rp *RelyingParty) recordDeed(ctx context.Context, s *Session, event audit.
 	rp.trail.Record(ctx, withSession(event, s), f)
 }
 
-// reserve asks the approver, which gets s in its context as a handler does, and makes of what was
-// read what it approves.
+// reserve asks the approver, which gets s in its context as a handler does, and makes of what was read what it approves.
 func (rp *RelyingParty) reserve(ctx context.Context, s *Session, q asked.Question, approver action.Approver) (
 	reserved *action.Reservation, path string, err error,
 ) {
@@ -508,6 +498,43 @@ func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session
 	return failure.OfSite("start session", err)
 }
 
+func (rp *RelyingParty) newLinks(box *seal.Box) *link.Desk[Session] {
+	c := rp.config
+	return &link.Desk[Session]{
+		Open: rp.door != nil, Address: rp.origin + c.Paths.Link, Path: c.Paths.Link, Home: c.ReturnTo, Box: box, States: &rp.states, Refuser: rp.refuser,
+		Token: rp.door.Token, Session: rp.SessionByToken, SameOrigin: rp.CheckOrigin,
+		Count: func(r *http.Request) error { return rp.limits.Login(c.ClientAddr(r)) },
+		Look:  rp.look, Another: rp.another, Recognise: rp.recognise,
+		Seal: (*Session).seal, Parse: parseLinked, Account: rp.accountName, Still: rp.still, Start: rp.startLinked,
+		Facts: func(s *Session) link.Facts {
+			return link.Facts{Agent: s.Agent, UserID: s.UserID, RemoteAddr: s.RemoteAddr, Until: s.ExpiresAt, Address: s.loginID}
+		},
+		Record: rp.recordEvent,
+	}
+}
+
+// parseLinked returns the session of an access token that is to go on in a browser.
+func parseLinked(value []byte, remoteAddr string) (*Session, error) {
+	s, err := parseSession(value)
+	if err == nil {
+		s.Door, s.RemoteAddr = audit.API, remoteAddr
+	}
+	return s, err
+}
+
+// startLinked starts the session that goes on with that of an access token. All that it may do and all that ends it
+// comes from there, so it brings nothing back that has ended since.
+func (rp *RelyingParty) startLinked(w http.ResponseWriter, r *http.Request, from *Session, address string) error {
+	s := *from
+	s.ID, s.ParentID, s.loginID, s.Door = rand.Text(), from.ID, address, audit.Link
+	s.StartedAt, s.RemoteAddr = time.Now(), rp.config.ClientAddr(r)
+	err := rp.panics.Protect("start session", func() error { return rp.sessions.Start(w, r, &s) })
+	if err == nil {
+		rp.recordEvent(r, audit.Event{Name: audit.SessionContinued, Detail: "continues session " + from.ID}, &s, nil)
+	}
+	return failure.OfSite("start session", err)
+}
+
 // openCookies sets up what is kept in cookies. Names and keys are this relying party's own, so nothing of another one
 // on the same site is taken for them.
 func (rp *RelyingParty) openCookies(redirectURL *url.URL) (err error) {
@@ -524,6 +551,7 @@ func (rp *RelyingParty) openCookies(redirectURL *url.URL) (err error) {
 	rp.tokens = rp.newTokens(box("tokens"))
 	teller, wrong := compare.New(c.SessionKeys, linkPolicy(c.Scenario))
 	rp.compare, err = teller, cmp.Or(err, wrong)
+	rp.links = rp.newLinks(box("link"))
 	rp.sessions = c.Session.Own
 	if rp.sessions == nil {
 		rp.sessions = rp.newSessions(box("session"), secure)
@@ -533,9 +561,6 @@ func (rp *RelyingParty) openCookies(redirectURL *url.URL) (err error) {
 	}
 	return nil
 }
-
-// clockSkew is how far the clocks of two instances may be apart.
-const clockSkew = 5 * time.Minute
 
 // sealedSessions are Sessions in a jar: in a gorilla/sessions Store, or in a cookie alone.
 type sealedSessions = jar.Timed[*Session]
@@ -572,6 +597,9 @@ func (s *Session) fields(f *seal.Fields) {
 	if f.More() {
 		f.Texts(&s.Subject, &s.SID, &s.SubjectMark)
 		f.Words(&s.Scopes)
+	}
+	if f.More() {
+		f.Texts(&s.ParentID)
 	}
 	f.Rest(&s.rest)
 }
@@ -615,15 +643,13 @@ func (rp *RelyingParty) EndAllSessions(ctx context.Context) error {
 	return rp.register.End(ctx, marks.Site)
 }
 
-// ForgetAgent frees an agent from the account that it acts in, so that its owner can connect it or be asked.
-// It ends the agent's grants and sessions. It makes the stores forget which account the agent entered, and the
-// profile that is linked to one. Operators call it when an owner says that a stranger has connected their agent,
-// or lured it into an account. humanID is the operator, for the audit trail; the site decides who may call it. To
-// keep an agent out, use grants.Rules.
+// ForgetAgent frees an agent from the account that it acts in, so that its owner can connect it or be asked. It ends the
+// agent's grants and sessions. It makes the stores forget which account the agent entered, and the profile that is linked to
+// one. Operators call it when an owner says that a stranger has connected their agent, or lured it into an account. humanID
+// is the operator, for the audit trail; the site decides who may call it. To keep an agent out, use grants.Rules.
 //
-// It goes on after an error and returns all errors; then call it again. It returns
-// errors.ErrUnsupported if a store keeps something and is no [Forgetter]. A site with several
-// relying parties calls it on each.
+// It goes on after an error and returns all errors; then call it again. It returns errors.ErrUnsupported if a store keeps
+// something and is no [Forgetter]. A site with several relying parties calls it on each.
 func (rp *RelyingParty) ForgetAgent(ctx context.Context, humanID string, agent Agent) error {
 	event := audit.Event{Name: audit.AgentForgotten, HumanID: humanID, Agent: agent}
 	return rp.forget(ctx, event, func(f Forgetter) error { return f.ForgetAgent(ctx, humanID, agent) }, func() error {
@@ -658,10 +684,6 @@ func (rp *RelyingParty) forget(ctx context.Context, event audit.Event, from func
 	rp.trail.Record(ctx, event, failure.As(failure.OfAgent(event.Agent, "forget", err)))
 	return err
 }
-
-// ErrConflict is what a store returns if it has changed nothing, because the record is no longer as
-// the caller saw it.
-var ErrConflict = errors.New("authagent: changed in the meantime")
 
 // Shutdown waits for background work: refreshes, confirmations, revocations, and the events on their way to
 // Config.Audit, with the refusals counted so far. Later refusals are not counted. A refresh that is cut off costs a

@@ -43,8 +43,10 @@ const (
 	LoginStarted     Name = "login_started"
 	LoginSucceeded   Name = "login_succeeded"
 	LoginFailed      Name = "login_failed"
-	PersonSignedIn   Name = "person_signed_in" // a person has signed in at the server, and was handed to the site; see provider.Settings.OnPerson
-	TokenAccepted    Name = "token_accepted"   // an agent has come to the API with an access token that this instance did not know, or no longer
+	PersonSignedIn   Name = "person_signed_in"  // a person has signed in at the server, and was handed to the site; see provider.Settings.OnPerson
+	TokenAccepted    Name = "token_accepted"    // an agent has come to the API with an access token that this instance did not know, or no longer
+	AddressMade      Name = "address_made"      // an agent with an access token was given an address to go on in a browser; Detail has its own words
+	SessionContinued Name = "session_continued" // it goes on there, in a session that ends with the one in Detail; see LinkHandler of authagent.RelyingParty
 	SessionEnded     Name = "session_ended"
 	ActionPerformed  Name = "action_performed" // an agent's request was let through to a route with an action
 	ActionPending    Name = "action_pending"   // it waits for its owner's approval
@@ -123,8 +125,9 @@ type Door string
 
 // The doors. A browser's is the zero value.
 const (
-	Browser Door = ""    // with the cookie of a session
-	API     Door = "api" // with an access token, see package api
+	Browser Door = ""     // with the cookie of a session
+	API     Door = "api"  // with an access token, see package api
+	Link    Door = "link" // with the cookie of a session that was continued from the API, see LinkHandler of authagent.RelyingParty
 )
 
 // An Event is something that an audit trail records.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"mime"
 	"net/http"
@@ -37,6 +38,67 @@ func (t bearerTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 		return http.DefaultTransport.RoundTrip(r)
 	}
 	return t.next.RoundTrip(r)
+}
+
+// ContinueInBrowser does what an agent does that calls a site's API and meets a page. It asks for an address where the site
+// has LinkHandler, opens the address in a browser, and presses the button there. api is a client that sends the agent's
+// access token, see [Bearer]; browser has a cookie jar, which keeps the session. path is where the agent wants to be, and
+// description what it says it wants there.
+func ContinueInBrowser(ctx context.Context, api, browser *http.Client, linkURL, path, description string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, linkURL, bytes.NewReader(marshal(map[string]string{"path": path, "description": description})))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	answer, err := textOf(api, req, http.StatusOK)
+	if err != nil {
+		return fmt.Errorf("ask for an address: %w", err)
+	}
+	var given struct{ URL string }
+	if err := json.Unmarshal(answer, &given); err != nil {
+		return fmt.Errorf("ask for an address: %w", err)
+	}
+	if req, err = http.NewRequestWithContext(ctx, http.MethodGet, given.URL, nil); err != nil {
+		return err
+	}
+	req.Header.Set("Accept", "text/html")
+	page, err := textOf(browser, req, http.StatusOK)
+	if err != nil {
+		return fmt.Errorf("open the address: %w", err)
+	}
+	button := continueForm.FindSubmatch(page)
+	if button == nil {
+		return errors.New("open the address: the page has no button")
+	}
+	form := url.Values{"ticket": {html.UnescapeString(string(button[2]))}}
+	target := req.URL.ResolveReference(&url.URL{Path: html.UnescapeString(string(button[1]))})
+	if req, err = http.NewRequestWithContext(ctx, http.MethodPost, target.String(), strings.NewReader(form.Encode())); err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	stays := *browser
+	stays.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	if _, err = textOf(&stays, req, http.StatusSeeOther); err != nil {
+		return fmt.Errorf("press the button: %w", err)
+	}
+	return nil
+}
+
+// continueForm is the form of the page that ContinueInBrowser opens.
+var continueForm = regexp.MustCompile(`<form[^>]* action="([^"]*)"[^>]*><input type="hidden" name="ticket" value="([^"]*)">`)
+
+// textOf returns the body of an answer, which has to have a status.
+func textOf(client *http.Client, req *http.Request, status int) ([]byte, error) {
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer drain(resp)
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if err == nil && resp.StatusCode != status {
+		err = fmt.Errorf("%s: %s", resp.Status, body)
+	}
+	return body, err
 }
 
 // SignInToAPI does what an agent without a browser does that knows nothing but the address of an API. It

@@ -15,10 +15,10 @@ import (
 	"github.com/authagent-go/authagent/messages"
 )
 
-// comeBy has the agent of a grant be seen by each door. The session IDs are "by browser" and "by api".
+// comeBy has the agent of a grant be seen by each door. The session IDs are "by browser", "by api" and "by link".
 func (s *site) comeBy(t *testing.T, g grants.Grant) {
 	t.Helper()
-	for id, door := range map[string]audit.Door{"by browser": audit.Browser, "by api": audit.API} {
+	for id, door := range map[string]audit.Door{"by browser": audit.Browser, "by api": audit.API, "by link": audit.Link} {
 		session := &authagent.Session{
 			ID: id, Door: door, GrantID: g.ID, GrantEra: g.Era, Agent: g.Agent, UserID: g.UserID, Scenario: g.Scenario, RemoteAddr: "192.0.2.1",
 			StartedAt: time.Now().Add(-time.Minute), ExpiresAt: time.Now().Add(time.Hour),
@@ -40,6 +40,14 @@ func TestDoorIsShown_OWN_20(t *testing.T) {
 	for _, test := range []struct{ language, session, want, not string }{
 		{"en", "by browser", "signed in 1 minute ago with a browser, from 192.0.2.1 End the sign-in from 192.0.2.1", "API"},
 		{"en", "by api", "began 1 minute ago through the site’s API (for programs), from 192.0.2.1 End the access through the API from 192.0.2.1", "sign"},
+		{
+			"en", "by link",
+			"began 1 minute ago with a browser, continued from the site’s API, from 192.0.2.1 End the access with a browser, continued from the API, from 192.0.2.1", "sign",
+		},
+		{
+			"de", "by link", "begonnen vor 1 Minute mit einem Browser, fortgesetzt von der API der Website, von 192.0.2.1 " +
+				"Beenden (den Zugang mit einem Browser, fortgesetzt von der API, von 192.0.2.1)", "meld",
+		},
 		{"de", "by browser", "angemeldet vor 1 Minute mit einem Browser, von 192.0.2.1 Beenden (die Anmeldung von 192.0.2.1)", "API"},
 		{
 			"de", "by api",
@@ -79,7 +87,7 @@ func TestDoorInJSON_OWN_20(t *testing.T) {
 		shown[session.Session] = audit.Door(session.Door)
 		s.do(alice, "POST", agents+"end-session", form("session", session.Session))
 	}
-	want := map[string]audit.Door{"by browser": audit.Browser, "by api": audit.API}
+	want := map[string]audit.Door{"by browser": audit.Browser, "by api": audit.API, "by link": audit.Link}
 	if diff := cmp.Diff(want, shown); diff != "" {
 		t.Errorf("OWN-20: JSON (-want +got):\n%s", diff)
 	}

@@ -49,6 +49,7 @@ func sampleSession() *authagent.Session {
 		SiteMark: rand.Text(), AgentMark: rand.Text(), UserMark: rand.Text(),
 		GrantEra: math.MaxInt64, Epoch: "e_" + rand.Text(),
 		Subject: "user " + rand.Text(), SID: "sid_" + rand.Text(), SubjectMark: rand.Text(), Scopes: []string{"shop:read", "orders:write"},
+		ParentID: rand.Text(),
 	}
 	s.StartedAt, s.ExpiresAt = sampleTimes()
 	return s

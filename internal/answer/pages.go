@@ -18,6 +18,7 @@ import (
 const (
 	Refused   = "refused"
 	SignedOut = "signed-out"
+	Continue  = "continue" // which no template of the site replaces
 )
 
 // The names of the parts of the site's frame, which stands around the package's own pages.
@@ -142,7 +143,7 @@ func (p *Pages) Frame(data any) (f Frame, err error) {
 
 // A Page is what Write shows.
 type Page struct {
-	Name   string // Refused or SignedOut
+	Name   string // of the page
 	Status int    // of the answer
 	Lang   *messages.Language
 	Data   any // what the page's template is executed with
@@ -191,7 +192,7 @@ func (p *Pages) Write(w http.ResponseWriter, page Page) error {
 
 // replaced returns the site's page of that name, nil if it has none.
 func (p *Pages) replaced(name string) *template.Template {
-	if p.site == nil {
+	if p.site == nil || name == Continue {
 		return nil
 	}
 	return p.site.Lookup(name)

@@ -40,6 +40,9 @@ type house struct {
 	passkeys *passkey.Passkeys // nil where owners do not confirm
 }
 
+// apiPath is where the house's API is.
+const apiPath = "/api"
+
 // houseForms are forms of a site, each with one button.
 const houseForms = `<!doctype html><html lang="en"><title>Forms</title><main><h1>Forms</h1>
 <form method="post" action="/data"><button>Open to members</button></form>
@@ -88,6 +91,7 @@ func newHouseWith(t *testing.T, frame *template.Template, change func(*house, *t
 		c.Scenario, c.Human, c.SignInPath = authagent.FullAccount(s.Users, h.owners), testsite.Human, "/sign-in"
 		c.Limits.Actions = map[string]limits.Rate{"orders:export": {N: 1, Per: time.Hour}}
 		c.Languages, c.Pages = []*messages.Language{messages.English(), german}, frame
+		c.API.Resource = s.URL + apiPath
 		change(h, s, c)
 	})
 	h.url = h.site.URL

@@ -1,7 +1,10 @@
 package browsertest_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp"
@@ -125,6 +128,7 @@ func agentPages(t *testing.T) []screen {
 	stranger := newTab(t, h.url)
 	acting := h.signedIn(h.grant(h.person("standing"), "agent_standing", grants.Approved, may("orders:export")))
 	h.site.Get(acting.client, "/export") // what is over the limit next time
+	going := h.continues(h.grant(h.person("continues"), "agent_continues", grants.Approved, full))
 	return []screen{
 		{name: "standing-pending", in: acting.in, path: acting.standing(grants.Pending) + "?from=%2Fforms"},
 		{name: "standing-approved", in: acting.in, path: acting.standing(grants.Approved) + "?from=%2Fforms"},
@@ -138,6 +142,10 @@ func agentPages(t *testing.T) []screen {
 		{name: "refused-approval-pending", in: acting.in, path: "/forms", do: submitted("/pay")},
 		{name: "refused-too-many", in: acting.in, path: "/export"},
 		{name: "refused-no-such-sign-in", in: stranger, path: "/auth/agent/callback?code=a&state=b"},
+
+		{name: "continue", in: stranger, path: "/forms", do: going},
+		{name: "continue-where-agent", in: acting.in, path: "/forms", do: going},
+		{name: "continue-where-person", in: h.owner(h.person("somebody")), path: "/forms", do: going},
 
 		{name: "signed-out", in: stranger, path: "/signed-out"},
 		{name: "signed-in", in: acting.in, path: "/signed-out"},
@@ -168,6 +176,23 @@ func (h *house) unknown() func(*tab) {
 	return func(b *tab) {
 		h.authenticate(b, agent)
 		b.see("/auth/agent/callback")
+	}
+}
+
+// continues opens an address that the agent of a grant has got with an access token.
+func (h *house) continues(g grants.Grant) func(*tab) {
+	agent := h.as.AddAgent(authagenttest.Agent{ID: g.Agent.ID, Email: g.Email, Name: g.Name})
+	token := h.as.AccessToken(agent, authagenttest.APIToken{
+		Audience: []string{h.url + apiPath}, Form: "opaque", Claims: map[string]any{"email": g.Email, "email_verified": true},
+	})
+	return func(b *tab) {
+		resp := h.site.Send(h.site.Bare(), http.MethodPost, "/auth/agent/link", `{"path":"/orders/4711?tab=invoice","description":"Download the invoice of order 4711"}`,
+			"Authorization", "Bearer "+token, "Content-Type", "application/json")
+		var given struct{ URL string }
+		if err := json.Unmarshal([]byte(resp.Text), &given); err != nil || given.URL == "" {
+			b.t.Fatalf("%d: %s\n%s", resp.StatusCode, resp.Text, h.site.Log)
+		}
+		b.open(strings.TrimPrefix(given.URL, h.url))
 	}
 }
 

@@ -24,8 +24,9 @@ type Site struct {
 	Issuer      string
 	Resource    string // empty if no API is open
 
-	Login, Callback, Logout, Discovery string   // paths; Discovery may be empty
-	Owners                             []string // the paths of owners' pages
+	Login, Callback, Logout string   // paths
+	Discovery, Link         string   // paths; empty for none
+	Owners                  []string // the paths of owners' pages
 
 	// The codes of refusals.
 	NotNavigation, Method, CrossOrigin string
@@ -68,6 +69,9 @@ func (s *Site) mounts(u *url.URL) []mount {
 		{"Paths.Login", "LoginHandler", s.Login, []ask{form, image}},
 		{"RedirectURL", "CallbackHandler", s.Callback, []ask{noForm, image}},
 		{"Paths.Logout", "LogoutHandler", s.Logout, []ask{form}},
+	}
+	if s.Link != "" {
+		all = append(all, mount{"Paths.Link", "LinkHandler", s.Link, []ask{form}})
 	}
 	if s.Discovery != "" {
 		all = append(all, mount{"Paths.Discovery", "DiscoveryHandler", s.Discovery, []ask{page}})

@@ -54,10 +54,10 @@ func Subject(issuer, subject string) string { return "subject:" + issuer + " " +
 // so a session under it has ended if there is any mark.
 func SID(issuer, sid string) string { return "sid:" + issuer + " " + sid }
 
-// Of is what is asked about a session. Subject and SID are its issuer's; all but ID and Agent may be
-// empty.
+// Of is what is asked about a session. It ends with its Parent. Subject and SID are its issuer's; all but ID and
+// Agent may be empty.
 type Of struct {
-	ID                   string
+	ID, Parent           string
 	Agent                audit.Agent
 	UserID, Subject, SID string
 }
@@ -153,9 +153,12 @@ func (m *Register) HasEnded(ctx context.Context, s Of, under Under) (bool, error
 	if m.empty() {
 		return false, nil
 	}
-	keys, had := make([]string, 3, 6), make([]string, 3, 6)
+	keys, had := make([]string, 3, 7), make([]string, 3, 7)
 	keys[0], keys[1], keys[2] = Session(s.ID), Agent(s.Agent), Site
 	had[1], had[2] = under.Agent, under.Site
+	if s.Parent != "" {
+		keys, had = append(keys, Session(s.Parent)), append(had, "")
+	}
 	if s.UserID != "" {
 		keys, had = append(keys, user(s.UserID)), append(had, under.User)
 	}

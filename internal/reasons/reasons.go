@@ -49,6 +49,14 @@ const (
 	ConfirmationNeeded  = "confirmation_needed"  // the owner has to prove that they are there in person
 	ConfirmationFailed  = "confirmation_failed"  // that proof is not accepted
 	NotConfirmed        = "not_confirmed"        // the server does not stand by the session any more
+
+	// Of an address at which an agent that uses the API goes on in a browser.
+	AddressUnknown      = "address_unknown"          // it is not ours, or was changed
+	AddressExpired      = "address_expired"          // it was made too long ago
+	AddressUsed         = "address_used"             // it was used
+	AccessEnded         = "access_ended"             // the session of the access token that it comes from has ended
+	PersonInBrowser     = "person_in_browser"        // it was opened where a person is signed in
+	OtherAgentInBrowser = "another_agent_in_browser" // it was opened where an agent is signed in, or was
 )
 
 // A Row is what a reason means to whom it is told.
@@ -131,6 +139,12 @@ var table = [...]Row{
 	{"code_refused", 400, Agent, Told | Again, "Sign-in not accepted", "The authorization server does not accept the code. Start again."},
 	{"token_refused", 400, Server, Told | Retry | Again, "Sign-in not confirmed", "The authorization server did not confirm the sign-in. Start again."},
 	{"identity_mismatch", 400, Server, Told, "Identity not confirmed", "What the authorization server says about the agent is contradictory."},
+	{"address_unknown", 400, Agent, Told, "No such address", "This site has not made the address, or it was changed. Ask the site for another one, with your access token."},
+	{"address_expired", 410, Agent, Told, "Address expired", "The address was good for 60 seconds. Ask the site for another one, with your access token."},
+	{"address_used", 409, Agent, Told, "Address used", "The address was good for one time, and that time is used. Ask the site for another one, with your access token."},
+	{"access_ended", 403, Agent, Told, "Access ended", "The access through the API that the address comes from has ended. Nothing was started."},
+	{"person_in_browser", 403, Agent, Told, "A person is signed in here", "This browser is a person's, so nothing was started. Open the address in a browser in which nobody is signed in."},
+	{"another_agent_in_browser", 403, Agent, Told, "An agent is or was signed in here", "Nothing was started. Sign that agent out of this browser first, or open the address in another browser, without an access token."},
 	{"invalid_request", 400, Agent, Told | Again, "Malformed request", "The parameters are malformed, missing or repeated."},
 	{"method_not_allowed", 405, Agent, Told, "Method not allowed", "This address takes another HTTP method."},
 	{"cross_origin", 403, Agent, Told, "Sent by another site", "The request was sent by a page of another site."},

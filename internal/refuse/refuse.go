@@ -40,6 +40,7 @@ type Site struct {
 	Pages    *answer.Pages
 	Logger   *slog.Logger
 	Callback string // the path of CallbackHandler
+	Link     string // the path of LinkHandler; empty for none
 	SignIn   string // the path of the site's own sign-in page; empty for none
 	ReturnTo string // where to land by default
 
@@ -175,7 +176,7 @@ func (a *Refuser) refusal(r *http.Request, f *failure.Failure, v Visitor, maySta
 	if a.SignIn != "" && f.OwnerPage != "" { // the owner may be who looks at it
 		p.SignIn = a.signInFor(a.ReturnPath(f.OwnerPage))
 	}
-	if f.Reason == reasons.AgentInBrowser || f.Reason == problem.AgentForbidden && v.IsAgent() {
+	if f.Reason == reasons.AgentInBrowser || (f.Reason == reasons.OtherAgentInBrowser || f.Reason == problem.AgentForbidden) && v.IsAgent() {
 		p.SignOut = a.Signpost.LogoutPath + "?return_to=" + url.QueryEscape(a.backFrom(r, f))
 	}
 	if f.Reason == problem.ApprovalPending && f.Location != "" {
@@ -370,7 +371,7 @@ func (a *Refuser) returnFrom(r *http.Request, f *failure.Failure) string {
 // ReturnPath returns target if it is a path on this site to land on, and the
 // default if it is not.
 func (s *Site) ReturnPath(target string) string {
-	if target == "" || target == s.ReturnTo || returnpath.Check(target, s.Signpost.LoginPath, s.Signpost.LogoutPath, s.Callback, s.SignIn) != nil {
+	if target == "" || target == s.ReturnTo || returnpath.Check(target, s.Signpost.LoginPath, s.Signpost.LogoutPath, s.Callback, s.Link, s.SignIn) != nil {
 		return s.ReturnTo
 	}
 	return target

@@ -11,6 +11,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/authagent-go/authagent/internal/returnpath"
 	"github.com/authagent-go/authagent/internal/wire"
@@ -117,6 +118,7 @@ func (p *Problems) Key(setting string, key []byte) {
 // Paths are where handlers and pages of the site are.
 type Paths struct {
 	Login, Logout, Callback, Discovery string
+	Link                               string // empty for none
 	SignIn                             string // the site's own page
 	ReturnTo                           string // where to land
 }
@@ -134,9 +136,9 @@ func Beside(redirectURL, own, name string) string {
 // Pages checks where people and agents are sent.
 func (p *Problems) Pages(paths Paths) {
 	if paths.SignIn != "" {
-		p.path("SignInPath", paths.SignIn, paths.Login, paths.Logout, paths.Callback)
+		p.path("SignInPath", paths.SignIn, paths.Login, paths.Logout, paths.Callback, paths.Link)
 	}
-	if err := returnpath.Check(paths.ReturnTo, paths.Login, paths.Logout, paths.Callback, paths.SignIn); err != nil {
+	if err := returnpath.Check(paths.ReturnTo, paths.Login, paths.Logout, paths.Callback, paths.Link, paths.SignIn); err != nil {
 		p.Add("ReturnTo", "%v", err)
 	}
 }
@@ -153,8 +155,11 @@ func (p *Problems) Handlers(paths Paths) {
 	if paths.Login == paths.Logout {
 		p.Add("Paths.Logout", "is Paths.Login")
 	}
+	if paths.Link != "" {
+		p.path("Paths.Link", paths.Link, paths.Login, paths.Logout, paths.Callback)
+	}
 	if paths.Discovery != "" {
-		p.path("Paths.Discovery", paths.Discovery, paths.Login, paths.Logout, paths.Callback)
+		p.path("Paths.Discovery", paths.Discovery, paths.Login, paths.Logout, paths.Callback, paths.Link)
 	}
 }
 
@@ -213,6 +218,16 @@ func (p *Problems) Origins(setting string, origins []string, dev bool) {
 		} else if u.Path != "" || u.RawQuery != "" || u.ForceQuery {
 			p.Add(setting, "%q is not an origin like https://login.example", origin)
 		}
+	}
+}
+
+// Sessions checks how sessions are kept. two says that the site has set two ways.
+func (p *Problems) Sessions(idle, lifetime time.Duration, two bool) {
+	if idle < 0 || lifetime < 0 {
+		p.Add("Session.Idle, Session.Lifetime", "must not be negative")
+	}
+	if two {
+		p.Add("Session.Own, Session.Store", "only one of them can be set")
 	}
 }
 

@@ -27,6 +27,7 @@ type Site struct {
 	Origin     string // "https://shop.example"
 	LoginPath  string
 	LogoutPath string
+	LinkPath   string // where the API's agents get an address for a browser
 	Discovery  string // the path of the document; empty for none
 	POST       bool   // sign-in takes POST only
 	Issuer     string
@@ -189,6 +190,8 @@ type step struct {
 	URL      string `json:"url"`
 	Label    string `json:"label,omitempty"`
 	ReturnTo string `json:"return_to_parameter,omitempty"`
+
+	Fields []string `json:"fields,omitempty"` // of the body
 }
 
 func (s *Site) method() string {

@@ -197,6 +197,7 @@ func (s *Site) Mount(mux *http.ServeMux, rp *authagent.RelyingParty) {
 	mux.Handle("/auth/agent/login", rp.LoginHandler())
 	mux.Handle("/auth/agent/callback", rp.CallbackHandler())
 	mux.Handle("/auth/agent/logout", rp.LogoutHandler())
+	mux.Handle("/auth/agent/link", rp.LinkHandler())
 	mux.Handle("/me", rp.RequireAgent(me))
 	mux.Handle("/data", rp.RequireAccess(authagent.AccessRead)(me))
 	mux.Handle("/full", rp.RequireAccess(authagent.AccessFull)(me))
