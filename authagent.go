@@ -333,9 +333,6 @@ func (c Config) withDefaults() Config {
 	c.Languages = settings.Languages(c.Languages)
 	c.Paths.Login = settings.Beside(c.RedirectURL, c.Paths.Login, "login")
 	c.Paths.Logout = settings.Beside(c.RedirectURL, c.Paths.Logout, "logout")
-	if c.API.Resource != "" {
-		c.Paths.Link = settings.Beside(c.RedirectURL, c.Paths.Link, "link")
-	}
 	if c.Provider.Scopes == nil && c.Scenario != nil {
 		c.Provider.Scopes = c.defaultScopes()
 	}
@@ -382,6 +379,9 @@ func (c Config) check() (*url.URL, error) {
 	}
 	bad.Languages("Languages", c.Languages)
 	bad.Handlers(paths)
+	if c.Paths.Link != "" && c.API.Resource == "" {
+		bad.Add("Paths.Link", "has no effect without API.Resource")
+	}
 	bad.API(c.API, c.ClientID, func(scope string) bool { _, has := c.Permissions[scope]; return has }, dev)
 	bad.Limits(c.Limits)
 	bad.Sessions(c.Session.Idle, c.Session.Lifetime, c.Session.Own != nil && c.Session.Store != nil)

@@ -657,9 +657,12 @@ func (rp *RelyingParty) LinkHandler() http.Handler {
 
 // Paths are where the handlers are mounted: paths on this site.
 type Paths struct {
-	// Login, Logout and Link are the paths of LoginHandler, LogoutHandler and, with Config.API, LinkHandler.
-	// The defaults are "login", "logout" and "link" beside RedirectURL's path.
-	Login, Logout, Link string
+	// Login and Logout are the paths of LoginHandler and LogoutHandler. The defaults are "login" and "logout" beside
+	// RedirectURL's path.
+	Login, Logout string
+
+	// Link is the path of LinkHandler, such as "/auth/agent/link". If it is set, agents are told of it. It needs Config.API.
+	Link string
 
 	// Discovery is the path of DiscoveryHandler, such as "/auth.md". If it is set, refusals link to
 	// it, and each names its problem by an address there.

@@ -501,7 +501,7 @@ func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session
 func (rp *RelyingParty) newLinks(box *seal.Box) *link.Desk[Session] {
 	c := rp.config
 	return &link.Desk[Session]{
-		Open: rp.door != nil, Address: rp.origin + c.Paths.Link, Path: c.Paths.Link, Home: c.ReturnTo, Box: box, States: &rp.states, Refuser: rp.refuser,
+		Open: rp.door != nil && c.Paths.Link != "", Address: rp.origin + c.Paths.Link, Path: c.Paths.Link, Home: c.ReturnTo, Box: box, States: &rp.states, Refuser: rp.refuser,
 		Token: rp.door.Token, Session: rp.SessionByToken, SameOrigin: rp.CheckOrigin,
 		Count: func(r *http.Request) error { return rp.limits.Login(c.ClientAddr(r)) },
 		Look:  rp.look, Another: rp.another, Recognise: rp.recognise,

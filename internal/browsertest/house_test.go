@@ -91,7 +91,7 @@ func newHouseWith(t *testing.T, frame *template.Template, change func(*house, *t
 		c.Scenario, c.Human, c.SignInPath = authagent.FullAccount(s.Users, h.owners), testsite.Human, "/sign-in"
 		c.Limits.Actions = map[string]limits.Rate{"orders:export": {N: 1, Per: time.Hour}}
 		c.Languages, c.Pages = []*messages.Language{messages.English(), german}, frame
-		c.API.Resource = s.URL + apiPath
+		c.API.Resource, c.Paths.Link = s.URL+apiPath, "/auth/agent/link"
 		change(h, s, c)
 	})
 	h.url = h.site.URL

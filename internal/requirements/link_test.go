@@ -30,8 +30,10 @@ type linkBench struct{ *doorBench }
 
 func newLinkBench(t testing.TB, change ...func(*bench, *authagent.Config)) *linkBench {
 	t.Helper()
-	return &linkBench{newDoorBench(t, change...)}
+	return &linkBench{newDoorBench(t, append([]func(*bench, *authagent.Config){linked}, change...)...)}
 }
+
+func linked(_ *bench, c *authagent.Config) { c.Paths.Link = linkPath }
 
 // ask asks for an address with a token.
 func (l *linkBench) ask(token, body string, header ...string) *response {
@@ -319,7 +321,7 @@ func newLinkCluster(t testing.TB, change ...func(*bench, *authagent.Config)) *li
 		b.AS.Quirks, b.AS.Features = authagenttest.Quirks{}, authagenttest.Features{IDToken: true, SignedTokens: "ES256", ActorClaim: true}
 		c.Provider.SubjectIsUser, c.Scenario, c.Human = true, fullBySubject(users, b), testsite.Human
 		users.AddSubject(c.Issuer, "user_a", alice)
-		c.API.Resource = b.URL + "/api"
+		c.API.Resource, c.Paths.Link = b.URL+"/api", linkPath
 	}}, change...)...)
 	b.AliceID = alice
 	agent := b.AS.AddAgent(authagenttest.Agent{ID: "agent_1", UserID: "user_a"})
@@ -538,7 +540,7 @@ func TestOwner_LINK_7_LINK_10(t *testing.T) {
 	b, _, _ := newSubjectBench(t, func(users authagent.UserStore, _ *bench) authagent.Scenario {
 		return authagent.FullAccount(users, policy)
 	}, func(b *bench, c *authagent.Config) {
-		c.API.Resource = b.URL + "/api"
+		c.API.Resource, c.Paths.Link = b.URL+"/api", linkPath
 		c.ClientAddr = func(r *http.Request) string { return cmp.Or(r.Header.Get("X-From"), "198.51.100.1") }
 	})
 	l := &linkBench{&doorBench{bench: b, resource: b.URL + "/api", agent: b.AS.AddAgent(authagenttest.Agent{ID: "agent_1", UserID: "user_a"})}}

@@ -88,17 +88,18 @@ func (s *Site) resource() *entrance {
 	if s.Resource.ID == "" {
 		return nil
 	}
-	return &entrance{
-		Resource: s.Resource.ID, Metadata: s.Resource.Metadata, Scopes: s.Resource.Scopes,
-		Browser: step{Method: http.MethodPost, URL: s.Origin + s.LinkPath, Fields: []string{"path", "description"}},
+	e := &entrance{Resource: s.Resource.ID, Metadata: s.Resource.Metadata, Scopes: s.Resource.Scopes}
+	if s.LinkPath != "" {
+		e.Browser = &step{Method: http.MethodPost, URL: s.Origin + s.LinkPath, Fields: []string{"path", "description"}}
 	}
+	return e
 }
 
 type entrance struct {
 	Resource string            `json:"resource"`
 	Metadata string            `json:"metadata"`
 	Scopes   map[string]string `json:"scopes,omitempty"`
-	Browser  step              `json:"continue_in_browser"`
+	Browser  *step             `json:"continue_in_browser,omitempty"`
 }
 
 // api tells a reader of the API.
@@ -111,10 +112,12 @@ func (s *Site) api() []string {
 		"- Get an access token from the authorization server for the resource " + s.Resource.ID + " (RFC 8707).",
 		"- Send it with each request, in one header: Authorization: Bearer, and the token. Send no cookie beside it.",
 		"- Everything else is the same as with a browser: what you may do, your owner's approval, and the refusals.",
-		"- To open a page of this site in a browser, POST " + s.Origin + s.LinkPath + " with the token and a JSON object: path, the path of the page, and description," +
-			" what you want there, in one line. The answer has a url that is good for 60 seconds and one time. Open it in a browser in which nobody is signed in, and press the button." +
-			" Then that browser has a session that may do what the token may, and ends with it.",
 		"- Metadata (RFC 9728): " + s.Resource.Metadata,
+	}
+	if s.LinkPath != "" {
+		lines = append(lines, "- To open a page of this site in a browser, POST "+s.Origin+s.LinkPath+" with the token and a JSON object: path, the path of the page, and description,"+
+			" what you want there, in one line. The answer has a url that is good for 60 seconds and one time. Open it in a browser in which nobody is signed in, and press the button."+
+			" Then that browser has a session that may do what the token may, and ends with it.")
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Resource.Scopes)) {
 		lines = append(lines, "- Scope `"+name+"`: "+s.Resource.Scopes[name])
