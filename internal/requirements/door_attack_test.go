@@ -16,6 +16,8 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // otherEnd returns base64url of the same bytes with another last letter, whose lowest bit is not used.
@@ -180,4 +182,19 @@ func TestSmall_API_25(t *testing.T) {
 	}
 	runtime.KeepAlive(tokens)
 	runtime.KeepAlive(d)
+}
+
+// TestAskedAfterNo_API_18: an agent that asks anew some time after its owner has said no goes on with the token by which it
+// has asked, once the owner has said yes.
+func TestAskedAfterNo_API_18(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newOwnedDoor(t)
+		d.refused("asks", "/me", d.token(), 403, problem.ApprovalNeeded, "")
+		d.decide(grants.Denied)
+		time.Sleep(5 * time.Minute)
+		token := d.token()
+		time.Sleep(5 * time.Minute)
+		d.letIn(token)
+		d.good("the token by which it has asked", token)
+	})
 }
