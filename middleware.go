@@ -286,7 +286,7 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if g.performs != nil {
 		g.performs.First(g.warn)
 	}
-	refuse.KeepPrivate(w.Header())
+	refuse.KeepPrivate(w.Header(), g.rp.door != nil)
 	had, before, err := g.rp.visitor(w, r)
 	v, reserved := had, (*action.Reservation)(nil)
 	if err == nil {

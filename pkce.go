@@ -518,13 +518,17 @@ func (rp *RelyingParty) beginByToken(r *http.Request, id string, p *identity.Pre
 	}
 	in := rp.signInByToken(r, p, started)
 	s, err := rp.admit(r.Context(), in)
-	switch {
-	case err != nil && !errors.Is(err, problem.NoSession):
-		return nil, err
-	case err != nil, s.under().Ended(in.IssuedAt):
-		return nil, failure.OfAgent(in.Agent, step, failure.New(reasons.InvalidToken, step, "the agent was stopped after the token was issued"))
+	ended := errors.Is(err, problem.NoSession)
+	if err == nil {
+		s.ID, s.Door, s.StartedAt, s.ExpiresAt = id, audit.API, started, ends
+		ended, err = rp.wasEndedSince(r.Context(), s, in.IssuedAt)
 	}
-	s.ID, s.Door, s.StartedAt, s.ExpiresAt = id, audit.API, started, ends
+	switch {
+	case ended:
+		return nil, failure.OfAgent(in.Agent, step, failure.New(reasons.InvalidToken, step, "the agent was stopped after the token was issued"))
+	case err != nil:
+		return nil, err
+	}
 	rp.recordEvent(r, audit.Event{Name: audit.TokenAccepted, Detail: identity.History(p.Prior)}, s, nil)
 	return s, nil
 }

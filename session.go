@@ -341,6 +341,14 @@ func (rp *RelyingParty) wasEnded(ctx context.Context, s *Session) (bool, error) 
 	return rp.register.HasEnded(ctx, marks.Of{ID: s.ID, Parent: s.ParentID, Agent: s.Agent, UserID: s.UserID, Subject: s.Subject, SID: s.SID}, s.under())
 }
 
+// wasEndedSince reports whether the session of an access token, which was issued then, was ended at whatever instance.
+func (rp *RelyingParty) wasEndedSince(ctx context.Context, s *Session, issued time.Time) (bool, error) {
+	if s.under().Ended(issued) {
+		return true, nil
+	}
+	return rp.wasEnded(ctx, s)
+}
+
 // under are the marks that s began under.
 func (s *Session) under() marks.Under {
 	return marks.Under{Site: s.SiteMark, Agent: s.AgentMark, User: s.UserMark, Subject: s.SubjectMark}

@@ -110,7 +110,7 @@ func (g Grant) anew() int64 {
 		return g.Era
 	case state == Expired:
 		stopped = g.ExpiresAt
-	case state == Revoked:
+	case state == Revoked || state == Denied: // it has let nobody in since
 		stopped = g.DecidedAt
 	}
 	return max(g.Era+1, stopped.UnixNano())

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/authagent-go/authagent/api"
@@ -196,7 +197,7 @@ func (d *Door[S]) verified(ctx context.Context, r *http.Request, k key, token st
 	case err != nil:
 		return nil, true, ofServer(err)
 	}
-	e = &entry[S]{id: d.id(p, k), holder: holderOf(p), presented: p, until: d.again(p)}
+	e = &entry[S]{id: d.id(p), holder: holderOf(p), presented: p, until: d.again(p)}
 	if before != nil && before.session != nil {
 		e.session = d.Again(before.session, p)
 	}
@@ -223,8 +224,8 @@ func (d *Door[S]) begin(r *http.Request, id string, p *identity.Presented) (*S, 
 		return nil, e
 	}
 	s, err := d.Begin(r, id, p)
-	if err == nil {
-		d.begins.Return(who)
+	if reason, _ := failure.ReasonOf(err); err == nil || reason == reasons.InvalidToken {
+		d.begins.Return(who) // a token that has ended, and may have been stolen, keeps no other one out
 	}
 	return s, err
 }
@@ -286,11 +287,12 @@ func (d *Door[S]) again(p *identity.Presented) time.Time {
 
 func holderOf(p *identity.Presented) holder { return holder{p.Agent, p.User, p.Subject, p.ID} }
 
-// id names the session of a token, at every instance alike: by the issuer and the token's ID, or by the
-// token itself.
-func (d *Door[S]) id(p *identity.Presented, k key) string {
+// id names the session of a token, at every instance alike: by the issuer, whose token it is and its ID, or by the
+// token itself. So no agent ends the session of another, whatever ID the server gives to tokens.
+func (d *Door[S]) id(p *identity.Presented) string {
+	k := p.Name
 	if p.ID != "" {
-		k = sha256.Sum256([]byte("jti " + d.Identity.Issuer + "\n" + p.ID))
+		k = sha256.Sum256([]byte(strings.Join([]string{"jti " + d.Identity.Issuer, p.Agent, p.User, p.ID}, "\n")))
 	}
 	return base64.RawURLEncoding.EncodeToString(k[:24])
 }

@@ -3,6 +3,8 @@ package identity
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"slices"
 	"strings"
@@ -22,6 +24,10 @@ type Presented struct {
 	Expires  time.Time      // zero if nothing says it
 	Asked    bool           // the server has said that it is active
 	Owner    *wire.UserInfo // what the server says there of the agent's owner
+
+	// Name is made of the token, and of one JWT always the same: whoever has it can write its signature in other
+	// ways, all of them good.
+	Name [sha256.Size]byte
 }
 
 // Span returns from when until when a token is good. One that does not say when it was issued is taken for
@@ -61,7 +67,7 @@ func (v *Verifier) Present(ctx context.Context, server *wire.Server, ask Asker, 
 	if err != nil {
 		return nil, err
 	}
-	p := &Presented{}
+	p := &Presented{Name: sha256.Sum256([]byte(signedOf(raw, found)))}
 	var e evidence
 	if found != nil {
 		e.access = found.statement
@@ -80,8 +86,25 @@ func (v *Verifier) Present(ctx context.Context, server *wire.Server, ask Asker, 
 			return nil, err
 		}
 	}
-	p.Identity, err = v.conclude(e)
-	return p, err
+	if p.Identity, err = v.conclude(e); err != nil {
+		return nil, err
+	}
+	p.letGo()
+	return p, nil
+}
+
+// letGo copies the texts of p, which is remembered, lest they hold on to all of the claims that they are parts of.
+func (p *Presented) letGo() {
+	texts := []*string{&p.ID, &p.Owner.Email, &p.Subject, &p.Agent, &p.User, &p.SID}
+	for i := range p.Scopes {
+		texts = append(texts, &p.Scopes[i])
+	}
+	for i := range p.Prior {
+		texts = append(texts, &p.Prior[i].ID, &p.Prior[i].Issuer)
+	}
+	for _, text := range texts {
+		*text = strings.Clone(*text)
+	}
 }
 
 // A jwt is an access token that can be read, before it is verified.
@@ -89,6 +112,25 @@ type jwt struct {
 	*statement
 	alg     string
 	payload strictjson.Object
+}
+
+// signedOf returns what of a token is signed: of a JWT all but its signature. found is nil for what is no JWT.
+func signedOf(raw string, found *jwt) string {
+	if found == nil {
+		return raw
+	}
+	return raw[:strings.LastIndexByte(raw, '.')]
+}
+
+// isCanonical reports whether header and claims of a JWT are written in the only way that base64url has for them. With
+// other unused bits at their ends they say the same, and the signature is as good.
+func isCanonical(raw string) bool {
+	for _, piece := range strings.Split(signedOf(raw, &jwt{}), ".") {
+		if _, err := base64.RawURLEncoding.Strict().DecodeString(piece); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // readPresented reads a token if it is a JWT, and refuses one that cannot be good whatever its signature
@@ -100,6 +142,8 @@ func (v *Verifier) readPresented(raw, resource string) (*jwt, error) {
 		return nil, mismatch("access token is a JWT that cannot be read")
 	case err != nil:
 		return nil, nil
+	case !isCanonical(raw):
+		return nil, mismatch("access token is a JWT that is not written as it was issued")
 	}
 	alg, _, err1 := header.String("alg")
 	kind, _, err2 := header.String("typ")
