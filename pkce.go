@@ -393,8 +393,7 @@ func (rp *RelyingParty) greet(w http.ResponseWriter, r *http.Request, l *login, 
 	return done
 }
 
-// welcome hands a person to the site. Beside the cookie of an agent's session, whatever the server says,
-// nobody is one.
+// welcome hands a person to the site. Beside the cookie of an agent's session, whatever the server says, nobody is one.
 func (rp *RelyingParty) welcome(w http.ResponseWriter, r *http.Request, l *login, done outcome) error {
 	const step = "sign in person"
 	if l.HumanID != "" {
@@ -521,7 +520,9 @@ func (rp *RelyingParty) beginByToken(r *http.Request, id string, p *identity.Pre
 	ended := errors.Is(err, problem.NoSession)
 	if err == nil {
 		s.ID, s.Door, s.StartedAt, s.ExpiresAt = id, audit.API, started, ends
-		ended, err = rp.wasEndedSince(r.Context(), s, in.IssuedAt)
+		if ended = s.under().Ended(in.IssuedAt); !ended {
+			ended, err = rp.wasEnded(r.Context(), s)
+		}
 	}
 	switch {
 	case ended:
@@ -543,11 +544,10 @@ func (rp *RelyingParty) again(s *Session, p *identity.Presented) *Session {
 	return &own
 }
 
-// TokenSource returns the access tokens of a session, for a site that calls an API as the agent.
-// Config.Tokens.Store must be set, and s must be whole, as FromContext returns it or Sessions keeps it. A token is
-// refreshed before it expires, once for all callers and instances. ctx bounds the wait; a refresh goes on after ctx
-// ends. The tokens have no refresh token, since only this package may use that. None are kept of an agent that has
-// come with an access token, which is never sent on.
+// TokenSource returns the access tokens of a session, for a site that calls an API as the agent. Config.Tokens.Store must be
+// set, and s must be whole, as FromContext returns it or Sessions keeps it. A token is refreshed before it expires, once for
+// all callers and instances. ctx bounds the wait; a refresh goes on after ctx ends. The tokens have no refresh token, since
+// only this package may use that. None are kept of an agent that has come with an access token, which is never sent on.
 //
 // Its errors are of type *[problem.Error]. "no_tokens" means that none are kept or the server has refused them.
 // problem.NoSession means that the session has ended. problem.StoreFailed means that what is kept cannot be read,
@@ -688,8 +688,7 @@ func (rp *RelyingParty) Check(ctx context.Context) []provider.Finding {
 // is looked for there. A [provider.Finding] that is about no field of Config has the Setting "Policy.Path" or "site".
 //
 // Each request reads a document, or is one that the handler refuses before it does anything: no login is started and no
-// session ended. The refusals are in the log and the audit trail. Config.Provider.HTTPClient sends
-// the requests.
+// session ended. The refusals are in the log and the audit trail. Config.Provider.HTTPClient sends the requests.
 func (rp *RelyingParty) CheckSite(ctx context.Context, address string, ownersPages ...string) []provider.Finding {
 	c := rp.config
 	return checkup.RunSite(ctx, rp.server, checkup.Site{

@@ -82,8 +82,8 @@ type SignIn struct {
 	Model      string   // self-declared
 	RemoteAddr string   // the client's IP address, without port; empty outside of a request
 
-	// IssuedAt is when the access token was issued by which the agent comes to the API, less a minute, as the clocks may differ.
-	// If the token does not say, it is the earliest that can be. It is zero at a sign-in.
+	// IssuedAt is when the access token was issued by which the agent comes to the API, less a minute, as the clocks may
+	// differ. It is zero at a sign-in.
 	IssuedAt time.Time
 
 	rp       *RelyingParty

@@ -202,13 +202,13 @@ var ErrNoSession = errors.New("authagent: no session")
 // be read.
 var ErrSessionEnded = errors.New("authagent: the session has ended")
 
-// errNobody refuses a request that has no session: of an agent that has not signed in yet, or of anybody else.
-var errNobody = failure.New(problem.NoSession, "require sign-in", "nobody is signed in")
+// Why a request is refused that has no session, or one that has ended.
+var (
+	errNobody = failure.New(problem.NoSession, "require sign-in", "nobody is signed in")
+	errEnded  = failure.New(problem.NoSession, "load session", "the session has ended")
+)
 
-// errEnded is errNobody for a session that has ended.
-var errEnded = failure.New(problem.NoSession, "load session", "the session has ended")
-
-// isAbsent reports whether load has found no session. The site's code can return neither of these two errors.
+// isAbsent reports whether load has found no session. The site's code can return neither of these errors.
 func isAbsent(err error) bool { return err == error(errNobody) || err == error(errEnded) }
 
 // load returns a session that holds in every respect, or errNobody or errEnded. It returns the
@@ -341,14 +341,6 @@ func (rp *RelyingParty) wasEnded(ctx context.Context, s *Session) (bool, error) 
 	return rp.register.HasEnded(ctx, marks.Of{ID: s.ID, Parent: s.ParentID, Agent: s.Agent, UserID: s.UserID, Subject: s.Subject, SID: s.SID}, s.under())
 }
 
-// wasEndedSince reports whether the session of an access token, which was issued then, was ended at whatever instance.
-func (rp *RelyingParty) wasEndedSince(ctx context.Context, s *Session, issued time.Time) (bool, error) {
-	if s.under().Ended(issued) {
-		return true, nil
-	}
-	return rp.wasEnded(ctx, s)
-}
-
 // under are the marks that s began under.
 func (s *Session) under() marks.Under {
 	return marks.Under{Site: s.SiteMark, Agent: s.AgentMark, User: s.UserMark, Subject: s.SubjectMark}
@@ -384,9 +376,9 @@ func (rp *RelyingParty) endRefused(w http.ResponseWriter, r *http.Request, s *Se
 // KiB. s is the session that the action is for; Approve asks again whether it holds. Call End of the reservation when the
 // action is done. While the owner has yet to decide, the error is problem.ApprovalPending: call Approve with the same
 // payload again, later. path is where the agent can see how its request stands.
-func (rp *RelyingParty) Approve(
-	ctx context.Context, s *Session, name string, payload []byte, approver action.Approver,
-) (reserved *action.Reservation, path string, err error) {
+func (rp *RelyingParty) Approve(ctx context.Context, s *Session, name string, payload []byte, approver action.Approver) (
+	reserved *action.Reservation, path string, err error,
+) {
 	const step = "ask for approval"
 	if !wiring.IsAction(name) || approver == nil || s == nil {
 		return nil, "", failure.OfSite(step, errors.New("Approve needs a session, the name of an action and an Approver"))
@@ -452,15 +444,13 @@ func (rp *RelyingParty) still(ctx context.Context, s *Session) (*Session, error)
 // recordDeed records what has come of an action that is no HTTP request.
 func (rp *RelyingParty) recordDeed(ctx context.Context, s *Session, event audit.Event, err error) {
 	f := failure.As(err)
+	event.Name, event.RemoteAddr = audit.PermissionDenied, s.RemoteAddr
 	switch {
 	case f == nil:
 		event.Name = audit.ActionPerformed
 	case f.Reason == problem.ApprovalPending:
 		event.Name = audit.ActionPending
-	default:
-		event.Name = audit.PermissionDenied
 	}
-	event.RemoteAddr = s.RemoteAddr
 	rp.trail.Record(ctx, withSession(event, s), f)
 }
 

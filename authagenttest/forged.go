@@ -50,8 +50,7 @@ func Forgeries() []string {
 }
 
 // ForgedToken returns a JWT as [Server.AccessToken] would issue it, whatever the Form, but wrong in one
-// respect, which is one of [Forgeries]. An API has to refuse each of them, but authagent takes the one
-// with "no iat" if it expires within Config.Session.Lifetime:
+// respect, which is one of [Forgeries]. An API has to refuse each of them:
 //
 //	for _, kind := range authagenttest.Forgeries() {
 //		token := as.ForgedToken(agent, good, kind)

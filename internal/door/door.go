@@ -185,7 +185,7 @@ func (d *Door[S]) look(r *http.Request, k key, token string) (done outcome[S], l
 // verified verifies a token, of which before is what is remembered, if anything is. What it finds is remembered, also
 // while the site lets the agent not in.
 func (d *Door[S]) verified(ctx context.Context, r *http.Request, k key, token string, before *entry[S]) (e *entry[S], lasts bool, err error) {
-	p, err := d.Identity.Present(ctx, d.Server, d.asker(r), token, d.Resource)
+	p, err := d.Identity.Present(ctx, d.Server, d.asker(r, before), token, d.Resource)
 	if err == nil && before != nil && holderOf(p) != before.holder {
 		err = identity.ErrMismatch
 	}
@@ -265,8 +265,11 @@ func (n noNews) Unwrap() error { return n.error }
 // IsNews reports whether the operator is to be told of an error.
 func IsNews(err error) bool { return err != error(ErrToken) && !errors.As(err, new(noNews)) }
 
-// asker introspects for a request, within the bounds.
-func (d *Door[S]) asker(r *http.Request) identity.Asker {
+// asker introspects for a request, within the bounds. A token that was good before is none that was made up.
+func (d *Door[S]) asker(r *http.Request, before *entry[S]) identity.Asker {
+	if before != nil {
+		return d.Server.Introspect
+	}
 	return func(ctx context.Context, token string) (*wire.Introspection, error) {
 		done, err := d.asking.begin(d.Address(r))
 		if err != nil {

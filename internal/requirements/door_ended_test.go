@@ -174,7 +174,7 @@ func TestEndedUnseen_API_21(t *testing.T) {
 		"logged out by sid": func(d *ownedDoor, _ *authagent.Session) { d.logout("", "sid_1") },
 		"revoked":           func(d *ownedDoor, _ *authagent.Session) { d.decide(grants.Revoked) },
 	} {
-		for form, claims := range map[string]map[string]any{"": {"sid": "sid_1"}, ", without iat": {"sid": "sid_1", "iat": nil}} {
+		for form, claims := range map[string]map[string]any{"": {"sid": "sid_1"}} {
 			t.Run(name+form, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					d := newOwnedDoor(t)
@@ -228,7 +228,7 @@ func TestPaused_API_21(t *testing.T) {
 // TestGrantAnew_API_22: an agent that is let in anew needs another token than from before its owner has stopped it.
 func TestGrantAnew_API_22(t *testing.T) {
 	for form, as := range map[string]func(*authagenttest.APIToken){
-		"JWT": typed("at+jwt"), "opaque": opaque, "without iat": claiming(map[string]any{"iat": nil}),
+		"JWT": typed("at+jwt"), "opaque": opaque,
 	} {
 		t.Run(form, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -269,13 +269,12 @@ func TestAge_API_23(t *testing.T) {
 				change func(*authagenttest.APIToken)
 				for_   time.Duration // it is good; 0 for not at all
 			}{
-				"longer than a session":     {aged(0, time.Hour), 10 * time.Minute},
-				"half of that":              {aged(5*time.Minute, time.Hour), 5 * time.Minute},
-				"too old":                   {aged(10*time.Minute, time.Hour), 0},
-				"shorter":                   {aged(0, 2*time.Minute), 2 * time.Minute},
-				"no iat":                    {func(t *authagenttest.APIToken) { t.Lifetime = 9 * time.Minute; t.Claims = map[string]any{"iat": nil} }, 9 * time.Minute},
-				"no iat, and good for long": {func(t *authagenttest.APIToken) { t.Claims = map[string]any{"iat": nil} }, 0},
-				"no times":                  {noTimes, 0},
+				"longer than a session": {aged(0, time.Hour), 10 * time.Minute},
+				"half of that":          {aged(5*time.Minute, time.Hour), 5 * time.Minute},
+				"too old":               {aged(10*time.Minute, time.Hour), 0},
+				"shorter":               {aged(0, 2*time.Minute), 2 * time.Minute},
+				"no iat":                {claiming(map[string]any{"iat": nil}), 0},
+				"no times":              {noTimes, 0},
 			} {
 				before := len(d.Events.Named(audit.TokenAccepted))
 				token := d.token(as, test.change)

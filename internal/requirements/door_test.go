@@ -150,10 +150,6 @@ func TestForgeries_API_2(t *testing.T) {
 		switch kind {
 		case "huge":
 			d.refused(kind, "/me", token, 400, "invalid_credentials", `Bearer error="invalid_request", resource_metadata="`)
-		case "no iat": // allowed, for as long as a session can last
-			if resp := d.call("/me", token); resp.StatusCode != http.StatusOK {
-				t.Errorf("%s: %s\n%s", kind, resp.Text, d.Log)
-			}
 		default:
 			d.refused(kind, "/me", token, 401, "invalid_token", `Bearer error="invalid_token", resource_metadata="`)
 		}
