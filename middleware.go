@@ -109,14 +109,19 @@ func (rp *RelyingParty) RequireAgent(next http.Handler) http.Handler {
 func (rp *RelyingParty) RequireAccess(least Access) func(http.Handler) http.Handler {
 	wiring.NeedsAccess("RequireAccess", least.String())
 	return rp.require("RequireAccess", nil, func(_ *http.Request, s *Session) (*action.Reservation, error) {
-		if err := rp.permits.Reaches(s.Scopes, least, AccessFull); err != nil {
-			return nil, err
-		}
-		if s.Access < least {
-			return nil, failure.New(problem.AccessTooLow, "require access", "the session's access is %s, %s is needed", s.Access, least)
-		}
-		return nil, nil
+		return nil, rp.hasAccess(s, least)
 	})
+}
+
+// hasAccess checks whether a session has at least this access.
+func (rp *RelyingParty) hasAccess(s *Session, least Access) error {
+	if err := rp.permits.Reaches(s.Scopes, least, AccessFull); err != nil {
+		return err
+	}
+	if s.Access < least {
+		return failure.New(problem.AccessTooLow, "require access", "the session's access is %s, %s is needed", s.Access, least)
+	}
+	return nil
 }
 
 // RequireAction returns a middleware for a route that performs the named action, such as "orders:create", whatever its method.

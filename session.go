@@ -420,6 +420,22 @@ func (rp *RelyingParty) Perform(ctx context.Context, s *Session, name string) er
 	return err
 }
 
+// Reach checks whether s still holds and has at least this access to its user's data now, like [RelyingParty.RequireAccess], for
+// what is no HTTP request. The error says why not.
+func (rp *RelyingParty) Reach(ctx context.Context, s *Session, least Access) error {
+	if s == nil {
+		return errNobody
+	}
+	now, err := rp.still(ctx, s)
+	if err == nil {
+		err = rp.hasAccess(now, least)
+	}
+	if err != nil {
+		rp.recordDeed(ctx, s, audit.Event{}, err)
+	}
+	return err
+}
+
 // still returns a session as it is now, if it still holds.
 func (rp *RelyingParty) still(ctx context.Context, s *Session) (*Session, error) {
 	now := *s

@@ -118,6 +118,7 @@ func TestSnippets(t *testing.T) {
 var quoted = map[string][]string{
 	"api.md":     {"api/example_test.go"},
 	"confirm.md": {"grants/passkey/example_test.go"}, // of a module of its own
+	"mcp.md":     {"mcpauth/example_test.go"},        // likewise
 	"oidc.md":    {"provider/example_test.go"},
 	"handlers.md": {
 		"internal/requirements/handlersshop_test.go", "internal/requirements/htmx_test.go", "internal/requirements/crossorigin_test.go",

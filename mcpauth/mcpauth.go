@@ -1,0 +1,94 @@
+// Package mcpauth puts sign-ins of agents before an MCP server that is built with the Go MCP SDK
+// (github.com/modelcontextprotocol/go-sdk). An agent comes to the server with an access token, as to any API of
+// the site (authagent.Config.API), and is the same principal there: the same session, limits, grants, approvals and
+// events hold for it, and its owner stops it on the same page.
+//
+//	mcpauth.AddTool(server, &mcp.Tool{Name: "list_orders"}, mcpauth.RequireAccess(rp, authagent.AccessRead), listOrders)
+//	mcpauth.AddTool(server, &mcp.Tool{Name: "place_order"}, mcpauth.RequireAction(rp, "orders:create"), placeOrder)
+//	mcpauth.AddTool(server, &mcp.Tool{Name: "pay_out"}, mcpauth.RequireApproval(rp, "payouts:create", owners), payOut)
+//	mux.Handle("/mcp", mcpauth.Handler(rp, mcp.NewStreamableHTTPHandler(getServer, &mcp.StreamableHTTPOptions{Stateless: true})))
+//	mux.Handle("GET "+api.MetadataPath(resource), rp.ResourceMetadataHandler())
+//
+// Here resource is Config.API.Resource: the address of the MCP server, such as "https://shop.example/mcp", or an address
+// above it that ends in a slash.
+//
+// A tool that is added with mcp.AddTool has no guard: every agent that has a session can call it. A guard looks at the
+// session of the request that carries the call, and asks at each call whether that still holds. [Session] returns it.
+//
+// docs/mcp.md has more.
+package mcpauth
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/modelcontextprotocol/go-sdk/auth"
+	"github.com/modelcontextprotocol/go-sdk/mcp"
+
+	"github.com/authagent-go/authagent"
+)
+
+// Handler lets only agents through to next, which is what mcp.NewStreamableHTTPHandler returns: those that send an access
+// token of which a session holds (authagent.RelyingParty.SessionByToken). Everybody else gets the answer that the guards
+// of rp give: a constant text, and a challenge that leads to the metadata of the API.
+//
+// Put the SDK's option Stateless on. A server with sessions of its own works too, and lets each of its sessions be used
+// by one agent for one user only. But it does not speak the protocol of 2026-07-28, and the stream by which it tells
+// clients of changes goes on until the token expires, whatever becomes of the session.
+func Handler(rp *authagent.RelyingParty, next http.Handler) http.Handler {
+	// The SDK answers in its own words what its verifier refuses, so nothing is left for it to refuse: a token
+	// that expires just now has passed.
+	next = auth.RequireBearerToken(verify, &auth.RequireBearerTokenOptions{ClockSkew: time.Hour})(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		s, err := rp.SessionByToken(r)
+		if err != nil {
+			rp.ServeError(w, r, err)
+			return
+		}
+		ctx := context.WithValue(r.Context(), key{}, s)
+		if r.Method == http.MethodGet { // a stream, which would go on for as long as the client likes
+			until, cancel := context.WithDeadline(ctx, s.ExpiresAt)
+			defer cancel()
+			ctx = until
+		}
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
+}
+
+// key finds the session of a request on its way to the SDK's middleware.
+type key struct{}
+
+// sessionKey names the session in auth.TokenInfo.Extra.
+const sessionKey = "authagent.session"
+
+// verify hands on the session that Handler has found. Its error has a constant text, since the SDK shows it to everybody.
+func verify(ctx context.Context, _ string, _ *http.Request) (*auth.TokenInfo, error) {
+	s, ok := ctx.Value(key{}).(*authagent.Session)
+	if !ok {
+		return nil, auth.ErrInvalidToken
+	}
+	return &auth.TokenInfo{
+		Scopes: s.Scopes, Expiration: s.ExpiresAt, UserID: holder(s), Extra: map[string]any{sessionKey: s},
+	}, nil
+}
+
+// holder names an agent and for whom it acts. The SDK lets nobody else use a session of the MCP server. Quotes keep
+// the parts apart, in each of which there can be any character.
+func holder(s *authagent.Session) string {
+	return strconv.Quote(s.Agent.Issuer) + " " + strconv.Quote(s.Agent.ID) + " " + strconv.Quote(s.UserID)
+}
+
+// Session returns the agent's session of a request to an MCP server behind [Handler], such as the call of a tool, and
+// whether there is one. It is the session of the access token that came with this very request, as it was then. Do not
+// use authagent.FromContext in a tool: the context of a tool can be that of an earlier request, with another token.
+func Session(req mcp.Request) (*authagent.Session, bool) {
+	extra := req.GetExtra()
+	if extra == nil || extra.TokenInfo == nil {
+		return nil, false
+	}
+	s, ok := extra.TokenInfo.Extra[sessionKey].(*authagent.Session)
+	return s, ok
+}
