@@ -105,10 +105,10 @@ func (s *shell) write(ctx context.Context, r *readme) error {
 
 var export = regexp.MustCompile(`(?m)^\s+(export [A-Z_]+=.*)$`)
 
-// settingsIn returns the settings that a reader pastes.
+// settingsIn waits for the settings that a reader pastes, for a minute.
 func settingsIn(program *terminal, last string) (string, error) {
 	var lines strings.Builder
-	for range 100 {
+	for range 600 {
 		lines.Reset()
 		for _, m := range export.FindAllStringSubmatch(program.printed(), -1) {
 			lines.WriteString(m[1] + "\n")
@@ -116,9 +116,13 @@ func settingsIn(program *terminal, last string) (string, error) {
 		if strings.Contains(lines.String(), "export "+last+"=") {
 			return lines.String(), nil
 		}
-		time.Sleep(100 * time.Millisecond)
+		select {
+		case <-program.done:
+			return "", fmt.Errorf("it has ended (%w) and printed\n%s", program.err, program.printed())
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
-	return "", fmt.Errorf("the program prints no settings:\n%s", program.printed())
+	return "", fmt.Errorf("it prints no settings:\n%s", program.printed())
 }
 
 // comparison is the code of a request, as the agent's command prints it.

@@ -88,7 +88,7 @@ func runMCP(ctx context.Context, out io.Writer, repository string) error {
 		return err
 	}
 	s.folder = filepath.Join(desk, beside)
-	shop, err := s.start(ctx, r.start, "127.0.0.1:8080")
+	shop, err := s.launch(ctx, r.start) // which takes another port if the usual one is taken
 	if err != nil {
 		return fmt.Errorf("start the shop: %w", err)
 	}
@@ -100,16 +100,17 @@ func runMCP(ctx context.Context, out io.Writer, repository string) error {
 	if !strings.Contains(shop.printed(), "All as it should be.") {
 		return fmt.Errorf("the story went wrong:\n%s", shop.printed())
 	}
-	return s.playMCP(ctx, r, settings)
+	site, _, _ := strings.Cut(strings.TrimPrefix(settings, "export SHOP="), "\n")
+	return s.playMCP(ctx, r, site, settings)
 }
 
 // compareInJSON is the code of a request, as the site answers it to a program.
 var compareInJSON = regexp.MustCompile(`"compare":"([0-9A-Z]{3}-[0-9A-Z]{3})"`)
 
 // playMCP has the agent read, order and pay out, and the owner decide, in the README's order.
-func (s *shell) playMCP(ctx context.Context, r *mcpReadme, settings string) error {
-	alice := &owner{page: "http://127.0.0.1:8080/account/agents/"}
-	if err := alice.press(ctx, "http://127.0.0.1:8080/sign-in"); err != nil {
+func (s *shell) playMCP(ctx context.Context, r *mcpReadme, site, settings string) error {
+	alice := &owner{page: site + "/account/agents/"}
+	if err := alice.press(ctx, site+"/sign-in"); err != nil {
 		return err
 	}
 	printed, err := s.run(ctx, settings+r.request)
