@@ -44,11 +44,22 @@ func main() {
 const beside = "authagent"
 
 // run follows the README of a copy of the repository, in a folder beside a link to it.
-func run(ctx context.Context, out io.Writer, repository string) (err error) {
+func run(ctx context.Context, out io.Writer, repository string) error {
 	r, err := read(repository)
 	if err != nil {
 		return err
 	}
+	return atDesk(out, repository, func(s *shell, repository string) error {
+		if err := os.Symlink(repository, filepath.Join(s.folder, beside)); err != nil {
+			return err
+		}
+		return s.follow(ctx, r)
+	})
+}
+
+// atDesk calls follow with a shell in an empty folder, and with the repository as that
+// folder sees it.
+func atDesk(out io.Writer, repository string, follow func(s *shell, repository string) error) error {
 	desk, err := os.MkdirTemp("", "firsthour")
 	if err != nil {
 		return err
@@ -57,10 +68,11 @@ func run(ctx context.Context, out io.Writer, repository string) (err error) {
 	if repository, err = filepath.Abs(repository); err != nil {
 		return err
 	}
-	if err := os.Symlink(repository, filepath.Join(desk, beside)); err != nil {
-		return err
-	}
-	s := &shell{out, desk}
+	return follow(&shell{out, desk}, repository)
+}
+
+// follow does all that the README says.
+func (s *shell) follow(ctx context.Context, r *readme) error {
 	if err := s.write(ctx, r); err != nil {
 		return err
 	}

@@ -75,19 +75,17 @@ func runMCP(ctx context.Context, out io.Writer, repository string) error {
 	if err != nil {
 		return err
 	}
-	desk, err := os.MkdirTemp("", "firsthour")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(desk)
-	if repository, err = filepath.Abs(repository); err != nil {
-		return err
-	}
-	s := &shell{out, desk}
-	if err := s.must(ctx, fmt.Sprintf("git clone --quiet '%s' %s", repository, beside)); err != nil {
-		return err
-	}
-	s.folder = filepath.Join(desk, beside)
+	return atDesk(out, repository, func(s *shell, repository string) error {
+		if err := s.must(ctx, fmt.Sprintf("git clone --quiet '%s' %s", repository, beside)); err != nil {
+			return err
+		}
+		s.folder = filepath.Join(s.folder, beside)
+		return s.followMCP(ctx, r)
+	})
+}
+
+// followMCP does all that the README of examples/mcp says.
+func (s *shell) followMCP(ctx context.Context, r *mcpReadme) error {
 	shop, err := s.launch(ctx, r.start) // which takes another port if the usual one is taken
 	if err != nil {
 		return fmt.Errorf("start the shop: %w", err)
