@@ -40,8 +40,7 @@ type (
 
 func attachedTo(ctx context.Context) *attached { return visit.To[*RelyingParty, Session](ctx) }
 
-// FromContext returns the agent session of a request that came through the middleware, and whether
-// there is one.
+// FromContext returns the agent session of a request that came through the middleware, and whether there is one.
 func FromContext(ctx context.Context) (*Session, bool) {
 	s := attachedTo(ctx).Session()
 	return s, s != nil
@@ -532,9 +531,8 @@ func (rp *RelyingParty) Host() string { return rp.origin[strings.Index(rp.origin
 // CheckOrigin returns a [problem.Error] for a request that a browser sends for a page of another origin, unless the method is
 // GET, HEAD or OPTIONS. The handlers of this package call it; a site's own handlers can too.
 //
-// The site's origin is that of Config.RedirectURL, whatever Host header a proxy has written: a browser
-// that sends no Sec-Fetch-Site is refused at another host name. A request with neither that nor Origin
-// is a program's and passes.
+// The site's origin is that of Config.RedirectURL, whatever Host header a proxy has written: a browser that sends no
+// Sec-Fetch-Site is refused at another host name. A request with neither that nor Origin is a program's and passes.
 func (rp *RelyingParty) CheckOrigin(r *http.Request) error {
 	if browser.CrossOrigin(r, rp.origin) {
 		return failure.New(reasons.CrossOrigin, "check origin", "the request comes from another site's page")
@@ -657,8 +655,7 @@ func (rp *RelyingParty) LinkHandler() http.Handler {
 
 // Paths are where the handlers are mounted: paths on this site.
 type Paths struct {
-	// Login and Logout are the paths of LoginHandler and LogoutHandler. The defaults are "login" and "logout" beside
-	// RedirectURL's path.
+	// Login and Logout are the paths of LoginHandler and LogoutHandler. By default they are beside RedirectURL's path.
 	Login, Logout string
 
 	// Link is the path of LinkHandler, such as "/auth/agent/link". If it is set, agents are told of it. It needs Config.API.

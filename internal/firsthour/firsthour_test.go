@@ -48,11 +48,11 @@ func TestSmallestSite(t *testing.T) {
 	if err := alice.open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := alice.decide(t.Context(), "approve"); err != nil {
+	if err := alice.decide(t.Context(), "approve", nil); err != nil {
 		t.Fatal(err)
 	}
 	want(t, "approved", signIn(), http.StatusOK, r.answer)
-	if err := alice.decide(t.Context(), "revoke"); err != nil {
+	if err := alice.decide(t.Context(), "revoke", nil); err != nil {
 		t.Fatal(err)
 	}
 	resp, err := browser.Get(site + "/orders")
@@ -132,6 +132,37 @@ func TestParse(t *testing.T) {
 			t.Errorf("the README has no %q", part)
 		}
 		if _, err := parse(changed); err == nil {
+			t.Errorf("without %s there is no error", what)
+		}
+	}
+}
+
+// TestParseMCP is TestParse for the README of examples/mcp.
+func TestParseMCP(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(repository, "examples/mcp/README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := parseMCP(string(text)); err != nil {
+		t.Fatal(err)
+	}
+	for what, part := range map[string]string{
+		"the heading":       `(?m)^## Run it$`,
+		"a block":           "(?ms)^```sh\ncurl .*?\n```\n",
+		"a call":            `(?m)^call place_order.*\n`,
+		"the first refusal": "It is refused with",
+		"the answer":        "it prints",
+		"the grant":         "The second is refused",
+		"the approval":      "The third is refused",
+		"the balance":       `balance is\s+now`,
+		"the one time":      "Call it once more",
+		"the end":           `From then on\s+each`,
+	} {
+		changed := regexp.MustCompile(part).ReplaceAllString(string(text), "")
+		if changed == string(text) {
+			t.Errorf("the README has no %q", part)
+		}
+		if _, err := parseMCP(changed); err == nil {
 			t.Errorf("without %s there is no error", what)
 		}
 	}

@@ -1,13 +1,15 @@
 //go:build unix
 
 // Command firsthour follows the README from an empty folder to an agent that signs in,
-// is approved by its owner, reads, and is revoked. It runs the commands and the program
-// that the README has, word for word, and fails where text and truth part.
+// is approved by its owner, reads, and is revoked. Then it follows the README of
+// examples/mcp in a clone, to an agent that calls tools. It runs the commands and the
+// program that the texts have, word for word, and fails where text and truth part.
 //
 //	go run ./internal/firsthour
 //
-// It is run in the root of a copy of this repository. It needs Go, bash and curl, the two loopback addresses that the README names, and no network but the module
-// proxy's. It takes less than two minutes.
+// It is run in the root of a clone of this repository; what is not committed is not in
+// the second part. It needs Go, git, bash and curl, the two loopback addresses that the
+// texts name, and no network but the module proxy's. It takes less than three minutes.
 package main
 
 import (
@@ -30,9 +32,11 @@ func main() {
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
-	if err := run(ctx, os.Stdout, "."); err != nil {
-		fmt.Fprintln(os.Stderr, "firsthour:", err)
-		os.Exit(1)
+	for _, follow := range []func(context.Context, io.Writer, string) error{run, runMCP} {
+		if err := follow(ctx, os.Stdout, "."); err != nil {
+			fmt.Fprintln(os.Stderr, "firsthour:", err)
+			os.Exit(1)
+		}
 	}
 }
 
@@ -40,11 +44,22 @@ func main() {
 const beside = "authagent"
 
 // run follows the README of a copy of the repository, in a folder beside a link to it.
-func run(ctx context.Context, out io.Writer, repository string) (err error) {
+func run(ctx context.Context, out io.Writer, repository string) error {
 	r, err := read(repository)
 	if err != nil {
 		return err
 	}
+	return atDesk(out, repository, func(s *shell, repository string) error {
+		if err := os.Symlink(repository, filepath.Join(s.folder, beside)); err != nil {
+			return err
+		}
+		return s.follow(ctx, r)
+	})
+}
+
+// atDesk calls follow with a shell in an empty folder, and with the repository as that
+// folder sees it.
+func atDesk(out io.Writer, repository string, follow func(s *shell, repository string) error) error {
 	desk, err := os.MkdirTemp("", "firsthour")
 	if err != nil {
 		return err
@@ -53,10 +68,11 @@ func run(ctx context.Context, out io.Writer, repository string) (err error) {
 	if repository, err = filepath.Abs(repository); err != nil {
 		return err
 	}
-	if err := os.Symlink(repository, filepath.Join(desk, beside)); err != nil {
-		return err
-	}
-	s := &shell{out, desk}
+	return follow(&shell{out, desk}, repository)
+}
+
+// follow does all that the README says.
+func (s *shell) follow(ctx context.Context, r *readme) error {
 	if err := s.write(ctx, r); err != nil {
 		return err
 	}
@@ -66,7 +82,7 @@ func run(ctx context.Context, out io.Writer, repository string) (err error) {
 		return fmt.Errorf("start the server for development: %w", err)
 	}
 	defer server.stop()
-	settings, err := settingsIn(server)
+	settings, err := settingsIn(server, "AUTH_AGENT_SESSION_KEYS")
 	if err != nil {
 		return err
 	}
@@ -99,22 +115,26 @@ func (s *shell) write(ctx context.Context, r *readme) error {
 	return s.must(ctx, r.replace+r.fetch)
 }
 
-var export = regexp.MustCompile(`(?m)^\s+(export AUTH_AGENT_.*)$`)
+var export = regexp.MustCompile(`(?m)^\s+(export [A-Z_]+=.*)$`)
 
-// settingsIn returns the settings that a reader pastes.
-func settingsIn(server *terminal) (string, error) {
+// settingsIn waits for the settings that a reader pastes, for a minute.
+func settingsIn(program *terminal, last string) (string, error) {
 	var lines strings.Builder
-	for range 50 {
+	for range 600 {
 		lines.Reset()
-		for _, m := range export.FindAllStringSubmatch(server.printed(), -1) {
+		for _, m := range export.FindAllStringSubmatch(program.printed(), -1) {
 			lines.WriteString(m[1] + "\n")
 		}
-		if strings.Contains(lines.String(), "SESSION_KEYS") { // the last one
+		if strings.Contains(lines.String(), "export "+last+"=") {
 			return lines.String(), nil
 		}
-		time.Sleep(100 * time.Millisecond)
+		select {
+		case <-program.done:
+			return "", fmt.Errorf("it has ended (%w) and printed\n%s", program.err, program.printed())
+		case <-time.After(100 * time.Millisecond):
+		}
 	}
-	return "", fmt.Errorf("the server for development prints no settings:\n%s", server.printed())
+	return "", fmt.Errorf("it prints no settings:\n%s", program.printed())
 }
 
 // comparison is the code of a request, as the agent's command prints it.
@@ -134,7 +154,7 @@ func (s *shell) play(ctx context.Context, r *readme) error {
 	if err := alice.compare(ctx, code[1]); err != nil {
 		return err
 	}
-	if err := alice.decide(ctx, "approve"); err != nil {
+	if err := alice.decide(ctx, "approve", nil); err != nil {
 		return err
 	}
 	if err := s.must(ctx, r.signIn); err != nil {
@@ -143,7 +163,7 @@ func (s *shell) play(ctx context.Context, r *readme) error {
 	if printed, err := s.run(ctx, r.request); err != nil || strings.TrimSpace(printed) != r.answer {
 		return fmt.Errorf("the agent reads: want %q, %v", r.answer, err)
 	}
-	if err := alice.decide(ctx, "revoke"); err != nil {
+	if err := alice.decide(ctx, "revoke", nil); err != nil {
 		return err
 	}
 	if printed, err := s.run(ctx, r.request); err != nil || !strings.Contains(printed, r.revoked) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -18,7 +19,7 @@ import (
 )
 
 // An owner is the account's, in front of the page of connected agents. Their browser
-// asks for name and password where the site wants them (Basic).
+// asks for name and password where the site wants them (Basic), or keeps a cookie.
 type owner struct {
 	page           string
 	name, password string
@@ -65,13 +66,20 @@ func (o *owner) compare(ctx context.Context, code string) error {
 	return nil
 }
 
-// decide posts a form of the page about the one agent that is there: "approve" or "revoke".
-func (o *owner) decide(ctx context.Context, what string) error {
+// decide posts a form of the page about the one agent that is there: "approve", "change"
+// or "revoke".
+func (o *owner) decide(ctx context.Context, what string, choice url.Values) error {
 	g, err := o.agent(ctx)
 	if err != nil {
 		return fmt.Errorf("the owner wants to %s an agent: %w", what, err)
 	}
 	form := url.Values{"id": {g.ID}, "version": {strconv.FormatInt(g.Version, 10)}}
+	maps.Copy(form, choice)
+	return o.post(ctx, what, form)
+}
+
+// post posts a form of the page.
+func (o *owner) post(ctx context.Context, what string, form url.Values) error {
 	resp, err := o.send(ctx, http.MethodPost, o.page+what, "text/html", form, true)
 	if err != nil {
 		return err

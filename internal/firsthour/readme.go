@@ -82,7 +82,7 @@ func blocks(text, heading string, languages ...string) ([]string, error) {
 		found, code = append(found, m[1]), append(code, m[2])
 	}
 	if got, want := strings.Join(found, " "), strings.Join(languages, " "); got != want {
-		return nil, fmt.Errorf("README.md: below %q there are the code blocks %q, and this program follows %q", heading, got, want)
+		return nil, fmt.Errorf("the README: below %q there are the code blocks %q, and this program follows %q", heading, got, want)
 	}
 	return code, nil
 }
@@ -90,7 +90,7 @@ func blocks(text, heading string, languages ...string) ([]string, error) {
 func find(prose, pattern string, into *string) error {
 	m := regexp.MustCompile(pattern).FindStringSubmatch(prose)
 	if m == nil {
-		return fmt.Errorf("README.md: the smallest site lacks the words %q", pattern)
+		return fmt.Errorf("the README lacks the words %q", pattern)
 	}
 	*into = m[1]
 	return nil

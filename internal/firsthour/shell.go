@@ -63,6 +63,19 @@ func (s *shell) start(ctx context.Context, commands, address string) (*terminal,
 		conn.Close()
 		return nil, fmt.Errorf("the README needs %s, and another program listens there", address)
 	}
+	t, err := s.launch(ctx, commands)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.listens(ctx, address); err != nil {
+		t.stop()
+		return nil, err
+	}
+	return t, nil
+}
+
+// launch runs commands in a terminal of their own.
+func (s *shell) launch(ctx context.Context, commands string) (*terminal, error) {
 	fmt.Fprintf(s.out, "\n$ %s\n", bytes.TrimSpace([]byte(commands)))
 	ctx, cancel := context.WithCancel(ctx)
 	t := &terminal{done: make(chan struct{})}
@@ -79,10 +92,6 @@ func (s *shell) start(ctx context.Context, commands, address string) (*terminal,
 	t.stop = func() {
 		cancel()
 		<-t.done
-	}
-	if err := t.listens(ctx, address); err != nil {
-		t.stop()
-		return nil, err
 	}
 	return t, nil
 }
