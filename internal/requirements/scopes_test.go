@@ -201,7 +201,7 @@ func TestPermissionsWrong_SCP_6(t *testing.T) {
 		"no scope":  {map[string]authagent.Permission{"a b": {}}, b.Config.Scenario, "Scopes"},
 		"no access": {map[string]authagent.Permission{"a": {Actions: []string{"orders:create"}}}, b.Config.Scenario, "no scope allows AccessRead"},
 		"not offered": {map[string]authagent.Permission{"a": {Access: authagent.AccessRead, Actions: []string{"orders:create"}}},
-			authagent.FullAccount(b.Users, grants.OwnerApproval(&memstore.Grants{})), `allows orders:create, which no owner could: it is not in Policy.Actions`},
+			authagent.FullAccount(b.Users, grants.OwnerApproval(&memstore.Grants{})), `allows orders:create: it is not in Policy.Actions`},
 		"FreshProfile": {scopes, authagent.FreshProfile(b.Profiles), "Permissions: has no effect"},
 	} {
 		c := b.Config
