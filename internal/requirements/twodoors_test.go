@@ -90,7 +90,9 @@ func TestBothDoors_API_29(t *testing.T) {
 	}
 
 	// What is asked for over the API, the owner approves, and the browser finds it used.
-	payout := func(client *http.Client) int { return b.Do(client, http.MethodPost, "/payouts", "Idempotency-Key", "1").StatusCode }
+	payout := func(client *http.Client) int {
+		return b.Do(client, http.MethodPost, "/payouts", "Idempotency-Key", "1").StatusCode
+	}
 	if got := payout(program); got != http.StatusAccepted {
 		t.Fatalf("payout: status %d", got)
 	}
