@@ -272,3 +272,44 @@ func TestNoSession_MCP_5(t *testing.T) {
 		b.refused(remote, tool, arguments, problem.NoSession)
 	}
 }
+
+// TestStreams_MCP_11: a client that listens for changes hears of none soon after its session has ended, also at a server
+// without sessions, which it asks with a POST.
+func TestStreams_MCP_11(t *testing.T) {
+	const listen = `{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true},"_meta":{
+		"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`
+	for name, stop := range map[string]func(*bench){
+		"expired": func(*bench) {},
+		"stopped": func(b *bench) { b.letIn(grants.Revoked, authagent.AccessRead) },
+		"paused": func(b *bench) {
+			if err := b.owners.SetRules(context.Background(), "admin", grants.Rules{Paused: true}); err != nil {
+				b.T.Error(err)
+			}
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBenchOf(func(f testsite.Change) *testsite.Site { return testsite.NewCluster(t, f) }, stateless)
+			b.post(&http.Client{Transport: b.Hosts}, b.resource, initialize, "Authorization", "Bearer "+b.token()) // asks to be let in
+			b.letIn(grants.Approved, authagent.AccessFull)
+			r := httptest.NewRequest(http.MethodPost, b.resource, strings.NewReader(listen))
+			for name, value := range map[string]string{
+				"Content-Type": "application/json", "Accept": "application/json, text/event-stream", "Mcp-Protocol-Version": "2026-07-28",
+				"Mcp-Method": "subscriptions/listen", "Authorization": "Bearer " + b.token(func(a *authagenttest.APIToken) { a.Lifetime = 10 * time.Minute }),
+			} {
+				r.Header.Set(name, value)
+			}
+			after, started := map[string]time.Duration{"expired": 10 * time.Minute}[name], time.Now()
+			if after == 0 {
+				after = 5*time.Minute + time.Second
+				time.AfterFunc(after, func() { stop(b) })
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			w := httptest.NewRecorder()
+			b.Mux("").ServeHTTP(w, r.WithContext(ctx))
+			if took := time.Since(started); w.Code != http.StatusOK || took < after-time.Minute || took > after+time.Minute {
+				t.Errorf("%s: status %d, the stream was open for %s: %s", name, w.Code, took, w.Body)
+			}
+		})
+	}
+}

@@ -20,6 +20,7 @@ package mcpauth
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
@@ -28,15 +29,17 @@ import (
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // Handler lets only agents through to next, which is what mcp.NewStreamableHTTPHandler returns: those that send an access
 // token of which a session holds (authagent.RelyingParty.SessionByToken). Everybody else gets the answer that the guards
 // of rp give: a constant text, and a challenge that leads to the metadata of the API.
 //
+// A stream by which the server tells clients of changes ends at the latest a minute after the session has.
+//
 // Put the SDK's option Stateless on. A server with sessions of its own works too, and lets each of its sessions be used
-// by one agent for one user only. But it does not speak the protocol of 2026-07-28, and the stream by which it tells
-// clients of changes goes on until the token expires, whatever becomes of the session.
+// by one agent for one user only. But it does not speak the protocol of 2026-07-28.
 func Handler(rp *authagent.RelyingParty, next http.Handler) http.Handler {
 	// The SDK answers in its own words what its verifier refuses, so nothing is left for it to refuse: a token
 	// that expires just now has passed.
@@ -48,7 +51,8 @@ func Handler(rp *authagent.RelyingParty, next http.Handler) http.Handler {
 			rp.ServeError(w, r, err)
 			return
 		}
-		ctx := context.WithValue(r.Context(), key{}, s)
+		ctx, end := while(context.WithValue(r.Context(), key{}, s), rp, s)
+		defer end()
 		if r.Method == http.MethodGet { // a stream, which would go on for as long as the client likes
 			until, cancel := context.WithDeadline(ctx, s.ExpiresAt)
 			defer cancel()
@@ -56,6 +60,31 @@ func Handler(rp *authagent.RelyingParty, next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r.WithContext(ctx))
 	})
+}
+
+// lookEvery is how often it is asked whether the session of an answer that takes its time still holds.
+const lookEvery = time.Minute
+
+// while returns a context that ends soon after the session of a request has. An answer to a POST can be a stream, too, by
+// which a client listens for changes, and would go on for as long as the client likes.
+func while(ctx context.Context, rp *authagent.RelyingParty, s *authagent.Session) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	timer := time.AfterFunc(lookEvery, func() {
+		for ctx.Err() == nil && holds(ctx, rp, s) {
+			select {
+			case <-ctx.Done():
+			case <-time.After(lookEvery):
+			}
+		}
+		cancel()
+	})
+	return ctx, func() { timer.Stop(); cancel() }
+}
+
+// holds reports whether a session holds, as far as that is known. A client that comes back while agents are paused is told so.
+func holds(ctx context.Context, rp *authagent.RelyingParty, s *authagent.Session) bool {
+	err := rp.Reach(context.WithoutCancel(ctx), s, authagent.AccessNone)
+	return !errors.Is(err, problem.NoSession) && !errors.Is(err, problem.Paused)
 }
 
 // key finds the session of a request on its way to the SDK's middleware.
