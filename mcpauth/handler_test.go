@@ -2,6 +2,7 @@ package mcpauth_test
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -311,5 +312,32 @@ func TestStreams_MCP_11(t *testing.T) {
 				t.Errorf("%s: status %d, the stream was open for %s: %s", name, w.Code, took, w.Body)
 			}
 		})
+	}
+}
+
+// TestRecover_MCP_12: no call ends the process, whether the tool panics or the SDK does before it. What it panicked with
+// is told to nobody.
+func TestRecover_MCP_12(t *testing.T) {
+	b := admitted(t, authagent.AccessRead, "", stateless)
+	server := mcp.NewServer(&mcp.Implementation{Name: "shop", Version: "1"}, nil)
+	server.AddReceivingMiddleware(mcpauth.Recover)
+	type greeting struct {
+		Text string `json:"text"`
+	}
+	schema := json.RawMessage(`{"type":"object","properties":{"text":{"type":"string","default":"hello"}}}`)
+	mcpauth.AddTool(server, &mcp.Tool{Name: "greet", InputSchema: schema}, mcpauth.RequireAccess(b.RP, authagent.AccessRead),
+		func(_ context.Context, _ *mcp.CallToolRequest, in greeting) (*mcp.CallToolResult, any, error) {
+			if in.Text != "hello" {
+				panic("marker")
+			}
+			return nil, "greeted", nil
+		})
+	b.Mux("").Handle("/greet", mcpauth.Handler(b.RP, mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, &b.options)))
+	for arguments, want := range map[string]string{`{}`: "greeted", `null`: `"message":"internal error"`, `{"text":"no"}`: `"message":"internal error"`} {
+		resp := b.post(b.Bare(), b.URL+"/greet", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"greet","arguments":`+arguments+`}}`,
+			"Authorization", "Bearer "+b.token(), "Mcp-Protocol-Version", "2025-06-18")
+		if !strings.Contains(resp.Text, want) || strings.Contains(resp.Text, "marker") {
+			t.Errorf("%s: status %d, %s", arguments, resp.StatusCode, resp.Text)
+		}
 	}
 }
