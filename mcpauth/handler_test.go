@@ -17,6 +17,7 @@ import (
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/internal/testsite"
+	"github.com/authagent-go/authagent/limits"
 	"github.com/authagent-go/authagent/mcpauth"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -339,5 +340,21 @@ func TestRecover_MCP_12(t *testing.T) {
 		if !strings.Contains(resp.Text, want) || strings.Contains(resp.Text, "marker") {
 			t.Errorf("%s: status %d, %s", arguments, resp.StatusCode, resp.Text)
 		}
+	}
+}
+
+// TestBatch_MCP_13: an agent gets around no limit with several calls in one request.
+func TestBatch_MCP_13(t *testing.T) {
+	b := admitted(t, authagent.AccessFull, "", stateless, func(_ *bench, c *authagent.Config) {
+		c.Limits.Agent = limits.Rate{N: 3, Per: time.Hour}
+	})
+	const call = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_orders"}}`
+	var calls []string
+	for _, id := range []string{"1", "2", "3", "4", "5"} {
+		calls = append(calls, strings.Replace(call, `"id":1`, `"id":`+id, 1))
+	}
+	resp := b.post(b.Bare(), b.resource, "["+strings.Join(calls, ",")+"]", "Authorization", "Bearer "+b.token())
+	if passed, refused := strings.Count(resp.Text, "structuredContent"), strings.Count(resp.Text, `"error":"rate_limited"`); passed != 3 || refused != 2 {
+		t.Errorf("%d calls passed and %d were refused: %d %s", passed, refused, resp.StatusCode, resp.Text)
 	}
 }

@@ -25,6 +25,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/auth"
@@ -53,7 +54,8 @@ func Handler(rp *authagent.RelyingParty, next http.Handler) http.Handler {
 			rp.ServeError(w, r, err)
 			return
 		}
-		ctx, end := while(context.WithValue(r.Context(), key{}, s), rp, s)
+		came := &carrier{session: s, again: func() error { _, err := rp.SessionByToken(r); return err }}
+		ctx, end := while(context.WithValue(r.Context(), key{}, came), rp, s)
 		defer end()
 		if r.Method == http.MethodGet { // a stream, which would go on for as long as the client likes
 			until, cancel := context.WithDeadline(ctx, s.ExpiresAt)
@@ -89,20 +91,39 @@ func holds(ctx context.Context, rp *authagent.RelyingParty, s *authagent.Session
 	return !errors.Is(err, problem.NoSession) && !errors.Is(err, problem.Paused)
 }
 
-// key finds the session of a request on its way to the SDK's middleware.
+// key finds the carrier of a request on its way to the SDK's middleware.
 type key struct{}
 
-// sessionKey names the session in auth.TokenInfo.Extra.
-const sessionKey = "authagent.session"
+// sessionKey names the session in auth.TokenInfo.Extra, and carrierKey the carrier.
+const (
+	sessionKey = "authagent.session"
+	carrierKey = "authagent.carrier"
+)
+
+// A carrier is the HTTP request by which calls of tools have come: several, in a batch.
+type carrier struct {
+	session *authagent.Session
+	counted atomic.Bool
+	again   func() error // counts a request as this one was
+}
+
+// count counts a call in Limits. The first is counted with its request.
+func (c *carrier) count() error {
+	if c.counted.CompareAndSwap(false, true) {
+		return nil
+	}
+	return c.again()
+}
 
 // verify hands on the session that Handler has found. Its error has a constant text, since the SDK shows it to everybody.
 func verify(ctx context.Context, _ string, _ *http.Request) (*auth.TokenInfo, error) {
-	s, ok := ctx.Value(key{}).(*authagent.Session)
+	c, ok := ctx.Value(key{}).(*carrier)
 	if !ok {
 		return nil, auth.ErrInvalidToken
 	}
+	s := c.session
 	return &auth.TokenInfo{
-		Scopes: s.Scopes, Expiration: s.ExpiresAt, UserID: holder(s), Extra: map[string]any{sessionKey: s},
+		Scopes: s.Scopes, Expiration: s.ExpiresAt, UserID: holder(s), Extra: map[string]any{sessionKey: s, carrierKey: c},
 	}, nil
 }
 

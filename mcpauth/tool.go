@@ -106,6 +106,11 @@ func serve[In, Out any](ctx context.Context, guard Guard, req *mcp.CallToolReque
 		return refuse(&call{}, guard, problem.NoSession), nil, nil
 	}
 	c := &call{session: s, tool: req.Params.Name, arguments: in}
+	if came, ok := req.Extra.TokenInfo.Extra[carrierKey].(*carrier); ok {
+		if err := came.count(); err != nil {
+			return refuse(c, guard, err), nil, nil
+		}
+	}
 	reserved, err := guard.admit(ctx, c)
 	if err != nil {
 		return refuse(c, guard, err), nil, nil
