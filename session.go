@@ -429,8 +429,9 @@ func (rp *RelyingParty) Reach(ctx context.Context, s *Session, least Access) err
 	return err
 }
 
-// still returns a session as it is now, if it still holds.
-func (rp *RelyingParty) still(ctx context.Context, s *Session) (*Session, error) {
+// still returns a session as it is now, if it still holds. Outside of an HTTP request, a panic would end the process.
+func (rp *RelyingParty) still(ctx context.Context, s *Session) (held *Session, err error) {
+	defer rp.panics.Recover("check session", &err)
 	now := *s
 	switch state, err := rp.hold(ctx, &now); {
 	case state == isUnknown:
@@ -503,11 +504,10 @@ func (rp *RelyingParty) newLinks(box *seal.Box) *link.Desk[Session] {
 		Token: rp.door.Token, Session: rp.SessionByToken, SameOrigin: rp.CheckOrigin,
 		Count: func(r *http.Request) error { return rp.limits.Login(c.ClientAddr(r)) },
 		Look:  rp.look, Another: rp.another, Recognise: rp.recognise,
-		Seal: (*Session).seal, Parse: parseLinked, Account: rp.accountName, Still: rp.still, Start: rp.startLinked,
+		Seal: (*Session).seal, Parse: parseLinked, Account: rp.accountName, Still: rp.still, Start: rp.startLinked, Record: rp.recordEvent,
 		Facts: func(s *Session) link.Facts {
 			return link.Facts{Agent: s.Agent, UserID: s.UserID, RemoteAddr: s.RemoteAddr, Until: s.ExpiresAt, Address: s.loginID}
 		},
-		Record: rp.recordEvent,
 	}
 }
 

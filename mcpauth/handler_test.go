@@ -2,6 +2,7 @@ package mcpauth_test
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/internal/testsite"
+	"github.com/authagent-go/authagent/limits"
 	"github.com/authagent-go/authagent/mcpauth"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -270,5 +272,89 @@ func TestNoSession_MCP_5(t *testing.T) {
 	for tool, arguments := range map[string]any{"list_orders": nil, "place_order": nil, "pay_out": payment{To: "Bob"}} {
 		b.refused(local, tool, arguments, problem.NoSession)
 		b.refused(remote, tool, arguments, problem.NoSession)
+	}
+}
+
+// TestStreams_MCP_11: a client that listens for changes hears of none soon after its session has ended, also at a server
+// without sessions, which it asks with a POST.
+func TestStreams_MCP_11(t *testing.T) {
+	const listen = `{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"notifications":{"toolsListChanged":true},"_meta":{
+		"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`
+	for name, stop := range map[string]func(*bench){
+		"expired": func(*bench) {},
+		"stopped": func(b *bench) { b.letIn(grants.Revoked, authagent.AccessRead) },
+		"paused": func(b *bench) {
+			if err := b.owners.SetRules(context.Background(), "admin", grants.Rules{Paused: true}); err != nil {
+				b.T.Error(err)
+			}
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBenchOf(func(f testsite.Change) *testsite.Site { return testsite.NewCluster(t, f) }, stateless)
+			b.post(&http.Client{Transport: b.Hosts}, b.resource, initialize, "Authorization", "Bearer "+b.token()) // asks to be let in
+			b.letIn(grants.Approved, authagent.AccessFull)
+			r := httptest.NewRequest(http.MethodPost, b.resource, strings.NewReader(listen))
+			for name, value := range map[string]string{
+				"Content-Type": "application/json", "Accept": "application/json, text/event-stream", "Mcp-Protocol-Version": "2026-07-28",
+				"Mcp-Method": "subscriptions/listen", "Authorization": "Bearer " + b.token(func(a *authagenttest.APIToken) { a.Lifetime = 10 * time.Minute }),
+			} {
+				r.Header.Set(name, value)
+			}
+			after, started := map[string]time.Duration{"expired": 10 * time.Minute}[name], time.Now()
+			if after == 0 {
+				after = 5*time.Minute + time.Second
+				time.AfterFunc(after, func() { stop(b) })
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			w := httptest.NewRecorder()
+			b.Mux("").ServeHTTP(w, r.WithContext(ctx))
+			if took := time.Since(started); w.Code != http.StatusOK || took < after-time.Minute || took > after+time.Minute {
+				t.Errorf("%s: status %d, the stream was open for %s: %s", name, w.Code, took, w.Body)
+			}
+		})
+	}
+}
+
+// TestRecover_MCP_12: no call ends the process, whether the tool panics or the SDK does before it. What it panicked with
+// is told to nobody.
+func TestRecover_MCP_12(t *testing.T) {
+	b := admitted(t, authagent.AccessRead, "", stateless)
+	server := mcp.NewServer(&mcp.Implementation{Name: "shop", Version: "1"}, nil)
+	server.AddReceivingMiddleware(mcpauth.Recover)
+	type greeting struct {
+		Text string `json:"text"`
+	}
+	schema := json.RawMessage(`{"type":"object","properties":{"text":{"type":"string","default":"hello"}}}`)
+	mcpauth.AddTool(server, &mcp.Tool{Name: "greet", InputSchema: schema}, mcpauth.RequireAccess(b.RP, authagent.AccessRead),
+		func(_ context.Context, _ *mcp.CallToolRequest, in greeting) (*mcp.CallToolResult, any, error) {
+			if in.Text != "hello" {
+				panic("marker")
+			}
+			return nil, "greeted", nil
+		})
+	b.Mux("").Handle("/greet", mcpauth.Handler(b.RP, mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return server }, &b.options)))
+	for arguments, want := range map[string]string{`{}`: "greeted", `null`: `"message":"internal error"`, `{"text":"no"}`: `"message":"internal error"`} {
+		resp := b.post(b.Bare(), b.URL+"/greet", `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"greet","arguments":`+arguments+`}}`,
+			"Authorization", "Bearer "+b.token(), "Mcp-Protocol-Version", "2025-06-18")
+		if !strings.Contains(resp.Text, want) || strings.Contains(resp.Text, "marker") {
+			t.Errorf("%s: status %d, %s", arguments, resp.StatusCode, resp.Text)
+		}
+	}
+}
+
+// TestBatch_MCP_13: an agent gets around no limit with several calls in one request.
+func TestBatch_MCP_13(t *testing.T) {
+	b := admitted(t, authagent.AccessFull, "", stateless, func(_ *bench, c *authagent.Config) {
+		c.Limits.Agent = limits.Rate{N: 3, Per: time.Hour}
+	})
+	const call = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"list_orders"}}`
+	var calls []string
+	for _, id := range []string{"1", "2", "3", "4", "5"} {
+		calls = append(calls, strings.Replace(call, `"id":1`, `"id":`+id, 1))
+	}
+	resp := b.post(b.Bare(), b.resource, "["+strings.Join(calls, ",")+"]", "Authorization", "Bearer "+b.token())
+	if passed, refused := strings.Count(resp.Text, "structuredContent"), strings.Count(resp.Text, `"error":"rate_limited"`); passed != 3 || refused != 2 {
+		t.Errorf("%d calls passed and %d were refused: %d %s", passed, refused, resp.StatusCode, resp.Text)
 	}
 }

@@ -12,6 +12,8 @@
 // Here resource is Config.API.Resource: the address of the MCP server, such as "https://shop.example/mcp", or an address
 // above it that ends in a slash.
 //
+// Add [Recover] to the server, or a panic in a tool ends the process.
+//
 // A tool that is added with mcp.AddTool has no guard: every agent that has a session can call it. A guard looks at the
 // session of the request that carries the call, and asks at each call whether that still holds. [Session] returns it.
 //
@@ -20,23 +22,27 @@ package mcpauth
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/modelcontextprotocol/go-sdk/auth"
 	"github.com/modelcontextprotocol/go-sdk/mcp"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/problem"
 )
 
 // Handler lets only agents through to next, which is what mcp.NewStreamableHTTPHandler returns: those that send an access
 // token of which a session holds (authagent.RelyingParty.SessionByToken). Everybody else gets the answer that the guards
 // of rp give: a constant text, and a challenge that leads to the metadata of the API.
 //
+// A stream by which the server tells clients of changes ends at the latest a minute after the session has.
+//
 // Put the SDK's option Stateless on. A server with sessions of its own works too, and lets each of its sessions be used
-// by one agent for one user only. But it does not speak the protocol of 2026-07-28, and the stream by which it tells
-// clients of changes goes on until the token expires, whatever becomes of the session.
+// by one agent for one user only. But it does not speak the protocol of 2026-07-28.
 func Handler(rp *authagent.RelyingParty, next http.Handler) http.Handler {
 	// The SDK answers in its own words what its verifier refuses, so nothing is left for it to refuse: a token
 	// that expires just now has passed.
@@ -48,7 +54,9 @@ func Handler(rp *authagent.RelyingParty, next http.Handler) http.Handler {
 			rp.ServeError(w, r, err)
 			return
 		}
-		ctx := context.WithValue(r.Context(), key{}, s)
+		came := &carrier{session: s, again: func() error { _, err := rp.SessionByToken(r); return err }}
+		ctx, end := while(context.WithValue(r.Context(), key{}, came), rp, s)
+		defer end()
 		if r.Method == http.MethodGet { // a stream, which would go on for as long as the client likes
 			until, cancel := context.WithDeadline(ctx, s.ExpiresAt)
 			defer cancel()
@@ -58,20 +66,64 @@ func Handler(rp *authagent.RelyingParty, next http.Handler) http.Handler {
 	})
 }
 
-// key finds the session of a request on its way to the SDK's middleware.
+// lookEvery is how often it is asked whether the session of an answer that takes its time still holds.
+const lookEvery = time.Minute
+
+// while returns a context that ends soon after the session of a request has. An answer to a POST can be a stream, too, by
+// which a client listens for changes, and would go on for as long as the client likes.
+func while(ctx context.Context, rp *authagent.RelyingParty, s *authagent.Session) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	timer := time.AfterFunc(lookEvery, func() {
+		for ctx.Err() == nil && holds(ctx, rp, s) {
+			select {
+			case <-ctx.Done():
+			case <-time.After(lookEvery):
+			}
+		}
+		cancel()
+	})
+	return ctx, func() { timer.Stop(); cancel() }
+}
+
+// holds reports whether a session holds, as far as that is known. A client that comes back while agents are paused is told so.
+func holds(ctx context.Context, rp *authagent.RelyingParty, s *authagent.Session) bool {
+	err := rp.Reach(context.WithoutCancel(ctx), s, authagent.AccessNone)
+	return !errors.Is(err, problem.NoSession) && !errors.Is(err, problem.Paused)
+}
+
+// key finds the carrier of a request on its way to the SDK's middleware.
 type key struct{}
 
-// sessionKey names the session in auth.TokenInfo.Extra.
-const sessionKey = "authagent.session"
+// sessionKey names the session in auth.TokenInfo.Extra, and carrierKey the carrier.
+const (
+	sessionKey = "authagent.session"
+	carrierKey = "authagent.carrier"
+)
+
+// A carrier is the HTTP request by which calls of tools have come: several, in a batch.
+type carrier struct {
+	session *authagent.Session
+	counted atomic.Bool
+	again   func() error // counts a request as this one was
+}
+
+// count counts a call in Limits. The first is counted with its request.
+func (c *carrier) count() error {
+	if c.counted.CompareAndSwap(false, true) {
+		return nil
+	}
+	return c.again()
+}
 
 // verify hands on the session that Handler has found. Its error has a constant text, since the SDK shows it to everybody.
 func verify(ctx context.Context, _ string, _ *http.Request) (*auth.TokenInfo, error) {
-	s, ok := ctx.Value(key{}).(*authagent.Session)
+	c, ok := ctx.Value(key{}).(*carrier)
 	if !ok {
 		return nil, auth.ErrInvalidToken
 	}
+	s := c.session
 	return &auth.TokenInfo{
-		Scopes: s.Scopes, Expiration: s.ExpiresAt, UserID: holder(s), Extra: map[string]any{sessionKey: s},
+		Scopes: s.Scopes, Expiration: s.ExpiresAt, UserID: holder(s), Extra: map[string]any{sessionKey: s, carrierKey: c},
 	}, nil
 }
 

@@ -56,7 +56,8 @@ func RequireAction(rp *authagent.RelyingParty, name string) Guard {
 // The owner is shown the name of the tool and its arguments as JSON, as the tool gets them: with the defaults of the
 // tool's schema, and with numbers as the SDK reads them. The tool runs with the arguments that were approved. In may not
 // have anything that gets lost in JSON. The tool must let nothing else decide what it does: the owner does not see the
-// call's _meta and headers. It cannot ask the client for more input.
+// call's _meta and headers, nor to which of the site's MCP servers it was sent. Tools of one name that perform one action
+// are one tool. It cannot ask the client for more input.
 //
 // The approval is used up when the tool returns, also with an error. A tool that has done nothing, and will not, gives it
 // back with NothingDone of [action.ReservationFrom]. If the tool panics, it is not known whether the action was performed.
@@ -106,6 +107,11 @@ func serve[In, Out any](ctx context.Context, guard Guard, req *mcp.CallToolReque
 		return refuse(&call{}, guard, problem.NoSession), nil, nil
 	}
 	c := &call{session: s, tool: req.Params.Name, arguments: in}
+	if came, ok := req.Extra.TokenInfo.Extra[carrierKey].(*carrier); ok {
+		if err := came.count(); err != nil {
+			return refuse(c, guard, err), nil, nil
+		}
+	}
 	reserved, err := guard.admit(ctx, c)
 	if err != nil {
 		return refuse(c, guard, err), nil, nil

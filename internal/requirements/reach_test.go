@@ -9,6 +9,7 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -63,5 +64,31 @@ func TestReach_MCP_5(t *testing.T) {
 	}
 	if err := d.RP.Reach(ctx, s, authagent.AccessFull); !errors.Is(err, problem.Reason("insufficient_scope")) {
 		t.Errorf("with too few scopes: %v", err)
+	}
+}
+
+// TestReachPanics_NET_15: what asks outside of an HTTP request, such as a tool, gets an error where the site's code panics. There,
+// nobody else would catch it.
+func TestReachPanics_NET_15(t *testing.T) {
+	var broken bool
+	d := newDoorBench(t, func(_ *bench, c *authagent.Config) {
+		c.Revocations = panickyRevocations{&memstore.Revocations{}, func(string) {
+			if broken {
+				panic("nil map")
+			}
+		}}
+	})
+	r := httptest.NewRequest("POST", "/mcp", nil)
+	r.Header.Set("Authorization", "Bearer "+d.token())
+	s, err := d.RP.SessionByToken(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken = true
+	if err := d.RP.Reach(t.Context(), s, authagent.AccessRead); !errors.Is(err, problem.StoreFailed) {
+		t.Errorf("Reach: %v", err)
+	}
+	if err := d.RP.Perform(t.Context(), s, "orders:create"); !errors.Is(err, problem.StoreFailed) {
+		t.Errorf("Perform: %v", err)
 	}
 }
