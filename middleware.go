@@ -521,7 +521,10 @@ func (rp *RelyingParty) asVisitor(r *http.Request) refuse.Visitor {
 // [problem.Error] nor a [problem.Reason] is a fault of the site.
 func (rp *RelyingParty) ServeError(w http.ResponseWriter, r *http.Request, err error) {
 	answer.Protect(w.Header())
-	v, _ := rp.look(r)
+	var v visitor
+	if failure.As(err).Agent == (Agent{}) { // otherwise it says whose request it is, which took long enough to find out
+		v, _ = rp.look(r)
+	}
 	rp.refuse(w, r, v.Session, "", err)
 }
 
@@ -643,12 +646,10 @@ func (rp *RelyingParty) Button(returnTo string) template.HTML {
 	return rp.signpost.Button(returnTo)
 }
 
-// LinkHandler lets an agent that has come to the API with an access token (Config.API) go on in a browser. A POST with
-// the token, and path and description in JSON or a form, is answered with a JSON object: url, an address that is good for
-// one time and expires_in seconds. There, a page shows the agent, the account, the path, and the description as the
-// agent's words. Its button starts a session that may do no more than the token, and ends with the token's session. A
-// browser in which a person is signed in, or an agent is or was, is refused. Mount it at Config.Paths.Link, outside of
-// the guards, for all methods.
+// LinkHandler lets an agent that has come to the API with an access token go on in a browser. A POST with the token, and path
+// and description in JSON or a form, is answered with url, an address that is good once, for expires_in seconds. A page there
+// shows the agent, the account, the path, and the agent's words. Its button starts a session that may do no more than the token,
+// and ends with its session. It is refused beside a person or another agent. Mount it at Config.Paths.Link, outside of guards.
 func (rp *RelyingParty) LinkHandler() http.Handler {
 	return &endpoint{rp, audit.LoginFailed, rp.links.Serve}
 }
@@ -671,9 +672,8 @@ type Paths struct {
 // else is JSON. Config.Paths.Discovery names it to agents.
 func (rp *RelyingParty) DiscoveryHandler() http.Handler { return rp.signpost }
 
-// ResourceMetadataHandler serves the metadata of the site's API (RFC 9728), by which agents find the authorization server.
-// Mount it at api.MetadataPath(Config.API.Resource), on the resource's host. It takes GET and HEAD. Without Config.API it
-// answers 404.
+// ResourceMetadataHandler serves the metadata of the site's API (RFC 9728), by which agents find the server. Mount it at
+// api.MetadataPath(Config.API.Resource), on the resource's host. It takes GET and HEAD. Without Config.API it answers 404.
 func (rp *RelyingParty) ResourceMetadataHandler() http.Handler {
 	return http.HandlerFunc(rp.signpost.ServeMetadata)
 }

@@ -30,7 +30,6 @@ type Payout struct {
 // mountTools puts an MCP server into a site.
 func mountTools(mux *http.ServeMux, rp *authagent.RelyingParty, owners *grants.Policy, resource string) {
 	server := mcp.NewServer(&mcp.Implementation{Name: "shop", Version: "1"}, nil)
-	server.AddReceivingMiddleware(mcpauth.Recover) // a panic in a tool ends the call, and not the process
 	mcpauth.AddTool(server, &mcp.Tool{Name: "list_orders"}, mcpauth.RequireAccess(rp, authagent.AccessRead), showOrders)
 	mcpauth.AddTool(server, &mcp.Tool{Name: "place_order"}, mcpauth.RequireAction(rp, "orders:create"), placeOrder)
 	mcpauth.AddTool(server, &mcp.Tool{Name: "pay_out"}, mcpauth.RequireApproval(rp, "payouts:create", owners), payOut)

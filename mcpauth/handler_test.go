@@ -321,7 +321,6 @@ func TestStreams_MCP_11(t *testing.T) {
 func TestRecover_MCP_12(t *testing.T) {
 	b := admitted(t, authagent.AccessRead, "", stateless)
 	server := mcp.NewServer(&mcp.Implementation{Name: "shop", Version: "1"}, nil)
-	server.AddReceivingMiddleware(mcpauth.Recover)
 	type greeting struct {
 		Text string `json:"text"`
 	}

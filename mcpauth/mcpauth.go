@@ -12,7 +12,7 @@
 // Here resource is Config.API.Resource: the address of the MCP server, such as "https://shop.example/mcp", or an address
 // above it that ends in a slash.
 //
-// Add [Recover] to the server, or a panic in a tool ends the process.
+// A panic in a tool ends the call, and not the process.
 //
 // A tool that is added with mcp.AddTool has no guard: every agent that has a session can call it. A guard looks at the
 // session of the request that carries the call, and asks at each call whether that still holds. [Session] returns it.

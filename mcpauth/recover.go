@@ -10,11 +10,10 @@ import (
 	"github.com/authagent-go/authagent/internal/failure"
 )
 
-// Recover is a receiving middleware: server.AddReceivingMiddleware(mcpauth.Recover). With it, a panic while a request is
-// answered ends that request with an internal error, and is logged. Without it, a panic ends the process, with all that the
-// site serves there, since the SDK catches none. It has one of its own that any agent can cause: the arguments null, for a
-// tool whose schema has defaults.
-func Recover(next mcp.MethodHandler) mcp.MethodHandler {
+// recovered is a receiving middleware with which a panic ends the request, with an internal error, and is logged. The SDK
+// catches none, so a panic would end the process, with all that the site serves there. It has one of its own that any agent
+// can cause, before a guard is asked: the arguments null, for a tool whose schema has defaults.
+func recovered(next mcp.MethodHandler) mcp.MethodHandler {
 	return func(ctx context.Context, method string, req mcp.Request) (result mcp.Result, err error) {
 		panicked := failure.Panics{Logger: slog.Default()}.Protect(method, func() error {
 			result, err = next(ctx, method, req)

@@ -77,13 +77,15 @@ func RequireApproval(rp *authagent.RelyingParty, name string, approver action.Ap
 
 // AddTool is mcp.AddTool with a guard before the tool. Where the guard refuses a call, the result is an error that says
 // why to the model, and to programs in _meta (see [Refusal]). So it is where the tool itself returns a problem.Error or a
-// problem.Reason. It panics if guard is the zero value.
+// problem.Reason. A panic in a tool of that server, guarded or not, ends the call and not the process. AddTool panics if
+// guard is the zero value.
 func AddTool[In, Out any](server *mcp.Server, tool *mcp.Tool, guard Guard, handler mcp.ToolHandlerFor[In, Out]) {
 	if guard.admit == nil {
 		panic("mcpauth: AddTool needs a Guard")
 	}
 	// The SDK holds all results that have a type to the schema of what the tool returns, refusals too. So it is told the
 	// schema, and not the type.
+	server.AddReceivingMiddleware(recovered) // once more for each tool, which changes nothing
 	own := *tool
 	if out := reflect.TypeFor[Out](); own.OutputSchema == nil && out != reflect.TypeFor[any]() {
 		if out.Kind() == reflect.Pointer { // as in mcp.AddTool

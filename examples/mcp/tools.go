@@ -15,7 +15,6 @@ import (
 // tools returns the MCP server.
 func (s *shop) tools() http.Handler {
 	server := mcp.NewServer(&mcp.Implementation{Name: "shop", Version: "1"}, nil)
-	server.AddReceivingMiddleware(mcpauth.Recover)
 	mcpauth.AddTool(server, &mcp.Tool{Name: "list_orders", Description: "Lists the orders and the balance."},
 		mcpauth.RequireAccess(s.rp, authagent.AccessRead), s.listOrdersTool)
 	mcpauth.AddTool(server, &mcp.Tool{Name: "place_order", Description: "Places an order."},

@@ -1,12 +1,15 @@
 package requirements_test
 
 import (
+	"context"
 	"net/http"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
@@ -51,4 +54,35 @@ func TestAsksAgain_API_46(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestAskedOnce_API_46: a refusal by SessionByToken and ServeError asks about the agent once, as one by a guard does.
+func TestAskedOnce_API_46(t *testing.T) {
+	policy := &counting{}
+	d := newDoorCluster(t, func(b *bench, c *authagent.Config) {
+		b.AliceID = b.Users.Add("alice@shop.example", "Alice")
+		b.AS.Configure(func(_ *authagenttest.Quirks, f *authagenttest.Features) { f.ActorClaim = false })
+		c.Provider.SubjectIsUser, c.Scenario = false, authagent.FullAccount(b.Users, policy)
+	})
+	d.Mux("").HandleFunc("/tools", func(w http.ResponseWriter, r *http.Request) {
+		if _, err := d.RP.SessionByToken(r); err != nil {
+			d.RP.ServeError(w, r, err)
+		}
+	})
+	token := d.token(claiming(map[string]any{"email": "alice@shop.example"}))
+	for _, path := range []string{"/me", "/tools"} {
+		policy.asked.Store(0)
+		d.refused(path, path, token, 403, problem.ApprovalNeeded, "")
+		if n := policy.asked.Load(); n != 1 {
+			t.Errorf("%s: asked %d times", path, n)
+		}
+	}
+}
+
+// counting lets nobody in.
+type counting struct{ asked atomic.Int64 }
+
+func (c *counting) Link(context.Context, authagent.LinkRequest) (authagent.Principal, error) {
+	c.asked.Add(1)
+	return authagent.Principal{}, problem.ApprovalNeeded
 }
