@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/identity"
 	"github.com/authagent-go/authagent/internal/limit"
+	"github.com/authagent-go/authagent/internal/marks"
 	"github.com/authagent-go/authagent/internal/once"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/wire"
@@ -200,9 +202,19 @@ func (d *Door[S]) verified(ctx context.Context, r *http.Request, k key, token st
 	e = &entry[S]{id: d.id(p), holder: holderOf(p), presented: p, until: d.again(p)}
 	if before != nil && before.session != nil {
 		e.session = d.Again(before.session, p)
+		if lost(before.presented.Scopes, p.Scopes) {
+			if err := d.End(ctx, marks.Lowered(e.id)); err != nil {
+				return nil, false, failure.OfSite("end sessions that go on with a token", err)
+			}
+		}
 	}
 	d.known.keep(k, e)
 	return e, false, nil
+}
+
+// lost reports whether a scope that was granted is not any more.
+func lost(before, now []string) bool {
+	return slices.ContainsFunc(before, func(scope string) bool { return !slices.Contains(now, scope) })
 }
 
 // ofServer says what an error of the server means here. Whatever it says, the token may be good, so the request is

@@ -42,6 +42,9 @@ const (
 // Session returns the key of one session.
 func Session(id string) string { return "session:" + id }
 
+// Lowered returns what ends the sessions that go on with another, and not that one: it may do less than when they began.
+func Lowered(id string) string { return "lowered " + id }
+
 // Agent returns the key of all sessions of an agent.
 func Agent(a audit.Agent) string { return "agent:" + a.Issuer + " " + a.ID }
 
@@ -153,11 +156,11 @@ func (m *Register) HasEnded(ctx context.Context, s Of, under Under) (bool, error
 	if m.empty() {
 		return false, nil
 	}
-	keys, had := make([]string, 3, 7), make([]string, 3, 7)
+	keys, had := make([]string, 3, 8), make([]string, 3, 8)
 	keys[0], keys[1], keys[2] = Session(s.ID), Agent(s.Agent), Site
 	had[1], had[2] = under.Agent, under.Site
 	if s.Parent != "" {
-		keys, had = append(keys, Session(s.Parent)), append(had, "")
+		keys, had = append(keys, Session(s.Parent), Session(Lowered(s.Parent))), append(had, "", "")
 	}
 	if s.UserID != "" {
 		keys, had = append(keys, user(s.UserID)), append(had, under.User)

@@ -435,6 +435,26 @@ func TestEndsWithParent_LINK_7(t *testing.T) {
 	}
 }
 
+// TestLowered_LINK_6: a session in a browser ends when its token may do less than when it began.
+func TestLowered_LINK_6(t *testing.T) {
+	l := newLinkBench(t, func(_ *bench, c *authagent.Config) {
+		c.API.IntrospectEvery = 1
+		c.Permissions = map[string]authagent.Permission{"read": {Access: authagent.AccessRead}, "write": {Access: authagent.AccessFull}}
+	})
+	token := l.token(opaque, func(a *authagenttest.APIToken) { a.Scopes = []string{"read", "write"} })
+	c := l.Browser()
+	if s := l.mustContinue(c, l.address(token)); s.Access != authagent.AccessFull {
+		t.Fatalf("%+v", s)
+	}
+	l.AS.Wrap(authagenttest.PathIntrospect, authagenttest.WithMember("scope", "read"))
+	if s := l.call("/me", token).Session(t); s.Access != authagent.AccessRead {
+		t.Errorf("the token's session: %+v", s)
+	}
+	if s := l.Me(c); s != nil {
+		t.Errorf("the browser's session goes on: %+v", s)
+	}
+}
+
 // TestPaused_LINK_7: while agents are paused, nothing begins.
 func TestPaused_LINK_7(t *testing.T) {
 	check := &saying{}
