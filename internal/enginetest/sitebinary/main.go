@@ -22,7 +22,6 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/sqlstore"
-	"github.com/authagent-go/authagent/tokens"
 )
 
 func main() {
@@ -64,8 +63,8 @@ func relyingParty() (*authagent.RelyingParty, error) {
 		Scenario:    authagent.FullAccount(users, authagent.InsecureTrustEmail),
 		Revocations: store.Revocations(),
 		States:      store.States(),
-		Tokens:      tokens.Settings{Store: store.Tokens()},
 	}
+	c.Tokens.Store = store.Tokens() // by the field alone, since the program is built with older versions too
 	if os.Getenv("SITE_SESSIONS") == "sqlstore" {
 		c.Session.Store = store.Sessions()
 	}
