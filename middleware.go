@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 
 	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/audit"
@@ -529,7 +528,7 @@ func (rp *RelyingParty) ServeError(w http.ResponseWriter, r *http.Request, err e
 }
 
 // Host returns the host of Config.RedirectURL, by which pages name the site.
-func (rp *RelyingParty) Host() string { return rp.origin[strings.Index(rp.origin, "://")+3:] }
+func (rp *RelyingParty) Host() string { return rp.signpost.Host() }
 
 // CheckOrigin returns a [problem.Error] for a request that a browser sends for a page of another origin, unless the method is
 // GET, HEAD or OPTIONS. The handlers of this package call it; a site's own handlers can too.

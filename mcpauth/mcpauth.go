@@ -94,11 +94,8 @@ func holds(ctx context.Context, rp *authagent.RelyingParty, s *authagent.Session
 // key finds the carrier of a request on its way to the SDK's middleware.
 type key struct{}
 
-// sessionKey names the session in auth.TokenInfo.Extra, and carrierKey the carrier.
-const (
-	sessionKey = "authagent.session"
-	carrierKey = "authagent.carrier"
-)
+// carrierKey names the carrier in auth.TokenInfo.Extra.
+const carrierKey = "authagent.carrier"
 
 // A carrier is the HTTP request by which calls of tools have come: several, in a batch.
 type carrier struct {
@@ -123,7 +120,7 @@ func verify(ctx context.Context, _ string, _ *http.Request) (*auth.TokenInfo, er
 	}
 	s := c.session
 	return &auth.TokenInfo{
-		Scopes: s.Scopes, Expiration: s.ExpiresAt, UserID: holder(s), Extra: map[string]any{sessionKey: s, carrierKey: c},
+		Scopes: s.Scopes, Expiration: s.ExpiresAt, UserID: holder(s), Extra: map[string]any{carrierKey: c},
 	}, nil
 }
 
@@ -137,10 +134,18 @@ func holder(s *authagent.Session) string {
 // whether there is one. It is the session of the access token that came with this very request, as it was then. Do not
 // use authagent.FromContext in a tool: the context of a tool can be that of an earlier request, with another token.
 func Session(req mcp.Request) (*authagent.Session, bool) {
+	c, ok := carrierOf(req)
+	if !ok {
+		return nil, false
+	}
+	return c.session, true
+}
+
+func carrierOf(req mcp.Request) (*carrier, bool) {
 	extra := req.GetExtra()
 	if extra == nil || extra.TokenInfo == nil {
 		return nil, false
 	}
-	s, ok := extra.TokenInfo.Extra[sessionKey].(*authagent.Session)
-	return s, ok
+	c, ok := extra.TokenInfo.Extra[carrierKey].(*carrier)
+	return c, ok
 }

@@ -83,9 +83,9 @@ func AddTool[In, Out any](server *mcp.Server, tool *mcp.Tool, guard Guard, handl
 	if guard.admit == nil {
 		panic("mcpauth: AddTool needs a Guard")
 	}
+	server.AddReceivingMiddleware(recovered) // once more for each tool, which changes nothing
 	// The SDK holds all results that have a type to the schema of what the tool returns, refusals too. So it is told the
 	// schema, and not the type.
-	server.AddReceivingMiddleware(recovered) // once more for each tool, which changes nothing
 	own := *tool
 	if out := reflect.TypeFor[Out](); own.OutputSchema == nil && out != reflect.TypeFor[any]() {
 		if out.Kind() == reflect.Pointer { // as in mcp.AddTool
@@ -104,15 +104,13 @@ func AddTool[In, Out any](server *mcp.Server, tool *mcp.Tool, guard Guard, handl
 
 // serve answers one call of a tool.
 func serve[In, Out any](ctx context.Context, guard Guard, req *mcp.CallToolRequest, in In, handler mcp.ToolHandlerFor[In, Out]) (*mcp.CallToolResult, any, error) {
-	s, ok := Session(req)
+	came, ok := carrierOf(req)
 	if !ok {
 		return refuse(&call{}, guard, problem.NoSession), nil, nil
 	}
-	c := &call{session: s, tool: req.Params.Name, arguments: in}
-	if came, ok := req.Extra.TokenInfo.Extra[carrierKey].(*carrier); ok {
-		if err := came.count(); err != nil {
-			return refuse(c, guard, err), nil, nil
-		}
+	c := &call{session: came.session, tool: req.Params.Name, arguments: in}
+	if err := came.count(); err != nil {
+		return refuse(c, guard, err), nil, nil
 	}
 	reserved, err := guard.admit(ctx, c)
 	if err != nil {

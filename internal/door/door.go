@@ -188,7 +188,7 @@ func (d *Door[S]) look(r *http.Request, k key, token string) (done outcome[S], l
 // while the site lets the agent not in.
 func (d *Door[S]) verified(ctx context.Context, r *http.Request, k key, token string, before *entry[S]) (e *entry[S], lasts bool, err error) {
 	p, err := d.Identity.Present(ctx, d.Server, d.asker(r, before), token, d.Resource)
-	if err == nil && before != nil && holderOf(p) != before.holder {
+	if err == nil && before != nil && holderOf(p) != holderOf(before.presented) {
 		err = identity.ErrMismatch
 	}
 	switch {
@@ -199,7 +199,7 @@ func (d *Door[S]) verified(ctx context.Context, r *http.Request, k key, token st
 	case err != nil:
 		return nil, true, ofServer(err)
 	}
-	e = &entry[S]{id: d.id(p), holder: holderOf(p), presented: p, until: d.again(p)}
+	e = &entry[S]{id: d.id(p), presented: p, until: d.again(p)}
 	if before != nil && before.session != nil {
 		e.session = d.Again(before.session, p)
 		if lost(before.presented.Scopes, p.Scopes) {

@@ -24,7 +24,6 @@ type entry[S any] struct {
 	id        string // the session's
 	session   *S     // nil while the site does not let the agent in
 	presented *identity.Presented
-	holder    holder
 	until     time.Time // when it has to be verified again
 }
 

@@ -63,9 +63,10 @@ func (v *Verifier) Present(ctx context.Context, server *wire.Server, ask Asker, 
 	if err != nil {
 		return nil, err
 	}
-	p := &Presented{Name: sha256.Sum256([]byte(signedOf(raw, found)))}
+	p := &Presented{Name: sha256.Sum256([]byte(raw))}
 	var e evidence
 	if found != nil {
+		p.Name = sha256.Sum256([]byte(signedOf(raw)))
 		e.access = found.statement
 		if e.access.proven, err = v.verified(ctx, m, raw, found.alg); err != nil {
 			return nil, err
@@ -110,18 +111,13 @@ type jwt struct {
 	payload strictjson.Object
 }
 
-// signedOf returns what of a token is signed: of a JWT all but its signature. found is nil for what is no JWT.
-func signedOf(raw string, found *jwt) string {
-	if found == nil {
-		return raw
-	}
-	return raw[:strings.LastIndexByte(raw, '.')]
-}
+// signedOf returns what of a JWT is signed: all but its signature.
+func signedOf(raw string) string { return raw[:strings.LastIndexByte(raw, '.')] }
 
 // isCanonical reports whether header and claims of a JWT are written in the only way that base64url has for them. With
 // other unused bits at their ends they say the same, and the signature is as good.
 func isCanonical(raw string) bool {
-	for _, piece := range strings.Split(signedOf(raw, &jwt{}), ".") {
+	for _, piece := range strings.Split(signedOf(raw), ".") {
 		if _, err := base64.RawURLEncoding.Strict().DecodeString(piece); err != nil {
 			return false
 		}

@@ -195,7 +195,10 @@ func (d *Desk[S]) take(w http.ResponseWriter, r *http.Request) error {
 
 // noToken is why a request gets no address that has no access token.
 func (d *Desk[S]) noToken(r *http.Request) error {
-	err := d.free(r)
+	v, err := d.Look(r)
+	if err == nil {
+		err = d.free(r, v)
+	}
 	switch reason, _ := failure.ReasonOf(err); reason {
 	case reasons.OtherAgentInBrowser:
 		return failure.New(reasons.InvalidCredentials, step, "the agent has a cookie and no access token")
@@ -227,7 +230,7 @@ func (d *Desk[S]) open(r *http.Request, sealed []string) (*ticket, *S, error) {
 	if err != nil {
 		return nil, nil, failure.New(reasons.AddressUnknown, step, "%w", err)
 	}
-	if err = d.free(r); err == nil {
+	if err = d.free(r, v); err == nil {
 		err = d.holds(r.Context(), s)
 	}
 	if err != nil {
@@ -246,15 +249,12 @@ func (d *Desk[S]) holds(ctx context.Context, s *S) error {
 }
 
 // free refuses a browser that is somebody's: an agent's who is, or was, signed in there, or a person's.
-func (d *Desk[S]) free(r *http.Request) error {
-	v, err := d.Look(r)
-	switch {
-	case err != nil:
-		return err
-	case v.Session != nil, v.Ended, d.Another(r):
+func (d *Desk[S]) free(r *http.Request, v visit.Visitor[S]) error {
+	if v.Session != nil || v.Ended || d.Another(r) {
 		return failure.New(reasons.OtherAgentInBrowser, step, "the browser has the cookie of an agent's session, which may have ended, or an access token")
 	}
-	if v, err = d.Recognise(r, v); err == nil && v.Human != "" {
+	v, err := d.Recognise(r, v)
+	if err == nil && v.Human != "" {
 		err = failure.New(reasons.PersonInBrowser, step, "a person is signed in")
 	}
 	return err

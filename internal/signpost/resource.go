@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/authagent-go/authagent/api"
@@ -71,16 +70,13 @@ func (s *Site) ServeMetadata(w http.ResponseWriter, r *http.Request) {
 	}
 	m := metadata{
 		Resource: s.Resource.ID, Servers: []string{s.Issuer}, Scopes: slices.Sorted(maps.Keys(s.Resource.Scopes)), Methods: []string{"header"},
-		Name: s.Origin[strings.Index(s.Origin, "://")+3:],
+		Name: s.Host(),
 	}
 	if s.Discovery != "" {
 		m.Doc = s.Origin + s.Discovery
 	}
 	body, _ := json.Marshal(m) // strings cannot fail
-	h.Set("Content-Type", "application/json")
-	h.Set("Cache-Control", "public, max-age=300")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	_, _ = w.Write(body) // an error means that the client has gone
+	publish(w, "application/json", body)
 }
 
 // resource tells a program of the API; nil if there is none.

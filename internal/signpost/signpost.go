@@ -71,6 +71,9 @@ type Problem struct {
 // Says is what the button says.
 func (s *Site) Says() string { return cmp.Or(s.Label, DefaultLabel) }
 
+// Host is the site's, by which it is named.
+func (s *Site) Host() string { return s.Origin[strings.Index(s.Origin, "://")+3:] }
+
 // LoginURL is where to sign in.
 func (s *Site) LoginURL() string { return s.Origin + s.LoginPath }
 
@@ -362,12 +365,18 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		body = s.JSON()
 	}
-	h.Set("Content-Type", mediaType(r.URL.Path))
-	h.Set("Cache-Control", "public, max-age=300")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
 	for _, link := range s.Links() {
 		h.Add("Link", link)
 	}
+	publish(w, mediaType(r.URL.Path), body)
+}
+
+// publish answers with a document that anybody may see and keep for a while.
+func publish(w http.ResponseWriter, media string, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", media)
+	h.Set("Cache-Control", "public, max-age=300")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
 	_, _ = w.Write(body) // an error means that the client has gone
 }
 
