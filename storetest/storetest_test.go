@@ -112,7 +112,7 @@ var faults = map[string]fault{
 func TestFaultsAreFound(t *testing.T) {
 	for name, fault := range allFaults() {
 		t.Run(name, func(t *testing.T) {
-			child := exec.Command(os.Args[0], "-test.run=^TestFault$")
+			child := exec.Command(os.Args[0], "-test.v", "-test.run=^TestFault$")
 			child.Env = append(os.Environ(), "STORETEST_FAULT="+name)
 			out, err := child.CombinedOutput()
 			if err == nil || !strings.Contains(string(out), "--- FAIL: TestFault/") || !strings.Contains(string(out), fault.found) {
