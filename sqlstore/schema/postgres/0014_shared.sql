@@ -1,0 +1,22 @@
+-- What an agent changes is on record before it is done (deed joins its two events), limits and
+-- turns are shared by instances, and tokens can be found by their account. An earlier version of
+-- this package leaves all of it as it is.
+
+ALTER TABLE authagent_events ADD COLUMN deed TEXT COLLATE "C"; -- null for none
+
+ALTER TABLE authagent_tokens ADD COLUMN user_id TEXT COLLATE "C" NOT NULL DEFAULT ''; -- empty if it is not known
+
+CREATE INDEX authagent_tokens_user ON authagent_tokens (user_id);
+
+CREATE TABLE authagent_limits (
+	limit_key BYTEA  NOT NULL PRIMARY KEY, -- of what is counted
+	whole_at  BIGINT NOT NULL              -- when its budget is whole again, by the database's clock
+);
+
+CREATE INDEX authagent_limits_expiry ON authagent_limits (whole_at);
+
+CREATE TABLE authagent_turns (
+	turn_key BYTEA NOT NULL PRIMARY KEY -- of whose turn it is; the row is locked during the turn
+);
+
+INSERT INTO authagent_migrations (version) VALUES (14);
