@@ -1,6 +1,7 @@
 package grants_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"testing"
