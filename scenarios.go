@@ -17,6 +17,7 @@ import (
 	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/internal/wire"
 	"github.com/authagent-go/authagent/messages"
+	"github.com/authagent-go/authagent/metrics"
 	"github.com/authagent-go/authagent/problem"
 	"github.com/authagent-go/authagent/stores"
 )
@@ -228,6 +229,7 @@ type Site struct {
 	Issuer    string               // Config.Issuer
 	BySubject bool                 // accounts are found by the user of the server (Provider.SubjectIsUser and a SubjectFinder)
 	Languages []*messages.Language // Config.Languages, or its default
+	Metrics   metrics.Recorder     // Config.Metrics; nil if nothing is measured
 
 	// Compare returns the comparison codes of a request, one for each of Config.SessionKeys: the agent is shown the first, its
 	// owner all of them. owner is the owner's e-mail address at the server or, with Config.Provider.SubjectIsUser, the user.
