@@ -19,8 +19,9 @@ import (
 // share a Recorder. labels are in the order of Metric.Labels.
 //
 // Record is called concurrently, while requests wait for it: it has to be quick. It is called while no
-// lock is held, so one that blocks holds up its own request, and none of the others. If it panics, the
-// number is lost, the log says so at most once a minute, and the request goes on.
+// lock is held, so one that blocks holds up its own request, and others only if they wait for the same
+// answer of the server. If it panics, the number is lost, the log says so at most once a minute, and the
+// request goes on.
 //
 // A later version may have further metrics. Record ignores a name that it does not know.
 type Recorder interface {
