@@ -140,8 +140,8 @@ type Config struct {
 	// request, and not if an agent is signed in or has sent an access token (API). An error refuses the request.
 	Human func(*http.Request) (userID string, err error)
 
-	// SignInPath is the path of the site's own sign-in page, with the agents' button. A browser that opens a page while nobody
-	// is signed in is sent there, with ?return_to= (see ReturnTo). By default it is sent to LoginHandler.
+	// SignInPath is the path of the site's own sign-in page, with the agents' button. A browser that opens a page while
+	// nobody is signed in is sent there, with ?return_to= (see ReturnTo). By default it is sent to LoginHandler.
 	SignInPath string
 
 	// ReturnTo is the path that an agent lands on after signing in or out, unless the request names
@@ -171,9 +171,9 @@ type Config struct {
 	Revocations RevocationStore
 	States      StateStore
 
-	// ClientAddr returns the address of a request's client, for Limits, sessions and events. The default is the other end
-	// of the connection. Behind a proxy, read what only that proxy can set. Port, brackets and zone are removed; what is
-	// then no IP address is none.
+	// ClientAddr returns the address of a request's client, for Limits, sessions and events. The default
+	// is the other end of the connection. Behind a proxy, read what only that proxy can set. Port,
+	// brackets and zone are removed; what is then no IP address is none.
 	ClientAddr func(*http.Request) string
 
 	// Logger gets what an operator wants to know; nil means slog.Default().

@@ -303,8 +303,7 @@ func ContextualProfile(users UserStore, profiles ProfileStore, link LinkPolicy) 
 	return obeying(link, &contextualProfile{newWithAccount(scenario.ContextualProfile, AccessRead, users, profiles, link)})
 }
 
-// FreshProfile lets an agent act under a profile of its own that is linked to nobody. The owner's
-// address is neither asked for nor seen.
+// FreshProfile lets an agent act under a profile of its own that is linked to nobody. The site never sees the owner's address.
 func FreshProfile(profiles ProfileStore) Scenario { return &freshProfile{profiles} }
 
 type fullAccount struct{ withAccount }
@@ -390,8 +389,7 @@ type withAccount struct {
 }
 
 func newWithAccount(name string, most Access, users UserStore, profiles ProfileStore, link LinkPolicy) withAccount {
-	known := accounts.Users[User]{Store: users, NotFound: ErrNotFound, Ambiguous: ErrAmbiguous}
-	return withAccount{name, most, known, profiles, link}
+	return withAccount{name, most, accounts.Users[User]{Store: users, NotFound: ErrNotFound, Ambiguous: ErrAmbiguous}, profiles, link}
 }
 
 func (s *withAccount) Name() string   { return s.name }
