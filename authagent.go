@@ -84,6 +84,7 @@ import (
 	"github.com/authagent-go/authagent/internal/logs"
 	"github.com/authagent-go/authagent/internal/marks"
 	"github.com/authagent-go/authagent/internal/memory"
+	"github.com/authagent-go/authagent/internal/meter"
 	"github.com/authagent-go/authagent/internal/once"
 	"github.com/authagent-go/authagent/internal/permit"
 	"github.com/authagent-go/authagent/internal/refuse"
@@ -95,6 +96,7 @@ import (
 	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/limits"
 	"github.com/authagent-go/authagent/messages"
+	"github.com/authagent-go/authagent/metrics"
 	"github.com/authagent-go/authagent/problem"
 	"github.com/authagent-go/authagent/provider"
 	"github.com/authagent-go/authagent/tokens"
@@ -102,8 +104,8 @@ import (
 
 // This file holds the settings, New, and login, callback and logout: the steps, in order.
 
-// Config holds the settings of a [RelyingParty]. The zero values are safe defaults; required
-// settings say so. Those that most sites set come first, and the rest in groups.
+// Config holds the settings of a [RelyingParty]. The zero values are safe defaults; required settings say so. Those that most
+// sites set come first, and the rest in groups.
 //
 // A Config is printed, logged and marshaled to JSON without its secrets. But package fmt prints them for %p, %w and a Config
 // in an unexported field, and encoding/gob encodes them. Nothing prints or encodes those of a RelyingParty.
@@ -147,9 +149,9 @@ type Config struct {
 	// another with ?return_to=. The default is "/".
 	ReturnTo string
 
-	// Permissions say what each scope of the server allows at this site. With them, an agent has at most
-	// what its granted scopes allow together. Other scopes allow nothing. A server that says nowhere what
-	// it has granted has granted nothing, unless requests are pushed. By default none limits anything.
+	// Permissions say what each scope of the server allows at this site. With them, an agent has at most what its granted
+	// scopes allow together. Other scopes allow nothing. A server that says nowhere what it has granted has granted
+	// nothing, unless requests are pushed. By default none limits anything.
 	Permissions map[string]Permission
 
 	// RegistrationURL is where an agent is sent whose owner has no account: a path on this site or
@@ -192,6 +194,9 @@ type Config struct {
 	// Journal keeps on record what agents change: before it is done, and then how it has ended. While it cannot be written,
 	// nothing is changed. These events do not go to Audit. By default Audit hears of actions, and may lose some: docs/journal.md.
 	Journal audit.Journal
+
+	// Metrics gets the numbers that an operator watches, see docs/metrics.md. It has to be quick. Nil means that none is taken.
+	Metrics metrics.Recorder
 
 	// Pages puts the site's frame around all pages of this package and of package grants: its templates
 	// "header", "footer" and "back", a link above the heading. Its templates "refused" and "signed-out" replace
@@ -269,7 +274,8 @@ type relyingParty struct {
 	actions   wiring.Actions       // that routes are guarded by
 	finishing *once.Group[outcome] // logins, by their state
 	trail     *trail.Trail
-	book      deed.Book // of what agents change
+	book      deed.Book    // of what agents change
+	meter     *meter.Meter // nil if nothing is measured
 	refuser   *refuse.Refuser
 	signpost  *signpost.Site
 	limits    limit.Set
@@ -290,30 +296,34 @@ func New(c Config) (*RelyingParty, error) {
 	}
 	c.Audit = trail.Observed(c.Audit, linkPolicy(c.Scenario), c.Rules) // which hear of events too
 	c.Scenario = obeying(c.Rules, c.Scenario)
-	dev := redirectURL.Scheme == "http"
-	if _, forgets := c.Revocations.(*memory.Revocations); forgets && !dev {
+	if _, forgets := c.Revocations.(*memory.Revocations); forgets && redirectURL.Scheme != "http" {
 		c.Logger.Warn("authagent: Config.Revocations is not set: a restart of this process undoes logouts and ended sessions")
 	}
 	panics := failure.Panics{Logger: c.Logger}
+	meter := panics.Meter(c.Metrics)
 	rp := &RelyingParty{&opaque{&relyingParty{
 		config:    c,
 		origin:    browser.Origin(redirectURL),
 		callback:  redirectURL.Path,
 		panics:    panics,
-		register:  marks.Register{Store: c.Revocations, Lifetime: c.Session.Lifetime + 3*clockSkew},
+		meter:     meter,
+		register:  marks.Register{Store: c.Revocations, Lifetime: c.Session.Lifetime + 3*clockSkew, Meter: meter},
 		limits:    limit.NewSet(c.Limits),
 		permits:   permit.Of[Access](c.Permissions),
 		finishing: once.New[outcome](min(finishedFor, c.Session.Idle)),
-		states:    once.States{Shared: c.States, Panics: panics, Skew: clockSkew, Task: finishTimeout},
+		states:    once.States{Shared: c.States, Panics: panics, Skew: clockSkew, Task: finishTimeout, Meter: meter},
 		requests:  wire.AuthorizationRequests{Inquiry: settings.Inquiry(c.ClientID, c.RedirectURL, c.Provider)},
-		trail:     trail.New(c.Issuer, c.Logger, c.Audit),
+		trail:     trail.New(c.Issuer, c.Logger, c.Audit, meter),
 		identity: &identity.Verifier{
 			Issuer: c.Issuer, ClientID: c.ClientID, SubjectIsUser: c.Provider.SubjectIsUser, People: c.Provider.OnPerson != nil,
 			TokenKey: c.Provider.TokenKey, Introspect: c.Provider.Introspect,
 		},
 	}}}
-	rp.server = client.Client{Settings: c.Provider, Issuer: c.Issuer, ID: c.ClientID, Secret: c.ClientSecret, RedirectURL: c.RedirectURL, Dev: dev, Panics: panics}.Server()
-	rp.book = deed.Book{Journal: c.Journal, Trail: rp.trail, Panics: panics}
+	rp.server = client.Client{
+		Settings: c.Provider, Issuer: c.Issuer, ID: c.ClientID, Secret: c.ClientSecret, RedirectURL: c.RedirectURL, Dev: redirectURL.Scheme == "http",
+		Panics: panics, Meter: meter,
+	}.Server()
+	rp.book = deed.Book{Journal: c.Journal, Trail: rp.trail, Panics: panics, Meter: meter}
 	rp.door = rp.newDoor()
 	rp.signpost = rp.newSignpost()
 	rp.refuser = rp.newRefuser()
@@ -321,7 +331,7 @@ func New(c Config) (*RelyingParty, error) {
 		return nil, wrong
 	}
 	if policy, ok := linkPolicy(c.Scenario).(interface{ Introduce(Site) }); ok {
-		policy.Introduce(Site{Origin: rp.origin, Issuer: c.Issuer, BySubject: c.bySubject(), Languages: c.Languages, Compare: rp.compare.Codes})
+		policy.Introduce(Site{Origin: rp.origin, Issuer: c.Issuer, BySubject: c.bySubject(), Languages: c.Languages, Compare: rp.compare.Codes, Metrics: c.Metrics})
 	}
 	return rp, nil
 }
@@ -331,8 +341,7 @@ const clockSkew = 5 * time.Minute
 
 func (c Config) withDefaults() Config {
 	c.SessionKeys, c.Provider = slices.Clone(c.SessionKeys), settings.Own(c.Provider)
-	c.ReturnTo = cmp.Or(c.ReturnTo, "/")
-	c.Languages = settings.Languages(c.Languages)
+	c.ReturnTo, c.Languages = cmp.Or(c.ReturnTo, "/"), settings.Languages(c.Languages)
 	c.Paths.Login = settings.Beside(c.RedirectURL, c.Paths.Login, "login")
 	c.Paths.Logout = settings.Beside(c.RedirectURL, c.Paths.Logout, "logout")
 	if c.Provider.Scopes == nil && c.Scenario != nil {
@@ -343,8 +352,7 @@ func (c Config) withDefaults() Config {
 	if c.Revocations == nil {
 		c.Revocations = &memory.Revocations{}
 	}
-	c.Logger = logs.Safe(cmp.Or(c.Logger, slog.Default()))
-	c.ClientAddr = limit.Client(c.ClientAddr)
+	c.Logger, c.ClientAddr = logs.Safe(cmp.Or(c.Logger, slog.Default())), limit.Client(c.ClientAddr)
 	return c
 }
 
@@ -383,9 +391,7 @@ func (c Config) check() (*url.URL, error) {
 	bad.NotNil("Journal", c.Journal)
 	bad.Languages("Languages", c.Languages)
 	bad.Handlers(paths)
-	if c.Paths.Link != "" && c.API.Resource == "" {
-		bad.Add("Paths.Link", "has no effect without API.Resource")
-	}
+	bad.Link(c.Paths.Link, c.API)
 	bad.API(c.API, c.ClientID, func(scope string) bool { _, has := c.Permissions[scope]; return has }, dev)
 	bad.Limits(c.Limits)
 	bad.Sessions(c.Session.Idle, c.Session.Lifetime, c.Session.Own != nil && c.Session.Store != nil)
@@ -461,11 +467,10 @@ func (rp *RelyingParty) startLogin(w http.ResponseWriter, r *http.Request, login
 
 // checkLogin asks the scenario whether agents may sign in.
 func (rp *RelyingParty) checkLogin(ctx context.Context) error {
-	checker, ok := scenario.As[loginChecker](rp.config.Scenario)
-	if !ok {
-		return nil
+	if checker, ok := scenario.As[loginChecker](rp.config.Scenario); ok {
+		return failure.OfSite("start login", rp.panics.Protect("start login", func() error { return checker.CheckLogin(ctx) }))
 	}
-	return failure.OfSite("start login", rp.panics.Protect("start login", func() error { return checker.CheckLogin(ctx) }))
+	return nil
 }
 
 // mayStart keeps a login from being started by anything but an agent or a person who wants it.
@@ -484,11 +489,11 @@ func (rp *RelyingParty) mayPost(w http.ResponseWriter, r *http.Request) error {
 	return rp.CheckOrigin(r)
 }
 
-// ConnectHandler lets a human connect an agent to their own account: it starts a login in the human's own
-// browser. The agent that completes it is linked to that account, whatever e-mail address it has. The login signs
-// nobody in; afterwards the agent signs in by itself. It takes POST from this site's own pages. Config.Human must know
-// the same human when the login comes back. The Scenario must have the method Connect, as those here have with
-// grants.OwnerApproval. Attach of each other relying party of the site goes around it.
+// ConnectHandler lets a human connect an agent to their own account: it starts a login in the human's own browser. The agent
+// that completes it is linked to that account, whatever e-mail address it has. The login signs nobody in; afterwards the agent
+// signs in by itself. It takes POST from this site's own pages. Config.Human must know the same human when the login comes
+// back. The Scenario must have the method Connect, as those here have with grants.OwnerApproval. Attach of each other relying
+// party of the site goes around it.
 func (rp *RelyingParty) ConnectHandler() http.Handler {
 	return &endpoint{rp, audit.LoginFailed, func(w http.ResponseWriter, r *http.Request) error {
 		if err := rp.mayPost(w, r); err != nil {
@@ -662,15 +667,18 @@ func (rp *RelyingParty) serveLogout(w http.ResponseWriter, r *http.Request) erro
 // Revocations, and give no more tokens. Then Provider.OnPersonEnded is called. Mount it outside of the guards and of the
 // site's checks against forged requests, and register its address at the server (backchannel_logout_uri).
 //
-// A logout token with a sid ends the sessions of that sid. One with a sub alone ends all of that
-// subject: the user's with Provider.SubjectIsUser, else the agent's. The answer is status 200 once all
-// is recorded, and 400 otherwise. A token counts once, or once more if that has failed.
+// A logout token with a sid ends the sessions of that sid. One with a sub alone ends all of that subject: the user's with
+// Provider.SubjectIsUser, else the agent's. The answer is status 200 once all is recorded, and 400 otherwise. A token counts
+// once, or once more if that has failed.
 func (rp *RelyingParty) BackChannelLogoutHandler() http.Handler {
 	c := rp.config
 	return &logout.Handler{
 		Verifier:      logout.Verifier{Issuer: c.Issuer, ClientID: c.ClientID, TokenKey: c.Provider.TokenKey, Server: rp.server},
 		SubjectIsUser: c.Provider.SubjectIsUser, States: &rp.states, Register: &rp.register, Panics: rp.panics, OnPersonEnded: c.Provider.OnPersonEnded,
-		Record: func(r *http.Request, e audit.Event, f *failure.Failure) { rp.recordEvent(r, e, nil, f) },
+		Record: func(r *http.Request, e audit.Event, f *failure.Failure) {
+			failure.Refused(rp.meter, f)
+			rp.recordEvent(r, e, nil, f)
+		},
 	}
 }
 
@@ -693,6 +701,7 @@ func (h *endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e.RequestID = failure.NewRequestID()
 	h.rp.record(r, h.failed, nil, "", e)
 	if e.Reason == problem.NoAccount && h.rp.config.RegistrationURL != "" {
+		failure.Refused(h.rp.meter, e) // in the other case the refuser does that
 		answer.Redirect(w, h.rp.config.RegistrationURL)
 		return
 	}

@@ -598,7 +598,7 @@ func (rp *RelyingParty) newRefuser() *refuse.Refuser {
 			}
 		},
 		Framed:    func(lang *messages.Language) any { return Page{Lang: lang, Home: c.ReturnTo} },
-		Languages: c.Languages, ChooseLanguage: c.Language, Panics: rp.panics,
+		Languages: c.Languages, ChooseLanguage: c.Language, Panics: rp.panics, Meter: rp.meter,
 	}, errNobody)
 }
 

@@ -502,7 +502,7 @@ func (rp *RelyingParty) signInOf(r *http.Request, id *identity.Identity, granted
 // newDoor returns the door of the site's API, or nil if that is closed.
 func (rp *RelyingParty) newDoor() *door.Door[Session] {
 	return door.New(door.Site[Session]{
-		Settings: rp.config.API, Server: rp.server, Identity: rp.identity, Panics: rp.panics, Address: rp.config.ClientAddr,
+		Settings: rp.config.API, Server: rp.server, Identity: rp.identity, Panics: rp.panics, Meter: rp.meter, Address: rp.config.ClientAddr,
 		Begin: rp.beginByToken, Again: rp.again, End: rp.EndSession,
 	})
 }
@@ -588,7 +588,7 @@ func (rp *RelyingParty) newTokens(box *seal.Box) *kept.Tokens[*Session] {
 		Store: c.Store, NotFound: ErrNotFound, Conflict: ErrConflict, Box: box, Server: rp.server, Identity: rp.identity,
 		Every: c.ConfirmEvery, Grace: c.ConfirmGrace,
 	}, kept.Site[*Session]{
-		Trail: rp.trail, Panics: rp.panics, Session: keptFor, Event: withSession, Holds: rp.stillHolds,
+		Trail: rp.trail, Panics: rp.panics, Meter: rp.meter, Session: keptFor, Event: withSession, Holds: rp.stillHolds,
 		End: func(ctx context.Context, s *Session) error { return rp.EndSession(ctx, s.ID) },
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/internal/wire"
 	"github.com/authagent-go/authagent/messages"
+	"github.com/authagent-go/authagent/metrics"
 	"github.com/authagent-go/authagent/problem"
 	"github.com/authagent-go/authagent/stores"
 )
@@ -228,6 +229,7 @@ type Site struct {
 	Issuer    string               // Config.Issuer
 	BySubject bool                 // accounts are found by the user of the server (Provider.SubjectIsUser and a SubjectFinder)
 	Languages []*messages.Language // Config.Languages, or its default
+	Metrics   metrics.Recorder     // Config.Metrics; nil if nothing is measured
 
 	// Compare returns the comparison codes of a request, one for each of Config.SessionKeys: the agent is shown the first, its
 	// owner all of them. owner is the owner's e-mail address at the server or, with Config.Provider.SubjectIsUser, the user.
@@ -301,8 +303,7 @@ func ContextualProfile(users UserStore, profiles ProfileStore, link LinkPolicy) 
 	return obeying(link, &contextualProfile{newWithAccount(scenario.ContextualProfile, AccessRead, users, profiles, link)})
 }
 
-// FreshProfile lets an agent act under a profile of its own that is linked to nobody. The owner's
-// address is neither asked for nor seen.
+// FreshProfile lets an agent act under a profile of its own that is linked to nobody. The site never sees the owner's address.
 func FreshProfile(profiles ProfileStore) Scenario { return &freshProfile{profiles} }
 
 type fullAccount struct{ withAccount }
@@ -388,8 +389,7 @@ type withAccount struct {
 }
 
 func newWithAccount(name string, most Access, users UserStore, profiles ProfileStore, link LinkPolicy) withAccount {
-	known := accounts.Users[User]{Store: users, NotFound: ErrNotFound, Ambiguous: ErrAmbiguous}
-	return withAccount{name, most, known, profiles, link}
+	return withAccount{name, most, accounts.Users[User]{Store: users, NotFound: ErrNotFound, Ambiguous: ErrAmbiguous}, profiles, link}
 }
 
 func (s *withAccount) Name() string   { return s.name }

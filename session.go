@@ -211,7 +211,7 @@ func isAbsent(err error) bool { return err == error(errNobody) || err == error(e
 // load returns a session that holds in every respect, or errNobody or errEnded. It returns the
 // session with problem.Paused too, and with errEnded if the session may go on elsewhere.
 func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session, err error) {
-	defer rp.panics.Recover("load session", &err)
+	defer rp.panics.Checked("load session", rp.meter, rp.meter.Now(), rp.door.Asked(r), &err, errNobody)
 	if s, err = rp.who(w, r); err != nil {
 		return s, err
 	}
@@ -441,7 +441,7 @@ func (rp *RelyingParty) Reach(ctx context.Context, s *Session, least Access) err
 
 // still returns a session as it is now, if it still holds. Outside of an HTTP request, a panic would end the process.
 func (rp *RelyingParty) still(ctx context.Context, s *Session) (held *Session, err error) {
-	defer rp.panics.Recover("check session", &err)
+	defer rp.panics.Checked("check session", rp.meter, rp.meter.Now(), s.Door == audit.API, &err, errNobody)
 	now := *s
 	switch state, err := rp.hold(ctx, &now); {
 	case state == isUnknown:

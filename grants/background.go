@@ -2,10 +2,12 @@ package grants
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
+	"github.com/authagent-go/authagent/internal/meter"
 	"github.com/authagent-go/authagent/internal/panics"
 )
 
@@ -94,13 +96,27 @@ type fair[T any] struct {
 	order   []string // the keys of waiting; the first is next
 	total   int
 	running bool // somebody takes what waits
+	meter   *meter.Meter
+	name    string // of the queue, for the meter
 }
 
 // add puts v at the end of what waits for key. It returns what there is no room for,
 // which may be v, and whether the caller has to start somebody who takes what waits.
 func (q *fair[T]) add(key string, v T) (lost []T, start bool) {
 	q.mu.Lock()
-	defer q.mu.Unlock()
+	before, m, name := q.total, q.meter, q.name
+	lost, start = q.put(key, v)
+	more := q.total - before
+	q.mu.Unlock()
+	m.Waits(name, more)
+	for range lost {
+		m.Lost(name, meter.Full)
+	}
+	return lost, start
+}
+
+// put is add for a caller that holds q.mu.
+func (q *fair[T]) put(key string, v T) (lost []T, start bool) {
 	if q.waiting == nil {
 		q.waiting = make(map[string][]T)
 	}
@@ -135,7 +151,17 @@ func (q *fair[T]) add(key string, v T) (lost []T, start bool) {
 // anything, nobody takes what waits any more.
 func (q *fair[T]) next() (v T, ok bool) {
 	q.mu.Lock()
-	defer q.mu.Unlock()
+	m, name := q.meter, q.name
+	v, ok = q.take()
+	q.mu.Unlock()
+	if ok {
+		m.Waits(name, -1)
+	}
+	return v, ok
+}
+
+// take is next for a caller that holds q.mu.
+func (q *fair[T]) take() (v T, ok bool) {
 	if len(q.order) == 0 {
 		q.running, q.order = false, nil
 		return v, false
@@ -153,13 +179,19 @@ func (q *fair[T]) next() (v T, ok bool) {
 }
 
 // do does work that no request waits for, within its own time, and logs what
-// comes of it.
-func (p *Policy) do(ctx context.Context, work func(context.Context) error) {
+// comes of it. An error that it returns is the store's, or a panic.
+func (p *Policy) do(ctx context.Context, work func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, backgroundTimeout)
 	defer cancel()
-	if err := panics.Catch(func() error { return work(ctx) }); err != nil {
-		p.logger().Error("grants: work in the background failed", "err", err)
+	err := panics.Catch(func() error { return work(ctx) })
+	if err == nil {
+		return nil
 	}
+	p.logger().Error("grants: work in the background failed", "err", err)
+	if !errors.As(err, new(*panics.Error)) {
+		p.meter().StoreFailed(meter.Grants)
+	}
+	return err
 }
 
 // Wait returns when the work in the background is done: requests are filed, owners are

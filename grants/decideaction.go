@@ -9,6 +9,7 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/internal/meter"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -83,6 +84,7 @@ func (p *Policy) forgetActions(ctx context.Context, g Grant) error {
 // log alone.
 func (p *Policy) stopActions(ctx context.Context, g Grant, humanID string) {
 	if err := p.denyActions(ctx, g, humanID); err != nil {
+		p.meter().StoreFailed(meter.Grants)
 		p.logger().Error("grants: could not deny the actions of an agent that was stopped", "grant", g.ID, "err", err)
 	}
 }

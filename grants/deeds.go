@@ -7,6 +7,7 @@ import (
 
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/limit"
+	"github.com/authagent-go/authagent/internal/meter"
 	"github.com/authagent-go/authagent/internal/panics"
 )
 
@@ -35,6 +36,7 @@ func (p *Policy) Observer(site func(context.Context, audit.Event)) func(context.
 	}
 	return func(ctx context.Context, e audit.Event) {
 		if err := panics.Catch(func() error { return p.record(ctx, e) }); err != nil {
+			p.meter().StoreFailed(meter.Grants)
 			p.logger().Warn("grants: could not record what an agent did", "event", e.Name, "err", err)
 		}
 		if site == nil && e.Deed == "" { // a deed is in the relying party's Journal

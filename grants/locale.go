@@ -24,6 +24,7 @@ type Locale struct {
 // ApproveByConsent is set and lets in no agent of this site's issuer.
 func (p *Policy) Introduce(site authagent.Site) {
 	p.site.CompareAndSwap(nil, &site)
+	p.measure(site.Metrics)
 	if why := p.noConsent(site); why != "" {
 		p.logger().Warn("grants: Policy.ApproveByConsent has no effect on agents of this issuer", "issuer", site.Issuer, "why", why)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/logs"
+	"github.com/authagent-go/authagent/internal/meter"
 	"github.com/authagent-go/authagent/internal/sink"
 	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/messages"
@@ -181,6 +182,7 @@ type Policy struct {
 
 	store    Store
 	site     atomic.Pointer[authagent.Site] // the first that New has introduced
+	measured atomic.Pointer[meter.Meter]    // that of the first with Metrics; nil for none
 	english  func() *messages.Language      // the language without a site
 	filing   turn                           // of filing a request or giving a grant: one at a time, so that limits hold
 	requests fair[request]                  // to be filed

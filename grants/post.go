@@ -9,6 +9,7 @@ import (
 
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/limit"
+	"github.com/authagent-go/authagent/internal/meter"
 )
 
 const (
@@ -58,6 +59,7 @@ type post struct {
 	timer    *time.Timer    // starts run when the next letter is due
 	running  bool
 	hurrying int // how many wait for all to be told, due or not
+	meter    *meter.Meter
 }
 
 type slot struct {
@@ -71,6 +73,7 @@ type letter struct {
 	since  time.Time // when it was put in
 	due    time.Time
 	paid   bool // it may be told as soon as it is its turn
+	meter  *meter.Meter
 }
 
 func (l *letter) slot() slot { return slot{l.notice.UserID, l.notice.Kind} }
@@ -91,25 +94,40 @@ func newPost(p *Policy) *post {
 // add puts a notice in, and reports whether there is room.
 func (o *post) add(ctx context.Context, n Notice) bool {
 	o.mu.Lock()
-	defer o.mu.Unlock()
+	before, m := o.letters(), o.meter
+	room, lost := o.put(ctx, n)
+	more := o.letters() - before
+	o.mu.Unlock()
+	m.Waits(meter.OwnerNotices, more)
+	if lost {
+		m.Lost(meter.OwnerNotices, meter.Full)
+	}
+	return room
+}
+
+// letters is how many wait to be told, without digests. The caller holds o.mu.
+func (o *post) letters() int { return len(o.waiting) - o.digests }
+
+// put is add, and reports whether a notice was lost: n, or one that mattered less. The caller holds o.mu.
+func (o *post) put(ctx context.Context, n Notice) (room, lost bool) {
 	now := time.Now()
 	if n.isCalm(now) && o.gather(ctx, n, now) {
-		return true
+		return true, false
 	}
 	at := slot{n.UserID, n.Kind}
 	if l := o.waiting[at]; l != nil {
 		l.notice.Count++
-		return true
+		return true, false
 	}
-	if len(o.waiting)-o.digests >= maxLetters && !o.makeRoom(n) {
-		return false
+	if lost = o.letters() >= maxLetters; lost && !o.makeRoom(n) {
+		return false, lost
 	}
 	l := &letter{ctx: ctx, notice: n, since: now}
 	o.pay(l, now)
 	o.waiting[at] = l
 	o.owners[n.UserID]++
 	o.start()
-	return true
+	return true, lost
 }
 
 // gather puts a notice into its owner's digest, and reports whether there is room for one.
@@ -178,7 +196,10 @@ func (o *post) run() {
 		if l == nil {
 			return
 		}
-		n := l.notice
+		n, m := l.notice, l.meter
+		if n.Kind != EventDigest {
+			m.Waits(meter.OwnerNotices, -1)
+		}
 		if len(n.Items) == 1 { // alone, it is told as what it is
 			n = n.Items[0]
 		}
@@ -186,10 +207,13 @@ func (o *post) run() {
 			n = o.policy.written(ctx, n)
 			return nil
 		})
-		o.policy.do(l.ctx, func(ctx context.Context) error {
+		err := o.policy.do(l.ctx, func(ctx context.Context) error {
 			o.policy.Notify(ctx, n)
 			return nil
 		})
+		if err != nil {
+			m.Lost(meter.OwnerNotices, meter.Panic)
+		}
 	}
 }
 
@@ -213,6 +237,7 @@ func (o *post) next() *letter {
 		}
 		if o.pay(first, now); first.paid || o.hurrying > 0 {
 			o.remove(first.slot())
+			first.meter = o.meter
 			return first
 		}
 	}

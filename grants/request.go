@@ -10,6 +10,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/internal/meter"
 	"github.com/authagent-go/authagent/internal/panics"
 )
 
@@ -88,6 +89,7 @@ func (p *Policy) file(ctx context.Context, r authagent.LinkRequest) error {
 	if have.ID != "" && have.asked() {
 		p.renewed.add(r.User.ID, have.RequestedAt)
 	}
+	p.meter().AskedOwner(meter.Asked)
 	p.auditAside(ctx, eventOf(EventPending, g, ""))
 	p.notify(ctx, Notice{Kind: EventPending, UserID: g.UserID, Grant: &g, From: r.RemoteAddr})
 	return nil
@@ -182,8 +184,10 @@ func (p *Policy) dropped(ctx context.Context, r authagent.LinkRequest, why strin
 		Name: EventDropped, Issuer: r.Agent.Issuer, Agent: r.Agent, Scenario: r.Scenario, RemoteAddr: r.RemoteAddr,
 		Outcome: audit.Refused, Detail: why,
 	}
+	outcome := meter.NoAccount
 	if r.User != nil {
-		e.UserID = r.User.ID
+		e.UserID, outcome = r.User.ID, meter.Dropped
 	}
+	p.meter().AskedOwner(outcome)
 	p.auditAside(ctx, e)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/limit"
+	"github.com/authagent-go/authagent/internal/meter"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -52,6 +53,7 @@ func (p *Policy) touch(ctx context.Context, s *authagent.Session, g Grant, netwo
 	})
 	switch {
 	case err != nil:
+		p.meter().StoreFailed(meter.Grants)
 		p.logger().Warn("grants: could not record that a grant was used", "grant", s.GrantID, "err", err)
 	case use == FirstUse:
 		p.notify(ctx, Notice{Kind: EventFirstUse, UserID: g.UserID, Grant: &g, From: network})

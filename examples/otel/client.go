@@ -1,6 +1,6 @@
 // Package otel shows OpenTelemetry through the seams of authagent: spans of the
-// requests to the authorization server (Client, for Config.Provider.HTTPClient), a counter of
-// what happens (Audit, for Config.Audit), and who acts on the spans of the site's
+// requests to the authorization server (Client, for Config.Provider.HTTPClient), its
+// numbers (Recorder, for Config.Metrics), and who acts on the spans of the site's
 // own requests (Annotate). authagent itself knows nothing of it.
 package otel
 

@@ -1,16 +1,13 @@
 package otel_test
 
 import (
-	"context"
 	"encoding/json"
-	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -22,7 +19,6 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/authagent-go/authagent"
-	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/examples/otel"
 	"github.com/authagent-go/authagent/memstore"
@@ -30,13 +26,12 @@ import (
 )
 
 // TestTelemetry: an agent signs in, reads, and is refused; the spans and the
-// counter say so, and have no secret in them.
+// numbers say so, and have no secret in them.
 func TestTelemetry(t *testing.T) {
 	exporter, reader := tracetest.NewInMemoryExporter(), metric.NewManualReader()
 	traces := trace.NewTracerProvider(trace.WithSyncer(exporter))
 	metrics := metric.NewMeterProvider(metric.WithReader(reader))
-	var passedOn atomic.Int32
-	audit, err := otel.Audit(metrics, func(context.Context, audit.Event) { passedOn.Add(1) })
+	recorder, err := otel.NewRecorder(metrics)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,7 +48,7 @@ func TestTelemetry(t *testing.T) {
 	rp, err := authagent.New(authagent.Config{
 		Issuer: as.URL, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: web.URL + "/auth/agent/callback",
 		SessionKeys: [][]byte{[]byte("0123456789abcdef0123456789ABCDEF")}, Scenario: authagent.FullAccount(users, authagent.InsecureTrustEmail),
-		Provider: provider.Settings{HTTPClient: otel.Client(traces, metrics)}, Audit: audit, Logger: slog.New(slog.DiscardHandler),
+		Provider: provider.Settings{HTTPClient: otel.Client(traces, metrics)}, Metrics: recorder, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -95,13 +90,15 @@ func TestTelemetry(t *testing.T) {
 	if diff := cmp.Diff([]string{"/orders", "agent_alice", alice, "full"}, got); diff != "" {
 		t.Errorf("span of /orders (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(map[string]int64{
-		"login_started ok": 1, "login_succeeded ok": 1, "permission_denied refused agent_forbidden": 1,
-	}, counted(t, reader)); diff != "" {
-		t.Errorf("authagent.events (-want +got):\n%s", diff)
-	}
-	if passedOn.Load() != 3 {
-		t.Errorf("%d events were passed on", passedOn.Load())
+	counted := counted(t, reader)
+	for series, want := range map[string]float64{
+		"authagent_sign_ins_total browser started": 1, "authagent_sign_ins_total browser ok": 1, "authagent_sign_ins_total browser failed": 0,
+		"authagent_refusals_total agent agent_forbidden": 1, "authagent_server_request_seconds token 200": 1,
+		"authagent_queue_waiting events": 0,
+	} {
+		if got, there := counted[series]; !there || got != want {
+			t.Errorf("%s is %v, want %v: %v", series, got, want, counted)
+		}
 	}
 	// The codes and tokens that the server has given out are in none of it, and
 	// neither are the secrets.
@@ -131,25 +128,35 @@ func attributes(s tracetest.SpanStub) map[string]string {
 	return m
 }
 
-// counted is the counter, by event, outcome and reason.
-func counted(t *testing.T, reader metric.Reader) map[string]int64 {
+// counted has the sums, and how often histograms were given something, by name and attributes.
+func counted(t *testing.T, reader metric.Reader) map[string]float64 {
 	t.Helper()
 	var data metricdata.ResourceMetrics
 	if err := reader.Collect(t.Context(), &data); err != nil {
 		t.Fatal(err)
 	}
-	n := make(map[string]int64)
+	n := make(map[string]float64)
 	for _, scope := range data.ScopeMetrics {
 		for _, m := range scope.Metrics {
-			sum, ok := m.Data.(metricdata.Sum[int64])
-			if m.Name != "authagent.events" || !ok {
-				continue
-			}
-			for _, point := range sum.DataPoints {
-				value := func(key attribute.Key) string { v, _ := point.Attributes.Value(key); return v.String() }
-				n[strings.TrimSpace(fmt.Sprint(value("event"), " ", value("outcome"), " ", value("reason")))] += point.Value
+			switch d := m.Data.(type) {
+			case metricdata.Sum[float64]:
+				for _, point := range d.DataPoints {
+					n[series(m.Name, point.Attributes)] += point.Value
+				}
+			case metricdata.Histogram[float64]:
+				for _, point := range d.DataPoints {
+					n[series(m.Name, point.Attributes)] += float64(point.Count)
+				}
 			}
 		}
 	}
 	return n
+}
+
+// series is a name and the values of attributes, in the order of their keys.
+func series(name string, attributes attribute.Set) string {
+	for _, a := range attributes.ToSlice() {
+		name += " " + a.Value.String()
+	}
+	return name
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 
 	"github.com/authagent-go/authagent/internal/failure"
+	"github.com/authagent-go/authagent/internal/meter"
 	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/internal/wire"
 	"github.com/authagent-go/authagent/provider"
@@ -19,6 +20,7 @@ type Client struct {
 	Dev                             bool // plain http on a loopback host is acceptable
 
 	Panics failure.Panics // of the site's code
+	Meter  *meter.Meter   // nil for none
 }
 
 // Server returns the authorization server as the client speaks to it.
@@ -26,6 +28,7 @@ func (c Client) Server() *wire.Server {
 	encoding, _ := settings.Encoding(c.TokenEncoding)
 	panicked := func(value any, stack []byte) { c.Panics.Log("send request to server", value, stack) }
 	sender := wire.NewClient(c.HTTPClient, panicked)
+	sender.Meter = c.Meter
 	source := wire.NewSource(sender, wire.Settings{
 		Issuer: c.Issuer, Origins: c.EndpointOrigins, Dev: c.Dev, Pins: wire.Endpoints(c.Endpoints), Pushes: c.PushRequests,
 	})

@@ -13,6 +13,7 @@ import (
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/asked"
 	"github.com/authagent-go/authagent/internal/failure"
+	"github.com/authagent-go/authagent/internal/meter"
 	"github.com/authagent-go/authagent/internal/trail"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -25,6 +26,7 @@ type Book struct {
 	Journal audit.Journal // nil for none
 	Trail   *trail.Trail  // hears how deeds have ended
 	Panics  failure.Panics
+	Meter   *meter.Meter
 }
 
 // A Deed is what is being done. It ends once. Its methods are safe for concurrent use.
@@ -125,7 +127,11 @@ func (b *Book) begin(ctx context.Context, event audit.Event, reserved *action.Re
 func (b *Book) write(ctx context.Context, event audit.Event) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writtenIn)
 	defer cancel()
-	return b.Panics.Protect("write to the journal", func() error { return b.Journal.Write(ctx, event) })
+	err := b.Panics.Protect("write to the journal", func() error { return b.Journal.Write(ctx, event) })
+	if err != nil {
+		b.Meter.StoreFailed(meter.Journal)
+	}
+	return err
 }
 
 // giveBack gives back what was reserved for a deed that is not done.

@@ -18,6 +18,7 @@ import (
 	"github.com/authagent-go/authagent/internal/identity"
 	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/marks"
+	"github.com/authagent-go/authagent/internal/meter"
 	"github.com/authagent-go/authagent/internal/once"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/wire"
@@ -72,6 +73,7 @@ type Site[S any] struct {
 	Server   *wire.Server
 	Identity *identity.Verifier
 	Panics   failure.Panics
+	Meter    *meter.Meter               // nil for none
 	Address  func(*http.Request) string // of the client
 
 	// Begin returns the session of an agent whose token was verified, as at a sign-in. The ID is the
@@ -108,10 +110,13 @@ func New[S any](site Site[S]) *Door[S] {
 	return d
 }
 
+// Asked reports whether the API is open and a request comes with credentials. They may not be an access token.
+func (d *Door[S]) Asked(r *http.Request) bool { return d != nil && len(r.Header["Authorization"]) > 0 }
+
 // Token returns the access token of a request that is an agent's. A nil door looks at none. The site
 // may know the token as its own.
 func (d *Door[S]) Token(r *http.Request) (token string, came bool, err error) {
-	if d == nil || len(r.Header["Authorization"]) == 0 {
+	if !d.Asked(r) {
 		return "", false, nil
 	}
 	if token, came, err = Token(r); !came || err != nil || d.Own == nil {
@@ -236,6 +241,9 @@ func (d *Door[S]) begin(r *http.Request, id string, p *identity.Presented) (*S, 
 		return nil, e
 	}
 	s, err := d.Begin(r, id, p)
+	if err != nil {
+		d.Meter.SignedIn(meter.API, failure.As(err).Outcome())
+	}
 	if reason, _ := failure.ReasonOf(err); err == nil || reason == reasons.InvalidToken {
 		d.begins.Return(who) // a token that has ended, and may have been stolen, keeps no other one out
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/identity"
+	"github.com/authagent-go/authagent/internal/meter"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/tokens"
 	"github.com/authagent-go/authagent/internal/trail"
@@ -25,10 +26,11 @@ type Tokens[S any] struct {
 	site   Site[S]
 }
 
-// A Site is whose sessions they are. All of it is required.
+// A Site is whose sessions they are. All of it is required but the Meter.
 type Site[S any] struct {
 	Trail  *trail.Trail
 	Panics failure.Panics
+	Meter  *meter.Meter // nil for none
 
 	// Session returns a session as its tokens know it, in a copy of its own.
 	Session func(S) tokens.Session[S]
@@ -46,9 +48,10 @@ type Site[S any] struct {
 // New returns the tokens that keeper keeps, whose store and hooks it completes.
 func New[S any](keeper *tokens.Keeper[S], site Site[S]) *Tokens[S] {
 	t := &Tokens[S]{keeper, site}
-	keeper.Store = tokens.Guarded{Store: keeper.Store, Protect: site.Panics.Protect}
+	keeper.Store = tokens.Guarded{Store: keeper.Store, Protect: t.guard}
 	keeper.Hooks = tokens.Hooks[S]{
 		Alive: t.alive, End: t.endUnconfirmed, Failed: t.refreshFailed, Revoked: t.revoked, Panicked: site.Panics.Log,
+		Refreshed: t.refreshed, Confirmed: t.confirmed,
 	}
 	return t
 }
@@ -152,10 +155,11 @@ func (t *Tokens[S]) refreshFailed(ctx context.Context, s tokens.Session[S], why 
 }
 
 func (t *Tokens[S]) revoked(ctx context.Context, s tokens.Session[S], err error) {
-	event := audit.Event{Name: audit.TokensRevoked, Outcome: audit.Requested}
+	event, outcome := audit.Event{Name: audit.TokensRevoked, Outcome: audit.Requested}, meter.OK
 	if err != nil {
-		event.Outcome = audit.StillLive
+		event.Outcome, outcome = audit.StillLive, meter.Failed
 	}
+	t.site.Meter.Kept(meter.Revocation, outcome)
 	t.record(ctx, event, s, failure.OfTokens("revoke tokens", err))
 }
 

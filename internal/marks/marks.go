@@ -10,12 +10,14 @@ package marks
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/memory"
+	"github.com/authagent-go/authagent/internal/meter"
 )
 
 // Store is authagent.RevocationStore.
@@ -28,6 +30,7 @@ type Store interface {
 type Register struct {
 	Store    Store
 	Lifetime time.Duration // of sessions, and three times how far clocks may be apart
+	Meter    *meter.Meter  // nil for none
 }
 
 // The keys of marks.
@@ -71,6 +74,7 @@ func (m *Register) End(ctx context.Context, key string) error {
 	// started it, and that of the one which cleans up. The third is for the call.
 	now := time.Now()
 	if err := m.Store.Revoke(ctx, key, newMark(now), now.Add(m.Lifetime)); err != nil {
+		m.failed(err)
 		return fmt.Errorf("authagent: record that sessions have ended: %w", err)
 	}
 	return nil
@@ -191,10 +195,20 @@ func (m *Register) marks(ctx context.Context, keys ...string) ([]string, error) 
 		return make([]string, len(keys)), nil
 	}
 	marks, err := m.Store.Marks(ctx, keys)
+	if err != nil {
+		m.failed(err)
+	}
 	if err == nil && len(marks) != len(keys) {
 		err = fmt.Errorf("the revocation store gave %d marks for %d keys", len(marks), len(keys))
 	}
 	return marks, err
+}
+
+// failed records that the store has failed, unless nobody waits for it any more.
+func (m *Register) failed(err error) {
+	if !errors.Is(err, context.Canceled) {
+		m.Meter.StoreFailed(meter.Revocations)
+	}
 }
 
 // empty reports that nothing was ended, where that can be told without a look.

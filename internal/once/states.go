@@ -9,6 +9,7 @@ import (
 
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/memory"
+	"github.com/authagent-go/authagent/internal/meter"
 )
 
 // A Store is authagent.StateStore.
@@ -23,6 +24,7 @@ type States struct {
 	Panics failure.Panics // of the store
 	Skew   time.Duration  // how far clocks of instances may be apart
 	Task   time.Duration  // what follows a first use takes no longer
+	Meter  *meter.Meter   // nil for none
 
 	here memory.States
 }
@@ -66,6 +68,9 @@ func (s *States) useShared(ctx context.Context, id string, until time.Time) (fir
 		first, err = s.Shared.UseState(ctx, id, until)
 		return err
 	})
+	if err != nil && !errors.Is(err, context.Canceled) {
+		s.Meter.StoreFailed(meter.States)
+	}
 	return first, err
 }
 

@@ -93,6 +93,9 @@ func Of(code string) Row {
 	return Row{code, 403, Agent, 0, "Refused", "This site refuses the request."}
 }
 
+// Known reports whether a code is in the table.
+func Known(code string) bool { _, known := index[code]; return known }
+
 // All returns the rows, in the order in which agents are told of them.
 func All() []Row { return append([]Row(nil), table[:]...) }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/authagent-go/authagent/internal/browser"
 	"github.com/authagent-go/authagent/internal/door"
 	"github.com/authagent-go/authagent/internal/failure"
+	"github.com/authagent-go/authagent/internal/meter"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/returnpath"
 	"github.com/authagent-go/authagent/internal/signpost"
@@ -57,6 +58,7 @@ type Site struct {
 	Languages      []*messages.Language
 	ChooseLanguage func(*http.Request) string
 	Panics         failure.Panics
+	Meter          *meter.Meter // nil for none
 }
 
 // Language returns the language of the pages for a request.
@@ -106,6 +108,7 @@ func (a *Refuser) Nobody(w http.ResponseWriter, r *http.Request) (answered bool)
 	if a.Own != nil || wantsPage(r) {
 		return false
 	}
+	a.Meter.Refused(string(problem.NoSession), string(problem.Agent))
 	a.demandSignIn(w.Header())
 	a.nobody.Write(w, failure.NewRequestID())
 	return true
@@ -125,6 +128,7 @@ func (a *Refuser) Lead(w http.ResponseWriter, r *http.Request, f *failure.Failur
 // Refuse says why a request was refused: in a page for a browser, or in a problem for a
 // program.
 func (a *Refuser) Refuse(w http.ResponseWriter, r *http.Request, f *failure.Failure, v Visitor) {
+	failure.Refused(a.Meter, f)
 	h := w.Header()
 	answer.AddVary(h, "Accept")
 	if f.RetryAfter > 0 {

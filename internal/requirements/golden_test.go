@@ -44,7 +44,7 @@ func golden(t *testing.T, name, got string) {
 
 // TestAPI shows every change of the public face in review.
 func TestAPI(t *testing.T) {
-	for _, pkg := range []string{"authagent", "action", "api", "audit", "authagenttest", "grants", "limits", "memstore", "messages", "problem", "provider", "sqlstore", "stores", "storetest", "tokens"} {
+	for _, pkg := range []string{"authagent", "action", "api", "audit", "authagenttest", "grants", "limits", "memstore", "messages", "metrics", "problem", "provider", "sqlstore", "stores", "storetest", "tokens"} {
 		t.Run(pkg, func(t *testing.T) {
 			path := repository
 			if pkg != "authagent" {

@@ -8,6 +8,13 @@ import (
 	"github.com/authagent-go/authagent/internal/wire"
 )
 
+// Link checks the path of what leads from the site's API into a browser, which may be empty.
+func (p *Problems) Link(path string, s api.Settings) {
+	if path != "" && s.Resource == "" {
+		p.Add("Paths.Link", "has no effect without API.Resource")
+	}
+}
+
 // API checks the settings of the site's API. allowed reports whether a scope allows anything
 // (Config.Permissions).
 func (p *Problems) API(s api.Settings, clientID string, allowed func(scope string) bool, dev bool) {

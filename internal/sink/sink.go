@@ -6,6 +6,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/authagent-go/authagent/internal/meter"
 )
 
 const (
@@ -24,6 +26,8 @@ type Sink[T any] struct {
 	lost    func(reason string)
 
 	mu      sync.Mutex
+	meter   *meter.Meter
+	name    string // of the queue, for the meter
 	queue   []item[T]
 	running bool          // a goroutine is delivering; it ends when the queue is empty
 	stuck   bool          // somebody has lost patience with the value being delivered
@@ -39,6 +43,15 @@ type item[T any] struct {
 // deliver panicked.
 func New[T any](deliver func(T), lost func(reason string)) *Sink[T] {
 	return &Sink[T]{deliver: deliver, lost: lost}
+}
+
+// Watch has a meter told how many values wait, and of those that are lost, under the name of a queue.
+func (s *Sink[T]) Watch(m *meter.Meter, name string) {
+	s.mu.Lock()
+	s.meter, s.name = m, name
+	waiting := len(s.queue)
+	s.mu.Unlock()
+	m.Waits(name, waiting)
 }
 
 // Deliver delivers v.
@@ -65,12 +78,13 @@ func (s *Sink[T]) Add(v T) { s.add(v) }
 // delivered, nil if there is no room.
 func (s *Sink[T]) add(v T) (done chan struct{}, stuck bool) {
 	s.mu.Lock()
+	m, name := s.meter, s.name
 	if len(s.queue) >= capacity {
 		s.mu.Unlock()
+		m.Lost(name, meter.Full)
 		s.lost("the queue is full")
 		return nil, false
 	}
-	defer s.mu.Unlock()
 	done = make(chan struct{})
 	s.queue = append(s.queue, item[T]{v, done})
 	s.last = done
@@ -78,7 +92,10 @@ func (s *Sink[T]) add(v T) (done chan struct{}, stuck bool) {
 		s.running = true
 		go s.run()
 	}
-	return done, s.stuck
+	stuck = s.stuck
+	s.mu.Unlock()
+	m.Waits(name, 1)
+	return done, stuck
 }
 
 // Wait returns when all that was to be delivered so far has been, or with the
@@ -106,9 +123,10 @@ func (s *Sink[T]) run() {
 			s.mu.Unlock()
 			return
 		}
-		next := s.queue[0]
+		next, m, name := s.queue[0], s.meter, s.name
 		s.queue = s.queue[1:]
 		s.mu.Unlock()
+		m.Waits(name, -1)
 		s.call(next.value)
 		close(next.done)
 		s.mu.Lock()
@@ -120,6 +138,10 @@ func (s *Sink[T]) run() {
 func (s *Sink[T]) call(v T) {
 	defer func() {
 		if recover() != nil {
+			s.mu.Lock()
+			m, name := s.meter, s.name
+			s.mu.Unlock()
+			m.Lost(name, meter.Panic)
 			s.lost("the function panicked")
 		}
 	}()

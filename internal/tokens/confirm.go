@@ -125,6 +125,9 @@ func (k *Keeper[S]) begin(s Session[S], c *check) bool {
 			seen, err = k.look(ctx, s)
 			return err
 		})
+		if k.Hooks.Confirmed != nil {
+			k.Hooks.Confirmed(err)
+		}
 		k.settle(ctx, s, c, seen, err)
 	})
 	return c.busy

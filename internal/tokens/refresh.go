@@ -191,6 +191,9 @@ func (f *refresher[S]) attempt(ctx context.Context, raw []byte, r *record) (Toke
 	limited, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
 	fresh, err := f.Server.Refresh(limited, r.Refresh)
+	if f.Hooks.Refreshed != nil {
+		f.Hooks.Refreshed(err)
+	}
 	var refusal *wire.Error
 	switch {
 	case err == nil:

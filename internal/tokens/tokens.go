@@ -98,6 +98,10 @@ type Hooks[S any] struct {
 
 	// Revoked says how it went when the server was asked to revoke tokens.
 	Revoked func(context.Context, Session[S], error)
+
+	// Refreshed and Confirmed say what has come of each request to refresh tokens and of each look whether the
+	// server stands by a session. They may be nil.
+	Refreshed, Confirmed func(error)
 }
 
 // A Keeper keeps tokens. Its exported fields are set before its first use. It is

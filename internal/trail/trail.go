@@ -10,6 +10,7 @@ import (
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/limit"
+	"github.com/authagent-go/authagent/internal/meter"
 	"github.com/authagent-go/authagent/internal/sink"
 	"github.com/authagent-go/authagent/internal/tally"
 	"github.com/authagent-go/authagent/problem"
@@ -20,6 +21,7 @@ type Trail struct {
 	issuer   string
 	logger   *slog.Logger
 	site     func(context.Context, audit.Event) // nil for none
+	meter    *meter.Meter
 	sink     *sink.Sink[delivery]
 	refusals *tally.Tally[audit.Event, audit.Event] // on their way to the sink
 }
@@ -30,12 +32,13 @@ type delivery struct {
 	event audit.Event
 }
 
-// New returns a trail to the log and to a function of the site, which may be nil.
-func New(issuer string, logger *slog.Logger, site func(context.Context, audit.Event)) *Trail {
-	t := &Trail{issuer: issuer, logger: logger, site: site}
+// New returns a trail to the log and to a function of the site, which may be nil. The meter is told of sign-ins.
+func New(issuer string, logger *slog.Logger, site func(context.Context, audit.Event), m *meter.Meter) *Trail {
+	t := &Trail{issuer: issuer, logger: logger, site: site, meter: m}
 	t.sink = sink.New(func(d delivery) { site(d.ctx, d.event) }, func(why string) {
 		logger.Error("authagent: audit event lost", "why", why)
 	})
+	t.sink.Watch(m, meter.Events)
 	t.refusals = tally.New[audit.Event](time.Minute, t.addCounted)
 	return t
 }
@@ -82,7 +85,38 @@ func (t *Trail) Issuer() string { return t.issuer }
 // Wants reports whether anybody would see an event of this name and failure: what is
 // nobody's to read need not be put together.
 func (t *Trail) Wants(ctx context.Context, name audit.Name, f *failure.Failure) bool {
-	return t.site != nil || t.logger.Enabled(ctx, levelOf(name, f))
+	return t.site != nil || t.meter != nil && signIns[name] || t.logger.Enabled(ctx, levelOf(name, f))
+}
+
+// signIns are the events of sign-ins. Nothing changes it.
+var signIns = map[audit.Name]bool{
+	audit.LoginStarted: true, audit.LoginSucceeded: true, audit.LoginFailed: true, audit.PersonSignedIn: true,
+	audit.TokenAccepted: true, audit.SessionContinued: true,
+}
+
+// measure records the event of a sign-in, and of an action that was refused outside of an HTTP request: what is answered
+// is recorded where that is done.
+func (t *Trail) measure(e audit.Event, f *failure.Failure) {
+	switch {
+	case t.meter == nil:
+		return
+	case e.Method == "" && (e.Name == audit.PermissionDenied || e.Name == audit.ActionPending):
+		failure.Refused(t.meter, f)
+		return
+	case !signIns[e.Name]:
+		return
+	}
+	door, outcome := string(e.Door), e.Outcome
+	if e.Door == audit.Browser {
+		door = meter.Browser
+	}
+	switch e.Name {
+	case audit.LoginStarted:
+		outcome = meter.Started
+	case audit.PersonSignedIn:
+		outcome = meter.Person
+	}
+	t.meter.SignedIn(door, outcome)
 }
 
 // Record puts an event into the log and into the audit trail. f is why something was
@@ -98,6 +132,7 @@ func (t *Trail) Record(ctx context.Context, event audit.Event, f *failure.Failur
 			event.Agent = f.Agent
 		}
 	}
+	t.measure(event, f)
 	ctx = context.WithoutCancel(ctx)
 	if level := levelOf(event.Name, f); t.logger.Enabled(ctx, level) {
 		t.logger.LogAttrs(ctx, level, "authagent: "+string(event.Name), event.LogValue().Group()...)

@@ -21,6 +21,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authagent-go/authagent/internal/meter"
 	"github.com/authagent-go/authagent/internal/strictjson"
 )
 
@@ -96,6 +97,8 @@ func (e *Error) Timeout() bool {
 // secret to wherever it points (307, 308), or take a token from there; cookies
 // would tie the sign-ins of different agents together.
 type Client struct {
+	Meter *meter.Meter // set before the first use; nil for none
+
 	transport bounded
 	timeout   time.Duration // of one request
 	slots     chan struct{}
@@ -183,6 +186,16 @@ func (c *Client) send(ctx context.Context, step, method, address string, header 
 		return nil, err
 	}
 	defer func() { <-c.slots }()
+	began := c.Meter.Now()
+	a, err := c.exchange(ctx, step, method, address, header, body)
+	if c.Meter != nil {
+		c.Meter.Answered(began, endpointOf(step), statusOf(a, err))
+	}
+	return a, err
+}
+
+// exchange is send without bounds on how many there are at once.
+func (c *Client) exchange(ctx context.Context, step, method, address string, header fields, body []byte) (*answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	var content io.Reader // nil for no body at all
