@@ -21,6 +21,6 @@ func TestKit(t *testing.T) {
 	t.Run("Revocations API-13", func(t *testing.T) {
 		storetest.Revocations(t, func() authagent.RevocationStore { return &memstore.Revocations{} })
 	})
-	t.Run("Limits", func(t *testing.T) { storetest.Limits(t, func() limits.Store { return &memstore.Limits{} }) })
+	t.Run("Limits LIM-1 LIM-2 LIM-4 LIM-5", func(t *testing.T) { storetest.Limits(t, func() limits.Store { return &memstore.Limits{} }) })
 	t.Run("Tokens", func(t *testing.T) { storetest.Tokens(t, func() tokens.Store { return &memstore.Tokens{} }) })
 }

@@ -16,10 +16,54 @@ import (
 	"github.com/authagent-go/authagent/storetest"
 )
 
-// TestLimits runs the kit: LIM-1 to LIM-5.
-func TestLimits(t *testing.T) {
+// TestLimits runs the kit.
+func TestLimits_LIM_1_LIM_2_LIM_4_LIM_5(t *testing.T) {
 	client := connect(t)
 	storetest.Limits(t, func() limits.Store { return &redisstore.Limits{Client: client} })
+}
+
+// TestLimitsTogether_LIM_3: two instances, each with many requests at once, let exactly as many
+// pass as one may.
+func TestLimitsTogether_LIM_3(t *testing.T) {
+	instances := []*redisstore.Limits{{Client: connect(t)}, {Client: connect(t)}}
+	owner := limits.Budget{Key: rand.Text(), Rate: limits.Rate{N: 60, Per: time.Hour}}
+	agents := []limits.Budget{{Key: rand.Text(), Rate: owner.Rate}, {Key: rand.Text(), Rate: owner.Rate}}
+	var passed atomic.Int64
+	var group sync.WaitGroup
+	for i := range 200 {
+		group.Go(func() {
+			wait, err := instances[i%2].Take(t.Context(), owner, agents[i/2%2])
+			if err != nil {
+				t.Error(err)
+			}
+			if wait == 0 {
+				passed.Add(1)
+			}
+		})
+	}
+	group.Wait()
+	if passed.Load() != 60 {
+		t.Errorf("LIM-3: %d events pass at two instances, want 60", passed.Load())
+	}
+}
+
+// TestLimitsByOneClock_LIM_11: a Redis whose clock is behind the one that it has taken over from
+// refuses nobody for long.
+func TestLimitsByOneClock_LIM_11(t *testing.T) {
+	client := connect(t)
+	before := keys(t, client)
+	store, b := &redisstore.Limits{Client: client}, limits.Budget{Key: rand.Text(), Rate: limits.Rate{N: 5, Per: time.Hour}}
+	if wait, err := store.Take(t.Context(), b); wait != 0 || err != nil {
+		t.Fatal(wait, err)
+	}
+	for name := range keys(t, client) {
+		if !before[name] {
+			client.IncrBy(t.Context(), name, 86400_000_000)
+		}
+	}
+	if wait, err := store.Take(t.Context(), b); err != nil || wait <= 11*time.Minute || wait > 12*time.Minute {
+		t.Errorf("LIM-11: after the clock went back a day: wait %v, %v; want that of one event", wait, err)
+	}
 }
 
 // TestLimitsExpire: a key lives until its budget is whole, also after something was given back.
