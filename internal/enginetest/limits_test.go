@@ -3,13 +3,17 @@ package enginetest_test
 import (
 	"crypto/rand"
 	"database/sql"
+	"net/http"
+	"net/http/httptest"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/limits"
+	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/sqlstore"
 )
 
@@ -105,4 +109,43 @@ func TestLimitsExpire(t *testing.T) {
 			t.Errorf("%d rows deleted after an hour, %v", n, err)
 		}
 	})
+}
+
+// BenchmarkLimits is a GET behind a guard at a site that keeps sessions and revocations in the database, without limits,
+// and with limits for the agent and its owner: counted by the process, and in the database.
+//
+//	go test -run '^$' -bench Limits -benchtime 1s
+func BenchmarkLimits(b *testing.B) {
+	often := limits.Rate{N: 1e7, Per: time.Second}
+	for _, e := range engines {
+		for _, test := range []struct {
+			name  string
+			limit func(*sqlstore.Store) limits.Settings
+		}{
+			{"none", func(*sqlstore.Store) limits.Settings { return limits.Settings{} }},
+			{"local", func(*sqlstore.Store) limits.Settings { return limits.Settings{Agent: often, Owner: often} }},
+			{"shared", func(s *sqlstore.Store) limits.Settings {
+				return limits.Settings{Store: s.Limits(), Agent: often, Owner: often}
+			}},
+		} {
+			b.Run(e.name+"/"+test.name, func(b *testing.B) {
+				d := newDatabase(b, e)
+				s, _ := d.migrated(b, append(d.usual, d.prepares...)...)
+				site := newSite(b, s, func(c *authagent.Config, _ *sqlstore.Store, _ *memstore.Users) { c.Limits = test.limit(s) })
+				cookies := site.signIn(b, site.Browser())
+				guarded := site.RP.RequireAgent(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+				r := httptest.NewRequest(http.MethodGet, "/", nil)
+				r.Header.Set("Cookie", cookies)
+				var took []time.Duration
+				for b.Loop() {
+					start, w := time.Now(), httptest.NewRecorder()
+					if guarded.ServeHTTP(w, r); w.Code != http.StatusNoContent {
+						b.Fatal(w.Code, w.Body)
+					}
+					took = append(took, time.Since(start))
+				}
+				reportMedian(b, took)
+			})
+		}
+	}
 }
