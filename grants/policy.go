@@ -185,7 +185,6 @@ type Policy struct {
 	filing   turn                           // of filing a request or giving a grant: one at a time, so that limits hold
 	requests fair[request]                  // to be filed
 	shadow   Grant                          // is written where there is no request to file
-	renewed  renewals                       // in the turn of filing
 	post     *post                          // the notices on their way to owners
 	asking   turns                          // one action is put before its owner at a time, so that MaxActions holds
 	under    sync.WaitGroup                 // the work in the background

@@ -60,6 +60,14 @@ type engine interface {
 	// greatest returns the function for the greatest of its arguments.
 	greatest() string
 
+	// turnIsolation returns the isolation level of a turn. After it has waited for the lock, each
+	// statement has to see what the turn before has committed.
+	turnIsolation() sql.IsolationLevel
+
+	// lockTurn returns the statement that locks the row of a turn, from the upsert of that row. If
+	// the engine can, it also has the server end a turn of which nothing more is heard.
+	lockTurn(upsert string) string
+
 	// deleteOldest returns the statement that deletes the rows that a clause finds, WHERE
 	// to LIMIT.
 	deleteOldest(table, key, clause string) string

@@ -94,6 +94,10 @@ func (mysql) onConflict(string) string      { return ` ON DUPLICATE KEY UPDATE `
 func (mysql) proposed(column string) string { return "VALUES(" + column + ")" }
 func (mysql) greatest() string              { return "GREATEST" }
 
+// turnIsolation also keeps the engine from locking the gaps in which it has found nothing.
+func (mysql) turnIsolation() sql.IsolationLevel { return sql.LevelReadCommitted }
+func (mysql) lockTurn(upsert string) string     { return upsert }
+
 func (mysql) deleteOldest(table, _, clause string) string { return `DELETE FROM ` + table + clause }
 
 func (mysql) fault(err error) fault {

@@ -59,6 +59,11 @@ func (sqlite) onConflict(key string) string   { return ` ON CONFLICT (` + key + 
 func (sqlite) proposed(column string) string  { return "excluded." + column }
 func (sqlite) greatest() string               { return "MAX" }
 
+// turnIsolation is serializable at SQLite, whatever is asked for, and not every driver takes
+// another level. Since the first statement of a turn writes, it sees what was committed until then.
+func (sqlite) turnIsolation() sql.IsolationLevel { return sql.LevelDefault }
+func (sqlite) lockTurn(upsert string) string     { return upsert }
+
 func (sqlite) deleteOldest(table, key, clause string) string {
 	return `DELETE FROM ` + table + ` WHERE ` + key + ` IN (SELECT ` + key + ` FROM ` + table + clause + `)`
 }
