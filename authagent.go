@@ -337,10 +337,10 @@ func (c Config) withDefaults() Config {
 		c.Provider.Scopes = c.defaultScopes()
 	}
 	c.Session, c.Tokens.ConfirmEvery = c.Session.withDefaults(), cmp.Or(c.Tokens.ConfirmEvery, 15*time.Minute)
-	if c.Revocations == nil {
-		c.Revocations = &memory.Revocations{}
-	}
 	c.Logger = logs.Safe(cmp.Or(c.Logger, slog.Default()))
+	if c.Revocations == nil {
+		c.Revocations = &memory.Revocations{Logger: c.Logger}
+	}
 	c.ClientAddr = limit.Client(c.ClientAddr)
 	return c
 }
