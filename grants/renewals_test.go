@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/authagent-go/authagent/audit"
 )
@@ -83,5 +84,22 @@ func TestFullOfLetters(t *testing.T) {
 	}
 	if !add("new", EventApproved) || len(o.waiting) != maxLetters || len(o.owners) != maxLetters || o.waiting[slot{"new", EventApproved}] == nil {
 		t.Errorf("%d letters", len(o.waiting))
+	}
+}
+
+// TestSeenIsBounded_MEM_4 is MEM-4: sessions and networks, however many, take a bounded amount of memory, and each is recorded.
+func TestSeenIsBounded_MEM_4(t *testing.T) {
+	var s seen
+	now := time.Now()
+	for n := range 3*maxSeen + 1 {
+		if !s.first("session", fmt.Sprint(n), now) {
+			t.Fatalf("MEM-4: network %d is not recorded", n)
+		}
+		if len(s.at) > maxSeen {
+			t.Fatalf("MEM-4: %d are remembered", len(s.at))
+		}
+	}
+	if s.first("session", fmt.Sprint(3*maxSeen), now) {
+		t.Error("MEM-4: the last one is recorded twice")
 	}
 }
