@@ -349,10 +349,10 @@ func (c Config) withDefaults() Config {
 	}
 	c.Session.Idle, c.Session.Lifetime = cmp.Or(c.Session.Idle, 30*time.Minute), cmp.Or(c.Session.Lifetime, 12*time.Hour)
 	c.Tokens.ConfirmEvery = cmp.Or(c.Tokens.ConfirmEvery, 15*time.Minute)
-	if c.Revocations == nil {
-		c.Revocations = &memory.Revocations{}
-	}
 	c.Logger, c.ClientAddr = logs.Safe(cmp.Or(c.Logger, slog.Default())), limit.Client(c.ClientAddr)
+	if c.Revocations == nil {
+		c.Revocations = &memory.Revocations{Logger: c.Logger}
+	}
 	return c
 }
 

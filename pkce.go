@@ -249,8 +249,8 @@ func (rp *RelyingParty) ready(ctx context.Context, r *wire.Response) (*wire.Meta
 // of those takes no room from other logins.
 func (rp *RelyingParty) use(ctx context.Context, l *login, code bool) error {
 	until := l.StartedAt.Add(loginTTL)
-	if now := time.Now(); now.After(until) || l.StartedAt.After(now.Add(clockSkew)) {
-		return failure.New(reasons.StateExpired, "use state", "the login began more than %v ago", loginTTL)
+	if now := time.Now(); now.After(until) || l.StartedAt.After(now.Add(clockSkew)) || rp.register.Forgot(l.StartedAt) {
+		return failure.New(reasons.StateExpired, "use state", "the login began more than %v ago, or before all sessions were ended", loginTTL)
 	}
 	switch found, err := rp.states.Use(ctx, l.State, until, !code); {
 	case errors.Is(err, memory.ErrFull):

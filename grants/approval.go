@@ -100,15 +100,28 @@ func (p *Policy) Approve(ctx context.Context, r action.Request) (reserved *actio
 	if err != nil {
 		return nil, "", fmt.Errorf("grants: find approvals of account: %w", err)
 	}
-	if !slices.ContainsFunc(all, func(a Approval) bool { return a.Digest == want.Digest }) {
+	have, known := of(all, want)
+	if !known {
 		if reserved, err = p.take(ctx, r, want); reserved != nil || err != nil {
 			return reserved, "", err
 		}
-		if err := p.mayAsk(r, all); err != nil {
+		if err := p.mayAsk(all); err != nil {
+			return nil, "", err
+		}
+		if err := count(r.CountFiling); err != nil { // here, since nothing else waits in a turn
 			return nil, "", err
 		}
 	}
-	return p.reserve(ctx, r, want)
+	return p.reserve(ctx, r, have, want)
+}
+
+// of returns the one of all approvals of an account that is for the same request as want.
+func of(all []Approval, want Approval) (have Approval, known bool) {
+	i := slices.IndexFunc(all, func(a Approval) bool { return a.Digest == want.Digest })
+	if i < 0 {
+		return Approval{}, false
+	}
+	return all[i], true
 }
 
 // wanted is the approval that a request needs. What the site says of the request comes before every
@@ -194,7 +207,7 @@ func pending() error {
 
 // mayAsk bounds what an owner is asked about who has all these approvals: what waits, and what
 // was denied in the last hour, lest a denial makes room for more of it.
-func (p *Policy) mayAsk(r action.Request, all []Approval) error {
+func (p *Policy) mayAsk(all []Approval) error {
 	waiting := 0
 	for _, a := range all {
 		if state := a.Now(); state == Pending || state == Denied && time.Since(a.RequestedAt) < time.Hour {
@@ -207,7 +220,7 @@ func (p *Policy) mayAsk(r action.Request, all []Approval) error {
 			Err: fmt.Errorf("%d actions wait for the owner or were denied lately", waiting),
 		}
 	}
-	return count(r.CountFiling)
+	return nil
 }
 
 // count calls what counts. A request that was made by hand has nothing that does.

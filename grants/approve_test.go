@@ -323,7 +323,7 @@ func TestRevokedApproval(t *testing.T) {
 func TestApprovalsAreApart_LNK_24(t *testing.T) {
 	block := make(chan struct{})
 	blocked := make(chan struct{})
-	p := grants.OwnerApproval(stuckApprovals{&memstore.Grants{}, blocked, block})
+	p := grants.OwnerApproval(stuckApprovals{&memstore.Grants{}, sync.OnceFunc(func() { close(blocked) }), block})
 	ask := func(ctx context.Context, user string) error {
 		_, _, err := p.Approve(ctx, action.Request{UserID: user, Digest: "x"})
 		return err
@@ -349,12 +349,13 @@ func TestApprovalsAreApart_LNK_24(t *testing.T) {
 // stuckApprovals blocks one account's.
 type stuckApprovals struct {
 	grants.Store
-	blocked, block chan struct{}
+	blocked func()
+	block   chan struct{}
 }
 
 func (s stuckApprovals) OwnerApprovals(ctx context.Context, id string) ([]grants.Approval, error) {
 	if id == "stuck" {
-		close(s.blocked)
+		s.blocked()
 		<-s.block
 	}
 	return s.Store.OwnerApprovals(ctx, id)

@@ -183,7 +183,7 @@ func TestEachCallFails(t *testing.T) {
 				return nil
 			}
 			d.must(d.decideOn("agent_1", "alice", grants.Revoked))
-		}, func(d *desk) error { return as(d.approve("x"), problem.NoSession) }, nil, 4},
+		}, func(d *desk) error { return as(d.approve("x"), problem.NoSession) }, nil, 3},
 		"approve an action": {nil, paying, func(d *desk) error { return d.decideOnly(true) }, nil, 3},
 		"deny an action":    {nil, paying, func(d *desk) error { return d.decideOnly(false) }, nil, 2},
 		"revoke all":        {nil, paying, func(d *desk) error { return d.RevokeAll(ctx, "alice") }, []string{"OwnerApprovals", "UpdateApproval"}, 2},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/authagent-go/authagent/problem"
 )
@@ -34,6 +35,12 @@ func (p *Policy) claimNew(ctx context.Context, g Grant) (have Grant, created boo
 		return have, false, nil
 	}
 	return have, true, p.unclaim(ctx, have, p.alone(ctx, have))
+}
+
+// lapsed is a claim of which nothing came: a request that has expired.
+func (g Grant) lapsed() Grant {
+	g.DecidedAt = time.Time{}
+	return g
 }
 
 // alone returns an error if another account holds the agent of g.

@@ -45,7 +45,7 @@ func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error
 			return err
 		}
 	}
-	if want, err = p.connect(ctx, have, want); errors.Is(err, authagent.ErrConflict) {
+	if want, err = p.connect(ctx, have, want, approved); errors.Is(err, authagent.ErrConflict) {
 		err = problem.Conflict // for the human, who can try again
 	}
 	if err != nil {
@@ -58,7 +58,7 @@ func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error
 // connected is the new grant in the place of g. To connect an agent once more that is
 // approved changes nothing that the owner has chosen.
 func (g Grant) connected(anew Grant, approved bool) Grant {
-	anew.ID, anew.Version, anew.RequestedAt, anew.Era = g.ID, g.Version, g.RequestedAt, g.anew()
+	anew.ID, anew.Version, anew.RequestedAt, anew.AskedBefore, anew.Era = g.ID, g.Version, g.RequestedAt, g.AskedBefore, g.anew()
 	if approved {
 		anew.Access, anew.Actions, anew.ExpiresAt, anew.Warned = g.Access, g.Actions, g.ExpiresAt, g.Warned
 	}
@@ -74,8 +74,8 @@ func (p *Policy) mayConnect(ctx context.Context, have, want Grant) error {
 	return p.forgetActions(ctx, want)
 }
 
-// connect claims the agent and stores want, in the place of have if there is one.
-func (p *Policy) connect(ctx context.Context, have, want Grant) (_ Grant, err error) {
+// connect claims the agent and stores want, in the place of have if there is one, which may be approved.
+func (p *Policy) connect(ctx context.Context, have, want Grant, approved bool) (_ Grant, err error) {
 	claimed, created := have, true
 	if have.ID != "" {
 		claimed, err = p.claim(ctx, have)
@@ -89,5 +89,11 @@ func (p *Policy) connect(ctx context.Context, have, want Grant) (_ Grant, err er
 		return want, authagent.ErrConflict
 	}
 	want.Version = claimed.Version
-	return p.store.UpdateGrant(ctx, want)
+	switch {
+	case approved: // it counts already
+		return p.store.UpdateGrant(ctx, want)
+	case have.ID == "":
+		have = claimed.lapsed()
+	}
+	return p.admit(ctx, want, have)
 }

@@ -63,7 +63,7 @@ func (p *Policy) decide(ctx context.Context, userID string, d Decision) (Grant, 
 	case g.State == Pending && g.Now() == Expired && !(d.State == Revoked && g.holds()):
 		return g, ErrExpired
 	}
-	have := g
+	before := g
 	event, err := p.apply(&g, d)
 	if err != nil {
 		return g, err
@@ -79,15 +79,21 @@ func (p *Policy) decide(ctx context.Context, userID string, d Decision) (Grant, 
 		if err := p.forgetActions(ctx, g); err != nil {
 			return g, err
 		}
-		if have, err = p.claim(ctx, have); err != nil {
+		claimed, err := p.claim(ctx, before)
+		if err != nil {
 			return g, err
 		}
-		g.Version = have.Version
+		g.Version = claimed.Version
 	}
 	if name := cleanNickname(d.Nickname); name != "" {
 		g.Nickname = name
 	}
-	if g, err = p.store.UpdateGrant(ctx, g); err != nil {
+	if event == EventApproved {
+		g, err = p.admit(ctx, g, before)
+	} else {
+		g, err = p.store.UpdateGrant(ctx, g)
+	}
+	if err != nil {
 		return g, fmt.Errorf("grants: decide: %w", err)
 	}
 	if event != EventApproved && event != EventChanged {

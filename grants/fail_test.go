@@ -184,7 +184,7 @@ func TestStoreFails(t *testing.T) {
 		{"UpdateGrant", 303, 303, 500, 200, 202, 200, no, no, yes},
 		{"Approval", 303, 303, 303, 200, 202, 200, yes, yes, no},
 		{"OwnerApprovals", 303, 303, 303, 200, 500, 500, no, yes, yes},
-		{"CreateApproval", 303, 303, 303, 200, 500, 500, yes, yes, yes},
+		{"CreateApproval", 303, 303, 303, 200, 500, 200, yes, yes, yes},
 		{"UpdateApproval", 303, 303, 303, 200, 202, 500, yes, yes, no},
 		{"Touch", 303, 303, 303, 200, 202, 200, yes, yes, yes},
 		{"EndActivity", 303, 303, 303, 200, 202, 200, yes, yes, yes},

@@ -67,6 +67,11 @@ type Grant struct {
 	DecidedAt     time.Time `json:"decided_at,omitzero"`
 	ExpiresAt     time.Time `json:"expires_at"`
 
+	// AskedBefore are the times at which the agent has asked before, in requests that have
+	// expired and whose place this one has taken. Those of the last 24 hours count against
+	// Policy.MaxNotices; older ones may be missing.
+	AskedBefore []time.Time `json:"-"`
+
 	// Era grows when the agent is let in again, or asks again, after it was stopped or
 	// its time was over. Until then it is 0. Sessions of another era have ended,
 	// whether or not they were used in between. It is no less than the time at which it was stopped, in

@@ -1,6 +1,7 @@
 package grants
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -64,16 +65,20 @@ func (p *Policy) hasEnough(all []Grant) (refusal string) {
 		}
 	}
 	if len(agents) >= p.maxAgents() {
-		return "the account has as many agents as it may have"
+		return enough
 	}
 	return ""
 }
 
+// enough is what hasEnough says.
+const enough = "the account has as many agents as it may have"
+
 // mayBeAsked says why the owner of an account, which has all these grants, is not
 // to be asked about a further agent for now, if so.
-func (p *Policy) mayBeAsked(userID string, all []Grant) (refusal string) {
-	times := slices.Clone(p.renewed.at[userID])
+func (p *Policy) mayBeAsked(all []Grant) (refusal string) {
+	var times []time.Time
 	for _, g := range all {
+		times = append(times, g.AskedBefore...)
 		if g.asked() {
 			times = append(times, g.RequestedAt)
 		}
@@ -95,29 +100,36 @@ func (p *Policy) mayBeAsked(userID string, all []Grant) (refusal string) {
 	return ""
 }
 
-// renewals are the requests of the last 24 hours whose place another one of
-// the same agent has taken in the store, as it may when they have expired: an agent
-// could else ask ever again, and count once. The zero value is ready.
-type renewals struct {
-	at    map[string][]time.Time // by account
-	swept time.Time
+// askedBefore are the times of the last 24 hours at which the agent of g has asked, for a request that
+// takes the place of g in the store: it could else ask ever again, and count once.
+func (g Grant) askedBefore() []time.Time {
+	times := slices.Clone(g.AskedBefore)
+	if g.asked() {
+		times = append(times, g.RequestedAt)
+	}
+	return slices.DeleteFunc(times, func(at time.Time) bool { return time.Since(at) >= askedFor })
 }
 
-func (l *renewals) add(userID string, at time.Time) {
-	if l.at == nil {
-		l.at = make(map[string][]time.Time)
-	}
-	if time.Since(l.swept) > time.Hour {
-		for id := range l.at {
-			if l.at[id] = slices.DeleteFunc(l.at[id], isOver); len(l.at[id]) == 0 {
-				delete(l.at, id)
-			}
+// errEnough says that another instance has let in the last agent that an account may have.
+var errEnough = fmt.Errorf("grants: %s: %w", enough, problem.LinkRefused)
+
+// admit stores g, by which an agent is let in that was claimed. It looks in the account's turn whether there is room: by
+// what another instance has stored since mayHaveAnother. Without room it stores before instead, and returns errEnough.
+func (p *Policy) admit(ctx context.Context, g, before Grant) (Grant, error) {
+	before.Version, before.Era = g.Version, max(g.Era, before.Era) // the era of a claim stays
+	var stored Grant
+	var refused error
+	err := p.inTurn(ctx, g.UserID, func(ctx context.Context, store Store) error {
+		all, err := store.OwnerGrants(ctx, g.UserID)
+		if err != nil {
+			return fmt.Errorf("grants: find grants of account: %w", err)
 		}
-		l.swept = time.Now()
-	}
-	if !isOver(at) {
-		l.at[userID] = append(l.at[userID], at)
-	}
+		want := g
+		if refused = nil; p.hasEnough(all) != "" {
+			want, refused = before, errEnough
+		}
+		stored, err = store.UpdateGrant(ctx, want)
+		return err
+	})
+	return stored, cmp.Or(err, refused)
 }
-
-func isOver(at time.Time) bool { return time.Since(at) >= askedFor }

@@ -211,14 +211,23 @@ func (h *pageHandler) servePageOf(w http.ResponseWriter, r *http.Request, to rea
 	return h.show(w, h.lookup("agent.html"), page)
 }
 
+// maxLooks bounds how many looks of findHuman are under way.
+const maxLooks = 32
+
 // findHuman leaves an event, once an hour, where the site's Human returns an ID that
 // its UserStore does not know: no agent's request could ever get to the page.
 func (p *Policy) findHuman(ctx context.Context, rp *authagent.RelyingParty, humanID string) {
 	if p.humans.Allow(humanID) > 0 {
 		return
 	}
+	if p.looks.Add(1) > maxLooks { // another time will do
+		p.looks.Add(-1)
+		p.humans.Return(humanID)
+		return
+	}
 	ctx = context.WithoutCancel(ctx)
 	p.under.Go(func() {
+		defer p.looks.Add(-1)
 		p.do(ctx, func(ctx context.Context) error {
 			switch _, err := rp.FindUser(ctx, humanID); {
 			case errors.Is(err, authagent.ErrNotFound):

@@ -156,7 +156,8 @@ type Policy struct {
 	// default is 3. In 24 hours it is at most four times as many, by default 12. So
 	// nobody can flood an owner, neither at once nor slowly. Further requests are
 	// dropped. MaxActions is how many single actions may wait for one owner; the
-	// default is 20.
+	// default is 20. They hold across instances if the Store is a [TurnTaker], and
+	// for each Policy otherwise.
 	MaxAgents, MaxNotices, MaxActions int
 
 	// Privileged reports accounts that no agent may ever enter, such as those of the
@@ -187,7 +188,6 @@ type Policy struct {
 	filing   turn                           // of filing a request or giving a grant: one at a time, so that limits hold
 	requests fair[request]                  // to be filed
 	shadow   Grant                          // is written where there is no request to file
-	renewed  renewals                       // in the turn of filing
 	post     *post                          // the notices on their way to owners
 	asking   turns                          // one action is put before its owner at a time, so that MaxActions holds
 	under    sync.WaitGroup                 // the work in the background
@@ -203,6 +203,7 @@ type Policy struct {
 	changes  *limit.Limiter                                     // deeds that changed something, by kind
 	routine  *limit.Limiter                                     // other deeds, by kind
 	humans   *limit.Limiter                                     // looks for the account of who sees the page
+	looks    atomic.Int64                                       // of those that are under way
 }
 
 // OwnerApproval returns a Policy that keeps grants in store.

@@ -18,6 +18,8 @@ type betweenStore struct {
 	grants.Store
 	mu     sync.Mutex
 	before func() // called once
+
+	afterList bool // it is called after the next OwnerApprovals too
 }
 
 func (b *betweenStore) set(f func()) {
@@ -34,6 +36,14 @@ func (b *betweenStore) now() {
 	if f != nil {
 		f()
 	}
+}
+
+func (b *betweenStore) OwnerApprovals(ctx context.Context, userID string) ([]grants.Approval, error) {
+	all, err := b.Store.OwnerApprovals(ctx, userID)
+	if b.afterList {
+		b.now()
+	}
+	return all, err
 }
 
 func (b *betweenStore) CreateApproval(ctx context.Context, a grants.Approval) (grants.Approval, bool, error) {
@@ -102,6 +112,7 @@ func TestStoppedBeforeUse(t *testing.T) {
 		_, c := s.approved("agent_1")
 		s.pay(c, "amount=1")
 		s.decideAction(s.alice, true)
+		store.afterList = true
 		store.set(func() { // after the session was found to hold
 			g := s.grants(s.alice)["agent_1"]
 			g.State = grants.Revoked

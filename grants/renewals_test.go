@@ -6,34 +6,10 @@ import (
 	"fmt"
 	"log/slog"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/authagent-go/authagent/audit"
 )
-
-// TestRenewalsAreForgotten: an account that nobody asks about any more takes no
-// memory, which cannot be seen from outside.
-func TestRenewalsAreForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var l renewals
-		l.add("alice", time.Now())
-		time.Sleep(askedFor - time.Second)
-		l.add("bob", time.Now())
-		if len(l.at["alice"]) != 1 {
-			t.Error("forgotten before its time")
-		}
-		l.add("carol", time.Now().Add(-askedFor))
-		if l.at["carol"] != nil {
-			t.Error("kept what was over when it came")
-		}
-		time.Sleep(2 * time.Hour)
-		l.add("bob", time.Now())
-		if len(l.at) != 1 || len(l.at["bob"]) != 2 {
-			t.Errorf("kept: %v", l.at)
-		}
-	})
-}
 
 // TestFairWhenFull: what one key has too much of makes room for what another has little
 // of, and never the other way round.
@@ -108,5 +84,22 @@ func TestFullOfLetters(t *testing.T) {
 	}
 	if !add("new", EventApproved) || len(o.waiting) != maxLetters || len(o.owners) != maxLetters || o.waiting[slot{"new", EventApproved}] == nil {
 		t.Errorf("%d letters", len(o.waiting))
+	}
+}
+
+// TestSeenIsBounded_MEM_4 is MEM-4: sessions and networks, however many, take a bounded amount of memory, and each is recorded.
+func TestSeenIsBounded_MEM_4(t *testing.T) {
+	var s seen
+	now := time.Now()
+	for n := range 3*maxSeen + 1 {
+		if !s.first("session", fmt.Sprint(n), now) {
+			t.Fatalf("MEM-4: network %d is not recorded", n)
+		}
+		if len(s.at) > maxSeen {
+			t.Fatalf("MEM-4: %d are remembered", len(s.at))
+		}
+	}
+	if s.first("session", fmt.Sprint(3*maxSeen), now) {
+		t.Error("MEM-4: the last one is recorded twice")
 	}
 }

@@ -18,8 +18,8 @@ import (
 // time that it takes must not either: LNK-11. Filing a request shares the store,
 // its database and the machine with this answer and the next ones. So the same
 // calls are made in the same order for every address, whether an account has it or
-// not, and whatever its owner decided: OwnerGrants, Privileged, CreateGrant,
-// UpdateGrant and one event. Where there is nothing to file, they are made for a
+// not, and whatever its owner decided: Privileged and, in the account's turn, OwnerGrants,
+// CreateGrant and UpdateGrant, and then one event. Where there is nothing to file, they are made for a
 // shadow: one grant for each Policy, of no agent, for an account that does not exist. It is pending and
 // has expired, so that a store that forgets such requests forgets it as well.
 //
@@ -67,27 +67,19 @@ func (p *Policy) fileAll() {
 // agent and within limits, or does the same work in vain. The caller has the turn
 // of p.filing.
 func (p *Policy) file(ctx context.Context, r authagent.LinkRequest) error {
-	all, privileged, err := p.look(ctx, r)
-	refusal := p.refusal(r, all, privileged, err != nil)
-	want, have := p.shadow, Grant{}
-	want.RequestedAt, want.ExpiresAt = time.Now(), time.Now()
-	if refusal == "" {
-		want, have = p.asFiled(r, all)
-	}
-	g, failed := p.write(ctx, want, have)
-	switch err = errors.Join(err, failed); {
-	case refusal != "":
-	case errors.Is(err, authagent.ErrConflict):
-		refusal, err = "another instance has filed it", nil
-	case err != nil:
-		refusal = "the store failed"
+	privileged, unknown := p.privilegedFor(ctx, r)
+	var g Grant
+	var refusal string
+	err := p.inTurn(ctx, p.userOf(r), func(ctx context.Context, store Store) (err error) {
+		g, refusal, err = p.fileIn(ctx, store, r, privileged, unknown != nil)
+		return err
+	})
+	if err = errors.Join(unknown, err); err != nil {
+		refusal = cmp.Or(refusal, "the store failed")
 	}
 	if refusal != "" {
 		p.dropped(ctx, r, refusal)
 		return err
-	}
-	if have.ID != "" && have.asked() {
-		p.renewed.add(r.User.ID, have.RequestedAt)
 	}
 	p.meter().AskedOwner(meter.Asked)
 	p.auditAside(ctx, eventOf(EventPending, g, ""))
@@ -95,22 +87,40 @@ func (p *Policy) file(ctx context.Context, r authagent.LinkRequest) error {
 	return nil
 }
 
-// look returns all grants for the account that a request is for, and whether it is
-// privileged. Without an account it looks at the shadow's, which tells nothing.
-func (p *Policy) look(ctx context.Context, r authagent.LinkRequest) (all []Grant, privileged bool, err error) {
-	userID := p.shadow.UserID
-	if r.User != nil {
-		userID = r.User.ID
-	}
-	all, err = p.store.OwnerGrants(ctx, userID)
+// fileIn does what file does in the account's turn. It says why the request is dropped, if so.
+func (p *Policy) fileIn(ctx context.Context, store Store, r authagent.LinkRequest, privileged, unknown bool) (g Grant, refusal string, err error) {
+	all, err := store.OwnerGrants(ctx, p.userOf(r))
 	if err != nil {
 		err = fmt.Errorf("find grants of account: %w", err)
 	}
-	failed := panics.Catch(func() (err error) { privileged, err = p.isPrivileged(ctx, userID); return err })
-	if r.User != nil {
-		err = errors.Join(err, failed)
+	refusal = p.refusal(r, all, privileged, unknown || err != nil)
+	want, have := p.shadow, Grant{}
+	want.RequestedAt, want.ExpiresAt = time.Now(), time.Now()
+	if refusal == "" {
+		want, have = p.asFiled(r, all)
 	}
-	return all, privileged, err
+	g, failed := write(ctx, store, p.shadow, want, have)
+	if err == nil && errors.Is(failed, authagent.ErrConflict) { // and nothing is wrong with the store
+		return g, cmp.Or(refusal, "another instance has filed it"), nil
+	}
+	return g, refusal, errors.Join(err, failed)
+}
+
+// userOf returns the account that a request is for; without one the shadow's, where what is done tells nothing.
+func (p *Policy) userOf(r authagent.LinkRequest) string {
+	if r.User != nil {
+		return r.User.ID
+	}
+	return p.shadow.UserID
+}
+
+// privilegedFor reports whether the account that a request is for is privileged.
+func (p *Policy) privilegedFor(ctx context.Context, r authagent.LinkRequest) (privileged bool, err error) {
+	err = panics.Catch(func() (err error) { privileged, err = p.isPrivileged(ctx, p.userOf(r)); return err })
+	if r.User == nil {
+		return false, nil
+	}
+	return privileged, err
 }
 
 // asFiled is the grant that a request is filed as, and the one whose place it takes, if
@@ -120,7 +130,7 @@ func (p *Policy) asFiled(r authagent.LinkRequest, all []Grant) (want, have Grant
 	want.Nickname = nicknameOf(all, want)
 	if i := slices.IndexFunc(all, same(r)); i >= 0 {
 		have = all[i]
-		want.Era = have.anew()
+		want.Era, want.AskedBefore = have.anew(), have.askedBefore()
 		if have.letIn() {
 			want.DecidedAt = have.DecidedAt // so that it goes on holding the agent
 		}
@@ -148,27 +158,27 @@ func (p *Policy) refusal(r authagent.LinkRequest, all []Grant, privileged, faile
 	case privileged:
 		return "the account is privileged"
 	}
-	return cmp.Or(p.hasEnough(all), p.mayBeAsked(r.User.ID, all))
+	return cmp.Or(p.hasEnough(all), p.mayBeAsked(all))
 }
 
 // write stores g, in the place of an expired request of the same agent, if there is
 // one. It makes the same two calls in any case.
-func (p *Policy) write(ctx context.Context, g, expired Grant) (Grant, error) {
-	have, created, err := p.store.CreateGrant(ctx, g)
+func write(ctx context.Context, store Store, shadow, g, expired Grant) (Grant, error) {
+	have, created, err := store.CreateGrant(ctx, g)
 	if err != nil {
 		return Grant{}, fmt.Errorf("file request: %w", err)
 	}
 	change := g
 	switch {
 	case created: // nothing is left to be changed, and nothing is
-		change = p.shadow
+		change = shadow
 		change.ID = change.Agent.ID
-	case g.UserID == p.shadow.UserID:
+	case g.UserID == shadow.UserID:
 		change.ID, change.Version = have.ID, have.Version
 	default: // without an expired one, another instance was faster: a conflict
-		change.ID, change.Version = cmp.Or(expired.ID, p.shadow.Agent.ID), expired.Version
+		change.ID, change.Version = cmp.Or(expired.ID, shadow.Agent.ID), expired.Version
 	}
-	changed, err := p.store.UpdateGrant(ctx, change)
+	changed, err := store.UpdateGrant(ctx, change)
 	switch {
 	case created:
 		return have, nil

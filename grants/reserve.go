@@ -38,37 +38,82 @@ const (
 	maxTries = 100
 )
 
-// reserve puts a request before its owner, or reserves what the owner has approved.
-func (p *Policy) reserve(ctx context.Context, r action.Request, want Approval) (reserved *action.Reservation, path string, err error) {
+// reserve puts a request before its owner, or reserves what the owner has approved. have is the request's
+// approval, if there is one.
+func (p *Policy) reserve(ctx context.Context, r action.Request, have, want Approval) (reserved *action.Reservation, path string, err error) {
 	for range 3 { // each further time because somebody else changed it in between
-		a, created, err := p.store.CreateApproval(ctx, want)
-		if err != nil {
-			return nil, "", fmt.Errorf("grants: create approval: %w", err)
+		anew := false
+		if have.ID == "" || have.Now() == Expired {
+			switch have, anew, err = p.put(ctx, want); {
+			case errors.Is(err, authagent.ErrConflict):
+				continue
+			case err != nil:
+				return nil, "", err
+			}
 		}
-		path = p.approvalPath(a.ID)
-		if created {
-			return nil, path, p.asked(ctx, r, a)
+		id := have.ID
+		if path = p.approvalPath(id); anew {
+			return nil, path, p.asked(ctx, r, have)
 		}
-		if a, err = p.settle(ctx, a); err == nil {
-			reserved, err = p.reserveKnown(ctx, r, a, want)
+		if have, err = p.settle(ctx, have); err == nil {
+			reserved, err = p.reserveKnown(ctx, r, have)
 		}
 		if !errors.Is(err, authagent.ErrConflict) {
 			return reserved, path, err
+		}
+		switch have, err = p.store.Approval(ctx, id); {
+		case errors.Is(err, authagent.ErrNotFound):
+			have = Approval{}
+		case err != nil:
+			return nil, "", fmt.Errorf("grants: find approval: %w", err)
 		}
 	}
 	return nil, "", fmt.Errorf("grants: reserve approval: %w", problem.Conflict)
 }
 
-// reserveKnown is reserve for an approval that there is.
-func (p *Policy) reserveKnown(ctx context.Context, r action.Request, a, want Approval) (*action.Reservation, error) {
-	switch a.Now() {
-	case Expired: // nobody decided, or the agent came too late: it is a new request
-		want.ID, want.Version = a.ID, a.Version
-		a, err := p.store.UpdateApproval(ctx, want)
+// put has a request wait for its owner, in the account's turn, so that MaxActions holds. It returns false and the
+// approval that there is if another instance was faster.
+func (p *Policy) put(ctx context.Context, want Approval) (have Approval, anew bool, err error) {
+	err = p.inTurn(ctx, want.UserID, func(ctx context.Context, store Store) error {
+		all, err := store.OwnerApprovals(ctx, want.UserID)
 		if err != nil {
-			return nil, fmt.Errorf("grants: ask for approval anew: %w", err)
+			return fmt.Errorf("grants: find approvals of account: %w", err)
 		}
-		return nil, p.asked(ctx, r, a)
+		var known bool
+		if have, known = of(all, want); known {
+			anew = false
+			return nil
+		}
+		if err := p.mayAsk(all); err != nil {
+			return err
+		}
+		have, anew, err = create(ctx, store, want)
+		return err
+	})
+	return have, anew, err
+}
+
+// create creates an approval, or replaces one that has expired: nobody decided, or the agent came too late.
+func create(ctx context.Context, store Store, want Approval) (have Approval, anew bool, err error) {
+	have, anew, err = store.CreateApproval(ctx, want)
+	if err != nil {
+		return have, false, fmt.Errorf("grants: create approval: %w", err)
+	}
+	if anew || have.Now() != Expired {
+		return have, anew, nil
+	}
+	want.ID, want.Version = have.ID, have.Version
+	if have, err = store.UpdateApproval(ctx, want); err != nil {
+		return have, false, fmt.Errorf("grants: ask for approval anew: %w", err)
+	}
+	return have, true, nil
+}
+
+// reserveKnown is reserve for an approval that there is.
+func (p *Policy) reserveKnown(ctx context.Context, r action.Request, a Approval) (*action.Reservation, error) {
+	switch a.Now() {
+	case Expired: // a moment ago
+		return nil, authagent.ErrConflict
 	case Approved:
 		return p.reserveApproved(ctx, r, a)
 	case Denied:

@@ -63,8 +63,13 @@ func (p *Policy) touch(ctx context.Context, s *authagent.Session, g Grant, netwo
 	p.warn(ctx, g, now)
 }
 
+// maxSeen bounds the memory of seen, at about 150 bytes each.
+const maxSeen = 1 << 16
+
 // seen remembers which sessions were recorded from which network within the last
-// minute, so that a request costs a write now and then only. The zero value is ready.
+// minute, so that a request costs a write now and then only. The zero value is ready. It
+// holds maxSeen of them: when more come within a minute, it forgets them all, and each is
+// recorded once more.
 type seen struct {
 	mu    sync.Mutex
 	at    map[string]time.Time
@@ -89,6 +94,9 @@ func (s *seen) first(session, network string, now time.Time) bool {
 			}
 		}
 		s.swept = now
+	}
+	if len(s.at) >= maxSeen {
+		clear(s.at)
 	}
 	s.at[id] = now
 	return true

@@ -104,6 +104,21 @@ type Settler interface {
 	Settle(ctx context.Context, id string) (used bool, err error)
 }
 
+// A TurnTaker is a [Store] in which one instance at a time changes what an account's limits count.
+// Where it is one, Policy.MaxAgents, MaxNotices and MaxActions hold across all instances that share
+// the store. In any other store they hold within one Policy: of two instances that let agents in, or
+// that ask the owner, at the same moment, each may reach the limit. sqlstore.Grants is one.
+type TurnTaker interface {
+	// InTurn calls do when it is this call's turn for the account, and returns its error. Between two
+	// turns of one account, at any instances, nothing overlaps: each sees all that the one before has changed.
+	// The store that do gets is for the turn alone. What do changes by it is there when InTurn returns nil. It is
+	// not if do returns an error, or if its process ends: then the turn ends too, and the next one begins.
+	//
+	// The context that do gets ends with the turn at the latest. do may be called again if all that the
+	// earlier call has changed is undone. It asks nobody but its store, and takes no other turn.
+	InTurn(ctx context.Context, userID string, do func(ctx context.Context, store Store) error) error
+}
+
 // An Activity is a session of an agent, as its owner sees it.
 type Activity struct {
 	SessionID  string    `json:"session"`
@@ -202,6 +217,15 @@ func (p *Policy) entries(ctx context.Context, agent authagent.Agent) ([]Grant, e
 		return nil, fmt.Errorf("grants: find grants of agent: %w", err)
 	}
 	return all, nil
+}
+
+// inTurn calls do in the account's turn, where the store has turns. Nothing else waits in there: not for the
+// site's functions, and not for another connection to the database, of which there may be none.
+func (p *Policy) inTurn(ctx context.Context, userID string, do func(context.Context, Store) error) error {
+	if taker, ok := p.store.(TurnTaker); ok {
+		return taker.InTurn(ctx, userID, do)
+	}
+	return do(ctx, p.store)
 }
 
 // ownerGrants returns all grants for an account.

@@ -122,7 +122,10 @@ func (p *Policy) giveUnasked(ctx context.Context, r authagent.LinkRequest, cause
 		return authagent.Principal{}, problem.ApprovalNeeded
 	}
 	want.ID, want.Version = g.ID, g.Version
-	switch g, err = p.store.UpdateGrant(ctx, want); {
+	switch g, err = p.admit(ctx, want, g.lapsed()); {
+	case errors.Is(err, errEnough):
+		p.dropped(ctx, r, enough)
+		return authagent.Principal{}, problem.ApprovalNeeded
 	case errors.Is(err, authagent.ErrConflict):
 		return p.linked(ctx, r)
 	case err != nil:

@@ -69,7 +69,7 @@ func (m *Grants) grantsOf(match func(grants.Grant) bool) []grants.Grant {
 
 // cloneGrant returns g with nothing that a caller could change in the store.
 func cloneGrant(g grants.Grant) grants.Grant {
-	g.Actions = slices.Clone(g.Actions)
+	g.Actions, g.AskedBefore = slices.Clone(g.Actions), slices.Clone(g.AskedBefore)
 	return g
 }
 

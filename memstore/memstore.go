@@ -1,6 +1,7 @@
 // Package memstore has the stores of package authagent in the memory of one
 // process: for examples, tests and development. What they hold is gone when the
-// process ends, and other instances of the site do not see it.
+// process ends, and other instances of the site do not see it. Those of grants, profiles,
+// tokens and users have no bound.
 //
 // All types are ready as their zero value and safe for concurrent use.
 package memstore

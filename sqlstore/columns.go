@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -104,6 +105,38 @@ func (i instant) Scan(src any) error {
 	}
 	*i.Time = time.Unix(0, n.Int64).UTC()
 	return nil
+}
+
+// instants reads times that instantsText has written, or null, which an earlier version has left.
+type instants struct{ to *[]time.Time }
+
+// Scan implements [sql.Scanner].
+func (i instants) Scan(src any) error {
+	var text sql.NullString
+	if err := text.Scan(src); err != nil {
+		return err
+	}
+	*i.to = nil
+	for word := range strings.FieldsSeq(text.String) {
+		n, err := strconv.ParseInt(word, 10, 64)
+		if err != nil {
+			return fmt.Errorf("a time is not a number: %w", err)
+		}
+		*i.to = append(*i.to, time.Unix(0, n).UTC())
+	}
+	return nil
+}
+
+// instantsText returns times as they are stored, separated by spaces.
+func instantsText(times []time.Time) string {
+	var b strings.Builder
+	for i, t := range times {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(strconv.FormatInt(nanos(t), 10))
+	}
+	return b.String()
 }
 
 // era reads the Era of a grant. Older programs keep a time in the column, whose least

@@ -71,6 +71,13 @@ type engine interface {
 	// row: also not if one of them has none yet. Whatever happens at the same time, each row is
 	// changed only if that fits into its budget. The keys are in their order.
 	take(all []taking) (statement string, args []any)
+	// turnIsolation returns the isolation level of a turn. After it has waited for the lock, each
+	// statement has to see what the turn before has committed.
+	turnIsolation() sql.IsolationLevel
+
+	// lockTurn returns the statement that locks the row of a turn, from the upsert of that row. If
+	// the engine can, it also has the server end a turn of which nothing more is heard.
+	lockTurn(upsert string) string
 
 	// deleteOldest returns the statement that deletes the rows that a clause finds, WHERE
 	// to LIMIT.

@@ -9,7 +9,8 @@ import (
 	"github.com/authagent-go/authagent/grants"
 )
 
-// Grants is a [grants.Store], a [grants.AllowanceStore] and a [grants.Settler]. It refuses values that are too long if they decide
+// Grants is a [grants.Store], a [grants.AllowanceStore], a [grants.Settler] and a
+// [grants.TurnTaker]. It refuses values that are too long if they decide
 // something, or are part of a request that an owner approves: an issuer has at most 2048
 // bytes, an e-mail address 4096, the target and the body of a request 1 MiB each, an
 // allowance as JSON 1 MiB, a description 1024, and IDs, states, digests, currencies and the
@@ -22,10 +23,11 @@ func (s *Store) Grants() *Grants { return &Grants{s} }
 
 const (
 	grantColumns = `id, issuer, agent_id, scenario, user_id, version, state, access, actions, name, model, email,
-	requested_at, requested_from, decided_at, expires_at, sessions_from, warned, nickname, hidden, cause, cause_era, subject`
+	requested_at, requested_from, decided_at, expires_at, sessions_from, warned, nickname, hidden, cause, cause_era, asked_before, subject`
 
 	replaceGrant = `UPDATE authagent_grants SET version = version + 1, state = ?, access = ?, actions = ?, name = ?, model = ?, email = ?,
-	requested_at = ?, requested_from = ?, decided_at = ?, expires_at = ?, sessions_from = ?, warned = ?, nickname = ?, hidden = ?, cause = ?, cause_era = ? WHERE id = ? AND version = ?`
+	requested_at = ?, requested_from = ?, decided_at = ?, expires_at = ?, sessions_from = ?, warned = ?, nickname = ?, hidden = ?, cause = ?, cause_era = ?,
+	asked_before = ? WHERE id = ? AND version = ?`
 )
 
 var (
@@ -44,11 +46,11 @@ func grantDest(g *grants.Grant) []any {
 	return []any{
 		&g.ID, &g.Agent.Issuer, &g.Agent.ID, &g.Scenario, &g.UserID, &g.Version, &g.State, access{&g.Access}, document[[]string]{&g.Actions},
 		&g.Name, &g.Model, &g.Email, instant{&g.RequestedAt}, &g.RequestedFrom, instant{&g.DecidedAt}, instant{&g.ExpiresAt},
-		era{&g.Era}, &g.Warned, &g.Nickname, &g.Hidden, &g.Cause, causeEra{g}, &g.Subject,
+		era{&g.Era}, &g.Warned, &g.Nickname, &g.Hidden, &g.Cause, causeEra{g}, instants{&g.AskedBefore}, &g.Subject,
 	}
 }
 
-// grantValues returns the values of the columns from state to cause_era, in
+// grantValues returns the values of the columns from state to asked_before, in
 // their order. It cuts text for display that is too long.
 func grantValues(step string, g *grants.Grant) ([]any, error) {
 	fields := append(agentFields(g.Agent), field{"grant ID", g.ID, maxID}, field{"scenario", g.Scenario, maxID}, field{"user ID", g.UserID, maxID},
@@ -61,11 +63,14 @@ func grantValues(step string, g *grants.Grant) ([]any, error) {
 		return nil, err
 	}
 	actions, err := json.Marshal(g.Actions)
+	before := instantsText(g.AskedBefore)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("sqlstore: %s: %w", step, err)
 	case len(actions) > maxBlob:
 		return nil, fmt.Errorf("sqlstore: %s: %d actions are too many", step, len(g.Actions))
+	case len(before) > maxBlob:
+		return nil, fmt.Errorf("sqlstore: %s: %d requests before are too many", step, len(g.AskedBefore))
 	}
 	g.Name, g.Model, g.RequestedFrom = clean(g.Name, maxText), clean(g.Model, maxText), clean(g.RequestedFrom, maxID)
 	g.Nickname = clean(g.Nickname, maxID)
@@ -76,7 +81,7 @@ func grantValues(step string, g *grants.Grant) ([]any, error) {
 	return []any{
 		string(g.State), g.Access.String(), string(actions), g.Name, g.Model, g.Email,
 		nanos(g.RequestedAt), g.RequestedFrom, nanos(g.DecidedAt), nanos(g.ExpiresAt),
-		storedEra(g.Era), g.Warned, g.Nickname, hidden, string(g.Cause), g.Era,
+		storedEra(g.Era), g.Warned, g.Nickname, hidden, string(g.Cause), g.Era, before,
 	}, nil
 }
 

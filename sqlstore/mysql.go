@@ -116,6 +116,10 @@ func (e mysql) take(all []taking) (statement string, args []any) {
 	return statement, keysOf(all)
 }
 
+// turnIsolation also keeps the engine from locking the gaps in which it has found nothing.
+func (mysql) turnIsolation() sql.IsolationLevel { return sql.LevelReadCommitted }
+func (mysql) lockTurn(upsert string) string     { return upsert }
+
 func (mysql) deleteOldest(table, _, clause string) string { return `DELETE FROM ` + table + clause }
 
 func (mysql) fault(err error) fault {

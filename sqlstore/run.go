@@ -13,6 +13,12 @@ import (
 func (s *Store) run(ctx context.Context, step string, statement func(context.Context, querier) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
+	if s.turn != nil {
+		if err := s.turn.send(ctx, statement); err != nil {
+			return s.named(step, err)
+		}
+		return nil
+	}
 	err := s.again(ctx, func() error {
 		if err := s.ready(ctx, s.db); err != nil {
 			return err

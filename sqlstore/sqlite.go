@@ -75,6 +75,11 @@ func (e sqlite) take(all []taking) (statement string, args []any) {
 	return statement, slices.Concat(first, keysOf(all), keysOf(all), second)
 }
 
+// turnIsolation is serializable at SQLite, whatever is asked for, and not every driver takes
+// another level. Since the first statement of a turn writes, it sees what was committed until then.
+func (sqlite) turnIsolation() sql.IsolationLevel { return sql.LevelDefault }
+func (sqlite) lockTurn(upsert string) string     { return upsert }
+
 func (sqlite) deleteOldest(table, key, clause string) string {
 	return `DELETE FROM ` + table + ` WHERE ` + key + ` IN (SELECT ` + key + ` FROM ` + table + clause + `)`
 }

@@ -144,7 +144,8 @@ type Store struct {
 	migrations []Migration
 	timeout    time.Duration
 	logger     *slog.Logger
-	queries    sync.Map // statements as they are written here -> as the engine takes them
+	queries    *sync.Map // statements as they are written here -> as the engine takes them
+	turn       *turn     // that all calls belong to; nil if each is a transaction of its own
 
 	// Times, in nanoseconds since 1970, or 0.
 	checked   atomic.Int64 // when the schema was last found to be right
@@ -179,7 +180,7 @@ func New(db *sql.DB, c Config) (*Store, error) {
 	}
 	return &Store{
 		db: db, engine: engine, prefix: c.Prefix, migrations: migrations,
-		timeout: cmp.Or(c.Timeout, 5*time.Second), logger: cmp.Or(c.Logger, slog.Default()),
+		timeout: cmp.Or(c.Timeout, 5*time.Second), logger: cmp.Or(c.Logger, slog.Default()), queries: new(sync.Map),
 	}, nil
 }
 

@@ -45,9 +45,11 @@ type faultyGrants struct {
 	loseOfAllowance                                       func(*grants.Allowance)
 	fold                                                  func(string) string // what IDs and users are compared by
 	shared, replace, raced, anyVersion, keepErased, trust bool
-	noDoor                                                bool
+	noDoor, overlap, keepFailed                           bool
+	noAskedBefore                                         bool
 
 	mu      sync.Mutex
+	turn    sync.Mutex
 	lent    map[string][]grants.Taking
 	settled map[string]bool
 }
@@ -181,6 +183,47 @@ func (s *faultyGrants) Settle(_ context.Context, id string) (used bool, err erro
 	return used, nil
 }
 
+// InTurn takes turns in one process.
+func (s *faultyGrants) InTurn(ctx context.Context, _ string, do func(context.Context, grants.Store) error) error {
+	if !s.overlap {
+		s.turn.Lock()
+		defer s.turn.Unlock()
+	}
+	in := &turnGrants{faultyGrants: s}
+	err := do(ctx, in)
+	if err == nil || s.keepFailed {
+		for _, g := range in.created {
+			if _, _, err := s.CreateGrant(ctx, g); err != nil {
+				return err
+			}
+		}
+	}
+	return err
+}
+
+// turnGrants are what a turn sees and creates.
+type turnGrants struct {
+	*faultyGrants
+	created []grants.Grant
+}
+
+func (t *turnGrants) CreateGrant(_ context.Context, g grants.Grant) (grants.Grant, bool, error) {
+	t.created = append(t.created, g)
+	return g, true, nil
+}
+
+func (t *turnGrants) OwnerGrants(ctx context.Context, userID string) ([]grants.Grant, error) {
+	all, err := t.faultyGrants.OwnerGrants(ctx, userID)
+	return append(all, t.created...), err
+}
+
+func (s *faultyGrants) CreateGrant(ctx context.Context, g grants.Grant) (grants.Grant, bool, error) {
+	if s.noAskedBefore {
+		g.AskedBefore = nil
+	}
+	return s.Grants.CreateGrant(ctx, g)
+}
+
 // grantFaults are faults of stores of grants.
 var grantFaults = map[string]fault{
 	"approvals without a value":          {approvalFault(func(a *grants.Approval) { a.Amount.Value = 0 }), "TestFault/approvals"},
@@ -203,5 +246,8 @@ var grantFaults = map[string]fault{
 	"allowances of any version":          {grantFault(func(s *faultyGrants) { s.anyVersion = true }), "allowances_updated"},
 	"allowances shared":                  {grantFault(func(s *faultyGrants) { s.shared = true }), "allowances_are_copies"},
 	"allowances that outlive accounts":   {grantFault(func(s *faultyGrants) { s.keepErased = true }), "allowances_erased"},
+	"turns that overlap":                 {grantFault(func(s *faultyGrants) { s.overlap = true }), "TestFault/turns"},
+	"turns that leave something":         {grantFault(func(s *faultyGrants) { s.keepFailed = true }), "TestFault/turns"},
+	"grants that forget requests":        {grantFault(func(s *faultyGrants) { s.noAskedBefore = true }), "TestFault/grants"},
 	"reservations used by asking":        {grantFault(func(s *faultyGrants) { s.trust = true }), "reservations_settled"},
 }

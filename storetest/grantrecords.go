@@ -15,7 +15,7 @@ func (k *grantKit) grant(id string, change ...func(*grants.Grant)) grants.Grant 
 		Actions: []string{"orders:create", "orders:delete"}, Name: "Ünïcödé 名 🤖 'quoted\" \\ %", Model: strings.Repeat("m", 256),
 		Email: strings.Repeat("a", 64) + "@" + strings.Repeat("b", 180) + ".example", RequestedAt: k.now.Add(-time.Hour), RequestedFrom: "[2001:db8::1]:4711",
 		DecidedAt: k.now.Add(-time.Minute), ExpiresAt: k.now.Add(90 * 24 * time.Hour),
-		Era: 7, Warned: 9, Cause: grants.CauseOwner,
+		AskedBefore: []time.Time{k.now.Add(-3 * time.Hour), k.now.Add(-2 * time.Hour)}, Era: 7, Warned: 9, Cause: grants.CauseOwner,
 		Nickname: "Ünï 名 🤖 'q\" \\ %", Hidden: true,
 	}
 	for _, f := range change {

@@ -42,6 +42,7 @@ func Grants(t *testing.T, open func(t *testing.T) grants.Store) {
 		{"allowances are copies", (*grantKit).allowancesCopied},
 		{"allowances erased", (*grantKit).allowancesErased},
 		{"reservations settled", (*grantKit).settled},
+		{"turns", (*grantKit).turns},
 		{"activity", (*grantKit).activity},
 		{"activity of several", (*grantKit).activityOfSeveral},
 		{"activity at once", (*grantKit).activityAtOnce},

@@ -41,6 +41,8 @@ func (d *database) inserts() []string {
 		`authagent_profiles (profile_key, id, issuer, agent_id, scenario, user_id, model, name, created_at)
 			SELECT ` + hash + `, ` + text("name ") + `, 'https://as.example', ` + text("agent_") + `, 'S', '', '', '', 1`,
 		`authagent_links (agent_key, issuer, agent_id, user_id, linked_at) SELECT ` + hash + `, 'https://as.example', ` + text("agent_") + `, 'u', 1`,
+		`authagent_turns (turn_key) SELECT ` + hash,
+		`authagent_limits (limit_key, whole_at) SELECT ` + hash + `, ` + until,
 		`authagent_events (happened_at, name, request_id, method, route, remote_addr, issuer, session_id, agent_key, agent_issuer, agent_id,
 			user_id, human_id, scenario, profile_id, grant_id, access, action, outcome, reason, detail)
 			SELECT n * 1000000000, 'e', '', '', '', '', '', '', ` + hash + `, 'https://as.example', ` + text("agent_") + `, ` + text("user ") + `,

@@ -9,7 +9,6 @@ package marks
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"strconv"
@@ -35,7 +34,7 @@ type Register struct {
 
 // The keys of marks.
 const (
-	Site = "all"
+	Site = memory.Site
 
 	// anyUser is a key whose mark changes just before that of any user does. It tells a
 	// sign-in, which knows its user late, that somebody's sessions were ended meanwhile.
@@ -73,7 +72,7 @@ func (m *Register) End(ctx context.Context, key string) error {
 	// Until the last of them is over by every clock: that of the instance that
 	// started it, and that of the one which cleans up. The third is for the call.
 	now := time.Now()
-	if err := m.Store.Revoke(ctx, key, newMark(now), now.Add(m.Lifetime)); err != nil {
+	if err := m.Store.Revoke(ctx, key, memory.NewMark(now), now.Add(m.Lifetime)); err != nil {
 		m.failed(err)
 		return fmt.Errorf("authagent: record that sessions have ended: %w", err)
 	}
@@ -88,20 +87,12 @@ func (m *Register) EndUser(ctx context.Context, userID string) error {
 	return m.End(ctx, user(userID))
 }
 
-// timeDigits is the length of the time that a mark begins with: nanoseconds since 1970, in base 36.
-const timeDigits = 13
-
-// newMark returns a mark that is made now.
-func newMark(now time.Time) string {
-	return fmt.Sprintf("%0*s", timeDigits, strconv.FormatInt(now.UnixNano(), 36)) + rand.Text()
-}
-
 // madeAt returns when a mark was made, and whether it says so.
 func madeAt(mark string) (at time.Time, says bool) {
-	if len(mark) < timeDigits {
+	if len(mark) < memory.TimeDigits {
 		return time.Time{}, false
 	}
-	nanos, err := strconv.ParseInt(mark[:timeDigits], 36, 64)
+	nanos, err := strconv.ParseInt(mark[:memory.TimeDigits], 36, 64)
 	return time.Unix(0, nanos), err == nil
 }
 
@@ -157,8 +148,8 @@ func (m *Register) Begin(ctx context.Context, agent audit.Agent, subject string,
 
 // HasEnded reports whether a session was ended before its time.
 func (m *Register) HasEnded(ctx context.Context, s Of, under Under) (bool, error) {
-	if m.empty() {
-		return false, nil
+	if inMemory, ok := m.Store.(*memory.Revocations); ok {
+		return endedInMemory(inMemory, s, under), nil
 	}
 	keys, had := make([]string, 3, 8), make([]string, 3, 8)
 	keys[0], keys[1], keys[2] = Session(s.ID), Agent(s.Agent), Site
@@ -176,6 +167,27 @@ func (m *Register) HasEnded(ctx context.Context, s Of, under Under) (bool, error
 		keys, had = append(keys, SID(s.Agent.Issuer, s.SID)), append(had, "")
 	}
 	return m.changed(ctx, keys, had)
+}
+
+// endedInMemory is HasEnded without an allocation, in one look: between two, all marks could be replaced by one of the site.
+func endedInMemory(store *memory.Revocations, s Of, under Under) bool {
+	if store.Empty() {
+		return false
+	}
+	look := store.Look()
+	defer look.Done()
+	return look.Changed("", "session:", s.ID) || look.Changed(under.Agent, "agent:", s.Agent.Issuer, " ", s.Agent.ID) || look.Changed(under.Site, Site) ||
+		s.Parent != "" && (look.Changed("", "session:", s.Parent) || look.Changed("", "session:", "lowered ", s.Parent)) ||
+		s.UserID != "" && look.Changed(under.User, "user:", s.UserID) ||
+		s.Subject != "" && look.Changed(under.Subject, "subject:", s.Agent.Issuer, " ", s.Subject) ||
+		s.SID != "" && look.Changed("", "sid:", s.Agent.Issuer, " ", s.SID)
+}
+
+// Forgot reports whether the store has forgotten marks since a time, as the one in memory does when it is full. It has ended every
+// session then. A login that began before may come from a session at the issuer whose end it does not know any more.
+func (m *Register) Forgot(since time.Time) bool {
+	inMemory, ok := m.Store.(*memory.Revocations)
+	return ok && inMemory.Forgot(since)
 }
 
 // changed reports whether any of keys has a mark, and another than it had.
@@ -218,22 +230,22 @@ func (m *Register) empty() bool {
 }
 
 // Since is when a person was known whom an issuer has signed in.
-type Since struct{ issuer, subject, mark string }
+type Since struct{ issuer, subject, mark, site string }
 
 // Since returns this moment for a person.
 func (m *Register) Since(ctx context.Context, issuer, subject string) (Since, error) {
-	marks, err := m.marks(ctx, Subject(issuer, subject))
+	marks, err := m.marks(ctx, Subject(issuer, subject), Site)
 	if err != nil {
 		return Since{}, err
 	}
-	return Since{issuer, subject, marks[0]}, nil
+	return Since{issuer, subject, marks[0], marks[1]}, nil
 }
 
 // While calls start, which makes a person's session of one at the issuer, whose ID there is sid if it has
 // any. It returns ended if the issuer has ended that one, or all of the subject since then. It looks again
 // when start has made the session: an end that came before, the site could not know what to end of.
 func (m *Register) While(ctx context.Context, since Since, sid string, ended error, start func() error) error {
-	keys, had := []string{Subject(since.issuer, since.subject)}, []string{since.mark}
+	keys, had := []string{Subject(since.issuer, since.subject), Site}, []string{since.mark, since.site}
 	if sid != "" {
 		keys, had = append(keys, SID(since.issuer, sid)), append(had, "")
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/internal/memory"
 )
 
 // store is a Store that keeps all marks. suffix is what it appends to each.
@@ -31,7 +32,7 @@ func (s *store) Marks(_ context.Context, keys []string) (marks []string, err err
 // TestMarkSaysWhen_API_21: a mark says when it was made, whatever the time and whatever a store appends, and no two are alike.
 func TestMarkSaysWhen_API_21(t *testing.T) {
 	for _, at := range []time.Time{time.Unix(0, 0), time.Unix(0, 1), time.Now(), time.Date(2261, 1, 1, 0, 0, 0, 0, time.UTC)} {
-		one, two := newMark(at), newMark(at)
+		one, two := memory.NewMark(at), memory.NewMark(at)
 		for _, mark := range []string{one, one + "/7"} {
 			if got, says := madeAt(mark); !says || !got.Equal(at) {
 				t.Errorf("%s was made at %v, %v, want %v", mark, got, says, at)
@@ -52,7 +53,7 @@ func TestMarkSaysWhen_API_21(t *testing.T) {
 // when it began. Each of the marks counts.
 func TestUnderEnded_API_21(t *testing.T) {
 	at := time.Now()
-	mark := newMark(at)
+	mark := memory.NewMark(at)
 	for what, under := range map[string]Under{"site": {Site: mark}, "agent": {Agent: mark}, "user": {User: mark}, "subject": {Subject: mark}} {
 		for began, want := range map[time.Time]bool{at.Add(-1): true, at: true, at.Add(1): false, {}: true} {
 			if got := under.Ended(began); got != want {
@@ -100,4 +101,33 @@ func TestEndedSince_API_21(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestInMemory_SES_16 is SES-16: the store in memory, which is asked in a way of its own, ends the same sessions as any other.
+func TestInMemory_SES_16(t *testing.T) {
+	ctx := context.Background()
+	agent := audit.Agent{Issuer: "https://as.example", ID: "agent_1"}
+	of := Of{ID: "s1", Parent: "s0", Agent: agent, UserID: "u", Subject: "sub", SID: "sid"}
+	for key, ends := range map[string]bool{
+		Session("s1"): true, Session("s0"): true, Session(Lowered("s0")): true, Agent(agent): true, Site: true, user("u"): true,
+		Subject(agent.Issuer, "sub"): true, SID(agent.Issuer, "sid"): true,
+		Session("s2"): false, Session(Lowered("s1")): false, user(""): false, Session(""): false, anyUser: false,
+		Subject("https://other.example", "sub"): false, SID("https://other.example", "sid"): false,
+	} {
+		for name, s := range map[string]Store{"in memory": new(memory.Revocations), "any other": &store{marks: map[string]string{}}} {
+			m := Register{Store: s, Lifetime: time.Hour}
+			if err := m.End(ctx, key); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := m.HasEnded(ctx, of, Under{}); got != ends || err != nil {
+				t.Errorf("SES-16: %s, %s: ended %v, %v", name, key, got, err)
+			}
+			marks, _ := s.Marks(ctx, []string{Site, Agent(agent), user("u"), Subject(agent.Issuer, "sub")})
+			under := Under{marks[0], marks[1], marks[2], marks[3]}
+			own := key == Session("s1") || key == Session("s0") || key == Session(Lowered("s0")) || key == SID(agent.Issuer, "sid")
+			if got, err := m.HasEnded(ctx, of, under); got != own || err != nil {
+				t.Errorf("SES-16: %s, %s, began under it: ended %v, %v", name, key, got, err)
+			}
+		}
+	}
 }

@@ -1,5 +1,5 @@
 // Package memory holds, in one process, what several instances would hold in
-// a shared store: which states were used and which sessions were ended.
+// a shared store: which states were used and which sessions were ended. All of it has bounds.
 package memory
 
 import (
@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -89,61 +88,4 @@ func (s *States) use(id string, until time.Time, most int) (first, full bool) {
 	}
 	s.until[key] = until.UnixNano()
 	return true, false
-}
-
-// Revocations remembers the marks of keys. The zero value is ready. It is safe for
-// concurrent use.
-type Revocations struct {
-	n     atomic.Int64 // entries, readable without the lock: nothing revoked is the usual case
-	mu    sync.RWMutex
-	mark  map[string]string
-	until map[string]time.Time
-	sweep time.Time
-}
-
-// Revoke gives key a mark, to be remembered until the latest of the times given.
-func (s *Revocations) Revoke(_ context.Context, key, mark string, until time.Time) error {
-	now := time.Now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.mark == nil {
-		s.mark, s.until = make(map[string]string), make(map[string]time.Time)
-	}
-	if now.After(s.sweep) {
-		forget(s.until, now)
-		for k := range s.mark {
-			if _, kept := s.until[k]; !kept {
-				delete(s.mark, k)
-			}
-		}
-		s.sweep = now.Add(sweepEvery)
-	}
-	s.mark[key] = mark
-	if until.After(s.until[key]) {
-		s.until[key] = until
-	}
-	s.n.Store(int64(len(s.mark)))
-	return nil
-}
-
-// Empty reports whether nothing at all is revoked.
-func (s *Revocations) Empty() bool { return s.n.Load() == 0 }
-
-// Marks returns the mark of each of keys, empty for none.
-func (s *Revocations) Marks(_ context.Context, keys []string) ([]string, error) {
-	marks := make([]string, len(keys))
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	for i, key := range keys {
-		marks[i] = s.mark[key]
-	}
-	return marks, nil
-}
-
-func forget(until map[string]time.Time, now time.Time) {
-	for key, end := range until {
-		if !now.Before(end) {
-			delete(until, key)
-		}
-	}
 }

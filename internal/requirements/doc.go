@@ -8,6 +8,7 @@
 //	APR         approval, approvalrequest
 //	CAUTH       clientauth
 //	CB          callback
+//	CAP         grants, and enginetest
 //	CFG, FACE   config, env, keys, surface
 //	CHK         check
 //	CMP         compat
@@ -15,6 +16,7 @@
 //	ID, KEY     identity, signatures, strangers, conformance
 //	LNK         scenarios, accounts, ownscenario, connect, pages
 //	LOG         log, audit, canary, attribution
+//	MEM         memory; and internal/memory
 //	NET         net, answers, dialled, encoding, metadata, servers, samesecond
 //	REF         tokens, refresh, refreshed, revoke
 //	REL         reliability, panic, fuzz
