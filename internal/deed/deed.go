@@ -29,7 +29,7 @@ type Book struct {
 	Meter   *meter.Meter
 }
 
-// A Deed is what is being done. It ends once. Its methods are safe for concurrent use.
+// A Deed is a change that an agent makes. It ends once. Its methods are safe for concurrent use.
 type Deed struct {
 	book  *Book
 	event audit.Event // of its begin
@@ -74,7 +74,7 @@ func (b *Book) Attempt(ctx context.Context, event audit.Event, reserved *action.
 	return d, err
 }
 
-// Perform is Attempt, and has do do the deed.
+// Perform is Attempt, and calls do, which does the deed.
 func (b *Book) Perform(ctx context.Context, event audit.Event, refused error, do func(context.Context) error) error {
 	d, err := b.Attempt(ctx, event, nil, refused)
 	if err != nil {
@@ -185,7 +185,7 @@ func (d *Deed) serve(w http.ResponseWriter, r *http.Request, reserved *action.Re
 	outcome = d.seen.outcome()
 }
 
-// perform has do do the deed, and puts on record how that has ended. Of a nil deed nothing is put on record.
+// perform calls do, which does the deed, and puts on record how that has ended. Of a nil deed nothing is put on record.
 func (d *Deed) perform(ctx context.Context, do func(context.Context) error) error {
 	if d == nil {
 		return do(ctx)
