@@ -38,6 +38,7 @@ import (
 	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/problem"
 	"github.com/authagent-go/authagent/provider"
+	"github.com/authagent-go/authagent/tokens"
 )
 
 // This file holds one login's secrets, what is done with the answer to it, the tokens that come of it or
@@ -585,20 +586,19 @@ func (rp *RelyingParty) newTokens(box *seal.Box) *kept.Tokens[*Session] {
 		return nil
 	}
 	return kept.New(&keeper.Keeper[*Session]{
-		Store: c.Store, NotFound: ErrNotFound, Conflict: ErrConflict, Box: box, Server: rp.server, Identity: rp.identity,
-		Every: c.ConfirmEvery, Grace: c.ConfirmGrace,
+		Store: c.Store, NotFound: ErrNotFound, Conflict: ErrConflict, Box: box, Server: rp.server, Identity: rp.identity, Every: c.ConfirmEvery, Grace: c.ConfirmGrace,
 	}, kept.Site[*Session]{
 		Trail: rp.trail, Panics: rp.panics, Session: keptFor, Event: withSession, Holds: rp.stillHolds,
+		Owner: func(k tokens.Kept) *Session { return &Session{ID: k.SessionID, Agent: Agent{Issuer: rp.config.Issuer, ID: k.AgentID}, UserID: k.UserID, ExpiresAt: k.Expires} },
 		End: func(ctx context.Context, s *Session) error { return rp.EndSession(ctx, s.ID) },
 	})
 }
 
-// keptFor is s as its tokens know it. The name binds their value to session and agent: a value that
-// was moved to another session does not open.
+// keptFor is s as its tokens know it. The name binds their value to it: one that was moved to another session does not open.
 func keptFor(s *Session) keeper.Session[*Session] {
 	own := *s
 	return keeper.Session[*Session]{
-		ID: s.ID, Agent: s.Agent.ID, Name: s.ID + " " + s.Agent.Issuer + " " + s.Agent.ID, Expires: s.ExpiresAt, Of: &own,
+		ID: s.ID, Agent: s.Agent.ID, UserID: s.UserID, Name: s.ID + " " + s.Agent.Issuer + " " + s.Agent.ID, Expires: s.ExpiresAt, Of: &own,
 	}
 }
 

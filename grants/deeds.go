@@ -8,6 +8,7 @@ import (
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/panics"
+	"github.com/authagent-go/authagent/internal/pseudonyms"
 )
 
 const (
@@ -49,7 +50,7 @@ func (p *Policy) record(ctx context.Context, e audit.Event) error {
 			return err
 		}
 	}
-	if e.UserID == "" || e.GrantID == "" || e.Outcome != audit.OK && p.noes.Allow(e.GrantID) > 0 {
+	if e.UserID == "" || pseudonyms.Is(e.UserID) || e.GrantID == "" || e.Outcome != audit.OK && p.noes.Allow(e.GrantID) > 0 {
 		return nil
 	}
 	d := Deed{

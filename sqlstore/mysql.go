@@ -104,6 +104,8 @@ func (mysql) fault(err error) fault {
 		return noConnection
 	case "1366", "3854", "1300": // incorrect string value, cannot convert string, invalid character string
 		return untranslated
+	case "1142", "1143": // ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR
+		return forbidden
 	case "1213", "1020": // ER_LOCK_DEADLOCK, and MariaDB's ER_CHECKREAD with innodb_snapshot_isolation
 		return gaveWay
 	}

@@ -12,6 +12,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/authagent-go/authagent/audit"
@@ -48,10 +49,29 @@ func Lowered(id string) string { return "lowered " + id }
 // Agent returns the key of all sessions of an agent.
 func Agent(a audit.Agent) string { return "agent:" + a.Issuer + " " + a.ID }
 
-func user(id string) string { return "user:" + id }
+// User returns the key of all sessions for a user.
+func User(id string) string { return userPrefix + id }
+
+const (
+	userPrefix    = "user:"
+	subjectPrefix = "subject:"
+)
+
+// Shown returns what a store may keep of a key for people to read: of the key of a person, only what kind
+// it is.
+func Shown(key string) string {
+	if strings.HasPrefix(key, userPrefix) {
+		return userPrefix
+	}
+	if issuer, isSubject := strings.CutPrefix(key, subjectPrefix); isSubject {
+		issuer, _, _ = strings.Cut(issuer, " ")
+		return subjectPrefix + issuer
+	}
+	return key
+}
 
 // Subject returns the key of all sessions of agents that act for a user of an issuer.
-func Subject(issuer, subject string) string { return "subject:" + issuer + " " + subject }
+func Subject(issuer, subject string) string { return subjectPrefix + issuer + " " + subject }
 
 // SID returns the key of all sessions that came from one session at an issuer. That one ends once,
 // so a session under it has ended if there is any mark.
@@ -70,7 +90,7 @@ func (m *Register) End(ctx context.Context, key string) error {
 	// Until the last of them is over by every clock: that of the instance that
 	// started it, and that of the one which cleans up. The third is for the call.
 	now := time.Now()
-	if err := m.Store.Revoke(ctx, key, newMark(now), now.Add(m.Lifetime)); err != nil {
+	if err := m.Store.Revoke(ctx, key, New(now), now.Add(m.Lifetime)); err != nil {
 		return fmt.Errorf("authagent: record that sessions have ended: %w", err)
 	}
 	return nil
@@ -81,14 +101,14 @@ func (m *Register) EndUser(ctx context.Context, userID string) error {
 	if err := m.End(ctx, anyUser); err != nil {
 		return err
 	}
-	return m.End(ctx, user(userID))
+	return m.End(ctx, User(userID))
 }
 
 // timeDigits is the length of the time that a mark begins with: nanoseconds since 1970, in base 36.
 const timeDigits = 13
 
-// newMark returns a mark that is made now.
-func newMark(now time.Time) string {
+// New returns a mark that is made now.
+func New(now time.Time) string {
 	return fmt.Sprintf("%0*s", timeDigits, strconv.FormatInt(now.UnixNano(), 36)) + rand.Text()
 }
 
@@ -140,7 +160,7 @@ func (m *Register) Begin(ctx context.Context, agent audit.Agent, subject string,
 		under.Subject = before[3]
 	}
 	if userID != "" {
-		after, err := m.marks(ctx, anyUser, user(userID))
+		after, err := m.marks(ctx, anyUser, User(userID))
 		if err != nil {
 			return Under{}, err
 		}
@@ -163,7 +183,7 @@ func (m *Register) HasEnded(ctx context.Context, s Of, under Under) (bool, error
 		keys, had = append(keys, Session(s.Parent), Session(Lowered(s.Parent))), append(had, "", "")
 	}
 	if s.UserID != "" {
-		keys, had = append(keys, user(s.UserID)), append(had, under.User)
+		keys, had = append(keys, User(s.UserID)), append(had, under.User)
 	}
 	if s.Subject != "" {
 		keys, had = append(keys, Subject(s.Agent.Issuer, s.Subject)), append(had, under.Subject)

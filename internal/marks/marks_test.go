@@ -31,7 +31,7 @@ func (s *store) Marks(_ context.Context, keys []string) (marks []string, err err
 // TestMarkSaysWhen_API_21: a mark says when it was made, whatever the time and whatever a store appends, and no two are alike.
 func TestMarkSaysWhen_API_21(t *testing.T) {
 	for _, at := range []time.Time{time.Unix(0, 0), time.Unix(0, 1), time.Now(), time.Date(2261, 1, 1, 0, 0, 0, 0, time.UTC)} {
-		one, two := newMark(at), newMark(at)
+		one, two := New(at), New(at)
 		for _, mark := range []string{one, one + "/7"} {
 			if got, says := madeAt(mark); !says || !got.Equal(at) {
 				t.Errorf("%s was made at %v, %v, want %v", mark, got, says, at)
@@ -52,7 +52,7 @@ func TestMarkSaysWhen_API_21(t *testing.T) {
 // when it began. Each of the marks counts.
 func TestUnderEnded_API_21(t *testing.T) {
 	at := time.Now()
-	mark := newMark(at)
+	mark := New(at)
 	for what, under := range map[string]Under{"site": {Site: mark}, "agent": {Agent: mark}, "user": {User: mark}, "subject": {Subject: mark}} {
 		for began, want := range map[time.Time]bool{at.Add(-1): true, at: true, at.Add(1): false, {}: true} {
 			if got := under.Ended(began); got != want {

@@ -201,8 +201,8 @@ func TestNotCounted(t *testing.T) {
 func TestCountedAtShutdown(t *testing.T) {
 	for name, end := range map[string]func(k *bench, ctx context.Context) error{
 		"LOG-9 Shutdown": func(k *bench, ctx context.Context) error { return k.RP.Shutdown(ctx) },
-		"LOG-9 ForgetUser": func(k *bench, ctx context.Context) error {
-			_ = k.RP.ForgetUser(ctx, "", k.AliceID) // not all of these stores forget
+		"LOG-9 EraseUser": func(k *bench, ctx context.Context) error {
+			_, _ = k.RP.EraseUser(ctx, "", k.AliceID) // not all of these stores erase
 			return nil
 		},
 	} {
