@@ -98,7 +98,7 @@ func (mysql) deleteOldest(table, _, clause string) string { return `DELETE FROM 
 
 func (mysql) fault(err error) fault {
 	switch number(err, "Number", -1) {
-	case "1290", "1792", "1836": // --read-only, read-only transaction, read-only mode
+	case "1290", "1792", "1836", "1874", "3989": // --read-only, read-only transaction, read-only mode, of InnoDB, of a schema (MySQL 8)
 		return readOnly
 	case "1040", "1203", "1226": // too many: of all, of the user, by the user's limit
 		return noConnection
