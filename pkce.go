@@ -549,7 +549,6 @@ func (rp *RelyingParty) again(s *Session, p *identity.Presented) *Session {
 // set, and s must be whole, as FromContext returns it or Sessions keeps it. A token is refreshed before it expires, once for
 // all callers and instances. ctx bounds the wait; a refresh goes on after ctx ends. The tokens have no refresh token, since
 // only this package may use that. None are kept of an agent that has come with an access token, which is never sent on.
-//
 // Its errors are of type *[problem.Error]. "no_tokens" means that none are kept or the server has refused them.
 // problem.NoSession means that the session has ended. problem.StoreFailed means that what is kept cannot be read,
 // such as for lack of a new key of Config.SessionKeys. Other errors say why the server gave no answer. These and
@@ -589,8 +588,9 @@ func (rp *RelyingParty) newTokens(box *seal.Box) *kept.Tokens[*Session] {
 		Store: c.Store, NotFound: ErrNotFound, Conflict: ErrConflict, Box: box, Server: rp.server, Identity: rp.identity, Every: c.ConfirmEvery, Grace: c.ConfirmGrace,
 	}, kept.Site[*Session]{
 		Trail: rp.trail, Panics: rp.panics, Session: keptFor, Event: withSession, Holds: rp.stillHolds,
-		Owner: func(k tokens.Kept) *Session { return &Session{ID: k.SessionID, Agent: Agent{Issuer: rp.config.Issuer, ID: k.AgentID}, UserID: k.UserID, ExpiresAt: k.Expires} },
-		End: func(ctx context.Context, s *Session) error { return rp.EndSession(ctx, s.ID) },
+		Owner: func(k tokens.Kept) *Session {
+			return &Session{ID: k.SessionID, Agent: Agent{Issuer: rp.config.Issuer, ID: k.AgentID}, UserID: k.UserID, ExpiresAt: k.Expires}
+		}, End: func(ctx context.Context, s *Session) error { return rp.EndSession(ctx, s.ID) },
 	})
 }
 

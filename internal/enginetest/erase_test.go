@@ -293,9 +293,9 @@ const (
 	bobID, bobMail     = "bob-4712-of-the-site", "bob.dylan@highway61.example"
 )
 
-// TestEraseUser_ERA_1: nothing of an account that was erased is left in any column of any table, the export before
+// TestEraseUser_ERA_1_ERA_2_ERA_3_ERA_7: nothing of an account that was erased is left in any column of any table, the export before
 // has all of its rows, and another account's rows are as they were: ERA-1, ERA-2, ERA-3, ERA-4, ERA-7.
-func TestEraseUser_ERA_1(t *testing.T) {
+func TestEraseUser_ERA_1_ERA_2_ERA_3_ERA_7(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
 		s, db := d.migrated(t)
 		f := newFilledSite(t, s)

@@ -37,9 +37,9 @@ func (d *database) backUp(t *testing.T, db *sql.DB) (restore func()) {
 	}
 }
 
-// TestAfterRestore_RST_1: after a backup was restored and AfterRestore was called, nothing lives that was revoked, ended
+// TestAfterRestore_RST_1_RST_2_RST_3: after a backup was restored and AfterRestore was called, nothing lives that was revoked, ended
 // or used since the backup was made, and what an owner lets in again is good: RST-1, RST-2, RST-3.
-func TestAfterRestore_RST_1(t *testing.T) {
+func TestAfterRestore_RST_1_RST_2_RST_3(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
 		s, db := d.migrated(t)
 		f := newFilledSite(t, s)
