@@ -38,6 +38,7 @@ import (
 	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/problem"
 	"github.com/authagent-go/authagent/provider"
+	"github.com/authagent-go/authagent/tokens"
 )
 
 // This file holds one login's secrets, what is done with the answer to it, the tokens that come of it or
@@ -548,7 +549,6 @@ func (rp *RelyingParty) again(s *Session, p *identity.Presented) *Session {
 // set, and s must be whole, as FromContext returns it or Sessions keeps it. A token is refreshed before it expires, once for
 // all callers and instances. ctx bounds the wait; a refresh goes on after ctx ends. The tokens have no refresh token, since
 // only this package may use that. None are kept of an agent that has come with an access token, which is never sent on.
-//
 // Its errors are of type *[problem.Error]. "no_tokens" means that none are kept or the server has refused them.
 // problem.NoSession means that the session has ended. problem.StoreFailed means that what is kept cannot be read,
 // such as for lack of a new key of Config.SessionKeys. Other errors say why the server gave no answer. These and
@@ -585,20 +585,20 @@ func (rp *RelyingParty) newTokens(box *seal.Box) *kept.Tokens[*Session] {
 		return nil
 	}
 	return kept.New(&keeper.Keeper[*Session]{
-		Store: c.Store, NotFound: ErrNotFound, Conflict: ErrConflict, Box: box, Server: rp.server, Identity: rp.identity,
-		Every: c.ConfirmEvery, Grace: c.ConfirmGrace,
+		Store: c.Store, NotFound: ErrNotFound, Conflict: ErrConflict, Box: box, Server: rp.server, Identity: rp.identity, Every: c.ConfirmEvery, Grace: c.ConfirmGrace,
 	}, kept.Site[*Session]{
 		Trail: rp.trail, Panics: rp.panics, Meter: rp.meter, Session: keptFor, Event: withSession, Holds: rp.stillHolds,
-		End: func(ctx context.Context, s *Session) error { return rp.EndSession(ctx, s.ID) },
+		Owner: func(k tokens.Kept) *Session {
+			return &Session{ID: k.SessionID, Agent: Agent{Issuer: rp.config.Issuer, ID: k.AgentID}, UserID: k.UserID, ExpiresAt: k.Expires}
+		}, End: func(ctx context.Context, s *Session) error { return rp.EndSession(ctx, s.ID) },
 	})
 }
 
-// keptFor is s as its tokens know it. The name binds their value to session and agent: a value that
-// was moved to another session does not open.
+// keptFor is s as its tokens know it. The name binds their value to it: one that was moved to another session does not open.
 func keptFor(s *Session) keeper.Session[*Session] {
 	own := *s
 	return keeper.Session[*Session]{
-		ID: s.ID, Agent: s.Agent.ID, Name: s.ID + " " + s.Agent.Issuer + " " + s.Agent.ID, Expires: s.ExpiresAt, Of: &own,
+		ID: s.ID, Agent: s.Agent.ID, UserID: s.UserID, Name: s.ID + " " + s.Agent.Issuer + " " + s.Agent.ID, Expires: s.ExpiresAt, Of: &own,
 	}
 }
 

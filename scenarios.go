@@ -12,6 +12,7 @@ import (
 	"github.com/authagent-go/authagent/internal/accounts"
 	"github.com/authagent-go/authagent/internal/claims"
 	"github.com/authagent-go/authagent/internal/failure"
+	"github.com/authagent-go/authagent/internal/personal"
 	"github.com/authagent-go/authagent/internal/reasons"
 	"github.com/authagent-go/authagent/internal/scenario"
 	"github.com/authagent-go/authagent/internal/settings"
@@ -304,7 +305,7 @@ func ContextualProfile(users UserStore, profiles ProfileStore, link LinkPolicy) 
 }
 
 // FreshProfile lets an agent act under a profile of its own that is linked to nobody. The site never sees the owner's address.
-func FreshProfile(profiles ProfileStore) Scenario { return &freshProfile{profiles} }
+func FreshProfile(profiles ProfileStore) Scenario { return &freshProfile{profiles: profiles} }
 
 type fullAccount struct{ withAccount }
 
@@ -355,7 +356,10 @@ func (s *contextualProfile) check() error {
 	return cmp.Or(s.withAccount.check(), checkProfiles(s.profiles))
 }
 
-type freshProfile struct{ profiles ProfileStore }
+type freshProfile struct {
+	accounts.Parts // none: no profile is linked to an account
+	profiles       ProfileStore
+}
 
 func (s *freshProfile) check() error { return checkProfiles(s.profiles) }
 func (*freshProfile) Name() string   { return "FreshProfile" }
@@ -375,21 +379,22 @@ func (s *freshProfile) SignIn(ctx context.Context, in *SignIn) (Principal, error
 // CheckSession has nothing to ask: there is no user who could be gone.
 func (*freshProfile) CheckSession(context.Context, *Session) error { return nil }
 
-// ForgetAgent and ForgetUser have nothing to do: no profile is linked to an account.
-func (*freshProfile) ForgetAgent(context.Context, string, Agent) error { return nil }
-func (*freshProfile) ForgetUser(context.Context, string, string) error { return nil }
-
 // withAccount is what the two scenarios that know a user have in common.
 type withAccount struct {
-	name     string
-	most     Access // the most that the scenario gives
-	users    accounts.Users[User]
-	profiles ProfileStore // nil for none
-	link     LinkPolicy
+	accounts.Parts // what is kept of accounts: first the policy, which lets agents in
+	name           string
+	most           Access // the most that the scenario gives
+	users          accounts.Users[User]
+	profiles       ProfileStore // nil for none
+	link           LinkPolicy
 }
 
 func newWithAccount(name string, most Access, users UserStore, profiles ProfileStore, link LinkPolicy) withAccount {
-	return withAccount{name, most, accounts.Users[User]{Store: users, NotFound: ErrNotFound, Ambiguous: ErrAmbiguous}, profiles, link}
+	known := accounts.Users[User]{Store: users, NotFound: ErrNotFound, Ambiguous: ErrAmbiguous}
+	_, asks := link.(ownerLinker)
+	parts := accounts.Parts{{Name: "LinkPolicy", Is: link, Keeps: asks}, {Name: "UserStore", Is: users, Keeps: known.Remembers()},
+		{Name: "ProfileStore", Is: profiles, Keeps: profiles != nil}}
+	return withAccount{parts, name, most, known, profiles, link}
 }
 
 func (s *withAccount) Name() string   { return s.name }
@@ -567,25 +572,6 @@ func (s *withAccount) checkAction(name string) error {
 	return nil
 }
 
-// ForgetAgent and ForgetUser implement Forgetter.
-func (s *withAccount) ForgetAgent(ctx context.Context, humanID string, agent Agent) error {
-	return s.forget(func(f Forgetter) error { return f.ForgetAgent(ctx, humanID, agent) })
-}
-
-func (s *withAccount) ForgetUser(ctx context.Context, humanID, userID string) error {
-	return s.forget(func(f Forgetter) error { return f.ForgetUser(ctx, humanID, userID) })
-}
-
-// forget has all parts forget, first the policy that lets agents in.
-func (s *withAccount) forget(from func(Forgetter) error) error {
-	_, asks := s.link.(ownerLinker)
-	return accounts.Forget(from,
-		accounts.Part{Name: "LinkPolicy", Is: s.link, Keeps: asks},
-		accounts.Part{Name: "UserStore", Is: s.users.Store, Keeps: s.users.Remembers()},
-		accounts.Part{Name: "ProfileStore", Is: s.profiles, Keeps: s.profiles != nil},
-	)
-}
-
 // Rules are a site's rules for all agents, such as a switch that keeps all of them out. A [LinkPolicy] may implement Rules, as
 // grants.Policy does: its scenario then obeys them without a further setting. Config.Rules is for scenarios without such a
 // policy. Implementations are safe for concurrent use.
@@ -679,7 +665,12 @@ type ( // what the site's stores implement, see package stores
 	AgentLinker   = stores.AgentLinker // … that remembers which account an agent entered
 	Profile       = stores.Profile     // an agent's own record on the site
 	ProfileStore  = stores.ProfileStore
-	Forgetter     = stores.Forgetter // lets go of an agent, and of an account that is gone
+	Forgetter     = stores.Forgetter // lets go of an agent
+	Eraser        = stores.Eraser    // deletes what there is of an account
+	Erasure       = stores.Erasure
+	Receipt       = stores.Receipt  // what has become of it
+	Exporter      = stores.Exporter // writes what there is of an account
+	Export        = stores.Export
 
 	RevocationStore = stores.RevocationStore // remembers which sessions were ended
 	StateStore      = stores.StateStore      // makes each state usable once
@@ -697,4 +688,13 @@ func (rp *RelyingParty) FindUser(ctx context.Context, id string) (User, error) {
 		err = fmt.Errorf("authagent: find user: %w", err)
 	}
 	return user, err
+}
+
+// personal are all who keep something of accounts.
+func (rp *RelyingParty) personal() *personal.Site[Scenario] {
+	c := rp.config
+	return &personal.Site[Scenario]{
+		Scenario: c.Scenario, Tokens: rp.tokens, Sessions: cmp.Or[any](c.Session.Own, c.Session.Store), Marks: c.Revocations, Erasers: c.Erasers,
+		Audited: c.Audit != nil, Lifetime: c.Session.Lifetime, Trail: rp.trail, Panics: rp.panics, End: rp.EndUserSessions,
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"net/http"
@@ -649,38 +650,32 @@ func (rp *RelyingParty) EndAllSessions(ctx context.Context) error {
 // It goes on after an error and returns all errors; then call it again. It returns errors.ErrUnsupported if a store keeps
 // something and is no [Forgetter]. A site with several relying parties calls it on each.
 func (rp *RelyingParty) ForgetAgent(ctx context.Context, humanID string, agent Agent) error {
-	event := audit.Event{Name: audit.AgentForgotten, HumanID: humanID, Agent: agent}
-	return rp.forget(ctx, event, func(f Forgetter) error { return f.ForgetAgent(ctx, humanID, agent) }, func() error {
-		return rp.EndAgentSessions(ctx, agent)
-	})
-}
-
-// ForgetUser cleans up after an account that is gone. It ends the account's grants, requests, approvals and the
-// sessions of its agents, and makes the stores delete them. The stores also delete the account's profiles and its
-// links to agents. An agent that acted in it can then be connected to another account. Call it when the UserStore
-// no longer finds the account. humanID is who deleted it, empty for the site itself. The audit trail stays.
-//
-// It goes on after an error, like ForgetAgent, and returns the same errors.
-func (rp *RelyingParty) ForgetUser(ctx context.Context, humanID, userID string) error {
-	if userID == "" {
-		return errors.New("authagent: forget user: the user ID is empty")
-	}
-	event := audit.Event{Name: audit.UserForgotten, HumanID: humanID, UserID: userID}
-	return rp.forget(ctx, event, func(f Forgetter) error { return f.ForgetUser(ctx, humanID, userID) }, func() error {
-		return rp.EndUserSessions(ctx, userID)
-	})
-}
-
-// forget has the scenario forget, and ends the sessions after it, so that none begins in between.
-func (rp *RelyingParty) forget(ctx context.Context, event audit.Event, from func(Forgetter) error, end func() error) error {
-	rp.trail.Flush() // so that Audit does not hear of the forgotten a minute from now
+	rp.trail.Flush() // so that Audit does not hear of the agent a minute from now
 	err := fmt.Errorf("the scenario is no Forgetter: %w", errors.ErrUnsupported)
 	if f, ok := scenario.As[Forgetter](rp.config.Scenario); ok {
-		err = rp.panics.Protect("forget", func() error { return from(f) })
+		err = rp.panics.Protect("forget", func() error { return f.ForgetAgent(ctx, humanID, agent) })
 	}
-	err = failure.OfSite("forget", errors.Join(err, end()))
-	rp.trail.Record(ctx, event, failure.As(failure.OfAgent(event.Agent, "forget", err)))
+	err = failure.OfSite("forget", errors.Join(err, rp.EndAgentSessions(ctx, agent))) // after it, so that none begins in between
+	rp.trail.Record(ctx, audit.Event{Name: audit.AgentForgotten, HumanID: humanID, Agent: agent}, failure.As(failure.OfAgent(agent, "forget", err)))
 	return err
+}
+
+// EraseUser erases what is kept of an account that is gone: call it when the UserStore no longer finds the account. It ends
+// the sessions of its agents, has the server revoke their tokens, and has each store that is an [Eraser] delete what it has:
+// tokens, grants with all that belongs to them, profiles and links. Events stay, under a pseudonym, if Config.Erasers has the
+// trail. The receipt says what each store did, and what is left. humanID is who deleted it; empty for the site itself.
+//
+// It goes on after an error and returns all errors; then call it again. It returns errors.ErrUnsupported if a store keeps
+// something and is no Eraser. A site with several relying parties calls it on each. A request that is under way at another
+// instance can still leave a row or an event: call it again after two minutes. See docs/personal-data.md.
+func (rp *RelyingParty) EraseUser(ctx context.Context, humanID, userID string) (Receipt, error) {
+	return rp.personal().Erase(ctx, humanID, userID)
+}
+
+// ExportUser writes all that is kept of an account to w, as one JSON document: see [Export]. It has no secret, but what the
+// agents did. A store that is no [Exporter] is named in it. After an error, the document is not complete, nor JSON.
+func (rp *RelyingParty) ExportUser(ctx context.Context, userID string, w io.Writer) error {
+	return rp.personal().Export(ctx, userID, w)
 }
 
 // Shutdown waits for background work: refreshes, confirmations, revocations, and the events on their way to

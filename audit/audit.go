@@ -79,10 +79,10 @@ const (
 	// which. The server does not say how many, or of which agents.
 	SessionsEndedByServer Name = "sessions_ended_by_server"
 
-	// An operator has freed an agent; the site has cleaned up after an account. See
-	// ForgetAgent and ForgetUser of authagent.RelyingParty.
+	// An operator has freed an agent; the site has erased what was kept of an account, whose
+	// pseudonym is the UserID from then on. See ForgetAgent and EraseUser of authagent.RelyingParty.
 	AgentForgotten Name = "agent_forgotten"
-	UserForgotten  Name = "user_forgotten"
+	UserErased     Name = "user_erased"
 )
 
 // The outcomes of events.

@@ -19,6 +19,7 @@ import (
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
+	"github.com/authagent-go/authagent/stores"
 )
 
 var errDown = errors.New("connection refused")
@@ -187,7 +188,7 @@ func TestEachCallFails(t *testing.T) {
 		"approve an action": {nil, paying, func(d *desk) error { return d.decideOnly(true) }, nil, 3},
 		"deny an action":    {nil, paying, func(d *desk) error { return d.decideOnly(false) }, nil, 2},
 		"revoke all":        {nil, paying, func(d *desk) error { return d.RevokeAll(ctx, "alice") }, []string{"OwnerApprovals", "UpdateApproval"}, 2},
-		"forget user":       {nil, paying, func(d *desk) error { return d.ForgetUser(ctx, "op", "alice") }, []string{"OwnerApprovals", "UpdateApproval"}, 2},
+		"forget user":       {nil, paying, func(d *desk) error { return d.EraseUser(ctx, erasure("alice")) }, []string{"OwnerApprovals", "UpdateApproval"}, 2},
 		"forget agent": {nil, paying, func(d *desk) error { return d.ForgetAgent(ctx, "op", asks("agent_1", "").Agent) },
 			[]string{"OwnerApprovals", "UpdateApproval"}, 2},
 		"rules": {nil, func(*desk) {}, func(d *desk) error { return d.SetRules(ctx, "op", grants.Rules{Paused: true}) }, nil, 2},
@@ -330,13 +331,22 @@ func TestRulesEvents(t *testing.T) {
 	}
 }
 
+// erasure is of an account, for "op".
+func erasure(userID string) *authagent.Erasure {
+	e, err := stores.NewErasure("op", userID)
+	if err != nil {
+		panic(err)
+	}
+	return e
+}
+
 // eraser is a store that could delete an account.
 type eraser struct {
 	*broken
 	erased bool
 }
 
-func (e *eraser) EraseUser(context.Context, string) error {
+func (e *eraser) EraseUser(context.Context, *authagent.Erasure) error {
 	e.erased = true
 	return nil
 }
@@ -355,7 +365,7 @@ func TestErasedLast(t *testing.T) {
 		}
 		p := grants.OwnerApproval(e)
 		p.Logger = quiet
-		if err := p.ForgetUser(context.Background(), "op", "alice"); errors.Is(err, errDown) != fails || e.erased == fails {
+		if err := p.EraseUser(context.Background(), erasure("alice")); errors.Is(err, errDown) != fails || e.erased == fails {
 			t.Errorf("fails %v: %v, erased %v", fails, err, e.erased)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/meter"
 	"github.com/authagent-go/authagent/internal/panics"
+	"github.com/authagent-go/authagent/internal/pseudonyms"
 )
 
 const (
@@ -51,7 +52,7 @@ func (p *Policy) record(ctx context.Context, e audit.Event) error {
 			return err
 		}
 	}
-	if e.UserID == "" || e.GrantID == "" {
+	if e.UserID == "" || pseudonyms.Is(e.UserID) || e.GrantID == "" {
 		return nil
 	}
 	if e.Outcome != audit.OK && e.Name != audit.ActionPerformed && p.noes.Allow(e.GrantID) > 0 { // what was performed is not hidden by what was refused

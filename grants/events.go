@@ -75,6 +75,7 @@ func (p *Policy) auditAside(ctx context.Context, e audit.Event) {
 func (p *Policy) log(ctx context.Context, e audit.Event) audit.Event {
 	e.Time, e.Count = time.Now().UTC(), 1
 	e.Outcome = cmp.Or(e.Outcome, audit.OK)
+	e = p.erased.In(e)
 	if logger := p.logger(); logger.Enabled(ctx, slog.LevelInfo) { // under the keys that a relying party's events have
 		logger.LogAttrs(ctx, slog.LevelInfo, "grants: "+string(e.Name), e.LogValue().Group()...)
 	}
@@ -106,4 +107,5 @@ type delivery struct {
 	event audit.Event
 }
 
-func (p *Policy) deliver(d delivery) { p.auditFunc()(d.ctx, d.event) }
+// deliver asks again whether the account was erased: the event may have waited.
+func (p *Policy) deliver(d delivery) { p.auditFunc()(d.ctx, p.erased.In(d.event)) }

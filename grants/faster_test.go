@@ -231,7 +231,7 @@ func TestTurns(t *testing.T) {
 		do   func(*desk) error
 	}{
 		"connect":     {"CreateGrant", connects, func(d *desk) error { return d.LinkByOwner(gone, asks("agent_3", "alice")) }},
-		"forget user": {"CreateGrant", connects, func(d *desk) error { return d.ForgetUser(gone, "op", "alice") }},
+		"forget user": {"CreateGrant", connects, func(d *desk) error { return d.EraseUser(gone, erasure("alice")) }},
 		"by e-mail":   {"CreateGrant", connects, func(d *desk) error { _, err := d.Link(gone, asks("agent_3", "alice")); return err }},
 		"approve": {"CreateGrant", connects, func(d *desk) error {
 			g := d.grant("agent_1", "bob")

@@ -10,14 +10,6 @@ import (
 	"github.com/authagent-go/authagent/audit"
 )
 
-// A UserEraser is a [Store] that can delete what it has of an account.
-type UserEraser interface {
-	// EraseUser deletes all grants, approvals, sessions, uses and deeds of an account.
-	// If there is nothing of the account, it deletes nothing and returns nil. After an
-	// error, another call deletes what is left.
-	EraseUser(ctx context.Context, userID string) error
-}
-
 // ForgetAgent implements [authagent.Forgetter]: it takes the agent out of every account
 // whose owner has let it in, even if that is over, and tells these owners. Such a grant
 // has then expired, and nobody can approve it: the agent has to ask again or be
@@ -55,22 +47,23 @@ func forgotten(g *Grant) (event audit.Name, changes bool, err error) {
 	return event, true, nil
 }
 
-// ForgetUser implements [authagent.Forgetter] for an account that is gone: it ends the
-// account's grants and denies its requests. It tells nobody, since the owner is gone
-// too. If the store is a [UserEraser], all of it is deleted. In any other store the
-// grants stay as revoked, so that they let no agent into a later account with that ID.
-// humanID is who does it, empty for the site itself.
+// EraseUser implements [authagent.Eraser] for an account that is gone: it ends the
+// account's grants, denies its requests, and has the store delete all of it. It tells
+// nobody, since the owner is gone too, and drops the notices that wait. The store has to
+// be an [authagent.Eraser]. In any other store the grants stay as revoked, so that they let
+// no agent into a later account with that ID, and the error is errors.ErrUnsupported.
 //
-// [authagent.RelyingParty.ForgetUser] calls it, and cleans up elsewhere too.
-func (p *Policy) ForgetUser(ctx context.Context, humanID, userID string) error {
-	if userID == "" {
-		return errors.New("grants: forget user: the user ID is empty")
+// [authagent.RelyingParty.EraseUser] calls it, and erases elsewhere too.
+func (p *Policy) EraseUser(ctx context.Context, e *authagent.Erasure) error {
+	if e.UserID == "" {
+		return errors.New("grants: erase user: the user ID is empty")
 	}
+	p.erased.Give(e.UserID, e.Pseudonym)
 	if err := p.filing.take(ctx); err != nil { // a request that is being filed would come after
 		return err
 	}
 	defer p.filing.give()
-	all, err := p.ownerGrants(ctx, userID)
+	all, err := p.ownerGrants(ctx, e.UserID)
 	if err != nil {
 		return err
 	}
@@ -78,15 +71,29 @@ func (p *Policy) ForgetUser(ctx context.Context, humanID, userID string) error {
 	for _, g := range all {
 		g, event, err := p.end(ctx, g)
 		if event != "" {
-			p.stopActions(ctx, g, humanID)
-			p.audit(ctx, eventOf(event, g, humanID))
+			p.stopActions(ctx, g, e.HumanID)
+			p.audit(ctx, eventOf(event, g, e.HumanID))
 		}
 		errs = append(errs, err)
 	}
-	if eraser, ok := p.store.(UserEraser); ok && errors.Join(errs...) == nil { // or nothing would say what was ended
-		if err := eraser.EraseUser(ctx, userID); err != nil {
+	p.post.forget(e.UserID)
+	errs = append(errs, p.delivered(ctx)) // or an event on its way would come after
+	eraser, can := p.store.(authagent.Eraser)
+	switch {
+	case !can:
+		e.Leave("grants, revoked", "the store is no Eraser", time.Time{})
+		errs = append(errs, fmt.Errorf("grants: erase user: the store is no Eraser: %w", errors.ErrUnsupported))
+	case errors.Join(errs...) == nil: // or nothing would say what was ended
+		if err := eraser.EraseUser(ctx, e); err != nil {
 			errs = append(errs, fmt.Errorf("grants: erase user: %w", err))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// delivered waits until all events so far are in the trail, and not for a function that blocks.
+func (p *Policy) delivered(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, backgroundTimeout)
+	defer cancel()
+	return errors.Join(p.trail.Wait(ctx), p.aside.Wait(ctx))
 }

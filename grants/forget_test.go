@@ -20,6 +20,7 @@ import (
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
+	"github.com/authagent-go/authagent/stores"
 )
 
 // connect is a human who connects an agent, or has lured it into answering.
@@ -612,9 +613,9 @@ func TestConnectNeedsAgent(t *testing.T) {
 // plain is a store that cannot erase.
 type plain struct{ grants.Store }
 
-// TestForgetUser is LNK-34: nothing of an account that is gone lets an agent into
+// TestEraseUser is LNK-34: nothing of an account that is gone lets an agent into
 // another one of its ID, and the agent is free.
-func TestForgetUser(t *testing.T) {
+func TestEraseUser(t *testing.T) {
 	ctx := context.Background()
 	for name, store := range map[string]func(grants.Store) grants.Store{
 		"erased":  func(s grants.Store) grants.Store { return s },
@@ -633,9 +634,18 @@ func TestForgetUser(t *testing.T) {
 				s.told()
 				s.events.take()
 				rp := s.instances[""].rp
-				for range 2 { // the second time there is nothing to do
-					if err := rp.ForgetUser(ctx, "op", s.alice); err != nil {
+				var pseudonym string
+				for i := range 2 { // the second time there is nothing to do
+					receipt, err := rp.EraseUser(ctx, "op", s.alice)
+					if name == "erased" && err != nil || name == "revoked" && !errors.Is(err, errors.ErrUnsupported) {
 						t.Fatal(err)
+					}
+					if i == 0 {
+						pseudonym = receipt.Pseudonym
+					}
+					deleted := fmt.Sprint(receipt.Stores[0].Rows)
+					if want := "map[activity:1 allowances:0 approvals:1 deeds:2 grants:2 uses:1]"; i == 0 && name == "erased" && deleted != want {
+						t.Errorf("ERA-2: deleted %s, want %s", deleted, want)
 					}
 				}
 				if told := s.told(); len(told) != 0 {
@@ -643,8 +653,8 @@ func TestForgetUser(t *testing.T) {
 				}
 				ended := 0
 				for _, e := range s.events.take() {
-					if e.HumanID != "op" || e.UserID != s.alice {
-						t.Errorf("event %+v", e)
+					if e.HumanID != "op" || e.UserID != pseudonym && e.Name != audit.UserErased || strings.Contains(fmt.Sprint(e), s.alice) || e.RemoteAddr != "" {
+						t.Errorf("ERA-4: event %+v", e)
 					}
 					if e.Name == grants.EventRevoked || e.Name == grants.EventDenied {
 						ended++
@@ -681,11 +691,11 @@ type stubborn struct {
 	fail bool
 }
 
-func (s *stubborn) EraseUser(ctx context.Context, id string) error {
+func (s *stubborn) EraseUser(ctx context.Context, e *authagent.Erasure) error {
 	if s.fail {
-		return errors.New("connection refused")
+		return errors.New("connection refused by " + e.UserID)
 	}
-	return s.Grants.EraseUser(ctx, id)
+	return s.Grants.EraseUser(ctx, e)
 }
 
 // noForgetter hides that a store can forget.
@@ -702,12 +712,13 @@ func TestForgetFails(t *testing.T) {
 		s.users.Remove(s.alice)
 		s.events.take()
 		rp := s.instances[""].rp
-		if err := rp.ForgetUser(ctx, "op", s.alice); err == nil || !strings.Contains(err.Error(), "erase user: connection refused") {
-			t.Errorf("error %v", err)
+		receipt, err := rp.EraseUser(ctx, "op", s.alice)
+		if err == nil || !strings.Contains(err.Error(), "erase user: connection refused") || !strings.Contains(receipt.Stores[0].Error, "refused") {
+			t.Errorf("error %v, receipt %+v", err, receipt)
 		}
 		s.wait()
 		said := slices.ContainsFunc(s.events.take(), func(e audit.Event) bool {
-			return e.Name == audit.UserForgotten && e.Outcome == audit.Failed
+			return e.Name == audit.UserErased && e.Outcome == audit.Failed && e.UserID == receipt.Pseudonym && !strings.Contains(e.Detail, s.alice)
 		})
 		if !said {
 			t.Error("LOG-3: no event says that it has failed")
@@ -717,7 +728,7 @@ func TestForgetFails(t *testing.T) {
 		}
 		s.want(c, "GET", "/me", 401, problem.NoSession)
 		store.fail = false
-		if err := rp.ForgetUser(ctx, "op", s.alice); err != nil || len(s.overview(s.alice).Grants) != 0 {
+		if _, err := rp.EraseUser(ctx, "op", s.alice); err != nil || len(s.overview(s.alice).Grants) != 0 {
 			t.Errorf("once more: %v, %v", err, s.overview(s.alice).Grants)
 		}
 		s.wantConnect(s.bob, agent, 303, "")
@@ -727,7 +738,12 @@ func TestForgetFails(t *testing.T) {
 			c.Scenario = authagent.ContextualProfile(s.users, noForgetter{s.profiles}, grants.OwnerApproval(s.store))
 		}})
 		rp := s.instances[""].rp
-		for what, err := range map[string]error{"user": rp.ForgetUser(ctx, "op", s.alice), "agent": rp.ForgetAgent(ctx, "op", s.named("agent_1"))} {
+		receipt, wrong := rp.EraseUser(ctx, "op", s.alice)
+		named := slices.ContainsFunc(receipt.Stores, func(e stores.Erased) bool { return e.Store == "ProfileStore" && len(e.Left) == 1 && e.Error != "" })
+		if !named {
+			t.Errorf("ERA-3: the receipt does not name the store: %+v", receipt)
+		}
+		for what, err := range map[string]error{"user": wrong, "agent": rp.ForgetAgent(ctx, "op", s.named("agent_1"))} {
 			if !errors.Is(err, errors.ErrUnsupported) || !strings.Contains(err.Error(), "ProfileStore") {
 				t.Errorf("%s: %v", what, err)
 			}
@@ -738,10 +754,10 @@ func TestForgetFails(t *testing.T) {
 		s.profiles.FindOrCreateProfile(ctx, authagent.Profile{Agent: s.named("agent_1"), Scenario: "FreshProfile"})
 		rp := s.instances[""].rp
 		for what, forget := range map[string]func() error{
-			"relying party": func() error { return rp.ForgetUser(ctx, "op", "") },
-			"policy":        func() error { return s.owners.ForgetUser(ctx, "op", "") },
-			"users":         func() error { return s.users.ForgetUser(ctx, "op", "") },
-			"profiles":      func() error { return s.profiles.ForgetUser(ctx, "op", "") },
+			"relying party": func() error { _, err := rp.EraseUser(ctx, "op", ""); return err },
+			"policy":        func() error { return s.owners.EraseUser(ctx, &authagent.Erasure{}) },
+			"users":         func() error { return s.users.EraseUser(ctx, &authagent.Erasure{}) },
+			"profiles":      func() error { return s.profiles.EraseUser(ctx, &authagent.Erasure{}) },
 		} {
 			if forget() == nil {
 				t.Errorf("%s: no error", what)

@@ -36,7 +36,7 @@ type Grant struct {
 	// Access and Actions say what the agent may do while the grant is Approved. In the states
 	// Suspended, Revoked and Expired they say what it could do before, and give nothing.
 
-	// Cause says why a grant is Suspended: CauseOwner or CauseAddress. It is empty in every other
+	// Cause says why a grant is Suspended: CauseOwner, CauseAddress or CauseRestored. It is empty in every other
 	// state, and for a grant that was suspended by a version of this package which did not keep it.
 	Cause Cause `json:"cause,omitempty"`
 

@@ -55,6 +55,7 @@ const (
 	CauseAddress   Cause = "address_changed" // the agent's owner has another e-mail address at the server
 	CauseRevokeAll Cause = "revoke_all"      // Policy.RevokeAll
 	CauseOperator  Cause = "operator"        // Policy.ForgetAgent
+	CauseRestored  Cause = "restored"        // the database is that of a backup, which does not know what was decided since; see sqlstore.Store.AfterRestore
 )
 
 // A rank says in which order notices are told.

@@ -20,6 +20,7 @@ import (
 	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/logs"
 	"github.com/authagent-go/authagent/internal/meter"
+	"github.com/authagent-go/authagent/internal/pseudonyms"
 	"github.com/authagent-go/authagent/internal/sink"
 	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/messages"
@@ -200,6 +201,7 @@ type Policy struct {
 	fallback atomic.Pointer[func(context.Context, audit.Event)] // for events, without Audit
 	moves    *limit.Limiter                                     // notices of new networks, by grant
 	noes     *limit.Limiter                                     // deeds that were refused, by grant
+	erased   pseudonyms.Names                                   // of accounts that are gone, for events that come later
 	changes  *limit.Limiter                                     // deeds that changed something, by kind
 	routine  *limit.Limiter                                     // other deeds, by kind
 	humans   *limit.Limiter                                     // looks for the account of who sees the page

@@ -171,6 +171,17 @@ func (o *post) makeRoom(n Notice) bool {
 	return true
 }
 
+// forget drops all that waits for an owner.
+func (o *post) forget(userID string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for at := range o.waiting {
+		if at.userID == userID {
+			o.remove(at)
+		}
+	}
+}
+
 func (o *post) remove(at slot) {
 	delete(o.waiting, at)
 	if at.kind == EventDigest {

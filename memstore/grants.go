@@ -13,7 +13,7 @@ import (
 )
 
 // Grants is a [grants.Store]. It keeps allowances ([grants.AllowanceStore]), and can erase
-// an account ([grants.UserEraser]).
+// an account ([authagent.Eraser]) and say what it has of one ([grants.UserExporter]).
 type Grants struct {
 	mu         sync.RWMutex
 	grants     map[string]grants.Grant // by ID; what is in it is never changed, only replaced
@@ -273,21 +273,67 @@ func (m *Grants) OwnerDeeds(_ context.Context, userID string, n int) ([]grants.D
 	return latest, nil
 }
 
-// EraseUser implements [grants.UserEraser].
-func (m *Grants) EraseUser(_ context.Context, userID string) error {
+// EraseUser implements [authagent.Eraser].
+func (m *Grants) EraseUser(_ context.Context, e *authagent.Erasure) error {
+	if e.UserID == "" {
+		return errNoUser
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for id, g := range m.grants {
-		if g.UserID == userID {
-			delete(m.grants, id)
+	var uses int
+	for id, networks := range m.networks {
+		if m.grants[id].UserID == e.UserID {
+			uses += len(networks)
 			delete(m.networks, id)
 		}
 	}
-	maps.DeleteFunc(m.approvals, func(_ string, a grants.Approval) bool { return a.UserID == userID })
-	maps.DeleteFunc(m.allowances, func(_ string, a grants.Allowance) bool { return a.UserID == userID })
-	maps.DeleteFunc(m.sessions, func(_ string, a grants.Activity) bool { return a.UserID == userID })
-	delete(m.deeds, userID)
+	e.Count("uses", int64(uses))
+	e.Count("grants", erase(m.grants, func(_ string, g grants.Grant) bool { return g.UserID == e.UserID }))
+	e.Count("approvals", erase(m.approvals, func(_ string, a grants.Approval) bool { return a.UserID == e.UserID }))
+	e.Count("allowances", erase(m.allowances, func(_ string, a grants.Allowance) bool { return a.UserID == e.UserID }))
+	e.Count("activity", erase(m.sessions, func(_ string, a grants.Activity) bool { return a.UserID == e.UserID }))
+	e.Count("deeds", int64(len(m.deeds[e.UserID])))
+	delete(m.deeds, e.UserID)
 	return nil
+}
+
+// UserRecords implements [grants.UserExporter].
+func (m *Grants) UserRecords(_ context.Context, userID string, each func(any) error) error {
+	for _, record := range m.recordsOf(userID) {
+		if err := each(record); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Grants) recordsOf(userID string) (all []any) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for _, g := range pick(m.grants, func(g grants.Grant) bool { return g.UserID == userID }, cloneGrant) {
+		all = append(all, g)
+	}
+	for _, a := range pick(m.approvals, func(a grants.Approval) bool { return a.UserID == userID }, cloneApproval) {
+		all = append(all, a)
+	}
+	for _, a := range pick(m.allowances, func(a grants.Allowance) bool { return a.UserID == userID }, cloneAllowance) {
+		all = append(all, a)
+	}
+	for _, a := range pick(m.sessions, func(a grants.Activity) bool { return a.UserID == userID }, same) {
+		all = append(all, a)
+	}
+	for _, id := range slices.Sorted(maps.Keys(m.networks)) {
+		if m.grants[id].UserID != userID {
+			continue
+		}
+		for _, use := range m.networks[id] {
+			all = append(all, use)
+		}
+	}
+	for _, d := range m.deeds[userID] {
+		all = append(all, d)
+	}
+	return all
 }
 
 // Rules implements [grants.RuleStore].

@@ -7,10 +7,11 @@ import (
 	"sync"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/internal/records"
 )
 
 // Profiles is an [authagent.ProfileStore], and can forget the profiles that are linked
-// to an account ([authagent.Forgetter]).
+// to an account ([authagent.Forgetter], [authagent.Eraser]) and say them ([authagent.Exporter]).
 type Profiles struct {
 	mu    sync.Mutex
 	all   []authagent.Profile
@@ -38,19 +39,39 @@ func (p *Profiles) ForgetAgent(_ context.Context, _ string, agent authagent.Agen
 	return nil
 }
 
-// ForgetUser implements [authagent.Forgetter].
-func (p *Profiles) ForgetUser(_ context.Context, _, userID string) error {
-	if userID == "" {
+// EraseUser implements [authagent.Eraser].
+func (p *Profiles) EraseUser(_ context.Context, e *authagent.Erasure) error {
+	if e.UserID == "" {
 		return errNoUser
 	}
-	p.remove(func(have authagent.Profile) bool { return have.UserID == userID })
+	e.Count(records.Profiles, p.remove(func(have authagent.Profile) bool { return have.UserID == e.UserID }))
 	return nil
 }
 
-func (p *Profiles) remove(these func(authagent.Profile) bool) {
+// ExportUser implements [authagent.Exporter].
+func (p *Profiles) ExportUser(_ context.Context, x *authagent.Export) error {
+	if err := x.Begin(records.Profiles); err != nil {
+		return err
+	}
+	for _, have := range p.All() {
+		if have.UserID != x.UserID {
+			continue
+		}
+		r := records.Profile{ID: have.ID, Agent: have.Agent, Subject: have.Subject, Scenario: have.Scenario, Model: have.Model, Name: have.Name}
+		if err := x.Add(records.Profiles, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remove returns how many it has removed.
+func (p *Profiles) remove(these func(authagent.Profile) bool) int64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	before := len(p.all)
 	p.all = slices.DeleteFunc(p.all, these)
+	return int64(before - len(p.all))
 }
 
 // Get returns the profile with this ID.

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/internal/records"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -20,8 +21,8 @@ type Account struct {
 
 // Users is an [authagent.UserStore]. It finds accounts by their ID
 // ([authagent.UserFinder]) and can create them ([authagent.UserCreator]). It remembers
-// which account an agent entered ([authagent.AgentLinker]) and can forget it
-// ([authagent.Forgetter]). It ends the sessions of accounts that are disabled or gone
+// which account an agent entered ([authagent.AgentLinker]), can forget it
+// ([authagent.Forgetter], [authagent.Eraser]) and can say it ([authagent.Exporter]). It ends the sessions of accounts that are disabled or gone
 // ([authagent.SessionChecker]).
 type Users struct {
 	mu       sync.Mutex
@@ -78,7 +79,7 @@ func (u *Users) Get(id string) (Account, bool) {
 }
 
 // Remove deletes the account with this ID. Links of agents to it stay, and lead
-// nowhere, until ForgetUser.
+// nowhere, until EraseUser.
 func (u *Users) Remove(id string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -179,19 +180,44 @@ func (u *Users) ForgetAgent(_ context.Context, _ string, agent authagent.Agent) 
 	return nil
 }
 
-// ForgetUser implements [authagent.Forgetter]. It leaves the account itself, which is
-// for Remove to delete.
-func (u *Users) ForgetUser(_ context.Context, _, userID string) error {
-	if userID == "" {
+// EraseUser implements [authagent.Eraser]. It deletes the links, and leaves the account
+// itself, which is for Remove to delete.
+func (u *Users) EraseUser(_ context.Context, e *authagent.Erasure) error {
+	if e.UserID == "" {
 		return errNoUser
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	maps.DeleteFunc(u.links, func(_ authagent.Agent, linked string) bool { return linked == userID })
+	e.Count(records.Links, erase(u.links, func(_ authagent.Agent, linked string) bool { return linked == e.UserID }))
 	return nil
 }
 
-var errNoUser = errors.New("memstore: forget user: the user ID is empty")
+// erase deletes from a map, and returns how many.
+func erase[K comparable, V any](m map[K]V, these func(K, V) bool) int64 {
+	before := len(m)
+	maps.DeleteFunc(m, these)
+	return int64(before - len(m))
+}
+
+// ExportUser implements [authagent.Exporter]. The account itself is not in it.
+func (u *Users) ExportUser(_ context.Context, x *authagent.Export) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if err := x.Begin(records.Links); err != nil {
+		return err
+	}
+	for agent, linked := range u.links {
+		if linked != x.UserID {
+			continue
+		}
+		if err := x.Add(records.Links, records.Link{Agent: agent}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var errNoUser = errors.New("memstore: erase user: the user ID is empty")
 
 // CheckSession implements [authagent.SessionChecker].
 func (u *Users) CheckSession(_ context.Context, s *authagent.Session) error {
@@ -251,4 +277,33 @@ func (u *SubjectUsers) CreateUser(ctx context.Context, n authagent.NewUser) (aut
 	user.ID = u.put(Account{User: user, Name: n.Name})
 	u.subjects[key] = user.ID
 	return user, nil
+}
+
+// EraseUser implements [authagent.Eraser]. It also forgets what servers call the account's holder.
+func (u *SubjectUsers) EraseUser(ctx context.Context, e *authagent.Erasure) error {
+	if err := u.Users.EraseUser(ctx, e); err != nil {
+		return err
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	e.Count("subjects", erase(u.subjects, func(_ [2]string, userID string) bool { return userID == e.UserID }))
+	return nil
+}
+
+// ExportUser implements [authagent.Exporter].
+func (u *SubjectUsers) ExportUser(ctx context.Context, x *authagent.Export) error {
+	if err := u.Users.ExportUser(ctx, x); err != nil {
+		return err
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for key, userID := range u.subjects {
+		if userID != x.UserID {
+			continue
+		}
+		if err := x.Add("subjects", map[string]string{"issuer": key[0], "subject": key[1]}); err != nil {
+			return err
+		}
+	}
+	return nil
 }

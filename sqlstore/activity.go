@@ -98,19 +98,20 @@ func (t *Grants) EndActivity(ctx context.Context, sessionID string) error {
 
 // OwnerActivity implements [grants.ActivityStore].
 func (t *Grants) OwnerActivity(ctx context.Context, userID string) ([]grants.Activity, error) {
-	return list(ctx, t.s, "find activity in account", activityOfUser, []any{userID, nanos(time.Now())}, func(a *grants.Activity) []any {
-		return []any{
-			&a.SessionID, &a.GrantID, &a.UserID, &a.RemoteAddr, &a.Network, instant{&a.StartedAt}, instant{&a.SeenAt}, instant{&a.ExpiresAt},
-			&a.Door,
-		}
-	})
+	return list(ctx, t.s, "find activity in account", activityOfUser, []any{userID, nanos(time.Now())}, activityDest)
+}
+
+// activityDest is in the order of activityColumns.
+func activityDest(a *grants.Activity) []any {
+	return []any{
+		&a.SessionID, &a.GrantID, &a.UserID, &a.RemoteAddr, &a.Network, instant{&a.StartedAt}, instant{&a.SeenAt}, instant{&a.ExpiresAt},
+		&a.Door,
+	}
 }
 
 // OwnerUses implements [grants.ActivityStore].
 func (t *Grants) OwnerUses(ctx context.Context, userID string) ([]grants.LastUse, error) {
-	all, err := list(ctx, t.s, "find uses in account", usesOfUser, []any{userID}, func(u *grants.LastUse) []any {
-		return []any{&u.GrantID, &u.RemoteAddr, instant{&u.SeenAt}}
-	})
+	all, err := list(ctx, t.s, "find uses in account", usesOfUser, []any{userID}, useDest)
 	var uses []grants.LastUse
 	place := make(map[string]int)
 	for _, u := range all {
@@ -124,6 +125,11 @@ func (t *Grants) OwnerUses(ctx context.Context, userID string) ([]grants.LastUse
 		}
 	}
 	return uses, err
+}
+
+// useDest is in the order of usesOfUser.
+func useDest(u *grants.LastUse) []any {
+	return []any{&u.GrantID, &u.RemoteAddr, instant{&u.SeenAt}}
 }
 
 // AddDeed implements [grants.ActivityStore]. It waits for the database as
@@ -142,7 +148,10 @@ func (t *Grants) OwnerDeeds(ctx context.Context, userID string, n int) ([]grants
 	if n <= 0 {
 		return nil, nil // SQLite takes a negative LIMIT for none
 	}
-	return list(ctx, t.s, "find deeds in account", deedsOfUser, []any{userID, n}, func(d *grants.Deed) []any {
-		return []any{&d.GrantID, &d.UserID, instant{&d.At}, &d.Event, &d.Action, &d.Route, &d.Outcome, &d.Reason}
-	})
+	return list(ctx, t.s, "find deeds in account", deedsOfUser, []any{userID, n}, deedDest)
+}
+
+// deedDest is in the order of deedColumns.
+func deedDest(d *grants.Deed) []any {
+	return []any{&d.GrantID, &d.UserID, instant{&d.At}, &d.Event, &d.Action, &d.Route, &d.Outcome, &d.Reason}
 }

@@ -26,9 +26,10 @@ var insertEvent = insertInto("authagent_events", "agent_key, "+eventColumns)
 // text: a text that is longer than its column (255 bytes for most) is cut, and bytes in
 // it that are not text are replaced. A Count below 1 is stored as 1.
 //
-// The trail is append-only: nothing in this package changes an event, and
+// The trail is append-only: nothing in this package but [Trail.EraseUser] changes an event, and
 // nothing but [Store.DeleteEvents] removes one. A site that wants the database to
-// enforce this grants its user only SELECT and INSERT on the table of events.
+// enforce this grants its user only SELECT and INSERT on the table of events. Such a site
+// erases with a user that may UPDATE four columns.
 func (s *Store) Audit(ctx context.Context, e audit.Event) {
 	if err := s.record(ctx, "store audit event", insertEvent, eventValues(e)...); err != nil {
 		s.logger.LogAttrs(ctx, slog.LevelError, "sqlstore: audit event lost", slog.String("event", string(e.Name)),

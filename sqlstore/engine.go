@@ -95,6 +95,7 @@ const (
 	readOnly                  // the database takes no writes
 	noConnection              // the database takes no connection more
 	untranslated              // the database cannot store the text
+	forbidden                 // the database user lacks a right
 	starting                  // the database starts, stops or recovers, and takes no connection
 	gaveWay                   // the engine undid the statement in favour of another; it can be sent again
 )
@@ -108,6 +109,8 @@ func (f fault) sentinel() error {
 		return ErrNoConnection
 	case untranslated:
 		return ErrEncoding
+	case forbidden:
+		return ErrNoRight
 	}
 	return nil
 }

@@ -124,12 +124,14 @@ func (mysql) deleteOldest(table, _, clause string) string { return `DELETE FROM 
 
 func (mysql) fault(err error) fault {
 	switch number(err, "Number", -1) {
-	case "1290", "1792", "1836": // --read-only, read-only transaction, read-only mode
+	case "1290", "1792", "1836", "1874", "3989": // --read-only, read-only transaction, read-only mode, of InnoDB, of a schema (MySQL 8)
 		return readOnly
 	case "1040", "1203", "1226": // too many: of all, of the user, by the user's limit
 		return noConnection
 	case "1366", "3854", "1300": // incorrect string value, cannot convert string, invalid character string
 		return untranslated
+	case "1142", "1143": // ER_TABLEACCESS_DENIED_ERROR, ER_COLUMNACCESS_DENIED_ERROR
+		return forbidden
 	case "1213", "1020": // ER_LOCK_DEADLOCK, and MariaDB's ER_CHECKREAD with innodb_snapshot_isolation
 		return gaveWay
 	}

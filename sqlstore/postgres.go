@@ -129,6 +129,8 @@ func (postgres) fault(err error) fault {
 		return noConnection
 	case "22P05": // untranslatable_character
 		return untranslated
+	case "42501": // insufficient_privilege
+		return forbidden
 	case "57P03": // cannot_connect_now
 		return starting
 	case "40001", "40P01": // serialization_failure, deadlock_detected

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/authagent-go/authagent/internal/marks"
 )
 
 // Revocations is an [authagent.RevocationStore]. Keys may be of any length.
@@ -27,7 +29,7 @@ func (v *Revocations) Revoke(ctx context.Context, subject, mark string, until ti
 	}
 	// Programs before version 4 of the schema decide by the time alone.
 	replace := raise(v.s.engine, insertRevocation, "authagent_revocations", "revocation_key", "revoked_at", "expires_at") + ", mark = " + v.s.engine.proposed("mark")
-	_, err := v.s.exec(ctx, step, replace, key(subject), clean(subject, maxText), nanos(time.Now()), nanos(until), mark)
+	_, err := v.s.exec(ctx, step, replace, key(subject), clean(marks.Shown(subject), maxText), nanos(time.Now()), nanos(until), mark)
 	return err
 }
 
@@ -45,22 +47,22 @@ type revocation struct {
 // mark that it returns, because a program from before version 4 of the schema changes
 // only that time.
 func (v *Revocations) Marks(ctx context.Context, subjects []string) ([]string, error) {
-	marks := make([]string, len(subjects))
+	found := make([]string, len(subjects))
 	if len(subjects) == 0 {
-		return marks, nil
+		return found, nil
 	}
 	args := make([]any, len(subjects))
 	for i, subject := range subjects {
 		args[i] = key(subject)
 	}
-	found, err := list(ctx, v.s, "look for revocations", selectRevocations+strings.Repeat(", ?", len(subjects)-1)+")", args,
+	rows, err := list(ctx, v.s, "look for revocations", selectRevocations+strings.Repeat(", ?", len(subjects)-1)+")", args,
 		func(r *revocation) []any { return []any{&r.key, &r.mark, &r.at} })
-	for _, r := range found {
+	for _, r := range rows {
 		for i := range subjects {
 			if bytes.Equal(args[i].([]byte), r.key) {
-				marks[i] = r.mark + "." + strconv.FormatInt(r.at, 36)
+				found[i] = r.mark + "." + strconv.FormatInt(r.at, 36)
 			}
 		}
 	}
-	return marks, err
+	return found, err
 }

@@ -22,6 +22,7 @@
 //		States:       store.States(),
 //		Tokens:       tokens.Settings{Store: store.Tokens()},
 //		Audit:        store.Audit,
+//		Erasers:      []authagent.Eraser{store.Trail()}, // for EraseUser and ExportUser
 //	})
 //
 // [Links] makes a site's UserStore an authagent.AgentLinker, for sites without owner
@@ -53,7 +54,7 @@
 // Every call fails if the database was not migrated ([ErrNotMigrated]), lacks what a
 // newer version of this package has removed ([ErrNewerSchema]), or has no connection
 // left ([ErrNoConnection]). Calls that write also fail if the database is read-only
-// ([ErrReadOnlyDatabase]) or cannot hold the text ([ErrEncoding]). The request that
+// ([ErrReadOnlyDatabase]), does not let its user ([ErrNoRight]) or cannot hold the text ([ErrEncoding]). The request that
 // needs the call is refused. A schema works if a newer version has only added to it.
 // After a failover, connections to the former primary are closed, and the statement is
 // sent again. The version of the schema is read before the first use and once a minute,
@@ -132,6 +133,7 @@ var (
 	ErrNewerSchema      = errors.New("the database was migrated by a newer version of this package, and lacks what this program needs")
 	ErrReadOnlyDatabase = errors.New("the database is read-only: a replica, a read-only user or file, or a setting of the connection")
 	ErrNoConnection     = errors.New("the database has no connection left")
+	ErrNoRight          = errors.New("the database user lacks a right on the table")
 	ErrEncoding         = errors.New("the database cannot hold every text: it needs the encoding UTF8, at MySQL and MariaDB utf8mb4")
 )
 

@@ -34,10 +34,10 @@ type User struct {
 // UserStore finds the accounts of the site. Implementations are safe for concurrent use.
 //
 // Never use the ID of an account again: the new account would inherit the old one's agents. Call
-// authagent.RelyingParty.ForgetUser when an account is gone.
+// authagent.RelyingParty.EraseUser when an account is gone.
 //
 // It may also be a [UserFinder], a [SubjectFinder], a [UserCreator], an [AgentLinker], an
-// authagent.SessionChecker and a [Forgetter]. storetest.Users tests one. On each request of an agent, a
+// authagent.SessionChecker, a [Forgetter], an [Eraser] and an [Exporter]. storetest.Users tests one. On each request of an agent, a
 // UserFinder is asked, and the session ends if the account is disabled or gone; an authagent.SessionChecker is
 // asked instead. Without either, call EndUserSessions of authagent.RelyingParty.
 type UserStore interface {
@@ -105,7 +105,7 @@ type Profile struct {
 
 // A ProfileStore keeps profiles. Implementations are safe for concurrent use.
 //
-// It may also be a [Forgetter], which removes the profiles that are linked to an account.
+// It may also be a [Forgetter], an [Eraser] and an [Exporter], for the profiles that are linked to an account.
 type ProfileStore interface {
 	// FindOrCreateProfile returns the profile with the Agent, Subject and Scenario of p, as it is. If
 	// there is none, it creates one from p, with an ID that the store chooses. Of concurrent calls for
@@ -114,17 +114,13 @@ type ProfileStore interface {
 	FindOrCreateProfile(ctx context.Context, p Profile) (Profile, error)
 }
 
-// A Forgetter can let go of an agent, and of an account that is gone. These may be one: a UserStore
-// that is an [AgentLinker], a [ProfileStore], a authagent.LinkPolicy and a Scenario, which here asks the other
-// three. humanID is who wants it, for the audit trail; empty for the site itself. Forgetting what is
-// not there returns nil. After an error, another call finishes what is left.
+// A Forgetter can let go of an agent. These may be one: a UserStore that is an [AgentLinker], a
+// [ProfileStore], a authagent.LinkPolicy and a Scenario, which here asks the other three. humanID is who
+// wants it, for the audit trail; empty for the site itself. Forgetting what is not there returns nil.
+// After an error, another call finishes what is left.
 type Forgetter interface {
 	// ForgetAgent removes or ends what holds agent to any account.
 	ForgetAgent(ctx context.Context, humanID string, agent audit.Agent) error
-
-	// ForgetUser removes or ends what holds any agent to the account. It refuses an empty userID,
-	// which stands for no account.
-	ForgetUser(ctx context.Context, humanID, userID string) error
 }
 
 // A RevocationStore remembers what was ended early. The default is in memory, and forgets
@@ -133,7 +129,7 @@ type Forgetter interface {
 // It keeps a mark for each key. A session holds the marks of the time when it began, and ends as soon as one of
 // them changes. No clock plays a part. So instances whose clocks differ keep no ended session alive, and end no
 // session that began later. Only an access token that an instance has not seen before is compared by its time.
-// Implementations are safe for concurrent use.
+// Implementations are safe for concurrent use. It may also be an [Eraser], for the keys that name an account.
 type RevocationStore interface {
 	// Revoke replaces the mark of key. No two calls are given the same mark, which has at most 64 letters and digits. Of
 	// concurrent calls, any may win. The mark may be forgotten after the latest until given for the key, and not before.

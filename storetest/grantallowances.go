@@ -178,18 +178,21 @@ func (k *grantKit) allowancesCopied() {
 // allowancesErased is like erased.
 func (k *grantKit) allowancesErased() {
 	s := k.allowanceStore()
-	eraser, ok := k.Store.(grants.UserEraser)
+	eraser, ok := k.Store.(authagent.Eraser)
 	if !ok {
-		k.Skip("the store is no UserEraser")
+		k.Skip("the store is no Eraser")
 	}
 	others := mistakable("User_a")
 	for i, user := range append(others, "User_a", "User_a") {
 		k.createAllowance(s, k.allowance(name(i), func(a *grants.Allowance) { a.UserID = user }))
 	}
-	for range 2 { // the second time there is nothing to erase
-		if err := eraser.EraseUser(k.Context(), "User_a"); err != nil {
+	k.sameRecords("User_a", map[string]int{"grants.Allowance": 2})
+	for i := range 2 { // the second time there is nothing to erase
+		e := erasure(k.T, "User_a")
+		if err := eraser.EraseUser(k.Context(), e); err != nil {
 			k.Fatal(err)
 		}
+		k.same("ERA-2 deleted allowances", int64(2-2*i), erasedOf(e, "allowances"))
 		k.sameAllowances(s, "User_a")
 	}
 	_, err := s.Allowance(k.Context(), name(len(others)))

@@ -10,6 +10,7 @@ import (
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/stores"
 	"github.com/authagent-go/authagent/storetest"
 )
 
@@ -158,10 +159,10 @@ func (s *faultyGrants) UpdateAllowance(ctx context.Context, a grants.Allowance) 
 	return a, nil
 }
 
-func (s *faultyGrants) EraseUser(ctx context.Context, userID string) error {
-	kept, err := s.Grants.OwnerAllowances(ctx, userID)
+func (s *faultyGrants) EraseUser(ctx context.Context, e *stores.Erasure) error {
+	kept, err := s.Grants.OwnerAllowances(ctx, e.UserID)
 	if err == nil {
-		err = s.Grants.EraseUser(ctx, userID)
+		err = s.Grants.EraseUser(ctx, e)
 	}
 	for _, a := range kept {
 		if s.keepErased && err == nil {

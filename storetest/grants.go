@@ -3,6 +3,7 @@ package storetest
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -258,11 +259,12 @@ func (k *grantKit) copies() {
 	k.same("Rules", grants.Rules{DenyDomains: []string{"a.example"}, DenyAgents: []authagent.Agent{agent}}, rules2)
 }
 
-// erased is for a [grants.UserEraser]: all of one account goes, and nothing else.
+// erased is for an [authagent.Eraser]: all of one account goes, and nothing else. If it is a
+// [grants.UserExporter], all of the account is exported before, and nothing else.
 func (k *grantKit) erased() {
-	eraser, ok := k.Store.(grants.UserEraser)
+	eraser, ok := k.Store.(authagent.Eraser)
 	if !ok {
-		k.Skip("the store is no UserEraser")
+		k.Skip("the store is no Eraser")
 	}
 	const user = "User_a"
 	fill := func(id, user string) {
@@ -289,9 +291,15 @@ func (k *grantKit) erased() {
 	for i, other := range others {
 		fill("g"+string(rune('a'+i)), other)
 	}
-	for range 2 { // the second time there is nothing to erase
-		if err := eraser.EraseUser(k.Context(), user); err != nil {
+	one := map[string]int{"grants.Grant": 1, "grants.Approval": 1, "grants.Activity": 1, "grants.LastUse": 1, "grants.Deed": 1}
+	k.sameRecords(user, one)
+	for i := range 2 { // the second time there is nothing to erase
+		e := erasure(k.T, user)
+		if err := eraser.EraseUser(k.Context(), e); err != nil {
 			k.Fatal(err)
+		}
+		for _, kind := range []string{"grants", "approvals", "activity", "uses", "deeds"} {
+			k.same("ERA-2 deleted "+kind, int64(1-i), erasedOf(e, kind))
 		}
 		k.same("what is left", [5]int{}, counts(user))
 	}
@@ -301,7 +309,34 @@ func (k *grantKit) erased() {
 	k.wantErr("Approval", err, authagent.ErrNotFound)
 	for _, other := range others {
 		k.same("what "+other+" has", [5]int{1, 1, 1, 1, 1}, counts(other))
+		k.sameRecords(other, one)
 	}
+	k.sameRecords(user, nil)
 	fill("g", user) // the grant is used for the first time, again
 	k.same("made anew", [5]int{1, 1, 1, 1, 1}, counts(user))
+}
+
+// sameRecords is for a [grants.UserExporter]: it has so many records of these types of an account.
+func (k *grantKit) sameRecords(user string, want map[string]int) {
+	k.Helper()
+	exporter, ok := k.Store.(grants.UserExporter)
+	if !ok {
+		return
+	}
+	var got map[string]int
+	err := exporter.UserRecords(k.Context(), user, func(record any) error {
+		if got == nil {
+			got = make(map[string]int)
+		}
+		got[fmt.Sprintf("%T", record)]++
+		return nil
+	})
+	if err != nil {
+		k.Error(err)
+	}
+	k.same("ERA-7 records of "+user, want, got)
+	stop := errors.New("stop")
+	if err := exporter.UserRecords(k.Context(), user, func(any) error { return stop }); len(want) > 0 && !errors.Is(err, stop) {
+		k.Errorf("ERA-7: UserRecords does not return the error of each: %v", err)
+	}
 }

@@ -17,7 +17,7 @@ func Links(t *testing.T, open func() authagent.AgentLinker) {
 		t.Run("ID-3 "+pair.what, func(t *testing.T) { (&links{t, open()}).apart(pair.one, pair.other) })
 	}
 	t.Run("LNK-30 looked up, and not recorded", func(t *testing.T) { (&links{t, open()}).lookedUp() })
-	t.Run("LNK-31 LNK-34 forgotten", func(t *testing.T) { (&links{t, open()}).forgotten() })
+	t.Run("LNK-31 LNK-34 ERA-2 ERA-7 forgotten and erased", func(t *testing.T) { (&links{t, open()}).forgotten() })
 	t.Run("LNK-13 many at once", func(t *testing.T) { (&links{t, open()}).atOnce() })
 }
 
@@ -70,7 +70,7 @@ func (k *links) lookedUp() {
 	}
 }
 
-// forgotten is for a store that is a Forgetter.
+// forgotten is for a store that is a Forgetter, and may be an Eraser and an Exporter.
 func (k *links) forgotten() {
 	f, ok := k.store.(authagent.Forgetter)
 	if !ok {
@@ -86,10 +86,19 @@ func (k *links) forgotten() {
 	if got := k.link(agents[0], "next"); got != "next" {
 		k.Errorf("after forgetting the agent it is linked to %q", got)
 	}
-	forgetUser(k.T, f, user)
+	eraser, erases := k.store.(authagent.Eraser)
+	if !erases {
+		k.Skip("the store is no Eraser")
+	}
+	if x, ok := k.store.(authagent.Exporter); ok {
+		if got := exported(k.T, x, user)["links"]; len(got) != 1 || !strings.Contains(string(got[0]), agents[1].ID) {
+			k.Errorf("ERA-7: exported links %s, want that of %s", got, agents[1].ID)
+		}
+	}
+	eraseUser(k.T, eraser, user, "links", 1)
 	for i, want := range [4]string{"next", "new", users[2], users[3]} {
 		if got := k.link(agents[i], "new"); got != want {
-			k.Errorf("after forgetting %q, the agent of %q is linked to %q, want %q", user, users[i], got, want)
+			k.Errorf("after erasing %q, the agent of %q is linked to %q, want %q", user, users[i], got, want)
 		}
 	}
 }

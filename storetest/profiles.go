@@ -19,7 +19,7 @@ func Profiles(t *testing.T, open func() authagent.ProfileStore) {
 	for _, pair := range agents() {
 		t.Run("ID-3 LNK-12 "+pair.what, func(t *testing.T) { (&profiles{t, open()}).apart(pair.one, pair.other) })
 	}
-	t.Run("LNK-31 LNK-34 forgotten", func(t *testing.T) { (&profiles{t, open()}).forgotten() })
+	t.Run("LNK-31 LNK-34 ERA-2 ERA-7 forgotten and erased", func(t *testing.T) { (&profiles{t, open()}).forgotten() })
 	t.Run("LNK-13 many first sign-ins at once", func(t *testing.T) { (&profiles{t, open()}).atOnce() })
 }
 
@@ -102,18 +102,26 @@ func (k *profiles) apart(a, b authagent.Agent) {
 	}
 }
 
-// forgotten is for a store that is a Forgetter.
+// forgotten is for a store that is a Forgetter and an Eraser, and may be an Exporter.
 func (k *profiles) forgotten() {
-	f, ok := k.store.(authagent.Forgetter)
-	if !ok {
-		k.Skip("the store is no Forgetter")
+	f, forgets := k.store.(authagent.Forgetter)
+	eraser, erases := k.store.(authagent.Eraser)
+	if !forgets || !erases {
+		k.Skip("the store is no Forgetter and Eraser")
 	}
 	for _, forget := range []struct {
 		what string
 		from func(agent authagent.Agent, userID string)
 	}{
 		{"agent", func(agent authagent.Agent, _ string) { forgetAgent(k.T, f, agent) }},
-		{"user", func(_ authagent.Agent, userID string) { forgetUser(k.T, f, userID) }},
+		{"user", func(_ authagent.Agent, userID string) {
+			if x, ok := k.store.(authagent.Exporter); ok {
+				if got := exported(k.T, x, userID)["profiles"]; len(got) != 1 || !strings.Contains(string(got[0]), `"scenario":"S"`) {
+					k.Errorf("ERA-7: exported profiles %s, want one", got)
+				}
+			}
+			eraseUser(k.T, eraser, userID, "profiles", 1)
+		}},
 	} {
 		agent, user := newAgent(), "User_"+rand.Text()
 		linked := k.get(authagent.Profile{Agent: agent, Scenario: "S", UserID: user})

@@ -17,7 +17,9 @@
 package storetest
 
 import (
+	"bytes"
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"iter"
 	"maps"
@@ -27,6 +29,7 @@ import (
 	"testing"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/stores"
 )
 
 // atOnce is how many calls the tests make at once.
@@ -110,8 +113,7 @@ func newAgent() authagent.Agent {
 	return authagent.Agent{Issuer: "https://as.example", ID: "agent_" + rand.Text()}
 }
 
-// forgetAgent and forgetUser call a Forgetter, twice: the second time there is nothing
-// to forget.
+// forgetAgent calls a Forgetter, twice: the second time there is nothing to forget.
 func forgetAgent(t *testing.T, f authagent.Forgetter, agent authagent.Agent) {
 	t.Helper()
 	for range 2 {
@@ -121,14 +123,67 @@ func forgetAgent(t *testing.T, f authagent.Forgetter, agent authagent.Agent) {
 	}
 }
 
-func forgetUser(t *testing.T, f authagent.Forgetter, userID string) {
+// eraseUser calls an Eraser, twice: the second time there is nothing to erase. The first says that it has deleted
+// so many rows of a kind.
+func eraseUser(t *testing.T, eraser authagent.Eraser, userID, kind string, rows int64) {
 	t.Helper()
-	for range 2 {
-		if err := f.ForgetUser(t.Context(), "", userID); err != nil {
-			t.Errorf("ForgetUser(%q): %v", userID, err)
+	for i := range 2 {
+		e := erasure(t, userID)
+		if err := eraser.EraseUser(t.Context(), e); err != nil {
+			t.Errorf("EraseUser(%q): %v", userID, err)
+		}
+		if got := erasedOf(e, kind); i == 0 && got != rows || i == 1 && got != 0 {
+			t.Errorf("ERA-2: EraseUser(%q), call %d, says that it has deleted %d of %s", userID, i+1, got, kind)
 		}
 	}
-	if f.ForgetUser(t.Context(), "", "") == nil {
-		t.Error(`ForgetUser("") returned no error`)
+	if eraser.EraseUser(t.Context(), &authagent.Erasure{Pseudonym: "p"}) == nil {
+		t.Error(`EraseUser("") returned no error`)
 	}
+}
+
+func erasure(t *testing.T, userID string) *authagent.Erasure {
+	t.Helper()
+	e, err := stores.NewErasure("operator", userID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// erasedOf returns how many rows of a kind were deleted.
+func erasedOf(e *authagent.Erasure, kind string) (rows int64) {
+	for _, s := range e.Receipt().Stores {
+		rows += s.Rows[kind]
+	}
+	return rows
+}
+
+// exported returns what an Exporter writes of an account, by kind.
+func exported(t *testing.T, exporter authagent.Exporter, userID string) map[string][]json.RawMessage {
+	t.Helper()
+	var b bytes.Buffer
+	x, err := stores.NewExport(&b, userID)
+	if err == nil {
+		err = exporter.ExportUser(t.Context(), x)
+	}
+	if err == nil {
+		err = x.Close()
+	}
+	if err != nil {
+		t.Fatalf("ExportUser(%q): %v", userID, err)
+	}
+	var document struct {
+		Data []struct {
+			Kind    string
+			Records []json.RawMessage
+		}
+	}
+	if err := json.Unmarshal(b.Bytes(), &document); err != nil {
+		t.Fatalf("ERA-7: the document is no JSON: %v\n%s", err, b.Bytes())
+	}
+	all := make(map[string][]json.RawMessage)
+	for _, section := range document.Data {
+		all[section.Kind] = append(all[section.Kind], section.Records...)
+	}
+	return all
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,7 @@ func Tokens(t *testing.T, open func() tokens.Store) {
 	t.Run("REF-2 REF-3 compared and replaced", func(t *testing.T) { start(t).replaced() })
 	t.Run("REF-2 one of many at once", func(t *testing.T) { start(t).replacedAtOnce() })
 	t.Run("REF-8 deleted", func(t *testing.T) { start(t).deleted() })
+	t.Run("ERA-3 found by their account", func(t *testing.T) { start(t).ofUsers() })
 	t.Run("not found", func(t *testing.T) { start(t).expect(rand.Text(), "") })
 	t.Run("kept apart from the caller's", func(t *testing.T) { start(t).copied() })
 	t.Run("many sessions at once", func(t *testing.T) { start(t).manyAtOnce() })
@@ -150,4 +152,59 @@ func (k *keptTokens) manyAtOnce() {
 		k.expect(id, id)
 		return k.store.DeleteTokens(k.Context(), id)
 	})
+}
+
+// ofUsers is for a [tokens.UserStore]: the tokens of an account are found, and those of no other.
+func (k *keptTokens) ofUsers() {
+	store, ok := k.store.(tokens.UserStore)
+	if !ok {
+		k.Skip("the store is no UserStore")
+	}
+	user := "User_" + rand.Text()
+	of := func(user string) (ids []string) {
+		k.Helper()
+		all, err := store.UserTokens(k.Context(), user)
+		if err != nil {
+			k.Error(err)
+		}
+		for _, have := range all {
+			if have.UserID != user || have.AgentID != "Agent_"+have.SessionID || have.Expires.Sub(k.expires).Abs() > time.Second {
+				k.Errorf("ERA-3: UserTokens(%q) has %+v", user, have)
+			}
+			ids = append(ids, have.SessionID)
+		}
+		slices.Sort(ids)
+		return ids
+	}
+	save := func(id, user string, want error) {
+		k.Helper()
+		err := store.SaveUserTokens(k.Context(), tokens.Kept{SessionID: id, UserID: user, AgentID: "Agent_" + id, Expires: k.expires}, []byte("sealed"))
+		if !errors.Is(err, want) {
+			k.Errorf("ERA-3: SaveUserTokens of %q: %v, want %v", id, err, want)
+		}
+	}
+	one, two, other, nobodys := "1"+rand.Text(), "2"+rand.Text(), rand.Text(), rand.Text()
+	save(one, user, nil)
+	save(two, user, nil)
+	save(other, strings.ToLower(user), nil)
+	save(one, user, authagent.ErrConflict) // there is one
+	k.save(nobodys, "", "sealed", nil)
+	k.expect(one, "sealed")
+	k.save(one, "sealed", "refreshed", nil) // and is the account's as before
+	k.expect(one, "refreshed")
+	if got := of(user); !slices.Equal(got, []string{one, two}) {
+		k.Errorf("ERA-3: UserTokens has %q, want %q", got, []string{one, two})
+	}
+	if err := store.DeleteTokens(k.Context(), one); err != nil {
+		k.Error(err)
+	}
+	if got := of(user); !slices.Equal(got, []string{two}) {
+		k.Errorf("ERA-3: after one was deleted, UserTokens has %q", got)
+	}
+	if got := of(strings.ToLower(user)); !slices.Equal(got, []string{other}) {
+		k.Errorf("ERA-3: of another account, UserTokens has %q", got)
+	}
+	if got := of(user + " "); got != nil {
+		k.Errorf("ERA-3: of an account without tokens, UserTokens has %q", got)
+	}
 }

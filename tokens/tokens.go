@@ -48,3 +48,26 @@ type Store interface {
 	// DeleteTokens removes the value, whatever it is. Without one it returns nil.
 	DeleteTokens(ctx context.Context, sessionID string) error
 }
+
+// A UserStore is a [Store] that finds the tokens that are kept for an account, so that they can be
+// erased and revoked when the account is (EraseUser of authagent.RelyingParty). With any other store,
+// they stay until their time is over.
+type UserStore interface {
+	Store
+
+	// SaveUserTokens is SaveTokens for a session that has no value yet, and notes whose it is. k.UserID
+	// is not empty. For tokens without a user, SaveTokens is called.
+	SaveUserTokens(ctx context.Context, k Kept, sealed []byte) error
+
+	// UserTokens returns whose tokens are kept for an account, in no order. It may leave out those
+	// whose time is over.
+	UserTokens(ctx context.Context, userID string) ([]Kept, error)
+}
+
+// Kept says whose tokens are kept.
+type Kept struct {
+	SessionID string
+	UserID    string    // the account for which the agent acts
+	AgentID   string    // the agent's ID at the server
+	Expires   time.Time // when the value is of no use any more
+}

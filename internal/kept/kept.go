@@ -17,12 +17,14 @@ import (
 	"github.com/authagent-go/authagent/internal/tokens"
 	"github.com/authagent-go/authagent/internal/trail"
 	"github.com/authagent-go/authagent/internal/wire"
+	kept "github.com/authagent-go/authagent/tokens"
 )
 
 // Tokens are those of the sessions of one relying party. Make them with New. Nil Tokens are
 // of a site that keeps none: there is nothing to do, and nothing to be had.
 type Tokens[S any] struct {
 	keeper *tokens.Keeper[S]
+	store  tokens.Guarded
 	site   Site[S]
 }
 
@@ -41,14 +43,18 @@ type Site[S any] struct {
 	// Holds reports whether a session may go on; the agent's next request may be far off.
 	Holds func(context.Context, S) (bool, error)
 
+	// Owner returns what is known of a session whose tokens are kept.
+	Owner func(kept.Kept) S
+
 	// End ends a session that the server does not confirm.
 	End func(context.Context, S) error
 }
 
 // New returns the tokens that keeper keeps, whose store and hooks it completes.
 func New[S any](keeper *tokens.Keeper[S], site Site[S]) *Tokens[S] {
-	t := &Tokens[S]{keeper, site}
-	keeper.Store = tokens.Guarded{Store: keeper.Store, Protect: t.guard}
+	t := &Tokens[S]{keeper: keeper, site: site}
+	t.store = tokens.Guarded{Store: keeper.Store, Protect: t.guard}
+	keeper.Store = t.store
 	keeper.Hooks = tokens.Hooks[S]{
 		Alive: t.alive, End: t.endUnconfirmed, Failed: t.refreshFailed, Revoked: t.revoked, Panicked: site.Panics.Log,
 		Refreshed: t.refreshed, Confirmed: t.confirmed,

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/authagent-go/authagent/audit"
@@ -50,10 +51,29 @@ func Lowered(id string) string { return "lowered " + id }
 // Agent returns the key of all sessions of an agent.
 func Agent(a audit.Agent) string { return "agent:" + a.Issuer + " " + a.ID }
 
-func user(id string) string { return "user:" + id }
+// User returns the key of all sessions for a user.
+func User(id string) string { return userPrefix + id }
+
+const (
+	userPrefix    = "user:"
+	subjectPrefix = "subject:"
+)
+
+// Shown returns what a store may keep of a key for people to read: of the key of a person, only what kind
+// it is.
+func Shown(key string) string {
+	if strings.HasPrefix(key, userPrefix) {
+		return userPrefix
+	}
+	if issuer, isSubject := strings.CutPrefix(key, subjectPrefix); isSubject {
+		issuer, _, _ = strings.Cut(issuer, " ")
+		return subjectPrefix + issuer
+	}
+	return key
+}
 
 // Subject returns the key of all sessions of agents that act for a user of an issuer.
-func Subject(issuer, subject string) string { return "subject:" + issuer + " " + subject }
+func Subject(issuer, subject string) string { return subjectPrefix + issuer + " " + subject }
 
 // SID returns the key of all sessions that came from one session at an issuer. That one ends once,
 // so a session under it has ended if there is any mark.
@@ -84,7 +104,7 @@ func (m *Register) EndUser(ctx context.Context, userID string) error {
 	if err := m.End(ctx, anyUser); err != nil {
 		return err
 	}
-	return m.End(ctx, user(userID))
+	return m.End(ctx, User(userID))
 }
 
 // madeAt returns when a mark was made, and whether it says so.
@@ -135,7 +155,7 @@ func (m *Register) Begin(ctx context.Context, agent audit.Agent, subject string,
 		under.Subject = before[3]
 	}
 	if userID != "" {
-		after, err := m.marks(ctx, anyUser, user(userID))
+		after, err := m.marks(ctx, anyUser, User(userID))
 		if err != nil {
 			return Under{}, err
 		}
@@ -158,7 +178,7 @@ func (m *Register) HasEnded(ctx context.Context, s Of, under Under) (bool, error
 		keys, had = append(keys, Session(s.Parent), Session(Lowered(s.Parent))), append(had, "", "")
 	}
 	if s.UserID != "" {
-		keys, had = append(keys, user(s.UserID)), append(had, under.User)
+		keys, had = append(keys, User(s.UserID)), append(had, under.User)
 	}
 	if s.Subject != "" {
 		keys, had = append(keys, Subject(s.Agent.Issuer, s.Subject)), append(had, under.Subject)

@@ -109,9 +109,9 @@ func TestInMemory_SES_16(t *testing.T) {
 	agent := audit.Agent{Issuer: "https://as.example", ID: "agent_1"}
 	of := Of{ID: "s1", Parent: "s0", Agent: agent, UserID: "u", Subject: "sub", SID: "sid"}
 	for key, ends := range map[string]bool{
-		Session("s1"): true, Session("s0"): true, Session(Lowered("s0")): true, Agent(agent): true, Site: true, user("u"): true,
+		Session("s1"): true, Session("s0"): true, Session(Lowered("s0")): true, Agent(agent): true, Site: true, User("u"): true,
 		Subject(agent.Issuer, "sub"): true, SID(agent.Issuer, "sid"): true,
-		Session("s2"): false, Session(Lowered("s1")): false, user(""): false, Session(""): false, anyUser: false,
+		Session("s2"): false, Session(Lowered("s1")): false, User(""): false, Session(""): false, anyUser: false,
 		Subject("https://other.example", "sub"): false, SID("https://other.example", "sid"): false,
 	} {
 		for name, s := range map[string]Store{"in memory": new(memory.Revocations), "any other": &store{marks: map[string]string{}}} {
@@ -122,7 +122,7 @@ func TestInMemory_SES_16(t *testing.T) {
 			if got, err := m.HasEnded(ctx, of, Under{}); got != ends || err != nil {
 				t.Errorf("SES-16: %s, %s: ended %v, %v", name, key, got, err)
 			}
-			marks, _ := s.Marks(ctx, []string{Site, Agent(agent), user("u"), Subject(agent.Issuer, "sub")})
+			marks, _ := s.Marks(ctx, []string{Site, Agent(agent), User("u"), Subject(agent.Issuer, "sub")})
 			under := Under{marks[0], marks[1], marks[2], marks[3]}
 			own := key == Session("s1") || key == Session("s0") || key == Session(Lowered("s0")) || key == SID(agent.Issuer, "sid")
 			if got, err := m.HasEnded(ctx, of, under); got != own || err != nil {

@@ -630,7 +630,7 @@ func TestForgottenSessions(t *testing.T) {
 		"agent": func(b *bench) error {
 			return b.RP.ForgetAgent(t.Context(), "op", authagent.Agent{Issuer: b.AS.URL, ID: b.Agent.ID})
 		},
-		"user": func(b *bench) error { return b.RP.ForgetUser(t.Context(), "op", "user_1") },
+		"user": func(b *bench) error { _, err := b.RP.EraseUser(t.Context(), "op", "user_1"); return err },
 	} {
 		t.Run("LNK-31 LNK-34 "+name, func(t *testing.T) {
 			b := newScenarioBench(t, func(b *bench) authagent.Scenario { return authagent.FullAccount(b.Users, authagent.InsecureTrustEmail) })

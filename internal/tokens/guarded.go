@@ -2,7 +2,10 @@ package tokens
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	kept "github.com/authagent-go/authagent/tokens"
 )
 
 // Guarded is a site's store whose panics are errors: most calls come from goroutines
@@ -29,4 +32,26 @@ func (g Guarded) LoadTokens(ctx context.Context, sessionID string) (value []byte
 // DeleteTokens implements Store.
 func (g Guarded) DeleteTokens(ctx context.Context, sessionID string) error {
 	return g.Protect("delete tokens", func() error { return g.Store.DeleteTokens(ctx, sessionID) })
+}
+
+// SaveUserTokens is that of a UserStore, and SaveTokens of any other.
+func (g Guarded) SaveUserTokens(ctx context.Context, k kept.Kept, sealed []byte) error {
+	store, ok := g.Store.(kept.UserStore)
+	if !ok || k.UserID == "" {
+		return g.SaveTokens(ctx, k.SessionID, nil, sealed, k.Expires)
+	}
+	return g.Protect("save tokens", func() error { return store.SaveUserTokens(ctx, k, sealed) })
+}
+
+// UserTokens is that of a UserStore. Of any other, it returns errors.ErrUnsupported.
+func (g Guarded) UserTokens(ctx context.Context, userID string) (all []kept.Kept, err error) {
+	store, ok := g.Store.(kept.UserStore)
+	if !ok {
+		return nil, errors.ErrUnsupported
+	}
+	err = g.Protect("find tokens of account", func() error {
+		all, err = store.UserTokens(ctx, userID)
+		return err
+	})
+	return all, err
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/authagent-go/authagent/internal/panics"
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/wire"
+	"github.com/authagent-go/authagent/tokens"
 )
 
 var (
@@ -69,6 +70,7 @@ type Store interface {
 type Session[S any] struct {
 	ID      string
 	Agent   string    // the agent's ID at the server
+	UserID  string    // the account for which it acts; empty for none
 	Name    string    // what stored values are bound to
 	Expires time.Time // when it ends in any case
 	Of      S         // the session itself, for the hooks
@@ -126,8 +128,15 @@ type Keeper[S any] struct {
 
 // Save keeps the tokens of a session that starts.
 func (k *Keeper[S]) Save(ctx context.Context, s Session[S], t *wire.Token, subject string) error {
-	_, err := k.swap(ctx, s, nil, newRecord(t, subject))
-	return err
+	store, ok := k.Store.(interface {
+		SaveUserTokens(ctx context.Context, k tokens.Kept, sealed []byte) error
+	})
+	if !ok {
+		_, err := k.swap(ctx, s, nil, newRecord(t, subject))
+		return err
+	}
+	sealed := []byte(k.Box.Seal(newRecord(t, subject).encode(), s.Name))
+	return store.SaveUserTokens(ctx, tokens.Kept{SessionID: s.ID, UserID: s.UserID, AgentID: s.Agent, Expires: s.Expires.Add(afterlife)}, sealed)
 }
 
 // Token returns the session's access token, refreshed if it is due. If refused is
@@ -196,6 +205,22 @@ func (k *Keeper[S]) Drop(ctx context.Context, s Session[S]) error {
 		err = k.revoke(ctx, r.Access, r.Refresh)
 	}
 	return errors.Join(err, deleted)
+}
+
+// Erase is Drop for tokens that are to be gone: also those that somebody else has begun to drop. live is
+// why the server has not revoked them; err says that they are still kept. What does not open may be
+// another relying party's, so it stays, and err is ErrAltered.
+func (k *Keeper[S]) Erase(ctx context.Context, s Session[S]) (live, err error) {
+	r, err := k.take(ctx, s)
+	if err != nil && !errors.Is(err, ErrNone) {
+		return nil, err
+	}
+	err = k.Store.DeleteTokens(ctx, s.ID)
+	k.forget(s.ID)
+	if r != nil && r.Refused.IsZero() {
+		live = k.revoke(ctx, r.Access, r.Refresh)
+	}
+	return live, err
 }
 
 // take returns the tokens that are in the store last: a refresh that is under way

@@ -11,6 +11,7 @@ import (
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/meter"
+	"github.com/authagent-go/authagent/internal/pseudonyms"
 	"github.com/authagent-go/authagent/internal/sink"
 	"github.com/authagent-go/authagent/internal/tally"
 	"github.com/authagent-go/authagent/problem"
@@ -24,6 +25,7 @@ type Trail struct {
 	meter    *meter.Meter
 	sink     *sink.Sink[delivery]
 	refusals *tally.Tally[audit.Event, audit.Event] // on their way to the sink
+	erased   pseudonyms.Names
 }
 
 // delivery is an event on its way to the site's function.
@@ -35,7 +37,7 @@ type delivery struct {
 // New returns a trail to the log and to a function of the site, which may be nil. The meter is told of sign-ins.
 func New(issuer string, logger *slog.Logger, site func(context.Context, audit.Event), m *meter.Meter) *Trail {
 	t := &Trail{issuer: issuer, logger: logger, site: site, meter: m}
-	t.sink = sink.New(func(d delivery) { site(d.ctx, d.event) }, func(why string) {
+	t.sink = sink.New(func(d delivery) { site(d.ctx, t.erased.In(d.event)) }, func(why string) {
 		logger.Error("authagent: audit event lost", "why", why)
 	})
 	t.sink.Watch(m, meter.Events)
@@ -133,6 +135,7 @@ func (t *Trail) Record(ctx context.Context, event audit.Event, f *failure.Failur
 		}
 	}
 	t.measure(event, f)
+	event = t.erased.In(event)
 	ctx = context.WithoutCancel(ctx)
 	if level := levelOf(event.Name, f); t.logger.Enabled(ctx, level) {
 		t.logger.LogAttrs(ctx, level, "authagent: "+string(event.Name), event.LogValue().Group()...)
@@ -185,10 +188,23 @@ func (t *Trail) addCounted(last audit.Event, n int) {
 // Flush passes on at once what has been counted.
 func (t *Trail) Flush() { t.refusals.Flush() }
 
+// Rename has every event of an account that was erased, also those on their way, carry its pseudonym.
+func (t *Trail) Rename(userID, pseudonym string) { t.erased.Give(userID, pseudonym) }
+
+// Wait passes on at once what has been counted, and waits until all events so far are where they belong.
+func (t *Trail) Wait(ctx context.Context) error {
+	t.Flush()
+	return t.wait(ctx)
+}
+
 // Shutdown passes on what has been counted, and waits until all events are where they
 // belong. Later refusals are not counted.
 func (t *Trail) Shutdown(ctx context.Context) error {
 	t.refusals.Close()
+	return t.wait(ctx)
+}
+
+func (t *Trail) wait(ctx context.Context) error {
 	if err := t.sink.Wait(ctx); err != nil {
 		return fmt.Errorf("wait for the audit trail: %w", err)
 	}

@@ -163,8 +163,8 @@ func (s *Site) deleteAccount(w http.ResponseWriter, r *http.Request) error {
 	if err := s.db.DeleteUser(r.Context(), u.ID); err != nil {
 		return err
 	}
-	if err := s.rp.ForgetUser(r.Context(), u.ID, u.ID); err != nil { // nobody gets in by what is left
-		slog.ErrorContext(r.Context(), "forget user: call ForgetUser again", "user", u.ID, "err", err)
+	if _, err := s.rp.EraseUser(r.Context(), u.ID, u.ID); err != nil { // nobody gets in by what is left
+		slog.ErrorContext(r.Context(), "erase user: call EraseUser again", "user", u.ID, "err", err)
 	}
 	return s.signOut(w, r)
 }

@@ -16,7 +16,7 @@ DEALLOCATE PREPARE authagent_statement;
 
 SET @authagent_ddl = IF((SELECT COUNT(*) FROM information_schema.columns
 WHERE table_schema = DATABASE() AND table_name = 'authagent_tokens' AND column_name = 'user_id') = 0,
-'ALTER TABLE authagent_tokens ADD COLUMN user_id VARBINARY(255) NOT NULL DEFAULT \'\', ADD KEY authagent_tokens_user (user_id)', 'DO 0');
+'ALTER TABLE authagent_tokens ADD COLUMN user_id VARBINARY(255) NOT NULL DEFAULT \'\', ADD COLUMN agent_id VARBINARY(255) NOT NULL DEFAULT \'\', ADD KEY authagent_tokens_user (user_id)', 'DO 0');
 
 PREPARE authagent_statement FROM @authagent_ddl;
 

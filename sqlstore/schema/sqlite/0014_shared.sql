@@ -6,6 +6,8 @@ ALTER TABLE authagent_events ADD COLUMN deed TEXT; -- null for none
 
 ALTER TABLE authagent_tokens ADD COLUMN user_id TEXT NOT NULL DEFAULT ''; -- empty if it is not known
 
+ALTER TABLE authagent_tokens ADD COLUMN agent_id TEXT NOT NULL DEFAULT ''; -- likewise
+
 CREATE INDEX authagent_tokens_user ON authagent_tokens (user_id);
 
 ALTER TABLE authagent_grants ADD COLUMN asked_before TEXT; -- times in nanoseconds since 1970; null for none

@@ -1,0 +1,187 @@
+// Package personal takes out of a site what is kept of an account: it has all stores erase it, or write
+// it down.
+package personal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/internal/accounts"
+	"github.com/authagent-go/authagent/internal/failure"
+	"github.com/authagent-go/authagent/internal/scenario"
+	"github.com/authagent-go/authagent/internal/trail"
+	"github.com/authagent-go/authagent/stores"
+)
+
+// A Site is whose data it is. S is authagent.Scenario.
+type Site[S any] struct {
+	Scenario S               // asks the stores that it is made of
+	Tokens   any             // those that are kept; nil if none are
+	Sessions any             // the store of sessions; nil if they are in cookies alone
+	Marks    any             // the store of what was ended
+	Erasers  []stores.Eraser // of Config
+	Audited  bool            // events go to a function of the site
+	Lifetime time.Duration   // of sessions
+	Trail    *trail.Trail
+	Panics   failure.Panics
+	End      func(ctx context.Context, userID string) error // ends the sessions of an account
+}
+
+// The names of those that are asked, in the document and the receipt.
+const (
+	nameTokens   = "Config.Tokens.Store"
+	nameSessions = "Config.Session"
+	nameMarks    = "Config.Revocations"
+	nameAudit    = "Config.Audit"
+)
+
+// others are Config.Erasers, by their place there.
+func (s *Site[S]) others() (parts accounts.Parts) {
+	for i, eraser := range s.Erasers {
+		parts = append(parts, accounts.Part{Name: fmt.Sprintf("Config.Erasers[%d]", i), Is: eraser, Keeps: true})
+	}
+	return parts
+}
+
+// errIncomplete is all that an event says of what went wrong: the error may name the account.
+var errIncomplete = errors.New("not all was erased; the receipt says what was")
+
+// Erase erases what is kept of an account. It goes on after an error, and returns all errors.
+func (s *Site[S]) Erase(ctx context.Context, humanID, userID string) (stores.Receipt, error) {
+	const step = "erase user"
+	e, err := stores.NewErasure(humanID, userID)
+	if err != nil {
+		return stores.Receipt{}, fmt.Errorf("authagent: %s: %w", step, err)
+	}
+	s.Trail.Rename(userID, e.Pseudonym) // from here on, no event of this process has the ID
+	var errs []error
+	do := func(erase func() error) {
+		errs = append(errs, s.Panics.Protect(step, erase))
+	}
+	ask := func(parts ...accounts.Part) {
+		for _, part := range parts {
+			do(func() error { return accounts.Parts{part}.EraseUser(ctx, e) })
+		}
+	}
+	end := func() error { return s.End(ctx, userID) }
+	do(func() error { return s.delivered(ctx) }) // what was on its way before, and what owners see of it
+	do(end)                                      // so that nothing new comes while the stores erase
+	do(func() error {
+		eraser, ok := scenario.As[stores.Eraser](s.Scenario)
+		if !ok {
+			leave(e, "Scenario", "what it keeps", "it is no Eraser", time.Time{})
+			return fmt.Errorf("the scenario is no Eraser: %w", errors.ErrUnsupported)
+		}
+		return eraser.EraseUser(ctx, e)
+	})
+	do(end) // what has begun meanwhile
+	ask(accounts.Part{Name: nameTokens, Is: s.Tokens})
+	s.eraseSessions(e, ask)
+	ask(accounts.Part{Name: nameMarks, Is: s.Marks})
+	if _, can := s.Marks.(stores.Eraser); !can {
+		leave(e, nameMarks, "that the sessions were ended", "it is kept under the account's ID as long as a session could go on", time.Now().Add(s.Lifetime))
+	}
+	do(func() error { return s.delivered(ctx) })
+	ask(s.others()...)
+	if s.Audited && !counts(e.Receipt(), "events") {
+		leave(e, nameAudit, "events", "no Eraser in Config.Erasers has them; sqlstore.Store.Trail is one", time.Time{})
+	}
+	err = failure.OfSite(step, errors.Join(errs...))
+	var told *failure.Failure
+	if err != nil {
+		told = failure.As(failure.OfStore(step, errIncomplete))
+	}
+	s.Trail.Record(ctx, audit.Event{Name: audit.UserErased, HumanID: e.HumanID, UserID: e.Pseudonym}, told)
+	return e.Receipt(), err
+}
+
+// eraseSessions has the store of sessions erase, if it can. Otherwise they stay where they are, sealed,
+// and have ended.
+func (s *Site[S]) eraseSessions(e *stores.Erasure, ask func(...accounts.Part)) {
+	if _, can := s.Sessions.(stores.Eraser); can {
+		ask(accounts.Part{Name: nameSessions, Is: s.Sessions})
+		return
+	}
+	why := "they have ended, and are sealed, so nobody can find them by their account"
+	if s.Sessions == nil {
+		why = "they have ended, and are sealed, in the cookies of agents"
+	}
+	leave(e, nameSessions, "sessions", why, time.Now().Add(s.Lifetime))
+}
+
+func leave(e *stores.Erasure, store, what, why string, until time.Time) {
+	_ = e.In(store, func() error { e.Leave(what, why, until); return nil })
+}
+
+// counts reports whether some store has said how many rows there were of something.
+func counts(r stores.Receipt, what string) bool {
+	for _, s := range r.Stores {
+		if _, has := s.Rows[what]; has {
+			return true
+		}
+	}
+	return false
+}
+
+// Export writes what is kept of an account. It stops at the first error, and the document is then not
+// complete, nor valid JSON.
+func (s *Site[S]) Export(ctx context.Context, userID string, w io.Writer) error {
+	const step = "export user"
+	x, err := stores.NewExport(w, userID)
+	if err != nil {
+		return fmt.Errorf("authagent: %s: %w", step, err)
+	}
+	if err := s.delivered(ctx); err != nil {
+		return failure.OfSite(step, err)
+	}
+	err = s.Panics.Protect(step, func() error { return s.export(ctx, x) })
+	if err == nil && s.Audited && !x.Has("events") {
+		err = x.In(nameAudit, func() error {
+			x.Missing("no Exporter in Config.Erasers has its events; sqlstore.Store.Trail is one")
+			return nil
+		})
+	}
+	if err == nil {
+		err = x.Close()
+	}
+	return failure.OfSite(step, err)
+}
+
+func (s *Site[S]) export(ctx context.Context, x *stores.Export) error {
+	if exporter, ok := scenario.As[stores.Exporter](s.Scenario); ok {
+		if err := exporter.ExportUser(ctx, x); err != nil {
+			return err
+		}
+	} else {
+		_ = x.In("Scenario", func() error { x.Missing("it is no Exporter"); return nil })
+	}
+	parts := accounts.Parts{
+		{Name: nameTokens, Is: s.Tokens}, {Name: nameSessions, Is: s.Sessions}, {Name: nameMarks, Is: s.Marks},
+	}
+	if _, can := s.Sessions.(stores.Exporter); !can {
+		parts[1].Is = sealed{}
+	}
+	return append(parts, s.others()...).ExportUser(ctx, x)
+}
+
+// sealed are sessions that nobody can find by their account.
+type sealed struct{}
+
+func (sealed) ExportUser(_ context.Context, x *stores.Export) error {
+	x.Missing("sessions are sealed, so nobody can find them by their account")
+	return nil
+}
+
+// deliveredFor is how long it waits for the function that gets the events.
+const deliveredFor = 10 * time.Second
+
+// delivered waits until all events so far are where they belong.
+func (s *Site[S]) delivered(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, deliveredFor)
+	defer cancel()
+	return s.Trail.Wait(ctx)
+}
