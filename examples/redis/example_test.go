@@ -8,6 +8,7 @@ import (
 	"github.com/authagent-go/authagent"
 	redisstore "github.com/authagent-go/authagent/examples/redis"
 	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/tokens"
 )
 
 func Example() {
@@ -24,6 +25,7 @@ func Example() {
 		Session:      authagent.SessionSettings{Store: &redisstore.Sessions{Client: client}},
 		Revocations:  &redisstore.Revocations{Client: client},
 		States:       &redisstore.States{Client: client},
+		Tokens:       tokens.Settings{Store: &redisstore.Tokens{Client: client}},
 	})
 	fmt.Println(rp != nil, err)
 	// Output: true <nil>

@@ -1,4 +1,4 @@
-// Package redisstore shows how to keep sessions, revocations and used states in
+// Package redisstore shows how to keep sessions, revocations, used states and tokens in
 // Redis. It is an example: copy it into your site, and test your copy with
 // package storetest, as the tests here do.
 //
@@ -8,6 +8,7 @@
 //		Session: authagent.SessionSettings{Store: &redisstore.Sessions{Client: client}},
 //		Revocations:  &redisstore.Revocations{Client: client},
 //		States:       &redisstore.States{Client: client},
+//		Tokens:       tokens.Settings{Store: &redisstore.Tokens{Client: client}},
 //	})
 //
 // It uses the client that Redis itself keeps up. Of the gorilla stores for Redis,
@@ -20,10 +21,27 @@
 //
 // A revocation that is lost is a session that goes on. So Redis must not evict
 // what is here (maxmemory-policy noeviction), and must write before it answers
-// (appendonly yes, appendfsync always) where a logout is to survive a crash. A
-// replica that takes over may lack the last writes in any case. A SQL database
-// promises more: see package sqlstore, and keep revocations and states there if
-// in doubt.
+// (appendonly yes, appendfsync always) where a logout is to survive a crash.
+//
+// A replica that is promoted may lack the last writes of the primary. What is lost then:
+//
+//   - a revocation: a session that was ended goes on, until it expires;
+//   - the end of a session: likewise;
+//   - a state: a login could be finished a second time, in the browser that began it;
+//   - tokens: the value before comes back, with a refresh token that is used up. The
+//     session's tokens cannot be renewed, and the session ends when it is confirmed next;
+//   - a session that has just begun: the agent signs in once more.
+//
+// The field Replicas of each store has every write wait until that many replicas have it,
+// for at most a second. If they do not, the write returns [ErrNotReplicated] and the request
+// is refused, though the primary may keep what was written. Set it to the number of all
+// replicas that may be promoted: then no answer that said "done" is lost by a failover. With
+// fewer, the one that is promoted may be one that did not have the write. A primary that was
+// replaced without knowing it takes no such write, since it has no replicas; set
+// min-replicas-to-write too, so that it takes no other write either.
+//
+// A SQL database promises more: see package sqlstore, and keep revocations and states there
+// if in doubt.
 package redisstore
 
 import (
@@ -51,13 +69,19 @@ func key(kind, name string) string {
 }
 
 // States is an authagent.StateStore.
-type States struct{ Client redis.UniversalClient }
+type States struct {
+	Client   redis.UniversalClient
+	Replicas int // that have a write before it counts as done; 0 for none
+}
 
 // UseState implements authagent.StateStore.
 func (s *States) UseState(ctx context.Context, id string, until time.Time) (first bool, err error) {
 	// A time to live that has passed would delete the key at once.
 	ttl := max(time.Until(until), time.Minute)
-	_, err = s.Client.SetArgs(ctx, key("state", id), 1, redis.SetArgs{Mode: "NX", TTL: ttl}).Result()
+	name := key("state", id)
+	err = write(ctx, s.Client, s.Replicas, name, func(on redis.Cmdable) redis.Cmder {
+		return on.SetArgs(ctx, name, 1, redis.SetArgs{Mode: "NX", TTL: ttl})
+	})
 	switch {
 	case errors.Is(err, redis.Nil): // it was there
 		return false, nil
@@ -68,7 +92,10 @@ func (s *States) UseState(ctx context.Context, id string, until time.Time) (firs
 }
 
 // Revocations is an authagent.RevocationStore.
-type Revocations struct{ Client redis.UniversalClient }
+type Revocations struct {
+	Client   redis.UniversalClient
+	Replicas int // that have a write before it counts as done; 0 for none
+}
 
 // mark sets a key to ARGV[1], and its time to live to the greater of what that is and
 // ARGV[2].
@@ -80,7 +107,10 @@ return 1`)
 // Revoke implements authagent.RevocationStore.
 func (s *Revocations) Revoke(ctx context.Context, name, as string, until time.Time) error {
 	ttl := max(time.Until(until), time.Second).Milliseconds()
-	if err := mark.Run(ctx, s.Client, []string{key("revoked", name)}, as, ttl).Err(); err != nil {
+	name = key("revoked", name)
+	if err := write(ctx, s.Client, s.Replicas, name, func(on redis.Cmdable) redis.Cmder {
+		return mark.Eval(ctx, on, []string{name}, as, ttl)
+	}); err != nil {
 		return fmt.Errorf("redisstore: revoke: %w", err)
 	}
 	return nil
@@ -113,7 +143,10 @@ func (s *Revocations) Marks(ctx context.Context, names []string) ([]string, erro
 
 // Sessions is a sessions.Store of values that are strings, as authagent's are.
 // The client has a random ID and Redis its SHA-256.
-type Sessions struct{ Client redis.UniversalClient }
+type Sessions struct {
+	Client   redis.UniversalClient
+	Replicas int // that have a write before it counts as done; 0 for none
+}
 
 // browserSession is how long a session is kept whose cookie says nothing.
 const browserSession = 24 * time.Hour
@@ -165,7 +198,8 @@ func (s *Sessions) store(ctx context.Context, gs *sessions.Session) error {
 		return errors.New("it has no Options")
 	}
 	if gs.Options.MaxAge < 0 {
-		return s.Client.Del(ctx, key("session", gs.ID)).Err()
+		name := key("session", gs.ID)
+		return write(ctx, s.Client, s.Replicas, name, func(on redis.Cmdable) redis.Cmder { return on.Del(ctx, name) })
 	}
 	values := make(map[string]string, len(gs.Values))
 	for k, v := range gs.Values {
@@ -188,7 +222,10 @@ func (s *Sessions) store(ctx context.Context, gs *sessions.Session) error {
 	if id == "" {
 		id, mode = rand.Text(), "NX"
 	}
-	err = s.Client.SetArgs(ctx, key("session", id), data, redis.SetArgs{Mode: mode, TTL: lasts}).Err()
+	name := key("session", id)
+	err = write(ctx, s.Client, s.Replicas, name, func(on redis.Cmdable) redis.Cmder {
+		return on.SetArgs(ctx, name, data, redis.SetArgs{Mode: mode, TTL: lasts})
+	})
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return err
 	}

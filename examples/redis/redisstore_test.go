@@ -20,6 +20,7 @@ import (
 	redisstore "github.com/authagent-go/authagent/examples/redis"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/storetest"
+	"github.com/authagent-go/authagent/tokens"
 )
 
 func connect(t *testing.T) *redis.Client {
@@ -45,6 +46,12 @@ func TestStores(t *testing.T) {
 	t.Run("Sessions", func(t *testing.T) {
 		storetest.SessionStore(t, func() sessions.Store { return &redisstore.Sessions{Client: client} })
 	})
+}
+
+// TestTokens: REF-2, REF-3, REF-8, REF-10.
+func TestTokens(t *testing.T) {
+	client := connect(t)
+	storetest.Tokens(t, func() tokens.Store { return &redisstore.Tokens{Client: client} })
 }
 
 // TestExpiry: everything in Redis has a time to live, and a revocation keeps the
