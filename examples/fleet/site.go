@@ -28,6 +28,7 @@ func newSite(settings settings, stores *stores) (*site, error) {
 	owners := grants.OwnerApproval(stores.sql.Grants())
 	owners.Actions = map[string]string{"orders:create": "Place orders"}
 	owners.Approvals = map[string]string{"payouts:create": "Pay out money"}
+	owners.InTransaction = []string{"payouts:create"}
 	owners.Notify = tellOwner
 	owners.Path = agentsPath
 
@@ -51,7 +52,7 @@ func newSite(settings settings, stores *stores) (*site, error) {
 		return nil, err
 	}
 	s := &site{rp: rp, owners: owners}
-	s.handler = http.NewCrossOriginProtection().Handler(s.routes(&shop{stores.db}, humans))
+	s.handler = http.NewCrossOriginProtection().Handler(s.routes(&shop{stores.db, stores.sql.Grants()}, humans))
 	return s, nil
 }
 

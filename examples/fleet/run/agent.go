@@ -50,6 +50,7 @@ func (a *agent) live(ctx, load context.Context) {
 
 // round is one sign-in and what is done with it.
 func (a *agent) round(ctx context.Context) {
+	a.leaveOld(ctx)
 	s := a.signIn(ctx)
 	if s == nil {
 		return
@@ -76,6 +77,17 @@ func (a *agent) round(ctx context.Context) {
 	}
 }
 
+// leaveOld signs out of the sessions that agents are to leave.
+func (a *agent) leaveOld(ctx context.Context) {
+	old := func(s *session) bool { return s.generation < int(a.leave.Load()) }
+	a.kept = slices.DeleteFunc(a.kept, old)
+	for _, s := range a.mine() {
+		if ending, _ := s.state(); old(s) && !ending {
+			a.logOut(ctx, s)
+		}
+	}
+}
+
 // pause is what an agent takes between two things that it does.
 func (a *agent) pause(ctx context.Context) { sleep(ctx, mathrand.N(2*a.plan.pause)) }
 
@@ -92,9 +104,16 @@ func (a *agent) address() string {
 	return fmt.Sprintf("198.%d.%d.%d", 18+a.number/250, a.number%250, 1+mathrand.IntN(8))
 }
 
+// send sends a request to the proxy. While instances are rolled, each request is answered, and
+// not by an error of the site's.
 func (a *agent) send(ctx context.Context, from string, r request) *answer {
+	then, path := a.times.get(), r.url
 	r.url = a.site + r.url
-	return send(ctx, a.client, from, r)
+	answer := send(ctx, a.client, from, r)
+	if (answer.err != nil || answer.status >= 500) && ctx.Err() == nil && a.times.onlyRolled(then) {
+		a.ledger.fault(requestFailed, "%s: %s %s: %v", a.as.ID, r.method, path, answer)
+	}
+	return answer
 }
 
 // signIn tries until it is in, a few times, waiting as it is told.
@@ -122,18 +141,27 @@ const (
 
 func (a *agent) signInOnce(ctx context.Context) (s *session, wait time.Duration) {
 	a.ledger.count(tried)
-	start, most := time.Now(), 10*a.plan.pause
+	start, most, then := time.Now(), 10*a.plan.pause, a.times.get()
+	generation := int(a.leave.Load())
+	a.ledger.do(func() { a.ledger.signing[generation]++ })
 	s, outcome, last := a.trySignIn(ctx)
-	a.ledger.count(outcome)
+	a.ledger.do(func() {
+		a.ledger.counts[outcome]++
+		a.ledger.signing[generation]--
+		if s != nil {
+			s.generation = generation
+			a.ledger.signIns = append(a.ledger.signIns, time.Since(start))
+			a.ledger.sessions = append(a.ledger.sessions, s)
+		}
+	})
+	if s == nil && outcome != needsOwner && outcome != atServer && ctx.Err() == nil && a.times.onlyRolled(then) {
+		a.ledger.fault(signInFailed, "%s: %s: %v", a.as.ID, outcome, last)
+	}
 	if outcome == toldAgain {
 		a.ledger.count(toldAgain + ": " + last.String())
 	}
 	switch {
 	case s != nil:
-		a.ledger.do(func() {
-			a.ledger.signIns = append(a.ledger.signIns, time.Since(start))
-			a.ledger.sessions = append(a.ledger.sessions, s)
-		})
 		a.look(ctx, s)
 	case outcome == needsOwner && a.approved() != "":
 		a.ledger.fault(grantLost, "%s is told that its owner has to approve it", a.as.ID)
@@ -247,10 +275,11 @@ func (a *agent) payout(ctx context.Context, s *session) {
 			break
 		}
 	}
-	if asked.status != http.StatusAccepted || !a.approveAction(ctx, path.Base(asked.header.Get("Location"))) {
+	id := path.Base(asked.header.Get("Location"))
+	if asked.status != http.StatusAccepted || !a.approveAction(ctx, id) {
 		return
 	}
-	a.ledger.do(func() { a.ledger.payouts[key] = 0 })
+	a.ledger.do(func() { a.ledger.payouts[key], a.ledger.approvals[key] = 0, id })
 	var group sync.WaitGroup
 	for range 3 {
 		group.Go(func() {

@@ -143,19 +143,35 @@ func (f *fleet) verifyDone(ctx context.Context, table, lost string, acknowledged
 	}
 }
 
+// verifyPayouts compares the payouts with the owners' approvals. What an instance that was
+// killed has left open is settled as the policy does it after a while: in the database.
 func (f *fleet) verifyPayouts(ctx context.Context) {
 	there := map[string]int{}
 	for _, key := range f.strings(ctx, `SELECT request_key FROM fleet_payouts`) {
 		there[key]++
 	}
 	for key, acknowledged := range f.ledger.payouts {
-		switch n := max(there[key], acknowledged); {
-		case n > 1:
+		if n := max(there[key], acknowledged); n > 1 {
 			f.ledger.fault(payoutDoubled, "%s, %d times", key, n)
-		case n == 0:
-			f.ledger.count("approvals of single actions that were used up, or not used, without effect")
+		}
+		switch used, err := f.used(ctx, f.ledger.approvals[key]); {
+		case err != nil:
+			f.ledger.fault(notAsIntended, "approval %s: %v", f.ledger.approvals[key], err)
+		case used && there[key] == 0:
+			f.ledger.fault(approvalWasted, "%s", key)
+		case there[key] == 0:
+			f.ledger.count("approvals of single actions that were not used")
 		}
 	}
+}
+
+// used reports whether an approval has been used up.
+func (f *fleet) used(ctx context.Context, id string) (bool, error) {
+	a, err := f.store.Approval(ctx, id)
+	if err != nil || a.Reservation == "" || a.State != grants.Reserved {
+		return a.State == grants.Used || a.State == grants.Unknown, err
+	}
+	return f.store.Settle(ctx, a.Reservation)
 }
 
 // stopAll stops the instances as one should, and looks at what they leave behind.
