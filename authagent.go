@@ -73,6 +73,7 @@ import (
 	"github.com/authagent-go/authagent/internal/browser"
 	"github.com/authagent-go/authagent/internal/client"
 	"github.com/authagent-go/authagent/internal/compare"
+	"github.com/authagent-go/authagent/internal/deed"
 	"github.com/authagent-go/authagent/internal/door"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/identity"
@@ -104,9 +105,8 @@ import (
 // Config holds the settings of a [RelyingParty]. The zero values are safe defaults; required
 // settings say so. Those that most sites set come first, and the rest in groups.
 //
-// A Config is printed, logged and marshaled to JSON without its secrets. But package fmt prints them
-// for %p, %w and a Config in an unexported field, and encoding/gob encodes them. Nothing prints or
-// encodes those of a RelyingParty.
+// A Config is printed, logged and marshaled to JSON without its secrets. But package fmt prints them for %p, %w and a Config
+// in an unexported field, and encoding/gob encodes them. Nothing prints or encodes those of a RelyingParty.
 type Config struct {
 	// Issuer is the authorization server's issuer identifier (RFC 8414 section 2): an https URL,
 	// exactly as the server spells it. Required.
@@ -133,11 +133,10 @@ type Config struct {
 	// Scenario decides which identity an agent acts under. Required.
 	Scenario Scenario
 
-	// Human says, by the site's own means, which human is signed in to the site in this request: the
-	// account's ID, as the UserStore has it, or "" for nobody. The middlewares recognise people by it:
-	// without it, those whose names begin with Require let no person through. RequireHuman and
-	// ConnectHandler need it. It is called concurrently, at most once in a request, and not if an agent
-	// is signed in or has sent an access token (API). An error refuses the request.
+	// Human says, by the site's own means, which human is signed in to the site in this request: the account's ID, as the
+	// UserStore has it, or "" for nobody. The middlewares recognise people by it: without it, those whose names begin with
+	// Require let no person through. RequireHuman and ConnectHandler need it. It is called concurrently, at most once in a
+	// request, and not if an agent is signed in or has sent an access token (API). An error refuses the request.
 	Human func(*http.Request) (userID string, err error)
 
 	// SignInPath is the path of the site's own sign-in page, with the agents' button. A browser that opens a page while
@@ -183,13 +182,16 @@ type Config struct {
 	// grants.OwnerApproval(store) has those of the store and its kill switch.
 	Rules Rules
 
-	// Audit gets every event, also those of grants.Policy without a Policy.Audit. It is called concurrently.
-	// If it is slow or broken, it holds up no sign-in, but loses events when 4096 wait. Refusals, and no other
-	// events, are counted, so that a client cannot flood the trail. The first of a kind is passed on at once.
-	// Those of the next minute become one event, with their number in Count and the context of no request. Any
-	// other event has the context of its request, but does not end with it. Logger gets each refusal, with its
-	// request ID. See [audit.Event].
+	// Audit gets every event, also those of grants.Policy without a Policy.Audit. It is called concurrently. If it is slow or
+	// broken, it holds up no sign-in, but loses events when 4096 wait. Refusals, and no other events, are counted, so that a
+	// client cannot flood the trail. The first of a kind is passed on at once. Those of the next minute become one event, with
+	// their number in Count and the context of no request. Any other event has the context of its request, but does not end with
+	// it. Logger gets each refusal, with its request ID. See [audit.Event].
 	Audit func(context.Context, audit.Event)
+
+	// Journal keeps on record what agents change: before it is done, and then how it has ended. While it cannot be written,
+	// nothing is changed. These events do not go to Audit. By default Audit hears of actions, and may lose some: docs/journal.md.
+	Journal audit.Journal
 
 	// Pages puts the site's frame around all pages of this package and of package grants: its templates
 	// "header", "footer" and "back", a link above the heading. Its templates "refused" and "signed-out" replace
@@ -267,6 +269,7 @@ type relyingParty struct {
 	actions   wiring.Actions       // that routes are guarded by
 	finishing *once.Group[outcome] // logins, by their state
 	trail     *trail.Trail
+	book      deed.Book // of what agents change
 	refuser   *refuse.Refuser
 	signpost  *signpost.Site
 	limits    limit.Set
@@ -309,9 +312,8 @@ func New(c Config) (*RelyingParty, error) {
 			TokenKey: c.Provider.TokenKey, Introspect: c.Provider.Introspect,
 		},
 	}}}
-	rp.server = client.Client{
-		Settings: c.Provider, Issuer: c.Issuer, ID: c.ClientID, Secret: c.ClientSecret, RedirectURL: c.RedirectURL, Dev: dev, Panics: panics,
-	}.Server()
+	rp.server = client.Client{Settings: c.Provider, Issuer: c.Issuer, ID: c.ClientID, Secret: c.ClientSecret, RedirectURL: c.RedirectURL, Dev: dev, Panics: panics}.Server()
+	rp.book = deed.Book{Journal: c.Journal, Trail: rp.trail, Panics: panics}
 	rp.door = rp.newDoor()
 	rp.signpost = rp.newSignpost()
 	rp.refuser = rp.newRefuser()
@@ -336,7 +338,8 @@ func (c Config) withDefaults() Config {
 	if c.Provider.Scopes == nil && c.Scenario != nil {
 		c.Provider.Scopes = c.defaultScopes()
 	}
-	c.Session, c.Tokens.ConfirmEvery = c.Session.withDefaults(), cmp.Or(c.Tokens.ConfirmEvery, 15*time.Minute)
+	c.Session.Idle, c.Session.Lifetime = cmp.Or(c.Session.Idle, 30*time.Minute), cmp.Or(c.Session.Lifetime, 12*time.Hour)
+	c.Tokens.ConfirmEvery = cmp.Or(c.Tokens.ConfirmEvery, 15*time.Minute)
 	if c.Revocations == nil {
 		c.Revocations = &memory.Revocations{}
 	}
@@ -377,6 +380,7 @@ func (c Config) check() (*url.URL, error) {
 	if c.Pages != nil && !answer.Effective(c.Pages) {
 		bad.Add("Pages", "has none of the templates that are used: refused, signed-out, header, footer, back")
 	}
+	bad.NotNil("Journal", c.Journal)
 	bad.Languages("Languages", c.Languages)
 	bad.Handlers(paths)
 	if c.Paths.Link != "" && c.API.Resource == "" {
@@ -653,11 +657,10 @@ func (rp *RelyingParty) serveLogout(w http.ResponseWriter, r *http.Request) erro
 	return nil
 }
 
-// BackChannelLogoutHandler is where the server says that a session has ended there, or all of a subject
-// (OpenID Connect Back-Channel Logout 1.0). The sessions here that came from it end on their next
-// request, at every instance that shares Revocations, and give no more tokens. Then
-// Provider.OnPersonEnded is called. Mount it outside of the guards and of the site's checks against
-// forged requests, and register its address at the server (backchannel_logout_uri).
+// BackChannelLogoutHandler is where the server says that a session has ended there, or all of a subject (OpenID Connect
+// Back-Channel Logout 1.0). The sessions here that came from it end on their next request, at every instance that shares
+// Revocations, and give no more tokens. Then Provider.OnPersonEnded is called. Mount it outside of the guards and of the
+// site's checks against forged requests, and register its address at the server (backchannel_logout_uri).
 //
 // A logout token with a sid ends the sessions of that sid. One with a sub alone ends all of that
 // subject: the user's with Provider.SubjectIsUser, else the agent's. The answer is status 200 once all

@@ -16,6 +16,7 @@ import (
 	"github.com/authagent-go/authagent/internal/approval"
 	"github.com/authagent-go/authagent/internal/asked"
 	"github.com/authagent-go/authagent/internal/browser"
+	"github.com/authagent-go/authagent/internal/deed"
 	"github.com/authagent-go/authagent/internal/door"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/reasons"
@@ -292,34 +293,38 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			err = nil
 		}
 	}
+	var begun *deed.Deed
+	if err == nil {
+		begun, err = g.begin(r, v, before, reserved)
+	}
 	if err != nil {
 		g.rp.refuse(w, r, v.Session, g.action, err)
 		return
 	}
-	if v.Session != nil && g.action != "" {
-		g.rp.recordEvent(r, audit.Event{Name: audit.ActionPerformed, Action: g.action, Amount: reserved.Cost()}, v.Session, nil)
+	if before == nil || g.action != "" || v != had || begun != nil {
+		a := &attached{Context: r.Context(), Party: g.rp, Before: attachedTo(r.Context()), Visitor: v}
+		a.Allowed, a.Begun = g.action != "" || before != nil && before.Allowed, begun != nil || before != nil && before.Begun
+		r = r.WithContext(a)
 	}
-	if before == nil || g.action != "" || v != had {
-		ctx := r.Context()
-		allowed := g.action != "" || before != nil && before.Allowed
-		r = r.WithContext(&attached{Context: ctx, Party: g.rp, Before: attachedTo(ctx), Visitor: v, Allowed: allowed})
+	g.rp.book.Serve(w, r, begun, reserved, g.next)
+}
+
+// begin records that the request of an agent is let through to an action. With a Journal it puts on record, before it is done,
+// whatever the request may change: once, unless a guard further inside is sure to do so.
+func (g *guard) begin(r *http.Request, v visitor, before *attached, reserved *action.Reservation) (*deed.Deed, error) {
+	if v.Session == nil || !g.rp.book.Wants(r.Context(), g.action) {
+		return nil, nil
 	}
-	if reserved != nil {
-		r = r.WithContext(reserved.With(r.Context()))
-		asked.Perform(r.Context(), reserved, func() { g.next.ServeHTTP(w, r) }, g.lost)
-		return
+	event := audit.Event{Action: g.action}
+	if g.action == "" && (before != nil && before.Begun || browser.Reads(r) && !browser.Upgrades(r) || g.leads(r, &event.Route)) {
+		return nil, nil
 	}
-	g.next.ServeHTTP(w, r)
+	return g.rp.book.Open(r.Context(), g.rp.eventOf(r, event, v.Session), reserved)
 }
 
 // warn tells the operator of an action that does not fit what owners can allow.
 func (g *guard) warn(err error) {
 	g.rp.config.Logger.Warn("authagent: the action of a route does not fit what owners can allow", "guard", g.name, "action", g.action, "why", err)
-}
-
-// lost tells the operator that it was not recorded how an action has ended.
-func (g *guard) lost(err error) {
-	g.rp.config.Logger.Error("authagent: how an action has ended was not recorded: it counts as unknown", "action", g.action, "err", err)
 }
 
 // admit checks whether the visitor may pass. It may find out more about the visitor.
@@ -359,21 +364,12 @@ func (g *guard) admitAgent(r *http.Request, v visitor, before *attached) (*actio
 }
 
 // readOnly refuses what a session with less than AccessFull to its user's data may not do, unless the request performs an
-// action that it is allowed by name. Only the request's own method counts, whatever headers and fields claim. An upgraded
-// connection could carry anything. So could a tunnel, which CONNECT opens in HTTP/1.1 and an upgrade is in HTTP/2 (RFC 8441).
+// action that it is allowed by name.
 func (g *guard) readOnly(r *http.Request, s *Session, allowed bool) error {
-	const step = "enforce read-only access"
 	if s.UserID == "" || s.Access == AccessFull {
 		return nil
 	}
-	if r.Method != http.MethodGet && r.Method != http.MethodHead && !allowed {
-		return failure.New(problem.ReadOnly, step, "%s refused: the session may read, and %s is not GET or HEAD; "+
-			"where the route has RequireAction or RequireApproval, put that outside of %[1]s", g.name, answer.Token(r.Method))
-	}
-	if len(r.Header["Upgrade"]) > 0 || r.Method == http.MethodConnect { // Get would see only the first of several lines
-		return failure.New(problem.ReadOnly, step, "%s refused: the session may read, and not upgrade the connection", g.name)
-	}
-	return nil
+	return refuse.Changes(r, g.name, allowed)
 }
 
 // admitHuman checks a visitor who is no agent. Beside the cookie of an agent's session nobody is recognised: whatever ended or
@@ -444,11 +440,19 @@ func (rp *RelyingParty) another(r *http.Request) bool {
 
 // leaves reports whether Attach leaves what it would refuse to its mux, which has a guard or handler of this relying party.
 func (g *guard) leaves(r *http.Request, err error) bool {
-	mux, ok := g.next.(*http.ServeMux)
-	if !ok || !g.attaches || errors.Is(err, problem.Limited) || errors.Is(err, problem.Site) && !errors.Is(err, problem.Paused) {
+	if _, ok := g.next.(*http.ServeMux); !ok || !g.attaches || errors.Is(err, problem.Limited) || errors.Is(err, problem.Site) && !errors.Is(err, problem.Paused) {
 		return false
 	}
-	switch inner, _ := mux.Handler(r); inner := inner.(type) {
+	return g.leads(r, new(string))
+}
+
+// leads reports whether a request goes on to a guard or handler of this relying party, and sets route to its pattern.
+func (g *guard) leads(r *http.Request, route *string) bool {
+	next := g.next
+	if mux, ok := next.(*http.ServeMux); ok {
+		next, *route = mux.Handler(r)
+	}
+	switch inner := next.(type) {
 	case *guard:
 		return inner.rp == g.rp
 	case *endpoint: // such as LoginHandler, where an agent whose session has ended signs in anew
@@ -536,10 +540,7 @@ func (rp *RelyingParty) Host() string { return rp.signpost.Host() }
 // The site's origin is that of Config.RedirectURL, whatever Host header a proxy has written: a browser that sends no
 // Sec-Fetch-Site is refused at another host name. A request with neither that nor Origin is a program's and passes.
 func (rp *RelyingParty) CheckOrigin(r *http.Request) error {
-	if browser.CrossOrigin(r, rp.origin) {
-		return failure.New(reasons.CrossOrigin, "check origin", "the request comes from another site's page")
-	}
-	return nil
+	return refuse.CrossOrigin(r, rp.origin)
 }
 
 // ReturnTo returns the path to go to after a person has signed in on the site's own page, Config.SignInPath. It is the

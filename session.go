@@ -128,14 +128,18 @@ func (rp *RelyingParty) record(r *http.Request, name audit.Name, s *Session, act
 	rp.recordEvent(r, audit.Event{Name: name, Action: action}, s, f)
 }
 
-// recordEvent is record for an event that says more. It fills in the request and the session.
+// recordEvent is record for an event that says more.
 func (rp *RelyingParty) recordEvent(r *http.Request, event audit.Event, s *Session, f *failure.Failure) {
-	if !rp.trail.Wants(r.Context(), event.Name, f) {
-		return
+	if rp.trail.Wants(r.Context(), event.Name, f) {
+		rp.trail.Record(r.Context(), rp.eventOf(r, event, s), f)
 	}
+}
+
+// eventOf fills in the request and the session.
+func (rp *RelyingParty) eventOf(r *http.Request, event audit.Event, s *Session) audit.Event {
 	event.HumanID, _ = HumanFromContext(r.Context())
-	event.Method, event.Route, event.RemoteAddr = answer.Token(r.Method), r.Pattern, rp.config.ClientAddr(r)
-	rp.trail.Record(r.Context(), withSession(event, s), f)
+	event.Method, event.Route, event.RemoteAddr = answer.Token(r.Method), cmp.Or(r.Pattern, event.Route), rp.config.ClientAddr(r)
+	return withSession(event, s)
 }
 
 // SessionSettings are how sessions are kept, and for how long.
@@ -150,8 +154,7 @@ type SessionSettings struct {
 	// Idle ends a session that was not used for this long. The default is 30 minutes. Lifetime ends it in any case. The
 	// default is 12 hours.
 	//
-	// What was ended early is remembered for Lifetime, so relying parties that share Config.Revocations need the same
-	// Lifetime.
+	// What was ended early is remembered for Lifetime, so relying parties that share Config.Revocations need the same one.
 	Idle     time.Duration
 	Lifetime time.Duration
 
@@ -159,11 +162,6 @@ type SessionSettings struct {
 	// these with EndAllSessions. Each session holds the Epoch it began with, so nothing has to be remembered. All instances
 	// need the same Epoch. The default is "".
 	Epoch string
-}
-
-func (s SessionSettings) withDefaults() SessionSettings {
-	s.Idle, s.Lifetime = cmp.Or(s.Idle, 30*time.Minute), cmp.Or(s.Lifetime, 12*time.Hour)
-	return s
 }
 
 // Sessions keeps sessions between requests. A site that has sessions of its own can implement it with those. Implementations
@@ -198,8 +196,7 @@ type Sessions interface {
 // ErrNoSession is what Sessions.Load returns for a client that has no session.
 var ErrNoSession = errors.New("authagent: no session")
 
-// ErrSessionEnded is what Sessions.Load returns for a client whose session has ended: it is too old, was removed, or cannot
-// be read.
+// ErrSessionEnded is what Sessions.Load returns for a client whose session has ended: too old, removed, or not to be read.
 var ErrSessionEnded = errors.New("authagent: the session has ended")
 
 // Why a request is refused that has no session, or one that has ended.
@@ -395,22 +392,35 @@ func (rp *RelyingParty) Approve(ctx context.Context, s *Session, name string, pa
 	default:
 		reserved, path, err = rp.reserve(ctx, now, asked.Question{Action: name, Read: &read}, approver)
 	}
-	rp.recordDeed(ctx, s, audit.Event{Action: name, Amount: reserved.Cost()}, err)
-	return reserved, path, err
+	if _, err = rp.book.Attempt(ctx, deedOf(s, name), reserved, err); err != nil {
+		return nil, path, err
+	}
+	return reserved, path, nil
 }
 
-// Perform checks whether s may perform the named action now, counts it in Limits and records it, like
-// [RelyingParty.RequireAction], for an action that is no HTTP request. The error says why it may not.
-func (rp *RelyingParty) Perform(ctx context.Context, s *Session, name string) error {
-	if !wiring.IsAction(name) || s == nil {
-		return failure.OfSite("perform action", errors.New("Perform needs a session and the name of an action"))
+// Perform has the named action performed, like [RelyingParty.RequireAction], where that is no HTTP request. It checks whether
+// s may perform it now, counts it in Limits, records it, and calls do. It returns the error of do, or says why s may not.
+func (rp *RelyingParty) Perform(ctx context.Context, s *Session, name string, do func(context.Context) error) error {
+	if !wiring.IsAction(name) || s == nil || do == nil {
+		return failure.OfSite("perform action", errors.New("Perform needs a session, the name of an action, and what performs it"))
 	}
 	now, err := rp.still(ctx, s)
 	if err == nil {
 		err = rp.mayPerform(now, name, nil)
 	}
-	rp.recordDeed(ctx, s, audit.Event{Action: name}, err)
-	return err
+	return rp.book.Perform(ctx, deedOf(s, name), err, do)
+}
+
+// Change is [RelyingParty.Perform] for what changes the data of a user and has no name: s needs AccessFull. Only a Journal has it.
+func (rp *RelyingParty) Change(ctx context.Context, s *Session, do func(context.Context) error) error {
+	if s == nil || do == nil {
+		return failure.OfSite("change data", errors.New("Change needs a session, and what changes the data"))
+	}
+	now, err := rp.still(ctx, s)
+	if err == nil {
+		err = rp.hasAccess(now, AccessFull)
+	}
+	return rp.book.Perform(ctx, deedOf(s, ""), err, do)
 }
 
 // Reach checks whether s still holds and has at least this access to its user's data now, like [RelyingParty.RequireAccess], for
@@ -424,7 +434,7 @@ func (rp *RelyingParty) Reach(ctx context.Context, s *Session, least Access) err
 		err = rp.hasAccess(now, least)
 	}
 	if err != nil {
-		rp.recordDeed(ctx, s, audit.Event{}, err)
+		rp.book.Attempt(ctx, deedOf(s, ""), nil, err)
 	}
 	return err
 }
@@ -442,23 +452,13 @@ func (rp *RelyingParty) still(ctx context.Context, s *Session) (held *Session, e
 	return &now, nil
 }
 
-// recordDeed records what has come of an action that is no HTTP request.
-func (rp *RelyingParty) recordDeed(ctx context.Context, s *Session, event audit.Event, err error) {
-	f := failure.As(err)
-	event.Name, event.RemoteAddr = audit.PermissionDenied, s.RemoteAddr
-	switch {
-	case f == nil:
-		event.Name = audit.ActionPerformed
-	case f.Reason == problem.ApprovalPending:
-		event.Name = audit.ActionPending
-	}
-	rp.trail.Record(ctx, withSession(event, s), f)
+// deedOf is the event of an action that is no HTTP request; name is empty for one that has none.
+func deedOf(s *Session, name string) audit.Event {
+	return withSession(audit.Event{Action: name, RemoteAddr: s.RemoteAddr}, s)
 }
 
 // reserve asks the approver, which gets s in its context as a handler does, and makes of what was read what it approves.
-func (rp *RelyingParty) reserve(ctx context.Context, s *Session, q asked.Question, approver action.Approver) (
-	reserved *action.Reservation, path string, err error,
-) {
+func (rp *RelyingParty) reserve(ctx context.Context, s *Session, q asked.Question, approver action.Approver) (reserved *action.Reservation, path string, err error) {
 	const step = "ask for approval"
 	if err := rp.permits.Grants(s.Scopes, q.Action, AccessFull); err != nil {
 		return nil, "", err

@@ -24,9 +24,9 @@ func ExampleReservation_NothingDone() {
 		fmt.Fprint(w, "paid")
 	})
 	for range 2 {
-		reserved := &action.Reservation{Record: func(_ context.Context, outcome action.Outcome) error {
+		reserved := &action.Reservation{Record: func(_ context.Context, outcome action.Outcome) (action.Outcome, error) {
 			fmt.Println(outcome)
-			return nil
+			return outcome, nil
 		}}
 		r := httptest.NewRequest("POST", "/payouts", nil)
 		payout.ServeHTTP(httptest.NewRecorder(), r.WithContext(reserved.With(r.Context()))) // as RequireApproval does

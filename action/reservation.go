@@ -29,8 +29,13 @@ type Reservation struct {
 	Request Request      // as the owner has approved it
 	Amount  audit.Amount // what the action costs, as far as it is known
 
-	// Record records the outcome in the Approver's store. End calls it.
-	Record func(ctx context.Context, outcome Outcome) error
+	// Record records the outcome in the Approver's store, and returns it: for InTransaction what
+	// the transaction says. End calls it.
+	Record func(ctx context.Context, outcome Outcome) (Outcome, error)
+
+	// Deed is the ID of the deed in authagent.Config.Journal that the action is. The relying
+	// party sets it. It is empty without a Journal.
+	Deed string
 
 	nothing, transaction atomic.Bool
 
@@ -103,15 +108,18 @@ func (r *Reservation) end(ctx context.Context, outcome Outcome) error {
 	if r.Record == nil || r.ended {
 		return nil
 	}
-	err := r.Record(ctx, outcome)
+	_, err := r.Record(ctx, outcome)
 	r.ended = err == nil
 	return err
 }
 
 type key struct{}
 
-// With returns a context from which a handler finds r.
+// With returns a context from which a handler finds r, and its deed ([audit.DeedFrom]).
 func (r *Reservation) With(ctx context.Context) context.Context {
+	if r.Deed != "" {
+		ctx = audit.WithDeed(ctx, r.Deed)
+	}
 	return context.WithValue(ctx, key{}, r)
 }
 

@@ -13,9 +13,9 @@ import (
 // it was.
 func TestEndAtOnce_RES_9(t *testing.T) {
 	down, goOn := errors.New("the store is down"), make(chan struct{})
-	r := &action.Reservation{Record: func(context.Context, action.Outcome) error {
+	r := &action.Reservation{Record: func(context.Context, action.Outcome) (action.Outcome, error) {
 		<-goOn
-		return down
+		return "", down
 	}}
 	ended := make(chan error, 2)
 	for range 2 {

@@ -48,8 +48,15 @@ const (
 	AddressMade      Name = "address_made"      // an agent with an access token was given an address to go on in a browser; Detail has its own words
 	SessionContinued Name = "session_continued" // it goes on there, in a session that ends with the one in Detail; see LinkHandler of authagent.RelyingParty
 	SessionEnded     Name = "session_ended"
-	ActionPerformed  Name = "action_performed" // an agent's request was let through to a route with an action
-	ActionPending    Name = "action_pending"   // it waits for its owner's approval
+
+	// ActionPerformed: an agent's request was let through to a route with an action. With a
+	// Journal, it says how a deed has ended, and comes after that.
+	ActionPerformed Name = "action_performed"
+
+	// ActionBegun: a deed of an agent begins. It is written to a Journal alone.
+	ActionBegun Name = "action_begun"
+
+	ActionPending    Name = "action_pending" // it waits for its owner's approval
 	PermissionDenied Name = "permission_denied"
 	LogoutFailed     Name = "logout_failed" // a sign-out, the page after it, or what the server says of a logout was refused
 
@@ -78,14 +85,21 @@ const (
 	UserForgotten  Name = "user_forgotten"
 )
 
-// The outcomes of events. The last two are those of TokensRevoked.
+// The outcomes of events.
 const (
-	OK        = "ok"
-	Pending   = "pending"    // it waits for the owner's approval
-	Refused   = "refused"    // the agent is at fault
-	Failed    = "failed"     // the site, the server or the network is at fault
+	OK      = "ok"
+	Pending = "pending" // it waits for the owner's approval
+	Refused = "refused" // the agent is at fault
+	Failed  = "failed"  // the site, the server or the network is at fault
+
+	// Of TokensRevoked alone.
 	Requested = "requested"  // the server has accepted the request; at the published server, that proves nothing
 	StillLive = "still live" // the server has not accepted it, so the tokens live until they expire
+
+	// Of deeds alone, see Journal.
+	Begun       = "begun"
+	NothingDone = "nothing done" // the handler says so, or the transaction of the site
+	Unknown     = "unknown"      // the handler has panicked, or it was not recorded how it has ended
 )
 
 // Access is what an agent may do with the data of a user. More is greater.
@@ -160,6 +174,7 @@ type Event struct {
 	Reason     problem.Reason // why it was refused or ended; empty otherwise
 	Detail     string         // for people: the text of the error, the cause of a change, or what an action was described as
 	Count      int            // 1, or how many refused requests the event stands for
+	Deed       string         // joins the two events of a deed, see Journal; empty for all other events
 }
 
 // LogValue returns the fields that are not empty, under stable names. Each value is one
@@ -173,7 +188,7 @@ func (e Event) LogValue() slog.Value {
 	for _, a := range [...]struct{ key, value string }{
 		{"remote_addr", e.RemoteAddr}, {"request_id", e.RequestID}, {"agent_session", e.SessionID}, {"performed_by", by}, {"agent", agent},
 		{"on_behalf_of", e.UserID}, {"profile", e.ProfileID}, {"grant", e.GrantID}, {"door", string(e.Door)}, {"scenario", e.Scenario}, {"route", e.Route},
-		{"action", e.Action}, {"amount", e.Amount.String()}, {"outcome", e.Outcome}, {"reason", string(e.Reason)}, {"detail", e.Detail},
+		{"action", e.Action}, {"amount", e.Amount.String()}, {"deed", e.Deed}, {"outcome", e.Outcome}, {"reason", string(e.Reason)}, {"detail", e.Detail},
 	} {
 		if a.value != "" {
 			attributes = append(attributes, slog.String(a.key, claims.Escape(a.value)))

@@ -470,9 +470,15 @@ func TestTakenIsTold_ALW_3(t *testing.T) {
 			event audit.Name
 			end   func(*desk, *action.Reservation) error
 		}{
-			"nothing done": {grants.EventGivenBack, func(_ *desk, r *action.Reservation) error { return r.Record(t.Context(), action.NothingDone) }},
-			"unknown":      {grants.EventUnknown, func(_ *desk, r *action.Reservation) error { return r.Record(t.Context(), action.Unknown) }},
-			"overdue":      {grants.EventUnknown, func(d *desk, _ *action.Reservation) error { _, err := d.Overview(t.Context(), "alice"); return err }},
+			"nothing done": {grants.EventGivenBack, func(_ *desk, r *action.Reservation) error {
+				_, err := r.Record(t.Context(), action.NothingDone)
+				return err
+			}},
+			"unknown": {grants.EventUnknown, func(_ *desk, r *action.Reservation) error {
+				_, err := r.Record(t.Context(), action.Unknown)
+				return err
+			}},
+			"overdue": {grants.EventUnknown, func(d *desk, _ *action.Reservation) error { _, err := d.Overview(t.Context(), "alice"); return err }},
 		} {
 			d, box := newTill(t)
 			d.allow(10)

@@ -98,12 +98,12 @@ func (p *Policy) reserveApproved(ctx context.Context, r action.Request, a Approv
 		return nil, fmt.Errorf("grants: reserve approval: %w", err)
 	}
 	r.Method, r.Host, r.Target, r.ContentType, r.Body = a.Method, a.Host, a.Target, a.ContentType, a.Body
-	return &action.Reservation{ID: a.Reservation, Request: r, Amount: a.Amount, Record: func(ctx context.Context, outcome action.Outcome) error {
+	return &action.Reservation{ID: a.Reservation, Request: r, Amount: a.Amount, Record: func(ctx context.Context, outcome action.Outcome) (action.Outcome, error) {
 		outcome, err := p.outcome(ctx, a.Action, a.Reservation, outcome)
 		if err == nil {
 			_, err = p.endApproval(ctx, a, outcome)
 		}
-		return err
+		return outcome, err
 	}}, nil
 }
 

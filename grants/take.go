@@ -80,16 +80,16 @@ func (p *Policy) taken(ctx context.Context, r action.Request, a Allowance, t Tak
 	if _, err := p.store.(AllowanceStore).UpdateAllowance(ctx, a); err != nil {
 		return nil, fmt.Errorf("grants: take from allowance: %w", err)
 	}
-	return &action.Reservation{ID: t.ID, Request: r, Amount: want.Amount, Record: func(ctx context.Context, outcome action.Outcome) error {
+	return &action.Reservation{ID: t.ID, Request: r, Amount: want.Amount, Record: func(ctx context.Context, outcome action.Outcome) (action.Outcome, error) {
 		outcome, err := p.outcome(ctx, r.Action, t.ID, outcome)
 		if err != nil {
-			return err
+			return outcome, err
 		}
 		ended, err := p.endTaking(ctx, a.ID, t.ID, outcome)
 		if ended {
 			p.tellOutcome(ctx, want, outcome)
 		}
-		return err
+		return outcome, err
 	}}, nil
 }
 

@@ -2,6 +2,7 @@ package mcpauth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"reflect"
@@ -19,8 +20,17 @@ import (
 // A Guard decides whether an agent may call a tool. Make one with [RequireAccess], [RequireAction] or [RequireApproval].
 type Guard struct {
 	action string // that the tool performs; empty for none
-	admit  func(context.Context, *call) (*action.Reservation, error)
+
+	// run calls do, unless it refuses the call, with what it has reserved for it. It returns the error of do, or why it
+	// refuses the call, which is a problem.Error.
+	run func(ctx context.Context, c *call, do tool) error
 }
+
+// A tool does what a call is for. What is reserved for it may be nil.
+type tool func(context.Context, *action.Reservation) error
+
+// alone returns a tool for which nothing is reserved.
+func (t tool) alone(ctx context.Context) error { return t(ctx, nil) }
 
 // A call is one call of a tool.
 type call struct {
@@ -31,11 +41,18 @@ type call struct {
 }
 
 // RequireAccess guards a tool that shows data of the agent's user, or changes it. The agent's session needs at least this
-// access. A tool that changes anything needs AccessFull, or one of the other guards. It panics if least is AccessNone.
+// access. A tool that changes anything needs AccessFull, or one of the other guards: a Journal has each call of such a
+// tool. It panics if least is AccessNone.
 func RequireAccess(rp *authagent.RelyingParty, least authagent.Access) Guard {
 	rp.RequireAccess(least) // which panics
-	return Guard{admit: func(ctx context.Context, c *call) (*action.Reservation, error) {
-		return nil, rp.Reach(ctx, c.session, least)
+	return Guard{run: func(ctx context.Context, c *call, do tool) error {
+		if least == authagent.AccessFull {
+			return rp.Change(ctx, c.session, do.alone)
+		}
+		if err := rp.Reach(ctx, c.session, least); err != nil {
+			return err
+		}
+		return do.alone(ctx)
 	}}
 }
 
@@ -43,8 +60,8 @@ func RequireAccess(rp *authagent.RelyingParty, least authagent.Access) Guard {
 // AccessFull, and those whose grant names the action. It panics if the name is empty or has white space in it.
 func RequireAction(rp *authagent.RelyingParty, name string) Guard {
 	rp.RequireAction(name) // which panics, and tells agents that there is such an action
-	return Guard{action: name, admit: func(ctx context.Context, c *call) (*action.Reservation, error) {
-		return nil, rp.Perform(ctx, c.session, name)
+	return Guard{action: name, run: func(ctx context.Context, c *call, do tool) error {
+		return rp.Perform(ctx, c.session, name, do.alone)
 	}}
 }
 
@@ -64,14 +81,16 @@ func RequireAction(rp *authagent.RelyingParty, name string) Guard {
 // It panics if approver is nil, or if the name is empty or has white space in it.
 func RequireApproval(rp *authagent.RelyingParty, name string, approver action.Approver) Guard {
 	rp.RequireApproval(name, approver) // as in RequireAction
-	return Guard{action: name, admit: func(ctx context.Context, c *call) (*action.Reservation, error) {
+	return Guard{action: name, run: func(ctx context.Context, c *call, do tool) error {
 		payload, err := encode(c.tool, c.arguments)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		reserved, path, err := rp.Approve(ctx, c.session, name, payload, approver)
-		c.path = path
-		return reserved, err
+		if c.path = path; err != nil {
+			return err
+		}
+		return do(ctx, reserved)
 	}}
 }
 
@@ -80,7 +99,7 @@ func RequireApproval(rp *authagent.RelyingParty, name string, approver action.Ap
 // problem.Reason. A panic in a tool of that server, guarded or not, ends the call and not the process. AddTool panics if
 // guard is the zero value.
 func AddTool[In, Out any](server *mcp.Server, tool *mcp.Tool, guard Guard, handler mcp.ToolHandlerFor[In, Out]) {
-	if guard.admit == nil {
+	if guard.run == nil {
 		panic("mcpauth: AddTool needs a Guard")
 	}
 	server.AddReceivingMiddleware(recovered) // once more for each tool, which changes nothing
@@ -112,34 +131,43 @@ func serve[In, Out any](ctx context.Context, guard Guard, req *mcp.CallToolReque
 	if err := came.count(); err != nil {
 		return refuse(c, guard, err), nil, nil
 	}
-	reserved, err := guard.admit(ctx, c)
-	if err != nil {
-		return refuse(c, guard, err), nil, nil
-	}
-	if reserved != nil {
-		if req, in, err = approved[In](req, reserved); err != nil {
-			reserved.NothingDone()
-			return refuse(c, guard, failure.OfSite("read what was approved", fmt.Errorf("%w, %w", err, reserved.End(ctx)))), nil, nil
-		}
-	}
 	var result *mcp.CallToolResult
 	var out Out
-	perform := func() { result, out, err = handler(ctx, req, in) }
-	if reserved != nil {
-		ctx = reserved.With(ctx)
-		asked.Perform(ctx, reserved, perform, func(lost error) {
-			slog.ErrorContext(ctx, "mcpauth: how an action has ended was not recorded: it counts as unknown", "action", guard.action, "err", lost)
-		})
-	} else {
-		perform()
-	}
+	err := guard.run(ctx, c, func(ctx context.Context, reserved *action.Reservation) (err error) {
+		if reserved != nil {
+			if req, in, err = approved[In](req, reserved); err != nil {
+				reserved.NothingDone()
+				return failure.OfSite("read what was approved", fmt.Errorf("%w, %w", err, reserved.End(ctx)))
+			}
+		}
+		perform(ctx, guard, reserved, func(ctx context.Context) { result, out, err = handler(ctx, req, in) })
+		if err == nil && result != nil && result.IsError {
+			err = errResult
+		}
+		return err
+	})
 	switch {
-	case err == nil:
+	case err == nil, err == errResult:
 		return result, pointed(out), nil
 	case isReason(err):
 		return refuse(c, guard, err), nil, nil
 	}
 	return nil, nil, err
+}
+
+// errResult says that a tool has failed whose result says so to the client.
+var errResult = errors.New("mcpauth: the result of the tool is an error")
+
+// perform calls do, and records how what is reserved for it, which may be nil, has ended.
+func perform(ctx context.Context, guard Guard, reserved *action.Reservation, do func(context.Context)) {
+	if reserved == nil {
+		do(ctx)
+		return
+	}
+	ctx = reserved.With(ctx)
+	asked.Perform(ctx, reserved, func() { do(ctx) }, func(lost error) {
+		slog.ErrorContext(ctx, "mcpauth: how an action has ended was not recorded: it counts as unknown", "action", guard.action, "err", lost)
+	})
 }
 
 // approved returns the call as it was approved, in place of the one that came.

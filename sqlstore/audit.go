@@ -3,6 +3,7 @@ package sqlstore
 import (
 	"cmp"
 	"context"
+	"database/sql"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -14,11 +15,12 @@ import (
 )
 
 const eventColumns = `happened_at, name, request_id, method, route, remote_addr, issuer, session_id, agent_issuer, agent_id, user_id,
-	human_id, scenario, profile_id, grant_id, access, action, outcome, reason, detail, count, amount, currency, door`
+	human_id, scenario, profile_id, grant_id, access, action, outcome, reason, detail, count, amount, currency, door, deed`
 
 var insertEvent = insertInto("authagent_events", "agent_key, "+eventColumns)
 
-// Audit appends an event to the audit trail; it is for [authagent.Config.Audit]. While
+// Audit appends an event to the audit trail; it is for [authagent.Config.Audit]. [Store.Journal]
+// leaves no gap for what agents change. While
 // the database cannot be reached, such as during a restart, it waits up to 30 seconds.
 // An event that cannot be stored goes to Config.Logger. No event is lost because of its
 // text: a text that is longer than its column (255 bytes for most) is cut, and bytes in
@@ -67,17 +69,20 @@ func (s *Store) record(ctx context.Context, step, query string, args ...any) err
 
 // eventValues are in the order of insertEvent.
 func eventValues(e audit.Event) []any {
-	var agent any // null
+	id := func(s string) string { return clean(s, maxID) }
+	var agent, deed any // null
 	if e.Agent != (authagent.Agent{}) {
 		agent = agentKey(e.Agent)
 	}
-	id := func(s string) string { return clean(s, maxID) }
+	if e.Deed != "" {
+		deed = id(e.Deed)
+	}
 	return []any{
 		agent, nanos(e.Time), id(string(e.Name)), id(e.RequestID), id(e.Method), id(e.Route), id(e.RemoteAddr),
 		clean(e.Issuer, maxIssuer), id(e.SessionID), clean(e.Agent.Issuer, maxIssuer), id(e.Agent.ID), id(e.UserID),
 		id(e.HumanID), id(e.Scenario), id(e.ProfileID), id(e.GrantID), id(e.Access), id(e.Action), id(e.Outcome),
 		id(string(e.Reason)), clean(e.Detail, maxText), max(1, e.Count),
-		e.Amount.Value, id(e.Amount.Currency), id(string(e.Door)),
+		e.Amount.Value, id(e.Amount.Currency), id(string(e.Door)), deed,
 	}
 }
 
@@ -156,18 +161,23 @@ func (s *Store) events(ctx context.Context, db querier, query string, args []any
 			next = cursor
 			break
 		}
-		var e audit.Event
-		var id, at int64
-		err := rows.Scan(&id, &at, &e.Name, &e.RequestID, &e.Method, &e.Route, &e.RemoteAddr, &e.Issuer, &e.SessionID,
-			&e.Agent.Issuer, &e.Agent.ID, &e.UserID, &e.HumanID, &e.Scenario, &e.ProfileID, &e.GrantID, &e.Access, &e.Action,
-			&e.Outcome, &e.Reason, &e.Detail, &e.Count, &e.Amount.Value, &e.Amount.Currency, &e.Door)
+		e, at, id, err := scanEvent(rows)
 		if err != nil {
 			return nil, "", err
 		}
-		e.Time = time.Unix(0, at).UTC()
 		page, cursor = append(page, e), formatCursor(at, id)
 	}
 	return page, next, rows.Err()
+}
+
+// scanEvent reads a row of id and eventColumns.
+func scanEvent(rows *sql.Rows) (e audit.Event, at, id int64, err error) {
+	var deed sql.NullString
+	err = rows.Scan(&id, &at, &e.Name, &e.RequestID, &e.Method, &e.Route, &e.RemoteAddr, &e.Issuer, &e.SessionID,
+		&e.Agent.Issuer, &e.Agent.ID, &e.UserID, &e.HumanID, &e.Scenario, &e.ProfileID, &e.GrantID, &e.Access, &e.Action,
+		&e.Outcome, &e.Reason, &e.Detail, &e.Count, &e.Amount.Value, &e.Amount.Currency, &e.Door, &deed)
+	e.Time, e.Deed = time.Unix(0, at).UTC(), deed.String
+	return e, at, id, err
 }
 
 // A cursor is the place of an event in the order of the trail.

@@ -25,6 +25,15 @@ func Prefetched(r *http.Request) bool {
 	return false
 }
 
+// Reads reports whether a request only reads. Its own method counts, whatever headers and fields claim.
+func Reads(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
+
+// Upgrades reports whether a request asks for another protocol on its connection, which could then carry anything. So could
+// a tunnel, which CONNECT opens in HTTP/1.1 and an upgrade is in HTTP/2 (RFC 8441).
+func Upgrades(r *http.Request) bool {
+	return len(r.Header["Upgrade"]) > 0 || r.Method == http.MethodConnect // Get would see only the first of several lines
+}
+
 // field is r.Header.Get of a name in canonical form, which it takes as it is.
 func field(r *http.Request, name string) string {
 	if values := r.Header[name]; len(values) > 0 {

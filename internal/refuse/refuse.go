@@ -385,6 +385,28 @@ func Allow(w http.ResponseWriter, r *http.Request, methods ...string) error {
 	return failure.New(reasons.MethodNotAllowed, "check method", "%s is not allowed", answer.Token(r.Method))
 }
 
+// CrossOrigin refuses what a browser sends for a page of another origin.
+func CrossOrigin(r *http.Request, origin string) error {
+	if browser.CrossOrigin(r, origin) {
+		return failure.New(reasons.CrossOrigin, "check origin", "the request comes from another site's page")
+	}
+	return nil
+}
+
+// Changes refuses what may change something, in the name of a guard. allowed says that the session may perform what the
+// request is for.
+func Changes(r *http.Request, guard string, allowed bool) error {
+	const step = "enforce read-only access"
+	if !browser.Reads(r) && !allowed {
+		return failure.New(problem.ReadOnly, step, "%s refused: the session may read, and %s is not GET or HEAD; "+
+			"where the route has RequireAction or RequireApproval, put that outside of %[1]s", guard, answer.Token(r.Method))
+	}
+	if browser.Upgrades(r) {
+		return failure.New(problem.ReadOnly, step, "%s refused: the session may read, and not upgrade the connection", guard)
+	}
+	return nil
+}
+
 // AllowOpened is Allow for what nobody but an agent or a person may open: it refuses a
 // prefetch, and what is for something embedded in a page, unless ownScript says that a
 // script of the site's own has sent it.

@@ -88,7 +88,7 @@ func TestReachPanics_NET_15(t *testing.T) {
 	if err := d.RP.Reach(t.Context(), s, authagent.AccessRead); !errors.Is(err, problem.StoreFailed) {
 		t.Errorf("Reach: %v", err)
 	}
-	if err := d.RP.Perform(t.Context(), s, "orders:create"); !errors.Is(err, problem.StoreFailed) {
+	if err := d.RP.Perform(t.Context(), s, "orders:create", func(context.Context) error { return nil }); !errors.Is(err, problem.StoreFailed) {
 		t.Errorf("Perform: %v", err)
 	}
 }

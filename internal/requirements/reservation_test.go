@@ -31,9 +31,9 @@ func (a *reserver) Approve(ctx context.Context, r action.Request) (*action.Reser
 	}
 	return &action.Reservation{
 		ID: "r1", Request: r, Amount: audit.Amount{Value: 1250, Currency: "USD"},
-		Record: func(ctx context.Context, outcome action.Outcome) error {
+		Record: func(ctx context.Context, outcome action.Outcome) (action.Outcome, error) {
 			a.outcomes = append(a.outcomes, outcome)
-			return errors.Join(a.err, ctx.Err())
+			return outcome, errors.Join(a.err, ctx.Err())
 		},
 	}, "", nil
 }

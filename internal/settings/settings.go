@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/url"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -42,6 +43,16 @@ func Check(value any) error {
 		return checker.Check()
 	}
 	return nil
+}
+
+// NotNil checks a setting that is an interface: a nil pointer in it is not nil, and fails when it is used.
+func (p *Problems) NotNil(setting string, value any) {
+	switch v := reflect.ValueOf(value); v.Kind() {
+	case reflect.Pointer, reflect.Func, reflect.Map:
+		if v.IsNil() {
+			p.Add(setting, "is a nil %T", value)
+		}
+	}
 }
 
 // Err returns all problems in one error, or nil.

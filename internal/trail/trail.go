@@ -42,8 +42,9 @@ func New(issuer string, logger *slog.Logger, site func(context.Context, audit.Ev
 
 // Observed returns a function that passes events on to the site's, which may be nil, and
 // then to each of parts that observes events, even if one before it panics. It returns the
-// site's if no part does.
+// site's if no part does. The site's does not hear of deeds: these are in a journal.
 func Observed(site func(context.Context, audit.Event), parts ...any) func(context.Context, audit.Event) {
+	site = withoutDeeds(site)
 	for _, part := range parts {
 		observer, ok := part.(interface {
 			Observer(audit func(context.Context, audit.Event)) func(context.Context, audit.Event)
@@ -55,6 +56,17 @@ func Observed(site func(context.Context, audit.Event), parts ...any) func(contex
 	return site
 }
 
+func withoutDeeds(site func(context.Context, audit.Event)) func(context.Context, audit.Event) {
+	if site == nil {
+		return nil
+	}
+	return func(ctx context.Context, e audit.Event) {
+		if e.Deed == "" {
+			site(ctx, e)
+		}
+	}
+}
+
 func then(site, observe func(context.Context, audit.Event)) func(context.Context, audit.Event) {
 	return func(ctx context.Context, e audit.Event) {
 		defer observe(ctx, e)
@@ -63,6 +75,9 @@ func then(site, observe func(context.Context, audit.Event)) func(context.Context
 		}
 	}
 }
+
+// Issuer returns whose events these are.
+func (t *Trail) Issuer() string { return t.issuer }
 
 // Wants reports whether anybody would see an event of this name and failure: what is
 // nobody's to read need not be put together.

@@ -31,6 +31,7 @@ type Attached[P comparable, S any] struct {
 	Before  *Attached[P, S] // of another relying party of the same site, or of an outer middleware
 	Visitor Visitor[S]
 	Allowed bool // the request performs an action that the session may perform
+	Begun   bool // it is on record that the request changes something
 }
 
 type key struct{}

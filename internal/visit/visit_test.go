@@ -48,7 +48,7 @@ func TestInnermost(t *testing.T) {
 		"an agent that has ended":   {visitor{Ended: true, Human: "bob"}, alice, nil, "alice"},
 		"an agent beside its human": {visitor{Session: &inner, Human: "bob"}, alice, &inner, ""},
 	} {
-		a := &attached{context.Background(), "inner", &attached{context.Background(), "outer", nil, test.outer, false}, test.inner, false}
+		a := &attached{Context: context.Background(), Party: "inner", Visitor: test.inner, Before: &attached{Context: context.Background(), Party: "outer", Visitor: test.outer}}
 		if got := a.Session(); got != test.session {
 			t.Errorf("%s: session %v", name, got)
 		}
@@ -78,7 +78,7 @@ func TestElsewhere(t *testing.T) {
 		{visitor{}, ended, true, true},
 		{ended, live, false, true},
 	} {
-		a := &attached{context.Background(), "inner", &attached{context.Background(), "outer", nil, test.outer, false}, test.inner, false}
+		a := &attached{Context: context.Background(), Party: "inner", Visitor: test.inner, Before: &attached{Context: context.Background(), Party: "outer", Visitor: test.outer}}
 		if got := a.Elsewhere("inner", false); got != test.ended {
 			t.Errorf("%+v: ended elsewhere %v", test, got)
 		}
