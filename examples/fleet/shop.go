@@ -9,6 +9,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/action"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/sqlstore"
 )
 
@@ -36,8 +37,8 @@ func (s *shop) orders(w http.ResponseWriter, r *http.Request) {
 // got no answer can ask again.
 func (s *shop) order(w http.ResponseWriter, r *http.Request) {
 	s.perform(w, r, func(ctx context.Context, who *authagent.Session, key string) error {
-		_, err := s.db.ExecContext(ctx, `INSERT INTO fleet_orders (user_id, request_key, performed_by, item) VALUES ($1, $2, $3, $4)
-			ON CONFLICT DO NOTHING`, who.UserID, key, who.Agent.ID, r.PostFormValue("item"))
+		_, err := s.db.ExecContext(ctx, `INSERT INTO fleet_orders (user_id, request_key, performed_by, deed, item) VALUES ($1, $2, $3, $4, $5)
+			ON CONFLICT DO NOTHING`, who.UserID, key, who.Agent.ID, audit.DeedFrom(ctx), r.PostFormValue("item"))
 		return err
 	})
 }
@@ -57,8 +58,8 @@ func (s *shop) payout(w http.ResponseWriter, r *http.Request) {
 		if err := s.grants.Use(ctx, tx, reserved); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `INSERT INTO fleet_payouts (user_id, request_key, performed_by) VALUES ($1, $2, $3)`,
-			who.UserID, key, who.Agent.ID); err != nil {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO fleet_payouts (user_id, request_key, performed_by, deed) VALUES ($1, $2, $3, $4)`,
+			who.UserID, key, who.Agent.ID, audit.DeedFrom(ctx)); err != nil {
 			return err
 		}
 		return tx.Commit()

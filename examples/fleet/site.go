@@ -39,6 +39,7 @@ func newSite(settings settings, stores *stores) (*site, error) {
 	config.Human = humans.human
 	config.SignInPath = signInPath
 	config.Audit = stores.sql.Audit
+	config.Journal = stores.sql.Journal() // what agents change is on record before it is done
 	config.Tokens.ConfirmEvery = settings.confirmEvery
 	config.Paths.Discovery = "/auth.md"
 	config.ClientAddr = clientAddr(settings.proxies)

@@ -27,6 +27,7 @@ import (
 // A fleet is everything of one run.
 type fleet struct {
 	plan      plan
+	start     time.Time
 	site      string // the proxy's origin
 	auth      *authagenttest.Server
 	now, then release  // then has no argv if nothing is deployed
@@ -42,8 +43,9 @@ type fleet struct {
 	agents    []*agent
 	ledger    *ledger
 	times     times
-	faults    atomic.Int64 // how often something has gone wrong
-	leave     atomic.Int64 // the generation of the sessions that agents stay in: they leave older ones
+	faults    atomic.Int64     // how often something has gone wrong
+	leave     atomic.Int64     // the generation of the sessions that agents stay in: they leave older ones
+	lastOld   map[string]int64 // by table: the highest ID when the last instance of the release before ended
 	clean     []func()
 }
 
@@ -69,25 +71,26 @@ func runOnce(ctx context.Context, p plan, built binaries, dir string, withRedis 
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	f := &fleet{plan: p, ledger: newLedger(), client: newClient()}
+	f := &fleet{plan: p, ledger: newLedger(), client: newClient(), lastOld: map[string]int64{}}
 	defer func() {
 		for i := range f.clean {
 			f.clean[len(f.clean)-1-i]()
 		}
 	}()
-	start := time.Now()
+	f.start = time.Now()
 	if err := f.open(ctx, built, dir, withRedis); err != nil {
 		return nil, err
 	}
 	if err := f.load(ctx); err != nil {
 		return nil, err
 	}
+	f.plan.say("all that was acknowledged is looked for")
 	f.verify(ctx)
 	f.stopAll(ctx, dir)
 	if ctx.Err() != nil {
 		f.ledger.fault(notAsIntended, "the time was over: %v", ctx.Err())
 	}
-	return &report{f.ledger, p, f.database.fault, withRedis, time.Since(start)}, nil
+	return &report{f.ledger, p, f.database.fault, withRedis, time.Since(f.start)}, nil
 }
 
 // open starts everything.
@@ -303,6 +306,7 @@ func (f *fleet) goWrong(ctx context.Context) error {
 		}
 		sleep(ctx, f.plan.gap)
 		start := time.Now()
+		f.plan.say(step.what)
 		f.faults.Add(1)
 		end := f.times.begin(step.roll)
 		err := step.do(ctx)

@@ -66,6 +66,7 @@ const (
 	payoutLost      = "single actions lost"
 	payoutDoubled   = "single actions performed twice"
 	deedUnrecorded  = "deeds without a trail row"
+	deedUnfinished  = "deeds without an end though nothing had gone wrong"
 	approvalWasted  = "approvals of the transactional kind without effect"
 	signInFailed    = "sign-ins failed by a deployment"
 	requestFailed   = "requests failed by a deployment"
@@ -78,7 +79,7 @@ const (
 )
 
 var forbidden = []string{
-	sessionLost, sessionAlive, profileDoubled, grantLost, grantDoubled, orderLost, payoutLost, payoutDoubled, deedUnrecorded,
+	sessionLost, sessionAlive, profileDoubled, grantLost, grantDoubled, orderLost, payoutLost, payoutDoubled, deedUnrecorded, deedUnfinished,
 	approvalWasted, signInFailed, requestFailed, revokedIn, stopFailed,
 	eventLost, raceFound, notAsIntended,
 }

@@ -38,6 +38,7 @@ type plan struct {
 	refusal time.Duration // for how long the Auth Agent server refuses
 	pause   time.Duration // of an agent between two things that it does, on average
 	longest time.Duration // of all
+	say     func(string)  // what happens, while it does
 }
 
 var full = plan{agents: 80, gap: 15 * time.Second, refusal: time.Minute, pause: 100 * time.Millisecond, longest: 15 * time.Minute}
@@ -45,6 +46,7 @@ var full = plan{agents: 80, gap: 15 * time.Second, refusal: time.Minute, pause: 
 func main() {
 	stores := flag.String("stores", "both", "what to share `by`: postgres, redis or both")
 	p := full
+	p.say = func(what string) { fmt.Fprintln(os.Stderr, time.Now().Format(time.TimeOnly), what) }
 	flag.IntVar(&p.agents, "agents", p.agents, "how many")
 	flag.DurationVar(&p.gap, "gap", p.gap, "how long nothing goes wrong, each time")
 	flag.DurationVar(&p.refusal, "refusal", p.refusal, "how long the Auth Agent server refuses")
@@ -73,6 +75,7 @@ func runAll(ctx context.Context, p plan, stores, from string, keep bool) (ok boo
 	} else {
 		defer os.RemoveAll(dir)
 	}
+	p.say("the site is built")
 	built, err := build(ctx, dir, from)
 	if err != nil {
 		return false, err

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 	"syscall"
@@ -65,7 +66,20 @@ func (f *fleet) deploy(ctx context.Context) error {
 		f.ledger.fault(notAsIntended, "the schema had version %d before the deployment and has %d after it: see the constant before", was, is)
 	}
 	f.ledger.count(fmt.Sprintf("deployments that took the schema from version %d to %d", was, is))
-	return err
+	return errors.Join(err, f.oldEnded(ctx))
+}
+
+// oldEnded notes what is there when the last instance of the release before has ended, which
+// kept no journal.
+func (f *fleet) oldEnded(ctx context.Context) error {
+	for _, table := range acts {
+		var last int64
+		if err := f.db.QueryRowContext(ctx, `SELECT COALESCE(MAX(id), 0) FROM `+table).Scan(&last); err != nil {
+			return err
+		}
+		f.lastOld[table] = last
+	}
+	return nil
 }
 
 // schema returns the version of the schema.
@@ -81,7 +95,7 @@ func (f *fleet) rollBack(ctx context.Context) error {
 		return err
 	}
 	sleep(ctx, f.plan.gap)
-	return f.roll(ctx, f.now, f.instances[0])
+	return errors.Join(f.roll(ctx, f.now, f.instances[0]), f.oldEnded(ctx))
 }
 
 // replaceKey is one of the three steps of docs/production.md.

@@ -27,6 +27,8 @@ func TestFleet(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			needsServers(t, withRedis)
 			t.Parallel()
+			small := small
+			small.say = func(what string) { t.Log(time.Now().Format(time.TimeOnly), what) }
 			r, err := runOnce(t.Context(), small, built, dir, withRedis)
 			if err != nil {
 				t.Fatal(err)

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -143,6 +144,34 @@ func (f *fleet) verifyDone(ctx context.Context, table, lost string, acknowledged
 	}
 }
 
+// acts are the tables of what agents have done.
+var acts = []string{"fleet_orders", "fleet_payouts"}
+
+// verifyDeeds looks for the deed of each order and payout in the audit trail, when all instances
+// have stopped. The release before knows no deeds: what it did is left out.
+func (f *fleet) verifyDeeds(ctx context.Context) {
+	for _, table := range acts {
+		query := fmt.Sprintf(`SELECT COALESCE(deed, '') || ' in %[1]s, ' || id FROM %[1]s AS act WHERE (deed IS NOT NULL OR id > %[2]d)
+			AND NOT EXISTS (SELECT 1 FROM authagent_events WHERE name = '%[3]s' AND deed = act.deed)`, table, f.lastOld[table], audit.ActionBegun)
+		for _, deed := range f.strings(ctx, query) {
+			f.ledger.fault(deedUnrecorded, "%s", deed)
+		}
+		n := len(f.strings(ctx, `SELECT deed FROM `+table+` WHERE deed IS NOT NULL`))
+		f.ledger.do(func() { f.ledger.counts["rows of "+table+" that have a deed"] += n })
+	}
+	unfinished, err := f.sql.Unfinished(ctx, f.start, time.Now())
+	if err != nil {
+		f.ledger.fault(notAsIntended, "unfinished deeds: %v", err)
+	}
+	for _, e := range unfinished {
+		if f.times.inOutage(e.Time) {
+			f.ledger.count("deeds begun that the trail does not tell the end of, around an outage")
+		} else {
+			f.ledger.fault(deedUnfinished, "%s, begun %v", e.Deed, e.Time.Format("15:04:05.000"))
+		}
+	}
+}
+
 // verifyPayouts compares the payouts with the owners' approvals. What an instance that was
 // killed has left open is settled as the policy does it after a while: in the database.
 func (f *fleet) verifyPayouts(ctx context.Context) {
@@ -188,6 +217,7 @@ func (f *fleet) stopAll(ctx context.Context, dir string) {
 	}
 	group.Wait()
 	f.verifyEvents(ctx, int(last))
+	f.verifyDeeds(ctx)
 	f.readLogs(dir)
 }
 
