@@ -17,7 +17,6 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
-	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -43,6 +42,7 @@ func (a *agent) live(ctx, load context.Context) {
 		group.Go(func() { a.signInOnce(ctx) })
 	}
 	group.Wait()
+	a.entered.Done()
 	for n := 0; n < maxRounds && load.Err() == nil; n++ {
 		a.round(ctx)
 	}
@@ -296,62 +296,6 @@ func (a *agent) payout(ctx context.Context, s *session) {
 		})
 	}
 	group.Wait()
-}
-
-// approveAction is the owner, who asks the database until it answers.
-func (a *agent) approveAction(ctx context.Context, id string) bool {
-	for ctx.Err() == nil {
-		approval, err := a.store.Approval(ctx, id)
-		if err == nil && approval.State == grants.Approved {
-			return true // by a try that seemed to fail
-		}
-		if err == nil {
-			if _, err = a.owners.DecideAction(ctx, a.userID, id, approval.Version, true); err == nil {
-				return true
-			}
-		}
-		a.pause(ctx)
-	}
-	return false
-}
-
-// approve is the owner, who approves the agent once it has asked.
-func (a *agent) approve(ctx context.Context) {
-	for tries := 1; ctx.Err() == nil; tries++ {
-		a.pause(ctx)
-		g, err := a.grant(ctx)
-		switch {
-		case err != nil:
-		case g.ID == "" && tries%20 == 0: // an instance was killed before it had filed the request
-			a.signInOnce(ctx)
-		case g.ID != "" && a.decide(ctx, g, grants.Approved):
-			return
-		}
-	}
-}
-
-// grant returns the agent's, which has no ID if there is none.
-func (a *agent) grant(ctx context.Context) (grants.Grant, error) {
-	all, err := a.store.OwnerGrants(ctx, a.userID)
-	if err != nil || len(all) == 0 {
-		return grants.Grant{}, err
-	}
-	if len(all) > 1 {
-		a.ledger.fault(grantDoubled, "%s has %d", a.as.ID, len(all))
-	}
-	return all[0], nil
-}
-
-// decide approves the agent by the policy, and reports whether that is so now.
-func (a *agent) decide(ctx context.Context, g grants.Grant, state grants.State) bool {
-	if g.State != state {
-		d := grants.Decision{GrantID: g.ID, Version: g.Version, State: state, Access: authagent.AccessRead, Actions: []string{"orders:create"}}
-		if _, err := a.owners.Decide(ctx, a.userID, d); err != nil {
-			return false
-		}
-	}
-	a.ledger.do(func() { a.ledger.grants[a.as.ID] = g.ID })
-	return true
 }
 
 // approved returns the ID of the grant that the owner has approved, if any.

@@ -29,30 +29,30 @@ const site = "github.com/authagent-go/authagent/examples/fleet"
 // commit, if one is named.
 func build(ctx context.Context, dir, commit string) (b binaries, err error) {
 	b.now = filepath.Join(dir, "site")
-	var race []string
+	var flags []string
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			if s.Key == "-race" && s.Value == "true" {
-				race = append(race, "-race")
+				flags = append(flags, "-race")
 			}
 		}
 	}
-	if err := run(ctx, "", "go", append([]string{"build", "-o", b.now}, append(race, site)...)...); err != nil {
+	if err := run(ctx, "", "go", append([]string{"build", "-o", b.now}, append(flags, site)...)...); err != nil {
 		return b, fmt.Errorf("build the site: %w", err)
 	}
 	if commit == "" {
 		return b, nil
 	}
 	b.then = filepath.Join(dir, "site-before")
-	if err := buildCommit(ctx, dir, commit, b.then); err != nil {
+	if err := buildCommit(ctx, dir, commit, b.then, flags); err != nil {
 		return b, fmt.Errorf("build the site of commit %s: %w", commit, err)
 	}
 	return b, nil
 }
 
-// buildCommit builds the site as the history of the repository has it. The paths are left out of
-// the binary, so that the next run finds all packages built.
-func buildCommit(ctx context.Context, dir, commit, binary string) error {
+// buildCommit builds the site as the history of the repository has it. With the same flags as the
+// site of today, it finds most packages of others built.
+func buildCommit(ctx context.Context, dir, commit, binary string, flags []string) error {
 	archive, tree := filepath.Join(dir, "before.tar"), filepath.Join(dir, "before")
 	if err := os.Mkdir(tree, 0o755); err != nil {
 		return err
@@ -68,7 +68,7 @@ func buildCommit(ctx context.Context, dir, commit, binary string) error {
 	if err := run(ctx, tree, "tar", "-xf", archive); err != nil {
 		return err
 	}
-	return run(ctx, filepath.Join(tree, "examples", "fleet"), "go", "build", "-trimpath", "-buildvcs=false", "-o", binary, ".")
+	return run(ctx, filepath.Join(tree, "examples", "fleet"), "go", append([]string{"build", "-o", binary}, flags...)...)
 }
 
 // hasHistory reports whether the repository has a commit.

@@ -37,7 +37,7 @@ func (s *redisServer) addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port)
 
 const (
 	primaryName = "fleet" // which the Sentinel has for the primary
-	downAfter   = 2 * time.Second
+	downAfter   = 3 * time.Second
 )
 
 func newRedisServers(ctx context.Context, dir string) (*redisServers, error) {

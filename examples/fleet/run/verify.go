@@ -84,12 +84,14 @@ func (f *fleet) verifySession(ctx context.Context, s *session) {
 func (f *fleet) verifyGrants(ctx context.Context) {
 	for _, a := range f.agents {
 		id := a.approved()
-		g, err := a.grant(ctx)
+		all, err := f.store.OwnerGrants(ctx, a.userID)
 		switch {
 		case id == "":
 			f.ledger.fault(notAsIntended, "the owner of %s never approved it", a.as.ID)
-		case err != nil || g.ID != id || g.Now() != grants.Approved:
-			f.ledger.fault(grantLost, "%s has %s, %s (%v)", a.as.ID, g.ID, g.State, err)
+		case len(all) > 1:
+			f.ledger.fault(grantDoubled, "%s has %d", a.as.ID, len(all))
+		case err != nil || len(all) == 0 || all[0].ID != id || all[0].Now() != grants.Approved:
+			f.ledger.fault(grantLost, "%s: %s was approved, and there is %+v (%v)", a.as.ID, id, all, err)
 		default:
 			f.ledger.count("grants that were there at the end")
 		}
