@@ -423,6 +423,7 @@ func TestDeedsBounded_WEB_11(t *testing.T) {
 		{e(audit.ActionPerformed, audit.OK, "DELETE", "alice", "g"), 20},
 		{e(audit.ActionPerformed, audit.OK, "GET", "alice", "g"), 5},
 		{e(audit.ActionPerformed, audit.OK, "HEAD", "alice", "g"), 5},
+		{e(audit.ActionPerformed, audit.Unknown, "POST", "alice", "g"), 20},
 		{e(audit.ActionPerformed, audit.Failed, "POST", "alice", "g"), 5},
 		{e(audit.LoginSucceeded, audit.OK, "POST", "alice", "g"), 5},
 		{e(audit.PermissionDenied, audit.Refused, "POST", "alice", "g"), 5},

@@ -49,7 +49,10 @@ func (p *Policy) record(ctx context.Context, e audit.Event) error {
 			return err
 		}
 	}
-	if e.UserID == "" || e.GrantID == "" || e.Outcome != audit.OK && p.noes.Allow(e.GrantID) > 0 {
+	if e.UserID == "" || e.GrantID == "" {
+		return nil
+	}
+	if e.Outcome != audit.OK && e.Name != audit.ActionPerformed && p.noes.Allow(e.GrantID) > 0 { // what was performed is not hidden by what was refused
 		return nil
 	}
 	d := Deed{
@@ -64,7 +67,7 @@ func (p *Policy) record(ctx context.Context, e audit.Event) error {
 // repeats bounds how often the same deed is recorded.
 func (p *Policy) repeats(e audit.Event) *limit.Limiter {
 	reads := e.Method == http.MethodGet || e.Method == http.MethodHead
-	if e.Name == audit.ActionPerformed && e.Outcome == audit.OK && !reads {
+	if e.Name == audit.ActionPerformed && (e.Outcome == audit.OK || e.Outcome == audit.Unknown) && !reads {
 		return p.changes
 	}
 	return p.routine

@@ -1,6 +1,7 @@
 package grants_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"testing"
@@ -210,6 +211,45 @@ func TestNicknameOfOneUser_SUB_4(t *testing.T) {
 		g.Subject, g.Nickname = subject, ""
 		if got := grants.NicknameOf([]grants.Grant{of}, g); got != want {
 			t.Errorf("for %q: %q, want %q", subject, got, want)
+		}
+	}
+}
+
+// TestDeedsOfAJournal_JRN_7: the owner is shown each deed, however it has ended, and whatever was refused before. No audit
+// function hears of it.
+func TestDeedsOfAJournal_JRN_7(t *testing.T) {
+	for name, site := range map[string]bool{"Policy.Audit alone": false, "both": true} {
+		p := grants.OwnerApproval(&memstore.Grants{})
+		var heard []audit.Event
+		p.Audit = func(_ context.Context, e audit.Event) { heard = append(heard, e) }
+		var toSite func(context.Context, audit.Event)
+		if site {
+			toSite = func(context.Context, audit.Event) {}
+		}
+		record := p.Observer(toSite)
+		event := audit.Event{Time: time.Now(), UserID: "alice", GrantID: "g", Method: "POST"}
+		for range 100 {
+			event.Name, event.Outcome = audit.PermissionDenied, audit.Refused
+			record(t.Context(), event)
+		}
+		denied := len(heard)
+		event.Name, event.Deed = audit.ActionPerformed, "d"
+		for i, outcome := range []string{audit.OK, audit.Unknown, audit.NothingDone, audit.Refused, audit.Failed} {
+			event.Action, event.Outcome = fmt.Sprint("a:", i), outcome
+			record(t.Context(), event)
+		}
+		o, err := p.Overview(t.Context(), "alice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		performed := 0
+		for _, d := range o.Deeds {
+			if d.Event == audit.ActionPerformed {
+				performed++
+			}
+		}
+		if performed != 5 || len(heard) != denied || (denied > 0) == site {
+			t.Errorf("JRN-7 %s: the owner is shown %d of 5; %d events heard, %d of them refusals", name, performed, len(heard), denied)
 		}
 	}
 }

@@ -353,3 +353,20 @@ func (d *desk) count(name audit.Name) (n int) {
 	}
 	return n
 }
+
+// TestRecorded_JRN_4 is JRN-4: who records the end of an action in a transaction of the site learns what the transaction says.
+func TestRecorded_JRN_4(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, box := newTill(t, func(p *grants.Policy) { p.InTransaction = []string{"pay"} })
+		d.approved("x")
+		rolledBack := d.started("x")
+		if found, err := rolledBack.Record(t.Context(), action.InTransaction); err != nil || found != action.NothingDone {
+			t.Errorf("JRN-4 rolled back: %q, %v", found, err)
+		}
+		committed := d.started("x")
+		d.must(box.commit(committed))
+		if found, err := committed.Record(t.Context(), action.InTransaction); err != nil || found != action.Performed {
+			t.Errorf("JRN-4 committed: %q, %v", found, err)
+		}
+	})
+}

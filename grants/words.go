@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/claims"
 	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/scenario"
@@ -177,7 +178,11 @@ func (t Texts) has(key string) bool {
 
 // deed says what an agent did, and why it was refused.
 func (p *Policy) deed(to reader, d Deed) string {
-	text, known := to.Lookup("owner.deed." + string(d.Event))
+	event := d.Event
+	if event == audit.ActionPerformed && d.Outcome != "" && d.Outcome != audit.OK { // as a Journal knows
+		event = "action_tried"
+	}
+	text, known := to.Lookup("owner.deed." + string(event))
 	if !known {
 		text = string(d.Event)
 	}

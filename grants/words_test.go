@@ -76,6 +76,7 @@ func TestDeedInWords(t *testing.T) {
 		want string
 	}{
 		{Deed{Event: audit.LoginSucceeded}, "Signed in"}, {Deed{Event: "of_later"}, "of_later"}, {Deed{Event: audit.ActionPerformed, Action: "a"}, "Did this: place orders"},
+		{Deed{Event: audit.ActionPerformed, Action: "a", Outcome: audit.OK}, "Did this: place orders"}, {Deed{Event: audit.ActionPerformed, Action: "a", Outcome: audit.Unknown}, "Tried this: place orders"},
 		{Deed{Event: audit.ActionPerformed, Action: "a", Reason: problem.ApprovalPending}, "Did this: place orders"},
 		{Deed{Event: "of_later", Reason: "of_later_too"}, "of_later. of_later_too"},
 	} {

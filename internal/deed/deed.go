@@ -167,11 +167,15 @@ func (d *Deed) serve(w http.ResponseWriter, r *http.Request, reserved *action.Re
 	w, d.seen = watch(w)
 	outcome := audit.Unknown // as after a panic
 	defer func() { d.end(r.Context(), outcome) }()
+	whole := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next.ServeHTTP(w, r)
+		d.seen.returned()
+	})
 	if reserved != nil {
-		d.book.reserved(w, r, reserved, next)
+		d.book.reserved(w, r, reserved, whole)
 		return // it has ended with what is reserved, or nobody knows
 	}
-	next.ServeHTTP(w, r.WithContext(audit.WithDeed(r.Context(), d.event.Deed)))
+	whole.ServeHTTP(w, r.WithContext(audit.WithDeed(r.Context(), d.event.Deed)))
 	outcome = d.seen.outcome()
 }
 

@@ -52,9 +52,11 @@ func watch(w http.ResponseWriter) (http.ResponseWriter, *response) {
 	return s, s
 }
 
+// returned notes that the handler has returned: without a status, net/http answers 200.
+func (s *response) returned() { s.status.CompareAndSwap(0, http.StatusOK) }
+
 // outcome is what the status says of how a handler has ended that has returned.
 func (s *response) outcome() string {
-	s.status.CompareAndSwap(0, http.StatusOK) // as net/http answers then
 	switch status := s.status.Load(); {
 	case s.hijacked.Load(), status < 400:
 		return audit.OK

@@ -13,6 +13,8 @@ import (
 
 	"github.com/gorilla/sessions"
 
+	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/sqlstore"
 )
 
@@ -105,6 +107,59 @@ func benchmarkSignIn(b *testing.B, d *database, n int) {
 		took = append(took, time.Since(start))
 	}
 	reportMedian(b, took)
+}
+
+// BenchmarkAction is a request that performs a named action: with the journal, with Audit alone, and with neither. The
+// session is in the database, as in BenchmarkRequest. They take turns, so that what else the machine does is the
+// same for all, and each is compared with Audit, which is what a site has by default.
+//
+//	go test -run '^$' -bench Action -benchtime 300x -rows 1000
+func BenchmarkAction(b *testing.B) { onTables(b, benchmarkAction) }
+
+func benchmarkAction(b *testing.B, d *database, n int) {
+	db := d.connect(b, append(d.usual, d.prepares...)...)
+	s := d.open(b, db)
+	if err := s.Migrate(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	d.fill(b, db, n, "sessions", "events", "revocations")
+	kinds := [...]string{"journal", "audit", "neither"}
+	var took [len(kinds)][]time.Duration
+	var act [len(kinds)]func()
+	for i, kind := range kinds {
+		site := newSite(b, s, func(c *authagent.Config, s *sqlstore.Store, _ *memstore.Users) {
+			c.Limits.Agent.N = -1
+			switch kind {
+			case "journal":
+				c.Journal = s.Journal()
+			case "neither":
+				c.Audit = nil
+			}
+		})
+		h := site.RP.RequireAction("a:do")(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+		cookies := site.signIn(b, site.Browser())
+		act[i] = func() {
+			r := httptest.NewRequest(http.MethodPost, site.URL+"/act", nil)
+			r.Header.Set("Cookie", cookies)
+			w := httptest.NewRecorder()
+			start := time.Now()
+			if h.ServeHTTP(w, r); w.Code != http.StatusNoContent {
+				b.Fatal(kind, w.Code, w.Body)
+			}
+			took[i] = append(took[i], time.Since(start))
+		}
+	}
+	for b.Loop() {
+		for i := range act {
+			act[i]()
+		}
+	}
+	for i, kind := range kinds {
+		slices.Sort(took[i])
+		b.ReportMetric(float64(took[i][len(took[i])/2].Microseconds()), kind+"-p50-µs")
+	}
+	median := func(i int) float64 { return float64(took[i][len(took[i])/2]) }
+	b.ReportMetric(median(0)/median(1), "journal/audit")
 }
 
 // reportMedian reports what a busy machine changes least.
