@@ -301,7 +301,7 @@ func New(c Config) (*RelyingParty, error) {
 		callback:  redirectURL.Path,
 		panics:    panics,
 		register:  marks.Register{Store: c.Revocations, Lifetime: c.Session.Lifetime + 3*clockSkew},
-		limits:    limit.NewSet(c.Limits),
+		limits:    limit.NewSet(c.Limits, limit.Site{Issuer: c.Issuer, ClientID: c.ClientID, Panics: panics}),
 		permits:   permit.Of[Access](c.Permissions),
 		finishing: once.New[outcome](min(finishedFor, c.Session.Idle)),
 		states:    once.States{Shared: c.States, Panics: panics, Skew: clockSkew, Task: finishTimeout},
@@ -436,7 +436,7 @@ func (rp *RelyingParty) serveLogin(w http.ResponseWriter, r *http.Request) error
 }
 
 func (rp *RelyingParty) startLogin(w http.ResponseWriter, r *http.Request, login *login) error {
-	if err := rp.limits.Login(rp.config.ClientAddr(r)); err != nil {
+	if err := rp.limits.Login(r.Context(), rp.config.ClientAddr(r)); err != nil {
 		return err
 	}
 	if rp.config.Provider.OnPerson == nil || login.HumanID != "" { // otherwise it may be a person's, whom nothing of this stops
@@ -515,7 +515,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 	if err := refuse.AllowOpened(w, r, "finish login", false, http.MethodGet); err != nil {
 		return err
 	}
-	if err := rp.limits.Callback(rp.config.ClientAddr(r)); err != nil {
+	if err := rp.limits.Callback(ctx, rp.config.ClientAddr(r)); err != nil {
 		return err
 	}
 	response, err := wire.ParseResponse(r.URL.RawQuery)

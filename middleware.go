@@ -139,13 +139,13 @@ func (rp *RelyingParty) RequireAction(name string) func(http.Handler) http.Handl
 		}
 		return nil
 	})
-	return rp.require(wiring.ByName, wired, func(_ *http.Request, s *Session) (*action.Reservation, error) {
-		return nil, rp.mayPerform(s, name, wired)
+	return rp.require(wiring.ByName, wired, func(r *http.Request, s *Session) (*action.Reservation, error) {
+		return nil, rp.mayPerform(r.Context(), s, name, wired)
 	})
 }
 
 // mayPerform checks whether a session may perform an action, and counts it. wired is the action of a route; nil for none.
-func (rp *RelyingParty) mayPerform(s *Session, name string, wired *wiring.Action) error {
+func (rp *RelyingParty) mayPerform(ctx context.Context, s *Session, name string, wired *wiring.Action) error {
 	const step = "perform action"
 	switch {
 	case s.Access == AccessNone && (s.UserID == "" || rp.permits.Grants(s.Scopes, name, AccessFull) == nil):
@@ -159,7 +159,7 @@ func (rp *RelyingParty) mayPerform(s *Session, name string, wired *wiring.Action
 		}
 		return failure.New(problem.ActionNotGranted, step, "the session may not perform %s", name)
 	}
-	return rp.limits.Action(name, s.Agent, s.UserID)
+	return rp.limits.Action(ctx, name, s.Agent, s.UserID)
 }
 
 // SessionByToken returns the session of an agent that has sent r with an access token (Config.API), for what stands behind no
@@ -176,7 +176,7 @@ func (rp *RelyingParty) SessionByToken(r *http.Request) (*Session, error) {
 	case v.Paused:
 		return nil, failure.New(problem.Paused, "load session", "agents are paused")
 	}
-	if err := rp.limits.Request(v.Session.Agent, v.Session.UserID); err != nil {
+	if err := rp.limits.Request(r.Context(), v.Session.Agent, v.Session.UserID); err != nil {
 		return nil, err
 	}
 	return v.Session, nil
@@ -339,7 +339,7 @@ func (g *guard) admit(r *http.Request, v visitor, before *attached) (visitor, *a
 
 func (g *guard) admitAgent(r *http.Request, v visitor, before *attached) (*action.Reservation, error) {
 	if before == nil && !v.Paused {
-		if err := g.rp.limits.Request(v.Session.Agent, v.Session.UserID); err != nil {
+		if err := g.rp.limits.Request(r.Context(), v.Session.Agent, v.Session.UserID); err != nil {
 			return nil, err
 		}
 	}

@@ -406,7 +406,7 @@ func (rp *RelyingParty) Perform(ctx context.Context, s *Session, name string, do
 	}
 	now, err := rp.still(ctx, s)
 	if err == nil {
-		err = rp.mayPerform(now, name, nil)
+		err = rp.mayPerform(ctx, now, name, nil)
 	}
 	return rp.book.Perform(ctx, deedOf(s, name), err, do)
 }
@@ -463,7 +463,7 @@ func (rp *RelyingParty) reserve(ctx context.Context, s *Session, q asked.Questio
 	if err := rp.permits.Grants(s.Scopes, q.Action, AccessFull); err != nil {
 		return nil, "", err
 	}
-	budget := rp.limits.Budget(q.Action, s.UserID)
+	budget := rp.limits.Budget(ctx, q.Action, s.UserID)
 	request := q.Request(s.Scenario, action.Request{
 		Agent: s.Agent, UserID: s.UserID, SessionID: s.ID, GrantID: s.GrantID, RemoteAddr: s.RemoteAddr, CountFiling: budget.File, CountPerforming: budget.Perform,
 	})
@@ -502,7 +502,7 @@ func (rp *RelyingParty) newLinks(box *seal.Box) *link.Desk[Session] {
 	return &link.Desk[Session]{
 		Open: rp.door != nil && c.Paths.Link != "", Address: rp.origin + c.Paths.Link, Path: c.Paths.Link, Home: c.ReturnTo, Box: box, States: &rp.states, Refuser: rp.refuser,
 		Token: rp.door.Token, Session: rp.SessionByToken, SameOrigin: rp.CheckOrigin,
-		Count: func(r *http.Request) error { return rp.limits.Login(c.ClientAddr(r)) },
+		Count: func(r *http.Request) error { return rp.limits.Login(r.Context(), c.ClientAddr(r)) },
 		Look:  rp.look, Another: rp.another, Recognise: rp.recognise,
 		Seal: (*Session).seal, Parse: parseLinked, Account: rp.accountName, Still: rp.still, Start: rp.startLinked, Record: rp.recordEvent,
 		Facts: func(s *Session) link.Facts {

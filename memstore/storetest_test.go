@@ -4,13 +4,14 @@ import (
 	"testing"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/limits"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/storetest"
 	"github.com/authagent-go/authagent/tokens"
 )
 
 // TestKit runs the kit for stores: LNK-12, LNK-13, ID-3, TXN-4, SES-3, SES-11,
-// REF-2, REF-3, REF-8, REF-10, SUB-6.
+// REF-2, REF-3, REF-8, REF-10, SUB-6, LIM-1 to LIM-5.
 func TestKit(t *testing.T) {
 	t.Run("Profiles", func(t *testing.T) {
 		storetest.Profiles(t, func() authagent.ProfileStore { return &memstore.Profiles{} })
@@ -20,5 +21,6 @@ func TestKit(t *testing.T) {
 	t.Run("Revocations API-13", func(t *testing.T) {
 		storetest.Revocations(t, func() authagent.RevocationStore { return &memstore.Revocations{} })
 	})
+	t.Run("Limits LIM-1 LIM-2 LIM-4 LIM-5", func(t *testing.T) { storetest.Limits(t, func() limits.Store { return &memstore.Limits{} }) })
 	t.Run("Tokens", func(t *testing.T) { storetest.Tokens(t, func() tokens.Store { return &memstore.Tokens{} }) })
 }

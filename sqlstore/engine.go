@@ -60,6 +60,18 @@ type engine interface {
 	// greatest returns the function for the greatest of its arguments.
 	greatest() string
 
+	// least returns the function for the least of its arguments.
+	least() string
+
+	// now returns the database's clock, in nanoseconds since 1970. It is one time throughout
+	// a statement.
+	now() string
+
+	// take returns the statement that takes one event from each of these budgets, or changes no
+	// row: also not if one of them has none yet. Whatever happens at the same time, each row is
+	// changed only if that fits into its budget. The keys are in their order.
+	take(all []taking) (statement string, args []any)
+
 	// deleteOldest returns the statement that deletes the rows that a clause finds, WHERE
 	// to LIMIT.
 	deleteOldest(table, key, clause string) string

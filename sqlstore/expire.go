@@ -26,6 +26,7 @@ var expiries = [...]expiry{
 	{table: "authagent_approvals", key: "id", time: "expires_at"},
 	{table: "authagent_allowances", key: "id", time: "expires_at", kept: 90 * 24 * time.Hour},
 	{table: "authagent_reservations", key: "id", time: "expires_at"},
+	{table: "authagent_limits", key: "limit_key", time: "whole_at", kept: time.Hour}, // whose time is the database's, not this clock's
 	{table: "authagent_activity", key: "session_id", time: "expires_at"},
 	{table: "authagent_deeds", key: "id", time: "happened_at", kept: 90 * 24 * time.Hour},
 	// Requests that were never decided, and those that followed a decision.
@@ -52,6 +53,7 @@ func (e expiry) deleteBatch(on engine) string {
 //     activity of agents' sessions;
 //   - deeds after 90 days, and allowances 90 days after they have expired;
 //   - what is known of a reservation, after 60 days;
+//   - budgets of limits, an hour after they are whole again;
 //   - a request for a grant that its owner has not decided, one day after it has expired.
 //     Until then it counts against the limits on requests;
 //   - such a request for a grant that its owner has decided before, 366 days after it has

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -93,6 +94,27 @@ func (mysql) insertNew(insert string) string {
 func (mysql) onConflict(string) string      { return ` ON DUPLICATE KEY UPDATE ` }
 func (mysql) proposed(column string) string { return "VALUES(" + column + ")" }
 func (mysql) greatest() string              { return "GREATEST" }
+func (mysql) least() string                 { return "LEAST" }
+
+// now is of UTC, in which no hour comes twice.
+func (mysql) now() string {
+	return "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) * 1000"
+}
+
+// take has one row of each key in one row of a join, of which the server locks all and changes
+// all or none. They are locked in the order of their keys. A subquery would lock them twice, first for others to
+// read, and two statements would wait for each other.
+func (e mysql) take(all []taking) (statement string, args []any) {
+	var tables, sets, conditions []string
+	for i, t := range all {
+		one := "l" + strconv.Itoa(i)
+		tables = append(tables, "authagent_limits "+one)
+		sets = append(sets, one+".whole_at = "+t.next(e, one+".whole_at"))
+		conditions = append(conditions, one+".limit_key = ? AND "+t.fits(e, one+".whole_at"))
+	}
+	statement = `UPDATE ` + strings.Join(tables, " STRAIGHT_JOIN ") + ` SET ` + strings.Join(sets, ", ") + ` WHERE ` + strings.Join(conditions, " AND ")
+	return statement, keysOf(all)
+}
 
 func (mysql) deleteOldest(table, _, clause string) string { return `DELETE FROM ` + table + clause }
 

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -79,6 +80,25 @@ func (postgres) insertNew(insert string) string { return insert + ` ON CONFLICT 
 func (postgres) onConflict(key string) string   { return ` ON CONFLICT (` + key + `) DO UPDATE SET ` }
 func (postgres) proposed(column string) string  { return "excluded." + column }
 func (postgres) greatest() string               { return "GREATEST" }
+func (postgres) least() string                  { return "LEAST" }
+
+func (postgres) now() string {
+	return "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000000 AS BIGINT) * 1000"
+}
+
+// take locks the rows in the order of their keys and reads what they have by then, so that no two
+// statements wait for each other. Its transaction does not wait for the disk, which would take ten times as long: if the
+// server crashes, the last events are not counted.
+func (e postgres) take(all []taking) (statement string, args []any) {
+	fits, first := byKey(all, func(t taking) string { return t.fits(e, "whole_at") })
+	next, second := byKey(all, func(t taking) string { return t.next(e, "whole_at") })
+	statement = `WITH held AS (SELECT limit_key, whole_at FROM authagent_limits WHERE ` + these(len(all)) + ` ORDER BY limit_key FOR UPDATE),
+		changed AS (SELECT limit_key AS changed_key, ` + fits + ` AS fits, ` + next + ` AS next FROM held)
+		UPDATE authagent_limits SET whole_at = next FROM changed
+		WHERE limit_key = changed_key AND (SELECT COUNT(*) FROM changed WHERE fits) = ` + strconv.Itoa(len(all)) + `
+			AND set_config('synchronous_commit', 'off', true) = 'off'`
+	return statement, slices.Concat(keysOf(all), first, second)
+}
 
 // deleteOldest skips rows that are locked, so that instances that clean up at the same
 // time share the work. An array is made once, whatever the plan.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"strconv"
 )
 
@@ -58,6 +59,21 @@ func (sqlite) insertNew(insert string) string { return insert + ` ON CONFLICT DO
 func (sqlite) onConflict(key string) string   { return ` ON CONFLICT (` + key + `) DO UPDATE SET ` }
 func (sqlite) proposed(column string) string  { return "excluded." + column }
 func (sqlite) greatest() string               { return "MAX" }
+func (sqlite) least() string                  { return "MIN" }
+
+// now has milliseconds.
+func (sqlite) now() string {
+	return "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER) * 1000000"
+}
+
+// take needs no more than conditions: one statement writes at a time.
+func (e sqlite) take(all []taking) (statement string, args []any) {
+	next, first := byKey(all, func(t taking) string { return t.next(e, "whole_at") })
+	fits, second := byKey(all, func(t taking) string { return t.fits(e, "whole_at") })
+	statement = `UPDATE authagent_limits SET whole_at = ` + next + ` WHERE ` + these(len(all)) +
+		` AND (SELECT COUNT(*) FROM authagent_limits WHERE ` + these(len(all)) + ` AND ` + fits + `) = ` + strconv.Itoa(len(all))
+	return statement, slices.Concat(first, keysOf(all), keysOf(all), second)
+}
 
 func (sqlite) deleteOldest(table, key, clause string) string {
 	return `DELETE FROM ` + table + ` WHERE ` + key + ` IN (SELECT ` + key + ` FROM ` + table + clause + `)`

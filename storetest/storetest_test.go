@@ -16,6 +16,7 @@ import (
 	"github.com/gorilla/sessions"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/limits"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/storetest"
 	"github.com/authagent-go/authagent/tokens"
@@ -88,6 +89,19 @@ var faults = map[string]fault{
 	"revocations that are lost":  {revocations(func(s *brokenRevocations) { s.forget = true }), "SES-11_long_keys"},
 	"revocations of other marks": {revocations(func(s *brokenRevocations) { s.before = "x" }), "API-13_a_mark_begins"},
 	"revocations cleaned early":  {revocations(func(s *brokenRevocations) { s.lastUntil = true }), "SES-16_the_latest"},
+	"limits of one more":         {limitFault(func(s *brokenLimits) { s.more = 1 }), "LIM-1_as_many"},
+	"limits that are spent":      {limitFault(func(s *brokenLimits) { s.spend = true }), "LIM-1_again"},
+	"limits of a saver":          {limitFault(func(s *brokenLimits) { s.save = true }), "LIM-1_again"},
+	"limits of one rate":         {limitFault(func(s *brokenLimits) { s.ahead = true }), "LIM-1_an_hour"},
+	"limits one by one":          {limitFault(func(s *brokenLimits) { s.single = true }), "LIM-2"},
+	"limits raced":               {limitFault(func(s *brokenLimits) { s.race = true }), "LIM-3_many_at_once"},
+	"limits not given back":      {limitFault(func(s *brokenLimits) { s.keep = true }), "LIM-4"},
+	"limits given more back":     {limitFault(func(s *brokenLimits) { s.generous = true }), "LIM-4"},
+	"limits whatever the case":   {limitFault(func(s *brokenLimits) { s.key = strings.ToLower }), "LIM-5_not_another"},
+	"limits of keys cut":         {limitFault(func(s *brokenLimits) { s.key = func(k string) string { return k[:min(len(k), 4096)] } }), "LIM-5_long_keys"},
+	"limits of valid text": {limitFault(func(s *brokenLimits) {
+		s.key = func(k string) string { return strings.ToValidUTF8(k, "?") }
+	}), "LIM-5_a_key_of_any_text"},
 	"tokens not compared": {tokenFault(func(s tokens.Store, id string, _ []byte) []byte {
 		have, _ := s.LoadTokens(context.Background(), id)
 		return have
@@ -241,6 +255,72 @@ func (s *brokenRevocations) Marks(ctx context.Context, keys []string) ([]string,
 		}
 	}
 	return marks, err
+}
+
+func limitFault(fault func(*brokenLimits)) func(*testing.T) {
+	return func(t *testing.T) {
+		storetest.Limits(t, func() limits.Store {
+			s := &brokenLimits{key: func(k string) string { return k }, whole: make(map[string]time.Time)}
+			fault(s)
+			return s
+		})
+	}
+}
+
+// brokenLimits are limits with one fault.
+type brokenLimits struct {
+	more                                             int // events
+	spend, save, ahead, single, race, keep, generous bool
+	key                                              func(string) string
+
+	mu    sync.Mutex
+	whole map[string]time.Time
+}
+
+func (s *brokenLimits) Take(_ context.Context, budgets ...limits.Budget) (wait time.Duration, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	next := make(map[string]time.Time)
+	for _, b := range budgets {
+		key, every := s.key(b.Key), b.Rate.Per/time.Duration(b.Rate.N)
+		whole := s.whole[key]
+		if whole.Before(now) && !(s.save && !whole.IsZero()) && !(s.generous && !whole.IsZero()) {
+			whole = now
+		}
+		if latest := now.Add(b.Rate.Per); whole.After(latest) && !s.ahead {
+			whole = latest
+		}
+		next[key] = whole.Add(every)
+		late := next[key].Sub(now) - b.Rate.Per - time.Duration(s.more)*every
+		if late > 0 && s.spend {
+			s.whole[key] = next[key]
+		}
+		if late <= 0 && s.single {
+			s.whole[key] = next[key]
+		}
+		wait = max(wait, late)
+	}
+	if s.race {
+		s.mu.Unlock()
+		time.Sleep(time.Millisecond)
+		s.mu.Lock()
+	}
+	if wait == 0 && !s.single {
+		maps.Copy(s.whole, next)
+	}
+	return wait, nil
+}
+
+func (s *brokenLimits) Return(_ context.Context, budgets ...limits.Budget) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range budgets {
+		if whole, spent := s.whole[s.key(b.Key)]; spent && !s.keep {
+			s.whole[s.key(b.Key)] = whole.Add(-b.Rate.Per / time.Duration(b.Rate.N))
+		}
+	}
+	return nil
 }
 
 func tokenFault(old func(s tokens.Store, id string, old []byte) []byte) func(*testing.T) {

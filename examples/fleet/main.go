@@ -19,7 +19,7 @@ import (
 
 func main() {
 	var r redisSettings
-	flag.StringVar(&r.addresses, "redis", "", "`address` of a Redis that keeps sessions, states and revocations in place of the database")
+	flag.StringVar(&r.addresses, "redis", "", "`address` of a Redis that keeps sessions, states, revocations, tokens and limits in place of the database")
 	flag.StringVar(&r.primary, "redis-primary", "", "the `name` that Redis Sentinels have for it; -redis then has the Sentinels' addresses, with commas between")
 	flag.IntVar(&r.replicas, "redis-replicas", 0, "how many replicas have a write before it counts as done: all that may be promoted")
 	person := flag.String("person", "", "add the person with this `e-mail` address, print a code to sign in with, and end")

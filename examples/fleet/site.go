@@ -33,7 +33,6 @@ func newSite(settings settings, stores *stores) (*site, error) {
 	owners.Path = agentsPath
 
 	config := settings.agents
-	stores.share(&config)
 	accounts := &users{Links: stores.sql.Links(), db: stores.db}
 	config.Scenario = authagent.ContextualProfile(accounts, stores.sql.Profiles(), owners)
 	config.Human = humans.human
@@ -43,11 +42,12 @@ func newSite(settings settings, stores *stores) (*site, error) {
 	config.Tokens.ConfirmEvery = settings.confirmEvery
 	config.Paths.Discovery = "/auth.md"
 	config.ClientAddr = clientAddr(settings.proxies)
-	config.Limits = limits.Settings{ // each instance counts for itself
-		Agent:   limits.Rate{N: 600, Per: time.Minute},
-		Owner:   limits.Rate{N: 1200, Per: time.Minute},
-		Actions: map[string]limits.Rate{"orders:create": {N: 60, Per: time.Minute}, "payouts:create": {N: 30, Per: time.Minute}},
+	config.Limits = limits.Settings{
+		Agent:   limits.Rate{N: 1800, Per: time.Minute},
+		Owner:   limits.Rate{N: 3600, Per: time.Minute},
+		Actions: map[string]limits.Rate{"orders:create": {N: 180, Per: time.Minute}, "payouts:create": {N: 90, Per: time.Minute}},
 	}
+	stores.share(&config)
 	rp, err := authagent.New(config)
 	if err != nil {
 		return nil, err

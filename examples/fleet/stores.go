@@ -116,13 +116,15 @@ func (s *stores) migrateShop(ctx context.Context) error {
 // share has the relying party keep in the shared stores all that it keeps.
 func (s *stores) share(c *authagent.Config) {
 	c.Session.Store, c.States, c.Revocations = s.sql.Sessions(), s.sql.States(), s.sql.Revocations()
-	c.Tokens.Store = s.sql.Tokens()
+	c.Tokens.Store, c.Limits.Store = s.sql.Tokens(), s.sql.Limits()
 	if s.redis == nil {
 		return
 	}
 	c.Session.Store = &redisstore.Sessions{Client: s.redis, Replicas: s.replicas}
 	c.States = &redisstore.States{Client: s.redis, Replicas: s.replicas}
 	c.Revocations = &redisstore.Revocations{Client: s.redis, Replicas: s.replicas}
+	c.Tokens.Store = &redisstore.Tokens{Client: s.redis, Replicas: s.replicas}
+	c.Limits.Store = &redisstore.Limits{Client: s.redis}
 }
 
 // check says why this instance cannot serve, if so.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	redisstore "github.com/authagent-go/authagent/examples/redis"
+	"github.com/authagent-go/authagent/limits"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/tokens"
 )
@@ -25,6 +26,7 @@ func Example() {
 		Session:      authagent.SessionSettings{Store: &redisstore.Sessions{Client: client}},
 		Revocations:  &redisstore.Revocations{Client: client},
 		States:       &redisstore.States{Client: client},
+		Limits:       limits.Settings{Store: &redisstore.Limits{Client: client}},
 		Tokens:       tokens.Settings{Store: &redisstore.Tokens{Client: client}},
 	})
 	fmt.Println(rp != nil, err)

@@ -1,5 +1,5 @@
-// Package redisstore shows how to keep sessions, revocations, used states and tokens in
-// Redis. It is an example: copy it into your site, and test your copy with
+// Package redisstore shows how to keep sessions, revocations, used states, tokens and
+// limits in Redis. It is an example: copy it into your site, and test your copy with
 // package storetest, as the tests here do.
 //
 //	client := redis.NewClient(&redis.Options{Addr: "redis.example:6379"})
@@ -8,6 +8,7 @@
 //		Session: authagent.SessionSettings{Store: &redisstore.Sessions{Client: client}},
 //		Revocations:  &redisstore.Revocations{Client: client},
 //		States:       &redisstore.States{Client: client},
+//		Limits:       limits.Settings{Store: &redisstore.Limits{Client: client}},
 //		Tokens:       tokens.Settings{Store: &redisstore.Tokens{Client: client}},
 //	})
 //

@@ -18,6 +18,7 @@ import (
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
 	redisstore "github.com/authagent-go/authagent/examples/redis"
+	"github.com/authagent-go/authagent/limits"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/storetest"
 	"github.com/authagent-go/authagent/tokens"
@@ -110,9 +111,11 @@ func TestUnreachable(t *testing.T) {
 	store := &redisstore.Sessions{Client: client}
 	_, newErr := store.New(r, "name")
 	_, stateErr := (&redisstore.States{Client: client}).UseState(t.Context(), "x", time.Now())
+	_, limitErr := (&redisstore.Limits{Client: client}).Take(t.Context(), limits.Budget{Key: "x", Rate: limits.Rate{N: 1, Per: time.Hour}})
+	_, tokensErr := (&redisstore.Tokens{Client: client}).LoadTokens(t.Context(), "x")
 	_, revokedErr := (&redisstore.Revocations{Client: client}).Marks(t.Context(), []string{"a", "b"})
 	for what, err := range map[string]error{
-		"New": newErr, "Save": store.Save(r, httptest.NewRecorder(), gs), "UseState": stateErr, "Marks": revokedErr,
+		"New": newErr, "Save": store.Save(r, httptest.NewRecorder(), gs), "UseState": stateErr, "Marks": revokedErr, "Take": limitErr, "LoadTokens": tokensErr,
 		"Revoke": (&redisstore.Revocations{Client: client}).Revoke(t.Context(), "x", "mark", time.Now()),
 	} {
 		if err == nil || !strings.HasPrefix(err.Error(), "redisstore: ") {

@@ -9,10 +9,11 @@ import (
 )
 
 // How many introspections may be under way at once: for tokens from one client address, or one /64 network of
-// IPv6, and in all. Anybody can have a token introspected that was made up.
+// IPv6, for those from one /48 network, and in all. Anybody can have a token introspected that was made up.
 const (
-	maxAsking    = 8
-	maxAskingAll = 128
+	maxAsking     = 8
+	maxAskingWide = 32
+	maxAskingAll  = 128
 )
 
 // asking counts the introspections that are under way. Its zero value is ready.
@@ -24,10 +25,10 @@ type asking struct {
 
 // begin counts one from a client address, if there may be another. done ends it.
 func (a *asking) begin(address string) (done func(), err error) {
-	from := limit.AddressKey(address) // empty for a proxy's, behind which everybody is
+	from, wide := limit.AddressKeys(address) // empty for a proxy's, behind which everybody is; wide for IPv4 too
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.all >= maxAskingAll || from != "" && a.byFrom[from] >= maxAsking {
+	if a.all >= maxAskingAll || from != "" && a.byFrom[from] >= maxAsking || wide != "" && a.byFrom[wide] >= maxAskingWide {
 		return nil, failure.New(problem.Limited, "introspect access token", "too many access tokens are being introspected")
 	}
 	if a.byFrom == nil {
@@ -35,12 +36,22 @@ func (a *asking) begin(address string) (done func(), err error) {
 	}
 	a.all++
 	a.byFrom[from]++
+	if wide != "" {
+		a.byFrom[wide]++
+	}
 	return func() {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		a.all--
-		if a.byFrom[from]--; a.byFrom[from] == 0 {
-			delete(a.byFrom, from)
+		a.less(from)
+		if wide != "" {
+			a.less(wide)
 		}
 	}, nil
+}
+
+func (a *asking) less(from string) {
+	if a.byFrom[from]--; a.byFrom[from] == 0 {
+		delete(a.byFrom, from)
+	}
 }

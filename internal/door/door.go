@@ -39,7 +39,8 @@ const (
 	// sharedFor is for how long one failure to reach the server answers all that wait for it.
 	sharedFor = time.Second
 
-	// toldRefusals is how many refusals of one client address the operator is told the reason of, in a minute.
+	// toldRefusals is how many refusals of one client address the operator is told the reason of, in a minute. Of a
+	// /48 network of IPv6 it is limit.Wider times as many.
 	toldRefusals = 10
 
 	// maxRefusedBegins is how often in a minute an agent is asked about for one user that the site does not let in, such
@@ -61,7 +62,7 @@ type Door[S any] struct {
 	known   table[S]
 	asking  asking
 	verify  *once.Group[outcome[S]] // by token
-	told    *limit.Limiter          // why tokens are refused, by client address
+	told    *limit.Addresses        // why tokens are refused, by client address
 	begins  *limit.Limiter          // of sessions that the site refused, by agent and user
 	askedOn time.Duration
 }
@@ -100,7 +101,7 @@ func New[S any](site Site[S]) *Door[S] {
 	}
 	d := &Door[S]{
 		Site: site, verify: once.New[outcome[S]](sharedFor), askedOn: site.IntrospectEvery,
-		told: limit.New(toldRefusals, time.Minute), begins: limit.New(maxRefusedBegins, time.Minute),
+		told: limit.NewAddresses(toldRefusals, time.Minute), begins: limit.New(maxRefusedBegins, time.Minute),
 	}
 	if d.askedOn == 0 {
 		d.askedOn = askedFor
@@ -261,7 +262,7 @@ func (d *Door[S]) bounded(r *http.Request, err error) error {
 	switch {
 	case err == error(ErrToken), decided && reason != reasons.InvalidToken && reason != problem.Limited:
 		return err
-	case d.told.Allow(limit.Network(d.Address(r))) == 0:
+	case d.told.Allow(d.Address(r)):
 		return err
 	case reason == reasons.InvalidToken:
 		return ErrToken

@@ -77,7 +77,8 @@ func TestRefusedIsForgotten_API_24(t *testing.T) {
 	}
 }
 
-// TestAsking_API_25: introspections under way are bounded for a client address, its /64 network, and in all.
+// TestAsking_API_25: introspections under way are bounded for a client address, its /64 network, its /48 network (LIM-7),
+// and in all.
 func TestAsking_API_25(t *testing.T) {
 	var a asking
 	begin := func(address string) func() {
@@ -109,7 +110,14 @@ func TestAsking_API_25(t *testing.T) {
 	if begin("[2a00:1::2]:1") != nil {
 		t.Error("one /64 network has more than its own")
 	}
-	fill("10.0.0.1:1", maxAskingAll-2*maxAsking) // a proxy's, behind which everybody is
+	for i := 2; i <= maxAskingWide/maxAsking; i++ {
+		fill(fmt.Sprintf("[2a00:1:0:%d::1]:1", i), maxAsking)
+	}
+	if begin("[2a00:1:0:ff::1]:1") != nil {
+		t.Error("LIM-7: one /48 network has more than its own")
+	}
+	fill("[2a00:2::1]:1", 1)[0]()
+	fill("10.0.0.1:1", maxAskingAll-maxAskingWide-maxAsking) // a proxy's, behind which everybody is
 	if begin("9.9.9.9:1") != nil || begin("10.0.0.1:1") != nil {
 		t.Error("there are more in all")
 	}
@@ -118,7 +126,7 @@ func TestAsking_API_25(t *testing.T) {
 	for _, done := range first[1:] {
 		done()
 	}
-	if len(a.byFrom) != 3 {
+	if len(a.byFrom) != 3+maxAskingWide/maxAsking {
 		t.Errorf("%d addresses are counted", len(a.byFrom))
 	}
 }
@@ -127,7 +135,7 @@ func TestAsking_API_25(t *testing.T) {
 // site has decided, they are told of each.
 func TestNews_API_24(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		d := &Door[int]{told: limit.New(toldRefusals, time.Minute)}
+		d := &Door[int]{told: limit.NewAddresses(toldRefusals, time.Minute)}
 		d.Address = func(r *http.Request) string { return r.RemoteAddr }
 		for _, reason := range []problem.Reason{reasons.InvalidToken, problem.Limited, reasons.Unavailable, reasons.InvalidResponse} {
 			for _, address := range []string{"8.8.8.8:1", "9.9.9.9:1"} {

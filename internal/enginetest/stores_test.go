@@ -6,6 +6,7 @@ import (
 	"github.com/gorilla/sessions"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/limits"
 	"github.com/authagent-go/authagent/sqlstore"
 	"github.com/authagent-go/authagent/storetest"
 	"github.com/authagent-go/authagent/tokens"
@@ -13,7 +14,7 @@ import (
 
 // TestStores runs the kit for stores on each engine, and on each engine as sites
 // set it up that had other things in mind: LNK-12, LNK-13, ID-3, TXN-4, SES-2,
-// SES-3, SES-11, REF-10.
+// SES-3, SES-11, REF-10, LIM-1 to LIM-5.
 func TestStores(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
 		for _, setting := range d.settings {
@@ -33,5 +34,6 @@ func kit(t *testing.T, s *sqlstore.Store) {
 		storetest.Revocations(t, func() authagent.RevocationStore { return s.Revocations() })
 	})
 	t.Run("Tokens", func(t *testing.T) { storetest.Tokens(t, func() tokens.Store { return s.Tokens() }) })
+	t.Run("Limits", func(t *testing.T) { storetest.Limits(t, func() limits.Store { return s.Limits() }) })
 	t.Run("Sessions", func(t *testing.T) { storetest.SessionStore(t, func() sessions.Store { return s.Sessions() }) })
 }

@@ -2,6 +2,7 @@ package limit_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,7 +103,7 @@ func TestFlood(t *testing.T) {
 	})
 }
 
-func TestAddressKey(t *testing.T) {
+func TestAddressKeys(t *testing.T) {
 	for address, want := range map[string]string{
 		"203.0.113.7:4711":           "203.0.113.7",
 		"203.0.113.7":                "203.0.113.7",
@@ -127,8 +128,12 @@ func TestAddressKey(t *testing.T) {
 		"2001:db8::c000:201":         "2001:db8::/64", // the bytes of 192.0.2.1
 		"[2001:db8:1:2:3::4%eth0]:1": "2001:db8:1:2::/64",
 	} {
-		if got := limit.AddressKey(address); got != want {
+		got, wide := limit.AddressKeys(address)
+		if got != want {
 			t.Errorf("%q: %q, want %q", address, got, want)
+		}
+		if wantWide := map[bool]string{true: "2001:db8:1::/48"}[strings.HasPrefix(want, "2001:db8:1:2:")]; wide != wantWide && want != "2001:db8::/64" {
+			t.Errorf("LIM-7 %q: %q, want %q", address, wide, wantWide)
 		}
 	}
 }

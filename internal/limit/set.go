@@ -2,8 +2,10 @@ package limit
 
 import (
 	"cmp"
+	"context"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/authagent-go/authagent/audit"
@@ -12,75 +14,89 @@ import (
 	"github.com/authagent-go/authagent/problem"
 )
 
-// orDefault returns the rate, with n in the place of a zero N.
-func orDefault(r limits.Rate, n int) limits.Rate {
-	if r.N == 0 {
-		r.N = n
-	}
-	return r
-}
-
-func newLimiter(r limits.Rate) *Limiter {
-	return New(r.N, cmp.Or(r.Per, time.Minute))
-}
-
-// A Set counts what limits bound. Its errors are for who exceeds one.
+// A Set counts what limits bound, in the store of the settings or, without one, in this process.
+// Its errors are for who exceeds a limit.
 type Set struct {
-	logins, callbacks, agent, owner *Limiter
-	actions, filings                map[string]*Limiter
+	logins, callbacks Addresses
+	agent, owner      *budget
+	actions, filings  map[string]*budget
+	shared            *shared // nil for none
 }
 
-// NewSet returns a Set that has counted nothing.
-func NewSet(l limits.Settings) Set {
+// A Site is whose budgets a Set counts. In a store, those of two relying parties are apart.
+type Site struct {
+	Issuer, ClientID string
+	Panics           failure.Panics // of the store
+}
+
+// NewSet returns a Set that has counted nothing in this process.
+func NewSet(l limits.Settings, site Site) Set {
+	prefix := func(what string) string {
+		return what + " " + strconv.Quote(site.Issuer) + " " + strconv.Quote(site.ClientID) + " "
+	}
 	made := Set{
-		logins: newLimiter(orDefault(l.Logins, 10)), callbacks: newLimiter(orDefault(l.Callbacks, 20)),
-		agent: newLimiter(l.Agent), owner: newLimiter(l.Owner),
-		actions: make(map[string]*Limiter, len(l.Actions)), filings: make(map[string]*Limiter, len(l.Actions)),
+		logins:    newAddresses(prefix("logins"), orDefault(l.Logins, 10)),
+		callbacks: newAddresses(prefix("callbacks"), orDefault(l.Callbacks, 20)),
+		agent:     newBudget(prefix("agent"), l.Agent), owner: newBudget(prefix("owner"), l.Owner),
+		actions: make(map[string]*budget, len(l.Actions)), filings: make(map[string]*budget, len(l.Actions)),
+		shared: newShared(l.Store, site.Panics),
 	}
 	for _, name := range slices.Sorted(maps.Keys(l.Actions)) {
-		made.actions[name], made.filings[name] = newLimiter(l.Actions[name]), newLimiter(l.Actions[name])
+		made.actions[name] = newBudget(prefix("action "+name), l.Actions[name])
+		made.filings[name] = newBudget(prefix("filing "+name), l.Actions[name])
 	}
 	return made
 }
 
-// Login counts the start of a login from a client address.
-func (s *Set) Login(address string) error { return byAddress("start login", s.logins, address) }
-
-// Callback counts the end of one.
-func (s *Set) Callback(address string) error { return byAddress("finish login", s.callbacks, address) }
-
-func byAddress(step string, l *Limiter, address string) error {
-	if key := AddressKey(address); key != "" {
-		return limited(step, l.Allow(key))
-	}
-	return nil
+// orDefault returns the rate, with n in the place of a zero N.
+func orDefault(r limits.Rate, n int) limits.Rate {
+	r.N = cmp.Or(r.N, n)
+	return r
 }
 
-// Request counts a request of an agent and of its owner, if it has one. One that
-// exceeds its own limit does not use up its owner's.
-func (s *Set) Request(agent audit.Agent, owner string) error {
-	if s.agent != nil {
-		if err := limited("count agent's requests", s.agent.Allow(keyOf(agent)+" "+owner)); err != nil {
-			return err
-		}
-	}
-	if owner == "" {
+// Login counts the start of a login from a client address.
+func (s *Set) Login(ctx context.Context, address string) error {
+	return s.byAddress(ctx, "start login", &s.logins, address)
+}
+
+// Callback counts the end of one.
+func (s *Set) Callback(ctx context.Context, address string) error {
+	return s.byAddress(ctx, "finish login", &s.callbacks, address)
+}
+
+func (s *Set) byAddress(ctx context.Context, step string, a *Addresses, address string) error {
+	near, wide := AddressKeys(address)
+	if near == "" {
 		return nil
 	}
-	return limited("count owner's requests", s.owner.Allow(owner))
+	events, n := a.events(near, wide)
+	return s.count(ctx, step, events[:n])
+}
+
+// Request counts a request of an agent and of its owner, if it has one: both or, if one of
+// them makes it wait, neither.
+func (s *Set) Request(ctx context.Context, agent audit.Agent, owner string) error {
+	var events [2]event
+	n := 0
+	if s.agent != nil { // to make the key costs something
+		n = add(&events, n, s.agent, strconv.Itoa(len(agent.ID))+" "+keyOf(agent)+" "+owner) // no two are the same text
+	}
+	if owner != "" {
+		n = add(&events, n, s.owner, owner)
+	}
+	return s.count(ctx, "count requests", events[:n])
 }
 
 // Action counts an action of this name. It is its owner's, and the agent's own if it
 // has none.
-func (s *Set) Action(name string, agent audit.Agent, owner string) error {
-	limiter := s.actions[name]
-	if limiter == nil {
+func (s *Set) Action(ctx context.Context, name string, agent audit.Agent, owner string) error {
+	if s.actions[name] == nil {
 		return nil
 	}
 	if owner == "" {
 		owner = keyOf(agent)
 	}
-	return limited("count actions", limiter.Allow(owner))
+	return s.countStrictly(ctx, "count actions", s.actions[name], owner)
 }
 
 func keyOf(a audit.Agent) string { return "agent:" + a.Issuer + " " + a.ID }
@@ -88,19 +104,21 @@ func keyOf(a audit.Agent) string { return "agent:" + a.Issuer + " " + a.ID }
 // A Budget counts what comes of one request that needs approval: that it is put
 // before its owner, or performed. That an agent asks again how it stands is neither.
 type Budget struct {
+	ctx              context.Context // of the request
+	set              *Set
 	owner            string
-	filings, actions *Limiter
+	filings, actions *budget
 	performing       bool
 }
 
-// Budget returns the one of an owner for an action of this name.
-func (s *Set) Budget(name, owner string) *Budget {
-	return &Budget{owner: owner, filings: s.filings[name], actions: s.actions[name]}
+// Budget returns the one of an owner for an action of this name, for one request.
+func (s *Set) Budget(ctx context.Context, name, owner string) *Budget {
+	return &Budget{ctx: ctx, set: s, owner: owner, filings: s.filings[name], actions: s.actions[name]}
 }
 
 // File counts a request that is put before its owner.
 func (b *Budget) File() error {
-	return limited("count requests for approval", b.filings.Allow(b.owner))
+	return b.set.countStrictly(b.ctx, "count requests for approval", b.filings, b.owner)
 }
 
 // Perform counts an action that is about to be performed, once.
@@ -108,7 +126,7 @@ func (b *Budget) Perform() error {
 	if b.performing {
 		return nil
 	}
-	err := limited("count actions", b.actions.Allow(b.owner))
+	err := b.set.countStrictly(b.ctx, "count actions", b.actions, b.owner)
 	b.performing = err == nil
 	return err
 }
@@ -119,14 +137,53 @@ func (b *Budget) Settle(err error) error {
 	if err == nil {
 		return b.Perform()
 	}
-	if b.performing {
-		b.actions.Return(b.owner)
+	if b.performing && b.actions != nil {
+		b.set.giveBack(b.ctx, event{b.actions, b.owner})
 	}
 	return err
 }
 
+// count counts events. While the store fails, this process counts for itself: the site stays
+// open, and stays limited.
+func (s *Set) count(ctx context.Context, step string, events []event) error {
+	if len(events) == 0 {
+		return nil
+	}
+	if s.shared != nil {
+		if wait, err := s.shared.take(ctx, events); err == nil {
+			return limited(step, wait)
+		}
+	}
+	return limited(step, allow(time.Now(), true, events))
+}
+
+// countStrictly counts an event of what costs money or an owner's attention. While the store
+// fails, there is none: every process would let a whole budget more pass.
+func (s *Set) countStrictly(ctx context.Context, step string, b *budget, key string) error {
+	if b == nil {
+		return nil
+	}
+	if s.shared == nil {
+		return limited(step, b.local.Allow(key))
+	}
+	wait, err := s.shared.take(ctx, []event{{b, key}})
+	if err != nil {
+		return failure.OfStore(step, err)
+	}
+	return limited(step, wait)
+}
+
+// giveBack gives back an event that was counted strictly.
+func (s *Set) giveBack(ctx context.Context, e event) {
+	if s.shared == nil {
+		e.local.Return(e.key)
+		return
+	}
+	s.shared.giveBack(ctx, e)
+}
+
 func limited(step string, wait time.Duration) error {
-	if wait == 0 {
+	if wait <= 0 {
 		return nil
 	}
 	e := failure.New(problem.Limited, step, "the limit is reached")

@@ -1,8 +1,11 @@
 package requirements_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
@@ -13,6 +16,7 @@ import (
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/limits"
+	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -124,12 +128,86 @@ func TestLimits(t *testing.T) {
 	})
 	for _, bad := range []limits.Settings{
 		{Agent: limits.Rate{Per: time.Minute}}, {Owner: limits.Rate{N: 1, Per: -1}}, {Logins: limits.Rate{N: 1, Per: -1}},
+		{Owner: limits.Rate{N: 1, Per: 101 * 365 * 24 * time.Hour}}, {Store: wrongStore{}},
 		{Actions: map[string]limits.Rate{"a b": {}}}, {Actions: map[string]limits.Rate{"a": {Per: time.Hour}}},
 	} {
 		if _, err := authagent.New(authagent.Config{Limits: bad}); err == nil || !strings.Contains(err.Error(), "authagent: Limits.") {
 			t.Errorf("%+v: %v", bad, err)
 		}
 	}
+}
+
+// wrongStore says what is wrong with it.
+type wrongStore struct{ limits.Store }
+
+func (wrongStore) Check() error { return errors.New("it is not set up") }
+
+// awayStore fails.
+type awayStore struct{ memstore.Limits }
+
+func (*awayStore) Take(context.Context, ...limits.Budget) (time.Duration, error) {
+	return 0, errors.New("down")
+}
+
+// TestLimitsAway_LIM_6: while the store of limits is down, agents sign in and read, within the limits of
+// the instance. What is limited by the name of an action is refused, and the agent is told to come again.
+func TestLimitsAway_LIM_6(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k := newCluster(t, func(_ *bench, c *authagent.Config) {
+			c.Limits = limits.Settings{
+				Store: &awayStore{}, Agent: limits.Rate{N: 3}, Actions: map[string]limits.Rate{"a:do": {N: 2, Per: time.Hour}},
+			}
+		})
+		k.handle("POST /a", k.RP.RequireAction("a:do"))
+		k.handle("POST /b", k.RP.RequireAction("b:do"))
+		c := k.Browser()
+		k.SignIn(c, k.Agent)
+		if resp := k.Get(c, "/me"); resp.StatusCode != 200 {
+			t.Errorf("LIM-6: a request: %d", resp.StatusCode)
+		}
+		resp := k.Send(c, "POST", "/a", "")
+		if resp.StatusCode != 500 || resp.Reason() != problem.StoreFailed || resp.Header.Get("Retry-After") == "" {
+			t.Errorf("LIM-6: an action that is limited: %d %v %s", resp.StatusCode, resp.Header, resp.Text)
+		}
+		if resp := k.Send(c, "POST", "/b", ""); resp.StatusCode != 200 {
+			t.Errorf("LIM-6: another action: %d %s", resp.StatusCode, resp.Text)
+		}
+		if resp := k.Get(c, "/me"); resp.StatusCode != 429 {
+			t.Errorf("LIM-6: a request over the limit: %d", resp.StatusCode)
+		}
+	})
+}
+
+// TestLimitsTogether_LIM_3: two relying parties with one store, as two instances of a site have, count together.
+func TestLimitsTogether_LIM_3(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var config authagent.Config
+		k := newCluster(t, func(_ *bench, c *authagent.Config) {
+			c.Limits = limits.Settings{Store: &memstore.Limits{}, Logins: limits.Rate{N: 3}}
+			c.ClientAddr = func(*http.Request) string { return "203.0.113.7" }
+			config = *c
+		})
+		another, err := authagent.New(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		passed := 0
+		for range 2 {
+			if k.Get(k.Browser(), "/auth/agent/login").StatusCode == 303 {
+				passed++
+			}
+		}
+		for range 5 {
+			w := httptest.NewRecorder()
+			another.LoginHandler().ServeHTTP(w, httptest.NewRequest("GET", "/auth/agent/login", nil))
+			if w.Code != 429 {
+				passed++
+			}
+		}
+		if passed != 3 {
+			t.Errorf("LIM-3: %d logins pass, want 3", passed)
+		}
+	})
 }
 
 // TestLimitsOfAddresses: logins and callbacks are limited for each public address.
@@ -143,6 +221,7 @@ func TestLimitsOfAddresses(t *testing.T) {
 	}{
 		{"IPv4", limits.Settings{}, "203.0.113.7:1", "203.0.113.7:2", "203.0.113.8:1", 10, 20},
 		{"IPv6 network", limits.Settings{}, "[2001:db8:1:2::1]:1", "[2001:db8:1:2:ffff::1]:1", "[2001:db8:1:3::1]:1", 10, 20},
+		{"IPv6 site (LIM-7)", limits.Settings{Logins: limits.Rate{N: 1}, Callbacks: limits.Rate{N: 2}}, "2001:db8:1:%x::1", "2001:db8:1:%[1]x::2", "2001:db8:2:%x::1", 16, 32},
 		{"without port", limits.Settings{}, "203.0.113.7", "203.0.113.7", "2001:db8::1", 10, 20},
 		{"own", limits.Settings{Logins: limits.Rate{N: 3, Per: time.Hour}, Callbacks: limits.Rate{N: 4}}, "203.0.113.7", "203.0.113.7", "203.0.113.8", 3, 4},
 		{"another time", limits.Settings{Logins: limits.Rate{Per: time.Hour}}, "203.0.113.7", "203.0.113.7", "203.0.113.8", 10, 20},
@@ -160,7 +239,11 @@ func TestLimitsOfAddresses(t *testing.T) {
 				count := func(path string, passes int, addresses ...string) (passed int) {
 					t.Helper()
 					for i := range 60 {
-						resp := k.Get(k.Browser(), path, "X-Addr", addresses[i%len(addresses)])
+						address := addresses[i%len(addresses)]
+						if strings.Contains(address, "%") {
+							address = fmt.Sprintf(address, i) // a network each
+						}
+						resp := k.Get(k.Browser(), path, "X-Addr", address)
 						switch {
 						case resp.StatusCode == passes:
 							passed++

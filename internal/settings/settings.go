@@ -261,13 +261,20 @@ func (p *Problems) Limits(r limits.Settings) {
 		}
 		p.rate("Limits.Actions["+name+"]", r.Actions[name])
 	}
+	p.Found("Limits.Store", Check(r.Store))
 }
 
 func (p *Problems) rate(setting string, r limits.Rate) {
-	if r.Per < 0 || r.Per > 0 && r.N == 0 {
+	switch {
+	case r.Per < 0 || r.Per > 0 && r.N == 0:
 		p.Add(setting, "has to be a number of times in a period")
+	case r.Per > maxPeriod:
+		p.Add(setting, "counts in a period of %v, at most %v are possible", r.Per, maxPeriod)
 	}
 }
+
+// maxPeriod is so long that every store can tell the time at which a budget is whole again.
+const maxPeriod = 100 * 365 * 24 * time.Hour
 
 // Encoding returns what a setting says about the bodies of requests.
 func Encoding(text string) (encoding wire.Encoding, ok bool) {
