@@ -39,8 +39,8 @@ type backend struct {
 // checkEvery is how often the proxy asks whether an instance is ready, and drain, for how long
 // one that stops goes on after it has said that it is not: several times that.
 const (
-	checkEvery = 200 * time.Millisecond
-	drain      = 4 * checkEvery
+	checkEvery = 300 * time.Millisecond
+	drain      = 3 * checkEvery
 )
 
 func newProxy() (*httptest.Server, *balancer) {

@@ -21,7 +21,7 @@ func TestFleet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	small := plan{agents: 12, gap: 500 * time.Millisecond, refusal: 1500 * time.Millisecond, pause: 40 * time.Millisecond, longest: 4 * time.Minute}
+	small := plan{agents: 6, gap: 500 * time.Millisecond, refusal: 1500 * time.Millisecond, pause: 100 * time.Millisecond, longest: 4 * time.Minute}
 	for _, withRedis := range []bool{false, true} {
 		name := map[bool]string{false: "PostgreSQL", true: "Redis"}[withRedis]
 		t.Run(name, func(t *testing.T) {
