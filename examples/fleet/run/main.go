@@ -11,8 +11,8 @@
 // sign out, and owners revoke. Meanwhile the site as it is now takes the place of the other,
 // instance by instance, the session key is replaced, and all instances are restarted; then an
 // instance is killed, PostgreSQL is restarted and crashed, and the Auth Agent server refuses
-// for a minute. Then once more with sessions, states and revocations in Redis, which is killed
-// too, and fails over to a replica. All that was acknowledged is looked for at the end. The
+// for a minute. Then once more with sessions, states, revocations, tokens and
+// limits in Redis, which is killed too, and fails over to a replica. All that was acknowledged is looked for at the end. The
 // exit status is 1 if any of it is lost or doubled, if a sign-in failed by a deployment, or if
 // a revoked agent got in once the revocation was acknowledged.
 //
