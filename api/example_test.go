@@ -55,6 +55,7 @@ func newOrder(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "ordered")
 
 // decide is what Alice does on the page of connected agents.
 func (s *shop) decide(userID string, state grants.State) {
+	s.owners.Wait() // an agent's request reaches its owner in the background
 	overview, err := s.owners.Overview(context.Background(), userID)
 	if err != nil {
 		log.Fatal(err)
@@ -66,7 +67,6 @@ func (s *shop) decide(userID string, state grants.State) {
 			log.Fatal(err)
 		}
 	}
-	s.owners.Wait()
 }
 
 // An agent that knows the address of an API and nothing else finds the server, gets an access token there, and

@@ -96,6 +96,7 @@ func (s *smallSite) signInPerson(c *http.Client, page string) string {
 
 func (s *smallSite) decide(agent string, state grants.State, actions ...string) {
 	s.t.Helper()
+	s.owners.Wait() // an agent's request reaches its owner in the background
 	o, err := s.owners.Overview(s.t.Context(), s.alice)
 	if err != nil {
 		s.t.Fatal(err)
