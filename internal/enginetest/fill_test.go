@@ -62,6 +62,8 @@ func (d *database) inserts() []string {
 			SELECT ` + hash + `, ` + text("name ") + `, ` + text("name ") + `, ` + text("user ") + `, '', n`,
 		`authagent_deeds (user_id, grant_id, happened_at, event, action, route, outcome, reason)
 			SELECT ` + text("user ") + `, ` + text("name ") + `, ` + until + `, '', '', '', '', ''`,
+		`authagent_limits (limit_key, whole_at) SELECT ` + hash + `, ` + until,
+		`authagent_turns (turn_key) SELECT ` + hash,
 		`authagent_rules (id, rules) SELECT n, '{}'`, // there is one in fact, which needs no index
 	}
 }

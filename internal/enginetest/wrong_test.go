@@ -17,6 +17,7 @@ import (
 	"github.com/gorilla/sessions"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/limits"
 	"github.com/authagent-go/authagent/problem"
 	"github.com/authagent-go/authagent/sqlstore"
 )
@@ -229,6 +230,13 @@ func uses(s *sqlstore.Store) map[string]func(context.Context) error {
 		},
 		"SaveTokens": func(ctx context.Context) error {
 			return s.Tokens().SaveTokens(ctx, rand.Text(), nil, []byte("x"), later)
+		},
+		"Limits.Take": func(ctx context.Context) error {
+			_, err := s.Limits().Take(ctx, limits.Budget{Key: "a", Rate: limits.Rate{N: 1, Per: 1}}, limits.Budget{Key: "b", Rate: limits.Rate{N: 1, Per: 1}})
+			return err
+		},
+		"Limits.Return": func(ctx context.Context) error {
+			return s.Limits().Return(ctx, limits.Budget{Key: "a", Rate: limits.Rate{N: 1, Per: 1}})
 		},
 		"LoadTokens":    func(ctx context.Context) error { _, err := s.Tokens().LoadTokens(ctx, rand.Text()); return err },
 		"DeleteTokens":  func(ctx context.Context) error { return s.Tokens().DeleteTokens(ctx, rand.Text()) },
