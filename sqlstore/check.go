@@ -47,8 +47,10 @@ func (s *Store) checkWritable(ctx context.Context) error {
 	})
 }
 
+// checkTable names no column: PostgreSQL would refuse a statement that a connection has
+// prepared and whose columns change, when a newer version migrates beside this one.
 func (s *Store) checkTable(ctx context.Context, table string) error {
-	rows, err := s.db.QueryContext(ctx, s.query(`SELECT * FROM authagent_`+table+` WHERE 1 = 0`))
+	rows, err := s.db.QueryContext(ctx, s.query(`SELECT 1 FROM authagent_`+table+` WHERE 1 = 0`))
 	if err != nil {
 		return err
 	}

@@ -18,13 +18,16 @@ import (
 )
 
 func main() {
-	redisAddr := flag.String("redis", "", "`address` of a Redis that keeps sessions, states and revocations in place of the database")
+	var r redisSettings
+	flag.StringVar(&r.addresses, "redis", "", "`address` of a Redis that keeps sessions, states, revocations, tokens and limits in place of the database")
+	flag.StringVar(&r.primary, "redis-primary", "", "the `name` that Redis Sentinels have for it; -redis then has the Sentinels' addresses, with commas between")
+	flag.IntVar(&r.replicas, "redis-replicas", 0, "how many replicas have a write before it counts as done: all that may be promoted")
 	person := flag.String("person", "", "add the person with this `e-mail` address, print a code to sign in with, and end")
 	flag.Parse()
 	slog.SetDefault(slog.New(slog.NewJSONHandler(os.Stderr, nil)))
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *redisAddr, *person)
+	err := run(ctx, r, *person)
 	stop()
 	if err != nil {
 		slog.Error("fleet", "err", err)
@@ -32,12 +35,12 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, redisAddr, person string) error {
+func run(ctx context.Context, r redisSettings, person string) error {
 	settings, err := settingsFromEnv()
 	if err != nil {
 		return err
 	}
-	stores, err := openStores(ctx, settings.database, redisAddr)
+	stores, err := openStores(ctx, settings.database, r)
 	if err != nil {
 		return err
 	}

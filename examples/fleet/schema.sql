@@ -23,6 +23,9 @@ CREATE TABLE IF NOT EXISTS fleet_orders (
 	UNIQUE (user_id, request_key)
 );
 
+-- The deed in the audit trail. Instances of a release that does not know it insert none.
+ALTER TABLE fleet_orders ADD COLUMN IF NOT EXISTS deed TEXT;
+
 -- Nothing here keeps a payout from being made twice: the owner's approval does.
 CREATE TABLE IF NOT EXISTS fleet_payouts (
 	id           BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -30,3 +33,4 @@ CREATE TABLE IF NOT EXISTS fleet_payouts (
 	request_key  TEXT NOT NULL,
 	performed_by TEXT NOT NULL
 );
+ALTER TABLE fleet_payouts ADD COLUMN IF NOT EXISTS deed TEXT;

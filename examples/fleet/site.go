@@ -28,6 +28,7 @@ func newSite(settings settings, stores *stores) (*site, error) {
 	owners := grants.OwnerApproval(stores.sql.Grants())
 	owners.Actions = map[string]string{"orders:create": "Place orders"}
 	owners.Approvals = map[string]string{"payouts:create": "Pay out money"}
+	owners.InTransaction = []string{"payouts:create"}
 	owners.Notify = tellOwner
 	owners.Path = agentsPath
 
@@ -37,13 +38,14 @@ func newSite(settings settings, stores *stores) (*site, error) {
 	config.Human = humans.human
 	config.SignInPath = signInPath
 	config.Audit = stores.sql.Audit
+	config.Journal = stores.sql.Journal() // what agents change is on record before it is done
 	config.Tokens.ConfirmEvery = settings.confirmEvery
 	config.Paths.Discovery = "/auth.md"
 	config.ClientAddr = clientAddr(settings.proxies)
 	config.Limits = limits.Settings{
-		Agent:   limits.Rate{N: 600, Per: time.Minute},
-		Owner:   limits.Rate{N: 1200, Per: time.Minute},
-		Actions: map[string]limits.Rate{"orders:create": {N: 60, Per: time.Minute}, "payouts:create": {N: 30, Per: time.Minute}},
+		Agent:   limits.Rate{N: 1800, Per: time.Minute},
+		Owner:   limits.Rate{N: 3600, Per: time.Minute},
+		Actions: map[string]limits.Rate{"orders:create": {N: 180, Per: time.Minute}, "payouts:create": {N: 90, Per: time.Minute}},
 	}
 	stores.share(&config)
 	rp, err := authagent.New(config)
@@ -51,7 +53,7 @@ func newSite(settings settings, stores *stores) (*site, error) {
 		return nil, err
 	}
 	s := &site{rp: rp, owners: owners}
-	s.handler = http.NewCrossOriginProtection().Handler(s.routes(&shop{stores.db}, humans))
+	s.handler = http.NewCrossOriginProtection().Handler(s.routes(&shop{stores.db, stores.sql.Grants()}, humans))
 	return s, nil
 }
 

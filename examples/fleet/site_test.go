@@ -59,7 +59,7 @@ func TestSite(t *testing.T) {
 	for i := range all {
 		group.Go(func() {
 			var err error
-			if all[i], err = openStores(t.Context(), dsn, ""); err != nil {
+			if all[i], err = openStores(t.Context(), dsn, redisSettings{}); err != nil {
 				t.Error(err)
 			}
 		})

@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"errors"
 	"log/slog"
+	"strings"
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
@@ -18,14 +19,22 @@ import (
 
 // stores are what the instances share.
 type stores struct {
-	db    *sql.DB
-	sql   *sqlstore.Store
-	redis *redis.Client // nil for none
+	db       *sql.DB
+	sql      *sqlstore.Store
+	redis    redis.UniversalClient // nil for none
+	replicas int                   // that have a write to Redis before it counts as done
+}
+
+// redisSettings say where Redis is, if there is one.
+type redisSettings struct {
+	addresses string // with commas between; empty for none
+	primary   string // the Sentinels' name for it; empty for a single Redis
+	replicas  int
 }
 
 // openStores connects, and brings the schema up to date. Any number of instances
 // may start at once.
-func openStores(ctx context.Context, database, redisAddr string) (*stores, error) {
+func openStores(ctx context.Context, database string, r redisSettings) (*stores, error) {
 	db, err := sql.Open("pgx", database)
 	if err != nil {
 		return nil, err
@@ -34,9 +43,12 @@ func openStores(ctx context.Context, database, redisAddr string) (*stores, error
 	db.SetMaxOpenConns(20)
 	db.SetMaxIdleConns(20)
 	db.SetConnMaxLifetime(30 * time.Minute)
-	s := &stores{db: db}
-	if redisAddr != "" {
-		s.redis = redis.NewClient(&redis.Options{Addr: redisAddr, DialTimeout: 2 * time.Second})
+	s := &stores{db: db, replicas: r.replicas}
+	if r.addresses != "" {
+		// By Sentinels it finds the primary, and after a failover the next one.
+		s.redis = redis.NewUniversalClient(&redis.UniversalOptions{
+			Addrs: strings.Split(r.addresses, ","), MasterName: r.primary, DialTimeout: 2 * time.Second,
+		})
 	}
 	s.sql, err = sqlstore.New(db, sqlstore.Config{})
 	if err == nil {
@@ -108,10 +120,10 @@ func (s *stores) share(c *authagent.Config) {
 	if s.redis == nil {
 		return
 	}
-	c.Session.Store = &redisstore.Sessions{Client: s.redis}
-	c.States = &redisstore.States{Client: s.redis}
-	c.Revocations = &redisstore.Revocations{Client: s.redis}
-	c.Tokens.Store = &redisstore.Tokens{Client: s.redis}
+	c.Session.Store = &redisstore.Sessions{Client: s.redis, Replicas: s.replicas}
+	c.States = &redisstore.States{Client: s.redis, Replicas: s.replicas}
+	c.Revocations = &redisstore.Revocations{Client: s.redis, Replicas: s.replicas}
+	c.Tokens.Store = &redisstore.Tokens{Client: s.redis, Replicas: s.replicas}
 	c.Limits.Store = &redisstore.Limits{Client: s.redis}
 }
 

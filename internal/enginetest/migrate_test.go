@@ -231,3 +231,34 @@ func TestExpandedSchema_CMP_3(t *testing.T) {
 		}
 	})
 }
+
+// TestExpandedWhileInUse_CMP_3: an instance whose connections have been in use when a newer
+// version adds columns goes on, and its health check does not fail once.
+func TestExpandedWhileInUse_CMP_3(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *database) {
+		s, db := d.migrated(t)
+		use := func(when string) {
+			t.Helper()
+			for range 3 {
+				if err := s.Check(t.Context()); err != nil {
+					t.Errorf("CMP-3: %s: Check: %v", when, err)
+				}
+				for what, use := range inOrder(uses(s)) {
+					if err := use(t.Context()); err != nil && !errors.Is(err, authagent.ErrNotFound) && !errors.Is(err, authagent.ErrConflict) {
+						t.Errorf("CMP-3: %s: %s: %v", when, what, err)
+					}
+				}
+			}
+		}
+		db.SetMaxOpenConns(1) // so that it is the connection that has been in use
+		use("before")
+		other := d.connect(t)
+		for _, table := range tables {
+			if table != "migrations" {
+				d.must(t, other, `ALTER TABLE authagent_`+table+` ADD COLUMN later INTEGER NOT NULL DEFAULT 0`)
+			}
+		}
+		d.must(t, other, `INSERT INTO authagent_migrations (version) VALUES (1000)`)
+		use("expanded")
+	})
+}

@@ -19,24 +19,77 @@ import (
 // program is written.
 const firstCompatible = "f2ce81240d64d2367b9785522f1afba7d53b90fa"
 
-// TestSideBySide_CMP_4 is CMP-4: the binaries of two commits, on one database and with one
-// set of keys, are one site.
+// TestSideBySide_CMP_4 is CMP-4 and CMP-3: the binaries of two commits, on one database and
+// with one set of keys, are one site. The old one makes the tables, and serves while the new
+// one migrates them; and it can be started again on what the new one has made of them.
 func TestSideBySide_CMP_4(t *testing.T) {
-	binaries := buildBoth(t)
+	old, recent := buildBoth(t)
 	for _, kept := range []string{"cookie", "sqlstore"} {
 		t.Run(kept, func(t *testing.T) {
 			onEngines(t, func(t *testing.T, d *database) {
-				s, _ := d.migrated(t)
-				b := newSite(t, s)
-				b.twoBinaries(t, d, kept, binaries)
+				db := d.connect(t)
+				b := newSite(t, d.open(t, db))
+				start := func(binary string) *http.ServeMux { return b.startBinary(t, d, kept, binary) }
+				b.SetMux("", start(old))
+				before := d.count(t, db, `SELECT MAX(version) FROM authagent_migrations`)
+				goOn := b.goesOn(t)
+				b.SetMux("2", start(recent))
+				goOn()
+				if after := d.count(t, db, `SELECT MAX(version) FROM authagent_migrations`); after <= before {
+					t.Errorf("the old binary brings the schema to version %d, and the new one to %d: nothing was migrated", before, after)
+				}
 				for _, order := range []string{"began at the old one", "began at the new one"} {
 					t.Run(order, func(t *testing.T) { b.isOneSite(t) })
-					old := b.Mux("")
+					first := b.Mux("")
 					b.SetMux("", b.Mux("2"))
-					b.SetMux("2", old)
+					b.SetMux("2", first)
 				}
+				b.SetMux("", start(old)) // as whoever rolls a release back does
+				t.Run("old one started again", func(t *testing.T) { b.isOneSite(t) })
 			})
 		})
+	}
+}
+
+// goesOn has an agent sign in at the first instance, again and again, until the function that
+// it returns is called: which checks that it always got in, and that its sessions still hold.
+func (b *site) goesOn(t *testing.T) (end func()) {
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	sessions := []string{b.signIn(t, b.Browser())}
+	go func() {
+		defer close(stopped)
+		for {
+			started := b.begin(t)
+			resp := b.get(t, started.callback, started.cookies)
+			if resp.StatusCode != http.StatusSeeOther {
+				t.Errorf("CMP-3: a sign-in at the old instance, while the new one migrates: %d %s", resp.StatusCode, resp.Text)
+			}
+			for _, c := range resp.Cookies() {
+				if c.MaxAge >= 0 && c.Value != "" {
+					sessions = append(sessions, c.Name+"="+c.Value)
+				}
+			}
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
+	}()
+	return func() {
+		t.Helper()
+		close(stop)
+		<-stopped
+		for _, cookies := range sessions {
+			for _, instance := range []string{"", "2"} {
+				if resp := b.get(t, "/me", cookies, "X-Instance", instance); resp.StatusCode != http.StatusOK {
+					t.Errorf("CMP-3: a session from before the migration, at %q: %d %s", instance, resp.StatusCode, resp.Text)
+				}
+			}
+		}
+		if len(sessions) < 2 {
+			t.Error("nobody signed in while the schema was migrated")
+		}
 	}
 }
 
@@ -71,44 +124,38 @@ func (b *site) isOneSite(t *testing.T) {
 	}
 }
 
-// twoBinaries puts the processes of two binaries in the place of both instances.
-func (b *site) twoBinaries(t *testing.T, d *database, sessions string, binaries [2]string) {
+// startBinary starts the process of a binary, and returns what passes requests on to it.
+func (b *site) startBinary(t *testing.T, d *database, sessions, binary string) *http.ServeMux {
 	t.Helper()
-	for i, binary := range binaries {
-		command := exec.Command(binary)
-		command.Stderr = os.Stderr
-		command.Env = append(os.Environ(),
-			"SITE_DRIVER="+d.driver, "SITE_DSN="+d.with(d.usual...), "SITE_PREFIX="+d.prefix, "SITE_SESSIONS="+sessions,
-			"SITE_ISSUER="+b.AS.URL, "SITE_CLIENT="+b.Config.ClientID, "SITE_SECRET="+b.Config.ClientSecret,
-			"SITE_REDIRECT="+b.URL+"/auth/agent/callback", "SITE_KEY="+base64.StdEncoding.EncodeToString(b.Config.SessionKeys[0]))
-		out, err := command.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := command.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { command.Process.Kill(); command.Wait() })
-		address, err := bufio.NewReader(out).ReadString('\n')
-		if err != nil {
-			t.Fatalf("%s does not start: %v", binary, err)
-		}
-		target := &url.URL{Scheme: "http", Host: strings.TrimSpace(address)}
-		mux := http.NewServeMux()
-		mux.Handle("/", &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(target)
-			r.Out.Host = r.In.Host
-		}})
-		if i == 0 {
-			b.SetMux("", mux)
-		} else {
-			b.SetMux("2", mux)
-		}
+	command := exec.Command(binary)
+	command.Stderr = os.Stderr
+	command.Env = append(os.Environ(),
+		"SITE_DRIVER="+d.driver, "SITE_DSN="+d.with(d.usual...), "SITE_PREFIX="+d.prefix, "SITE_SESSIONS="+sessions,
+		"SITE_ISSUER="+b.AS.URL, "SITE_CLIENT="+b.Config.ClientID, "SITE_SECRET="+b.Config.ClientSecret,
+		"SITE_REDIRECT="+b.URL+"/auth/agent/callback", "SITE_KEY="+base64.StdEncoding.EncodeToString(b.Config.SessionKeys[0]))
+	out, err := command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
 	}
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { command.Process.Kill(); command.Wait() })
+	address, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatalf("%s does not start: %v", binary, err)
+	}
+	target := &url.URL{Scheme: "http", Host: strings.TrimSpace(address)}
+	mux := http.NewServeMux()
+	mux.Handle("/", &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(target)
+		r.Out.Host = r.In.Host
+	}})
+	return mux
 }
 
 // buildBoth builds the site program with the package as it was, and as it is.
-func buildBoth(t *testing.T) (binaries [2]string) {
+func buildBoth(t *testing.T) (old, recent string) {
 	t.Helper()
 	run := func(dir, name string, args ...string) {
 		t.Helper()
@@ -131,8 +178,8 @@ func buildBoth(t *testing.T) (binaries [2]string) {
 	if err := os.CopyFS(filepath.Join(own, "sitebinary"), os.DirFS("sitebinary")); err != nil {
 		t.Fatal(err)
 	}
-	binaries = [2]string{filepath.Join(t.TempDir(), "old"), filepath.Join(t.TempDir(), "new")}
-	run(own, "go", "build", "-o", binaries[0], "./sitebinary")
-	run(".", "go", "build", "-o", binaries[1], "./sitebinary")
-	return binaries
+	old, recent = filepath.Join(t.TempDir(), "old"), filepath.Join(t.TempDir(), "new")
+	run(own, "go", "build", "-o", old, "./sitebinary")
+	run(".", "go", "build", "-o", recent, "./sitebinary")
+	return old, recent
 }

@@ -17,7 +17,6 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
-	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -43,6 +42,7 @@ func (a *agent) live(ctx, load context.Context) {
 		group.Go(func() { a.signInOnce(ctx) })
 	}
 	group.Wait()
+	a.entered.Done()
 	for n := 0; n < maxRounds && load.Err() == nil; n++ {
 		a.round(ctx)
 	}
@@ -50,6 +50,7 @@ func (a *agent) live(ctx, load context.Context) {
 
 // round is one sign-in and what is done with it.
 func (a *agent) round(ctx context.Context) {
+	a.leaveOld(ctx)
 	s := a.signIn(ctx)
 	if s == nil {
 		return
@@ -76,6 +77,17 @@ func (a *agent) round(ctx context.Context) {
 	}
 }
 
+// leaveOld signs out of the sessions that agents are to leave.
+func (a *agent) leaveOld(ctx context.Context) {
+	old := func(s *session) bool { return s.generation < int(a.leave.Load()) }
+	a.kept = slices.DeleteFunc(a.kept, old)
+	for _, s := range a.mine() {
+		if ending, _ := s.state(); old(s) && !ending {
+			a.logOut(ctx, s)
+		}
+	}
+}
+
 // pause is what an agent takes between two things that it does.
 func (a *agent) pause(ctx context.Context) { sleep(ctx, mathrand.N(2*a.plan.pause)) }
 
@@ -92,9 +104,16 @@ func (a *agent) address() string {
 	return fmt.Sprintf("198.%d.%d.%d", 18+a.number/250, a.number%250, 1+mathrand.IntN(8))
 }
 
+// send sends a request to the proxy. While instances are rolled, each request is answered, and
+// not by an error of the site's.
 func (a *agent) send(ctx context.Context, from string, r request) *answer {
+	then, path := a.times.get(), r.url
 	r.url = a.site + r.url
-	return send(ctx, a.client, from, r)
+	answer := send(ctx, a.client, from, r)
+	if (answer.err != nil || answer.status >= 500) && ctx.Err() == nil && a.times.onlyRolled(then) {
+		a.ledger.fault(requestFailed, "%s: %s %s: %v", a.as.ID, r.method, path, answer)
+	}
+	return answer
 }
 
 // signIn tries until it is in, a few times, waiting as it is told.
@@ -122,18 +141,27 @@ const (
 
 func (a *agent) signInOnce(ctx context.Context) (s *session, wait time.Duration) {
 	a.ledger.count(tried)
-	start, most := time.Now(), 10*a.plan.pause
+	start, most, then := time.Now(), 10*a.plan.pause, a.times.get()
+	generation := int(a.leave.Load())
+	a.ledger.do(func() { a.ledger.signing[generation]++ })
 	s, outcome, last := a.trySignIn(ctx)
-	a.ledger.count(outcome)
+	a.ledger.do(func() {
+		a.ledger.counts[outcome]++
+		a.ledger.signing[generation]--
+		if s != nil {
+			s.generation = generation
+			a.ledger.signIns = append(a.ledger.signIns, time.Since(start))
+			a.ledger.sessions = append(a.ledger.sessions, s)
+		}
+	})
+	if s == nil && outcome != needsOwner && outcome != atServer && ctx.Err() == nil && a.times.onlyRolled(then) {
+		a.ledger.fault(signInFailed, "%s: %s: %v", a.as.ID, outcome, last)
+	}
 	if outcome == toldAgain {
 		a.ledger.count(toldAgain + ": " + last.String())
 	}
 	switch {
 	case s != nil:
-		a.ledger.do(func() {
-			a.ledger.signIns = append(a.ledger.signIns, time.Since(start))
-			a.ledger.sessions = append(a.ledger.sessions, s)
-		})
 		a.look(ctx, s)
 	case outcome == needsOwner && a.approved() != "":
 		a.ledger.fault(grantLost, "%s is told that its owner has to approve it", a.as.ID)
@@ -247,10 +275,11 @@ func (a *agent) payout(ctx context.Context, s *session) {
 			break
 		}
 	}
-	if asked.status != http.StatusAccepted || !a.approveAction(ctx, path.Base(asked.header.Get("Location"))) {
+	id := path.Base(asked.header.Get("Location"))
+	if asked.status != http.StatusAccepted || !a.approveAction(ctx, id) {
 		return
 	}
-	a.ledger.do(func() { a.ledger.payouts[key] = 0 })
+	a.ledger.do(func() { a.ledger.payouts[key], a.ledger.approvals[key] = 0, id })
 	var group sync.WaitGroup
 	for range 3 {
 		group.Go(func() {
@@ -267,62 +296,6 @@ func (a *agent) payout(ctx context.Context, s *session) {
 		})
 	}
 	group.Wait()
-}
-
-// approveAction is the owner, who asks the database until it answers.
-func (a *agent) approveAction(ctx context.Context, id string) bool {
-	for ctx.Err() == nil {
-		approval, err := a.store.Approval(ctx, id)
-		if err == nil && approval.State == grants.Approved {
-			return true // by a try that seemed to fail
-		}
-		if err == nil {
-			if _, err = a.owners.DecideAction(ctx, a.userID, id, approval.Version, true); err == nil {
-				return true
-			}
-		}
-		a.pause(ctx)
-	}
-	return false
-}
-
-// approve is the owner, who approves the agent once it has asked.
-func (a *agent) approve(ctx context.Context) {
-	for tries := 1; ctx.Err() == nil; tries++ {
-		a.pause(ctx)
-		g, err := a.grant(ctx)
-		switch {
-		case err != nil:
-		case g.ID == "" && tries%20 == 0: // an instance was killed before it had filed the request
-			a.signInOnce(ctx)
-		case g.ID != "" && a.decide(ctx, g, grants.Approved):
-			return
-		}
-	}
-}
-
-// grant returns the agent's, which has no ID if there is none.
-func (a *agent) grant(ctx context.Context) (grants.Grant, error) {
-	all, err := a.store.OwnerGrants(ctx, a.userID)
-	if err != nil || len(all) == 0 {
-		return grants.Grant{}, err
-	}
-	if len(all) > 1 {
-		a.ledger.fault(grantDoubled, "%s has %d", a.as.ID, len(all))
-	}
-	return all[0], nil
-}
-
-// decide approves the agent by the policy, and reports whether that is so now.
-func (a *agent) decide(ctx context.Context, g grants.Grant, state grants.State) bool {
-	if g.State != state {
-		d := grants.Decision{GrantID: g.ID, Version: g.Version, State: state, Access: authagent.AccessRead, Actions: []string{"orders:create"}}
-		if _, err := a.owners.Decide(ctx, a.userID, d); err != nil {
-			return false
-		}
-	}
-	a.ledger.do(func() { a.ledger.grants[a.as.ID] = g.ID })
-	return true
 }
 
 // approved returns the ID of the grant that the owner has approved, if any.

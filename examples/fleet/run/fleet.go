@@ -6,10 +6,8 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -21,116 +19,153 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 
 	"github.com/authagent-go/authagent/authagenttest"
-	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/sqlstore"
 )
 
 // A fleet is everything of one run.
 type fleet struct {
 	plan      plan
+	start     time.Time
 	site      string // the proxy's origin
 	auth      *authagenttest.Server
+	now, then release  // then has no argv if nothing is deployed
+	keys      []string // of sessions: the one that the run begins with, and the one that it ends with
 	instances []*instance
 	database  *database
-	redis     *process // nil for none
+	redis     *redisServers // nil for none
 	db        *sql.DB
 	sql       *sqlstore.Store
 	store     *sqlstore.Grants
-	owners    *grants.Policy
 	client    *http.Client
 	agents    []*agent
 	ledger    *ledger
-	faults    atomic.Int64 // how often something has gone wrong
+	entered   sync.WaitGroup // agents that have been in for the first time
+	times     times
+	faults    atomic.Int64     // how often something has gone wrong
+	leave     atomic.Int64     // the generation of the sessions that agents stay in: they leave older ones
+	lastOld   map[string]int64 // by table: the highest ID when the last instance of the release before ended
 	clean     []func()
 }
 
 // An instance is one process of the site.
 type instance struct {
 	process
-	origin string
+	own     []string // of its environment
+	origin  string
+	ready   string // URL
+	inProxy *backend
+}
+
+// use has the instance be of a release when it is started next.
+func (i *instance) use(r release) {
+	i.argv, i.env = r.argv, append(i.own[:len(i.own):len(i.own)], r.env...)
 }
 
 // runOnce does all of it once, and returns what was counted.
-func runOnce(ctx context.Context, p plan, binary, dir string, withRedis bool) (*report, error) {
+func runOnce(ctx context.Context, p plan, built binaries, dir string, withRedis bool) (*report, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.longest)
 	defer cancel()
 	dir = filepath.Join(dir, map[bool]string{false: "postgres", true: "redis"}[withRedis])
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	f := &fleet{plan: p, ledger: newLedger(), client: newClient()}
+	f := &fleet{plan: p, ledger: newLedger(), client: newClient(), lastOld: map[string]int64{}}
 	defer func() {
 		for i := range f.clean {
 			f.clean[len(f.clean)-1-i]()
 		}
 	}()
-	start := time.Now()
-	if err := f.open(ctx, binary, dir, withRedis); err != nil {
+	f.start = time.Now()
+	if err := f.open(ctx, built, dir, withRedis); err != nil {
 		return nil, err
 	}
 	if err := f.load(ctx); err != nil {
 		return nil, err
 	}
+	f.plan.say("all that was acknowledged is looked for")
 	f.verify(ctx)
 	f.stopAll(ctx, dir)
 	if ctx.Err() != nil {
 		f.ledger.fault(notAsIntended, "the time was over: %v", ctx.Err())
 	}
-	return &report{f.ledger, p, f.database.fault, withRedis, time.Since(start)}, nil
+	return &report{f.ledger, p, f.database.fault, withRedis, time.Since(f.start)}, nil
 }
 
 // open starts everything.
-func (f *fleet) open(ctx context.Context, binary, dir string, withRedis bool) (err error) {
+func (f *fleet) open(ctx context.Context, built binaries, dir string, withRedis bool) (err error) {
 	if f.database, err = newDatabase(ctx, dir); f.database != nil {
 		f.clean = append(f.clean, f.database.close)
 	}
 	if err != nil {
 		return err
 	}
-	var args []string
 	if withRedis {
-		var addr string
-		if f.redis, addr, err = newRedis(ctx, dir); f.redis != nil {
-			f.clean = append(f.clean, func() { _ = f.redis.stop(syscall.SIGTERM) })
+		if f.redis, err = newRedisServers(ctx, dir); f.redis != nil {
+			f.clean = append(f.clean, f.redis.close)
 		}
 		if err != nil {
 			return err
 		}
-		args = []string{"-redis", addr}
 	}
 	f.auth = authagenttest.NewServer()
 	proxy, balancer := newProxy()
 	f.clean = append(f.clean, f.auth.Close, proxy.Close)
 	f.site = proxy.URL
-	if err := f.startInstances(ctx, binary, dir, args); err != nil {
+	f.newReleases(built)
+	if err := f.startInstances(ctx, dir); err != nil {
 		return err
 	}
 	for _, i := range f.instances {
-		balancer.origins = append(balancer.origins, i.origin)
+		balancer.add(ctx, i)
+	}
+	for _, i := range f.instances {
+		if err := i.inProxy.await(ctx); err != nil {
+			return err
+		}
 	}
 	return f.openDatabase(ctx)
 }
 
 const instances = 3
 
-// startInstances starts all at once, on a database that has no tables yet.
-func (f *fleet) startInstances(ctx context.Context, binary, dir string, args []string) error {
+// newReleases says what instances are started with. The release of before does not know
+// Sentinels and replicas: it is told where the primary is, which is right until that fails.
+func (f *fleet) newReleases(built binaries) {
 	const callback = "/auth/agent/callback"
 	client := f.auth.AddClient(authagenttest.Client{RedirectURIs: []string{f.site + callback}})
-	key := make([]byte, 32)
-	rand.Read(key)
+	f.keys = []string{newKey(), newKey()}
 	env := []string{
 		"AUTH_AGENT_ISSUER=" + f.auth.URL, "AUTH_AGENT_CLIENT_ID=" + client.ID, "AUTH_AGENT_CLIENT_SECRET=" + client.Secret,
-		"AUTH_AGENT_REDIRECT_URL=" + f.site + callback, "AUTH_AGENT_SESSION_KEYS=" + hex.EncodeToString(key),
-		"DATABASE_URL=" + f.database.dsn, "FLEET_PROXIES=127.0.0.1/32", "FLEET_DRAIN=300ms", "FLEET_CONFIRM_EVERY=10s",
+		"AUTH_AGENT_REDIRECT_URL=" + f.site + callback,
+		"DATABASE_URL=" + f.database.dsn, "FLEET_PROXIES=127.0.0.1/32", "FLEET_DRAIN=" + drain.String(), "FLEET_CONFIRM_EVERY=10s",
+	}
+	f.now = release{argv: []string{built.now}, env: env}.withKeys(f.keys[0])
+	if f.redis != nil {
+		f.now.argv = append(f.now.argv, f.redis.bySentinel()...)
+	}
+	if built.then == "" {
+		return
+	}
+	f.then = release{argv: []string{built.then}, env: f.now.env}
+	if f.redis != nil {
+		f.then.argv = append(f.then.argv, f.redis.byAddress()...)
+	}
+}
+
+// startInstances starts all at once, on a database that has no tables yet.
+func (f *fleet) startInstances(ctx context.Context, dir string) error {
+	first := f.then
+	if first.argv == nil {
+		first = f.now
 	}
 	errs := make([]error, instances)
 	var group sync.WaitGroup
 	for n := range instances {
-		i, err := newInstance(fmt.Sprintf("instance-%d", n+1), binary, dir, args, env)
+		i, err := newInstance(fmt.Sprintf("instance-%d", n+1), dir)
 		if err != nil {
 			return err
 		}
+		i.use(first)
 		f.instances = append(f.instances, i)
 		f.clean = append(f.clean, func() { _ = i.stop(syscall.SIGKILL) })
 		group.Go(func() { errs[n] = i.start(ctx) })
@@ -139,7 +174,7 @@ func (f *fleet) startInstances(ctx context.Context, binary, dir string, args []s
 	return errors.Join(errs...)
 }
 
-func newInstance(name, binary, dir string, args, env []string) (*instance, error) {
+func newInstance(name, dir string) (*instance, error) {
 	public, err := freePort()
 	if err != nil {
 		return nil, err
@@ -148,22 +183,23 @@ func newInstance(name, binary, dir string, args, env []string) (*instance, error
 	if err != nil {
 		return nil, err
 	}
-	ready := fmt.Sprintf("http://127.0.0.1:%d/ready", internal)
-	addresses := []string{fmt.Sprintf("FLEET_ADDR=127.0.0.1:%d", public), fmt.Sprintf("FLEET_INTERNAL_ADDR=127.0.0.1:%d", internal)}
-	return &instance{process{
-		name: name, argv: append([]string{binary}, args...), env: append(addresses, env...), dir: dir,
-		answer: func(ctx context.Context) error {
-			a := send(ctx, http.DefaultClient, "", request{method: http.MethodGet, url: ready})
-			if a.err == nil && a.status != http.StatusOK {
-				a.err = errors.New(string(a.body))
-			}
-			return a.err
-		},
-	}, fmt.Sprintf("http://127.0.0.1:%d", public)}, nil
+	i := &instance{
+		process: process{name: name, dir: dir},
+		own:     []string{fmt.Sprintf("FLEET_ADDR=127.0.0.1:%d", public), fmt.Sprintf("FLEET_INTERNAL_ADDR=127.0.0.1:%d", internal)},
+		origin:  fmt.Sprintf("http://127.0.0.1:%d", public),
+		ready:   fmt.Sprintf("http://127.0.0.1:%d/ready", internal),
+	}
+	i.answer = func(ctx context.Context) error {
+		a := send(ctx, http.DefaultClient, "", request{method: http.MethodGet, url: i.ready})
+		if a.err == nil && a.status != http.StatusOK {
+			a.err = errors.New(string(a.body))
+		}
+		return a.err
+	}
+	return i, nil
 }
 
-// openDatabase is for the owners, who decide in the database by the policy, and
-// to see at the end what is there.
+// openDatabase is for the accounts of the agents' owners, and to see at the end what is there.
 func (f *fleet) openDatabase(ctx context.Context) (err error) {
 	if f.db, err = sql.Open("pgx", f.database.dsn); err != nil {
 		return err
@@ -175,9 +211,6 @@ func (f *fleet) openDatabase(ctx context.Context) (err error) {
 		return err
 	}
 	f.store = f.sql.Grants()
-	f.owners = grants.OwnerApproval(f.store)
-	f.owners.Actions = map[string]string{"orders:create": "Place orders"}
-	f.owners.Logger = slog.New(slog.DiscardHandler)
 	for n := range f.plan.agents {
 		a, err := f.newAgent(ctx, n)
 		if err != nil {
@@ -210,46 +243,73 @@ func (f *fleet) load(ctx context.Context) error {
 	loading, stop := context.WithCancel(ctx)
 	defer stop()
 	var group sync.WaitGroup
+	f.entered.Add(len(f.agents))
 	for _, a := range f.agents {
 		group.Go(func() { a.live(ctx, loading) })
 	}
+	// Three sign-ins of one agent at once, as its first ones, are not what a deployment is to bear:
+	// the published server takes back the tokens of one for those of another.
+	f.entered.Wait()
 	err := f.goWrong(ctx)
 	stop()
 	group.Wait()
 	return err
 }
 
-// goWrong is what goes wrong, one after the other.
-func (f *fleet) goWrong(ctx context.Context) error {
-	killed, rolled := f.instances[0], f.instances[1]
-	steps := []struct {
-		what string
-		do   func(context.Context) error // nil if it is not there to go wrong
-	}{
-		{"an instance is killed, and started " + f.plan.gap.String() + " later", func(ctx context.Context) error {
+// A step is something that the run does to the servers.
+type step struct {
+	what string
+	roll bool                        // it is what a site does every day, which nobody may notice
+	do   func(context.Context) error // nil if it cannot be done
+}
+
+// steps are in order. Those that nobody may notice come first, when nothing has gone wrong yet.
+func (f *fleet) steps() []step {
+	killed := f.instances[0]
+	deploy, rollBack := f.deploy, f.rollBack
+	if f.then.argv == nil {
+		deploy, rollBack = nil, nil
+	}
+	old, recent := f.keys[0], f.keys[1]
+	steps := []step{
+		{"a release with a schema change is deployed, instance by instance", true, deploy},
+		{"an instance is rolled back to the release before, and forward again", true, rollBack},
+		{"the session key is replaced, step 1: the new key last", true, f.replaceKey(old, recent)},
+		{"the session key is replaced, step 2: the new key first", true, f.replaceKey(recent, old)},
+		{"the session key is replaced, step 3: the old key removed", true, f.removeKey(recent)},
+		{"all instances are restarted, one after the other", true, func(ctx context.Context) error { return f.roll(ctx, f.now, f.instances...) }},
+		{"an instance is killed, and started " + f.plan.gap.String() + " later", false, func(ctx context.Context) error {
 			_ = killed.stop(syscall.SIGKILL)
 			sleep(ctx, f.plan.gap)
 			return killed.start(ctx)
 		}},
-		{"PostgreSQL is " + f.database.fault, f.database.restart},
-		{"PostgreSQL crashes and recovers", f.database.crash},
-		{"Redis is killed, and started again", f.killRedis()},
-		{"the Auth Agent server refuses for " + f.plan.refusal.String(), f.refuse},
-		{"an instance is stopped by SIGTERM, and started again", func(ctx context.Context) error {
-			if err := rolled.stop(syscall.SIGTERM); err != nil {
-				f.ledger.fault(stopFailed, "%v: %s", err, rolled.tail())
-			}
-			return rolled.start(ctx)
-		}},
+		{"PostgreSQL is " + f.database.fault, false, f.database.restart},
+		{"PostgreSQL crashes and recovers", false, f.database.crash},
 	}
-	for _, step := range steps {
+	if f.redis != nil {
+		steps = append(steps,
+			step{"Redis is killed, and started again", false, f.redis.crash},
+			step{"Redis is killed, its replica promoted, and " + f.plan.gap.String() + " later there is a replica again", false,
+				func(ctx context.Context) error { return f.redis.failOver(ctx, f.plan.gap) }},
+		)
+	}
+	return append(steps, step{"the Auth Agent server refuses for " + f.plan.refusal.String(), false, f.refuse})
+}
+
+// goWrong does the steps, one after the other.
+func (f *fleet) goWrong(ctx context.Context) error {
+	for _, step := range f.steps() {
 		if step.do == nil {
 			continue
 		}
 		sleep(ctx, f.plan.gap)
 		start := time.Now()
+		f.plan.say(step.what)
 		f.faults.Add(1)
-		if err := step.do(ctx); err != nil {
+		end := f.times.begin(step.roll)
+		err := step.do(ctx)
+		end()
+		if err != nil {
 			return fmt.Errorf("%s: %w", step.what, err)
 		}
 		f.ledger.do(func() {
@@ -258,16 +318,6 @@ func (f *fleet) goWrong(ctx context.Context) error {
 	}
 	sleep(ctx, f.plan.gap)
 	return nil
-}
-
-func (f *fleet) killRedis() func(context.Context) error {
-	if f.redis == nil {
-		return nil
-	}
-	return func(ctx context.Context) error {
-		_ = f.redis.stop(syscall.SIGKILL)
-		return f.redis.start(ctx)
-	}
 }
 
 // refuse has the Auth Agent server refuse: half of the time the site, so that

@@ -13,23 +13,26 @@ import (
 // A ledger is all that somebody was told, and what was counted on the way. It is
 // safe for concurrent use.
 type ledger struct {
-	mu       sync.Mutex
-	sessions []*session
-	orders   map[string]bool // by key: whether it was acknowledged
-	payouts  map[string]int  // by key: how often it was acknowledged
-	profiles map[string]map[string]bool
-	grants   map[string]string // of an agent: the ID of the one that its owner approved
-	counts   map[string]int
-	faults   []string // what went wrong, in words
-	requests []time.Duration
-	signIns  []time.Duration
-	refusals []refusal
-	events   []string // what the run did to the servers
+	mu        sync.Mutex
+	sessions  []*session
+	orders    map[string]bool   // by key: whether it was acknowledged
+	payouts   map[string]int    // by key: how often it was acknowledged
+	approvals map[string]string // of payouts, by key: the ID
+	signing   map[int]int       // sign-ins that are under way, by the generation of their sessions
+	profiles  map[string]map[string]bool
+	grants    map[string]string // of an agent: the ID of the one that its owner approved
+	counts    map[string]int
+	faults    []string // what went wrong, in words
+	requests  []time.Duration
+	signIns   []time.Duration
+	refusals  []refusal
+	events    []string // what the run did to the servers
 }
 
 func newLedger() *ledger {
 	return &ledger{
-		orders: map[string]bool{}, payouts: map[string]int{}, profiles: map[string]map[string]bool{}, grants: map[string]string{},
+		orders: map[string]bool{}, payouts: map[string]int{}, approvals: map[string]string{}, signing: map[int]int{},
+		profiles: map[string]map[string]bool{}, grants: map[string]string{},
 		counts: map[string]int{},
 	}
 }
@@ -62,6 +65,11 @@ const (
 	orderLost       = "named actions lost"
 	payoutLost      = "single actions lost"
 	payoutDoubled   = "single actions performed twice"
+	deedUnrecorded  = "deeds without a trail row"
+	deedUnfinished  = "deeds without an end though nothing had gone wrong"
+	approvalWasted  = "approvals of the transactional kind without effect"
+	signInFailed    = "sign-ins failed by a deployment"
+	requestFailed   = "requests failed by a deployment"
 	revokedIn       = "requests let in that began after a revocation was acknowledged"
 	stopFailed      = "instances that did not stop cleanly"
 	eventLost       = "audit events lost though the instance stopped cleanly"
@@ -71,7 +79,8 @@ const (
 )
 
 var forbidden = []string{
-	sessionLost, sessionAlive, profileDoubled, grantLost, grantDoubled, orderLost, payoutLost, payoutDoubled, revokedIn, stopFailed,
+	sessionLost, sessionAlive, profileDoubled, grantLost, grantDoubled, orderLost, payoutLost, payoutDoubled, deedUnrecorded, deedUnfinished,
+	approvalWasted, signInFailed, requestFailed, revokedIn, stopFailed,
 	eventLost, raceFound, notAsIntended,
 }
 
@@ -82,6 +91,8 @@ type session struct {
 	cookie string
 	id     string
 	faults int // how often something had gone wrong when it began
+
+	generation int // agents leave older ones, see fleet.leave
 
 	mu     sync.Mutex
 	ending bool // somebody has asked for its end, and may have been told of it

@@ -34,7 +34,7 @@ func (r *report) print(w io.Writer) {
 	line := func(what string) { fmt.Fprintf(w, "  %6d  %s\n", l.counts[what], what) }
 	where := "all in PostgreSQL"
 	if r.withRedis {
-		where = "sessions, states and revocations in Redis, all else in PostgreSQL"
+		where = "sessions, states, revocations, tokens and limits in Redis, all else in PostgreSQL"
 	}
 	fmt.Fprintf(w, "\n%s: %d instances, %d agents, %v\n", where, instances, r.plan.agents, r.took.Round(time.Second))
 	for _, e := range l.events {

@@ -97,8 +97,8 @@ func (a *agent) end(ctx context.Context, i *instance, s *session, how string) bo
 	case "owner ends the session":
 		r.url, r.form = "/account/agents/end-session", url.Values{"session": {s.id}}
 	default:
-		g, err := a.grant(ctx)
-		if err != nil || g.State != grants.Approved {
+		g, ok := a.grant(ctx)
+		if !ok || g.State != grants.Approved {
 			return false
 		}
 		r.url, r.form = "/account/agents/revoke", url.Values{"id": {g.ID}, "version": {strconv.FormatInt(g.Version, 10)}}

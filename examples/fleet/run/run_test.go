@@ -13,18 +13,23 @@ import (
 // TestFleet is the run in small: REL-6, SES-3, SES-11, TXN-4 on three processes,
 // while things go wrong.
 func TestFleet(t *testing.T) {
+	if err := hasHistory(before); err != nil {
+		t.Skipf("the history of the repository is not here: commit %s: %v", before, err)
+	}
 	dir := t.TempDir()
-	binary, err := build(t.Context(), dir)
+	built, err := build(t.Context(), dir, before)
 	if err != nil {
 		t.Fatal(err)
 	}
-	small := plan{agents: 12, gap: 500 * time.Millisecond, refusal: 1500 * time.Millisecond, pause: 40 * time.Millisecond, longest: 2 * time.Minute}
+	small := plan{agents: 6, gap: 500 * time.Millisecond, refusal: 1500 * time.Millisecond, pause: 100 * time.Millisecond, longest: 4 * time.Minute}
 	for _, withRedis := range []bool{false, true} {
 		name := map[bool]string{false: "PostgreSQL", true: "Redis"}[withRedis]
 		t.Run(name, func(t *testing.T) {
 			needsServers(t, withRedis)
 			t.Parallel()
-			r, err := runOnce(t.Context(), small, binary, dir, withRedis)
+			small := small
+			small.say = func(what string) { t.Log(time.Now().Format(time.TimeOnly), what) }
+			r, err := runOnce(t.Context(), small, built, dir, withRedis)
 			if err != nil {
 				t.Fatal(err)
 			}

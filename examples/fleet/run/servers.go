@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -241,40 +240,4 @@ func borrowDatabase(ctx context.Context, dsn string) (*database, error) {
 			server.Close()
 		},
 	}, nil
-}
-
-// newRedis makes a Redis of this run's own that writes before it answers.
-func newRedis(ctx context.Context, dir string) (p *process, addr string, err error) {
-	port, err := freePort()
-	if err != nil {
-		return nil, "", err
-	}
-	path, err := exec.LookPath("redis-server")
-	if err != nil {
-		return nil, "", err
-	}
-	addr = fmt.Sprintf("127.0.0.1:%d", port)
-	p = &process{
-		name: "redis", dir: dir, answer: func(ctx context.Context) error { return askRedis(ctx, addr) },
-		argv: []string{path, "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--dir", dir,
-			"--save", "", "--appendonly", "yes", "--appendfsync", "always", "--maxmemory-policy", "noeviction"},
-	}
-	return p, addr, p.start(ctx)
-}
-
-func askRedis(ctx context.Context, addr string) error {
-	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", addr)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(time.Second))
-	answer := make([]byte, 5)
-	if _, err = conn.Write([]byte("PING\r\n")); err == nil {
-		_, err = conn.Read(answer)
-	}
-	if err == nil && !bytes.HasPrefix(answer, []byte("+PONG")) { // it loads what it has
-		err = errors.New(string(answer))
-	}
-	return err
 }

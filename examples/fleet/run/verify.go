@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -83,12 +84,14 @@ func (f *fleet) verifySession(ctx context.Context, s *session) {
 func (f *fleet) verifyGrants(ctx context.Context) {
 	for _, a := range f.agents {
 		id := a.approved()
-		g, err := a.grant(ctx)
+		all, err := f.store.OwnerGrants(ctx, a.userID)
 		switch {
 		case id == "":
 			f.ledger.fault(notAsIntended, "the owner of %s never approved it", a.as.ID)
-		case err != nil || g.ID != id || g.Now() != grants.Approved:
-			f.ledger.fault(grantLost, "%s has %s, %s (%v)", a.as.ID, g.ID, g.State, err)
+		case len(all) > 1:
+			f.ledger.fault(grantDoubled, "%s has %d", a.as.ID, len(all))
+		case err != nil || len(all) == 0 || all[0].ID != id || all[0].Now() != grants.Approved:
+			f.ledger.fault(grantLost, "%s: %s was approved, and there is %+v (%v)", a.as.ID, id, all, err)
 		default:
 			f.ledger.count("grants that were there at the end")
 		}
@@ -143,19 +146,63 @@ func (f *fleet) verifyDone(ctx context.Context, table, lost string, acknowledged
 	}
 }
 
+// acts are the tables of what agents have done.
+var acts = []string{"fleet_orders", "fleet_payouts"}
+
+// verifyDeeds looks for the deed of each order and payout in the audit trail, when all instances
+// have stopped. The release before knows no deeds: what it did is left out.
+func (f *fleet) verifyDeeds(ctx context.Context) {
+	for _, table := range acts {
+		query := fmt.Sprintf(`SELECT COALESCE(deed, '') || ' in %[1]s, ' || id FROM %[1]s AS act WHERE (deed IS NOT NULL OR id > %[2]d)
+			AND NOT EXISTS (SELECT 1 FROM authagent_events WHERE name = '%[3]s' AND deed = act.deed)`, table, f.lastOld[table], audit.ActionBegun)
+		for _, deed := range f.strings(ctx, query) {
+			f.ledger.fault(deedUnrecorded, "%s", deed)
+		}
+		n := len(f.strings(ctx, `SELECT deed FROM `+table+` WHERE deed IS NOT NULL`))
+		f.ledger.do(func() { f.ledger.counts["rows of "+table+" that have a deed"] += n })
+	}
+	unfinished, err := f.sql.Unfinished(ctx, f.start, time.Now())
+	if err != nil {
+		f.ledger.fault(notAsIntended, "unfinished deeds: %v", err)
+	}
+	for _, e := range unfinished {
+		if f.times.inOutage(e.Time) {
+			f.ledger.count("deeds begun that the trail does not tell the end of, around an outage")
+		} else {
+			f.ledger.fault(deedUnfinished, "%s, begun %v", e.Deed, e.Time.Format("15:04:05.000"))
+		}
+	}
+}
+
+// verifyPayouts compares the payouts with the owners' approvals. What an instance that was
+// killed has left open is settled as the policy does it after a while: in the database.
 func (f *fleet) verifyPayouts(ctx context.Context) {
 	there := map[string]int{}
 	for _, key := range f.strings(ctx, `SELECT request_key FROM fleet_payouts`) {
 		there[key]++
 	}
 	for key, acknowledged := range f.ledger.payouts {
-		switch n := max(there[key], acknowledged); {
-		case n > 1:
+		if n := max(there[key], acknowledged); n > 1 {
 			f.ledger.fault(payoutDoubled, "%s, %d times", key, n)
-		case n == 0:
-			f.ledger.count("approvals of single actions that were used up, or not used, without effect")
+		}
+		switch used, err := f.used(ctx, f.ledger.approvals[key]); {
+		case err != nil:
+			f.ledger.fault(notAsIntended, "approval %s: %v", f.ledger.approvals[key], err)
+		case used && there[key] == 0:
+			f.ledger.fault(approvalWasted, "%s", key)
+		case there[key] == 0:
+			f.ledger.count("approvals of single actions that were not used")
 		}
 	}
+}
+
+// used reports whether an approval has been used up.
+func (f *fleet) used(ctx context.Context, id string) (bool, error) {
+	a, err := f.store.Approval(ctx, id)
+	if err != nil || a.Reservation == "" || a.State != grants.Reserved {
+		return a.State == grants.Used || a.State == grants.Unknown, err
+	}
+	return f.store.Settle(ctx, a.Reservation)
 }
 
 // stopAll stops the instances as one should, and looks at what they leave behind.
@@ -172,6 +219,7 @@ func (f *fleet) stopAll(ctx context.Context, dir string) {
 	}
 	group.Wait()
 	f.verifyEvents(ctx, int(last))
+	f.verifyDeeds(ctx)
 	f.readLogs(dir)
 }
 
