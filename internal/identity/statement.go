@@ -97,9 +97,12 @@ func (v *Verifier) idToken(ctx context.Context, m *wire.Metadata, t *wire.Token,
 	return s, nil
 }
 
+// google is an issuer whose id_tokens may leave out the scheme of its name (Google's documentation of OpenID Connect).
+const google = "https://accounts.google.com"
+
 // isOurs checks who has issued an id_token, and for whom.
 func (v *Verifier) isOurs(payload strictjson.Object) error {
-	if !says(payload, "iss", v.Issuer) {
+	if !says(payload, "iss", v.Issuer) && (v.Issuer != google || !says(payload, "iss", strings.TrimPrefix(google, "https://"))) {
 		return mismatch("id_token is of another issuer")
 	}
 	audience, err := audiences(payload)
