@@ -275,7 +275,7 @@ func read(source string, payload strictjson.Object) (*statement, error) {
 	}
 	model, _, _ := payload.String("model")
 	s.model = claims.Text(model)
-	if sid, _, _ := payload.String("sid"); claims.Subject(sid) == nil {
+	if sid, _, _ := payload.String("sid"); sid != "" && claims.Subject(sid) == nil {
 		s.sid = sid
 	}
 	s.scopes = readScopes(payload)
