@@ -48,9 +48,12 @@ func ownersSite() *site {
 }
 
 func authagentSite(change ...func(*authagent.Config)) *site {
-	p := newProvider()
+	return authagentAt(newProvider(), clientID, change...)
+}
+
+func authagentAt(p *provider, id string, change ...func(*authagent.Config)) *site {
 	config := authagent.Config{
-		Issuer: p.URL, ClientID: clientID, ClientSecret: clientSecret,
+		Issuer: p.URL, ClientID: id, ClientSecret: clientSecret,
 		RedirectURL: origin + callbackPath, SessionKeys: [][]byte{key()},
 		Scenario: authagent.FullAccount(users{}, authagent.InsecureTrustEmail),
 		Logger:   slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError})),

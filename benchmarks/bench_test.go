@@ -169,26 +169,40 @@ func withLimit() []subject { return append(subjects(), subject{"limit", bareSite
 // BenchmarkCallback is the callback with its two round trips. (B)
 func BenchmarkCallback(b *testing.B) {
 	for _, s := range withLimit() {
-		s.run(b, func(b *testing.B, s *site) {
-			w := newDiscard()
-			var begun []*http.Request
-			warmUp(func() { s.finish.ServeHTTP(newDiscard(), s.begin()) }) // keys are fetched, connections warm
-			m := startMeter(b)
-			for b.Loop() {
-				if len(begun) == 0 {
-					m.pause(func() {
-						for range 64 {
-							begun = append(begun, s.begin())
-						}
-					})
+		s.run(b, finishLogins)
+	}
+}
+
+// finishLogins finishes logins that were begun before.
+func finishLogins(b *testing.B, s *site) {
+	w := newDiscard()
+	var begun []*http.Request
+	warmUp(func() { s.finish.ServeHTTP(newDiscard(), s.begin()) }) // keys are fetched, connections warm
+	m := startMeter(b)
+	for b.Loop() {
+		if len(begun) == 0 {
+			m.pause(func() {
+				for range 64 {
+					begun = append(begun, s.begin())
 				}
-				w.reset()
-				s.finish.ServeHTTP(w, begun[0])
-				if begun = begun[1:]; w.status >= 400 {
-					b.Fatal("status", w.status)
-				}
+			})
+		}
+		w.reset()
+		s.finish.ServeHTTP(w, begun[0])
+		if begun = begun[1:]; w.status >= 400 {
+			b.Fatal("status", w.status)
+		}
+	}
+	m.report()
+}
+
+// BenchmarkSigned is the callback at a provider that signs each id_token. (B)
+func BenchmarkSigned(b *testing.B) {
+	for _, signer := range signers() {
+		b.Run(signer.alg, func(b *testing.B) {
+			for _, s := range signedSubjects(signer) {
+				s.run(b, finishLogins)
 			}
-			m.report()
 		})
 	}
 }

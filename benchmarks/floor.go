@@ -291,13 +291,11 @@ var unauthorizedText = []byte("sign in\n")
 // bareSite is the limit of a callback: the two round trips to the provider, with
 // all that the protocol has everybody send, and nothing made of what comes back.
 // Its login does nothing.
-func bareSite() *site {
-	p := newProvider()
+func bareSite() *site { return bareAt(newProvider(), clientID) }
+
+func bareAt(p *provider, id string) *site {
 	client := &http.Client{Transport: pooled()}
-	form := []byte(url.Values{
-		"grant_type": {"authorization_code"}, "code": {"code-0123456789abcdef"}, "redirect_uri": {origin + callbackPath},
-		"client_id": {clientID}, "client_secret": {clientSecret}, "code_verifier": {strings.Repeat("v", 43)},
-	}.Encode())
+	form := formOf(id)
 	bearer := []string{"Bearer " + p.access}
 	return &site{
 		server: p,
@@ -308,7 +306,7 @@ func bareSite() *site {
 		finish: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			post := must(http.NewRequest(http.MethodPost, p.URL+"/token", bytes.NewReader(form)))
 			post.Header["Content-Type"] = []string{"application/x-www-form-urlencoded"}
-			bare(client, post)
+			p.bareAnswer(bare(client, post))
 			get := must(http.NewRequest(http.MethodGet, p.URL+"/userinfo", nil))
 			get.Header["Authorization"] = bearer
 			bare(client, get)
@@ -318,8 +316,8 @@ func bareSite() *site {
 	}
 }
 
-func bare(client *http.Client, r *http.Request) {
+func bare(client *http.Client, r *http.Request) (body []byte) {
 	resp := must(client.Do(r))
-	must(io.ReadAll(resp.Body))
-	resp.Body.Close()
+	defer resp.Body.Close()
+	return must(io.ReadAll(resp.Body))
 }

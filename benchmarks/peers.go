@@ -43,14 +43,15 @@ func finished(f *floor, w http.ResponseWriter, subject, address string) {
 }
 
 // zitadelSite: github.com/zitadel/oidc/v3/pkg/client/rp, set up as in its example.
-func zitadelSite() *site {
-	p := newProvider()
+func zitadelSite() *site { return zitadelAt(newProvider()) }
+
+func zitadelAt(p *provider) *site {
 	f := newFloor(p)
 	cookies := zitadelhttp.NewCookieHandler(key(), key(), zitadelhttp.WithUnsecure())
 	party := must(rp.NewRelyingPartyOIDC(context.Background(), p.URL, oidcClientID, clientSecret, origin+callbackPath,
 		[]string{"openid", "profile", "email"}, rp.WithPKCE(cookies), rp.WithSigningAlgsFromDiscovery(),
 		rp.WithAuthStyle(oauth2.AuthStyleInParams), // not to be guessed, which costs a request
-		rp.WithVerifierOpts(rp.WithIssuedAtOffset(5*time.Second), rp.WithSupportedSigningAlgorithms("ES256"),
+		rp.WithVerifierOpts(rp.WithIssuedAtOffset(5*time.Second), rp.WithSupportedSigningAlgorithms(p.alg),
 			rp.WithNonce(func(context.Context) string { return nonce }))))
 	done := func(w http.ResponseWriter, _ *http.Request, _ *oidc.Tokens[*oidc.IDTokenClaims], _ string, _ rp.RelyingParty, info *oidc.UserInfo) {
 		finished(f, w, info.Subject, info.Email)
@@ -88,10 +89,11 @@ func (p *pendingRequests) Read(_ context.Context, state string) (cap.Request, er
 }
 
 // capSite: github.com/hashicorp/cap/oidc and its callback package.
-func capSite() *site {
-	p := newProvider()
+func capSite() *site { return capAt(newProvider()) }
+
+func capAt(p *provider) *site {
 	f := newFloor(p)
-	config := must(cap.NewConfig(p.URL, oidcClientID, clientSecret, []cap.Alg{cap.ES256}, []string{origin + callbackPath}))
+	config := must(cap.NewConfig(p.URL, oidcClientID, clientSecret, []cap.Alg{cap.Alg(p.alg)}, []string{origin + callbackPath}))
 	party := must(cap.NewProvider(config))
 	pending := &pendingRequests{m: make(map[string]cap.Request)}
 	done := func(_ string, t cap.Token, w http.ResponseWriter, r *http.Request) {

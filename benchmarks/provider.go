@@ -37,33 +37,38 @@ const (
 // all: what it answers is made when it starts. It takes every code.
 type provider struct {
 	*httptest.Server
+	mux     *http.ServeMux
 	dialled atomic.Int64 // connections accepted so far
+	alg     string       // of the signatures
 	access  string       // the access token that everybody gets
+	signer  *signer      // of the id_tokens; nil if one was signed for all
 }
 
 func newProvider() *provider {
-	p := &provider{}
-	mux := http.NewServeMux()
-	p.Server = httptest.NewUnstartedServer(mux)
+	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
+	p := startProvider("ES256", object{"keys": []object{keySetOf(&key.PublicKey)}})
+	// As the published Auth Agent server, which has no key that anybody could verify its
+	// access tokens with.
+	keyless := p.metadata("ES256")
+	delete(keyless, "jwks_uri")
+	p.mux.HandleFunc("/.well-known/oauth-authorization-server", constant(keyless))
+	p.mux.HandleFunc("/token", p.token(key))
+	return p
+}
+
+// startProvider returns a provider without a token endpoint.
+func startProvider(alg string, keys object) *provider {
+	p := &provider{mux: http.NewServeMux(), alg: alg}
+	p.Server = httptest.NewUnstartedServer(p.mux)
 	p.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
 			p.dialled.Add(1)
 		}
 	}
 	p.Start()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		panic(err)
-	}
-	// As the published Auth Agent server, which has no key that anybody could verify its
-	// access tokens with.
-	keyless := p.metadata()
-	delete(keyless, "jwks_uri")
-	mux.HandleFunc("/.well-known/oauth-authorization-server", constant(keyless))
-	mux.HandleFunc("/.well-known/openid-configuration", constant(p.metadata()))
-	mux.HandleFunc("/jwks", constant(keySet(key)))
-	mux.HandleFunc("/userinfo", constant(object{"sub": agentID, "email": email, "name": "Alice", "model": "model-1"}))
-	mux.HandleFunc("/token", p.token(key))
+	p.mux.HandleFunc("/.well-known/openid-configuration", constant(p.metadata(alg)))
+	p.mux.HandleFunc("/jwks", constant(keys))
+	p.mux.HandleFunc("/userinfo", constant(object{"sub": agentID, "email": email, "name": "Alice", "model": "model-1"}))
 	return p
 }
 
@@ -77,7 +82,7 @@ func (o object) json() []byte {
 	return b
 }
 
-func (p *provider) metadata() object {
+func (p *provider) metadata(alg string) object {
 	return object{
 		"issuer":                                p.URL,
 		"authorization_endpoint":                p.URL + "/authorize",
@@ -86,7 +91,7 @@ func (p *provider) metadata() object {
 		"jwks_uri":                              p.URL + "/jwks",
 		"response_types_supported":              []string{"code"},
 		"subject_types_supported":               []string{"public"},
-		"id_token_signing_alg_values_supported": []string{"ES256"},
+		"id_token_signing_alg_values_supported": []string{alg},
 		"code_challenge_methods_supported":      []string{"S256"},
 		"token_endpoint_auth_methods_supported": []string{"client_secret_post", "client_secret_basic"},
 	}
@@ -160,14 +165,9 @@ func signed(key *ecdsa.PrivateKey, claims object) string {
 	return text + "." + encode(signature[:])
 }
 
-func keySet(key *ecdsa.PrivateKey) object {
-	point, err := key.PublicKey.Bytes() // 4, x, y
-	if err != nil {
-		panic(err)
-	}
-	return object{"keys": []object{{
-		"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "1", "x": encode(point[1:33]), "y": encode(point[33:]),
-	}}}
+func keySetOf(key *ecdsa.PublicKey) object {
+	point := must(key.Bytes()) // 4, x, y
+	return object{"kty": "EC", "crv": "P-256", "alg": "ES256", "use": "sig", "kid": "1", "x": encode(point[1:33]), "y": encode(point[33:])}
 }
 
 func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }

@@ -115,7 +115,11 @@ func pairs(h http.Header) (cookies []string) {
 func callbackQuery(authorizationURL string) string {
 	_, rest, _ := strings.Cut(authorizationURL, "state=")
 	state, _, _ := strings.Cut(rest, "&")
-	return "?code=code-0123456789abcdef&state=" + state
+	its := nonce // of those who are told to send this one
+	if _, rest, ok := strings.Cut(authorizationURL, "nonce="); ok {
+		its, _, _ = strings.Cut(rest, "&")
+	}
+	return "?code=" + codePrefix + its + "&state=" + state
 }
 
 // begin starts a login and returns the request that comes back from it.

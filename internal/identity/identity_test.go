@@ -150,6 +150,21 @@ func TestIDToken(t *testing.T) {
 		"not to be read":          {"eyJ.eyJ.x", "n", "can be read"},
 		"an actor":                {signed(with(good, claims{"act": claims{"sub": "agent_2"}})), "n", "(act)"},
 		"critical extensions":     {critical(good), "n", "signature"},
+		"no issuer":               {signed(with(good, claims{"iss": nil})), "n", "issuer"},
+		"an odd issuer":           {signed(with(good, claims{"iss": []string{issuer}})), "n", "issuer"},
+		"another audience":        {signed(with(good, claims{"aud": "other"})), "n", "audience"},
+		"other audiences":         {signed(with(good, claims{"aud": []string{"other", "api"}, "azp": "site"})), "n", "audience"},
+		"an audience in a list":   {signed(with(good, claims{"aud": []string{"site"}})), "n", ""},
+		"no audience":             {signed(with(good, claims{"aud": nil})), "n", "audience"},
+		"an odd audience":         {signed(with(good, claims{"aud": []any{"site", 1}})), "n", "audience"},
+		"an odd nonce":            {signed(with(good, claims{"nonce": []string{"n"}})), "n", "nonce"},
+		"an odd at_hash":          {signed(with(good, claims{"at_hash": 1})), "n", "at_hash"},
+		"no expiry":               {signed(with(good, claims{"exp": nil})), "n", "exp"},
+		"an odd expiry":           {signed(with(good, claims{"exp": []int{1}})), "n", "exp"},
+		"an expiry far ahead":     {signed(with(good, claims{"exp": 1e300})), "n", "exp"},
+		"begins soon":             {signed(with(good, claims{"nbf": now.Add(3 * time.Minute).Unix()})), "n", ""},
+		"begins later":            {signed(with(good, claims{"nbf": now.Add(5 * time.Minute).Unix()})), "n", "nbf"},
+		"an odd beginning":        {signed(with(good, claims{"nbf": "soon"})), "n", "nbf"},
 		"expired, but for clocks": {signed(with(good, claims{"exp": now.Add(-30 * time.Second).Unix()})), "n", ""},
 		"expired":                 {signed(with(good, claims{"exp": now.Add(-2 * time.Minute).Unix()})), "n", "does not match"},
 	} {
@@ -159,6 +174,20 @@ func TestIDToken(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, id, err)
 		case test.says != "" && (!errors.Is(err, identity.ErrMismatch) || !strings.Contains(err.Error(), test.says)):
 			t.Errorf("%s: %v, %v", name, id, err)
+		}
+	}
+}
+
+// TestIDTokenOfGoogle: Google's id_tokens may name it without the scheme, and nobody else's may.
+func TestIDTokenOfGoogle(t *testing.T) {
+	now := time.Now()
+	for configured, want := range map[string]bool{"https://accounts.google.com": true, "https://accounts.google.com/": false, issuer: false} {
+		v := identity.Verifier{Issuer: configured, ClientID: "site", TokenKey: key}
+		for _, named := range []string{strings.TrimPrefix(configured, "https://"), "accounts.google.com"} {
+			token := signed(claims{"iss": named, "aud": "site", "sub": "agent_1", "nonce": "n", "iat": now.Unix(), "exp": now.Add(time.Hour).Unix()})
+			if _, err := v.Establish(t.Context(), server(t, claims{}), &wire.Token{Access: "opaque", ID: token}, "n"); (err == nil) != want {
+				t.Errorf("%s named as %s: %v, want %v", configured, named, err, want)
+			}
 		}
 	}
 }

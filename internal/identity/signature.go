@@ -10,8 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/coreos/go-oidc/v3/oidc"
-
 	"github.com/authagent-go/authagent/internal/wire"
 )
 
@@ -29,21 +27,40 @@ func (v *Verifier) accepts(m *wire.Metadata, alg string) error {
 	return nil
 }
 
-// hashes checks at_hash, for which go-oidc knows neither HS256 nor the newer name of EdDSA.
-func hashes(token *oidc.IDToken, alg, access string) bool {
+// verifyIDToken checks the signature of an id_token.
+func (v *Verifier) verifyIDToken(ctx context.Context, m *wire.Metadata, raw, alg string) error {
+	err := v.accepts(m, alg)
+	switch {
+	case err != nil:
+		return err
+	case alg == "HS256":
+		_, err = wire.VerifyHS256(raw, v.TokenKey)
+	default:
+		_, err = m.Keys.VerifySignature(ctx, raw)
+	}
+	if err != nil {
+		return keyError("id_token", alg, err)
+	}
+	return nil
+}
+
+// hashes reports whether an at_hash is that of an access token: the left half of its digest by the hash of
+// the id_token's signature (OpenID Connect Core section 3.1.3.6). EdDSA is taken with SHA-512, which Ed25519 has.
+func hashes(hash, alg, access string) bool {
 	var sum []byte
-	switch alg {
-	case "HS256":
+	switch {
+	case strings.HasSuffix(alg, "256"):
 		full := sha256.Sum256([]byte(access))
 		sum = full[:]
-	case "Ed25519":
-		full := sha512.Sum512([]byte(access))
+	case strings.HasSuffix(alg, "384"):
+		full := sha512.Sum384([]byte(access))
 		sum = full[:]
 	default:
-		return token.VerifyAccessToken(access) == nil
+		full := sha512.Sum512([]byte(access))
+		sum = full[:]
 	}
 	want := base64.RawURLEncoding.EncodeToString(sum[:len(sum)/2])
-	return subtle.ConstantTimeCompare([]byte(token.AccessTokenHash), []byte(want)) == 1
+	return subtle.ConstantTimeCompare([]byte(hash), []byte(want)) == 1
 }
 
 // signature reports whether the claims of an access token can be believed: with
@@ -92,23 +109,6 @@ func named(alg string) string {
 		return alg
 	}
 	return "an algorithm that is not known"
-}
-
-// keys verifies the signature of an id_token. It keeps the error, which go-oidc
-// would flatten into text.
-type keys struct {
-	verifier *Verifier
-	metadata *wire.Metadata
-	alg      string
-	err      *error
-}
-
-func (k keys) VerifySignature(ctx context.Context, jwt string) (payload []byte, err error) {
-	defer func() { *k.err = err }()
-	if k.alg != "HS256" { // accepts has seen to it that there are keys
-		return k.metadata.Keys.VerifySignature(ctx, jwt)
-	}
-	return wire.VerifyHS256(jwt, k.verifier.TokenKey)
 }
 
 // keyError tells keys that could not be had, which a retry may mend, from a token

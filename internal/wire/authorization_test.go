@@ -179,7 +179,7 @@ func TestReserved(t *testing.T) {
 func TestSeveralValues(t *testing.T) {
 	f := fields{{"a", "1"}}.with("resource", []string{"x", "y", "z"}).with("b", []string{"2"}).with("c", nil)
 	body, _ := f.encode(Form)
-	if string(body) != "a=1&b=2&resource=x&resource=y&resource=z" {
+	if string(body) != "a=1&resource=x&resource=y&resource=z&b=2" {
 		t.Errorf("form %s", body)
 	}
 	body, _ = f.encode(JSON)

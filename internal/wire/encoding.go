@@ -102,14 +102,16 @@ func (f fields) with(name string, values []string) fields {
 }
 
 func (f fields) encode(e Encoding) (body []byte, contentType string) {
-	if e == Form {
-		values := url.Values{}
-		for _, pair := range f {
-			values.Add(pair[0], pair[1])
-		}
-		return []byte(values.Encode()), "application/x-www-form-urlencoded"
-	}
 	body = make([]byte, 0, 512)
+	if e == Form {
+		for i, pair := range f {
+			if i > 0 {
+				body = append(body, '&')
+			}
+			body = append(append(append(body, url.QueryEscape(pair[0])...), '='), url.QueryEscape(pair[1])...)
+		}
+		return body, "application/x-www-form-urlencoded"
+	}
 	for i, pair := range f {
 		again, more := i > 0 && f[i-1][0] == pair[0], i+1 < len(f) && f[i+1][0] == pair[0]
 		body = append(body, ',')
