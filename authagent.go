@@ -328,8 +328,7 @@ func New(c Config) (*RelyingParty, error) {
 		Panics: panics, Meter: meter,
 	}.Server()
 	rp.book = deed.Book{Journal: c.Journal, Trail: rp.trail, Panics: panics, Meter: meter}
-	rp.door = rp.newDoor()
-	rp.signpost = rp.newSignpost()
+	rp.door, rp.signpost = rp.newDoor(), rp.newSignpost()
 	rp.refuser = rp.newRefuser()
 	if wrong := rp.openCookies(redirectURL); wrong != nil {
 		return nil, wrong
@@ -339,9 +338,6 @@ func New(c Config) (*RelyingParty, error) {
 	}
 	return rp, nil
 }
-
-// clockSkew is how far the clocks of two instances may be apart.
-const clockSkew = 5 * time.Minute
 
 func (c Config) withDefaults() Config {
 	c.SessionKeys, c.Provider = slices.Clone(c.SessionKeys), settings.Own(c.Provider)
@@ -386,7 +382,8 @@ func (c Config) check() (*url.URL, error) {
 	}
 	bad.Keys("SessionKeys", c.SessionKeys)
 	c.checkScenario(bad)
-	c.checkRules(bad)
+	_, has := linkPolicy(c.Scenario).(Rules)
+	bad.Rules(c.Rules, c.Rules != nil, has)
 	bad.Pages(paths)
 	bad.PathOrURL("RegistrationURL", c.RegistrationURL, dev)
 	if c.Pages != nil && !answer.Effective(c.Pages) {
@@ -419,17 +416,6 @@ func (c Config) checkScenario(bad *settings.Problems) {
 		most = s.access()
 	}
 	bad.Found("Permissions", permit.Of[Access](c.Permissions).Check(AccessFull, most, linkPolicy(c.Scenario)))
-}
-
-func (c Config) checkRules(bad *settings.Problems) {
-	if c.Rules == nil {
-		return
-	}
-	if _, has := linkPolicy(c.Scenario).(Rules); has {
-		bad.Add("Rules", "the scenario's LinkPolicy has rules, which count without this setting: leave it out")
-		return
-	}
-	bad.Found("Rules", settings.Check(c.Rules))
 }
 
 // LoginHandler starts a sign-in: it keeps the login's secrets in the browser and sends the browser to the authorization

@@ -289,6 +289,9 @@ func (rp *RelyingParty) ofCookie(w http.ResponseWriter, r *http.Request) (*Sessi
 	return s, nil
 }
 
+// clockSkew is how far the clocks of two instances may be apart.
+const clockSkew = 5 * time.Minute
+
 // A standing says whether a session holds.
 type standing int8
 

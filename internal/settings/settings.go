@@ -37,6 +37,16 @@ func (p *Problems) Found(setting string, err error) {
 	}
 }
 
+// Rules checks Config.Rules. has says that the scenario's LinkPolicy has rules, so that these would have no effect.
+func (p *Problems) Rules(rules any, set, has bool) {
+	switch {
+	case set && has:
+		p.Add("Rules", "the scenario's LinkPolicy has rules, which count without this setting: leave it out")
+	case set:
+		p.Found("Rules", Check(rules))
+	}
+}
+
 // Check returns what a value of the site's says is wrong with it, if it has a method Check.
 func Check(value any) error {
 	if checker, ok := value.(interface{ Check() error }); ok {
