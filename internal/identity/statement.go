@@ -75,11 +75,8 @@ func (v *Verifier) idToken(ctx context.Context, m *wire.Metadata, t *wire.Token,
 	if err := isOfNow(payload); err != nil {
 		return nil, err
 	}
-	if have, _, err := payload.String("nonce"); err != nil || nonce == "" || subtle.ConstantTimeCompare([]byte(have), []byte(nonce)) != 1 {
-		return nil, mismatch("id_token has another nonce")
-	}
-	if hash, _, err := payload.String("at_hash"); err != nil || hash != "" && !hashes(hash, alg, t.Access) {
-		return nil, mismatch("id_token belongs to another access token (at_hash)")
+	if err := readProofs(payload).check(nonce, alg, t.Access); err != nil {
+		return nil, err
 	}
 	s, err := readWithSubject("id_token", payload)
 	if err != nil {
@@ -95,6 +92,29 @@ func (v *Verifier) idToken(ctx context.Context, m *wire.Metadata, t *wire.Token,
 		s.payload, _ = base64.RawURLEncoding.DecodeString(body) // parts has
 	}
 	return s, nil
+}
+
+// proofs are the claims of an id_token that bind it to a login and to an access token.
+type proofs struct {
+	nonce, accessTokenHash string
+	odd                    error // accessTokenHash is no text
+}
+
+func readProofs(payload strictjson.Object) (p proofs) {
+	p.nonce, _, _ = payload.String("nonce") // what is no text is no nonce
+	p.accessTokenHash, _, p.odd = payload.String("at_hash")
+	return p
+}
+
+// check checks that the id_token is for the login with this nonce, and was given with this access token.
+func (p proofs) check(nonce, alg, access string) error {
+	if nonce == "" || subtle.ConstantTimeCompare([]byte(p.nonce), []byte(nonce)) != 1 {
+		return mismatch("id_token has another nonce")
+	}
+	if p.odd != nil || p.accessTokenHash != "" && !hashes(p.accessTokenHash, alg, access) {
+		return mismatch("id_token belongs to another access token (at_hash)")
+	}
+	return nil
 }
 
 // google is an issuer whose id_tokens may leave out the scheme of its name (Google's documentation of OpenID Connect).

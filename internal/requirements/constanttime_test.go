@@ -27,7 +27,7 @@ var secretFields = []string{
 	modulePath + ".Config.ClientSecret",
 	modulePath + "/internal/wire.Token.Access", modulePath + "/internal/wire.Token.Refresh",
 	"golang.org/x/oauth2.Token.AccessToken",
-	"github.com/coreos/go-oidc/v3/oidc.IDToken.Nonce", "github.com/coreos/go-oidc/v3/oidc.IDToken.AccessTokenHash",
+	modulePath + "/internal/identity.proofs.nonce", modulePath + "/internal/identity.proofs.accessTokenHash",
 }
 
 // TestConstantTime_TXN_14: TXN-14. No comparison that stops at the first difference gets a

@@ -59,6 +59,7 @@ var known = map[string]string{
 	"t":           "var t *testing.T",
 	"server":      "var server *http.Server",
 	"db":          "var db *sql.DB",
+	"tx":          "var tx *sql.Tx",
 	"DB":          "type DB struct{ *sql.DB }",
 	"store":       "var store *sqlstore.Store",
 	"balance":     "var balance int64",
