@@ -60,6 +60,7 @@ var known = map[string]string{
 	"server":      "var server *http.Server",
 	"db":          "var db *sql.DB",
 	"tx":          "var tx *sql.Tx",
+	"id":          "var id string",
 	"DB":          "type DB struct{ *sql.DB }",
 	"store":       "var store *sqlstore.Store",
 	"balance":     "var balance int64",
