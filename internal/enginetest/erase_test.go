@@ -169,6 +169,16 @@ func (d *database) dump(t testing.TB, db *sql.DB) (rows []row) {
 	return rows
 }
 
+// rowsOf counts the rows of a table.
+func rowsOf(all []row, table string) (n int) {
+	for _, r := range all {
+		if r.table == table {
+			n++
+		}
+	}
+	return n
+}
+
 // with returns the rows that have a text in any column.
 func with(rows []row, text string) (found []row) {
 	for _, r := range rows {
@@ -340,6 +350,9 @@ func TestEraseUser_ERA_1_ERA_2_ERA_3_ERA_7(t *testing.T) {
 			for _, r := range with(after, name) {
 				t.Errorf("ERA-1: table %s still has %q: %s", r.table, name, r.text)
 			}
+		}
+		if turns := "turns"; rowsOf(before, turns) == 0 || rowsOf(after, turns) != rowsOf(before, turns)-1 {
+			t.Errorf("ERA-1: %d rows of turns, and then %d", rowsOf(before, turns), rowsOf(after, turns))
 		}
 		if f.AS.Count(authagenttest.PathRevoke) == revoked {
 			t.Error("ERA-3: the server was not asked to revoke the tokens")
