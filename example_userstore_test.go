@@ -3,8 +3,12 @@ package authagent_test
 import (
 	"context"
 	"fmt"
+	"io"
+	"log"
+	"log/slog"
 
 	"github.com/authagent-go/authagent"
+	"github.com/authagent-go/authagent/memstore"
 )
 
 // rows are what *sql.Rows has.
@@ -91,4 +95,37 @@ func ExampleUserStore() {
 	// "" false authagent: not found
 	// "" false authagent: not found
 	// "" false authagent: several accounts have this address
+}
+
+// Bob wants to know what the site keeps of his agents, and then to be gone.
+func ExampleRelyingParty_EraseUser() {
+	users := &memstore.Users{}
+	bob := users.Add("bob@example.com", "Bob")
+	profiles := &memstore.Profiles{}
+	rp, err := authagent.New(authagent.Config{
+		Issuer: "https://agents.example", ClientID: "shop", ClientSecret: "from your vault", RedirectURL: "https://shop.example/auth/agent/callback",
+		SessionKeys: [][]byte{[]byte("32 random bytes, from your vault")}, Logger: slog.New(slog.DiscardHandler),
+		Scenario: authagent.ContextualProfile(users, profiles, authagent.InsecureTrustEmail),
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx := context.Background()
+	agent := authagent.Agent{Issuer: "https://agents.example", ID: "agent_1"} // has signed in before
+	profiles.FindOrCreateProfile(ctx, authagent.Profile{Agent: agent, Scenario: "ContextualProfile", UserID: bob})
+
+	if err := rp.ExportUser(ctx, bob, io.Discard); err != nil { // to a file that Bob gets
+		log.Fatal(err)
+	}
+	users.Remove(bob) // first: nobody signs in meanwhile
+	receipt, err := rp.EraseUser(ctx, "", bob)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, store := range receipt.Stores {
+		if n := store.Rows["profiles"]; n > 0 {
+			fmt.Println(store.Store, "has deleted", n, "profile")
+		}
+	}
+	// Output: ProfileStore has deleted 1 profile
 }
