@@ -298,13 +298,13 @@ func New(c Config) (*RelyingParty, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Audit = trail.Observed(c.Audit, linkPolicy(c.Scenario), c.Rules) // which hear of events too
 	c.Scenario = obeying(c.Rules, c.Scenario)
 	if _, forgets := c.Revocations.(*memory.Revocations); forgets && redirectURL.Scheme != "http" {
 		c.Logger.Warn("authagent: Config.Revocations is not set: a restart of this process undoes logouts and ended sessions")
 	}
 	panics := failure.Panics{Logger: c.Logger}
 	meter := panics.Meter(c.Metrics)
+	hear := trail.Observed(c.Audit, linkPolicy(c.Scenario), c.Rules) // c.Audit stays the site's own
 	rp := &RelyingParty{&opaque{&relyingParty{
 		config:    c,
 		origin:    browser.Origin(redirectURL),
@@ -317,7 +317,7 @@ func New(c Config) (*RelyingParty, error) {
 		finishing: once.New[outcome](min(finishedFor, c.Session.Idle)),
 		states:    once.States{Shared: c.States, Panics: panics, Skew: clockSkew, Task: finishTimeout, Meter: meter},
 		requests:  wire.AuthorizationRequests{Inquiry: settings.Inquiry(c.ClientID, c.RedirectURL, c.Provider)},
-		trail:     trail.New(c.Issuer, c.Logger, c.Audit, meter),
+		trail:     trail.New(c.Issuer, c.Logger, hear, meter, c.Session.Lifetime),
 		identity: &identity.Verifier{
 			Issuer: c.Issuer, ClientID: c.ClientID, SubjectIsUser: c.Provider.SubjectIsUser, People: c.Provider.OnPerson != nil,
 			TokenKey: c.Provider.TokenKey, Introspect: c.Provider.Introspect,
@@ -390,6 +390,7 @@ func (c Config) check() (*url.URL, error) {
 		bad.Add("Pages", "has none of the templates that are used: refused, signed-out, header, footer, back")
 	}
 	bad.NotNil("Journal", c.Journal)
+	settings.NoNil(bad, "Erasers", c.Erasers)
 	bad.Languages("Languages", c.Languages)
 	bad.Handlers(paths)
 	bad.Link(c.Paths.Link, c.API)
