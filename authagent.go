@@ -191,8 +191,8 @@ type Config struct {
 	// it. Logger gets each refusal, with its request ID. See [audit.Event].
 	Audit func(context.Context, audit.Event)
 
-	// Erasers are further stores that know accounts, for EraseUser and, of those that are an [Exporter], ExportUser. A site whose
-	// Audit is that of a sqlstore.Store adds its Trail. Stores that are set elsewhere are asked without it.
+	// Erasers are further stores that know accounts, for EraseUser and, if they are [Exporter], ExportUser. A site whose Audit is
+	// that of a sqlstore.Store adds its Trail. Stores that are set elsewhere are asked without it. [Eraser] says how to name one.
 	Erasers []Eraser
 
 	// Journal keeps on record what agents change: before it is done, and then how it has ended. While it cannot be written,
