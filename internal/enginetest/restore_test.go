@@ -198,9 +198,9 @@ func (d *database) wantRestoreEvents(t *testing.T, s *sqlstore.Store, suspended 
 	}
 }
 
-// TestAfterRestoreMany_RST_4: many rows are changed in batches, and an interruption leaves nothing that another call does
+// TestAfterRestoreMany_RST_4_RST_6: many rows are changed in batches, and an interruption leaves nothing that another call does
 // not finish.
-func TestAfterRestoreMany_RST_4(t *testing.T) {
+func TestAfterRestoreMany_RST_4_RST_6(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
 		s, db := d.migrated(t)
 		d.fill(t, db, 1300, "grants", "approvals", "allowances", "activity", "tokens")

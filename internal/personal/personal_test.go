@@ -8,15 +8,17 @@ import (
 	"testing"
 
 	"github.com/authagent-go/authagent"
-	"github.com/authagent-go/authagent/authagenttest"
-	"github.com/authagent-go/authagent/memstore"
+	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/stores"
 )
 
 // orders is a further store of a site, and named one that says what it is called.
 type orders struct{}
 
-func (*orders) EraseUser(_ context.Context, e *stores.Erasure) error { e.Count("orders", 1); return nil }
+func (*orders) EraseUser(_ context.Context, e *stores.Erasure) error {
+	e.Count("orders", 1)
+	return nil
+}
 
 type named struct{ orders }
 
@@ -25,7 +27,8 @@ func (*named) Name() string { return "order book" }
 // TestNames_ERA_9: further stores have names of their own, a store that is not set is not named, and one that cannot
 // export is.
 func TestNames_ERA_9(t *testing.T) {
-	site := authagenttest.NewSite(t, func(c *authagent.Config, _ *memstore.Users) {
+	site := testsite.New(t, func(_ *testsite.Site, c *authagent.Config) {
+		c.Tokens.Store = nil
 		c.Erasers = []authagent.Eraser{&orders{}, &named{}}
 	})
 	receipt, err := site.RP.EraseUser(t.Context(), "", "alice")
