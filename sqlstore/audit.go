@@ -22,7 +22,8 @@ var insertEvent = insertInto("authagent_events", "agent_key, "+eventColumns)
 
 // Audit appends an event to the audit trail; it is for [authagent.Config.Audit]. [Store.Journal]
 // leaves no gap for what agents change. While
-// the database cannot be reached, such as during a restart, it waits up to 30 seconds.
+// the database refuses connections, such as during a restart, it waits up to 30 seconds. An event whose
+// connection breaks while it is sent may be stored, and is not sent again.
 // An event that cannot be stored goes to Config.Logger, and is counted by Config.Metrics. No event is lost because of its
 // text: a text that is longer than its column (255 bytes for most) is cut, and bytes in
 // it that are not text are replaced. A Count below 1 is stored as 1.
