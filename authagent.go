@@ -327,7 +327,7 @@ func New(c Config) (*RelyingParty, error) {
 		Settings: c.Provider, Issuer: c.Issuer, ID: c.ClientID, Secret: c.ClientSecret, RedirectURL: c.RedirectURL, Dev: redirectURL.Scheme == "http",
 		Panics: panics, Meter: meter,
 	}.Server()
-	rp.book = deed.Book{Journal: c.Journal, Trail: rp.trail, Panics: panics, Meter: meter}
+	rp.book = deed.Book{Journal: c.Journal, Trail: rp.trail, Panics: panics, Meter: meter, Uncount: rp.limits.GiveBack}
 	rp.door, rp.signpost = rp.newDoor(), rp.newSignpost()
 	rp.refuser = rp.newRefuser()
 	if wrong := rp.openCookies(redirectURL); wrong != nil {
@@ -390,6 +390,7 @@ func (c Config) check() (*url.URL, error) {
 		bad.Add("Pages", "has none of the templates that are used: refused, signed-out, header, footer, back")
 	}
 	bad.NotNil("Journal", c.Journal)
+	bad.NotNil("Metrics", c.Metrics)
 	bad.Languages("Languages", c.Languages)
 	bad.Handlers(paths)
 	bad.Link(c.Paths.Link, c.API)
