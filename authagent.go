@@ -262,32 +262,31 @@ func (rp *relyingParty) Format(f fmt.State, _ rune) {
 }
 
 type relyingParty struct {
-	config    Config // complete, with the defaults
-	origin    string // the site's, from RedirectURL
-	callback  string // the path of RedirectURL
-	pending   pendingLogins
-	sessions  Sessions
-	cookies   browser.Names
-	deleted   string                 // the attributes of a cookie that is deleted
-	states    once.States            // of logins, each to be used once
-	tokens    *kept.Tokens[*Session] // nil if none are kept
-	register  marks.Register         // of sessions that were ended
-	panics    failure.Panics         // of the site's code
-	server    *wire.Server
-	identity  *identity.Verifier
-	actions   wiring.Actions       // that routes are guarded by
-	finishing *once.Group[outcome] // logins, by their state
-	trail     *trail.Trail
-	book      deed.Book    // of what agents change
-	meter     *meter.Meter // nil if nothing is measured
-	refuser   *refuse.Refuser
-	signpost  *signpost.Site
-	limits    limit.Set
-	permits   permit.Map[Access] // by scopes
-	compare   *compare.Teller
-	door      *door.Door[Session] // of the site's API; nil if it is closed
-	links     *link.Desk[Session]
-	requests  wire.AuthorizationRequests
+	config           Config // complete, with the defaults
+	origin, callback string // of RedirectURL, and its path
+	pending          pendingLogins
+	sessions         Sessions
+	cookies          browser.Names
+	deleted          string                 // the attributes of a cookie that is deleted
+	states           once.States            // of logins, each to be used once
+	tokens           *kept.Tokens[*Session] // nil if none are kept
+	register         marks.Register         // of sessions that were ended
+	panics           failure.Panics         // of the site's code
+	server           *wire.Server
+	identity         *identity.Verifier
+	actions          wiring.Actions       // that routes are guarded by
+	finishing        *once.Group[outcome] // logins, by their state
+	trail            *trail.Trail
+	book             deed.Book    // of what agents change
+	meter            *meter.Meter // nil if nothing is measured
+	refuser          *refuse.Refuser
+	signpost         *signpost.Site
+	limits           limit.Set
+	permits          permit.Map[Access] // by scopes
+	compare          *compare.Teller
+	door             *door.Door[Session] // of the site's API; nil if it is closed
+	links            *link.Desk[Session]
+	requests         wire.AuthorizationRequests
 }
 
 // New returns a RelyingParty. It checks every setting, and joins all that is wrong into one error.
@@ -298,13 +297,13 @@ func New(c Config) (*RelyingParty, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.Audit = trail.Observed(c.Audit, linkPolicy(c.Scenario), c.Rules) // which hear of events too
 	c.Scenario = obeying(c.Rules, c.Scenario)
 	if _, forgets := c.Revocations.(*memory.Revocations); forgets && redirectURL.Scheme != "http" {
 		c.Logger.Warn("authagent: Config.Revocations is not set: a restart of this process undoes logouts and ended sessions")
 	}
 	panics := failure.Panics{Logger: c.Logger}
 	meter := panics.Meter(c.Metrics)
+	hear := trail.Observed(c.Audit, linkPolicy(c.Scenario), c.Rules) // c.Audit stays the site's own
 	rp := &RelyingParty{&opaque{&relyingParty{
 		config:    c,
 		origin:    browser.Origin(redirectURL),
@@ -317,7 +316,7 @@ func New(c Config) (*RelyingParty, error) {
 		finishing: once.New[outcome](min(finishedFor, c.Session.Idle)),
 		states:    once.States{Shared: c.States, Panics: panics, Skew: clockSkew, Task: finishTimeout, Meter: meter},
 		requests:  wire.AuthorizationRequests{Inquiry: settings.Inquiry(c.ClientID, c.RedirectURL, c.Provider)},
-		trail:     trail.New(c.Issuer, c.Logger, c.Audit, meter),
+		trail:     trail.New(c.Issuer, c.Logger, hear, meter, c.Session.Lifetime),
 		identity: &identity.Verifier{
 			Issuer: c.Issuer, ClientID: c.ClientID, SubjectIsUser: c.Provider.SubjectIsUser, People: c.Provider.OnPerson != nil,
 			TokenKey: c.Provider.TokenKey, Introspect: c.Provider.Introspect,
@@ -391,6 +390,7 @@ func (c Config) check() (*url.URL, error) {
 	}
 	bad.NotNil("Journal", c.Journal)
 	bad.NotNil("Metrics", c.Metrics)
+	settings.NoNil(bad, "Erasers", c.Erasers)
 	bad.Languages("Languages", c.Languages)
 	bad.Handlers(paths)
 	bad.Link(c.Paths.Link, c.API)

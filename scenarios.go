@@ -91,6 +91,7 @@ type SignIn struct {
 	rp       *RelyingParty
 	token    *wire.Token
 	identity string // sub of the token: the agent, or the user with SubjectIsUser
+	enters   string // the account that it is about to enter; empty until that is known
 	sid      string // the server's ID of the session there
 	prior    []Agent
 	userinfo *UserInfo
@@ -178,9 +179,8 @@ func (in *SignIn) keep(raw *wire.UserInfo) {
 	}
 }
 
-// ParseEmail returns address with its ASCII letters in lower case, and reports whether it is a plain address: one @, a
-// dotted domain, ASCII, at most 254 bytes, without quotes, comments, display name or white space. Addresses that only
-// look or fold alike are different people's.
+// ParseEmail returns address with its ASCII letters in lower case, and reports whether it is plain: one @, a dotted domain, ASCII,
+// at most 254 bytes, no quotes, comments, display name or white space. Addresses that only fold alike are different people's.
 func ParseEmail(address string) (normalized string, ok bool) { return claims.Email(address) }
 
 // A Principal is whom an agent acts as.
@@ -443,14 +443,14 @@ func (s *withAccount) enter(ctx context.Context, in *SignIn, create bool) (Princ
 		err = failure.New(problem.NoAccount, "find account", "%s", why)
 	case err == nil && request.BySubject && user != nil && user.ID != link.UserID:
 		err = failure.New(problem.LinkRefused, "find account", "the agent acts for another account's user at the server")
+	case err == nil: // if it is erased meanwhile, RelyingParty.admit takes back what is written below
+		in.enters, err = link.UserID, in.rp.trail.Erased().Refuse(link.UserID)
+	}
+	if err == nil && (user == nil || user.ID != link.UserID) {
+		err = s.users.MayEnter(ctx, link.UserID)
 	}
 	if err != nil {
 		return Principal{}, nil, failure.OfSite("link agent to account", err)
-	}
-	if user == nil || user.ID != link.UserID {
-		if err := s.users.MayEnter(ctx, link.UserID); err != nil {
-			return Principal{}, nil, err
-		}
 	}
 	link.Access = min(link.Access, s.most)
 	if request.BySubject { // the site knows whose agent it is, and the same agent acts for others too

@@ -153,7 +153,7 @@ type SessionSettings struct {
 	Own Sessions
 
 	// Idle ends a session that was not used for this long. The default is 30 minutes. Lifetime ends it in any case. The
-	// default is 12 hours.
+	// default is 12 hours, and New refuses more than 365 days.
 	//
 	// What was ended early is remembered for Lifetime, so relying parties that share Config.Revocations need the same one.
 	Idle     time.Duration

@@ -181,7 +181,7 @@ func (p *Policy) changeAllowance(
 		if changes, err := by(&a); err != nil || !changes {
 			return a, false, err
 		}
-		switch a, err = putAllowance(ctx, store, a, begins); {
+		switch a, err = p.putAllowance(ctx, store, a, begins); {
 		case err == nil:
 			return a, true, nil
 		case !errors.Is(err, authagent.ErrConflict) || ctx.Err() != nil:
@@ -192,11 +192,15 @@ func (p *Policy) changeAllowance(
 }
 
 // putAllowance creates an allowance, which is a conflict if there is one by now, or updates it.
-func putAllowance(ctx context.Context, store AllowanceStore, a Allowance, create bool) (Allowance, error) {
-	if !create {
+func (p *Policy) putAllowance(ctx context.Context, store AllowanceStore, a Allowance, create bool) (Allowance, error) {
+	if !create { // which nobody can once it is erased
 		return store.UpdateAllowance(ctx, a)
 	}
-	a, created, err := store.CreateAllowance(ctx, a)
+	created := false
+	err := p.write(ctx, a.UserID, func() (err error) {
+		a, created, err = store.CreateAllowance(ctx, a)
+		return err
+	})
 	if err == nil && !created {
 		err = authagent.ErrConflict
 	}

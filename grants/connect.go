@@ -23,6 +23,9 @@ func (p *Policy) LinkByOwner(ctx context.Context, r authagent.LinkRequest) error
 		return err
 	}
 	defer p.filing.give()
+	if err := p.erased.Refuse(r.User.ID); err != nil { // EraseUser has had the turn
+		return fmt.Errorf("grants: connect agent: %w", err)
+	}
 	all, err := p.agentGrants(ctx, r.Agent)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package grants
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -64,7 +65,12 @@ func (p *Policy) record(ctx context.Context, e audit.Event) error {
 	if p.repeats(e).Allow(strings.Join([]string{d.GrantID, string(d.Event), d.Action, d.Route, d.Outcome}, "\x00")) > 0 {
 		return nil
 	}
-	return p.store.AddDeed(ctx, d)
+	err := p.write(ctx, d.UserID, func() error { return p.store.AddDeed(ctx, d) })
+	if errors.Is(err, pseudonyms.ErrErased) {
+		p.logger().Info("grants: an agent's request was under way when the account was erased", "grant", d.GrantID, "err", err)
+		return nil
+	}
+	return err
 }
 
 // repeats bounds how often the same deed is recorded.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/internal/pseudonyms"
 )
 
 // ForgetAgent implements [authagent.Forgetter]: it takes the agent out of every account
@@ -89,6 +90,30 @@ func (p *Policy) EraseUser(ctx context.Context, e *authagent.Erasure) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// isErased reports whether an account was erased in this process.
+func (p *Policy) isErased(userID string) bool {
+	_, erased := p.erased.Of(userID)
+	return erased
+}
+
+// write calls do, which writes something of an account, unless the account was erased. If that happens meanwhile, it
+// is erased again: what was under way must not come after.
+func (p *Policy) write(ctx context.Context, userID string, do func() error) error {
+	err := p.erased.Write(userID, do, func(pseudonym string) error {
+		eraser, can := p.store.(authagent.Eraser)
+		if !can {
+			return nil // EraseUser has said so
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), backgroundTimeout)
+		defer cancel()
+		return eraser.EraseUser(ctx, &authagent.Erasure{UserID: userID, Pseudonym: pseudonym})
+	})
+	if errors.Is(err, pseudonyms.ErrErased) {
+		return fmt.Errorf("grants: %w", err)
+	}
+	return err
 }
 
 // delivered waits until all events so far are in the trail, and not for a function that blocks.

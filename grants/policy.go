@@ -21,6 +21,7 @@ import (
 	"github.com/authagent-go/authagent/internal/logs"
 	"github.com/authagent-go/authagent/internal/meter"
 	"github.com/authagent-go/authagent/internal/pseudonyms"
+	"github.com/authagent-go/authagent/internal/settings"
 	"github.com/authagent-go/authagent/internal/sink"
 	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/messages"
@@ -201,7 +202,7 @@ type Policy struct {
 	fallback atomic.Pointer[func(context.Context, audit.Event)] // for events, without Audit
 	moves    *limit.Limiter                                     // notices of new networks, by grant
 	noes     *limit.Limiter                                     // deeds that were refused, by grant
-	erased   pseudonyms.Names                                   // of accounts that are gone, for events that come later
+	erased   pseudonyms.Names                                   // of accounts that are gone, for what comes later
 	changes  *limit.Limiter                                     // deeds that changed something, by kind
 	routine  *limit.Limiter                                     // other deeds, by kind
 	humans   *limit.Limiter                                     // looks for the account of who sees the page
@@ -215,6 +216,7 @@ func OwnerApproval(store Store) *Policy {
 		moves: limit.New(maxMoves, time.Hour), noes: limit.New(maxNoes, time.Hour),
 		changes: limit.New(maxChanges, 24*time.Hour), routine: limit.New(maxRoutine, 24*time.Hour), humans: limit.New(1, time.Hour),
 		warned: limit.New(1, 24*time.Hour), english: sync.OnceValue(messages.English),
+		erased: pseudonyms.Names{Lifetime: settings.MaxLifetime}, // of whichever relying party
 	}
 	p.post = newPost(p)
 	lost := func(why string) { p.logger().Error("grants: audit event lost", "why", why) }

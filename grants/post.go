@@ -94,6 +94,10 @@ func newPost(p *Policy) *post {
 // add puts a notice in, and reports whether there is room.
 func (o *post) add(ctx context.Context, n Notice) bool {
 	o.mu.Lock()
+	if o.policy.isErased(n.UserID) { // forget has been here, or will be: there is nobody to tell
+		o.mu.Unlock()
+		return true
+	}
 	before, m := o.letters(), o.meter
 	room, lost := o.put(ctx, n)
 	more := o.letters() - before
@@ -174,12 +178,15 @@ func (o *post) makeRoom(n Notice) bool {
 // forget drops all that waits for an owner.
 func (o *post) forget(userID string) {
 	o.mu.Lock()
-	defer o.mu.Unlock()
+	before, m := o.letters(), o.meter
 	for at := range o.waiting {
 		if at.userID == userID {
 			o.remove(at)
 		}
 	}
+	fewer := o.letters() - before
+	o.mu.Unlock()
+	m.Waits(meter.OwnerNotices, fewer)
 }
 
 func (o *post) remove(at slot) {
@@ -219,7 +226,9 @@ func (o *post) run() {
 			return nil
 		})
 		err := o.policy.do(l.ctx, func(ctx context.Context) error {
-			o.policy.Notify(ctx, n)
+			if !o.policy.isErased(n.UserID) { // since next has taken it
+				o.policy.Notify(ctx, n)
+			}
 			return nil
 		})
 		if err != nil {

@@ -75,7 +75,7 @@ func TestStoppedWhileAsking(t *testing.T) {
 				s := newShop(t, options{
 					store: func(in grants.Store) grants.Store { store.Store = in; return store },
 					config: func(_ *shop, c *authagent.Config) {
-						c.Session.Idle, c.Session.Lifetime = 9999*time.Hour, 9999*time.Hour
+						c.Session.Idle, c.Session.Lifetime = 8760*time.Hour, 8760*time.Hour
 					},
 				})
 				_, c := s.approved("agent_1")
@@ -132,7 +132,7 @@ func TestStoppedBeforeUse(t *testing.T) {
 func TestApproveForStopped(t *testing.T) {
 	ctx := context.Background()
 	long := func(_ *shop, c *authagent.Config) {
-		c.Session.Idle, c.Session.Lifetime = 9999*time.Hour, 9999*time.Hour
+		c.Session.Idle, c.Session.Lifetime = 8760*time.Hour, 8760*time.Hour
 	}
 	week := func(p *grants.Policy) {
 		p.PendingFor, p.ApprovedFor, p.ActionFor = 7*24*time.Hour, 24*time.Hour, 7*24*time.Hour
@@ -179,7 +179,7 @@ func TestDeniedAnew(t *testing.T) {
 		s := newShop(t, options{
 			policy: func(p *grants.Policy) { p.PendingFor, p.ApprovedFor = 7*24*time.Hour, 24*time.Hour },
 			config: func(_ *shop, c *authagent.Config) {
-				c.Session.Idle, c.Session.Lifetime = 9999*time.Hour, 9999*time.Hour
+				c.Session.Idle, c.Session.Lifetime = 8760*time.Hour, 8760*time.Hour
 			},
 		})
 		agent, c := s.approved("agent_1")

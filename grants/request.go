@@ -67,6 +67,9 @@ func (p *Policy) fileAll() {
 // agent and within limits, or does the same work in vain. The caller has the turn
 // of p.filing.
 func (p *Policy) file(ctx context.Context, r authagent.LinkRequest) error {
+	if r.User != nil && p.isErased(r.User.ID) { // while the request waited
+		r.User, r.NoUser = nil, "the account was erased"
+	}
 	privileged, unknown := p.privilegedFor(ctx, r)
 	var g Grant
 	var refusal string

@@ -74,23 +74,28 @@ func (p *Policy) reserve(ctx context.Context, r action.Request, have, want Appro
 // put has a request wait for its owner, in the account's turn, so that MaxActions holds. It returns false and the
 // approval that there is if another instance was faster.
 func (p *Policy) put(ctx context.Context, want Approval) (have Approval, anew bool, err error) {
-	err = p.inTurn(ctx, want.UserID, func(ctx context.Context, store Store) error {
-		all, err := store.OwnerApprovals(ctx, want.UserID)
-		if err != nil {
-			return fmt.Errorf("grants: find approvals of account: %w", err)
-		}
-		var known bool
-		if have, known = of(all, want); known {
-			anew = false
-			return nil
-		}
-		if err := p.mayAsk(all); err != nil {
+	err = p.write(ctx, want.UserID, func() error {
+		return p.inTurn(ctx, want.UserID, func(ctx context.Context, store Store) (err error) {
+			have, anew, err = p.putIn(ctx, store, want)
 			return err
-		}
-		have, anew, err = create(ctx, store, want)
-		return err
+		})
 	})
 	return have, anew, err
+}
+
+// putIn does what put does in the account's turn.
+func (p *Policy) putIn(ctx context.Context, store Store, want Approval) (have Approval, anew bool, err error) {
+	all, err := store.OwnerApprovals(ctx, want.UserID)
+	if err != nil {
+		return have, false, fmt.Errorf("grants: find approvals of account: %w", err)
+	}
+	if have, known := of(all, want); known {
+		return have, false, nil
+	}
+	if err := p.mayAsk(all); err != nil {
+		return have, false, err
+	}
+	return create(ctx, store, want)
 }
 
 // create creates an approval, or replaces one that has expired: nobody decided, or the agent came too late.

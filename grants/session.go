@@ -13,6 +13,7 @@ import (
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/limit"
 	"github.com/authagent-go/authagent/internal/meter"
+	"github.com/authagent-go/authagent/internal/pseudonyms"
 	"github.com/authagent-go/authagent/problem"
 )
 
@@ -47,11 +48,18 @@ func (p *Policy) CheckSession(ctx context.Context, s *authagent.Session) error {
 // touch records that a grant is used. It is for owners to see, and no reason to
 // refuse a request.
 func (p *Policy) touch(ctx context.Context, s *authagent.Session, g Grant, network string, now time.Time) {
-	use, err := p.store.Touch(ctx, Activity{
-		SessionID: s.ID, GrantID: s.GrantID, UserID: s.UserID, RemoteAddr: s.RemoteAddr, Network: network,
-		StartedAt: s.StartedAt, SeenAt: now, ExpiresAt: s.ExpiresAt, Door: s.Door,
+	var use Use
+	err := p.write(ctx, s.UserID, func() (err error) {
+		use, err = p.store.Touch(ctx, Activity{
+			SessionID: s.ID, GrantID: s.GrantID, UserID: s.UserID, RemoteAddr: s.RemoteAddr, Network: network,
+			StartedAt: s.StartedAt, SeenAt: now, ExpiresAt: s.ExpiresAt, Door: s.Door,
+		})
+		return err
 	})
 	switch {
+	case errors.Is(err, pseudonyms.ErrErased):
+		p.logger().Info("grants: an agent's request was under way when the account was erased", "grant", s.GrantID, "err", err)
+		return
 	case err != nil:
 		p.meter().StoreFailed(meter.Grants)
 		p.logger().Warn("grants: could not record that a grant was used", "grant", s.GrantID, "err", err)

@@ -80,6 +80,9 @@ func (p *Policy) approveUnasked(ctx context.Context, r authagent.LinkRequest, ca
 		return authagent.Principal{}, err
 	}
 	defer p.filing.give()
+	if err := p.erased.Refuse(r.User.ID); err != nil { // EraseUser has had the turn
+		return authagent.Principal{}, fmt.Errorf("grants: let agent in: %w", err)
+	}
 	if link, err := p.linked(ctx, r); err != problem.ApprovalNeeded {
 		return link, err // another sign-in of the agent was faster
 	}

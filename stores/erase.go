@@ -3,9 +3,11 @@ package stores
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
+	"github.com/authagent-go/authagent/internal/panics"
 	"github.com/authagent-go/authagent/internal/pseudonyms"
 )
 
@@ -80,18 +82,28 @@ func (e *Erasure) Receipt() Receipt {
 	return r
 }
 
-// In calls erase, and puts down what it tells e under the name of a store. It returns its error.
+// In calls erase, and puts down what it tells e under the name of a store. It returns its error. If erase panics, that
+// is an error too, which names the type of the value alone.
 func (e *Erasure) In(store string, erase func() error) error {
 	before := e.within
 	defer func() { e.within = before }()
 	e.receipt.Stores = append(e.receipt.Stores, Erased{Store: store})
 	e.within = len(e.receipt.Stores)
-	err := erase()
+	err := panics.Catch(erase)
+	if caught, is := err.(*panics.Error); is {
+		err = panicked{caught}
+	}
 	if err != nil && e.within == len(e.receipt.Stores) { // or one within has said it
 		e.receipt.Stores[e.within-1].Error = err.Error()
 	}
 	return err
 }
+
+// A panicked is a panic without its stack, which is in what it wraps.
+type panicked struct{ caught *panics.Error }
+
+func (p panicked) Error() string { return fmt.Sprintf("panic: %T", p.caught.Value) }
+func (p panicked) Unwrap() error { return p.caught }
 
 // Count says how many rows of something were deleted, or of "events" changed. Several calls add up.
 func (e *Erasure) Count(what string, rows int64) {

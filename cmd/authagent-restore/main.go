@@ -118,6 +118,15 @@ func driverOf(dsn string) string {
 	return "mysql"
 }
 
+// isRestored refuses a database without any table of package sqlstore: it is not the one that was restored.
+func isRestored(ctx context.Context, db *sql.DB, prefix string) error {
+	var versions int
+	if err := db.QueryRowContext(ctx, "SELECT COUNT(*) FROM "+prefix+"migrations").Scan(&versions); err != nil || versions == 0 {
+		return fmt.Errorf("there is no table %smigrations with a version: is this the restored database, and is -prefix right? (%v)", prefix, err)
+	}
+	return nil
+}
+
 // restore does what the command is for; without -yes, it says how much that would be.
 func restore(ctx context.Context, s settings) (done sqlstore.Restored, err error) {
 	db, err := open(ctx, s)
@@ -130,6 +139,9 @@ func restore(ctx context.Context, s settings) (done sqlstore.Restored, err error
 		return done, fmt.Errorf("-prefix: %w", err)
 	}
 	if s.migrate && s.yes {
+		if err := isRestored(ctx, db, cmp.Or(s.prefix, "authagent_")); err != nil {
+			return done, fmt.Errorf("-migrate: %w", err)
+		}
 		if err := store.Migrate(ctx); err != nil {
 			return done, fmt.Errorf("-migrate: %w", err)
 		}

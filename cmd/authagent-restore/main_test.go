@@ -51,6 +51,7 @@ func TestRun_RST_5(t *testing.T) {
 		{[]string{"-prefix", "shop_"}, exitAsked, "suspends 1 grants", grants.Approved},
 		{[]string{"-prefix", "shop_", "-migrate"}, exitAsked, "Nothing was changed.", grants.Approved},
 		{nil, exitWrong, "another -prefix?", grants.Approved},
+		{[]string{"-yes", "-migrate"}, exitWrong, "is this the restored database", grants.Approved},
 		{[]string{"-migrate"}, exitWrong, "-migrate changes nothing without -yes", grants.Approved},
 		{[]string{"-prefix", "a b"}, exitWrong, "-prefix: ", grants.Approved},
 		{[]string{"-yes", "now"}, exitUsage, `unexpected argument "now"`, grants.Approved},

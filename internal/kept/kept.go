@@ -62,12 +62,20 @@ func New[S any](keeper *tokens.Keeper[S], site Site[S]) *Tokens[S] {
 	return t
 }
 
-// Save keeps the tokens of a session that starts. The server speaks of subject.
+// Save keeps the tokens of a session that starts. The server speaks of subject. It keeps none of an account that was
+// erased, also meanwhile: nobody would revoke them.
 func (t *Tokens[S]) Save(ctx context.Context, s S, token *wire.Token, subject string) error {
 	if t == nil {
 		return nil
 	}
-	return t.keeper.Save(ctx, t.site.Session(s), token, subject)
+	session := t.site.Session(s)
+	return t.site.Trail.Erased().Write(session.UserID, func() error {
+		return t.keeper.Save(ctx, session, token, subject)
+	}, func(string) error {
+		live, err := t.keeper.Erase(context.WithoutCancel(ctx), session)
+		t.revoked(ctx, session, live)
+		return err
+	})
 }
 
 // Confirm confirms a session that is in use, in the background, if it is due.

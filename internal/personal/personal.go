@@ -13,6 +13,7 @@ import (
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/accounts"
 	"github.com/authagent-go/authagent/internal/failure"
+	"github.com/authagent-go/authagent/internal/panics"
 	"github.com/authagent-go/authagent/internal/scenario"
 	"github.com/authagent-go/authagent/internal/trail"
 	"github.com/authagent-go/authagent/stores"
@@ -71,7 +72,7 @@ func (s *Site[S]) Erase(ctx context.Context, humanID, userID string) (stores.Rec
 	s.Trail.Rename(userID, e.Pseudonym) // from here on, no event of this process has the ID
 	var errs []error
 	do := func(erase func() error) {
-		errs = append(errs, s.Panics.Protect(step, erase))
+		errs = append(errs, s.protect(step, erase))
 	}
 	ask := func(parts ...accounts.Part) {
 		for _, part := range parts {
@@ -87,7 +88,7 @@ func (s *Site[S]) Erase(ctx context.Context, humanID, userID string) (stores.Rec
 			leave(e, "Scenario", "what it keeps", "it is no Eraser", time.Time{})
 			return fmt.Errorf("the scenario is no Eraser: %w", errors.ErrUnsupported)
 		}
-		return eraser.EraseUser(ctx, e)
+		return e.In("Scenario", func() error { return eraser.EraseUser(ctx, e) })
 	})
 	do(end) // what has begun meanwhile
 	ask(accounts.Part{Name: nameTokens, Is: s.Tokens})
@@ -108,6 +109,35 @@ func (s *Site[S]) Erase(ctx context.Context, humanID, userID string) (stores.Rec
 	}
 	s.Trail.Record(ctx, audit.Event{Name: audit.UserErased, HumanID: e.HumanID, UserID: e.Pseudonym}, told)
 	return e.Receipt(), err
+}
+
+// enteredFor is how long it takes at most to erase what a sign-in has left.
+const enteredFor = 10 * time.Second
+
+// Entered returns err, which is what has come of an agent's entering an account. If the account was erased in this
+// process, before or meanwhile, what the sign-in has written after that is erased too, and the account is gone.
+func (s *Site[S]) Entered(ctx context.Context, userID string, err error) error {
+	return s.Trail.Erased().Written(userID, err, func(pseudonym string) error {
+		eraser, ok := scenario.As[stores.Eraser](s.Scenario)
+		if !ok {
+			return nil // EraseUser has said so
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), enteredFor)
+		defer cancel()
+		return s.protect("erase user", func() error {
+			return eraser.EraseUser(ctx, &stores.Erasure{UserID: userID, Pseudonym: pseudonym})
+		})
+	})
+}
+
+// protect turns a panic of erase into an error, and logs it. One that the receipt has is an error already.
+func (s *Site[S]) protect(step string, erase func() error) error {
+	err := s.Panics.Protect(step, erase)
+	var caught *panics.Error
+	if errors.As(err, &caught) {
+		s.Panics.Log(step, caught.Value, caught.Stack)
+	}
+	return err
 }
 
 // eraseSessions has the store of sessions erase, if it can. Otherwise they stay where they are, sealed,

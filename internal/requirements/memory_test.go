@@ -69,7 +69,7 @@ func TestBounds_MEM_4(t *testing.T) {
 			return n
 		},
 		"kinds of refusals that are counted in one event": func(most int) (n int) {
-			c := tally.New[string](time.Hour, func(int, int) {})
+			c := tally.New[string](time.Hour, func(int, int) func() { return func() {} })
 			defer c.Close()
 			for ; n <= 2*most; n++ {
 				if c.Count(fmt.Sprint(n), n); !c.Count(fmt.Sprint(n), n) {

@@ -65,6 +65,17 @@ func (p *Problems) NotNil(setting string, value any) {
 	}
 }
 
+// NoNil checks a list of interfaces, each as NotNil does.
+func NoNil[T any](p *Problems, setting string, all []T) {
+	for i, value := range all {
+		if setting := fmt.Sprintf("%s[%d]", setting, i); any(value) == nil {
+			p.Add(setting, "is nil")
+		} else {
+			p.NotNil(setting, value)
+		}
+	}
+}
+
 // Err returns all problems in one error, or nil.
 func (p *Problems) Err() error { return errors.Join(p.all...) }
 
@@ -242,10 +253,17 @@ func (p *Problems) Origins(setting string, origins []string, dev bool) {
 	}
 }
 
+// MaxLifetime is the most that Session.Lifetime can be. What is remembered for the sake of sessions that were ended, such
+// as an account that was erased and a backup that was restored, is remembered for a day more.
+const MaxLifetime = 365 * 24 * time.Hour
+
 // Sessions checks how sessions are kept. two says that the site has set two ways.
 func (p *Problems) Sessions(idle, lifetime time.Duration, two bool) {
 	if idle < 0 || lifetime < 0 {
 		p.Add("Session.Idle, Session.Lifetime", "must not be negative")
+	}
+	if lifetime > MaxLifetime {
+		p.Add("Session.Lifetime", "is %v, at most %v are possible", lifetime, MaxLifetime)
 	}
 	if two {
 		p.Add("Session.Own, Session.Store", "only one of them can be set")

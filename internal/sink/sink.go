@@ -72,18 +72,39 @@ func (s *Sink[T]) Deliver(v T) {
 }
 
 // Add has v delivered and does not wait for that.
-func (s *Sink[T]) Add(v T) { s.add(v) }
+func (s *Sink[T]) Add(v T) { s.Queue(v)() }
+
+// Queue is Add for a caller that holds a lock. It calls neither the meter nor lost, which may block: tell does, and
+// the caller calls it without the lock.
+func (s *Sink[T]) Queue(v T) (tell func()) {
+	done, _, m, name := s.put(v)
+	return func() { s.tell(done, m, name) }
+}
 
 // add puts v into the queue, and returns what is closed when it has been
 // delivered, nil if there is no room.
 func (s *Sink[T]) add(v T) (done chan struct{}, stuck bool) {
+	done, stuck, m, name := s.put(v)
+	s.tell(done, m, name)
+	return done, stuck
+}
+
+// tell says that a value waits, or that there is no room for it.
+func (s *Sink[T]) tell(done chan struct{}, m *meter.Meter, name string) {
+	if done != nil {
+		m.Waits(name, 1)
+		return
+	}
+	m.Lost(name, meter.Full)
+	s.lost("the queue is full")
+}
+
+// put is add, and tells nobody.
+func (s *Sink[T]) put(v T) (done chan struct{}, stuck bool, m *meter.Meter, name string) {
 	s.mu.Lock()
-	m, name := s.meter, s.name
+	defer s.mu.Unlock()
 	if len(s.queue) >= capacity {
-		s.mu.Unlock()
-		m.Lost(name, meter.Full)
-		s.lost("the queue is full")
-		return nil, false
+		return nil, false, s.meter, s.name
 	}
 	done = make(chan struct{})
 	s.queue = append(s.queue, item[T]{v, done})
@@ -92,10 +113,7 @@ func (s *Sink[T]) add(v T) (done chan struct{}, stuck bool) {
 		s.running = true
 		go s.run()
 	}
-	stuck = s.stuck
-	s.mu.Unlock()
-	m.Waits(name, 1)
-	return done, stuck
+	return done, s.stuck, s.meter, s.name
 }
 
 // Wait returns when all that was to be delivered so far has been, or with the

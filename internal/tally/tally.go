@@ -17,7 +17,7 @@ const maxKinds = 1 << 13
 // let through each time: to count it with others would hide it among them.
 type Tally[K comparable, V any] struct {
 	period time.Duration
-	report func(last V, n int)
+	report func(last V, n int) (after func())
 
 	mu     sync.Mutex
 	kinds  map[K]*kind[V]
@@ -32,8 +32,9 @@ type kind[V any] struct {
 
 // New returns a Tally that calls report, at the end of each period, with the last of
 // a kind and how many there were. A kind of which there was none for a whole period
-// is forgotten: the next is its first again. No two calls of report are made at once.
-func New[K comparable, V any](period time.Duration, report func(last V, n int)) *Tally[K, V] {
+// is forgotten: the next is its first again. No two calls of report are made at once: a lock is
+// held, so it must not wait. What may wait is in after, which is called later, while no lock is held.
+func New[K comparable, V any](period time.Duration, report func(last V, n int) (after func())) *Tally[K, V] {
 	return &Tally[K, V]{period: period, report: report, kinds: make(map[K]*kind[V])}
 }
 
@@ -56,6 +57,8 @@ func (t *Tally[K, V]) Count(key K, v V) (counted bool) {
 
 // end ends a period of a kind.
 func (t *Tally[K, V]) end(key K, k *kind[V]) {
+	after := func() {}
+	defer func() { after() }()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch {
@@ -63,20 +66,26 @@ func (t *Tally[K, V]) end(key K, k *kind[V]) {
 	case k.n == 0:
 		delete(t.kinds, key)
 	default:
-		t.tell(k)
+		after = t.tell(k)
 		k.timer.Reset(t.period)
 	}
 }
 
 // Flush reports at once what has been counted, and forgets all kinds.
 func (t *Tally[K, V]) Flush() {
+	var after []func()
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	for _, k := range t.kinds {
 		k.timer.Stop()
-		t.tell(k)
+		if k.n > 0 {
+			after = append(after, t.tell(k))
+		}
 	}
 	clear(t.kinds)
+	t.mu.Unlock()
+	for _, f := range after {
+		f()
+	}
 }
 
 // Close is Flush, after which nothing is counted any more.
@@ -87,13 +96,10 @@ func (t *Tally[K, V]) Close() {
 	t.Flush()
 }
 
-// tell reports what has been counted of a kind. The caller holds the lock.
-func (t *Tally[K, V]) tell(k *kind[V]) {
-	if k.n == 0 {
-		return
-	}
+// tell reports what has been counted of a kind. The caller holds the lock, and calls after without it.
+func (t *Tally[K, V]) tell(k *kind[V]) (after func()) {
 	var none V
 	last, n := k.last, k.n
 	k.last, k.n = none, 0
-	t.report(last, n)
+	return t.report(last, n)
 }

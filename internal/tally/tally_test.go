@@ -16,10 +16,11 @@ type reports struct {
 	all []string
 }
 
-func (r *reports) add(last string, n int) {
+func (r *reports) add(last string, n int) (after func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.all = append(r.all, fmt.Sprint(last, "×", n))
+	return func() {}
 }
 
 // take returns what was reported since it was called last.
@@ -139,7 +140,7 @@ func TestBound(t *testing.T) {
 // TestAtOnce: nothing is lost or counted twice while periods end.
 func TestAtOnce(t *testing.T) {
 	var sum atomic.Int64
-	c := New[int](time.Microsecond, func(_ int, n int) { sum.Add(int64(n)) })
+	c := New[int](time.Microsecond, func(_ int, n int) func() { sum.Add(int64(n)); return func() {} })
 	var group sync.WaitGroup
 	const each = 2000
 	for range 8 {

@@ -35,8 +35,10 @@ type delivery struct {
 }
 
 // New returns a trail to the log and to a function of the site, which may be nil. The meter is told of sign-ins.
-func New(issuer string, logger *slog.Logger, site func(context.Context, audit.Event), m *meter.Meter) *Trail {
+// lifetime is that of sessions.
+func New(issuer string, logger *slog.Logger, site func(context.Context, audit.Event), m *meter.Meter, lifetime time.Duration) *Trail {
 	t := &Trail{issuer: issuer, logger: logger, site: site, meter: m}
+	t.erased.Lifetime = lifetime
 	t.sink = sink.New(func(d delivery) { site(d.ctx, t.erased.In(d.event)) }, func(why string) {
 		logger.Error("authagent: audit event lost", "why", why)
 	})
@@ -179,10 +181,10 @@ func kindOf(e audit.Event) audit.Event {
 	return kind
 }
 
-// addCounted passes on n refusals of a kind as one event.
-func (t *Trail) addCounted(last audit.Event, n int) {
+// addCounted passes on n refusals of a kind as one event. The tally holds its lock meanwhile, and not in after.
+func (t *Trail) addCounted(last audit.Event, n int) (after func()) {
 	last.Time, last.Count = time.Now().UTC(), n
-	t.sink.Add(delivery{context.Background(), last})
+	return t.sink.Queue(delivery{context.Background(), last})
 }
 
 // Flush passes on at once what has been counted.
@@ -193,6 +195,9 @@ func (t *Trail) Renamed(e audit.Event) audit.Event { return t.erased.In(e) }
 
 // Rename has every event of an account that was erased, also those on their way, carry its pseudonym.
 func (t *Trail) Rename(userID, pseudonym string) { t.erased.Give(userID, pseudonym) }
+
+// Erased are the accounts that were erased in this process, by Rename.
+func (t *Trail) Erased() *pseudonyms.Names { return &t.erased }
 
 // Wait passes on at once what has been counted, and waits until all events so far are where they belong.
 func (t *Trail) Wait(ctx context.Context) error {

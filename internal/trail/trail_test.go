@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/failure"
@@ -16,7 +17,7 @@ func TestDoorsApart_LOG_12(t *testing.T) {
 	counts := make(map[audit.Door][]int)
 	trail := New("https://as.example", slog.New(slog.DiscardHandler), func(_ context.Context, e audit.Event) {
 		counts[e.Door] = append(counts[e.Door], e.Count)
-	}, nil)
+	}, nil, time.Hour)
 	refused := failure.As(failure.New(problem.AgentForbidden, "check access", "refused"))
 	for i := range 10 {
 		e := audit.Event{Name: audit.PermissionDenied, SessionID: "s", Agent: audit.Agent{Issuer: "https://as.example", ID: "agent_1"}}
