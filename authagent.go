@@ -191,8 +191,8 @@ type Config struct {
 	// it. Logger gets each refusal, with its request ID. See [audit.Event].
 	Audit func(context.Context, audit.Event)
 
-	// Erasers are further stores that know accounts, for EraseUser and, of those that are an [Exporter], ExportUser. A site whose
-	// Audit is that of a sqlstore.Store adds its Trail. Stores that are set elsewhere are asked without it.
+	// Erasers are further stores that know accounts, for EraseUser and, if they are [Exporter], ExportUser. A site whose Audit is
+	// that of a sqlstore.Store adds its Trail. Stores that are set elsewhere are asked without it. [Eraser] says how to name one.
 	Erasers []Eraser
 
 	// Journal keeps on record what agents change: before it is done, and then how it has ended. While it cannot be written,
@@ -262,32 +262,31 @@ func (rp *relyingParty) Format(f fmt.State, _ rune) {
 }
 
 type relyingParty struct {
-	config    Config // complete, with the defaults
-	origin    string // the site's, from RedirectURL
-	callback  string // the path of RedirectURL
-	pending   pendingLogins
-	sessions  Sessions
-	cookies   browser.Names
-	deleted   string                 // the attributes of a cookie that is deleted
-	states    once.States            // of logins, each to be used once
-	tokens    *kept.Tokens[*Session] // nil if none are kept
-	register  marks.Register         // of sessions that were ended
-	panics    failure.Panics         // of the site's code
-	server    *wire.Server
-	identity  *identity.Verifier
-	actions   wiring.Actions       // that routes are guarded by
-	finishing *once.Group[outcome] // logins, by their state
-	trail     *trail.Trail
-	book      deed.Book    // of what agents change
-	meter     *meter.Meter // nil if nothing is measured
-	refuser   *refuse.Refuser
-	signpost  *signpost.Site
-	limits    limit.Set
-	permits   permit.Map[Access] // by scopes
-	compare   *compare.Teller
-	door      *door.Door[Session] // of the site's API; nil if it is closed
-	links     *link.Desk[Session]
-	requests  wire.AuthorizationRequests
+	config           Config // complete, with the defaults
+	origin, callback string // of RedirectURL, and its path
+	pending          pendingLogins
+	sessions         Sessions
+	cookies          browser.Names
+	deleted          string                 // the attributes of a cookie that is deleted
+	states           once.States            // of logins, each to be used once
+	tokens           *kept.Tokens[*Session] // nil if none are kept
+	register         marks.Register         // of sessions that were ended
+	panics           failure.Panics         // of the site's code
+	server           *wire.Server
+	identity         *identity.Verifier
+	actions          wiring.Actions       // that routes are guarded by
+	finishing        *once.Group[outcome] // logins, by their state
+	trail            *trail.Trail
+	book             deed.Book    // of what agents change
+	meter            *meter.Meter // nil if nothing is measured
+	refuser          *refuse.Refuser
+	signpost         *signpost.Site
+	limits           limit.Set
+	permits          permit.Map[Access] // by scopes
+	compare          *compare.Teller
+	door             *door.Door[Session] // of the site's API; nil if it is closed
+	links            *link.Desk[Session]
+	requests         wire.AuthorizationRequests
 }
 
 // New returns a RelyingParty. It checks every setting, and joins all that is wrong into one error.
@@ -327,7 +326,7 @@ func New(c Config) (*RelyingParty, error) {
 		Settings: c.Provider, Issuer: c.Issuer, ID: c.ClientID, Secret: c.ClientSecret, RedirectURL: c.RedirectURL, Dev: redirectURL.Scheme == "http",
 		Panics: panics, Meter: meter,
 	}.Server()
-	rp.book = deed.Book{Journal: c.Journal, Trail: rp.trail, Panics: panics, Meter: meter}
+	rp.book = deed.Book{Journal: c.Journal, Trail: rp.trail, Panics: panics, Meter: meter, Uncount: rp.limits.GiveBack}
 	rp.door, rp.signpost = rp.newDoor(), rp.newSignpost()
 	rp.refuser = rp.newRefuser()
 	if wrong := rp.openCookies(redirectURL); wrong != nil {
@@ -390,6 +389,7 @@ func (c Config) check() (*url.URL, error) {
 		bad.Add("Pages", "has none of the templates that are used: refused, signed-out, header, footer, back")
 	}
 	bad.NotNil("Journal", c.Journal)
+	bad.NotNil("Metrics", c.Metrics)
 	settings.NoNil(bad, "Erasers", c.Erasers)
 	bad.Languages("Languages", c.Languages)
 	bad.Handlers(paths)

@@ -668,9 +668,9 @@ func (rp *RelyingParty) ForgetAgent(ctx context.Context, humanID string, agent A
 // tokens, grants with all that belongs to them, profiles and links. Events stay, under a pseudonym, if Config.Erasers has the
 // trail. The receipt says what each store did, and what is left. humanID is who deleted it; empty for the site itself.
 //
-// It goes on after an error and returns all errors; then call it again. It returns errors.ErrUnsupported if a store keeps
-// something and is no Eraser. A site with several relying parties calls it on each. A request that is under way at another
-// instance can still leave a row or an event: call it again after two minutes. See docs/personal-data.md.
+// It goes on after an error and returns all errors; then call it again. It returns errors.ErrUnsupported if a part of
+// the scenario keeps something and is no Eraser; of other stores, the receipt says so. Call it once for each ClientID. A request
+// under way at another instance can still leave a row or an event: call it again after two minutes. See docs/personal-data.md.
 func (rp *RelyingParty) EraseUser(ctx context.Context, humanID, userID string) (Receipt, error) {
 	return rp.personal().Erase(ctx, humanID, userID)
 }

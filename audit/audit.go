@@ -83,6 +83,10 @@ const (
 	// pseudonym is the UserID from then on. See ForgetAgent and EraseUser of authagent.RelyingParty.
 	AgentForgotten Name = "agent_forgotten"
 	UserErased     Name = "user_erased"
+
+	// Restored: what a backup had brought back to life was ended, and Detail says how much of what. See
+	// AfterRestore of sqlstore.Store.
+	Restored Name = "restored"
 )
 
 // The outcomes of events.

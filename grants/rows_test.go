@@ -76,6 +76,33 @@ func TestRowOfMany_OWN_2(t *testing.T) {
 	}
 }
 
+// TestRestoredWaits_RST_7: an agent that a restored backup has stopped waits for its owner, until the owner decides.
+func TestRestoredWaits_RST_7(t *testing.T) {
+	restored := func(g *grants.Grant) {
+		g.ID, g.Agent.ID, g.State, g.Cause = "back", "agent_back", grants.Suspended, grants.CauseRestored
+	}
+	const waits, link = `h-back`, `href="` + agents + `agents/back"`
+	for name, test := range map[string]struct {
+		change      func(*grants.Grant)
+		first, past []string
+	}{
+		"restored": {restored, []string{waits, link, "This site was restored from a backup", "!?past=1"}, []string{"!" + link}},
+		"paused by its owner": {func(g *grants.Grant) { restored(g); g.Cause = grants.CauseOwner },
+			[]string{"!" + waits, "!restored from a backup", "?past=1"}, []string{link}},
+		"hidden since":  {func(g *grants.Grant) { restored(g); g.Hidden = true }, []string{"!" + waits}, []string{"!" + link}},
+		"stopped since": {func(g *grants.Grant) { restored(g); g.State, g.Cause = grants.Revoked, "" }, []string{"!" + waits}, []string{link}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.grant(test.change)
+			alice := s.human(s.alice)
+			has(t, s.at(alice, ""), test.first...)
+			has(t, s.at(alice, "?past=1"), test.past...)
+			has(t, s.at(alice, "?waiting=1"), test.first[0])
+		})
+	}
+}
+
 // TestRowSaysWhatIsInForce_OWN_2: the row of an agent has what its grants in force give, each in its
 // scenario, and not what another one gave.
 func TestRowSaysWhatIsInForce_OWN_2(t *testing.T) {

@@ -36,7 +36,8 @@ type Page struct {
 	Requests    []PageGrant    // agents that wait to be let in
 	Approvals   []PageApproval // single actions that wait to be approved
 	Unknown     []PageUnknown  // actions of which the owner has to find out whether they were done
-	Waiting     int            // how many of these three there are
+	Restored    []PageRow      // agents that stand still since the site was restored from a backup (CauseRestored), until the owner decides
+	Waiting     int            // how many of these four there are
 	Undecided   int            // how many of them are Requests and Approvals
 	MoreWaiting int            // how many are not on this page
 	Agents      []PageRow      // the agents of this view, of which there may be several pages
@@ -66,6 +67,7 @@ func (p Page) Searchable() bool {
 // A PageRow is an agent in a list: all its grants in the account.
 type PageRow struct {
 	Texts
+	ID       string // of the grant in Link
 	Link     string // the path of its page
 	Label    PageName
 	May      string        // what it may do, as in "See your account, and place orders"
@@ -125,7 +127,7 @@ func (p *Policy) newPage(to reader, o Overview, s shown) Page {
 	allowed, past, hidden := o.rows(s.query)
 	page.Allowed, page.Past, page.HiddenPast = len(allowed), len(past), len(hidden)
 	requests, asked, decided := o.waiting()
-	all := queue(p.unknown(o), requests, asked)
+	all := queue(p.unknown(o), requests, asked, o.restored())
 	page.Waiting, page.Undecided, page.Actions = len(all), len(requests)+len(asked), len(decided)
 	switch {
 	case s.view == "waiting":
@@ -144,26 +146,30 @@ func (p *Policy) newPage(to reader, o Overview, s shown) Page {
 			page.wait(p, to, o, first(all, cardsFirst))
 		}
 	}
-	page.MoreWaiting = page.Waiting - len(page.Requests) - len(page.Approvals) - len(page.Unknown)
+	page.MoreWaiting = page.Waiting - len(page.Requests) - len(page.Approvals) - len(page.Unknown) - len(page.Restored)
 	return page
 }
 
-// A waiting is one of three: a request to enter, a single action, or an action of which nobody
-// knows how it has ended.
+// A waiting is one of four: a request to enter, a single action, an action of which nobody
+// knows how it has ended, or an agent that a restored backup has stopped.
 type waiting struct {
-	request *Grant
-	action  *Approval
-	unknown *unknownAction
+	request  *Grant
+	action   *Approval
+	unknown  *unknownAction
+	restored *row
 }
 
 // queue has what waits in the order of the page: what nobody knows about, single actions, of
-// agents that are let in already, and then requests to enter.
-func queue(unknown []unknownAction, requests []Grant, asked []Approval) (all []waiting) {
+// agents that are let in already, agents that were let in before, and then requests to enter.
+func queue(unknown []unknownAction, requests []Grant, asked []Approval, restored []row) (all []waiting) {
 	for i := range unknown {
 		all = append(all, waiting{unknown: &unknown[i]})
 	}
 	for i := range asked {
 		all = append(all, waiting{action: &asked[i]})
+	}
+	for i := range restored {
+		all = append(all, waiting{restored: &restored[i]})
 	}
 	for i := range requests {
 		all = append(all, waiting{request: &requests[i]})
@@ -195,6 +201,8 @@ func (page *Page) wait(p *Policy, to reader, o Overview, all []waiting) {
 			page.Unknown = append(page.Unknown, p.newPageUnknown(to, *w.unknown, o))
 		case w.action != nil:
 			page.Approvals = append(page.Approvals, p.newPageApproval(to, *w.action, o))
+		case w.restored != nil:
+			page.Restored = append(page.Restored, p.newPageRow(to, *w.restored, o))
 		default:
 			page.Requests = append(page.Requests, p.newPageGrant(to, *w.request, o))
 		}
@@ -232,11 +240,9 @@ type row struct {
 	nickname string
 }
 
-// rows returns the agents that may act, and those that may not: the ones that the owner
-// wants to see, and the others. What only waits is none of them.
-func (o Overview) rows(query string) (allowed, past, hidden []row) {
+// agents returns the grants of each agent.
+func (o Overview) agents() (all []row) {
 	at := make(map[agentKey]int)
-	var all []row
 	for _, g := range o.Grants {
 		i, known := at[keyOf(g)]
 		if !known {
@@ -250,14 +256,36 @@ func (o Overview) rows(query string) (allowed, past, hidden []row) {
 		}
 	}
 	for _, r := range all {
+		slices.SortStableFunc(r.grants, func(a, b Grant) int { return a.rowPlace() - b.rowPlace() })
+	}
+	return all
+}
+
+// restored returns the agents of which a restored backup has stopped something, until the owner decides.
+func (o Overview) restored() (some []row) {
+	for _, r := range o.agents() {
+		if i := slices.IndexFunc(r.grants, Grant.restored); i >= 0 {
+			r.grants[0], r.grants[i] = r.grants[i], r.grants[0] // by which the row is known
+			some = append(some, r)
+		}
+	}
+	return some
+}
+
+// restored reports whether a restored backup has stopped the agent, and its owner has not decided yet.
+func (g Grant) restored() bool { return g.State == Suspended && g.Cause == CauseRestored && !g.Hidden }
+
+// rows returns the agents that may act, and those that may not: the ones that the owner
+// wants to see, and the others. What only waits is none of them.
+func (o Overview) rows(query string) (allowed, past, hidden []row) {
+	for _, r := range o.agents() {
 		if !r.matches(query) {
 			continue
 		}
-		slices.SortStableFunc(r.grants, func(a, b Grant) int { return a.rowPlace() - b.rowPlace() })
 		switch g := r.grants[0]; {
 		case g.State == Approved:
 			allowed = append(allowed, r)
-		case g.State == Pending:
+		case g.State == Pending, slices.ContainsFunc(r.grants, Grant.restored):
 		case g.Hidden:
 			hidden = append(hidden, r)
 		default:
@@ -299,7 +327,7 @@ func (r row) matches(query string) bool {
 
 func (p *Policy) newPageRow(to reader, r row, o Overview) PageRow {
 	g := r.grants[0]
-	view := PageRow{Texts: Texts{to}, Link: p.agentPath(g.ID), Label: newPageName(to, r.nickname, r.named()), Used: o.lastUsed(r.grants)}
+	view := PageRow{Texts: Texts{to}, ID: g.ID, Link: p.agentPath(g.ID), Label: newPageName(to, r.nickname, r.named()), Used: o.lastUsed(r.grants)}
 	if g.State != Approved {
 		view.Standing = view.standing(g)
 		return view

@@ -116,7 +116,7 @@ func All() []Metric {
 		{
 			Name: QueueLost, Kind: Counter, Labels: []string{"queue", "cause"},
 			Help:   "What was lost on its way through a queue.",
-			Series: each(queues(), "full", "panic"),
+			Series: append(each(queues(), "full", "panic"), Labels{"events", "store"}),
 		},
 		{
 			Name: StoreFailures, Kind: Counter, Labels: []string{"store"},

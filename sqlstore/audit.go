@@ -12,6 +12,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/audit"
+	"github.com/authagent-go/authagent/internal/meter"
 )
 
 const eventColumns = `happened_at, name, request_id, method, route, remote_addr, issuer, session_id, agent_issuer, agent_id, user_id,
@@ -21,8 +22,9 @@ var insertEvent = insertInto("authagent_events", "agent_key, "+eventColumns)
 
 // Audit appends an event to the audit trail; it is for [authagent.Config.Audit]. [Store.Journal]
 // leaves no gap for what agents change. While
-// the database cannot be reached, such as during a restart, it waits up to 30 seconds.
-// An event that cannot be stored goes to Config.Logger. No event is lost because of its
+// the database refuses connections, such as during a restart, it waits up to 30 seconds. An event whose
+// connection breaks while it is sent may be stored, and is not sent again.
+// An event that cannot be stored goes to Config.Logger, and is counted by Config.Metrics. No event is lost because of its
 // text: a text that is longer than its column (255 bytes for most) is cut, and bytes in
 // it that are not text are replaced. A Count below 1 is stored as 1.
 //
@@ -32,6 +34,7 @@ var insertEvent = insertInto("authagent_events", "agent_key, "+eventColumns)
 // erases with a user that may UPDATE four columns.
 func (s *Store) Audit(ctx context.Context, e audit.Event) {
 	if err := s.record(ctx, "store audit event", insertEvent, eventValues(e)...); err != nil {
+		s.meter.Lost(meter.Events, meter.Store)
 		s.logger.LogAttrs(ctx, slog.LevelError, "sqlstore: audit event lost", slog.String("event", string(e.Name)),
 			slog.String("request_id", e.RequestID), slog.String("agent_session", e.SessionID), slog.Any("err", err))
 	}

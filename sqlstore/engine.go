@@ -60,9 +60,6 @@ type engine interface {
 	// greatest returns the function for the greatest of its arguments.
 	greatest() string
 
-	// least returns the function for the least of its arguments.
-	least() string
-
 	// now returns the database's clock, in nanoseconds since 1970. It is one time throughout
 	// a statement.
 	now() string

@@ -128,6 +128,9 @@ type Trail struct{ s *Store }
 // Trail returns the audit trail as an [authagent.Eraser] and an [authagent.Exporter].
 func (s *Store) Trail() *Trail { return &Trail{s} }
 
+// Name is what receipts and exports call it: "audit trail".
+func (*Trail) Name() string { return "audit trail" }
+
 // EraseUser implements [authagent.Eraser]. In the events of the account, and in those of what its holder did in
 // person, the ID is replaced by the pseudonym, and the client's address and the detail are emptied. All else
 // stays. It reads the whole trail once, in steps, since no index leads to who acted in person.

@@ -29,10 +29,11 @@ type taking struct {
 	every, period int64
 }
 
-// next is when the budget is whole again after one more event, in nanoseconds. A time that is
-// out of reach counts as the farthest: the clock went back, or the period was another one.
+// next is when the budget is whole again after one more event, in nanoseconds. Where the time is out of
+// reach, since the clock went back or the period was another one, there is room for that one event.
 func (t taking) next(e engine, column string) string {
-	return fmt.Sprintf("%s(%s, %s(%s, %s + %d)) + %d", e.greatest(), e.now(), e.least(), column, e.now(), t.period, t.every)
+	return fmt.Sprintf("CASE WHEN %s > %s + %d THEN %[2]s + %[3]d ELSE %[4]s(%[2]s, %[1]s) + %[5]d END",
+		column, e.now(), t.period, e.greatest(), t.every)
 }
 
 // fits is whether one more event is within the budget.

@@ -94,7 +94,6 @@ func (mysql) insertNew(insert string) string {
 func (mysql) onConflict(string) string      { return ` ON DUPLICATE KEY UPDATE ` }
 func (mysql) proposed(column string) string { return "VALUES(" + column + ")" }
 func (mysql) greatest() string              { return "GREATEST" }
-func (mysql) least() string                 { return "LEAST" }
 
 // now is of UTC, in which no hour comes twice.
 func (mysql) now() string {

@@ -80,7 +80,6 @@ func (postgres) insertNew(insert string) string { return insert + ` ON CONFLICT 
 func (postgres) onConflict(key string) string   { return ` ON CONFLICT (` + key + `) DO UPDATE SET ` }
 func (postgres) proposed(column string) string  { return "excluded." + column }
 func (postgres) greatest() string               { return "GREATEST" }
-func (postgres) least() string                  { return "LEAST" }
 
 func (postgres) now() string {
 	return "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000000 AS BIGINT) * 1000"

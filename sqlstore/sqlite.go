@@ -59,7 +59,6 @@ func (sqlite) insertNew(insert string) string { return insert + ` ON CONFLICT DO
 func (sqlite) onConflict(key string) string   { return ` ON CONFLICT (` + key + `) DO UPDATE SET ` }
 func (sqlite) proposed(column string) string  { return "excluded." + column }
 func (sqlite) greatest() string               { return "MAX" }
-func (sqlite) least() string                  { return "MIN" }
 
 // now has milliseconds.
 func (sqlite) now() string {

@@ -103,6 +103,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/authagent-go/authagent/internal/meter"
+	"github.com/authagent-go/authagent/metrics"
 )
 
 // Config holds the settings of a [Store]. The zero value is a good one.
@@ -124,6 +127,10 @@ type Config struct {
 	// Logger gets the audit events that could not be stored; nil means
 	// slog.Default().
 	Logger *slog.Logger
+
+	// Metrics counts the audit events that could not be stored, as metrics.QueueLost of the queue
+	// "events" with the cause "store". Set what authagent.Config.Metrics is. Nil means that nothing is counted.
+	Metrics metrics.Recorder
 }
 
 // What is wrong with a database. Errors of this package wrap these, and the
@@ -146,6 +153,7 @@ type Store struct {
 	migrations []Migration
 	timeout    time.Duration
 	logger     *slog.Logger
+	meter      *meter.Meter
 	queries    *sync.Map // statements as they are written here -> as the engine takes them
 	turn       *turn     // that all calls belong to; nil if each is a transaction of its own
 
@@ -180,10 +188,14 @@ func New(db *sql.DB, c Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{
+	s := &Store{
 		db: db, engine: engine, prefix: c.Prefix, migrations: migrations,
 		timeout: cmp.Or(c.Timeout, 5*time.Second), logger: cmp.Or(c.Logger, slog.Default()), queries: new(sync.Map),
-	}, nil
+	}
+	s.meter = meter.New(c.Metrics, func(value any, stack []byte) {
+		s.logger.Error("sqlstore: Config.Metrics panicked", "panic", fmt.Sprintf("%T", value), "stack", string(stack))
+	})
+	return s, nil
 }
 
 const (

@@ -60,9 +60,7 @@ func (t *Grants) InTurn(ctx context.Context, userID string, do func(context.Cont
 
 // inTurn calls do in one transaction. refused is do's own error; err is one of the database.
 func (s *Store) inTurn(ctx context.Context, q querier, userID string, do func(context.Context, grants.Store) error) (refused, err error) {
-	tx, err := q.(interface {
-		BeginTx(context.Context, *sql.TxOptions) (*sql.Tx, error)
-	}).BeginTx(ctx, &sql.TxOptions{Isolation: s.engine.turnIsolation()})
+	tx, err := s.begin(ctx, q)
 	if err != nil {
 		return nil, err
 	}
@@ -80,6 +78,13 @@ func (s *Store) inTurn(ctx context.Context, q querier, userID string, do func(co
 		return refused, nil
 	}
 	return nil, tx.Commit()
+}
+
+// begin begins a transaction by what run has passed on.
+func (s *Store) begin(ctx context.Context, q querier) (*sql.Tx, error) {
+	return q.(interface {
+		BeginTx(context.Context, *sql.TxOptions) (*sql.Tx, error)
+	}).BeginTx(ctx, &sql.TxOptions{Isolation: s.engine.turnIsolation()})
 }
 
 // within returns a Store whose calls belong to a turn.

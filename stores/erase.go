@@ -15,7 +15,8 @@ import (
 // RelyingParty.EraseUser of package authagent calls it. These may be one: a [UserStore] that is an
 // [AgentLinker], a [ProfileStore], a [RevocationStore], a store of tokens or sessions, an
 // authagent.LinkPolicy, and a Scenario, which asks those that it is made of. Others are named in
-// Config.Erasers.
+// Config.Erasers. Receipts and exports call one of these what its method Name() string returns, if it
+// has one, and otherwise by its type, as in "shop.Orders".
 type Eraser interface {
 	// EraseUser deletes what there is of e.UserID, and tells e what it has deleted and what it
 	// could not. If there is nothing, it returns nil. After an error, another call deletes what is
@@ -43,7 +44,7 @@ type Receipt struct {
 
 // Erased is what one store has done.
 type Erased struct {
-	Store string           `json:"store"`           // such as "LinkPolicy" or "Config.Tokens.Store"
+	Store string           `json:"store"`           // such as "LinkPolicy", "Config.Tokens.Store" or "audit trail"
 	Rows  map[string]int64 `json:"rows,omitempty"`  // how many were deleted of what; of "events", how many were changed
 	Left  []Left           `json:"left,omitempty"`  // what it still has
 	Error string           `json:"error,omitempty"` // why it did not do all that it can

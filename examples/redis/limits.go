@@ -20,8 +20,8 @@ import (
 type Limits struct{ Client redis.UniversalClient }
 
 // taken takes one event of each key, or none. ARGV has, for each, the time between two events and the
-// period. It returns the longest wait, or 0. A time that is out of reach counts as the
-// farthest: the clock went back, or the period was another one.
+// period. It returns the longest wait, or 0. Where the time is out of reach, since the
+// clock went back or the period was another one, there is room for that one event.
 var taken = redis.NewScript(`
 local t = redis.call('TIME')
 local now = t[1] * 1000000 + t[2]
@@ -29,7 +29,7 @@ local wait, next = 0, {}
 for i, key in ipairs(KEYS) do
 	local every, period = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
 	local whole = tonumber(redis.call('GET', key) or 0)
-	next[i] = math.max(now, math.min(whole, now + period)) + every
+	next[i] = whole > now + period and now + period or math.max(now, whole) + every
 	wait = math.max(wait, next[i] - now - period)
 end
 if wait > 0 then return wait end

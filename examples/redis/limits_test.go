@@ -61,6 +61,9 @@ func TestLimitsByOneClock_LIM_11(t *testing.T) {
 			client.IncrBy(t.Context(), name, 86400_000_000)
 		}
 	}
+	if wait, err := store.Take(t.Context(), b); wait != 0 || err != nil {
+		t.Errorf("LIM-11: right after the clock went back a day: wait %v, %v; want one event", wait, err)
+	}
 	if wait, err := store.Take(t.Context(), b); err != nil || wait <= 11*time.Minute || wait > 12*time.Minute {
 		t.Errorf("LIM-11: after the clock went back a day: wait %v, %v; want that of one event", wait, err)
 	}

@@ -186,11 +186,12 @@ func (h *house) grant(user, agent string, state grants.State, change ...func(*gr
 
 // Changes of a grant.
 var (
-	full   = func(g *grants.Grant) { g.Access = authagent.AccessFull }
-	soon   = func(g *grants.Grant) { g.ExpiresAt = time.Now().Add(5 * 24 * time.Hour) }
-	hidden = func(g *grants.Grant) { g.Hidden = true }
-	over   = func(g *grants.Grant) { g.ExpiresAt = g.DecidedAt.Add(24 * time.Hour) }
-	itself = func(g *grants.Grant) { g.Scenario, g.ID = "ContextualProfile", g.ID+"-itself" }
+	full     = func(g *grants.Grant) { g.Access = authagent.AccessFull }
+	soon     = func(g *grants.Grant) { g.ExpiresAt = time.Now().Add(5 * 24 * time.Hour) }
+	hidden   = func(g *grants.Grant) { g.Hidden = true }
+	over     = func(g *grants.Grant) { g.ExpiresAt = g.DecidedAt.Add(24 * time.Hour) }
+	restored = func(g *grants.Grant) { g.Cause = grants.CauseRestored }
+	itself   = func(g *grants.Grant) { g.Scenario, g.ID = "ContextualProfile", g.ID+"-itself" }
 )
 
 func called(nickname string) func(*grants.Grant) {

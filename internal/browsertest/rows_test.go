@@ -54,6 +54,9 @@ func ownerPages(t *testing.T) []screen {
 	denied, never := of("denied", "agent_denied", grants.Denied)
 	paused, held := of("paused", "agent_paused", grants.Suspended, may("orders:create"))
 
+	back, backed := of("restored", "agent_restored", grants.Suspended, may("orders:create"), restored)
+	h.grant(backed.UserID, "agent_restored_too", grants.Suspended, called("Tea helper"), restored)
+
 	page := func(g grants.Grant) string { return list + "agents/" + g.ID }
 	return []screen{
 		{name: "request", in: request, path: list, first: append([]string{".ask .code"}, decision...)},
@@ -63,6 +66,8 @@ func ownerPages(t *testing.T) []screen {
 		{name: "waiting-some", in: many, path: list},
 		{name: "waiting-all", in: many, path: list + "?waiting=1"},
 
+		{name: "restored", in: back, path: list, first: []string{".ask h2", ".ask .button"}},
+
 		{name: "agent", in: agent, path: page(g) + "?done=approved"},
 		{name: "agent-full", in: all, path: page(full)},
 		{name: "agent-two-scenarios", in: both, path: page(two)},
@@ -70,6 +75,7 @@ func ownerPages(t *testing.T) []screen {
 		{name: "agent-undo", in: stopped, path: page(was) + "?done=revoked"},
 		{name: "agent-denied", in: denied, path: page(never)},
 		{name: "agent-paused", in: paused, path: page(held) + "?done=suspended"},
+		{name: "agent-restored", in: back, path: page(backed)},
 	}
 }
 

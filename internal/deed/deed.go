@@ -27,6 +27,9 @@ type Book struct {
 	Trail   *trail.Trail  // hears how deeds have ended
 	Panics  failure.Panics
 	Meter   *meter.Meter
+
+	// Uncount gives back an action that was counted in Limits, and is not performed after all; nil if none is counted.
+	Uncount func(ctx context.Context, action string, agent audit.Agent, userID string)
 }
 
 // A Deed is a change that an agent makes. It ends once. Its methods are safe for concurrent use.
@@ -115,6 +118,9 @@ func (b *Book) begin(ctx context.Context, event audit.Event, reserved *action.Re
 	d := &Deed{book: b, event: event}
 	if err := b.write(ctx, event); err != nil {
 		d.giveBack(ctx, reserved)
+		if b.Uncount != nil && event.Action != "" {
+			b.Uncount(ctx, event.Action, event.Agent, event.UserID)
+		}
 		return nil, failure.OfStore("put the deed on record", err)
 	}
 	if reserved != nil {
@@ -127,7 +133,7 @@ func (b *Book) begin(ctx context.Context, event audit.Event, reserved *action.Re
 func (b *Book) write(ctx context.Context, event audit.Event) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writtenIn)
 	defer cancel()
-	err := b.Panics.Protect("write to the journal", func() error { return b.Journal.Write(ctx, event) })
+	err := b.Panics.Protect("write to the journal", func() error { return b.Journal.Write(ctx, b.Trail.Renamed(event)) })
 	if err != nil {
 		b.Meter.StoreFailed(meter.Journal)
 	}

@@ -88,8 +88,11 @@ func (s *response) WriteString(text string) (int, error) {
 
 // ReadFrom implements [io.ReaderFrom], with which net/http lets the kernel send files.
 func (s *response) ReadFrom(from io.Reader) (int64, error) {
-	s.status.CompareAndSwap(0, http.StatusOK)
-	return io.Copy(s.ResponseWriter, from)
+	n, err := io.Copy(s.ResponseWriter, from)
+	if n > 0 { // otherwise nothing is sent yet, and the handler may answer with an error
+		s.status.CompareAndSwap(0, http.StatusOK)
+	}
+	return n, err
 }
 
 // Unwrap is for [http.ResponseController].

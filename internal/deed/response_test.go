@@ -127,3 +127,27 @@ func sets(t *testing.T, w http.ResponseWriter) {
 		t.Errorf("JRN-9: %v", err)
 	}
 }
+
+// broken is a source of which nothing can be read.
+type broken struct{}
+
+func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// TestNothingCopied_JRN_4: a handler that could copy nothing answers with an error, and that is on record.
+func TestNothingCopied_JRN_4(t *testing.T) {
+	for name, from := range map[string]io.Reader{"fails": broken{}, "is empty": strings.NewReader("")} {
+		var seen *response
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w, seen = watch(w)
+			io.Copy(w, from)
+			http.Error(w, "bad gateway", http.StatusBadGateway)
+			seen.returned()
+		}))
+		resp, err := http.Get(server.URL)
+		server.Close()
+		if err != nil || resp.StatusCode != http.StatusBadGateway || seen.text() != "status 502" {
+			t.Errorf("JRN-4: the source %s: %v, answered %d, on record %q", name, err, resp.StatusCode, seen.text())
+		}
+		resp.Body.Close()
+	}
+}

@@ -420,7 +420,7 @@ func (f *filledSite) export(t *testing.T, userID string) map[string][]json.RawMe
 		all[section.Kind] = append(all[section.Kind], section.Records...)
 	}
 	for _, s := range document.Stores {
-		if s.Exported != (s.Store != "Config.Session") {
+		if s.Exported != (s.Store != "Config.Session" && s.Store != "Config.Revocations") {
 			t.Errorf("ERA-7: store %s, exported %v", s.Store, s.Exported)
 		}
 	}

@@ -87,6 +87,9 @@ func TestLimitsByOneClock_LIM_11(t *testing.T) {
 			}
 		})
 		d.must(t, db, `UPDATE authagent_limits SET whole_at = whole_at + 86400000000000`)
+		if got := taken(t, s, 3, b); got != 1 {
+			t.Errorf("LIM-11: %d of 3 pass after the clock went back a day, want 1", got)
+		}
 		wait, err := s.Limits().Take(t.Context(), b)
 		if err != nil || wait <= 11*time.Minute || wait > 12*time.Minute {
 			t.Errorf("LIM-11: after the clock went back a day: wait %v, %v; want that of one event", wait, err)

@@ -3,13 +3,17 @@ package enginetest_test
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/authagenttest"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/problem"
+	"github.com/authagent-go/authagent/sqlstore"
 )
 
 // backUp copies all tables, and returns what puts the copies in their place.
@@ -84,16 +88,24 @@ func TestAfterRestore_RST_1_RST_2_RST_3(t *testing.T) {
 			}
 		}
 
+		would, err := s.PreviewRestore(ctx)
+		if g := of(bobID); err != nil || g.State != grants.Approved {
+			t.Errorf("RST-5: the preview: %v, grant %+v", err, g)
+		}
 		for i := range 2 { // again, as after an error
 			done, err := s.AfterRestore(ctx)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if i == 0 && done != would {
+				t.Errorf("RST-5: the preview said %+v, and it was %+v", would, done)
 			}
 			if i == 0 && (done.Grants != 2 || done.Approvals != 1 || done.Unknown != 1 || done.Allowances != 2 || done.Tokens != 2 || done.Activity != 2) ||
 				i == 1 && done.Grants+done.Approvals+done.Unknown+done.Allowances+done.Tokens+done.Activity != 0 {
 				t.Errorf("RST-1: call %d: %+v", i+1, done)
 			}
 		}
+		d.wantRestoreEvents(t, s, of(aliceID), of(bobID))
 		for what, cookies := range map[string]string{"revoked": alices, "ended": bobs} {
 			if resp := f.get(t, "/me", cookies); resp.StatusCode != 401 {
 				t.Errorf("RST-1: a session that was %s since the backup: %d", what, resp.StatusCode)
@@ -139,9 +151,56 @@ func TestAfterRestore_RST_1_RST_2_RST_3(t *testing.T) {
 	})
 }
 
-// TestAfterRestoreMany_RST_4: many rows are changed in batches, and an interruption leaves nothing that another call does
+// wantRestoreEvents checks that the trail has one event for each grant that was suspended, and one for each of two calls: RST-6.
+func (d *database) wantRestoreEvents(t *testing.T, s *sqlstore.Store, suspended ...grants.Grant) {
+	t.Helper()
+	events, _, err := s.Events(t.Context(), sqlstore.EventQuery{Limit: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var calls []string
+	of := make(map[string][]audit.Event)
+	for _, e := range events {
+		switch e.Name {
+		case audit.Restored:
+			calls = append(calls, e.Outcome+" "+e.Detail)
+		case grants.EventSuspended:
+			of[e.GrantID] = append(of[e.GrantID], e)
+		}
+	}
+	want := []string{ // the latest first
+		"ok grants: 0, approvals: 0, unknown: 0, allowances: 0, activity: 0, tokens: 0", "ok grants: 2, approvals: 1, unknown: 1, allowances: 2, activity: 2, tokens: 2",
+	}
+	if !slices.Equal(calls, want) {
+		t.Errorf("RST-6: the events of the calls: %q", calls)
+	}
+	for _, g := range suspended {
+		all := of[g.ID]
+		if len(all) != 1 {
+			t.Errorf("RST-6: %d events of a grant that was suspended", len(all))
+			continue
+		}
+		got := all[0]
+		if time.Since(got.Time) > time.Minute {
+			t.Errorf("RST-6: the event is of %v", got.Time)
+		}
+		got.Time = time.Time{}
+		if want := (audit.Event{
+			Name: grants.EventSuspended, Issuer: g.Agent.Issuer, Agent: g.Agent, UserID: g.UserID, GrantID: g.ID, Scenario: g.Scenario,
+			Access: g.Access.String(), RemoteAddr: g.RequestedFrom, Detail: string(grants.CauseRestored), Outcome: audit.OK, Count: 1,
+		}); got != want {
+			t.Errorf("RST-6: event %+v, want %+v", got, want)
+		}
+	}
+	byAgent, _, err := s.Events(t.Context(), sqlstore.EventQuery{Agent: suspended[0].Agent, Limit: 1000})
+	if err != nil || !slices.ContainsFunc(byAgent, func(e audit.Event) bool { return e.Name == grants.EventSuspended }) {
+		t.Errorf("RST-6: the events of the agent: %v, %+v", err, byAgent)
+	}
+}
+
+// TestAfterRestoreMany_RST_4_RST_6: many rows are changed in batches, and an interruption leaves nothing that another call does
 // not finish.
-func TestAfterRestoreMany_RST_4(t *testing.T) {
+func TestAfterRestoreMany_RST_4_RST_6(t *testing.T) {
 	onEngines(t, func(t *testing.T, d *database) {
 		s, db := d.migrated(t)
 		d.fill(t, db, 1300, "grants", "approvals", "allowances", "activity", "tokens")
@@ -153,7 +212,9 @@ func TestAfterRestoreMany_RST_4(t *testing.T) {
 		until := strconv.FormatInt(later, 10)
 		interrupted, stop := context.WithTimeout(t.Context(), 15*time.Millisecond)
 		defer stop()
-		_, _ = s.AfterRestore(interrupted)
+		if _, err := s.AfterRestore(interrupted); err != nil && d.count(t, db, `SELECT COUNT(*) FROM authagent_events WHERE name = 'restored' AND outcome = 'failed'`) != 1 {
+			t.Error("RST-6: the trail does not have the call that was interrupted")
+		}
 		if _, err := s.AfterRestore(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -167,6 +228,10 @@ func TestAfterRestoreMany_RST_4(t *testing.T) {
 		}
 		if n := d.count(t, db, `SELECT COUNT(*) FROM authagent_grants WHERE state = 'suspended' AND version = 2`); n != 867 {
 			t.Errorf("RST-4: %d grants were suspended once, want 867", n)
+		}
+		of := `SELECT COUNT(DISTINCT grant_id) FROM authagent_events WHERE name = 'link_suspended' AND detail = 'restored'`
+		if n, ids := d.count(t, db, strings.Replace(of, "DISTINCT grant_id", "*", 1)), d.count(t, db, of); n != 867 || ids != 867 {
+			t.Errorf("RST-6: %d events of %d grants, want 867", n, ids)
 		}
 	})
 }

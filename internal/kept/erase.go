@@ -13,12 +13,17 @@ import (
 // noUserStore says why tokens cannot be found by their account.
 const noUserStore = "the store is no tokens.UserStore, and cannot find tokens by their account"
 
-// EraseUser implements [stores.Eraser]: the server is asked to revoke the tokens that are kept for an
-// account, and they are deleted.
-func (t *Tokens[S]) EraseUser(ctx context.Context, e *stores.Erasure) error {
+// Asked returns who is asked about the tokens of an account: t, or nil if none are kept.
+func (t *Tokens[S]) Asked() any {
 	if t == nil {
 		return nil
 	}
+	return t
+}
+
+// EraseUser implements [stores.Eraser]: the server is asked to revoke the tokens that are kept for an
+// account, and they are deleted.
+func (t *Tokens[S]) EraseUser(ctx context.Context, e *stores.Erasure) error {
 	all, err := t.store.UserTokens(ctx, e.UserID)
 	if errors.Is(err, errors.ErrUnsupported) {
 		e.Leave("tokens", noUserStore+"; they are deleted when their session is used again, or have expired", time.Time{})
@@ -58,9 +63,6 @@ type record struct {
 
 // ExportUser implements [stores.Exporter].
 func (t *Tokens[S]) ExportUser(ctx context.Context, x *stores.Export) error {
-	if t == nil {
-		return nil
-	}
 	all, err := t.store.UserTokens(ctx, x.UserID)
 	if errors.Is(err, errors.ErrUnsupported) {
 		x.Missing(noUserStore)

@@ -72,6 +72,14 @@ func (l *Limiter) take(now time.Time, key string, may bool, rest []event) (wait 
 	return wait
 }
 
+// crowded reports whether there is no room for a key.
+func (l *Limiter) crowded(key string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, spent := l.whole[key]
+	return !spent && len(l.whole) >= maxKeys
+}
+
 // Return gives back one event of key's budget that Allow has taken and that did not
 // happen.
 func (l *Limiter) Return(key string) {

@@ -103,6 +103,16 @@ func (s *Set) Action(ctx context.Context, name string, agent audit.Agent, owner 
 
 func keyOf(a audit.Agent) string { return "agent:" + a.Issuer + " " + a.ID }
 
+// GiveBack gives back an action that was counted, and is not performed after all.
+func (s *Set) GiveBack(ctx context.Context, name string, agent audit.Agent, owner string) {
+	if owner == "" {
+		owner = keyOf(agent)
+	}
+	if b := s.actions[name]; b != nil {
+		s.giveBack(ctx, event{b, owner})
+	}
+}
+
 // A Budget counts what comes of one request that needs approval: that it is put
 // before its owner, or performed. That an agent asks again how it stands is neither.
 type Budget struct {
@@ -151,12 +161,13 @@ func (s *Set) count(ctx context.Context, step string, events []event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	if s.shared != nil {
-		if wait, err := s.shared.take(ctx, events); err == nil {
-			return limited(step, wait)
+	wait, ask := s.here(events)
+	if ask {
+		if shared, err := s.shared.take(ctx, events, false); err == nil {
+			wait = shared
 		}
 	}
-	return limited(step, allow(time.Now(), true, events))
+	return limited(step, wait)
 }
 
 // countStrictly counts an event of what costs money or an owner's attention. While the store
@@ -165,23 +176,42 @@ func (s *Set) countStrictly(ctx context.Context, step string, b *budget, key str
 	if b == nil {
 		return nil
 	}
-	if s.shared == nil {
-		return limited(step, b.local.Allow(key))
-	}
-	wait, err := s.shared.take(ctx, []event{{b, key}})
-	if err != nil {
-		return failure.OfStore(step, err)
+	events := []event{{b, key}}
+	wait, ask := s.here(events)
+	if ask {
+		var err error
+		if wait, err = s.shared.take(ctx, events, true); err != nil {
+			b.local.Return(key)
+			return failure.OfStore(step, err)
+		}
 	}
 	return limited(step, wait)
 }
 
+// here counts events in this process, and reports whether the store has to be asked as well. It has
+// not to be if their budgets are used up here already: so a flood of one client does not become a flood
+// of statements, and finds no whole budget when the store fails. What the store refuses stays counted
+// here, which is never more than the store has. Keys for which there is no room here are the store's alone.
+func (s *Set) here(events []event) (wait time.Duration, ask bool) {
+	now := time.Now()
+	wait = allow(now, true, events)
+	if s.shared == nil || wait == 0 {
+		return wait, s.shared != nil
+	}
+	for _, e := range events {
+		if !e.local.crowded(e.key) && e.local.take(now, e.key, false, nil) > 0 {
+			return wait, false
+		}
+	}
+	return wait, true
+}
+
 // giveBack gives back an event that was counted strictly.
 func (s *Set) giveBack(ctx context.Context, e event) {
-	if s.shared == nil {
-		e.local.Return(e.key)
-		return
+	e.local.Return(e.key)
+	if s.shared != nil {
+		s.shared.giveBack(ctx, e)
 	}
-	s.shared.giveBack(ctx, e)
 }
 
 func limited(step string, wait time.Duration) error {

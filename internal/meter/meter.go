@@ -78,6 +78,7 @@ const (
 const (
 	Full  = "full"
 	Panic = "panic"
+	Store = "store" // a store could not keep it
 )
 
 // The stores. Users and profiles are the site's own, and fail a request if they fail.

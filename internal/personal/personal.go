@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/authagent-go/authagent/audit"
@@ -40,12 +41,22 @@ const (
 	nameAudit    = "Config.Audit"
 )
 
-// others are Config.Erasers, by their place there.
+// others are Config.Erasers.
 func (s *Site[S]) others() (parts accounts.Parts) {
-	for i, eraser := range s.Erasers {
-		parts = append(parts, accounts.Part{Name: fmt.Sprintf("Config.Erasers[%d]", i), Is: eraser, Keeps: true})
+	for _, eraser := range s.Erasers {
+		parts = append(parts, accounts.Part{Name: nameOf(eraser), Is: eraser, Keeps: true})
 	}
 	return parts
+}
+
+// nameOf is what a store is called for people: what it says itself, or the name of its type.
+func nameOf(eraser stores.Eraser) string {
+	if named, ok := eraser.(interface{ Name() string }); ok {
+		if name := named.Name(); name != "" {
+			return name
+		}
+	}
+	return strings.TrimPrefix(fmt.Sprintf("%T", eraser), "*")
 }
 
 // errIncomplete is all that an event says of what went wrong: the error may name the account.
@@ -193,16 +204,19 @@ func (s *Site[S]) export(ctx context.Context, x *stores.Export) error {
 		{Name: nameTokens, Is: s.Tokens}, {Name: nameSessions, Is: s.Sessions}, {Name: nameMarks, Is: s.Marks},
 	}
 	if _, can := s.Sessions.(stores.Exporter); !can {
-		parts[1].Is = sealed{}
+		parts[1].Is = missing("sessions are sealed, so nobody can find them by their account")
+	}
+	if _, can := s.Marks.(stores.Exporter); !can {
+		parts[2].Is = missing("it is no Exporter; it knows at most that sessions of the account were ended, and until when")
 	}
 	return append(parts, s.others()...).ExportUser(ctx, x)
 }
 
-// sealed are sessions that nobody can find by their account.
-type sealed struct{}
+// missing is why something is not in an export.
+type missing string
 
-func (sealed) ExportUser(_ context.Context, x *stores.Export) error {
-	x.Missing("sessions are sealed, so nobody can find them by their account")
+func (m missing) ExportUser(_ context.Context, x *stores.Export) error {
+	x.Missing(string(m))
 	return nil
 }
 

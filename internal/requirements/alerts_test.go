@@ -55,6 +55,7 @@ var (
 	ruleName    = regexp.MustCompile(`(?m)^      - alert: (\w+)$`)
 	ruleMetric  = regexp.MustCompile(`(authagent_\w+)(?:\{([^}]*)\})?`)
 	ruleMatcher = regexp.MustCompile(`^(\w+)(=~|!~|!=|=)"([^"]*)"$`)
+	ruleTotal   = regexp.MustCompile(`\b(?:sum|max|min|avg|count)\b( by \(job)?`)
 	ruleBy      = regexp.MustCompile(`by \(([^)]*)\)`)
 )
 
@@ -74,7 +75,7 @@ func TestAlerts_MET_12(t *testing.T) {
 			t.Errorf("MET-12: a rule without a name or expression:\n%s", rule)
 			continue
 		}
-		for _, has := range []string{"        labels: {severity: ", "          summary: ", "          description: ", "          runbook: docs/metrics.md#" + strings.ToLower(name[1]) + "\n"} {
+		for _, has := range []string{"        for: ", "          summary: ", "          description: ", "          runbook: docs/metrics.md#" + strings.ToLower(name[1]) + "\n"} {
 			if !strings.Contains(rule, "\n"+has) {
 				t.Errorf("MET-12: %s has no line %q", name[1], has)
 			}
@@ -83,6 +84,7 @@ func TestAlerts_MET_12(t *testing.T) {
 			t.Errorf("MET-12: docs/metrics.md does not say what to do about %s", name[1])
 		}
 		checkExpr(t, name[1], expr[1])
+		checkPage(t, name[1], rule)
 	}
 	if n := strings.Count(doc, "\n### Agent"); n != len(rules) {
 		t.Errorf("MET-12: docs/metrics.md says what to do about %d alerts, and there are %d", n, len(rules))
@@ -94,10 +96,45 @@ func TestAlerts_MET_12(t *testing.T) {
 	}
 }
 
+var (
+	ruleSeverity = regexp.MustCompile(`(?m)^        labels: \{severity: (page|ticket)\}$`)
+	ruleText     = regexp.MustCompile(`(?m)^          (?:summary|description): .*$`)
+	ruleLabel    = regexp.MustCompile(`\$labels\.(\w+)`)
+)
+
+// checkPage checks what whoever is woken reads: of which site it is, how bad it is, and each label that tells where.
+func checkPage(t *testing.T, rule, text string) {
+	t.Helper()
+	if !ruleSeverity.MatchString(text) {
+		t.Errorf("MET-12: %s is neither a page nor a ticket", rule)
+	}
+	said := strings.Join(ruleText.FindAllString(text, -1), "\n")
+	if !strings.Contains(said, "{{ $value ") {
+		t.Errorf("MET-12: %s does not say the value", rule)
+	}
+	var told []string
+	for _, m := range ruleLabel.FindAllStringSubmatch(said, -1) {
+		told = append(told, m[1])
+	}
+	var has []string
+	for _, m := range ruleBy.FindAllStringSubmatch(text, -1) {
+		for _, label := range strings.Split(m[1], ", ") {
+			if label != "le" && !slices.Contains(has, label) {
+				has = append(has, label)
+			}
+		}
+	}
+	slices.Sort(told)
+	slices.Sort(has)
+	if diff := cmp.Diff(has, slices.Compact(told)); diff != "" {
+		t.Errorf("MET-12: %s has labels that it does not tell, or tells others (-has +tells):\n%s", rule, diff)
+	}
+}
+
 // checkExpr checks the metrics, labels and values that an expression asks for.
 func checkExpr(t *testing.T, rule, expr string) {
 	t.Helper()
-	known := []string{"le"}
+	known := []string{"le", "job", "instance"}
 	used := ruleMetric.FindAllStringSubmatch(expr, -1)
 	if len(used) == 0 || strings.Count(expr, "(") != strings.Count(expr, ")") {
 		t.Errorf("MET-12: %s asks for nothing: %s", rule, expr)
@@ -113,6 +150,11 @@ func checkExpr(t *testing.T, rule, expr string) {
 			if matcher != "" {
 				checkMatcher(t, rule, metric, matcher)
 			}
+		}
+	}
+	for _, m := range ruleTotal.FindAllStringSubmatch(expr, -1) {
+		if m[1] == "" {
+			t.Errorf("MET-12: %s mixes the sites of several jobs: %s", rule, expr)
 		}
 	}
 	for _, m := range ruleBy.FindAllStringSubmatch(expr, -1) {

@@ -18,8 +18,10 @@ import (
 	"github.com/authagent-go/authagent/action"
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/testsite"
+	"github.com/authagent-go/authagent/limits"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
+	"github.com/authagent-go/authagent/stores"
 )
 
 // A journal keeps deeds in memory. before, if it is set, is called first, and its error is returned.
@@ -182,6 +184,42 @@ func TestNoRecordNoDeed_JRN_2(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestLimitsLeft_JRN_13 is JRN-13: an outage of the journal eats no budgets.
+func TestLimitsLeft_JRN_13(t *testing.T) {
+	k, j, c := newJournalBench(t, func(_ *bench, c *authagent.Config) {
+		rate := limits.Rate{N: 2, Per: time.Hour}
+		c.Limits.Actions = map[string]limits.Rate{"a:do": rate, "a:pay": rate, "a:call": rate}
+	})
+	k.handle("/act", k.RP.RequireAction("a:do"))
+	k.handle("/pay", k.RP.RequireApproval("a:pay", &reserver{}))
+	s := k.Me(c)
+	call := func() error {
+		return k.RP.Perform(t.Context(), s, "a:call", func(context.Context) error { return nil })
+	}
+	j.fails(audit.ActionBegun, func(context.Context) error { return errors.New("connection refused") })
+	for range 5 {
+		for _, path := range []string{"/act", "/pay"} {
+			if resp := k.Send(c, "POST", path, "x"); resp.Reason() != problem.StoreFailed {
+				t.Errorf("JRN-13 %s: %d %s", path, resp.StatusCode, resp.Text)
+			}
+		}
+		if err := call(); !errors.Is(err, problem.StoreFailed) {
+			t.Errorf("JRN-13: %v", err)
+		}
+	}
+	j.fails(audit.ActionBegun, func(context.Context) error { return nil })
+	for i := range 3 {
+		for _, path := range []string{"/act", "/pay"} {
+			if resp := k.Send(c, "POST", path, "x"); (resp.StatusCode == 200) != (i < 2) {
+				t.Errorf("JRN-13 %s, the %d. time: %d %s", path, i+1, resp.StatusCode, resp.Text)
+			}
+		}
+		if err := call(); (err == nil) != (i < 2) {
+			t.Errorf("JRN-13 the %d. call: %v", i+1, err)
+		}
 	}
 }
 
@@ -611,5 +649,40 @@ func TestNilJournal_JRN_12(t *testing.T) {
 	c.Journal, c.Revocations = (*journal)(nil), &memstore.Revocations{}
 	if _, err := authagent.New(c); err == nil || !strings.Contains(err.Error(), "Journal") {
 		t.Errorf("JRN-12: %v", err)
+	}
+}
+
+// TestErasedMeanwhile_ERA_4 is ERA-4: a deed that ends after its account was erased has the pseudonym on record, and a site
+// that has a journal alone is told of its events.
+func TestErasedMeanwhile_ERA_4(t *testing.T) {
+	k, j, c := newJournalBench(t)
+	began, goOn := make(chan struct{}), make(chan struct{})
+	k.Mux("").Handle("POST /slow", k.RP.RequireAction("a:do")(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		close(began)
+		<-goOn
+	})))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if resp, err := c.Post(k.URL+"/slow", "text/plain", strings.NewReader("x")); err == nil {
+			resp.Body.Close()
+		}
+	}()
+	<-began
+	user := j.All()[0].UserID
+	receipt, err := k.RP.EraseUser(t.Context(), "", user)
+	if err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		t.Fatal(err)
+	}
+	close(goOn)
+	<-done
+	all := j.All()
+	if end := all[len(all)-1]; len(all) != 2 || end.Name != audit.ActionPerformed || end.UserID != receipt.Pseudonym || end.RemoteAddr != "" {
+		t.Errorf("ERA-4: the end of the deed is %+v", end)
+	}
+	if !slices.ContainsFunc(receipt.Stores, func(s stores.Erased) bool {
+		return slices.ContainsFunc(s.Left, func(l stores.Left) bool { return l.What == "events" })
+	}) {
+		t.Errorf("ERA-3: the receipt does not say that events are left: %+v", receipt.Stores)
 	}
 }

@@ -190,6 +190,9 @@ func (t *Trail) addCounted(last audit.Event, n int) (after func()) {
 // Flush passes on at once what has been counted.
 func (t *Trail) Flush() { t.refusals.Flush() }
 
+// Renamed returns an event as it may be kept: with the pseudonym of an account that was erased.
+func (t *Trail) Renamed(e audit.Event) audit.Event { return t.erased.In(e) }
+
 // Rename has every event of an account that was erased, also those on their way, carry its pseudonym.
 func (t *Trail) Rename(userID, pseudonym string) { t.erased.Give(userID, pseudonym) }
 
