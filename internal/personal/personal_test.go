@@ -24,9 +24,9 @@ type named struct{ orders }
 
 func (*named) Name() string { return "order book" }
 
-// TestNames_ERA_9: further stores have names of their own, a store that is not set is not named, and one that cannot
+// TestNames_ERA_14: further stores have names of their own, a store that is not set is not named, and one that cannot
 // export is.
-func TestNames_ERA_9(t *testing.T) {
+func TestNames_ERA_14(t *testing.T) {
 	site := testsite.New(t, func(_ *testsite.Site, c *authagent.Config) {
 		c.Tokens.Store = nil
 		c.Erasers = []authagent.Eraser{&orders{}, &named{}}
@@ -42,12 +42,12 @@ func TestNames_ERA_9(t *testing.T) {
 	for what, text := range map[string]string{"receipt": fmt.Sprint(receipt), "export": b.String()} {
 		for _, want := range []string{"personal_test.orders", "order book", "Config.Revocations"} {
 			if !strings.Contains(text, want) {
-				t.Errorf("ERA-9: the %s lacks %q: %s", what, want, text)
+				t.Errorf("ERA-14: the %s lacks %q: %s", what, want, text)
 			}
 		}
 		for _, bad := range []string{"Config.Tokens.Store", "Erasers[", "*personal_test"} {
 			if strings.Contains(text, bad) {
-				t.Errorf("ERA-9: the %s has %q: %s", what, bad, text)
+				t.Errorf("ERA-14: the %s has %q: %s", what, bad, text)
 			}
 		}
 	}
