@@ -67,12 +67,13 @@ func TestServer_JRN_9(t *testing.T) {
 	if err := os.WriteFile(file, []byte(strings.Repeat("x", 100_000)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var seen *response
+	ended := make(chan *response, 1)
 	serve := func(handle http.HandlerFunc) *httptest.Server {
 		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w, seen = watch(w)
+			w, seen := watch(w)
 			handle(w, r)
 			seen.returned()
+			ended <- seen
 		}))
 		server.EnableHTTP2 = true
 		t.Cleanup(server.Close)
@@ -111,8 +112,9 @@ func TestServer_JRN_9(t *testing.T) {
 		} {
 			server := serve(test.handle)
 			start(server)
-			if text, status := get(server); len(text) != test.length || status != int(test.status) || seen.status.Load() != test.status {
-				t.Errorf("JRN-9 %s %s: %d bytes, status %d, seen %d", name, what, len(text), status, seen.status.Load())
+			text, status := get(server)
+			if seen := (<-ended).status.Load(); len(text) != test.length || status != int(test.status) || seen != test.status {
+				t.Errorf("JRN-9 %s %s: %d bytes, status %d, seen %d", name, what, len(text), status, seen)
 			}
 		}
 	}
@@ -136,15 +138,17 @@ func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 // TestNothingCopied_JRN_4: a handler that could copy nothing answers with an error, and that is on record.
 func TestNothingCopied_JRN_4(t *testing.T) {
 	for name, from := range map[string]io.Reader{"fails": broken{}, "is empty": strings.NewReader("")} {
-		var seen *response
+		ended := make(chan *response, 1)
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			w, seen = watch(w)
+			w, seen := watch(w)
 			io.Copy(w, from)
 			http.Error(w, "bad gateway", http.StatusBadGateway)
 			seen.returned()
+			ended <- seen
 		}))
 		resp, err := http.Get(server.URL)
 		server.Close()
+		seen := <-ended
 		if err != nil || resp.StatusCode != http.StatusBadGateway || seen.text() != "status 502" {
 			t.Errorf("JRN-4: the source %s: %v, answered %d, on record %q", name, err, resp.StatusCode, seen.text())
 		}
