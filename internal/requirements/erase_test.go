@@ -86,7 +86,7 @@ func TestPanickingEraser_ERA_11(t *testing.T) {
 	for _, store := range receipt.Stores {
 		said[store.Store] = store.Error
 	}
-	for _, name := range []string{"UserStore", "Config.Erasers[0]"} {
+	for _, name := range []string{"UserStore", "requirements_test.panickingEraser"} {
 		if said[name] != "panic: string" {
 			t.Errorf("ERA-11: the receipt says of %s: %q", name, said[name])
 		}

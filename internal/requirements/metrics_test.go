@@ -33,7 +33,7 @@ import (
 type measured struct {
 	t     testing.TB
 	known map[metrics.Name]metrics.Metric
-	on    func(metrics.Name) // called first; nil for nothing
+	on    atomic.Pointer[func(metrics.Name)] // called first; nil for nothing
 
 	mu  sync.Mutex
 	got map[metrics.Name]map[string]float64
@@ -49,8 +49,8 @@ func newMeasured(t testing.TB) *measured {
 
 // Record implements metrics.Recorder.
 func (m *measured) Record(name metrics.Name, value float64, labels metrics.Labels) {
-	if m.on != nil {
-		m.on(name)
+	if on := m.on.Load(); on != nil {
+		(*on)(name)
 	}
 	metric, known := m.known[name]
 	switch {
@@ -500,7 +500,7 @@ func (g gone) UseState(context.Context, string, time.Time) (bool, error) {
 func TestFewSeries_MET_10(t *testing.T) {
 	m := newMeasured(t)
 	series := make(map[string]bool)
-	m.on = nil
+	m.on.Store(nil)
 	b := newCluster(t, m.by, func(_ *bench, c *authagent.Config) { c.Limits.Logins.N, c.Limits.Callbacks.N = -1, -1 })
 	b.Mux("").HandleFunc("/own/{reason}", func(w http.ResponseWriter, r *http.Request) {
 		b.RP.ServeError(w, r, problem.Reason(r.PathValue("reason")))
@@ -534,7 +534,8 @@ func TestFewSeries_MET_10(t *testing.T) {
 // TestPanickingRecorder_MET_11: all goes on as without it.
 func TestPanickingRecorder_MET_11(t *testing.T) {
 	m := newMeasured(t)
-	m.on = func(name metrics.Name) { panic("a recorder: " + name) }
+	on := func(name metrics.Name) { panic("a recorder: " + name) }
+	m.on.Store(&on)
 	owners := grants.OwnerApproval(&memstore.Grants{})
 	owners.Logger = discardLog()
 	b := newBench(t, m.by)
@@ -571,11 +572,12 @@ func TestBlockingRecorder_MET_11(t *testing.T) {
 					c.Scenario, c.Human = authagent.FullAccount(b.Users, owners), testsite.Human
 				})
 				k.SignIn(k.Browser(), k.Agent) // afterwards nobody waits for what another asks the server
-				m.on = func(name metrics.Name) {
+				on := func(name metrics.Name) {
 					if name == metric.Name && !came.Swap(true) {
 						<-blocked
 					}
 				}
+				m.on.Store(&on)
 				first := func(c *http.Client) { // something of each
 					k.SignIn(c, k.Agent)
 					k.Get(c, "/me")

@@ -49,10 +49,15 @@ func TestNoLockHeld_MET_13(t *testing.T) {
 					trail.Record(t.Context(), e, refused)
 				}
 				synctest.Wait()
+				b.mu.Lock()
 				b.armed = true
+				b.mu.Unlock()
 				pass(trail)
 				synctest.Wait()
-				if b.armed {
+				b.mu.Lock()
+				armed := b.armed
+				b.mu.Unlock()
+				if armed {
 					t.Fatal("nothing was passed on, so the test proves nothing")
 				}
 				e.Agent.ID = "agent_2"
