@@ -28,15 +28,12 @@ type signer struct {
 
 // signers are of the algorithms that providers use.
 func signers() []*signer {
-	_, ed := must2(ed25519.GenerateKey(rand.Reader))
 	return []*signer{
 		newSigner("ES256", must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))),
 		newSigner("RS256", must(rsa.GenerateKey(rand.Reader, 2048))),
-		newSigner("EdDSA", ed),
+		newSigner("EdDSA", ed25519.NewKeyFromSeed(key())),
 	}
 }
-
-func must2[A, B any](a A, b B, err error) (A, B) { return must(a, err), b }
 
 func newSigner(alg string, key crypto.Signer) *signer {
 	return &signer{alg: alg, key: key, header: encode(object{"alg": alg, "typ": "JWT", "kid": "1"}.json())}

@@ -210,7 +210,7 @@ func (s *Store) eachBatch(ctx context.Context, find, userID string, f func(ids [
 
 func idDest(id *int64) []any { return []any{id} }
 
-func anyOf(ids []int64) []any {
+func anyOf[T any](ids []T) []any {
 	all := make([]any, len(ids))
 	for i, id := range ids {
 		all[i] = id

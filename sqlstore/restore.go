@@ -121,7 +121,7 @@ func (s *Store) afterRestore(ctx context.Context) (Restored, error) {
 	if err := s.Revocations().Revoke(ctx, memory.Site, memory.NewMark(now), now.Add(restoreKept)); err != nil {
 		return done, err
 	}
-	was, over := nanos(now.Add(-restoreSkew)), nanos(now.Add(-restoreSkew))
+	was := nanos(now.Add(-restoreSkew)) // what was good until then is over by every clock
 	if err := s.suspendAll(ctx, &done.Grants, was); err != nil {
 		return done, err
 	}
@@ -132,9 +132,9 @@ func (s *Store) afterRestore(ctx context.Context) (Restored, error) {
 		change string
 		with   []any
 	}{
-		{&done.Approvals, openApprovals, []any{was}, endApprovals, []any{over}},
+		{&done.Approvals, openApprovals, []any{was}, endApprovals, []any{was}},
 		{&done.Unknown, beingPerformed, nil, leaveUnknown, nil},
-		{&done.Allowances, openAllowances, []any{was}, endAllowances, []any{over, was}},
+		{&done.Allowances, openAllowances, []any{was}, endAllowances, []any{was, was}},
 	} {
 		if err := s.changeAll(ctx, step.count, `SELECT id`+step.find+` ORDER BY expires_at LIMIT ?`, step.by, step.change, step.with); err != nil {
 			return done, err
@@ -221,11 +221,8 @@ func (s *Store) changeAll(ctx context.Context, count *int64, find string, by []a
 		if err != nil || len(ids) == 0 {
 			return err
 		}
-		args := with[:len(with):len(with)]
-		for _, id := range ids {
-			args = append(args, id)
-		}
-		n, err := s.exec(ctx, stepRestore, in(change, args[len(with):]), args...)
+		all := anyOf(ids)
+		n, err := s.exec(ctx, stepRestore, in(change, all), append(with[:len(with):len(with)], all...)...)
 		*count += n
 		if err == nil && n == 0 && ids[0] == unchanged { // and no other call has changed them: a trigger of the site, for instance
 			err = fmt.Errorf("sqlstore: %s: the database has not changed row %q", stepRestore, ids[0])
@@ -246,10 +243,7 @@ func (s *Store) deleteAll(ctx context.Context, count *int64, from string) error 
 		if err != nil || len(ids) == 0 {
 			return err
 		}
-		args := make([]any, len(ids))
-		for i, id := range ids {
-			args[i] = id
-		}
+		args := anyOf(ids)
 		n, err := s.exec(ctx, stepRestore, in(`DELETE`+from+` WHERE session_id IN (`, args), args...)
 		*count += n
 		if err != nil {

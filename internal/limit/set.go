@@ -92,24 +92,25 @@ func (s *Set) Request(ctx context.Context, agent audit.Agent, owner string) erro
 // Action counts an action of this name. It is its owner's, and the agent's own if it
 // has none.
 func (s *Set) Action(ctx context.Context, name string, agent audit.Agent, owner string) error {
-	if s.actions[name] == nil {
-		return nil
-	}
-	if owner == "" {
+	e := s.actionOf(name, agent, owner)
+	return s.countStrictly(ctx, "count actions", e.budget, e.key)
+}
+
+// actionOf is the event of an action. Its budget is nil if that is not limited.
+func (s *Set) actionOf(name string, agent audit.Agent, owner string) event {
+	b := s.actions[name]
+	if b != nil && owner == "" { // to make the key costs something
 		owner = keyOf(agent)
 	}
-	return s.countStrictly(ctx, "count actions", s.actions[name], owner)
+	return event{b, owner}
 }
 
 func keyOf(a audit.Agent) string { return "agent:" + a.Issuer + " " + a.ID }
 
 // GiveBack gives back an action that was counted, and is not performed after all.
 func (s *Set) GiveBack(ctx context.Context, name string, agent audit.Agent, owner string) {
-	if owner == "" {
-		owner = keyOf(agent)
-	}
-	if b := s.actions[name]; b != nil {
-		s.giveBack(ctx, event{b, owner})
+	if e := s.actionOf(name, agent, owner); e.budget != nil {
+		s.giveBack(ctx, e)
 	}
 }
 
