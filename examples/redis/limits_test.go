@@ -28,11 +28,22 @@ func TestLimitsTogether_LIM_3(t *testing.T) {
 	instances := []*redisstore.Limits{{Client: connect(t)}, {Client: connect(t)}}
 	owner := limits.Budget{Key: rand.Text(), Rate: limits.Rate{N: 60, Per: time.Hour}}
 	agents := []limits.Budget{{Key: rand.Text(), Rate: owner.Rate}, {Key: rand.Text(), Rate: owner.Rate}}
+	passed := together(t, 200, func(i int) (time.Duration, error) {
+		return instances[i%2].Take(t.Context(), owner, agents[i/2%2])
+	})
+	if passed != 60 {
+		t.Errorf("LIM-3: %d events pass at two instances, want 60", passed)
+	}
+}
+
+// together takes n events at once, and returns how many of them pass.
+func together(t *testing.T, n int, take func(i int) (wait time.Duration, err error)) int64 {
+	t.Helper()
 	var passed atomic.Int64
 	var group sync.WaitGroup
-	for i := range 200 {
+	for i := range n {
 		group.Go(func() {
-			wait, err := instances[i%2].Take(t.Context(), owner, agents[i/2%2])
+			wait, err := take(i)
 			if err != nil {
 				t.Error(err)
 			}
@@ -42,9 +53,7 @@ func TestLimitsTogether_LIM_3(t *testing.T) {
 		})
 	}
 	group.Wait()
-	if passed.Load() != 60 {
-		t.Errorf("LIM-3: %d events pass at two instances, want 60", passed.Load())
-	}
+	return passed.Load()
 }
 
 // TestLimitsByOneClock_LIM_11: a Redis whose clock is behind the one that it has taken over from
@@ -116,22 +125,9 @@ func TestLimitsInCluster_LIM_13(t *testing.T) {
 		own[i] = limits.Budget{Key: rand.Text(), Rate: limits.Rate{N: 2, Per: time.Hour}}
 	}
 	shared := limits.Budget{Key: rand.Text(), Rate: limits.Rate{N: 30, Per: time.Hour}}
-	var passed atomic.Int64
-	var group sync.WaitGroup
-	for _, b := range own {
-		group.Go(func() {
-			wait, err := store.Take(t.Context(), b, shared)
-			if err != nil {
-				t.Error(err)
-			}
-			if wait == 0 {
-				passed.Add(1)
-			}
-		})
-	}
-	group.Wait()
-	if passed.Load() != 30 {
-		t.Errorf("LIM-13: %d events pass, want 30", passed.Load())
+	passed := together(t, len(own), func(i int) (time.Duration, error) { return store.Take(t.Context(), own[i], shared) })
+	if passed != 30 {
+		t.Errorf("LIM-13: %d events pass, want 30", passed)
 	}
 	left := 0
 	for _, b := range own {
