@@ -36,7 +36,12 @@ func signers() []*signer {
 }
 
 func newSigner(alg string, key crypto.Signer) *signer {
-	return &signer{alg: alg, key: key, header: encode(object{"alg": alg, "typ": "JWT", "kid": "1"}.json())}
+	return (&signer{alg: alg, key: key}).as("JWT")
+}
+
+// as returns a signer with the same key whose JWTs are of this type.
+func (s *signer) as(kind string) *signer {
+	return &signer{alg: s.alg, key: s.key, header: encode(object{"alg": s.alg, "typ": kind, "kid": "1"}.json())}
 }
 
 // sign returns a JWT.
