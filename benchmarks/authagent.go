@@ -51,6 +51,14 @@ func authagentSite(change ...func(*authagent.Config)) *site {
 	return authagentAt(newProvider(), clientID, change...)
 }
 
+// authagentDefault has every setting at its default. It is registered for id_tokens where the provider signs each.
+func authagentDefault(p *provider) *site {
+	if p.signer != nil {
+		return authagentAt(p, oidcClientID)
+	}
+	return authagentAt(p, clientID)
+}
+
 func authagentAt(p *provider, id string, change ...func(*authagent.Config)) *site {
 	config := authagent.Config{
 		Issuer: p.URL, ClientID: id, ClientSecret: clientSecret,

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -58,7 +59,7 @@ func opaqueBearings() []bearing {
 
 // newAPIProvider returns a provider that signs JWTs with s, and says of each opaque token that it is good.
 func newAPIProvider(s *signer) *provider {
-	p := startProvider(s.alg, object{"keys": []object{s.jwk()}})
+	p := startProvider(s.alg, object{"keys": []object{s.jwk()}}, (*httptest.Server).Start)
 	p.signer = s
 	metadata := p.metadata(s.alg)
 	metadata["introspection_endpoint"] = p.URL + "/introspect"

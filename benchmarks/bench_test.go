@@ -21,7 +21,7 @@ import (
 func TestSites(t *testing.T) {
 	for _, subject := range subjects() {
 		t.Run(subject.name, func(t *testing.T) {
-			s := subject.setUp()
+			s := subject.setUp(newProvider())
 			defer s.server.Close()
 			begun, w := s.begin(), newDiscard()
 			s.finish.ServeHTTP(w, begun)
@@ -90,7 +90,7 @@ func forge(cookies []string) (forged []string) {
 // BenchmarkLogin is the redirect to the authorization server. (A)
 func BenchmarkLogin(b *testing.B) {
 	for _, s := range subjects() {
-		s.run(b, func(b *testing.B, s *site) {
+		s.run(b, newProvider, func(b *testing.B, s *site) {
 			s.begin() // metadata is known to all
 			serve(b, s.login, get(origin+loginPath), func(status int) bool { return status >= 300 && status < 400 })
 		})
@@ -169,7 +169,7 @@ func withLimit() []subject { return append(subjects(), subject{"limit", bareSite
 // BenchmarkCallback is the callback with its two round trips. (B)
 func BenchmarkCallback(b *testing.B) {
 	for _, s := range withLimit() {
-		s.run(b, finishLogins)
+		s.run(b, newProvider, finishLogins)
 	}
 }
 
@@ -200,11 +200,24 @@ func finishLogins(b *testing.B, s *site) {
 func BenchmarkSigned(b *testing.B) {
 	for _, signer := range signers() {
 		b.Run(signer.alg, func(b *testing.B) {
-			for _, s := range signedSubjects(signer) {
-				s.run(b, finishLogins)
+			for _, s := range signedSubjects() {
+				s.run(b, func() *provider { return newSigningProvider(signer) }, finishLogins)
 			}
+			b.Run("signing", func(b *testing.B) { signing(b, signer) })
 		})
 	}
+}
+
+// signing is what the provider itself spends on each signature. It is a part of all the others, since it runs in the same
+// process.
+func signing(b *testing.B, s *signer) {
+	claims := make([]byte, 256)
+	warmUp(func() { s.sign(claims) })
+	m := startMeter(b)
+	for b.Loop() {
+		s.sign(claims)
+	}
+	m.report()
 }
 
 // BenchmarkSession is the check of a session with each request. (C)
@@ -278,21 +291,28 @@ const browsers = 32
 // the provider is nobody's here and left out. (D)
 //
 // In "pooled" the transport that the peers fall back on, http.DefaultTransport,
-// keeps enough idle connections. As it comes it keeps two.
+// keeps enough idle connections. As it comes it keeps two. In "http2" and "http1" the
+// provider is reached over TLS. In "signed" it signs each id_token.
 func BenchmarkSignIns(b *testing.B) {
-	b.Run("default", func(b *testing.B) { benchmarkSignIns(b) })
+	b.Run("default", func(b *testing.B) { signIns(b, withLimit(), newProvider) })
 	b.Run("pooled", func(b *testing.B) {
 		t := http.DefaultTransport.(*http.Transport)
 		b.Cleanup(t.CloseIdleConnections)
 		t.MaxIdleConnsPerHost = 4 * browsers
 		defer func() { t.MaxIdleConnsPerHost = 0 }()
-		benchmarkSignIns(b)
+		signIns(b, withLimit(), newProvider)
+	})
+	b.Run("http1", func(b *testing.B) { signIns(b, withLimit(), overHTTP1) })
+	b.Run("http2", func(b *testing.B) { signIns(b, withLimit(), overHTTP2) })
+	b.Run("signed", func(b *testing.B) {
+		signer := signers()[0]
+		signIns(b, signedSubjects(), func() *provider { return newSigningProvider(signer) })
 	})
 }
 
-func benchmarkSignIns(b *testing.B) {
-	for _, s := range withLimit() {
-		s.run(b, func(b *testing.B, s *site) {
+func signIns(b *testing.B, all []subject, provider func() *provider) {
+	for _, s := range all {
+		s.run(b, provider, func(b *testing.B, s *site) {
 			server := listen(s)
 			defer server.Close()
 			client := &http.Client{

@@ -38,8 +38,7 @@ func oauthConfig(p *provider, id string) oauth2.Config {
 	}
 }
 
-func byHandSite() *site {
-	p := newProvider()
+func byHandSite(p *provider) *site {
 	b := &byHand{
 		config: oauthConfig(p, clientID), info: p.URL + "/userinfo",
 		client: &http.Client{Timeout: 10 * time.Second}, store: gorillaStore(),

@@ -43,9 +43,7 @@ func finished(f *floor, w http.ResponseWriter, subject, address string) {
 }
 
 // zitadelSite: github.com/zitadel/oidc/v3/pkg/client/rp, set up as in its example.
-func zitadelSite() *site { return zitadelAt(newProvider()) }
-
-func zitadelAt(p *provider) *site {
+func zitadelSite(p *provider) *site {
 	f := newFloor(p)
 	cookies := zitadelhttp.NewCookieHandler(key(), key(), zitadelhttp.WithUnsecure())
 	party := must(rp.NewRelyingPartyOIDC(context.Background(), p.URL, oidcClientID, clientSecret, origin+callbackPath,
@@ -89,9 +87,7 @@ func (p *pendingRequests) Read(_ context.Context, state string) (cap.Request, er
 }
 
 // capSite: github.com/hashicorp/cap/oidc and its callback package.
-func capSite() *site { return capAt(newProvider()) }
-
-func capAt(p *provider) *site {
+func capSite(p *provider) *site {
 	f := newFloor(p)
 	config := must(cap.NewConfig(p.URL, oidcClientID, clientSecret, []cap.Alg{cap.Alg(p.alg)}, []string{origin + callbackPath}))
 	party := must(cap.NewProvider(config))
@@ -139,8 +135,7 @@ func capAt(p *provider) *site {
 
 // gothSite: github.com/markbates/goth with its OpenID Connect provider. It has
 // no PKCE of its own.
-func gothSite() *site {
-	p := newProvider()
+func gothSite(p *provider) *site {
 	f := newFloor(p)
 	party := must(openidConnect.New(oidcClientID, clientSecret, origin+callbackPath, p.URL+"/.well-known/openid-configuration", "profile", "email"))
 	goth.UseProviders(party)
@@ -163,8 +158,7 @@ func gothSite() *site {
 }
 
 // gologinSite: github.com/dghubble/gologin/v2/oauth2. It has no PKCE.
-func gologinSite() *site {
-	p := newProvider()
+func gologinSite(p *provider) *site {
 	f := newFloor(p)
 	config := oauthConfig(p, clientID)
 	cookies := gologin.DefaultCookieConfig
@@ -190,8 +184,7 @@ func gologinSite() *site {
 
 // pkgzSite: github.com/go-pkgz/auth/v2. It has no PKCE. Its tokens live for
 // lifetime, after which the next check renews them.
-func pkgzSite(lifetime time.Duration) *site {
-	p := newProvider()
+func pkgzSite(p *provider, lifetime time.Duration) *site {
 	service := pkgzService(lifetime)
 	config := oauthConfig(p, clientID)
 	service.AddCustomProvider("agent", pkgz.Client{Cid: clientID, Csecret: clientSecret}, pkgzprovider.CustomHandlerOpt{

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -44,9 +45,12 @@ type provider struct {
 	signer  *signer      // of the id_tokens; nil if one was signed for all
 }
 
-func newProvider() *provider {
+func newProvider() *provider { return newProviderOver((*httptest.Server).Start) }
+
+// newProviderOver returns a provider whose listener is started by start.
+func newProviderOver(start func(*httptest.Server)) *provider {
 	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
-	p := startProvider("ES256", object{"keys": []object{keySetOf(&key.PublicKey)}})
+	p := startProvider("ES256", object{"keys": []object{keySetOf(&key.PublicKey)}}, start)
 	// As the published Auth Agent server, which has no key that anybody could verify its
 	// access tokens with.
 	keyless := p.metadata("ES256")
@@ -57,15 +61,16 @@ func newProvider() *provider {
 }
 
 // startProvider returns a provider without a token endpoint.
-func startProvider(alg string, keys object) *provider {
+func startProvider(alg string, keys object, start func(*httptest.Server)) *provider {
 	p := &provider{mux: http.NewServeMux(), alg: alg}
 	p.Server = httptest.NewUnstartedServer(p.mux)
+	p.Config.ErrorLog = log.New(io.Discard, "", 0) // connections that a client has begun and left
 	p.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 		if state == http.StateNew {
 			p.dialled.Add(1)
 		}
 	}
-	p.Start()
+	start(p.Server)
 	p.mux.HandleFunc("/.well-known/openid-configuration", constant(p.metadata(alg)))
 	p.mux.HandleFunc("/jwks", constant(keys))
 	p.mux.HandleFunc("/userinfo", constant(object{"sub": agentID, "email": email, "name": "Alice", "model": "model-1"}))

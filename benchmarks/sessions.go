@@ -23,7 +23,7 @@ type checker struct {
 
 // checkers returns the ways that are compared.
 func checkers() []*checker {
-	authagent, owners, pkgz := authagentSite(), ownersSite(), pkgzSite(15*time.Minute)
+	authagent, owners, pkgz := authagentSite(), ownersSite(), pkgzSite(newProvider(), 15*time.Minute)
 	return []*checker{
 		{"authagent", authagent.orders, authagent.signIn}, {"authagent-owners", owners.orders, owners.signIn}, floorChecker(false), gorillaChecker("gorilla", gorillaStore(), false),
 		gorillaChecker("gorilla-own-codec", ownCodecStore(), false), scsChecker(false), {"pkgz", pkgz.orders, pkgz.signIn},
@@ -39,7 +39,7 @@ const renewalIdle = 20 * time.Second
 // renewers are the same, but give every client a renewed session with each
 // check. Sessions are to be older than aged, and younger than ten times that.
 func renewers() []*checker {
-	authagent, pkgz := authagentSite(func(c *authagent.Config) { c.Session.Idle = renewalIdle }), pkgzSite(-time.Minute)
+	authagent, pkgz := authagentSite(func(c *authagent.Config) { c.Session.Idle = renewalIdle }), pkgzSite(newProvider(), -time.Minute)
 	return []*checker{
 		{"authagent", authagent.orders, authagent.signIn}, floorChecker(true), gorillaChecker("gorilla", gorillaStore(), true),
 		gorillaChecker("gorilla-own-codec", ownCodecStore(), true), scsChecker(true), {"pkgz", pkgz.orders, pkgz.signIn},

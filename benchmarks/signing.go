@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -111,7 +112,7 @@ func (s *signer) jwk() object {
 // newSigningProvider returns a provider that signs an id_token for each code, as providers do. The
 // code has the nonce in it, since nobody logs in here.
 func newSigningProvider(s *signer) *provider {
-	p := startProvider(s.alg, object{"keys": []object{s.jwk()}})
+	p := startProvider(s.alg, object{"keys": []object{s.jwk()}}, (*httptest.Server).Start)
 	p.signer = s
 	now := time.Now()
 	p.access = unsigned(object{"iss": p.URL, "sub": agentID, "iat": now.Unix(), "exp": now.Add(24 * time.Hour).Unix()})
@@ -147,23 +148,17 @@ func newSigningProvider(s *signer) *provider {
 // codePrefix begins each code. The nonce of its login follows.
 const codePrefix = "code-0123456789abcdef-"
 
-// signedSubjects are those that verify an id_token, of a provider that signs with s, and the limit: the bare
-// round trips, and the signature.
-func signedSubjects(s *signer) []subject {
-	all := []subject{
-		{"authagent", func() *site { return authagentAt(newSigningProvider(s), oidcClientID) }},
-		{"zitadel", func() *site { return zitadelAt(newSigningProvider(s)) }},
-		{"cap", func() *site { return capAt(newSigningProvider(s)) }},
-		{"limit", func() *site { return bareAt(newSigningProvider(s), oidcClientID) }},
+// signedSubjects are those that verify an id_token, and two limits: "limit" is the bare round trips and the signature,
+// "round-trips" leaves the signature out.
+func signedSubjects() []subject {
+	return []subject{
+		{"authagent", authagentDefault}, {"zitadel", zitadelSite}, {"cap", capSite}, {"limit", bareSite},
+		{"round-trips", func(p *provider) *site { return roundTrips(p, func([]byte) {}) }},
 	}
-	return all
 }
 
-// bareAnswer verifies the signature of the id_token in an answer of the token endpoint, if it is signed.
-func (p *provider) bareAnswer(body []byte) {
-	if p.signer == nil {
-		return
-	}
+// verify verifies the signature of the id_token in an answer of the token endpoint.
+func (p *provider) verify(body []byte) {
 	_, token, _ := bytes.Cut(body, []byte(`"id_token":"`))
 	token, _, _ = bytes.Cut(token, []byte(`"`))
 	if !p.signer.verify(token) {

@@ -32,21 +32,21 @@ type site struct {
 // often, so that whoever came last would look the best.
 type subject struct {
 	name  string
-	setUp func() *site
+	setUp func(*provider) *site
 }
 
 // subjects are all that are compared.
 func subjects() []subject {
 	return []subject{
-		{"authagent", func() *site { return authagentSite() }}, {"floor", floorSite}, {"byhand", byHandSite}, {"zitadel", zitadelSite},
-		{"cap", capSite}, {"goth", gothSite}, {"gologin", gologinSite}, {"pkgz", func() *site { return pkgzSite(15 * time.Minute) }},
+		{"authagent", authagentDefault}, {"floor", floorSite}, {"byhand", byHandSite}, {"zitadel", zitadelSite}, {"cap", capSite},
+		{"goth", gothSite}, {"gologin", gologinSite}, {"pkgz", func(p *provider) *site { return pkgzSite(p, 15*time.Minute) }},
 	}
 }
 
-// run runs f with the site.
-func (s subject) run(b *testing.B, f func(*testing.B, *site)) {
+// run runs f with the site, at a provider of its own.
+func (s subject) run(b *testing.B, provider func() *provider, f func(*testing.B, *site)) {
 	b.Run(s.name, func(b *testing.B) {
-		site := s.setUp()
+		site := s.setUp(provider())
 		defer site.server.Close()
 		f(b, site)
 	})
@@ -57,6 +57,7 @@ func (s subject) run(b *testing.B, f func(*testing.B, *site)) {
 func pooled() *http.Transport {
 	return &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: 5 * time.Second}).DialContext,
+		ForceAttemptHTTP2:   true,
 		MaxIdleConns:        128,
 		MaxIdleConnsPerHost: 128,
 	}
