@@ -34,13 +34,8 @@ const resource = origin + "/api"
 // accessType is the type of an access token that is a JWT (RFC 9068 section 2.1).
 const accessType = "at+jwt"
 
-// An api is a site's API to which agents come with access tokens.
-type api struct {
-	server *provider
-	orders http.Handler // answers 200 to an agent
-}
-
-// A bearing is an api that is not set up yet, and the server whose tokens it takes.
+// A bearing is one way to guard a site's API to which agents come with access tokens of a provider. It is not set up yet. Its
+// handler answers 200 to an agent.
 type bearing struct {
 	name  string
 	setUp func(*provider) http.Handler

@@ -25,8 +25,8 @@ func overTLS(http2 bool) func(*httptest.Server) {
 	}
 }
 
-// trusted returns the certificate of all servers. Its authority counts as one of the machine's own (see the
-// go:debug line in tls_test.go).
+// trusted returns the certificate of all servers. Its authority counts as one of the machine's own, because of the
+// directive at the top of tls_test.go.
 var trusted = sync.OnceValue(func() tls.Certificate {
 	authorityKey, key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)), must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 	authority := &x509.Certificate{

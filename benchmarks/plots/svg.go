@@ -6,7 +6,6 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 )
 
 // width is that of all charts. At it they fit a page as it is, and a phone at a little more than half the size.
@@ -256,10 +255,4 @@ func decimals(v float64) int {
 		return 0
 	}
 	return min(2-int(math.Floor(math.Log10(v))), 6)
-}
-
-// capital makes the first letter of a text a capital.
-func capital(text string) string {
-	_, n := utf8.DecodeRuneInString(text)
-	return strings.ToUpper(text[:n]) + text[n:]
 }
