@@ -123,12 +123,15 @@ func NewClient(base *http.Client, panicked func(value any, stack []byte)) *Clien
 }
 
 // defaultTransport is http.DefaultTransport with enough idle connections that
-// a busy site does not dial, and shake hands, for each sign-in.
+// a busy site does not dial, and shake hands, for each sign-in. HTTP/2 has one connection for all requests.
+// If the network loses it without a word, all of them would time out until the system gives it up, which takes
+// a quarter of an hour. So a server that has been silent is asked whether it is there.
 func defaultTransport() http.RoundTripper {
 	return &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		ForceAttemptHTTP2:     true,
+		HTTP2:                 &http.HTTP2Config{SendPingTimeout: 10 * time.Second, PingTimeout: 5 * time.Second},
 		MaxIdleConns:          maxInFlight,
 		MaxIdleConnsPerHost:   maxInFlight,
 		IdleConnTimeout:       90 * time.Second,

@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"io"
 	"log"
@@ -10,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // TestDefaultTransport: a busy site keeps the connections that it has made, over HTTP/2 and HTTP/1.1, and so
@@ -61,4 +65,80 @@ func TestDefaultTransport(t *testing.T) {
 			t.Errorf("not all requests came over %s", proto)
 		}
 	}
+}
+
+// TestLostConnection: if the network loses an HTTP/2 connection without a word, requests go over a new one soon. Each that
+// times out would not end it, since others may be under way on it.
+func TestLostConnection(t *testing.T) {
+	// The server is a real one, whose certificate is borrowed here: sockets do not work with a clock of the test's own.
+	borrowed := httptest.NewTLSServer(nil)
+	defer borrowed.Close()
+	certificate, roots := borrowed.TLS.Certificates[0], x509.NewCertPool()
+	roots.AddCert(borrowed.Certificate())
+	synctest.Test(t, func(t *testing.T) {
+		accepted := make(pipes)
+		server := &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if r.ProtoMajor != 2 {
+				t.Error(r.Proto)
+			}
+		}), ErrorLog: log.New(io.Discard, "", 0)}
+		go server.Serve(tls.NewListener(accepted, &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2"}}))
+		defer server.Close()
+		var last *lossy
+		transport := defaultTransport().(*http.Transport)
+		transport.TLSClientConfig.RootCAs = roots
+		transport.DialContext = func(context.Context, string, string) (net.Conn, error) {
+			ours, theirs := net.Pipe()
+			accepted <- theirs
+			last = &lossy{Conn: ours}
+			return last, nil
+		}
+		defer transport.CloseIdleConnections()
+		c := NewClient(&http.Client{Transport: transport}, nil)
+		get := func() error {
+			_, err := c.get(t.Context(), "request", "https://example.com/")
+			return err
+		}
+		if err := get(); err != nil {
+			t.Fatal(err)
+		}
+		last.lost.Store(true)
+		began := time.Now()
+		for get() != nil {
+			if took := time.Since(began); took > 30*time.Second {
+				t.Fatalf("no request has succeeded for %v", took)
+			}
+		}
+	})
+}
+
+// pipes is a listener of connections in memory.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	c, ok := <-p
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+
+func (p pipes) Close() error {
+	close(p)
+	return nil
+}
+
+func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+// lossy is a connection that loses what is written, once it is lost.
+type lossy struct {
+	net.Conn
+	lost atomic.Bool
+}
+
+func (l *lossy) Write(p []byte) (int, error) {
+	if l.lost.Load() {
+		return len(p), nil
+	}
+	return l.Conn.Write(p)
 }
