@@ -56,6 +56,7 @@ func (m measured) blocks(files map[string][]byte) map[string]string {
 		made[name] = strings.TrimRight(b.String(), "\n") + "\n"
 	}
 	write("run", m.beside, func(b *block) {
+		fmt.Fprintf(b, "- medians of %d rounds\n", len(m.beside.Rounds))
 		for _, f := range m.beside.Facts {
 			if f.Name != "pkg" {
 				fmt.Fprintf(b, "- %s: %s\n", f.Name, f.Value)
@@ -92,7 +93,7 @@ func facts(r figures.Results) string {
 // sections shows charts, and below them the tables of the sections whose benchmarks begin with the same word.
 func (m measured) sections(b *block, charts []sectionChart) {
 	for _, c := range charts {
-		if drawn := c.make(m.beside); drawn != nil {
+		if drawn := c.of(m.beside); drawn != nil {
 			b.chart(c.file, drawn)
 		}
 	}

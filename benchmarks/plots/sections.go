@@ -90,8 +90,8 @@ func label(prefix, name string) string {
 	return name
 }
 
-// make returns the chart, or nil if nothing was measured. The limit is no bar but a line.
-func (c sectionChart) make(r figures.Results) chart {
+// of returns the chart, or nil if nothing was measured. The limit is no bar but a line.
+func (c sectionChart) of(r figures.Results) chart {
 	sections := figures.Sections()
 	s := sections[slices.IndexFunc(sections, func(s figures.Section) bool { return s.Prefix == c.prefix })]
 	rows := s.Rows(r)

@@ -36,19 +36,20 @@ func main() {
 	short := flag.Duration("time", 50e6, "how long each benchmark runs each time")
 	long := flag.Duration("signins", 100e6, "the same for whole sign-ins")
 	from := flag.String("from", "", "read the output of \"go test -bench\" from this `file` instead of running anything; each repetition is a round")
-	save := flag.String("save", "", "write what was measured to this `file`, as \"go test -bench\" prints it")
+	save := flag.String("save", "", "write what was measured to this `file` after each round, as \"go test -bench\" prints it")
 	flag.Parse()
 	var results figures.Results
 	if *from != "" {
 		results = read(*from)
 	} else {
-		results = measure(*rounds, *repeat, *short, *long)
+		results = measure(*rounds, *repeat, *short, *long, func(done figures.Results) {
+			if *save != "" {
+				write(*save, done)
+			}
+		})
 	}
 	if len(results.Rounds) == 0 {
 		log.Fatal("ratios: no results")
-	}
-	if *save != "" {
-		write(*save, results)
 	}
 	report(os.Stdout, results)
 }
@@ -75,8 +76,8 @@ func write(name string, results figures.Results) {
 }
 
 // measure builds the benchmarks once and runs them, each time each in a process of
-// its own: one that has run another before has other memory.
-func measure(rounds, repeat int, short, long time.Duration) figures.Results {
+// its own: one that has run another before has other memory. It calls saved after each round.
+func measure(rounds, repeat int, short, long time.Duration, saved func(figures.Results)) figures.Results {
 	dir, err := os.MkdirTemp("", "ratios")
 	if err != nil {
 		log.Fatal(err)
@@ -89,7 +90,7 @@ func measure(rounds, repeat int, short, long time.Duration) figures.Results {
 		{Name: "date", Value: time.Now().UTC().Format(time.DateOnly)},
 		{Name: "go", Value: runtime.Version()},
 		{Name: "processors", Value: fmt.Sprint(runtime.NumCPU(), ", of which one is used")},
-		{Name: "rounds", Value: fmt.Sprintf("%d, each the least disturbed of %d runs", rounds, repeat)},
+		{Name: "rounds", Value: fmt.Sprintf("each is the least disturbed of %d runs", repeat)},
 	}, first.Facts...)}
 	names := slices.Sorted(maps.Keys(figures.LeastDisturbed(first.Rounds)))
 	for i := range rounds {
@@ -105,6 +106,7 @@ func measure(rounds, repeat int, short, long time.Duration) figures.Results {
 			}
 		}
 		results.Rounds = append(results.Rounds, figures.LeastDisturbed(parse(output.Bytes()).Rounds))
+		saved(results)
 	}
 	return results
 }
