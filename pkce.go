@@ -321,8 +321,7 @@ func (rp *RelyingParty) startAgain(w http.ResponseWriter, r *http.Request, s *Se
 			return errUsed
 		}
 	}
-	err = rp.panics.Protect("start session", func() error { return rp.sessions.Start(w, r, &again) })
-	return failure.OfSite("start session", err)
+	return failure.OfSite("start session", rp.keep(w, r, &again))
 }
 
 // checkIssuer is the defence against mix-up attacks of RFC 9207 section 2.4.
@@ -438,7 +437,7 @@ func (rp *RelyingParty) admit(ctx context.Context, in *SignIn) (*Session, error)
 	var who Principal
 	var under marks.Under
 	err := rp.panics.Protect("sign in", func() (err error) {
-		under, err = rp.register.Begin(ctx, in.Agent, in.Subject, func() (userID string, err error) {
+		under, err = rp.register.Begin(ctx, in.Agent, in.Subject, func(ctx context.Context) (userID string, err error) {
 			who, err = rp.config.Scenario.SignIn(ctx, in)
 			return who.UserID, rp.personal().Entered(ctx, cmp.Or(who.UserID, in.enters), err)
 		})

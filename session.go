@@ -213,6 +213,8 @@ func isAbsent(err error) bool { return err == error(errNobody) || err == error(e
 // session with problem.Paused too, and with errEnded if the session may go on elsewhere.
 func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session, err error) {
 	defer rp.panics.Checked("load session", rp.meter, rp.meter.Now(), rp.door.Asked(r), &err, errNobody)
+	r, done := rp.register.Load(r)
+	defer done()
 	if s, err = rp.who(w, r); err != nil {
 		return s, err
 	}
@@ -316,6 +318,8 @@ func (rp *RelyingParty) hold(ctx context.Context, s *Session) (standing, error) 
 	case s.Epoch != rp.config.Session.Epoch, !now.Before(s.StartedAt.Add(rp.config.Session.Lifetime)):
 		return isOver, nil // under a longer Lifetime it would outlast what is remembered of endings
 	}
+	ctx, done := rp.register.Expect(ctx, s.of(), s.GrantID)
+	defer done()
 	switch ended, err := rp.wasEnded(ctx, s); {
 	case err != nil:
 		return isUnknown, err
@@ -339,7 +343,12 @@ func (rp *RelyingParty) hold(ctx context.Context, s *Session) (standing, error) 
 
 // wasEnded reports whether a session was ended before its time.
 func (rp *RelyingParty) wasEnded(ctx context.Context, s *Session) (bool, error) {
-	return rp.register.HasEnded(ctx, marks.Of{ID: s.ID, Parent: s.ParentID, Agent: s.Agent, UserID: s.UserID, Subject: s.Subject, SID: s.SID}, s.under())
+	return rp.register.HasEnded(ctx, s.of(), s.under())
+}
+
+// of is what its marks are known by.
+func (s *Session) of() marks.Of {
+	return marks.Of{ID: s.ID, Parent: s.ParentID, Agent: s.Agent, UserID: s.UserID, Subject: s.Subject, SID: s.SID}
 }
 
 // under are the marks that s began under.
@@ -493,12 +502,19 @@ func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session
 		err = rp.tokens.Save(r.Context(), s, in.token, in.identity)
 	}
 	if err == nil {
-		err = rp.panics.Protect("start session", func() error { return rp.sessions.Start(w, r, s) })
+		err = rp.keep(w, r, s)
 	}
 	if err == nil && former != nil {
 		rp.releaseTokens(former)
 	}
 	return failure.OfSite("start session", err)
+}
+
+// keep starts a session in a browser, and tells the store what it will be checked against.
+func (rp *RelyingParty) keep(w http.ResponseWriter, r *http.Request, s *Session) error {
+	ctx, done := rp.register.Expect(r.Context(), s.of(), s.GrantID)
+	defer done()
+	return rp.panics.Protect("start session", func() error { return rp.sessions.Start(w, r.WithContext(ctx), s) })
 }
 
 func (rp *RelyingParty) newLinks(box *seal.Box) *link.Desk[Session] {
@@ -530,7 +546,7 @@ func (rp *RelyingParty) startLinked(w http.ResponseWriter, r *http.Request, from
 	s := *from
 	s.ID, s.ParentID, s.loginID, s.Door = rand.Text(), from.ID, address, audit.Link
 	s.StartedAt, s.RemoteAddr = time.Now(), rp.config.ClientAddr(r)
-	err := rp.panics.Protect("start session", func() error { return rp.sessions.Start(w, r, &s) })
+	err := rp.keep(w, r, &s)
 	if err == nil {
 		rp.recordEvent(r, audit.Event{Name: audit.SessionContinued, Detail: "continues session " + from.ID}, &s, nil)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/authagent-go/authagent/internal/meter"
 	"github.com/authagent-go/authagent/internal/pseudonyms"
 	"github.com/authagent-go/authagent/problem"
+	"github.com/authagent-go/authagent/stores"
 )
 
 // maxMoves is how many notices of new networks an owner gets in an hour about one
@@ -43,6 +44,12 @@ func (p *Policy) CheckSession(ctx context.Context, s *authagent.Session) error {
 		p.touch(ctx, s, g, network, now)
 	}
 	return nil
+}
+
+// Expecter returns the Store if it reads beforehand what a request is checked against, or nil: see [authagent.LinkPolicy].
+func (p *Policy) Expecter() stores.Expecter {
+	e, _ := p.store.(stores.Expecter)
+	return e
 }
 
 // touch records that a grant is used. It is for owners to see, and no reason to

@@ -86,7 +86,7 @@ func TestEndedSince_API_21(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Minute)
-			under, err := m.Begin(t.Context(), agent, "sub", func() (string, error) { return "user_1", nil })
+			under, err := m.Begin(t.Context(), agent, "sub", func(context.Context) (string, error) { return "user_1", nil })
 			if err != nil || !under.Ended(before) || under.Ended(time.Now()) {
 				t.Errorf("%s: %+v, %v", what, under, err)
 			}
