@@ -315,7 +315,7 @@ func (rp *RelyingParty) startAgain(w http.ResponseWriter, r *http.Request, s *Se
 	case v.Session != nil:
 		return nil
 	case v.Former != nil: // the sign-in has ended the one that it met
-		if ended, err := rp.wasEnded(r.Context(), v.Former); err != nil {
+		if ended, err := rp.register.HasEnded(r.Context(), v.Former.marked()); err != nil {
 			return failure.OfSite("load session", err)
 		} else if !ended {
 			return errUsed
@@ -520,8 +520,8 @@ func (rp *RelyingParty) beginByToken(r *http.Request, id string, p *identity.Pre
 	ended := errors.Is(err, problem.NoSession)
 	if err == nil {
 		s.ID, s.Door, s.StartedAt, s.ExpiresAt = id, audit.API, started, ends
-		if ended = s.under().Ended(in.IssuedAt); !ended {
-			ended, err = rp.wasEnded(r.Context(), s)
+		if ended = s.marked().Under.Ended(in.IssuedAt); !ended {
+			ended, err = rp.register.HasEnded(r.Context(), s.marked())
 		}
 	}
 	switch {

@@ -29,7 +29,6 @@ import (
 	"github.com/authagent-go/authagent/internal/link"
 	"github.com/authagent-go/authagent/internal/marks"
 	"github.com/authagent-go/authagent/internal/reasons"
-	"github.com/authagent-go/authagent/internal/scenario"
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/problem"
@@ -318,12 +317,12 @@ func (rp *RelyingParty) hold(ctx context.Context, s *Session) (standing, error) 
 	case s.Epoch != rp.config.Session.Epoch, !now.Before(s.StartedAt.Add(rp.config.Session.Lifetime)):
 		return isOver, nil // under a longer Lifetime it would outlast what is remembered of endings
 	}
-	ctx, done := rp.register.Expect(ctx, s.of(), s.GrantID)
+	ctx, done := rp.register.Expect(ctx, s.marked(), s.GrantID)
 	defer done()
-	switch ended, err := rp.wasEnded(ctx, s); {
+	switch ended, err := rp.register.HasEnded(ctx, s.marked()); {
 	case err != nil:
 		return isUnknown, err
-	case ended:
+	case ended: // before its time
 		return isOver, nil
 	}
 	s.Actions = slices.Clone(s.Actions) // a check may cut it in place, and copies of s share it
@@ -341,19 +340,12 @@ func (rp *RelyingParty) hold(ctx context.Context, s *Session) (standing, error) 
 	return isUnknown, err
 }
 
-// wasEnded reports whether a session was ended before its time.
-func (rp *RelyingParty) wasEnded(ctx context.Context, s *Session) (bool, error) {
-	return rp.register.HasEnded(ctx, s.of(), s.under())
-}
-
-// of is what its marks are known by.
-func (s *Session) of() marks.Of {
-	return marks.Of{ID: s.ID, Parent: s.ParentID, Agent: s.Agent, UserID: s.UserID, Subject: s.Subject, SID: s.SID}
-}
-
-// under are the marks that s began under.
-func (s *Session) under() marks.Under {
-	return marks.Under{Site: s.SiteMark, Agent: s.AgentMark, User: s.UserMark, Subject: s.SubjectMark}
+// marked is what its marks are known by, and those that it began under.
+func (s *Session) marked() marks.Of {
+	return marks.Of{
+		ID: s.ID, Parent: s.ParentID, Agent: s.Agent, UserID: s.UserID, Subject: s.Subject, SID: s.SID,
+		Under: marks.Under{Site: s.SiteMark, Agent: s.AgentMark, User: s.UserMark, Subject: s.SubjectMark},
+	}
 }
 
 // over says that a session no longer holds. The client keeps its cookie, as that of an ended session, until a sign-out, an
@@ -369,7 +361,7 @@ func (rp *RelyingParty) over(w http.ResponseWriter, s *Session) error {
 	return errEnded
 }
 
-// endRefused ends a session that the scenario refuses. It stays ended even if the scenario would accept it again.
+// endRefused ends a session that the scenario refuses, for good.
 func (rp *RelyingParty) endRefused(w http.ResponseWriter, r *http.Request, s *Session, why error) error {
 	if err := rp.EndSession(r.Context(), s.ID); err != nil {
 		return err
@@ -498,11 +490,13 @@ func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session
 	if err == nil && former != nil {
 		err = rp.panics.Protect("end former session", func() error { return rp.EndSession(r.Context(), former.ID) })
 	}
-	if err == nil {
-		err = rp.tokens.Save(r.Context(), s, in.token, in.identity)
+	cookies := slices.Clone(w.Header()["Set-Cookie"])
+	undo := func() error {
+		w.Header()["Set-Cookie"] = cookies
+		return rp.EndSession(r.Context(), s.ID)
 	}
 	if err == nil {
-		err = rp.keep(w, r, s)
+		err = rp.tokens.SaveWhile(r.Context(), s, in.token, in.identity, func() error { return rp.keep(w, r, s) }, undo)
 	}
 	if err == nil && former != nil {
 		rp.releaseTokens(former)
@@ -512,7 +506,7 @@ func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session
 
 // keep starts a session in a browser, and tells the store what it will be checked against.
 func (rp *RelyingParty) keep(w http.ResponseWriter, r *http.Request, s *Session) error {
-	ctx, done := rp.register.Expect(r.Context(), s.of(), s.GrantID)
+	ctx, done := rp.register.Expect(r.Context(), s.marked(), s.GrantID)
 	defer done()
 	return rp.panics.Protect("start session", func() error { return rp.sessions.Start(w, r.WithContext(ctx), s) })
 }
@@ -669,14 +663,7 @@ func (rp *RelyingParty) EndAllSessions(ctx context.Context) error {
 // It goes on after an error and returns all errors; then call it again. It returns errors.ErrUnsupported if a store keeps
 // something and is no [Forgetter]. A site with several relying parties calls it on each.
 func (rp *RelyingParty) ForgetAgent(ctx context.Context, humanID string, agent Agent) error {
-	rp.trail.Flush() // so that Audit does not hear of the agent a minute from now
-	err := fmt.Errorf("the scenario is no Forgetter: %w", errors.ErrUnsupported)
-	if f, ok := scenario.As[Forgetter](rp.config.Scenario); ok {
-		err = rp.panics.Protect("forget", func() error { return f.ForgetAgent(ctx, humanID, agent) })
-	}
-	err = failure.OfSite("forget", errors.Join(err, rp.EndAgentSessions(ctx, agent))) // after it, so that none begins in between
-	rp.trail.Record(ctx, audit.Event{Name: audit.AgentForgotten, HumanID: humanID, Agent: agent}, failure.As(failure.OfAgent(agent, "forget", err)))
-	return err
+	return rp.personal().Forget(ctx, humanID, agent)
 }
 
 // EraseUser erases what is kept of an account that is gone: call it when the UserStore no longer finds the account. It ends
@@ -706,7 +693,7 @@ func (rp *RelyingParty) Shutdown(ctx context.Context) error {
 	if err := rp.server.Settle(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("wait for revocations: %w", err))
 	}
-	errs = append(errs, rp.trail.Shutdown(ctx))
+	errs = append(errs, rp.book.Wait(ctx), rp.trail.Shutdown(ctx))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("authagent: %w", err)
 	}

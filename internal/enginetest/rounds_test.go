@@ -179,7 +179,7 @@ func TestRounds(t *testing.T) {
 		"sessions in the database": {get: 1, act: 1, signsIn: 5},
 		"sessions in cookies":      {change: []func(*authagent.Config, *sqlstore.Store){inCookies}, get: 1, act: 1, signsIn: 5},
 		"journal":                  {change: []func(*authagent.Config, *sqlstore.Store){func(c *authagent.Config, s *sqlstore.Store) { c.Journal = s.Journal() }}, get: 1, act: 2, signsIn: 5},
-		"shared limits":            {change: []func(*authagent.Config, *sqlstore.Store){func(c *authagent.Config, s *sqlstore.Store) { c.Limits.Store = limits.Store(s.Limits()) }}, get: 2, act: 3, signsIn: 5},
+		"shared limits":            {change: []func(*authagent.Config, *sqlstore.Store){func(c *authagent.Config, s *sqlstore.Store) { c.Limits.Store, c.Limits.Agent = s.Limits(), limits.Rate{N: 1000, Per: time.Minute} }}, get: 2, act: 3, signsIn: 5},
 	}) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -38,7 +38,7 @@ func (m *Register) Expect(ctx context.Context, s Of, grantID string) (expecting 
 	}
 	e := stores.Expected{GrantID: grantID}
 	if !m.inMemory() {
-		e.Keys, _ = keysOf(s, Under{})
+		e.Keys, _ = keysOf(s)
 	}
 	return m.expect(ctx, e)
 }

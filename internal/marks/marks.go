@@ -88,6 +88,7 @@ type Of struct {
 	ID, Parent           string
 	Agent                audit.Agent
 	UserID, Subject, SID string
+	Under                Under // the marks that it began under
 }
 
 // End ends the sessions of a key that have begun.
@@ -179,27 +180,27 @@ func (m *Register) Begin(ctx context.Context, agent audit.Agent, subject string,
 }
 
 // HasEnded reports whether a session was ended before its time.
-func (m *Register) HasEnded(ctx context.Context, s Of, under Under) (bool, error) {
+func (m *Register) HasEnded(ctx context.Context, s Of) (bool, error) {
 	if inMemory, ok := m.Store.(*memory.Revocations); ok {
-		return endedInMemory(inMemory, s, under), nil
+		return endedInMemory(inMemory, s), nil
 	}
-	keys, had := keysOf(s, under)
+	keys, had := keysOf(s)
 	return m.changed(ctx, keys, had)
 }
 
 // keysOf returns the keys of all marks that end a session, and the marks that it began under.
-func keysOf(s Of, under Under) (keys, had []string) {
+func keysOf(s Of) (keys, had []string) {
 	keys, had = make([]string, 3, 8), make([]string, 3, 8)
 	keys[0], keys[1], keys[2] = Session(s.ID), Agent(s.Agent), Site
-	had[1], had[2] = under.Agent, under.Site
+	had[1], had[2] = s.Under.Agent, s.Under.Site
 	if s.Parent != "" {
 		keys, had = append(keys, Session(s.Parent), Session(Lowered(s.Parent))), append(had, "", "")
 	}
 	if s.UserID != "" {
-		keys, had = append(keys, User(s.UserID)), append(had, under.User)
+		keys, had = append(keys, User(s.UserID)), append(had, s.Under.User)
 	}
 	if s.Subject != "" {
-		keys, had = append(keys, Subject(s.Agent.Issuer, s.Subject)), append(had, under.Subject)
+		keys, had = append(keys, Subject(s.Agent.Issuer, s.Subject)), append(had, s.Under.Subject)
 	}
 	if s.SID != "" {
 		keys, had = append(keys, SID(s.Agent.Issuer, s.SID)), append(had, "")
@@ -208,7 +209,8 @@ func keysOf(s Of, under Under) (keys, had []string) {
 }
 
 // endedInMemory is HasEnded without an allocation, in one look: between two, all marks could be replaced by one of the site.
-func endedInMemory(store *memory.Revocations, s Of, under Under) bool {
+func endedInMemory(store *memory.Revocations, s Of) bool {
+	under := s.Under
 	if store.Empty() {
 		return false
 	}

@@ -14,11 +14,6 @@ const (
 	// patience is how long Deliver waits for its own value.
 	patience = 250 * time.Millisecond
 
-	// quick is how long a function takes at most that writes to no disk or network, and slowly how often in a row one has
-	// to take longer before nobody waits for it: a busy machine can hold up any function now and then.
-	quick  = 250 * time.Microsecond
-	slowly = 3
-
 	// capacity bounds what waits behind a function that blocks.
 	capacity = 4096
 )
@@ -37,7 +32,7 @@ type Sink[T any] struct {
 	queue   []item[T]
 	running bool          // a goroutine is delivering; it ends when the queue is empty
 	stuck   bool          // somebody has lost patience with the value being delivered
-	slow    int           // so many values in a row were delivered slowly
+	pace    Pace          // of deliver
 	last    chan struct{} // closed when the value that came last has been delivered
 }
 
@@ -120,7 +115,7 @@ func (s *Sink[T]) put(v T) (done chan struct{}, stuck bool, m *meter.Meter, name
 		s.running = true
 		go s.run()
 	}
-	return done, s.stuck || s.slow >= slowly, s.meter, s.name
+	return done, s.stuck || s.pace.IsSlow(), s.meter, s.name
 }
 
 // Wait returns when all that was to be delivered so far has been, or with the
@@ -154,13 +149,10 @@ func (s *Sink[T]) run() {
 		m.Waits(name, -1)
 		began := time.Now()
 		s.call(next.value)
-		took := time.Since(began)
+		s.pace.Took(time.Since(began))
 		close(next.done)
 		s.mu.Lock()
 		s.stuck = false
-		if s.slow++; took <= quick {
-			s.slow = 0
-		}
 		s.mu.Unlock()
 	}
 }
