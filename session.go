@@ -506,9 +506,9 @@ func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session
 
 // keep starts a session in a browser, and tells the store what it will be checked against.
 func (rp *RelyingParty) keep(w http.ResponseWriter, r *http.Request, s *Session) error {
-	ctx, done := rp.register.Expect(r.Context(), s.marked(), s.GrantID)
+	r, done := rp.register.Start(r, s.marked(), s.GrantID)
 	defer done()
-	return rp.panics.Protect("start session", func() error { return rp.sessions.Start(w, r.WithContext(ctx), s) })
+	return rp.panics.Protect("start session", func() error { return rp.sessions.Start(w, r, s) })
 }
 
 func (rp *RelyingParty) newLinks(box *seal.Box) *link.Desk[Session] {

@@ -191,7 +191,7 @@ func (x *expectation) list(ctx context.Context, session, from, grant, revoked, w
 		` LEFT JOIN authagent_revocations r ON `+revoked+where, args, rowAheadDest)
 }
 
-var grantColumnsAhead = reading(`g.`+strings.ReplaceAll(grantColumns, ", ", ", g."), "g.name", "g.model")
+var grantColumnsAhead = reading(`g.`+strings.Join(strings.Fields(grantColumns), " g."), "g.name", "g.model")
 
 // keep keeps what the rows have, of which there is one at least.
 func (x *expectation) keep(rows []rowAhead) {

@@ -89,11 +89,11 @@ func grantValues(step string, g *grants.Grant) ([]any, error) {
 
 // Grant implements [grants.GrantStore].
 func (t *Grants) Grant(ctx context.Context, id string) (grants.Grant, error) {
-	ahead, err := t.ahead(ctx, func(e stores.Expected) bool { return id != "" && e.GrantID == id })
+	ahead, known, err := t.ahead(ctx, func(e stores.Expected) bool { return id != "" && e.GrantID == id })
 	switch {
 	case err != nil:
 		return grants.Grant{}, fmt.Errorf("sqlstore: find grant: %w", err)
-	case ahead == nil:
+	case !known:
 		return byID(ctx, t.s, "find grant", grantByID, id, grantDest)
 	case len(ahead) == 0:
 		return grants.Grant{}, authagent.ErrNotFound
@@ -101,16 +101,13 @@ func (t *Grants) Grant(ctx context.Context, id string) (grants.Grant, error) {
 	return ahead[0], nil
 }
 
-// ahead returns the grants that were read ahead of a question, empty and not nil if there is none; nil if nothing was.
-func (t *Grants) ahead(ctx context.Context, asked func(stores.Expected) bool) ([]grants.Grant, error) {
+// ahead returns the grants that a question is about, if that was expected.
+func (t *Grants) ahead(ctx context.Context, asked func(stores.Expected) bool) (all []grants.Grant, known bool, err error) {
 	found, err := take(ctx, t.s, asked, func(f *foundAhead) **grantsAhead { return &f.grants })
-	switch {
-	case err != nil, found == nil:
-		return nil, err
-	case found.err != nil:
-		return nil, found.err
+	if err != nil || found == nil {
+		return nil, false, err
 	}
-	return append([]grants.Grant{}, found.all...), nil
+	return found.all, true, found.err
 }
 
 // AgentGrants implements [grants.GrantStore].
@@ -121,11 +118,11 @@ func (t *Grants) AgentGrants(ctx context.Context, agent authagent.Agent) ([]gran
 // Entries implements [grants.EntryFinder].
 func (t *Grants) Entries(ctx context.Context, agent authagent.Agent) ([]grants.Grant, error) {
 	const step = "find grants of agent"
-	ahead, err := t.ahead(ctx, func(e stores.Expected) bool { return e.Agent == agent })
+	ahead, known, err := t.ahead(ctx, func(e stores.Expected) bool { return e.Agent == agent })
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("sqlstore: %s: %w", step, err)
-	case ahead != nil:
+	case known:
 		return ahead, nil
 	}
 	return list(ctx, t.s, step, entriesOfAgent, []any{agentKey(agent)}, grantDest)

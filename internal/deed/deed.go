@@ -32,9 +32,11 @@ type Book struct {
 	// Uncount gives back an action that was counted in Limits, and is not performed after all; nil if none is counted.
 	Uncount func(ctx context.Context, action string, agent audit.Agent, userID string)
 
-	pace  sink.Pace // of the journal
-	aside aside
+	ends sink.Aside // no client waits for what a database needs to store them
 }
+
+// Wait waits until the ends are on record of all deeds that have ended so far.
+func (b *Book) Wait(ctx context.Context) error { return b.ends.Wait(ctx) }
 
 // A Deed is a change that an agent makes. It ends once. Its methods are safe for concurrent use.
 type Deed struct {
@@ -137,9 +139,7 @@ func (b *Book) begin(ctx context.Context, event audit.Event, reserved *action.Re
 func (b *Book) write(ctx context.Context, event audit.Event) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writtenIn)
 	defer cancel()
-	began := time.Now()
 	err := b.Panics.Protect("write to the journal", func() error { return b.Journal.Write(ctx, b.Trail.Renamed(event)) })
-	b.pace.Took(time.Since(began))
 	if err != nil {
 		b.Meter.StoreFailed(meter.Journal)
 	}
@@ -219,7 +219,7 @@ func (d *Deed) end(ctx context.Context, outcome string) {
 	if now := time.Now().UTC(); now.After(e.Time) { // the clock may have been set back, and who reads on finds the end after the begin
 		e.Time = now
 	}
-	d.book.finish(func() {
+	d.book.ends.Do(func() {
 		if err := d.book.write(ctx, e); err != nil {
 			d.book.Panics.Logger.Error("authagent: how a deed has ended is not on record: the trail says that it has begun, and its outcome is unknown",
 				"deed", e.Deed, "action", e.Action, "agent_session", e.SessionID, "outcome", outcome, "err", err)

@@ -110,11 +110,12 @@ func (t farTx) Commit() error {
 type roundSite struct {
 	*site
 	far    *far
+	store  *sqlstore.Store
 	owners *grants.Policy
 	act    http.Handler
 }
 
-func newRoundSite(t *testing.T, d *database, change ...func(*authagent.Config, *sqlstore.Store)) *roundSite {
+func newRoundSite(t *testing.T, d *database, change func(*authagent.Config, *sqlstore.Store)) *roundSite {
 	t.Helper()
 	d.migrated(t)
 	settings := d.usual
@@ -135,10 +136,9 @@ func newRoundSite(t *testing.T, d *database, change ...func(*authagent.Config, *
 		b.owners.Logger = slog.New(slog.DiscardHandler)
 		b.owners.Actions = map[string]string{"a:do": "Do"}
 		c.Scenario = authagent.FullAccount(users, b.owners)
-		for _, f := range change {
-			f(c, s)
-		}
+		change(c, s)
 	})
+	b.store = s
 	b.act = b.RP.RequireAction("a:do")(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
 	err = b.owners.LinkByOwner(t.Context(), authagent.LinkRequest{
 		Agent: authagent.Agent{Issuer: b.AS.URL, ID: b.Agent.ID}, Email: "alice@example.com", Scenario: "FullAccount",
@@ -169,50 +169,112 @@ func (b *roundSite) request(t *testing.T, h http.Handler, method, target, cookie
 	}
 }
 
-// TestRounds counts the round trips to the database that come one after the other while a client waits.
+// TestRounds counts the round trips to the database that come one after the other while a client waits, with all that a site
+// can keep in the database: sessions, tokens, revocations, states, grants, rules and events. It is RTT-1 and RTT-2. A decision
+// counts on the next request all the same (RTT-4).
 func TestRounds(t *testing.T) {
-	inCookies := func(c *authagent.Config, _ *sqlstore.Store) { c.Session.Store = nil }
+	type change = func(*authagent.Config, *sqlstore.Store)
 	for name, test := range inOrder(map[string]struct {
-		change            []func(*authagent.Config, *sqlstore.Store)
+		change            change
 		get, act, signsIn int
 	}{
-		"sessions in the database": {get: 1, act: 1, signsIn: 5},
-		"sessions in cookies":      {change: []func(*authagent.Config, *sqlstore.Store){inCookies}, get: 1, act: 1, signsIn: 5},
-		"journal":                  {change: []func(*authagent.Config, *sqlstore.Store){func(c *authagent.Config, s *sqlstore.Store) { c.Journal = s.Journal() }}, get: 1, act: 2, signsIn: 5},
-		"shared limits":            {change: []func(*authagent.Config, *sqlstore.Store){func(c *authagent.Config, s *sqlstore.Store) { c.Limits.Store, c.Limits.Agent = s.Limits(), limits.Rate{N: 1000, Per: time.Minute} }}, get: 2, act: 3, signsIn: 5},
+		"sessions in the database": {change: func(*authagent.Config, *sqlstore.Store) {}, get: 1, act: 1, signsIn: 5},
+		"sessions in cookies":      {change: func(c *authagent.Config, _ *sqlstore.Store) { c.Session.Store = nil }, get: 1, act: 1, signsIn: 5},
+		"revocations in memory":    {change: func(c *authagent.Config, _ *sqlstore.Store) { c.Revocations = nil }, get: 1, act: 1, signsIn: 5},
+		"journal":                  {change: func(c *authagent.Config, s *sqlstore.Store) { c.Journal = s.Journal() }, get: 1, act: 2, signsIn: 5},
+		"shared limits": {change: func(c *authagent.Config, s *sqlstore.Store) {
+			c.Limits.Store, c.Limits.Agent = s.Limits(), limits.Rate{N: 1000, Per: time.Minute}
+		}, get: 2, act: 2, signsIn: 5},
 	}) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			onEngines(t, func(t *testing.T, d *database) {
 				t.Parallel()
-				b := newRoundSite(t, d, test.change...)
+				b := newRoundSite(t, d, test.change)
+				b.warmUp(t)
 				cookies := b.signIn(t, b.Browser())
-				me := b.Mux("")
-				get := func() { b.request(t, me, http.MethodGet, "/me", cookies, http.StatusOK) }
+				get := func() { b.request(t, b.Mux(""), http.MethodGet, "/me", cookies, http.StatusOK) }
 				act := func() { b.request(t, b.act, http.MethodPost, "/act", cookies, http.StatusNoContent) }
-				get()
-				act()
 				if n := b.far.waited(test.get, get); n != test.get {
 					t.Errorf("RTT-1: a guarded GET waits for %d round trips, want %d", n, test.get)
 				}
 				if n := b.far.waited(test.act, act); n != test.act {
 					t.Errorf("RTT-1: a named action waits for %d round trips, want %d", n, test.act)
 				}
-				c := b.Browser()
-				b.signIn(t, c)
-				login := b.far.waited(1, func() { b.For(t).Begin(b.Browser(), "") })
-				callback := 1 << 30
-				for range 4 {
-					begun := b.begin(t)
-					n := b.far.waited(1<<20, func() { b.get(t, begun.callback, begun.cookies) })
-					if callback = min(callback, n); login+callback <= test.signsIn {
-						break
-					}
-				}
-				if login+callback > test.signsIn {
+				if login, callback := b.signInWaits(t, test.signsIn); login+callback > test.signsIn {
 					t.Errorf("RTT-2: a sign-in waits for %d + %d round trips, want at most %d", login, callback, test.signsIn)
 				}
+				b.decide(t, cookies)
 			})
 		})
 	}
+}
+
+// warmUp lets the site find out how slow its database is, as it does within the first requests.
+func (b *roundSite) warmUp(t *testing.T) {
+	b.far.trip.Store(int64(time.Millisecond))
+	defer b.far.trip.Store(0)
+	for range 4 {
+		cookies := b.signIn(t, b.Browser())
+		b.request(t, b.Mux(""), http.MethodGet, "/me", cookies, http.StatusOK)
+		b.request(t, b.act, http.MethodPost, "/act", cookies, http.StatusNoContent)
+	}
+}
+
+// signInWaits returns how many round trips a login and a callback wait for.
+func (b *roundSite) signInWaits(t *testing.T, most int) (login, callback int) {
+	login = b.far.waited(1, func() { b.For(t).Begin(b.Browser(), "") })
+	callback = 1 << 30
+	for range 4 {
+		begun := b.begin(t)
+		n := b.far.waited(1<<20, func() {
+			if resp := b.get(t, begun.callback, begun.cookies); resp.StatusCode != http.StatusSeeOther {
+				t.Errorf("callback: %d %s", resp.StatusCode, resp.Text)
+			}
+		})
+		if callback = min(callback, n); login+callback <= most {
+			break
+		}
+	}
+	return login, callback
+}
+
+// decide checks that each decision counts on the next request.
+func (b *roundSite) decide(t *testing.T, cookies string) {
+	t.Helper()
+	ctx, me := t.Context(), b.Mux("")
+	store := b.store.Grants()
+	get := func(what string, want int) {
+		t.Helper()
+		r := httptest.NewRequest(http.MethodGet, b.URL+"/me", nil)
+		r.Header.Set("Cookie", cookies)
+		w := httptest.NewRecorder()
+		if me.ServeHTTP(w, r); w.Code != want {
+			t.Errorf("RTT-4: after %s: status %d, want %d: %s", what, w.Code, want, w.Body)
+		}
+	}
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	get("nothing", http.StatusOK)
+	must(b.owners.SetRules(ctx, "", grants.Rules{Paused: true}))
+	get("a pause", http.StatusServiceUnavailable)
+	must(b.owners.SetRules(ctx, "", grants.Rules{}))
+	get("the end of the pause", http.StatusOK)
+	must(b.owners.SetRules(ctx, "", grants.Rules{DenyAgents: []authagent.Agent{{Issuer: "https://other.example", ID: b.Agent.ID}}}))
+	get("another agent was denied", http.StatusOK)
+	all, err := store.OwnerGrants(ctx, b.Users.All()[0].ID)
+	must(err)
+	lowered := all[0]
+	lowered.Access = authagent.AccessRead
+	lowered, err = store.UpdateGrant(ctx, lowered)
+	must(err)
+	b.request(t, b.act, http.MethodPost, "/act", cookies, http.StatusForbidden)
+	lowered.State = grants.Suspended
+	_, err = store.UpdateGrant(ctx, lowered)
+	must(err)
+	get("a suspension", http.StatusUnauthorized)
 }
