@@ -169,10 +169,10 @@ func (b *roundSite) request(t *testing.T, h http.Handler, method, target, cookie
 	}
 }
 
-// TestRounds counts the round trips to the database that come one after the other while a client waits, with all that a site
+// TestRounds_RTT_1_RTT_2_RTT_4 counts the round trips to the database that come one after the other while a client waits, with all that a site
 // can keep in the database: sessions, tokens, revocations, states, grants, rules and events. It is RTT-1 and RTT-2. A decision
 // counts on the next request all the same (RTT-4).
-func TestRounds(t *testing.T) {
+func TestRounds_RTT_1_RTT_2_RTT_4(t *testing.T) {
 	type change = func(*authagent.Config, *sqlstore.Store)
 	for name, test := range inOrder(map[string]struct {
 		change            change
