@@ -310,7 +310,7 @@ func New(c Config) (*RelyingParty, error) {
 		callback:  redirectURL.Path,
 		panics:    panics,
 		meter:     meter,
-		register:  marks.Register{Store: c.Revocations, Lifetime: c.Session.Lifetime + 3*clockSkew, Meter: meter},
+		register:  marks.Register{Store: c.Revocations, Lifetime: c.Session.Lifetime + 3*clockSkew, Meter: meter, Expecters: marks.Expecters(c.Revocations, linkPolicy(c.Scenario), c.Rules, c.Session.Store)},
 		limits:    limit.NewSet(c.Limits, limit.Site{Issuer: c.Issuer, ClientID: c.ClientID, Panics: panics, Meter: meter}),
 		permits:   permit.Of[Access](c.Permissions),
 		finishing: once.New[outcome](min(finishedFor, c.Session.Idle)),

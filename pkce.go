@@ -315,14 +315,13 @@ func (rp *RelyingParty) startAgain(w http.ResponseWriter, r *http.Request, s *Se
 	case v.Session != nil:
 		return nil
 	case v.Former != nil: // the sign-in has ended the one that it met
-		if ended, err := rp.wasEnded(r.Context(), v.Former); err != nil {
+		if ended, err := rp.register.HasEnded(r.Context(), v.Former.marked()); err != nil {
 			return failure.OfSite("load session", err)
 		} else if !ended {
 			return errUsed
 		}
 	}
-	err = rp.panics.Protect("start session", func() error { return rp.sessions.Start(w, r, &again) })
-	return failure.OfSite("start session", err)
+	return failure.OfSite("start session", rp.keep(w, r, &again))
 }
 
 // checkIssuer is the defence against mix-up attacks of RFC 9207 section 2.4.
@@ -438,7 +437,7 @@ func (rp *RelyingParty) admit(ctx context.Context, in *SignIn) (*Session, error)
 	var who Principal
 	var under marks.Under
 	err := rp.panics.Protect("sign in", func() (err error) {
-		under, err = rp.register.Begin(ctx, in.Agent, in.Subject, func() (userID string, err error) {
+		under, err = rp.register.Begin(ctx, in.Agent, in.Subject, func(ctx context.Context) (userID string, err error) {
 			who, err = rp.config.Scenario.SignIn(ctx, in)
 			return who.UserID, rp.personal().Entered(ctx, cmp.Or(who.UserID, in.enters), err)
 		})
@@ -521,8 +520,8 @@ func (rp *RelyingParty) beginByToken(r *http.Request, id string, p *identity.Pre
 	ended := errors.Is(err, problem.NoSession)
 	if err == nil {
 		s.ID, s.Door, s.StartedAt, s.ExpiresAt = id, audit.API, started, ends
-		if ended = s.under().Ended(in.IssuedAt); !ended {
-			ended, err = rp.wasEnded(r.Context(), s)
+		if ended = s.marked().Under.Ended(in.IssuedAt); !ended {
+			ended, err = rp.register.HasEnded(r.Context(), s.marked())
 		}
 	}
 	switch {

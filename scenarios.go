@@ -695,6 +695,6 @@ func (rp *RelyingParty) personal() *personal.Site[Scenario] {
 	c := rp.config
 	return &personal.Site[Scenario]{
 		Scenario: c.Scenario, Tokens: rp.tokens.Asked(), Sessions: cmp.Or[any](c.Session.Own, c.Session.Store), Marks: c.Revocations, Erasers: c.Erasers,
-		Audited: c.Audit != nil || c.Journal != nil, Lifetime: c.Session.Lifetime, Trail: rp.trail, Panics: rp.panics, End: rp.EndUserSessions,
+		Audited: c.Audit != nil || c.Journal != nil, Lifetime: c.Session.Lifetime, Trail: rp.trail, Panics: rp.panics, Deeds: rp.book.Wait, End: rp.EndUserSessions, EndAgent: rp.EndAgentSessions,
 	}
 }

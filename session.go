@@ -29,7 +29,6 @@ import (
 	"github.com/authagent-go/authagent/internal/link"
 	"github.com/authagent-go/authagent/internal/marks"
 	"github.com/authagent-go/authagent/internal/reasons"
-	"github.com/authagent-go/authagent/internal/scenario"
 	"github.com/authagent-go/authagent/internal/seal"
 	"github.com/authagent-go/authagent/internal/wiring"
 	"github.com/authagent-go/authagent/problem"
@@ -213,6 +212,8 @@ func isAbsent(err error) bool { return err == error(errNobody) || err == error(e
 // session with problem.Paused too, and with errEnded if the session may go on elsewhere.
 func (rp *RelyingParty) load(w http.ResponseWriter, r *http.Request) (s *Session, err error) {
 	defer rp.panics.Checked("load session", rp.meter, rp.meter.Now(), rp.door.Asked(r), &err, errNobody)
+	r, done := rp.register.Load(r)
+	defer done()
 	if s, err = rp.who(w, r); err != nil {
 		return s, err
 	}
@@ -316,10 +317,12 @@ func (rp *RelyingParty) hold(ctx context.Context, s *Session) (standing, error) 
 	case s.Epoch != rp.config.Session.Epoch, !now.Before(s.StartedAt.Add(rp.config.Session.Lifetime)):
 		return isOver, nil // under a longer Lifetime it would outlast what is remembered of endings
 	}
-	switch ended, err := rp.wasEnded(ctx, s); {
+	ctx, done := rp.register.Expect(ctx, s.marked(), s.GrantID)
+	defer done()
+	switch ended, err := rp.register.HasEnded(ctx, s.marked()); {
 	case err != nil:
 		return isUnknown, err
-	case ended:
+	case ended: // before its time
 		return isOver, nil
 	}
 	s.Actions = slices.Clone(s.Actions) // a check may cut it in place, and copies of s share it
@@ -337,14 +340,12 @@ func (rp *RelyingParty) hold(ctx context.Context, s *Session) (standing, error) 
 	return isUnknown, err
 }
 
-// wasEnded reports whether a session was ended before its time.
-func (rp *RelyingParty) wasEnded(ctx context.Context, s *Session) (bool, error) {
-	return rp.register.HasEnded(ctx, marks.Of{ID: s.ID, Parent: s.ParentID, Agent: s.Agent, UserID: s.UserID, Subject: s.Subject, SID: s.SID}, s.under())
-}
-
-// under are the marks that s began under.
-func (s *Session) under() marks.Under {
-	return marks.Under{Site: s.SiteMark, Agent: s.AgentMark, User: s.UserMark, Subject: s.SubjectMark}
+// marked is what its marks are known by, and those that it began under.
+func (s *Session) marked() marks.Of {
+	return marks.Of{
+		ID: s.ID, Parent: s.ParentID, Agent: s.Agent, UserID: s.UserID, Subject: s.Subject, SID: s.SID,
+		Under: marks.Under{Site: s.SiteMark, Agent: s.AgentMark, User: s.UserMark, Subject: s.SubjectMark},
+	}
 }
 
 // over says that a session no longer holds. The client keeps its cookie, as that of an ended session, until a sign-out, an
@@ -360,7 +361,7 @@ func (rp *RelyingParty) over(w http.ResponseWriter, s *Session) error {
 	return errEnded
 }
 
-// endRefused ends a session that the scenario refuses. It stays ended even if the scenario would accept it again.
+// endRefused ends a session that the scenario refuses, for good.
 func (rp *RelyingParty) endRefused(w http.ResponseWriter, r *http.Request, s *Session, why error) error {
 	if err := rp.EndSession(r.Context(), s.ID); err != nil {
 		return err
@@ -489,16 +490,25 @@ func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session
 	if err == nil && former != nil {
 		err = rp.panics.Protect("end former session", func() error { return rp.EndSession(r.Context(), former.ID) })
 	}
-	if err == nil {
-		err = rp.tokens.Save(r.Context(), s, in.token, in.identity)
+	cookies := slices.Clone(w.Header()["Set-Cookie"])
+	undo := func() error {
+		w.Header()["Set-Cookie"] = cookies
+		return rp.EndSession(r.Context(), s.ID)
 	}
 	if err == nil {
-		err = rp.panics.Protect("start session", func() error { return rp.sessions.Start(w, r, s) })
+		err = rp.tokens.SaveWhile(r.Context(), s, in.token, in.identity, func() error { return rp.keep(w, r, s) }, undo)
 	}
 	if err == nil && former != nil {
 		rp.releaseTokens(former)
 	}
 	return failure.OfSite("start session", err)
+}
+
+// keep starts a session in a browser, and tells the store what it will be checked against.
+func (rp *RelyingParty) keep(w http.ResponseWriter, r *http.Request, s *Session) error {
+	r, done := rp.register.Start(r, s.marked(), s.GrantID)
+	defer done()
+	return rp.panics.Protect("start session", func() error { return rp.sessions.Start(w, r, s) })
 }
 
 func (rp *RelyingParty) newLinks(box *seal.Box) *link.Desk[Session] {
@@ -530,7 +540,7 @@ func (rp *RelyingParty) startLinked(w http.ResponseWriter, r *http.Request, from
 	s := *from
 	s.ID, s.ParentID, s.loginID, s.Door = rand.Text(), from.ID, address, audit.Link
 	s.StartedAt, s.RemoteAddr = time.Now(), rp.config.ClientAddr(r)
-	err := rp.panics.Protect("start session", func() error { return rp.sessions.Start(w, r, &s) })
+	err := rp.keep(w, r, &s)
 	if err == nil {
 		rp.recordEvent(r, audit.Event{Name: audit.SessionContinued, Detail: "continues session " + from.ID}, &s, nil)
 	}
@@ -653,14 +663,7 @@ func (rp *RelyingParty) EndAllSessions(ctx context.Context) error {
 // It goes on after an error and returns all errors; then call it again. It returns errors.ErrUnsupported if a store keeps
 // something and is no [Forgetter]. A site with several relying parties calls it on each.
 func (rp *RelyingParty) ForgetAgent(ctx context.Context, humanID string, agent Agent) error {
-	rp.trail.Flush() // so that Audit does not hear of the agent a minute from now
-	err := fmt.Errorf("the scenario is no Forgetter: %w", errors.ErrUnsupported)
-	if f, ok := scenario.As[Forgetter](rp.config.Scenario); ok {
-		err = rp.panics.Protect("forget", func() error { return f.ForgetAgent(ctx, humanID, agent) })
-	}
-	err = failure.OfSite("forget", errors.Join(err, rp.EndAgentSessions(ctx, agent))) // after it, so that none begins in between
-	rp.trail.Record(ctx, audit.Event{Name: audit.AgentForgotten, HumanID: humanID, Agent: agent}, failure.As(failure.OfAgent(agent, "forget", err)))
-	return err
+	return rp.personal().Forget(ctx, humanID, agent)
 }
 
 // EraseUser erases what is kept of an account that is gone: call it when the UserStore no longer finds the account. It ends
@@ -690,7 +693,7 @@ func (rp *RelyingParty) Shutdown(ctx context.Context) error {
 	if err := rp.server.Settle(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("wait for revocations: %w", err))
 	}
-	errs = append(errs, rp.trail.Shutdown(ctx))
+	errs = append(errs, rp.book.Wait(ctx), rp.trail.Shutdown(ctx))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("authagent: %w", err)
 	}

@@ -116,9 +116,9 @@ func (p *Policy) write(ctx context.Context, userID string, do func() error) erro
 	return err
 }
 
-// delivered waits until all events so far are in the trail, and not for a function that blocks.
+// delivered waits until all events so far are in the trail, and uses in the store, and not for a function that blocks.
 func (p *Policy) delivered(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, backgroundTimeout)
 	defer cancel()
-	return errors.Join(p.trail.Wait(ctx), p.aside.Wait(ctx))
+	return errors.Join(p.touching.Wait(ctx), p.trail.Wait(ctx), p.aside.Wait(ctx))
 }

@@ -196,6 +196,7 @@ type Policy struct {
 	trail    *sink.Sink[delivery]
 	aside    *sink.Sink[delivery] // for events of the background: no answer waits for them
 	touched  seen
+	touching sink.Aside                                         // records what was touched
 	warnings fair[warning]                                      // to be told
 	warned   *limit.Limiter                                     // warnings, by grant and its end
 	obeyed   atomic.Bool                                        // a relying party of this process reads the rules

@@ -15,6 +15,7 @@ import (
 	"github.com/authagent-go/authagent/internal/meter"
 	"github.com/authagent-go/authagent/internal/pseudonyms"
 	"github.com/authagent-go/authagent/problem"
+	"github.com/authagent-go/authagent/stores"
 )
 
 // maxMoves is how many notices of new networks an owner gets in an hour about one
@@ -40,14 +41,29 @@ func (p *Policy) CheckSession(ctx context.Context, s *authagent.Session) error {
 	s.Access, s.Actions = g.Access, g.Actions
 	network := cmp.Or(limit.Network(s.RemoteAddr), s.RemoteAddr)
 	if p.touched.first(s.ID, network, now) {
-		p.touch(ctx, s, g, network, now)
+		p.touch(ctx, *s, g, network, now)
 	}
 	return nil
 }
 
+// Expecter returns the Store if it reads beforehand what a request is checked against, or nil: see [authagent.LinkPolicy].
+func (p *Policy) Expecter() stores.Expecter {
+	e, _ := p.store.(stores.Expecter)
+	return e
+}
+
 // touch records that a grant is used. It is for owners to see, and no reason to
-// refuse a request.
-func (p *Policy) touch(ctx context.Context, s *authagent.Session, g Grant, network string, now time.Time) {
+// refuse a request, nor to hold one up.
+func (p *Policy) touch(ctx context.Context, s authagent.Session, g Grant, network string, now time.Time) {
+	p.touching.Do(func() {
+		p.do(context.WithoutCancel(ctx), func(ctx context.Context) error {
+			p.touchNow(ctx, s, g, network, now)
+			return nil
+		})
+	})
+}
+
+func (p *Policy) touchNow(ctx context.Context, s authagent.Session, g Grant, network string, now time.Time) {
 	var use Use
 	err := p.write(ctx, s.UserID, func() (err error) {
 		use, err = p.store.Touch(ctx, Activity{

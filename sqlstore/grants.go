@@ -2,11 +2,13 @@ package sqlstore
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/grants"
+	"github.com/authagent-go/authagent/stores"
 )
 
 // Grants is a [grants.Store], a [grants.AllowanceStore], a [grants.Settler] and a
@@ -87,7 +89,25 @@ func grantValues(step string, g *grants.Grant) ([]any, error) {
 
 // Grant implements [grants.GrantStore].
 func (t *Grants) Grant(ctx context.Context, id string) (grants.Grant, error) {
-	return byID(ctx, t.s, "find grant", grantByID, id, grantDest)
+	ahead, known, err := t.ahead(ctx, func(e stores.Expected) bool { return id != "" && e.GrantID == id })
+	switch {
+	case err != nil:
+		return grants.Grant{}, fmt.Errorf("sqlstore: find grant: %w", err)
+	case !known:
+		return byID(ctx, t.s, "find grant", grantByID, id, grantDest)
+	case len(ahead) == 0:
+		return grants.Grant{}, authagent.ErrNotFound
+	}
+	return ahead[0], nil
+}
+
+// ahead returns the grants that a question is about, if that was expected.
+func (t *Grants) ahead(ctx context.Context, asked func(stores.Expected) bool) (all []grants.Grant, known bool, err error) {
+	found, err := take(ctx, t.s, asked, func(f *foundAhead) **grantsAhead { return &f.grants })
+	if err != nil || found == nil {
+		return nil, false, err
+	}
+	return found.all, true, found.err
 }
 
 // AgentGrants implements [grants.GrantStore].
@@ -97,7 +117,15 @@ func (t *Grants) AgentGrants(ctx context.Context, agent authagent.Agent) ([]gran
 
 // Entries implements [grants.EntryFinder].
 func (t *Grants) Entries(ctx context.Context, agent authagent.Agent) ([]grants.Grant, error) {
-	return list(ctx, t.s, "find grants of agent", entriesOfAgent, []any{agentKey(agent)}, grantDest)
+	const step = "find grants of agent"
+	ahead, known, err := t.ahead(ctx, func(e stores.Expected) bool { return e.Agent == agent })
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("sqlstore: %s: %w", step, err)
+	case known:
+		return ahead, nil
+	}
+	return list(ctx, t.s, step, entriesOfAgent, []any{agentKey(agent)}, grantDest)
 }
 
 // OwnerGrants implements [grants.GrantStore].
@@ -143,8 +171,19 @@ const (
 
 // Rules implements [grants.RuleStore].
 func (t *Grants) Rules(ctx context.Context) (grants.Rules, error) {
+	const step = "read rules"
 	var r grants.Rules
-	if _, err := t.s.row(ctx, "read rules", selectRules, nil, document[grants.Rules]{&r}); err != nil {
+	ahead, err := take(ctx, t.s, func(stores.Expected) bool { return true }, func(f *foundAhead) **sql.NullString { return &f.rules })
+	switch {
+	case err != nil:
+	case ahead == nil:
+		_, err = t.s.row(ctx, step, selectRules, nil, document[grants.Rules]{&r})
+	case ahead.Valid:
+		if err = (document[grants.Rules]{&r}).Scan(ahead.String); err != nil {
+			err = fmt.Errorf("sqlstore: %s: %w", step, err)
+		}
+	}
+	if err != nil {
 		return grants.Rules{}, err
 	}
 	return r, nil

@@ -3,11 +3,13 @@ package sqlstore
 import (
 	"bytes"
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/authagent-go/authagent/internal/marks"
+	"github.com/authagent-go/authagent/stores"
 )
 
 // Revocations is an [authagent.RevocationStore]. Keys may be of any length.
@@ -55,8 +57,7 @@ func (v *Revocations) Marks(ctx context.Context, subjects []string) ([]string, e
 	for i, subject := range subjects {
 		args[i] = key(subject)
 	}
-	rows, err := list(ctx, v.s, "look for revocations", selectRevocations+strings.Repeat(", ?", len(subjects)-1)+")", args,
-		func(r *revocation) []any { return []any{&r.key, &r.mark, &r.at} })
+	rows, err := v.rows(ctx, subjects, args)
 	for _, r := range rows {
 		for i := range subjects {
 			if bytes.Equal(args[i].([]byte), r.key) {
@@ -65,4 +66,16 @@ func (v *Revocations) Marks(ctx context.Context, subjects []string) ([]string, e
 		}
 	}
 	return found, err
+}
+
+func (v *Revocations) rows(ctx context.Context, subjects []string, keys []any) ([]revocation, error) {
+	ahead, err := take(ctx, v.s, func(e stores.Expected) bool { return slices.Equal(e.Keys, subjects) }, func(f *foundAhead) **[]revocation { return &f.revoked })
+	switch {
+	case err != nil:
+		return nil, err
+	case ahead != nil:
+		return *ahead, nil
+	}
+	return list(ctx, v.s, "look for revocations", selectRevocations+strings.Repeat(", ?", len(keys)-1)+")", keys,
+		func(r *revocation) []any { return []any{&r.key, &r.mark, &r.at} })
 }

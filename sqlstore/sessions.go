@@ -1,6 +1,7 @@
 package sqlstore
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,7 +28,7 @@ func (s *Store) Sessions() *Sessions { return &Sessions{s} }
 const browserSession = 24 * time.Hour
 
 const (
-	insertSession = `INSERT INTO authagent_sessions (session_key, data, expires_at) VALUES (?, ?, ?)`
+	insertSession = `INSERT INTO authagent_sessions (session_key, data, expires_at, marks, grant_id) VALUES (?, ?, ?, ?, ?)`
 	selectSession = `SELECT data FROM authagent_sessions WHERE session_key = ? AND expires_at > ?`
 	updateSession = `UPDATE authagent_sessions SET data = ?, expires_at = ? WHERE session_key = ?`
 	deleteSession = `DELETE FROM authagent_sessions WHERE session_key = ?`
@@ -53,8 +54,7 @@ func (m *Sessions) New(r *http.Request, name string) (*sessions.Session, error) 
 	if err != nil || cookie.Value == "" {
 		return gs, nil
 	}
-	var data []byte
-	found, err := m.s.row(r.Context(), "load session", selectSession, []any{key(cookie.Value), time.Now().UnixNano()}, &data)
+	data, found, err := m.load(r.Context(), key(cookie.Value))
 	if err != nil || !found {
 		return gs, err
 	}
@@ -67,6 +67,17 @@ func (m *Sessions) New(r *http.Request, name string) (*sessions.Session, error) 
 	}
 	gs.ID, gs.IsNew = cookie.Value, false
 	return gs, nil
+}
+
+// load returns what is kept of a session, and reads what its row expects together with it.
+func (m *Sessions) load(ctx context.Context, key []byte) (data []byte, found bool, err error) {
+	if x := m.s.expected(ctx); x != nil {
+		if data, found, ok, err := x.session(ctx, key); ok {
+			return data, found, err
+		}
+	}
+	found, err = m.s.row(ctx, "load session", selectSession, []any{key, time.Now().UnixNano()}, &data)
+	return data, found, err
 }
 
 // Save stores a session and sets its cookie. A session without ID gets a new one. A
@@ -103,7 +114,8 @@ func (m *Sessions) store(r *http.Request, gs *sessions.Session) error {
 		return err
 	}
 	id := newID()
-	if _, err := m.s.exec(ctx, "save session", insertSession, key(id), data, expires); err != nil {
+	marks, grantID := m.s.expected(ctx).columns()
+	if _, err := m.s.exec(ctx, "save session", insertSession, key(id), data, expires, marks, grantID); err != nil {
 		return err
 	}
 	gs.ID = id

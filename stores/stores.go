@@ -136,7 +136,7 @@ type RevocationStore interface {
 	Revoke(ctx context.Context, key, mark string, until time.Time) error
 
 	// Marks returns the mark of each of keys, in their order, and "" for a key that has none. All are read after Marks is
-	// called. A store may append to a mark what changes with each Revoke of the key and with nothing else. Marks is
+	// called, or Expect of an [Expecter]. A store may append to a mark what changes with each Revoke of the key and with nothing else. Marks is
 	// called on each request of an agent; an error refuses the request.
 	Marks(ctx context.Context, keys []string) ([]string, error)
 }
@@ -149,4 +149,24 @@ type StateStore interface {
 	// login has expired by then. An error fails the request, and the agent is told to retry with the same response. The
 	// retry succeeds unless the state was recorded in spite of the error.
 	UseState(ctx context.Context, id string, until time.Time) (first bool, err error)
+}
+
+// An Expecter is a store that is told beforehand what a request of an agent, or a sign-in, is going to ask it and the other
+// stores of its database. So it can read all of that at once, when the first question comes. A [RevocationStore], a
+// grants.Store and a sessions.Store may be one.
+type Expecter interface {
+	// Expect returns a context with which e is going to be asked, until done is called. Whatever is answered with it was read
+	// after Expect was called, and each question is answered so at most once. A question that was not expected, or is asked again, is
+	// answered as always. Expect itself reads nothing.
+	//
+	// It is called again, with that context, when more is known. Before a session is loaded, e is zero: a sessions.Store may then
+	// read what was expected of the session when it was saved.
+	Expect(ctx context.Context, e Expected) (expecting context.Context, done func())
+}
+
+// Expected is what is going to be asked, beside the rules (grants.Store). All of it may be empty.
+type Expected struct {
+	Keys    []string    // of the marks
+	GrantID string      // of the grant of a session
+	Agent   audit.Agent // the agent that signs in, whose grants are looked for (grants.EntryFinder)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/authagent-go/authagent/internal/asked"
 	"github.com/authagent-go/authagent/internal/failure"
 	"github.com/authagent-go/authagent/internal/meter"
+	"github.com/authagent-go/authagent/internal/sink"
 	"github.com/authagent-go/authagent/internal/trail"
 	"github.com/authagent-go/authagent/problem"
 )
@@ -30,7 +31,12 @@ type Book struct {
 
 	// Uncount gives back an action that was counted in Limits, and is not performed after all; nil if none is counted.
 	Uncount func(ctx context.Context, action string, agent audit.Agent, userID string)
+
+	ends sink.Aside // no client waits for what a database needs to store them
 }
+
+// Wait waits until the ends are on record of all deeds that have ended so far.
+func (b *Book) Wait(ctx context.Context) error { return b.ends.Wait(ctx) }
 
 // A Deed is a change that an agent makes. It ends once. Its methods are safe for concurrent use.
 type Deed struct {
@@ -213,11 +219,13 @@ func (d *Deed) end(ctx context.Context, outcome string) {
 	if now := time.Now().UTC(); now.After(e.Time) { // the clock may have been set back, and who reads on finds the end after the begin
 		e.Time = now
 	}
-	if err := d.book.write(ctx, e); err != nil {
-		d.book.Panics.Logger.Error("authagent: how a deed has ended is not on record: the trail says that it has begun, and its outcome is unknown",
-			"deed", e.Deed, "action", e.Action, "agent_session", e.SessionID, "outcome", outcome, "err", err)
-	}
-	d.book.Trail.Record(ctx, e, nil)
+	d.book.ends.Do(func() {
+		if err := d.book.write(ctx, e); err != nil {
+			d.book.Panics.Logger.Error("authagent: how a deed has ended is not on record: the trail says that it has begun, and its outcome is unknown",
+				"deed", e.Deed, "action", e.Action, "agent_session", e.SessionID, "outcome", outcome, "err", err)
+		}
+		d.book.Trail.Record(ctx, e, nil)
+	})
 }
 
 // text says what a deed was answered with.

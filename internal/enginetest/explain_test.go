@@ -5,14 +5,19 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"maps"
+	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/gorilla/sessions"
+
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/sqlstore"
+	"github.com/authagent-go/authagent/stores"
 )
 
 // TestPlans: with many rows in every table, what a request needs is found by an
@@ -87,6 +92,34 @@ func plannedCalls(s *sqlstore.Store) map[string]func(context.Context) error {
 	}
 	calls["Marks"] = func(ctx context.Context) error {
 		_, err := s.Revocations().Marks(ctx, []string{"session:x", "agent:y", "all", "user:z"})
+		return err
+	}
+	calls["Expect"] = func(ctx context.Context) error {
+		ctx, done := s.Revocations().Expect(ctx, stores.Expected{Keys: []string{"session:x", "agent:y", "all", "user:z"}, GrantID: "name 7"})
+		defer done()
+		_, err := s.Grants().Rules(ctx)
+		return err
+	}
+	calls["Expect, a sign-in"] = func(ctx context.Context) error {
+		ctx, done := s.Revocations().Expect(ctx, stores.Expected{Keys: []string{"agent:y", "all", "users"}, Agent: authagent.Agent{Issuer: "https://as.example", ID: "agent_7"}})
+		defer done()
+		_, err := s.Grants().Rules(ctx)
+		return err
+	}
+	calls["Expect, a session"] = func(ctx context.Context) error {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		saving, saved := s.Sessions().Expect(ctx, stores.Expected{Keys: []string{"session:x", "agent:y", "all", "user:z"}, GrantID: "name 7"})
+		defer saved()
+		gs := sessions.NewSession(s.Sessions(), "name")
+		gs.Options = &sessions.Options{MaxAge: 3600}
+		w := httptest.NewRecorder()
+		if err := s.Sessions().Save(r.WithContext(saving), w, gs); err != nil {
+			return err
+		}
+		r.AddCookie(w.Result().Cookies()[0])
+		ctx, done := s.Sessions().Expect(ctx, stores.Expected{})
+		defer done()
+		_, err := s.Sessions().New(r.WithContext(ctx), "name")
 		return err
 	}
 	for name, q := range map[string]sqlstore.EventQuery{

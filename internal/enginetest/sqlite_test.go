@@ -39,7 +39,8 @@ var sqlite = engine{
 	explain:    `EXPLAIN QUERY PLAN `,
 	byIndex: func(plan, _ string) bool {
 		for line := range strings.Lines(plan) {
-			if strings.Contains(line, "SCAN ") && !strings.Contains(line, "INDEX") {
+			oneRow := strings.Contains(line, "SCAN CONSTANT ROW") || strings.Contains(line, "SCAN o ")
+			if strings.Contains(line, "SCAN ") && !strings.Contains(line, "INDEX") && !oneRow {
 				return false
 			}
 		}

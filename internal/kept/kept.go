@@ -78,6 +78,21 @@ func (t *Tokens[S]) Save(ctx context.Context, s S, token *wire.Token, subject st
 	})
 }
 
+// SaveWhile is Save at the same time as start, which starts the session: each may wait for a database. After an error there are
+// no session and no tokens; undo takes back what start has done.
+func (t *Tokens[S]) SaveWhile(ctx context.Context, s S, token *wire.Token, subject string, start, undo func() error) error {
+	if t == nil {
+		return start()
+	}
+	saved := make(chan error, 1)
+	go func() { saved <- t.Save(ctx, s, token, subject) }()
+	err := start()
+	if unsaved := <-saved; err == nil && unsaved != nil {
+		err = errors.Join(unsaved, undo())
+	}
+	return err
+}
+
 // Confirm confirms a session that is in use, in the background, if it is due.
 func (t *Tokens[S]) Confirm(s S, id string, started time.Time) {
 	if t != nil && t.keeper.Due(id, started) {

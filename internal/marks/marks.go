@@ -18,6 +18,7 @@ import (
 	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/internal/memory"
 	"github.com/authagent-go/authagent/internal/meter"
+	"github.com/authagent-go/authagent/stores"
 )
 
 // Store is authagent.RevocationStore.
@@ -31,6 +32,8 @@ type Register struct {
 	Store    Store
 	Lifetime time.Duration // of sessions, and three times how far clocks may be apart
 	Meter    *meter.Meter  // nil for none
+
+	Expecters []stores.Expecter // are told beforehand what is asked, see Expecters
 }
 
 // The keys of marks.
@@ -85,6 +88,7 @@ type Of struct {
 	ID, Parent           string
 	Agent                audit.Agent
 	UserID, Subject, SID string
+	Under                Under // the marks that it began under
 }
 
 // End ends the sessions of a key that have begun.
@@ -133,20 +137,29 @@ func (u Under) Ended(began time.Time) bool {
 	return false
 }
 
-// Begin calls signIn, which says for whom an agent acts, and returns the marks that the
-// session begins under. Those of the site, the agent and the user at its issuer, who may be empty,
+// Begin calls signIn, which says for whom an agent acts and asks the stores with the context that it gets, and returns the
+// marks that the session begins under. Those of the site, the agent and the user at its issuer, who may be empty,
 // are read before. So is the one of all users; where it has changed since, the user's sessions may have been ended after
 // signIn had looked at the account, and the session gets no mark of the user's that holds.
-func (m *Register) Begin(ctx context.Context, agent audit.Agent, subject string, signIn func() (userID string, err error)) (Under, error) {
+func (m *Register) Begin(ctx context.Context, agent audit.Agent, subject string, signIn func(context.Context) (userID string, err error)) (Under, error) {
 	keys := []string{Site, Agent(agent), anyUser}
 	if subject != "" {
 		keys = append(keys, Subject(agent.Issuer, subject))
+	}
+	if len(m.Expecters) > 0 {
+		e := stores.Expected{Keys: keys, Agent: agent}
+		if m.inMemory() {
+			e.Keys = nil
+		}
+		expecting, done := m.expect(ctx, e)
+		defer done()
+		ctx = expecting
 	}
 	before, err := m.marks(ctx, keys...)
 	if err != nil {
 		return Under{}, err
 	}
-	userID, err := signIn()
+	userID, err := signIn(ctx)
 	if err != nil {
 		return Under{}, err
 	}
@@ -167,30 +180,37 @@ func (m *Register) Begin(ctx context.Context, agent audit.Agent, subject string,
 }
 
 // HasEnded reports whether a session was ended before its time.
-func (m *Register) HasEnded(ctx context.Context, s Of, under Under) (bool, error) {
+func (m *Register) HasEnded(ctx context.Context, s Of) (bool, error) {
 	if inMemory, ok := m.Store.(*memory.Revocations); ok {
-		return endedInMemory(inMemory, s, under), nil
+		return endedInMemory(inMemory, s), nil
 	}
-	keys, had := make([]string, 3, 8), make([]string, 3, 8)
+	keys, had := keysOf(s)
+	return m.changed(ctx, keys, had)
+}
+
+// keysOf returns the keys of all marks that end a session, and the marks that it began under.
+func keysOf(s Of) (keys, had []string) {
+	keys, had = make([]string, 3, 8), make([]string, 3, 8)
 	keys[0], keys[1], keys[2] = Session(s.ID), Agent(s.Agent), Site
-	had[1], had[2] = under.Agent, under.Site
+	had[1], had[2] = s.Under.Agent, s.Under.Site
 	if s.Parent != "" {
 		keys, had = append(keys, Session(s.Parent), Session(Lowered(s.Parent))), append(had, "", "")
 	}
 	if s.UserID != "" {
-		keys, had = append(keys, User(s.UserID)), append(had, under.User)
+		keys, had = append(keys, User(s.UserID)), append(had, s.Under.User)
 	}
 	if s.Subject != "" {
-		keys, had = append(keys, Subject(s.Agent.Issuer, s.Subject)), append(had, under.Subject)
+		keys, had = append(keys, Subject(s.Agent.Issuer, s.Subject)), append(had, s.Under.Subject)
 	}
 	if s.SID != "" {
 		keys, had = append(keys, SID(s.Agent.Issuer, s.SID)), append(had, "")
 	}
-	return m.changed(ctx, keys, had)
+	return keys, had
 }
 
 // endedInMemory is HasEnded without an allocation, in one look: between two, all marks could be replaced by one of the site.
-func endedInMemory(store *memory.Revocations, s Of, under Under) bool {
+func endedInMemory(store *memory.Revocations, s Of) bool {
+	under := s.Under
 	if store.Empty() {
 		return false
 	}

@@ -30,7 +30,9 @@ type Site[S any] struct {
 	Lifetime time.Duration   // of sessions
 	Trail    *trail.Trail
 	Panics   failure.Panics
+	Deeds    func(context.Context) error                    // waits until the deeds are on record that have ended
 	End      func(ctx context.Context, userID string) error // ends the sessions of an account
+	EndAgent func(context.Context, audit.Agent) error       // ends those of an agent
 }
 
 // The names of those that are asked, in the document and the receipt.
@@ -109,6 +111,19 @@ func (s *Site[S]) Erase(ctx context.Context, humanID, userID string) (stores.Rec
 	}
 	s.Trail.Record(ctx, audit.Event{Name: audit.UserErased, HumanID: e.HumanID, UserID: e.Pseudonym}, told)
 	return e.Receipt(), err
+}
+
+// Forget frees an agent from the account that it acts in. It goes on after an error, and returns all errors.
+func (s *Site[S]) Forget(ctx context.Context, humanID string, agent audit.Agent) error {
+	const step = "forget"
+	s.Trail.Flush() // so that Audit does not hear of the agent a minute from now
+	err := fmt.Errorf("the scenario is no Forgetter: %w", errors.ErrUnsupported)
+	if f, ok := scenario.As[stores.Forgetter](s.Scenario); ok {
+		err = s.Panics.Protect(step, func() error { return f.ForgetAgent(ctx, humanID, agent) })
+	}
+	err = failure.OfSite(step, errors.Join(err, s.EndAgent(ctx, agent))) // after it, so that none begins in between
+	s.Trail.Record(ctx, audit.Event{Name: audit.AgentForgotten, HumanID: humanID, Agent: agent}, failure.As(failure.OfAgent(agent, step, err)))
+	return err
 }
 
 // enteredFor is how long it takes at most to erase what a sign-in has left.
@@ -227,5 +242,8 @@ const deliveredFor = 10 * time.Second
 func (s *Site[S]) delivered(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, deliveredFor)
 	defer cancel()
+	if err := s.Deeds(ctx); err != nil {
+		return err
+	}
 	return s.Trail.Wait(ctx)
 }

@@ -19,8 +19,9 @@ const (
 )
 
 // A Sink delivers values in order, one at a time. Deliver returns once the value
-// has been delivered, so that a quick function is as good as called directly;
-// it stops waiting for a slow one, and while that one blocks does not wait at all.
+// has been delivered, so that a quick function is as good as called directly. It
+// does not wait for a slow one, such as one that writes to a database: it finds out by the
+// first values.
 type Sink[T any] struct {
 	deliver func(T)
 	lost    func(reason string)
@@ -31,6 +32,7 @@ type Sink[T any] struct {
 	queue   []item[T]
 	running bool          // a goroutine is delivering; it ends when the queue is empty
 	stuck   bool          // somebody has lost patience with the value being delivered
+	pace    Pace          // of deliver
 	last    chan struct{} // closed when the value that came last has been delivered
 }
 
@@ -113,7 +115,7 @@ func (s *Sink[T]) put(v T) (done chan struct{}, stuck bool, m *meter.Meter, name
 		s.running = true
 		go s.run()
 	}
-	return done, s.stuck, s.meter, s.name
+	return done, s.stuck || s.pace.IsSlow(), s.meter, s.name
 }
 
 // Wait returns when all that was to be delivered so far has been, or with the
@@ -145,7 +147,9 @@ func (s *Sink[T]) run() {
 		s.queue = s.queue[1:]
 		s.mu.Unlock()
 		m.Waits(name, -1)
+		began := time.Now()
 		s.call(next.value)
+		s.pace.Took(time.Since(began))
 		close(next.done)
 		s.mu.Lock()
 		s.stuck = false

@@ -87,6 +87,46 @@ func TestBlocked(t *testing.T) {
 	})
 }
 
+// TestSlow_RTT_3: nobody waits for a function that writes to a disk or a network, once it is known, and one that was held up now
+// and then is waited for.
+func TestSlow_RTT_3(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		takes := time.Millisecond
+		var got []int
+		s := sink.New(func(n int) { time.Sleep(takes); got = append(got, n) }, func(why string) { t.Error(why) })
+		deliver := func(n int) time.Duration {
+			start := time.Now()
+			s.Deliver(n)
+			return time.Since(start)
+		}
+		for n := range 3 {
+			if took := deliver(n); took != time.Millisecond {
+				t.Errorf("RTT-3: value %d took %v", n, took)
+			}
+		}
+		for n := 3; n < 100; n++ {
+			if took := deliver(n); took != 0 {
+				t.Errorf("RTT-3: value %d of a slow function took %v", n, took)
+			}
+		}
+		time.Sleep(time.Second)
+		if len(got) != 100 || !slices.IsSorted(got) {
+			t.Errorf("RTT-3: delivered %v", got)
+		}
+		takes = 10 * time.Microsecond
+		deliver(100) // by which it is found out
+		time.Sleep(time.Second)
+		for n := 101; n < 110; n++ {
+			if takes = 10 * time.Microsecond; n%3 != 0 {
+				takes = time.Millisecond
+			}
+			if took := deliver(n); took != takes {
+				t.Errorf("RTT-3: value %d of a quick function took %v, want %v", n, took, takes)
+			}
+		}
+	})
+}
+
 // TestPanic is LOG-3.
 func TestPanic(t *testing.T) {
 	var got []int

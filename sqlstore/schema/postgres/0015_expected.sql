@@ -1,0 +1,8 @@
+-- What a request is checked against beside its session, so that one statement can read all of it: the keys of
+-- its marks, 32 bytes each, and its grant. Null where that is not known: an earlier version of this package leaves it so.
+
+ALTER TABLE authagent_sessions ADD COLUMN marks BYTEA;
+
+ALTER TABLE authagent_sessions ADD COLUMN grant_id TEXT COLLATE "C";
+
+INSERT INTO authagent_migrations (version) VALUES (15);
