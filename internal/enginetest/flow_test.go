@@ -173,6 +173,9 @@ func TestAuditTrail(t *testing.T) {
 		cookies := b.signIn(t, c)
 		b.post(t, "/auth/agent/logout", cookies)
 		b.get(t, "/auth/agent/callback?state=x&code=y", "")
+		if err := b.RP.Shutdown(t.Context()); err != nil { // no answer waits for what is slow
+			t.Fatal(err)
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		got, next, err := s.Events(t.Context(), sqlstore.EventQuery{})
