@@ -46,7 +46,7 @@ func (p *Policy) CheckSession(ctx context.Context, s *authagent.Session) error {
 	return nil
 }
 
-// Expecter returns the Store if it reads beforehand what a request is checked against, or nil: see [authagent.LinkPolicy].
+// Expecter returns the Store if it is a [stores.Expecter], or nil.
 func (p *Policy) Expecter() stores.Expecter {
 	e, _ := p.store.(stores.Expecter)
 	return e

@@ -63,9 +63,10 @@
 // # Grants
 //
 // An owner's decision, and the kill switch, count on the next request at each
-// instance: nothing is kept in memory, and each request of an agent reads two
-// rows by primary key, its grant and the site's rules. About once a minute,
-// each session writes two more, for its owner to see when and from where it acts.
+// instance: nothing is kept in memory, and each request of an agent reads its grant
+// and the site's rules. With the session and what was revoked, that is one statement
+// (stores.Expecter), provided that all of them are of one Store. About once a minute,
+// each session writes two rows, for its owner to see when and from where it acts.
 //
 // Unique indexes ensure that an agent has one grant for an account, and an action one
 // approval. A decision is one UPDATE of the version that was read, which changes nothing

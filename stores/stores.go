@@ -153,7 +153,8 @@ type StateStore interface {
 
 // An Expecter is a store that is told beforehand what a request of an agent, or a sign-in, is going to ask it and the other
 // stores of its database. So it can read all of that at once, when the first question comes. A [RevocationStore], a
-// grants.Store and a sessions.Store may be one.
+// grants.Store and a sessions.Store may be one; so may an authagent.LinkPolicy and authagent.Rules, or have a method
+// Expecter() Expecter that returns one or nil.
 type Expecter interface {
 	// Expect returns a context with which e is going to be asked, until done is called. Whatever is answered with it was read
 	// after Expect was called, and each question is answered so at most once. A question that was not expected, or is asked again, is
