@@ -165,7 +165,7 @@ func newPendingLogins(prefix string, box *seal.Box, secure bool) pendingLogins {
 	return pendingLogins{&jar.Several{
 		Prefix: prefix, Box: box, Most: maxPending, MostBytes: maxPendingBytes,
 		Attributes: browser.Attributes(int(loginTTL/time.Second), secure), Deleted: browser.Attributes(0, secure),
-		Since: func(opened []byte) time.Time {
+		Since: func(opened string) time.Time {
 			if l := parseLogin(opened); l != nil {
 				return l.StartedAt
 			}
@@ -218,7 +218,7 @@ func (l *login) seal(room int) []byte {
 
 // parseLogin returns what seal has made, or nil for another version: a value that older instances cannot read begins with
 // a negative number. They leave its cookie in place.
-func parseLogin(value []byte) *login {
+func parseLogin(value string) *login {
 	f, l := seal.ReadFrom(value), &login{}
 	l.fields(f)
 	if f.Err() != nil || l.StartedAt.Unix() < 0 || len(l.State) < loginIDLength {

@@ -390,7 +390,7 @@ type withAccount struct {
 }
 
 func newWithAccount(name string, most Access, users UserStore, profiles ProfileStore, link LinkPolicy) withAccount {
-	known := accounts.Users[User]{Store: users, NotFound: ErrNotFound, Ambiguous: ErrAmbiguous}
+	known := accounts.New[User](users, ErrNotFound, ErrAmbiguous)
 	_, asks := link.(ownerLinker)
 	parts := accounts.Parts{{Name: "LinkPolicy", Is: link, Keeps: asks}, {Name: "UserStore", Is: users, Keeps: known.Remembers()},
 		{Name: "ProfileStore", Is: profiles, Keeps: profiles != nil}}
