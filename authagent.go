@@ -553,7 +553,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 // redeem uses a response up. From then on nothing can be repeated, so the work goes on, in bounds, when
 // the browser goes away, and its outcome lasts for those who ask again.
 func (rp *RelyingParty) redeem(w http.ResponseWriter, r *http.Request, l *login, response *wire.Response, m *wire.Metadata) (done outcome, lasts bool) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), finishTimeout)
+	ctx, cancel := wire.WithDeadline(context.WithoutCancel(r.Context()), finishTimeout)
 	defer cancel()
 	done.err = rp.use(ctx, l, response.Code != "")
 	if done.err == nil || failure.As(done.err).RetryAfter == 0 { // a retry needs the cookie

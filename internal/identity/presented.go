@@ -234,7 +234,7 @@ func (v *Verifier) verified(ctx context.Context, m *wire.Metadata, raw, alg stri
 	switch {
 	case alg == "HS256" && len(v.TokenKey) > 0:
 		_, err = wire.VerifyHS256(raw, v.TokenKey)
-	case m.Keys != nil && slices.Contains(wire.Algorithms(), alg):
+	case m.Keys != nil && wire.Accepts(alg):
 		_, err = m.Keys.VerifyUnasked(ctx, raw)
 	default:
 		return false, nil

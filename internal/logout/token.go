@@ -201,7 +201,7 @@ func (v *Verifier) signature(ctx context.Context, raw, alg string) error {
 		}
 		return nil
 	}
-	if !slices.Contains(wire.Algorithms(), alg) {
+	if !wire.Accepts(alg) {
 		return reject("it is signed with an algorithm that is not accepted")
 	}
 	m, err := v.Server.Get(ctx)

@@ -8,6 +8,7 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -108,14 +109,11 @@ type Client struct {
 // base is nil. base itself is never changed. panicked, if it is not nil, is told
 // what the transport panicked with.
 func NewClient(base *http.Client, panicked func(value any, stack []byte)) *Client {
-	next := http.DefaultTransport
-	switch {
-	case base == nil:
-		next = defaultTransport()
-	case base.Transport != nil:
-		next = base.Transport
+	next := defaultTransport()
+	if base != nil {
+		next = careful{cmp.Or(base.Transport, http.DefaultTransport), panicked}
 	}
-	c := &Client{transport: bounded{careful{next, panicked}}, timeout: Timeout, slots: make(chan struct{}, maxInFlight)}
+	c := &Client{transport: bounded{next}, timeout: Timeout, slots: make(chan struct{}, maxInFlight)}
 	if base != nil && base.Timeout > 0 {
 		c.timeout = min(base.Timeout, Timeout)
 	}
@@ -199,8 +197,14 @@ func (c *Client) send(ctx context.Context, step, method, address string, header 
 
 // exchange is send without bounds on how many there are at once.
 func (c *Client) exchange(ctx context.Context, step, method, address string, header fields, body []byte) (*answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
+	shared := deadlineOf(ctx)
+	shared.begin()
+	defer shared.done()
+	if shared == nil || c.timeout < Timeout {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.timeout)
+		defer cancel()
+	}
 	var content io.Reader // nil for no body at all
 	if body != nil {
 		content = bytes.NewReader(body)
@@ -209,13 +213,16 @@ func (c *Client) exchange(ctx context.Context, step, method, address string, hea
 	if err != nil {
 		return nil, &Error{Kind: Invalid, Step: step, Err: errors.New("address is not a URL")}
 	}
-	req.Header["Accept"] = []string{jsonType}
-	for _, field := range header {
-		req.Header[field[0]] = []string{field[1]}
+	values := make([]string, 1+len(header)) // of the fields, one each
+	values[0] = jsonType
+	req.Header["Accept"] = values[:1:1]
+	for i, field := range header {
+		values[i+1] = field[1]
+		req.Header[field[0]] = values[i+1 : i+2 : i+2]
 	}
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
-		return nil, unanswered(step, 0, err)
+		return nil, unanswered(ctx, step, 0, err)
 	}
 	defer resp.Body.Close()
 	answered, err := readBody(resp)
@@ -223,7 +230,7 @@ func (c *Client) exchange(ctx context.Context, step, method, address string, hea
 	case errors.Is(err, errTooLong):
 		return nil, &Error{Kind: Malformed, Step: step, Status: resp.StatusCode, Err: err}
 	case err != nil:
-		return nil, unanswered(step, resp.StatusCode, err)
+		return nil, unanswered(ctx, step, resp.StatusCode, err)
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
 		err := ErrRedirect
 		if to := resp.Header.Get("Location"); to != "" {

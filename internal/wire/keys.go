@@ -2,6 +2,7 @@ package wire
 
 import (
 	"context"
+	"crypto"
 	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -9,12 +10,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/authagent-go/authagent/internal/strictjson"
 )
@@ -32,7 +34,7 @@ var (
 // needs one, and again for a token that none of them verifies. Keys are safe for
 // concurrent use.
 //
-// The set is read here, and not by go-oidc, which takes a set with one key that it
+// The set is read here, and not by go-jose, which takes a set with one key that it
 // cannot parse for none. RFC 7517 section 5 has such a key ignored.
 type Keys struct {
 	client  *Client
@@ -45,6 +47,8 @@ type Keys struct {
 	flight  *keyFlight // nil while nobody fetches
 	landed  time.Time  // when the last fetch ended
 	failure error      // of the last fetch; nil if it succeeded
+
+	headers map[string]*signedHeader // of tokens that were verified, by their text
 }
 
 // A keyFlight is a fetch, for which all wait that need it.
@@ -75,19 +79,19 @@ func (k *Keys) Any(ctx context.Context) (bool, error) {
 // could not be had.
 func (k *Keys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
 	k.used.Store(true)
-	header, err := tokenHeader(token)
+	header, err := k.header(token)
 	if err != nil {
 		return nil, err
 	}
 	keys, _ := k.known()
-	payload, err := header.verify(ctx, keys, token)
+	payload, err := k.verify(header, keys, token)
 	// A key that is not known may be new. A fetch that somebody else has begun may
 	// have been answered before it was published.
 	for own := false; err != nil && !own; {
 		if keys, own, err = k.fetch(ctx, 0); err != nil {
 			return nil, err
 		}
-		payload, err = header.verify(ctx, keys, token)
+		payload, err = k.verify(header, keys, token)
 	}
 	return payload, err
 }
@@ -98,35 +102,35 @@ func (k *Keys) VerifySignature(ctx context.Context, token string) ([]byte, error
 // a key that is newer than that is refused. Servers publish a key well before they sign with it.
 func (k *Keys) VerifyUnasked(ctx context.Context, token string) ([]byte, error) {
 	k.used.Store(true)
-	header, err := tokenHeader(token)
+	header, err := k.header(token)
 	if err != nil {
 		return nil, err
 	}
 	keys, _ := k.known()
-	payload, err := header.verify(ctx, keys, token)
+	payload, err := k.verify(header, keys, token)
 	if err == nil {
 		return payload, nil
 	}
 	if keys, _, err = k.fetch(ctx, fetchUnasked); err != nil {
 		return nil, err
 	}
-	return header.verify(ctx, keys, token)
+	return k.verify(header, keys, token)
 }
 
 // VerifyHS256 returns the payload of a token that is signed with a shared secret (HS256), or
 // ErrSignature.
 func VerifyHS256(token string, key []byte) ([]byte, error) {
 	header, err := tokenHeader(token)
-	if err != nil || header.alg != "HS256" || header.critical || strings.Count(token, ".") != 2 {
+	if err != nil || header.alg != "HS256" || header.critical {
 		return nil, ErrSignature
 	}
-	dot := strings.LastIndexByte(token, '.')
-	signature, err1 := base64.RawURLEncoding.DecodeString(token[dot+1:])
-	_, body, _ := strings.Cut(token[:dot], ".")
-	payload, err2 := base64.RawURLEncoding.DecodeString(body)
+	signed, signature, payload, err := cutToken(token)
+	if err != nil {
+		return nil, err
+	}
 	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte(token[:dot]))
-	if errors.Join(err1, err2) != nil || !hmac.Equal(signature, mac.Sum(nil)) {
+	mac.Write([]byte(signed))
+	if !hmac.Equal(signature, mac.Sum(nil)) {
 		return nil, ErrSignature
 	}
 	return payload, nil
@@ -250,41 +254,101 @@ func tokenHeader(token string) (h jwsHeader, err error) {
 	return h, nil
 }
 
-// verify returns the payload of a token if one of keys has signed it.
-func (h jwsHeader) verify(ctx context.Context, keys []publicKey, token string) ([]byte, error) {
-	set := &oidc.StaticKeySet{}
-	for _, k := range keys {
-		if (h.id == "" || h.id == k.id) && k.fits(h.alg) {
-			set.PublicKeys = append(set.PublicKeys, k.key)
-		}
-	}
-	if h.alg == "Ed25519" {
-		return h.verifyEd25519(set, token)
-	}
-	payload, err := set.VerifySignature(ctx, token)
-	if err != nil { // whose text may quote the token
-		return nil, ErrSignature
-	}
-	return payload, nil
+// A signedHeader is the header of a token, read. A server signs most of its tokens under the same one.
+type signedHeader struct {
+	jwsHeader
+	text string                 // as it stands in the token
+	jws  *jose.JSONWebSignature // the header alone, as go-jose reads it; nil if go-jose does not know alg
 }
 
-// verifyEd25519 is for the name that RFC 9864 gives to EdDSA with this curve,
-// which go-jose does not know.
-func (h jwsHeader) verifyEd25519(set *oidc.StaticKeySet, token string) ([]byte, error) {
-	dot := strings.LastIndexByte(token, '.')
-	if h.critical || strings.Count(token, ".") != 2 {
+// maxHeaders bounds how many headers are remembered.
+const maxHeaders = 8
+
+// header returns the header of a token, which is remembered if a token that had the same was verified.
+func (k *Keys) header(token string) (*signedHeader, error) {
+	text, _, _ := strings.Cut(token, ".")
+	k.mu.Lock()
+	known := k.headers[text]
+	k.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	return readHeader(strings.Clone(text))
+}
+
+func readHeader(text string) (*signedHeader, error) {
+	own, err := tokenHeader(text)
+	if err != nil {
+		return nil, err
+	}
+	h := &signedHeader{jwsHeader: own, text: text}
+	if own.alg == "Ed25519" {
+		return h, nil
+	}
+	known := make([]jose.SignatureAlgorithm, len(algorithms))
+	for i, alg := range algorithms {
+		known[i] = jose.SignatureAlgorithm(alg)
+	}
+	if h.jws, err = jose.ParseSignedCompact(text+"..", known); err != nil { // whose text may quote the token
 		return nil, ErrSignature
 	}
-	signature, err1 := base64.RawURLEncoding.DecodeString(token[dot+1:])
-	_, body, _ := strings.Cut(token[:dot], ".")
-	payload, err2 := base64.RawURLEncoding.DecodeString(body)
-	if errors.Join(err1, err2) != nil {
-		return nil, ErrSignature
+	return h, nil
+}
+
+// verify returns the payload of a token with this header if one of keys has signed it.
+func (k *Keys) verify(h *signedHeader, keys []publicKey, token string) ([]byte, error) {
+	signed, signature, payload, err := cutToken(token)
+	if err != nil {
+		return nil, err
 	}
-	for _, key := range set.PublicKeys {
-		if public, ok := key.(ed25519.PublicKey); ok && ed25519.Verify(public, []byte(token[:dot]), signature) {
+	for _, key := range keys {
+		if (h.id == "" || h.id == key.id) && key.fits(h.alg) && h.verifies(key.key, signed, payload, signature) {
+			k.remember(h)
 			return payload, nil
 		}
 	}
 	return nil, ErrSignature
+}
+
+func (k *Keys) remember(h *signedHeader) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case k.headers[h.text] != nil:
+		return
+	case k.headers == nil:
+		k.headers = make(map[string]*signedHeader)
+	case len(k.headers) == maxHeaders:
+		clear(k.headers)
+	}
+	k.headers[h.text] = h
+}
+
+// cutToken returns what of a token is signed, its signature, and its payload.
+func cutToken(token string) (signed string, signature, payload []byte, err error) {
+	if strings.Count(token, ".") != 2 {
+		return "", nil, nil, ErrSignature
+	}
+	dot := strings.LastIndexByte(token, '.')
+	signed = token[:dot]
+	_, body, _ := strings.Cut(signed, ".")
+	signature, err1 := base64.RawURLEncoding.DecodeString(token[dot+1:])
+	payload, err2 := base64.RawURLEncoding.DecodeString(body)
+	if errors.Join(err1, err2) != nil {
+		return "", nil, nil, ErrSignature
+	}
+	return signed, signature, payload, nil
+}
+
+// verifies reports whether a signature is by key. go-jose does not know the name Ed25519, which RFC 9864 gives to EdDSA
+// with this curve.
+func (h *signedHeader) verifies(key crypto.PublicKey, signed string, payload, signature []byte) bool {
+	if h.alg == "Ed25519" {
+		public, ok := key.(ed25519.PublicKey)
+		return ok && !h.critical && ed25519.Verify(public, []byte(signed), signature)
+	}
+	jws := *h.jws
+	jws.Signatures = slices.Clone(jws.Signatures) // which others may be verifying with
+	jws.Signatures[0].Signature = signature
+	return jws.DetachedVerify(payload, key) == nil
 }
