@@ -10,6 +10,6 @@ require (
 )
 
 require (
-	github.com/go-jose/go-jose/v4 v4.1.9
+	github.com/go-jose/go-jose/v4 v4.1.9 // indirect
 	github.com/gorilla/securecookie v1.1.2 // indirect
 )

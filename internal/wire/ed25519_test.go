@@ -11,14 +11,12 @@ import (
 	"testing"
 )
 
-// verifyWith verifies a token as a server's Keys do that are fetched.
 func verifyWith(keys []publicKey, token string) ([]byte, error) {
-	k := &Keys{}
-	header, err := k.header(token)
+	t, err := readJWS(token)
 	if err != nil {
 		return nil, err
 	}
-	return k.verify(header, keys, token)
+	return t.verify(keys)
 }
 
 // TestVerifyEd25519: the key of the curve is found among keys of other kinds.

@@ -2,23 +2,14 @@ package wire
 
 import (
 	"context"
-	"crypto"
-	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/go-jose/go-jose/v4"
-
-	"github.com/authagent-go/authagent/internal/strictjson"
 )
 
 var (
@@ -34,8 +25,7 @@ var (
 // needs one, and again for a token that none of them verifies. Keys are safe for
 // concurrent use.
 //
-// The set is read here, and not by go-jose, which takes a set with one key that it
-// cannot parse for none. RFC 7517 section 5 has such a key ignored.
+// The set is read here, key by key: RFC 7517 section 5 has a key ignored that cannot be read.
 type Keys struct {
 	client  *Client
 	address string
@@ -47,8 +37,6 @@ type Keys struct {
 	flight  *keyFlight // nil while nobody fetches
 	landed  time.Time  // when the last fetch ended
 	failure error      // of the last fetch; nil if it succeeded
-
-	headers map[string]*signedHeader // of tokens that were verified, by their text
 }
 
 // A keyFlight is a fetch, for which all wait that need it.
@@ -79,19 +67,19 @@ func (k *Keys) Any(ctx context.Context) (bool, error) {
 // could not be had.
 func (k *Keys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
 	k.used.Store(true)
-	header, err := k.header(token)
+	t, err := readJWS(token)
 	if err != nil {
 		return nil, err
 	}
 	keys, _ := k.known()
-	payload, err := k.verify(header, keys, token)
+	payload, err := t.verify(keys)
 	// A key that is not known may be new. A fetch that somebody else has begun may
 	// have been answered before it was published.
 	for own := false; err != nil && !own; {
 		if keys, own, err = k.fetch(ctx, 0); err != nil {
 			return nil, err
 		}
-		payload, err = k.verify(header, keys, token)
+		payload, err = t.verify(keys)
 	}
 	return payload, err
 }
@@ -102,38 +90,34 @@ func (k *Keys) VerifySignature(ctx context.Context, token string) ([]byte, error
 // a key that is newer than that is refused. Servers publish a key well before they sign with it.
 func (k *Keys) VerifyUnasked(ctx context.Context, token string) ([]byte, error) {
 	k.used.Store(true)
-	header, err := k.header(token)
+	t, err := readJWS(token)
 	if err != nil {
 		return nil, err
 	}
 	keys, _ := k.known()
-	payload, err := k.verify(header, keys, token)
+	payload, err := t.verify(keys)
 	if err == nil {
 		return payload, nil
 	}
 	if keys, _, err = k.fetch(ctx, fetchUnasked); err != nil {
 		return nil, err
 	}
-	return k.verify(header, keys, token)
+	return t.verify(keys)
 }
 
 // VerifyHS256 returns the payload of a token that is signed with a shared secret (HS256), or
 // ErrSignature.
 func VerifyHS256(token string, key []byte) ([]byte, error) {
-	header, err := tokenHeader(token)
-	if err != nil || header.alg != "HS256" || header.critical {
+	t, err := readJWS(token)
+	if err != nil || t.alg != "HS256" {
 		return nil, ErrSignature
-	}
-	signed, signature, payload, err := cutToken(token)
-	if err != nil {
-		return nil, err
 	}
 	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte(signed))
-	if !hmac.Equal(signature, mac.Sum(nil)) {
+	mac.Write(t.signed)
+	if !hmac.Equal(t.signature, mac.Sum(nil)) {
 		return nil, ErrSignature
 	}
-	return payload, nil
+	return t.payload, nil
 }
 
 func (k *Keys) known() (keys []publicKey, fetched bool) {
@@ -226,129 +210,4 @@ func (s *Source) renewKeys(address string, before *Metadata) *Keys {
 	}
 	fresh.used.Store(true)
 	return fresh
-}
-
-// A jwsHeader is what a token says of its signature.
-type jwsHeader struct {
-	alg, id  string
-	critical bool // there are extensions that have to be understood
-}
-
-func tokenHeader(token string) (h jwsHeader, err error) {
-	piece, _, _ := strings.Cut(token, ".")
-	data, err := base64.RawURLEncoding.DecodeString(piece)
-	if err != nil {
-		return h, ErrSignature
-	}
-	o, err := strictjson.Parse(data)
-	if err != nil {
-		return h, ErrSignature
-	}
-	var errs [2]error
-	h.alg, _, errs[0] = o.String("alg")
-	h.id, _, errs[1] = o.String("kid")
-	h.critical = o.Has("crit")
-	if errors.Join(errs[:]...) != nil {
-		return h, ErrSignature
-	}
-	return h, nil
-}
-
-// A signedHeader is the header of a token, read. A server signs most of its tokens under the same one.
-type signedHeader struct {
-	jwsHeader
-	text string                 // as it stands in the token
-	jws  *jose.JSONWebSignature // the header alone, as go-jose reads it; nil if go-jose does not know alg
-}
-
-// maxHeaders bounds how many headers are remembered.
-const maxHeaders = 8
-
-// header returns the header of a token, which is remembered if a token that had the same was verified.
-func (k *Keys) header(token string) (*signedHeader, error) {
-	text, _, _ := strings.Cut(token, ".")
-	k.mu.Lock()
-	known := k.headers[text]
-	k.mu.Unlock()
-	if known != nil {
-		return known, nil
-	}
-	return readHeader(strings.Clone(text))
-}
-
-func readHeader(text string) (*signedHeader, error) {
-	own, err := tokenHeader(text)
-	if err != nil {
-		return nil, err
-	}
-	h := &signedHeader{jwsHeader: own, text: text}
-	if own.alg == "Ed25519" {
-		return h, nil
-	}
-	known := make([]jose.SignatureAlgorithm, len(algorithms))
-	for i, alg := range algorithms {
-		known[i] = jose.SignatureAlgorithm(alg)
-	}
-	if h.jws, err = jose.ParseSignedCompact(text+"..", known); err != nil { // whose text may quote the token
-		return nil, ErrSignature
-	}
-	return h, nil
-}
-
-// verify returns the payload of a token with this header if one of keys has signed it.
-func (k *Keys) verify(h *signedHeader, keys []publicKey, token string) ([]byte, error) {
-	signed, signature, payload, err := cutToken(token)
-	if err != nil {
-		return nil, err
-	}
-	for _, key := range keys {
-		if (h.id == "" || h.id == key.id) && key.fits(h.alg) && h.verifies(key.key, signed, payload, signature) {
-			k.remember(h)
-			return payload, nil
-		}
-	}
-	return nil, ErrSignature
-}
-
-func (k *Keys) remember(h *signedHeader) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	switch {
-	case k.headers[h.text] != nil:
-		return
-	case k.headers == nil:
-		k.headers = make(map[string]*signedHeader)
-	case len(k.headers) == maxHeaders:
-		clear(k.headers)
-	}
-	k.headers[h.text] = h
-}
-
-// cutToken returns what of a token is signed, its signature, and its payload.
-func cutToken(token string) (signed string, signature, payload []byte, err error) {
-	if strings.Count(token, ".") != 2 {
-		return "", nil, nil, ErrSignature
-	}
-	dot := strings.LastIndexByte(token, '.')
-	signed = token[:dot]
-	_, body, _ := strings.Cut(signed, ".")
-	signature, err1 := base64.RawURLEncoding.DecodeString(token[dot+1:])
-	payload, err2 := base64.RawURLEncoding.DecodeString(body)
-	if errors.Join(err1, err2) != nil {
-		return "", nil, nil, ErrSignature
-	}
-	return signed, signature, payload, nil
-}
-
-// verifies reports whether a signature is by key. go-jose does not know the name Ed25519, which RFC 9864 gives to EdDSA
-// with this curve.
-func (h *signedHeader) verifies(key crypto.PublicKey, signed string, payload, signature []byte) bool {
-	if h.alg == "Ed25519" {
-		public, ok := key.(ed25519.PublicKey)
-		return ok && !h.critical && ed25519.Verify(public, []byte(signed), signature)
-	}
-	jws := *h.jws
-	jws.Signatures = slices.Clone(jws.Signatures) // which others may be verifying with
-	jws.Signatures[0].Signature = signature
-	return jws.DetachedVerify(payload, key) == nil
 }
