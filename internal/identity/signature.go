@@ -33,9 +33,9 @@ func (v *Verifier) verifyIDToken(ctx context.Context, m *wire.Metadata, raw, alg
 	case err != nil:
 		return err
 	case alg == "HS256":
-		_, err = wire.VerifyHS256(raw, v.TokenKey)
+		err = wire.VerifyHS256(raw, v.TokenKey)
 	default:
-		_, err = m.Keys.VerifySignature(ctx, raw)
+		err = m.Keys.VerifySignature(ctx, raw)
 	}
 	if err != nil {
 		return keyError("id_token", alg, err)
@@ -73,14 +73,14 @@ func (v *Verifier) signature(ctx context.Context, m *wire.Metadata, raw, alg str
 	case alg == "" || strings.EqualFold(alg, "none"):
 		return false, mismatch("access token is not signed")
 	case len(v.TokenKey) > 0:
-		if _, err := wire.VerifyHS256(raw, v.TokenKey); err != nil {
+		if err := wire.VerifyHS256(raw, v.TokenKey); err != nil {
 			return false, mismatch("access token is not signed with TokenKey")
 		}
 		return true, nil
 	case m.Keys == nil:
 		return true, nil // nothing is published
 	case wire.Accepts(alg):
-		if _, err := m.Keys.VerifySignature(ctx, raw); err != nil {
+		if err := m.Keys.VerifySignature(ctx, raw); err != nil {
 			return false, keyError("access token", alg, err)
 		}
 		return true, nil

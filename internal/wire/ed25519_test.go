@@ -11,10 +11,10 @@ import (
 	"testing"
 )
 
-func verifyWith(keys []publicKey, token string) ([]byte, error) {
+func verifyWith(keys []publicKey, token string) error {
 	t, err := readJWS(token)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	return t.verify(keys)
 }
@@ -47,9 +47,8 @@ func TestVerifyEd25519(t *testing.T) {
 		for _, key := range test.keys {
 			keys = append(keys, publicKey{key: key})
 		}
-		payload, err := verifyWith(keys, test.token)
-		if (err == nil) != test.ok || err != nil && !errors.Is(err, ErrSignature) || err == nil && string(payload) != `{"sub":"agent_1"}` {
-			t.Errorf("%s: %s, %v", test.name, payload, err)
+		if err := verifyWith(keys, test.token); (err == nil) != test.ok || err != nil && !errors.Is(err, ErrSignature) {
+			t.Errorf("%s: %v", test.name, err)
 		}
 	}
 }

@@ -19,47 +19,46 @@ import (
 type jws struct {
 	alg, id   string
 	signed    []byte // header and payload, as they stand in the token
-	payload   []byte
 	signature []byte
 }
 
-// readJWS takes a token apart. One with extensions that have to be understood (crit) is refused: none is known here.
-func readJWS(token string) (*jws, error) {
+// readJWS takes a token apart. One with extensions that have to be understood (crit) is refused: none is known here. The
+// payload is not looked at: whoever wants to know what is signed reads it (see identity.Verifier).
+func readJWS(token string) (t jws, err error) {
 	if strings.Count(token, ".") != 2 {
-		return nil, ErrSignature
+		return t, ErrSignature
 	}
 	dot := strings.LastIndexByte(token, '.')
-	first, body, _ := strings.Cut(token[:dot], ".")
+	first, _, _ := strings.Cut(token, ".")
 	var room [256]byte // most headers are short
 	header, err1 := base64.RawURLEncoding.AppendDecode(room[:0], []byte(first))
-	payload, err2 := base64.RawURLEncoding.DecodeString(body)
-	signature, err3 := base64.RawURLEncoding.DecodeString(token[dot+1:])
-	if errors.Join(err1, err2, err3) != nil {
-		return nil, ErrSignature
+	signature, err2 := base64.RawURLEncoding.DecodeString(token[dot+1:])
+	if errors.Join(err1, err2) != nil {
+		return t, ErrSignature
 	}
 	o, err := strictjson.Parse(header)
 	if err != nil || o.Has("crit") {
-		return nil, ErrSignature
+		return t, ErrSignature
 	}
 	alg, _, err1 := o.String("alg")
 	id, _, err2 := o.String("kid")
 	if errors.Join(err1, err2) != nil {
-		return nil, ErrSignature
+		return t, ErrSignature
 	}
-	return &jws{alg, id, []byte(token[:dot]), payload, signature}, nil
+	return jws{alg, id, []byte(token[:dot]), signature}, nil
 }
 
-// verify returns the payload of a token if one of keys has signed it.
-func (t *jws) verify(keys []publicKey) ([]byte, error) {
+// verify returns nil if one of keys has signed a token.
+func (t *jws) verify(keys []publicKey) error {
 	if !Accepts(t.alg) {
-		return nil, ErrSignature
+		return ErrSignature
 	}
 	for _, k := range keys {
 		if (t.id == "" || t.id == k.id) && k.fits(t.alg) && t.isBy(k.key) {
-			return t.payload, nil
+			return nil
 		}
 	}
-	return nil, ErrSignature
+	return ErrSignature
 }
 
 // isBy reports whether the signature of a token is by key, which fits its algorithm.

@@ -131,9 +131,8 @@ func TestVerify(t *testing.T) {
 			token := string(input) + "." + text(signature)
 			for other, by := range keys {
 				want := name == "good" && other == kind
-				payload, err := verifyWith([]publicKey{{"k", by.Public()}}, token)
-				if (err == nil) != want || err != nil && !errors.Is(err, ErrSignature) || want != (string(payload) == `{"sub":"agent_1"}`) {
-					t.Errorf("%s, signature %s, key for %s: %s, %v", alg, name, other, payload, err)
+				if err := verifyWith([]publicKey{{"k", by.Public()}}, token); (err == nil) != want || err != nil && !errors.Is(err, ErrSignature) {
+					t.Errorf("%s, signature %s, key for %s: %v", alg, name, other, err)
 				}
 				if _, err := (&oidc.StaticKeySet{PublicKeys: []crypto.PublicKey{by.Public()}}).VerifySignature(t.Context(), token); alg != "Ed25519" && (err == nil) != want {
 					t.Errorf("%s, signature %s, key for %s: go-oidc says %v", alg, name, other, err)
@@ -143,11 +142,11 @@ func TestVerify(t *testing.T) {
 		for other, by := range keys { // a key of another kind has signed, in its own way
 			token := string(input) + "." + text(signWith(t, by, alg, input))
 			want := other == kind || kind == "RSA" && other == "RSA of 1024 bits"
-			if _, err := verifyWith([]publicKey{{"k", by.Public()}}, token); (err == nil) != want {
+			if err := verifyWith([]publicKey{{"k", by.Public()}}, token); (err == nil) != want {
 				t.Errorf("%s, signed with the key for %s: %v", alg, other, err)
 			}
 		}
-		if _, err := verifyWith([]publicKey{{"else", key.Public()}}, string(input)+"."+text(good)); !errors.Is(err, ErrSignature) {
+		if err := verifyWith([]publicKey{{"else", key.Public()}}, string(input)+"."+text(good)); !errors.Is(err, ErrSignature) {
 			t.Errorf("%s: a key by another name: %v", alg, err)
 		}
 	}
@@ -160,7 +159,7 @@ func TestVerifySmallRSA(t *testing.T) {
 	text := base64.RawURLEncoding.EncodeToString
 	for _, alg := range []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"} {
 		input := text([]byte(`{"alg":"`+alg+`"}`)) + "." + text([]byte(`{}`))
-		if _, err := verifyWith([]publicKey{{key: key.Public()}}, input+"."+text(signWith(t, key, alg, []byte(input)))); err != nil {
+		if err := verifyWith([]publicKey{{key: key.Public()}}, input+"."+text(signWith(t, key, alg, []byte(input)))); err != nil {
 			t.Errorf("%s: %v", alg, err)
 		}
 	}
@@ -180,7 +179,7 @@ func TestOtherAlgorithms(t *testing.T) {
 		} {
 			input := text([]byte(`{"alg":"`+alg+`"}`)) + "." + text([]byte(`{}`))
 			token := input + "." + text(signWith(t, key, signedAs, []byte(input)))
-			if _, err := verifyWith([]publicKey{{key: key.Public()}}, token); !errors.Is(err, ErrSignature) {
+			if err := verifyWith([]publicKey{{key: key.Public()}}, token); !errors.Is(err, ErrSignature) {
 				t.Errorf("alg %q by a key for %s: %v", alg, kind, err)
 			}
 		}
@@ -198,7 +197,6 @@ func TestJWSForm(t *testing.T) {
 		head + "." + body + "." + body:  false,
 		"." + body:                      false,
 		head + "=." + body:              false,
-		head + "." + body + "!":         false,
 		text([]byte(`[]`)) + "." + body: false,
 		text([]byte(`{"alg":"ES256","alg":"ES256"}`)) + "." + body:                    false,
 		text([]byte(`{"alg":["ES256"]}`)) + "." + body:                                false,
@@ -209,7 +207,7 @@ func TestJWSForm(t *testing.T) {
 		text([]byte(`{"alg":"ES256","`+strings.Repeat("x", 999)+`":1}`)) + "." + body: true,
 	} {
 		token := input + "." + text(signWith(t, key, "ES256", []byte(input)))
-		if _, err := verifyWith([]publicKey{{key: key.Public()}}, token); (err == nil) != ok || err != nil && !errors.Is(err, ErrSignature) {
+		if err := verifyWith([]publicKey{{key: key.Public()}}, token); (err == nil) != ok || err != nil && !errors.Is(err, ErrSignature) {
 			t.Errorf("%s: %v", token, err)
 		}
 	}
@@ -276,7 +274,7 @@ func FuzzJWS(f *testing.F) {
 			signature[i%len(signature)] ^= c
 		}
 		token := string(input) + "." + text(signature)
-		_, ours := verifyWith([]publicKey{{key: key.Public(), id: "k"}}, token)
+		ours := verifyWith([]publicKey{{key: key.Public(), id: "k"}}, token)
 		if _, theirs := set.VerifySignature(context.Background(), token); ours == nil && theirs != nil {
 			t.Errorf("%s: taken, and go-oidc says %v", token, theirs)
 		}

@@ -62,62 +62,59 @@ func (k *Keys) Any(ctx context.Context) (bool, error) {
 	return len(keys) > 0, err
 }
 
-// VerifySignature returns the payload of a token that is signed with one of the
-// keys. It returns ErrSignature where none verifies it, and an Error where they
-// could not be had.
-func (k *Keys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
+// VerifySignature returns nil if a token is signed with one of the keys. It returns
+// ErrSignature where none verifies it, and an Error where they could not be had.
+func (k *Keys) VerifySignature(ctx context.Context, token string) error {
 	k.used.Store(true)
 	t, err := readJWS(token)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	keys, _ := k.known()
-	payload, err := t.verify(keys)
+	err = t.verify(keys)
 	// A key that is not known may be new. A fetch that somebody else has begun may
 	// have been answered before it was published.
 	for own := false; err != nil && !own; {
 		if keys, own, err = k.fetch(ctx, 0); err != nil {
-			return nil, err
+			return err
 		}
-		payload, err = t.verify(keys)
+		err = t.verify(keys)
 	}
-	return payload, err
+	return err
 }
 
 // VerifyUnasked is VerifySignature for a token that was not asked for, so that anybody may have
 // sent it: a flood of those must not become a flood of requests to the server. The keys are
 // fetched only if the last fetch, for whatever token, ended 10 seconds ago or more. A token under
 // a key that is newer than that is refused. Servers publish a key well before they sign with it.
-func (k *Keys) VerifyUnasked(ctx context.Context, token string) ([]byte, error) {
+func (k *Keys) VerifyUnasked(ctx context.Context, token string) error {
 	k.used.Store(true)
 	t, err := readJWS(token)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	keys, _ := k.known()
-	payload, err := t.verify(keys)
-	if err == nil {
-		return payload, nil
+	if t.verify(keys) == nil {
+		return nil
 	}
 	if keys, _, err = k.fetch(ctx, fetchUnasked); err != nil {
-		return nil, err
+		return err
 	}
 	return t.verify(keys)
 }
 
-// VerifyHS256 returns the payload of a token that is signed with a shared secret (HS256), or
-// ErrSignature.
-func VerifyHS256(token string, key []byte) ([]byte, error) {
+// VerifyHS256 returns nil if a token is signed with a shared secret (HS256), and ErrSignature otherwise.
+func VerifyHS256(token string, key []byte) error {
 	t, err := readJWS(token)
 	if err != nil || t.alg != "HS256" {
-		return nil, ErrSignature
+		return ErrSignature
 	}
 	mac := hmac.New(sha256.New, key)
 	mac.Write(t.signed)
 	if !hmac.Equal(t.signature, mac.Sum(nil)) {
-		return nil, ErrSignature
+		return ErrSignature
 	}
-	return t.payload, nil
+	return nil
 }
 
 func (k *Keys) known() (keys []publicKey, fetched bool) {
