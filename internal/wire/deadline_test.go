@@ -16,11 +16,13 @@ import (
 type slow time.Duration
 
 func (d slow) RoundTrip(r *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
 	select {
 	case <-time.After(time.Duration(d)):
 		return response(200, `{}`), nil
-	case <-r.Context().Done():
-		return nil, r.Context().Err() // as HTTP/2 does, which does not tell a deadline from a cancellation
+	case <-ctx.Done():
+		return nil, ctx.Err() // which does not tell a deadline from a cancellation, as with HTTP/2
 	}
 }
 
