@@ -427,7 +427,7 @@ func (rp *RelyingParty) connect(ctx context.Context, in *SignIn, login *login) e
 		return failure.OfSite("connect agent", errNoConnector)
 	}
 	err := rp.panics.Protect("connect agent", func() error { return scenario.Connect(ctx, in, login.HumanID) })
-	return failure.OfAgent(in.Agent, "connect agent", rp.personal().Entered(ctx, login.HumanID, err))
+	return failure.OfAgent(in.Agent, "connect agent", rp.entered(ctx, login.HumanID, err))
 }
 
 // admit asks the scenario which identity the agent acts under.
@@ -438,7 +438,7 @@ func (rp *RelyingParty) admit(ctx context.Context, in *SignIn) (*Session, error)
 	err := rp.panics.Protect("sign in", func() (err error) {
 		under, err = rp.register.Begin(ctx, in.Agent, in.Subject, func(ctx context.Context) (userID string, err error) {
 			who, err = rp.config.Scenario.SignIn(ctx, in)
-			return who.UserID, rp.personal().Entered(ctx, cmp.Or(who.UserID, in.enters), err)
+			return who.UserID, rp.entered(ctx, cmp.Or(who.UserID, in.enters), err)
 		})
 		return err
 	})
