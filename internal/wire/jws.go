@@ -96,7 +96,8 @@ func (t *jws) digest() (crypto.Hash, []byte) {
 }
 
 // asn1Signature returns a signature by key as crypto/ecdsa takes it: two INTEGERs in a SEQUENCE (RFC 3279 section 2.2.3).
-// A JWS has the two numbers side by side, each as long as the curve's (RFC 7518 section 3.4). It returns nil for another length.
+// A JWS has the two numbers side by side, each as long as the curve's (RFC 7518 section 3.4). For another length it returns
+// nil.
 func asn1Signature(key *ecdsa.PublicKey, signature []byte) []byte {
 	size := (key.Curve.Params().BitSize + 7) / 8
 	if len(signature) != 2*size {

@@ -97,10 +97,14 @@ func (k *Keys) VerifyUnasked(ctx context.Context, token string) error {
 	if t.verify(keys) == nil {
 		return nil
 	}
-	if keys, _, err = k.fetch(ctx, fetchUnasked); err != nil {
+	fresh, _, err := k.fetch(ctx, fetchUnasked)
+	switch {
+	case err != nil:
 		return err
+	case len(fresh) > 0 && len(keys) > 0 && &fresh[0] == &keys[0]: // none were fetched since
+		return ErrSignature
 	}
-	return t.verify(keys)
+	return t.verify(fresh)
 }
 
 // VerifyHS256 returns nil if a token is signed with a shared secret (HS256), and ErrSignature otherwise.
