@@ -340,7 +340,7 @@ func BenchmarkAPI(b *testing.B) {
 	b.Run("refused_before", func(b *testing.B) {
 		serving(b, s.guarded, bearing(s.as.ForgedToken(s.agent, authagenttest.APIToken{Audience: []string{benchAPI}}, "another audience")), http.StatusUnauthorized)
 	})
-	b.Run("verify_ES256_alone", func(b *testing.B) { // as go-oidc does, which verifies in the others too
+	b.Run("verify_ES256_alone", func(b *testing.B) { // as go-oidc does it
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
 			b.Fatal(err)
