@@ -68,7 +68,10 @@ func (t *Tokens[S]) Save(ctx context.Context, s S, token *wire.Token, subject st
 	if t == nil {
 		return nil
 	}
-	session := t.site.Session(s)
+	return t.save(ctx, t.site.Session(s), token, subject)
+}
+
+func (t *Tokens[S]) save(ctx context.Context, session tokens.Session[S], token *wire.Token, subject string) error {
 	return t.site.Trail.Erased().Write(session.UserID, func() error {
 		return t.keeper.Save(ctx, session, token, subject)
 	}, func(string) error {
@@ -84,8 +87,8 @@ func (t *Tokens[S]) SaveWhile(ctx context.Context, s S, token *wire.Token, subje
 	if t == nil {
 		return start()
 	}
-	saved := make(chan error, 1)
-	go func() { saved <- t.Save(ctx, s, token, subject) }()
+	session, saved := t.site.Session(s), make(chan error, 1) // a copy: who starts s may change it
+	go func() { saved <- t.save(ctx, session, token, subject) }()
 	err := start()
 	if unsaved := <-saved; err == nil && unsaved != nil {
 		err = errors.Join(unsaved, undo())
