@@ -30,8 +30,8 @@ const (
 )
 
 // Overview returns all that there is about the agents of an account.
-func (p *Policy) Overview(ctx context.Context, userID string) (Overview, error) {
-	o, err := p.agentsOf(ctx, userID)
+func (p *Policy) Overview(ctx context.Context, userID string) (o Overview, err error) {
+	o, err = p.agentsOf(ctx, userID)
 	sessions, sessionsErr := p.store.OwnerActivity(ctx, userID)
 	deeds, deedsErr := p.store.OwnerDeeds(ctx, userID, readDeeds)
 	if err := errors.Join(err, sessionsErr, deedsErr); err != nil {
