@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/authagent-go/authagent/sqlstore"
 	"github.com/authagent-go/authagent/stores"
 )
 
@@ -117,4 +121,30 @@ func TestCleanUpLetsWrite(t *testing.T) {
 	if err != nil || deleted != batches*batch || n < 2*batches {
 		t.Errorf("%d rows deleted in %v, and %d others written meanwhile: %v", deleted, took, n, err)
 	}
+}
+
+// TestIndexBuiltBefore: a site with a long trail builds the index of migration 16 as it likes, and Migrate leaves it as it is.
+func TestIndexBuiltBefore(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *database) {
+		db := d.connect(t)
+		migrations, err := sqlstore.Migrations(d.dialect, d.prefix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range migrations[:slices.IndexFunc(migrations, func(m sqlstore.Migration) bool { return m.Name == "whose" })] {
+			for _, statement := range strings.SplitAfter(strings.TrimSpace(m.SQL), ";\n") {
+				d.must(t, db, statement)
+			}
+		}
+		index := map[string]string{
+			postgres.name: `CREATE INDEX CONCURRENTLY authagent_events_human ON authagent_events (human_id, id) WHERE human_id <> ''`, // of docs/database.md
+			sqlite.name:   `CREATE INDEX authagent_events_human ON authagent_events (human_id, id) WHERE human_id <> ''`,
+			mysql.name:    `CREATE INDEX authagent_events_human ON authagent_events (human_id, id)`,
+		}
+		d.must(t, db, index[d.name])
+		s := d.open(t, db)
+		if err := errors.Join(s.Migrate(t.Context()), s.Check(t.Context())); err != nil {
+			t.Error(err)
+		}
+	})
 }
