@@ -132,10 +132,17 @@ func BenchmarkWhole(b *testing.B) {
 			}
 		}
 		b.ReportMetric(0, "ns/op")
+		median := make(map[string]float64)
 		for name, all := range inOrder(took) {
 			slices.Sort(all)
-			b.ReportMetric(float64(all[len(all)/2].Nanoseconds())/1000, name+"-p50-µs")
+			median[name] = float64(all[len(all)/2].Nanoseconds()) / 1000
+			b.ReportMetric(median[name], name+"-p50-µs")
 			b.ReportMetric(float64(all[len(all)*99/100].Nanoseconds())/1000, name+"-p99-µs")
+		}
+		for _, kind := range wholeKinds[1:] {
+			for _, what := range []string{"get", "action"} {
+				b.ReportMetric(median[kind.name+"-"+what]/median[wholeKinds[0].name+"-"+what], kind.name+"/"+wholeKinds[0].name+"-"+what)
+			}
 		}
 	})
 }
