@@ -96,8 +96,8 @@ func (s *Store) DeleteEvents(ctx context.Context, before time.Time, batch int) (
 // PostgreSQL as long as a backup or another long transaction runs. To pass over all of them in each batch would take longer
 // and longer.
 //
-// It then waits as long as the batch took. At SQLite, others who write look only from time to time whether they may, and
-// would find each time that the next batch is under way.
+// Where one statement writes at a time, it then waits as long as the batch took. Others who look from time to time whether
+// they may write would else find each time that the next batch is under way.
 func (s *Store) deleteBefore(ctx context.Context, e expiry, before time.Time, batch int) (deleted int64, err error) {
 	const step = "delete expired rows"
 	if batch < 0 {
@@ -112,9 +112,11 @@ func (s *Store) deleteBefore(ctx context.Context, e expiry, before time.Time, ba
 		if err != nil || n < int64(batch) {
 			return deleted, err
 		}
-		select {
-		case <-ctx.Done(): // the next statement says so
-		case <-time.After(time.Since(start)):
+		if s.engine.oneWriter() {
+			select {
+			case <-ctx.Done(): // the next statement says so
+			case <-time.After(time.Since(start)):
+			}
 		}
 		if more, err = s.row(ctx, step, e.oldest(), []any{from, until}, &from); err != nil {
 			return deleted, err
