@@ -34,9 +34,12 @@ func keyOf(id string) stateKey {
 // maxStates bounds the memory that used states take, at about 50 bytes each.
 const maxStates = 1 << 20
 
-// sweepEvery is how often a store is searched for what can be forgotten. It is
-// no more often when the store is full: that takes tens of milliseconds, in which
-// nobody else gets on.
+// forgetEach is how many states each use looks at. So those that are over are few among those that
+// are not, and nobody waits while all are searched through.
+const forgetEach = 8
+
+// sweepEvery is how often a store that is full is searched through for what can be forgotten: that
+// takes tens of milliseconds, in which nobody else gets on.
 const sweepEvery = 10 * time.Second
 
 // UseState records the use of id and reports whether it was the first.
@@ -75,12 +78,9 @@ func (s *States) use(id string, until time.Time, most int) (first, full bool) {
 	if end, used := s.until[key]; used && now.UnixNano() < end {
 		return false, false
 	}
-	if now.After(s.sweep) {
-		for key, end := range s.until {
-			if end <= now.UnixNano() {
-				delete(s.until, key)
-			}
-		}
+	s.forget(now, forgetEach)
+	if len(s.until) >= most && now.After(s.sweep) {
+		s.forget(now, len(s.until))
 		s.sweep = now.Add(sweepEvery)
 	}
 	if len(s.until) >= most {
@@ -88,4 +88,16 @@ func (s *States) use(id string, until time.Time, most int) (first, full bool) {
 	}
 	s.until[key] = until.UnixNano()
 	return true, false
+}
+
+// forget drops those of so many states that are over. The order in which a map is read is random.
+func (s *States) forget(now time.Time, most int) {
+	for key, end := range s.until {
+		if most--; most < 0 {
+			return
+		}
+		if end <= now.UnixNano() {
+			delete(s.until, key)
+		}
+	}
 }
