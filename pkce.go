@@ -314,7 +314,8 @@ func (rp *RelyingParty) startAgain(w http.ResponseWriter, r *http.Request, s *Se
 	case v.Session != nil:
 		return nil
 	case v.Former != nil: // the sign-in has ended the one that it met
-		if ended, err := rp.register.HasEnded(r.Context(), v.Former.marked()); err != nil {
+		former := v.Former.marked()
+		if ended, err := rp.register.HasEnded(r.Context(), &former); err != nil {
 			return failure.OfSite("load session", err)
 		} else if !ended {
 			return errUsed
@@ -520,7 +521,8 @@ func (rp *RelyingParty) beginByToken(r *http.Request, id string, p *identity.Pre
 	if err == nil {
 		s.ID, s.Door, s.StartedAt, s.ExpiresAt = id, audit.API, started, ends
 		if ended = s.marked().Under.Ended(in.IssuedAt); !ended {
-			ended, err = rp.register.HasEnded(r.Context(), s.marked())
+			marked := s.marked()
+			ended, err = rp.register.HasEnded(r.Context(), &marked)
 		}
 	}
 	switch {

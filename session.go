@@ -316,9 +316,10 @@ func (rp *RelyingParty) hold(ctx context.Context, s *Session) (standing, error) 
 	case s.Epoch != rp.config.Session.Epoch, !now.Before(s.StartedAt.Add(rp.config.Session.Lifetime)):
 		return isOver, nil // under a longer Lifetime it would outlast what is remembered of endings
 	}
-	ctx, done := rp.register.Expect(ctx, s.marked(), s.GrantID)
+	marked := s.marked()
+	ctx, done := rp.register.Expect(ctx, &marked, s.GrantID)
 	defer done()
-	switch ended, err := rp.register.HasEnded(ctx, s.marked()); {
+	switch ended, err := rp.register.HasEnded(ctx, &marked); {
 	case err != nil:
 		return isUnknown, err
 	case ended: // before its time
@@ -505,7 +506,8 @@ func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session
 
 // keep starts a session in a browser, and tells the store what it will be checked against.
 func (rp *RelyingParty) keep(w http.ResponseWriter, r *http.Request, s *Session) error {
-	r, done := rp.register.Start(r, s.marked(), s.GrantID)
+	marked := s.marked()
+	r, done := rp.register.Start(r, &marked, s.GrantID)
 	defer done()
 	return rp.panics.Protect("start session", func() error { return rp.sessions.Start(w, r, s) })
 }

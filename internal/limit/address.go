@@ -51,13 +51,13 @@ func Network(address string) string {
 // and zone, and an IPv4 address in IPv6 as what it is. It returns "" for what is no
 // address: the other end of a Unix socket, and whatever else a header may have.
 func Address(address string) string {
+	if host, isIPv4 := hostIPv4(address); isIPv4 {
+		return host // as net/http writes it, and most are
+	}
 	address = strings.TrimSpace(address)
 	ip, ok := parse(address)
 	if !ok {
 		return ""
-	}
-	if host, _, _ := strings.Cut(address, ":"); strings.Contains(host, ".") {
-		return host // an IPv4 address, of which netip takes one form only
 	}
 	var room [64]byte
 	text := ip.AppendTo(room[:0])
@@ -65,6 +65,42 @@ func Address(address string) string {
 		return address[at : at+len(text)] // most are written so already, and then nothing is allocated
 	}
 	return string(text)
+}
+
+// hostIPv4 returns the host of "1.2.3.4:5" or "1.2.3.4", if it is written so, and the port in digits.
+func hostIPv4(address string) (host string, ok bool) {
+	octets, at := 0, 0
+	for ; octets < 4; octets++ {
+		n, begin := 0, at
+		for at < len(address) && isDigit(address[at]) && at-begin < 3 {
+			n, at = 10*n+int(address[at]-'0'), at+1
+		}
+		if at == begin || n > 255 || address[begin] == '0' && at-begin > 1 {
+			return "", false
+		}
+		if octets < 3 {
+			if at == len(address) || address[at] != '.' {
+				return "", false
+			}
+			at++
+		}
+	}
+	host, port := address[:at], address[at:]
+	if port == "" {
+		return host, true
+	}
+	return host, port[0] == ':' && isPort(port[1:])
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
+
+func isPort(s string) bool {
+	for i := range len(s) {
+		if !isDigit(s[i]) {
+			return false
+		}
+	}
+	return 0 < len(s) && len(s) < 5 // a longer one may be too large, and is read with care
 }
 
 func parse(address string) (ip netip.Addr, ok bool) {

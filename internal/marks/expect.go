@@ -33,7 +33,7 @@ func (m *Register) Load(r *http.Request) (expecting *http.Request, done func()) 
 
 // Start returns a request with which a session with this grant is going to be started, until done is called: a store that
 // knows what the session is checked against can keep that beside it.
-func (m *Register) Start(r *http.Request, s Of, grantID string) (expecting *http.Request, done func()) {
+func (m *Register) Start(r *http.Request, s *Of, grantID string) (expecting *http.Request, done func()) {
 	if len(m.Expecters) == 0 {
 		return r, func() {}
 	}
@@ -42,7 +42,7 @@ func (m *Register) Start(r *http.Request, s Of, grantID string) (expecting *http
 }
 
 // Expect returns a context with which a session with this grant is going to be checked, until done is called.
-func (m *Register) Expect(ctx context.Context, s Of, grantID string) (expecting context.Context, done func()) {
+func (m *Register) Expect(ctx context.Context, s *Of, grantID string) (expecting context.Context, done func()) {
 	if len(m.Expecters) == 0 {
 		return ctx, func() {}
 	}

@@ -180,7 +180,7 @@ func (m *Register) Begin(ctx context.Context, agent audit.Agent, subject string,
 }
 
 // HasEnded reports whether a session was ended before its time.
-func (m *Register) HasEnded(ctx context.Context, s Of) (bool, error) {
+func (m *Register) HasEnded(ctx context.Context, s *Of) (bool, error) {
 	if inMemory, ok := m.Store.(*memory.Revocations); ok {
 		return endedInMemory(inMemory, s), nil
 	}
@@ -189,7 +189,7 @@ func (m *Register) HasEnded(ctx context.Context, s Of) (bool, error) {
 }
 
 // keysOf returns the keys of all marks that end a session, and the marks that it began under.
-func keysOf(s Of) (keys, had []string) {
+func keysOf(s *Of) (keys, had []string) {
 	keys, had = make([]string, 3, 8), make([]string, 3, 8)
 	keys[0], keys[1], keys[2] = Session(s.ID), Agent(s.Agent), Site
 	had[1], had[2] = s.Under.Agent, s.Under.Site
@@ -209,8 +209,8 @@ func keysOf(s Of) (keys, had []string) {
 }
 
 // endedInMemory is HasEnded without an allocation, in one look: between two, all marks could be replaced by one of the site.
-func endedInMemory(store *memory.Revocations, s Of) bool {
-	under := s.Under
+func endedInMemory(store *memory.Revocations, s *Of) bool {
+	under := &s.Under
 	if store.Empty() {
 		return false
 	}

@@ -91,12 +91,12 @@ func TestEndedSince_API_21(t *testing.T) {
 				t.Errorf("%s: %+v, %v", what, under, err)
 			}
 			s := Of{ID: "session", Agent: agent, UserID: "user_1", Subject: "sub", Under: under}
-			if ended, err := m.HasEnded(t.Context(), s); ended || err != nil {
+			if ended, err := m.HasEnded(t.Context(), &s); ended || err != nil {
 				t.Errorf("%s: what began later has ended: %v", what, err)
 			}
 			time.Sleep(time.Minute)
 			end(m)
-			if ended, _ := m.HasEnded(t.Context(), s); !ended {
+			if ended, _ := m.HasEnded(t.Context(), &s); !ended {
 				t.Errorf("%s: it goes on", what)
 			}
 		}
@@ -119,14 +119,14 @@ func TestInMemory_SES_16(t *testing.T) {
 			if err := m.End(ctx, key); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := m.HasEnded(ctx, of); got != ends || err != nil {
+			if got, err := m.HasEnded(ctx, &of); got != ends || err != nil {
 				t.Errorf("SES-16: %s, %s: ended %v, %v", name, key, got, err)
 			}
 			marks, _ := s.Marks(ctx, []string{Site, Agent(agent), User("u"), Subject(agent.Issuer, "sub")})
 			later := of
 			later.Under = Under{marks[0], marks[1], marks[2], marks[3]}
 			own := key == Session("s1") || key == Session("s0") || key == Session(Lowered("s0")) || key == SID(agent.Issuer, "sid")
-			if got, err := m.HasEnded(ctx, later); got != own || err != nil {
+			if got, err := m.HasEnded(ctx, &later); got != own || err != nil {
 				t.Errorf("SES-16: %s, %s, began under it: ended %v, %v", name, key, got, err)
 			}
 		}

@@ -447,10 +447,10 @@ func wantsPage(r *http.Request) bool { return answer.WantsHTML(r.Header["Accept"
 // KeepPrivate says that what an agent sees is nobody else's, in no cache. byToken says that agents come with access tokens,
 // too: where the site's own handler allows a cache, one agent's answer is not another's.
 func KeepPrivate(h http.Header, byToken bool) {
-	values := [...]string{"no-store", "Cookie", "", ""} // in one place, with room for another Vary
-	vary := values[1:2:3]
+	values := [...]string{"no-store", "Cookie"} // in one place
+	vary := values[1:2:2]
 	if byToken {
-		values[2], vary = "Authorization", values[1:3:4]
+		vary = []string{"Cookie", "Authorization"}
 	}
 	h["Cache-Control"] = values[0:1:1]
 	if len(h["Vary"]) == 0 {
