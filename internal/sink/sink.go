@@ -16,12 +16,15 @@ const (
 
 	// capacity bounds what waits behind a function that blocks.
 	capacity = 4096
+
+	// ahead is how many may wait for a slow function before those who bring more wait too.
+	ahead = 256
 )
 
 // A Sink delivers values in order, one at a time. Deliver returns once the value
 // has been delivered, so that a quick function is as good as called directly. It
 // does not wait for a slow one, such as one that writes to a database: it finds out by the
-// first values.
+// first values. Once many wait, it does, so that those who bring more do not fill the queue.
 type Sink[T any] struct {
 	deliver func(T)
 	lost    func(reason string)
@@ -115,7 +118,7 @@ func (s *Sink[T]) put(v T) (done chan struct{}, stuck bool, m *meter.Meter, name
 		s.running = true
 		go s.run()
 	}
-	return done, s.stuck || s.pace.IsSlow(), s.meter, s.name
+	return done, s.stuck || s.pace.IsSlow() && len(s.queue) <= ahead, s.meter, s.name
 }
 
 // Wait returns when all that was to be delivered so far has been, or with the
