@@ -280,6 +280,7 @@ type relyingParty struct {
 	book             deed.Book    // of what agents change
 	meter            *meter.Meter // nil if nothing is measured
 	refuser          *refuse.Refuser
+	entered          func(ctx context.Context, userID string, err error) error // see personal.Site
 	signpost         *signpost.Site
 	limits           limit.Set
 	permits          permit.Map[Access] // by scopes
@@ -305,11 +306,9 @@ func New(c Config) (*RelyingParty, error) {
 	meter := panics.Meter(c.Metrics)
 	hear := trail.Observed(c.Audit, linkPolicy(c.Scenario), c.Rules) // c.Audit stays the site's own
 	rp := &RelyingParty{&opaque{&relyingParty{
-		config:    c,
-		origin:    browser.Origin(redirectURL),
-		callback:  redirectURL.Path,
-		panics:    panics,
-		meter:     meter,
+		config: c,
+		origin: browser.Origin(redirectURL), callback: redirectURL.Path,
+		panics: panics, meter: meter,
 		register:  marks.Register{Store: c.Revocations, Lifetime: c.Session.Lifetime + 3*clockSkew, Meter: meter, Expecters: marks.Expecters(c.Revocations, linkPolicy(c.Scenario), c.Rules, c.Session.Store)},
 		limits:    limit.NewSet(c.Limits, limit.Site{Issuer: c.Issuer, ClientID: c.ClientID, Panics: panics, Meter: meter}),
 		permits:   permit.Of[Access](c.Permissions),
@@ -332,6 +331,7 @@ func New(c Config) (*RelyingParty, error) {
 	if wrong := rp.openCookies(redirectURL); wrong != nil {
 		return nil, wrong
 	}
+	rp.entered = rp.personal().Entered
 	if policy, ok := linkPolicy(c.Scenario).(interface{ Introduce(Site) }); ok {
 		policy.Introduce(Site{Origin: rp.origin, Issuer: c.Issuer, BySubject: c.bySubject(), Languages: c.Languages, Compare: rp.compare.Codes, Metrics: c.Metrics})
 	}
@@ -553,7 +553,7 @@ func (rp *RelyingParty) serveCallback(w http.ResponseWriter, r *http.Request) er
 // redeem uses a response up. From then on nothing can be repeated, so the work goes on, in bounds, when
 // the browser goes away, and its outcome lasts for those who ask again.
 func (rp *RelyingParty) redeem(w http.ResponseWriter, r *http.Request, l *login, response *wire.Response, m *wire.Metadata) (done outcome, lasts bool) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), finishTimeout)
+	ctx, cancel := wire.WithDeadline(context.WithoutCancel(r.Context()), finishTimeout)
 	defer cancel()
 	done.err = rp.use(ctx, l, response.Code != "")
 	if done.err == nil || failure.As(done.err).RetryAfter == 0 { // a retry needs the cookie

@@ -279,6 +279,19 @@ func BenchmarkSession(b *testing.B) {
 	}
 }
 
+// TestSessionAllocations: the check of a session in a cookie allocates five things: what the cookie holds, the session, the
+// values of two headers, what is attached to the request's context, and the request with that context.
+func TestSessionAllocations(t *testing.T) {
+	for name, scenario := range benchScenarios() {
+		s, w := directSite(t, [][]byte{testsite.NewKey()}, func(c *authagent.Config) { c.Scenario = scenario }), newWriter()
+		r := orders(s.signIn(t, w))
+		n := testing.AllocsPerRun(1_000, func() { w.serve(s.guarded, r) })
+		if n != 5 || w.status != http.StatusNoContent {
+			t.Errorf("%s: %v allocations, want 5; status %d", name, n, w.status)
+		}
+	}
+}
+
 // An apiSite is a site whose API is open, and tokens for it.
 type apiSite struct {
 	*benchSite
@@ -327,7 +340,7 @@ func BenchmarkAPI(b *testing.B) {
 	b.Run("refused_before", func(b *testing.B) {
 		serving(b, s.guarded, bearing(s.as.ForgedToken(s.agent, authagenttest.APIToken{Audience: []string{benchAPI}}, "another audience")), http.StatusUnauthorized)
 	})
-	b.Run("verify_ES256_alone", func(b *testing.B) { // as go-oidc does, which verifies in the others too
+	b.Run("verify_ES256_alone", func(b *testing.B) { // as go-oidc does it
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
 			b.Fatal(err)

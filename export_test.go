@@ -16,8 +16,11 @@ func (l *login) Challenge() string {
 }
 
 // ParseLogin and ParseSession read what a cookie holds.
-func ParseLogin(value []byte) *Login { return parseLogin(value) }
+func ParseLogin(value []byte) *Login { return parseLogin(string(value)) }
 
-func ParseSession(value []byte) (*Session, error) { return parseSession(value) }
+func ParseSession(value []byte) (*Session, error) {
+	s, _, err := parseSession(string(value))
+	return s, err
+}
 
 func (l *login) Encode() []byte { return l.seal(0) }

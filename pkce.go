@@ -7,7 +7,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -62,12 +61,12 @@ const (
 	loginIDLength = 8 // characters of the state that name its login
 
 	stateBytes    = 32
-	verifierBytes = 64
+	verifierBytes = 32
 	nonceBytes    = 16
 
-	// Their lengths as text: the verifier is hexadecimal, the others are base64 without padding.
+	// Their lengths as text, in base64 without padding.
 	stateLength     = (stateBytes*8 + 5) / 6
-	verifierLength  = verifierBytes * 2
+	verifierLength  = (verifierBytes*8 + 5) / 6
 	nonceLength     = (nonceBytes*8 + 5) / 6
 	challengeLength = (sha256.Size*8 + 5) / 6
 )
@@ -80,7 +79,7 @@ type login struct {
 	// characters are the login's ID.
 	State string
 
-	// Verifier is the PKCE code verifier (RFC 7636 section 4.1): 512 random bits as 128 characters, the most there may be.
+	// Verifier is the PKCE code verifier: 256 random bits, as RFC 7636 section 4.1 recommends.
 	Verifier string
 
 	// Nonce ties an id_token to the login (OpenID Connect Core section 3.1.2.1). It is sent with the openid scope.
@@ -97,7 +96,7 @@ func newLogin(returnTo string) *login {
 	rand.Read(random[:]) // never fails
 	var text [stateLength + verifierLength + nonceLength]byte
 	base64.RawURLEncoding.Encode(text[:], random[:stateBytes])
-	hex.Encode(text[stateLength:], random[stateBytes:stateBytes+verifierBytes])
+	base64.RawURLEncoding.Encode(text[stateLength:], random[stateBytes:stateBytes+verifierBytes])
 	base64.RawURLEncoding.Encode(text[stateLength+verifierLength:], random[stateBytes+verifierBytes:])
 	secrets := string(text[:])
 	return &login{
@@ -165,7 +164,7 @@ func newPendingLogins(prefix string, box *seal.Box, secure bool) pendingLogins {
 	return pendingLogins{&jar.Several{
 		Prefix: prefix, Box: box, Most: maxPending, MostBytes: maxPendingBytes,
 		Attributes: browser.Attributes(int(loginTTL/time.Second), secure), Deleted: browser.Attributes(0, secure),
-		Since: func(opened []byte) time.Time {
+		Since: func(opened string) time.Time {
 			if l := parseLogin(opened); l != nil {
 				return l.StartedAt
 			}
@@ -218,7 +217,7 @@ func (l *login) seal(room int) []byte {
 
 // parseLogin returns what seal has made, or nil for another version: a value that older instances cannot read begins with
 // a negative number. They leave its cookie in place.
-func parseLogin(value []byte) *login {
+func parseLogin(value string) *login {
 	f, l := seal.ReadFrom(value), &login{}
 	l.fields(f)
 	if f.Err() != nil || l.StartedAt.Unix() < 0 || len(l.State) < loginIDLength {
@@ -428,7 +427,7 @@ func (rp *RelyingParty) connect(ctx context.Context, in *SignIn, login *login) e
 		return failure.OfSite("connect agent", errNoConnector)
 	}
 	err := rp.panics.Protect("connect agent", func() error { return scenario.Connect(ctx, in, login.HumanID) })
-	return failure.OfAgent(in.Agent, "connect agent", rp.personal().Entered(ctx, login.HumanID, err))
+	return failure.OfAgent(in.Agent, "connect agent", rp.entered(ctx, login.HumanID, err))
 }
 
 // admit asks the scenario which identity the agent acts under.
@@ -439,7 +438,7 @@ func (rp *RelyingParty) admit(ctx context.Context, in *SignIn) (*Session, error)
 	err := rp.panics.Protect("sign in", func() (err error) {
 		under, err = rp.register.Begin(ctx, in.Agent, in.Subject, func(ctx context.Context) (userID string, err error) {
 			who, err = rp.config.Scenario.SignIn(ctx, in)
-			return who.UserID, rp.personal().Entered(ctx, cmp.Or(who.UserID, in.enters), err)
+			return who.UserID, rp.entered(ctx, cmp.Or(who.UserID, in.enters), err)
 		})
 		return err
 	})

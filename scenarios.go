@@ -133,17 +133,17 @@ func (in *SignIn) UserInfo(ctx context.Context) (*UserInfo, error) {
 		return in.userinfo, nil
 	}
 	var raw *wire.UserInfo
-	confirm := in.rp.server.Confirm
-	if in.refreshed { // what Confirm might do was done
-		confirm = func(_ context.Context, t *wire.Token, ask func(*wire.Token) error) (*wire.Token, error) {
-			return t, ask(t)
-		}
-	}
-	token, err := confirm(ctx, in.token, func(t *wire.Token) (err error) {
+	ask := func(t *wire.Token) (err error) {
 		raw, err = in.rp.server.UserInfo(ctx, t.Access)
 		return err
-	})
-	in.token, in.refreshed = token, true
+	}
+	var err error
+	if in.refreshed { // what Confirm might do was done
+		err = ask(in.token)
+	} else {
+		in.token, err = in.rp.server.Confirm(ctx, in.token, ask)
+	}
+	in.refreshed = true
 	if err != nil {
 		return nil, failure.OfServer("ask userinfo", err)
 	}
@@ -390,7 +390,7 @@ type withAccount struct {
 }
 
 func newWithAccount(name string, most Access, users UserStore, profiles ProfileStore, link LinkPolicy) withAccount {
-	known := accounts.Users[User]{Store: users, NotFound: ErrNotFound, Ambiguous: ErrAmbiguous}
+	known := accounts.New[User](users, ErrNotFound, ErrAmbiguous)
 	_, asks := link.(ownerLinker)
 	parts := accounts.Parts{{Name: "LinkPolicy", Is: link, Keeps: asks}, {Name: "UserStore", Is: users, Keeps: known.Remembers()},
 		{Name: "ProfileStore", Is: profiles, Keeps: profiles != nil}}
@@ -692,7 +692,7 @@ func (rp *RelyingParty) FindUser(ctx context.Context, id string) (User, error) {
 
 // personal are all who keep something of accounts.
 func (rp *RelyingParty) personal() *personal.Site[Scenario] {
-	c := rp.config
+	c := &rp.config
 	return &personal.Site[Scenario]{
 		Scenario: c.Scenario, Tokens: rp.tokens.Asked(), Sessions: cmp.Or[any](c.Session.Own, c.Session.Store), Marks: c.Revocations, Erasers: c.Erasers,
 		Audited: c.Audit != nil || c.Journal != nil, Lifetime: c.Session.Lifetime, Trail: rp.trail, Panics: rp.panics, Deeds: rp.book.Wait, End: rp.EndUserSessions, EndAgent: rp.EndAgentSessions,

@@ -89,9 +89,8 @@ type Session struct {
 	// RemoteAddr is the client's IP address in this request, without port, by Config.ClientAddr; empty for none. It is not kept.
 	RemoteAddr string `json:"-"`
 
-	seenAt  time.Time // when the client last got a fresh value; the idle limit counts from here
-	loginID string    // the login that it came from; a reloaded callback is known by it
-	rest    string    // encoded fields of a later version, kept for the instances that know them
+	loginID string // the login that it came from; a reloaded callback is known by it
+	rest    string // encoded fields of a later version, kept for the instances that know them
 }
 
 // May reports whether the session may perform an action: any with AccessFull, those in Actions with AccessRead.
@@ -526,8 +525,8 @@ func (rp *RelyingParty) newLinks(box *seal.Box) *link.Desk[Session] {
 }
 
 // parseLinked returns the session of an access token that is to go on in a browser.
-func parseLinked(value []byte, remoteAddr string) (*Session, error) {
-	s, err := parseSession(value)
+func parseLinked(value string, remoteAddr string) (*Session, error) {
+	s, _, err := parseSession(value)
 	if err == nil {
 		s.Door, s.RemoteAddr = audit.API, remoteAddr
 	}
@@ -583,7 +582,7 @@ func (rp *RelyingParty) newSessions(box *seal.Box, secure bool) Sessions {
 	return &sealedSessions{
 		Jar: jar.New(c.Store, box, rp.cookies.Session, maxAge, secure), Idle: c.Idle, Skew: clockSkew,
 		Seal: (*Session).seal, Parse: parseSession, None: ErrNoSession, Ended: ErrSessionEnded,
-		Times: func(s *Session) (started, seen time.Time) { return s.StartedAt, s.seenAt },
+		Started: func(s *Session) time.Time { return s.StartedAt },
 	}
 }
 
@@ -592,9 +591,9 @@ func (rp *RelyingParty) newSessions(box *seal.Box, secure bool) Sessions {
 // version for an ended session, and leave it in place.
 const sessionVersion = 2
 
-// fields are what is kept of s.
-func (s *Session) fields(f *seal.Fields) {
-	f.Times(&s.StartedAt, &s.ExpiresAt, &s.seenAt)
+// fields are what is kept of s, with the time at which the client last got a fresh value.
+func (s *Session) fields(f *seal.Fields, seen *time.Time) {
+	f.Times(&s.StartedAt, &s.ExpiresAt, seen)
 	seal.Int(f, &s.Access)
 	f.Texts(&s.ID, &s.Agent.Issuer, &s.Agent.ID, &s.Model, &s.Scenario, &s.UserID, &s.ProfileID, &s.GrantID, &s.loginID)
 	f.Words(&s.Actions)
@@ -618,19 +617,18 @@ func (s *Session) fields(f *seal.Fields) {
 
 // seal returns s as it is kept, seen now.
 func (s *Session) seal() []byte {
-	s.seenAt = time.Now()
-	f := seal.WriteTo(append(make([]byte, 0, 320), sessionVersion))
-	s.fields(f)
+	f, now := seal.WriteTo(append(make([]byte, 0, 320), sessionVersion)), time.Now()
+	s.fields(f, &now)
 	return f.Written()
 }
 
-func parseSession(value []byte) (*Session, error) {
+func parseSession(value string) (s *Session, seen time.Time, err error) {
 	if len(value) == 0 || value[0] != sessionVersion {
-		return nil, errors.New("session is of another version")
+		return nil, seen, errors.New("session is of another version")
 	}
 	f, s := seal.ReadFrom(value[1:]), &Session{}
-	s.fields(f)
-	return s, f.Err()
+	s.fields(f, &seen)
+	return s, seen, f.Err()
 }
 
 // EndSession ends the session with this ID on its next request, at every instance that shares the RevocationStore. If

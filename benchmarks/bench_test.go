@@ -405,3 +405,37 @@ func fetch(client *http.Client, address string, cookies []string) (*http.Respons
 	_, err = io.Copy(io.Discard, resp.Body)
 	return resp, err
 }
+
+// TestCallbackAllocations: a callback at a provider that signs its id_tokens allocates no more than 85 times beside the bare
+// round trips. The verification of the signature is among the 85.
+func TestCallbackAllocations(t *testing.T) {
+	es256 := signers()[0] // which allocates the most
+	own := allocations(t, authagentDefault(newSigningProvider(es256)))
+	bare := allocations(t, roundTrips(newSigningProvider(es256), func([]byte) {}))
+	t.Logf("%v times, the bare round trips %v", own, bare)
+	if own > bare+85 {
+		t.Errorf("a callback allocates %v times, the bare round trips %v", own, bare)
+	}
+}
+
+// allocations returns how often the callback of a site allocates, and the provider's part of it.
+func allocations(t *testing.T, s *site) float64 {
+	t.Helper()
+	defer s.server.Close()
+	const runs = 200
+	begun, w := make([]*http.Request, 0, 2*runs), newDiscard()
+	for range cap(begun) {
+		begun = append(begun, s.begin())
+	}
+	finish := func() {
+		w.reset()
+		s.finish.ServeHTTP(w, begun[0])
+		if begun = begun[1:]; w.status >= 400 {
+			t.Fatal("status", w.status)
+		}
+	}
+	for range runs - 1 { // keys are fetched, connections warm; AllocsPerRun warms up once itself
+		finish()
+	}
+	return testing.AllocsPerRun(runs, finish)
+}

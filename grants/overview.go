@@ -31,34 +31,49 @@ const (
 
 // Overview returns all that there is about the agents of an account.
 func (p *Policy) Overview(ctx context.Context, userID string) (o Overview, err error) {
-	var errs [6]error
-	var sessions []Activity
-	o.Grants, errs[0] = p.store.OwnerGrants(ctx, userID)
-	o.Approvals, errs[1] = p.approvalsOf(ctx, userID)
-	sessions, errs[2] = p.store.OwnerActivity(ctx, userID)
-	o.Uses, errs[3] = p.store.OwnerUses(ctx, userID)
-	o.Deeds, errs[4] = p.store.OwnerDeeds(ctx, userID, readDeeds)
-	o.Allowances, errs[5] = p.allowancesOf(ctx, userID)
-	if err := errors.Join(errs[:]...); err != nil {
+	o, err = p.agentsOf(ctx, userID)
+	sessions, sessionsErr := p.store.OwnerActivity(ctx, userID)
+	deeds, deedsErr := p.store.OwnerDeeds(ctx, userID, readDeeds)
+	if err := errors.Join(err, sessionsErr, deedsErr); err != nil {
 		return Overview{}, fmt.Errorf("grants: read overview: %w", err)
 	}
-	o.Deeds = shownDeeds(o.Deeds)
+	o.Deeds = shownDeeds(deeds)
+	approved := make(map[string]bool)
+	for _, g := range o.Grants {
+		approved[g.ID] = g.State == Approved
+	}
+	sessions = slices.DeleteFunc(sessions, func(s Activity) bool { return !approved[s.GrantID] })
+	slices.SortFunc(sessions, laterSeen)
+	o.Sessions, o.MoreSessions = shownSessions(sessions)
+	return o, nil
+}
+
+// agentsOf returns what the list of agents shows: an Overview without sessions and deeds, of which an account may have
+// thousands.
+func (p *Policy) agentsOf(ctx context.Context, userID string) (o Overview, err error) {
+	var errs [4]error
+	o.Grants, errs[0] = p.store.OwnerGrants(ctx, userID)
+	o.Approvals, errs[1] = p.approvalsOf(ctx, userID)
+	o.Uses, errs[2] = p.store.OwnerUses(ctx, userID)
+	o.Allowances, errs[3] = p.allowancesOf(ctx, userID)
+	if err := errors.Join(errs[:]...); err != nil {
+		return Overview{}, fmt.Errorf("grants: read agents: %w", err)
+	}
+	place := make(map[string]int, len(o.Grants))
+	for i, g := range o.Grants {
+		place[g.ID] = i
+	}
 	for i, a := range o.Allowances {
-		if j := slices.IndexFunc(o.Grants, func(g Grant) bool { return g.ID == a.GrantID }); j >= 0 {
-			o.Allowances[i] = a.under(o.Grants[j])
+		if at, known := place[a.GrantID]; known {
+			o.Allowances[i] = a.under(o.Grants[at])
 		}
 	}
-	approved := make(map[string]bool)
 	for i, g := range o.Grants {
 		o.Grants[i].State = g.Now()
 		if g.State == Pending { // what was decided before is no decision about it
 			o.Grants[i].DecidedAt = time.Time{}
 		}
-		approved[g.ID] = g.Now() == Approved
 	}
-	sessions = slices.DeleteFunc(sessions, func(s Activity) bool { return !approved[s.GrantID] })
-	slices.SortFunc(sessions, laterSeen)
-	o.Sessions, o.MoreSessions = shownSessions(sessions)
 	o.sort()
 	return o, nil
 }

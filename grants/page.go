@@ -179,14 +179,18 @@ func (h *pageHandler) serveOverview(w http.ResponseWriter, r *http.Request, to r
 	if !answer.Allow(w, r, http.MethodGet, http.MethodHead) {
 		return problem.Reason(reasons.MethodNotAllowed)
 	}
-	overview, err := h.policy.Overview(r.Context(), human)
+	if !answer.WantsHTML(r.Header["Accept"]) {
+		overview, err := h.policy.Overview(r.Context(), human)
+		if err != nil {
+			return err
+		}
+		return answer.WriteJSON(w, h.policy.newOverviewJSON(to, overview))
+	}
+	agents, err := h.policy.agentsOf(r.Context(), human)
 	if err != nil {
 		return err
 	}
-	if !answer.WantsHTML(r.Header["Accept"]) {
-		return answer.WriteJSON(w, h.policy.newOverviewJSON(to, overview))
-	}
-	page := h.policy.newPage(to, overview, newShown(r.URL.Query()))
+	page := h.policy.newPage(to, agents, newShown(r.URL.Query()))
 	page.Done, page.Site, page.PageFrame = h.done(r), h.rp.Host(), h.frame(w, to)
 	return h.show(w, h.page, page)
 }

@@ -114,10 +114,11 @@ type Settings struct {
 	ButtonLabel string
 
 	// HTTPClient sends the requests to the server. It is copied, not changed; the copy follows no
-	// redirects, keeps no cookies and does not wait long. The default keeps enough idle connections
-	// for a busy site. A panic of its Transport fails the request as a fault of the site. A panic
-	// in a goroutine of an http.Transport, as from DialContext, cannot be recovered and ends the
-	// process.
+	// redirects and keeps no cookies. It waits 10 seconds for an answer, and no longer for all
+	// answers of one sign-in together. A Timeout that is shorter bounds each request. The default
+	// keeps enough idle connections for a busy site. A panic of its Transport fails the request as a
+	// fault of the site. A panic in a goroutine of an http.Transport, as from DialContext, cannot be
+	// recovered and ends the process.
 	HTTPClient *http.Client
 }
 

@@ -80,6 +80,9 @@ type engine interface {
 	// to LIMIT.
 	deleteOldest(table, key, clause string) string
 
+	// oneWriter reports whether one statement at a time writes, and others look only from time to time whether they may.
+	oneWriter() bool
+
 	// fault returns what an error of the driver means to this package.
 	fault(err error) fault
 }

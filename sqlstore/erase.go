@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -22,14 +23,13 @@ const (
 
 	// deleteLinkTo keeps a link that the agent has made to another account since.
 	deleteLinkTo   = `DELETE FROM authagent_links WHERE agent_key = ? AND user_id = ?`
-	profilesOfUser = `SELECT id FROM authagent_profiles WHERE user_id = ?`
+	profilesOfUser = `SELECT id FROM authagent_profiles WHERE user_id = ? AND user_id <> ''` // as the index has it
 
-	// Deeds and events may be many, and are found and erased in batches.
-	deedIDsOfUser   = `SELECT id FROM authagent_deeds WHERE user_id = ? ORDER BY happened_at, id LIMIT ?`
+	// Deeds and events may be many, and are found and erased in batches: see eachBatch.
+	deedIDsOfUser   = `SELECT id, happened_at FROM authagent_deeds WHERE user_id = ? AND happened_at >= ? ORDER BY happened_at, id LIMIT ?`
 	deleteDeeds     = `DELETE FROM authagent_deeds WHERE user_id = ? AND id IN (`
-	eventIDsOfUser  = `SELECT id FROM authagent_events WHERE user_id = ? ORDER BY happened_at, id LIMIT ?`
-	rangeOfEvents   = `SELECT COALESCE(MIN(id), 0), COALESCE(MAX(id), 0) FROM authagent_events`
-	eventIDsOfHuman = `SELECT id FROM authagent_events WHERE id > ? AND id <= ? AND human_id = ?`
+	eventIDsOfUser  = `SELECT id, happened_at FROM authagent_events WHERE user_id = ? AND happened_at >= ? ORDER BY happened_at, id LIMIT ?`
+	eventIDsOfHuman = `SELECT id, id FROM authagent_events WHERE human_id = ? AND human_id <> '' AND id >= ? ORDER BY id LIMIT ?`
 	renameEvents    = `UPDATE authagent_events SET user_id = CASE WHEN user_id = ? THEN ? ELSE user_id END,
 	human_id = CASE WHEN human_id = ? THEN ? ELSE human_id END, remote_addr = '', detail = '' WHERE id IN (`
 
@@ -133,7 +133,7 @@ func (*Trail) Name() string { return "audit trail" }
 
 // EraseUser implements [authagent.Eraser]. In the events of the account, and in those of what its holder did in
 // person, the ID is replaced by the pseudonym, and the client's address and the detail are emptied. All else
-// stays. It reads the whole trail once, in steps, since no index leads to who acted in person.
+// stays.
 //
 // The database user has to have the right to UPDATE the columns user_id, human_id, remote_addr and detail of the
 // table of events. Without it, the error is [ErrNoRight] and names it.
@@ -157,58 +157,42 @@ func (t *Trail) EraseUser(ctx context.Context, e *authagent.Erasure) error {
 	if err := t.s.eachBatch(ctx, eventIDsOfUser, id, rename); err != nil {
 		return err
 	}
-	return t.eachWindow(ctx, stepErase, func(from, to int64) error {
-		ids, err := list(ctx, t.s, stepErase, eventIDsOfHuman, []any{from, to, id}, idDest)
-		for len(ids) > 0 && err == nil {
-			n := min(len(ids), eraseBatch)
-			err = rename(anyOf(ids[:n]))
-			ids = ids[n:]
-		}
-		return err
-	})
+	return t.s.eachBatch(ctx, eventIDsOfHuman, id, rename)
 }
 
-const (
-	// eraseBatch is how many rows a statement changes.
-	eraseBatch = 500
+// eraseBatch is how many rows a statement changes.
+const eraseBatch = 500
 
-	// eventWindow is how many events are looked through by one statement.
-	eventWindow = 20_000
-)
-
-// eachWindow calls f with ranges of IDs, after from and up to to, that have all events which there are.
-func (t *Trail) eachWindow(ctx context.Context, step string, f func(from, to int64) error) error {
-	var first, last int64
-	if _, err := t.s.row(ctx, step, rangeOfEvents, nil, &first, &last); err != nil {
-		return err
-	}
-	for from := first - 1; from < last; from += eventWindow {
-		if err := f(from, min(from+eventWindow, last)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// eachBatch calls f with the IDs that a query finds for an account, until it finds none. f has to change the rows
-// so that the query does not find them again.
+// eachBatch calls f with the IDs that a query finds for an account, until it finds none. The query finds rows from a place
+// on, each with its place, in that order. f has to change the rows so that the query does not find them again.
+//
+// Each search begins where the one before has ended, since the index still leads to rows that were changed. In the end it
+// searches from the beginning, for what others have stored meanwhile.
 func (s *Store) eachBatch(ctx context.Context, find, userID string, f func(ids []any) error) error {
-	for last := int64(0); ; {
-		ids, err := list(ctx, s, stepErase, find, []any{userID, eraseBatch}, idDest)
-		if err != nil || len(ids) == 0 {
+	const beginning = math.MinInt64
+	type row struct{ id, place int64 }
+	var last int64
+	for from := int64(beginning); ; {
+		rows, err := list(ctx, s, stepErase, find, []any{userID, from, eraseBatch}, func(r *row) []any { return []any{&r.id, &r.place} })
+		switch {
+		case err != nil || len(rows) == 0 && from == beginning:
 			return err
-		}
-		if ids[0] == last { // a trigger of the site, for instance, has kept it
+		case len(rows) == 0:
+			from = beginning
+			continue
+		case rows[0].id == last: // a trigger of the site, for instance, has kept it
 			return fmt.Errorf("sqlstore: %s: the database has not changed row %d", stepErase, last)
 		}
-		last = ids[0]
-		if err := f(anyOf(ids)); err != nil {
+		ids := make([]any, len(rows))
+		for i, r := range rows {
+			ids[i] = r.id
+		}
+		last, from = rows[0].id, rows[len(rows)-1].place
+		if err := f(ids); err != nil {
 			return err
 		}
 	}
 }
-
-func idDest(id *int64) []any { return []any{id} }
 
 func anyOf[T any](ids []T) []any {
 	all := make([]any, len(ids))

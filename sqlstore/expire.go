@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/authagent-go/authagent/grants"
@@ -34,18 +35,25 @@ var expiries = [...]expiry{
 	{table: "authagent_grants", key: "id", state: string(grants.Pending), time: "expires_at", kept: 366 * 24 * time.Hour},
 }
 
-// deleteBatch returns the statement that deletes rows whose time is before its first
-// argument: the oldest, and at most as many as its second argument.
-func (e expiry) deleteBatch(on engine) string {
-	where, order := e.time+` < ?`, e.time
+// where is the condition of rows whose time is not before one argument and before another one, in the order of their time.
+func (e expiry) where() string {
+	where, order := e.time+` >= ? AND `+e.time+` < ?`, e.time
 	if e.state != "" { // in the order of the index, or MySQL sorts
 		where, order = `state = '`+e.state+`' AND `+where, `state, `+order
 	}
 	if e.and != "" {
 		where += ` AND ` + e.and
 	}
-	return on.deleteOldest(e.table, e.key, ` WHERE `+where+` ORDER BY `+order+` LIMIT ?`)
+	return ` WHERE ` + where + ` ORDER BY ` + order + ` LIMIT `
 }
+
+// deleteBatch returns the statement that deletes the oldest of these rows, and at most as many as its third argument.
+func (e expiry) deleteBatch(on engine) string {
+	return on.deleteOldest(e.table, e.key, e.where()+`?`)
+}
+
+// oldest returns the query for the time of the oldest of these rows.
+func (e expiry) oldest() string { return `SELECT ` + e.time + ` FROM ` + e.table + e.where() + `1` }
 
 // DeleteExpired removes rows that have expired, and returns how many:
 //
@@ -68,7 +76,7 @@ func (e expiry) deleteBatch(on engine) string {
 // up for long; 0 means 1000. Call it every few minutes, at one instance or at all.
 func (s *Store) DeleteExpired(ctx context.Context, batch int) (deleted int64, err error) {
 	for _, e := range expiries {
-		n, err := s.deleteBefore(ctx, e.deleteBatch(s.engine), time.Now().Add(-e.kept), batch)
+		n, err := s.deleteBefore(ctx, e, time.Now().Add(-e.kept), batch)
 		deleted += n
 		if err != nil {
 			return deleted, err
@@ -81,19 +89,38 @@ func (s *Store) DeleteExpired(ctx context.Context, batch int) (deleted int64, er
 // batches as DeleteExpired does. It is for a site that may not keep them forever.
 func (s *Store) DeleteEvents(ctx context.Context, before time.Time, batch int) (deleted int64, err error) {
 	events := expiry{table: "authagent_events", key: "id", time: "happened_at"}
-	return s.deleteBefore(ctx, events.deleteBatch(s.engine), before, batch)
+	return s.deleteBefore(ctx, events, before, batch)
 }
 
-func (s *Store) deleteBefore(ctx context.Context, query string, before time.Time, batch int) (deleted int64, err error) {
+// deleteBefore begins each batch where the one before has ended. The index still leads to rows that were deleted, at
+// PostgreSQL as long as a backup or another long transaction runs. To pass over all of them in each batch would take longer
+// and longer.
+//
+// Where one statement writes at a time, it then waits as long as the batch took. Others who look from time to time whether
+// they may write would else find each time that the next batch is under way.
+func (s *Store) deleteBefore(ctx context.Context, e expiry, before time.Time, batch int) (deleted int64, err error) {
+	const step = "delete expired rows"
 	if batch < 0 {
-		return 0, fmt.Errorf("sqlstore: delete expired rows: batch %d is negative", batch)
+		return 0, fmt.Errorf("sqlstore: %s: batch %d is negative", step, batch)
 	}
 	batch = cmp.Or(batch, 1000)
-	for {
-		n, err := s.exec(ctx, "delete expired rows", query, nanos(before), batch)
+	from, until := int64(math.MinInt64), nanos(before)
+	for more := true; more; {
+		start := time.Now()
+		n, err := s.exec(ctx, step, e.deleteBatch(s.engine), from, until, batch)
 		deleted += n
 		if err != nil || n < int64(batch) {
 			return deleted, err
 		}
+		if s.engine.oneWriter() {
+			select {
+			case <-ctx.Done(): // the next statement says so
+			case <-time.After(time.Since(start)):
+			}
+		}
+		if more, err = s.row(ctx, step, e.oldest(), []any{from, until}, &from); err != nil {
+			return deleted, err
+		}
 	}
+	return deleted, nil
 }

@@ -21,12 +21,12 @@ const (
 )
 
 var (
-	exportProfiles = `SELECT ` + reading("id, issuer, agent_id, scenario, model, name", "model", "name") + `, created_at FROM authagent_profiles WHERE user_id = ?`
+	exportProfiles = `SELECT ` + reading("id, issuer, agent_id, scenario, model, name", "model", "name") + `, created_at FROM authagent_profiles WHERE user_id = ? AND user_id <> ''`
 	exportGrants   = grantsOfUser
 	exportDeeds    = `SELECT id, ` + reading(deedColumns, "route") + ` FROM authagent_deeds
 	WHERE user_id = ? AND happened_at >= ? AND (happened_at > ? OR id > ?) ORDER BY happened_at, id LIMIT ?`
 	exportHumanEvents = `SELECT id, ` + reading(eventColumns, "detail") + ` FROM authagent_events
-	WHERE id > ? AND id <= ? AND human_id = ? AND user_id <> ? ORDER BY id`
+	WHERE human_id = ? AND human_id <> '' AND user_id <> ? AND id > ? ORDER BY id LIMIT ?` // not empty, as the index has it
 )
 
 // ExportUser implements [authagent.Exporter].
@@ -153,17 +153,28 @@ func (t *Trail) ExportUser(ctx context.Context, x *authagent.Export) error {
 			break
 		}
 	}
-	id := clean(x.UserID, maxID)
-	return t.eachWindow(ctx, stepExport, func(from, to int64) error {
-		query, args := t.s.bind(exportHumanEvents, []any{from, to, id, id})
+	return t.eachHumanPage(ctx, clean(x.UserID, maxID), add)
+}
+
+// eachHumanPage calls f with pages of the events of what the holder of an account did in person to another one, the oldest
+// first.
+func (t *Trail) eachHumanPage(ctx context.Context, id string, f func([]audit.Event) error) error {
+	for last := int64(0); ; {
+		query, args := t.s.bind(exportHumanEvents, []any{id, id, last, maxPage + 1})
 		var page []audit.Event
+		var next string
 		err := t.s.run(ctx, stepExport, func(ctx context.Context, db querier) (err error) {
-			page, _, err = t.s.events(ctx, db, query, args, eventWindow)
+			page, next, err = t.s.events(ctx, db, query, args, maxPage)
 			return err
 		})
-		if err != nil {
+		if err == nil {
+			err = f(page)
+		}
+		if err != nil || next == "" {
 			return err
 		}
-		return add(page)
-	})
+		if _, last, err = parseCursor(next); err != nil {
+			return err
+		}
+	}
 }

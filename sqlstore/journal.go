@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/authagent-go/authagent/audit"
@@ -29,8 +30,8 @@ const (
 	// maxUnfinished bounds what Unfinished keeps in memory: deeds that are open at one time.
 	maxUnfinished = 10_000
 
-	// unfinishedPage is how many rows Unfinished reads at a time.
-	unfinishedPage = 1000
+	// unfinishedPage is how many rows Unfinished reads at a time, and unfinishedWindow in how many events it looks for them.
+	unfinishedPage, unfinishedWindow = 1000, 10_000
 )
 
 // ErrManyUnfinished is what [Store.Unfinished] returns if more than 10 000 deeds are open at one
@@ -51,25 +52,22 @@ var ErrManyUnfinished = errors.New("more than 10000 deeds are open at one time: 
 func (s *Store) Unfinished(ctx context.Context, from, to time.Time) ([]audit.Event, error) {
 	open, until := make(map[string]audit.Event), nanos(to)
 	var order []string // of their IDs, by time
-	for at, id := nanos(from), int64(-1); ; {
-		page, err := s.deeds(ctx, at, id)
-		if err != nil {
+	for at, more := (place{nanos(from), -1}), true; more && (at.at < until || len(order) > 0); {
+		var page []deedRow
+		var err error
+		if page, at, more, err = s.deeds(ctx, at); err != nil {
 			return nil, err
 		}
 		for _, row := range page {
-			at, id = row.at, row.id
 			switch e := row.Event; {
 			case e.Name != audit.ActionBegun:
 				delete(open, e.Deed)
-			case at < until:
+			case row.at < until:
 				open[e.Deed], order = e, append(order, e.Deed)
 			}
 		}
 		if order = stillOpen(order, open); len(order) > maxUnfinished {
-			return nil, fmt.Errorf("sqlstore: find unfinished deeds: %w", ErrManyUnfinished)
-		}
-		if len(page) < unfinishedPage || at >= until && len(order) == 0 {
-			break
+			return nil, fmt.Errorf("sqlstore: %s: %w", stepUnfinished, ErrManyUnfinished)
 		}
 	}
 	found := make([]audit.Event, len(order))
@@ -90,21 +88,39 @@ func stillOpen(order []string, open map[string]audit.Event) []string {
 	return left
 }
 
-// A deedRow is an event of a deed, and its place in the order of the trail.
+// A place is one in the order of the trail.
+type place struct{ at, id int64 }
+
+// A deedRow is an event of a deed, and its place.
 type deedRow struct {
 	audit.Event
-	at, id int64
+	place
 }
 
-// An index finds the rows of the first condition. There is none on deed: to build it would lock a
-// large table.
-var deedsAfter = `SELECT id, ` + reading(eventColumns, "detail") + ` FROM authagent_events
-WHERE happened_at >= ? AND (happened_at > ? OR id > ?) AND deed IS NOT NULL ORDER BY happened_at, id LIMIT ?`
+const stepUnfinished = "find unfinished deeds"
 
-// deeds returns a page of the events of deeds that come after a place in the trail, the oldest first.
-func (s *Store) deeds(ctx context.Context, at, id int64) (page []deedRow, err error) {
-	query, args := s.bind(deedsAfter, []any{at, at, id, unfinishedPage})
-	err = s.run(ctx, "find unfinished deeds", func(ctx context.Context, db querier) error {
+// An index finds the rows between the first conditions. There is none on deed, which would make each event dearer to store.
+// Without the place up to which a statement looks, it would read all of the trail if deeds are rare.
+const (
+	afterPlace = ` FROM authagent_events WHERE happened_at >= ? AND (happened_at > ? OR id > ?)`
+	windowEnd  = `SELECT happened_at, id` + afterPlace + ` ORDER BY happened_at, id LIMIT 1 OFFSET ?`
+)
+
+var deedsWithin = `SELECT id, ` + reading(eventColumns, "detail") + afterPlace + ` AND happened_at <= ? AND (happened_at < ? OR id <= ?)
+	AND deed IS NOT NULL ORDER BY happened_at, id LIMIT ?`
+
+// deeds returns a page of the events of deeds that come after a place in the trail, the oldest first. It returns up to which
+// place it has looked, and whether there is more behind.
+func (s *Store) deeds(ctx context.Context, from place) (page []deedRow, to place, more bool, err error) {
+	more, err = s.row(ctx, stepUnfinished, windowEnd, []any{from.at, from.at, from.id, unfinishedWindow - 1}, &to.at, &to.id)
+	if err != nil {
+		return nil, to, false, err
+	}
+	if !more {
+		to = place{math.MaxInt64, math.MaxInt64}
+	}
+	query, args := s.bind(deedsWithin, []any{from.at, from.at, from.id, to.at, to.at, to.id, unfinishedPage})
+	err = s.run(ctx, stepUnfinished, func(ctx context.Context, db querier) error {
 		page = nil // of an attempt that was given up half-way
 		rows, err := db.QueryContext(ctx, query, args...)
 		if err != nil {
@@ -120,5 +136,8 @@ func (s *Store) deeds(ctx context.Context, at, id int64) (page []deedRow, err er
 		}
 		return rows.Err()
 	})
-	return page, err
+	if len(page) == unfinishedPage {
+		to, more = page[len(page)-1].place, true
+	}
+	return page, to, more, err
 }

@@ -121,6 +121,8 @@ func (mysql) lockTurn(upsert string) string     { return upsert }
 
 func (mysql) deleteOldest(table, _, clause string) string { return `DELETE FROM ` + table + clause }
 
+func (mysql) oneWriter() bool { return false }
+
 func (mysql) fault(err error) fault {
 	switch number(err, "Number", -1) {
 	case "1290", "1792", "1836", "1874", "3989": // --read-only, read-only transaction, read-only mode, of InnoDB, of a schema (MySQL 8)

@@ -116,6 +116,8 @@ func (postgres) deleteOldest(table, key, clause string) string {
 	return `DELETE FROM ` + table + ` WHERE ` + key + ` = ANY (ARRAY(SELECT ` + key + ` FROM ` + table + clause + ` FOR UPDATE SKIP LOCKED))`
 }
 
+func (postgres) oneWriter() bool { return false }
+
 func (postgres) fault(err error) fault {
 	var e interface{ SQLState() string }
 	if !errors.As(err, &e) {

@@ -83,6 +83,8 @@ func (sqlite) deleteOldest(table, key, clause string) string {
 	return `DELETE FROM ` + table + ` WHERE ` + key + ` IN (SELECT ` + key + ` FROM ` + table + clause + `)`
 }
 
+func (sqlite) oneWriter() bool { return true }
+
 // fault goes by a method or field Code, whose lowest byte is the primary code.
 func (sqlite) fault(err error) fault {
 	var code string

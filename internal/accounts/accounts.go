@@ -59,6 +59,14 @@ type Linker interface {
 type Users[U user] struct {
 	Store               Store[U]
 	NotFound, Ambiguous error // what the store returns
+
+	finder Finder[U] // the store, asked on each request; nil if it cannot find
+}
+
+// New returns the accounts in a store.
+func New[U user](store Store[U], notFound, ambiguous error) Users[U] {
+	finder, _ := store.(Finder[U])
+	return Users[U]{Store: store, NotFound: notFound, Ambiguous: ambiguous, finder: finder}
 }
 
 // Why Find and FindSubject have found no account. For the first two, one can be created.
@@ -128,8 +136,8 @@ func (u Users[U]) FindSubject(ctx context.Context, issuer, subject string) (foun
 // MayEnter checks an account to which no address has led. An account that cannot be looked
 // at is not entered.
 func (u Users[U]) MayEnter(ctx context.Context, userID string) error {
-	if finder, ok := u.Store.(Finder[U]); ok {
-		return u.isOpen(ctx, finder, userID)
+	if u.finder != nil {
+		return u.isOpen(ctx, userID)
 	}
 	return failure.OfSite("find user", errors.New("the link policy named another account, and the user store is no UserFinder"))
 }
@@ -137,16 +145,16 @@ func (u Users[U]) MayEnter(ctx context.Context, userID string) error {
 // StillOpen checks an account that an agent has entered. It is not asked about where the
 // store cannot say.
 func (u Users[U]) StillOpen(ctx context.Context, userID string) error {
-	if finder, ok := u.Store.(Finder[U]); ok {
-		return u.isOpen(ctx, finder, userID)
+	if u.finder != nil {
+		return u.isOpen(ctx, userID)
 	}
 	return nil
 }
 
 // isOpen refuses an account that is gone or disabled. A store that fails says nothing about
 // the account, whatever its error is.
-func (u Users[U]) isOpen(ctx context.Context, finder Finder[U], userID string) error {
-	stored, err := finder.UserByID(ctx, userID)
+func (u Users[U]) isOpen(ctx context.Context, userID string) error {
+	stored, err := u.finder.UserByID(ctx, userID)
 	switch {
 	case errors.Is(err, u.NotFound):
 		return failure.New(problem.NoAccount, "find user", "the account that the agent acts for is gone")
@@ -214,19 +222,18 @@ func (u Users[U]) isFree(ctx context.Context, agent audit.Agent, userID string) 
 // ByID returns the account with this ID. The error is errors.ErrUnsupported if the store
 // finds none by its ID.
 func (u Users[U]) ByID(ctx context.Context, id string) (found U, err error) {
-	if finder, ok := u.Store.(Finder[U]); ok {
-		return finder.UserByID(ctx, id)
+	if u.finder != nil {
+		return u.finder.UserByID(ctx, id)
 	}
 	return found, fmt.Errorf("the UserStore is no UserFinder: %w", errors.ErrUnsupported)
 }
 
 // Name is what the site calls an account: its ID if it has no name.
 func (u Users[U]) Name(ctx context.Context, id string) (string, error) {
-	finder, ok := u.Store.(Finder[U])
-	if !ok || id == "" {
+	if u.finder == nil || id == "" {
 		return id, nil
 	}
-	stored, err := finder.UserByID(ctx, id)
+	stored, err := u.finder.UserByID(ctx, id)
 	if err != nil && !errors.Is(err, u.NotFound) {
 		return "", failure.OfSite("find user", err)
 	}
@@ -236,14 +243,13 @@ func (u Users[U]) Name(ctx context.Context, id string) (string, error) {
 // Check says what the store lacks. Where owners connect agents (byOwner), an account is
 // found by its ID.
 func (u Users[U]) Check(byOwner bool) error {
-	_, finds := u.Store.(Finder[U])
 	_, links := u.Store.(interface {
 		LinkAgent(context.Context, audit.Agent, string) (string, error)
 	})
 	switch {
 	case links && !u.Remembers():
 		return errors.New("its UserStore has LinkAgent and no LinkedUser, so that it is no AgentLinker")
-	case byOwner && !finds:
+	case byOwner && u.finder == nil:
 		return errors.New("its UserStore has to be a UserFinder (UserByID), since owners can connect agents whatever their address")
 	}
 	return nil

@@ -134,10 +134,20 @@ func Cookie(r *http.Request, name string) (value string, n int) {
 	return value, n
 }
 
-// blank is the white space that browsers ignore around a cookie's name (RFC
-// 6265bis section 5.6). To trim any more would be to take a name that only looks
-// like one with the prefix __Host-, which a neighbouring host can set, for ours.
-const blank = " \t"
+// trimmed returns s without the white space that browsers ignore around a cookie's name, which is blanks and tabs
+// (RFC 6265bis section 5.6). To trim any more would be to take a name that only looks like one with the prefix
+// __Host-, which a neighbouring host can set, for ours.
+func trimmed(s string) string {
+	for s != "" && isBlank(s[0]) {
+		s = s[1:]
+	}
+	for s != "" && isBlank(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
 // EachCookie visits every cookie of a request.
 func EachCookie(r *http.Request, visit func(name, value string)) {
@@ -145,8 +155,8 @@ func EachCookie(r *http.Request, visit func(name, value string)) {
 		for line != "" {
 			var pair string
 			pair, line, _ = strings.Cut(line, ";")
-			if name, value, ok := strings.Cut(strings.Trim(pair, blank), "="); ok {
-				visit(strings.Trim(name, blank), value)
+			if name, value, ok := strings.Cut(trimmed(pair), "="); ok {
+				visit(trimmed(name), value)
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,8 +14,14 @@ import (
 type evidence struct{ id, access, asked *statement }
 
 // all returns what says something, what counts most first.
-func (e evidence) all() []*statement {
-	return slices.DeleteFunc([]*statement{e.id, e.access, e.asked}, func(s *statement) bool { return s == nil })
+func (e evidence) all() iter.Seq[*statement] {
+	return func(yield func(*statement) bool) {
+		for _, s := range [...]*statement{e.id, e.access, e.asked} {
+			if s != nil && !yield(s) {
+				return
+			}
+		}
+	}
 }
 
 // conclude says who is who. All that say something have to agree, also those that cannot be
@@ -23,7 +30,7 @@ func (e evidence) all() []*statement {
 func (v *Verifier) conclude(e evidence) (*Identity, error) {
 	id := &Identity{}
 	named := false // an agent is
-	for _, s := range e.all() {
+	for s := range e.all() {
 		if err := v.agrees(s, e); err != nil {
 			return nil, err
 		}
@@ -84,7 +91,7 @@ func (v *Verifier) agrees(s *statement, e evidence) error {
 	if !v.SubjectIsUser {
 		return v.agentAlone(s, e)
 	}
-	for _, other := range e.all() {
+	for other := range e.all() {
 		switch {
 		case s.subject != "" && other.subject != "" && s.subject != other.subject:
 			return mismatch("%s speaks of another subject than %s", s.source, other.source)
@@ -103,7 +110,7 @@ func (v *Verifier) agentAlone(s *statement, e evidence) error {
 	case slices.Contains(s.subjectKinds, human):
 		return mismatch("%s says that sub is a person, and the settings say that it is the agent (sub_profile)", s.source)
 	}
-	for _, other := range e.all() {
+	for other := range e.all() {
 		if s.proven && other.proven && s.subject != other.subject {
 			return mismatch("%s speaks of another subject than %s", s.source, other.source)
 		}
@@ -115,10 +122,11 @@ func (v *Verifier) agentAlone(s *statement, e evidence) error {
 // is the agent itself.
 func (v *Verifier) agent(id *Identity, e evidence) error {
 	var actors []audit.Agent
-	guest := false              // it is proven that sub is an agent
-	notUser, unproven := "", "" // what says that sub is no person; what names an agent and cannot be verified
-	for _, s := range e.all() {
+	guest, other := false, false // it is proven that sub is an agent; it is said that sub is something else
+	notUser, unproven := "", ""  // what says that sub is no person; what names an agent and cannot be verified
+	for s := range e.all() {
 		guest = guest || s.proven && slices.Contains(s.subjectKinds, aiAgent)
+		other = other || s.otherThanAgent()
 		if len(s.subjectKinds) > 0 && !slices.Contains(s.subjectKinds, human) {
 			notUser = s.source
 		}
@@ -144,7 +152,7 @@ func (v *Verifier) agent(id *Identity, e evidence) error {
 		id.Agent, id.User = actors[0].ID, id.Subject
 	case !guest:
 		return mismatch("act and sub are the same")
-	case slices.ContainsFunc(e.all(), (*statement).otherThanAgent):
+	case other:
 		return mismatch("sub is said to be an agent, and to be something else (sub_profile)")
 	default:
 		id.Agent = id.Subject
@@ -168,7 +176,7 @@ func (v *Verifier) person(id *Identity, e evidence) error {
 	case !e.access.believed() && (e.asked == nil || e.asked.subject == ""): // a server may say no more than active
 		return mismatch("no agent is named, and nothing says whose the access token is: nobody is a person then")
 	}
-	for _, s := range e.all() {
+	for s := range e.all() {
 		switch {
 		case len(s.actors) > 0:
 			return mismatch("%s names an agent, and cannot be verified", s.source)

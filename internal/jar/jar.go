@@ -61,7 +61,7 @@ const maxCookie = 4096
 
 // A Value is what Get has found.
 type Value struct {
-	Opened []byte
+	Opened string
 	around *sessions.Session // the store's, if there is a store
 }
 

@@ -23,7 +23,7 @@ type Several struct {
 	Most, MostBytes int
 
 	// Since says how old a value is; zero for one that goes first.
-	Since func(opened []byte) time.Time
+	Since func(opened string) time.Time
 }
 
 // maxSeen is how many of these cookies are looked at. Browsers keep fewer for one site: a
@@ -71,14 +71,14 @@ func (j *Several) makeRoom(w http.ResponseWriter, r *http.Request, size int) {
 // Get returns the value in the one cookie of this name, ErrNone or ErrUnreadable. A
 // neighbouring host can make a browser send a second one (RFC 6265 section 8.6), so two
 // count as none.
-func (j *Several) Get(r *http.Request, name string) ([]byte, error) {
+func (j *Several) Get(r *http.Request, name string) (string, error) {
 	sealed, n := browser.Cookie(r, name)
 	if n != 1 {
-		return nil, ErrNone
+		return "", ErrNone
 	}
 	opened, err := j.Box.Open(sealed, name)
 	if err != nil {
-		return nil, ErrUnreadable
+		return "", ErrUnreadable
 	}
 	return opened, nil
 }

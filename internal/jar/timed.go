@@ -1,7 +1,6 @@
 package jar
 
 import (
-	"errors"
 	"net/http"
 	"time"
 )
@@ -13,9 +12,9 @@ type Timed[T any] struct {
 	Idle time.Duration // how long a T may stay unused
 	Skew time.Duration // how far clocks of instances may be apart
 
-	Seal  func(T) []byte // with the time as it is now
-	Parse func([]byte) (T, error)
-	Times func(T) (started, seen time.Time)
+	Seal    func(T) []byte // with the time as it is now
+	Parse   func(string) (t T, seen time.Time, err error)
+	Started func(T) time.Time
 
 	// None and Ended are what Load returns for a browser that has no T, or had one.
 	None, Ended error
@@ -29,24 +28,25 @@ func (j *Timed[T]) Start(w http.ResponseWriter, r *http.Request, t T) error {
 // Load returns the browser's T. It comes with Ended if it was not used for too long.
 func (j *Timed[T]) Load(w http.ResponseWriter, r *http.Request) (t T, err error) {
 	value, err := j.Get(r)
-	switch {
-	case errors.Is(err, ErrNone):
+	switch err {
+	case nil:
+	case ErrNone:
 		return t, j.None
-	case errors.Is(err, ErrUnreadable):
+	case ErrUnreadable:
 		return t, j.Ended
-	case err != nil:
+	default:
 		return t, err
 	}
-	loaded, err := j.Parse(value.Opened)
+	loaded, seen, err := j.Parse(value.Opened)
 	if err != nil {
 		return t, j.Ended // also of another version: the instance that made it goes on with it
 	}
 	now := time.Now()
-	started, seen := j.Times(loaded)
-	if now.Sub(seen) > j.Idle || seen.After(now.Add(j.Skew)) || started.After(now.Add(j.Skew)) {
+	unused := now.Sub(seen)
+	if unused > j.Idle || unused < -j.Skew || now.Sub(j.Started(loaded)) < -j.Skew {
 		return loaded, j.Ended
 	}
-	if now.Sub(seen) >= j.touchEvery() {
+	if unused >= j.touchEvery() {
 		if err := j.Replace(w, r, value, j.Seal(loaded)); err != nil {
 			return t, err
 		}

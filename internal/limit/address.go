@@ -56,6 +56,9 @@ func Address(address string) string {
 	if !ok {
 		return ""
 	}
+	if host, _, _ := strings.Cut(address, ":"); strings.Contains(host, ".") {
+		return host // an IPv4 address, of which netip takes one form only
+	}
 	var room [64]byte
 	text := ip.AppendTo(room[:0])
 	if at := strings.Index(address, string(text)); at >= 0 {

@@ -58,7 +58,7 @@ type Desk[S any] struct {
 	// Of a session: what is kept of it, what there is to say of it, the name of its account, and the session as it is
 	// now, or problem.NoSession.
 	Seal    func(*S) []byte
-	Parse   func(kept []byte, remoteAddr string) (*S, error)
+	Parse   func(kept string, remoteAddr string) (*S, error)
 	Facts   func(*S) Facts
 	Account func(context.Context, *S) (string, error)
 	Still   func(context.Context, *S) (*S, error)
@@ -226,7 +226,7 @@ func (d *Desk[S]) open(r *http.Request, sealed []string) (*ticket, *S, error) {
 	case !time.Now().Before(t.until):
 		return nil, nil, failure.New(reasons.AddressExpired, step, "the address was made more than %v ago", goodFor)
 	}
-	s, err := d.Parse([]byte(t.session), t.remoteAddr)
+	s, err := d.Parse(t.session, t.remoteAddr)
 	if err != nil {
 		return nil, nil, failure.New(reasons.AddressUnknown, step, "%w", err)
 	}

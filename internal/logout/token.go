@@ -196,12 +196,12 @@ func isID(s string) bool {
 // the secret that the site holds.
 func (v *Verifier) signature(ctx context.Context, raw, alg string) error {
 	if alg == "HS256" && len(v.TokenKey) > 0 {
-		if _, err := wire.VerifyHS256(raw, v.TokenKey); err != nil {
+		if err := wire.VerifyHS256(raw, v.TokenKey); err != nil {
 			return reject("it is not signed with TokenKey")
 		}
 		return nil
 	}
-	if !slices.Contains(wire.Algorithms(), alg) {
+	if !wire.Accepts(alg) {
 		return reject("it is signed with an algorithm that is not accepted")
 	}
 	m, err := v.Server.Get(ctx)
@@ -211,7 +211,7 @@ func (v *Verifier) signature(ctx context.Context, raw, alg string) error {
 	case m.Keys == nil:
 		return reject("it cannot be verified: the server publishes no keys")
 	}
-	_, err = m.Keys.VerifyUnasked(ctx, raw)
+	err = m.Keys.VerifyUnasked(ctx, raw)
 	if errors.Is(err, wire.ErrSignature) {
 		return reject("its signature is by none of the published keys")
 	}

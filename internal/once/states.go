@@ -43,7 +43,8 @@ const (
 // takes no room from others. The error is memory.ErrFull or the store's; a store that fails
 // has used nothing up, so the same can be tried again.
 func (s *States) Use(ctx context.Context, state string, until time.Time, spare bool) (Use, error) {
-	sum := sha256.Sum256([]byte(state)) // a store has no use for the state itself
+	text := append(make([]byte, 0, 64), state...) // on the stack
+	sum := sha256.Sum256(text)                    // a store has no use for the state itself
 	id := base64.RawURLEncoding.EncodeToString(sum[:16])
 	first, err := s.useShared(ctx, id, until.Add(s.Skew))
 	if first && err == nil {

@@ -434,7 +434,7 @@ func TestPublishedKeys(t *testing.T) {
 }
 
 // soon signs in until the outcome is the one wanted, "" for success. The server
-// has just changed its keys, and go-oidc lets a sign-in share a fetch of keys
+// has just changed its keys, and a sign-in may share a fetch of keys
 // that has ended but not been put away yet.
 func (b *bench) soon(want problem.Reason) {
 	b.T.Helper()

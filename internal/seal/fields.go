@@ -17,7 +17,7 @@ type Fields struct {
 func WriteTo(dst []byte) *Fields { return &Fields{written: dst} }
 
 // ReadFrom returns Fields that read what WriteTo has written, without what was in dst.
-func ReadFrom(value []byte) *Fields { return &Fields{reader: Reader{rest: string(value)}, reads: true} }
+func ReadFrom(value string) *Fields { return &Fields{reader: Reader{value: value}, reads: true} }
 
 // Written returns dst and what was appended to it.
 func (f *Fields) Written() []byte { return f.written }
@@ -47,12 +47,14 @@ func (f *Fields) Seconds(t *time.Time) {
 
 // Texts are kept as they are.
 func (f *Fields) Texts(all ...*string) {
-	for _, text := range all {
-		if f.reads {
-			*text = f.reader.String()
-		} else {
+	if !f.reads {
+		for _, text := range all {
 			f.written = AppendString(f.written, *text)
 		}
+		return
+	}
+	for _, text := range all {
+		*text = f.reader.String()
 	}
 }
 

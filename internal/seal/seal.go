@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // ErrOpen says that a value was not sealed by this box, or not under this
@@ -31,12 +32,18 @@ var encoding = base64.RawURLEncoding.Strict()
 // A Box seals and opens values for one purpose. It is safe for concurrent use.
 type Box struct {
 	aeads []cipher.AEAD // the first one seals, all of them open
+
+	// buffers are where values are opened, of type *buffer, so that each is allocated once, as a string of its own length.
+	buffers sync.Pool
 }
+
+// A buffer is long enough for most cookies. Others get a longer one, which is not kept.
+type buffer = [1024]byte
 
 // NewBox returns a Box for the purpose that the given words name together. The
 // first key seals; every key opens, so that keys can be rotated.
 func NewBox(keys [][]byte, purpose ...string) (*Box, error) {
-	b := &Box{}
+	b := &Box{buffers: sync.Pool{New: func() any { return new(buffer) }}}
 	for _, key := range keys {
 		derived, err := hkdf.Key(sha256.New, key, nil, join(purpose), 32)
 		if err != nil {
@@ -93,26 +100,29 @@ func (b *Box) SealCookie(value []byte, name, attributes string) string {
 }
 
 // Open returns the value that was sealed under name, or ErrOpen.
-func (b *Box) Open(sealed, name string) ([]byte, error) {
+func (b *Box) Open(sealed, name string) (string, error) {
 	if strings.IndexByte(sealed, '\r') >= 0 || strings.IndexByte(sealed, '\n') >= 0 { // encoding/base64 skips line breaks
-		return nil, ErrOpen
+		return "", ErrOpen
 	}
 	// One buffer holds the name and what is sealed, one after the other.
-	bound := append(make([]byte, 0, len(name)+encoding.DecodedLen(len(sealed))), name...)
-	raw, err := encoding.AppendDecode(bound[len(bound):], []byte(sealed))
+	place := b.buffers.Get().(*buffer)
+	defer b.buffers.Put(place)
+	bound := append(place[:0], name...)
+	both, err := encoding.AppendDecode(bound, []byte(sealed))
 	if err != nil {
-		return nil, ErrOpen
+		return "", ErrOpen
 	}
+	raw := both[len(name):]
 	for i, aead := range b.aeads {
-		var into []byte
+		into := raw[len(raw):]
 		if i == len(b.aeads)-1 {
 			into = raw[:0] // in its own place, as no other key will need it
 		}
 		if value, err := aead.Open(into, nil, raw, bound); err == nil {
-			return value, nil
+			return string(value), nil
 		}
 	}
-	return nil, ErrOpen
+	return "", ErrOpen
 }
 
 // AppendString appends s with its length before it.
@@ -127,33 +137,33 @@ func AppendInt(dst []byte, n int64) []byte { return binary.AppendVarint(dst, n) 
 // The first thing that does not fit makes Err return an error and everything
 // after it zero.
 type Reader struct {
-	rest string
-	bad  bool
+	value string
+	at    int // where the next one begins
+	bad   bool
 }
 
 // NewReader returns a Reader of value.
-func NewReader(value []byte) *Reader { return &Reader{rest: string(value)} }
+func NewReader(value string) *Reader { return &Reader{value: value} }
 
 // String returns the next string. It shares memory with the whole value.
 func (r *Reader) String() string {
-	n, size := uvarint(r.rest)
-	if r.bad || size <= 0 || n > uint64(len(r.rest)-size) {
-		r.bad = true
+	n, at := uint64(0), r.at
+	if at < len(r.value) && r.value[at] < 0x80 { // most lengths have one byte
+		n, at = uint64(r.value[at]), at+1
+	} else {
+		n, at = r.uvarint(), r.at
+	}
+	if n > uint64(len(r.value)-at) {
+		r.fail()
 		return ""
 	}
-	s := r.rest[size : size+int(n)]
-	r.rest = r.rest[size+int(n):]
-	return s
+	r.at = at + int(n)
+	return r.value[at:r.at]
 }
 
 // Int returns the next integer.
 func (r *Reader) Int() int64 {
-	u, size := uvarint(r.rest)
-	if r.bad || size <= 0 {
-		r.bad = true
-		return 0
-	}
-	r.rest = r.rest[size:]
+	u := r.uvarint()
 	n := int64(u >> 1) // zig-zag, as binary.Varint has it
 	if u&1 != 0 {
 		n = ^n
@@ -163,7 +173,7 @@ func (r *Reader) Int() int64 {
 
 // Rest returns what has not been read: the fields that a later version has added
 // at the end. Whoever writes the value again writes them too.
-func (r *Reader) Rest() string { return r.rest }
+func (r *Reader) Rest() string { return r.value[r.at:] }
 
 // Err returns an error when something did not fit. Something may be left over.
 func (r *Reader) Err() error {
@@ -173,19 +183,20 @@ func (r *Reader) Err() error {
 	return nil
 }
 
-// uvarint is binary.Uvarint for a string.
-func uvarint(s string) (value uint64, size int) {
-	var shift uint
-	for i := 0; i < len(s) && i < binary.MaxVarintLen64; i++ {
-		c := s[i]
-		if c < 0x80 {
-			if i == binary.MaxVarintLen64-1 && c > 1 {
-				return 0, -1
-			}
-			return value | uint64(c)<<shift, i + 1
+// fail leaves nothing that could still be read.
+func (r *Reader) fail() { r.at, r.bad = len(r.value), true }
+
+// uvarint is binary.Uvarint of what comes next, and 0 if that does not fit.
+func (r *Reader) uvarint() uint64 {
+	n, rest := uint64(0), r.value[r.at:min(len(r.value), r.at+binary.MaxVarintLen64)]
+	for i := range len(rest) {
+		c := rest[i]
+		n |= uint64(c&0x7f) << (7 * i)
+		if c < 0x80 && (i < binary.MaxVarintLen64-1 || c <= 1) {
+			r.at += i + 1
+			return n
 		}
-		value |= uint64(c&0x7f) << shift
-		shift += 7
 	}
-	return 0, -1
+	r.fail()
+	return 0
 }

@@ -93,7 +93,7 @@ func (r *record) encode() []byte {
 	return append(seal.AppendInt(b, int64(r.Failures)), r.rest...)
 }
 
-func parseRecord(value []byte) (*record, error) {
+func parseRecord(value string) (*record, error) {
 	if len(value) == 0 || value[0] != recordVersion {
 		return nil, errVersion
 	}

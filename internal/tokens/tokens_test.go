@@ -29,17 +29,17 @@ func TestRecord(t *testing.T) {
 	full.Failures = 7
 	for _, r := range []*record{full, {}} {
 		value := r.encode()
-		got, err := parseRecord(value)
+		got, err := parseRecord(string(value))
 		if err != nil || !reflect.DeepEqual(got, r) {
 			t.Errorf("%+v came back as %+v, %v", r, got, err)
 		}
 		for n := range value {
-			if _, err := parseRecord(value[:n]); err == nil {
+			if _, err := parseRecord(string(value[:n])); err == nil {
 				t.Errorf("%d of %d bytes are a record", n, len(value))
 			}
 		}
 		later := append(value, "later"...)
-		if got, err = parseRecord(later); err != nil || got.Access != r.Access || string(got.encode()) != string(later) {
+		if got, err = parseRecord(string(later)); err != nil || got.Access != r.Access || string(got.encode()) != string(later) {
 			t.Errorf("CMP-1: a record with a later field came back as %+v, %v", got, err)
 		}
 	}
@@ -96,12 +96,12 @@ func TestRecordIsDue(t *testing.T) {
 // TestOtherVersion: a record of another version is told from one that is none.
 func TestOtherVersion(t *testing.T) {
 	value := (&record{Access: "a"}).encode()
-	if _, err := parseRecord(value[:len(value)-1]); err == nil || errors.Is(err, errVersion) {
+	if _, err := parseRecord(string(value[:len(value)-1])); err == nil || errors.Is(err, errVersion) {
 		t.Errorf("cut off: %v", err)
 	}
 	value[0]++
 	for _, other := range [][]byte{value, nil} {
-		if _, err := parseRecord(other); !errors.Is(err, errVersion) {
+		if _, err := parseRecord(string(other)); !errors.Is(err, errVersion) {
 			t.Errorf("%q: %v", other, err)
 		}
 	}

@@ -7,10 +7,10 @@ import "context"
 // A Visitor is who sends a request, as far as a relying party knows.
 type Visitor[S any] struct {
 	Session *S     // of the agent; nil if no agent is signed in
+	Former  *S     // a session that has ended, if it may go on elsewhere: with a copy of the cookie, or at another relying party
 	Human   string // whom Config.Human named, whatever else the browser has
 	Asked   bool   // whether Config.Human was asked
 	Ended   bool   // the browser has the cookie of a session that has ended
-	Former  *S     // that session, if it may go on elsewhere: with a copy of the cookie, or at another relying party
 	Paused  bool   // the agent's session waits until agents are let in again
 }
 

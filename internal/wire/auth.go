@@ -47,7 +47,7 @@ func (s *Server) authAt(known manner, methods []string) Auth {
 
 // post sends f with the proof of the client: its secret, or an assertion that was made for
 // this request.
-func (s *Server) post(ctx context.Context, step, endpoint string, how manner, proof string, f fields) (*answer, error) {
+func (s *Server) post(ctx context.Context, step, endpoint string, how manner, proof string, f fields) (answer, error) {
 	if how.auth == AuthBasic {
 		return s.client.post(ctx, step, endpoint, how.encoding, f, &credentials{s.ID, proof})
 	}

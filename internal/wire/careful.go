@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -62,9 +63,12 @@ func (b *carefulBody) Close() (err error) {
 
 // unanswered is the error of a request that got no whole answer. Where the site's
 // transport is to blame, the server is not.
-func unanswered(step string, status int, err error) *Error {
-	if errors.Is(err, ErrPanic) {
+func unanswered(ctx context.Context, step string, status int, err error) *Error {
+	switch {
+	case errors.Is(err, ErrPanic):
 		return &Error{Kind: Broken, Step: step, Err: err}
+	case isOver(ctx): // HTTP/2 says no more than that it was canceled
+		err = context.DeadlineExceeded
 	}
 	return &Error{Kind: Unavailable, Step: step, Status: status, Err: err}
 }

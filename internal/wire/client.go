@@ -8,6 +8,7 @@ package wire
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -108,14 +109,11 @@ type Client struct {
 // base is nil. base itself is never changed. panicked, if it is not nil, is told
 // what the transport panicked with.
 func NewClient(base *http.Client, panicked func(value any, stack []byte)) *Client {
-	next := http.DefaultTransport
-	switch {
-	case base == nil:
-		next = defaultTransport()
-	case base.Transport != nil:
-		next = base.Transport
+	next := defaultTransport()
+	if base != nil {
+		next = careful{cmp.Or(base.Transport, http.DefaultTransport), panicked}
 	}
-	c := &Client{transport: bounded{careful{next, panicked}}, timeout: Timeout, slots: make(chan struct{}, maxInFlight)}
+	c := &Client{transport: bounded{next}, timeout: Timeout, slots: make(chan struct{}, maxInFlight)}
 	if base != nil && base.Timeout > 0 {
 		c.timeout = min(base.Timeout, Timeout)
 	}
@@ -184,9 +182,9 @@ type answer struct {
 }
 
 // send sends one request, once.
-func (c *Client) send(ctx context.Context, step, method, address string, header fields, body []byte) (*answer, error) {
+func (c *Client) send(ctx context.Context, step, method, address string, header fields, body []byte) (answer, error) {
 	if err := c.acquire(ctx, step); err != nil {
-		return nil, err
+		return answer{}, err
 	}
 	defer func() { <-c.slots }()
 	began := c.Meter.Now()
@@ -198,43 +196,52 @@ func (c *Client) send(ctx context.Context, step, method, address string, header 
 }
 
 // exchange is send without bounds on how many there are at once.
-func (c *Client) exchange(ctx context.Context, step, method, address string, header fields, body []byte) (*answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
+func (c *Client) exchange(ctx context.Context, step, method, address string, header fields, body []byte) (answer, error) {
+	shared := deadlineOf(ctx)
+	shared.begin()
+	defer shared.done()
+	if shared == nil || c.timeout < Timeout {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.timeout)
+		defer cancel()
+	}
 	var content io.Reader // nil for no body at all
 	if body != nil {
 		content = bytes.NewReader(body)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, address, content)
 	if err != nil {
-		return nil, &Error{Kind: Invalid, Step: step, Err: errors.New("address is not a URL")}
+		return answer{}, &Error{Kind: Invalid, Step: step, Err: errors.New("address is not a URL")}
 	}
-	req.Header["Accept"] = []string{jsonType}
-	for _, field := range header {
-		req.Header[field[0]] = []string{field[1]}
+	values := make([]string, 1+len(header)) // of the fields, one each
+	values[0] = jsonType
+	req.Header["Accept"] = values[:1:1]
+	for i, field := range header {
+		values[i+1] = field[1]
+		req.Header[field[0]] = values[i+1 : i+2 : i+2]
 	}
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
-		return nil, unanswered(step, 0, err)
+		return answer{}, unanswered(ctx, step, 0, err)
 	}
 	defer resp.Body.Close()
 	answered, err := readBody(resp)
 	switch {
 	case errors.Is(err, errTooLong):
-		return nil, &Error{Kind: Malformed, Step: step, Status: resp.StatusCode, Err: err}
+		return answer{}, &Error{Kind: Malformed, Step: step, Status: resp.StatusCode, Err: err}
 	case err != nil:
-		return nil, unanswered(step, resp.StatusCode, err)
+		return answer{}, unanswered(ctx, step, resp.StatusCode, err)
 	case resp.StatusCode >= 300 && resp.StatusCode < 400:
 		err := ErrRedirect
 		if to := resp.Header.Get("Location"); to != "" {
 			err = &slashRedirect{to}
 		}
-		return nil, &Error{Kind: Malformed, Step: step, Status: resp.StatusCode, Err: err}
+		return answer{}, &Error{Kind: Malformed, Step: step, Status: resp.StatusCode, Err: err}
 	}
-	return &answer{resp.StatusCode, resp.Header, answered}, nil
+	return answer{resp.StatusCode, resp.Header, answered}, nil
 }
 
-func (c *Client) get(ctx context.Context, step, address string) (*answer, error) {
+func (c *Client) get(ctx context.Context, step, address string) (answer, error) {
 	return c.send(ctx, step, http.MethodGet, address, nil, nil)
 }
 
@@ -319,7 +326,7 @@ func (c *Client) acquire(ctx context.Context, step string) error {
 }
 
 // object returns the JSON object of a 200 answer, or the error that the answer is.
-func (a *answer) object(step string) (strictjson.Object, error) {
+func (a answer) object(step string) (strictjson.Object, error) {
 	var none strictjson.Object
 	if a.status != http.StatusOK {
 		return none, a.failure(step)
@@ -337,7 +344,7 @@ func (a *answer) object(step string) (strictjson.Object, error) {
 	return o, nil
 }
 
-func (a *answer) isJSON() bool {
+func (a answer) isJSON() bool {
 	contentType := a.header.Get("Content-Type")
 	if contentType == jsonType {
 		return true
@@ -347,7 +354,7 @@ func (a *answer) isJSON() bool {
 }
 
 // failure makes the error of an answer that is not 200.
-func (a *answer) failure(step string) *Error {
+func (a answer) failure(step string) *Error {
 	e := &Error{Kind: Refused, Step: step, Status: a.status}
 	if o, err := strictjson.Parse(a.body); err == nil {
 		e.Code = code(o)

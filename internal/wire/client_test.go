@@ -200,7 +200,7 @@ func TestAnswerTypes(t *testing.T) {
 		"application/json": true, "application/json; charset=utf-8": true, "Application/JSON": true, "application/token-introspection+json": true,
 		"": false, "text/html": false, "text/json": false, "application/jsonx": false, "application/json; charset": false, "json": false,
 	} {
-		a := &answer{status: 200, header: http.Header{"Content-Type": {contentType}}, body: []byte(`{}`)}
+		a := answer{status: 200, header: http.Header{"Content-Type": {contentType}}, body: []byte(`{}`)}
 		if _, err := a.object("request"); (err == nil) != want {
 			t.Errorf("%q: %v", contentType, err)
 		}
@@ -210,7 +210,7 @@ func TestAnswerTypes(t *testing.T) {
 // TestFailures: which answers say "later", and when.
 func TestFailures(t *testing.T) {
 	for status, kind := range map[int]Kind{408: Unavailable, 429: Unavailable, 500: Unavailable, 503: Unavailable, 400: Refused, 401: Refused, 404: Refused, 409: Refused} {
-		e := (&answer{status: status, header: http.Header{"Retry-After": {"7"}}, body: []byte(`{"error":"invalid_grant"}`)}).failure("request")
+		e := (answer{status: status, header: http.Header{"Retry-After": {"7"}}, body: []byte(`{"error":"invalid_grant"}`)}).failure("request")
 		if e.Kind != kind || e.Code != "invalid_grant" || (e.RetryAfter == 7*time.Second) != (kind == Unavailable) {
 			t.Errorf("%d: %+v", status, e)
 		}

@@ -93,6 +93,9 @@ func (*slashRedirect) Unwrap() error { return ErrRedirect }
 // slashRedirect, made of the request's own address: a server may write anything
 // into it, and repeat the code.
 func onlySlash(asked *url.URL, header http.Header) {
+	if header["Location"] == nil { // as in most answers
+		return
+	}
 	location := header.Get("Location")
 	header.Del("Location")
 	to, err := asked.Parse(location)

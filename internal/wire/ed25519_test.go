@@ -9,9 +9,15 @@ import (
 	"encoding/base64"
 	"errors"
 	"testing"
-
-	"github.com/coreos/go-oidc/v3/oidc"
 )
+
+func verifyWith(keys []publicKey, token string) error {
+	t, err := readJWS(token)
+	if err != nil {
+		return err
+	}
+	return t.verify(keys)
+}
 
 // TestVerifyEd25519: the key of the curve is found among keys of other kinds.
 func TestVerifyEd25519(t *testing.T) {
@@ -35,11 +41,14 @@ func TestVerifyEd25519(t *testing.T) {
 		{"alone", []crypto.PublicKey{public}, token, true},
 		{"behind another kind", []crypto.PublicKey{other.Public(), public}, token, true},
 		{"another kind alone", []crypto.PublicKey{other.Public()}, token, false},
-		{"altered", []crypto.PublicKey{public}, "e" + token[1:len(token)-4] + "AAAA", false},
+		{"altered", []crypto.PublicKey{public}, token[:len(token)-4] + "AAAA", false},
 	} {
-		payload, err := jwsHeader{}.verifyEd25519(&oidc.StaticKeySet{PublicKeys: test.keys}, test.token)
-		if (err == nil) != test.ok || err != nil && !errors.Is(err, ErrSignature) || err == nil && string(payload) != `{"sub":"agent_1"}` {
-			t.Errorf("%s: %s, %v", test.name, payload, err)
+		var keys []publicKey
+		for _, key := range test.keys {
+			keys = append(keys, publicKey{key: key})
+		}
+		if err := verifyWith(keys, test.token); (err == nil) != test.ok || err != nil && !errors.Is(err, ErrSignature) {
+			t.Errorf("%s: %v", test.name, err)
 		}
 	}
 }

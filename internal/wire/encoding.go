@@ -36,7 +36,7 @@ func (s *Server) probe(ctx context.Context, m *Metadata, e Encoding, grant strin
 	return readProbe(a), nil
 }
 
-func readProbe(a *answer) probed {
+func readProbe(a answer) probed {
 	p := probed{status: a.status}
 	if o, err := strictjson.Parse(a.body); err == nil {
 		p.code = code(o)
@@ -142,7 +142,7 @@ func appendString(b []byte, s string) []byte {
 	return append(append(append(b, '"'), s...), '"')
 }
 
-func (c *Client) post(ctx context.Context, step, endpoint string, e Encoding, f fields, basic *credentials) (*answer, error) {
+func (c *Client) post(ctx context.Context, step, endpoint string, e Encoding, f fields, basic *credentials) (answer, error) {
 	body, contentType := f.encode(e)
 	header := fields{{"Content-Type", contentType}}
 	if basic != nil {

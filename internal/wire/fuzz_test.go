@@ -171,7 +171,7 @@ func FuzzKeys(f *testing.F) {
 		}
 		for _, alg := range Algorithms() {
 			header := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"` + alg + `"}`))
-			jwsHeader{alg: alg}.verify(t.Context(), keys, header+".e30."+strings.Repeat("A", 86)) // which may be anything but a panic
+			verifyWith(keys, header+".e30."+strings.Repeat("A", 86)) // which may be anything but a panic
 		}
 	})
 }

@@ -26,6 +26,9 @@ var algorithms = [...]string{"RS256", "RS384", "RS512", "ES256", "ES384", "ES512
 // their names in RFC 7518 section 3.1, RFC 8037 section 3.1 and RFC 9864 section 2.2.
 func Algorithms() []string { return slices.Clone(algorithms[:]) }
 
+// Accepts reports whether a signature of this algorithm is accepted from published keys.
+func Accepts(alg string) bool { return slices.Contains(algorithms[:], alg) }
+
 // A publicKey is a key that signatures can be verified with.
 type publicKey struct {
 	id  string
@@ -110,7 +113,7 @@ func readKey(o strictjson.Object) (k publicKey, err error) {
 	kind, _, err1 := o.String("kty")
 	id, _, err2 := o.String("kid")
 	alg, restricted, err3 := o.String("alg")
-	if errors.Join(err1, err2, err3) != nil || restricted && !slices.Contains(algorithms[:], alg) {
+	if errors.Join(err1, err2, err3) != nil || restricted && !Accepts(alg) {
 		return k, errKey
 	}
 	k.id = id

@@ -2,21 +2,14 @@ package wire
 
 import (
 	"context"
-	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/coreos/go-oidc/v3/oidc"
-
-	"github.com/authagent-go/authagent/internal/strictjson"
 )
 
 var (
@@ -32,8 +25,7 @@ var (
 // needs one, and again for a token that none of them verifies. Keys are safe for
 // concurrent use.
 //
-// The set is read here, and not by go-oidc, which takes a set with one key that it
-// cannot parse for none. RFC 7517 section 5 has such a key ignored.
+// The set is read here, key by key: RFC 7517 section 5 has a key ignored that cannot be read.
 type Keys struct {
 	client  *Client
 	address string
@@ -70,66 +62,63 @@ func (k *Keys) Any(ctx context.Context) (bool, error) {
 	return len(keys) > 0, err
 }
 
-// VerifySignature returns the payload of a token that is signed with one of the
-// keys. It returns ErrSignature where none verifies it, and an Error where they
-// could not be had.
-func (k *Keys) VerifySignature(ctx context.Context, token string) ([]byte, error) {
+// VerifySignature returns nil if a token is signed with one of the keys. It returns
+// ErrSignature where none verifies it, and an Error where they could not be had.
+func (k *Keys) VerifySignature(ctx context.Context, token string) error {
 	k.used.Store(true)
-	header, err := tokenHeader(token)
+	t, err := readJWS(token)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	keys, _ := k.known()
-	payload, err := header.verify(ctx, keys, token)
+	err = t.verify(keys)
 	// A key that is not known may be new. A fetch that somebody else has begun may
 	// have been answered before it was published.
 	for own := false; err != nil && !own; {
 		if keys, own, err = k.fetch(ctx, 0); err != nil {
-			return nil, err
+			return err
 		}
-		payload, err = header.verify(ctx, keys, token)
+		err = t.verify(keys)
 	}
-	return payload, err
+	return err
 }
 
 // VerifyUnasked is VerifySignature for a token that was not asked for, so that anybody may have
 // sent it: a flood of those must not become a flood of requests to the server. The keys are
 // fetched only if the last fetch, for whatever token, ended 10 seconds ago or more. A token under
 // a key that is newer than that is refused. Servers publish a key well before they sign with it.
-func (k *Keys) VerifyUnasked(ctx context.Context, token string) ([]byte, error) {
+func (k *Keys) VerifyUnasked(ctx context.Context, token string) error {
 	k.used.Store(true)
-	header, err := tokenHeader(token)
+	t, err := readJWS(token)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	keys, _ := k.known()
-	payload, err := header.verify(ctx, keys, token)
-	if err == nil {
-		return payload, nil
+	if t.verify(keys) == nil {
+		return nil
 	}
-	if keys, _, err = k.fetch(ctx, fetchUnasked); err != nil {
-		return nil, err
+	fresh, _, err := k.fetch(ctx, fetchUnasked)
+	switch {
+	case err != nil:
+		return err
+	case len(fresh) > 0 && len(keys) > 0 && &fresh[0] == &keys[0]: // none were fetched since
+		return ErrSignature
 	}
-	return header.verify(ctx, keys, token)
+	return t.verify(fresh)
 }
 
-// VerifyHS256 returns the payload of a token that is signed with a shared secret (HS256), or
-// ErrSignature.
-func VerifyHS256(token string, key []byte) ([]byte, error) {
-	header, err := tokenHeader(token)
-	if err != nil || header.alg != "HS256" || header.critical || strings.Count(token, ".") != 2 {
-		return nil, ErrSignature
+// VerifyHS256 returns nil if a token is signed with a shared secret (HS256), and ErrSignature otherwise.
+func VerifyHS256(token string, key []byte) error {
+	t, err := readJWS(token)
+	if err != nil || t.alg != "HS256" {
+		return ErrSignature
 	}
-	dot := strings.LastIndexByte(token, '.')
-	signature, err1 := base64.RawURLEncoding.DecodeString(token[dot+1:])
-	_, body, _ := strings.Cut(token[:dot], ".")
-	payload, err2 := base64.RawURLEncoding.DecodeString(body)
 	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte(token[:dot]))
-	if errors.Join(err1, err2) != nil || !hmac.Equal(signature, mac.Sum(nil)) {
-		return nil, ErrSignature
+	mac.Write(t.signed)
+	if !hmac.Equal(t.signature, mac.Sum(nil)) {
+		return ErrSignature
 	}
-	return payload, nil
+	return nil
 }
 
 func (k *Keys) known() (keys []publicKey, fetched bool) {
@@ -222,69 +211,4 @@ func (s *Source) renewKeys(address string, before *Metadata) *Keys {
 	}
 	fresh.used.Store(true)
 	return fresh
-}
-
-// A jwsHeader is what a token says of its signature.
-type jwsHeader struct {
-	alg, id  string
-	critical bool // there are extensions that have to be understood
-}
-
-func tokenHeader(token string) (h jwsHeader, err error) {
-	piece, _, _ := strings.Cut(token, ".")
-	data, err := base64.RawURLEncoding.DecodeString(piece)
-	if err != nil {
-		return h, ErrSignature
-	}
-	o, err := strictjson.Parse(data)
-	if err != nil {
-		return h, ErrSignature
-	}
-	var errs [2]error
-	h.alg, _, errs[0] = o.String("alg")
-	h.id, _, errs[1] = o.String("kid")
-	h.critical = o.Has("crit")
-	if errors.Join(errs[:]...) != nil {
-		return h, ErrSignature
-	}
-	return h, nil
-}
-
-// verify returns the payload of a token if one of keys has signed it.
-func (h jwsHeader) verify(ctx context.Context, keys []publicKey, token string) ([]byte, error) {
-	set := &oidc.StaticKeySet{}
-	for _, k := range keys {
-		if (h.id == "" || h.id == k.id) && k.fits(h.alg) {
-			set.PublicKeys = append(set.PublicKeys, k.key)
-		}
-	}
-	if h.alg == "Ed25519" {
-		return h.verifyEd25519(set, token)
-	}
-	payload, err := set.VerifySignature(ctx, token)
-	if err != nil { // whose text may quote the token
-		return nil, ErrSignature
-	}
-	return payload, nil
-}
-
-// verifyEd25519 is for the name that RFC 9864 gives to EdDSA with this curve,
-// which go-jose does not know.
-func (h jwsHeader) verifyEd25519(set *oidc.StaticKeySet, token string) ([]byte, error) {
-	dot := strings.LastIndexByte(token, '.')
-	if h.critical || strings.Count(token, ".") != 2 {
-		return nil, ErrSignature
-	}
-	signature, err1 := base64.RawURLEncoding.DecodeString(token[dot+1:])
-	_, body, _ := strings.Cut(token[:dot], ".")
-	payload, err2 := base64.RawURLEncoding.DecodeString(body)
-	if errors.Join(err1, err2) != nil {
-		return nil, ErrSignature
-	}
-	for _, key := range set.PublicKeys {
-		if public, ok := key.(ed25519.PublicKey); ok && ed25519.Verify(public, []byte(token[:dot]), signature) {
-			return payload, nil
-		}
-	}
-	return nil, ErrSignature
 }

@@ -12,8 +12,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-
-	"github.com/coreos/go-oidc/v3/oidc"
 )
 
 // TestKeyFits: a key is tried for signatures of its own kind alone.
@@ -105,7 +103,7 @@ func TestNoTokenNoRequest(t *testing.T) {
 			t.Errorf("%q: keys are fetched", token)
 			return nil, errors.New("down")
 		})}, nil)}
-		if _, err := k.VerifySignature(t.Context(), token); !errors.Is(err, ErrSignature) {
+		if err := k.VerifySignature(t.Context(), token); !errors.Is(err, ErrSignature) {
 			t.Errorf("%q: %v", token, err)
 		}
 	}
@@ -118,21 +116,14 @@ func TestEd25519Form(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := base64.RawURLEncoding.EncodeToString
-	set := &oidc.StaticKeySet{}
-	set.PublicKeys = append(set.PublicKeys, public)
 	for signed, ok := range map[string]bool{
 		text([]byte(`{"alg":"Ed25519"}`)) + "." + text([]byte(`{}`)):                            true,
 		text([]byte(`{"alg":"Ed25519"}`)) + "." + text([]byte(`{}`)) + "." + text([]byte(`{}`)): false,
-		text([]byte(`{"alg":"Ed25519"}`)) + "." + text([]byte(`{}`)) + "!":                      false,
 		text([]byte(`{"alg":"Ed25519","crit":["x"],"x":1}`)) + "." + text([]byte(`{}`)):         false,
 		text([]byte(`{"alg":"Ed25519"}`)):                                                       false,
 	} {
 		token := signed + "." + text(ed25519.Sign(private, []byte(signed)))
-		header, err := tokenHeader(token)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := header.verifyEd25519(set, token); (err == nil) != ok || err != nil && !errors.Is(err, ErrSignature) {
+		if err := verifyWith([]publicKey{{key: public}}, token); (err == nil) != ok || err != nil && !errors.Is(err, ErrSignature) {
 			t.Errorf("%s: %v", token, err)
 		}
 	}
@@ -225,11 +216,7 @@ func TestKeysFetched(t *testing.T) {
 		fetched = 0
 	}
 	verify := func(alg, id, by string) error {
-		payload, err := k.VerifySignature(t.Context(), signed(alg, id, keys[by]))
-		if err == nil && string(payload) != `{"sub":"a"}` {
-			t.Errorf("payload %s", payload)
-		}
-		return err
+		return k.VerifySignature(t.Context(), signed(alg, id, keys[by]))
 	}
 	has := func(want bool) error {
 		got, err := k.Any(t.Context())

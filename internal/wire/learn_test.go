@@ -236,7 +236,7 @@ func TestForgottenManner(t *testing.T) {
 			t.Fatal(err)
 		}
 		s := &Server{learned: all}
-		if s.forget(&answer{status: resp.StatusCode, header: resp.Header, body: body}); s.learned != want {
+		if s.forget(answer{status: resp.StatusCode, header: resp.Header, body: body}); s.learned != want {
 			t.Errorf("%s: %+v is left, want %+v", says, s.learned, want)
 		}
 	}

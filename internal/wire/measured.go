@@ -33,7 +33,7 @@ func endpointOf(step string) string {
 }
 
 // statusOf says how a request was answered, for the meter: by a status or, if there is no whole answer, why.
-func statusOf(a *answer, err error) string {
+func statusOf(a answer, err error) string {
 	if err == nil {
 		return statusText(a.status)
 	}

@@ -173,7 +173,7 @@ func (s *Source) Algorithms() (algorithms []string, known bool) {
 	return s.good.AuthAlgorithms, true
 }
 
-func (s *Source) read(a *answer) (Metadata, error) {
+func (s *Source) read(a answer) (Metadata, error) {
 	const step = "metadata request"
 	var m Metadata
 	o, err := a.object(step)

@@ -195,14 +195,14 @@ func (s *Server) learnFor(flight *learning, m *Metadata) {
 }
 
 // call posts f to endpoint as the client. methods are those that the endpoint offers.
-func (s *Server) call(ctx context.Context, m *Metadata, step, endpoint string, methods []string, f fields) (*answer, error) {
+func (s *Server) call(ctx context.Context, m *Metadata, step, endpoint string, methods []string, f fields) (answer, error) {
 	known, err := s.manner(ctx, m)
 	if err != nil {
-		return nil, err
+		return answer{}, err
 	}
 	proof, err := s.proof(ctx, m)
 	if err != nil {
-		return nil, err
+		return answer{}, err
 	}
 	return s.post(ctx, step, endpoint, manner{known.encoding, s.authAt(known, methods)}, proof, f)
 }
@@ -210,7 +210,7 @@ func (s *Server) call(ctx context.Context, m *Metadata, step, endpoint string, m
 // forget drops what was learned after an answer that a server gives which reads
 // another encoding, or wants another proof of the client: it may have been exchanged
 // for a newer.
-func (s *Server) forget(a *answer) {
+func (s *Server) forget(a answer) {
 	p := readProbe(a)
 	s.mu.Lock()
 	defer s.mu.Unlock()

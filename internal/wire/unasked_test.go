@@ -76,9 +76,8 @@ func TestVerifyUnasked_LOGOUT_8(t *testing.T) {
 		k := &Keys{address: "https://as.example/keys", client: NewClient(&http.Client{Transport: p}, nil)}
 		verify := func(what, token string, want error, fetched int32) {
 			t.Helper()
-			payload, err := k.VerifyUnasked(t.Context(), token)
-			if !errors.Is(err, want) || (want == nil) != (string(payload) == "{}") {
-				t.Errorf("%s: %q, %v", what, payload, err)
+			if err := k.VerifyUnasked(t.Context(), token); !errors.Is(err, want) {
+				t.Errorf("%s: %v", what, err)
 			}
 			if got := p.fetched.Load(); got != fetched {
 				t.Errorf("%s: fetched %d times, want %d", what, got, fetched)
@@ -89,7 +88,7 @@ func TestVerifyUnasked_LOGOUT_8(t *testing.T) {
 			var all sync.WaitGroup
 			for range 20 {
 				all.Go(func() {
-					if _, err := k.VerifyUnasked(t.Context(), stranger.sign("{}")); err == nil {
+					if err := k.VerifyUnasked(t.Context(), stranger.sign("{}")); err == nil {
 						t.Error("a stranger's token is good")
 					}
 				})
@@ -111,7 +110,7 @@ func TestVerifyUnasked_LOGOUT_8(t *testing.T) {
 		verify("after the pause", fresh.sign("{}"), nil, 2)
 		time.Sleep(fetchUnasked)
 		flood(3)
-		if _, err := k.VerifySignature(t.Context(), stranger.sign("{}")); !errors.Is(err, ErrSignature) || p.fetched.Load() != 4 {
+		if err := k.VerifySignature(t.Context(), stranger.sign("{}")); !errors.Is(err, ErrSignature) || p.fetched.Load() != 4 {
 			t.Errorf("a sign-in does not ask anew: %v, fetched %d times", err, p.fetched.Load())
 		}
 
@@ -120,7 +119,7 @@ func TestVerifyUnasked_LOGOUT_8(t *testing.T) {
 		time.Sleep(fetchUnasked)
 		var failed *Error
 		for range 2 {
-			if _, err := k.VerifyUnasked(t.Context(), stranger.sign("{}")); !errors.As(err, &failed) || failed.Kind != Unavailable {
+			if err := k.VerifyUnasked(t.Context(), stranger.sign("{}")); !errors.As(err, &failed) || failed.Kind != Unavailable {
 				t.Errorf("down: %v", err)
 			}
 		}
@@ -129,7 +128,7 @@ func TestVerifyUnasked_LOGOUT_8(t *testing.T) {
 		time.Sleep(fetchUnasked)
 		verify("back", stranger.sign("{}"), ErrSignature, 6)
 		verify("back, and soon again", stranger.sign("{}"), ErrSignature, 6)
-		if _, err := k.VerifyUnasked(t.Context(), "x"); !errors.Is(err, ErrSignature) {
+		if err := k.VerifyUnasked(t.Context(), "x"); !errors.Is(err, ErrSignature) {
 			t.Errorf("no token: %v", err)
 		}
 	})
@@ -158,15 +157,13 @@ func TestVerifyHS256(t *testing.T) {
 		"extensions":       {mac(text64(`{"alg":"HS256","crit":["x"],"x":1}`) + "." + text64("{}")), false},
 		"two parts":        {mac(header), false},
 		"four parts":       {mac(header + "." + text64("{}") + "." + text64("{}")), false},
-		"payload no text":  {mac(header + ".!"), false},
 		"header no object": {mac(text64(`[]`) + "." + text64("{}")), false},
 	} {
-		payload, err := VerifyHS256(test.token, key)
-		if (err == nil) != test.ok || err != nil && !errors.Is(err, ErrSignature) || test.ok != (string(payload) == "{}") {
-			t.Errorf("%s: %q, %v", name, payload, err)
+		if err := VerifyHS256(test.token, key); (err == nil) != test.ok || err != nil && !errors.Is(err, ErrSignature) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := VerifyHS256(good, []byte("another")); !errors.Is(err, ErrSignature) {
+	if err := VerifyHS256(good, []byte("another")); !errors.Is(err, ErrSignature) {
 		t.Errorf("another key: %v", err)
 	}
 }
