@@ -35,6 +35,7 @@ type Sink[T any] struct {
 	queue   []item[T]
 	running bool          // a goroutine is delivering; it ends when the queue is empty
 	stuck   bool          // somebody has lost patience with the value being delivered
+	began   time.Time     // when its delivery began
 	pace    Pace          // of deliver
 	last    chan struct{} // closed when the value that came last has been delivered
 }
@@ -71,7 +72,7 @@ func (s *Sink[T]) Deliver(v T) {
 	case <-done:
 	case <-timer.C:
 		s.mu.Lock()
-		s.stuck = s.running
+		s.stuck = s.running && time.Since(s.began) >= patience/2 // and not if only many were before this value
 		s.mu.Unlock()
 	}
 }
@@ -148,9 +149,10 @@ func (s *Sink[T]) run() {
 		}
 		next, m, name := s.queue[0], s.meter, s.name
 		s.queue = s.queue[1:]
+		began := time.Now()
+		s.began = began
 		s.mu.Unlock()
 		m.Waits(name, -1)
-		began := time.Now()
 		s.call(next.value)
 		s.pace.Took(time.Since(began))
 		close(next.done)
