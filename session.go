@@ -491,9 +491,9 @@ func (rp *RelyingParty) start(w http.ResponseWriter, r *http.Request, s *Session
 		err = rp.panics.Protect("end former session", func() error { return rp.EndSession(r.Context(), former.ID) })
 	}
 	cookies := slices.Clone(w.Header()["Set-Cookie"])
-	undo := func() error {
+	undo := func(ctx context.Context) error {
 		w.Header()["Set-Cookie"] = cookies
-		return rp.EndSession(r.Context(), s.ID)
+		return rp.EndSession(ctx, s.ID)
 	}
 	if err == nil {
 		err = rp.tokens.SaveWhile(r.Context(), s, in.token, in.identity, func() error { return rp.keep(w, r, s) }, undo)

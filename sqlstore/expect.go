@@ -72,12 +72,13 @@ func isZero(e stores.Expected) bool {
 // isID reports whether an ID can be stored.
 func isID(id string) bool { return checkFields("", field{"ID", id, maxID}) == nil }
 
-// includes reports whether e is what is expected already. Where nothing is known so far, it is from then on.
+// includes reports whether e is what is expected already, and nothing of it was answered: who expects it after that wants to know
+// what has changed since. Where nothing is known so far, it is expected from then on.
 func (x *expectation) includes(e stores.Expected) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	switch {
-	case x.over:
+	case x.over, x.found != nil && !x.found.isWhole():
 		return false
 	case isZero(x.what) && (x.found == nil || x.found.isOf(e)):
 		x.what = e
@@ -99,6 +100,9 @@ type grantsAhead struct {
 	all []grants.Grant
 	err error
 }
+
+// isWhole reports whether nothing of it was taken.
+func (f *foundAhead) isWhole() bool { return f.revoked != nil && f.rules != nil && f.grants != nil }
 
 // isOf reports whether it was read for e.
 func (f *foundAhead) isOf(e stores.Expected) bool {
@@ -152,7 +156,7 @@ func (x *expectation) read(ctx context.Context) error {
 	switch e := x.what; {
 	case e.GrantID != "" && isID(e.GrantID):
 		grant, args = `g.id = ?`, append(args, e.GrantID)
-	case e.Agent != stores.Expected{}.Agent:
+	case e.GrantID == "" && e.Agent != stores.Expected{}.Agent:
 		grant, args = `g.agent_key = ? AND g.state IN ('approved', 'suspended')`, append(args, agentKey(e.Agent))
 	}
 	if n := len(x.what.Keys); n > 0 {
@@ -197,11 +201,19 @@ var grantColumnsAhead = reading(`g.`+strings.Join(strings.Fields(grantColumns), 
 func (x *expectation) keep(rows []rowAhead) {
 	first := &rows[0]
 	found := &foundAhead{marks: first.marks, grantID: first.grantID, revoked: new([]revocation), rules: &first.rules, grants: &grantsAhead{}}
+	have := make(map[string]bool, len(rows)) // an agent may have very many grants
+	isNew := func(kind, id string) bool {
+		if id == "" || have[kind+id] {
+			return false
+		}
+		have[kind+id] = true
+		return true
+	}
 	for _, r := range rows {
-		if r.key != nil && !slices.ContainsFunc(*found.revoked, func(have revocation) bool { return string(have.key) == string(r.key) }) {
+		if isNew("mark ", string(r.key)) {
 			*found.revoked = append(*found.revoked, revocation{r.key, r.mark.String, r.at.Int64})
 		}
-		if r.grant.ID != "" && !slices.ContainsFunc(found.grants.all, func(have grants.Grant) bool { return have.ID == r.grant.ID }) {
+		if isNew("grant ", r.grant.ID) {
 			found.grants.all = append(found.grants.all, r.grant)
 		}
 		found.grants.err = errors.Join(found.grants.err, r.err)

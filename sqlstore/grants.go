@@ -118,7 +118,7 @@ func (t *Grants) AgentGrants(ctx context.Context, agent authagent.Agent) ([]gran
 // Entries implements [grants.EntryFinder].
 func (t *Grants) Entries(ctx context.Context, agent authagent.Agent) ([]grants.Grant, error) {
 	const step = "find grants of agent"
-	ahead, known, err := t.ahead(ctx, func(e stores.Expected) bool { return e.Agent == agent })
+	ahead, known, err := t.ahead(ctx, func(e stores.Expected) bool { return e.GrantID == "" && e.Agent == agent })
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("sqlstore: %s: %w", step, err)

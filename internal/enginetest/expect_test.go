@@ -41,14 +41,14 @@ func ask(ctx context.Context, s *sqlstore.Store, e stores.Expected) (a answers) 
 	note(err)
 	a.Rules, err = s.Grants().Rules(ctx)
 	note(err)
-	if e.GrantID != "" {
-		a.Grant, err = s.Grants().Grant(ctx, e.GrantID)
-		note(err)
-	}
 	if e.Agent != (authagent.Agent{}) {
 		a.Entries, err = s.Grants().Entries(ctx, e.Agent)
 		note(err)
 		slices.SortFunc(a.Entries, func(a, b grants.Grant) int { return strings.Compare(a.ID, b.ID) })
+	}
+	if e.GrantID != "" {
+		a.Grant, err = s.Grants().Grant(ctx, e.GrantID)
+		note(err)
 	}
 	return a
 }
@@ -97,7 +97,7 @@ func TestExpect_RTT_5(t *testing.T) {
 				"nothing": {}, "marks": {Keys: keysUpTo(8)}, "more marks than a session has": {Keys: keysUpTo(12)}, "a mark": {Keys: keysUpTo(1)},
 				"grant": {Keys: keysUpTo(3), GrantID: "g1"}, "no grant": {Keys: keysUpTo(2), GrantID: "none"}, "no ID": {Keys: keysUpTo(2), GrantID: strings.Repeat("x", 300)},
 				"not text": {Keys: keysUpTo(2), GrantID: "\xff\x00"}, "grant alone": {GrantID: "g3"},
-				"entries": {Keys: keysUpTo(7), Agent: expectAgent}, "no entries": {Keys: keysUpTo(7), Agent: authagent.Agent{Issuer: "https://as.example", ID: "other"}},
+				"entries": {Keys: keysUpTo(7), Agent: expectAgent}, "both": {Keys: keysUpTo(2), GrantID: "g1", Agent: expectAgent}, "no entries": {Keys: keysUpTo(7), Agent: authagent.Agent{Issuer: "https://as.example", ID: "other"}},
 			} {
 				for i, by := range []stores.Expecter{s.Revocations(), s.Grants(), s.Sessions()} {
 					ctx, done := by.Expect(t.Context(), e)
@@ -180,6 +180,16 @@ func TestExpectOnce_RTT_5(t *testing.T) {
 		}
 		done()
 		is("asked when it is over", ctx, authagent.AccessFull, true, "C")
+
+		ctx, done = s.Revocations().Expect(t.Context(), e)
+		defer done()
+		if _, err := s.Revocations().Marks(ctx, e.Keys); err != nil { // all is read
+			t.Fatal(err)
+		}
+		change(authagent.AccessRead, false, "D")
+		again, done := s.Grants().Expect(ctx, e)
+		defer done()
+		is("changed before the same was expected again", again, authagent.AccessRead, false, "D")
 
 		over, cancel := context.WithCancel(t.Context())
 		ctx, done = s.Revocations().Expect(over, e)

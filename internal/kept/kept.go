@@ -62,14 +62,33 @@ func New[S any](keeper *tokens.Keeper[S], site Site[S]) *Tokens[S] {
 	return t
 }
 
-// Save keeps the tokens of a session that starts. The server speaks of subject. It keeps none of an account that was
-// erased, also meanwhile: nobody would revoke them.
-func (t *Tokens[S]) Save(ctx context.Context, s S, token *wire.Token, subject string) error {
+// SaveWhile keeps the tokens of a session while start starts it: each may wait for a database. The server speaks of subject.
+// After an error there are no session and no tokens; undo takes back what start has done. It keeps none of an account that
+// was erased, also meanwhile: nobody would revoke them.
+func (t *Tokens[S]) SaveWhile(ctx context.Context, s S, token *wire.Token, subject string, start func() error, undo func(context.Context) error) error {
 	if t == nil {
-		return nil
+		return start()
 	}
-	return t.save(ctx, t.site.Session(s), token, subject)
+	session := t.site.Session(s) // not later: start may change s
+	saved := make(chan error, 1)
+	go func() {
+		saved <- t.site.Panics.Protect("save tokens", func() error { return t.save(ctx, session, token, subject) })
+	}()
+	err := start()
+	unsaved := <-saved
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout) // the client may have gone, or the sign-in's time be over
+	defer cancel()
+	switch {
+	case err == nil && unsaved != nil:
+		return errors.Join(unsaved, t.site.Panics.Protect("end session", func() error { return undo(ctx) }))
+	case err != nil && unsaved == nil:
+		return errors.Join(err, t.store.DeleteTokens(ctx, session.ID)) // the caller has the server revoke them
+	}
+	return err
 }
+
+// undoTimeout is how long it takes at most to take back half a sign-in.
+const undoTimeout = 3 * time.Second
 
 func (t *Tokens[S]) save(ctx context.Context, session tokens.Session[S], token *wire.Token, subject string) error {
 	return t.site.Trail.Erased().Write(session.UserID, func() error {
@@ -79,21 +98,6 @@ func (t *Tokens[S]) save(ctx context.Context, session tokens.Session[S], token *
 		t.revoked(ctx, session, live)
 		return err
 	})
-}
-
-// SaveWhile is Save at the same time as start, which starts the session: each may wait for a database. After an error there are
-// no session and no tokens; undo takes back what start has done.
-func (t *Tokens[S]) SaveWhile(ctx context.Context, s S, token *wire.Token, subject string, start, undo func() error) error {
-	if t == nil {
-		return start()
-	}
-	session, saved := t.site.Session(s), make(chan error, 1) // a copy: who starts s may change it
-	go func() { saved <- t.save(ctx, session, token, subject) }()
-	err := start()
-	if unsaved := <-saved; err == nil && unsaved != nil {
-		err = errors.Join(unsaved, undo())
-	}
-	return err
 }
 
 // Confirm confirms a session that is in use, in the background, if it is due.

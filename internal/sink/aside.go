@@ -2,6 +2,8 @@ package sink
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -15,9 +17,8 @@ const maxAside = 256
 type Aside struct {
 	pace Pace
 
-	mu   sync.Mutex
-	n    int           // under way in the background
-	idle chan struct{} // closed when nothing is any more; nil if nobody waits
+	mu    sync.Mutex
+	under map[chan struct{}]struct{} // what is under way in the background; each is closed when it is done
 }
 
 // Do does work, which must not panic.
@@ -27,52 +28,53 @@ func (a *Aside) Do(work func()) {
 		work()
 		a.pace.Took(time.Since(began))
 	}
-	if !a.pace.IsSlow() || !a.begin() {
+	done := a.begin()
+	if done == nil {
 		timed()
 		return
 	}
 	go func() {
-		defer a.end()
+		defer a.end(done)
 		timed()
 	}()
 }
 
-// begin reports whether there is room for one more.
-func (a *Aside) begin() bool {
+// begin returns what is closed when one more is done in the background, nil if it is not to be done there.
+func (a *Aside) begin() chan struct{} {
+	if !a.pace.IsSlow() {
+		return nil
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.n == maxAside {
-		return false
+	if len(a.under) >= maxAside {
+		return nil
 	}
-	a.n++
-	return true
+	if a.under == nil {
+		a.under = make(map[chan struct{}]struct{})
+	}
+	done := make(chan struct{})
+	a.under[done] = struct{}{}
+	return done
 }
 
-func (a *Aside) end() {
+func (a *Aside) end(done chan struct{}) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.n--; a.n == 0 && a.idle != nil {
-		close(a.idle)
-		a.idle = nil
-	}
+	delete(a.under, done)
+	close(done)
 }
 
-// Wait waits until nothing is done in the background any more.
+// Wait waits until all is done that is under way in the background now. What comes later it does not wait for: there may always be some.
 func (a *Aside) Wait(ctx context.Context) error {
 	a.mu.Lock()
-	if a.n == 0 {
-		a.mu.Unlock()
-		return nil
-	}
-	if a.idle == nil {
-		a.idle = make(chan struct{})
-	}
-	idle := a.idle
+	now := slices.Collect(maps.Keys(a.under))
 	a.mu.Unlock()
-	select {
-	case <-idle:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	for _, done := range now {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
+	return nil
 }

@@ -16,12 +16,15 @@ const (
 
 	// capacity bounds what waits behind a function that blocks.
 	capacity = 4096
+
+	// ahead is how many may wait for a slow function before those who bring more wait too.
+	ahead = 256
 )
 
 // A Sink delivers values in order, one at a time. Deliver returns once the value
 // has been delivered, so that a quick function is as good as called directly. It
 // does not wait for a slow one, such as one that writes to a database: it finds out by the
-// first values.
+// first values. Once many wait, it does, so that those who bring more do not fill the queue.
 type Sink[T any] struct {
 	deliver func(T)
 	lost    func(reason string)
@@ -32,6 +35,7 @@ type Sink[T any] struct {
 	queue   []item[T]
 	running bool          // a goroutine is delivering; it ends when the queue is empty
 	stuck   bool          // somebody has lost patience with the value being delivered
+	began   time.Time     // when its delivery began
 	pace    Pace          // of deliver
 	last    chan struct{} // closed when the value that came last has been delivered
 }
@@ -68,7 +72,7 @@ func (s *Sink[T]) Deliver(v T) {
 	case <-done:
 	case <-timer.C:
 		s.mu.Lock()
-		s.stuck = s.running
+		s.stuck = s.running && time.Since(s.began) >= patience/2 // and not if only many were before this value
 		s.mu.Unlock()
 	}
 }
@@ -115,7 +119,7 @@ func (s *Sink[T]) put(v T) (done chan struct{}, stuck bool, m *meter.Meter, name
 		s.running = true
 		go s.run()
 	}
-	return done, s.stuck || s.pace.IsSlow(), s.meter, s.name
+	return done, s.stuck || s.pace.IsSlow() && len(s.queue) <= ahead, s.meter, s.name
 }
 
 // Wait returns when all that was to be delivered so far has been, or with the
@@ -145,9 +149,10 @@ func (s *Sink[T]) run() {
 		}
 		next, m, name := s.queue[0], s.meter, s.name
 		s.queue = s.queue[1:]
+		began := time.Now()
+		s.began = began
 		s.mu.Unlock()
 		m.Waits(name, -1)
-		began := time.Now()
 		s.call(next.value)
 		s.pace.Took(time.Since(began))
 		close(next.done)

@@ -110,12 +110,14 @@ func TestSlow_RTT_3(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if len(got) != 100 || !slices.IsSorted(got) {
 			t.Errorf("RTT-3: delivered %v", got)
 		}
 		takes = 10 * time.Microsecond
 		deliver(100) // by which it is found out
 		time.Sleep(time.Second)
+		synctest.Wait()
 		for n := 101; n < 110; n++ {
 			if takes = 10 * time.Microsecond; n%3 != 0 {
 				takes = time.Millisecond
