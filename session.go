@@ -303,9 +303,8 @@ const (
 	isUnknown            // it cannot be known now, or has to wait, as the error says
 )
 
-// hold reports whether a session may go on, for cookies and kept tokens alike. Everything that has
-// a say is asked here and nowhere else: time and settings, what was ended, and the scenario with
-// its rules, account and grant, which may lower s.Access and s.Actions.
+// hold reports whether a session may go on, for cookies and kept tokens alike. All that has a say is asked here: time and
+// settings, what was ended, and the scenario with its rules, account and grant, which may lower s.Access and s.Actions.
 func (rp *RelyingParty) hold(ctx context.Context, s *Session) (standing, error) {
 	now := time.Now()
 	switch {

@@ -121,6 +121,33 @@ func (v *Revocations) EraseUser(ctx context.Context, e *authagent.Erasure) error
 	return err
 }
 
+var (
+	sessionsOfUser = `SELECT s.session_key FROM authagent_sessions s WHERE s.session_key > ? AND ? IN (` + marksOfRow + `) ORDER BY s.session_key LIMIT ?`
+	deleteSessions = `DELETE FROM authagent_sessions WHERE session_key IN (`
+)
+
+// EraseUser implements [authagent.Eraser]. What a session is checked against is beside it, and so it is found, by reading
+// all sessions. One that an earlier version of this package has stored is not found, and stays until it expires.
+func (m *Sessions) EraseUser(ctx context.Context, e *authagent.Erasure) error {
+	if err := checkUser(stepErase, e.UserID); err != nil {
+		return err
+	}
+	e.Count("sessions", 0)
+	mark := key(marks.User(e.UserID))
+	for last := []byte{}; ; {
+		keys, err := list(ctx, m.s, stepErase, sessionsOfUser, []any{last, mark, eraseBatch}, func(k *[]byte) []any { return []any{k} })
+		if err != nil || len(keys) == 0 {
+			return err
+		}
+		n, err := m.s.exec(ctx, stepErase, in(deleteSessions, anyOf(keys)), anyOf(keys)...)
+		e.Count("sessions", n)
+		if err != nil {
+			return err
+		}
+		last = keys[len(keys)-1]
+	}
+}
+
 // Trail is the audit trail, for [authagent.Config.Erasers]: its events stay under a pseudonym when an account is
 // erased, and are in what is exported of one. [Store.Audit] writes it, and [Store.Events] reads it.
 type Trail struct{ s *Store }

@@ -254,3 +254,39 @@ func TestExpectSession_RTT_5(t *testing.T) {
 		load("deleted", r, e, false)
 	})
 }
+
+// TestSessionsErased_ERA_15: the sessions of an account are deleted with it, and no others.
+func TestSessionsErased_ERA_15(t *testing.T) {
+	onEngines(t, func(t *testing.T, d *database) {
+		s, db := d.migrated(t)
+		store := s.Sessions()
+		save := func(keys ...string) {
+			t.Helper()
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			ctx, done := store.Expect(r.Context(), stores.Expected{Keys: keys, GrantID: "g1"})
+			defer done()
+			gs := sessions.NewSession(store, "name")
+			gs.Options = &sessions.Options{MaxAge: 3600}
+			if err := store.Save(r.WithContext(ctx), httptest.NewRecorder(), gs); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 3 {
+			save("session:1", "agent:2", "all", "user:alice")
+			save("session:1", "agent:2", "all", "session:0", "session:lowered 0", "user:alice", "subject:x y", "sid:x z")
+			save("session:1", "agent:2", "all", "user:alic")
+			save("session:1", "agent:2", "all")
+			save()
+		}
+		e, err := stores.NewErasure("", "alice")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := store.EraseUser(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+		if n := d.count(t, db, `SELECT COUNT(*) FROM authagent_sessions`); n != 9 {
+			t.Errorf("ERA-15: %d sessions are left, want 9", n)
+		}
+	})
+}
