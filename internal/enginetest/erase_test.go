@@ -315,7 +315,7 @@ func TestEraseUser_ERA_1_ERA_2_ERA_3_ERA_7(t *testing.T) {
 			t.Fatal(err)
 		}
 		d.must(t, db, `UPDATE authagent_revocations SET subject = 'user:`+aliceID+`' WHERE subject = 'user:'`) // as an earlier version has written it
-		f.export(t, bobID) // which waits for the events on their way, and for what else nobody waits for
+		f.export(t, bobID)                                                                                     // which waits for the events on their way, and for what else nobody waits for
 		before := d.dump(t, db)
 		counts := byTable(with(before, aliceID))
 		for table := range kindOf {
