@@ -598,11 +598,7 @@ func (s *Session) fields(f *seal.Fields, seen *time.Time) {
 	seal.Int(f, &s.Access)
 	f.Texts(&s.ID, &s.Agent.Issuer, &s.Agent.ID, &s.Model, &s.Scenario, &s.UserID, &s.ProfileID, &s.GrantID, &s.loginID)
 	f.Words(&s.Actions)
-	for _, later := range [...]*string{&s.RedirectURL, &s.SiteMark, &s.AgentMark, &s.UserMark, &s.Epoch} {
-		if f.More() {
-			f.Texts(later)
-		}
-	}
+	f.Later(&s.RedirectURL, &s.SiteMark, &s.AgentMark, &s.UserMark, &s.Epoch)
 	if f.More() {
 		seal.Int(f, &s.GrantEra)
 	}

@@ -156,14 +156,14 @@ func (u Users[U]) StillOpen(ctx context.Context, userID string) error {
 func (u Users[U]) isOpen(ctx context.Context, userID string) error {
 	stored, err := u.finder.UserByID(ctx, userID)
 	switch {
+	case err == nil && !User(stored).Disabled: // most are
+		return nil
 	case errors.Is(err, u.NotFound):
 		return failure.New(problem.NoAccount, "find user", "the account that the agent acts for is gone")
 	case err != nil:
 		return failure.OfStore("find user", err)
-	case User(stored).Disabled:
-		return failure.New(problem.NoAccount, "find user", "the account is disabled")
 	}
-	return nil
+	return failure.New(problem.NoAccount, "find user", "the account is disabled")
 }
 
 // Remember holds an agent to the account that it entered first, in whichever scenario, if

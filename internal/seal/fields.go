@@ -53,8 +53,15 @@ func (f *Fields) Texts(all ...*string) {
 		}
 		return
 	}
-	for _, text := range all {
-		*text = f.reader.String()
+	f.reader.strings(all)
+}
+
+// Later are texts that earlier versions do not have. Where they end, the others stay as they are.
+func (f *Fields) Later(all ...*string) {
+	for i := range all {
+		if f.More() {
+			f.Texts(all[i])
+		}
 	}
 }
 

@@ -161,6 +161,30 @@ func (r *Reader) String() string {
 	return r.value[at:r.at]
 }
 
+// strings sets all to what String would return, one after the other, in one go: a session has two dozen. What is empty is not written.
+func (r *Reader) strings(all []*string) {
+	value, at := r.value, r.at
+	for i, s := range all {
+		if at >= len(value) || value[at] >= 0x80 { // most lengths have one byte
+			r.at = at
+			for _, s := range all[i:] {
+				*s = r.String()
+			}
+			return
+		}
+		begin := at + 1
+		at = begin + int(value[at])
+		switch {
+		case at > len(value):
+			r.fail()
+			return
+		case at > begin:
+			*s = value[begin:at]
+		}
+	}
+	r.at = at
+}
+
 // Int returns the next integer.
 func (r *Reader) Int() int64 {
 	u := r.uvarint()
