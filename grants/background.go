@@ -201,12 +201,14 @@ func (p *Policy) do(ctx context.Context, work func(context.Context) error) error
 // refused sign-in, before it looks for the request.
 func (p *Policy) Wait() {
 	defer p.post.hurry()()
-	ctx, cancel := context.WithTimeout(context.Background(), backgroundTimeout)
-	defer cancel()
-	if p.touching.Wait(ctx) != nil {
+	touching, touched := context.WithTimeout(context.Background(), backgroundTimeout)
+	defer touched()
+	if p.touching.Wait(touching) != nil {
 		p.logger().Error("grants: some uses of grants were not recorded, since the store blocks")
 	}
 	p.under.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), backgroundTimeout)
+	defer cancel()
 	if p.trail.Wait(ctx) != nil || p.aside.Wait(ctx) != nil {
 		p.logger().Error("grants: audit events lost, since Audit blocks")
 	}

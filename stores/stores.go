@@ -158,7 +158,7 @@ type StateStore interface {
 type Expecter interface {
 	// Expect returns a context with which e is going to be asked, until done is called. Whatever is answered with it was read
 	// after Expect was called, and each question is answered so at most once. A question that was not expected, or is asked again, is
-	// answered as always. Expect itself reads nothing.
+	// answered as always. Expect itself reads nothing. What is written with that context may not show in an answer that was read before.
 	//
 	// It is called again, with that context, when more is known. Before a session is loaded, e is zero: a sessions.Store may then
 	// read what was expected of the session when it was saved.
