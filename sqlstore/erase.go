@@ -1,10 +1,12 @@
 package sqlstore
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,30 +123,66 @@ func (v *Revocations) EraseUser(ctx context.Context, e *authagent.Erasure) error
 	return err
 }
 
-var (
-	sessionsOfUser = `SELECT s.session_key FROM authagent_sessions s WHERE s.session_key > ? AND ? IN (` + marksOfRow + `) ORDER BY s.session_key LIMIT ?`
-	deleteSessions = `DELETE FROM authagent_sessions WHERE session_key IN (`
+const (
+	sessionsInOrder = `SELECT session_key, marks, expires_at FROM authagent_sessions WHERE session_key > ? ORDER BY session_key LIMIT ?`
+	deleteSessions  = `DELETE FROM authagent_sessions WHERE session_key IN (`
+
+	// searched is how many sessions a statement reads, so that none takes long.
+	searched = 2000
 )
 
-// EraseUser implements [authagent.Eraser]. What a session is checked against is beside it, and so it is found, by reading
-// all sessions. One that an earlier version of this package has stored is not found, and stays until it expires.
+// A searchedSession is a row with what the session is checked against; null if it is no agent's, or an earlier version has stored it.
+type searchedSession struct {
+	key, marks []byte
+	expires    time.Time
+}
+
+func (s searchedSession) has(mark []byte) bool {
+	for part := range slices.Chunk(s.marks, markLength) {
+		if bytes.Equal(part, mark) {
+			return true
+		}
+	}
+	return false
+}
+
+// EraseUser implements [authagent.Eraser]. It reads what all sessions are checked against, some at a time, and deletes those of
+// the account. One that is no agent's, or that an earlier version of this package has stored, says nothing of that, and stays until
+// it expires.
 func (m *Sessions) EraseUser(ctx context.Context, e *authagent.Erasure) error {
 	if err := checkUser(stepErase, e.UserID); err != nil {
 		return err
 	}
 	e.Count("sessions", 0)
-	mark := key(marks.User(e.UserID))
+	mark, silent := key(marks.User(e.UserID)), time.Time{}
 	for last := []byte{}; ; {
-		keys, err := list(ctx, m.s, stepErase, sessionsOfUser, []any{last, mark, eraseBatch}, func(k *[]byte) []any { return []any{k} })
-		if err != nil || len(keys) == 0 {
+		rows, err := list(ctx, m.s, stepErase, sessionsInOrder, []any{last, searched}, func(r *searchedSession) []any { return []any{&r.key, &r.marks, instant{&r.expires}} })
+		switch {
+		case err != nil:
 			return err
+		case len(rows) == 0:
+			if !silent.IsZero() {
+				e.Leave("sessions that do not say whose they are", "they are no agent's, or an earlier version has stored them: those have ended", silent)
+			}
+			return nil
 		}
-		n, err := m.s.exec(ctx, stepErase, in(deleteSessions, anyOf(keys)), anyOf(keys)...)
-		e.Count("sessions", n)
-		if err != nil {
-			return err
+		var found []any
+		for _, r := range rows {
+			if r.marks == nil && r.expires.After(silent) {
+				silent = r.expires
+			}
+			if r.has(mark) {
+				found = append(found, r.key)
+			}
 		}
-		last = keys[len(keys)-1]
+		for part := range slices.Chunk(found, eraseBatch) {
+			n, err := m.s.exec(ctx, stepErase, in(deleteSessions, part), part...)
+			e.Count("sessions", n)
+			if err != nil {
+				return err
+			}
+		}
+		last = rows[len(rows)-1].key
 	}
 }
 

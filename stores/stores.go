@@ -153,21 +153,24 @@ type StateStore interface {
 
 // An Expecter is a store that is told beforehand what a request of an agent, or a sign-in, is going to ask it and the other
 // stores of its database. So it can read all of that at once, when the first question comes. A [RevocationStore], a
-// grants.Store and a sessions.Store may be one; so may an authagent.LinkPolicy and authagent.Rules, or have a method
-// Expecter() Expecter that returns one or nil.
+// grants.Store and a sessions.Store of gorilla/sessions may be one; so may an authagent.LinkPolicy and authagent.Rules, or have
+// a method Expecter() Expecter that returns one or nil.
 type Expecter interface {
-	// Expect returns a context with which e is going to be asked, until done is called. Whatever is answered with it was read
-	// after Expect was called, and each question is answered so at most once. A question that was not expected, or is asked again, is
-	// answered as always. Expect itself reads nothing. What is written with that context may not show in an answer that was read before.
+	// Expect returns a context. The questions of e are then asked with it, until done is called: Marks, Rules, and Grant or
+	// Entries. The first that comes may read the answers to all of them, and keep these in the context for the other stores of
+	// the database. Each question is answered so once, by what was read after Expect was called. One that is asked again, or that was not expected,
+	// is answered as always. What is written with that context may not show in an answer that was read before. Expect
+	// itself reads nothing.
 	//
-	// It is called again, with that context, when more is known. Before a session is loaded, e is zero: a sessions.Store may then
-	// read what was expected of the session when it was saved.
+	// All stores that are an Expecter are called, each with the context of the one before. They are called again, with that
+	// context, when more is known. When a session is saved, e is what it will be checked against: a sessions.Store can keep
+	// that beside it. Before a session is loaded, e is zero. Then the store can read the session and what it has kept, in one go.
 	Expect(ctx context.Context, e Expected) (expecting context.Context, done func())
 }
 
 // Expected is what is going to be asked, beside the rules (grants.Store). All of it may be empty.
 type Expected struct {
-	Keys    []string    // of the marks
-	GrantID string      // of the grant of a session
-	Agent   audit.Agent // the agent that signs in, whose grants are looked for (grants.EntryFinder)
+	Keys    []string    // that Marks of the RevocationStore gets
+	GrantID string      // that Grant of the grants.Store gets
+	Agent   audit.Agent // the agent that signs in, which Entries gets (grants.EntryFinder)
 }

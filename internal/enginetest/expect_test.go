@@ -288,5 +288,9 @@ func TestSessionsErased_ERA_15(t *testing.T) {
 		if n := d.count(t, db, `SELECT COUNT(*) FROM authagent_sessions`); n != 9 {
 			t.Errorf("ERA-15: %d sessions are left, want 9", n)
 		}
+		left := e.Receipt().Stores
+		if len(left) != 0 && len(left[0].Left) != 1 {
+			t.Errorf("ERA-15: the receipt says %+v", left)
+		}
 	})
 }

@@ -214,7 +214,7 @@ func TestRounds_RTT_1_RTT_2_RTT_4(t *testing.T) {
 func (b *roundSite) warmUp(t *testing.T) {
 	b.far.trip.Store(int64(time.Millisecond))
 	defer b.far.trip.Store(0)
-	for range 4 {
+	for range 10 {
 		cookies := b.signIn(t, b.Browser())
 		b.request(t, b.Mux(""), http.MethodGet, "/me", cookies, http.StatusOK)
 		b.request(t, b.act, http.MethodPost, "/act", cookies, http.StatusNoContent)

@@ -219,7 +219,7 @@ func (s *Site[S]) export(ctx context.Context, x *stores.Export) error {
 		{Name: nameTokens, Is: s.Tokens}, {Name: nameSessions, Is: s.Sessions}, {Name: nameMarks, Is: s.Marks},
 	}
 	if _, can := s.Sessions.(stores.Exporter); !can {
-		parts[1].Is = missing("sessions are sealed, so nobody can find them by their account")
+		parts[1].Is = missing("sessions are sealed, and are not exported")
 	}
 	if _, can := s.Marks.(stores.Exporter); !can {
 		parts[2].Is = missing("it is no Exporter; it knows at most that sessions of the account were ended, and until when")

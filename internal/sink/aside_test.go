@@ -21,11 +21,11 @@ func TestAside_RTT_3(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 			done.Add(1)
 		}
-		for range 3 {
+		for range 8 {
 			a.Do(work)
 		}
-		if n := done.Load(); n != 3 {
-			t.Errorf("RTT-3: %d of 3 are done, before it is known that they are slow", n)
+		if n := done.Load(); n != 8 {
+			t.Errorf("RTT-3: %d of 8 are done, before it is known that they are slow", n)
 		}
 		stop := make(chan struct{})
 		began := time.Now()

@@ -10,8 +10,8 @@ const (
 	quick = 250 * time.Microsecond
 
 	// slowly is how often in a row one has to take longer before nobody waits for it: a busy machine can hold up any
-	// function now and then.
-	slowly = 3
+	// function some times.
+	slowly = 8
 )
 
 // A Pace knows whether a function is a slow one, by how long it took so far. The zero value takes it for a quick one. It is safe

@@ -99,12 +99,12 @@ func TestSlow_RTT_3(t *testing.T) {
 			s.Deliver(n)
 			return time.Since(start)
 		}
-		for n := range 3 {
+		for n := range 8 {
 			if took := deliver(n); took != time.Millisecond {
 				t.Errorf("RTT-3: value %d took %v", n, took)
 			}
 		}
-		for n := 3; n < 100; n++ {
+		for n := 8; n < 100; n++ {
 			if took := deliver(n); took != 0 {
 				t.Errorf("RTT-3: value %d of a slow function took %v", n, took)
 			}
