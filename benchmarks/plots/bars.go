@@ -90,16 +90,19 @@ func (c *bars) axisText() string {
 
 // scale leaves room for the labels on the left and the texts behind the longest bar.
 func (c *bars) scale() scale {
-	left, right, most := 0.0, 0.0, 0.0
+	left, right, most, least := 0.0, 0.0, 0.0, 1.0
 	for _, r := range c.rows {
 		left = max(left, textWidth(r.label, textSize)*1.1) // of bold letters
 		for _, b := range r.bars {
 			right, most = max(right, textWidth(b.text, smallSize)*1.1), max(most, b.value)
+			for least > max(b.value, 1e-3) { // the shortest bar is to be seen
+				least /= 2
+			}
 		}
 	}
 	s := scale{from: margin + left + 8, to: width - margin - right - 8, most: most, log: c.log}
 	if c.log {
-		s.least, s.most = 1, roundStep(most)
+		s.least, s.most = least, roundStep(most)
 	} else {
 		s.most = max(most*1.02, 1e-9)
 	}
