@@ -65,6 +65,7 @@ func (p *Policy) touch(ctx context.Context, s authagent.Session, g Grant, networ
 
 func (p *Policy) touchNow(ctx context.Context, s authagent.Session, g Grant, network string, now time.Time) {
 	var use Use
+	began := time.Now()
 	err := p.write(ctx, s.UserID, func() (err error) {
 		use, err = p.store.Touch(ctx, Activity{
 			SessionID: s.ID, GrantID: s.GrantID, UserID: s.UserID, RemoteAddr: s.RemoteAddr, Network: network,
@@ -72,6 +73,7 @@ func (p *Policy) touchNow(ctx context.Context, s authagent.Session, g Grant, net
 		})
 		return err
 	})
+	p.touching.Took(time.Since(began))
 	switch {
 	case errors.Is(err, pseudonyms.ErrErased):
 		p.logger().Info("grants: an agent's request was under way when the account was erased", "grant", s.GrantID, "err", err)

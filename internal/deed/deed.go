@@ -139,7 +139,9 @@ func (b *Book) begin(ctx context.Context, event audit.Event, reserved *action.Re
 func (b *Book) write(ctx context.Context, event audit.Event) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writtenIn)
 	defer cancel()
+	began := time.Now()
 	err := b.Panics.Protect("write to the journal", func() error { return b.Journal.Write(ctx, b.Trail.Renamed(event)) })
+	b.ends.Took(time.Since(began))
 	if err != nil {
 		b.Meter.StoreFailed(meter.Journal)
 	}

@@ -5,17 +5,16 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 )
 
 // maxAside is how much an Aside does in the background at once.
 const maxAside = 256
 
-// An Aside does work that nobody has to wait for. While the work is quick, it is done at once, which costs less and is as good for
-// whoever looks at what came of it. Once it is known to be slow, it is done in the background, at most 256 at once; whoever
-// brings more waits for it. The zero value is ready. It is safe for concurrent use.
+// An Aside does work that nobody has to wait for. While what the work calls is quick, by its Pace, the work is done at once, which costs
+// less and is as good for whoever looks at what came of it. Once that is known to be slow, it is done in the background, at most
+// 256 at once; whoever brings more waits for it. The zero value is ready. It is safe for concurrent use.
 type Aside struct {
-	pace Pace
+	Pace // of the store that the work calls, which the work tells
 
 	mu    sync.Mutex
 	under map[chan struct{}]struct{} // what is under way in the background; each is closed when it is done
@@ -23,25 +22,20 @@ type Aside struct {
 
 // Do does work, which must not panic.
 func (a *Aside) Do(work func()) {
-	timed := func() {
-		began := time.Now()
-		work()
-		a.pace.Took(time.Since(began))
-	}
 	done := a.begin()
 	if done == nil {
-		timed()
+		work()
 		return
 	}
 	go func() {
 		defer a.end(done)
-		timed()
+		work()
 	}()
 }
 
 // begin returns what is closed when one more is done in the background, nil if it is not to be done there.
 func (a *Aside) begin() chan struct{} {
-	if !a.pace.IsSlow() {
+	if !a.IsSlow() {
 		return nil
 	}
 	a.mu.Lock()

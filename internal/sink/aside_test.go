@@ -19,6 +19,7 @@ func TestAside_RTT_3(t *testing.T) {
 		work := func() {
 			begun.Add(1)
 			time.Sleep(10 * time.Millisecond)
+			a.Took(10 * time.Millisecond)
 			done.Add(1)
 		}
 		for range 8 {
