@@ -447,12 +447,17 @@ func wantsPage(r *http.Request) bool { return answer.WantsHTML(r.Header["Accept"
 // KeepPrivate says that what an agent sees is nobody else's, in no cache. byToken says that agents come with access tokens,
 // too: where the site's own handler allows a cache, one agent's answer is not another's.
 func KeepPrivate(h http.Header, byToken bool) {
-	values := [...]string{"no-store", "Cookie"} // in one place
-	vary := values[1:2:2]
 	if byToken {
-		vary = []string{"Cookie", "Authorization"}
+		values := [...]string{"no-store", "Cookie", "Authorization", ""} // in one place, with room for another Vary
+		keepPrivate(h, values[0:1:1], values[1:3:4])
+		return
 	}
-	h["Cache-Control"] = values[0:1:1]
+	values := [...]string{"no-store", "Cookie", ""}
+	keepPrivate(h, values[0:1:1], values[1:2:3])
+}
+
+func keepPrivate(h http.Header, cache, vary []string) {
+	h["Cache-Control"] = cache
 	if len(h["Vary"]) == 0 {
 		h["Vary"] = vary
 		return
