@@ -520,8 +520,8 @@ func (rp *RelyingParty) beginByToken(r *http.Request, id string, p *identity.Pre
 	ended := errors.Is(err, problem.NoSession)
 	if err == nil {
 		s.ID, s.Door, s.StartedAt, s.ExpiresAt = id, audit.API, started, ends
-		if ended = s.marked().Under.Ended(in.IssuedAt); !ended {
-			marked := s.marked()
+		marked := s.marked()
+		if ended = marked.Under.Ended(in.IssuedAt); !ended {
 			ended, err = rp.register.HasEnded(r.Context(), &marked)
 		}
 	}

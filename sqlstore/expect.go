@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/authagent-go/authagent/audit"
 	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/stores"
 )
@@ -66,7 +67,7 @@ func (x *expectation) end() {
 }
 
 func isZero(e stores.Expected) bool {
-	return len(e.Keys) == 0 && e.GrantID == "" && e.Agent == stores.Expected{}.Agent
+	return len(e.Keys) == 0 && e.GrantID == "" && e.Agent == (audit.Agent{})
 }
 
 // isID reports whether an ID can be stored.
@@ -106,7 +107,7 @@ func (f *foundAhead) isWhole() bool { return f.revoked != nil && f.rules != nil 
 
 // isOf reports whether it was read for e.
 func (f *foundAhead) isOf(e stores.Expected) bool {
-	return e.Agent == stores.Expected{}.Agent && string(f.grantID) == e.GrantID && string(f.marks) == string(marksColumn(e.Keys))
+	return e.Agent == (audit.Agent{}) && string(f.grantID) == e.GrantID && string(f.marks) == string(marksColumn(e.Keys))
 }
 
 // take returns one of the parts that were found, and reads them if that was not done. It returns nil if asked is not what is expected.
@@ -156,7 +157,7 @@ func (x *expectation) read(ctx context.Context) error {
 	switch e := x.what; {
 	case e.GrantID != "" && isID(e.GrantID):
 		grant, args = `g.id = ?`, append(args, e.GrantID)
-	case e.GrantID == "" && e.Agent != stores.Expected{}.Agent:
+	case e.GrantID == "" && e.Agent != (audit.Agent{}):
 		grant, args = `g.agent_key = ? AND g.state IN ('approved', 'suspended')`, append(args, agentKey(e.Agent))
 	}
 	if n := len(x.what.Keys); n > 0 {

@@ -22,10 +22,9 @@ import (
 // A far database is one whose every round trip takes a fixed time more, as over a network. How long somebody waits for
 // it says how many round trips come one after the other. What goes on beside them, nobody waits for.
 type far struct {
-	on    driver.Driver
-	dsn   string
-	trip  atomic.Int64 // nanoseconds
-	sends atomic.Int64
+	on   driver.Driver
+	dsn  string
+	trip atomic.Int64 // nanoseconds
 }
 
 // trip is much longer than all else that a request takes, also on a busy machine.
@@ -49,7 +48,6 @@ func (f *far) waited(most int, do func()) int {
 }
 
 func (f *far) wait() {
-	f.sends.Add(1)
 	time.Sleep(time.Duration(f.trip.Load()))
 }
 
@@ -118,11 +116,7 @@ type roundSite struct {
 func newRoundSite(t *testing.T, d *database, change func(*authagent.Config, *sqlstore.Store)) *roundSite {
 	t.Helper()
 	d.migrated(t)
-	settings := d.usual
-	if d.name == mysql.name {
-		settings = append(slices.Clone(settings), mysql.prepares...)
-	}
-	b := &roundSite{far: &far{on: d.connect(t).Driver(), dsn: d.with(settings...)}}
+	b := &roundSite{far: &far{on: d.connect(t).Driver(), dsn: d.with(slices.Concat(d.usual, d.prepares)...)}}
 	db := sql.OpenDB(b.far)
 	t.Cleanup(func() { db.Close() })
 	db.SetMaxOpenConns(20)
@@ -140,21 +134,7 @@ func newRoundSite(t *testing.T, d *database, change func(*authagent.Config, *sql
 	})
 	b.store = s
 	b.act = b.RP.RequireAction("a:do")(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
-	err = b.owners.LinkByOwner(t.Context(), authagent.LinkRequest{
-		Agent: authagent.Agent{Issuer: b.AS.URL, ID: b.Agent.ID}, Email: "alice@example.com", Scenario: "FullAccount",
-		User: &authagent.User{ID: b.Users.All()[0].ID},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	all, err := s.Grants().OwnerGrants(t.Context(), b.Users.All()[0].ID)
-	if err != nil || len(all) != 1 {
-		t.Fatal(all, err)
-	}
-	all[0].Access = authagent.AccessFull
-	if _, err := s.Grants().UpdateGrant(t.Context(), all[0]); err != nil {
-		t.Fatal(err)
-	}
+	letIn(t, b.site, s, b.owners, authagent.AccessFull)
 	return b
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/authagent-go/authagent"
 	"github.com/authagent-go/authagent/authagenttest"
+	"github.com/authagent-go/authagent/grants"
 	"github.com/authagent-go/authagent/internal/testsite"
 	"github.com/authagent-go/authagent/memstore"
 	"github.com/authagent-go/authagent/problem"
@@ -67,6 +68,24 @@ func (b *site) on(s *sqlstore.Store) func(*authagent.Config) {
 		if b.change != nil {
 			b.change(c, s, b.Users)
 		}
+	}
+}
+
+// letIn lets the site's agent into its owner's account, with this access and these actions.
+func letIn(t testing.TB, b *site, s *sqlstore.Store, owners *grants.Policy, access authagent.Access, actions ...string) {
+	t.Helper()
+	agent := authagent.Agent{Issuer: b.AS.URL, ID: b.Agent.ID}
+	r := authagent.LinkRequest{Agent: agent, Email: b.Agent.Email, Scenario: "FullAccount", User: &authagent.User{ID: b.AliceID, EmailVerified: true}}
+	if err := owners.LinkByOwner(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	all, err := s.Grants().AgentGrants(t.Context(), agent)
+	if err != nil || len(all) != 1 {
+		t.Fatal(all, err)
+	}
+	d := grants.Decision{GrantID: all[0].ID, Version: all[0].Version, State: grants.Approved, Access: access, Actions: actions}
+	if _, err := owners.Decide(t.Context(), b.AliceID, d); err != nil {
+		t.Fatal(err)
 	}
 }
 

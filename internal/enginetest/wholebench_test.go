@@ -53,19 +53,7 @@ func newWholeSite(b *testing.B, s *sqlstore.Store, cookies, shared, record bool)
 			c.Journal = s.Journal()
 		}
 	})
-	agent := authagent.Agent{Issuer: site.AS.URL, ID: site.Agent.ID}
-	r := authagent.LinkRequest{Agent: agent, Email: site.Agent.Email, Scenario: "FullAccount", User: &authagent.User{ID: site.AliceID, EmailVerified: true}}
-	if err := owners.LinkByOwner(b.Context(), r); err != nil {
-		b.Fatal(err)
-	}
-	all, err := s.Grants().AgentGrants(b.Context(), agent)
-	if err != nil || len(all) != 1 {
-		b.Fatal(all, err)
-	}
-	d := grants.Decision{GrantID: all[0].ID, Version: all[0].Version, State: grants.Approved, Access: authagent.AccessRead, Actions: []string{wholeAction}}
-	if _, err := owners.Decide(b.Context(), site.AliceID, d); err != nil {
-		b.Fatal(err)
-	}
+	letIn(b, site, s, owners, authagent.AccessRead, wholeAction)
 	return site
 }
 

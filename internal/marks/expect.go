@@ -46,20 +46,19 @@ func (m *Register) Expect(ctx context.Context, s *Of, grantID string) (expecting
 	if len(m.Expecters) == 0 {
 		return ctx, func() {}
 	}
-	e := stores.Expected{GrantID: grantID}
-	if !m.inMemory() {
-		e.Keys, _ = keysOf(s)
-	}
-	return m.expect(ctx, e)
+	keys, _ := keysOf(s)
+	return m.expect(ctx, stores.Expected{Keys: keys, GrantID: grantID})
 }
 
-func (m *Register) inMemory() bool {
-	_, ok := m.Store.(*memory.Revocations)
-	return ok
-}
-
-// expect tells all who want to know. They are asked by one context, so that each finds what it was told before.
+// expect tells all who want to know. They are asked by one context, so that each finds what it was told before. Marks in memory
+// need nobody to read them.
 func (m *Register) expect(ctx context.Context, e stores.Expected) (expecting context.Context, done func()) {
+	if len(m.Expecters) == 0 {
+		return ctx, func() {}
+	}
+	if _, inMemory := m.Store.(*memory.Revocations); inMemory {
+		e.Keys = nil
+	}
 	var all []func()
 	for _, x := range m.Expecters {
 		next, done := x.Expect(ctx, e)

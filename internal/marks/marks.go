@@ -146,15 +146,8 @@ func (m *Register) Begin(ctx context.Context, agent audit.Agent, subject string,
 	if subject != "" {
 		keys = append(keys, Subject(agent.Issuer, subject))
 	}
-	if len(m.Expecters) > 0 {
-		e := stores.Expected{Keys: keys, Agent: agent}
-		if m.inMemory() {
-			e.Keys = nil
-		}
-		expecting, done := m.expect(ctx, e)
-		defer done()
-		ctx = expecting
-	}
+	ctx, done := m.expect(ctx, stores.Expected{Keys: keys, Agent: agent})
+	defer done()
 	before, err := m.marks(ctx, keys...)
 	if err != nil {
 		return Under{}, err

@@ -147,12 +147,8 @@ func NewReader(value string) *Reader { return &Reader{value: value} }
 
 // String returns the next string. It shares memory with the whole value.
 func (r *Reader) String() string {
-	n, at := uint64(0), r.at
-	if at < len(r.value) && r.value[at] < 0x80 { // most lengths have one byte
-		n, at = uint64(r.value[at]), at+1
-	} else {
-		n, at = r.uvarint(), r.at
-	}
+	n := r.uvarint()
+	at := r.at
 	if n > uint64(len(r.value)-at) {
 		r.fail()
 		return ""
